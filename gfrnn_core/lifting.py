@@ -1,0 +1,165 @@
+"""Rows of states -> rows of features and targets, block by block.
+
+A row is ``[ h | 1 | psi(x) | phi(h) | y ]``: the linear terms (delays stacked), a constant, the
+inputs, the hidden features, the targets. The terms that are always in come first and the hidden
+features in the order in which they were drawn, so that every narrower model, down to the linear
+one, is a leading block of columns and its R factor a leading block of the same triangle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core.sampling import HiddenWeights
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How many columns of a row are what.
+
+    Attributes
+    ----------
+    linear, inputs, hidden, targets : int
+    """
+
+    linear: int
+    inputs: int
+    hidden: int
+    targets: int
+
+    @property
+    def always(self) -> int:
+        """Feature columns that every model has: linear terms, constant, inputs."""
+        return self.linear + 1 + self.inputs
+
+    @property
+    def features(self) -> int:
+        """All feature columns."""
+        return self.always + self.hidden
+
+    @property
+    def total(self) -> int:
+        """All columns of a row."""
+        return self.features + self.targets
+
+
+def activate(values: Array, activation: str) -> None:
+    """Apply the activation in place."""
+    if activation == "tanh":
+        np.tanh(values, out=values)
+    else:
+        np.maximum(values, 0.0, out=values)
+
+
+def lift_into(block: Array, states: Array, inputs: Array | None, hidden: HiddenWeights) -> None:
+    """Write the features of states into the leading columns of a block of rows.
+
+    Parameters
+    ----------
+    block : ndarray, shape (rows, at least the feature columns), Fortran order
+        Its transpose is C-ordered, so the product of weights and states lands in it without a
+        copy.
+    states : ndarray, shape (rows, linear)
+        Delayed states.
+    inputs : ndarray, shape (rows, inputs), or None
+    hidden : HiddenWeights
+    """
+    linear = states.shape[1]
+    extra = 0 if inputs is None else inputs.shape[1]
+    block[:, :linear] = states
+    block[:, linear] = 1.0
+    if inputs is not None:
+        block[:, linear + 1 : linear + 1 + extra] = inputs
+    start = linear + 1 + extra
+    features = block[:, start : start + hidden.width].T
+    weights = hidden.weights.astype(block.dtype, copy=False)
+    np.dot(weights.T, states.T.astype(block.dtype, copy=False), out=features)
+    features += hidden.biases.astype(block.dtype, copy=False)[:, None]
+    activate(features, hidden.activation)
+
+
+def lift(states: Array, inputs: Array | None, hidden: HiddenWeights) -> Array:
+    """The features of a batch of delayed states: shape (rows, features)."""
+    extra = 0 if inputs is None else inputs.shape[1]
+    width = states.shape[1] + 1 + extra + hidden.width
+    block = np.empty((len(states), width), order="F")
+    lift_into(block, states, inputs, hidden)
+    return block
+
+
+def delayed(states: Array, delays: int, start: int, stop: int) -> Array:
+    """Delayed states of the times start..stop-1 of a gapless series, the present one first.
+
+    Parameters
+    ----------
+    states : ndarray, shape (times, d)
+    delays : int
+        Number of successive states stacked; ``start >= delays - 1``.
+
+    Returns
+    -------
+    ndarray, shape (stop - start, delays * d)
+    """
+    return np.concatenate([states[start - j : stop - j] for j in range(delays)], axis=1)
+
+
+def row_blocks(
+    states: Array,
+    inputs: Array | None,
+    hidden: HiddenWeights,
+    *,
+    delays: int,
+    leads: tuple[int, ...],
+    increment: bool,
+    dtype: Any = np.float64,
+) -> Iterator[Array]:
+    """Rows of a gapless series as Fortran-ordered blocks of one reused buffer.
+
+    The lifted matrix never exists: working memory is one block of about twice as many rows as
+    columns, which is where folding runs closest to the speed of a matrix product.
+
+    Parameters
+    ----------
+    states : ndarray, shape (times, d)
+    inputs : ndarray, shape (times, p), or None
+        The row of time t holds the inputs of time t + 1.
+    delays : int
+    leads : tuple of int
+        The targets of time t are the states of times t + lead, in this order.
+    increment : bool
+        Targets are differences from the present state.
+
+    Yields
+    ------
+    ndarray, shape (rows, columns)
+        To be used up before the next one is asked for.
+    """
+    times, size = states.shape
+    first, last = delays - 1, times - max(leads)
+    if last <= first:
+        return
+    columns = Columns(
+        delays * size, 0 if inputs is None else inputs.shape[1], hidden.width, len(leads) * size
+    )
+    rows = min(2 * columns.total, last - first)
+    memory = np.empty(rows * columns.total, dtype=dtype)
+    for start in range(first, last, rows):
+        stop = min(start + rows, last)
+        shape = (stop - start, columns.total)
+        block = memory[: shape[0] * shape[1]].reshape(shape, order="F")
+        present = None if inputs is None else inputs[start + 1 : stop + 1]
+        lift_into(block, delayed(states, delays, start, stop), present, hidden)
+        for index, lead in enumerate(leads):
+            column = columns.features + index * size
+            target = block[:, column : column + size]
+            target[:] = states[start + lead : stop + lead]
+            if increment:
+                target -= states[start:stop]
+        yield block

@@ -1,0 +1,376 @@
+"""Two-layer quasi-geostrophic weather on a beta-plane channel.
+
+The model of Phillips (1956): potential vorticity in two layers of equal depth,
+
+    dq_i/dt + J(psi_i, q_i) + beta dpsi_i/dx
+        = -/+ F (S_eq - S) / tau_r  -  delta_i2 lap(psi_2) / tau_d  -  nu (-lap)^p q_i
+    q_1 = lap psi_1 - F (psi_1 - psi_2),    q_2 = lap psi_2 + F (psi_1 - psi_2),
+
+with S = psi_1 - psi_2 (the temperature, up to a factor) relaxed to that of an unstable westerly
+jet, Ekman drag below, and hyperdiffusion; minus is the upper layer. F = 1 / (2 L_d^2), L_d the
+deformation radius of the baroclinic mode.
+
+Walls. Waves (wavenumber k > 0) are sines in y, so psi, and with it v, vanishes at the walls. The
+zonal mean is a cosine series, so that its wind vanishes there: with no flow through a wall and no
+eddies on it, the mean momentum equation at the wall has nothing that could accelerate the mean
+wind (Phillips' condition). The constant of the series is left out, so each layer keeps its mass.
+
+Numerics. Galerkin in y with Gauss-Legendre quadrature, Fourier in x without aliasing. The
+advection is in weak form, <phi_x, u q> + <phi_y, v q>: with phi = psi the integrand is zero at
+every point, so advection conserves energy to rounding whatever the quadrature; enstrophy is
+conserved as far as the quadrature is exact. Time steps are classical Runge-Kutta of order four.
+
+Sources: Phillips (1956), Q. J. R. Meteorol. Soc. 82, 123-164; Vallis (2017), Atmospheric and
+Oceanic Fluid Dynamics, 2nd ed., sections 5.3, 9.5 and 12.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+FloatArray = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+EARTH_RADIUS = 6.371e6
+"""Mean radius of the Earth in m."""
+EARTH_ROTATION = 7.2921e-5
+"""Angular velocity of the Earth in s-1."""
+
+_DAY = 86400.0
+_ROOT2 = 2.0**0.5
+
+
+@dataclass(frozen=True)
+class TwoLayerQG:
+    """Two-layer quasi-geostrophic channel model; the module's text has the equations.
+
+    A state is the potential vorticity without beta*y as coefficients: complex128, shape
+    (..., 2, modes_y, modes_x + 1), upper layer first, s-1. Entry [n - 1, k] multiplies
+    ``sqrt(2) sin(n pi y / width) exp(2 pi i k x / length)``, with a cosine in y for k = 0, whose
+    coefficients are real. Leading axes hold independent members, stepped together.
+
+    Infinite time scales switch forcing, drag or diffusion off.
+
+    Parameters
+    ----------
+    modes_x, modes_y : int
+        Largest zonal wavenumber and number of meridional modes.
+    longitudes, latitudes : int
+        Points of the output grid; also ``longitudes >= 3 modes_x + 1``, the grid without aliasing.
+    centre_latitude, width_degrees : float
+        The channel's centre and width in degrees of latitude.
+    deformation_radius : float
+        L_d of the baroclinic mode in m.
+    jet_shear, jet_width : float
+        The relaxation jet: shear between the layers at its core in m s-1, and the e-folding half
+        width in m of the Gaussian, tapered by a squared sine so that it vanishes at the walls.
+    relaxation_days, drag_days : float
+        Time scales of the thermal relaxation and of the Ekman drag in days.
+    diffusion_hours, diffusion_order : float, int
+        Damping time of the smallest scale in hours, and the power p of the Laplacian.
+    dt : float
+        Time step in s. Fourth-order Runge-Kutta needs about ``k_max * max wind * dt < 2.8``.
+
+    Raises
+    ------
+    ValueError
+        Where a parameter is out of its range.
+    """
+
+    modes_x: int = 21
+    modes_y: int = 16
+    longitudes: int = 64
+    latitudes: int = 32
+    centre_latitude: float = 45.0
+    width_degrees: float = 54.0
+    deformation_radius: float = 450e3
+    jet_shear: float = 40.0
+    jet_width: float = 1.6e6
+    relaxation_days: float = 15.0
+    drag_days: float = 2.0
+    diffusion_hours: float = 3.0
+    diffusion_order: int = 4
+    dt: float = 5400.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in ("jet_shear", "centre_latitude") and not value > 0:
+                raise ValueError(f"{field.name}: {value!r} is not a positive number")
+        if self.longitudes < 3 * self.modes_x + 1:
+            raise ValueError(
+                f"longitudes: {self.longitudes} points alias; modes_x={self.modes_x} needs at "
+                f"least {3 * self.modes_x + 1}"
+            )
+        edge = abs(self.centre_latitude) + self.width_degrees / 2
+        if edge > 90:
+            raise ValueError(f"width_degrees: the channel reaches {edge} degrees, at most 90")
+
+    @property
+    def coriolis(self) -> float:
+        """Coriolis parameter f0 at the centre, s-1."""
+        return float(2 * EARTH_ROTATION * np.sin(np.radians(self.centre_latitude)))
+
+    @property
+    def beta(self) -> float:
+        """Its meridional gradient at the centre, m-1 s-1."""
+        return float(2 * EARTH_ROTATION * np.cos(np.radians(self.centre_latitude)) / EARTH_RADIUS)
+
+    @property
+    def length(self) -> float:
+        """Length of the channel in m: the circle of its central latitude."""
+        return float(2 * np.pi * EARTH_RADIUS * np.cos(np.radians(self.centre_latitude)))
+
+    @property
+    def width(self) -> float:
+        """Distance of the walls in m."""
+        return float(EARTH_RADIUS * np.radians(self.width_degrees))
+
+    @property
+    def longitude(self) -> FloatArray:
+        """Output longitudes in degrees east, shape (longitudes,), from 0."""
+        return np.arange(self.longitudes, dtype=np.float64) * (360.0 / self.longitudes)
+
+    @property
+    def latitude(self) -> FloatArray:
+        """Output latitudes in degrees north, ascending, shape (latitudes,): cell centres."""
+        cells = (np.arange(self.latitudes, dtype=np.float64) + 0.5) / self.latitudes - 0.5
+        return self.centre_latitude + cells * self.width_degrees
+
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """Shape of the state of one member."""
+        return (2, self.modes_y, self.modes_x + 1)
+
+    @cached_property
+    def wavenumber_x(self) -> FloatArray:
+        """Zonal wavenumbers k in m-1, shape (modes_x + 1,)."""
+        return 2 * np.pi * np.arange(self.modes_x + 1, dtype=np.float64) / self.length
+
+    @cached_property
+    def wavenumber_y(self) -> FloatArray:
+        """Meridional wavenumbers l in m-1, shape (modes_y,)."""
+        return np.pi * np.arange(1, self.modes_y + 1, dtype=np.float64) / self.width
+
+    @cached_property
+    def laplacian(self) -> FloatArray:
+        """The Laplacian's eigenvalues, -(k^2 + l^2) in m-2, shape (modes_y, modes_x + 1)."""
+        return -(self.wavenumber_y[:, None] ** 2 + self.wavenumber_x**2)
+
+    @property
+    def stretching(self) -> float:
+        """F = 1 / (2 L_d^2) in m-2."""
+        return 1 / (2 * self.deformation_radius**2)
+
+    def potential_vorticity(self, streamfunction: ComplexArray) -> ComplexArray:
+        """State of streamfunction coefficients (m2 s-1, the shape and basis of a state)."""
+        shear = self.stretching * (streamfunction[..., 0, :, :] - streamfunction[..., 1, :, :])
+        state = self.laplacian * streamfunction
+        state[..., 0, :, :] -= shear
+        state[..., 1, :, :] += shear
+        return state
+
+    def streamfunction(self, state: ComplexArray) -> ComplexArray:
+        """Streamfunction coefficients in m2 s-1 of a state, in its shape and basis."""
+        same, other = self._inverse
+        psi = same * state
+        psi += other * state[..., ::-1, :, :]
+        return psi
+
+    def geopotential(self, state: ComplexArray) -> FloatArray:
+        """Geopotential anomaly f0 psi of each layer, shape (..., 2, latitudes, longitudes), m2 s-2.
+
+        It is the departure from the layer's mean over the channel.
+        """
+        psi = self.streamfunction(state)
+        y = EARTH_RADIUS * np.radians(self.latitude - self.centre_latitude) + self.width / 2
+        phase = np.outer(y, self.wavenumber_y)
+        waves = np.matmul(_ROOT2 * np.sin(phase), psi)
+        waves[..., 0] = psi[..., 0] @ (_ROOT2 * np.cos(phase)).T
+        field: FloatArray = fft.irfft(waves, n=self.longitudes, norm="forward")
+        return self.coriolis * field
+
+    def initial(self, seed: int = 0, amplitude: float = 1e4) -> ComplexArray:
+        """The relaxation jet in the upper layer and random long waves, as one member's state.
+
+        Parameters
+        ----------
+        seed : int
+            Of the random waves: the same seed, the same weather. Chaos enlarges rounding, so that
+            another processor or library shows other weather of the same climate after some weeks.
+        amplitude : float
+            Their standard deviation, coefficient by coefficient, in m2 s-1.
+        """
+        rng = np.random.default_rng(seed)
+        psi = np.zeros(self.state_shape, np.complex128)
+        psi[0, :, 0] = self._jet
+        rows, columns = min(8, self.modes_y), min(10, self.modes_x)
+        noise = rng.standard_normal((2, 2, rows, columns))
+        psi[:, :rows, 1 : columns + 1] = amplitude * (noise[0] + 1j * noise[1])
+        return self.potential_vorticity(psi)
+
+    def tendency(self, state: ComplexArray) -> ComplexArray:
+        """Time derivative of a state in s-2, in its shape."""
+        psi = self.streamfunction(state)
+        ik, nodes = self._ik, self._nodes
+        spectra = np.empty((*state.shape[:-3], 6, nodes.size, ik.size), np.complex128)
+        # Real matrices act on real and imaginary parts at once: half the work of a complex product.
+        real = spectra.view(np.float64)
+        np.matmul(self._wave_u, psi.view(np.float64), out=real[..., :2, :, :])
+        rest = np.concatenate([ik * psi, state], axis=-3)
+        np.matmul(self._sine, rest.view(np.float64), out=real[..., 2:, :, :])
+        spectra[..., :2, :, 0] = psi[..., 0].real @ self._mean_u.T
+        spectra[..., 4:, :, 0] = state[..., 0].real @ self._cosine.T
+        grid = fft.irfft(spectra, n=self.longitudes, norm="forward", overwrite_x=True)
+        flux = grid[..., :4, :, :]
+        vorticity = grid[..., 4:, :, :]
+        flux[..., :2, :, :] *= vorticity
+        flux[..., 2:, :, :] *= vorticity
+        fluxes = np.ascontiguousarray(fft.rfft(flux, norm="forward")[..., : ik.size])
+        real = fluxes.view(np.float64)
+        out: ComplexArray = np.matmul(self._project_y, real[..., 2:, :, :]).view(np.complex128)
+        out -= ik * np.matmul(self._project, real[..., :2, :, :]).view(np.complex128)
+        out[..., 0] = fluxes[..., 2:, :, 0].real @ self._project_mean.T
+        same, other = self._linear
+        out += same * state
+        out += other * state[..., ::-1, :, :]
+        out += self._forcing
+        return out
+
+    def step(self, state: ComplexArray, steps: int = 1) -> ComplexArray:
+        """State `steps` time steps of ``dt`` later; the given one is left as it is."""
+        h = self.dt
+        for _ in range(steps):
+            first = self.tendency(state)
+            second = self.tendency(state + (h / 2) * first)
+            third = self.tendency(state + (h / 2) * second)
+            first += self.tendency(state + h * third)
+            second += third
+            second *= 2
+            first += second
+            state = state + (h / 6) * first
+        return state
+
+    def snapshots(self, state: ComplexArray, count: int, every: int = 1) -> Iterator[ComplexArray]:
+        """Yield `count` states, the given one first, `every` time steps apart.
+
+        Raises
+        ------
+        FloatingPointError
+            When a state is no longer finite, so that a blow-up is never written out as weather.
+        """
+        for number in range(count):
+            if number:
+                state = self.step(state, every)
+            if not np.isfinite(state).all():
+                raise FloatingPointError(
+                    f"the model blew up within {number * every} steps; dt={self.dt} s is too long "
+                    f"for this jet"
+                )
+            yield state
+
+    def energy(self, state: ComplexArray) -> FloatArray:
+        """Kinetic plus available potential energy, both layers, per area and layer depth, m2 s-2.
+
+        Shape (...,): -<psi_1 q_1 + psi_2 q_2> / 2, angle brackets the mean over the channel.
+        """
+        layers = self._mean_product(self.streamfunction(state), state)
+        return np.asarray(-0.5 * layers.sum(axis=-1), np.float64)
+
+    def enstrophy(self, state: ComplexArray) -> FloatArray:
+        """Potential enstrophy <q_i^2> / 2 of each layer, without beta*y, shape (..., 2), s-2.
+
+        Advection by a flow conserves each where beta is zero; with beta it conserves their sum.
+        """
+        return 0.5 * self._mean_product(state, state)
+
+    def _mean_product(self, a: ComplexArray, b: ComplexArray) -> FloatArray:
+        product: FloatArray = (a.conj() * b).real
+        total: FloatArray = 2 * product.sum(axis=(-2, -1)) - product[..., 0].sum(axis=-1)
+        return total
+
+    @cached_property
+    def _ik(self) -> ComplexArray:
+        return np.asarray(1j * self.wavenumber_x, np.complex128)
+
+    @cached_property
+    def _quadrature(self) -> tuple[FloatArray, FloatArray]:
+        # Products of three half-range modes reach the phase 3 pi modes_y / 2 at the ends of
+        # [-1, 1]; Gauss-Legendre turns exact once twice its nodes pass that phase.
+        points = np.polynomial.legendre.leggauss(-(-5 * self.modes_y // 2))
+        x, weights = (np.asarray(values, np.float64) for values in points)
+        return (x + 1) / 2 * self.width, weights / 2
+
+    @property
+    def _nodes(self) -> FloatArray:
+        return self._quadrature[0]
+
+    @cached_property
+    def _sine(self) -> FloatArray:
+        return _ROOT2 * np.sin(np.outer(self._nodes, self.wavenumber_y))
+
+    @cached_property
+    def _cosine(self) -> FloatArray:
+        return _ROOT2 * np.cos(np.outer(self._nodes, self.wavenumber_y))
+
+    @cached_property
+    def _wave_u(self) -> FloatArray:
+        return -self._cosine * self.wavenumber_y
+
+    @cached_property
+    def _mean_u(self) -> FloatArray:
+        return self._sine * self.wavenumber_y
+
+    @cached_property
+    def _project(self) -> FloatArray:
+        return np.ascontiguousarray((self._sine * self._quadrature[1][:, None]).T)
+
+    @cached_property
+    def _project_y(self) -> FloatArray:
+        return np.ascontiguousarray(-(self._wave_u * self._quadrature[1][:, None]).T)
+
+    @cached_property
+    def _project_mean(self) -> FloatArray:
+        return np.ascontiguousarray(-(self._mean_u * self._quadrature[1][:, None]).T)
+
+    @cached_property
+    def _jet(self) -> FloatArray:
+        y = self._nodes
+        shape = np.exp(-(((y - self.width / 2) / self.jet_width) ** 2))
+        wind = self.jet_shear * shape * np.sin(np.pi * y / self.width) ** 2
+        return np.asarray(self._project @ wind / self.wavenumber_y, np.float64)
+
+    @cached_property
+    def _inverse(self) -> tuple[FloatArray, FloatArray]:
+        barotropic = 1 / self.laplacian
+        baroclinic = 1 / (self.laplacian - 2 * self.stretching)
+        return (barotropic + baroclinic) / 2, (barotropic - baroclinic) / 2
+
+    @cached_property
+    def _linear(self) -> tuple[ComplexArray, ComplexArray]:
+        """Coefficients of a layer's own state, and of the other layer's, in its tendency."""
+        own, cross = self._inverse
+        relaxation = self.stretching / (self.relaxation_days * _DAY)
+        damping = (self.laplacian / self.laplacian.min()) ** self.diffusion_order
+        same = np.zeros(self.state_shape, np.complex128)
+        other = np.zeros(self.state_shape, np.complex128)
+        same += -self.beta * self._ik * own + relaxation * (own - cross)
+        same -= damping / (self.diffusion_hours * 3600.0)
+        other += -self.beta * self._ik * cross - relaxation * (own - cross)
+        drag = self.laplacian / (self.drag_days * _DAY)
+        same[1] -= drag * own
+        other[1] -= drag * cross
+        return same, other
+
+    @cached_property
+    def _forcing(self) -> ComplexArray:
+        forcing = np.zeros(self.state_shape, np.complex128)
+        forcing[0, :, 0] = -self.stretching / (self.relaxation_days * _DAY) * self._jet
+        forcing[1, :, 0] = -forcing[0, :, 0]
+        return forcing

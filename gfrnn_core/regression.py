@@ -1,0 +1,131 @@
+"""Everything that follows from R factors without reading the data again.
+
+With R = [R_ff R_fy; 0 R_yy], the ridge solution for the targets y on the leading k feature columns
+comes from the SVD of the leading k x k block of R_ff. The features are numerically rank deficient
+(condition numbers beyond 1e17), so R_ff is never solved with as a triangle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from gfrnn_core.rfactor import RFactor
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class RidgePath:
+    """The SVD of R_ff and the targets in its basis: every ridge strength at once.
+
+    Attributes
+    ----------
+    singular_values : ndarray, shape (k,)
+        Of the feature columns, largest first.
+    right : ndarray, shape (k, k)
+        Right singular vectors, one a row.
+    projected : ndarray, shape (k, targets)
+        Left singular vectors' products with R_fy.
+    """
+
+    singular_values: Array
+    right: Array
+    projected: Array
+
+    @classmethod
+    def from_factor(cls, factor: RFactor, features: int, targets: int) -> RidgePath:
+        """Decompose.
+
+        Parameters
+        ----------
+        factor : RFactor
+            Of rows [features | ... | targets].
+        features : int
+            Number of leading columns that are used as features; fewer than all of them give the
+            narrower model.
+        targets : int
+            Number of trailing columns that are targets.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer rows than feature columns, or the columns do not fit.
+        """
+        if not 0 < features <= factor.columns - targets:
+            raise ValueError(
+                f"features: {features} leading and {targets} trailing columns do not fit into the "
+                f"{factor.columns} columns of the R factor"
+            )
+        if factor.rows < features:
+            raise ValueError(
+                f"{features} feature columns, but only {factor.rows} rows; "
+                "take a smaller width, fewer delays or fewer modes, or more data"
+            )
+        square = factor.triangle[:features, :features]
+        try:
+            left, singular_values, right = scipy.linalg.svd(square, check_finite=False)
+        except np.linalg.LinAlgError:  # divide and conquer may fail where QR iteration does not
+            left, singular_values, right = scipy.linalg.svd(
+                square, check_finite=False, lapack_driver="gesvd"
+            )
+        projected = left.T @ factor.triangle[:features, factor.columns - targets :]
+        return cls(singular_values, right, projected)
+
+    def filters(self, ridge: ArrayLike) -> Array:
+        """``s / (s^2 + (ridge s_1)^2)`` for one ridge or one a target: shape (k,) or (k, targets).
+
+        The ridge is relative to the largest singular value, so that it does not depend on the
+        number of rows or the unit of the states. Zero is the plain pseudo-inverse.
+        """
+        s = self.singular_values
+        strength = np.asarray(ridge, dtype=float)[..., None] * s[0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.where(s > 0, s / (s**2 + strength**2), 0.0)
+        return values.T
+
+    def weights(self, ridge: ArrayLike) -> Array:
+        """Outer weights.
+
+        Parameters
+        ----------
+        ridge : float, or array of shape (targets,)
+
+        Returns
+        -------
+        ndarray, shape (k, targets)
+        """
+        filters = self.filters(ridge)
+        if filters.ndim == 1:
+            filters = filters[:, None]
+        return np.asarray(self.right.T @ (filters * self.projected))
+
+    def errors(self, fold: RFactor, ridges: ArrayLike) -> Array:
+        """Squared error of each target on the rows of a fold, for each ridge.
+
+        ``norm(R_b [C; -I])`` is exactly the residual on the rows that R_b was made from.
+
+        Parameters
+        ----------
+        fold : RFactor
+            Of rows with the same columns, not used in the fit.
+        ridges : array, shape (ridges,)
+
+        Returns
+        -------
+        ndarray, shape (ridges, targets)
+            Sums of squares over the fold's rows.
+        """
+        features, targets = self.projected.shape
+        rotated = fold.triangle[:, :features] @ self.right.T
+        truth = fold.triangle[:, fold.columns - targets :]
+        strengths = np.atleast_1d(np.asarray(ridges, dtype=float))
+        errors = np.empty((len(strengths), targets))
+        for index, ridge in enumerate(strengths):
+            residual = rotated @ (self.filters(ridge)[:, None] * self.projected) - truth
+            errors[index] = np.square(residual).sum(axis=0)
+        return errors

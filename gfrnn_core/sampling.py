@@ -1,0 +1,146 @@
+"""Hidden weights: sampled from pairs of data, or from a plain distribution.
+
+Pairs of data follow SWIM (Bolager et al., arXiv 2306.16830): a neuron is put between two states,
+steep where the next state changes much over a short distance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Activation = Literal["tanh", "relu"]
+Sampling = Literal["pairs", "uniform_pairs", "normal"]
+
+# (s1, s2): tanh is -1/2 at the first state and +1/2 at the second; ReLU is 0 and 1.
+_PAIR_CONSTANTS = {"tanh": (np.log(3.0), np.log(3.0) / 2.0), "relu": (1.0, 0.0)}
+
+# Candidate pairs for each pair kept: enough for the probabilities to matter.
+_CANDIDATES = 16
+
+
+@dataclass(frozen=True)
+class HiddenWeights:
+    """Weights and biases of the hidden layer, in the order in which they were drawn.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (inputs, width)
+    biases : ndarray, shape (width,)
+    activation : {"tanh", "relu"}
+    """
+
+    weights: Array
+    biases: Array
+    activation: Activation
+
+    @property
+    def width(self) -> int:
+        """Number of hidden features."""
+        return int(self.weights.shape[1])
+
+    @property
+    def inputs(self) -> int:
+        """Length of the vector that the layer sees."""
+        return int(self.weights.shape[0])
+
+    def narrowed(self, width: int) -> HiddenWeights:
+        """The first ``width`` features only."""
+        return HiddenWeights(self.weights[:, :width], self.biases[:width], self.activation)
+
+
+def sample_weights(
+    pool: Array,
+    width: int,
+    *,
+    sampling: Sampling = "pairs",
+    activation: Activation = "tanh",
+    scale: float = 1.0,
+    following: Array | None = None,
+    seed: int = 0,
+) -> HiddenWeights:
+    """Draw the hidden layer.
+
+    Parameters
+    ----------
+    pool : ndarray, shape (states, inputs)
+        States as the hidden layer will see them (delays stacked). For ``normal`` only their length
+        counts.
+    width : int
+        Number of features.
+    sampling : {"pairs", "uniform_pairs", "normal"}
+        ``pairs``: ``w = s1 (h2 - h1) / |h2 - h1|^2``, ``b = -<w, h1> - s2``, the pair drawn with
+        probability proportional to ``|F(h2) - F(h1)|_inf / |h2 - h1|``; ``uniform_pairs``: the
+        same weights, pairs drawn uniformly; ``normal``: weights N(0, scale^2), biases uniform in
+        [-1, 1].
+    activation : {"tanh", "relu"}
+    scale : float
+        Standard deviation of normal weights; the other ways scale themselves by the data.
+    following : ndarray, shape (states, outputs), optional
+        F(h) of each pooled state, the state one step on; needed by ``pairs``.
+    seed : int
+        The same seed gives the same weights bit for bit.
+
+    Raises
+    ------
+    ValueError
+        On an unknown name, a width below zero, a pool whose states are all alike or fewer than
+        two, values that are not finite, or ``pairs`` without ``following``.
+    """
+    if sampling not in get_args(Sampling):
+        raise ValueError(f"sampling: {sampling!r} is not one of {', '.join(get_args(Sampling))}")
+    if activation not in _PAIR_CONSTANTS:
+        raise ValueError(f"activation: {activation!r} is not one of {', '.join(_PAIR_CONSTANTS)}")
+    if width < 0:
+        raise ValueError(f"width: {width} is negative")
+    pool = np.asarray(pool, dtype=float)
+    if pool.ndim != 2:
+        raise ValueError(f"pool: shape {pool.shape} is not (states, inputs)")
+    rng = np.random.default_rng(seed)
+    if sampling == "normal":
+        if not scale > 0:
+            raise ValueError(f"scale: {scale} is not positive")
+        weights = rng.standard_normal((width, pool.shape[1])).T * scale
+        return HiddenWeights(weights, rng.uniform(-1.0, 1.0, width), activation)
+    if sampling == "pairs":
+        if following is None:
+            raise ValueError("following: sampling 'pairs' needs the next state of each state")
+        if len(following) != len(pool):
+            raise ValueError(f"following: {len(following)} states, but the pool has {len(pool)}")
+    first, second = _draw_pairs(pool, following if sampling == "pairs" else None, width, rng)
+    s1, s2 = _PAIR_CONSTANTS[activation]
+    difference = pool[second] - pool[first]
+    weights = s1 * difference / np.square(difference).sum(axis=1, keepdims=True)
+    biases = -np.einsum("ij,ij->i", weights, pool[first]) - s2
+    return HiddenWeights(weights.T, biases, activation)
+
+
+def _draw_pairs(
+    pool: Array, following: Array | None, width: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Indices of the two states of each pair; pairs of equal states are never drawn."""
+    states = len(pool)
+    if states < 2:
+        raise ValueError(f"pool: {states} states, at least 2 are needed to form a pair")
+    if not np.isfinite(pool).all():
+        raise ValueError("pool: holds NaN or infinity; every state must be finite")
+    candidates = max(_CANDIDATES * width, 1)
+    first = rng.integers(0, states, candidates)
+    # An offset from 1 to states - 1, both included, reaches every other state equally often.
+    second = (first + rng.integers(1, states, candidates)) % states
+    distance = np.linalg.norm(pool[second] - pool[first], axis=1)
+    if following is None:
+        density = (distance > 0).astype(float)
+    else:
+        change = np.abs(following[second] - following[first]).max(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            density = np.where(distance > 0, change / distance, 0.0)
+    total = density.sum()
+    if not total > 0:
+        raise ValueError("pool: no two states differ (or their next states do not); check the data")
+    chosen = rng.choice(candidates, size=width, p=density / total)
+    return first[chosen], second[chosen]

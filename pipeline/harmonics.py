@@ -1,0 +1,65 @@
+"""Functions of the calendar: harmonics of the year and of the day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def _waves(phase: Array, count: int) -> list[Array]:
+    """cos and sin of the first multiples of a phase given in turns."""
+    angle = 2.0 * np.pi * phase
+    return [wave(k * angle) for k in range(1, count + 1) for wave in (np.cos, np.sin)]
+
+
+def year_phase(time: Array) -> Array:
+    """Fraction of the calendar year that has passed at each time: shape (n,), in [0, 1)."""
+    stamps = pd.DatetimeIndex(time)
+    length = np.where(stamps.is_leap_year, 366.0, 365.0)
+    return np.asarray((stamps.dayofyear - 1 + day_phase(time)) / length)
+
+
+def day_phase(time: Array) -> Array:
+    """Fraction of the UTC day that has passed at each time: shape (n,), in [0, 1)."""
+    stamps = pd.DatetimeIndex(time)
+    return np.asarray((stamps - stamps.normalize()) / pd.Timedelta("1d"), dtype=float)
+
+
+def harmonics(time: Array, annual: int, diurnal: int) -> Array:
+    """Design matrix of the climatology: a constant, harmonics of the year and of the day.
+
+    Parameters
+    ----------
+    time : ndarray of datetime64, shape (n,)
+    annual, diurnal : int
+        Number of harmonics.
+
+    Returns
+    -------
+    ndarray, shape (n, 1 + 2 annual + 2 diurnal)
+    """
+    columns = [np.ones(len(time)), *_waves(year_phase(time), annual)]
+    return np.stack([*columns, *_waves(day_phase(time), diurnal)], axis=1)
+
+
+def calendar_inputs(time: Array, names: Sequence[str]) -> Array | None:
+    """The inputs psi(x) that only the calendar decides.
+
+    Parameters
+    ----------
+    time : ndarray of datetime64, shape (n,)
+    names : sequence of {"day_of_year", "hour"}
+
+    Returns
+    -------
+    ndarray, shape (n, 2 len(names)), or None where no input is named
+    """
+    phases = {"day_of_year": year_phase, "hour": day_phase}
+    columns = [wave for name in names for wave in _waves(phases[name](time), 1)]
+    return np.stack(columns, axis=1) if columns else None

@@ -1,0 +1,227 @@
+"""A trained model: what it takes to forecast, as zarr arrays and attributes, never pickled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+from numpy.typing import NDArray
+
+from gfrnn_core import HiddenWeights, SampledRNN
+from pipeline.errors import RunError
+from pipeline.fields import Grid
+from pipeline.harmonics import calendar_inputs
+from pipeline.sources import Channel
+from pipeline.state import Climatology, EofLayout, Scaling
+from pipeline.storage import write_whole
+
+Array = NDArray[Any]
+
+FORMAT = "gfrnn-model"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class ForecastModel:
+    """Fields in, fields out.
+
+    Attributes
+    ----------
+    layout : EofLayout
+        Fields <-> states.
+    networks : tuple of SampledRNN
+        Samples of the hidden weights; the forecast is their mean.
+    linear : SampledRNN
+        The model without hidden features, from the same triangle: a reference.
+    lagged : ndarray, shape (leads + 1, modes, modes)
+        Covariance of the training states with those some steps later: damped persistence.
+    step : numpy.timedelta64
+    inputs : tuple of str
+        Calendar inputs.
+    selection : dict of ndarray
+        How ridge and width were chosen: ``ridges``, ``widths``, ``errors`` (widths, ridges,
+        leads), ``linear_errors`` (ridges, leads), ``spectrum``.
+    notes : dict
+        What was chosen and searched, in plain values.
+    """
+
+    layout: EofLayout
+    networks: tuple[SampledRNN, ...]
+    linear: SampledRNN
+    lagged: Array
+    step: np.timedelta64
+    inputs: tuple[str, ...]
+    selection: dict[str, Array]
+    notes: dict[str, Any]
+
+    @property
+    def delays(self) -> int:
+        """Successive states that a forecast starts from."""
+        return self.linear.delays
+
+    def rollout(
+        self, history: Array, initial: Array, steps: int, networks: tuple[SampledRNN, ...]
+    ) -> Array:
+        """Mean of the networks' rollouts.
+
+        Parameters
+        ----------
+        history : ndarray, shape (starts, delays, modes)
+            States up to the initial time, oldest first.
+        initial : ndarray of datetime64, shape (starts,)
+        steps : int
+
+        Returns
+        -------
+        ndarray, shape (starts, steps, modes)
+        """
+        later = initial[:, None] + self.step * np.arange(1, steps + 1)
+        inputs = calendar_inputs(later.reshape(-1), self.inputs)
+        if inputs is not None:
+            inputs = inputs.reshape(len(initial), steps, -1)
+        return np.mean([n.rollout(history, steps, inputs) for n in networks], axis=0)
+
+    def damping(self, lead: int) -> Array:
+        """Autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
+
+        From the EOFs: the lagged covariance of a cell is ``v^T A_lead v`` with v its column of
+        the EOFs.
+        """
+        vectors = self.layout.vectors
+        later = np.einsum("kg,kg->g", vectors, self.lagged[lead] @ vectors)
+        return np.asarray(later / self._variance)
+
+    @cached_property
+    def _variance(self) -> Array:
+        vectors = self.layout.vectors
+        variance = np.einsum("kg,kg->g", vectors, self.lagged[0] @ vectors)
+        return np.maximum(variance, np.finfo(float).tiny)
+
+    def save(self, path: Path) -> None:
+        """Write the model; it appears under its name only when it is whole."""
+        write_whole(path, self._write)
+
+    def _write(self, path: Path) -> None:
+        group = zarr.create_group(path)
+        scaling, climatology = self.layout.scaling, self.layout.scaling.climatology
+        grid = scaling.grid
+        group.attrs.update(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "channels": [[channel.variable, channel.level] for channel in grid.channels],
+                "annual": climatology.annual,
+                "diurnal": climatology.diurnal,
+                "total": self.layout.total,
+                "times": self.layout.times,
+                "step_seconds": int(self.step / np.timedelta64(1, "s")),
+                "inputs": list(self.inputs),
+                "networks": len(self.networks),
+                "network": _options(self.linear),
+                "notes": self.notes,
+            }
+        )
+        arrays = {
+            "latitude": grid.latitude,
+            "longitude": grid.longitude,
+            "climatology": climatology.coefficients,
+            "spread": climatology.spread,
+            "eofs": self.layout.vectors,
+            "singular_values": self.layout.singular_values,
+            "lagged": self.lagged,
+            "linear/outer": self.linear.outer,
+        }
+        for index, network in enumerate(self.networks):
+            arrays[f"networks/{index}/weights"] = network.hidden.weights
+            arrays[f"networks/{index}/biases"] = network.hidden.biases
+            arrays[f"networks/{index}/outer"] = network.outer
+        arrays |= {f"selection/{name}": values for name, values in self.selection.items()}
+        for name, values in arrays.items():
+            group.create_array(name, data=np.asarray(values))
+
+    @classmethod
+    def load(cls, path: Path) -> ForecastModel:
+        """Read a model. Nothing in it is executed.
+
+        Raises
+        ------
+        RunError
+            If there is no model, or one of another format.
+        """
+        try:
+            group = zarr.open_group(path, mode="r")
+        except FileNotFoundError:
+            raise RunError(f"{path}: no trained model there; run `gfrnn fit` first") from None
+        attrs = dict(group.attrs)
+        if attrs.get("format") != FORMAT or attrs.get("version") != VERSION:
+            raise RunError(
+                f"{path}: format {attrs.get('format')!r} version {attrs.get('version')!r}, but "
+                f"this program reads {FORMAT!r} version {VERSION}; fit the model again"
+            )
+
+        def array(name: str) -> Array:
+            return np.asarray(group[name][...])
+
+        grid = Grid(
+            tuple(Channel(variable, level) for variable, level in attrs["channels"]),
+            array("latitude"),
+            array("longitude"),
+        )
+        climatology = Climatology(
+            attrs["annual"], attrs["diurnal"], array("climatology"), array("spread")
+        )
+        layout = EofLayout(
+            Scaling(grid, climatology),
+            array("eofs"),
+            array("singular_values"),
+            attrs["total"],
+            attrs["times"],
+        )
+        options = attrs["network"] | {"leads": tuple(attrs["network"]["leads"])}
+        activation = options["activation"]
+        plain = SampledRNN(**options)
+        outer = array("linear/outer")
+        no_features = HiddenWeights(
+            np.zeros((plain.delays * layout.modes, 0)), np.zeros(0), activation
+        )
+        networks = []
+        for index in range(attrs["networks"]):
+            place = f"networks/{index}"
+            hidden = HiddenWeights(array(f"{place}/weights"), array(f"{place}/biases"), activation)
+            networks.append(
+                replace(plain, width=hidden.width, hidden=hidden, outer=array(f"{place}/outer"))
+            )
+        return cls(
+            layout=layout,
+            networks=tuple(networks),
+            linear=replace(plain, hidden=no_features, outer=outer),
+            lagged=array("lagged"),
+            step=np.timedelta64(attrs["step_seconds"], "s").astype("timedelta64[ns]"),
+            inputs=tuple(attrs["inputs"]),
+            selection={name: np.asarray(values[...]) for name, values in group["selection"].arrays()},
+            notes=attrs["notes"],
+        )
+
+    @property
+    def leads(self) -> list[pd.Timedelta]:
+        """Leads with outer weights of their own."""
+        return [pd.Timedelta(self.step) * lead for lead in self.linear.leads]
+
+
+def _options(network: SampledRNN) -> dict[str, Any]:
+    """What a network is made with, in plain values."""
+    return {
+        "width": 0,
+        "activation": network.activation,
+        "sampling": network.sampling,
+        "scale": network.scale,
+        "delays": network.delays,
+        "leads": list(network.leads),
+        "target": network.target,
+        "standardise": False,
+    }

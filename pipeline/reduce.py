@@ -1,0 +1,425 @@
+"""THE tree reduction: plan, check memory, schedule, checkpoint, resume.
+
+A summary is a leaf (a stretch of time -> a few small arrays) and a merge (two of those -> one).
+The tree depends on the stretches alone, never on the workers or on the order of arrival, so the
+result is the same bit for bit however it is computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import zarr
+from distributed import Client, Future, as_completed, get_client
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from pipeline.errors import GfrnnError, ResourceError
+from pipeline.storage import write_whole
+
+Arrays = dict[str, NDArray[Any]]
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, the leaves done and the leaves in all."""
+
+# Of a worker's memory, what Dask lets a task use before it starts to spill and pause.
+_USABLE = 0.7
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Times ``start`` to ``stop - 1`` of the time axis, all in one fold and without a gap."""
+
+    fold: str
+    start: int
+    stop: int
+
+
+class Summary(Protocol):
+    """What the reducer runs. It is pickled once and sent to each worker once."""
+
+    name: str
+    remedy: str
+    """Which key of the experiment makes it smaller."""
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        """The summary of one stretch."""
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        """The summary of two stretches, ``left`` before ``right``."""
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        """Peak working memory of a leaf, its result included."""
+
+    def merge_bytes(self) -> int:
+        """Peak working memory of a merge, both sides and the result included."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a reduction will do, known before it starts."""
+
+    name: str
+    leaves: int
+    merges: int
+    leaf_bytes: int
+    merge_bytes: int
+    remedy: str
+
+    def check(self, limit: int | None) -> None:
+        """Refuse work that does not fit into a worker.
+
+        Raises
+        ------
+        ResourceError
+        """
+        if limit is None:
+            return
+        for part, needed in (("leaf", self.leaf_bytes), ("merge", self.merge_bytes)):
+            if needed > _USABLE * limit:
+                raise ResourceError(
+                    f"{self.name}: a {part} needs {needed / 2**20:.0f} MiB, but a worker's thread "
+                    f"has {_USABLE * limit / 2**20:.0f} MiB for it ({_USABLE:.0%} of its memory "
+                    f"limit); give the workers more (cluster.memory) or lower {self.remedy}"
+                )
+
+
+def plan_reduction(summary: Summary, stretches: Sequence[Stretch]) -> Plan:
+    """Count the tasks and project the memory."""
+    folds = len({stretch.fold for stretch in stretches})
+    return Plan(
+        name=summary.name,
+        leaves=len(stretches),
+        merges=len(stretches) - folds,
+        leaf_bytes=max((summary.leaf_bytes(stretch) for stretch in stretches), default=0),
+        merge_bytes=summary.merge_bytes(),
+        remedy=summary.remedy,
+    )
+
+
+def content_key(*parts: Any) -> str:
+    """A short hash of anything that JSON can hold."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+class Checkpoints:
+    """Finished summaries on disk, each under the key of its content.
+
+    Parameters
+    ----------
+    path : Path
+        The zarr store, ``summaries.zarr`` in a run's folder. Only the driver writes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self, name: str, key: str) -> Arrays | None:
+        """The arrays kept under a key, or None where there are none or they are incomplete."""
+        place = self._place(name, key)
+        if not (place / "zarr.json").exists():
+            return None
+        group = zarr.open_group(place, mode="r")
+        return {array: np.asarray(values[...]) for array, values in group.arrays()}
+
+    def save(self, name: str, key: str, arrays: Arrays) -> None:
+        """Keep arrays; they appear under their name only when they are whole."""
+
+        def write(path: Path) -> None:
+            group = zarr.create_group(path)
+            for array, values in arrays.items():
+                group.create_array(array, data=np.asarray(values))
+
+        write_whole(self._place(name, key), write)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _place(self, name: str, key: str) -> Path:
+        return self.path / name / key
+
+
+def reduce_stretches(
+    summary: Summary,
+    stretches: Sequence[Stretch],
+    *,
+    key: str,
+    checkpoints: Checkpoints | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Arrays]:
+    """Summarise the stretches of each fold, on the current Dask client or else in this process.
+
+    Parameters
+    ----------
+    summary : Summary
+    stretches : sequence of Stretch
+        Those of one fold follow each other.
+    key : str
+        Of everything but the stretches that decides the result: experiment and data.
+    checkpoints : Checkpoints, optional
+        Folds kept there are not computed again; every finished fold is kept.
+    progress : callable, optional
+
+    Returns
+    -------
+    dict
+        fold: its summary, in the order of the stretches.
+
+    Raises
+    ------
+    ResourceError
+        Before anything runs, if a leaf or a merge cannot fit into a worker; or when workers died
+        of a leaf again and again.
+    """
+    client = _current_client()
+    plan_reduction(summary, stretches).check(_memory_of_a_thread(client))
+    folds: dict[str, list[Stretch]] = {}
+    for stretch in stretches:
+        folds.setdefault(stretch.fold, []).append(stretch)
+    keys = {
+        fold: content_key(summary.name, key, [(part.start, part.stop) for part in parts])
+        for fold, parts in folds.items()
+    }
+    run = _Run(summary, len(stretches), progress)
+    found: dict[str, Arrays] = {}
+    for fold, parts in folds.items():
+        kept = checkpoints.load(summary.name, keys[fold]) if checkpoints else None
+        if kept is not None:
+            found[fold] = kept
+            run.advance(len(parts))
+    missing = {fold: parts for fold, parts in folds.items() if fold not in found}
+
+    def finish(fold: str, value: Arrays) -> None:
+        found[fold] = value
+        if checkpoints:
+            checkpoints.save(summary.name, keys[fold], value)
+
+    if client is None:
+        _in_process(run, missing, finish)
+    else:
+        _on_cluster(run, missing, finish, client, keys)
+    return {fold: found[fold] for fold in folds}
+
+
+@dataclass
+class _Run:
+    """One reduction under way."""
+
+    summary: Summary
+    total: int
+    progress: Progress | None
+    done: int = 0
+
+    def advance(self, leaves: int = 1) -> None:
+        self.done += leaves
+        if self.progress:
+            self.progress(self.summary.name, self.done, self.total)
+
+
+@dataclass
+class _Tree:
+    """Leaves pushed in order merge like the carries of a binary counter.
+
+    So the tree is a function of the number of leaves alone, and at most log2 of it is waiting.
+    """
+
+    merge: Callable[[Any, Any], Any]
+    waiting: list[tuple[int, Any]] = field(default_factory=list)
+
+    def push(self, node: Any) -> None:
+        level = 0
+        while self.waiting and self.waiting[-1][0] == level:
+            node = self.merge(self.waiting.pop()[1], node)
+            level += 1
+        self.waiting.append((level, node))
+
+    def root(self) -> Any:
+        node = self.waiting.pop()[1]
+        while self.waiting:
+            node = self.merge(self.waiting.pop()[1], node)
+        return node
+
+
+def _in_process(
+    run: _Run, folds: dict[str, list[Stretch]], finish: Callable[[str, Arrays], None]
+) -> None:
+    for fold, parts in folds.items():
+        tree = _Tree(lambda left, right: _merge(run.summary, left, right))
+        for stretch in parts:
+            tree.push(_leaf(run.summary, stretch))
+            run.advance()
+        finish(fold, tree.root())
+
+
+def _on_cluster(
+    run: _Run,
+    folds: dict[str, list[Stretch]],
+    finish: Callable[[str, Arrays], None],
+    client: Client,
+    keys: dict[str, str],
+) -> None:
+    if not folds:
+        return
+    name = run.summary.name
+    # The summary (with the opened data in it) is a task of its own, so that it travels to each
+    # worker once and is made again if every worker that holds it dies.
+    # Keys carry this token because a failed task would otherwise be remembered under its key.
+    token = content_key(sorted(keys.values()), id(run))
+    context = client.submit(_identity, run.summary, key=f"{name}-summary-{token}")
+    arrived = as_completed()
+    roots: dict[Future, str] = {}
+    # Enough leaves under way to keep every thread busy, few enough that results never pile up.
+    window = 2 * max(1, sum(client.nthreads().values()))
+    under_way = 0
+
+    def receive() -> int:
+        future = next(arrived)
+        if future.status != "finished":
+            _raise(future, name)
+        if future in roots:
+            finish(roots.pop(future), future.result())
+            return 0
+        run.advance()
+        return 1
+
+    for fold, parts in folds.items():
+        count = 0
+
+        def merge(left: Future, right: Future, fold: str = fold) -> Future:
+            nonlocal count
+            count += 1
+            return client.submit(
+                _merge,
+                context,
+                left,
+                right,
+                key=f"{name}-merge-{keys[fold]}-{count}-{token}",
+                priority=10,  # merges first: they free two results and leave one
+            )
+
+        tree = _Tree(merge)
+        for stretch in parts:
+            while under_way >= window:
+                under_way -= receive()
+            leaf = client.submit(
+                _leaf, context, stretch, key=f"{name}-leaf-{keys[fold]}-{stretch.start}-{token}"
+            )
+            arrived.add(leaf)
+            under_way += 1
+            tree.push(leaf)
+        root = tree.root()
+        if root is leaf:  # a fold of one leaf: its arrival is counted and its result fetched
+            root = client.submit(_identity, leaf, key=f"{name}-root-{keys[fold]}-{token}")
+        roots[root] = fold
+        arrived.add(root)
+        del root, leaf, tree
+    while under_way or roots:
+        under_way -= receive()
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+def _leaf(summary: Summary, stretch: Stretch) -> Arrays:
+    # Parallelism comes from tasks. Environment variables would miss workers without a nanny.
+    with threadpool_limits(1):
+        return summary.leaf(stretch)
+
+
+def _merge(summary: Summary, left: Arrays, right: Arrays) -> Arrays:
+    with threadpool_limits(1):
+        return summary.merge(left, right)
+
+
+def run_tasks(
+    name: str,
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+    progress: Progress | None = None,
+) -> list[Any]:
+    """Call a function for each tuple of arguments, on the current client or in this process.
+
+    For work that has no merge: solving, writing forecasts. Results come in the order of the
+    arguments; no more calls are under way than keep the workers busy.
+    """
+    calls = list(arguments)
+    client = _current_client()
+    results: list[Any] = [None] * len(calls)
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(name, done, len(calls))
+
+    if client is None:
+        for index, call in enumerate(calls):
+            results[index] = _single_threaded(function, *call)
+            advance()
+        return results
+    arrived = as_completed()
+    places: dict[Future, int] = {}
+    window = 2 * max(1, sum(client.nthreads().values()))
+    waiting = iter(enumerate(calls))
+    token = content_key(name, id(places))
+    while True:
+        while len(places) < window and (entry := next(waiting, None)) is not None:
+            index, call = entry
+            future = client.submit(
+                _single_threaded, function, *call, key=f"{name}-{index}-{token}", pure=False
+            )
+            places[future] = index
+            arrived.add(future)
+        if not places:
+            return results
+        future = next(arrived)
+        if future.status != "finished":
+            _raise(future, name)
+        results[places.pop(future)] = future.result()
+        advance()
+
+
+def _single_threaded(function: Callable[..., Any], *arguments: Any) -> Any:
+    with threadpool_limits(1):
+        return function(*arguments)
+
+
+def _raise(future: Future, name: str) -> None:
+    """Turn the failure of a task into an error that says what to do."""
+    error = future.exception()
+    if isinstance(error, GfrnnError):
+        raise error
+    if type(error).__name__ == "KilledWorker":
+        raise ResourceError(
+            f"{name}: workers died again and again while running one task, most likely for lack "
+            "of memory; give the workers more (cluster.memory), and look into the workers' logs"
+        ) from error
+    if error is None:
+        raise ResourceError(f"{name}: a task was cancelled ({future.status}); is the cluster gone?")
+    raise error
+
+
+def _current_client() -> Client | None:
+    try:
+        return get_client()
+    except ValueError:
+        return None
+
+
+def _memory_of_a_thread(client: Client | None) -> int | None:
+    """The least memory that one thread of a worker may use, or None where nothing limits it."""
+    if client is None:
+        return None
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    shares = [w["memory_limit"] // w["nthreads"] for w in workers if w.get("memory_limit")]
+    return min(shares, default=None)

@@ -1,0 +1,244 @@
+"""Whatever people have, as one Dataset: names of ERA5, SI units, one order of dimensions."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pipeline.assemble import Cut, chunking, common_times, join_layers, lazy_variable
+from pipeline.canonical import Grid
+from pipeline.chunks import missing_chunks
+from pipeline.config import DataConfig, Region
+from pipeline.errors import DataError
+from pipeline.files import find
+from pipeline.survey import Field, alike, survey
+from pipeline.times import keep_step
+
+__all__ = ["Channel", "channels", "fingerprint", "missing_chunks", "open_source"]
+
+_TOLERANCE = 1e-4  # degrees: coordinates of float32 files differ by some 1e-5
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One field of a state: a variable, at a level (hPa) where it has levels."""
+
+    variable: str
+    level: float | None = None
+
+    @property
+    def name(self) -> str:
+        """``geopotential_500``, ``mean_sea_level_pressure``."""
+        return self.variable if self.level is None else f"{self.variable}_{self.level:g}"
+
+
+def channels(ds: xr.Dataset) -> list[Channel]:
+    """The channels of a canonical Dataset: its variables in order, levels ascending."""
+    return [
+        Channel(str(name), level)
+        for name, array in ds.data_vars.items()
+        for level in array.attrs.get("levels") or [None]
+    ]
+
+
+def open_source(data: DataConfig) -> xr.Dataset:
+    """The canonical Dataset of a ``data`` section; no values are read.
+
+    Dimensions (time, [level], latitude, longitude); ``time`` datetime64, strictly increasing;
+    ``latitude`` ascending; ``longitude`` in [0, 360) ascending; ``level`` in hPa ascending. Names
+    are those of ERA5, units SI, values float32. The Dataset pickles to little more than its
+    coordinates, opens its files in the process that reads, and needs no Dask; ``.chunk()`` works.
+
+    Each variable has ``attrs['levels']``: its own levels (hPa), none for a variable without. Where
+    ``level`` holds levels of other variables too, it reads as NaN there.
+
+    ``ds.attrs`` has ``time_chunk`` (times in a stored chunk), ``time_chunk_start`` (the first time
+    that begins one; both for planning reads that share no chunk), and ``notes`` (list of text:
+    what was cut, merged or dropped).
+
+    Raises
+    ------
+    DataError
+        For what is not there, not readable, or does not go together: says which file, variable or
+        key, and what to do.
+    """
+    fields = _wanted(_survey_all(data), data)
+    latitude, longitude = _common_grid(fields)
+    rows_lat, rows_lon = _box(latitude, longitude, data.region)
+    layers = join_layers(fields)
+    time, notes = common_times(layers)
+    if data.step is not None:
+        time = time[keep_step(time, data.step)]
+    level = sorted({level for _, levels in layers for level in levels or ()})
+    cut = Cut(time, level, rows_lat, rows_lon)
+    variables: dict[str, xr.Variable] = {}
+    for name in dict.fromkeys(variable for variable, _ in layers):
+        own = {levels: parts for (variable, levels), parts in layers.items() if variable == name}
+        variables[name] = lazy_variable(name, own, cut)
+    chunk, first = chunking(layers, time)
+    for variable in variables.values():
+        variable.encoding["preferred_chunks"] = {"time": chunk}
+    notes += [note for note in dict.fromkeys(n for f in fields for n in f.notes)]
+    coords: dict[str, Any] = {"time": ("time", time, {"standard_name": "time", "axis": "T"})}
+    if level:
+        pressure = {
+            "standard_name": "air_pressure",
+            "units": "hPa",
+            "positive": "down",
+            "axis": "Z",
+        }
+        coords["level"] = ("level", np.array(level, float), pressure)
+    for name, values, *described in (
+        ("latitude", latitude[rows_lat], "degrees_north", "Y"),
+        ("longitude", longitude[rows_lon], "degrees_east", "X"),
+    ):
+        keys = ("standard_name", "long_name", "units", "axis")
+        coords[name] = (name, values, dict(zip(keys, (name, name, *described), strict=True)))
+    attrs = {
+        "Conventions": "CF-1.8",
+        "time_chunk": chunk,
+        "time_chunk_start": first,
+        "notes": notes,
+    }
+    return xr.Dataset(variables, coords, attrs)
+
+
+def _survey_all(data: DataConfig) -> list[Field]:
+    fields: list[Field] = []
+    for number, source in enumerate(data.sources):
+        key = f"data.sources[{number}]"
+        files = find(source.path, source.storage_options, key)
+        here = [field for file in files for field in survey(file, source, key)]
+        raw_names = {field.raw_name for field in here}
+        for section in ("rename", "units"):
+            for name in getattr(source, section):
+                if name not in raw_names:
+                    raise DataError(
+                        f"{key}.{section}: {name} is not in it; {alike(name, raw_names)}"
+                    )
+        fields += here
+    return fields
+
+
+def _wanted(fields: list[Field], data: DataConfig) -> list[Field]:
+    """The fields that ``data.variables`` names, in its order, with the levels that it names."""
+    there = {field.variable for field in fields}
+    if data.variables is None:
+        chosen = [(field, field.levels) for field in fields]
+    else:
+        chosen = []
+        for name, levels in data.variables.items():
+            if name not in there:
+                raise DataError(f"data.variables: {name} is not in the data; {alike(name, there)}")
+            own = [field for field in fields if field.variable == name]
+            _check_levels(name, levels, own)
+            for field in own:
+                kept = field.levels
+                if levels is not None and kept is not None:
+                    kept = tuple(level for level in kept if level in levels)
+                if kept is None or kept:
+                    chosen.append((field, kept))
+    problems: dict[str, list[str]] = {}
+    for field, _ in chosen:
+        if field.problem:
+            problems.setdefault(field.problem, []).append(field.file.path)
+    if problems:
+        more = {
+            text: f" and {len(paths) - 1} more" for text, paths in problems.items() if paths[1:]
+        }
+        raise DataError(
+            "\n".join(f"{paths[0]}{more.get(t, '')}: {t}" for t, paths in problems.items())
+        )
+    return [_with_levels(field, levels) for field, levels in chosen]
+
+
+def _check_levels(name: str, levels: list[float] | None, own: list[Field]) -> None:
+    if levels is None or any(field.problem for field in own):
+        return
+    there = {level for field in own for level in field.levels or ()}
+    if not there:
+        raise DataError(f"data.variables.{name}: has no levels; write {name}: without any")
+    absent = [level for level in levels if level not in there]
+    if absent or not levels:
+        raise DataError(
+            f"data.variables.{name}: {absent or 'no level'} hPa is not in the data; there is "
+            f"{sorted(there)}"
+        )
+
+
+def _with_levels(field: Field, levels: tuple[float, ...] | None) -> Field:
+    """The same field with fewer levels."""
+    if levels == field.levels or levels is None or field.levels is None:
+        return field
+    keep = [field.levels.index(level) for level in levels]
+    grid = field.grid
+    order = None if grid.level is None else grid.level[keep]
+    cut = Grid(grid.dims, grid.latitude, grid.longitude, order)
+    return replace(field, levels=levels, grid=cut)
+
+
+def _common_grid(fields: list[Field]) -> tuple[np.ndarray, np.ndarray]:
+    first = fields[0]
+    for field in fields[1:]:
+        for name in ("latitude", "longitude"):
+            a, b = getattr(first, name), getattr(field, name)
+            if a.shape != b.shape or np.abs(a - b).max() > _TOLERANCE:
+                raise DataError(
+                    f"{first.file.path} and {field.file.path} have different {name}s: {_extent(a)} "
+                    f"and {_extent(b)}; give files of one grid, or interpolate one of them"
+                )
+    return first.latitude, first.longitude
+
+
+def _extent(values: np.ndarray) -> str:
+    return f"{values[0]:g}..{values[-1]:g} ({values.size})"
+
+
+def _box(
+    latitude: np.ndarray, longitude: np.ndarray, region: Region | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the rows and columns inside the region."""
+    if region is None:
+        return np.arange(latitude.size), np.arange(longitude.size)
+    (south, north), (west, east) = region.latitude, region.longitude
+    rows = np.nonzero((latitude >= south - _TOLERANCE) & (latitude <= north + _TOLERANCE))[0]
+    # Distance eastwards from the western edge: one rule for both conventions and for Greenwich.
+    width = 360.0 if east - west >= 360 else (east - west) % 360
+    columns = np.nonzero((longitude - west + _TOLERANCE) % 360 <= width + 2 * _TOLERANCE)[0]
+    for name, found, values in (("latitude", rows, latitude), ("longitude", columns, longitude)):
+        if found.size == 0:
+            raise DataError(
+                f"data.region.{name}: {list(getattr(region, name))} holds no point of the data, "
+                f"which has {_extent(values)}"
+            )
+    return rows, columns
+
+
+def fingerprint(ds: xr.Dataset) -> str:
+    """SHA-256 (hex) of names, levels, coordinates, units and the values of some eight times.
+
+    A copy of an archive has the same print; a changed one very likely another.
+    """
+    digest = hashlib.sha256()
+    for coordinate in sorted(map(str, ds.coords)):
+        values = ds[coordinate].values
+        values = (
+            values.astype("datetime64[s]").astype("int64")
+            if coordinate == "time"
+            else values.astype("f8")
+        )
+        digest.update(coordinate.encode() + values.tobytes())
+    sample = np.unique(np.linspace(0, ds.sizes["time"] - 1, 8).astype(int))
+    for name, array in ds.data_vars.items():
+        levels = array.attrs.get("levels") or []
+        digest.update(f"{name} {levels} {array.attrs.get('units')}".encode())
+        for number, index in enumerate(sample):
+            fields = array.isel(time=int(index))
+            # One level each time, in turn, so that large archives are not read for hours.
+            fields = fields.sel(level=levels[number % len(levels)]) if levels else fields
+            digest.update(np.ascontiguousarray(fields.values, "<f4").tobytes())
+    return digest.hexdigest()

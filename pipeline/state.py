@@ -1,0 +1,128 @@
+"""Fields <-> states: EOFs of anomalies, all variables together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.fields import Grid
+from pipeline.harmonics import harmonics
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Climatology:
+    """Harmonics of the year and of the day of each grid cell, and the spread about them.
+
+    Attributes
+    ----------
+    annual, diurnal : int
+        Number of harmonics.
+    coefficients : ndarray, shape (1 + 2 annual + 2 diurnal, grid.size)
+        In the units of each variable.
+    spread : ndarray, shape (channels,)
+        Standard deviation of the anomalies of each channel, area-weighted, in its units.
+    """
+
+    annual: int
+    diurnal: int
+    coefficients: Array
+    spread: Array
+
+    def __call__(self, time: Array) -> Array:
+        """The climatology at some times: shape (times, grid.size)."""
+        return np.asarray(harmonics(time, self.annual, self.diurnal) @ self.coefficients)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Anomalies on one footing: each channel by its spread, each cell by its area."""
+
+    grid: Grid
+    climatology: Climatology
+
+    @cached_property
+    def weights(self) -> Array:
+        """What an anomaly is multiplied by: shape (grid.size,)."""
+        shape = self.grid.shape
+        by_channel = 1.0 / self.climatology.spread[:, None, None]
+        by_row = np.sqrt(self.grid.area)[None, :, None]
+        return np.broadcast_to(by_channel * by_row, shape).reshape(-1).copy()
+
+    def scaled(self, fields: Array, time: Array) -> Array:
+        """Scaled anomalies of fields: shape (times, grid.size), in place of the fields."""
+        fields -= self.climatology(time)
+        fields *= self.weights
+        return fields
+
+
+@dataclass(frozen=True)
+class EofLayout:
+    """States are the leading principal components of the scaled anomalies.
+
+    Attributes
+    ----------
+    scaling : Scaling
+    vectors : ndarray, shape (modes, grid.size)
+        EOFs, orthonormal in the scaled space.
+    singular_values : ndarray, shape (modes,)
+        Of the scaled anomalies of the training period.
+    total : float
+        Sum of squares of the scaled anomalies of the training period.
+    times : int
+        Number of training times.
+    """
+
+    scaling: Scaling
+    vectors: Array
+    singular_values: Array
+    total: float
+    times: int
+
+    @property
+    def modes(self) -> int:
+        """Number of EOFs, which is the length of a state."""
+        return int(self.vectors.shape[0])
+
+    @property
+    def unit(self) -> float:
+        """One common unit for all components: the standard deviation of the first one.
+
+        One unit for all keeps their relative variance, so the hidden features listen to the
+        leading modes most and the squared error of a state is that of the fields.
+        """
+        return float(self.singular_values[0] / np.sqrt(self.times))
+
+    @property
+    def variance_kept(self) -> float:
+        """Share of the variance of the scaled anomalies that the EOFs hold."""
+        return float(np.square(self.singular_values).sum() / self.total)
+
+    def encode(self, fields: Array, time: Array) -> Array:
+        """States of fields (which are overwritten): shape (times, modes)."""
+        return np.asarray(self.scaling.scaled(fields, time) @ self.vectors.T / self.unit)
+
+    def anomalies(self, states: Array) -> Array:
+        """Anomalies of the fields of states, in the variables' units: shape (n, grid.size)."""
+        anomalies = (states * self.unit) @ self.vectors
+        anomalies /= self.scaling.weights
+        return np.asarray(anomalies)
+
+    def decode(self, states: Array, time: Array) -> Array:
+        """Fields of states at some times: shape (times, grid.size)."""
+        return self.anomalies(states) + self.scaling.climatology(time)
+
+    def narrowed(self, modes: int) -> EofLayout:
+        """The leading modes only."""
+        return EofLayout(
+            self.scaling,
+            self.vectors[:modes],
+            self.singular_values[:modes],
+            self.total,
+            self.times,
+        )

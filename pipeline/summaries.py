@@ -1,0 +1,235 @@
+"""The summaries of training: climatology, EOFs, states, R factor. Each is a leaf and a merge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import zarr
+from numpy.typing import NDArray
+
+from gfrnn_core import RFactor, SampledRNN
+from pipeline.fields import Fields
+from pipeline.harmonics import calendar_inputs, harmonics
+from pipeline.reduce import Arrays, Stretch
+from pipeline.state import Climatology, EofLayout, Scaling
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ClimatologySummary:
+    """Harmonic regression of every grid cell, as a mergeable triangle.
+
+    With H = QR the harmonics of the times, it keeps R, Q^T X and what is left over of the sums of
+    squares, so that means and variances come out without cancellation.
+    """
+
+    fields: Fields
+    annual: int
+    diurnal: int
+    name: str = "climatology"
+    remedy: str = "data.chunk"
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        values = self.fields.read(stretch.start, stretch.stop)
+        time = self.fields.time[stretch.start : stretch.stop]
+        design = harmonics(time, self.annual, self.diurnal)
+        triangle, projected, residual = _regress(design, values)
+        return {
+            "triangle": triangle,
+            "projected": projected,
+            "residual": residual,
+            "rows": np.array(len(values)),
+        }
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        triangle, projected, residual = _regress(
+            np.concatenate([left["triangle"], right["triangle"]]),
+            np.concatenate([left["projected"], right["projected"]]),
+        )
+        return {
+            "triangle": triangle,
+            "projected": projected,
+            "residual": left["residual"] + right["residual"] + residual,
+            "rows": left["rows"] + right["rows"],
+        }
+
+    def finish(self, root: Arrays) -> Climatology:
+        """Coefficients and spread from the summary of all training times."""
+        grid = self.fields.grid
+        coefficients = scipy.linalg.lstsq(root["triangle"], root["projected"])[0]
+        variance = (root["residual"] / root["rows"]).reshape(grid.shape)
+        spread = np.sqrt((variance * grid.area[:, None]).mean(axis=(1, 2)))
+        return Climatology(self.annual, self.diurnal, coefficients, spread)
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        return 3 * 8 * (stretch.stop - stretch.start) * self.fields.grid.size
+
+    def merge_bytes(self) -> int:
+        terms = 1 + 2 * self.annual + 2 * self.diurnal
+        return 6 * 8 * terms * self.fields.grid.size
+
+
+def _regress(design: Array, values: Array) -> tuple[Array, Array, Array]:
+    """R and Q^T values of design = QR, and the sums of squares that the design leaves over."""
+    terms = design.shape[1]
+    # Zero rows make the triangle square where there are fewer rows than terms.
+    padding = max(0, terms - len(design))
+    q, triangle = np.linalg.qr(np.pad(design, ((0, padding), (0, 0))))
+    q = q[: len(design)]
+    projected = q.T @ values
+    residual = np.square(values - q @ projected).sum(axis=0)
+    return triangle, projected, residual
+
+
+@dataclass(frozen=True)
+class EofSummary:
+    """Truncated SVD of the scaled anomalies, merged by the SVD of the stacked factors.
+
+    Each leaf keeps its left factor and each merge rotates it, so the states of all its times come
+    out at the root, and the archive is not read again for them.
+
+    Attributes
+    ----------
+    rank : int
+        Singular triplets kept along the way, more than the modes wanted at the end.
+    """
+
+    fields: Fields
+    scaling: Scaling
+    rank: int
+    name: str = "eofs"
+    remedy: str = "data.chunk or state.modes"
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        values = self.fields.read(stretch.start, stretch.stop)
+        time = self.fields.time[stretch.start : stretch.stop]
+        scaled = self.scaling.scaled(values, time)
+        total = np.array(np.square(scaled).sum())
+        return {**self._decompose(scaled), "total": total}
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        stacked = np.concatenate(
+            [part["values"][:, None] * part["right"] for part in (left, right)]
+        )
+        merged = self._decompose(stacked)
+        split = len(left["values"])
+        rotation = merged["left"]
+        merged["left"] = np.concatenate(
+            [left["left"] @ rotation[:split], right["left"] @ rotation[split:]]
+        )
+        return {**merged, "total": left["total"] + right["total"]}
+
+    def _decompose(self, matrix: Array) -> Arrays:
+        left, values, right = scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
+        keep = slice(0, self.rank)
+        return {"left": left[:, keep], "values": values[keep], "right": right[keep]}
+
+    def finish(self, root: Arrays, modes: int) -> tuple[EofLayout, Array]:
+        """The EOFs, and the states of the times in the order of the stretches."""
+        layout = EofLayout(
+            scaling=self.scaling,
+            vectors=root["right"][:modes],
+            singular_values=root["values"][:modes],
+            total=float(root["total"]),
+            times=len(root["left"]),
+        )
+        states = root["left"][:, :modes] * root["values"][:modes] / layout.unit
+        return layout, states
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        # Fields, the climatology taken off, LAPACK's copy and the right factor.
+        return 4 * 8 * (stretch.stop - stretch.start) * self.fields.grid.size
+
+    def merge_bytes(self) -> int:
+        # Both sides, stacked, LAPACK's copy and the right factor.
+        return 4 * 2 * 8 * self.rank * self.fields.grid.size
+
+
+@dataclass(frozen=True)
+class StateSummary:
+    """States of times that took no part in the EOFs; merging strings them together."""
+
+    fields: Fields
+    layout: EofLayout
+    name: str = "states"
+    remedy: str = "data.chunk"
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        values = self.fields.read(stretch.start, stretch.stop)
+        time = self.fields.time[stretch.start : stretch.stop]
+        return {"states": self.layout.encode(values, time)}
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        return {"states": np.concatenate([left["states"], right["states"]])}
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        return 3 * 8 * (stretch.stop - stretch.start) * self.fields.grid.size
+
+    def merge_bytes(self) -> int:
+        return 2 * 8 * len(self.fields.time) * self.layout.modes
+
+
+@dataclass(frozen=True)
+class RowSummary:
+    """The R factor of the lifted rows: the training pass.
+
+    Attributes
+    ----------
+    network : SampledRNN
+        With hidden weights.
+    states : Path
+        A zarr array of shape (times, modes), NaN where a time has no state.
+    time : ndarray of datetime64, shape (times,)
+    modes : int
+        Leading components that make up the network's state.
+    inputs : tuple of str
+        Names of the calendar inputs.
+    """
+
+    network: SampledRNN
+    states: Path
+    time: Array
+    modes: int
+    inputs: tuple[str, ...]
+    name: str = "rows"
+    remedy: str = "model.width"
+
+    @cached_property
+    def columns(self) -> int:
+        return self.network.columns(self.modes, 2 * len(self.inputs)).total
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        # Present times start..stop-1 need the states before and after them.
+        first = stretch.start - self.network.delays + 1
+        last = stretch.stop + max(self.network.leads)
+        states = np.asarray(zarr.open_array(self.states, mode="r")[first:last, : self.modes])
+        factor = self.network.factorise(states, calendar_inputs(self.time[first:last], self.inputs))
+        return pack_factor(factor)
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        return pack_factor(unpack_factor(left).merge(unpack_factor(right)))
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        block = min(2 * self.columns, stretch.stop - stretch.start)
+        # The block of rows, the standing triangle and its tidied copy.
+        return 8 * self.columns * (block + 3 * self.columns)
+
+    def merge_bytes(self) -> int:
+        # Both sides, their copies for LAPACK and the result.
+        return 5 * 8 * self.columns**2
+
+
+def pack_factor(factor: RFactor) -> Arrays:
+    """An R factor as plain arrays."""
+    return {"triangle": factor.triangle, "rows": np.array(factor.rows)}
+
+
+def unpack_factor(arrays: Arrays) -> RFactor:
+    """The R factor that plain arrays hold."""
+    return RFactor(arrays["triangle"], int(arrays["rows"]))

@@ -1,0 +1,232 @@
+"""Scores of the forecasts and of the references that any forecast must beat.
+
+A metric is a function of means of statistics over pairs of forecast and truth. The statistics are
+a summary, so the reducer computes them; the metrics follow at the end.
+"""
+
+from __future__ import annotations
+
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.fields import Fields
+from pipeline.forecast import load_model, read_history
+from pipeline.model import ForecastModel
+from pipeline.products import open_forecasts
+from pipeline.reduce import Arrays, Progress, Stretch, reduce_stretches
+from pipeline.storage import consolidate, write_whole
+
+Array = NDArray[Any]
+
+SYSTEMS = ("forecast", "linear", "damped persistence", "persistence", "climatology")
+"""What is scored: the forecasts, and the references."""
+
+STATISTICS = ("squared_error", "error", "anomaly_correlation")
+"""Area means over the grid, of each pair of forecast and truth."""
+
+# Pairs of fields that one leaf holds at once, as float64.
+_LEAF_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """Sums over initial times of the statistics of every system, channel and lead.
+
+    A stretch is a range of initial times of the forecast store.
+    """
+
+    fields: Fields
+    model: Path
+    forecasts: Path
+    name: str = "scores"
+    remedy: str = "forecast.horizon"
+
+    @cached_property
+    def store(self) -> xr.Dataset:
+        return open_forecasts(self.forecasts)
+
+    @cached_property
+    def starts(self) -> Array:
+        """Places of the initial times on the data's time axis."""
+        return np.searchsorted(self.fields.time, self.store["time"].values)
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        model = load_model(str(self.model))
+        horizon = self.store.sizes["prediction_timedelta"]
+        grid, time = self.fields.grid, self.fields.time
+        starts = self.starts[stretch.start : stretch.stop]
+        weights = np.cos(np.deg2rad(grid.latitude))
+        history = read_history(self.fields, model, starts)
+        linear = model.rollout(history, time[starts], horizon, (model.linear,))
+        ours = self._forecasts(stretch)
+        shape = (len(SYSTEMS), len(STATISTICS), len(grid.channels), horizon)
+        sums, counts = np.zeros(shape), np.zeros(horizon, dtype=int)
+        climatology = model.layout.scaling.climatology
+        present = self._anomalies(starts, climatology)
+        for lead in range(1, horizon + 1):
+            # Only where the truth is there, and the clock says it is the truth of that lead.
+            valid = time[starts] + model.step * lead
+            later = np.searchsorted(time, valid)
+            known = later < len(time)
+            known[known] = time[later[known]] == valid[known]
+            if not known.any():
+                continue
+            truth = self._anomalies(later[known], climatology)
+            mean = climatology(valid[known])
+            anomalies = {
+                "forecast": ours[known, lead - 1] - mean,
+                "linear": model.layout.anomalies(linear[known, lead - 1]),
+                "damped persistence": present[known] * model.damping(lead),
+                "persistence": present[known] + climatology(time[starts[known]]) - mean,
+                "climatology": np.zeros_like(mean),
+            }
+            for index, system in enumerate(SYSTEMS):
+                sums[index, :, :, lead - 1] = _statistics(anomalies[system], truth, grid.shape, weights)
+            counts[lead - 1] = known.sum()
+        return {"sums": sums, "counts": counts}
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        return {name: left[name] + right[name] for name in left}
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        pairs = stretch.stop - stretch.start
+        horizon = self.store.sizes["prediction_timedelta"]
+        return 8 * pairs * self.fields.grid.size * (horizon + 8)
+
+    def merge_bytes(self) -> int:
+        horizon = self.store.sizes["prediction_timedelta"]
+        return 3 * 8 * len(SYSTEMS) * len(STATISTICS) * len(self.fields.grid.channels) * horizon
+
+    def _anomalies(self, places: Array, climatology: Any) -> Array:
+        first, last = int(places.min()), int(places.max()) + 1
+        if last - first <= 2 * len(places):
+            fields = self.fields.read(first, last)[places - first]
+        else:
+            fields = np.concatenate([self.fields.read(p, p + 1) for p in map(int, places)])
+        return np.asarray(fields - climatology(self.fields.time[places]))
+
+    def _forecasts(self, stretch: Stretch) -> Array:
+        """The stored forecasts: shape (initial times, leads, grid.size)."""
+        chosen = self.store.isel(time=slice(stretch.start, stretch.stop))
+        grid = self.fields.grid
+        loaded = {name: chosen[name].load() for name in map(str, chosen.data_vars)}
+        planes = []
+        for channel in grid.channels:
+            array = loaded[channel.variable]
+            if channel.level is not None:
+                array = array.sel(level=channel.level)
+            planes.append(array.transpose(
+                "time", "prediction_timedelta", "latitude", "longitude").values)
+        fields = np.stack(planes, axis=2).astype(float)
+        return fields.reshape(*fields.shape[:2], grid.size)
+
+
+def _statistics(
+    forecast: Array, truth: Array, shape: tuple[int, int, int], weights: Array
+) -> Array:
+    """Sums over times of the statistics: shape (statistics, channels)."""
+    dims = ("time", "channel", "latitude", "longitude")
+    given = xr.DataArray(forecast.reshape(-1, *shape), dims=dims)
+    real = xr.DataArray(truth.reshape(-1, *shape), dims=dims)
+    area = xr.DataArray(weights, dims="latitude")
+
+    def mean(values: xr.DataArray) -> xr.DataArray:
+        return values.weighted(area).mean(("latitude", "longitude"))
+
+    error = given - real
+    norm = np.sqrt(mean(given**2) * mean(real**2))
+    # A forecast without anomalies (the climatology) has no pattern to correlate: it counts 0.
+    correlation = xr.where(norm > 0, mean(given * real) / norm.where(norm > 0, 1.0), 0.0)
+    return np.stack(
+        [values.sum("time").values for values in (mean(error**2), mean(error), correlation)]
+    )
+
+
+def verify(
+    ds: xr.Dataset,
+    model: Path,
+    forecasts: Path,
+    path: Path,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Score the forecasts against the data, beside the references, and write ``scores.zarr``.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        The truth, as :func:`pipeline.open_source` gives it.
+    model, forecasts : Path
+        ``model.zarr`` and ``forecast.zarr``.
+    path : Path
+        ``scores.zarr``.
+    progress : callable, optional
+
+    Returns
+    -------
+    xarray.Dataset
+        ``rmse``, ``bias`` (in the units of each channel) and ``acc`` (uncentred anomaly
+        correlation, mean of the maps'), dims (system, channel, prediction_timedelta);
+        cos-latitude weighted. ``pairs`` counts the initial times of each lead.
+
+    Raises
+    ------
+    RunError
+        If model or forecasts are not there or not finished.
+    """
+    fields = Fields(ds)
+    summary = ScoreSummary(fields, model, forecasts)
+    store = summary.store
+    horizon = store.sizes["prediction_timedelta"]
+    length = max(1, _LEAF_BYTES // (8 * fields.grid.size * (horizon + 8)))
+    stretches = [
+        Stretch("scores", start, min(start + length, store.sizes["time"]))
+        for start in range(0, store.sizes["time"], length)
+    ]
+    root = reduce_stretches(summary, stretches, key="", progress=progress)["scores"]
+    scores = _metrics(root, ds, fields, store, ForecastModel.load(model))
+
+    def write(partial: Path) -> None:
+        scores.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+        consolidate(partial)
+
+    write_whole(path, write)
+    return scores
+
+
+def _metrics(
+    root: Arrays, ds: xr.Dataset, fields: Fields, store: xr.Dataset, model: ForecastModel
+) -> xr.Dataset:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = dict(zip(STATISTICS, np.moveaxis(root["sums"] / root["counts"], 1, 0), strict=True))
+    channels = fields.grid.channels
+    dims = ("system", "channel", "prediction_timedelta")
+    return xr.Dataset(
+        {
+            "rmse": (dims, np.sqrt(means["squared_error"]), {"long_name": "root mean square error"}),
+            "bias": (dims, means["error"], {"long_name": "mean error"}),
+            "acc": (dims, means["anomaly_correlation"], {"long_name": "anomaly correlation"}),
+            "pairs": ("prediction_timedelta", root["counts"]),
+        },
+        {
+            "system": _text(SYSTEMS),
+            "channel": _text(channel.name for channel in channels),
+            "variable": ("channel", _text(channel.variable for channel in channels)),
+            "level": ("channel", [channel.level or np.nan for channel in channels]),
+            "units": ("channel", _text(ds[c.variable].attrs.get("units", "1") for c in channels)),
+            "prediction_timedelta": store["prediction_timedelta"].values,
+        },
+        {"first": str(store["time"].values[0]), "last": str(store["time"].values[-1])},
+    )
+
+
+def _text(words: Iterable[Any]) -> Array:
+    # Strings of any length: those of fixed length have no place in the specification of zarr 3.
+    return np.array([str(word) for word in words], dtype=np.dtypes.StringDType())

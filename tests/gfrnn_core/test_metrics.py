@@ -1,0 +1,171 @@
+"""Scores against trajectories whose error is written down by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gfrnn_core.metrics import forecast_error, normalised_mse, valid_prediction_time
+
+LEADS = 6
+
+
+def truth_and_forecast(errors):
+    """One variable alternating +-1 (mean 0, standard deviation 1), with the given errors added."""
+    truth = np.resize([1.0, -1.0], len(errors))[:, None]
+    return truth, truth + np.asarray(errors)[:, None]
+
+
+def test_time_counts_leads_before_the_first_failure():
+    truth, forecast = truth_and_forecast([0.1, 0.2, 0.39, 0.41, 0.1, 0.1])
+    time = valid_prediction_time(forecast, truth, dt=0.5, lyapunov_exponent=2.0, threshold=0.4)
+    assert time.shape == ()
+    assert time == pytest.approx(3 * 0.5 * 2.0)
+
+
+def test_failure_at_once_scores_zero_and_a_good_end_the_whole_length():
+    truth, good = truth_and_forecast([0.1] * LEADS)
+    _, bad = truth_and_forecast([9.0] + [0.0] * (LEADS - 1))
+    times = valid_prediction_time([good, bad], [truth, truth], 0.1, 1.0, 0.3)
+    np.testing.assert_allclose(times, [0.6, 0.0])
+
+
+def test_starts_are_scored_alone_with_any_leading_axes():
+    cases = [truth_and_forecast([0.0] * k + [1.0] * (LEADS - k)) for k in range(6)]
+    truth = np.array([case[0] for case in cases]).reshape(2, 3, LEADS, 1)
+    forecast = np.array([case[1] for case in cases]).reshape(2, 3, LEADS, 1)
+    times = valid_prediction_time(forecast, truth, 1.0, 1.0, 0.5)
+    np.testing.assert_allclose(times, [[0, 1, 2], [3, 4, 5]])
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_a_forecast_that_is_not_finite_has_failed_for_good(poison):
+    truth, forecast = truth_and_forecast([0.0] * LEADS)
+    forecast[2] = poison
+    assert valid_prediction_time(forecast, truth, 1.0, 1.0, 0.3) == 2.0
+    error = forecast_error(forecast, truth)
+    assert np.isinf(error[2:]).all()
+    assert (error[:2] == 0).all()
+
+
+def test_one_bad_variable_of_many_is_a_failure():
+    truth = np.random.default_rng(0).standard_normal((5, 40))
+    forecast = truth.copy()
+    forecast[3, 7] = np.nan
+    assert valid_prediction_time(forecast, truth, 1.0, 1.0, 0.3) == 3.0
+    assert np.isinf(forecast_error(forecast, truth)[3:]).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_overflow_is_an_infinite_error_without_a_warning():
+    truth, forecast = truth_and_forecast([0.0, 0.0, 1e200, 1e300])
+    for norm in ("nrmse", "nmse", "squared_relative"):
+        assert valid_prediction_time(forecast, truth, 1.0, 1.0, 0.3, norm) == 2.0
+
+
+def test_the_conventions_on_one_pair():
+    truth = np.array([[3.0, 4.0]])
+    forecast = np.array([[3.0, 5.0]])
+    assert forecast_error(forecast, truth, "squared_relative") == pytest.approx(1 / 25)
+    scale = [1.0, 2.0]
+    assert forecast_error(forecast, truth, "nmse", scale) == pytest.approx((0 + 0.25) / 2)
+    assert forecast_error(forecast, truth, "nrmse", scale) == pytest.approx(np.sqrt(0.125))
+
+
+def test_only_the_squared_relative_error_depends_on_where_zero_lies():
+    rng = np.random.default_rng(1)
+    truth = rng.standard_normal((3, 20, 4))
+    forecast = truth + 0.1 * rng.standard_normal(truth.shape)
+    for norm, same in (("nrmse", True), ("nmse", True), ("squared_relative", False)):
+        a = forecast_error(forecast, truth, norm)
+        b = forecast_error(forecast + 100, truth + 100, norm)
+        assert np.allclose(a, b, rtol=1e-6) is same
+
+
+def test_default_scale_is_the_truths_own_deviation_a_variable_at_a_time():
+    rng = np.random.default_rng(2)
+    truth = rng.standard_normal((4, 30, 3)) * [1.0, 1e3, 1e-3]
+    forecast = truth + [1.0, 1e3, 1e-3]
+    deviation = truth.reshape(-1, 3).std(axis=0)
+    expected = np.sqrt(np.mean((np.array([1.0, 1e3, 1e-3]) / deviation) ** 2))
+    np.testing.assert_allclose(forecast_error(forecast, truth), expected)
+
+
+@given(
+    st.lists(st.floats(0, 3), min_size=2, max_size=12),
+    st.floats(0.05, 2),
+    st.floats(0.05, 2),
+)
+def test_a_looser_threshold_never_shortens_the_time(errors, first, second):
+    truth, forecast = truth_and_forecast(errors)
+    low, high = sorted((first, second))
+    times = [
+        valid_prediction_time(forecast, truth, 0.1, 0.9, limit, scale=1.0) for limit in (low, high)
+    ]
+    assert times[0] <= times[1] <= 0.1 * 0.9 * len(errors) + 1e-12
+
+
+@given(st.lists(st.floats(0, 3), min_size=2, max_size=12), st.floats(0.1, 2))
+def test_nrmse_with_t_is_nmse_with_t_squared(errors, threshold):
+    if any(abs(error - threshold) < 1e-9 for error in errors):
+        return
+    truth, forecast = truth_and_forecast(errors)
+    a = valid_prediction_time(forecast, truth, 1.0, 1.0, threshold, "nrmse", 1.0)
+    b = valid_prediction_time(forecast, truth, 1.0, 1.0, threshold**2, "nmse", 1.0)
+    assert a == b
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"dt": 0.0}, "dt"),
+        ({"dt": np.nan}, "dt"),
+        ({"lyapunov_exponent": -1.0}, "lyapunov_exponent"),
+        ({"threshold": 0.0}, "threshold"),
+        ({"norm": "l1"}, "norm"),
+        ({"scale": [1.0, 0.0]}, "scale"),
+        ({"scale": [1.0, 1.0, 1.0]}, "scale"),
+        ({"norm": "squared_relative", "scale": 1.0}, "scale"),
+        ({"forecast": np.zeros((3, 2))}, "forecast"),
+        ({"truth": np.full((4, 2), np.nan)}, "truth"),
+        ({"forecast": np.zeros(4), "truth": np.zeros(4)}, "truth"),
+        ({"truth": np.zeros((4, 2))}, "scale"),
+    ],
+)
+def test_bad_arguments_are_named(change, name):
+    truth = np.arange(8.0).reshape(4, 2)
+    good = {
+        "forecast": truth,
+        "truth": truth,
+        "dt": 1.0,
+        "lyapunov_exponent": 1.0,
+        "threshold": 0.3,
+    }
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        valid_prediction_time(**(good | change))
+
+
+def test_forecasting_the_mean_has_a_normalised_error_of_one():
+    truth = np.random.default_rng(3).standard_normal((50, 3)) * [1.0, 10.0, 0.1] + 5
+    mean = np.broadcast_to(truth.mean(axis=0), truth.shape)
+    assert normalised_mse(mean, truth) == pytest.approx(1.0)
+    assert normalised_mse(truth, truth) == 0.0
+
+
+def test_range_is_what_min_max_scaled_data_would_give():
+    truth = np.array([[0.0, 10.0], [4.0, 30.0], [2.0, 20.0]])
+    forecast = truth + [1.0, 5.0]
+    expected = ((1 / 4) ** 2 + (5 / 20) ** 2) / 2
+    assert normalised_mse(forecast, truth, "range") == pytest.approx(expected)
+    assert normalised_mse(forecast, truth, scale=[2.0, 10.0]) == pytest.approx(0.25)
+
+
+def test_normalised_error_of_a_broken_forecast_is_infinite():
+    assert normalised_mse([[1.0], [np.nan]], [[1.0], [2.0]]) == np.inf
+
+
+def test_normalised_error_refuses_what_it_cannot_normalise():
+    with pytest.raises(ValueError, match=r"^scale: .*variable 1"):
+        normalised_mse(np.ones((3, 2)), [[1.0, 7.0], [2.0, 7.0], [3.0, 7.0]])
+    with pytest.raises(ValueError, match="^normaliser: 'max'"):
+        normalised_mse([[1.0]], [[1.0]], "max")
