@@ -159,7 +159,10 @@ def row_blocks(
         for index, lead in enumerate(leads):
             column = columns.features + index * size
             target = block[:, column : column + size]
-            target[:] = states[start + lead : stop + lead]
+            later = states[start + lead : stop + lead]
             if increment:
-                target -= states[start:stop]
+                # Subtract before rounding to the block's precision, not after.
+                np.subtract(later, states[start:stop], out=target, casting="same_kind")
+            else:
+                target[:] = later
         yield block

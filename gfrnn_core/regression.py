@@ -85,7 +85,8 @@ class RidgePath:
         s = self.singular_values
         strength = np.asarray(ridge, dtype=float)[..., None] * s[0]
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = np.where(s > 0, s / (s**2 + strength**2), 0.0)
+            floor = np.where(strength > 0, 0.0, len(s) * np.finfo(float).eps * s[0])
+            values = np.where(s > floor, s / (s**2 + strength**2), 0.0)
         return values.T
 
     def weights(self, ridge: ArrayLike) -> Array:
@@ -121,6 +122,11 @@ class RidgePath:
             Sums of squares over the fold's rows.
         """
         features, targets = self.projected.shape
+        if fold.columns < features + targets:
+            raise ValueError(
+                f"fold: {fold.columns} columns, but the model has {features} features and "
+                f"{targets} targets; it comes from another model"
+            )
         rotated = fold.triangle[:, :features] @ self.right.T
         truth = fold.triangle[:, fold.columns - targets :]
         strengths = np.atleast_1d(np.asarray(ridges, dtype=float))

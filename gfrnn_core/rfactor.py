@@ -71,21 +71,17 @@ class RFactor:
             If a block has another number of columns, or holds NaN or infinity: no silent NaN may
             reach a factor, since every later result would be NaN without a place to blame.
         """
-        triangle: Array | None = None
+        standing: Array | None = None
         rows = 0
         for block in blocks:
             if block.ndim != 2 or block.shape[1] != columns:
                 raise ValueError(f"block has shape {block.shape}, expected (rows, {columns})")
-            if triangle is None:
-                triangle = np.zeros((columns, columns), dtype=block.dtype, order="F")
-            if block.shape[0] == 0:
+            if len(block) == 0:
                 continue
             _require_finite(block, rows)
-            rows += block.shape[0]
-            triangle = _fold(triangle, block, trapezoidal=False)
-        if triangle is None:
-            return cls.empty(columns)
-        return cls._tidy(triangle, rows)
+            rows += len(block)
+            standing = _fold(standing, block)
+        return cls.empty(columns) if standing is None else cls._tidy(standing, rows)
 
     @classmethod
     def from_rows(cls, matrix: Array) -> RFactor:
@@ -110,32 +106,29 @@ class RFactor:
                 f"R factors of {self.columns} and {other.columns} columns do not merge; "
                 "they come from different models"
             )
-        if other.rows == 0:
-            return self
-        standing = np.zeros((self.columns, self.columns), order="F")
-        standing[: self.triangle.shape[0]] = self.triangle
-        folded = np.array(other.triangle, dtype=float, order="F")
-        return self._tidy(_fold(standing, folded, trapezoidal=True), self.rows + other.rows)
+        rows = self.rows + other.rows
+        if min(self.rows, other.rows) == 0:
+            return self if other.rows == 0 else other
+        left = np.array(self.triangle, order="F")
+        right = np.array(other.triangle, order="F")
+        return self._tidy(_fold(left, right, trapezoidal=True), rows)
 
     def select(self, columns: Sequence[int] | slice) -> RFactor:
         """The R factor of A with only these columns, in this order: small work, no data read."""
-        chosen = np.array(self.triangle[:, columns], dtype=float, order="F")
-        width = chosen.shape[1]
-        triangle = _fold(np.zeros((width, width), order="F"), chosen, trapezoidal=False)
-        return self._tidy(triangle, self.rows)
+        chosen = np.array(self.triangle[:, columns], order="F")
+        return self._tidy(_fold(None, chosen), self.rows) if chosen.size else RFactor(chosen, 0)
 
     def scale(self, factor: float) -> RFactor:
         """The R factor of ``factor * A``; ``sqrt(gamma)`` makes old rows count gamma times."""
-        if not factor > 0:
-            raise ValueError(f"factor: {factor} is not positive")
+        if not 0 < factor < np.inf:
+            raise ValueError(f"factor: {factor} is not positive and finite")
         return RFactor(self.triangle * factor, self.rows)
 
     @classmethod
-    def _tidy(cls, triangle: Array, rows: int) -> RFactor:
-        # Rows past the number of rows of A are rounding noise of the reflectors: R has none there.
-        kept = np.ascontiguousarray(triangle[: min(rows, triangle.shape[1])], dtype=float)
-        kept[np.diag(kept) < 0] *= -1
-        return cls(np.triu(kept), rows)
+    def _tidy(cls, standing: Array, rows: int) -> RFactor:
+        triangle = np.triu(standing).astype(float, order="C", copy=False)
+        triangle[np.diag(triangle) < 0] *= -1
+        return cls(triangle, rows)
 
 
 def merge_all(factors: Iterable[RFactor]) -> RFactor:
@@ -154,21 +147,37 @@ def merge_all(factors: Iterable[RFactor]) -> RFactor:
     return merged
 
 
-def _fold(triangle: Array, block: Array, trapezoidal: bool) -> Array:
-    """Triangle of [triangle; block]; both are overwritten."""
-    panel = min(_PANEL, triangle.shape[1])
-    tpqrt = get_lapack_funcs("tpqrt", (triangle, block))
-    length = block.shape[0] if trapezoidal else 0
-    folded, _, _, info = tpqrt(length, panel, triangle, block, overwrite_a=1, overwrite_b=1)
+def _fold(standing: Array | None, block: Array, trapezoidal: bool = False) -> Array:
+    """Upper trapezoid of [standing; block], which are overwritten where Fortran-ordered.
+
+    As long as there are fewer rows than columns the two are stacked and factored anew: folding
+    under a square triangle padded with zero rows would spread the rows over all of it wherever a
+    column depends exactly on those before it.
+    """
+    columns = block.shape[1]
+    if standing is not None and standing.shape[0] == columns:
+        tpqrt = get_lapack_funcs("tpqrt", (standing, block))
+        # A trapezoid may have fewer rows than columns, never more.
+        length = block.shape[0] if trapezoidal else 0
+        panel = min(_PANEL, columns)
+        folded, _, _, info = tpqrt(
+            length, panel, standing, block, overwrite_a=True, overwrite_b=True
+        )
+    else:
+        stacked = block if standing is None else np.asfortranarray(np.vstack([standing, block]))
+        geqrt = get_lapack_funcs("geqrt", (stacked,))
+        folded, _, info = geqrt(min(_PANEL, *stacked.shape), stacked, overwrite_a=True)
+        folded = np.triu(folded[:columns])
     if info != 0:
-        raise RuntimeError(f"LAPACK tpqrt refused its argument {-info}")
-    return np.asarray(folded)
+        raise RuntimeError(f"LAPACK refused its argument {-info}")
+    return np.asarray(folded, order="F")
 
 
 def _require_finite(block: Array, before: int) -> None:
     # A sum is NaN or infinite if any term is, and needs no temporary as large as the block.
-    if np.isfinite(block.sum()):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(block.sum()):
+            return
     bad = np.argwhere(~np.isfinite(block))
     if len(bad):
         row, column = bad[0]

@@ -39,8 +39,8 @@ class SampledRNN:
     delays : int
         Number of successive states that the features see, the present one included.
     leads : tuple of int
-        Leads, in steps, that have outer weights of their own. It must hold 1: a rollout reaches
-        every other lead in the fewest steps.
+        Leads, in steps, that have outer weights of their own, ascending from 1; a rollout builds
+        every other lead from these.
     target : {"state", "increment"}
         What the outer weights predict. Increments suit small steps of smooth systems.
     ridge : float
@@ -77,7 +77,7 @@ class SampledRNN:
     def __post_init__(self) -> None:
         if self.delays < 1:
             raise ValueError(f"delays: {self.delays} is not a positive integer")
-        if 1 not in self.leads or list(self.leads) != sorted(set(self.leads)):
+        if tuple(self.leads[:1]) != (1,) or list(self.leads) != sorted(set(self.leads)):
             raise ValueError(f"leads: {self.leads} is not an ascending series of steps from 1 on")
         if self.target not in ("state", "increment"):
             raise ValueError(f"target: {self.target!r} is not 'state' or 'increment'")
@@ -106,11 +106,12 @@ class SampledRNN:
         states = _check_series(states, inputs)
         network = self
         if self.standardise:
-            spread = states.std(axis=0)
-            if not (spread > 0).all():
-                constant = int(np.flatnonzero(~(spread > 0))[0])
+            # The standard deviation of equal numbers may be above zero by rounding: compare them.
+            varies = states.max(axis=0) > states.min(axis=0)
+            if not varies.all():
+                constant = int(np.flatnonzero(~varies)[0])
                 raise ValueError(f"states: coordinate {constant} is constant; leave it out")
-            network = replace(self, shift=states.mean(axis=0), spread=spread)
+            network = replace(self, shift=states.mean(axis=0), spread=states.std(axis=0))
         scaled = network.scaled(states)
         last = len(scaled) - 1
         if last < self.delays:
@@ -119,7 +120,9 @@ class SampledRNN:
         network = network.sample(pool, scaled[self.delays :])
         return network.solve(network.factorise(scaled, inputs), self.ridge)
 
-    def sample(self, pool: Array, following: Array | None = None) -> SampledRNN:
+    def sample(
+        self, pool: Array, following: Array | None = None, seen: Array | None = None
+    ) -> SampledRNN:
         """Draw the hidden weights.
 
         Parameters
@@ -128,9 +131,12 @@ class SampledRNN:
             Scaled, delayed states.
         following : ndarray, shape (states, d), optional
             The scaled state one step after each; needed by sampling ``pairs``.
+        seen : ndarray of bool, shape (delays * d,), optional
+            The entries that hidden features see; the linear terms always see all.
         """
+        seen = np.ones(pool.shape[1], dtype=bool) if seen is None else seen
         hidden = sample_weights(
-            pool,
+            pool[:, seen],
             self.width,
             sampling=self.sampling,
             activation=self.activation,
@@ -138,7 +144,9 @@ class SampledRNN:
             following=following,
             seed=self.seed,
         )
-        return replace(self, hidden=hidden, outer=None)
+        weights = np.zeros((len(seen), self.width))
+        weights[seen] = hidden.weights
+        return replace(self, hidden=replace(hidden, weights=weights), outer=None)
 
     def factorise(self, states: Array, inputs: Array | None = None) -> RFactor:
         """The R factor of the rows of one gapless series of scaled states.
@@ -191,6 +199,8 @@ class SampledRNN:
 
     def narrowed(self, width: int) -> SampledRNN:
         """The network of the first ``width`` hidden features, still to be solved."""
+        if not 0 <= width <= self._sampled().width:
+            raise ValueError(f"width: {width} is not within 0..{self._sampled().width}")
         return replace(self, width=width, hidden=self._sampled().narrowed(width), outer=None)
 
     # Use
@@ -211,8 +221,7 @@ class SampledRNN:
         """Forecast a batch of starts.
 
         Every step lifts anew. The state at lead L comes from the largest of ``leads`` that is not
-        above L, applied to the states that lead back: the fewest steps, so the least error piles
-        up.
+        above L, applied to the states that lead back: few steps, so little error piles up.
 
         Parameters
         ----------
@@ -239,6 +248,12 @@ class SampledRNN:
             raise ValueError(
                 f"history: shape {history.shape} is not (starts, {self.delays}, {size})"
             )
+        known = self.outer.shape[1] - self.columns(size).features
+        if (0 if inputs is None else np.shape(inputs)[-1]) != known or (
+            inputs is not None and inputs.shape != (len(history), steps, known)
+        ):
+            found = "none" if inputs is None else f"shape {inputs.shape}"
+            raise ValueError(f"inputs: {found}, expected ({len(history)}, {steps}, {known})")
         trajectory = np.empty((self.delays + steps, len(history), size))
         trajectory[: self.delays] = self.scaled(history).transpose(1, 0, 2)
         present = self.delays - 1
@@ -267,6 +282,6 @@ def _check_series(states: Array, inputs: Array | None) -> Array:
     if not np.isfinite(states).all():
         time, coordinate = np.argwhere(~np.isfinite(states))[0]
         raise ValueError(f"states: time {time}, coordinate {coordinate} is not finite")
-    if inputs is not None and len(inputs) != len(states):
-        raise ValueError(f"inputs: {len(inputs)} times, but states have {len(states)}")
+    if inputs is not None and (np.ndim(inputs) != 2 or len(inputs) != len(states)):
+        raise ValueError(f"inputs: shape {np.shape(inputs)} is not ({len(states)}, inputs)")
     return states

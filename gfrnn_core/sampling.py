@@ -111,6 +111,10 @@ def sample_weights(
             raise ValueError("following: sampling 'pairs' needs the next state of each state")
         if len(following) != len(pool):
             raise ValueError(f"following: {len(following)} states, but the pool has {len(pool)}")
+        if not np.isfinite(following).all():
+            raise ValueError("following: holds NaN or infinity; every state must be finite")
+    if width == 0:
+        return HiddenWeights(np.zeros((pool.shape[1], 0)), np.zeros(0), activation)
     first, second = _draw_pairs(pool, following if sampling == "pairs" else None, width, rng)
     s1, s2 = _PAIR_CONSTANTS[activation]
     difference = pool[second] - pool[first]
@@ -128,7 +132,7 @@ def _draw_pairs(
         raise ValueError(f"pool: {states} states, at least 2 are needed to form a pair")
     if not np.isfinite(pool).all():
         raise ValueError("pool: holds NaN or infinity; every state must be finite")
-    candidates = max(_CANDIDATES * width, 1)
+    candidates = _CANDIDATES * width
     first = rng.integers(0, states, candidates)
     # An offset from 1 to states - 1, both included, reaches every other state equally often.
     second = (first + rng.integers(1, states, candidates)) % states

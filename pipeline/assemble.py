@@ -98,7 +98,7 @@ class Cut:
     latitude: np.ndarray
     longitude: np.ndarray
 
-    shared: dict[Any, Any] = field(default_factory=dict)
+    shared: dict[Any, Grid] = field(default_factory=dict)
 
     def grid(self, grid: Grid) -> Grid:
         """The rows and columns kept; the same object for equal ones, which pickles only once."""

@@ -6,7 +6,7 @@ import difflib
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from pydantic import (
 
 from pipeline.errors import ConfigError
 
+Model = TypeVar("Model", bound=BaseModel)
 
 class Section(BaseModel):
     """A section of the experiment file: unknown keys are refused, values never change."""
@@ -33,11 +34,15 @@ class Section(BaseModel):
     )
 
 
+ONE_DAY = pd.Timedelta(days=1)
+
+
 def _to_duration(value: Any) -> pd.Timedelta:
     try:
         if isinstance(value, (int, float)):
             raise ValueError  # a bare number would silently mean nanoseconds
-        duration = pd.Timedelta(value)
+        # pandas spells a day D; people write d.
+        duration = pd.Timedelta(value.replace("d", "D") if isinstance(value, str) else value)
     except ValueError:
         raise ValueError(f"{value!r} is not a duration; write for example 6h or 1d") from None
     if pd.isna(duration) or duration <= pd.Timedelta(0):
@@ -88,7 +93,7 @@ class Period(Section):
         start, end = map(_to_timestamp, value)
         # A bare date as the end means all of that day, as people read it.
         if end == end.normalize() and len(str(value[1])) <= 10:
-            end = end + pd.Timedelta("1d") - pd.Timedelta("1ns")
+            end = end + ONE_DAY - pd.Timedelta(1, "ns")
         if end < start:
             raise ValueError(f"the period ends ({value[1]}) before it starts ({value[0]})")
         return {"start": start, "end": end}
@@ -102,7 +107,7 @@ class Period(Section):
 
     def as_pair(self) -> list[str]:
         """The two ends as the experiment file spells them."""
-        whole_day = self.end == self.end.normalize() + pd.Timedelta("1d") - pd.Timedelta("1ns")
+        whole_day = self.end == self.end.normalize() + ONE_DAY - pd.Timedelta(1, "ns")
         return [str(self.start), f"{self.end:%Y-%m-%d}" if whole_day else str(self.end)]
 
 
@@ -184,14 +189,19 @@ class ModelConfig(Section):
     """The sampled recurrent network."""
 
     width: int = Field(1000, ge=0, description="number of hidden features; 0 is the linear model")
+    hidden_delays: int | None = Field(
+        None, gt=0, description="of the delays, those that hidden features see; default: all"
+    )
+    hidden_modes: int | None = Field(
+        None, gt=0, description="of the modes, those that hidden features see; default: all"
+    )
     activation: Literal["tanh", "relu"] = "tanh"
     sampling: Literal["pairs", "uniform_pairs", "normal"] = "normal"
     scale: float = Field(0.15, gt=0, description="of normal weights, for states of unit leading variance")
     target: Literal["state", "increment"] = "state"
     leads: list[Duration] = Field([], description="leads with outer weights of their own; default: one step")
     inputs: list[Literal["day_of_year", "hour"]] = Field([], description="calendar inputs psi(x)")
-    seed: int = Field(0, ge=0)
-    samples: int = Field(1, gt=0, description="samples of the hidden weights; forecasts are averaged")
+    seed: int = Field(0, ge=0, description="of the hidden weights")
 
     @field_validator("leads")
     @classmethod
@@ -212,6 +222,9 @@ class FitConfig(Section):
     widths: list[Annotated[int, Field(gt=0)]] = Field(
         [], description="narrower candidates, tried by column selection; model.width always is"
     )
+    average: int = Field(
+        1, gt=0, description="candidates averaged at each lead: the best there on the validation period"
+    )
     pool: int = Field(2000, ge=2, description="states kept for drawing data pairs")
     rows: int | None = Field(None, gt=0, description="rows of a leaf of the training pass")
 
@@ -219,39 +232,23 @@ class FitConfig(Section):
 class ForecastConfig(Section):
     """What is forecast."""
 
-    horizon: Duration = pd.Timedelta("10d")
+    horizon: Duration = 10 * ONE_DAY
     every: Duration | None = Field(None, description="distance of initial times; default: each step")
     batch: int = Field(32, gt=0, description="initial times forecast by one task")
 
 
-class ClusterConfig(Section):
-    """Where it runs."""
-
-    kind: Literal["local", "existing"] = "local"
-    workers: int | None = Field(None, gt=0, description="processes; default: one a core")
-    memory: str | None = Field(None, description="of one worker, e.g. 4GiB; default: a fair share")
-    address: str | None = None
-    scheduler_file: str | None = None
-    dashboard: str = Field("127.0.0.1:8787", description="address of the dashboard; :0 for any port")
-
-    @model_validator(mode="after")
-    def _reachable(self) -> ClusterConfig:
-        given = [key for key in ("address", "scheduler_file") if getattr(self, key)]
-        if self.kind == "existing" and len(given) != 1:
-            raise ValueError("kind existing needs either address or scheduler_file")
-        if self.kind == "local" and given:
-            raise ValueError(f"{given[0]} belongs to kind existing, not to kind local")
-        return self
-
-
-SEARCHABLE = {
-    "state.modes": int,
-    "state.delays": int,
-    "model.scale": float,
-    "model.sampling": str,
-    "model.activation": str,
-    "model.target": str,
-}
+SEARCHABLE = (
+    "state.modes",
+    "state.delays",
+    "model.activation",
+    "model.hidden_delays",
+    "model.hidden_modes",
+    "model.sampling",
+    "model.scale",
+    "model.seed",
+    "model.target",
+)
+"""Keys whose candidates may be compared on the validation period."""
 
 
 class Experiment(Section):
@@ -270,7 +267,7 @@ class Experiment(Section):
         {}, description="key: candidates, compared on the validation period"
     )
     forecast: ForecastConfig = ForecastConfig()
-    cluster: ClusterConfig = ClusterConfig()
+    cluster: dict[str, Any] = Field({}, description="where it runs: keys of cluster.ClusterConfig")
 
     @model_validator(mode="after")
     def _searchable(self) -> Experiment:
@@ -279,8 +276,20 @@ class Experiment(Section):
                 raise ValueError(f"search.{key} cannot be searched; allowed: {', '.join(SEARCHABLE)}")
             if not values:
                 raise ValueError(f"search.{key} has no candidates")
+        candidates = len(list(self._grid()))
+        if self.fit.average > candidates:
+            raise ValueError(
+                f"fit.average: {self.fit.average} is more than the {candidates} candidates of "
+                "search; name more there, for example model.seed: [0, 1, 2]"
+            )
         if self.search:  # each candidate must itself be a valid experiment
             self.candidates()
+        for name, seen, there in (
+            ("hidden_delays", self.model.hidden_delays, self.state.delays),
+            ("hidden_modes", self.model.hidden_modes, self.state.modes),
+        ):
+            if f"model.{name}" not in self.search and seen is not None and seen > there:
+                raise ValueError(f"model.{name}: {seen} is more than the {there} there are")
         return self
 
     def _grid(self) -> Iterator[dict[str, Any]]:
@@ -290,6 +299,7 @@ class Experiment(Section):
     def _with(self, values: Mapping[str, Any]) -> Experiment:
         tree = to_tree(self)
         tree["search"] = {}
+        tree["fit"]["average"] = 1
         for key, value in values.items():
             section, name = key.split(".")
             tree[section][name] = value
@@ -336,19 +346,30 @@ def parse_experiment(text: str, where: str = "experiment") -> Experiment:
         raise ConfigError(f"{where}: not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{where}: expected keys and values, found {type(tree).__name__}")
+    return checked(Experiment, tree, where)
+
+
+def checked(model: type[Model], tree: Any, where: str) -> Model:
+    """A section from plain lists and dictionaries.
+
+    Raises
+    ------
+    ConfigError
+        One line a finding: ``where``, the key, what was found, what is allowed.
+    """
     try:
-        return Experiment.model_validate(tree)
+        return model.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{where}: {_explain(detail)}" for detail in error.errors()]
+        lines = [f"{where}: {_explain(detail, model)}" for detail in error.errors()]
         raise ConfigError("\n".join(lines)) from None
 
 
-def _explain(detail: Any) -> str:
+def _explain(detail: Any, model: type[BaseModel]) -> str:
     """One line for one finding: the key, what was found, what is allowed."""
     location = [str(part) for part in detail["loc"]]
     key, kind, found = ".".join(location), detail["type"], detail.get("input")
     if kind == "extra_forbidden":
-        allowed = _keys_at(location[:-1])
+        allowed = _keys_at(model, location[:-1])
         near = difflib.get_close_matches(location[-1], allowed, 1)
         hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(allowed)}"
         return f"{key}: unknown key; {hint}"
@@ -361,9 +382,9 @@ def _explain(detail: Any) -> str:
     return f"{key}: {found!r} is not allowed: {message}"
 
 
-def _keys_at(location: list[str]) -> list[str]:
+def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
     """The keys that the section at this place has."""
-    section: Any = Experiment
+    section: Any = model
     for part in location:
         if part.isdigit():
             continue
@@ -376,10 +397,10 @@ def _keys_at(location: list[str]) -> list[str]:
     return list(section.model_fields)
 
 
-def _section_of(annotation: Any) -> type[Section] | None:
+def _section_of(annotation: Any) -> type[BaseModel] | None:
     """The section class inside ``Section | None`` or ``list[Section]``."""
     if isinstance(annotation, type):
-        return annotation if issubclass(annotation, Section) else None
+        return annotation if issubclass(annotation, BaseModel) else None
     for part in getattr(annotation, "__args__", ()):
         section = _section_of(part)
         if section is not None:

@@ -78,7 +78,7 @@ def starting_experiment(
     variables = {str(v): array.attrs.get("levels") or None for v, array in ds.data_vars.items()}
     width = points * sum(len(levels or [None]) for levels in variables.values())
     # The forecasts have to fit into the test period several times over.
-    horizon = min(pd.Timedelta("10d"), pd.Timedelta((test // 4) // step * step))
+    horizon = min(pd.Timedelta("10D"), pd.Timedelta((test // 4) // step * step))
     tree = {
         "name": name,
         "data": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import functools
 import glob
@@ -76,18 +77,27 @@ def _opened(file: RawFile) -> xr.Dataset:
             warnings.simplefilter("ignore", RuntimeWarning)
             return xr.open_dataset(
                 target,
-                engine=file.engine,  # type: ignore[arg-type]
+                engine=file.engine,
                 chunks=None,
                 cache=False,
                 decode_times=False,
                 decode_timedelta=False,
                 **options,
             )
+    except ImportError as error:
+        raise DataError(
+            f"{file.path}: cannot be opened without another package ({_first_line(error)}); netCDF "
+            "by URL needs h5netcdf and h5py, URLs of a cloud its package for fsspec (s3fs, gcsfs)"
+        ) from error
     except Exception as error:
         raise DataError(
             f"{file.path}: cannot be opened ({_first_line(error)}); the file is damaged or "
             "incomplete, so copy or download it again"
         ) from error
+
+
+# Files still open when Python ends are closed before the libraries that read them are gone.
+atexit.register(_opened.cache_clear)
 
 
 def find(
@@ -202,19 +212,19 @@ def _engine(path: str, start: bytes) -> str:
 
 def _check_length(path: Path) -> None:
     """Refuse a classic netCDF file that ends early: netCDF itself would read the rest as zeros."""
-    if path.open("rb").read(4) == b"CDF\x05":
-        return
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with path.open("rb") as stream, warnings.catch_warnings():
+        if stream.read(4) == b"CDF\x05":  # which scipy does not know
+            return
+        stream.seek(0)
+        warnings.simplefilter("ignore")
+        try:
             # Mapping the arrays reads no data, and fails where one ends behind the file's end.
-            with scipy.io.netcdf_file(path, "r", mmap=True):
-                pass
-    except Exception as error:
-        raise DataError(
-            f"{path}: the file ends before its data do ({_first_line(error)}); copy or download it "
-            "again"
-        ) from None
+            scipy.io.netcdf_file(stream, "r", mmap=True).close()
+        except Exception as error:
+            raise DataError(
+                f"{path}: the file ends before its data do ({_first_line(error)}); copy or "
+                "download it again"
+            ) from None
 
 
 def _first_line(error: Exception) -> str:

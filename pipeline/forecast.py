@@ -135,7 +135,7 @@ def _forecast_batch(
     trained = load_model(model)
     initial = fields.time[starts]
     history = read_history(fields, trained, starts)
-    states = trained.rollout(history, initial, horizon, trained.networks)
+    states = trained.rollout(history, initial, horizon)
     valid = initial[:, None] + trained.step * np.arange(1, horizon + 1)
 
     def decoded() -> Iterator[Array]:

@@ -28,7 +28,7 @@ def year_phase(time: Array) -> Array:
 def day_phase(time: Array) -> Array:
     """Fraction of the UTC day that has passed at each time: shape (n,), in [0, 1)."""
     stamps = pd.DatetimeIndex(time)
-    return np.asarray((stamps - stamps.normalize()) / pd.Timedelta("1d"), dtype=float)
+    return np.asarray((stamps - stamps.normalize()) / pd.Timedelta(days=1), dtype=float)
 
 
 def harmonics(time: Array, annual: int, diurnal: int) -> Array:

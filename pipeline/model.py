@@ -35,7 +35,10 @@ class ForecastModel:
     layout : EofLayout
         Fields <-> states.
     networks : tuple of SampledRNN
-        Samples of the hidden weights; the forecast is their mean.
+        A network of fewer modes than the layout works on the leading ones.
+    mixture : ndarray, shape (networks, leads)
+        Share of each network in the forecast at each of the leads with weights of their own; a
+        lead between two of them uses the shares of the shorter.
     linear : SampledRNN
         The model without hidden features, from the same triangle: a reference.
     lagged : ndarray, shape (leads + 1, modes, modes)
@@ -52,6 +55,7 @@ class ForecastModel:
 
     layout: EofLayout
     networks: tuple[SampledRNN, ...]
+    mixture: Array
     linear: SampledRNN
     lagged: Array
     step: np.timedelta64
@@ -61,13 +65,11 @@ class ForecastModel:
 
     @property
     def delays(self) -> int:
-        """Successive states that a forecast starts from."""
-        return self.linear.delays
+        """Successive states that forecasts and references start from."""
+        return max(network.delays for network in (*self.networks, self.linear))
 
-    def rollout(
-        self, history: Array, initial: Array, steps: int, networks: tuple[SampledRNN, ...]
-    ) -> Array:
-        """Mean of the networks' rollouts.
+    def rollout(self, history: Array, initial: Array, steps: int) -> Array:
+        """The forecast: the networks' rollouts, mixed at each lead.
 
         Parameters
         ----------
@@ -80,11 +82,25 @@ class ForecastModel:
         -------
         ndarray, shape (starts, steps, modes)
         """
+        own = np.asarray(self.linear.leads)
+        shares = self.mixture[:, np.searchsorted(own, np.arange(1, steps + 1), side="right") - 1]
+        mixed = np.zeros((len(history), steps, self.layout.modes))
+        for network, share in zip(self.networks, shares, strict=True):
+            mixed += share[:, None] * self._rollout(network, history, initial, steps)
+        return mixed
+
+    def linear_rollout(self, history: Array, initial: Array, steps: int) -> Array:
+        """The same of the linear model."""
+        return self._rollout(self.linear, history, initial, steps)
+
+    def _rollout(self, network: SampledRNN, history: Array, initial: Array, steps: int) -> Array:
         later = initial[:, None] + self.step * np.arange(1, steps + 1)
         inputs = calendar_inputs(later.reshape(-1), self.inputs)
         if inputs is not None:
             inputs = inputs.reshape(len(initial), steps, -1)
-        return np.mean([n.rollout(history, steps, inputs) for n in networks], axis=0)
+        modes = _modes(network)
+        states = network.rollout(history[:, -network.delays :, :modes], steps, inputs)
+        return np.pad(states, ((0, 0), (0, 0), (0, self.layout.modes - modes)))
 
     def damping(self, lead: int) -> Array:
         """Autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
@@ -121,8 +137,9 @@ class ForecastModel:
                 "times": self.layout.times,
                 "step_seconds": int(self.step / np.timedelta64(1, "s")),
                 "inputs": list(self.inputs),
-                "networks": len(self.networks),
-                "network": _options(self.linear),
+                "networks": [_options(network) for network in self.networks],
+                "linear": _options(self.linear),
+                "selection": list(self.selection),
                 "notes": self.notes,
             }
         )
@@ -134,12 +151,15 @@ class ForecastModel:
             "eofs": self.layout.vectors,
             "singular_values": self.layout.singular_values,
             "lagged": self.lagged,
+            "mixture": self.mixture,
             "linear/outer": self.linear.outer,
         }
         for index, network in enumerate(self.networks):
-            arrays[f"networks/{index}/weights"] = network.hidden.weights
-            arrays[f"networks/{index}/biases"] = network.hidden.biases
-            arrays[f"networks/{index}/outer"] = network.outer
+            place = f"networks/{index}"
+            arrays[f"{place}/outer"] = network.outer
+            if network.hidden is not None and network.width:
+                arrays[f"{place}/weights"] = network.hidden.weights
+                arrays[f"{place}/biases"] = network.hidden.biases
         arrays |= {f"selection/{name}": values for name, values in self.selection.items()}
         for name, values in arrays.items():
             group.create_array(name, data=np.asarray(values))
@@ -157,7 +177,7 @@ class ForecastModel:
             group = zarr.open_group(path, mode="r")
         except FileNotFoundError:
             raise RunError(f"{path}: no trained model there; run `gfrnn fit` first") from None
-        attrs = dict(group.attrs)
+        attrs: dict[str, Any] = dict(group.attrs)
         if attrs.get("format") != FORMAT or attrs.get("version") != VERSION:
             raise RunError(
                 f"{path}: format {attrs.get('format')!r} version {attrs.get('version')!r}, but "
@@ -182,28 +202,29 @@ class ForecastModel:
             attrs["total"],
             attrs["times"],
         )
-        options = attrs["network"] | {"leads": tuple(attrs["network"]["leads"])}
-        activation = options["activation"]
-        plain = SampledRNN(**options)
-        outer = array("linear/outer")
-        no_features = HiddenWeights(
-            np.zeros((plain.delays * layout.modes, 0)), np.zeros(0), activation
-        )
-        networks = []
-        for index in range(attrs["networks"]):
-            place = f"networks/{index}"
-            hidden = HiddenWeights(array(f"{place}/weights"), array(f"{place}/biases"), activation)
-            networks.append(
-                replace(plain, width=hidden.width, hidden=hidden, outer=array(f"{place}/outer"))
-            )
+
+        def network(place: str, options: dict[str, Any]) -> SampledRNN:
+            plain = SampledRNN(**options | {"leads": tuple(options["leads"])})
+            outer = array(f"{place}/outer")
+            if plain.width:
+                weights, biases = array(f"{place}/weights"), array(f"{place}/biases")
+            else:
+                weights, biases = np.zeros((plain.delays * outer.shape[2], 0)), np.zeros(0)
+            hidden = HiddenWeights(weights, biases, plain.activation)
+            return replace(plain, hidden=hidden, outer=outer)
+
         return cls(
             layout=layout,
-            networks=tuple(networks),
-            linear=replace(plain, hidden=no_features, outer=outer),
+            networks=tuple(
+                network(f"networks/{index}", options)
+                for index, options in enumerate(attrs["networks"])
+            ),
+            mixture=array("mixture"),
+            linear=network("linear", attrs["linear"]),
             lagged=array("lagged"),
             step=np.timedelta64(attrs["step_seconds"], "s").astype("timedelta64[ns]"),
             inputs=tuple(attrs["inputs"]),
-            selection={name: np.asarray(values[...]) for name, values in group["selection"].arrays()},
+            selection={name: array(f"selection/{name}") for name in attrs["selection"]},
             notes=attrs["notes"],
         )
 
@@ -213,10 +234,16 @@ class ForecastModel:
         return [pd.Timedelta(self.step) * lead for lead in self.linear.leads]
 
 
+def _modes(network: SampledRNN) -> int:
+    """Length of a network's state."""
+    assert network.outer is not None, "a model holds solved networks only"
+    return int(network.outer.shape[2])
+
+
 def _options(network: SampledRNN) -> dict[str, Any]:
     """What a network is made with, in plain values."""
     return {
-        "width": 0,
+        "width": network.width,
         "activation": network.activation,
         "sampling": network.sampling,
         "scale": network.scale,

@@ -198,7 +198,7 @@ for _base, _factor, _offset, _spellings in (
     ("s-1", 1.0, 0.0, "s-1 1/s"),
     ("K m2 kg-1 s-1", 1.0, 0.0, "K_m2_kg-1_s-1"),
 ):
-    UNITS |= {spelling: (_base, _factor, _offset) for spelling in _spellings.split()}
+    UNITS |= dict.fromkeys(_spellings.split(), (_base, _factor, _offset))
 
 # From one unit to another that measures the same thing: height, or depth of water.
 BRIDGES: dict[tuple[str, str], float] = {

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.config import Period, PeriodsConfig, format_duration
+from pipeline.config import ONE_DAY, Period, PeriodsConfig, format_duration
 from pipeline.errors import ConfigError
 from pipeline.reduce import Stretch
 from pipeline.times import segments
@@ -29,12 +29,11 @@ def check_periods(time: Array, periods: PeriodsConfig) -> None:
         Naming the period and the extent of the data.
     """
     extent = f"{pd.Timestamp(time[0])} to {pd.Timestamp(time[-1])}"
-    day = pd.Timedelta("1d")
     for name, period in periods:
         # Data of one value a day need not start at midnight, nor end at its end.
         outside = (
             period.start < pd.Timestamp(time[0]).normalize()
-            or period.end > pd.Timestamp(time[-1]).normalize() + day
+            or period.end > pd.Timestamp(time[-1]).normalize() + ONE_DAY
         )
         if outside:
             raise ConfigError(

@@ -44,9 +44,13 @@ class Stretch:
 class Summary(Protocol):
     """What the reducer runs. It is pickled once and sent to each worker once."""
 
-    name: str
-    remedy: str
-    """Which key of the experiment makes it smaller."""
+    @property
+    def name(self) -> str:
+        """What people read in progress and on the dashboard."""
+
+    @property
+    def remedy(self) -> str:
+        """Which key of the experiment makes it smaller."""
 
     def leaf(self, stretch: Stretch) -> Arrays:
         """The summary of one stretch."""

@@ -82,7 +82,7 @@ def open_source(data: DataConfig) -> xr.Dataset:
     chunk, first = chunking(layers, time)
     for variable in variables.values():
         variable.encoding["preferred_chunks"] = {"time": chunk}
-    notes += [note for note in dict.fromkeys(n for f in fields for n in f.notes)]
+    notes += list(dict.fromkeys(n for f in fields for n in f.notes))
     coords: dict[str, Any] = {"time": ("time", time, {"standard_name": "time", "axis": "T"})}
     if level:
         pressure = {
@@ -233,7 +233,8 @@ def fingerprint(ds: xr.Dataset) -> str:
         )
         digest.update(coordinate.encode() + values.tobytes())
     sample = np.unique(np.linspace(0, ds.sizes["time"] - 1, 8).astype(int))
-    for name, array in ds.data_vars.items():
+    for name in sorted(map(str, ds.data_vars)):
+        array = ds[name]
         levels = array.attrs.get("levels") or []
         digest.update(f"{name} {levels} {array.attrs.get('units')}".encode())
         for number, index in enumerate(sample):

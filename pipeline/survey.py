@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from pipeline import names
 from pipeline.canonical import Grid, chunks_of
-from pipeline.config import SourceConfig
+from pipeline.config import Period, SourceConfig
 from pipeline.errors import DataError
 from pipeline.files import RawFile
 from pipeline.identify import identify, units_of
@@ -80,8 +79,10 @@ def survey(file: RawFile, source: SourceConfig, key: str) -> list[Field]:
     horizontal = _horizontal(ds, kinds, file)
     levels = {dim: _levels(ds, dim, file) for dim, kind in kinds.items() if kind == "level"}
     fields = []
-    for raw_name, array in ds.data_vars.items():
-        raw = array.variable
+    # A zarr store has no order of its own: listings differ between machines, and copies.
+    listed = sorted(ds.data_vars, key=str) if file.engine == "zarr" else list(ds.data_vars)
+    for raw_name in listed:
+        raw = ds[raw_name].variable
         dims = {kind: dim for dim, kind in kinds.items() if dim in raw.dims}
         if _is_auxiliary(raw, dims, kinds):
             continue
@@ -168,14 +169,13 @@ def _times(
     notes = []
     start, stop = ds.attrs.get("valid_time_start"), ds.attrs.get("valid_time_stop")
     if start and stop:
-        last = pd.Timestamp(stop) + (
-            pd.Timedelta("1d") if len(str(stop)) <= 10 else pd.Timedelta(0)
-        )
-        inside = (times[order] >= np.datetime64(pd.Timestamp(start))) & (
-            times[order] < np.datetime64(last)
-            if len(str(stop)) <= 10
-            else times[order] <= np.datetime64(last)
-        )
+        try:
+            inside = Period.model_validate([str(start), str(stop)]).mask(times[order])
+        except ValueError:
+            raise DataError(
+                f"{file.path}: its extent, valid_time_start {start!r} to valid_time_stop {stop!r}, "
+                "is no pair of dates; mend or remove these attributes"
+            ) from None
         if not inside.all():
             notes.append(
                 f"{file.path}: time axis cut to {start}..{stop}, which the file names as its "

@@ -72,7 +72,8 @@ def step_of(time: Times) -> np.timedelta64:
     if time.size < 2:
         raise DataError(f"{time.size} time has no step; at least two times are needed")
     steps, counts = np.unique(np.diff(time), return_counts=True)
-    return steps[np.argmax(counts)]
+    step: np.timedelta64 = steps[np.argmax(counts)]
+    return step
 
 
 def segments(time: Times, step: np.timedelta64 | None = None) -> list[slice]:

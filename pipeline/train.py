@@ -160,43 +160,53 @@ class _Training:
         states = self.states()
         candidates = self.experiment.candidates()
         choices = [self.choose(variant, states) for _, variant in candidates]
-        best = min(range(len(choices)), key=lambda index: choices[index].best.score)
+        scores = [choice.best.score for choice in choices]
+        best = int(np.argmin(scores))
         (values, variant), choice = candidates[best], choices[best]
-        networks = [choice.best.network]
-        for sample in range(1, variant.model.samples):
-            networks.append(self.choose(variant, states, sample).best.network)
-        layout = layout.narrowed(variant.state.modes)
+        linear = min((choice.linear for choice in choices), key=lambda path: path.score)
+        shares = mixture(
+            np.stack([choice.best.errors.min(axis=0) for choice in choices]),
+            self.experiment.fit.average,
+        )
+        used = np.flatnonzero(shares.any(axis=1))
         train = _rows(variant, self.fields.time, "train")
-        horizon = steps("forecast.horizon", variant.forecast.horizon, step_of(self.fields.time))
+        step = step_of(self.fields.time)
+        horizon = steps("forecast.horizon", variant.forecast.horizon, step)
         return ForecastModel(
             layout=layout,
-            networks=tuple(networks),
-            linear=choice.linear.network,
-            lagged=lagged_covariance(states[:, : layout.modes], train, horizon),
-            step=step_of(self.fields.time),
+            networks=tuple(choices[index].best.network for index in used),
+            mixture=shares[used],
+            linear=linear.network,
+            lagged=lagged_covariance(states, train, horizon),
+            step=step,
             inputs=tuple(variant.model.inputs),
             selection={
                 "ridges": np.asarray(variant.fit.ridge),
                 "widths": np.asarray([path.network.width for path in choice.paths]),
                 "errors": np.stack([path.errors for path in choice.paths]),
-                "linear_errors": choice.linear.errors,
+                "linear_errors": linear.errors,
                 "ridge": choice.best.ridge,
-                "linear_ridge": choice.linear.ridge,
+                "linear_ridge": linear.ridge,
                 "spectrum": choice.best.spectrum,
                 "eof_variance": np.square(layout.singular_values) / layout.total,
             },
             notes={
                 "width": choice.best.network.width,
-                "modes": layout.modes,
+                "modes": variant.state.modes,
                 "delays": variant.state.delays,
                 "variance_kept": layout.variance_kept,
                 "chosen": values,
                 "candidates": [
-                    {"values": values, "score": chosen.best.score, "linear": chosen.linear.score}
-                    for (values, _), chosen in zip(candidates, choices, strict=True)
+                    {
+                        "values": values,
+                        "score": chosen.best.score,
+                        "linear": chosen.linear.score,
+                        "shares": share.tolist(),
+                    }
+                    for (values, _), chosen, share in zip(candidates, choices, shares, strict=True)
                 ],
                 "rows": sum(part.stop - part.start for part in train),
-                "columns": variant.model.width + 1 + len(choice.linear.spectrum),
+                "columns": len(choice.best.spectrum) + len(linear.network.leads) * variant.state.modes,
                 "fingerprint": self.fingerprint,
             },
         )
@@ -266,7 +276,7 @@ class _Training:
 
     # The training pass
 
-    def choose(self, variant: Experiment, states: Array, sample: int = 0) -> Choice:
+    def choose(self, variant: Experiment, states: Array) -> Choice:
         """The triangles of one candidate, and ridge and width from them."""
         model, modes, time = variant.model, variant.state.modes, self.fields.time
         network = SampledRNN(
@@ -278,20 +288,21 @@ class _Training:
             leads=model_leads(variant, time),
             target=model.target,
             standardise=False,
-            seed=model.seed + sample,
+            seed=model.seed,
         )
         train, validation = _rows(variant, time, "train"), _rows(variant, time, "validation")
         pool = draw_pool(states[:, :modes], train, network.delays, variant.fit.pool, model.seed)
-        network = network.sample(*pool)
+        seen = np.zeros((network.delays, modes), dtype=bool)
+        seen[: model.hidden_delays, : model.hidden_modes] = True
+        network = network.sample(*pool, seen.reshape(-1))
         rows = RowSummary(network, self.series, time, modes, tuple(model.inputs))
         key = content_key(
             self.fingerprint,
             variant.periods.model_dump(mode="json"),
             variant.climatology.model_dump(mode="json"),
             variant.state.model_dump(mode="json"),
-            model.model_dump(mode="json", exclude={"samples"}),
+            model.model_dump(mode="json"),
             variant.fit.pool,
-            sample,
             states.shape,
         )
         factors = {
@@ -314,6 +325,27 @@ class _Training:
             variance=squares.sum(axis=1),
             beyond=squares[:, modes:].sum(axis=1),
         )
+
+
+def mixture(errors: Array, average: int) -> Array:
+    """Shares of the candidates at each lead: equal for the best there, nothing for the rest.
+
+    Parameters
+    ----------
+    errors : ndarray, shape (candidates, leads)
+        Validation errors.
+    average : int
+        How many share each lead.
+
+    Returns
+    -------
+    ndarray, shape (candidates, leads)
+        Columns sum to 1.
+    """
+    shares = np.zeros(errors.shape)
+    order = np.argsort(errors, axis=0, kind="stable")[:average]
+    np.put_along_axis(shares, order, 1.0 / average, axis=0)
+    return shares
 
 
 def draw_pool(

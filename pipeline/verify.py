@@ -65,7 +65,7 @@ class ScoreSummary:
         starts = self.starts[stretch.start : stretch.stop]
         weights = np.cos(np.deg2rad(grid.latitude))
         history = read_history(self.fields, model, starts)
-        linear = model.rollout(history, time[starts], horizon, (model.linear,))
+        linear = model.linear_rollout(history, time[starts], horizon)
         ours = self._forecasts(stretch)
         shape = (len(SYSTEMS), len(STATISTICS), len(grid.channels), horizon)
         sums, counts = np.zeros(shape), np.zeros(horizon, dtype=int)
@@ -142,9 +142,9 @@ def _statistics(
         return values.weighted(area).mean(("latitude", "longitude"))
 
     error = given - real
-    norm = np.sqrt(mean(given**2) * mean(real**2))
+    norm = (mean(given**2) * mean(real**2)) ** 0.5
     # A forecast without anomalies (the climatology) has no pattern to correlate: it counts 0.
-    correlation = xr.where(norm > 0, mean(given * real) / norm.where(norm > 0, 1.0), 0.0)
+    correlation = (mean(given * real) / norm.where(norm > 0, 1.0)).where(norm > 0, 0.0)
     return np.stack(
         [values.sum("time").values for values in (mean(error**2), mean(error), correlation)]
     )

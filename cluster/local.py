@@ -1,0 +1,33 @@
+"""Workers as processes of this machine, reachable from this machine only."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from distributed import Client, LocalCluster
+
+from cluster.config import ClusterConfig
+
+
+@contextmanager
+def open_local(config: ClusterConfig) -> Iterator[Client]:
+    """A client of a fresh local cluster, which ends with the block."""
+    workers = config.workers or len(os.sched_getaffinity(0))
+    with warnings.catch_warnings():
+        # A taken port is no trouble: another one is used, and its address is printed.
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,  # parallelism comes from processes: see the reducer
+            processes=True,
+            memory_limit=config.memory or "auto",
+            host="127.0.0.1",
+            dashboard_address=config.dashboard,
+            silence_logs=logging.ERROR,
+        )
+    with cluster, Client(cluster, timeout=config.timeout) as client:
+        yield client

@@ -1,0 +1,259 @@
+"""The ``gfrnn`` command."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+import xarray as xr
+from rich.console import Console
+
+from cluster import ClusterError
+from pipeline import Experiment, Run, load_experiment, open_source
+from pipeline.audit import audit, describe, starting_experiment
+from pipeline.config import DataConfig, checked
+from pipeline.errors import GfrnnError, RunError
+from workflows.nature import write_nature
+from workflows.progress import show_progress
+from workflows.report import write_report
+from workflows.running import cluster_config, say, skill_table, working
+
+app = typer.Typer(
+    name="gfrnn",
+    help="Train recurrent networks for weather without gradients, forecast, verify.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+console = Console(soft_wrap=True)
+
+EMBEDDED = Path(__file__).parent / "experiments" / "nature.yaml"
+"""The experiment that needs no data: it makes its own."""
+
+ExperimentFile = Annotated[
+    Path | None,
+    typer.Argument(help="Experiment file; without one, the embedded nature run.", metavar="[FILE]"),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The run's folder; default runs/NAME.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Do it again, even if it is done.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes on this machine.")]
+Memory = Annotated[str | None, typer.Option(help="Memory of one worker, e.g. 4GiB.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Address or scheduler file of a running Dask cluster.")
+]
+Folder = Annotated[Path, typer.Argument(help="A run's folder, e.g. runs/era_interim_europe.")]
+
+
+@app.command()
+def run(
+    file: ExperimentFile = None,
+    output: Output = None,
+    force: Force = False,
+    workers: Workers = None,
+    memory: Memory = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Do everything: fit, forecast, verify, report.
+
+    What is done is skipped; a killed run goes on where it stopped.
+
+    Examples: [bold]gfrnn run[/bold] (embedded nature run, no data needed);
+    [bold]gfrnn run workflows/experiments/era_interim_europe.yaml --workers 4[/bold]
+    """
+    experiment, where = _experiment(file)
+    config = cluster_config(experiment, _overrides(workers, memory, scheduler), where)
+    folder = _folder(experiment, output)
+    with working(experiment, folder, config, console, force=force) as work:
+        for stage in (work.fit, work.forecast, work.verify):
+            say(stage(force=force), console)
+    console.print(f"[bold]report[/bold]: {write_report(work)}", highlight=False)
+    console.print(skill_table(xr.open_zarr(work.scores, chunks=None)))
+
+
+class Stage(StrEnum):
+    """Stages that are commands of their own."""
+
+    fit = "fit"
+    forecast = "forecast"
+    verify = "verify"
+
+
+def _stage(stage: Stage, file: Path | None, output: Path | None, force: bool, **where: Any) -> None:
+    experiment, name = _experiment(file)
+    config = cluster_config(experiment, _overrides(**where), name)
+    with working(experiment, _folder(experiment, output), config, console) as work:
+        say(getattr(work, stage)(force=force), console)
+
+
+@app.command()
+def fit(
+    file: ExperimentFile = None,
+    output: Output = None,
+    force: Force = False,
+    workers: Workers = None,
+    memory: Memory = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Train: climatology, EOFs, the triangles, and the choice of ridge and width.
+
+    Example: [bold]gfrnn fit workflows/experiments/era_interim_europe.yaml[/bold]
+    """
+    _stage(Stage.fit, file, output, force, workers=workers, memory=memory, scheduler=scheduler)
+
+
+@app.command()
+def forecast(
+    file: ExperimentFile = None,
+    output: Output = None,
+    force: Force = False,
+    workers: Workers = None,
+    memory: Memory = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Forecast every initial time of the test period with a trained model.
+
+    Example: [bold]gfrnn forecast workflows/experiments/era_interim_europe.yaml[/bold]
+    """
+    _stage(
+        Stage.forecast, file, output, force, workers=workers, memory=memory, scheduler=scheduler
+    )
+
+
+@app.command()
+def verify(
+    file: ExperimentFile = None,
+    output: Output = None,
+    force: Force = False,
+    workers: Workers = None,
+    memory: Memory = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Score the forecasts against climatology, persistence and the linear model.
+
+    Example: [bold]gfrnn verify workflows/experiments/era_interim_europe.yaml[/bold]
+    """
+    _stage(Stage.verify, file, output, force, workers=workers, memory=memory, scheduler=scheduler)
+
+
+@app.command()
+def report(folder: Folder) -> None:
+    """Write the report page of a finished run anew.
+
+    Example: [bold]gfrnn report runs/era_interim_europe[/bold]
+    """
+    console.print(write_report(Run.reopen(folder)), highlight=False)
+
+
+@app.command()
+def inspect(
+    data: Annotated[
+        list[str], typer.Argument(help="Files, stores, globs or URLs that belong together.")
+    ],
+    level: Annotated[
+        float | None, typer.Option(help="Level in hPa, where only the file's name has it.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the starting experiment.")] = "experiment",
+    save: Annotated[
+        Path | None, typer.Option(help="Write the starting experiment file here.")
+    ] = None,
+) -> None:
+    """Say what is in the data, what is wrong with them, and how to start.
+
+    Example: [bold]gfrnn inspect 'era5/*.nc' --save my.yaml[/bold]
+    """
+    sources = [{"path": path} | ({"level": level} if level else {}) for path in data]
+    ds = open_source(checked(DataConfig, {"sources": sources}, "inspect"))
+    console.print(describe(ds), highlight=False, markup=False)
+    findings = audit(ds)
+    for finding in findings:
+        style = {"error": "red", "warning": "yellow"}.get(finding.severity, "dim")
+        about = f"{finding.variable}: " if finding.variable else ""
+        console.print(f"[{style}]{finding.severity}[/{style}]", end=" ")
+        console.print(f"{about}{finding.message}", highlight=False, markup=False)
+    if not findings:
+        console.print("nothing wrong was found")
+    text = starting_experiment(ds, data, name)
+    if save is None:
+        console.print("\n# a starting experiment file", highlight=False)
+        console.print(text, highlight=False, markup=False)
+        return
+    if save.exists():
+        raise RunError(f"{save}: exists; choose another name for --save")
+    save.write_text(text, encoding="utf-8")
+    console.print(f"starting experiment: {save}", highlight=False)
+
+
+@app.command()
+def nature(
+    path: Annotated[Path, typer.Argument(help="The zarr store to write.", metavar="OUT.zarr")],
+    years: Annotated[int, typer.Option(min=1, help="Calendar years.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another weather.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace a store that is there.")] = False,
+) -> None:
+    """Write a quasi-geostrophic model's weather as an ERA5-like store.
+
+    Example: [bold]gfrnn nature nature.zarr --years 10[/bold]
+    """
+    _nature(path, years, seed, overwrite=force)
+
+
+def _nature(path: Path, years: int, seed: int, *, overwrite: bool = False) -> None:
+    with show_progress(console) as progress:
+        write_nature(
+            path,
+            years=years,
+            seed=seed,
+            overwrite=overwrite,
+            progress=lambda done, total: progress("nature run", done, total),
+        )
+    console.print(f"[bold]nature run[/bold]: {path} (a model's weather, not the real one)")
+
+
+def _experiment(file: Path | None) -> tuple[Experiment, str]:
+    """The experiment of a file, or the embedded one, whose data are made where missing."""
+    if file is not None:
+        return load_experiment(file), str(file)
+    experiment = load_experiment(EMBEDDED)
+    store = Path(str(experiment.data.sources[0].path))
+    if not store.exists():
+        years = experiment.periods.test.end.year - experiment.periods.train.start.year + 1
+        _nature(store, years, seed=0)
+    return experiment, EMBEDDED.name
+
+
+def _folder(experiment: Experiment, output: Path | None) -> Path:
+    return output or Path(experiment.output or Path("runs") / experiment.name)
+
+
+def _overrides(
+    workers: int | None, memory: str | None, scheduler: str | None
+) -> dict[str, Any]:
+    if scheduler is None:
+        return {"workers": workers, "memory": memory}
+    key = "address" if "://" in scheduler else "scheduler_file"
+    return {"kind": "existing", key: scheduler, "workers": workers, "memory": memory}
+
+
+def main() -> None:
+    """Run the command; errors that a user can mend are shown without a traceback."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except (GfrnnError, ClusterError) as error:
+        _complain(str(error))
+    except click.ClickException as error:
+        _complain(error.format_message())
+    except (KeyboardInterrupt, click.Abort):
+        console.print("stopped; the same command goes on from what is finished")
+        sys.exit(130)
+
+
+def _complain(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print("[red]error:[/red]", message, highlight=False)
+    sys.exit(2)

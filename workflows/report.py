@@ -1,0 +1,302 @@
+"""The page that says what came of a run: skill, choices, an example, and how it was made."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.config import dump_experiment
+from pipeline.errors import RunError
+from pipeline.experiment import Run
+from pipeline.fields import Fields
+from pipeline.model import ForecastModel
+from pipeline.products import open_forecasts
+from pipeline.sources import Channel
+from workflows.figures import USEFUL, ridge_picture, skill_picture, spectrum_picture
+from workflows.labels import (
+    duration_label,
+    heading,
+    lead_label,
+    number,
+    percent,
+    period_label,
+    relative,
+    unit_label,
+)
+from workflows.maps import Field, map_pictures
+
+Array = NDArray[Any]
+
+_TABLE_DAYS = (1, 3, 5, 10)
+_MAP_DAYS = 3
+_MOST_CHANNELS = 12  # with figures of their own
+_MOST_MAPS = 4
+
+# What forecasters look at first.
+_HEADLINE = ("geopotential_500", "temperature_850", "2m_temperature", "mean_sea_level_pressure")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run's folder holds, opened once."""
+
+    run: Run
+    scores: xr.Dataset
+
+    @classmethod
+    def of(cls, run: Run) -> Material:
+        """Open a run that is verified.
+
+        Raises
+        ------
+        RunError
+            If it is not, or no more.
+        """
+        verified = run.record["stages"].get("verify", {}).get("finished")
+        if not verified or not run.scores.exists():
+            raise RunError(f"{run.scores}: no scores of this run there; run `gfrnn verify` first")
+        scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False)
+        return cls(run, scores.load())
+
+    @cached_property
+    def model(self) -> ForecastModel:
+        return ForecastModel.load(self.run.model)
+
+    @cached_property
+    def forecasts(self) -> xr.Dataset:
+        return open_forecasts(self.run.forecasts)
+
+    @cached_property
+    def channels(self) -> list[Channel]:
+        """Those that forecasters look at first, then the others in their order."""
+        rank = {name: index for index, name in enumerate(_HEADLINE)}
+        own = self.model.layout.scaling.grid.channels
+        return sorted(own, key=lambda channel: rank.get(channel.name, len(rank)))
+
+    @property
+    def leads(self) -> Array:
+        """timedelta64, shape (leads,)."""
+        return np.asarray(self.scores["prediction_timedelta"].values)
+
+    def nearest(self, days: float) -> int:
+        """Place of the lead nearest to some days."""
+        return int(np.abs(self.leads - np.timedelta64(round(24 * days), "h")).argmin())
+
+    def rmse(self, channel: Channel, system: str, lead: int) -> float:
+        own = self.scores["rmse"].sel(channel=channel.name, system=system)
+        return float(own.values[lead])
+
+    def units(self, channel: Channel) -> str:
+        return str(self.scores["units"].sel(channel=channel.name).item())
+
+
+def write_report(run: Run) -> Path:
+    """Write ``report.html``, one page that needs nothing else, into a run's folder.
+
+    Parameters
+    ----------
+    run : Run
+        With all stages done.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    RunError
+        If a stage is missing.
+    DataError
+        If the data, which the maps show, are not there any more.
+    """
+    material = Material.of(run)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(_content(material))
+    path = run.folder / "report.html"
+    partial = path.with_name("report.html.partial")
+    partial.write_text(page, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def _content(material: Material) -> dict[str, Any]:
+    """Everything that the template shows."""
+    run, model, scores = material.run, material.model, material.scores
+    experiment, notes = run.experiment, model.notes
+    leads = [lead.to_timedelta64() for lead in model.leads]
+    shown = material.channels[:_MOST_CHANNELS]
+    return {
+        "experiment": experiment,
+        "summary": summary(material),
+        "origins": [origin for origin in run.ds.attrs.get("origins", []) if _is_model(origin)],
+        "facts": _facts(material),
+        "table": skill_table(material),
+        "systems": list(scores["system"].values),
+        "skill": [skill_picture(scores, channel) for channel in shown],
+        "channels": len(material.channels),
+        "pairs": scores["pairs"].values,
+        "ridge": ridge_picture(model.selection, leads, notes["width"]),
+        "candidates": _candidates(notes),
+        "searched": list(experiment.search),
+        "spectrum": spectrum_picture(model.selection, leads),
+        "maps": _maps(material),
+        "record": run.record,
+        "stages": [
+            (stage, duration_label(entry["seconds"]), entry["finished"])
+            for stage, entry in run.record["stages"].items()
+            if "finished" in entry
+        ],
+        "cluster": run.record.get("cluster"),
+        "resolved": dump_experiment(experiment),
+        "dask_report": (run.folder / "dask-report.html").exists(),
+        "written": f"{pd.Timestamp.now('UTC'):%Y-%m-%d %H:%M} UTC",
+    }
+
+
+# Words and tables
+
+
+def summary(material: Material) -> list[str]:
+    """The key numbers in sentences."""
+    first, leads = material.channels[0], _table_leads(material)
+
+    def sentence(channel: Channel, lead: int, *references: str) -> str:
+        ours, unit = material.rmse(channel, "forecast", lead), unit_label(material.units(channel))
+        against = " and ".join(
+            f"{relative(ours, material.rmse(channel, system, lead))} "
+            + ("the linear model" if system == "linear" else system)
+            for system in references
+        )
+        when = lead_label(material.leads[lead])
+        return f"{heading(channel)} at {when}: RMSE {number(ours)} {unit}, {against}."
+
+    sentences = [
+        sentence(channel, leads[0], "linear", "damped persistence")
+        for channel in material.channels[:3]
+    ]
+    if len(leads) > 1:
+        sentences.append(sentence(first, leads[-1], "linear", "climatology"))
+    acc = material.scores["acc"].sel(channel=first.name, system="forecast").values
+    lost = np.flatnonzero(~(acc >= USEFUL))
+    until = len(acc) if not len(lost) else int(lost[0])
+    reach = f"up to {lead_label(material.leads[until - 1])}" if until else "at no lead"
+    sentences.append(
+        f"Its anomaly correlation is at or above {USEFUL} {reach}."
+    )
+    return sentences
+
+
+def skill_table(material: Material) -> list[dict[str, Any]]:
+    """RMSE of every channel and system at a few leads.
+
+    Returns
+    -------
+    list of dict
+        One a channel: ``label``, ``unit`` and ``rows`` (lead, [(text, is best)] of the systems,
+        change against the linear model).
+    """
+    systems = [str(system) for system in material.scores["system"].values]
+    table = []
+    for channel in material.channels:
+        rows = []
+        for place in _table_leads(material):
+            values = {system: material.rmse(channel, system, place) for system in systems}
+            cells = [(number(v), v == min(values.values())) for v in values.values()]
+            change = percent(values["forecast"], values["linear"])
+            rows.append((lead_label(material.leads[place]), cells, change))
+        unit = unit_label(material.units(channel))
+        table.append({"label": heading(channel), "unit": unit, "rows": rows})
+    return table
+
+
+def _table_leads(material: Material) -> list[int]:
+    return list(dict.fromkeys(material.nearest(days) for days in _TABLE_DAYS))
+
+
+def _candidates(notes: dict[str, Any]) -> list[dict[str, Any]]:
+    """The candidates of the search, best first, with the chosen one marked."""
+    entries = [
+        entry | {"chosen": entry["values"] == notes["chosen"]} for entry in notes["candidates"]
+    ]
+    return sorted(entries, key=lambda entry: float(entry["score"]))
+
+
+def _facts(material: Material) -> list[tuple[str, str]]:
+    """What was trained on what, in short lines."""
+    model, notes, grid = material.model, material.model.notes, material.model.layout.scaling.grid
+    experiment, starts = material.run.experiment, material.forecasts["time"].values
+    step = lead_label(model.step).removeprefix("+")
+    settings = experiment.model.model_dump(mode="json") | {
+        key.split(".")[1]: value for key, value in notes["chosen"].items()
+    }
+    picks = ", ".join(f"{key} {value}" for key, value in notes["chosen"].items())
+    return [
+        ("Training", period_label(experiment.periods.train)),
+        ("Validation", period_label(experiment.periods.validation)),
+        ("Test", f"{period_label(experiment.periods.test)}, {len(starts)} initial times"),
+        ("Grid", f"{len(grid.channels)} fields of {len(grid.latitude)} latitudes and "
+                 f"{len(grid.longitude)} longitudes, every {step}"),
+        ("State", f"{notes['modes']} EOFs with {100 * notes['variance_kept']:.1f} % of the "
+                  f"variance, {notes['delays']} successive states"),
+        ("Network", f"{notes['width']} {settings['activation']} features, "
+                    f"{len(model.networks)} {'samples' if len(model.networks) > 1 else 'sample'}"),
+        ("Regression", f"{notes['rows']} rows of {notes['columns']} columns"),
+        ("Chosen by search", picks or "nothing searched"),
+    ]  # fmt: skip
+
+
+def _is_model(origin: dict[str, Any]) -> bool:
+    """Whether a source's global attributes say that one of this project's systems made it."""
+    return str(origin.get("source", "")).startswith("gfrnn_core.systems")
+
+
+# The maps
+
+
+def _maps(material: Material) -> dict[str, Any] | None:
+    """One forecast beside what happened: the middle initial time whose truth is known."""
+    model, store, fields = material.model, material.forecasts, Fields(material.run.ds)
+    grid = model.layout.scaling.grid
+    lead = material.nearest(_MAP_DAYS)
+    valid = store["time"].values + material.leads[lead]
+    known = np.flatnonzero(np.isin(valid, fields.time))
+    if not len(known) or min(grid.shape[1:]) < 2:
+        return None
+    start = int(known[len(known) // 2])
+    place = int(np.searchsorted(fields.time, valid[start]))
+    when = valid[start : start + 1]
+    truth = fields.read(place, place + 1).reshape(grid.shape)
+    climatology = model.layout.scaling.climatology(when).reshape(grid.shape)
+    one = store.isel(time=start, prediction_timedelta=lead)
+
+    def drawn(channel: Channel) -> Field:
+        index = grid.channels.index(channel)
+        field = one[channel.variable]
+        if channel.level is not None:
+            field = field.sel(level=channel.level)
+        values = field.transpose("latitude", "longitude").values.astype(float)
+        return Field(channel, material.units(channel), values, truth[index], climatology[index])
+
+    drawings = [drawn(channel) for channel in material.channels[:_MOST_MAPS]]
+    return {
+        "pictures": map_pictures(drawings, grid.latitude, grid.longitude, when[0]),
+        "initial": f"{pd.Timestamp(store['time'].values[start]):%Y-%m-%d %H:%M} UTC",
+        "valid": f"{pd.Timestamp(when[0]):%Y-%m-%d %H:%M} UTC",
+        "lead": lead_label(material.leads[lead]),
+    }

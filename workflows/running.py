@@ -1,0 +1,90 @@
+"""What every command that computes does: open the run, the cluster and the progress display."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from rich.console import Console
+from rich.table import Table
+
+from cluster import ClusterConfig, open_cluster
+from pipeline import Experiment, Run
+from pipeline.config import checked, format_duration
+from pipeline.experiment import Outcome
+from workflows.progress import show_progress
+
+
+def cluster_config(experiment: Experiment, overrides: dict[str, Any], where: str) -> ClusterConfig:
+    """The experiment's cluster section, with what the command line says instead.
+
+    Raises
+    ------
+    ConfigError
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    tree = {**experiment.cluster, **given}
+    return checked(ClusterConfig, tree, f"{where}: cluster")
+
+
+@contextmanager
+def working(
+    experiment: Experiment,
+    folder: Path,
+    config: ClusterConfig,
+    console: Console,
+    *,
+    force: bool = False,
+) -> Iterator[Run]:
+    """A run with a cluster to compute on and its progress shown."""
+    run = Run(experiment, folder, force=force)
+    run.check()  # before a cluster is started for nothing
+    with open_cluster(config) as cluster:
+        console.print(f"dashboard: {cluster.dashboard}", highlight=False)
+        run.describe_cluster(cluster.describe())
+        with show_progress(console) as progress:
+            run.progress = progress
+            yield run
+
+
+def say(outcome: Outcome, console: Console) -> None:
+    """One line about a stage."""
+    how = "done before, skipped" if outcome.skipped else f"{outcome.seconds:.1f} s"
+    console.print(f"[bold]{outcome.stage}[/bold]: {outcome.product} ({how})", highlight=False)
+
+
+def skill_table(scores: xr.Dataset, leads: int = 5) -> Table:
+    """RMSE of the forecasts and the references, by channel and lead.
+
+    Parameters
+    ----------
+    scores : xarray.Dataset
+        As :func:`pipeline.verify` gives it.
+    leads : int
+        Columns at most: the first, the last and some between.
+    """
+    axis = pd.to_timedelta(scores["prediction_timedelta"].values)
+    places = np.unique(np.geomspace(1, len(axis), leads).round().astype(int)) - 1
+    table = Table(title="RMSE, cos-latitude weighted", title_justify="left")
+    table.add_column("channel")
+    table.add_column("system")
+    for place in places:
+        table.add_column(f"+{format_duration(axis[place])}", justify="right")
+    for channel in scores["channel"].values:
+        rmse = scores["rmse"].sel(channel=channel).isel(prediction_timedelta=places)
+        best = rmse.min("system")
+        name = f"{channel} ({scores['units'].sel(channel=channel).item()})"
+        for system in scores["system"].values:
+            cells = [
+                f"[bold]{value:.4g}[/bold]" if value <= least else f"{value:.4g}"
+                for value, least in zip(rmse.sel(system=system).values, best.values, strict=True)
+            ]
+            table.add_row(name, str(system), *cells)
+            name = ""
+        table.add_section()
+    return table
