@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from distributed import Client
 
@@ -22,11 +25,8 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
     """
     place = config.address or f"scheduler_file {config.scheduler_file}"
     try:
-        client = Client(
-            address=config.address,
-            scheduler_file=config.scheduler_file,
-            timeout=config.timeout,
-        )
+        address = config.address or _address_in(Path(str(config.scheduler_file)), config.timeout)
+        client = Client(address, timeout=config.timeout)
     except (OSError, TimeoutError, ValueError) as error:
         raise ClusterError(
             f"cluster: no scheduler answers at {place} within {config.timeout:g} s ({error}); "
@@ -41,3 +41,25 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
                 "start workers, or give cluster.timeout more seconds"
             ) from None
         yield client
+
+
+def _address_in(file: Path, timeout: float) -> str:
+    """The address in a scheduler's file, which may be written only later (Dask's own wait for it
+    has no end).
+
+    Raises
+    ------
+    TimeoutError
+        If there is no such file in time, or it holds no address.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            return str(json.loads(file.read_text(encoding="utf-8"))["address"])
+        except OSError:
+            found = "no such file"
+        except (ValueError, KeyError, TypeError):
+            found = "the file holds no address"
+        if time.monotonic() > end:
+            raise TimeoutError(found)
+        time.sleep(0.05)

@@ -12,6 +12,8 @@ from distributed import Client, LocalCluster
 
 from cluster.config import ClusterConfig
 
+_HOST = "127.0.0.1"
+
 
 @contextmanager
 def open_local(config: ClusterConfig) -> Iterator[Client]:
@@ -25,8 +27,9 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
             threads_per_worker=1,  # parallelism comes from processes: see the reducer
             processes=True,
             memory_limit=config.memory or "auto",
-            host="127.0.0.1",
-            dashboard_address=config.dashboard,
+            host=_HOST,
+            # Dask takes a bare port as one on every interface.
+            dashboard_address=_HOST * config.dashboard.startswith(":") + config.dashboard,
             silence_logs=logging.ERROR,
         )
     with cluster, Client(cluster, timeout=config.timeout) as client:

@@ -1,4 +1,4 @@
-"""The experiment file: its keys, their defaults and their limits, checked before any work starts."""
+"""The experiment file: keys, defaults and limits, all checked before any work starts."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from pydantic import (
 from pipeline.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+
 
 class Section(BaseModel):
     """A section of the experiment file: unknown keys are refused, values never change."""
@@ -58,9 +59,7 @@ def format_duration(duration: pd.Timedelta) -> str:
     return f"{duration.total_seconds():g}s"
 
 
-Duration = Annotated[
-    pd.Timedelta, BeforeValidator(_to_duration), PlainSerializer(format_duration)
-]
+Duration = Annotated[pd.Timedelta, BeforeValidator(_to_duration), PlainSerializer(format_duration)]
 
 
 def _to_timestamp(value: Any) -> pd.Timestamp:
@@ -89,7 +88,9 @@ class Period(Section):
         if isinstance(value, Mapping) and set(value) == {"start", "end"}:
             value = [value["start"], value["end"]]
         if not isinstance(value, (list, tuple)) or len(value) != 2:
-            raise ValueError("a period is a pair of dates; write for example [2000-01-01, 2007-12-31]")
+            raise ValueError(
+                "a period is a pair of dates; write for example [2000-01-01, 2007-12-31]"
+            )
         start, end = map(_to_timestamp, value)
         # A bare date as the end means all of that day, as people read it.
         if end == end.normalize() and len(str(value[1])) <= 10:
@@ -144,7 +145,7 @@ class DataConfig(Section):
     )
     region: Region | None = None
     step: Duration | None = Field(None, description="keep only every such time, e.g. 6h")
-    chunk: int | None = Field(None, gt=0, description="times a leaf reads at once; default: planned")
+    chunk: int | None = Field(None, gt=0, description="times that a leaf reads at once")
 
     @field_validator("sources", mode="before")
     @classmethod
@@ -174,7 +175,7 @@ class ClimatologyConfig(Section):
     """Harmonics of the year and of the day that make up the climatology of each grid cell."""
 
     annual: int = Field(2, ge=0, le=12)
-    diurnal: int | None = Field(None, ge=0, le=12, description="default: 1 where the step is < 12 h")
+    diurnal: int | None = Field(None, ge=0, le=12, description="default: 1 for steps below 12 h")
 
 
 class StateConfig(Section):
@@ -182,7 +183,9 @@ class StateConfig(Section):
 
     layout: Literal["eof"] = "eof"
     modes: int = Field(80, gt=0, description="number of EOFs kept, all variables together")
-    delays: int = Field(2, gt=0, description="successive states the features see, the present one included")
+    delays: int = Field(
+        2, gt=0, description="successive states that features see, with the present"
+    )
 
 
 class ModelConfig(Section):
@@ -197,9 +200,11 @@ class ModelConfig(Section):
     )
     activation: Literal["tanh", "relu"] = "tanh"
     sampling: Literal["pairs", "uniform_pairs", "normal"] = "normal"
-    scale: float = Field(0.15, gt=0, description="of normal weights, for states of unit leading variance")
+    scale: float = Field(0.15, gt=0, description="of normal weights; the first mode has variance 1")
     target: Literal["state", "increment"] = "state"
-    leads: list[Duration] = Field([], description="leads with outer weights of their own; default: one step")
+    leads: list[Duration] = Field(
+        [], description="with outer weights of their own; one step always"
+    )
     inputs: list[Literal["day_of_year", "hour"]] = Field([], description="calendar inputs psi(x)")
     seed: int = Field(0, ge=0, description="of the hidden weights")
 
@@ -222,8 +227,13 @@ class FitConfig(Section):
     widths: list[Annotated[int, Field(gt=0)]] = Field(
         [], description="narrower candidates, tried by column selection; model.width always is"
     )
+    balance: list[Annotated[float, Field(gt=0)]] = Field(
+        [1.0],
+        min_length=1,
+        description="weights of hidden features against linear terms, tried at each lead",
+    )
     average: int = Field(
-        1, gt=0, description="candidates averaged at each lead: the best there on the validation period"
+        1, gt=0, description="candidates averaged at each lead: the best on the validation period"
     )
     pool: int = Field(2000, ge=2, description="states kept for drawing data pairs")
     rows: int | None = Field(None, gt=0, description="rows of a leaf of the training pass")
@@ -233,7 +243,7 @@ class ForecastConfig(Section):
     """What is forecast."""
 
     horizon: Duration = 10 * ONE_DAY
-    every: Duration | None = Field(None, description="distance of initial times; default: each step")
+    every: Duration | None = Field(None, description="between initial times; default: a step")
     batch: int = Field(32, gt=0, description="initial times forecast by one task")
 
 
@@ -273,7 +283,9 @@ class Experiment(Section):
     def _searchable(self) -> Experiment:
         for key, values in self.search.items():
             if key not in SEARCHABLE:
-                raise ValueError(f"search.{key} cannot be searched; allowed: {', '.join(SEARCHABLE)}")
+                raise ValueError(
+                    f"search.{key} cannot be searched; allowed: {', '.join(SEARCHABLE)}"
+                )
             if not values:
                 raise ValueError(f"search.{key} has no candidates")
         candidates = len(list(self._grid()))

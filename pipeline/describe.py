@@ -13,6 +13,7 @@ import yaml
 
 from pipeline.config import format_duration
 from pipeline.errors import DataError
+from pipeline.fields import unbroken
 from pipeline.times import segments, step_of
 
 _SHARES = (0.75, 0.875)  # where validation and test begin
@@ -31,9 +32,8 @@ def describe(ds: xr.Dataset) -> str:
         lines.append(f"  {name} [{array.attrs.get('units', '')}]{at}")
     for name in ("latitude", "longitude"):
         values = ds[name].values
-        if name == "longitude" and values.size > 1:  # a box across Greenwich reads best unbroken
-            gap = int(np.argmax(np.diff(np.append(values, values[0] + 360)))) + 1
-            values = np.append(values[gap:] - 360, values[:gap]) if gap < values.size else values
+        if name == "longitude":  # a box across Greenwich reads best in one piece
+            _, values = unbroken(values)
         apart = f", {np.median(np.diff(values)):.4g} apart" if values.size > 1 else ""
         lines.append(f"{name}: {values[0]:g} to {values[-1]:g} ({values.size}{apart})")
     if time.size:
@@ -78,7 +78,7 @@ def starting_experiment(
     variables = {str(v): array.attrs.get("levels") or None for v, array in ds.data_vars.items()}
     width = points * sum(len(levels or [None]) for levels in variables.values())
     # The forecasts have to fit into the test period several times over.
-    horizon = min(pd.Timedelta("10D"), pd.Timedelta((test // 4) // step * step))
+    horizon = min(pd.Timedelta("10D"), (pd.Timedelta(test) // 4) // step * step)
     tree = {
         "name": name,
         "data": {

@@ -26,7 +26,7 @@ from pipeline.plan import steps
 from pipeline.products import open_forecasts
 from pipeline.reduce import Checkpoints, Progress, content_key
 from pipeline.sources import fingerprint, open_source
-from pipeline.storage import write_json
+from pipeline.storage import write_text
 from pipeline.times import step_of
 from pipeline.train import check_fit, fit
 from pipeline.verify import verify
@@ -179,17 +179,19 @@ class Run:
         """What ``run.json`` holds."""
         return self._record
 
+    def finished(self, stage: str) -> bool:
+        """Whether a stage is done, with this experiment and these data."""
+        done = self._record["stages"].get(stage, {})
+        return bool(done.get("finished")) and done["key"] == self._key
+
     def describe_cluster(self, description: dict[str, Any]) -> None:
         """Note where the run is computed."""
         self._record["cluster"] = description
         self._save()
 
-    def _stage(
-        self, stage: str, product: Path, work: Callable[[], None], force: bool
-    ) -> Outcome:
-        done = self._record["stages"].get(stage, {})
-        if not force and done.get("finished") and done["key"] == self._key and product.exists():
-            return Outcome(stage, True, done["seconds"], product)
+    def _stage(self, stage: str, product: Path, work: Callable[[], None], force: bool) -> Outcome:
+        if not force and self.finished(stage) and product.exists():
+            return Outcome(stage, True, self._record["stages"][stage]["seconds"], product)
         with _exclusive(self.folder):
             begun = time.perf_counter()
             self._outdate(stage)
@@ -219,7 +221,7 @@ class Run:
         self._save()
 
     def _save(self) -> None:
-        write_json(self.folder / "run.json", self._record)
+        write_text(self.folder / "run.json", json.dumps(self._record, indent=2) + "\n")
 
     def _adopt(self, force: bool) -> None:
         """Take the folder, unless it belongs to another experiment."""
@@ -240,13 +242,11 @@ class Run:
                 "choose another --output"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name("experiment.yaml.partial")
-        partial.write_text(dump_experiment(self.experiment), encoding="utf-8")
-        os.replace(partial, path)
-        try:
-            self._record = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            self._record = {"name": self.experiment.name, "stages": {}}
+        write_text(path, dump_experiment(self.experiment))
+        self._record: dict[str, Any] = {"name": self.experiment.name, "stages": {}}
+        record = self.folder / "run.json"
+        if record.exists():
+            self._record = json.loads(record.read_text(encoding="utf-8"))
 
 
 def _essence(experiment: Experiment) -> dict[str, Any]:

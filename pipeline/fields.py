@@ -135,3 +135,20 @@ class Fields:
             f"(and {int(bad.sum()) - 1} more values nearby); fill it, leave the variable out "
             "(data.variables), or choose periods without it"
         )
+
+
+def unbroken(longitude: Array) -> tuple[Array, Array]:
+    """Order of the columns and their degrees, so that a box across Greenwich is in one piece.
+
+    Returns
+    -------
+    order : ndarray of int
+    degrees : ndarray
+        Ascending; west of Greenwich negative where the box crosses it.
+    """
+    gaps = np.diff(longitude, append=longitude[0] + 360)
+    first = (int(gaps.argmax()) + 1) % len(longitude)
+    if np.isclose(gaps[-1], gaps.max()):  # the widest gap is the seam, as on the whole globe
+        first = 0
+    order = np.roll(np.arange(len(longitude)), -first)
+    return order, np.where(order >= first, longitude[order] - 360 * (first > 0), longitude[order])

@@ -41,7 +41,7 @@ def initial_times(experiment: Experiment, time: Array) -> Array:
         If there is none.
     """
     delays = max(variant.state.delays for _, variant in experiment.candidates())
-    starts = np.concatenate(
+    starts: Array = np.concatenate(
         [np.arange(part.start + delays - 1, part.stop) for part in segments(time)]
     )
     starts = starts[experiment.periods.test.mask(time[starts])]
@@ -101,6 +101,9 @@ def forecast(
             {
                 "title": f"Forecasts of the experiment {experiment.name}",
                 "source": f"GFRNN sampled recurrent network, {trained.notes['width']} features",
+                "trained_on": "; ".join(
+                    ", ".join(origin.values()) for origin in ds.attrs["origins"]
+                ),
                 "history": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%MZ} written by gfrnn",
             },
             experiment.forecast.batch,

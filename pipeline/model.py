@@ -18,7 +18,7 @@ from pipeline.fields import Grid
 from pipeline.harmonics import calendar_inputs
 from pipeline.sources import Channel
 from pipeline.state import Climatology, EofLayout, Scaling
-from pipeline.storage import write_whole
+from pipeline.storage import array_in, write_whole
 
 Array = NDArray[Any]
 
@@ -84,7 +84,7 @@ class ForecastModel:
         """
         own = np.asarray(self.linear.leads)
         shares = self.mixture[:, np.searchsorted(own, np.arange(1, steps + 1), side="right") - 1]
-        mixed = np.zeros((len(history), steps, self.layout.modes))
+        mixed: Array = np.zeros((len(history), steps, self.layout.modes))
         for network, share in zip(self.networks, shares, strict=True):
             mixed += share[:, None] * self._rollout(network, history, initial, steps)
         return mixed
@@ -185,7 +185,7 @@ class ForecastModel:
             )
 
         def array(name: str) -> Array:
-            return np.asarray(group[name][...])
+            return np.asarray(array_in(group, name)[...])
 
         grid = Grid(
             tuple(Channel(variable, level) for variable, level in attrs["channels"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -84,13 +85,18 @@ def split(stretch: Stretch, length: int, grain: int = 1, phase: int = 0) -> list
     length = max(1, length // grain * grain)
     first = stretch.start - (stretch.start - phase) % grain + length
     cuts = [stretch.start, *range(first, stretch.stop, length), stretch.stop]
-    return [
-        Stretch(stretch.fold, a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if a < b
-    ]
+    return [Stretch(stretch.fold, a, b) for a, b in itertools.pairwise(cuts) if a < b]
 
 
 def read_stretches(
-    time: Array, period: Period, name: str, *, columns: int, chunk: int | None, grain: int, phase: int
+    time: Array,
+    period: Period,
+    name: str,
+    *,
+    columns: int,
+    chunk: int | None,
+    grain: int,
+    phase: int,
 ) -> list[Stretch]:
     """Leaves of a pass that reads fields.
 
@@ -107,7 +113,9 @@ def read_stretches(
     """
     length = chunk or max(1, _LEAF_BYTES // (8 * columns))
     grain = grain if grain <= length else 1
-    pieces = [part for fold in folds(time, period, name) for part in split(fold, length, grain, phase)]
+    pieces = [
+        part for fold in folds(time, period, name) for part in split(fold, length, grain, phase)
+    ]
     return sorted(pieces, key=lambda part: (part.fold, part.start))
 
 
@@ -167,4 +175,3 @@ def _runs(index: Array) -> list[Array]:
     if not len(index):
         return []
     return np.split(index, np.flatnonzero(np.diff(index) != 1) + 1)
-

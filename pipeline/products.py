@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RunError
 from pipeline.fields import Grid
-from pipeline.storage import consolidate
+from pipeline.storage import array_in, consolidate
 
 Array = NDArray[Any]
 
@@ -82,7 +82,13 @@ def create_forecast_store(
     for variable in dict.fromkeys(channel.variable for channel in grid.channels):
         own = [c.level for c in grid.channels if c.variable == variable and c.level is not None]
         deep = (len(levels),) if own else ()
-        dims = ("time", "prediction_timedelta", *(("level",) if own else ()), "latitude", "longitude")
+        dims = (
+            "time",
+            "prediction_timedelta",
+            *(("level",) if own else ()),
+            "latitude",
+            "longitude",
+        )
         shape = (len(initial), len(leads), *deep, *plane)
         shard = (1, *shape[1:])
         # Where variables have different levels, the rest of a variable's are NaN.
@@ -95,7 +101,11 @@ def create_forecast_store(
             "dtype": "float32",
             "_FillValue": np.float32(np.nan),
         }
-    encoding["time"] = {"dtype": "int64", "units": "hours since 1900-01-01", "chunks": (len(initial),)}
+    encoding["time"] = {
+        "dtype": "int64",
+        "units": "hours since 1900-01-01",
+        "chunks": (len(initial),),
+    }
     encoding["valid_time"] = {"dtype": "int64", "units": "hours since 1900-01-01"}
     if _minutes(initial, leads):
         for name in ("time", "valid_time"):
@@ -103,9 +113,7 @@ def create_forecast_store(
     ds = xr.Dataset(variables, coords, {"Conventions": "CF-1.11", **attrs, "complete": False})
     ds.to_zarr(path, mode="w", compute=False, encoding=encoding, zarr_format=3, consolidated=False)
     group = zarr.open_group(path, mode="r+")
-    group.create_array(
-        _WRITTEN, shape=(len(initial),), chunks=(batch,), dtype="int8", fill_value=0
-    )
+    group.create_array(_WRITTEN, shape=(len(initial),), chunks=(batch,), dtype="int8", fill_value=0)
 
 
 def _minutes(initial: Array, leads: Array) -> bool:
@@ -130,21 +138,21 @@ def write_forecasts(path: Path, grid: Grid, first: int, forecasts: Any) -> None:
         One an initial time.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
-    levels = list(group["level"][...]) if "level" in group else []
+    levels = np.asarray(array_in(group, "level")[...]).tolist() if "level" in group else []
     count = 0
     for offset, forecast in enumerate(forecasts):
         fields = forecast.reshape(len(forecast), *grid.shape).astype(np.float32)
         for variable in dict.fromkeys(channel.variable for channel in grid.channels):
             own = [i for i, channel in enumerate(grid.channels) if channel.variable == variable]
             if grid.channels[own[0]].level is None:
-                group[variable][first + offset] = fields[:, own[0]]
+                array_in(group, variable)[first + offset] = fields[:, own[0]]
                 continue
             deep = np.full((len(fields), len(levels), *grid.shape[1:]), np.nan, dtype=np.float32)
             for index in own:
                 deep[:, levels.index(grid.channels[index].level)] = fields[:, index]
-            group[variable][first + offset] = deep
+            array_in(group, variable)[first + offset] = deep
         count += 1
-    group[_WRITTEN][first : first + count] = 1
+    array_in(group, _WRITTEN)[first : first + count] = 1
 
 
 def written(path: Path) -> Array | None:
@@ -152,7 +160,7 @@ def written(path: Path) -> Array | None:
     if not (path / "zarr.json").exists():
         return None
     group = zarr.open_group(path, mode="r", use_consolidated=False)
-    return np.asarray(group[_WRITTEN][...]) > 0 if _WRITTEN in group else None
+    return np.asarray(array_in(group, _WRITTEN)[...]) > 0 if _WRITTEN in group else None
 
 
 def finish_forecast_store(path: Path) -> None:
@@ -174,7 +182,7 @@ def open_forecasts(path: Path) -> xr.Dataset:
     """
     if not (path / "zarr.json").exists():
         raise RunError(f"{path}: no forecasts there; run `gfrnn forecast` first")
-    ds = xr.open_zarr(path, chunks=None, decode_timedelta=True, consolidated=False)
+    ds: xr.Dataset = xr.open_zarr(path, chunks=None, decode_timedelta=True, consolidated=False)
     if not ds.attrs.get("complete"):
         raise RunError(f"{path}: the forecasts are not finished; run `gfrnn forecast` again")
     return ds

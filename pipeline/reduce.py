@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pipeline.errors import GfrnnError, ResourceError
-from pipeline.storage import write_whole
+from pipeline.storage import array_in, write_whole
 
 Arrays = dict[str, NDArray[Any]]
 Progress = Callable[[str, int, int], None]
@@ -113,6 +114,14 @@ def content_key(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+def fold_keys(name: str, key: str, stretches: Sequence[Stretch]) -> dict[str, str]:
+    """Under which key the summary of each fold is kept."""
+    folds: dict[str, list[tuple[int, int]]] = {}
+    for part in stretches:
+        folds.setdefault(part.fold, []).append((part.start, part.stop))
+    return {fold: content_key(name, key, parts) for fold, parts in folds.items()}
+
+
 class Checkpoints:
     """Finished summaries on disk, each under the key of its content.
 
@@ -130,8 +139,15 @@ class Checkpoints:
         place = self._place(name, key)
         if not (place / "zarr.json").exists():
             return None
-        group = zarr.open_group(place, mode="r")
-        return {array: np.asarray(values[...]) for array, values in group.arrays()}
+        try:
+            group = zarr.open_group(place, mode="r")
+            prints = dict(group.attrs["sha256"])
+            arrays = {array: np.asarray(array_in(group, array)[...]) for array in prints}
+        except Exception:  # damaged in one of many ways: it is computed again
+            return None
+        # A chunk that is missing reads as zeros, in silence.
+        whole = all(_print(arrays[array]) == prints[array] for array in prints)
+        return arrays if whole else None
 
     def save(self, name: str, key: str, arrays: Arrays) -> None:
         """Keep arrays; they appear under their name only when they are whole."""
@@ -140,6 +156,7 @@ class Checkpoints:
             group = zarr.create_group(path)
             for array, values in arrays.items():
                 group.create_array(array, data=np.asarray(values))
+            group.attrs["sha256"] = {array: _print(values) for array, values in arrays.items()}
 
         write_whole(self._place(name, key), write)
 
@@ -149,6 +166,12 @@ class Checkpoints:
 
     def _place(self, name: str, key: str) -> Path:
         return self.path / name / key
+
+
+def _print(values: NDArray[Any]) -> str:
+    digest = hashlib.sha256(f"{values.dtype.str} {values.shape} ".encode())
+    digest.update(np.ascontiguousarray(values))
+    return digest.hexdigest()
 
 
 def reduce_stretches(
@@ -188,11 +211,9 @@ def reduce_stretches(
     folds: dict[str, list[Stretch]] = {}
     for stretch in stretches:
         folds.setdefault(stretch.fold, []).append(stretch)
-    keys = {
-        fold: content_key(summary.name, key, [(part.start, part.stop) for part in parts])
-        for fold, parts in folds.items()
-    }
+    keys = fold_keys(summary.name, key, stretches)
     run = _Run(summary, len(stretches), progress)
+    run.advance(0)
     found: dict[str, Arrays] = {}
     for fold, parts in folds.items():
         kept = checkpoints.load(summary.name, keys[fold]) if checkpoints else None
@@ -272,11 +293,26 @@ def _on_cluster(
 ) -> None:
     if not folds:
         return
+    # Keys carry this token because a failed task would otherwise be remembered under its key.
+    token = uuid.uuid4().hex
+    try:
+        _submit_and_receive(run, folds, finish, client, keys, token)
+    except BaseException:
+        _forget(client, token)
+        raise
+
+
+def _submit_and_receive(
+    run: _Run,
+    folds: dict[str, list[Stretch]],
+    finish: Callable[[str, Arrays], None],
+    client: Client,
+    keys: dict[str, str],
+    token: str,
+) -> None:
     name = run.summary.name
     # The summary (with the opened data in it) is a task of its own, so that it travels to each
     # worker once and is made again if every worker that holds it dies.
-    # Keys carry this token because a failed task would otherwise be remembered under its key.
-    token = content_key(sorted(keys.values()), id(run))
     context = client.submit(_identity, run.summary, key=f"{name}-summary-{token}")
     arrived = as_completed()
     roots: dict[Future, str] = {}
@@ -329,6 +365,17 @@ def _on_cluster(
         under_way -= receive()
 
 
+def _forget(client: Client, token: str) -> None:
+    """Take what is left of failed work off the cluster.
+
+    The client keeps an error, its traceback the frames and these the futures: left alone, their
+    tasks would stay until the client closes.
+    """
+    if client.status == "running":
+        left = [key for key in list(client.futures) if str(key).endswith(token)]
+        client.cancel([Future(key, client) for key in left])
+
+
 def _identity(value: Any) -> Any:
     return value
 
@@ -366,6 +413,8 @@ def run_tasks(
         if progress:
             progress(name, done, len(calls))
 
+    if progress:
+        progress(name, 0, len(calls))
     if client is None:
         for index, call in enumerate(calls):
             results[index] = _single_threaded(function, *call)
@@ -375,22 +424,26 @@ def run_tasks(
     places: dict[Future, int] = {}
     window = 2 * max(1, sum(client.nthreads().values()))
     waiting = iter(enumerate(calls))
-    token = content_key(name, id(places))
-    while True:
-        while len(places) < window and (entry := next(waiting, None)) is not None:
-            index, call = entry
-            future = client.submit(
-                _single_threaded, function, *call, key=f"{name}-{index}-{token}", pure=False
-            )
-            places[future] = index
-            arrived.add(future)
-        if not places:
-            return results
-        future = next(arrived)
-        if future.status != "finished":
-            _raise(future, name)
-        results[places.pop(future)] = future.result()
-        advance()
+    token = uuid.uuid4().hex
+    try:
+        while True:
+            while len(places) < window and (entry := next(waiting, None)) is not None:
+                index, call = entry
+                future = client.submit(
+                    _single_threaded, function, *call, key=f"{name}-{index}-{token}", pure=False
+                )
+                places[future] = index
+                arrived.add(future)
+            if not places:
+                return results
+            future = next(arrived)
+            if future.status != "finished":
+                _raise(future, name)
+            results[places.pop(future)] = future.result()
+            advance()
+    except BaseException:
+        _forget(client, token)
+        raise
 
 
 def _single_threaded(function: Callable[..., Any], *arguments: Any) -> Any:

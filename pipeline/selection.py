@@ -1,9 +1,9 @@
-"""Ridge and width, chosen on the validation period from triangles alone."""
+"""Ridge, balance and width, chosen on the validation period from triangles alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,12 @@ class Path:
     Attributes
     ----------
     network : SampledRNN
-        Solved at the best ridge of each lead.
+        Solved at the best ridge and balance of each lead.
     errors : ndarray, shape (ridges, leads)
-        Mean squared error of the states, relative to their variance about the climatology.
-    ridge : ndarray, shape (leads,)
-        The best ridge of each lead.
+        Mean squared error of the states at the best balance, relative to their variance about
+        the climatology.
+    ridge, balance : ndarray, shape (leads,)
+        The best of each lead.
     spectrum : ndarray
         Singular values of R_ff.
     """
@@ -33,6 +34,7 @@ class Path:
     network: SampledRNN
     errors: Array
     ridge: Array
+    balance: Array
     spectrum: Array
 
     @property
@@ -69,6 +71,7 @@ def choose(
     size: int,
     widths: Sequence[int],
     ridges: Sequence[float],
+    balances: Sequence[float],
     variance: Array,
     beyond: Array,
 ) -> Choice:
@@ -86,6 +89,9 @@ def choose(
         Numbers of leading hidden features to try.
     ridges : sequence of float
         Relative to the largest singular value.
+    balances : sequence of float
+        What hidden features are multiplied by before the ridge weighs all features alike: below 1
+        they are held back more than the linear terms, towards 0 the model becomes the linear one.
     variance : ndarray, shape (leads,)
         Mean square of the validation states, all modes.
     beyond : ndarray, shape (leads,)
@@ -96,14 +102,35 @@ def choose(
     always = train.columns - leads * size - network.width
     strengths = np.asarray(ridges, dtype=float)
 
-    def follow(width: int) -> Path:
-        path = RidgePath.from_factor(train, always + width, leads * size)
-        squares = path.errors(validation, strengths).reshape(len(strengths), leads, size)
-        errors = (squares.sum(axis=2) / validation.rows + beyond) / variance
-        ridge = strengths[errors.argmin(axis=0)]
-        solved = network.narrowed(width).with_weights(path, ridge)
-        return Path(solved, errors, ridge, path.singular_values)
+    def follow(width: int, factors: Sequence[float]) -> Path:
+        outer = np.empty((leads, always + width, size))
+        least = np.full((len(strengths), leads), np.inf)
+        ridge, balance, best = np.empty(leads), np.empty(leads), np.full(leads, np.inf)
+        spectrum = np.empty(0)
+        for factor in factors:
+            weights = np.ones(train.columns)
+            weights[always : always + network.width] = factor
+            path = RidgePath.from_factor(_weighted(train, weights), always + width, leads * size)
+            squares = path.errors(_weighted(validation, weights), strengths)
+            squares = squares.reshape(len(strengths), leads, size).sum(axis=2)
+            errors = (squares / validation.rows + beyond) / variance
+            solved = network.narrowed(width).with_weights(path, strengths[errors.argmin(axis=0)])
+            assert solved.outer is not None
+            better = errors.min(axis=0) < best
+            outer[better] = (solved.outer * weights[: always + width, None])[better]
+            ridge[better] = strengths[errors.argmin(axis=0)][better]
+            balance[better] = factor
+            best = np.minimum(best, errors.min(axis=0))
+            least = np.minimum(least, errors)
+            spectrum = spectrum if len(spectrum) else path.singular_values
+        solved = replace(network.narrowed(width), outer=outer)
+        return Path(solved, least, ridge, balance, spectrum)
 
-    paths = tuple(follow(width) for width in widths if width > 0)
-    linear = follow(0)
+    paths = tuple(follow(width, balances) for width in widths if width > 0)
+    linear = follow(0, [1.0])
     return Choice(paths or (linear,), linear)
+
+
+def _weighted(factor: RFactor, weights: Array) -> RFactor:
+    """The R factor of the rows with their columns multiplied."""
+    return RFactor(factor.triangle * weights, factor.rows)

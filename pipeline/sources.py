@@ -20,6 +20,7 @@ from pipeline.times import keep_step
 
 __all__ = ["Channel", "channels", "fingerprint", "missing_chunks", "open_source"]
 
+_ORIGIN = ("title", "institution", "source", "comment")
 _TOLERANCE = 1e-4  # degrees: coordinates of float32 files differ by some 1e-5
 
 
@@ -58,7 +59,8 @@ def open_source(data: DataConfig) -> xr.Dataset:
 
     ``ds.attrs`` has ``time_chunk`` (times in a stored chunk), ``time_chunk_start`` (the first time
     that begins one; both for planning reads that share no chunk), and ``notes`` (list of text:
-    what was cut, merged or dropped).
+    what was cut, merged or dropped) and ``origins`` (title, institution, source and comment of
+    the files, as they state them).
 
     Raises
     ------
@@ -103,8 +105,20 @@ def open_source(data: DataConfig) -> xr.Dataset:
         "time_chunk": chunk,
         "time_chunk_start": first,
         "notes": notes,
+        "origins": _origins(fields),
     }
     return xr.Dataset(variables, coords, attrs)
+
+
+def _origins(fields: list[Field]) -> list[dict[str, str]]:
+    """What the files say of where they come from, each statement once."""
+    stated = []
+    for file in dict.fromkeys(field.file for field in fields):
+        attrs = file.open().attrs
+        origin = {key: str(attrs[key]) for key in _ORIGIN if key in attrs}
+        if origin and origin not in stated:
+            stated.append(origin)
+    return stated
 
 
 def _survey_all(data: DataConfig) -> list[Field]:

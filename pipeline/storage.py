@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import warnings
@@ -32,10 +31,10 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         partial.rename(path)
 
 
-def write_json(path: Path, tree: Any) -> None:
-    """Write a JSON file at once or not at all."""
+def write_text(path: Path, text: str) -> None:
+    """Write a file at once or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 
@@ -46,3 +45,17 @@ def consolidate(path: Path) -> None:
         # specification is not final; the plain metadata stay beside it.
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         zarr.consolidate_metadata(path)
+
+
+def array_in(group: zarr.Group, name: str) -> zarr.Array:
+    """An array of a group.
+
+    Raises
+    ------
+    KeyError
+        If there is none of this name.
+    """
+    found = group[name]
+    if not isinstance(found, zarr.Array):
+        raise KeyError(f"{name} in {group.store_path} is a group, not an array")
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn_core import SampledRNN, merge_all
+from gfrnn_core import RFactor, SampledRNN, merge_all
 from gfrnn_core.lifting import delayed
 from pipeline.config import Experiment
 from pipeline.errors import ConfigError
@@ -26,7 +26,9 @@ from pipeline.reduce import (
     Stretch,
     Summary,
     content_key,
+    fold_keys,
     reduce_stretches,
+    run_tasks,
 )
 from pipeline.selection import Choice, choose
 from pipeline.sources import fingerprint
@@ -122,7 +124,9 @@ def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
 def model_leads(experiment: Experiment, time: Array) -> tuple[int, ...]:
     """Leads with outer weights of their own, in steps; one step always is among them."""
     step = step_of(time)
-    return tuple(sorted({1, *(steps("model.leads", lead, step) for lead in experiment.model.leads)}))
+    return tuple(
+        sorted({1, *(steps("model.leads", lead, step) for lead in experiment.model.leads)})
+    )
 
 
 def _rows(experiment: Experiment, time: Array, name: str) -> list[Stretch]:
@@ -159,7 +163,8 @@ class _Training:
         layout = self.eofs()
         states = self.states()
         candidates = self.experiment.candidates()
-        choices = [self.choose(variant, states) for _, variant in candidates]
+        solving = [self.triangles(variant, states) for _, variant in candidates]
+        choices: list[Choice] = run_tasks("solve", _choose, solving, self.progress)
         scores = [choice.best.score for choice in choices]
         best = int(np.argmin(scores))
         (values, variant), choice = candidates[best], choices[best]
@@ -186,6 +191,7 @@ class _Training:
                 "errors": np.stack([path.errors for path in choice.paths]),
                 "linear_errors": linear.errors,
                 "ridge": choice.best.ridge,
+                "balance": choice.best.balance,
                 "linear_ridge": linear.ridge,
                 "spectrum": choice.best.spectrum,
                 "eof_variance": np.square(layout.singular_values) / layout.total,
@@ -206,7 +212,8 @@ class _Training:
                     for (values, _), chosen, share in zip(candidates, choices, shares, strict=True)
                 ],
                 "rows": sum(part.stop - part.start for part in train),
-                "columns": len(choice.best.spectrum) + len(linear.network.leads) * variant.state.modes,
+                "columns": len(choice.best.spectrum)
+                + len(linear.network.leads) * variant.state.modes,
                 "fingerprint": self.fingerprint,
             },
         )
@@ -222,9 +229,7 @@ class _Training:
             diurnal = 1 if step_of(self.fields.time) < np.timedelta64(12, "h") else 0
         moments = ClimatologySummary(self.fields, annual, diurnal)
         key = content_key(self.fingerprint, annual, diurnal)
-        scaling = Scaling(
-            self.fields.grid, moments.finish(self.merged(moments, train, key))
-        )
+        scaling = Scaling(self.fields.grid, moments.finish(self.merged(moments, train, key)))
         modes = max(variant.state.modes for _, variant in self.experiment.candidates())
         # Twice the modes: what a leaf cuts off then hardly touches the modes kept.
         svd = EofSummary(self.fields, scaling, rank=2 * modes)
@@ -276,8 +281,8 @@ class _Training:
 
     # The training pass
 
-    def choose(self, variant: Experiment, states: Array) -> Choice:
-        """The triangles of one candidate, and ridge and width from them."""
+    def triangles(self, variant: Experiment, states: Array) -> tuple[Any, ...]:
+        """The training pass of one candidate; what :func:`_choose` needs to go on from it."""
         model, modes, time = variant.model, variant.state.modes, self.fields.time
         network = SampledRNN(
             width=model.width,
@@ -305,26 +310,42 @@ class _Training:
             variant.fit.pool,
             states.shape,
         )
-        factors = {
-            fold: unpack_factor(value)
-            for fold, value in self.reduce(rows, train + validation, key).items()
-        }
-
-        def merged(name: str) -> Any:
-            return merge_all(factors[fold] for fold in factors if fold.startswith(name))
-
+        self.reduce(rows, train + validation, key)
         targets = _times(validation)[:, None] + np.asarray(network.leads)
         squares = np.square(states[targets]).mean(axis=0)
-        return choose(
+        options = {
+            "size": modes,
+            "widths": [*variant.fit.widths, model.width],
+            "ridges": variant.fit.ridge,
+            "balances": variant.fit.balance,
+            "variance": squares.sum(axis=1),
+            "beyond": squares[:, modes:].sum(axis=1),
+        }
+        kept = [fold_keys(rows.name, key, part) for part in (train, validation)]
+        return (
             network,
-            merged("train"),
-            merged("validation"),
-            size=modes,
-            widths=[*variant.fit.widths, model.width],
-            ridges=variant.fit.ridge,
-            variance=squares.sum(axis=1),
-            beyond=squares[:, modes:].sum(axis=1),
+            self.checkpoints,
+            rows.name,
+            *map(tuple, (k.values() for k in kept)),
+            options,
         )
+
+
+def _choose(
+    network: SampledRNN,
+    checkpoints: Checkpoints,
+    name: str,
+    train: tuple[str, ...],
+    validation: tuple[str, ...],
+    options: dict[str, Any],
+) -> Choice:
+    """Ridge, balance and width of one candidate, from the triangles of its folds on disk."""
+
+    def merged(keys: tuple[str, ...]) -> RFactor:
+        kept = [checkpoints.load(name, key) for key in keys]
+        return merge_all(unpack_factor(arrays) for arrays in kept if arrays is not None)
+
+    return choose(network, merged(train), merged(validation), **options)
 
 
 def mixture(errors: Array, average: int) -> Array:

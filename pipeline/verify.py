@@ -6,7 +6,6 @@ a summary, so the reducer computes them; the metrics follow at the end.
 
 from __future__ import annotations
 
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -89,7 +88,9 @@ class ScoreSummary:
                 "climatology": np.zeros_like(mean),
             }
             for index, system in enumerate(SYSTEMS):
-                sums[index, :, :, lead - 1] = _statistics(anomalies[system], truth, grid.shape, weights)
+                sums[index, :, :, lead - 1] = _statistics(
+                    anomalies[system], truth, grid.shape, weights
+                )
             counts[lead - 1] = known.sum()
         return {"sums": sums, "counts": counts}
 
@@ -123,8 +124,9 @@ class ScoreSummary:
             array = loaded[channel.variable]
             if channel.level is not None:
                 array = array.sel(level=channel.level)
-            planes.append(array.transpose(
-                "time", "prediction_timedelta", "latitude", "longitude").values)
+            planes.append(
+                array.transpose("time", "prediction_timedelta", "latitude", "longitude").values
+            )
         fields = np.stack(planes, axis=2).astype(float)
         return fields.reshape(*fields.shape[:2], grid.size)
 
@@ -210,7 +212,11 @@ def _metrics(
     dims = ("system", "channel", "prediction_timedelta")
     return xr.Dataset(
         {
-            "rmse": (dims, np.sqrt(means["squared_error"]), {"long_name": "root mean square error"}),
+            "rmse": (
+                dims,
+                np.sqrt(means["squared_error"]),
+                {"long_name": "root mean square error"},
+            ),
             "bias": (dims, means["error"], {"long_name": "mean error"}),
             "acc": (dims, means["anomaly_correlation"], {"long_name": "anomaly correlation"}),
             "pairs": ("prediction_timedelta", root["counts"]),

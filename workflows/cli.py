@@ -121,9 +121,7 @@ def forecast(
 
     Example: [bold]gfrnn forecast workflows/experiments/era_interim_europe.yaml[/bold]
     """
-    _stage(
-        Stage.forecast, file, output, force, workers=workers, memory=memory, scheduler=scheduler
-    )
+    _stage(Stage.forecast, file, output, force, workers=workers, memory=memory, scheduler=scheduler)
 
 
 @app.command()
@@ -232,9 +230,7 @@ def _folder(experiment: Experiment, output: Path | None) -> Path:
     return output or Path(experiment.output or Path("runs") / experiment.name)
 
 
-def _overrides(
-    workers: int | None, memory: str | None, scheduler: str | None
-) -> dict[str, Any]:
+def _overrides(workers: int | None, memory: str | None, scheduler: str | None) -> dict[str, Any]:
     if scheduler is None:
         return {"workers": workers, "memory": memory}
     key = "address" if "://" in scheduler else "scheduler_file"

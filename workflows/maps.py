@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from pipeline.fields import unbroken
 from pipeline.sources import Channel
 from workflows.figures import STYLE, WIDTH, Picture, embed
 from workflows.labels import channel_label, heading, unit_label
@@ -147,23 +148,6 @@ def _draw(
     bar.set_label(unit_label(field.units), color="0.25")
     bar.set_ticks(shades[(len(shades) // 2) % 4 :: 4])  # every fourth, zero among them
     bar.outline.set_visible(False)
-
-
-def unbroken(longitude: Array) -> tuple[Array, Array]:
-    """Order of the columns and their degrees, so that a box across Greenwich is in one piece.
-
-    Returns
-    -------
-    order : ndarray of int
-    degrees : ndarray
-        Ascending; west of Greenwich negative where the box crosses it.
-    """
-    gaps = np.diff(longitude, append=longitude[0] + 360)
-    first = (int(gaps.argmax()) + 1) % len(longitude)
-    if np.isclose(gaps[-1], gaps.max()):  # the widest gap is the seam, as on the whole globe
-        first = 0
-    order = np.roll(np.arange(len(longitude)), -first)
-    return order, np.where(order >= first, longitude[order] - 360 * (first > 0), longitude[order])
 
 
 def _east(degrees: float, _: object = None) -> str:

@@ -56,7 +56,7 @@ def _plain(console: Console) -> Callback:
     def advance(stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         begun.setdefault(stage, now)
-        if done < total and now - said.get(stage, 0.0) < _INTERVAL:
+        if done == 0 or (done < total and now - said.get(stage, begun[stage]) < _INTERVAL):
             return
         said[stage] = now
         elapsed = now - begun[stage]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.fields import Fields
 from pipeline.model import ForecastModel
 from pipeline.products import open_forecasts
 from pipeline.sources import Channel
+from pipeline.storage import write_text
 from workflows.figures import USEFUL, ridge_picture, skill_picture, spectrum_picture
 from workflows.labels import (
     duration_label,
@@ -61,8 +61,7 @@ class Material:
         RunError
             If it is not, or no more.
         """
-        verified = run.record["stages"].get("verify", {}).get("finished")
-        if not verified or not run.scores.exists():
+        if not run.finished("verify") or not run.scores.exists():
             raise RunError(f"{run.scores}: no scores of this run there; run `gfrnn verify` first")
         scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False)
         return cls(run, scores.load())
@@ -129,9 +128,7 @@ def write_report(run: Run) -> Path:
     )
     page = environment.get_template("report.html.j2").render(_content(material))
     path = run.folder / "report.html"
-    partial = path.with_name("report.html.partial")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, page)
     return path
 
 
@@ -196,9 +193,7 @@ def summary(material: Material) -> list[str]:
     lost = np.flatnonzero(~(acc >= USEFUL))
     until = len(acc) if not len(lost) else int(lost[0])
     reach = f"up to {lead_label(material.leads[until - 1])}" if until else "at no lead"
-    sentences.append(
-        f"Its anomaly correlation is at or above {USEFUL} {reach}."
-    )
+    sentences.append(f"Its anomaly correlation is at or above {USEFUL} {reach}.")
     return sentences
 
 
