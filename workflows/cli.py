@@ -16,7 +16,8 @@ from cluster import ClusterError
 from pipeline import Experiment, Run, load_experiment, open_source
 from pipeline.audit import audit, describe, starting_experiment
 from pipeline.config import DataConfig, checked
-from pipeline.errors import GfrnnError, RunError
+from pipeline.errors import ConfigError, GfrnnError, RunError
+from workflows.cases import CASES
 from workflows.nature import write_nature
 from workflows.progress import show_progress
 from workflows.report import write_report
@@ -212,6 +213,20 @@ def _nature(path: Path, years: int, seed: int, *, overwrite: bool = False) -> No
             progress=lambda done, total: progress("nature run", done, total),
         )
     console.print(f"[bold]nature run[/bold]: {path} (a model's weather, not the real one)")
+
+
+@app.command()
+def reproduce(
+    case: Annotated[str, typer.Argument(help=f"One of: {', '.join(CASES)}.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the hidden weights.")] = 5,
+) -> None:
+    """Rerun a case of the papers and print its table.
+
+    Example: [bold]gfrnn reproduce lorenz63 --seeds 5[/bold]
+    """
+    if case not in CASES:
+        raise ConfigError(f"reproduce: no case {case!r}; there is {', '.join(CASES)}")
+    console.print(CASES[case](range(seeds)))
 
 
 def _experiment(file: Path | None) -> tuple[Experiment, str]:

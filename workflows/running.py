@@ -71,20 +71,18 @@ def skill_table(scores: xr.Dataset, leads: int = 5) -> Table:
     axis = pd.to_timedelta(scores["prediction_timedelta"].values)
     places = np.unique(np.geomspace(1, len(axis), leads).round().astype(int)) - 1
     table = Table(title="RMSE, cos-latitude weighted", title_justify="left")
-    table.add_column("channel")
-    table.add_column("system")
+    table.add_column("system", no_wrap=True)
     for place in places:
-        table.add_column(f"+{format_duration(axis[place])}", justify="right")
+        table.add_column(f"+{format_duration(axis[place])}", justify="right", no_wrap=True)
     for channel in scores["channel"].values:
         rmse = scores["rmse"].sel(channel=channel).isel(prediction_timedelta=places)
         best = rmse.min("system")
-        name = f"{channel} ({scores['units'].sel(channel=channel).item()})"
+        table.add_row(f"[bold]{channel}[/bold], {scores['units'].sel(channel=channel).item()}")
         for system in scores["system"].values:
             cells = [
                 f"[bold]{value:.4g}[/bold]" if value <= least else f"{value:.4g}"
                 for value, least in zip(rmse.sel(system=system).values, best.values, strict=True)
             ]
-            table.add_row(name, str(system), *cells)
-            name = ""
+            table.add_row(f"  {system}", *cells)
         table.add_section()
     return table
