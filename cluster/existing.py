@@ -27,7 +27,7 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
     try:
         address = config.address or _address_in(Path(str(config.scheduler_file)), config.timeout)
         client = Client(address, timeout=config.timeout)
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError, ValueError, TypeError) as error:  # TypeError: no certificate
         raise ClusterError(
             f"cluster: no scheduler answers at {place} within {config.timeout:g} s ({error}); "
             "check that it runs and that this machine reaches it"

@@ -16,8 +16,10 @@ from pipeline.canonical import Piece, backing
 _SHOWN = 5
 
 
-def missing_chunks(ds: xr.Dataset) -> list[str]:
+def missing_chunks(ds: xr.Dataset, times: np.ndarray | None = None) -> list[str]:
     """What is missing in the local zarr stores behind a canonical Dataset, one line each.
+
+    With ``times`` (bool, shape (times,)) only chunks that hold some of these are looked for.
 
     Files are compared with those expected where the Dataset reads; no values are read. The unit is
     the file: a chunk, or a shard of chunks (a chunk missing inside a shard is not seen). Stores
@@ -35,11 +37,13 @@ def missing_chunks(ds: xr.Dataset) -> list[str]:
             if file.engine != "zarr" or not Path(file.path).is_dir():
                 continue
             here = [p for p in pieces if p.file == file and p.variable == variable]
-            lines += _missing(str(name), first, here, ds["time"].values)
+            lines += _missing(str(name), first, here, ds["time"].values, times)
     return lines
 
 
-def _missing(name: str, first: Piece, pieces: list[Piece], time: np.ndarray) -> list[str]:
+def _missing(
+    name: str, first: Piece, pieces: list[Piece], time: np.ndarray, times: np.ndarray | None
+) -> list[str]:
     store = zarr.open_group(first.file.path, mode="r")
     array = store[first.variable]
     if not isinstance(array, zarr.Array):
@@ -50,8 +54,10 @@ def _missing(name: str, first: Piece, pieces: list[Piece], time: np.ndarray) -> 
     raw_dims = first.file.open()[first.variable].dims
     when: dict[int, list[np.datetime64]] = {}  # chunk along time: its first and last time
     for piece in pieces:
-        for row, stamp in zip(piece.times, time[piece.start :], strict=False):
-            when.setdefault(row // sizes[raw_dims.index(piece.grid.dims["time"])], []).append(stamp)
+        along = sizes[raw_dims.index(piece.grid.dims["time"])]
+        for place, row in enumerate(piece.times, piece.start):
+            if times is None or times[place]:
+                when.setdefault(row // along, []).append(time[place])
     wanted: list[Iterable[int]] = []
     for raw, size, length in zip(raw_dims, sizes, array.shape, strict=True):
         index = getattr(first.grid, dims.get(str(raw), "dims"), None)

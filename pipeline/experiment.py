@@ -82,7 +82,7 @@ class Run:
         force: bool = False,
     ) -> None:
         self.experiment = experiment
-        self.folder = folder
+        self.folder = folder.absolute()  # workers may have another working directory
         self.progress = progress
         self._adopt(force)
 
@@ -99,6 +99,10 @@ class Run:
         if not path.exists():
             raise RunError(f"{folder}: not a run's folder (it has no experiment.yaml)")
         return cls(load_experiment(path), folder, progress)
+
+    @property
+    def _summaries(self) -> Path:
+        return self.folder / "summaries.zarr"
 
     @property
     def model(self) -> Path:
@@ -142,7 +146,7 @@ class Run:
 
         def work() -> None:
             if force:
-                Checkpoints(self.folder / "summaries.zarr").clear()
+                Checkpoints(self._summaries).clear()
             trained = fit(self.experiment, self.ds, self.folder, self.progress)
             trained.save(self.model)
 
@@ -152,6 +156,7 @@ class Run:
         """Forecast the test period; the product is ``forecast.zarr``."""
 
         def work() -> None:
+            self._require("fit", self.model)
             if force or self._record["stages"].get("forecast", {}).get("key") != self._key:
                 shutil.rmtree(self.forecasts, ignore_errors=True)
                 self._note("forecast", {"key": self._key})
@@ -164,6 +169,7 @@ class Run:
 
         def work() -> None:
             open_forecasts(self.forecasts)
+            self._require("forecast", self.forecasts)
             verify(self.ds, self.model, self.forecasts, self.scores, self.progress)
 
         return self._stage("verify", self.scores, work, force)
@@ -183,6 +189,14 @@ class Run:
         """Whether a stage is done, with this experiment and these data."""
         done = self._record["stages"].get(stage, {})
         return bool(done.get("finished")) and done["key"] == self._key
+
+    def _require(self, stage: str, product: Path) -> None:
+        """Refuse what an earlier stage left for another experiment, other data, or half done."""
+        if product.exists() and not self.finished(stage):
+            raise RunError(
+                f"{product}: not finished, or not of these data and this experiment; run "
+                f"`gfrnn {stage}` first"
+            )
 
     def describe_cluster(self, description: dict[str, Any]) -> None:
         """Note where the run is computed."""
@@ -229,13 +243,10 @@ class Run:
         if self.folder.exists() and not self.folder.is_dir():
             raise RunError(f"{self.folder}: not a folder; choose another --output")
         if path.exists():
-            differing = _differences(_essence(load_experiment(path)), _essence(self.experiment))
-            if differing and not force:
-                shown = "; ".join(differing[:5])
-                raise RunError(
-                    f"{self.folder}: holds a run of another experiment ({shown}); choose another "
-                    "--output, or --force to replace it"
-                )
+            begun = any(store.exists() for store in (self._summaries, self.model, self.forecasts))
+            # An experiment that was refused before it computed anything may be mended in place.
+            if begun and not force:
+                self._compare(path)
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise RunError(
                 f"{self.folder}: not empty and not a run's folder (it has no experiment.yaml); "
@@ -247,6 +258,14 @@ class Run:
         record = self.folder / "run.json"
         if record.exists():
             self._record = json.loads(record.read_text(encoding="utf-8"))
+
+    def _compare(self, path: Path) -> None:
+        differing = _differences(_essence(load_experiment(path)), _essence(self.experiment))
+        if differing:
+            raise RunError(
+                f"{self.folder}: holds a run of another experiment ({'; '.join(differing[:5])}); "
+                "choose another --output, or replace it with `gfrnn run --force`"
+            )
 
 
 def _essence(experiment: Experiment) -> dict[str, Any]:

@@ -165,7 +165,15 @@ def read_history(fields: Fields, model: ForecastModel, starts: Array) -> Array:
     return np.stack(windows)
 
 
-@lru_cache(maxsize=1)
 def load_model(path: str) -> ForecastModel:
-    """A model, read once a process."""
+    """A model, read once a process, and again once another one is there."""
+    try:
+        state = (Path(path) / "zarr.json").stat()
+    except OSError:
+        return ForecastModel.load(Path(path))  # which says that there is none
+    return _load_model(path, (state.st_ino, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _load_model(path: str, stamp: tuple[int, int]) -> ForecastModel:
     return ForecastModel.load(Path(path))

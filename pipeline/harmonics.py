@@ -22,7 +22,7 @@ def year_phase(time: Array) -> Array:
     """Fraction of the calendar year that has passed at each time: shape (n,), in [0, 1)."""
     stamps = pd.DatetimeIndex(time)
     length = np.where(stamps.is_leap_year, 366.0, 365.0)
-    return np.asarray((stamps.dayofyear - 1 + day_phase(time)) / length)
+    return np.asarray((stamps.day_of_year - 1 + day_phase(time)) / length)
 
 
 def day_phase(time: Array) -> Array:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +107,16 @@ def plan_reduction(summary: Summary, stretches: Sequence[Stretch]) -> Plan:
         merge_bytes=summary.merge_bytes(),
         remedy=summary.remedy,
     )
+
+
+def check_memory(summary: Summary, stretches: Sequence[Stretch]) -> None:
+    """Refuse a reduction that does not fit into the workers of the current client.
+
+    Raises
+    ------
+    ResourceError
+    """
+    plan_reduction(summary, stretches).check(_memory_of_a_thread(_current_client()))
 
 
 def content_key(*parts: Any) -> str:
@@ -293,31 +304,56 @@ def _on_cluster(
 ) -> None:
     if not folds:
         return
-    # Keys carry this token because a failed task would otherwise be remembered under its key.
-    token = uuid.uuid4().hex
-    try:
-        _submit_and_receive(run, folds, finish, client, keys, token)
-    except BaseException:
-        _forget(client, token)
-        raise
+    with _Tasks(client) as tasks:
+        _submit_and_receive(run, folds, finish, tasks, keys)
+
+
+@dataclass
+class _Tasks:
+    """Tasks of one piece of work. When it fails, those that are left leave the cluster too.
+
+    The client keeps the error, its traceback the frames and these the futures: left alone, they
+    would stay until the client closes.
+    """
+
+    client: Client
+    # A failed task would otherwise be remembered under its key.
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    known: weakref.WeakSet[Future] = field(default_factory=weakref.WeakSet)
+
+    def submit(
+        self, key: str, function: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> Future:
+        future = self.client.submit(
+            function, *arguments, key=f"{key}-{self.token}", pure=False, **options
+        )
+        self.known.add(future)
+        return future
+
+    def __enter__(self) -> _Tasks:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            for future in list(self.known):
+                future.release()
 
 
 def _submit_and_receive(
     run: _Run,
     folds: dict[str, list[Stretch]],
     finish: Callable[[str, Arrays], None],
-    client: Client,
+    tasks: _Tasks,
     keys: dict[str, str],
-    token: str,
 ) -> None:
     name = run.summary.name
     # The summary (with the opened data in it) is a task of its own, so that it travels to each
     # worker once and is made again if every worker that holds it dies.
-    context = client.submit(_identity, run.summary, key=f"{name}-summary-{token}")
+    context = tasks.submit(f"{name}-summary", _identity, run.summary)
     arrived = as_completed()
     roots: dict[Future, str] = {}
     # Enough leaves under way to keep every thread busy, few enough that results never pile up.
-    window = 2 * max(1, sum(client.nthreads().values()))
+    window = 2 * max(1, sum(tasks.client.nthreads().values()))
     under_way = 0
 
     def receive() -> int:
@@ -336,12 +372,12 @@ def _submit_and_receive(
         def merge(left: Future, right: Future, fold: str = fold) -> Future:
             nonlocal count
             count += 1
-            return client.submit(
+            return tasks.submit(
+                f"{name}-merge-{keys[fold]}-{count}",
                 _merge,
                 context,
                 left,
                 right,
-                key=f"{name}-merge-{keys[fold]}-{count}-{token}",
                 priority=10,  # merges first: they free two results and leave one
             )
 
@@ -349,31 +385,20 @@ def _submit_and_receive(
         for stretch in parts:
             while under_way >= window:
                 under_way -= receive()
-            leaf = client.submit(
-                _leaf, context, stretch, key=f"{name}-leaf-{keys[fold]}-{stretch.start}-{token}"
+            leaf = tasks.submit(
+                f"{name}-leaf-{keys[fold]}-{stretch.start}", _leaf, context, stretch
             )
             arrived.add(leaf)
             under_way += 1
             tree.push(leaf)
         root = tree.root()
         if root is leaf:  # a fold of one leaf: its arrival is counted and its result fetched
-            root = client.submit(_identity, leaf, key=f"{name}-root-{keys[fold]}-{token}")
+            root = tasks.submit(f"{name}-root-{keys[fold]}", _identity, leaf)
         roots[root] = fold
         arrived.add(root)
         del root, leaf, tree
     while under_way or roots:
         under_way -= receive()
-
-
-def _forget(client: Client, token: str) -> None:
-    """Take what is left of failed work off the cluster.
-
-    The client keeps an error, its traceback the frames and these the futures: left alone, their
-    tasks would stay until the client closes.
-    """
-    if client.status == "running":
-        left = [key for key in list(client.futures) if str(key).endswith(token)]
-        client.cancel([Future(key, client) for key in left])
 
 
 def _identity(value: Any) -> Any:
@@ -424,14 +449,11 @@ def run_tasks(
     places: dict[Future, int] = {}
     window = 2 * max(1, sum(client.nthreads().values()))
     waiting = iter(enumerate(calls))
-    token = uuid.uuid4().hex
-    try:
+    with _Tasks(client) as tasks:
         while True:
             while len(places) < window and (entry := next(waiting, None)) is not None:
                 index, call = entry
-                future = client.submit(
-                    _single_threaded, function, *call, key=f"{name}-{index}-{token}", pure=False
-                )
+                future = tasks.submit(f"{name}-{index}", _single_threaded, function, *call)
                 places[future] = index
                 arrived.add(future)
             if not places:
@@ -441,9 +463,6 @@ def run_tasks(
                 _raise(future, name)
             results[places.pop(future)] = future.result()
             advance()
-    except BaseException:
-        _forget(client, token)
-        raise
 
 
 def _single_threaded(function: Callable[..., Any], *arguments: Any) -> Any:

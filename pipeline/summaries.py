@@ -13,12 +13,17 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn_core import RFactor, SampledRNN
+from pipeline.errors import DataError
 from pipeline.fields import Fields
 from pipeline.harmonics import calendar_inputs, harmonics
 from pipeline.reduce import Arrays, Stretch
 from pipeline.state import Climatology, EofLayout, Scaling
 
 Array = NDArray[Any]
+
+
+# Of the size of a value: float32 resolves no less.
+_ROUNDING = 1e-7
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,13 @@ class ClimatologySummary:
         coefficients = scipy.linalg.lstsq(root["triangle"], root["projected"])[0]
         variance = (root["residual"] / root["rows"]).reshape(grid.shape)
         spread = np.sqrt((variance * grid.area[:, None]).mean(axis=(1, 2)))
+        # Rounding alone may leave a spread that is not quite zero.
+        size = np.abs(coefficients).reshape(-1, *grid.shape).max(axis=(0, 2, 3))
+        if (constant := np.flatnonzero(spread <= _ROUNDING * size)).size:
+            raise DataError(
+                f"{grid.channels[constant[0]].name}: does not vary about its climatology in the "
+                "training period, so there is nothing to forecast; leave it out (data.variables)"
+            )
         return Climatology(self.annual, self.diurnal, coefficients, spread)
 
     def leaf_bytes(self, stretch: Stretch) -> int:
@@ -72,7 +84,8 @@ class ClimatologySummary:
 
     def merge_bytes(self) -> int:
         terms = 1 + 2 * self.annual + 2 * self.diurnal
-        return 6 * 8 * terms * self.fields.grid.size
+        # Both sides, stacked, projected, the fit, what it leaves over and that squared.
+        return (9 * terms + 2) * 8 * self.fields.grid.size
 
 
 def _regress(design: Array, values: Array) -> tuple[Array, Array, Array]:
@@ -127,8 +140,12 @@ class EofSummary:
 
     def _decompose(self, matrix: Array) -> Arrays:
         left, values, right = scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
-        keep = slice(0, self.rank)
-        return {"left": left[:, keep], "values": values[keep], "right": right[keep]}
+        # Copies: a view would keep what is cut off in memory until the merge.
+        return {
+            "left": left[:, : self.rank].copy(),
+            "values": values[: self.rank].copy(),
+            "right": right[: self.rank].copy(),
+        }
 
     def finish(self, root: Arrays, modes: int) -> tuple[EofLayout, Array]:
         """The EOFs, and the states of the times in the order of the stretches."""
@@ -221,8 +238,8 @@ class RowSummary:
         return 8 * self.columns * (block + 3 * self.columns)
 
     def merge_bytes(self) -> int:
-        # Both sides, their copies for LAPACK and the result.
-        return 5 * 8 * self.columns**2
+        # Both sides, their copies for LAPACK, and the result in its order and in ours.
+        return 6 * 8 * self.columns**2
 
 
 def pack_factor(factor: RFactor) -> Arrays:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gfrnn_core import RFactor, SampledRNN, merge_all
 from gfrnn_core.lifting import delayed
 from pipeline.config import Experiment
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DataError
 from pipeline.fields import Fields
 from pipeline.model import ForecastModel
 from pipeline.plan import check_periods, known_times, read_stretches, row_stretches, steps
@@ -25,14 +25,15 @@ from pipeline.reduce import (
     Progress,
     Stretch,
     Summary,
+    check_memory,
     content_key,
     fold_keys,
     reduce_stretches,
     run_tasks,
 )
 from pipeline.selection import Choice, choose
-from pipeline.sources import fingerprint
-from pipeline.state import EofLayout, Scaling
+from pipeline.sources import fingerprint, missing_chunks
+from pipeline.state import Climatology, EofLayout, Scaling
 from pipeline.summaries import (
     ClimatologySummary,
     EofSummary,
@@ -77,6 +78,7 @@ def fit(
     """
     check_fit(experiment, ds)
     training = _Training(experiment, Fields(ds), Checkpoints(folder / "summaries.zarr"), progress)
+    training.check_memory()
     return training.run()
 
 
@@ -85,7 +87,7 @@ def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
 
     Raises
     ------
-    ConfigError
+    ConfigError, DataError
         Naming the key, what was found and what is allowed.
     """
     fields = Fields(ds)
@@ -119,6 +121,13 @@ def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
             raise ConfigError(
                 f"fit.widths: {wide[0]} is not narrower than model.width, {variant.model.width}"
             )
+    used = known_times(fields.time, *(period for _, period in experiment.periods))
+    if missing := missing_chunks(ds, used):
+        raise DataError(
+            "\n".join(missing) + "\ncopy the store again or choose periods without these chunks; "
+            "if they rightly hold nothing but the fill value, write them (zarr's "
+            "write_empty_chunks)"
+        )
 
 
 def model_leads(experiment: Experiment, time: Array) -> tuple[int, ...]:
@@ -218,19 +227,43 @@ class _Training:
             },
         )
 
+    def check_memory(self) -> None:
+        """Refuse passes that do not fit into the workers, before the first of them runs."""
+        fields, train = self.fields, self.reads("train")
+        check_memory(ClimatologySummary(fields, *self.terms), train)
+        scaling = Scaling(fields.grid, Climatology(0, 0, np.empty(0), np.empty(0)))
+        check_memory(EofSummary(fields, scaling, rank=2 * self.modes), train)
+        for _, variant in self.experiment.candidates():
+            size = variant.state.delays * variant.state.modes
+            network = replace(self.network(variant), sampling="normal").sample(np.zeros((1, size)))
+            folds = ("train", "validation")
+            parts = [part for name in folds for part in _rows(variant, fields.time, name)]
+            check_memory(self.rows(variant, network), parts)
+
     # The passes that read fields
 
-    def eofs(self) -> EofLayout:
-        """Climatology and EOFs; the states of training and validation times go to disk."""
-        train, validation = self.reads("train"), self.reads("validation")
+    @property
+    def modes(self) -> int:
+        """EOFs that the candidates need."""
+        return max(variant.state.modes for _, variant in self.experiment.candidates())
+
+    @property
+    def terms(self) -> tuple[int, int]:
+        """Harmonics of the year and of the day."""
         climatology = self.experiment.climatology
         annual, diurnal = climatology.annual, climatology.diurnal
         if diurnal is None:
             diurnal = 1 if step_of(self.fields.time) < np.timedelta64(12, "h") else 0
+        return annual, diurnal
+
+    def eofs(self) -> EofLayout:
+        """Climatology and EOFs; the states of training and validation times go to disk."""
+        train, validation = self.reads("train"), self.reads("validation")
+        annual, diurnal = self.terms
         moments = ClimatologySummary(self.fields, annual, diurnal)
         key = content_key(self.fingerprint, annual, diurnal)
         scaling = Scaling(self.fields.grid, moments.finish(self.merged(moments, train, key)))
-        modes = max(variant.state.modes for _, variant in self.experiment.candidates())
+        modes = self.modes
         # Twice the modes: what a leaf cuts off then hardly touches the modes kept.
         svd = EofSummary(self.fields, scaling, rank=2 * modes)
         key = content_key(key, modes, [(part.start, part.stop) for part in train])
@@ -281,26 +314,35 @@ class _Training:
 
     # The training pass
 
-    def triangles(self, variant: Experiment, states: Array) -> tuple[Any, ...]:
-        """The training pass of one candidate; what :func:`_choose` needs to go on from it."""
-        model, modes, time = variant.model, variant.state.modes, self.fields.time
-        network = SampledRNN(
+    def network(self, variant: Experiment) -> SampledRNN:
+        """The network of one candidate, nothing drawn or solved."""
+        model = variant.model
+        return SampledRNN(
             width=model.width,
             activation=model.activation,
             sampling=model.sampling,
             scale=model.scale,
             delays=variant.state.delays,
-            leads=model_leads(variant, time),
+            leads=model_leads(variant, self.fields.time),
             target=model.target,
             standardise=False,
             seed=model.seed,
         )
+
+    def rows(self, variant: Experiment, network: SampledRNN) -> RowSummary:
+        inputs = tuple(variant.model.inputs)
+        return RowSummary(network, self.series, self.fields.time, variant.state.modes, inputs)
+
+    def triangles(self, variant: Experiment, states: Array) -> tuple[Any, ...]:
+        """The training pass of one candidate; what :func:`_choose` needs to go on from it."""
+        model, modes, time = variant.model, variant.state.modes, self.fields.time
+        network = self.network(variant)
         train, validation = _rows(variant, time, "train"), _rows(variant, time, "validation")
         pool = draw_pool(states[:, :modes], train, network.delays, variant.fit.pool, model.seed)
         seen = np.zeros((network.delays, modes), dtype=bool)
         seen[: model.hidden_delays, : model.hidden_modes] = True
         network = network.sample(*pool, seen.reshape(-1))
-        rows = RowSummary(network, self.series, time, modes, tuple(model.inputs))
+        rows = self.rows(variant, network)
         key = content_key(
             self.fingerprint,
             variant.periods.model_dump(mode="json"),

@@ -69,7 +69,10 @@ class ScoreSummary:
         shape = (len(SYSTEMS), len(STATISTICS), len(grid.channels), horizon)
         sums, counts = np.zeros(shape), np.zeros(horizon, dtype=int)
         climatology = model.layout.scaling.climatology
-        present = self._anomalies(starts, climatology)
+        # One read for the initial times and the truth of all leads.
+        first, last = int(starts[0]), min(int(starts[-1]) + horizon + 1, len(time))
+        real = self.fields.read(first, last)
+        real -= climatology(time[first:last])
         for lead in range(1, horizon + 1):
             # Only where the truth is there, and the clock says it is the truth of that lead.
             valid = time[starts] + model.step * lead
@@ -78,19 +81,18 @@ class ScoreSummary:
             known[known] = time[later[known]] == valid[known]
             if not known.any():
                 continue
-            truth = self._anomalies(later[known], climatology)
+            truth, present = real[later[known] - first], real[starts[known] - first]
             mean = climatology(valid[known])
             anomalies = {
                 "forecast": ours[known, lead - 1] - mean,
                 "linear": model.layout.anomalies(linear[known, lead - 1]),
-                "damped persistence": present[known] * model.damping(lead),
-                "persistence": present[known] + climatology(time[starts[known]]) - mean,
+                "damped persistence": present * model.damping(lead),
+                "persistence": present + climatology(time[starts[known]]) - mean,
                 "climatology": np.zeros_like(mean),
             }
             for index, system in enumerate(SYSTEMS):
-                sums[index, :, :, lead - 1] = _statistics(
-                    anomalies[system], truth, grid.shape, weights
-                )
+                pairs = anomalies[system], truth
+                sums[index, :, :, lead - 1] = _statistics(*pairs, grid.shape, weights)
             counts[lead - 1] = known.sum()
         return {"sums": sums, "counts": counts}
 
@@ -98,21 +100,14 @@ class ScoreSummary:
         return {name: left[name] + right[name] for name in left}
 
     def leaf_bytes(self, stretch: Stretch) -> int:
-        pairs = stretch.stop - stretch.start
         horizon = self.store.sizes["prediction_timedelta"]
-        return 8 * pairs * self.fields.grid.size * (horizon + 8)
+        starts = self.starts[stretch.start : stretch.stop]
+        times = int(starts[-1] - starts[0]) + horizon + 1
+        return 8 * self.fields.grid.size * (2 * times + len(starts) * (horizon + 8))
 
     def merge_bytes(self) -> int:
         horizon = self.store.sizes["prediction_timedelta"]
         return 3 * 8 * len(SYSTEMS) * len(STATISTICS) * len(self.fields.grid.channels) * horizon
-
-    def _anomalies(self, places: Array, climatology: Any) -> Array:
-        first, last = int(places.min()), int(places.max()) + 1
-        if last - first <= 2 * len(places):
-            fields = self.fields.read(first, last)[places - first]
-        else:
-            fields = np.concatenate([self.fields.read(p, p + 1) for p in map(int, places)])
-        return np.asarray(fields - climatology(self.fields.time[places]))
 
     def _forecasts(self, stretch: Stretch) -> Array:
         """The stored forecasts: shape (initial times, leads, grid.size)."""

@@ -89,7 +89,9 @@ class Stage(StrEnum):
 def _stage(stage: Stage, file: Path | None, output: Path | None, force: bool, **where: Any) -> None:
     experiment, name = _experiment(file)
     config = cluster_config(experiment, _overrides(**where), name)
-    with working(experiment, _folder(experiment, output), config, console) as work:
+    # Only a model that is trained anew may replace another experiment's.
+    replace = force and stage is Stage.fit
+    with working(experiment, _folder(experiment, output), config, console, force=replace) as work:
         say(getattr(work, stage)(force=force), console)
 
 
@@ -204,6 +206,8 @@ def nature(
 
 
 def _nature(path: Path, years: int, seed: int, *, overwrite: bool = False) -> None:
+    if path.exists() and not overwrite:
+        raise RunError(f"{path}: exists; choose another name, or --force to replace it")
     with show_progress(console) as progress:
         write_nature(
             path,

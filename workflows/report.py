@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -149,7 +150,8 @@ def _content(material: Material) -> dict[str, Any]:
         "channels": len(material.channels),
         "pairs": scores["pairs"].values,
         "ridge": ridge_picture(model.selection, leads, notes["width"]),
-        "candidates": _candidates(notes),
+        "candidates": _candidates(notes, leads),
+        "average": experiment.fit.average,
         "searched": list(experiment.search),
         "spectrum": spectrum_picture(model.selection, leads),
         "maps": _maps(material),
@@ -224,10 +226,19 @@ def _table_leads(material: Material) -> list[int]:
     return list(dict.fromkeys(material.nearest(days) for days in _TABLE_DAYS))
 
 
-def _candidates(notes: dict[str, Any]) -> list[dict[str, Any]]:
-    """The candidates of the search, best first, with the chosen one marked."""
+def _candidates(notes: dict[str, Any], leads: Sequence[np.timedelta64]) -> list[dict[str, Any]]:
+    """The candidates of the search, best first, with the leads that each is used at."""
     entries = [
-        entry | {"chosen": entry["values"] == notes["chosen"]} for entry in notes["candidates"]
+        entry
+        | {
+            "chosen": entry["values"] == notes["chosen"],
+            "used": ", ".join(
+                lead_label(lead)
+                for lead, share in zip(leads, entry["shares"], strict=True)
+                if share
+            ),
+        }
+        for entry in notes["candidates"]
     ]
     return sorted(entries, key=lambda entry: float(entry["score"]))
 
@@ -237,9 +248,6 @@ def _facts(material: Material) -> list[tuple[str, str]]:
     model, notes, grid = material.model, material.model.notes, material.model.layout.scaling.grid
     experiment, starts = material.run.experiment, material.forecasts["time"].values
     step = lead_label(model.step).removeprefix("+")
-    settings = experiment.model.model_dump(mode="json") | {
-        key.split(".")[1]: value for key, value in notes["chosen"].items()
-    }
     picks = ", ".join(f"{key} {value}" for key, value in notes["chosen"].items())
     return [
         ("Training", period_label(experiment.periods.train)),
@@ -249,10 +257,11 @@ def _facts(material: Material) -> list[tuple[str, str]]:
                  f"{len(grid.longitude)} longitudes, every {step}"),
         ("State", f"{notes['modes']} EOFs with {100 * notes['variance_kept']:.1f} % of the "
                   f"variance, {notes['delays']} successive states"),
-        ("Network", f"{notes['width']} {settings['activation']} features, "
-                    f"{len(model.networks)} {'samples' if len(model.networks) > 1 else 'sample'}"),
+        ("Network", f"{notes['width']} hidden features, "
+                    + ("one network" if len(model.networks) == 1 else
+                       f"{len(model.networks)} networks, {experiment.fit.average} at each lead")),
         ("Regression", f"{notes['rows']} rows of {notes['columns']} columns"),
-        ("Chosen by search", picks or "nothing searched"),
+        ("Best candidate", picks or "nothing searched"),
     ]  # fmt: skip
 
 
