@@ -1,4 +1,10 @@
-"""Scores of forecasts of dynamical systems against a reference trajectory."""
+"""Scores of forecasts of dynamical systems against a reference trajectory.
+
+Of states: `forecast_error` a lead, with ``nrmse`` the normalised root mean square error, and
+`normalised_mse` over all, with ``scale=1`` the plain mean squared error. Of long free runs, which
+no longer follow the truth and should still have its climate: `kl_divergence` and
+`spectral_distance`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import signal
 
 FloatArray = NDArray[np.float64]
 ErrorNorm = Literal["nrmse", "nmse", "squared_relative"]
@@ -160,6 +167,164 @@ def normalised_mse(
         scale = samples.max(axis=0) - samples.min(axis=0)
     with np.errstate(over="ignore"):
         return float((((found - reference) / _scale(scale, reference)) ** 2).mean())
+
+
+def kl_divergence(
+    samples: ArrayLike, reference: ArrayLike, bins: int = 30, pseudocount: float = 0.5
+) -> float:
+    """Kullback-Leibler divergence of two invariant measures, ``D(reference || samples)``, in nats.
+
+    Histograms: each variable's range in `reference` is cut into `bins` of equal width, with one
+    more bin below and one above for what `samples` have outside. Cells are the products of bins.
+    Only cells that either sample visits count, and each of them gets `pseudocount` in both
+    histograms before these are normalised: so an empty cell costs much and not infinitely, on
+    either side alike, and equal samples have a divergence of exactly 0.
+
+    Empty cells dominate once there are about as many cells as samples: take no more than three or
+    so variables (of an extended system, the values at neighbouring places), or fewer bins. The
+    divergence depends on bins, pseudocount and sample sizes, so compare only scores that share
+    them; that of two halves of the truth is the least a forecast can be expected to reach.
+
+    Parameters
+    ----------
+    samples, reference : array_like, shape (..., d)
+        States of the forecast and of the truth; their numbers may differ.
+    bins : int
+        A variable's bins over the range of `reference`.
+    pseudocount : float
+        Added to each count; 1/2 is the estimate of Krichevsky and Trofimov (1981), IEEE Trans. Inf.
+        Theory 27, 199-207.
+
+    Returns
+    -------
+    float
+        Infinite if any value of `samples` is not finite.
+
+    Raises
+    ------
+    ValueError
+        For differing d, empty samples, a reference that is not finite or has a variable that
+        never varies, `bins` below 1 or a `pseudocount` that is not positive.
+    """
+    found, truth = (_flat(name, v) for name, v in (("samples", samples), ("reference", reference)))
+    if found.shape[1] != truth.shape[1]:
+        raise ValueError(f"samples: found {found.shape[1]} variables, allowed: {truth.shape[1]}")
+    if not np.isfinite(truth).all():
+        raise ValueError("reference: found values that are not finite, allowed: finite ones")
+    if bins < 1:
+        raise ValueError(f"bins: {bins!r} is not a positive number")
+    if not (np.isfinite(pseudocount) and pseudocount > 0):
+        raise ValueError(f"pseudocount: {pseudocount!r} is not a positive number")
+    low, high = truth.min(axis=0), truth.max(axis=0)
+    if (high == low).any():
+        raise ValueError(f"reference: variable {np.flatnonzero(high == low)[0]} never varies")
+    if not np.isfinite(found).all():
+        return float("inf")
+    cell = np.zeros(len(truth) + len(found), np.int64)
+    for variable in range(truth.shape[1]):
+        values = np.concatenate([truth[:, variable], found[:, variable]])
+        edges = np.linspace(low[variable], high[variable], bins + 1)
+        # The top edge belongs to the last bin, so that the reference is never outside.
+        place = np.searchsorted(edges, values, side="right")
+        place[values == edges[-1]] = bins
+        # Renumbering the cells in use after each variable keeps the numbers small for any d.
+        cell = np.unique(cell * (bins + 2) + place, return_inverse=True)[1].reshape(-1)
+    size = int(cell.max()) + 1
+    p = np.bincount(cell[: len(truth)], minlength=size) + pseudocount
+    q = np.bincount(cell[len(truth) :], minlength=size) + pseudocount
+    p, q = p / p.sum(), q / q.sum()
+    return float((p * np.log(p / q)).sum())
+
+
+def power_spectrum(
+    path: ArrayLike, dt: float, segment: int = 256
+) -> tuple[FloatArray, FloatArray]:
+    """Power spectral density of each variable by Welch's method.
+
+    Half-overlapping segments under Hann's window, each without its mean; means over segments and
+    starts (Welch 1967, IEEE Trans. Audio Electroacoust. 15, 70-73).
+
+    Parameters
+    ----------
+    path : array_like, shape (..., times, d)
+        Trajectories; leading axes are starts.
+    dt : float
+        Time from one sample to the next.
+    segment : int
+        Samples in a segment: more resolve lower frequencies, fewer are less noisy.
+
+    Returns
+    -------
+    frequency : ndarray, shape (segment // 2 + 1,)
+        Cycles per unit of time, from 0.
+    density : ndarray, shape (segment // 2 + 1, d)
+        The states' unit squared per frequency.
+
+    Raises
+    ------
+    ValueError
+        If `path` is not finite or shorter than `segment`, `segment` is below 2, or `dt` is not
+        positive.
+    """
+    values = np.asarray(path, np.float64)
+    if values.ndim < 2 or not np.isfinite(values).all():
+        raise ValueError(f"path: found shape {values.shape}, allowed: (..., times, d), finite")
+    if not (np.isfinite(dt) and dt > 0):
+        raise ValueError(f"dt: {dt!r} is not a positive number")
+    if not 2 <= segment <= values.shape[-2]:
+        raise ValueError(f"segment: found {segment}, allowed: 2 to {values.shape[-2]} samples")
+    frequency, density = signal.welch(values, 1 / dt, nperseg=segment, axis=-2)
+    starts = np.asarray(density, np.float64).reshape(-1, *density.shape[-2:])
+    return np.asarray(frequency, np.float64), starts.mean(axis=0)
+
+
+def spectral_distance(forecast: ArrayLike, truth: ArrayLike, segment: int = 256) -> float:
+    """Hellinger distance of the power spectra of long runs, averaged over variables.
+
+    Each spectrum is normalised to the sum 1, so the distance is one of shapes, from 0 (the same)
+    to 1 (no frequency in common); whether the variance is right is for `kl_divergence` to say.
+    A run that has come to rest has the distance 1.
+
+    Parameters
+    ----------
+    forecast, truth : array_like, shape (..., times, d)
+        Trajectories with the same sampling interval; numbers of starts and times may differ.
+    segment : int
+        See `power_spectrum`.
+
+    Returns
+    -------
+    float
+        1 if any value of `forecast` is not finite.
+
+    Raises
+    ------
+    ValueError
+        For differing d or a variable of `truth` that never varies, and as `power_spectrum` does.
+    """
+    expected = power_spectrum(truth, 1.0, segment)[1]
+    found = np.asarray(forecast, np.float64)
+    if found.shape[-1:] != expected.shape[-1:]:
+        raise ValueError(f"forecast: found shape {found.shape}, allowed: {expected.shape[-1]} last")
+    power = expected.sum(axis=0)
+    if (power == 0).any():
+        raise ValueError(f"truth: variable {np.flatnonzero(power == 0)[0]} never varies")
+    if not np.isfinite(found).all():
+        return 1.0
+    spectrum = power_spectrum(found, 1.0, segment)[1]
+    own = spectrum.sum(axis=0)
+    # What rounding leaves of a run at rest is no spectrum.
+    moving = own > 1e-24 * power
+    product = np.sqrt(spectrum / np.where(moving, own, 1.0) * (expected / power)).sum(axis=0)
+    overlap = np.where(moving, product, 0.0)
+    return float(np.sqrt(np.clip(1 - overlap, 0.0, None)).mean())
+
+
+def _flat(name: str, values: ArrayLike) -> FloatArray:
+    array = np.asarray(values, np.float64)
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(f"{name}: found shape {array.shape}, allowed: (..., d), not empty")
+    return array.reshape(-1, array.shape[-1])
 
 
 def _pair(forecast: ArrayLike, truth: ArrayLike, least_dims: int) -> tuple[FloatArray, FloatArray]:

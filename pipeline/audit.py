@@ -9,8 +9,8 @@ import pandas as pd
 import xarray as xr
 
 from pipeline.chunks import missing_chunks
-from pipeline.config import format_duration
 from pipeline.describe import describe, starting_experiment
+from pipeline.sections import format_duration
 from pipeline.times import segments, step_of
 from pipeline.values import Finding, check_values
 

@@ -11,9 +11,9 @@ import pandas as pd
 import xarray as xr
 import yaml
 
-from pipeline.config import format_duration
 from pipeline.errors import DataError
 from pipeline.fields import unbroken
+from pipeline.sections import format_duration
 from pipeline.times import segments, step_of
 
 _SHARES = (0.75, 0.875)  # where validation and test begin

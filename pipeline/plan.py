@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.config import ONE_DAY, Period, PeriodsConfig, format_duration
+from pipeline.config import PeriodsConfig
 from pipeline.errors import ConfigError
 from pipeline.reduce import Stretch
+from pipeline.sections import ONE_DAY, Period, format_duration
 from pipeline.times import segments
 
 Array = NDArray[Any]

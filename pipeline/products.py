@@ -113,7 +113,14 @@ def create_forecast_store(
     ds = xr.Dataset(variables, coords, {"Conventions": "CF-1.11", **attrs, "complete": False})
     ds.to_zarr(path, mode="w", compute=False, encoding=encoding, zarr_format=3, consolidated=False)
     group = zarr.open_group(path, mode="r+")
-    group.create_array(_WRITTEN, shape=(len(initial),), chunks=(batch,), dtype="int8", fill_value=0)
+    group.create_array(
+        _WRITTEN,
+        shape=(len(initial),),
+        chunks=(batch,),
+        dtype="int8",
+        fill_value=0,
+        dimension_names=("time",),  # so that xarray opens an unfinished store too
+    )
 
 
 def _minutes(initial: Array, leads: Array) -> bool:

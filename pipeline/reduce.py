@@ -152,7 +152,8 @@ class Checkpoints:
             return None
         try:
             group = zarr.open_group(place, mode="r")
-            prints = dict(group.attrs["sha256"])
+            attrs: dict[str, Any] = dict(group.attrs)
+            prints = attrs["sha256"]
             arrays = {array: np.asarray(array_in(group, array)[...]) for array in prints}
         except Exception:  # damaged in one of many ways: it is computed again
             return None
@@ -181,7 +182,7 @@ class Checkpoints:
 
 def _print(values: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{values.dtype.str} {values.shape} ".encode())
-    digest.update(np.ascontiguousarray(values))
+    digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
 
 

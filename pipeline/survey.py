@@ -12,10 +12,11 @@ import xarray as xr
 
 from pipeline import names
 from pipeline.canonical import Grid, chunks_of
-from pipeline.config import Period, SourceConfig
+from pipeline.config import SourceConfig
 from pipeline.errors import DataError
 from pipeline.files import RawFile
 from pipeline.identify import identify, units_of
+from pipeline.sections import Period
 from pipeline.times import decode_times
 
 _BOUNDS = {"bnds", "bounds", "nv", "nbnds", "nbnd"}

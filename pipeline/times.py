@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pipeline.config import format_duration
 from pipeline.errors import DataError
+from pipeline.sections import format_duration
 
 Times = np.ndarray  # datetime64[ns], shape (n,)
 

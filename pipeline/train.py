@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gfrnn_core import RFactor, SampledRNN, merge_all
 from gfrnn_core.lifting import delayed
 from pipeline.config import Experiment
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, RunError
 from pipeline.fields import Fields
 from pipeline.model import ForecastModel
 from pipeline.plan import check_periods, known_times, read_stretches, row_stretches, steps
@@ -385,6 +385,11 @@ def _choose(
 
     def merged(keys: tuple[str, ...]) -> RFactor:
         kept = [checkpoints.load(name, key) for key in keys]
+        if any(arrays is None for arrays in kept):
+            raise RunError(
+                f"{checkpoints.path}: a checkpoint of {name} is gone or damaged since it was "
+                "written; run the same command again"
+            )
         return merge_all(unpack_factor(arrays) for arrays in kept if arrays is not None)
 
     return choose(network, merged(train), merged(validation), **options)

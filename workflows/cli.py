@@ -7,7 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 import xarray as xr
 from rich.console import Console
@@ -15,8 +14,9 @@ from rich.console import Console
 from cluster import ClusterError
 from pipeline import Experiment, Run, load_experiment, open_source
 from pipeline.audit import audit, describe, starting_experiment
-from pipeline.config import DataConfig, checked
+from pipeline.config import DataConfig
 from pipeline.errors import ConfigError, GfrnnError, RunError
+from pipeline.sections import checked
 from workflows.cases import CASES
 from workflows.nature import write_nature
 from workflows.progress import show_progress
@@ -256,15 +256,20 @@ def _overrides(workers: int | None, memory: str | None, scheduler: str | None) -
     return {"kind": "existing", key: scheduler, "workers": workers, "memory": memory}
 
 
+# Mistakes on the command line. Typer may bring a click of its own, where this has no public name.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+
 def main() -> None:
     """Run the command; errors that a user can mend are shown without a traceback."""
     try:
         sys.exit(app(standalone_mode=False))
     except (GfrnnError, ClusterError) as error:
         _complain(str(error))
-    except click.ClickException as error:
-        _complain(error.format_message())
-    except (KeyboardInterrupt, click.Abort):
+    except _UsageError as error:
+        message = error.format_message()
+        _complain(message) if message else sys.exit(2)  # the help was shown
+    except (KeyboardInterrupt, typer.Abort):
         console.print("stopped; the same command goes on from what is finished")
         sys.exit(130)
 

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from pipeline.config import Period
+from pipeline.sections import Period
 from pipeline.sources import Channel
 
 _NOTHING = "\N{EN DASH}"

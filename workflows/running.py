@@ -15,8 +15,8 @@ from rich.table import Table
 
 from cluster import ClusterConfig, open_cluster
 from pipeline import Experiment, Run
-from pipeline.config import checked, format_duration
 from pipeline.experiment import Outcome
+from pipeline.sections import checked, format_duration
 from workflows.progress import show_progress
 
 

@@ -150,16 +150,22 @@ def test_a_local_cluster_is_as_configured_and_ends():
 
 @pytest.mark.cluster
 def test_a_local_cluster_ends_after_an_error():
-    class Trouble(Exception):
-        pass
+    clients: list[Client] = []
+    addresses: list[str] = []
+    pids: dict[str, int] = {}
 
-    with pytest.raises(Trouble), open_cluster(local()) as cluster:
-        pids = cluster.client.run(os.getpid)
-        address = cluster.client.scheduler.address
-        raise Trouble
-    assert cluster.client.status == "closed"
+    def trouble() -> None:
+        with open_cluster(local()) as cluster:
+            clients.append(cluster.client)
+            addresses.append(cluster.client.scheduler.address)
+            pids.update(cluster.client.run(os.getpid))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trouble()
+    assert clients[0].status == "closed"
     assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()))
-    port = int(address.rsplit(":", 1)[1])
+    port = int(addresses[0].rsplit(":", 1)[1])
     assert eventually(lambda: ("127.0.0.1", port) not in listening(family()))
 
 
@@ -270,11 +276,8 @@ def test_an_existing_cluster_is_joined_and_left_running(running, by):
 def test_an_existing_cluster_runs_on_after_an_error(running):
     config = existing(address=address_in(running), timeout=30)
 
-    class Trouble(Exception):
-        pass
-
-    with pytest.raises(Trouble), open_cluster(config):
-        raise Trouble
+    with pytest.raises(ZeroDivisionError), open_cluster(config):
+        raise ZeroDivisionError
     with open_cluster(config) as cluster:
         assert cluster.client.submit(pow, 3, 2).result() == 9
 

@@ -260,7 +260,7 @@ def test_strong_jet_is_unstable_and_a_weak_one_is_not():
         middle = model.step(start, 16 * 10)
         late = model.step(middle, 16 * 10)
         growth[shear] = np.log(model.energy(eddies(late)) / model.energy(eddies(middle))) / 20
-    # Per day and of the amplitude. The weak jet's vorticity gradient keeps its sign (Charney-Stern).
+    # Per day, of the amplitude. The weak jet keeps the sign of its gradient (Charney-Stern).
     assert 0.1 < growth[40.0] < 2.0
     assert growth[3.0] < 0.0
 

@@ -74,7 +74,5 @@ def part_of(kind: str, part: str, folder: Path) -> tuple[int, int]:
 
 if __name__ == "__main__":
     kind, folder, argument = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-    found = (
-        pass_over(folder, int(argument)) if kind == "pass" else part_of(kind, argument, folder)
-    )
+    found = pass_over(folder, int(argument)) if kind == "pass" else part_of(kind, argument, folder)
     print(*found)

@@ -10,15 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.config import (
-    Experiment,
-    Period,
-    dump_experiment,
-    format_duration,
-    load_experiment,
-    parse_experiment,
-)
+from pipeline.config import Experiment, dump_experiment, load_experiment, parse_experiment
 from pipeline.errors import ConfigError
+from pipeline.sections import Period, format_duration
 
 MINIMAL: dict[str, Any] = {
     "name": "small",
@@ -222,7 +216,8 @@ def test_without_search_the_experiment_is_the_one_candidate():
          "periods.train: the period ends (2001-01-01) before it starts (2005-12-31)"),
         ({"periods": periods(train=["2001-01-01", "2006-01-01"])},
          "periods: train (2001-01-01..2006-01-01) and validation (2006-01-01..2006-12-31) overlap"),
-        ({"periods": periods(test=["2006-12-31", "2007-12-31"])}, "validation"),
+        ({"periods": periods(test=["2006-12-31", "2007-12-31"])},
+         "periods: validation (2006-01-01..2006-12-31) and test (2006-12-31..2007-12-31) overlap"),
         ({"periods": {"train": ["2001-01-01", "2005-12-31"]}},
          "periods.validation: missing; it has no default, so give it"),
         # Durations
@@ -236,7 +231,8 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"search": {"model.width": [10, 20]}},
          "my.yaml: search.model.width cannot be searched; allowed: state.modes, state.delays,"),
         ({"search": {"model.seed": []}}, "search.model.seed has no candidates"),
-        ({"search": {"model.scale": [0.1, -1]}}, "model.scale"),
+        ({"search": {"model.scale": [0.1, -1]}},
+         "my.yaml: model.scale: -1 is not allowed: input should be greater than 0"),
         ({"fit": {"average": 3}, "search": {"model.seed": [0, 1]}},
          "my.yaml: fit.average: 3 is more than the 2 candidates of search"),
         ({"fit": {"average": 2}}, "fit.average: 2 is more than the 1 candidates of search"),
@@ -283,12 +279,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "model.yaml"
     path.write_bytes(b"\x89HDF\r\n\x1a\n\xff\xfe")
-    with pytest.raises(ConfigError, match=r"model\.yaml: "):
+    with pytest.raises(ConfigError, match=r"model\.yaml: not a text file"):
         load_experiment(path)
 
 
 def test_a_file_names_itself_in_errors(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(MINIMAL | {"modle": {}}), encoding="utf-8")
-    with pytest.raises(ConfigError, match="mine.yaml: modle: unknown key"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml: modle: unknown key"):
         load_experiment(path)

@@ -78,9 +78,7 @@ def test_leaves_of_other_lengths_merge_alike():
 def test_each_fold_has_its_own_root_in_the_order_of_the_stretches(sizes):
     ends = np.cumsum(sizes).tolist()
     names = [f"f{(7 * i) % 5}" for i in range(len(sizes))]  # not in alphabetical order
-    found = reduce_stretches(
-        Record(), cut(ends[-1], 1, *zip(names, ends, strict=True)), key="k"
-    )
+    found = reduce_stretches(Record(), cut(ends[-1], 1, *zip(names, ends, strict=True)), key="k")
     assert list(found) == names
     for fold, size, end in zip(names, sizes, ends, strict=True):
         leaves = [f"{i}-{i + 1}" for i in range(end - size, end)]
@@ -192,9 +190,7 @@ def test_a_finished_fold_is_not_computed_again(tmp_path, troubled):
     stretches = cut(12, 2, ("a", 4), ("b", 12))
     checkpoints = Checkpoints(tmp_path / "s")
     first = reduce_stretches(troubled, stretches, key="k", checkpoints=checkpoints)
-    again = reduce_stretches(
-        troubled, stretches, key="k", checkpoints=Checkpoints(tmp_path / "s")
-    )
+    again = reduce_stretches(troubled, stretches, key="k", checkpoints=Checkpoints(tmp_path / "s"))
     assert troubled.ran() == [0, 2, 4, 6, 8, 10]
     assert texts(again) == texts(first)
     assert list(again) == ["a", "b"]
@@ -306,7 +302,13 @@ def test_saving_again_replaces(tmp_path):
 
 @pytest.mark.parametrize(
     "values",
-    [np.arange(5), np.zeros((4, 3)), np.array(7), np.zeros((0, 4)), np.asfortranarray(np.eye(3, 2))],
+    [
+        np.arange(5),
+        np.zeros((4, 3)),
+        np.array(7),
+        np.zeros((0, 4)),
+        np.asfortranarray(np.eye(3, 2)),
+    ],
     ids=["whole", "zeros", "scalar", "empty", "fortran"],
 )
 def test_arrays_of_every_shape_are_kept(tmp_path, values):
@@ -456,9 +458,7 @@ def test_what_just_fits_is_let_through():
 
 def test_tasks_come_back_in_order():
     seen: list[tuple[str, int, int]] = []
-    found = run_tasks(
-        "power", pow, ((2, i) for i in range(5)), progress=lambda *x: seen.append(x)
-    )
+    found = run_tasks("power", pow, ((2, i) for i in range(5)), progress=lambda *x: seen.append(x))
     assert found == [1, 2, 4, 8, 16]
     assert seen == [("power", done, 5) for done in range(6)]
     assert run_tasks("power", pow, []) == []

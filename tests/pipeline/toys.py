@@ -15,10 +15,10 @@ import xarray as xr
 import zarr
 
 from gfrnn_core import SampledRNN
-from pipeline.config import Period
 from pipeline.errors import DataError
 from pipeline.fields import Fields
 from pipeline.reduce import Arrays, Stretch
+from pipeline.sections import Period
 from pipeline.state import Climatology, Scaling
 from pipeline.summaries import EofSummary, RowSummary
 
@@ -194,7 +194,9 @@ def random_fields(times: int, *, seed: int = 0, rank: int | None = None) -> Fiel
         values = rng.standard_normal((times, size))
     else:
         strengths = 2.0 ** -np.arange(rank)
-        values = (rng.standard_normal((times, rank)) * strengths) @ rng.standard_normal((rank, size))
+        values = (rng.standard_normal((times, rank)) * strengths) @ rng.standard_normal(
+            (rank, size)
+        )
     units = np.array([300.0, 4.0, 6.0])[:, None, None]
     return fields_of(units * values.reshape(times, 3, 5, 6) + 250.0, time)
 

@@ -92,8 +92,8 @@ def make_weather(
         for index, (name, (mean, amplitude)) in enumerate(CHANNELS.items())
     }
     if cycle:
-        day = np.asarray(time.hour / 24.0)
-        year = np.asarray((time.dayofyear - 1 + day) / 365.25)
+        day = np.asarray(time.hour) / 24.0
+        year = (np.asarray(time.day_of_year) - 1 + day) / 365  # no leap year here
         waves = 12 * np.cos(2 * np.pi * year) + 5 * np.cos(2 * np.pi * day)
         values["temperature_850"] = values["temperature_850"] + waves[:, None, None]
     latitude = np.linspace(30, 70, shape[0])
@@ -165,7 +165,7 @@ def tree(source: Path | str, **sections: dict[str, Any]) -> dict[str, Any]:
 
 def experiment(source: Path | str, **sections: dict[str, Any]) -> Experiment:
     """:func:`tree`, checked."""
-    return parse_experiment(yaml.safe_dump(tree(source, **sections)))
+    return parse_experiment(yaml.safe_dump(tree(source, **sections), sort_keys=False))
 
 
 def finish(run: Run) -> Run:

@@ -1,0 +1,108 @@
+"""The documents keep up with the code: every key is described, every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from cluster import ClusterConfig
+from pipeline import Experiment
+from pipeline.config import SEARCHABLE
+from pipeline.sections import Period, format_duration
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LONG = 10
+"""A default with more entries is described by their number."""
+
+_ROW = re.compile(r"^\| `(?P<key>[a-z_.]+)` \| (?P<default>.*?) \| (?P<meaning>.+) \|$", re.M)
+_LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+
+
+def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Sections of the experiment file inside ``Section | None`` or ``list[Section]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from sections_in(part)
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key with a value of its own, by its path from the top of the file."""
+    for name, field in model.model_fields.items():
+        inner = [section for section in sections_in(field.annotation) if section is not Period]
+        for section in inner:
+            yield from keys(section, f"{prefix}{name}.")
+        if not inner:
+            yield prefix + name, field
+
+
+def spelled(field: FieldInfo) -> str:
+    """The default as the table writes it."""
+    default = field.get_default(call_default_factory=True)
+    if field.is_required():
+        return "required"
+    if default is None:
+        return "none"
+    if isinstance(default, pd.Timedelta):
+        return f"`{format_duration(default)}`"
+    if isinstance(default, list) and len(default) > LONG:
+        return f"{len(default)} values, `{default[0]}` to `{default[-1]}`"
+    return f"`{default or repr(default)}`"
+
+
+KEYS = dict(keys(Experiment)) | dict(keys(ClusterConfig, "cluster."))
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, str]:
+    """Key: default, as docs/experiment.md has them."""
+    text = (ROOT / "docs" / "experiment.md").read_text(encoding="utf-8")
+    rows = list(_ROW.finditer(text))
+    assert len({row["key"] for row in rows}) == len(rows), "a key is described twice"
+    return {row["key"]: row["default"] for row in rows}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_is_described_with_its_default(described: dict[str, str], key: str) -> None:
+    assert described.get(key) == spelled(KEYS[key])
+
+
+def test_no_other_key_is_described(described: dict[str, str]) -> None:
+    parents = {key.rpartition(".")[0] for key in KEYS}
+    assert set(described) <= set(KEYS) | parents
+
+
+def test_every_searchable_key_is_named() -> None:
+    text = (ROOT / "docs" / "experiment.md").read_text(encoding="utf-8")
+    row = next(row for row in _ROW.finditer(text) if row["key"] == "search")
+    assert set(re.findall(r"`([a-z_.]+)`", row["meaning"])) == set(SEARCHABLE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    # What code shows is no link.
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.S)
+    for match in _LINK.finditer(text):
+        target = match[1] or match[2]
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        place = document.parent / file if file else document
+        assert place.exists(), f"{document.name}: {target} is not there"
+        if anchor:
+            assert anchor in anchors(place), f"{document.name}: no heading for {target}"
+
+
+def anchors(document: Path) -> set[str]:
+    """Names under which the headings of a Markdown file can be linked to."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.M)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.strip().replace(" ", "-") for heading in plain}
