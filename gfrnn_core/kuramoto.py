@@ -53,7 +53,7 @@ class KuramotoSivashinsky:
     substeps : int
         Time steps in one `dt`. For the default dt of 0.25 the relative error of one sampling
         interval on the attractor is 6e-5 with 1, 1e-6 with 4, 1.2e-7 with 8 and 1.2e-8 with 16,
-        and chaos enlarges it: `gfrnn_core.systems.trusted_time` tells how far a trajectory holds.
+        and chaos enlarges it: `gfrnn_core.integration.trusted_time` tells how far a trajectory holds.
 
     Raises
     ------
@@ -208,7 +208,7 @@ class KuramotoSivashinsky:
         power = np.exp(z)
 
         def mean(values: ComplexArray) -> FloatArray:
-            return h * values.real.mean(axis=1)
+            return np.asarray(h * values.real.mean(axis=1), np.float64)
 
         return (
             np.exp(h * self.growth),

@@ -236,9 +236,7 @@ def kl_divergence(
     return float((p * np.log(p / q)).sum())
 
 
-def power_spectrum(
-    path: ArrayLike, dt: float, segment: int = 256
-) -> tuple[FloatArray, FloatArray]:
+def power_spectrum(path: ArrayLike, dt: float, segment: int = 256) -> tuple[FloatArray, FloatArray]:
     """Power spectral density of each variable by Welch's method.
 
     Half-overlapping segments under Hann's window, each without its mean; means over segments and

@@ -116,7 +116,7 @@ class RFactor:
     def select(self, columns: Sequence[int] | slice) -> RFactor:
         """The R factor of A with only these columns, in this order: small work, no data read."""
         chosen = np.array(self.triangle[:, columns], order="F")
-        return self._tidy(_fold(None, chosen), self.rows) if chosen.size else RFactor(chosen, 0)
+        return self._tidy(_fold(None, chosen) if chosen.size else chosen, self.rows)
 
     def scale(self, factor: float) -> RFactor:
         """The R factor of ``factor * A``; ``sqrt(gamma)`` makes old rows count gamma times."""
@@ -126,7 +126,9 @@ class RFactor:
 
     @classmethod
     def _tidy(cls, standing: Array, rows: int) -> RFactor:
-        triangle = np.triu(standing).astype(float, order="C", copy=False)
+        # Fewer rows come in only where a selection names columns more than once.
+        missing = min(rows, standing.shape[1]) - len(standing)
+        triangle = np.pad(np.triu(standing).astype(float, copy=False), ((0, missing), (0, 0)))
         triangle[np.diag(triangle) < 0] *= -1
         return cls(triangle, rows)
 
