@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distributed import Client
+from distributed.comm import get_address_host_port
+from distributed.security import Security
 
 from cluster.config import ClusterConfig
 from cluster.errors import ClusterError
@@ -26,8 +28,9 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
     place = config.address or f"scheduler_file {config.scheduler_file}"
     try:
         address = config.address or _address_in(Path(str(config.scheduler_file)), config.timeout)
+        _check_address(address)
         client = Client(address, timeout=config.timeout)
-    except (OSError, TimeoutError, ValueError, TypeError) as error:  # TypeError: no certificate
+    except (OSError, TimeoutError, ValueError) as error:
         raise ClusterError(
             f"cluster: no scheduler answers at {place} within {config.timeout:g} s ({error}); "
             "check that it runs and that this machine reaches it"
@@ -41,6 +44,20 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
                 "start workers, or give cluster.timeout more seconds"
             ) from None
         yield client
+
+
+def _check_address(address: str) -> None:
+    """Refuse what a Client cannot be made of; it would leave a half-made one behind, whose end
+    may block the next one for ten seconds.
+
+    Raises
+    ------
+    ValueError
+    """
+    get_address_host_port(address)
+    connection = Security().get_connection_args("client")
+    if address.startswith(("tls://", "wss://")) and connection["ssl_context"] is None:
+        raise ValueError("TLS needs certificates: see distributed.comm.tls in Dask's configuration")
 
 
 def _address_in(file: Path, timeout: float) -> str:

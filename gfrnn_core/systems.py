@@ -9,15 +9,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gfrnn_core.integration import Tendency, integrate, runge_kutta_step, trusted_time
-from gfrnn_core.kuramoto import KuramotoSivashinsky
-from gfrnn_core.mackey_glass import MackeyGlass
+from gfrnn_core.kuramoto import (
+    KURAMOTO_SIVASHINSKY_LYAPUNOV_EXPONENT,
+    KuramotoSivashinsky,
+)
+from gfrnn_core.mackey_glass import MACKEY_GLASS_LYAPUNOV_EXPONENT, MackeyGlass
 from gfrnn_core.quasigeostrophic import TwoLayerQG
 
 __all__ = [
+    "KURAMOTO_SIVASHINSKY_LYAPUNOV_EXPONENT",
     "LORENZ63",
     "LORENZ63_LYAPUNOV_EXPONENT",
     "LORENZ96",
     "LORENZ96_LYAPUNOV_EXPONENT",
+    "MACKEY_GLASS_LYAPUNOV_EXPONENT",
     "ROESSLER",
     "ROESSLER_LYAPUNOV_EXPONENT",
     "VAN_DER_POL",

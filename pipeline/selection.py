@@ -103,7 +103,7 @@ def choose(
     strengths = np.asarray(ridges, dtype=float)
 
     def follow(width: int, factors: Sequence[float]) -> Path:
-        outer = np.empty((leads, always + width, size))
+        outer = np.full((leads, always + width, size), np.nan)
         least = np.full((len(strengths), leads), np.inf)
         ridge, balance, best = np.empty(leads), np.empty(leads), np.full(leads, np.inf)
         spectrum = np.empty(0)

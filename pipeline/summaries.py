@@ -164,8 +164,9 @@ class EofSummary:
         return 4 * 8 * (stretch.stop - stretch.start) * self.fields.grid.size
 
     def merge_bytes(self) -> int:
-        # Both sides, stacked, LAPACK's copy and the right factor.
-        return 4 * 2 * 8 * self.rank * self.fields.grid.size
+        # Both sides, stacked, LAPACK's copy and the right factor; the left factors of all times.
+        right = 4 * 2 * 8 * self.rank * self.fields.grid.size
+        return right + 2 * 8 * self.rank * len(self.fields.time)
 
 
 @dataclass(frozen=True)

@@ -441,14 +441,14 @@ def lagged_covariance(states: Array, train: list[Stretch], horizon: int) -> Arra
         Zero at lags that the training period does not hold.
     """
     present = _times(train)
+    # Times of one gapless run: pairs on both sides of a gap are further apart than they seem.
+    run = np.cumsum(np.diff(present, prepend=present[0]) != 1)
     covariance = np.zeros((horizon + 1, states.shape[1], states.shape[1]))
-    for lag in range(horizon + 1):
-        earlier = present[present + lag < len(states)]
-        later = states[earlier + lag]
-        # A time beyond the end of a stretch has a state or NaN, and may lie beyond a gap.
-        known = np.isin(earlier + lag, present) & np.isfinite(later[:, 0])
-        if known.any():
-            covariance[lag] = states[earlier[known]].T @ later[known] / known.sum()
+    for lag in range(min(horizon + 1, len(present))):
+        pairs = np.flatnonzero(run[lag:] == run[: len(run) - lag])
+        if len(pairs):
+            earlier, later = present[pairs], present[pairs + lag]
+            covariance[lag] = states[earlier].T @ states[later] / len(pairs)
     return covariance
 
 

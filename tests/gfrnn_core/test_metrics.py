@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfrnn_core.metrics import forecast_error, normalised_mse, valid_prediction_time
+from gfrnn_core.metrics import (
+    forecast_error,
+    kl_divergence,
+    normalised_mse,
+    power_spectrum,
+    spectral_distance,
+    valid_prediction_time,
+)
 
 LEADS = 6
 
@@ -158,6 +165,7 @@ def test_range_is_what_min_max_scaled_data_would_give():
     expected = ((1 / 4) ** 2 + (5 / 20) ** 2) / 2
     assert normalised_mse(forecast, truth, "range") == pytest.approx(expected)
     assert normalised_mse(forecast, truth, scale=[2.0, 10.0]) == pytest.approx(0.25)
+    assert normalised_mse(forecast, truth, scale=1.0) == pytest.approx((1 + 25) / 2)
 
 
 def test_normalised_error_of_a_broken_forecast_is_infinite():
@@ -169,3 +177,126 @@ def test_normalised_error_refuses_what_it_cannot_normalise():
         normalised_mse(np.ones((3, 2)), [[1.0, 7.0], [2.0, 7.0], [3.0, 7.0]])
     with pytest.raises(ValueError, match="^normaliser: 'max'"):
         normalised_mse([[1.0]], [[1.0]], "max")
+
+
+# --- the measures of long runs ----------------------------------------------------------------
+
+
+@given(st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_divergence_of_equal_samples_is_zero_and_of_others_not(size, seed):
+    reference = np.random.default_rng(seed).standard_normal((60, size))
+    assert kl_divergence(reference[::-1], reference, bins=4) == 0
+    assert kl_divergence(reference + 1, reference, bins=4) > 0.01
+
+
+def test_divergence_of_two_histograms_by_hand():
+    # Counts 3 and 1 against 1 and 3; the top value is in the last bin, not outside.
+    reference, samples = [[0.0], [0.1], [0.2], [1.0]], [[0.3], [0.9], [0.6], [0.51]]
+    assert kl_divergence(samples, reference, 2, 1e-12) == pytest.approx(0.5 * np.log(3))
+    p, q = np.array([4, 2]) / 6, np.array([2, 4]) / 6
+    assert kl_divergence(samples, reference, 2, 1.0) == pytest.approx((p * np.log(p / q)).sum())
+
+
+def test_divergence_counts_what_is_outside_and_what_is_empty():
+    reference = [[0.0], [0.1], [0.9], [1.0]]
+    samples = [[0.2], [-7.0], [-8.0], [5.0]]
+    # Below, two bins, above: 0 2 2 0 against 2 1 0 1, and a half on each.
+    p, q = np.array([0.5, 2.5, 2.5, 0.5]) / 6, np.array([2.5, 1.5, 0.5, 1.5]) / 6
+    assert kl_divergence(samples, reference, 2) == pytest.approx((p * np.log(p / q)).sum())
+
+
+def test_divergence_is_of_the_joint_measure_and_does_not_count_empty_cells_of_both():
+    # The same margins, on the two diagonals of a square.
+    reference, samples = [[0.0, 0.0], [1.0, 1.0]] * 3, [[0.0, 1.0], [1.0, 0.0]] * 3
+    p, q = np.array([3.5, 3.5, 0.5, 0.5]) / 8, np.array([0.5, 0.5, 3.5, 3.5]) / 8
+    expected = (p * np.log(p / q)).sum()
+    assert kl_divergence(samples, reference, 2) == pytest.approx(expected)
+    assert kl_divergence(samples, reference, 50) == pytest.approx(expected)
+    many = np.tile(reference, (1, 40)), np.tile(samples, (1, 40))
+    assert kl_divergence(many[1], many[0], 50) == pytest.approx(expected)
+
+
+def test_divergence_of_normal_samples_is_that_of_their_densities():
+    rng = np.random.default_rng(0)
+    narrow, shifted, wide = rng.standard_normal((3, 1000, 100, 1))
+    shifted, wide = shifted + 1, 1.3 * wide
+    assert kl_divergence(shifted, narrow, 60) == pytest.approx(0.5, abs=0.03)
+    forward = np.log(1.3) + 0.5 / 1.3**2 - 0.5
+    assert kl_divergence(wide, narrow, 60) == pytest.approx(forward, abs=0.004)
+    # The other way round, and with another number of samples.
+    backward = 0.5 * 1.3**2 - 0.5 - np.log(1.3)
+    assert kl_divergence(narrow[:500], wide, 60) == pytest.approx(backward, abs=0.008)
+
+
+def test_divergence_of_a_broken_run_is_infinite():
+    assert kl_divergence([[np.nan], [1.0]], [[0.0], [1.0]]) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"samples": np.zeros((3, 1))}, "samples"),
+        ({"samples": np.zeros((0, 2))}, "samples"),
+        ({"reference": np.zeros(3)}, "reference"),
+        ({"reference": [[0.0, 1.0], [2.0, 1.0]]}, "reference: variable 1"),
+        ({"reference": [[0.0, np.inf], [2.0, 1.0]]}, "reference"),
+        ({"bins": 0}, "bins"),
+        ({"pseudocount": 0.0}, "pseudocount"),
+    ],
+)
+def test_bad_histograms_are_named(change, name):
+    good = {"samples": np.eye(2), "reference": np.eye(2)}
+    with pytest.raises(ValueError, match=f"^{name}"):
+        kl_divergence(**(good | change))
+
+
+def waves(*frequencies, dt=0.5, times=1024):
+    """A sine a variable, of amplitude sqrt(2) and so of variance 1."""
+    return 2**0.5 * np.sin(2 * np.pi * np.outer(np.arange(times) * dt, frequencies))
+
+
+def test_spectrum_of_a_sine_is_a_line_of_its_variance():
+    path = np.stack([waves(0.125, 0.5), waves(0.125, 0.5) + 100])
+    frequency, density = power_spectrum(path, dt=0.5, segment=128)
+    assert frequency.shape == (65,)
+    assert density.shape == (65, 2)
+    assert frequency[-1] == pytest.approx(1.0)
+    np.testing.assert_allclose(frequency[density.argmax(axis=0)], [0.125, 0.5])
+    np.testing.assert_allclose(density.sum(axis=0) * frequency[1], 1.0, rtol=1e-2)
+    # A window of Hann spreads a line over three frequencies and no more.
+    assert np.sort(density[:, 0])[-4] < 1e-6 * density[:, 0].max()
+
+
+def test_distance_of_spectra_sees_shapes_only():
+    truth = waves(0.125, 0.5)
+    assert spectral_distance(7 * truth[::-1] + 3, truth, 128) == pytest.approx(0, abs=1e-6)
+    assert spectral_distance(waves(0.25, 0.75), truth, 128) == pytest.approx(1, abs=1e-3)
+    # One of two variables right; half of the variance right: sqrt(1 - sqrt(1/2)).
+    assert spectral_distance(waves(0.125, 0.75), truth, 128) == pytest.approx(0.5, abs=1e-3)
+    half = waves(0.125) + waves(0.5)
+    expected = np.sqrt(1 - np.sqrt(0.5))
+    assert spectral_distance(half, waves(0.125), 128) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_run_at_rest_or_broken_has_the_largest_distance():
+    truth = waves(0.125)
+    assert spectral_distance(np.full((300, 1), 0.1), truth, 128) == 1
+    assert spectral_distance(np.full((300, 1), np.nan), truth, 128) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"truth": np.zeros((300, 1))}, "truth: variable 0"),
+        ({"truth": np.full((300, 1), np.nan)}, "path"),
+        ({"forecast": waves(0.1, 0.2)}, "forecast"),
+        ({"forecast": waves(0.1, times=100)}, "segment"),
+        ({"segment": 1}, "segment"),
+    ],
+)
+def test_bad_spectra_are_named(change, name):
+    good = {"forecast": waves(0.1), "truth": waves(0.1)}
+    with pytest.raises(ValueError, match=f"^{name}"):
+        spectral_distance(**(good | change))
+    with pytest.raises(ValueError, match="^dt: "):
+        power_spectrum(waves(0.1), 0.0)

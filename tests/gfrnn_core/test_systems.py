@@ -9,55 +9,22 @@ from hypothesis import strategies as st
 
 from gfrnn_core.systems import (
     LORENZ63,
+    LORENZ96,
+    ROESSLER,
+    VAN_DER_POL,
     System,
     TwoLayerQG,
     integrate,
     lorenz63_tendency,
     lorenz63_trajectory,
+    lorenz96,
+    lorenz96_tendency,
+    roessler_tendency,
+    runge_kutta_step,
+    van_der_pol_tendency,
 )
 
 DAY = 86400.0
-
-
-# --- the integrator ---------------------------------------------------------------------------
-
-
-def test_integrator_follows_a_damped_oscillator():
-    omega, gamma = 2.0, 0.1
-    matrix = np.array([[0.0, 1.0], [-(omega**2 + gamma**2), -2 * gamma]])
-    path = integrate(lambda state: matrix @ state, [1.0, -gamma], dt=0.1, steps=200)
-    times = np.arange(201) * 0.1
-    assert path.shape == (201, 2)
-    np.testing.assert_allclose(
-        path[:, 0], np.exp(-gamma * times) * np.cos(omega * times), atol=1e-9
-    )
-
-
-def test_integrator_samples_at_multiples_of_dt_from_the_initial_state():
-    path = integrate(lambda state: np.ones_like(state), [3.0], dt=0.25, steps=4)
-    np.testing.assert_allclose(path[:, 0], [3.0, 3.25, 3.5, 3.75, 4.0])
-    np.testing.assert_array_equal(integrate(lambda state: state, [1.0, 2.0], 0.1, 0), [[1.0, 2.0]])
-
-
-def test_integrator_says_when_the_solution_leaves():
-    with pytest.raises(ArithmeticError, match="stopped early"):
-        integrate(lambda state: state**2, [1.0], dt=0.5, steps=4)
-
-
-@pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        ({"dt": 0.0}, "dt"),
-        ({"dt": np.inf}, "dt"),
-        ({"steps": -1}, "steps"),
-        ({"initial": [np.nan]}, "initial"),
-        ({"initial": [[1.0]]}, "initial"),
-    ],
-)
-def test_integrator_names_a_bad_argument(change, name):
-    good = {"tendency": lambda state: state, "initial": [1.0], "dt": 0.1, "steps": 1}
-    with pytest.raises(ValueError, match=f"^{name}: "):
-        integrate(**(good | change))
 
 
 # --- Lorenz 63 --------------------------------------------------------------------------------
@@ -110,6 +77,96 @@ def test_system_checks_its_shapes():
         lorenz63_trajectory([1.0, 2.0, 3.0], 0.1, 1, spinup=-1)
     with pytest.raises(ValueError, match="^steps: "):
         lorenz63_trajectory([1.0, 2.0, 3.0], 0.1, -1, spinup=5)
+
+
+# --- Lorenz 96, Roessler, van der Pol ---------------------------------------------------------
+
+
+def growth_rate(tendency, starts, dt, lead, steps):
+    """Mean growth rate of small errors over `steps`, after `lead` steps to turn to the fastest."""
+    rng = np.random.default_rng(0)
+    state = np.array([starts, starts + 1e-9 * rng.standard_normal(starts.shape)])
+    distance = []
+    for count in (lead, steps):
+        for _ in range(count):
+            state = runge_kutta_step(tendency, state, dt)
+        distance.append(np.linalg.norm(state[1] - state[0], axis=-1))
+    return np.log(distance[1] / distance[0]).mean() / (steps * dt)
+
+
+def test_lorenz96_is_the_sum_as_it_is_written():
+    state = np.random.default_rng(0).standard_normal((2, 3, 7))
+    right, left = np.roll(state, -1, -1), np.roll(state, 1, -1)
+    expected = (right - np.roll(state, 2, -1)) * left - state + 8.0
+    np.testing.assert_allclose(lorenz96_tendency(state, forcing=8.0), expected, rtol=1e-13)
+
+
+@given(st.integers(4, 50), st.integers(0, 2**32 - 1))
+def test_lorenz96_product_conserves_energy(size, seed):
+    state = 5 * np.random.default_rng(seed).standard_normal(size)
+    product = lorenz96_tendency(state, forcing=0.0) + state
+    assert abs(state @ product) < 1e-12 * (np.abs(state) @ np.abs(product) + 1)
+    assert np.abs(product).max() > 1e-3
+
+
+def test_lorenz96_rests_where_all_are_the_forcing_and_its_size_is_free():
+    np.testing.assert_array_equal(lorenz96_tendency(np.full((2, 9), 3.5), 3.5), 0)
+    system = lorenz96(size=6, forcing=2.0)
+    assert np.isnan(system.lyapunov_exponent)
+    path = system.trajectory(0.1, 5)
+    assert path.shape == (6, 6)
+    np.testing.assert_array_equal(path[0], [3, 2, 2, 2, 2, 2])
+    with pytest.raises(ValueError, match="^size: found 3"):
+        lorenz96(size=3)
+
+
+def test_lorenz96_errors_grow_at_the_lyapunov_exponent():
+    rng = np.random.default_rng(1)
+    starts = 10 + rng.standard_normal((60, 40))
+    for _ in range(500):
+        starts = runge_kutta_step(LORENZ96.tendency, starts, 0.02)
+    rate = growth_rate(LORENZ96.tendency, starts, dt=0.02, lead=75, steps=225)
+    assert rate == pytest.approx(LORENZ96.lyapunov_exponent, rel=0.06)
+
+
+def test_roessler_rests_at_its_two_fixed_points():
+    a, b, c = 0.2, 0.2, 5.7
+    roots = (c + np.array([1, -1]) * np.sqrt(c**2 - 4 * a * b)) / (2 * a)
+    points = np.stack([a * roots, -roots, roots], axis=-1)
+    np.testing.assert_allclose(roessler_tendency(points, a, b, c), 0, atol=1e-12)
+
+
+def test_roessler_errors_grow_at_the_lyapunov_exponent():
+    starts = np.random.default_rng(1).uniform([-6, -6, 0], [6, 6, 0.1], (60, 3))
+    for _ in range(1250):
+        starts = runge_kutta_step(ROESSLER.tendency, starts, 0.08)
+    rate = growth_rate(ROESSLER.tendency, starts, dt=0.08, lead=375, steps=1750)
+    assert rate == pytest.approx(ROESSLER.lyapunov_exponent, rel=0.12)
+
+
+def test_van_der_pol_runs_on_a_limit_cycle_of_known_period():
+    dt = 0.005
+    path = VAN_DER_POL.trajectory(dt, 6000, initial=[0.1, 0.0], spinup=8000)
+    x = path[:, 0]
+    rising = np.flatnonzero((x[:-1] < 0) & (x[1:] >= 0))
+    times = (rising - x[rising] / (x[rising + 1] - x[rising])) * dt
+    assert len(times) >= 4
+    np.testing.assert_allclose(np.diff(times), 6.6632868593, atol=1e-4)
+    assert np.abs(x).max() == pytest.approx(2.00862, abs=1e-4)
+
+
+def test_van_der_pol_at_rest_spirals_outwards_and_a_force_moves_the_rest():
+    np.testing.assert_array_equal(van_der_pol_tendency(np.zeros((4, 2))), 0)
+    step = 1e-6 * np.eye(2)
+    jacobian = (van_der_pol_tendency(step, mu=0.7) - van_der_pol_tendency(-step, mu=0.7)).T / 2e-6
+    np.testing.assert_allclose(jacobian, [[0, 1], [-1, 0.7]], atol=1e-9)
+    forces = np.array([[0.5], [-1.5]])
+    rests = np.concatenate([forces, np.zeros((2, 1))], axis=1)
+    np.testing.assert_array_equal(van_der_pol_tendency(rests, forces), 0)
+    # One state under many inputs, as a controller tries them.
+    assert van_der_pol_tendency(np.array([1.0, 2.0]), forces).tolist() == [[2, -0.5], [2, -2.5]]
+    with pytest.raises(ValueError, match=r"^inputs: found shape \(2,\)"):
+        van_der_pol_tendency(np.zeros((2, 2)), [1.0, 2.0])
 
 
 # --- quasi-geostrophic weather ----------------------------------------------------------------

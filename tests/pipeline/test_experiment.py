@@ -333,7 +333,7 @@ def test_a_killed_run_goes_on_to_the_same_result(noisy, tmp_path):
     whole = experiment(noisy.path, **parts)
     reference = finish(Run(whole, tmp_path / "reference"))
     file, folder = tmp_path / "killed.yaml", tmp_path / "killed"
-    file.write_text(yaml.safe_dump(tree(noisy.path, **parts)))
+    file.write_text(yaml.safe_dump(tree(noisy.path, **parts), sort_keys=False))
     command = [*GFRNN, "run", str(file), "--output", str(folder)]
     rows, forecasts = folder / "summaries.zarr" / "rows", folder / "forecast.zarr"
 

@@ -217,7 +217,7 @@ def test_stages_one_by_one(file, at_home, said):
 def test_fit_by_force_replaces_another_experiment(weather, file, at_home, said):
     folder = at_home / "out"
     finish(Run(experiment(weather.path, **SMALL), folder))
-    text = yaml.safe_dump(tree(weather.path, **SMALL | {"model": {"width": 10}}))
+    text = yaml.safe_dump(tree(weather.path, **SMALL | {"model": {"width": 10}}), sort_keys=False)
     file.write_text(text)
     for words in (["fit"], ["forecast"], ["forecast", "--force"], ["verify", "--force"]):
         message = complaint(said(*words, file, "--output", folder))
