@@ -19,16 +19,18 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from pipeline.checkpoints import Checkpoints, content_key
 from pipeline.config import Experiment, dump_experiment, load_experiment, to_tree
 from pipeline.errors import RunError
 from pipeline.forecast import forecast, initial_times
 from pipeline.plan import steps
+from pipeline.preflight import check_fit
 from pipeline.products import open_forecasts
-from pipeline.reduce import Checkpoints, Progress, content_key
 from pipeline.sources import fingerprint, open_source
 from pipeline.storage import write_text
+from pipeline.tasks import Progress
 from pipeline.times import step_of
-from pipeline.train import check_fit, fit
+from pipeline.train import fit
 from pipeline.verify import verify
 
 # What does not decide a result, and so may differ when a run is taken up again.

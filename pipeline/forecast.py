@@ -23,7 +23,7 @@ from pipeline.products import (
     write_forecasts,
     written,
 )
-from pipeline.reduce import Progress, run_tasks
+from pipeline.tasks import Progress, run_tasks
 from pipeline.times import segments, step_of
 
 Array = NDArray[Any]

@@ -7,28 +7,15 @@ result is the same bit for bit however it is computed.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import uuid
-import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import zarr
-from distributed import Client, Future, as_completed, get_client
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from distributed import Client, Future, as_completed
 
-from pipeline.errors import GfrnnError, ResourceError
-from pipeline.storage import array_in, write_whole
-
-Arrays = dict[str, NDArray[Any]]
-Progress = Callable[[str, int, int], None]
-"""Called with the stage, the leaves done and the leaves in all."""
+from pipeline.checkpoints import Arrays, Checkpoints, content_key
+from pipeline.errors import ResourceError
+from pipeline.tasks import Progress, Tasks, current_client, raise_failure, single_threaded
 
 # Of a worker's memory, what Dask lets a task use before it starts to spill and pause.
 _USABLE = 0.7
@@ -116,13 +103,7 @@ def check_memory(summary: Summary, stretches: Sequence[Stretch]) -> None:
     ------
     ResourceError
     """
-    plan_reduction(summary, stretches).check(_memory_of_a_thread(_current_client()))
-
-
-def content_key(*parts: Any) -> str:
-    """A short hash of anything that JSON can hold."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    plan_reduction(summary, stretches).check(_memory_of_a_thread(current_client()))
 
 
 def fold_keys(name: str, key: str, stretches: Sequence[Stretch]) -> dict[str, str]:
@@ -131,59 +112,6 @@ def fold_keys(name: str, key: str, stretches: Sequence[Stretch]) -> dict[str, st
     for part in stretches:
         folds.setdefault(part.fold, []).append((part.start, part.stop))
     return {fold: content_key(name, key, parts) for fold, parts in folds.items()}
-
-
-class Checkpoints:
-    """Finished summaries on disk, each under the key of its content.
-
-    Parameters
-    ----------
-    path : Path
-        The zarr store, ``summaries.zarr`` in a run's folder. Only the driver writes it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def load(self, name: str, key: str) -> Arrays | None:
-        """The arrays kept under a key, or None where there are none or they are incomplete."""
-        place = self._place(name, key)
-        if not (place / "zarr.json").exists():
-            return None
-        try:
-            group = zarr.open_group(place, mode="r")
-            attrs: dict[str, Any] = dict(group.attrs)
-            prints = attrs["sha256"]
-            arrays = {array: np.asarray(array_in(group, array)[...]) for array in prints}
-        except Exception:  # damaged in one of many ways: it is computed again
-            return None
-        # A chunk that is missing reads as zeros, in silence.
-        whole = all(_print(arrays[array]) == prints[array] for array in prints)
-        return arrays if whole else None
-
-    def save(self, name: str, key: str, arrays: Arrays) -> None:
-        """Keep arrays; they appear under their name only when they are whole."""
-
-        def write(path: Path) -> None:
-            group = zarr.create_group(path)
-            for array, values in arrays.items():
-                group.create_array(array, data=np.asarray(values))
-            group.attrs["sha256"] = {array: _print(values) for array, values in arrays.items()}
-
-        write_whole(self._place(name, key), write)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def _place(self, name: str, key: str) -> Path:
-        return self.path / name / key
-
-
-def _print(values: NDArray[Any]) -> str:
-    digest = hashlib.sha256(f"{values.dtype.str} {values.shape} ".encode())
-    digest.update(np.ascontiguousarray(values).data)
-    return digest.hexdigest()
 
 
 def reduce_stretches(
@@ -218,7 +146,7 @@ def reduce_stretches(
         Before anything runs, if a leaf or a merge cannot fit into a worker; or when workers died
         of a leaf again and again.
     """
-    client = _current_client()
+    client = current_client()
     plan_reduction(summary, stretches).check(_memory_of_a_thread(client))
     folds: dict[str, list[Stretch]] = {}
     for stretch in stretches:
@@ -305,46 +233,15 @@ def _on_cluster(
 ) -> None:
     if not folds:
         return
-    with _Tasks(client) as tasks:
+    with Tasks(client) as tasks:
         _submit_and_receive(run, folds, finish, tasks, keys)
-
-
-@dataclass
-class _Tasks:
-    """Tasks of one piece of work. When it fails, those that are left leave the cluster too.
-
-    The client keeps the error, its traceback the frames and these the futures: left alone, they
-    would stay until the client closes.
-    """
-
-    client: Client
-    # A failed task would otherwise be remembered under its key.
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
-    known: weakref.WeakSet[Future] = field(default_factory=weakref.WeakSet)
-
-    def submit(
-        self, key: str, function: Callable[..., Any], *arguments: Any, **options: Any
-    ) -> Future:
-        future = self.client.submit(
-            function, *arguments, key=f"{key}-{self.token}", pure=False, **options
-        )
-        self.known.add(future)
-        return future
-
-    def __enter__(self) -> _Tasks:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            for future in list(self.known):
-                future.release()
 
 
 def _submit_and_receive(
     run: _Run,
     folds: dict[str, list[Stretch]],
     finish: Callable[[str, Arrays], None],
-    tasks: _Tasks,
+    tasks: Tasks,
     keys: dict[str, str],
 ) -> None:
     name = run.summary.name
@@ -360,7 +257,7 @@ def _submit_and_receive(
     def receive() -> int:
         future = next(arrived)
         if future.status != "finished":
-            _raise(future, name)
+            raise_failure(future, name)
         if future in roots:
             finish(roots.pop(future), future.result())
             return 0
@@ -407,90 +304,11 @@ def _identity(value: Any) -> Any:
 
 
 def _leaf(summary: Summary, stretch: Stretch) -> Arrays:
-    # Parallelism comes from tasks. Environment variables would miss workers without a nanny.
-    with threadpool_limits(1):
-        return summary.leaf(stretch)
+    return dict(single_threaded(summary.leaf, stretch))
 
 
 def _merge(summary: Summary, left: Arrays, right: Arrays) -> Arrays:
-    with threadpool_limits(1):
-        return summary.merge(left, right)
-
-
-def run_tasks(
-    name: str,
-    function: Callable[..., Any],
-    arguments: Iterable[tuple[Any, ...]],
-    progress: Progress | None = None,
-) -> list[Any]:
-    """Call a function for each tuple of arguments, on the current client or in this process.
-
-    For work that has no merge: solving, writing forecasts. Results come in the order of the
-    arguments; no more calls are under way than keep the workers busy.
-    """
-    calls = list(arguments)
-    client = _current_client()
-    results: list[Any] = [None] * len(calls)
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(name, done, len(calls))
-
-    if progress:
-        progress(name, 0, len(calls))
-    if client is None:
-        for index, call in enumerate(calls):
-            results[index] = _single_threaded(function, *call)
-            advance()
-        return results
-    arrived = as_completed()
-    places: dict[Future, int] = {}
-    window = 2 * max(1, sum(client.nthreads().values()))
-    waiting = iter(enumerate(calls))
-    with _Tasks(client) as tasks:
-        while True:
-            while len(places) < window and (entry := next(waiting, None)) is not None:
-                index, call = entry
-                future = tasks.submit(f"{name}-{index}", _single_threaded, function, *call)
-                places[future] = index
-                arrived.add(future)
-            if not places:
-                return results
-            future = next(arrived)
-            if future.status != "finished":
-                _raise(future, name)
-            results[places.pop(future)] = future.result()
-            advance()
-
-
-def _single_threaded(function: Callable[..., Any], *arguments: Any) -> Any:
-    with threadpool_limits(1):
-        return function(*arguments)
-
-
-def _raise(future: Future, name: str) -> None:
-    """Turn the failure of a task into an error that says what to do."""
-    error = future.exception()
-    if isinstance(error, GfrnnError):
-        raise error
-    if type(error).__name__ == "KilledWorker":
-        raise ResourceError(
-            f"{name}: workers died again and again while running one task, most likely for lack "
-            "of memory; give the workers more (cluster.memory), and look into the workers' logs"
-        ) from error
-    if error is None:
-        raise ResourceError(f"{name}: a task was cancelled ({future.status}); is the cluster gone?")
-    raise error
-
-
-def _current_client() -> Client | None:
-    try:
-        return get_client()
-    except ValueError:
-        return None
+    return dict(single_threaded(summary.merge, left, right))
 
 
 def _memory_of_a_thread(client: Client | None) -> int | None:

@@ -134,3 +134,24 @@ def choose(
 def _weighted(factor: RFactor, weights: Array) -> RFactor:
     """The R factor of the rows with their columns multiplied."""
     return RFactor(factor.triangle * weights, factor.rows)
+
+
+def mixture(errors: Array, average: int) -> Array:
+    """Shares of the candidates at each lead: equal for the best there, nothing for the rest.
+
+    Parameters
+    ----------
+    errors : ndarray, shape (candidates, leads)
+        Validation errors.
+    average : int
+        How many share each lead.
+
+    Returns
+    -------
+    ndarray, shape (candidates, leads)
+        Columns sum to 1.
+    """
+    shares = np.zeros(errors.shape)
+    order = np.argsort(errors, axis=0, kind="stable")[:average]
+    np.put_along_axis(shares, order, 1.0 / average, axis=0)
+    return shares

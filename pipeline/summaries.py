@@ -13,10 +13,11 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn_core import RFactor, SampledRNN
+from pipeline.checkpoints import Arrays
 from pipeline.errors import DataError
 from pipeline.fields import Fields
 from pipeline.harmonics import calendar_inputs, harmonics
-from pipeline.reduce import Arrays, Stretch
+from pipeline.reduce import Stretch
 from pipeline.state import Climatology, EofLayout, Scaling
 
 Array = NDArray[Any]

@@ -13,26 +13,17 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn_core import RFactor, SampledRNN, merge_all
-from gfrnn_core.lifting import delayed
+from pipeline.checkpoints import Arrays, Checkpoints, content_key
 from pipeline.config import Experiment
-from pipeline.errors import ConfigError, DataError, RunError
+from pipeline.errors import RunError
 from pipeline.fields import Fields
 from pipeline.model import ForecastModel
-from pipeline.plan import check_periods, known_times, read_stretches, row_stretches, steps
-from pipeline.reduce import (
-    Arrays,
-    Checkpoints,
-    Progress,
-    Stretch,
-    Summary,
-    check_memory,
-    content_key,
-    fold_keys,
-    reduce_stretches,
-    run_tasks,
-)
-from pipeline.selection import Choice, choose
-from pipeline.sources import fingerprint, missing_chunks
+from pipeline.plan import read_stretches, steps
+from pipeline.preflight import check_fit, model_leads, row_leaves
+from pipeline.reduce import Stretch, Summary, check_memory, fold_keys, reduce_stretches
+from pipeline.selection import Choice, choose, mixture
+from pipeline.series import draw_pool, lagged_covariance, times_of
+from pipeline.sources import fingerprint
 from pipeline.state import Climatology, EofLayout, Scaling
 from pipeline.summaries import (
     ClimatologySummary,
@@ -41,13 +32,10 @@ from pipeline.summaries import (
     StateSummary,
     unpack_factor,
 )
+from pipeline.tasks import Progress, run_tasks
 from pipeline.times import step_of
 
 Array = NDArray[Any]
-
-# Rows of one leaf of the training pass for each column: enough that a merge, which costs as much
-# as a third of a row for each column, hardly counts beside the folds.
-_ROWS_PER_COLUMN = 8
 
 
 def fit(
@@ -82,79 +70,6 @@ def fit(
     return training.run()
 
 
-def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
-    """Refuse what cannot work, before anything is read.
-
-    Raises
-    ------
-    ConfigError, DataError
-        Naming the key, what was found and what is allowed.
-    """
-    fields = Fields(ds)
-    check_periods(fields.time, experiment.periods)
-    cells = fields.grid.size
-    times = int(experiment.periods.train.mask(fields.time).sum())
-    for _, variant in experiment.candidates():
-        modes = variant.state.modes
-        if modes > min(cells, times):
-            raise ConfigError(
-                f"state.modes: {modes} EOFs, but the training period has {times} times of "
-                f"{cells} grid cells; take at most {min(cells, times)}"
-            )
-        leads = model_leads(variant, fields.time)
-        for name in ("train", "validation"):
-            if not _rows(variant, fields.time, name):
-                raise ConfigError(
-                    f"periods.{name}: no stretch without a gap is long enough for "
-                    f"{variant.state.delays} delays and a lead of {max(leads)} steps; "
-                    "take a longer period, fewer delays or shorter leads"
-                )
-        rows = sum(part.stop - part.start for part in _rows(variant, fields.time, "train"))
-        always = variant.state.delays * modes + 1 + 2 * len(variant.model.inputs)
-        if always + variant.model.width > rows:
-            raise ConfigError(
-                f"model.width: {variant.model.width} hidden and {always} other features are more "
-                f"than the {rows} rows of the training period; take a width of at most "
-                f"{max(0, rows - always)}, or a longer period"
-            )
-        if wide := [width for width in variant.fit.widths if width >= variant.model.width]:
-            raise ConfigError(
-                f"fit.widths: {wide[0]} is not narrower than model.width, {variant.model.width}"
-            )
-    used = known_times(fields.time, *(period for _, period in experiment.periods))
-    if missing := missing_chunks(ds, used):
-        raise DataError(
-            "\n".join(missing) + "\ncopy the store again or choose periods without these chunks; "
-            "if they rightly hold nothing but the fill value, write them (zarr's "
-            "write_empty_chunks)"
-        )
-
-
-def model_leads(experiment: Experiment, time: Array) -> tuple[int, ...]:
-    """Leads with outer weights of their own, in steps; one step always is among them."""
-    step = step_of(time)
-    return tuple(
-        sorted({1, *(steps("model.leads", lead, step) for lead in experiment.model.leads)})
-    )
-
-
-def _rows(experiment: Experiment, time: Array, name: str) -> list[Stretch]:
-    """Leaves of the training pass over the train or validation period."""
-    leads = model_leads(experiment, time)
-    state = experiment.state
-    columns = experiment.model.width + (state.delays + len(leads)) * state.modes
-    periods = experiment.periods
-    return row_stretches(
-        time,
-        getattr(periods, name),
-        name,
-        known_times(time, periods.train, periods.validation),
-        delays=state.delays,
-        reach=max(leads),
-        length=experiment.fit.rows or _ROWS_PER_COLUMN * columns,
-    )
-
-
 @dataclass(frozen=True)
 class _Training:
     """One fit under way: the passes in their order."""
@@ -183,7 +98,7 @@ class _Training:
             self.experiment.fit.average,
         )
         used = np.flatnonzero(shares.any(axis=1))
-        train = _rows(variant, self.fields.time, "train")
+        train = row_leaves(variant, self.fields.time, "train")
         step = step_of(self.fields.time)
         horizon = steps("forecast.horizon", variant.forecast.horizon, step)
         return ForecastModel(
@@ -237,7 +152,7 @@ class _Training:
             size = variant.state.delays * variant.state.modes
             network = replace(self.network(variant), sampling="normal").sample(np.zeros((1, size)))
             folds = ("train", "validation")
-            parts = [part for name in folds for part in _rows(variant, fields.time, name)]
+            parts = [part for name in folds for part in row_leaves(variant, fields.time, name)]
             check_memory(self.rows(variant, network), parts)
 
     # The passes that read fields
@@ -270,8 +185,8 @@ class _Training:
         layout, states = svd.finish(self.merged(svd, train, key), modes)
         rest = self.merged(StateSummary(self.fields, layout), validation, key)
         series = np.full((len(self.fields.time), modes), np.nan)
-        series[_times(train)] = states
-        series[_times(validation)] = rest["states"]
+        series[times_of(train)] = states
+        series[times_of(validation)] = rest["states"]
         zarr.create_array(
             self.series,
             data=series,
@@ -337,7 +252,10 @@ class _Training:
         """The training pass of one candidate; what :func:`_choose` needs to go on from it."""
         model, modes, time = variant.model, variant.state.modes, self.fields.time
         network = self.network(variant)
-        train, validation = _rows(variant, time, "train"), _rows(variant, time, "validation")
+        train, validation = (
+            row_leaves(variant, time, "train"),
+            row_leaves(variant, time, "validation"),
+        )
         pool = draw_pool(states[:, :modes], train, network.delays, variant.fit.pool, model.seed)
         seen = np.zeros((network.delays, modes), dtype=bool)
         seen[: model.hidden_delays, : model.hidden_modes] = True
@@ -353,7 +271,7 @@ class _Training:
             states.shape,
         )
         self.reduce(rows, train + validation, key)
-        targets = _times(validation)[:, None] + np.asarray(network.leads)
+        targets = times_of(validation)[:, None] + np.asarray(network.leads)
         squares = np.square(states[targets]).mean(axis=0)
         options = {
             "size": modes,
@@ -393,67 +311,3 @@ def _choose(
         return merge_all(unpack_factor(arrays) for arrays in kept if arrays is not None)
 
     return choose(network, merged(train), merged(validation), **options)
-
-
-def mixture(errors: Array, average: int) -> Array:
-    """Shares of the candidates at each lead: equal for the best there, nothing for the rest.
-
-    Parameters
-    ----------
-    errors : ndarray, shape (candidates, leads)
-        Validation errors.
-    average : int
-        How many share each lead.
-
-    Returns
-    -------
-    ndarray, shape (candidates, leads)
-        Columns sum to 1.
-    """
-    shares = np.zeros(errors.shape)
-    order = np.argsort(errors, axis=0, kind="stable")[:average]
-    np.put_along_axis(shares, order, 1.0 / average, axis=0)
-    return shares
-
-
-def draw_pool(
-    states: Array, train: list[Stretch], delays: int, size: int, seed: int
-) -> tuple[Array, Array]:
-    """Delayed states of randomly drawn training times, and the states one step on.
-
-    The states of all times are there after the EOFs, so drawing costs no pass; fields of drawn
-    times, kept from the first pass, would take as much memory as the archive has cells.
-    """
-    present = _times(train)
-    if len(present) > size:
-        drawn = np.random.default_rng(seed).choice(len(present), size, replace=False)
-        present = present[np.sort(drawn)]
-    windows = [delayed(states, delays, time, time + 1) for time in present]
-    return np.concatenate(windows), states[present + 1]
-
-
-def lagged_covariance(states: Array, train: list[Stretch], horizon: int) -> Array:
-    """Covariance of training states with those 0 to ``horizon`` steps later.
-
-    Returns
-    -------
-    ndarray, shape (horizon + 1, modes, modes)
-        Zero at lags that the training period does not hold.
-    """
-    present = _times(train)
-    # Times of one gapless run: pairs on both sides of a gap are further apart than they seem.
-    run = np.cumsum(np.diff(present, prepend=present[0]) != 1)
-    covariance = np.zeros((horizon + 1, states.shape[1], states.shape[1]))
-    for lag in range(min(horizon + 1, len(present))):
-        pairs = np.flatnonzero(run[lag:] == run[: len(run) - lag])
-        if len(pairs):
-            earlier, later = present[pairs], present[pairs + lag]
-            covariance[lag] = states[earlier].T @ states[later] / len(pairs)
-    return covariance
-
-
-def _times(stretches: list[Stretch]) -> Array:
-    """The times of stretches, in their order: shape (times,)."""
-    return np.concatenate(
-        [np.arange(part.start, part.stop) for part in stretches] or [np.zeros(0, dtype=int)]
-    )

@@ -16,12 +16,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.checkpoints import Arrays
 from pipeline.fields import Fields
 from pipeline.forecast import load_model, read_history
 from pipeline.model import ForecastModel
 from pipeline.products import open_forecasts
-from pipeline.reduce import Arrays, Progress, Stretch, reduce_stretches
+from pipeline.reduce import Stretch, reduce_stretches
 from pipeline.storage import consolidate, write_whole
+from pipeline.tasks import Progress
 
 Array = NDArray[Any]
 

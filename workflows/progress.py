@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pipeline.reduce import Progress as Callback
+from pipeline.tasks import Progress as Callback
 
 # Seconds between two plain lines of one stage, so that a log of a batch job stays short.
 _INTERVAL = 5.0

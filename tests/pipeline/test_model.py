@@ -16,10 +16,10 @@ from pipeline.fields import Grid
 from pipeline.harmonics import calendar_inputs
 from pipeline.model import ForecastModel
 from pipeline.reduce import Stretch
+from pipeline.series import lagged_covariance
 from pipeline.sources import Channel
 from pipeline.state import Climatology, EofLayout, Scaling
 from pipeline.storage import write_whole
-from pipeline.train import lagged_covariance
 
 MODES, LEADS = 4, (1, 3)
 INITIAL = pd.date_range("2004-02-27", periods=5, freq="12h").to_numpy()

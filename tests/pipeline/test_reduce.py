@@ -16,17 +16,11 @@ from hypothesis import strategies as st
 
 from gfrnn_core import RFactor
 from pipeline import reduce
+from pipeline.checkpoints import Checkpoints, content_key
 from pipeline.errors import DataError, ResourceError
-from pipeline.reduce import (
-    Checkpoints,
-    Stretch,
-    content_key,
-    fold_keys,
-    plan_reduction,
-    reduce_stretches,
-    run_tasks,
-)
+from pipeline.reduce import Stretch, fold_keys, plan_reduction, reduce_stretches
 from pipeline.summaries import unpack_factor
+from pipeline.tasks import run_tasks
 from tests.pipeline.toys import Record, Troubled, cut, read, row_pieces, row_summary
 
 cases = settings(deadline=None, derandomize=True, max_examples=15)
@@ -432,7 +426,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
 ):
     (tmp_path / "calls").mkdir()
     watched = Troubled(summary, tmp_path / "calls")
-    monkeypatch.setattr(reduce, "_current_client", lambda: FakeClient(worker(100 * MIB)))
+    monkeypatch.setattr(reduce, "current_client", lambda: FakeClient(worker(100 * MIB)))
     stretches = [Stretch("a", 0, 3), Stretch("a", 3, 15), Stretch("a", 15, 17)]
     with pytest.raises(ResourceError) as caught:
         reduce_stretches(watched, stretches, key="k")

@@ -15,9 +15,11 @@ import pytest
 from distributed import Client
 
 from cluster import ClusterConfig, open_cluster
+from pipeline.checkpoints import Arrays, Checkpoints
 from pipeline.errors import DataError, ResourceError
-from pipeline.reduce import Arrays, Checkpoints, Stretch, reduce_stretches, run_tasks
+from pipeline.reduce import Stretch, reduce_stretches
 from pipeline.summaries import EofSummary, RowSummary
+from pipeline.tasks import run_tasks
 from tests.pipeline.toys import Record, Troubled, cut, read, row_pieces, row_summary
 from tests.pipeline.toys import eof_summary as make_eofs
 
@@ -55,7 +57,7 @@ def assert_nothing_left(client: Client) -> None:
 
 
 def in_process(summary: Any, stretches: list[Stretch]) -> dict[str, Arrays]:
-    with mock.patch("pipeline.reduce._current_client", return_value=None):
+    with mock.patch("pipeline.reduce.current_client", return_value=None):
         return reduce_stretches(summary, stretches, key="k")
 
 
@@ -173,7 +175,7 @@ def test_checkpoints_of_the_cluster_serve_one_process(client, calls, tmp_path):
     checkpoints, stretches = Checkpoints(tmp_path / "s"), cut(12, 2, ("a", 6), ("b", 12))
     found = reduce_stretches(Troubled(Record(), calls), stretches, key="k", checkpoints=checkpoints)
     watched = Troubled(Record(), calls)
-    with mock.patch("pipeline.reduce._current_client", return_value=None):
+    with mock.patch("pipeline.reduce.current_client", return_value=None):
         again = reduce_stretches(watched, stretches, key="k", checkpoints=checkpoints)
     assert_same_bits(again, found)
     assert watched.ran() == [0, 2, 4, 6, 8, 10]

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from gfrnn_core import RFactor
 from gfrnn_core.lifting import delayed
+from pipeline.checkpoints import Arrays
 from pipeline.errors import DataError
 from pipeline.harmonics import calendar_inputs, harmonics
-from pipeline.reduce import Arrays, Stretch, Summary, reduce_stretches
+from pipeline.reduce import Stretch, Summary, reduce_stretches
 from pipeline.state import Climatology, Scaling
 from pipeline.summaries import (
     ClimatologySummary,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.reduce import Stretch
-from pipeline.train import draw_pool, lagged_covariance, mixture
+from pipeline.selection import mixture
+from pipeline.series import draw_pool, lagged_covariance
 
 ERRORS = np.array([[0.5, 0.2, 0.9], [0.3, 0.4, 0.9], [0.4, 0.1, 0.1]])
 

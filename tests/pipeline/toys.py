@@ -15,9 +15,10 @@ import xarray as xr
 import zarr
 
 from gfrnn_core import SampledRNN
+from pipeline.checkpoints import Arrays
 from pipeline.errors import DataError
 from pipeline.fields import Fields
-from pipeline.reduce import Arrays, Stretch
+from pipeline.reduce import Stretch
 from pipeline.sections import Period
 from pipeline.state import Climatology, Scaling
 from pipeline.summaries import EofSummary, RowSummary

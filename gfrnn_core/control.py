@@ -1,0 +1,239 @@
+"""Linear quadratic regulation of a system in its lifted space.
+
+With rows [ Psi(h_t) | u_t | Psi(h_t+1) ] the lifted system is ``Psi(h') = Psi(h) K + u B`` (EDMD
+with control: Korda & Mezic, 'Linear predictors for nonlinear dynamical systems', Automatica 93,
+2018; LQR on a sampled dictionary: Bolager et al., arXiv 2410.23467). Coefficients are rows here;
+the Riccati equation of textbooks, ``z' = A z + B u``, gets the transposes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from gfrnn_core.koopman import KoopmanOperator
+from gfrnn_core.rfactor import RFactor
+
+Array = NDArray[Any]
+Dictionary = Callable[[Array], Array]
+
+
+def fit_lifted(
+    factor: RFactor, inputs: int, rank: int | None = None, ridge: float = 0.0
+) -> tuple[KoopmanOperator, Array]:
+    """K and B of ``Psi(h') = Psi(h) K + u B`` from R alone.
+
+    Without cut and ridge this is the joint least squares; a cut or ridge acts on K only.
+
+    Parameters
+    ----------
+    factor : RFactor
+        Of rows [Psi(h_t) | u_t | Psi(h_t+1)], as :func:`gfrnn_core.koopman.lifted_pairs` has it.
+    inputs : int
+        Number of input columns.
+    rank, ridge
+        See :meth:`KoopmanOperator.from_factor`.
+
+    Returns
+    -------
+    operator : KoopmanOperator
+        Of the system without input: of the rows [Psi(h_t) | Psi(h_t+1) - u_t B].
+    input_weights : ndarray, shape (inputs, n)
+        B.
+
+    Raises
+    ------
+    ValueError
+        If the columns do not fit, or one input is a combination of the others: it must vary.
+    """
+    n, odd = divmod(factor.columns - inputs, 2)
+    if odd or n < 1 or inputs < 1:
+        raise ValueError(f"inputs: {inputs} of {factor.columns} columns leave no two dictionaries")
+    # With the inputs first, the rows below are what of both dictionaries they do not explain.
+    first = factor.select([*range(n, n + inputs), *range(n), *range(n + inputs, factor.columns)])
+    forcing, present, after = np.split(first.triangle[:inputs], [inputs, inputs + n], axis=1)
+    sizes = np.linalg.svd(forcing, compute_uv=False)
+    if len(sizes) < inputs or not sizes[-1] > 1e-12 * sizes[0]:
+        raise ValueError("inputs: one is always zero or a combination of the others; leave it out")
+    rest = RFactor(first.triangle[inputs:, inputs:], first.rows - inputs)
+    partial = KoopmanOperator.from_factor(rest, rank, ridge)
+    weights = scipy.linalg.solve_triangular(forcing, after - present @ partial.matrix)
+    now, forcing, after = np.split(factor.triangle, [n, n + inputs], axis=1)
+    free = RFactor.from_rows(np.hstack([now, after - forcing @ weights]))
+    return KoopmanOperator.from_factor(free, rank, ridge), weights
+
+
+def lqr(
+    A: Array, B: Array, state_cost: Array, input_cost: Array, discount: float = 1.0
+) -> tuple[Array, Array]:
+    """Gain F of ``u = -F z`` that minimises ``sum_t discount^t (z^T Q z + u^T R u)``.
+
+    Parameters
+    ----------
+    A, B : ndarray, shapes (k, k) and (k, p)
+        ``z' = A z + B u``.
+    state_cost, input_cost : ndarray, shapes (k, k) and (p, p)
+        Q, positive semi-definite, and R, positive definite; symmetric.
+    discount : float
+        In (0, 1]. Below 1, modes that grow by less than ``discount^-1/2`` a step need not be
+        controllable.
+
+    Returns
+    -------
+    gain : ndarray, shape (p, k)
+    riccati : ndarray, shape (k, k)
+        P; ``z^T P z`` is the cost from z on.
+
+    Raises
+    ------
+    ValueError
+        If shapes or definiteness do not fit, or a mode can be neither controlled nor left alone.
+    """
+    k, p = np.shape(B)
+    Q, R = _weight("state_cost", state_cost, k), _weight("input_cost", input_cost, p)
+    if not np.linalg.eigvalsh(R)[0] > 0:
+        raise ValueError("input_cost: not positive definite; every input must cost something")
+    if not 0 < discount <= 1:
+        raise ValueError(f"discount: {discount} is not in (0, 1]")
+    A, B = np.sqrt(discount) * np.asarray(A), np.sqrt(discount) * np.asarray(B)
+    remedy = "take a smaller rank, a larger ridge, or a discount below 1"
+    size = np.linalg.norm(A, 2) + np.linalg.norm(B, 2)
+    for value in np.linalg.eigvals(A):
+        if abs(value) >= 1 - 1e-9:
+            reach = np.linalg.svd(np.hstack([A - value * np.eye(k), B]), compute_uv=False)[-1]
+            if reach <= 1e-10 * size:
+                raise ValueError(
+                    f"not stabilisable: no input reaches the mode with eigenvalue "
+                    f"{value / np.sqrt(discount):.6g}; {remedy}"
+                )
+    try:
+        P = scipy.linalg.solve_discrete_are(A, B, Q, R)
+        gain = np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A)
+        radius = np.abs(np.linalg.eigvals(A - B @ gain)).max()
+    except np.linalg.LinAlgError as error:
+        raise ValueError(f"the Riccati equation has no stabilising solution; {remedy}") from error
+    if not radius < 1:
+        raise ValueError(f"the closed loop grows by {radius:.6g} a step; {remedy}")
+    return gain, P
+
+
+@dataclass(frozen=True)
+class Regulator:
+    """The policy ``u = u* - F (Psi(h) - Psi(h*))``; called with a state, gives the input.
+
+    Attributes
+    ----------
+    dictionary : callable
+        Rows of states, shape (rows, d), to rows of features, shape (rows, n).
+    gain : ndarray, shape (p, n)
+        F.
+    target_features : ndarray, shape (n,)
+        Psi(h*).
+    target_input : ndarray, shape (p,)
+        u*, what holds the system at h*.
+    """
+
+    dictionary: Dictionary
+    gain: Array
+    target_features: Array
+    target_input: Array
+
+    def __call__(self, state: Array) -> Array:
+        """The input, shape (p,), at a state, shape (d,)."""
+        features = self.dictionary(np.asarray(state, dtype=float)[None])[0]
+        return np.asarray(self.target_input - self.gain @ (features - self.target_features))
+
+    @classmethod
+    def design(
+        cls,
+        operator: KoopmanOperator,
+        input_weights: Array,
+        dictionary: Dictionary,
+        target: ArrayLike,
+        state_cost: Array,
+        input_cost: Array,
+        *,
+        constant: int | None = None,
+        target_input: ArrayLike | None = None,
+        discount: float = 1.0,
+        floor: float = 1e-10,
+    ) -> Regulator:
+        """LQR towards a target state, in the functions that the operator keeps.
+
+        Parameters
+        ----------
+        operator, input_weights
+            See :func:`fit_lifted`.
+        dictionary : callable
+            The operator's; its leading columns are the state.
+        target : array_like, shape (d,)
+            h*, a fixed point under `target_input`.
+        state_cost, input_cost : ndarray, shapes (d, d) and (p, p)
+            Of the deviations from the target, see :func:`lqr`.
+        constant : int, optional
+            The column of the constant function. No deviation from the target contains it, and no
+            input reaches it, though its eigenvalue is 1: it is left out.
+        target_input : array_like, shape (p,), optional
+            u*; zero by default.
+        discount : float
+        floor : float
+            Cost of every kept function, relative to the largest of the states' own: lets the
+            Riccati equation see modes that do not show in the state.
+        """
+        Q = np.asarray(state_cost, dtype=float)
+        q_basis, outward, reduced = operator.basis, operator.spread, operator.reduced
+        if constant is not None:
+            inner = scipy.linalg.null_space(outward[:, [constant]].T)
+            q_basis, outward = q_basis @ inner, inner.T @ outward
+            reduced = inner.T @ reduced @ inner
+        seen = outward[:, : len(Q)]
+        cost = seen @ _weight("state_cost", Q, np.size(target)) @ seen.T
+        cost += floor * np.linalg.norm(cost, 2) * np.eye(len(cost))
+        gain, _ = lqr(reduced.T, (input_weights @ q_basis).T, cost, input_cost, discount)
+        features = dictionary(np.asarray(target, dtype=float)[None])[0]
+        at_rest = np.zeros(len(gain)) if target_input is None else np.asarray(target_input, float)
+        return cls(dictionary, gain @ q_basis.T, features, at_rest)
+
+
+def simulate(
+    step: Callable[[Array, Array], Array], initial: ArrayLike, steps: int, policy: Dictionary
+) -> tuple[Array, Array]:
+    """Closed loop on a system: states, shape (steps + 1, d), and inputs, shape (steps, p).
+
+    Parameters
+    ----------
+    step : callable
+        State, shape (d,), and input, shape (p,), to the next state.
+    initial : array_like, shape (d,)
+    steps : int
+    policy : callable
+        State to input: a `Regulator`, or any other.
+    """
+    states, inputs = [np.asarray(initial, dtype=float)], []
+    for _ in range(steps):
+        inputs.append(np.asarray(policy(states[-1]), dtype=float))
+        states.append(np.asarray(step(states[-1], inputs[-1]), dtype=float))
+    return np.array(states), np.array(inputs)
+
+
+def quadratic_cost(
+    states: Array, inputs: Array, state_cost: Array, input_cost: Array, target: ArrayLike = 0.0
+) -> float:
+    """``sum_t (h_t - h*)^T Q (h_t - h*) + u_t^T R u_t`` of a run, its last state included."""
+    away = np.asarray(states) - np.asarray(target, dtype=float)
+    paid = np.einsum("ti,ij,tj->", inputs, input_cost, inputs)
+    return float(np.einsum("ti,ij,tj->", away, state_cost, away) + paid)
+
+
+def _weight(name: str, matrix: Array, size: int) -> Array:
+    found = np.asarray(matrix, dtype=float)
+    if found.shape != (size, size) or not np.allclose(found, found.T, rtol=1e-8, atol=0.0):
+        raise ValueError(f"{name}: found shape {found.shape}, allowed: symmetric ({size}, {size})")
+    if np.linalg.eigvalsh(found)[0] < -1e-10 * np.linalg.norm(found):
+        raise ValueError(f"{name}: has a negative eigenvalue, must be positive semi-definite")
+    return found

@@ -1,0 +1,292 @@
+"""Koopman analysis from an R factor of rows [ Psi(h_t) | Psi(h_t+1) ].
+
+K = argmin ``|Psi' - Psi K|``; ``phi = Psi v`` with ``K v = mu v`` is an approximate eigenfunction:
+``phi(h_t+1) = mu phi(h_t)``. All is done in functions that are orthonormal on the rows,
+``q = Psi V S^-1`` with ``R_ff = U S V^T`` cut to its numerical range, so no rank deficient triangle
+is solved with. All rows of q' compress to ``[A; T]``: A is K in this basis, T what of q' the
+dictionary does not reach. Hence residuals and pseudospectra without the data (ResDMD: Colbrook &
+Townsend, 'Rigorous data-driven computation of spectral properties of Koopman operators for
+dynamical systems', Comm. Pure Appl. Math. 77, 2024, arXiv 2111.14889).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from gfrnn_core.lifting import delayed, lift_into
+from gfrnn_core.regression import RidgePath
+from gfrnn_core.rfactor import RFactor
+from gfrnn_core.sampling import HiddenWeights
+
+Array = NDArray[Any]
+Series = Array | Sequence[Array]
+
+
+def lifted_pairs(
+    states: Series, hidden: HiddenWeights, delays: int = 1, inputs: Series | None = None
+) -> RFactor:
+    """The R factor of rows [ h, 1, phi(h) at t | inputs | h, 1, phi(h) at t + 1 ].
+
+    Parameters
+    ----------
+    states : ndarray, shape (times, d), or a sequence of them
+        Gapless series as the hidden layer sees them (scaled); no row goes from one to the next.
+    hidden : HiddenWeights
+        The dictionary, `SampledRNN.hidden`.
+    delays : int
+        Number of successive states in h.
+    inputs : ndarray, shape (times, p), or a sequence of them, optional
+        The row of time t holds the inputs of time t + 1, as in :func:`gfrnn_core.lifting`.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, no series is long enough, or a value is not finite.
+    """
+    series = [states] if isinstance(states, np.ndarray) else list(states)
+    given = [np.empty((len(one), 0)) for one in series] if inputs is None else inputs
+    forcings = [given] if isinstance(given, np.ndarray) else list(given)
+    if [len(one) for one in forcings] != [len(one) for one in series]:
+        raise ValueError("inputs: their series are not as many or as long as those of states")
+    for one in series:
+        if one.ndim != 2 or one.shape[1] * delays != hidden.inputs:
+            found = f"shape {one.shape} with {delays} delays"
+            raise ValueError(f"states: {found}, but the hidden layer sees {hidden.inputs} values")
+    if not any(len(one) > delays for one in series):
+        raise ValueError(f"states: no series is longer than {delays} times, so there is no pair")
+    size = hidden.inputs + 1 + hidden.width
+    later = size + forcings[0].shape[1]
+    rows = 2 * (later + size)
+
+    def blocks() -> Iterator[Array]:
+        memory = np.empty(rows * (later + size))
+        for one, forcing in zip(series, forcings, strict=True):
+            for start in range(delays - 1, len(one) - 1, rows):
+                stop = min(start + rows, len(one) - 1)
+                shape = (stop - start, later + size)
+                block = memory[: shape[0] * shape[1]].reshape(shape, order="F")
+                lift_into(block, delayed(one, delays, start, stop), None, hidden)
+                block[:, size:later] = forcing[start + 1 : stop + 1]
+                following = delayed(one, delays, start + 1, stop + 1)
+                lift_into(block[:, later:], following, None, hidden)
+                yield block
+
+    return RFactor.from_blocks(blocks(), later + size)
+
+
+@dataclass(frozen=True)
+class KoopmanOperator:
+    """K on a dictionary of n functions, in r functions q that are orthonormal on the rows.
+
+    Attributes
+    ----------
+    basis : ndarray, shape (n, r)
+        ``q = Psi basis``.
+    spread : ndarray, shape (r, n)
+        Least squares of Psi on q.
+    onward : ndarray, shape (r, n)
+        The next Psi from q; with a ridge, shrunk.
+    response : ndarray, shape (at least r, r)
+        ``[A; T]``: the next q in an orthonormal basis of rows of which q is the first part.
+    """
+
+    basis: Array
+    spread: Array
+    onward: Array
+    response: Array
+
+    @classmethod
+    def from_factor(
+        cls, factor: RFactor, rank: int | None = None, ridge: float = 0.0
+    ) -> KoopmanOperator:
+        """Least squares from R alone.
+
+        Parameters
+        ----------
+        factor : RFactor
+            Of rows [Psi(h_t) | Psi(h_t+1)]. With inputs: :func:`gfrnn_core.control.fit_lifted`.
+        rank : int, optional
+            Singular directions of the dictionary to keep; by default, and at most, all above
+            rounding. Directions near rounding bring spurious eigenvalues: see `filtered`.
+        ridge : float
+            Relative to the largest singular value.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not two halves, rows are fewer than functions, or `rank` or `ridge`
+            is out of range.
+        """
+        n, odd = divmod(factor.columns, 2)
+        if odd or n < 1:
+            raise ValueError(f"factor: {factor.columns} columns are not two dictionaries")
+        if rank is not None and not 0 < rank <= n:
+            raise ValueError(f"rank: {rank} is not within 1..{n}, the size of the dictionary")
+        if not 0 <= ridge < np.inf:
+            raise ValueError(f"ridge: {ridge} is negative or not finite")
+        path = RidgePath.from_factor(factor, n, n)
+        floor = n * np.finfo(float).eps * path.singular_values[0]
+        kept = min(rank or n, int((path.singular_values > floor).sum()))
+        if kept == 0:
+            raise ValueError("factor: every function of the dictionary is zero on all rows")
+        s, right = path.singular_values[:kept], path.right[:kept]
+        basis = right.T / s
+        # Directions cut off are part of what the kept functions do not reach.
+        beyond = np.vstack([path.projected[kept:], factor.triangle[n:, n:]]) @ basis
+        response = _stacked(path.projected[:kept] @ basis, beyond)
+        shrink = s**2 / (s**2 + (ridge * s[0]) ** 2)
+        return cls(basis, s[:, None] * right, shrink[:, None] * path.projected[:kept], response)
+
+    @property
+    def rank(self) -> int:
+        """r, the number of functions kept."""
+        return int(self.basis.shape[1])
+
+    @property
+    def reduced(self) -> Array:
+        """K in the basis q, shape (r, r): ``q(h_t+1) = q(h_t) reduced``."""
+        return np.asarray(self.onward @ self.basis)
+
+    @property
+    def matrix(self) -> Array:
+        """K, shape (n, n): ``Psi(h_t+1) = Psi(h_t) K``."""
+        return np.asarray(self.basis @ self.onward)
+
+    @property
+    def eigenvalues(self) -> Array:
+        """Of K within the kept functions, largest modulus first: complex, shape (r,)."""
+        return self._pairs[0]
+
+    @property
+    def eigenvectors(self) -> Array:
+        """Columns v with ``K v = mu v``: shape (n, r); ``|Psi v| = 1`` over the training rows."""
+        return np.asarray(self.basis @ self._pairs[1])
+
+    def rates(self, dt: float) -> Array:
+        """Growth rates ``log|mu| / dt``, shape (r,); minus infinity where mu is 0."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(np.abs(self.eigenvalues)) / dt)
+
+    def frequencies(self, dt: float) -> Array:
+        """``arg(mu) / (2 pi dt)``, cycles per unit of time, shape (r,): up to ``1 / (2 dt)``."""
+        return np.asarray(np.angle(self.eigenvalues) / (2 * np.pi * dt))
+
+    def modes(self, size: int) -> Array:
+        """Least squares of the leading columns of Psi, the state, on the eigenfunctions.
+
+        ``state(t + s) = sum_j phi_j(t) mu_j^s modes[j]`` as far as eigenfunctions reach: complex,
+        shape (r, size).
+        """
+        return np.asarray(np.linalg.lstsq(self._pairs[1], self.spread[:, :size], rcond=None)[0])
+
+    def residuals(self, fold: RFactor | None = None) -> Array:
+        """``|phi(h_t+1) - mu phi(h_t)| / |phi(h_t)|`` of every eigenpair over all rows: shape (r,).
+
+        Parameters
+        ----------
+        fold : RFactor, optional
+            Of rows left out, with the same columns; by default the training rows. Only a fold is
+            honest where the dictionary has not far fewer functions than there are rows.
+        """
+        values, vectors, _ = self._pairs
+        if fold is None:
+            later = self.response @ vectors
+            later[: self.rank] -= values * vectors
+            return np.asarray(np.linalg.norm(later, axis=0))
+        n = len(self.basis)
+        if fold.columns != 2 * n:
+            raise ValueError(f"fold: {fold.columns} columns, but the operator's rows have {2 * n}")
+        now = fold.triangle[:, :n] @ self.eigenvectors
+        after = fold.triangle[:, n:] @ self.eigenvectors
+        return np.asarray(
+            np.linalg.norm(after - values * now, axis=0) / np.linalg.norm(now, axis=0)
+        )
+
+    def pseudospectrum(self, points: ArrayLike) -> Array:
+        """The least residual of any function in the span of q at each complex number.
+
+        The smallest singular value of ``[A - z; T]``: spurious eigenvalues do not show, since it is
+        small only near true spectrum. Work of r^3 a point. Any shape, and back the same shape.
+        """
+        z = np.asarray(points, dtype=complex)
+        diagonal = np.arange(self.rank)
+        smallest = np.empty(z.size)
+        for index, point in enumerate(z.ravel()):
+            shifted = self.response.astype(complex)
+            shifted[diagonal, diagonal] -= point
+            smallest[index] = scipy.linalg.svdvals(shifted, overwrite_a=True)[-1]
+        return smallest.reshape(z.shape)
+
+    def filtered(self, bound: float) -> KoopmanOperator:
+        """The operator on the eigenfunctions whose training residual is at most ``bound``.
+
+        Raises
+        ------
+        ValueError
+            If no eigenpair is as good as that.
+        """
+        residuals, (values, vectors, _) = self.residuals(), self._pairs
+        # The two of a complex pair stand or fall together: one of them alone is not a real basis.
+        good = np.array([residuals[values == value.conj()].max() <= bound for value in values])
+        if not good.any():
+            raise ValueError(f"bound: {bound} is below every residual, least {residuals.min():.3g}")
+        # Real and imaginary parts of both of a pair span two dimensions, in four columns.
+        span = scipy.linalg.svd(np.hstack([vectors[:, good].real, vectors[:, good].imag]))[0]
+        inside, outside = span[:, : good.sum()], span[:, good.sum() :]
+        top, rest = np.split(self.response @ inside, [self.rank])
+        return replace(
+            self,
+            basis=self.basis @ inside,
+            spread=inside.T @ self.spread,
+            onward=inside.T @ self.onward,
+            response=_stacked(inside.T @ top, np.vstack([outside.T @ top, rest])),
+        )
+
+    def stabilised(self, radius: float = 1.0) -> KoopmanOperator:
+        """Eigenvalues beyond the circle moved onto it, so that linear rollouts stay bounded.
+
+        Eigenfunctions, and all other eigenvalues, stay as they are. Growth without an eigenvalue
+        beyond the circle, as ``h' = h + 1`` has it, stays too.
+        """
+        values, vectors, left = self._pairs
+        large = np.abs(values) > radius
+        if not large.any():
+            return self
+        duals = np.linalg.solve(
+            left[:, large].conj().T @ vectors[:, large], left[:, large].conj().T
+        )
+        change = (radius / np.abs(values[large]) - 1) * values[large]
+        correction = ((vectors[:, large] * change) @ duals).real
+        return replace(self, onward=self.onward + correction @ self.spread)
+
+    def rollout(self, features: Array, steps: int) -> Array:
+        """Linear forecast ``Psi K^t``, nothing lifted again: (starts, n) to (starts, steps, n)."""
+        if np.ndim(features) != 2 or np.shape(features)[1] != len(self.basis):
+            raise ValueError(f"features: {np.shape(features)} is not (starts, {len(self.basis)})")
+        result = np.empty((len(features), steps, len(self.basis)))
+        q, reduced = features @ self.basis, self.reduced
+        for step in range(steps):
+            result[:, step] = q @ self.onward
+            q = q @ reduced
+        return result
+
+    @cached_property
+    def _pairs(self) -> tuple[Array, Array, Array]:
+        """Eigenvalues, right and left eigenvectors of the reduced K; columns of norm 1."""
+        values, left, right = scipy.linalg.eig(self.reduced, left=True)
+        order = np.argsort(-np.abs(values), kind="stable")
+        # LAPACK gives real vectors where all eigenvalues are real.
+        return values[order], right[:, order].astype(complex), left[:, order].astype(complex)
+
+
+def _stacked(inside: Array, beyond: Array) -> Array:
+    """[inside; beyond], the rows below compressed to no more than columns."""
+    small = np.linalg.qr(beyond, mode="r") if len(beyond) > beyond.shape[1] else beyond
+    return np.vstack([inside, np.asarray(small)])
