@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,69 +77,37 @@ def run(
     console.print(skill_table(xr.open_zarr(work.scores, chunks=None)))
 
 
-class Stage(StrEnum):
-    """Stages that are commands of their own."""
-
-    fit = "fit"
-    forecast = "forecast"
-    verify = "verify"
-
-
-def _stage(stage: Stage, file: Path | None, output: Path | None, force: bool, **where: Any) -> None:
-    experiment, name = _experiment(file)
-    config = cluster_config(experiment, _overrides(**where), name)
-    # Only a model that is trained anew may replace another experiment's.
-    replace = force and stage is Stage.fit
-    with working(experiment, _folder(experiment, output), config, console, force=replace) as work:
-        say(getattr(work, stage)(force=force), console)
+_STAGES = {
+    "fit": "Train: climatology, EOFs, the triangles, and the choice of ridge and width.",
+    "forecast": "Forecast every initial time of the test period with a trained model.",
+    "verify": "Score the forecasts against climatology, persistence and the linear model.",
+}
+"""Stages that are commands of their own."""
 
 
-@app.command()
-def fit(
-    file: ExperimentFile = None,
-    output: Output = None,
-    force: Force = False,
-    workers: Workers = None,
-    memory: Memory = None,
-    scheduler: Scheduler = None,
-) -> None:
-    """Train: climatology, EOFs, the triangles, and the choice of ridge and width.
+def _add_stage(stage: str, about: str) -> None:
+    example = f"gfrnn {stage} workflows/experiments/era_interim_europe.yaml"
 
-    Example: [bold]gfrnn fit workflows/experiments/era_interim_europe.yaml[/bold]
-    """
-    _stage(Stage.fit, file, output, force, workers=workers, memory=memory, scheduler=scheduler)
-
-
-@app.command()
-def forecast(
-    file: ExperimentFile = None,
-    output: Output = None,
-    force: Force = False,
-    workers: Workers = None,
-    memory: Memory = None,
-    scheduler: Scheduler = None,
-) -> None:
-    """Forecast every initial time of the test period with a trained model.
-
-    Example: [bold]gfrnn forecast workflows/experiments/era_interim_europe.yaml[/bold]
-    """
-    _stage(Stage.forecast, file, output, force, workers=workers, memory=memory, scheduler=scheduler)
+    @app.command(stage, help=f"{about}\n\nExample: [bold]{example}[/bold]")
+    def command(
+        file: ExperimentFile = None,
+        output: Output = None,
+        force: Force = False,
+        workers: Workers = None,
+        memory: Memory = None,
+        scheduler: Scheduler = None,
+    ) -> None:
+        experiment, where = _experiment(file)
+        config = cluster_config(experiment, _overrides(workers, memory, scheduler), where)
+        # Only a model that is trained anew may replace another experiment's.
+        replace = force and stage == "fit"
+        folder = _folder(experiment, output)
+        with working(experiment, folder, config, console, force=replace) as work:
+            say(getattr(work, stage)(force=force), console)
 
 
-@app.command()
-def verify(
-    file: ExperimentFile = None,
-    output: Output = None,
-    force: Force = False,
-    workers: Workers = None,
-    memory: Memory = None,
-    scheduler: Scheduler = None,
-) -> None:
-    """Score the forecasts against climatology, persistence and the linear model.
-
-    Example: [bold]gfrnn verify workflows/experiments/era_interim_europe.yaml[/bold]
-    """
-    _stage(Stage.verify, file, output, force, workers=workers, memory=memory, scheduler=scheduler)
+for _stage, _about in _STAGES.items():
+    _add_stage(_stage, _about)
 
 
 @app.command()
