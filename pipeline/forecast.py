@@ -23,6 +23,7 @@ from pipeline.products import (
     write_forecasts,
     written,
 )
+from pipeline.reduce import check_call
 from pipeline.tasks import Progress, run_tasks
 from pipeline.times import segments, step_of
 
@@ -89,6 +90,9 @@ def forecast(
     step = step_of(fields.time)
     horizon = steps("forecast.horizon", experiment.forecast.horizon, step)
     starts = initial_times(experiment, fields.time)
+    # A batch's fields are read at once, its forecasts decoded one initial time after the other.
+    at_once = experiment.forecast.batch + experiment.state.delays + horizon
+    check_call("forecast", 4 * 8 * at_once * fields.grid.size, "forecast.batch")
     done = written(path)
     if done is None or len(done) != len(starts):
         trained = ForecastModel.load(model)

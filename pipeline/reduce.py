@@ -106,6 +106,17 @@ def check_memory(summary: Summary, stretches: Sequence[Stretch]) -> None:
     plan_reduction(summary, stretches).check(_memory_of_a_thread(current_client()))
 
 
+def check_call(name: str, needed: int, remedy: str) -> None:
+    """The same for calls of :func:`pipeline.tasks.run_tasks` that need so many bytes each.
+
+    Raises
+    ------
+    ResourceError
+    """
+    plan = Plan(name, leaves=1, merges=0, leaf_bytes=needed, merge_bytes=0, remedy=remedy)
+    plan.check(_memory_of_a_thread(current_client()))
+
+
 def fold_keys(name: str, key: str, stretches: Sequence[Stretch]) -> dict[str, str]:
     """Under which key the summary of each fold is kept."""
     folds: dict[str, list[tuple[int, int]]] = {}

@@ -20,7 +20,14 @@ from pipeline.fields import Fields
 from pipeline.model import ForecastModel
 from pipeline.plan import read_stretches, steps
 from pipeline.preflight import check_fit, model_leads, row_leaves
-from pipeline.reduce import Stretch, Summary, check_memory, fold_keys, reduce_stretches
+from pipeline.reduce import (
+    Stretch,
+    Summary,
+    check_call,
+    check_memory,
+    fold_keys,
+    reduce_stretches,
+)
 from pipeline.selection import Choice, choose, mixture
 from pipeline.series import draw_pool, lagged_covariance, times_of
 from pipeline.sources import fingerprint
@@ -153,7 +160,10 @@ class _Training:
             network = replace(self.network(variant), sampling="normal").sample(np.zeros((1, size)))
             folds = ("train", "validation")
             parts = [part for name in folds for part in row_leaves(variant, fields.time, name)]
-            check_memory(self.rows(variant, network), parts)
+            rows = self.rows(variant, network)
+            check_memory(rows, parts)
+            # The triangle, its weighted copy, and the SVD with its working memory.
+            check_call("solve", 12 * 8 * rows.columns**2, rows.remedy)
 
     # The passes that read fields
 

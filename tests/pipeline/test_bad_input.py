@@ -297,6 +297,26 @@ def test_a_worker_too_small_for_a_leaf_is_refused_before_any_work(weather, tmp_p
     Run(experiment(weather.path, data={"chunk": 50}), tmp_path / "run").fit()
 
 
+def test_a_batch_of_forecasts_too_large_is_refused_before_any_is_written(
+    weather, tmp_path, monkeypatch
+):
+    run = Run(experiment(weather.path), tmp_path / "run")
+    run.fit()
+    monkeypatch.setattr("pipeline.reduce._memory_of_a_thread", lambda client: 2**12)
+    with pytest.raises(ResourceError, match=r"forecast: .* lower forecast\.batch"):
+        run.forecast()
+    assert not run.forecasts.exists()
+
+
+def test_a_worker_too_small_to_solve_is_refused_before_any_work(tmp_path, weather, monkeypatch):
+    run = Run(experiment(weather.path, model={"width": 200}), tmp_path / "run")
+    # Enough for a merge of two triangles of 213 columns or more, not for the SVD of one.
+    monkeypatch.setattr("pipeline.reduce._memory_of_a_thread", lambda client: 5 * 2**20)
+    with pytest.raises(ResourceError, match=r"solve: .* lower model\.width"):
+        run.fit()
+    assert not (tmp_path / "run" / "summaries.zarr").exists()
+
+
 # Folders and files
 
 
