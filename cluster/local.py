@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ _HOST = "127.0.0.1"
 def open_local(config: ClusterConfig) -> Iterator[Client]:
     """A client of a fresh local cluster, which ends with the block."""
     workers = config.workers or len(os.sched_getaffinity(0))
-    with warnings.catch_warnings():
+    with _deaf_children(), warnings.catch_warnings():
         # A taken port is no trouble: another one is used, and its address is printed.
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = LocalCluster(
@@ -34,3 +36,20 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
         )
     with cluster, Client(cluster, timeout=config.timeout) as client:
         yield client
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started meanwhile ignore the interrupt key.
+
+    A terminal sends it to all processes at once, but it is for this one, which ends the workers
+    in good order; each of them would fill the screen with a traceback of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -227,18 +227,24 @@ def _overrides(workers: int | None, memory: str | None, scheduler: str | None) -
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
+_INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
+
+
 def main() -> None:
     """Run the command; errors that a user can mend are shown without a traceback."""
+    code = 0
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
     except (GfrnnError, ClusterError) as error:
         _complain(str(error))
     except _UsageError as error:
         message = error.format_message()
         _complain(message) if message else sys.exit(2)  # the help was shown
     except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
         console.print("stopped; the same command goes on from what is finished")
-        sys.exit(130)
+    sys.exit(code)
 
 
 def _complain(message: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -289,3 +291,23 @@ def test_nature_writes_a_store_that_can_be_inspected(tmp_path, said):
     )
     assert stamps(path) == before
     assert "step: 6h, no gap" in said("inspect", path).out
+
+
+@pytest.mark.cluster
+def test_the_interrupt_key_ends_a_run_without_noise(file, at_home):
+    process = subprocess.Popen(
+        [*GFRNN, "run", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert first.startswith("dashboard: ")
+    # A terminal sends the signal to the command and its workers alike.
+    os.killpg(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert rest.endswith("stopped; the same command goes on from what is finished\n")
+    assert "Traceback" not in rest
