@@ -4,13 +4,20 @@ With rows [ Psi(h_t) | u_t | Psi(h_t+1) ] the lifted system is ``Psi(h') = Psi(h
 with control: Korda & Mezic, 'Linear predictors for nonlinear dynamical systems', Automatica 93,
 2018; LQR on a sampled dictionary: Bolager et al., arXiv 2410.23467). Coefficients are rows here;
 the Riccati equation of textbooks, ``z' = A z + B u``, gets the transposes.
+
+One B for all states is the weak point: an input moves a nonlinear function by ``dPsi/dh b``, which
+depends on the state, and least squares finds its mean over the data. Regulation happens near the
+target h*, where the effect is ``J b``, J the Jacobian of Psi at h* and b the state's own columns of
+B. With it the loop is right near the target: ``Psi(f(h)) = Psi(h) K`` has the derivative
+``A J = J df/dh``, so the image of J is invariant under (A, J b), and on it the lifted Riccati
+equation is that of the linearisation. Far from the target K still knows the free system.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import scipy.linalg
@@ -21,10 +28,19 @@ from gfrnn_core.rfactor import RFactor
 
 Array = NDArray[Any]
 Dictionary = Callable[[Array], Array]
+Response = Literal["target", "mean"]
+
+# Central differences: the cube root of the rounding error balances it with that of the cut.
+_STEP = float(np.cbrt(np.finfo(float).eps))
 
 
 def fit_lifted(
-    factor: RFactor, inputs: int, rank: int | None = None, ridge: float = 0.0
+    factor: RFactor,
+    inputs: int,
+    rank: int | None = None,
+    ridge: float = 0.0,
+    *,
+    first: int | None = None,
 ) -> tuple[KoopmanOperator, Array]:
     """K and B of ``Psi(h') = Psi(h) K + u B`` from R alone.
 
@@ -33,18 +49,24 @@ def fit_lifted(
     Parameters
     ----------
     factor : RFactor
-        Of rows [Psi(h_t) | u_t | Psi(h_t+1)], as :func:`gfrnn_core.koopman.lifted_pairs` has it.
+        Of rows [Psi(h_t) | u_t | Psi(h_t+1)]. Its runs must be long enough to reach where the
+        system ends up: where most of them leave the data, K has spurious growing modes that no
+        input reaches, and there is no regulator.
     inputs : int
         Number of input columns.
     rank, ridge
         See :meth:`KoopmanOperator.from_factor`.
+    first : int, optional
+        Where the input columns begin, if they stand within the functions of h_t and not after
+        them.
 
     Returns
     -------
     operator : KoopmanOperator
         Of the system without input: of the rows [Psi(h_t) | Psi(h_t+1) - u_t B].
     input_weights : ndarray, shape (inputs, n)
-        B.
+        B, the mean over the data where functions respond to inputs by more or less from state to
+        state; see :func:`response_at`.
 
     Raises
     ------
@@ -54,18 +76,56 @@ def fit_lifted(
     n, odd = divmod(factor.columns - inputs, 2)
     if odd or n < 1 or inputs < 1:
         raise ValueError(f"inputs: {inputs} of {factor.columns} columns leave no two dictionaries")
+    begin = n if first is None else first
+    if not 0 <= begin <= n:
+        raise ValueError(f"first: {first} is not within 0..{n}, the size of the dictionary")
+    end = begin + inputs
     # With the inputs first, the rows below are what of both dictionaries they do not explain.
-    first = factor.select([*range(n, n + inputs), *range(n), *range(n + inputs, factor.columns)])
-    forcing, present, after = np.split(first.triangle[:inputs], [inputs, inputs + n], axis=1)
+    leading = factor.select([*range(begin, end), *range(begin), *range(end, factor.columns)])
+    forcing, present, after = np.split(leading.triangle[:inputs], [inputs, inputs + n], axis=1)
     sizes = np.linalg.svd(forcing, compute_uv=False)
     if len(sizes) < inputs or not sizes[-1] > 1e-12 * sizes[0]:
         raise ValueError("inputs: one is always zero or a combination of the others; leave it out")
-    rest = RFactor(first.triangle[inputs:, inputs:], first.rows - inputs)
+    rest = RFactor(leading.triangle[inputs:, inputs:], leading.rows - inputs)
     partial = KoopmanOperator.from_factor(rest, rank, ridge)
     weights = scipy.linalg.solve_triangular(forcing, after - present @ partial.matrix)
-    now, forcing, after = np.split(factor.triangle, [n, n + inputs], axis=1)
+    forcing, now, after = np.split(leading.triangle, [inputs, inputs + n], axis=1)
     free = RFactor.from_rows(np.hstack([now, after - forcing @ weights]))
     return KoopmanOperator.from_factor(free, rank, ridge), weights
+
+
+def response_at(dictionary: Dictionary, state: ArrayLike, input_weights: Array) -> Array:
+    """How the inputs move every function of the dictionary at one state: ``(J b)^T``.
+
+    Parameters
+    ----------
+    dictionary : callable
+        Rows of states, shape (rows, d), to rows of functions, shape (rows, n); the leading d are
+        the state itself.
+    state : array_like, shape (d,)
+        Where the system is after a step without, or with the usual, input; a fixed point.
+    input_weights : ndarray, shape (p, n)
+        B of :func:`fit_lifted`; only its leading d columns are used.
+
+    Returns
+    -------
+    ndarray, shape (p, n)
+        J by central differences of the dictionary, good to some ten digits.
+
+    Raises
+    ------
+    ValueError
+        If the dictionary does not begin with the state.
+    """
+    h = np.asarray(state, dtype=float)
+    step = _STEP * np.maximum(1.0, np.abs(h))
+    apart = dictionary(h + np.diag(step)) - dictionary(h - np.diag(step))
+    slope = apart / (2 * step[:, None])
+    if not np.allclose(slope[:, : h.size], np.eye(h.size), atol=1e-6):
+        raise ValueError(
+            f"dictionary: its first {h.size} functions are not the state; they must be"
+        )
+    return np.asarray(input_weights[:, : h.size] @ slope)
 
 
 def lqr(
@@ -144,9 +204,11 @@ class Regulator:
     target_input: Array
 
     def __call__(self, state: Array) -> Array:
-        """The input, shape (p,), at a state, shape (d,)."""
-        features = self.dictionary(np.asarray(state, dtype=float)[None])[0]
-        return np.asarray(self.target_input - self.gain @ (features - self.target_features))
+        """The inputs, shape (..., p), at states, shape (..., d)."""
+        h = np.asarray(state, dtype=float)
+        away = self.dictionary(h.reshape(-1, h.shape[-1])) - self.target_features
+        inputs = self.target_input - away @ self.gain.T
+        return np.asarray(inputs.reshape(*h.shape[:-1], -1))
 
     @classmethod
     def design(
@@ -160,6 +222,7 @@ class Regulator:
         *,
         constant: int | None = None,
         target_input: ArrayLike | None = None,
+        response: Response = "target",
         discount: float = 1.0,
         floor: float = 1e-10,
     ) -> Regulator:
@@ -179,20 +242,37 @@ class Regulator:
             The column of the constant function. No deviation from the target contains it, and no
             input reaches it, though its eigenvalue is 1: it is left out.
         target_input : array_like, shape (p,), optional
-            u*; zero by default.
+            u*; zero by default. K is of the system without input, so a target that needs one is
+            held the less exactly the more nonlinear the functions are; then fit on inputs from
+            which u* was subtracted.
+        response : {"target", "mean"}
+            What an input does to the functions: what it does at the target
+            (:func:`response_at`), or B as it was fitted, the mean over the data (Korda & Mezic).
+            The mean is right for linear functions only.
         discount : float
         floor : float
             Cost of every kept function, relative to the largest of the states' own: lets the
             Riccati equation see modes that do not show in the state.
+
+        Raises
+        ------
+        ValueError
+            See :func:`lqr` and :func:`response_at`; or if `response` is none of the two.
         """
-        Q = np.asarray(state_cost, dtype=float)
+        if response not in get_args(Response):
+            raise ValueError(
+                f"response: {response!r} is not one of {', '.join(get_args(Response))}"
+            )
+        Q = _weight("state_cost", state_cost, np.size(target))
+        if response == "target":
+            input_weights = response_at(dictionary, target, input_weights)
         q_basis, outward, reduced = operator.basis, operator.spread, operator.reduced
         if constant is not None:
             inner = scipy.linalg.null_space(outward[:, [constant]].T)
             q_basis, outward = q_basis @ inner, inner.T @ outward
             reduced = inner.T @ reduced @ inner
         seen = outward[:, : len(Q)]
-        cost = seen @ _weight("state_cost", Q, np.size(target)) @ seen.T
+        cost = seen @ Q @ seen.T
         cost += floor * np.linalg.norm(cost, 2) * np.eye(len(cost))
         gain, _ = lqr(reduced.T, (input_weights @ q_basis).T, cost, input_cost, discount)
         features = dictionary(np.asarray(target, dtype=float)[None])[0]
@@ -203,16 +283,17 @@ class Regulator:
 def simulate(
     step: Callable[[Array, Array], Array], initial: ArrayLike, steps: int, policy: Dictionary
 ) -> tuple[Array, Array]:
-    """Closed loop on a system: states, shape (steps + 1, d), and inputs, shape (steps, p).
+    """Closed loop on a system: states, (steps + 1, ..., d), and inputs, (steps, ..., p).
 
     Parameters
     ----------
     step : callable
-        State, shape (d,), and input, shape (p,), to the next state.
-    initial : array_like, shape (d,)
+        States, shape (..., d), and inputs, shape (..., p), to the next states.
+    initial : array_like, shape (..., d)
+        One start or many.
     steps : int
     policy : callable
-        State to input: a `Regulator`, or any other.
+        States to inputs: a `Regulator`, or any other.
     """
     states, inputs = [np.asarray(initial, dtype=float)], []
     for _ in range(steps):
@@ -223,11 +304,23 @@ def simulate(
 
 def quadratic_cost(
     states: Array, inputs: Array, state_cost: Array, input_cost: Array, target: ArrayLike = 0.0
-) -> float:
-    """``sum_t (h_t - h*)^T Q (h_t - h*) + u_t^T R u_t`` of a run, its last state included."""
+) -> Array:
+    """``sum_t (h_t - h*)^T Q (h_t - h*) + u_t^T R u_t`` of each run, its last state included.
+
+    Parameters
+    ----------
+    states, inputs : ndarray, shapes (steps + 1, ..., d) and (steps, ..., p)
+        As :func:`simulate` returns them.
+    state_cost, input_cost : ndarray, shapes (d, d) and (p, p)
+    target : array_like, shape (d,)
+
+    Returns
+    -------
+    ndarray, shape (...)
+    """
     away = np.asarray(states) - np.asarray(target, dtype=float)
-    paid = np.einsum("ti,ij,tj->", inputs, input_cost, inputs)
-    return float(np.einsum("ti,ij,tj->", away, state_cost, away) + paid)
+    paid = np.einsum("t...i,ij,t...j->...", inputs, input_cost, inputs)
+    return np.asarray(np.einsum("t...i,ij,t...j->...", away, state_cost, away) + paid)
 
 
 def _weight(name: str, matrix: Array, size: int) -> Array:

@@ -20,9 +20,10 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from gfrnn_core.lifting import delayed, lift_into
+from gfrnn_core.lifting import lift_into
 from gfrnn_core.regression import RidgePath
 from gfrnn_core.rfactor import RFactor
+from gfrnn_core.rows import delayed
 from gfrnn_core.sampling import HiddenWeights
 
 Array = NDArray[Any]

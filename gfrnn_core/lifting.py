@@ -1,4 +1,4 @@
-"""Rows of states -> rows of features and targets, block by block.
+"""States -> features, and which column of a row is what.
 
 A row is ``[ h | 1 | psi(x) | phi(h) | y ]``: the linear terms (delays stacked), a constant, the
 inputs, the hidden features, the targets. The terms that are always in come first and the hidden
@@ -8,7 +8,6 @@ one, is a leading block of columns and its R factor a leading block of the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,77 +91,3 @@ def lift(states: Array, inputs: Array | None, hidden: HiddenWeights) -> Array:
     block = np.empty((len(states), width), order="F")
     lift_into(block, states, inputs, hidden)
     return block
-
-
-def delayed(states: Array, delays: int, start: int, stop: int) -> Array:
-    """Delayed states of the times start..stop-1 of a gapless series, the present one first.
-
-    Parameters
-    ----------
-    states : ndarray, shape (times, d)
-    delays : int
-        Number of successive states stacked; ``start >= delays - 1``.
-
-    Returns
-    -------
-    ndarray, shape (stop - start, delays * d)
-    """
-    return np.concatenate([states[start - j : stop - j] for j in range(delays)], axis=1)
-
-
-def row_blocks(
-    states: Array,
-    inputs: Array | None,
-    hidden: HiddenWeights,
-    *,
-    delays: int,
-    leads: tuple[int, ...],
-    increment: bool,
-    dtype: Any = np.float64,
-) -> Iterator[Array]:
-    """Rows of a gapless series as Fortran-ordered blocks of one reused buffer.
-
-    The lifted matrix never exists: working memory is one block of about twice as many rows as
-    columns, which is where folding runs closest to the speed of a matrix product.
-
-    Parameters
-    ----------
-    states : ndarray, shape (times, d)
-    inputs : ndarray, shape (times, p), or None
-        The row of time t holds the inputs of time t + 1.
-    delays : int
-    leads : tuple of int
-        The targets of time t are the states of times t + lead, in this order.
-    increment : bool
-        Targets are differences from the present state.
-
-    Yields
-    ------
-    ndarray, shape (rows, columns)
-        To be used up before the next one is asked for.
-    """
-    times, size = states.shape
-    first, last = delays - 1, times - max(leads)
-    if last <= first:
-        return
-    columns = Columns(
-        delays * size, 0 if inputs is None else inputs.shape[1], hidden.width, len(leads) * size
-    )
-    rows = min(2 * columns.total, last - first)
-    memory = np.empty(rows * columns.total, dtype=dtype)
-    for start in range(first, last, rows):
-        stop = min(start + rows, last)
-        shape = (stop - start, columns.total)
-        block = memory[: shape[0] * shape[1]].reshape(shape, order="F")
-        present = None if inputs is None else inputs[start + 1 : stop + 1]
-        lift_into(block, delayed(states, delays, start, stop), present, hidden)
-        for index, lead in enumerate(leads):
-            column = columns.features + index * size
-            target = block[:, column : column + size]
-            later = states[start + lead : stop + lead]
-            if increment:
-                # Subtract before rounding to the block's precision, not after.
-                np.subtract(later, states[start:stop], out=target, casting="same_kind")
-            else:
-                target[:] = later
-        yield block

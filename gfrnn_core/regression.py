@@ -105,6 +105,22 @@ class RidgePath:
             filters = filters[:, None]
         return np.asarray(self.right.T @ (filters * self.projected))
 
+    def degrees_of_freedom(self, ridge: ArrayLike) -> Array:
+        """Effective degrees of freedom of the fit, the trace of its hat matrix.
+
+        ``sum s^2 / (s^2 + (ridge s_1)^2)`` (Hastie, Tibshirani, Friedman, 'The Elements of
+        Statistical Learning', equation 3.50); the numerical rank where the ridge is zero.
+
+        Parameters
+        ----------
+        ridge : float, or array of shape (targets,)
+
+        Returns
+        -------
+        ndarray, shape () or (targets,)
+        """
+        return np.asarray(self.singular_values @ self.filters(ridge))
+
     def errors(self, fold: RFactor, ridges: ArrayLike) -> Array:
         """Squared error of each target on the rows of a fold, for each ridge.
 

@@ -1,96 +1,54 @@
-"""The sampled recurrent network: sample, factorise, solve, roll out.
+"""The sampled recurrent network: sample, factorise, solve.
 
 Source: Bolager et al., 'Gradient-free training of recurrent neural networks', arXiv 2410.23467.
 The hidden layer is sampled; the outer weights are one linear least-squares problem (extended
-dynamic mode decomposition), solved from the R factor of the lifted rows. A rollout lifts again at
-every step.
+dynamic mode decomposition), solved from the R factor of the lifted rows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gfrnn_core.lifting import Columns, delayed, lift, row_blocks
+from gfrnn_core.network import Network
 from gfrnn_core.regression import RidgePath
 from gfrnn_core.rfactor import RFactor
-from gfrnn_core.sampling import Activation, HiddenWeights, Sampling, sample_weights
+from gfrnn_core.rows import pooled, row_blocks
+from gfrnn_core.sampling import sample_weights
+from gfrnn_core.series import Series, gapless, paired
 
 Array = NDArray[Any]
-Target = Literal["state", "increment"]
 
 
 @dataclass(frozen=True)
-class SampledRNN:
-    """A recurrent network whose hidden weights are sampled and whose outer weights are solved for.
+class SampledRNN(Network):
+    """A network whose hidden weights are sampled and whose outer weights are solved for.
 
-    Parameters
-    ----------
-    width : int
-        Number of hidden features; 0 is the linear model.
-    activation : {"tanh", "relu"}
-    sampling : {"pairs", "uniform_pairs", "normal"}
-        How hidden weights are drawn, see :func:`gfrnn_core.sample_weights`.
-    scale : float
-        Standard deviation of normal weights, for standardised states.
-    delays : int
-        Number of successive states that the features see, the present one included.
-    leads : tuple of int
-        Leads, in steps, that have outer weights of their own, ascending from 1; a rollout builds
-        every other lead from these.
-    target : {"state", "increment"}
-        What the outer weights predict. Increments suit small steps of smooth systems.
-    ridge : float
-        Relative to the largest singular value of the features.
-    standardise : bool
-        Whether ``fit`` shifts and scales each coordinate to mean 0 and standard deviation 1.
-    seed : int
-
-    Attributes
-    ----------
-    shift, spread : ndarray, shape (d,), or None
-        Mean and standard deviation taken off each coordinate; None means not at all.
-    hidden : HiddenWeights or None
-        Set by :meth:`sample`.
-    outer : ndarray, shape (leads, features, d), or None
-        Set by :meth:`solve`.
+    Settings and attributes are those of :class:`gfrnn_core.network.Network`. A network is never
+    changed: every method that trains returns a new one.
     """
 
-    width: int = 1000
-    activation: Activation = "tanh"
-    sampling: Sampling = "pairs"
-    scale: float = 0.5
-    delays: int = 1
-    leads: tuple[int, ...] = (1,)
-    target: Target = "increment"
-    ridge: float = 1e-15
-    standardise: bool = True
-    seed: int = 0
-    shift: Array | None = field(default=None, repr=False)
-    spread: Array | None = field(default=None, repr=False)
-    hidden: HiddenWeights | None = field(default=None, repr=False)
-    outer: Array | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.delays < 1:
-            raise ValueError(f"delays: {self.delays} is not a positive integer")
-        if tuple(self.leads[:1]) != (1,) or list(self.leads) != sorted(set(self.leads)):
-            raise ValueError(f"leads: {self.leads} is not an ascending series of steps from 1 on")
-        if self.target not in ("state", "increment"):
-            raise ValueError(f"target: {self.target!r} is not 'state' or 'increment'")
-
-    # Training
-
-    def fit(self, states: Array, inputs: Array | None = None) -> SampledRNN:
-        """Standardise, sample, factorise and solve, from one gapless series in memory.
+    def fit(
+        self, states: Series | RFactor, inputs: Series | None = None, *, consecutive: bool = False
+    ) -> SampledRNN:
+        """Standardise, sample, factorise and solve.
 
         Parameters
         ----------
-        states : ndarray, shape (times, d)
-        inputs : ndarray, shape (times, p), optional
+        states : ndarray, shape (times, d), or iterable of them, or RFactor
+            One gapless series; or several, no row going from one to the next. Scales and hidden
+            weights come from all of an array, list or tuple. Any other iterable is read once, block
+            by block, and they come from its first block, which should be typical. An R factor of
+            this network's rows is only solved.
+        inputs : ndarray, shape (times, p), or iterable of them, optional
+            As long as the states. With patches also (times, places, p).
+        consecutive : bool
+            The series follow each other without a gap: rows reach from one into the next.
 
         Returns
         -------
@@ -103,22 +61,52 @@ class SampledRNN:
             On shapes that do not fit, values that are not finite, a constant coordinate, or fewer
             rows than feature columns.
         """
-        states = _check_series(states, inputs)
-        network = self
+        if isinstance(states, RFactor):
+            if inputs is not None:
+                raise ValueError("inputs: an R factor holds those of its rows; leave them out")
+            return replace(self.solve(states), factor=states)
+        pairs = iter(paired(states, inputs))
+        whole = hasattr(states, "ndim") or isinstance(states, (list, tuple))
+        first = list(pairs) if whole else list(islice(pairs, 1))
+        forcing = None if inputs is None else [one for _, one in first if one is not None]
+        prepared = self.prepare([one for one, _ in first], forcing, consecutive=consecutive)
+        return prepared._merged(chain(first, pairs), consecutive)
+
+    def prepare(
+        self, states: Series, inputs: Series | None = None, *, consecutive: bool = False
+    ) -> SampledRNN:
+        """Only what comes before the rows: scales, the range of the data, hidden weights.
+
+        With :meth:`partial_fit` on each of many parts, this trains on more than fits into memory.
+        Parameters and errors as in :meth:`fit`.
+        """
+        pairs = list(paired(states, inputs))
+        series = [one for one, _ in pairs]
+        if not series:
+            raise ValueError("states: no series at all")
+        network = replace(self, factor=None, times=0, inputs=_count(pairs[0][1]))
+        for one, forcing in pairs:
+            network._given(forcing, (len(one),), network.inputs)
+        together = series[0] if len(series) == 1 else np.concatenate(series)
+        if self.patches is not None and together.shape[1] != self.patches.cells:
+            raise ValueError(
+                f"states: {together.shape[1]} coordinates, but the patches cut {self.patches.cells}"
+            )
         if self.standardise:
-            # The standard deviation of equal numbers may be above zero by rounding: compare them.
-            varies = states.max(axis=0) > states.min(axis=0)
-            if not varies.all():
-                constant = int(np.flatnonzero(~varies)[0])
-                raise ValueError(f"states: coordinate {constant} is constant; leave it out")
-            network = replace(self, shift=states.mean(axis=0), spread=states.std(axis=0))
-        scaled = network.scaled(states)
-        last = len(scaled) - 1
-        if last < self.delays:
-            raise ValueError(f"states: {len(scaled)} times are too few for {self.delays} delays")
-        pool = delayed(scaled, self.delays, self.delays - 1, last)
-        network = network.sample(pool, scaled[self.delays :])
-        return network.solve(network.factorise(scaled, inputs), self.ridge)
+            network = network._standardised(together)
+        together = network.scaled(together)
+        network = replace(network, low=together.min(axis=0), high=together.max(axis=0))
+        scaled = [together] if consecutive else [network.scaled(one) for one in series]
+        if max(map(len, scaled)) <= self.delays:
+            longest = max(map(len, scaled))
+            raise ValueError(f"states: {longest} times are too few for {self.delays} delays")
+        network = network.sample(*pooled(scaled, self.delays, self.patches, self.seed))
+        if self.input_width and pairs[0][1] is None:
+            raise ValueError(f"input_width: {self.input_width}, but there are no inputs")
+        if self.input_width:
+            forcings = [one.reshape(-1, one.shape[-1]) for _, one in pairs if one is not None]
+            network = network._input_sampled(np.concatenate(forcings))
+        return network
 
     def sample(
         self, pool: Array, following: Array | None = None, seen: Array | None = None
@@ -128,7 +116,7 @@ class SampledRNN:
         Parameters
         ----------
         pool : ndarray, shape (states, delays * d)
-            Scaled, delayed states.
+            Scaled, delayed states; with patches (states, delays * window).
         following : ndarray, shape (states, d), optional
             The scaled state one step after each; needed by sampling ``pairs``.
         seen : ndarray of bool, shape (delays * d,), optional
@@ -148,140 +136,196 @@ class SampledRNN:
         weights[seen] = hidden.weights
         return replace(self, hidden=replace(hidden, weights=weights), outer=None)
 
-    def factorise(self, states: Array, inputs: Array | None = None) -> RFactor:
+    def partial_fit(
+        self, states: Series, inputs: Series | None = None, *, consecutive: bool = False
+    ) -> SampledRNN:
+        """Merge the rows of more data into the triangle and solve again: nothing is read twice.
+
+        Parameters and errors as in :meth:`fit`; the network must be prepared. To go on from
+        earlier data without a gap, begin with their last :attr:`overlap` states.
+        """
+        self._sampled()
+        return self._merged(paired(states, inputs), consecutive)
+
+    def forget(self, gamma: float) -> SampledRNN:
+        """All rows so far count ``gamma`` times beside those merged later.
+
+        Parameters
+        ----------
+        gamma : float
+            In (0, 1].
+        """
+        if self.factor is None:
+            raise ValueError("the network has no rows to forget yet; call fit first")
+        if not 0 < gamma <= 1:
+            raise ValueError(f"gamma: {gamma} is not within (0, 1]")
+        return replace(self, factor=self.factor.scale(float(np.sqrt(gamma))))
+
+    def factorise(self, states: Array, inputs: Array | None = None, first: int = 0) -> RFactor:
         """The R factor of the rows of one gapless series of scaled states.
 
         Parameters
         ----------
         states : ndarray, shape (times, d)
-        inputs : ndarray, shape (times, p), optional
+        inputs : ndarray, shape (times, p) or (times, places, p), optional
+        first : int
+            Place of the first time in the whole record, which noise and share are drawn by.
+
+        Raises
+        ------
+        ValueError
+            On shapes that do not fit the network, or a value that is not finite.
         """
-        columns = self.columns(states.shape[1], 0 if inputs is None else inputs.shape[1])
+        self._check_size(states)
+        inputs = self._given(inputs, (len(states),), self._known())
+        driven = self._driven(inputs)
         blocks = row_blocks(
             states,
-            inputs,
+            driven,
             self._sampled(),
             delays=self.delays,
             leads=self.leads,
-            increment=self.target == "increment",
+            target=self.target,
+            patches=self.patches,
+            noise=self.noise,
+            share=self.share,
+            seed=self.seed,
+            first=first,
+            dtype=np.dtype(self.precision),
         )
+        columns = self.columns(states.shape[1], _count(inputs))
         return RFactor.from_blocks(blocks, columns.total)
 
-    def columns(self, size: int, inputs: int = 0) -> Columns:
-        """The columns of a row, for states of this size and this many inputs."""
-        return Columns(self.delays * size, inputs, self._sampled().width, len(self.leads) * size)
-
-    def solve(self, factor: RFactor, ridge: ArrayLike) -> SampledRNN:
+    def solve(self, factor: RFactor, ridge: ArrayLike | None = None) -> SampledRNN:
         """Outer weights from an R factor.
 
         Parameters
         ----------
         factor : RFactor
-        ridge : float, or array of shape (leads,)
-            Relative to the largest singular value; one for all leads or one a lead.
+        ridge : float, or array of shape (leads,), optional
+            Relative to the largest singular value; one for all leads or one a lead. By default the
+            network's own.
+
+        Raises
+        ------
+        ValueError
+            If the factor's columns are not those of this network's rows (where the number of inputs
+            is not known, because the hidden layer was drawn by :meth:`sample`, surplus columns pass
+            for inputs), or there are fewer rows than feature columns.
         """
-        size = self._sampled().inputs // self.delays
-        features = factor.columns - len(self.leads) * size
-        path = RidgePath.from_factor(factor, features, len(self.leads) * size)
-        return self.with_weights(path, ridge)
+        targets = self.columns(self._own()).targets
+        self._check_columns(factor.columns - targets, targets)
+        path = RidgePath.from_factor(factor, factor.columns - targets, targets)
+        return self.with_weights(path, self.ridge if ridge is None else ridge)
 
     def with_weights(self, path: RidgePath, ridge: ArrayLike) -> SampledRNN:
         """Outer weights from a decomposed R factor, at one ridge or one a lead.
 
-        A path of fewer features gives the narrower network.
+        A path of fewer features belongs to the network :meth:`narrowed` to them.
+
+        Raises
+        ------
+        ValueError
+            If the path's features or targets are not this network's, or the ridge is negative, not
+            finite, or neither one nor one a lead.
         """
         features, targets = path.projected.shape
+        self._check_columns(features, targets)
         size = targets // len(self.leads)
-        strengths = np.broadcast_to(np.asarray(ridge, dtype=float), (len(self.leads),))
+        given = np.asarray(ridge, dtype=float)
+        if given.shape not in ((), (1,), (len(self.leads),)):
+            raise ValueError(f"ridge: shape {given.shape} is not one or one for each lead")
+        if not ((given >= 0) & (given < np.inf)).all():
+            raise ValueError(f"ridge: {given} is negative or not finite")
+        strengths = np.broadcast_to(given, (len(self.leads),))
         weights = path.weights(np.repeat(strengths, size))
         outer = weights.reshape(features, len(self.leads), size).transpose(1, 0, 2)
         return replace(self, outer=np.ascontiguousarray(outer))
 
     def narrowed(self, width: int) -> SampledRNN:
-        """The network of the first ``width`` hidden features, still to be solved."""
+        """The network of the first ``width`` hidden features, still to be solved.
+
+        The leading columns of the wider network's triangle are its features; with lifted targets
+        its targets are not the trailing ones, so select columns of the triangle first.
+        """
         if not 0 <= width <= self._sampled().width:
             raise ValueError(f"width: {width} is not within 0..{self._sampled().width}")
-        return replace(self, width=width, hidden=self._sampled().narrowed(width), outer=None)
+        hidden = self._sampled().narrowed(width)
+        known = self._known() if self.outer is None else self._trained_with()
+        return replace(self, width=width, hidden=hidden, outer=None, factor=None, inputs=known)
 
-    # Use
+    def _known(self) -> int | None:
+        """Number of inputs, None if it is not known."""
+        if self.inputs is None and self.input_hidden is not None:
+            return self.input_hidden.inputs
+        return self.inputs
 
-    def scaled(self, states: Array) -> Array:
-        """States as the network works on them."""
-        if self.shift is None or self.spread is None:
-            return np.asarray(states, dtype=float)
-        return np.asarray((states - self.shift) / self.spread)
-
-    def unscaled(self, states: Array) -> Array:
-        """States in their own units."""
-        if self.shift is None or self.spread is None:
-            return states
-        return np.asarray(states * self.spread + self.shift)
-
-    def rollout(self, history: Array, steps: int, inputs: Array | None = None) -> Array:
-        """Forecast a batch of starts.
-
-        Every step lifts anew. The state at lead L comes from the largest of ``leads`` that is not
-        above L, applied to the states that lead back: few steps, so little error piles up.
-
-        Parameters
-        ----------
-        history : ndarray, shape (starts, delays, d)
-            The latest states, oldest first, in their own units.
-        steps : int
-        inputs : ndarray, shape (starts, steps, p), optional
-            Inputs at steps 1 to ``steps`` after the start.
-
-        Returns
-        -------
-        ndarray, shape (starts, steps, d)
-
-        Raises
-        ------
-        ValueError
-            If shapes do not fit, or the network has not been solved for yet.
-        """
-        if self.outer is None:
-            raise ValueError("the network has no outer weights yet; call fit or solve first")
-        history = np.asarray(history, dtype=float)
-        size = self.outer.shape[2]
-        if history.ndim != 3 or history.shape[1:] != (self.delays, size):
+    def _check_columns(self, features: int, targets: int) -> None:
+        known = self._known()
+        least = self.columns(self._own(), known or int(self.input_width > 0))
+        fits = features >= least.features if known is None else features == least.features
+        if not fits or targets != least.targets:
+            expected = f"{'at least ' if known is None else ''}{least.features}"
             raise ValueError(
-                f"history: shape {history.shape} is not (starts, {self.delays}, {size})"
+                f"factor: {features} feature and {targets} target columns, but the rows of this "
+                f"network of width {self.width} have {expected} and {least.targets}; it comes from "
+                "another network"
             )
-        known = self.outer.shape[1] - self.columns(size).features
-        if (0 if inputs is None else np.shape(inputs)[-1]) != known or (
-            inputs is not None and inputs.shape != (len(history), steps, known)
-        ):
-            found = "none" if inputs is None else f"shape {inputs.shape}"
-            raise ValueError(f"inputs: {found}, expected ({len(history)}, {steps}, {known})")
-        trajectory = np.empty((self.delays + steps, len(history), size))
-        trajectory[: self.delays] = self.scaled(history).transpose(1, 0, 2)
-        present = self.delays - 1
-        for lead in range(1, steps + 1):
-            index = max(i for i, known in enumerate(self.leads) if known <= lead)
-            base = present + lead - self.leads[index]
-            window = trajectory[base - self.delays + 1 : base + 1]
-            seen = np.concatenate(window[::-1], axis=1)
-            forcing = None if inputs is None else inputs[:, base - present]
-            predicted = lift(seen, forcing, self._sampled()) @ self.outer[index]
-            if self.target == "increment":
-                predicted += trajectory[base]
-            trajectory[present + lead] = predicted
-        return self.unscaled(trajectory[self.delays :].transpose(1, 0, 2))
 
-    def _sampled(self) -> HiddenWeights:
-        if self.hidden is None:
-            raise ValueError("the network has no hidden weights yet; call sample or fit first")
-        return self.hidden
+    def _merged(self, pairs: Iterable[tuple[Array, Array | None]], consecutive: bool) -> SampledRNN:
+        """Fold the rows of series of states and inputs under the standing triangle, and solve."""
+        factor, low, high = self.factor, self.low, self.high
+        reached = self.times
+        for states, inputs, repeated in gapless(pairs, self.overlap if consecutive else 0):
+            self._check_size(states)
+            scaled = self.scaled(states)
+            part = self.factorise(scaled, inputs, first=reached - repeated)
+            factor = part if factor is None else factor.merge(part)
+            low = scaled.min(axis=0) if low is None else np.minimum(low, scaled.min(axis=0))
+            high = scaled.max(axis=0) if high is None else np.maximum(high, scaled.max(axis=0))
+            reached += len(states) - repeated
+        if factor is None:
+            raise ValueError("states: no series at all")
+        merged = replace(self, factor=factor, times=reached, low=low, high=high)
+        return merged.solve(factor)
+
+    def _standardised(self, states: Array) -> SampledRNN:
+        channels = states.shape[1] if self.patches is None else self.patches.channels
+        cells = states.reshape(-1, channels)
+        # The standard deviation of equal numbers may be above zero by rounding: compare them.
+        varies = cells.max(axis=0) > cells.min(axis=0)
+        if not varies.all():
+            constant = int(np.flatnonzero(~varies)[0])
+            kind = "coordinate" if self.patches is None else "channel"
+            raise ValueError(f"states: {kind} {constant} is constant; leave it out")
+        repeats = states.shape[1] // channels
+        shift, spread = np.tile(cells.mean(axis=0), repeats), np.tile(cells.std(axis=0), repeats)
+        return replace(self, shift=shift, spread=spread)
+
+    def _input_sampled(self, inputs: Array) -> SampledRNN:
+        """Hidden features of the inputs, as they are for standardised ones."""
+        if self.sampling != "normal" and not (inputs != inputs[0]).any():
+            raise ValueError(
+                "inputs: all are constant, there is no pair to draw hidden features from; take "
+                "input_width 0 or sampling 'normal'"
+            )
+        mean, deviation = inputs.mean(axis=0), inputs.std(axis=0)
+        deviation = np.where(inputs.max(axis=0) > inputs.min(axis=0), deviation, 1.0)
+        hidden = sample_weights(
+            (inputs - mean) / deviation,
+            self.input_width,
+            # What follows depends on the state more than on the input: pairs are drawn uniformly.
+            sampling="normal" if self.sampling == "normal" else "uniform_pairs",
+            activation=self.activation,
+            scale=self.scale,
+            seed=int(np.random.SeedSequence([self.seed, 3]).generate_state(1)[0]),
+        )
+        weights = hidden.weights / deviation[:, None]
+        return replace(
+            self,
+            input_hidden=replace(hidden, weights=weights, biases=hidden.biases - mean @ weights),
+        )
 
 
-def _check_series(states: Array, inputs: Array | None) -> Array:
-    states = np.asarray(states, dtype=float)
-    if states.ndim != 2:
-        raise ValueError(f"states: shape {states.shape} is not (times, coordinates)")
-    if not np.isfinite(states).all():
-        time, coordinate = np.argwhere(~np.isfinite(states))[0]
-        raise ValueError(f"states: time {time}, coordinate {coordinate} is not finite")
-    if inputs is not None and (np.ndim(inputs) != 2 or len(inputs) != len(states)):
-        raise ValueError(f"inputs: shape {np.shape(inputs)} is not ({len(states)}, inputs)")
-    return states
+def _count(inputs: Array | None) -> int:
+    return 0 if inputs is None else int(inputs.shape[-1])

@@ -89,7 +89,7 @@ def sample_weights(
     ------
     ValueError
         On an unknown name, a width below zero, a pool whose states are all alike or fewer than
-        two, values that are not finite, or ``pairs`` without ``following``.
+        two, values that are not finite, ``pairs`` without ``following``, or a seed that is none.
     """
     if sampling not in get_args(Sampling):
         raise ValueError(f"sampling: {sampling!r} is not one of {', '.join(get_args(Sampling))}")
@@ -97,6 +97,7 @@ def sample_weights(
         raise ValueError(f"activation: {activation!r} is not one of {', '.join(_PAIR_CONSTANTS)}")
     if width < 0:
         raise ValueError(f"width: {width} is negative")
+    check_seed(seed)
     pool = np.asarray(pool, dtype=float)
     if pool.ndim != 2:
         raise ValueError(f"pool: shape {pool.shape} is not (states, inputs)")
@@ -121,6 +122,18 @@ def sample_weights(
     weights = s1 * difference / np.square(difference).sum(axis=1, keepdims=True)
     biases = -np.einsum("ij,ij->i", weights, pool[first]) - s2
     return HiddenWeights(weights.T, biases, activation)
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse a seed that is none.
+
+    Raises
+    ------
+    ValueError
+        If it is not an integer from 0 on.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed: {seed!r} is not an integer from 0 on")
 
 
 def _draw_pairs(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.lifting import delayed
+from gfrnn_core.rows import delayed
 from pipeline.reduce import Stretch
 
 Array = NDArray[Any]

@@ -1,115 +1,13 @@
-"""The sampled network: laws that it must recover, loops that it must equal, and Lorenz 63."""
+"""Training on one series: least squares to equal, scales, and what is refused."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from gfrnn_core import RFactor, RidgePath, SampledRNN
+from gfrnn_core import Patches, RFactor, RidgePath, SampledRNN
 from gfrnn_core.lifting import lift
-from gfrnn_core.metrics import valid_prediction_time
-from gfrnn_core.systems import LORENZ63
-
-TURN = 0.3
-ROTATION = np.array([[np.cos(TURN), -np.sin(TURN)], [np.sin(TURN), np.cos(TURN)]])
-SHIFT = np.array([0.5, -0.2])
-COUPLING = np.array([[0.3, 0.0, -1.0], [0.2, 0.7, 0.1]])
-
-
-def rotating(times, start=(1.0, 2.0)):
-    """x_t+1 = Q x_t + c, which never dies away."""
-    states = np.empty((times, 2))
-    states[0] = start
-    for t in range(1, times):
-        states[t] = ROTATION @ states[t - 1] + SHIFT
-    return states
-
-
-def forced(times, seed=0):
-    """x_t+1 = 0.9 Q x_t + c + B u_t+1, with random inputs u."""
-    inputs = np.random.default_rng(seed).standard_normal((times, 3))
-    states = np.zeros((times, 2))
-    for t in range(1, times):
-        states[t] = 0.9 * ROTATION @ states[t - 1] + SHIFT + COUPLING @ inputs[t]
-    return states, inputs
-
-
-def noisy(times=120, size=2, seed=0):
-    return np.random.default_rng(seed).standard_normal((times, size)).cumsum(axis=0) / 10
-
-
-# --- laws that are recovered exactly ------------------------------------------------------------
-
-
-@pytest.mark.parametrize("target", ["state", "increment"])
-def test_a_linear_map_is_its_own_outer_weights(target):
-    linear = SampledRNN(width=0, ridge=0.0, target=target, standardise=False)
-    states = rotating(50)
-    network = linear.fit(states)
-    kept = np.eye(2) if target == "increment" else 0
-    np.testing.assert_allclose(network.outer, [np.vstack([ROTATION.T - kept, SHIFT])], atol=1e-12)
-    found = network.rollout(states[None, :1], 49)
-    np.testing.assert_allclose(found, states[None, 1:], atol=1e-10)
-
-
-@pytest.mark.parametrize("target", ["state", "increment"])
-def test_a_linear_map_is_recovered_from_standardised_states(target):
-    states = 1000 * rotating(80) + 5000
-    network = SampledRNN(width=0, ridge=0.0, target=target).fit(states[:40])
-    found = network.rollout(states[None, 39:40], 40)
-    np.testing.assert_allclose(found, states[None, 40:], rtol=1e-9)
-
-
-def test_a_linear_map_with_inputs():
-    """The inputs of step t + 1 lead from the state of t to that of t + 1."""
-    states, inputs = forced(200)
-    network = SampledRNN(width=0, ridge=0.0, target="state", standardise=False).fit(states, inputs)
-    law = np.vstack([0.9 * ROTATION.T, SHIFT, COUPLING.T])
-    np.testing.assert_allclose(network.outer, [law], atol=1e-12)
-    found = network.rollout(states[[[0], [100]]], 99, np.stack([inputs[1:100], inputs[101:200]]))
-    np.testing.assert_allclose(found, np.stack([states[1:100], states[101:200]]), atol=1e-9)
-
-
-def test_a_partially_observed_system_needs_delays():
-    """cos(a t) obeys x_t+1 = 2 cos(a) x_t - x_t-1 and no law of x_t alone."""
-    states = np.cos(TURN * np.arange(100))[:, None]
-    linear = SampledRNN(width=0, ridge=0.0, target="state", standardise=False)
-    network = replace(linear, delays=2).fit(states)
-    np.testing.assert_allclose(network.outer[0, :, 0], [2 * np.cos(TURN), -1, 0], atol=1e-10)
-    found = network.rollout(states[None, :2], 50)
-    np.testing.assert_allclose(found[0], states[2:52], atol=1e-9)
-    blind = linear.fit(states).rollout(states[None, 1:2], 50)
-    assert np.abs(blind[0] - states[2:52]).max() > 0.5
-
-
-def test_each_lead_has_the_weights_of_its_own_power():
-    states = rotating(60)
-    network = SampledRNN(
-        width=0, ridge=0.0, target="state", standardise=False, leads=(1, 2, 5)
-    ).fit(states)
-    assert network.outer.shape == (3, 3, 2)
-    for weights, lead in zip(network.outer, (1, 2, 5), strict=True):
-        power = np.linalg.matrix_power(ROTATION, lead)
-        np.testing.assert_allclose(weights[:2], power.T, atol=1e-12)
-    found = network.rollout(states[None, :1], 40)
-    np.testing.assert_allclose(found[0], states[1:41], atol=1e-9)
-
-
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_hidden_features_learn_what_a_linear_model_cannot(activation):
-    """The logistic map, one step ahead."""
-    states = np.empty((400, 1))
-    states[0] = 0.3
-    for t in range(1, 400):
-        states[t] = 3.9 * states[t - 1] * (1 - states[t - 1])
-    errors = []
-    for width in (0, 60):
-        network = SampledRNN(width=width, activation=activation, ridge=1e-10).fit(states[:300])
-        found = network.rollout(states[300:399, None], 1)
-        errors.append(np.abs(found[:, 0] - states[300 + 1 :]).max())
-    assert errors[0] > 0.3
-    assert errors[1] < 0.02
-
+from tests.gfrnn_core.toys import forced, noisy, rotating
 
 # --- training -----------------------------------------------------------------------------------
 
@@ -252,6 +150,22 @@ def test_a_narrower_network_is_the_one_fitted_from_scratch(width, forcing):
     )
 
 
+def test_patches_are_standardised_by_channel():
+    rng = np.random.default_rng(3)
+    states = rng.standard_normal((50, 4, 2)) * [1.0, 100.0] + [0.0, 300.0]
+    patches = Patches((4,), ((1, 1),), channels=2)
+    network = SampledRNN(width=3, patches=patches).fit(states.reshape(50, 8))
+    np.testing.assert_allclose(network.shift, np.tile(states.mean(axis=(0, 1)), 4))
+    np.testing.assert_allclose(network.spread, np.tile(states.std(axis=(0, 1)), 4))
+
+
+def test_one_patch_of_all_cells_is_the_network_without_patches():
+    states = noisy(100, 4)
+    plain = SampledRNN(width=8, standardise=False)
+    whole = replace(plain, patches=Patches((4,), ((0, 0),), size=4)).fit(states)
+    np.testing.assert_array_equal(whole.outer, plain.fit(states).outer)
+
+
 # --- scaling ------------------------------------------------------------------------------------
 
 
@@ -285,80 +199,6 @@ def test_forecasts_do_not_depend_on_units(target):
     np.testing.assert_allclose((found - offsets) / factors, expected, rtol=1e-6, atol=1e-6)
 
 
-# --- rollout ------------------------------------------------------------------------------------
-
-
-def rollout_by_hand(network, history, steps, inputs):
-    """One start. Each lead comes from the largest known lead that is not above it."""
-    path = [(row - network.shift) / network.spread for row in history]
-    present = len(path) - 1
-    for lead in range(1, steps + 1):
-        step = max(known for known in network.leads if known <= lead)
-        base = present + lead - step
-        seen = np.concatenate([path[base - j] for j in range(network.delays)])
-        hidden = np.tanh(seen @ network.hidden.weights + network.hidden.biases)
-        forcing = [] if inputs is None else inputs[base - present]
-        row = np.concatenate([seen, [1.0], forcing, hidden])
-        found = row @ network.outer[network.leads.index(step)]
-        path.append(found + path[base] if network.target == "increment" else found)
-    return np.array([row * network.spread + network.shift for row in path[present + 1 :]])
-
-
-@pytest.mark.parametrize("target", ["state", "increment"])
-@pytest.mark.parametrize("forcing", [False, True])
-@pytest.mark.parametrize("leads", [(1,), (1, 3), (1, 2, 4)])
-@pytest.mark.parametrize("delays", [1, 3])
-def test_rollout_is_the_loop_written_by_hand(delays, leads, forcing, target):
-    states, inputs = forced(200, seed=2)
-    network = SampledRNN(width=12, delays=delays, leads=leads, target=target, ridge=1e-3)
-    network = network.fit(states, inputs if forcing else None)
-    starts = [10, 57, 120]
-    history = np.stack([states[start - delays + 1 : start + 1] for start in starts])
-    ahead = np.stack([inputs[start + 1 : start + 12] for start in starts]) if forcing else None
-    before = history.copy()
-    found = network.rollout(history, 11, ahead)
-    assert found.shape == (3, 11, 2)
-    for index in range(3):
-        expected = rollout_by_hand(
-            network, history[index], 11, None if ahead is None else ahead[index]
-        )
-        np.testing.assert_allclose(found[index], expected, rtol=1e-10, atol=1e-10)
-    np.testing.assert_array_equal(history, before)
-
-
-def test_a_known_lead_is_reached_in_one_step():
-    """Weights of a lead that no chain of shorter steps could give."""
-    network = SampledRNN(width=0, leads=(1, 3), target="state", standardise=False)
-    network = network.fit(noisy(30, 1))
-    outer = np.array([[[2.0], [0.0]], [[0.0], [100.0]]])  # double; or 100 whatever the state
-    found = replace(network, outer=outer).rollout(np.array([[[1.0]]]), 7)
-    np.testing.assert_array_equal(found[0, :, 0], [2, 4, 100, 100, 100, 100, 100])
-    outer = np.array([[[2.0], [0.0]], [[1.0], [100.0]]])  # double; or add 100
-    found = replace(network, outer=outer).rollout(np.array([[[1.0]]]), 7)
-    np.testing.assert_array_equal(found[0, :, 0], [2, 4, 101, 102, 104, 201, 202])
-
-
-def test_starts_do_not_touch_each_other():
-    states, inputs = forced(200, seed=3)
-    network = SampledRNN(width=12, delays=2, leads=(1, 2), ridge=1e-3).fit(states, inputs)
-    history = np.stack([states[start : start + 2] for start in range(0, 50, 10)])
-    ahead = np.stack([inputs[start + 2 : start + 12] for start in range(0, 50, 10)])
-    together = network.rollout(history, 10, ahead)
-    for start in range(5):
-        alone = network.rollout(history[start : start + 1], 10, ahead[start : start + 1])
-        np.testing.assert_allclose(together[start : start + 1], alone, rtol=1e-12, atol=1e-12)
-
-
-def test_a_longer_rollout_begins_like_a_shorter_one():
-    states = noisy()
-    network = SampledRNN(width=12, leads=(1, 4), ridge=1e-2).fit(states)
-    np.testing.assert_allclose(
-        network.rollout(states[:3, None], 15)[:, :6], network.rollout(states[:3, None], 6)
-    )
-    assert network.rollout(states[:3, None], 0).shape == (3, 0, 2)
-    assert network.rollout(states[:0, None], 4).shape == (0, 4, 2)
-
-
 # --- refusals -----------------------------------------------------------------------------------
 
 
@@ -371,7 +211,23 @@ def test_a_longer_rollout_begins_like_a_shorter_one():
         ({"leads": (1, 3, 2)}, "leads"),
         ({"leads": (1, 1)}, "leads"),
         ({"leads": (0, 1)}, "leads"),
-        ({"target": "tendency"}, "'tendency' is not 'state' or 'increment'"),
+        ({"target": "tendency"}, "'tendency' is not one of 'state', 'increment', 'lifted'"),
+        ({"precision": "float16"}, "'float16' is not one of 'float32', 'float64'"),
+        ({"seed": -1}, "seed: -1 is not an integer from 0 on"),
+        ({"seed": 1.5}, "seed: 1.5 is not"),
+        ({"seed": True}, "seed: True is not"),
+        ({"seed": "a"}, "seed: 'a' is not"),
+        ({"seed": None}, "seed: None is not"),
+        ({"noise": -0.1}, "noise: -0.1 is negative"),
+        ({"noise": np.nan}, "noise: nan is"),
+        ({"noise": np.inf}, "noise: inf is"),
+        ({"ridge": -1e-9}, "ridge: -1e-09 is negative"),
+        ({"ridge": np.nan}, "ridge: nan is"),
+        ({"share": 0.0}, r"share: 0.0 is not within \(0, 1\]"),
+        ({"share": 1.1}, "share: 1.1"),
+        ({"share": np.nan}, "share: nan"),
+        ({"width": -1}, "width: -1 is negative"),
+        ({"input_width": -1}, "input_width: -1 is negative"),
     ],
 )
 def test_settings_that_make_no_network_are_refused(settings, message):
@@ -424,85 +280,31 @@ def test_inputs_that_are_not_finite_are_refused():
         SampledRNN(width=2).fit(states, inputs)
 
 
-def test_nothing_works_before_its_time():
-    network = SampledRNN(width=2)
-    states = noisy(20)
-    with pytest.raises(ValueError, match="no outer weights yet"):
-        network.rollout(states[:1, None], 3)
-    with pytest.raises(ValueError, match="no hidden weights yet"):
-        network.factorise(states)
-    with pytest.raises(ValueError, match="no hidden weights yet"):
-        network.narrowed(1)
-    fitted = network.fit(states)
-    with pytest.raises(ValueError, match="no outer weights yet"):
-        fitted.narrowed(1).rollout(states[:1, None], 3)
-    with pytest.raises(ValueError, match="no outer weights yet"):
-        fitted.sample(fitted.scaled(states[:-1]), states[1:]).rollout(states[:1, None], 3)
+@pytest.mark.parametrize("sampling", ["pairs", "uniform_pairs"])
+def test_samples_that_are_all_alike_have_no_pairs(sampling):
+    states = np.full((50, 2), 0.1)
+    with pytest.raises(ValueError, match="no two states differ"):
+        SampledRNN(width=3, sampling=sampling, standardise=False).fit(states)
+    with pytest.raises(ValueError, match="coordinate 0 is constant"):
+        SampledRNN(width=3, sampling=sampling).fit(states)
 
 
-@pytest.mark.parametrize("shape", [(2, 2), (4, 1, 2), (4, 3, 2), (4, 2, 1), (4, 2, 3)])
-def test_history_of_another_shape_is_refused(shape):
-    network = SampledRNN(width=2, delays=2).fit(noisy(30))
-    with pytest.raises(ValueError, match=r"is not \(starts, 2, 2\)"):
-        network.rollout(np.ones(shape), 3)
+@pytest.mark.parametrize("sampling", ["pairs", "uniform_pairs"])
+def test_samples_that_come_twice_do_no_harm(sampling):
+    """Pairs of equal states are never drawn, so weights stay finite."""
+    states = np.repeat([[0.0], [1.0]], 40, axis=0)
+    network = SampledRNN(width=20, sampling=sampling).fit(states)
+    assert np.isfinite(network.hidden.weights).all()
+    assert np.isfinite(network.outer).all()
 
 
-@pytest.mark.parametrize("shape", [None, (4, 2, 3), (1, 5, 3), (4, 5, 2), (5, 3)])
-def test_inputs_of_a_rollout_that_do_not_fit_are_refused(shape):
-    states, inputs = forced(60)
-    network = SampledRNN(width=2).fit(states, inputs)
-    with pytest.raises(ValueError, match="inputs"):
-        network.rollout(states[:4, None], 5, None if shape is None else np.ones(shape))
+def test_a_constant_channel_of_patches_is_named():
+    states = noisy(30, 4)
+    states[:, 1::2] = 7.0
+    with pytest.raises(ValueError, match="channel 1 is constant"):
+        SampledRNN(width=1, patches=Patches((2,), ((0, 0),), channels=2)).fit(states)
 
 
-def test_inputs_for_a_network_without_any_are_refused():
-    states = noisy(30)
-    with pytest.raises(ValueError, match="inputs"):
-        SampledRNN(width=2).fit(states).rollout(states[:4, None], 5, np.ones((4, 5, 1)))
-
-
-# --- Lorenz 63: why R and not the Gram matrix ---------------------------------------------------
-
-DT, TRAINING, STARTS, APART, LEADS = 0.02, 5000, 30, 100, 1400
-
-
-@pytest.fixture(scope="module")
-def lorenz():
-    """A trajectory of 5,000 samples to learn from, and 30 starts after it."""
-    path = LORENZ63.trajectory(DT, TRAINING + STARTS * APART + LEADS, spinup=500)
-    starts = TRAINING + APART * np.arange(STARTS)
-    truth = np.stack([path[start + 1 : start + 1 + LEADS] for start in starts])
-    return path[:TRAINING], path[starts][:, None], truth
-
-
-@pytest.fixture(scope="module", params=["pairs", "normal"])
-def network(request, lorenz):
-    return SampledRNN(width=1000, sampling=request.param, scale=0.5, ridge=1e-15).fit(lorenz[0])
-
-
-def median_lyapunov_times(network, lorenz):
-    training, history, truth = lorenz
-    with np.errstate(over="ignore", invalid="ignore"):
-        forecast = network.rollout(history, LEADS)
-    exponent, climate = LORENZ63.lyapunov_exponent, training.std(axis=0)
-    return np.median(valid_prediction_time(forecast, truth, DT, exponent, 0.3, scale=climate))
-
-
-def test_lorenz_63_is_forecast_for_18_lyapunov_times(network, lorenz):
-    assert median_lyapunov_times(network, lorenz) >= 18
-
-
-def test_the_gram_matrix_would_lose_a_third_of_it(network, lorenz):
-    """The same features and targets through F'F, at its best ridge."""
-    scaled = network.scaled(lorenz[0])
-    features = lift(scaled[:-1], None, network.hidden)
-    values, vectors = np.linalg.eigh(features.T @ features)
-    projected = vectors.T @ (features.T @ np.diff(scaled, axis=0))
-    best = 0.0
-    for ridge in np.logspace(-17, -13, 5):
-        strength = np.abs(values) + ridge * values[-1]
-        outer = vectors @ (projected / strength[:, None])
-        gram = replace(network, outer=outer[None])
-        best = max(best, median_lyapunov_times(gram, lorenz))
-    assert 5 < best < 16
-    assert best < 0.7 * median_lyapunov_times(network, lorenz)
+def test_states_that_the_patches_do_not_cut_are_refused():
+    with pytest.raises(ValueError, match="3 coordinates, but the patches cut 4"):
+        SampledRNN(width=1, patches=Patches((4,), ((0, 0),))).fit(noisy(30, 3))

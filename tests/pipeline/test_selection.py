@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gfrnn_core import SampledRNN
-from gfrnn_core.lifting import delayed, lift
+from gfrnn_core.lifting import lift
+from gfrnn_core.rows import delayed
 from pipeline.selection import Choice, choose
 
 SIZE, DELAYS, LEADS, WIDTH = 3, 2, (1, 3), 24

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn_core import RFactor
-from gfrnn_core.lifting import delayed
+from gfrnn_core.rows import delayed
 from pipeline.checkpoints import Arrays
 from pipeline.errors import DataError
 from pipeline.harmonics import calendar_inputs, harmonics

@@ -1,0 +1,335 @@
+"""A network in use: its settings, its arrays, one step, a rollout.
+
+Source: Bolager et al., 'Gradient-free training of recurrent neural networks', arXiv 2410.23467.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core.lifting import Columns, activate
+from gfrnn_core.patches import Patches
+from gfrnn_core.rfactor import RFactor
+from gfrnn_core.rollout import Loop
+from gfrnn_core.rows import Target, row_columns
+from gfrnn_core.sampling import Activation, HiddenWeights, Sampling, check_seed
+from gfrnn_core.series import paired
+
+Array = NDArray[Any]
+Precision = Literal["float32", "float64"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A recurrent network with a linear part: ``h' = C [h, 1, sigma(W h + b)]``.
+
+    With inputs x, ``C_x [x, sigma(W_x x + b_x)]`` is added; h holds delayed states. How it is
+    trained is :class:`gfrnn_core.SampledRNN`'s matter.
+
+    Parameters
+    ----------
+    width : int
+        Number of hidden features; 0 is the linear model.
+    activation : {"tanh", "relu"}
+    sampling : {"pairs", "uniform_pairs", "normal"}
+        How hidden weights are drawn, see :func:`gfrnn_core.sample_weights`.
+    scale : float
+        Standard deviation of normal weights, for standardised states.
+    delays : int
+        Number of successive states that the features see, the present one included.
+    leads : tuple of int
+        Leads, in steps, that have outer weights of their own, ascending from 1; a rollout builds
+        every other lead from these.
+    target : {"state", "increment", "lifted"}
+        What the outer weights predict. Increments suit small steps of smooth systems. Lifted: the
+        next linear terms, constant and hidden features, so that the outer weights are the Koopman
+        matrix, with twice the columns; one lead only, and no patches.
+    ridge : float
+        Relative to the largest singular value of the features.
+    input_width : int
+        Number of hidden features of the inputs.
+    noise : float
+        Standard deviation of normal noise on the (scaled) states that features see in training;
+        targets stay clean. Where states fill few directions, as on smooth fields, this is what
+        keeps rollouts from leaving them.
+    share : float
+        Part of all rows that training uses, drawn at random; below 1 where patches give more rows
+        than are needed.
+    patches : Patches, optional
+        One set of weights for all places of a grid; by default features see all of a state.
+    precision : {"float64", "float32"}
+        Of lifted rows, their factorisation and rollouts. float32 is about twice as fast and enough
+        for noisy data; noise-free dynamics lose half of their predictability.
+    standardise : bool
+        Whether ``fit`` shifts and scales each coordinate to mean 0 and standard deviation 1; with
+        patches each channel.
+    seed : int
+        The same seed and data give the same network bit for bit.
+
+    Attributes
+    ----------
+    shift, spread : ndarray, shape (d,), or None
+        Mean and standard deviation taken off each coordinate; None means not at all.
+    low, high : ndarray, shape (d,), or None
+        Least and largest scaled states in training. A rollout that leaves this range by more than
+        its own extent is stopped and reported.
+    hidden, input_hidden : HiddenWeights or None
+        Set by :meth:`prepare`.
+    factor : RFactor or None
+        Of all rows so far; what :meth:`partial_fit` merges into.
+    times : int
+        Times seen by training so far.
+    inputs : int or None
+        Number of inputs, set by :meth:`prepare`; None is not known.
+    outer : ndarray, shape (leads, features, d), or None
+        Set by :meth:`solve`.
+    """
+
+    width: int = 1000
+    activation: Activation = "tanh"
+    sampling: Sampling = "pairs"
+    scale: float = 0.5
+    delays: int = 1
+    leads: tuple[int, ...] = (1,)
+    target: Target = "increment"
+    ridge: float = 1e-15
+    input_width: int = 0
+    noise: float = 0.0
+    share: float = 1.0
+    patches: Patches | None = None
+    precision: Precision = "float64"
+    standardise: bool = True
+    seed: int = 0
+    shift: Array | None = field(default=None, repr=False)
+    spread: Array | None = field(default=None, repr=False)
+    low: Array | None = field(default=None, repr=False)
+    high: Array | None = field(default=None, repr=False)
+    hidden: HiddenWeights | None = field(default=None, repr=False)
+    input_hidden: HiddenWeights | None = field(default=None, repr=False)
+    factor: RFactor | None = field(default=None, repr=False)
+    times: int = field(default=0, repr=False)
+    outer: Array | None = field(default=None, repr=False)
+    inputs: int | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if self.delays < 1:
+            raise ValueError(f"delays: {self.delays} is not a positive integer")
+        if tuple(self.leads[:1]) != (1,) or list(self.leads) != sorted(set(self.leads)):
+            raise ValueError(f"leads: {self.leads} is not an ascending series of steps from 1 on")
+        for name, allowed in (("target", get_args(Target)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in allowed:
+                found, options = getattr(self, name), ", ".join(map(repr, allowed))
+                raise ValueError(f"{name}: {found!r} is not one of {options}")
+        if self.target == "lifted" and (self.patches is not None or self.leads != (1,)):
+            raise ValueError("target: 'lifted' allows neither patches nor leads other than (1,)")
+        for name in ("ridge", "noise"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name}: {getattr(self, name)} is negative or not finite")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share: {self.share} is not within (0, 1]")
+        for name in ("width", "input_width"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is negative")
+
+    @property
+    def overlap(self) -> int:
+        """States that a series must repeat of the one before for rows to go on without a gap."""
+        return self.delays - 1 + max(self.leads)
+
+    def columns(self, size: int, inputs: int = 0) -> Columns:
+        """The columns of a row, for states of this size and this many inputs."""
+        own = size if self.patches is None else self.patches.own.shape[1]
+        driven = inputs + self.input_width if inputs else 0
+        return row_columns(self._sampled(), driven, len(self.leads), own, self.target)
+
+    def scaled(self, states: Array) -> Array:
+        """States as the network works on them."""
+        if self.shift is None or self.spread is None:
+            return np.asarray(states, dtype=float)
+        return np.asarray((states - self.shift) / self.spread)
+
+    def unscaled(self, states: Array) -> Array:
+        """States in their own units."""
+        if self.shift is None or self.spread is None:
+            return states
+        return np.asarray(states * self.spread + self.shift)
+
+    def rollout(
+        self, history: Array, steps: int, inputs: Array | None = None, *, linear: bool = False
+    ) -> Array:
+        """Forecast a batch of starts.
+
+        Every step lifts anew. The state at lead L comes from the largest of ``leads`` that is not
+        above L, applied to the states that lead back: few steps, so little error piles up.
+
+        Parameters
+        ----------
+        history : ndarray, shape (starts, at least delays, d)
+            The latest states, oldest first, in their own units. A network remembers ``delays``
+            states, so these are all the warm-up it needs; earlier ones are not looked at.
+        steps : int
+        inputs : ndarray, shape (starts, steps, p), optional
+            Inputs at steps 1 to ``steps`` after the start; with patches also
+            (starts, steps, places, p).
+        linear : bool
+            Lift the start only and go on in the lifted space, ``C K^t phi``; needs lifted targets.
+            Good for decaying and periodic motion, for chaos worth a fraction of lifting anew.
+
+        Returns
+        -------
+        ndarray, shape (starts, steps, d)
+            NaN from where a forecast left the range of the training data, reported by an
+            :class:`gfrnn_core.rollout.UnstableRollout` warning; so is a start or an input that
+            holds NaN. A coordinate that was constant in training has no range to leave.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, the network has not been solved for yet, or ``linear`` without
+            lifted targets.
+        """
+        if linear and self.target != "lifted":
+            raise ValueError(f"linear: needs target 'lifted', but the network's is {self.target!r}")
+        outer = self._solved()
+        history = self._history(history)
+        if steps < 0:
+            raise ValueError(f"steps: {steps} is negative")
+        driven = self._driven(self._given(inputs, (len(history), steps), self._trained_with()))
+        start = self.scaled(history[:, -self.delays :]).transpose(1, 0, 2)
+        start = start.astype(self.precision)
+        driven = None if driven is None else driven.astype(self.precision)
+        loop = self._loop(outer if linear else outer[:, :, : self._own()])
+        path = (loop.run_linear if linear else loop.run)(start, steps, driven)
+        return self.unscaled(path.transpose(1, 0, 2))
+
+    def predict(self, states: Array, inputs: Array | None = None) -> Array:
+        """Every next state of an observed series, one step from the observed ones before it.
+
+        Parameters
+        ----------
+        states : ndarray, shape (times, d)
+            In their own units.
+        inputs : ndarray, shape (times, p), optional
+            With patches also (times, places, p).
+
+        Returns
+        -------
+        ndarray, shape (times - delays, d)
+            Of the times ``delays`` to the last. What lies out of range is returned as it is.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, a value is not finite, or the network has not been solved for yet.
+        """
+        outer = self._solved()[:, :, : self._own()]
+        forced = None if inputs is None else np.asarray(inputs)
+        states, forcing = next(paired(np.asarray(states), forced))
+        self._check_size(states)
+        forcing = self._given(forcing, (len(states),), self._trained_with())
+        count = len(states) - self.delays
+        if count < 1:
+            raise ValueError(f"states: {len(states)} times are too few for {self.delays} delays")
+        window = np.stack([self.scaled(states)[j : j + count] for j in range(self.delays)])
+        driven = self._driven(None if forcing is None else forcing[self.delays :])
+        driven = None if driven is None else driven.astype(self.precision)
+        loop = self._loop(outer)
+        return self.unscaled(loop.step(window.astype(self.precision), driven))
+
+    def _driven(self, inputs: Array | None) -> Array | None:
+        """Inputs with their hidden features: shape (..., p) to (..., p + input_width)."""
+        if inputs is None or self.input_hidden is None:
+            return None if inputs is None else np.asarray(inputs, dtype=float)
+        hidden = self.input_hidden
+        features = inputs @ hidden.weights + hidden.biases
+        activate(features, hidden.activation)
+        return np.concatenate([inputs, features], axis=-1)
+
+    def _loop(self, outer: Array) -> Loop:
+        low, high = self.low, self.high
+        if low is not None and high is not None:
+            extent = np.where(high > low, high - low, np.inf)
+            # Rounding alone takes a forecast off a value that was constant: only finite counts.
+            largest = np.finfo(self.precision).max
+            low, high = np.maximum(low - extent, -largest), np.minimum(high + extent, largest)
+        precision = np.dtype(self.precision)
+        hidden = self._sampled()
+        cast = HiddenWeights(
+            hidden.weights.astype(precision, copy=False),
+            hidden.biases.astype(precision, copy=False),
+            hidden.activation,
+        )
+        return Loop(
+            cast,
+            np.ascontiguousarray(outer, dtype=precision),
+            self.leads,
+            self.delays,
+            self.target == "increment",
+            self.patches,
+            low,
+            high,
+        )
+
+    def _own(self) -> int:
+        """Values that one application of the outer weights predicts of a place."""
+        if self.patches is not None:
+            return int(self.patches.own.shape[1])
+        return self._sampled().inputs // self.delays
+
+    def _size(self) -> int:
+        """Length of a state."""
+        return self._own() if self.patches is None else self.patches.cells
+
+    def _check_size(self, states: Array) -> None:
+        if states.ndim != 2 or states.shape[1] != self._size():
+            raise ValueError(f"states: shape {states.shape} is not (times, {self._size()})")
+
+    def _history(self, history: Array) -> Array:
+        history, size = np.asarray(history, dtype=float), self._size()
+        if history.ndim != 3 or history.shape[1] < self.delays or history.shape[2] != size:
+            raise ValueError(
+                f"history: shape {history.shape} is not (starts, {self.delays}, {size})"
+            )
+        return history
+
+    def _given(
+        self, inputs: Array | None, leading: tuple[int, ...], known: int | None
+    ) -> Array | None:
+        """Inputs of these leading axes, refused where they are not as many as are known."""
+        if inputs is None:
+            if self.input_width if known is None else known:
+                raise ValueError(f"inputs: none, but the network needs {known or 'some'}")
+            return None
+        values = np.asarray(inputs, dtype=float)
+        if known == 0:
+            raise ValueError(f"inputs: shape {values.shape}, but the network knows no inputs")
+        count = values.shape[-1:] if known is None else (known,)
+        expected = [(*leading, *count)]
+        if self.patches is not None:
+            expected.append((*leading, self.patches.places, *count))
+        if values.shape not in expected:
+            options = " or ".join(map(str, expected))
+            raise ValueError(f"inputs: shape {values.shape} is not {options}")
+        return values
+
+    def _trained_with(self) -> int:
+        """Number of inputs that the outer weights were solved for with."""
+        more = self._solved().shape[1] - self.columns(self._own()).features
+        return more - self.input_width if more else 0
+
+    def _sampled(self) -> HiddenWeights:
+        if self.hidden is None:
+            raise ValueError(
+                "the network has no hidden weights yet; call prepare, sample or fit first"
+            )
+        return self.hidden
+
+    def _solved(self) -> Array:
+        if self.outer is None:
+            raise ValueError("the network has no outer weights yet; call fit or solve first")
+        return self.outer

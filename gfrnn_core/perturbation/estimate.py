@@ -1,0 +1,75 @@
+"""What one window of steps yields, by whichever rule: a loss, and an update direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core.perturbation.losses import Loss
+from gfrnn_core.perturbation.weights import Weights
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Successive steps of a batch of sequences.
+
+    Attributes
+    ----------
+    inputs : ndarray, shape (steps, batch, inputs)
+    targets : ndarray, shape (steps, batch, outputs)
+    counted : ndarray of bool, shape (steps,)
+        Steps whose loss counts.
+    loss : {"squared", "cross_entropy"}
+    """
+
+    inputs: Array
+    targets: Array
+    counted: Array
+    loss: Loss
+
+    def checked(self, weights: Weights) -> Window:
+        """The window in the weights' precision.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit each other or the network, or no step counts.
+        """
+        inputs = weights.checked(self.inputs)
+        targets = np.asarray(self.targets, weights.dtype)
+        expected = (*inputs.shape[:2], weights.readout.shape[0])
+        if targets.shape != expected:
+            raise ValueError(f"targets: shape {targets.shape} is not {expected}")
+        counted = np.asarray(self.counted, dtype=bool)
+        if counted.shape != inputs.shape[:1] or not counted.any():
+            raise ValueError(
+                f"counted: shape {counted.shape} is not ({len(inputs)},) with a step that counts"
+            )
+        return Window(inputs, targets, counted, self.loss)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate of the gradient of the mean loss over counted steps and batch.
+
+    Attributes
+    ----------
+    loss : float
+        Of the clean pass.
+    gradient : tuple of ndarray
+        For W0, R and W1, in the order of :meth:`Weights.trained`.
+    decorrelated : ndarray, shape (steps * batch, units)
+        x^ of the clean pass.
+    state : ndarray, shape (batch, units)
+        x after the last step.
+    """
+
+    loss: float
+    gradient: tuple[Array, ...]
+    decorrelated: Array
+    state: Array

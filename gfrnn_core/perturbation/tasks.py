@@ -1,0 +1,170 @@
+"""Tasks that recurrent networks are compared on: sequences to learn from, and others to test on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core.perturbation.estimate import Window
+from gfrnn_core.systems import LORENZ63, MackeyGlass
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Sequences, each to be begun with the state zero.
+
+    Attributes
+    ----------
+    name : str
+    train, test : tuple of Window
+    references : dict of str to float
+        Test losses of simple forecasts, to be beaten.
+    """
+
+    name: str
+    train: tuple[Window, ...]
+    test: tuple[Window, ...]
+    references: dict[str, float]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers of inputs and outputs."""
+        return self.train[0].inputs.shape[2], self.train[0].targets.shape[2]
+
+
+def forecasting(
+    name: str,
+    inputs: Array,
+    targets: Array,
+    ahead: int,
+    split: int,
+    *,
+    warm_up: int = 100,
+    lags: int = 20,
+) -> Task:
+    """Forecast a series some steps ahead from the inputs so far, streamed.
+
+    Parameters
+    ----------
+    name : str
+    inputs : ndarray, shape (times, inputs)
+    targets : ndarray, shape (times, outputs)
+        Of the same times; the target of a step is ``ahead`` later.
+    ahead : int
+    split : int
+        Targets before this time are trained on, later ones tested.
+    warm_up : int
+        Steps at the start of either part that do not count, while the state forgets that it began
+        with zero. Those of the test part are the last ones of training.
+    lags : int
+        Of the linear reference.
+
+    Raises
+    ------
+    ValueError
+        If there are too few times for the split.
+    """
+    times = len(inputs)
+    if len(targets) != times or not warm_up + ahead + lags < split < times:
+        raise ValueError(
+            f"split: {split} does not leave {warm_up + ahead + lags} times before it and one after "
+            f"it in {times} times of inputs and {len(targets)} of targets"
+        )
+    known, later = inputs[: times - ahead], targets[ahead:]
+    border = split - ahead  # present times before it have their target before the split
+
+    def part(begin: int, end: int) -> Window:
+        begin = max(begin - warm_up, 0)
+        counted = np.arange(end - begin) >= warm_up
+        return Window(known[begin:end, None], later[begin:end, None], counted, "squared")
+
+    train, test = part(warm_up, border), part(border, len(known))
+    truth = later[border:]
+
+    def error(forecast: Array) -> float:
+        return float(np.square(forecast - truth).mean())
+
+    rows = np.concatenate(
+        [np.ones((len(known) - lags, 1))] + [known[lags - j : len(known) - j] for j in range(lags)],
+        axis=1,
+    )
+    solution = np.linalg.lstsq(rows[: border - lags], later[lags:border], rcond=None)[0]
+    references = {
+        "mean": error(later[:border].mean(axis=0)),
+        f"linear, {lags} lags": error(rows[border - lags :] @ solution),
+    }
+    present = targets[: times - ahead][border:]
+    references["persistence"] = error(present)
+    return Task(name, (train,), (test,), references)
+
+
+def mackey_glass(steps: int = 5000, ahead: int = 15, test: int = 1000) -> Task:
+    """Mackey-Glass with delay 17, squashed by ``tanh(x - 1)``, forwards: x(t) gives x(t + ahead).
+
+    Parameters
+    ----------
+    steps, test : int
+        Steps of one unit of time to learn from and to test on.
+    ahead : int
+    """
+    path = MackeyGlass().trajectory(steps + test + ahead, spinup=1000)
+    squashed = np.tanh(path.reshape(-1, 1) - 1.0)
+    return forecasting("mackey-glass", squashed, squashed, ahead, steps)
+
+
+def sine(steps: int = 600, period: float = 25.0, ahead: int = 5) -> Task:
+    """A sine: small enough for tests."""
+    wave = np.sin(2 * np.pi * np.arange(steps + 200) / period)[:, None]
+    return forecasting("sine", wave, wave, ahead, steps)
+
+
+def lorenz(steps: int = 2000, dt: float = 0.05, ahead: int = 1) -> Task:
+    """Standardised Lorenz 63, all three variables."""
+    path = LORENZ63.trajectory(dt, steps + 500, spinup=200)
+    scaled = (path - path[:steps].mean(axis=0)) / path[:steps].std(axis=0)
+    return forecasting("lorenz", scaled, scaled, ahead, steps)
+
+
+def copying(
+    symbols: int = 100,
+    alphabet: int = 10,
+    delay: int = 10,
+    sequences: int = 500,
+    batch: int = 50,
+    seed: int = 0,
+) -> Task:
+    """Name the symbol that was shown ``delay`` steps ago; the loss is the cross entropy.
+
+    Parameters
+    ----------
+    symbols : int
+        Length of a sequence; ``delay`` steps without a symbol follow it.
+    alphabet : int
+        Number of symbols, one-hot inputs and outputs.
+    delay : int
+    sequences : int
+        To learn from; a fifth as many to test on.
+    batch : int
+    seed : int
+    """
+    rng = np.random.default_rng(seed)
+    steps = symbols + delay
+    eye = np.eye(alphabet)
+
+    def windows(count: int) -> tuple[Window, ...]:
+        parts = []
+        for start in range(0, count, batch):
+            shown = rng.integers(0, alphabet, (symbols, min(batch, count - start)))
+            inputs = np.zeros((steps, shown.shape[1], alphabet))
+            targets = np.zeros_like(inputs)
+            inputs[:symbols], targets[delay:] = eye[shown], eye[shown]
+            parts.append(Window(inputs, targets, np.arange(steps) >= delay, "cross_entropy"))
+        return tuple(parts)
+
+    train, test = windows(sequences), windows(-(-sequences // 5))
+    return Task("copying", train, test, {"guess": float(np.log(alphabet))})

@@ -1,0 +1,210 @@
+"""Rows of a gapless series, block by block: the lifted matrix never exists.
+
+Whatever is random in a row (input noise, which rows are used) is drawn from a seed and the row's
+own place in the series, so that any cut of a series into stretches gives the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core.lifting import Columns, lift_into
+from gfrnn_core.patches import Patches
+from gfrnn_core.sampling import HiddenWeights
+
+Array = NDArray[Any]
+Target = Literal["state", "increment", "lifted"]
+
+# Times that share one random generator.
+_DRAW = 256
+
+
+# States that hidden weights are drawn from, at most: more would only take memory.
+_POOL = 100_000
+
+
+def delayed(states: Array, delays: int, start: int, stop: int) -> Array:
+    """Delayed states of the times start..stop-1 of a gapless series, the present one first.
+
+    Parameters
+    ----------
+    states : ndarray, shape (times, d)
+    delays : int
+        Number of successive states stacked; ``start >= delays - 1``.
+
+    Returns
+    -------
+    ndarray, shape (stop - start, delays * d)
+    """
+    return np.concatenate([states[start - j : stop - j] for j in range(delays)], axis=1)
+
+
+def row_columns(
+    hidden: HiddenWeights, inputs: int, leads: int, own: int, target: Target
+) -> Columns:
+    """The columns of a row whose hidden layer and targets are these."""
+    targets = hidden.inputs + 1 + hidden.width if target == "lifted" else leads * own
+    return Columns(hidden.inputs, inputs, hidden.width, targets)
+
+
+def row_blocks(
+    states: Array,
+    inputs: Array | None,
+    hidden: HiddenWeights,
+    *,
+    delays: int = 1,
+    leads: tuple[int, ...] = (1,),
+    target: Target = "state",
+    patches: Patches | None = None,
+    noise: float = 0.0,
+    share: float = 1.0,
+    seed: int = 0,
+    first: int = 0,
+    dtype: Any = np.float64,
+) -> Iterator[Array]:
+    """Rows of a gapless series as Fortran-ordered blocks of one reused buffer.
+
+    Working memory is one block of about twice as many rows as columns, which is where folding runs
+    closest to the speed of a matrix product.
+
+    Parameters
+    ----------
+    states : ndarray, shape (times, d)
+    inputs : ndarray, shape (times, p) or (times, places, p), or None
+        The row of time t holds the inputs of time t + 1.
+    hidden : HiddenWeights
+    delays : int
+    leads : tuple of int
+        The targets of time t are the states of times t + lead, in this order.
+    target : {"state", "increment", "lifted"}
+        ``increment``: differences from the present state; ``lifted``: all linear terms, the
+        constant and the hidden features one step on.
+    patches : Patches, optional
+        One row a time and place; by default one row a time, which sees and predicts all of a state.
+    noise : float
+        Standard deviation of normal noise on the states that features see. Increments are taken
+        from the noisy state to the clean later one, so that the network learns to come back to
+        the data.
+    share : float
+        Part of the rows that is used, drawn at random.
+    seed : int
+        Of noise and share.
+    first : int
+        Place of the series' first time in the whole record.
+    dtype : dtype
+        float64 or float32, of the blocks.
+
+    Yields
+    ------
+    ndarray, shape (rows, columns)
+        To be used up before the next one is asked for.
+    """
+    times, size = states.shape
+    begin, end = delays - 1, times - max(leads)
+    if end <= begin:
+        return
+    places = 1 if patches is None else patches.places
+    own = size if patches is None else patches.own.shape[1]
+    extra = 0 if inputs is None else inputs.shape[-1]
+    columns = row_columns(hidden, extra, len(leads), own, target)
+    seen = states if noise == 0 else states + noise * _drawn("normal", seed, first, times, size)
+    chosen = np.arange(begin * places, end * places)
+    if share < 1:
+        drawn = _drawn("uniform", seed, first + begin, end - begin, places).reshape(-1)
+        chosen = chosen[drawn < share]
+    rows = min(2 * columns.total, len(chosen))
+    memory = np.empty(rows * columns.total, dtype=dtype)
+    for start in range(0, len(chosen), rows or 1):
+        time, place = np.divmod(chosen[start : start + rows], places)
+        shape = (len(time), columns.total)
+        block = memory[: shape[0] * shape[1]].reshape(shape, order="F")
+        present = _stacked(seen, time, place, delays, patches)
+        lift_into(block, present, _inputs(inputs, time + 1, place), hidden)
+        if target == "lifted":
+            later = _stacked(states, time + 1, place, delays, patches)
+            lift_into(block[:, columns.features :], later, None, hidden)
+        else:
+            base = _own(seen, time, place, patches) if target == "increment" else None
+            for index, lead in enumerate(leads):
+                column = columns.features + index * own
+                values = _own(states, time + lead, place, patches)
+                # Subtract before rounding to the block's precision, not after.
+                block[:, column : column + own] = values if base is None else values - base
+        yield block
+
+
+def pooled(
+    series: Sequence[Array], delays: int, patches: Patches | None, seed: int
+) -> tuple[Array, Array]:
+    """States as features see them, and the state one step after each, to draw hidden weights from.
+
+    Parameters
+    ----------
+    series : sequence of ndarray, shape (times, d)
+        Gapless and scaled.
+    delays : int
+    patches : Patches or None
+    seed : int
+        Which states are taken where there are very many.
+
+    Returns
+    -------
+    pool : ndarray, shape (states, delays * window)
+    following : ndarray, shape (states, own values)
+    """
+    places = 1 if patches is None else patches.places
+    counts = [max(len(states) - delays, 0) * places for states in series]
+    chosen = np.arange(sum(counts))
+    if len(chosen) > _POOL:
+        rng = np.random.default_rng([seed, 4])
+        chosen = np.sort(rng.choice(len(chosen), size=_POOL, replace=False))
+    borders = np.cumsum([0, *counts])
+    pool, following = [], []
+    for states, begin, end in zip(series, borders[:-1], borders[1:], strict=True):
+        inside = chosen[(chosen >= begin) & (chosen < end)] - begin
+        time, place = np.divmod(inside + (delays - 1) * places, places)
+        if len(inside):
+            pool.append(_stacked(states, time, place, delays, patches))
+            following.append(_own(states, time + 1, place, patches))
+    return np.concatenate(pool), np.concatenate(following)
+
+
+def _stacked(
+    states: Array, time: Array, place: Array, delays: int, patches: Patches | None
+) -> Array:
+    """What features see at these times and places, the present first: (rows, delays * window)."""
+    if patches is None:
+        return np.concatenate([states[time - j] for j in range(delays)], axis=1)
+    return np.concatenate(
+        [states[(time - j)[:, None], patches.seen[place]] for j in range(delays)], axis=1
+    )
+
+
+def _own(states: Array, time: Array, place: Array, patches: Patches | None) -> Array:
+    if patches is None:
+        return np.asarray(states[time])
+    return np.asarray(states[time[:, None], patches.own[place]])
+
+
+def _inputs(inputs: Array | None, time: Array, place: Array) -> Array | None:
+    if inputs is None:
+        return None
+    return np.asarray(inputs[time] if inputs.ndim == 2 else inputs[time, place])
+
+
+def _drawn(
+    kind: Literal["normal", "uniform"], seed: int, first: int, times: int, size: int
+) -> Array:
+    """Random numbers that belong to these times, however they are asked for: (times, size)."""
+    parts = []
+    for block in range(first // _DRAW, -(-(first + times) // _DRAW)):
+        rng = np.random.default_rng([seed, 1 if kind == "normal" else 2, block])
+        shape = (_DRAW, size)
+        numbers = rng.standard_normal(shape) if kind == "normal" else rng.random(shape)
+        offset = block * _DRAW
+        parts.append(numbers[max(first - offset, 0) : first + times - offset])
+    return np.concatenate(parts)

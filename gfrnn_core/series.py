@@ -1,0 +1,94 @@
+"""Gapless series as training takes them: one, several, or a stream of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Series = Array | Iterable[Array]
+Pair = tuple[Array, Array | None]
+
+
+def paired(states: Series, inputs: Series | None) -> Iterator[Pair]:
+    """Each series of states with its inputs, checked when its turn comes.
+
+    Parameters
+    ----------
+    states : ndarray, shape (times, d), or iterable of them
+    inputs : ndarray, shape (times, p) or (times, places, p), or iterable of them, or None
+
+    Raises
+    ------
+    ValueError
+        For a shape that does not fit, a value that is not finite, or inputs that are not as many
+        or as long as the states.
+    """
+    single = hasattr(states, "ndim")
+    if inputs is not None and single != hasattr(inputs, "ndim"):
+        raise ValueError("inputs: of one series of states one array, of several as many arrays")
+    many: Iterable[Array] = [states] if single else states  # type: ignore[list-item]
+    forcings: Iterable[Array | None] = repeat(None)
+    if inputs is not None:
+        forcings = [inputs] if single else inputs  # type: ignore[list-item]
+    size = kind = None
+    others = iter(forcings)
+    for index, one in enumerate(many):
+        name = "" if single else f"series {index}: "
+        series = _checked(f"states: {name}", one)
+        if size not in (None, series.shape[1]):
+            raise ValueError(
+                f"states: {name}{series.shape[1]} coordinates, those before had {size}"
+            )
+        size = series.shape[1]
+        try:
+            forcing = next(others)
+        except StopIteration:
+            raise ValueError(f"inputs: {index} series, but there are more of states") from None
+        if inputs is not None:
+            forcing = np.asarray(forcing, dtype=float)
+            if forcing.ndim not in (2, 3) or len(forcing) != len(series) or 0 in forcing.shape[1:]:
+                shape = f"({len(series)}, inputs)"
+                raise ValueError(f"inputs: {name}shape {forcing.shape} is not {shape}")
+            if kind not in (None, forcing.shape[1:]):
+                raise ValueError(
+                    f"inputs: {name}{forcing.shape[1:]} a time, those before had {kind}"
+                )
+            kind = forcing.shape[1:]
+            if not np.isfinite(forcing).all():
+                time, *_, number = np.argwhere(~np.isfinite(forcing))[0]
+                raise ValueError(f"inputs: {name}time {time}, input {number} is not finite")
+        yield series, forcing
+    if inputs is not None and next(others, None) is not None:
+        raise ValueError("inputs: more series than there are of states")
+
+
+def gapless(pairs: Iterable[Pair], overlap: int) -> Iterator[tuple[Array, Array | None, int]]:
+    """Each series after the last ``overlap`` times of what came before, and how many these are."""
+    before: Pair | None = None
+    for states, inputs in pairs:
+        repeated = 0
+        if before is not None:
+            repeated = len(before[0])
+            states = np.concatenate([before[0], states])
+            if inputs is not None and before[1] is not None:
+                inputs = np.concatenate([before[1], inputs])
+        yield states, inputs, repeated
+        if overlap:
+            # Copied: a stream may write its next block over this one.
+            kept = None if inputs is None else inputs[-overlap:].copy()
+            before = states[-overlap:].copy(), kept
+
+
+def _checked(name: str, values: Any) -> Array:
+    series = np.asarray(values, dtype=float)
+    if series.ndim != 2:
+        raise ValueError(f"{name}shape {series.shape} is not (times, coordinates)")
+    if not np.isfinite(series).all():
+        time, coordinate = np.argwhere(~np.isfinite(series))[0]
+        raise ValueError(f"{name}time {time}, coordinate {coordinate} is not finite")
+    return series

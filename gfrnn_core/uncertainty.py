@@ -1,0 +1,313 @@
+"""Residual covariance and the posterior of the outer weights, from R factors alone.
+
+Both covariances here are second moments: a bias of the model counts as error. They answer two
+questions. The one from folds left out is that of new rows' errors, the error of the weights
+included: noise drawn from it is right by itself. The training covariance is meant as that of the
+noise alone, to which draws of the weights add the rest; with features nearly as many as rows it
+rests on few degrees of freedom. Weights drawn on top of the covariance from folds left out count
+their own error twice, which matters where the fit takes up a good part of the rows.
+
+The posterior treats rows as independent given the features. Errors that are correlated from row to
+row make it too narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core.regression import RidgePath
+from gfrnn_core.rfactor import RFactor
+from gfrnn_core.sampling import check_seed
+
+Array = NDArray[Any]
+
+# How far below zero, relative to the largest entry, rounding may put an eigenvalue.
+_ROUNDING = 1e-10
+
+
+def training_covariance(factor: RFactor, path: RidgePath, ridge: float) -> Array:
+    """Covariance of the residuals on the rows of the fit itself.
+
+    The residual products over the rows, by rows less effective degrees of freedom, the trace of the
+    hat matrix. Unbiased without ridge where targets are linear in the features plus noise.
+
+    Parameters
+    ----------
+    factor : RFactor
+        That the path was made from, rows [features | ... | targets]. If it was scaled so that old
+        rows count less, each still counts as one row here, and the covariance comes out too small.
+    path : RidgePath
+    ridge : float
+        Relative to the largest singular value, one for all targets.
+
+    Returns
+    -------
+    ndarray, shape (targets, targets)
+        In the unit of the targets squared.
+
+    Raises
+    ------
+    ValueError
+        If less than one degree of freedom is left.
+    """
+    _require_ridge(ridge)
+    taken = float(path.degrees_of_freedom(ridge))
+    # The tolerance is for rounding of a trace that should be a whole number.
+    if factor.rows - taken < 1 - 1e-6:
+        raise ValueError(
+            f"factor: {factor.rows} rows less {taken:.4g} effective degrees of freedom leave less "
+            "than one; take a larger ridge, fewer features or the covariance on folds left out"
+        )
+    return residual_products(factor, path.weights(ridge)) / (factor.rows - taken)
+
+
+def left_out_covariance(folds: Sequence[RFactor], weights: Iterable[Array]) -> Array:
+    """Covariance of the residuals on folds, each under weights fitted without it.
+
+    Exactly what all rows would give. :func:`gfrnn_core.validation.left_out_weights` makes the
+    weights.
+
+    Parameters
+    ----------
+    folds : sequence of RFactor
+        Of rows [features | ... | targets].
+    weights : iterable of ndarray, shape (features, targets)
+        One a fold, in the same order.
+
+    Returns
+    -------
+    ndarray, shape (targets, targets)
+        Residual products by the number of rows, in the unit of the targets squared.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, as many weights as folds are not given, or shapes do not fit.
+    """
+    given = list(weights)
+    if len(given) != len(folds):
+        raise ValueError(
+            f"weights: {len(given)} for {len(folds)} folds; give those fitted without each fold"
+        )
+    shapes = {np.shape(outer) for outer in given}
+    if len(shapes) > 1:
+        raise ValueError(f"weights: different shapes {sorted(shapes)}; give those of one model")
+    rows = sum(fold.rows for fold in folds)
+    if rows == 0:
+        raise ValueError(f"folds: {len(folds)} without any row; give folds with rows")
+    products = [residual_products(fold, outer) for fold, outer in zip(folds, given, strict=True)]
+    return np.asarray(sum(products) / rows)
+
+
+def residual_products(factor: RFactor, weights: Array) -> Array:
+    """Products of the residuals of each two targets, summed over the rows of a factor.
+
+    ``E = R [C; -I]`` has the products of the residuals of all rows: ``E.T @ E``. They are formed
+    from residuals, never as a difference of large sums, so that small ones keep their digits.
+
+    Parameters
+    ----------
+    factor : RFactor
+        Of rows [features | ... | targets].
+    weights : ndarray, shape (features, targets)
+
+    Returns
+    -------
+    ndarray, shape (targets, targets)
+
+    Raises
+    ------
+    ValueError
+        If the weights do not fit into the columns.
+    """
+    if np.ndim(weights) != 2 or not 0 < sum(np.shape(weights)) <= factor.columns:
+        raise ValueError(
+            f"weights: shape {np.shape(weights)} does not fit into the {factor.columns} columns of "
+            "the R factor; give (features, targets)"
+        )
+    features, targets = weights.shape
+    triangle = factor.triangle
+    residual = triangle[:, :features] @ weights - triangle[:, factor.columns - targets :]
+    return np.asarray(residual.T @ residual)
+
+
+@dataclass(frozen=True)
+class WeightPosterior:
+    """Matrix normal posterior of the outer weights.
+
+    Rows ``y = x C + e`` with e normal of covariance S, and a priori C normal with mean zero, rows
+    independent with covariance ``S / l^2``, ``l = ridge s_1``. Then C is matrix normal: the ridge
+    solution is its mean, ``(F^T F + l^2 I)^-1`` the covariance of its rows and S that of its
+    columns (Minka, 'Bayesian linear regression', 2000; for one target Bishop, 'Pattern Recognition
+    and Machine Learning', 2006, section 3.3). S is an estimate that is put in as if it were known.
+
+    With ``F = U diag(s) V^T`` the row covariance is ``V diag(1 / (s^2 + l^2)) V^T``. It is used in
+    this form only: along nearly dependent features the weights of a draw are large, up to 1 / l,
+    and cancel in the predictions of rows like those of the fit.
+
+    Attributes
+    ----------
+    mean : ndarray, shape (k, targets)
+    right : ndarray, shape (k, k)
+        Right singular vectors of the features, one a row.
+    deviations : ndarray, shape (k,)
+        Posterior standard deviation along each of them where S is 1: ``1 / sqrt(s^2 + l^2)``.
+    covariance : ndarray, shape (targets, targets)
+        S, in the unit of the targets squared.
+    """
+
+    mean: Array
+    right: Array
+    deviations: Array
+    covariance: Array
+
+    @classmethod
+    def from_path(cls, path: RidgePath, ridge: float, covariance: Array) -> WeightPosterior:
+        """The posterior at one ridge.
+
+        Parameters
+        ----------
+        path : RidgePath
+        ridge : float
+            Relative to the largest singular value, one for all targets.
+        covariance : ndarray, shape (targets, targets)
+            Of the residuals: :func:`left_out_covariance` or :func:`training_covariance`.
+
+        Raises
+        ------
+        ValueError
+            If the covariance is not one, or the ridge is negative or not finite; also where the
+            ridge is zero and features are numerically dependent. The pseudo-inverse sets weights
+            along such directions to zero, but the data say nothing of them: their posterior has no
+            finite width, and leaving them out would claim certainty just where there is none.
+        """
+        _require_ridge(ridge)
+        _root(covariance, path.projected.shape[1])
+        s = path.singular_values
+        strength = ridge * s[0]
+        cut = int((path.filters(ridge) == 0).sum()) if strength == 0 else 0
+        if cut:
+            raise ValueError(
+                f"ridge: {ridge} with {len(s)} features of numerical rank {len(s) - cut}; {cut} "
+                "directions have no finite posterior; take a ridge above zero, or drop features "
+                "that depend on others or are zero"
+            )
+        with np.errstate(divide="ignore", over="ignore"):
+            deviations = 1 / np.hypot(s, strength)
+        if not np.isfinite(deviations).all():
+            raise ValueError(f"ridge: {ridge} is too small for a finite posterior; take a larger")
+        return cls(path.weights(ridge), path.right, deviations, np.array(covariance, dtype=float))
+
+    def draw(self, seed: int | np.random.Generator, size: int) -> Array:
+        """Draw outer weights.
+
+        A seed gives the same weights bit for bit on one machine and up to rounding on others, since
+        signs of singular vectors do not matter; the first draws do not depend on how many follow.
+
+        Parameters
+        ----------
+        seed : int or numpy.random.Generator
+        size : int
+            Number of draws.
+
+        Returns
+        -------
+        ndarray, shape (size, k, targets)
+
+        Raises
+        ------
+        ValueError
+            If the seed is not one, or the size is negative.
+        """
+        if not isinstance(seed, np.random.Generator):
+            check_seed(seed)
+        if size < 0:
+            raise ValueError(f"size: {size} draws; give zero or more")
+        rng = np.random.default_rng(seed)
+        root = _root(self.covariance, self.mean.shape[1])
+        draws = np.empty((size, *self.mean.shape))
+        for one in draws:
+            noise = self.right @ rng.standard_normal(self.mean.shape)
+            noise *= self.deviations[:, None]
+            one[:] = self.mean + self.right.T @ noise @ root
+        return draws
+
+    def leverages(self, rows: Array) -> Array:
+        """``x^T (F^T F + l^2 I)^-1 x`` of rows of features.
+
+        The covariance of a row's prediction, targets by targets, is this number times
+        :attr:`covariance`. Rows of the feature part of a triangle may be given too: their sum is
+        the sum over the rows that it was made from.
+
+        Parameters
+        ----------
+        rows : ndarray, shape (..., k)
+
+        Returns
+        -------
+        ndarray, shape (...)
+
+        Raises
+        ------
+        ValueError
+            If the rows have another number of features.
+        """
+        if np.ndim(rows) == 0 or np.shape(rows)[-1] != len(self.mean):
+            raise ValueError(
+                f"rows: shape {np.shape(rows)}, but the model has {len(self.mean)} features; "
+                f"give (..., {len(self.mean)})"
+            )
+        return np.asarray(np.square((rows @ self.right.T) * self.deviations).sum(axis=-1))
+
+    def predictive_variance(self, rows: Array, *, noise: bool = False) -> Array:
+        """Variance of the predictions of rows of features.
+
+        Parameters
+        ----------
+        rows : ndarray, shape (..., k)
+        noise : bool
+            Of the target that will be seen instead, which scatters about the prediction with
+            :attr:`covariance`.
+
+        Returns
+        -------
+        ndarray, shape (..., targets)
+            In the unit of the targets squared.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`leverages`.
+        """
+        leverages = self.leverages(rows) + (1.0 if noise else 0.0)
+        return np.asarray(leverages[..., None] * np.diag(self.covariance))
+
+
+def _root(covariance: Array, targets: int) -> Array:
+    """The symmetric root: unlike Cholesky's it takes singular ones, and it is unique too."""
+    if targets == 0 or np.shape(covariance) != (targets, targets):
+        raise ValueError(
+            f"covariance: shape {np.shape(covariance)}; {targets} targets need "
+            f"({targets}, {targets})"
+        )
+    if not np.isfinite(covariance).all():
+        raise ValueError("covariance: holds NaN or infinity; every value must be finite")
+    largest = np.abs(covariance).max()
+    if np.abs(covariance - np.transpose(covariance)).max() > _ROUNDING * largest:
+        raise ValueError("covariance: is not symmetric; give one of residuals")
+    values, vectors = np.linalg.eigh(covariance)
+    if values[0] < -_ROUNDING * largest:
+        raise ValueError(
+            f"covariance: has the negative eigenvalue {values[0]:.3g}; give one of residuals"
+        )
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T)
+
+
+def _require_ridge(ridge: float) -> None:
+    if np.ndim(ridge) != 0 or not 0 <= ridge < np.inf:
+        raise ValueError(f"ridge: {ridge} is not one finite number of zero or more for all targets")

@@ -1,0 +1,281 @@
+"""Errors on blocks left out, and the choice of width and ridge by them, from R factors alone.
+
+The R factors of all blocks but one merge into the R factor of the rows without that block, so
+every refit of a cross-validation costs a merge and an SVD, and no row is read again.
+
+Blocks are stretches of time that are left as they are. Rows next to each other in time are nearly
+alike: were they shuffled into folds, each row left out would have its neighbours among the rows of
+the fit, and the error would be that of filling in, not of forecasting (Roberts et al.,
+'Cross-validation strategies for data with temporal, spatial, hierarchical, or phylogenetic
+structure', Ecography 40, 2017). Only rows at the borders of a block keep such neighbours: blocks
+should be long beside the time over which errors stay correlated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gfrnn_core.regression import RidgePath
+from gfrnn_core.rfactor import RFactor, merge_all
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class FoldErrors:
+    """Squared errors on every fold of the models fitted without it.
+
+    Attributes
+    ----------
+    squares : ndarray, shape (folds, widths, ridges, targets)
+        Sums over the rows of the fold, in the unit of the targets squared.
+    rows : ndarray of int, shape (folds,)
+    features : ndarray of int, shape (widths,)
+        Numbers of leading feature columns.
+    ridges : ndarray, shape (ridges,)
+        Relative to the largest singular value of each fit.
+    """
+
+    squares: Array
+    rows: Array
+    features: Array
+    ridges: Array
+
+    def mean(self, weights: ArrayLike | None = None) -> Array:
+        """Mean squared error over all rows.
+
+        Parameters
+        ----------
+        weights : array, shape (targets,) or (targets, groups), optional
+            What the squared error of each target counts. By default 1 / targets. The unit matrix
+            gives every target by itself; zeros leave targets out (those of other leads, say).
+
+        Returns
+        -------
+        ndarray, shape (widths, ridges) or (widths, ridges, groups)
+        """
+        return np.asarray(self._weighted(weights).sum(axis=0) / self.rows.sum())
+
+    def standard_error(self, weights: ArrayLike | None = None) -> Array:
+        """Standard error of :meth:`mean`, from the spread over folds; shapes as there.
+
+        The mean is a ratio of two sums over folds, errors and rows, and its standard error is that
+        of a ratio estimator (Cochran, 'Sampling Techniques', 1977, chapter 6). With folds of equal
+        length it is the standard deviation of the folds' mean errors over the root of their
+        number. Folds share rows of their fits, so it is a guide and no exact interval.
+        """
+        sums = self._weighted(weights)
+        lengths = self.rows.reshape(-1, *[1] * (sums.ndim - 1))
+        beyond = sums - lengths * (sums.sum(axis=0) / lengths.sum())
+        count = len(self.rows)
+        spread = np.sqrt(count / (count - 1) * np.square(beyond).sum(axis=0))
+        return np.asarray(spread / self.rows.sum())
+
+    def best(
+        self, weights: ArrayLike | None = None, *, one_standard_error: bool = False
+    ) -> tuple[int, float]:
+        """The number of features and the ridge of the least mean error.
+
+        Parameters
+        ----------
+        weights : array, shape (targets,), optional
+            As in :meth:`mean`.
+        one_standard_error : bool
+            Take the simplest model instead, the narrowest and of that width the one with the
+            largest ridge, whose mean error is within one standard error of the least (Breiman,
+            Friedman, Olshen, Stone, 'Classification and Regression Trees', 1984, section 3.4.3;
+            Hastie, Tibshirani, Friedman, 'The Elements of Statistical Learning', section 7.10).
+
+        Raises
+        ------
+        ValueError
+            If weights are not one a target.
+        """
+        if weights is not None and np.ndim(weights) != 1:
+            raise ValueError(
+                f"weights: {np.ndim(weights)} dimensions; a choice needs one weight a target, "
+                "so call once for each group of targets"
+            )
+        mean = self.mean(weights)
+        width, ridge = np.unravel_index(mean.argmin(), mean.shape)
+        if one_standard_error:
+            limit = mean[width, ridge] + self.standard_error(weights)[width, ridge]
+            near = np.argwhere(mean <= limit)
+            width, ridge = min(near, key=lambda at: (self.features[at[0]], -self.ridges[at[1]]))
+        return int(self.features[width]), float(self.ridges[ridge])
+
+    def _weighted(self, weights: ArrayLike | None) -> Array:
+        targets = self.squares.shape[-1]
+        shares = np.full(targets, 1 / targets) if weights is None else np.asarray(weights, float)
+        if shares.ndim not in (1, 2) or len(shares) != targets:
+            raise ValueError(
+                f"weights: shape {shares.shape}; give ({targets},) or ({targets}, groups) "
+                f"for {targets} targets"
+            )
+        if not (np.isfinite(shares).all() and (shares >= 0).all()):
+            raise ValueError("weights: every weight must be finite and not negative")
+        return np.asarray(self.squares @ shares)
+
+
+def contiguous_folds(blocks: Sequence[RFactor], count: int) -> tuple[RFactor, ...]:
+    """Group finer blocks into contiguous folds of nearly equal numbers of rows.
+
+    Parameters
+    ----------
+    blocks : sequence of RFactor
+        In the order of time. Those without rows are passed over.
+    count : int
+        Number of folds, K.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two folds, or fewer blocks with rows than folds.
+    """
+    filled = [block for block in blocks if block.rows]
+    if not 2 <= count <= len(filled):
+        raise ValueError(
+            f"count: {count} folds of {len(filled)} blocks with rows; "
+            "give 2 or more folds, and no more than there are blocks"
+        )
+    rows = np.array([block.rows for block in filled])
+    # Twice the row in the middle of each block: integers, so that ties are the same everywhere.
+    middles = 2 * np.cumsum(rows) - rows
+    edges = np.searchsorted(middles * count, 2 * rows.sum() * np.arange(count + 1))
+    for fold in range(1, count):  # a block longer than a fold must not leave another one empty
+        edges[fold] = min(max(edges[fold], edges[fold - 1] + 1), len(filled) - count + fold)
+    return tuple(merge_all(filled[start:stop]) for start, stop in pairwise(edges))
+
+
+def complements(folds: Sequence[RFactor]) -> Iterator[RFactor]:
+    """The R factor of all other rows, for every fold in turn.
+
+    Merges from the left and from the right meet at the fold left out: the work is three merges a
+    fold, and as many triangles again are held as there are folds.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two folds, or one has no rows or other columns than the first.
+    """
+    _require_folds(folds)
+    suffixes = [RFactor.empty(folds[0].columns)]
+    for fold in reversed(folds[1:]):
+        suffixes.append(fold.merge(suffixes[-1]))
+    prefix = RFactor.empty(folds[0].columns)
+    for fold in folds:
+        yield prefix.merge(suffixes.pop())
+        prefix = prefix.merge(fold)
+
+
+def left_out_weights(
+    folds: Sequence[RFactor], features: int, targets: int, ridge: ArrayLike
+) -> Iterator[Array]:
+    """Outer weights of the model fitted without each fold in turn: shape (features, targets).
+
+    Parameters
+    ----------
+    folds : sequence of RFactor
+        Of rows [features | ... | targets].
+    features, targets : int
+        As in :meth:`RidgePath.from_factor`.
+    ridge : float, or array of shape (targets,)
+
+    Raises
+    ------
+    ValueError
+        As :func:`fold_errors`.
+    """
+    _require_folds(folds)
+    _require_widths(folds, np.array([features]), targets)
+    _require_ridges(np.atleast_1d(np.asarray(ridge, dtype=float)))
+    for others in complements(folds):
+        yield RidgePath.from_factor(others, features, targets).weights(ridge)
+
+
+def fold_errors(
+    folds: Sequence[RFactor],
+    targets: int,
+    features: Sequence[int] | None = None,
+    ridges: ArrayLike = 0.0,
+) -> FoldErrors:
+    """Leave out each fold in turn, fit on the others, and measure on the fold, exactly.
+
+    Parameters
+    ----------
+    folds : sequence of RFactor
+        One a block of rows [features | targets]; :func:`contiguous_folds` makes K of more.
+    targets : int
+        Number of trailing columns that are targets.
+    features : sequence of int, optional
+        Widths to try: numbers of leading feature columns. By default all of them.
+    ridges : array, shape (ridges,)
+        Relative to the largest singular value of each fit, zero for the pseudo-inverse.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two folds, one has no rows or other columns than the rest, widths
+        do not fit into the columns or into the rows that are left, or a ridge is negative or not
+        finite.
+    """
+    _require_folds(folds)
+    columns = folds[0].columns
+    widths = np.atleast_1d(np.array([columns - targets] if features is None else features))
+    strengths = np.atleast_1d(np.asarray(ridges, dtype=float))
+    _require_widths(folds, widths, targets)
+    _require_ridges(strengths)
+    squares = np.empty((len(folds), len(widths), len(strengths), targets))
+    for fold, others, out in zip(folds, complements(folds), squares, strict=True):
+        for index, width in enumerate(widths):
+            path = RidgePath.from_factor(others, int(width), targets)
+            out[index] = path.errors(fold, strengths)
+    return FoldErrors(squares, np.array([fold.rows for fold in folds]), widths, strengths)
+
+
+def _require_folds(folds: Sequence[RFactor]) -> None:
+    if len(folds) < 2:
+        raise ValueError(f"folds: {len(folds)} given; leaving one out needs 2 or more")
+    for index, fold in enumerate(folds):
+        if fold.columns != folds[0].columns:
+            raise ValueError(
+                f"folds: number {index} has {fold.columns} columns, the first has "
+                f"{folds[0].columns}; they come from different models"
+            )
+        if fold.rows == 0:
+            raise ValueError(f"folds: number {index} has no rows; leave it away")
+
+
+def _require_widths(folds: Sequence[RFactor], widths: Array, targets: int) -> None:
+    columns, rows = folds[0].columns, [fold.rows for fold in folds]
+    if not 0 < targets < columns:
+        raise ValueError(f"targets: {targets} of {columns} columns; give 1 to {columns - 1}")
+    if widths.ndim != 1 or len(widths) == 0 or not np.issubdtype(widths.dtype, np.integer):
+        raise ValueError(f"features: {widths.tolist()}; give one or more integers")
+    longest = int(np.argmax(rows))
+    left = sum(rows) - rows[longest]
+    for width in widths.tolist():
+        if not 0 < width <= columns - targets:
+            raise ValueError(
+                f"features: {width} of {columns} columns, {targets} of them targets; "
+                f"give 1 to {columns - targets}"
+            )
+        if width > left:
+            raise ValueError(
+                f"features: {width} feature columns, but only {left} rows are left without fold "
+                f"{longest}; take a smaller width, shorter folds or more data"
+            )
+
+
+def _require_ridges(ridges: Array) -> None:
+    if ridges.ndim != 1 or len(ridges) == 0:
+        raise ValueError(f"ridge: shape {ridges.shape}; give one or more numbers")
+    wrong = ridges[~(np.isfinite(ridges) & (ridges >= 0))]
+    if len(wrong):
+        raise ValueError(f"ridge: {wrong[0]} is not a finite number of zero or more")
