@@ -65,6 +65,8 @@ def test_several_series_are_their_factors_merged(settings, forcing):
     if network.share == 1:
         gaps = 3 * (network.delays - 1 + max(network.leads))
         assert merged.rows == (300 - gaps) * (2 if network.patches else 1)
+    else:
+        assert 150 < merged.rows < 250
     assert network.factor.rows == merged.rows
     assert network.times == 300
     np.testing.assert_array_equal(network.factor.triangle, merged.triangle)
@@ -182,9 +184,21 @@ def test_going_on_from_an_overlap_leaves_no_gap():
 def test_the_range_grows_with_what_is_seen():
     states = noisy()
     network = SampledRNN(width=2).fit(states)
-    later = network.partial_fit(states * [1.0, 5.0] + [100.0, 0.0])
-    assert (later.low[0], later.high[1] >= network.high[1]) == (network.low[0], True)
-    assert later.high[0] > network.high[0] + 100
+    moved = states + [100.0, -100.0]
+    later = network.partial_fit(moved)
+    scaled = network.scaled(np.vstack([states, moved]))
+    np.testing.assert_array_equal(later.low, scaled.min(axis=0))
+    np.testing.assert_array_equal(later.high, scaled.max(axis=0))
+
+
+def test_the_seed_decides_noise_and_share():
+    states = noisy()
+    network = SampledRNN(width=4, noise=0.1, share=0.5, ridge=1e-3).prepare(states)
+    first, again, other = (
+        replace(network, seed=seed).partial_fit(states).factor.triangle for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first[0] != other[0]).all()
 
 
 def test_fit_begins_anew():

@@ -163,6 +163,10 @@ def test_an_unstable_network_is_reported_with_the_step_at_which_it_left():
     left = int(record[0].message.steps[0])
     limit = high + (high - low)
     assert 0.1 * 2.0 ** (left - 1) <= limit < 0.1 * 2.0**left
+    with pytest.warns(UnstableRollout) as below:
+        network.rollout(np.array([[[-0.1]]]), 20)
+    left_below = int(below[0].message.steps[0])
+    assert 0.1 * 2.0 ** (left_below - 1) <= high - low - low < 0.1 * 2.0**left_below
     np.testing.assert_allclose(found[0, : left - 1, 0], 0.1 * 2.0 ** np.arange(1, left))
     assert np.isnan(found[0, left - 1 :]).all()
     np.testing.assert_array_equal(found[1], 0)
@@ -177,6 +181,13 @@ def test_a_constant_coordinate_without_standardisation_has_no_range_to_leave():
     assert np.isfinite(found).all()
     assert (found[0, :, 2] != 0.1).any()
     np.testing.assert_allclose(found[0, :, 2], 0.1, atol=1e-4)
+    outer = np.zeros_like(network.outer)
+    outer[0, [0, 1, 2], [0, 1, 2]] = 1, 1, 1e308
+    runaway = replace(network, outer=outer)
+    for value in (-10.0, 10.0):
+        with pytest.warns(UnstableRollout) as record:
+            runaway.rollout(np.array([[[*states[0, :2], value]]]), 2)
+        np.testing.assert_array_equal(record[0].message.steps, [1])
     with pytest.warns(UnstableRollout):
         network.rollout(np.array([[[0.0, 0.0, np.inf]]]), 2)
 

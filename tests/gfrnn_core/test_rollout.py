@@ -181,11 +181,14 @@ def test_a_runaway_does_not_touch_its_neighbours(leads):
 
 
 def test_rows_lifted_a_few_at_a_time_are_rows_lifted_together(monkeypatch):
-    network, states = wild()
-    expected = network.rollout(states[:50, None], 5)
-    for memory in (1, 8 * 24 * 7):  # a row; seven rows
+    _, states = wild()
+    inputs = np.random.default_rng(1).standard_normal((300, 2))
+    network = SampledRNN(width=20, ridge=1e-3).fit(states, inputs)
+    ahead = np.stack([inputs[t + 1 : t + 6] for t in range(50)])
+    expected = network.rollout(states[:50, None], 5, ahead)
+    for memory in (1, 8 * 26 * 7):  # a row; seven rows
         monkeypatch.setattr(rollout, "_BUFFER", memory)
-        found = network.rollout(states[:50, None], 5)
+        found = network.rollout(states[:50, None], 5, ahead)
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
