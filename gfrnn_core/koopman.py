@@ -1,5 +1,7 @@
 """Koopman analysis from an R factor of rows [ Psi(h_t) | Psi(h_t+1) ].
 
+Those are the rows of a :class:`gfrnn_core.SampledRNN` whose target is ``lifted``.
+
 K = argmin ``|Psi' - Psi K|``; ``phi = Psi v`` with ``K v = mu v`` is an approximate eigenfunction:
 ``phi(h_t+1) = mu phi(h_t)``. All is done in functions that are orthonormal on the rows,
 ``q = Psi V S^-1`` with ``R_ff = U S V^T`` cut to its numerical range, so no rank deficient triangle
@@ -11,7 +13,6 @@ dynamical systems', Comm. Pure Appl. Math. 77, 2024, arXiv 2111.14889).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -20,66 +21,10 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from gfrnn_core.lifting import lift_into
 from gfrnn_core.regression import RidgePath
 from gfrnn_core.rfactor import RFactor
-from gfrnn_core.rows import delayed
-from gfrnn_core.sampling import HiddenWeights
 
 Array = NDArray[Any]
-Series = Array | Sequence[Array]
-
-
-def lifted_pairs(
-    states: Series, hidden: HiddenWeights, delays: int = 1, inputs: Series | None = None
-) -> RFactor:
-    """The R factor of rows [ h, 1, phi(h) at t | inputs | h, 1, phi(h) at t + 1 ].
-
-    Parameters
-    ----------
-    states : ndarray, shape (times, d), or a sequence of them
-        Gapless series as the hidden layer sees them (scaled); no row goes from one to the next.
-    hidden : HiddenWeights
-        The dictionary, `SampledRNN.hidden`.
-    delays : int
-        Number of successive states in h.
-    inputs : ndarray, shape (times, p), or a sequence of them, optional
-        The row of time t holds the inputs of time t + 1, as in :func:`gfrnn_core.lifting`.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, no series is long enough, or a value is not finite.
-    """
-    series = [states] if isinstance(states, np.ndarray) else list(states)
-    given = [np.empty((len(one), 0)) for one in series] if inputs is None else inputs
-    forcings = [given] if isinstance(given, np.ndarray) else list(given)
-    if [len(one) for one in forcings] != [len(one) for one in series]:
-        raise ValueError("inputs: their series are not as many or as long as those of states")
-    for one in series:
-        if one.ndim != 2 or one.shape[1] * delays != hidden.inputs:
-            found = f"shape {one.shape} with {delays} delays"
-            raise ValueError(f"states: {found}, but the hidden layer sees {hidden.inputs} values")
-    if not any(len(one) > delays for one in series):
-        raise ValueError(f"states: no series is longer than {delays} times, so there is no pair")
-    size = hidden.inputs + 1 + hidden.width
-    later = size + forcings[0].shape[1]
-    rows = 2 * (later + size)
-
-    def blocks() -> Iterator[Array]:
-        memory = np.empty(rows * (later + size))
-        for one, forcing in zip(series, forcings, strict=True):
-            for start in range(delays - 1, len(one) - 1, rows):
-                stop = min(start + rows, len(one) - 1)
-                shape = (stop - start, later + size)
-                block = memory[: shape[0] * shape[1]].reshape(shape, order="F")
-                lift_into(block, delayed(one, delays, start, stop), None, hidden)
-                block[:, size:later] = forcing[start + 1 : stop + 1]
-                following = delayed(one, delays, start + 1, stop + 1)
-                lift_into(block[:, later:], following, None, hidden)
-                yield block
-
-    return RFactor.from_blocks(blocks(), later + size)
 
 
 @dataclass(frozen=True)

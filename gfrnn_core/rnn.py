@@ -7,7 +7,7 @@ dynamic mode decomposition), solved from the R factor of the lifted rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
@@ -161,13 +161,14 @@ class SampledRNN(Network):
             raise ValueError(f"gamma: {gamma} is not within (0, 1]")
         return replace(self, factor=self.factor.scale(float(np.sqrt(gamma))))
 
-    def factorise(self, states: Array, inputs: Array | None = None, first: int = 0) -> RFactor:
-        """The R factor of the rows of one gapless series of scaled states.
+    def factorise(self, states: Series, inputs: Series | None = None, first: int = 0) -> RFactor:
+        """The R factor of the rows of gapless series of scaled states.
 
         Parameters
         ----------
-        states : ndarray, shape (times, d)
-        inputs : ndarray, shape (times, p) or (times, places, p), optional
+        states : ndarray, shape (times, d), or iterable of them
+            No row goes from one series to the next.
+        inputs : ndarray, shape (times, p) or (times, places, p), or iterable of them, optional
         first : int
             Place of the first time in the whole record, which noise and share are drawn by.
 
@@ -176,25 +177,19 @@ class SampledRNN(Network):
         ValueError
             On shapes that do not fit the network, or a value that is not finite.
         """
-        self._check_size(states)
-        inputs = self._given(inputs, (len(states),), self._known())
-        driven = self._driven(inputs)
-        blocks = row_blocks(
-            states,
-            driven,
-            self._sampled(),
-            delays=self.delays,
-            leads=self.leads,
-            target=self.target,
-            patches=self.patches,
-            noise=self.noise,
-            share=self.share,
-            seed=self.seed,
-            first=first,
-            dtype=np.dtype(self.precision),
-        )
-        columns = self.columns(states.shape[1], _count(inputs))
-        return RFactor.from_blocks(blocks, columns.total)
+        pairs = paired(states, inputs)
+        begun = next(pairs, None)
+        if begun is None:
+            raise ValueError("states: no series at all")
+
+        def blocks() -> Iterator[Array]:
+            place = first
+            for one, forcing in chain([begun], pairs):
+                yield from self._rows(one, forcing, place)
+                place += len(one)
+
+        columns = self.columns(begun[0].shape[1], _count(begun[1]))
+        return RFactor.from_blocks(blocks(), columns.total)
 
     def solve(self, factor: RFactor, ridge: ArrayLike | None = None) -> SampledRNN:
         """Outer weights from an R factor.
@@ -272,20 +267,46 @@ class SampledRNN(Network):
                 "another network"
             )
 
+    def _rows(self, states: Array, inputs: Array | None, first: int) -> Iterator[Array]:
+        """Blocks of rows of one series of scaled states."""
+        self._check_size(states)
+        return row_blocks(
+            states,
+            self._driven(self._given(inputs, (len(states),), self._known())),
+            self._sampled(),
+            delays=self.delays,
+            leads=self.leads,
+            target=self.target,
+            patches=self.patches,
+            noise=self.noise,
+            share=self.share,
+            seed=self.seed,
+            first=first,
+            dtype=np.dtype(self.precision),
+        )
+
     def _merged(self, pairs: Iterable[tuple[Array, Array | None]], consecutive: bool) -> SampledRNN:
         """Fold the rows of series of states and inputs under the standing triangle, and solve."""
-        factor, low, high = self.factor, self.low, self.high
-        reached = self.times
-        for states, inputs, repeated in gapless(pairs, self.overlap if consecutive else 0):
-            self._check_size(states)
-            scaled = self.scaled(states)
-            part = self.factorise(scaled, inputs, first=reached - repeated)
-            factor = part if factor is None else factor.merge(part)
-            low = scaled.min(axis=0) if low is None else np.minimum(low, scaled.min(axis=0))
-            high = scaled.max(axis=0) if high is None else np.maximum(high, scaled.max(axis=0))
-            reached += len(states) - repeated
-        if factor is None:
+        low, high, reached = self.low, self.high, self.times
+        series = gapless(pairs, self.overlap if consecutive else 0)
+        begun = next(series, None)
+        if begun is None:
             raise ValueError("states: no series at all")
+
+        def blocks() -> Iterator[Array]:
+            nonlocal low, high, reached
+            for states, inputs, repeated in chain([begun], series):
+                self._check_size(states)
+                scaled = self.scaled(states)
+                least, most = scaled.min(axis=0), scaled.max(axis=0)
+                low = least if low is None else np.minimum(low, least)
+                high = most if high is None else np.maximum(high, most)
+                yield from self._rows(scaled, inputs, reached - repeated)
+                reached += len(states) - repeated
+
+        columns = self.columns(begun[0].shape[1], _count(begun[1]))
+        factor = RFactor.from_blocks(blocks(), columns.total)
+        factor = factor if self.factor is None else self.factor.merge(factor)
         merged = replace(self, factor=factor, times=reached, low=low, high=high)
         return merged.solve(factor)
 

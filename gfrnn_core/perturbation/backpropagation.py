@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gfrnn_core.perturbation.estimate import Estimate, Window
 from gfrnn_core.perturbation.losses import output_gradient, step_losses
+from gfrnn_core.perturbation.products import Product
 from gfrnn_core.perturbation.weights import Weights
 
 Array = NDArray[Any]
@@ -28,28 +29,40 @@ class Backpropagation:
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator | None = None
     ) -> Estimate:
         """Loss and gradient of one window, as :meth:`Perturbation.estimate`; nothing is drawn."""
-        outputs, states = weights.run(window.inputs, state)
-        losses = step_losses(outputs, window.targets, window.loss)[window.counted]
-        share = weights.dtype.type(1.0 / (window.counted.sum() * window.inputs.shape[1]))
-        by_output = output_gradient(outputs, window.targets, window.loss) * share
+        steps, batch, _ = window.inputs.shape
+        units = weights.units
+        state = weights.checked_state(state, batch)
+        passes = weights.propagate(weights.driven(window.inputs), state, kept=batch)
+        losses = step_losses(passes.outputs, window.targets, window.loss)[window.counted]
+        share = weights.dtype.type(1.0 / (window.counted.sum() * batch))
+        by_output = output_gradient(passes.outputs, window.targets, window.loss) * share
         by_output[~window.counted] = 0
-        by_state = by_output @ weights.outward().T
-        slope = 1 - np.square(states)
-        back = np.ascontiguousarray(weights.onward().T)
-        by_activation = np.empty_like(states)
+        flat = by_output.reshape(steps * batch, -1)
+        by_state = (flat @ (weights.readout @ weights.decorrelation)).reshape(steps, batch, units)
+        by_activation = np.subtract(1, np.square(passes.states))
         later = np.zeros_like(state)
-        for t in range(len(states) - 1, -1, -1):
-            later = np.multiply(by_state[t] + later @ back, slope[t], out=by_activation[t])
-        decorrelated = weights.decorrelated(states)
-        before = np.concatenate([weights.decorrelated(state)[None], decorrelated[:-1]])
-        gradient = (
-            _product(by_activation, window.inputs),
-            _product(by_activation, before),
-            _product(by_output, decorrelated),
+        for t in range(steps - 1, -1, -1):
+            if passes.onward is not None:
+                later = later @ passes.onward
+            else:
+                later = (later @ weights.recurrent) @ weights.decorrelation
+            later += by_state[t]
+            by_activation[t] *= later
+            later = by_activation[t]
+        rows = by_activation.reshape(steps * batch, units)
+        before, after = (
+            part.reshape(steps * batch, units)
+            for part in (passes.decorrelated[:-1], passes.decorrelated[1:])
         )
-        flat = decorrelated.reshape(-1, weights.units)
-        return Estimate(float(losses.mean(dtype=np.float64)), gradient, flat, states[-1].copy())
-
-
-def _product(left: Array, right: Array) -> Array:
-    return np.asarray(left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1]))
+        slopes = (
+            Product(rows, window.inputs.reshape(steps * batch, -1)),
+            Product(rows, before),
+            Product(flat, after),
+        )
+        return Estimate(
+            float(losses.mean(dtype=np.float64)),
+            slopes,
+            passes.states.reshape(steps * batch, units),
+            after,
+            passes.states[-1].copy(),
+        )

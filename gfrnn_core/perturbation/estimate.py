@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.losses import Loss
+from gfrnn_core.perturbation.losses import Loss, check_loss
+from gfrnn_core.perturbation.products import Product, dense
 from gfrnn_core.perturbation.weights import Weights
 
 Array = NDArray[Any]
@@ -38,13 +39,18 @@ class Window:
         Raises
         ------
         ValueError
-            If shapes do not fit each other or the network, or no step counts.
+            If shapes do not fit each other or the network, a number is not finite, no step counts
+            or the loss does not exist.
         """
+        check_loss(self.loss)
         inputs = weights.checked(self.inputs)
         targets = np.asarray(self.targets, weights.dtype)
         expected = (*inputs.shape[:2], weights.readout.shape[0])
         if targets.shape != expected:
             raise ValueError(f"targets: shape {targets.shape} is not {expected}")
+        for name, series in (("inputs", inputs), ("targets", targets)):
+            if not np.isfinite(series).all():
+                raise ValueError(f"{name}: hold NaN or infinity; every number must be finite")
         counted = np.asarray(self.counted, dtype=bool)
         if counted.shape != inputs.shape[:1] or not counted.any():
             raise ValueError(
@@ -61,15 +67,21 @@ class Estimate:
     ----------
     loss : float
         Of the clean pass.
-    gradient : tuple of ndarray
+    slopes : tuple of ndarray or Product
         For W0, R and W1, in the order of :meth:`Weights.trained`.
-    decorrelated : ndarray, shape (steps * batch, units)
-        x^ of the clean pass.
+    states, decorrelated : ndarray, shape (steps * batch, units)
+        x and x^ of the clean pass.
     state : ndarray, shape (batch, units)
         x after the last step.
     """
 
     loss: float
-    gradient: tuple[Array, ...]
+    slopes: tuple[Array | Product, ...]
+    states: Array
     decorrelated: Array
     state: Array
+
+    @property
+    def gradient(self) -> tuple[Array, ...]:
+        """The slopes as matrices."""
+        return tuple(dense(slope) for slope in self.slopes)

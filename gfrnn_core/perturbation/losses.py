@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Loss = Literal["squared", "cross_entropy"]
+
+
+def check_loss(loss: str) -> None:
+    """Refuse the name of a loss that does not exist.
+
+    Raises
+    ------
+    ValueError
+    """
+    if loss not in get_args(Loss):
+        raise ValueError(f"loss: {loss!r} is not one of {', '.join(get_args(Loss))}")
 
 
 def step_losses(outputs: Array, targets: Array, loss: Loss) -> Array:

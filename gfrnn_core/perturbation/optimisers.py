@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gfrnn_core.perturbation.products import Product, add, dense
 
 Array = NDArray[Any]
 OptimiserName = Literal["sgd", "adam"]
@@ -18,15 +20,15 @@ class Descent:
 
     rate: float
 
-    def step(self, matrices: tuple[Array, ...], gradient: tuple[Array, ...]) -> None:
+    def step(self, matrices: tuple[Array, ...], slopes: tuple[Array | Product, ...]) -> None:
         """Move the matrices in place."""
-        for matrix, slope in zip(matrices, gradient, strict=True):
-            matrix -= matrix.dtype.type(self.rate) * slope
+        for matrix, slope in zip(matrices, slopes, strict=True):
+            add(matrix, -self.rate, slope)
 
 
 @dataclass
 class Adam:
-    """Adam (Kingma and Ba 2015, arXiv 1412.6980), with its authors' constants."""
+    """Adam (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1), with its authors' constants."""
 
     rate: float
     decay: float = 0.9
@@ -36,21 +38,25 @@ class Adam:
     means: list[Array] = field(default_factory=list, repr=False)
     squares: list[Array] = field(default_factory=list, repr=False)
 
-    def step(self, matrices: tuple[Array, ...], gradient: tuple[Array, ...]) -> None:
+    def step(self, matrices: tuple[Array, ...], slopes: tuple[Array | Product, ...]) -> None:
         """Move the matrices in place."""
         if not self.means:
             self.means = [np.zeros_like(matrix) for matrix in matrices]
             self.squares = [np.zeros_like(matrix) for matrix in matrices]
         self.steps += 1
         # Both moments start at zero: this takes their bias off.
-        rate = self.rate * np.sqrt(1 - self.square_decay**self.steps)
-        rate /= 1 - self.decay**self.steps
+        rate = self.rate / (1 - self.decay**self.steps)
+        share = 1 / np.sqrt(1 - self.square_decay**self.steps)
         for matrix, slope, mean, square in zip(
-            matrices, gradient, self.means, self.squares, strict=True
+            matrices, slopes, self.means, self.squares, strict=True
         ):
-            mean += (1 - self.decay) * (slope - mean)
-            square += (1 - self.square_decay) * (np.square(slope) - square)
-            matrix -= matrix.dtype.type(rate) * mean / (np.sqrt(square) + self.floor)
+            gradient = dense(slope)
+            mean += (1 - self.decay) * (gradient - mean)
+            square += (1 - self.square_decay) * (np.square(gradient) - square)
+            size = np.sqrt(square)
+            size *= matrix.dtype.type(share)
+            size += self.floor
+            matrix -= matrix.dtype.type(rate) * mean / size
 
 
 def optimiser(name: OptimiserName, rate: float) -> Descent | Adam:
@@ -61,7 +67,7 @@ def optimiser(name: OptimiserName, rate: float) -> Descent | Adam:
     ValueError
         For a name that does not exist, or a rate that is not positive.
     """
-    if name not in ("sgd", "adam"):
+    if name not in get_args(OptimiserName):
         raise ValueError(f"optimiser: {name!r} is not one of sgd, adam")
     if not 0 < rate < np.inf:
         raise ValueError(f"rate: {rate} is not a positive learning rate")

@@ -24,8 +24,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn_core.perturbation.checks import check_count
 from gfrnn_core.perturbation.estimate import Estimate, Window
 from gfrnn_core.perturbation.losses import step_losses
+from gfrnn_core.perturbation.products import Product
 from gfrnn_core.perturbation.weights import Weights
 
 Array = NDArray[Any]
@@ -72,10 +74,9 @@ class Perturbation:
             raise ValueError(
                 f"sigma: {self.sigma} is not positive; without noise nothing is learnt"
             )
-        for name in ("draws", "credit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: {value} is not a positive integer")
+        check_count("draws", self.draws)
+        if self.credit is not None:
+            check_count("credit", self.credit)
 
     def estimate(
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator
@@ -95,7 +96,13 @@ class Perturbation:
         Returns
         -------
         Estimate
+
+        Raises
+        ------
+        ValueError
+            If the state's shape does not fit.
         """
+        state = weights.checked_state(state, window.inputs.shape[1])
         if self.kind == "wp":
             return self._weight_perturbation(weights, window, state, rng)
         return self._node_perturbation(weights, window, state, rng)
@@ -105,69 +112,72 @@ class Perturbation:
     ) -> Estimate:
         steps, batch, _ = window.inputs.shape
         units, outputs, dtype = weights.units, weights.readout.shape[0], weights.dtype
-        noise = rng.standard_normal((steps, self.draws, batch, units), dtype=dtype)
-        noise *= dtype.type(self.sigma)
-        output_noise = rng.standard_normal((steps, self.draws, batch, outputs), dtype=dtype)
-        output_noise *= dtype.type(self.sigma)
+        noise = self._noise(rng, (steps, self.draws, batch, units), dtype)
+        output_noise = self._noise(rng, (steps, self.draws, batch, outputs), dtype)
         # Row 0 of the passes is the clean one; all share one product a step.
-        passes = (1 + self.draws) * batch
-        drive = window.inputs @ weights.inputs.T
-        onward = weights.onward()
-        active = np.empty((steps, passes, units), dtype)
-        change = np.empty((steps, self.draws, batch, units), dtype) if self.kind == "anp" else noise
-        now = np.repeat(state[None], 1 + self.draws, axis=0).reshape(passes, units)
-        for t in range(steps):
-            now = np.dot(now, onward, out=active[t])
-            by_pass = now.reshape(1 + self.draws, batch, units)
-            by_pass += drive[t]
-            by_pass[1:] += noise[t]
-            if self.kind == "anp":
-                np.subtract(by_pass[1:], by_pass[0], out=change[t])
-            np.tanh(now, out=now)
-        out = active @ weights.outward()
-        out = out.reshape(steps, 1 + self.draws, batch, outputs)
+        passes = 1 + self.draws
+        force = np.empty((steps, passes, batch, units), dtype)
+        force[:] = weights.driven(window.inputs)[:, None]
+        force[:, 1:] += noise
+        start = np.repeat(state[None], passes, axis=0).reshape(passes * batch, units)
+        done = weights.propagate(force.reshape(steps, passes * batch, units), start, kept=batch)
+        out = done.outputs.reshape(steps, passes, batch, outputs)
         out[:, 1:] += output_noise
         losses = step_losses(out, window.targets[:, None], window.loss)
         worse = (losses[:, 1:] - losses[:, :1]) * window.counted[:, None, None]
+        credit = worse_credit(worse, self.credit)
         if self.kind == "anp":
-            hidden = _directions(change, worse_credit(worse, self.credit), self._factor(units))
-            readout = _directions(out[:, 1:] - out[:, :1], worse, self._factor(outputs))
+            np.subtract(force[:, 1:], force[:, :1], out=noise)
+            hidden = _weighted(noise, self._factor(units) * credit / _squares(noise))
+            output_noise = out[:, 1:] - out[:, :1]
+            by_output = self._factor(outputs) * worse / _squares(output_noise)
         else:
-            square = dtype.type(self.sigma**2)
-            hidden = noise * (worse_credit(worse, self.credit) / square)[..., None]
-            readout = output_noise * (worse / square)[..., None]
-        clean = active.reshape(steps, 1 + self.draws, batch, units)[:, 0]
-        decorrelated = weights.decorrelated(clean)
-        before = np.concatenate([weights.decorrelated(state)[None], decorrelated[:-1]])
-        share = 1.0 / (window.counted.sum() * batch)
-        hidden, readout = hidden.mean(axis=1), readout.mean(axis=1)
-        gradient = (
-            _product(hidden, window.inputs, share),
-            _product(hidden, before, share),
-            _product(readout, decorrelated, share),
+            hidden = _weighted(noise, credit / dtype.type(self.sigma**2))
+            by_output = worse / dtype.type(self.sigma**2)
+        readout = _weighted(output_noise, by_output)
+        share = dtype.type(1.0 / (window.counted.sum() * batch * self.draws))
+        hidden, readout = (
+            (share * part).reshape(steps * batch, -1) for part in (hidden, readout)
         )
-        loss = float(losses[window.counted, 0].mean())
-        return Estimate(loss, gradient, decorrelated.reshape(-1, units), clean[-1].copy())
+        before, after = (
+            part.reshape(steps * batch, units)
+            for part in (done.decorrelated[:-1], done.decorrelated[1:])
+        )
+        slopes = (
+            Product(hidden, window.inputs.reshape(steps * batch, -1)),
+            Product(hidden, before),
+            Product(readout, after),
+        )
+        clean = done.states.reshape(steps, passes, batch, units)[:, 0]
+        loss = float(losses[window.counted, 0].mean(dtype=np.float64))
+        return Estimate(loss, slopes, clean.reshape(-1, units), after, clean[-1].copy())
 
     def _weight_perturbation(
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator
     ) -> Estimate:
-        clean, states = weights.run(window.inputs, state)
-        loss = _mean_loss(clean, window)
+        batch, units, dtype = window.inputs.shape[1], weights.units, weights.dtype
+        clean = weights.propagate(weights.driven(window.inputs), state, kept=batch)
+        loss = _mean_loss(clean.outputs, window)
         trained = tuple(weights.trained())
-        gradient = tuple(np.zeros_like(matrix) for matrix in trained)
+        slopes = tuple(np.zeros_like(matrix) for matrix in trained)
         for _ in range(self.draws):
-            noise = [rng.standard_normal(one.shape, dtype=weights.dtype) for one in trained]
-            sigma = weights.dtype.type(self.sigma)
-            inputs, recurrent, readout = (
-                w + sigma * xi for w, xi in zip(trained, noise, strict=True)
-            )
+            noise = [self._noise(rng, one.shape, dtype) for one in trained]
+            inputs, recurrent, readout = (w + xi for w, xi in zip(trained, noise, strict=True))
             moved = Weights(inputs, recurrent, readout, weights.decorrelation)
             worse = _mean_loss(moved.run(window.inputs, state)[0], window) - loss
-            for total, xi in zip(gradient, noise, strict=True):
-                total += xi * weights.dtype.type(worse / (self.sigma * self.draws))
-        decorrelated = weights.decorrelated(states.reshape(-1, weights.units))
-        return Estimate(loss, gradient, decorrelated, states[-1].copy())
+            for total, xi in zip(slopes, noise, strict=True):
+                xi *= dtype.type(worse / (self.sigma**2 * self.draws))
+                total += xi
+        decorrelated = clean.decorrelated[1:].reshape(-1, units)
+        states = clean.states.reshape(-1, units)
+        return Estimate(loss, slopes, states, decorrelated, clean.states[-1].copy())
+
+    def _noise(
+        self, rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> Array:
+        noise = np.asarray(rng.standard_normal(shape, dtype=dtype))
+        noise *= dtype.type(self.sigma)
+        return noise
 
     def _factor(self, units: int) -> float:
         return float(units) if self.scaling == "unbiased" else float(np.sqrt(units))
@@ -190,20 +200,15 @@ def worse_credit(worse: Array, credit: int | None) -> Array:
     return np.asarray(to_come)
 
 
-def _directions(change: Array, credit: Array, factor: float) -> Array:
-    """``factor credit change / |change|^2``: shape (steps, draws, batch, units)."""
+def _squares(change: Array) -> Array:
+    """Squared length of each change, never zero: shape (..., n) to (...)."""
     square = np.einsum("...i,...i->...", change, change)
-    tiny = np.finfo(change.dtype).tiny
-    return np.asarray(change * (factor * credit / np.maximum(square, tiny))[..., None])
+    return np.asarray(np.maximum(square, np.finfo(change.dtype).tiny))
 
 
-def _product(left: Array, right: Array, share: float) -> Array:
-    """Sum over steps and batch of outer products, as one matrix product."""
-    rows = left.reshape(-1, left.shape[-1])
-    columns = right.reshape(-1, right.shape[-1])
-    product = rows.T @ columns
-    product *= product.dtype.type(share)
-    return np.asarray(product)
+def _weighted(change: Array, factors: Array) -> Array:
+    """Sum over draws: shapes (steps, draws, batch, n) and (steps, draws, batch)."""
+    return np.asarray(np.einsum("tdbi,tdb->tbi", change, factors))
 
 
 def _mean_loss(outputs: Array, window: Window) -> float:

@@ -16,7 +16,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn_core.perturbation.checks import check_count
+
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Several passes through a network, side by side.
+
+    Attributes
+    ----------
+    states : ndarray, shape (steps, rows, units)
+        x after each step.
+    outputs : ndarray, shape (steps, rows, outputs)
+        y.
+    decorrelated : ndarray, shape (1 + steps, kept, units)
+        x^ of the first rows, before the first step and after each.
+    onward : ndarray, shape (units, units), or None
+        ``R D``, if it was formed.
+    """
+
+    states: Array
+    outputs: Array
+    decorrelated: Array
+    onward: Array | None
 
 
 @dataclass
@@ -33,12 +57,32 @@ class Weights:
         W1.
     decorrelation : ndarray, shape (units, units)
         D, the identity at the start.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit each other, or the precision is not the same float32 or float64 in all.
     """
 
     inputs: Array
     recurrent: Array
     readout: Array
     decorrelation: Array
+
+    def __post_init__(self) -> None:
+        units, outputs = len(self.recurrent), len(self.readout)
+        shapes = {
+            "inputs": (units, self.inputs.shape[-1]),
+            "recurrent": (units, units),
+            "readout": (outputs, units),
+            "decorrelation": (units, units),
+        }
+        for name, shape in shapes.items():
+            found = getattr(self, name)
+            if found.shape != shape:
+                raise ValueError(f"{name}: shape {found.shape} is not {shape}")
+            if found.dtype != self.dtype or self.dtype not in (np.float32, np.float64):
+                raise ValueError(f"{name}: {found.dtype} is not float32 or float64, one for all")
 
     @classmethod
     def initial(
@@ -51,11 +95,10 @@ class Weights:
         Raises
         ------
         ValueError
-            If a size is not positive.
+            If a size is not positive, or the precision is not float32 or float64.
         """
         for name, size in (("inputs", inputs), ("units", units), ("outputs", outputs)):
-            if size < 1:
-                raise ValueError(f"{name}: {size} is not a positive integer")
+            check_count(name, size)
         rng = np.random.default_rng(seed)
 
         def xavier(rows: int, columns: int) -> Array:
@@ -109,36 +152,88 @@ class Weights:
             If shapes do not fit.
         """
         inputs = self.checked(inputs)
-        steps, batch, _ = inputs.shape
+        batch = inputs.shape[1]
         now = np.zeros((batch, self.units), self.dtype) if state is None else state
-        if now.shape != (batch, self.units):
-            raise ValueError(f"state: shape {now.shape} is not ({batch}, {self.units})")
-        drive = inputs @ self.inputs.T
-        onward = self.onward()
-        states = np.empty((steps, batch, self.units), self.dtype)
-        for t in range(steps):
-            now = np.dot(now, onward, out=states[t])
-            now += drive[t]
-            np.tanh(now, out=now)
-        return states @ self.outward(), states
+        passes = self.propagate(self.driven(inputs), self.checked_state(now, batch))
+        return passes.outputs, passes.states
 
-    def onward(self) -> Array:
-        """``(R D)^T``: the decorrelated state is not needed in the loop, so one product a step."""
-        return np.ascontiguousarray((self.recurrent @ self.decorrelation).T)
+    def propagate(self, force: Array, state: Array, kept: int = 0) -> Passes:
+        """Forward, with whatever is added to the pre-activations.
 
-    def outward(self) -> Array:
-        """``(W1 D)^T``, from x to the outputs."""
-        return np.asarray((self.readout @ self.decorrelation).T)
+        Parameters
+        ----------
+        force : ndarray, shape (steps, rows, units)
+            ``W0 u_t``, and noise if any. Becomes the pre-activations z_t, in place.
+        state : ndarray, shape (rows, units)
+            x before the first step.
+        kept : int
+            Rows whose x^ is wanted.
+        """
+        steps, rows, units = force.shape
+        states = np.empty_like(force)
+        if self.merges(steps, rows):
+            onward = self.recurrent @ self.decorrelation
+            now = state
+            # The transposed view costs no copy, and BLAS reads it in order.
+            for z, x in zip(force, states, strict=True):
+                np.dot(now, onward.T, out=x)
+                z += x
+                now = np.tanh(z, out=x)
+            wanted = np.concatenate([state[None, :kept], states[:, :kept]])
+            decorrelated = _by_row(wanted, self.decorrelation)
+            return Passes(
+                states, _by_row(states, self.readout @ self.decorrelation), decorrelated, onward
+            )
+        every = np.empty((1 + steps, rows, units), force.dtype)
+        before = np.dot(state, self.decorrelation.T, out=every[0])
+        for z, x, after in zip(force, states, every[1:], strict=True):
+            np.dot(before, self.recurrent.T, out=x)
+            z += x
+            np.tanh(z, out=x)
+            before = np.dot(x, self.decorrelation.T, out=after)
+        return Passes(states, _by_row(every[1:], self.readout), every[:, :kept], None)
 
-    def decorrelated(self, states: Array) -> Array:
-        """``D x`` of each state: shape (..., units)."""
-        return np.asarray(states @ self.decorrelation.T)
+    def merges(self, steps: int, rows: int) -> bool:
+        """Whether it pays to form ``R D`` and have one product a step instead of two.
+
+        Measured: few rows cost as much as about four, for then the matrix has to be read.
+        """
+        return steps * max(rows, 4) > self.units
+
+    def driven(self, inputs: Array) -> Array:
+        """``W0 u`` of each step, as :meth:`propagate` takes it."""
+        return _by_row(inputs, self.inputs)
 
     def checked(self, inputs: Array) -> Array:
-        """Inputs as :meth:`run` takes them, in the weights' precision."""
+        """Inputs as :meth:`run` takes them, in the weights' precision.
+
+        Raises
+        ------
+        ValueError
+            If their shape does not fit.
+        """
         inputs = np.asarray(inputs, self.dtype)
         if inputs.ndim != 3 or inputs.shape[2] != self.inputs.shape[1]:
             raise ValueError(
                 f"inputs: shape {inputs.shape} is not (steps, batch, {self.inputs.shape[1]})"
             )
         return inputs
+
+    def checked_state(self, state: Array, batch: int) -> Array:
+        """A state x of each sequence of a batch, in the weights' precision.
+
+        Raises
+        ------
+        ValueError
+            If its shape does not fit.
+        """
+        state = np.asarray(state, self.dtype)
+        if state.shape != (batch, self.units):
+            raise ValueError(f"state: shape {state.shape} is not ({batch}, {self.units})")
+        return state
+
+
+def _by_row(rows: Array, matrix: Array) -> Array:
+    """``matrix @ row`` of each row, shape (..., n) to (..., m), as one product."""
+    product = rows.reshape(-1, rows.shape[-1]) @ matrix.T
+    return np.asarray(product.reshape(*rows.shape[:-1], len(matrix)))

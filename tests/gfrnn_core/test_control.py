@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from gfrnn_core import RFactor, sample_weights
+from gfrnn_core import RFactor, SampledRNN
 from gfrnn_core.control import (
     Regulator,
     fit_lifted,
@@ -13,7 +13,6 @@ from gfrnn_core.control import (
     response_at,
     simulate,
 )
-from gfrnn_core.koopman import lifted_pairs
 from gfrnn_core.lifting import lift
 from gfrnn_core.systems import runge_kutta_step, van_der_pol_tendency
 
@@ -271,15 +270,15 @@ def designed(seed, response="target"):
     states[0] = rng.uniform(-3, 3, (runs, 2))
     for t in range(times):
         states[t + 1] = van_der_pol(states[t], inputs[t + 1])
-    hidden = sample_weights(
-        states[:-1].reshape(-1, 2), 20, following=states[1:].reshape(-1, 2), seed=seed
-    )
-    factor = lifted_pairs(list(states.swapaxes(0, 1)), hidden, inputs=list(inputs.swapaxes(0, 1)))
-    operator, weights = fit_lifted(factor, 1)
+    series = list(states.swapaxes(0, 1)), list(inputs.swapaxes(0, 1))
+    network = SampledRNN(
+        20, sampling="normal", scale=0.15, target="lifted", standardise=False, seed=seed
+    ).prepare(*series)
+    operator, weights = fit_lifted(network.factorise(*series), 1, first=3)
     return Regulator.design(
         operator,
         weights,
-        lambda h: lift(h, None, hidden),
+        lambda h: lift(h, None, network.hidden),
         [0, 0],
         Q,
         R,

@@ -1,14 +1,14 @@
 """Koopman analysis against systems with known spectra, and against brute force on all rows."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.linalg
 
-from gfrnn_core import RFactor, merge_all, sample_weights
-from gfrnn_core.koopman import KoopmanOperator, lifted_pairs
-from gfrnn_core.lifting import lift
+from gfrnn_core import RFactor, SampledRNN, merge_all, sample_weights
+from gfrnn_core.koopman import KoopmanOperator
 
 MU, LAM = 0.9, 0.6
 
@@ -291,29 +291,17 @@ def series(seed, times=150):
     return states, rng.standard_normal((times, 1))
 
 
-def test_lifted_pairs_are_the_rows_of_both_times():
-    states, inputs = series(0)
-    delays = 2
-    stacked = np.hstack([states[1:], states[:-1]])
-    hidden = sample_weights(stacked, 5, sampling="normal", seed=1)
-    features = lift(stacked, None, hidden)
-    rows = np.hstack([features[:-1], inputs[2:], features[1:]])
-    factor = lifted_pairs(states, hidden, delays, inputs)
-    assert factor.rows == 148
-    # 148 rows in blocks of 42: more than one, and the last one is short.
-    assert factor.rows > 2 * factor.columns
-    gram = factor.triangle.T @ factor.triangle
-    np.testing.assert_allclose(gram, rows.T @ rows, rtol=1e-10, atol=1e-9)
-    free = lifted_pairs(states, hidden, delays)
-    rows = np.hstack([features[:-1], features[1:]])
-    np.testing.assert_allclose(free.triangle.T @ free.triangle, rows.T @ rows, atol=1e-9)
+def factor_of_series(states, hidden, **options):
+    """Rows [ Psi(h_t) | Psi(h_t+1) ] of one or several series."""
+    network = SampledRNN(hidden.width, target="lifted", **options)
+    return replace(network, hidden=hidden).factorise(states)
 
 
 def test_the_lifted_matrix_never_exists():
     states = series(0, times=20_000)[0]
     hidden = sample_weights(states, 20, sampling="normal", seed=1)
     tracemalloc.start()
-    factor = lifted_pairs(states, hidden)
+    factor = factor_of_series(states, hidden)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert factor.rows == 19_999
@@ -323,21 +311,21 @@ def test_the_lifted_matrix_never_exists():
 def test_several_series_and_merged_factors_are_one_operator():
     parts = [series(seed)[0] for seed in range(3)]
     hidden = sample_weights(parts[0], 4, sampling="normal", scale=0.5, seed=1)
-    together = lifted_pairs(parts, hidden)
-    merged = merge_all(lifted_pairs(part, hidden) for part in parts)
+    together = factor_of_series(parts, hidden)
+    merged = merge_all(factor_of_series(part, hidden) for part in parts)
     assert together.rows == merged.rows == 3 * 149
     one, other = (KoopmanOperator.from_factor(f) for f in (together, merged))
     np.testing.assert_allclose(one.matrix, other.matrix, atol=1e-7)
     np.testing.assert_allclose(by_size(one.eigenvalues), by_size(other.eigenvalues), atol=1e-8)
     np.testing.assert_allclose(np.sort(one.residuals()), np.sort(other.residuals()), atol=1e-8)
-    alone = KoopmanOperator.from_factor(lifted_pairs(parts[0], hidden))
+    alone = KoopmanOperator.from_factor(factor_of_series(parts[0], hidden))
     assert np.abs(alone.matrix - one.matrix).max() > 1e-3
 
 
 def test_the_constant_is_an_eigenfunction_of_any_dictionary():
     states, _ = series(0)
     hidden = sample_weights(states, 6, sampling="normal", seed=1)
-    operator = KoopmanOperator.from_factor(lifted_pairs(states, hidden))
+    operator = KoopmanOperator.from_factor(factor_of_series(states, hidden))
     nearest = np.abs(operator.eigenvalues - 1).argmin()
     np.testing.assert_allclose(operator.eigenvalues[nearest], 1.0, atol=1e-9)
     assert operator.residuals()[nearest] < 1e-9
@@ -367,19 +355,3 @@ def test_what_does_not_fit_is_refused():
         operator.residuals(factor_of(now[:, :2], after[:, :2]))
     with pytest.raises(ValueError, match=r"features: \(3,\) is not \(starts, 3\)"):
         operator.rollout(now[0], 2)
-
-
-def test_series_that_do_not_fit_are_refused():
-    states, inputs = series(0)
-    hidden = sample_weights(states, 3, sampling="normal")
-    with pytest.raises(ValueError, match="2 delays, but the hidden layer sees 2 values"):
-        lifted_pairs(states, hidden, 2)
-    with pytest.raises(ValueError, match="inputs: their series are not as many or as long"):
-        lifted_pairs(states, hidden, inputs=inputs[1:])
-    with pytest.raises(ValueError, match="inputs: their series are not as many or as long"):
-        lifted_pairs([states, states], hidden, inputs=inputs)
-    with pytest.raises(ValueError, match="no series is longer than 1 times"):
-        lifted_pairs([states[:1], states[:0]], hidden)
-    states[7, 1] = np.nan  # first met as what follows time 6
-    with pytest.raises(ValueError, match="row 6, column 7 is nan"):
-        lifted_pairs(states, hidden)

@@ -1,0 +1,64 @@
+"""Matrices that are a product of two thin ones, added to others without being formed.
+
+A window of few steps yields an update of low rank. One BLAS call adds it in place; forming it first
+would write and read the whole matrix several times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.blas import dgemm, dger, sgemm, sger
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Product:
+    """``left^T right``.
+
+    Attributes
+    ----------
+    left : ndarray, shape (rows, n)
+    right : ndarray, shape (rows, m)
+    """
+
+    left: Array
+    right: Array
+
+    def dense(self) -> Array:
+        """The matrix, shape (n, m)."""
+        return np.asarray(self.left.T @ self.right)
+
+
+def dense(matrix: Array | Product) -> Array:
+    """The matrix itself."""
+    return matrix.dense() if isinstance(matrix, Product) else matrix
+
+
+def add(matrix: Array, factor: float, term: Array | Product) -> None:
+    """``matrix += factor term``, in place.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, m)
+        float32 or float64.
+    factor : float
+    term : ndarray or Product, shape (n, m)
+        In the matrix's precision.
+    """
+    in_blas = matrix.flags.c_contiguous and matrix.dtype in (np.float32, np.float64)
+    if not isinstance(term, Product) or not in_blas:
+        matrix += matrix.dtype.type(factor) * dense(term)
+        return
+    # BLAS counts columns first: to it the matrix is its transpose, right^T left.
+    single = matrix.dtype == np.float32
+    if len(term.left) == 1:
+        ger = sger if single else dger
+        ger(factor, term.right[0], term.left[0], a=matrix.T, overwrite_a=True)
+    else:
+        gemm = sgemm if single else dgemm
+        gemm(factor, term.right.T, term.left.T, 1.0, matrix.T, trans_b=True, overwrite_c=True)
