@@ -14,9 +14,9 @@ from cluster import ClusterError
 from pipeline import Experiment, Run, load_experiment, open_source
 from pipeline.audit import audit, describe, starting_experiment
 from pipeline.config import DataConfig
-from pipeline.errors import ConfigError, GfrnnError, RunError
+from pipeline.errors import GfrnnError, RunError
 from pipeline.sections import checked
-from workflows.cases import CASES
+from workflows.cases.commands import choose_settings, list_cases, run_case
 from workflows.nature import write_nature
 from workflows.progress import show_progress
 from workflows.report import write_report
@@ -188,16 +188,43 @@ def _nature(path: Path, years: int, seed: int, *, overwrite: bool = False) -> No
 
 @app.command()
 def reproduce(
-    case: Annotated[str, typer.Argument(help=f"One of: {', '.join(CASES)}.")],
+    name: Annotated[
+        str | None, typer.Argument(help="The case; without one, all are listed.", metavar="[NAME]")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the hidden weights.")] = 5,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Smaller, in under a minute; the same code.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder; default runs/reproduce/NAME[-quick]."),
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="YAML file laid over the settings of the case.")
+    ] = None,
+    choose: Annotated[
+        bool,
+        typer.Option(
+            "--choose",
+            help="Only choose settings, on validation trajectories: every combination of the "
+            "candidates in the settings file, or as many random ones as it says.",
+        ),
+    ] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List the cases.")] = False,
 ) -> None:
-    """Rerun a case of the papers and print its table.
+    """Rerun a case of the papers: a table, a figure and a page that shows them.
 
-    Example: [bold]gfrnn reproduce lorenz63 --seeds 5[/bold]
+    Examples: [bold]gfrnn reproduce[/bold] (lists the cases);
+    [bold]gfrnn reproduce lorenz63 --quick[/bold];
+    [bold]gfrnn reproduce lorenz63 --choose[/bold], then
+    [bold]gfrnn reproduce lorenz63 --settings runs/reproduce/lorenz63/chosen.yaml[/bold]
     """
-    if case not in CASES:
-        raise ConfigError(f"reproduce: no case {case!r}; there is {', '.join(CASES)}")
-    console.print(CASES[case](range(seeds)))
+    if name is None or listing:
+        list_cases(console)
+    elif choose:
+        choose_settings(name, console, file=settings, quick=quick, output=output)
+    else:
+        run_case(name, console, seeds=seeds, file=settings, quick=quick, output=output)
 
 
 def _experiment(file: Path | None) -> tuple[Experiment, str]:

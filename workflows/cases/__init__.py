@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import difflib
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
-from rich.table import Table
+from pipeline.errors import ConfigError
+from workflows.cases.case import Case
 
-from workflows.cases import lorenz63
+SETTINGS = Path(__file__).with_name("settings")
+"""Folder of the settings files; each registers the case of its name."""
 
-Case = Callable[[Iterable[int]], Table]
 
-CASES: dict[str, Case] = {"lorenz63": lorenz63.run}
-"""Name: what computes its table for some seeds."""
+def case_names() -> list[str]:
+    """The names of all cases, in alphabetical order."""
+    return sorted(path.stem for path in SETTINGS.glob("*.yaml"))
+
+
+def load_case(name: str) -> Case[Any]:
+    """A case by its name; only its own module is imported.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of this name.
+    """
+    names = case_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(names)}"
+        raise ConfigError(f"reproduce: no case {name!r}; {hint}")
+    module = import_module(f"workflows.cases.{name.replace('-', '_')}")
+    case: Case[Any] = module.CASE
+    return case

@@ -1,0 +1,117 @@
+"""What ``gfrnn reproduce`` does: list the cases, choose settings, run one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.errors import ConfigError
+from workflows.cases import case_names, load_case
+from workflows.cases.choosing import Choice, choice_table, choose, searches
+from workflows.cases.reproducing import reproduce, write_files
+from workflows.cases.settings_file import dump, load_settings
+from workflows.cases.tables import sentence, terminal_table
+from workflows.progress import show_progress
+
+
+def list_cases(console: Console) -> None:
+    """Names and summaries of all cases."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name in case_names():
+        table.add_row(f"[bold]{name}[/bold]", load_case(name).summary)
+    console.print(table)
+
+
+def run_case(
+    name: str,
+    console: Console,
+    *,
+    seeds: int,
+    file: Path | None = None,
+    quick: bool = False,
+    output: Path | None = None,
+) -> None:
+    """Run a case, write its folder, print its table.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such case or its settings are not allowed.
+    """
+    case = load_case(name)
+    loaded = load_settings(case, file, quick=quick)
+    folder = _folder(name, quick, output)
+    command = _command(name, seeds=seeds, file=file, quick=quick, output=output)
+    with show_progress(console) as progress:
+        result = reproduce(case, loaded, range(seeds), folder, progress, command)
+    console.print(terminal_table(result))
+    for verdict in result.verdicts():
+        style = {True: "green", False: "red", None: "dim"}[verdict.reached]
+        console.print(sentence(verdict), style=style, highlight=False, markup=False)
+    for note in result.notes:
+        console.print(note, style="dim", highlight=False, markup=False)
+    console.print(f"[bold]page[/bold]: {folder / 'index.html'}", highlight=False)
+
+
+def choose_settings(
+    name: str,
+    console: Console,
+    *,
+    file: Path | None = None,
+    quick: bool = False,
+    output: Path | None = None,
+) -> None:
+    """Choose settings on validation trajectories; write ``chosen.yaml`` and ``candidates.csv``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such case, or its settings or candidates are not allowed.
+    """
+    case = load_case(name)
+    loaded = load_settings(case, file, quick=quick)
+    searches(case, loaded)
+    folder = _folder(name, quick, output)
+    with show_progress(console) as progress:
+        chosen, choices = choose(case, loaded, progress)
+    for choice in choices:
+        console.print(choice_table(choice))
+    head = f"# Settings of the case {name}, chosen on its validation trajectories.\n"
+    path = folder / "chosen.yaml"
+    write_files(
+        folder, {"candidates.csv": _csv(choices), "chosen.yaml": head + dump(chosen.values)}
+    )
+    console.print(f"[bold]chosen[/bold]: {path}; pass it to --settings", highlight=False)
+
+
+def _folder(name: str, quick: bool, output: Path | None) -> Path:
+    folder = output or Path("runs") / "reproduce" / (f"{name}-quick" if quick else name)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--output: {folder} is a file; name a folder")
+    return folder
+
+
+def _command(name: str, *, seeds: int, file: Path | None, quick: bool, output: Path | None) -> str:
+    words = ["gfrnn", "reproduce", name, "--seeds", str(seeds)]
+    words += ["--quick"] if quick else []
+    words += ["--settings", str(file)] if file is not None else []
+    words += ["--output", str(output)] if output is not None else []
+    return shlex.join(words)
+
+
+def _csv(choices: list[Choice]) -> str:
+    """Long form: validation, trial, key, value; the score is a key too."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["validation", "trial", "key", "value"])
+    for choice in choices:
+        for number, trial in enumerate(choice.trials):
+            for key, value in trial.values.items():
+                writer.writerow([choice.name, number, key, value])
+            writer.writerow([choice.name, number, choice.validation.score.key, trial.score])
+    return buffer.getvalue()

@@ -1,0 +1,155 @@
+"""The table of a case: in a terminal, as long-form CSV and as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any
+
+from rich.table import Table
+
+from workflows.cases.case import TRAINING, Entry, Result, Score, Verdict
+from workflows.labels import number
+
+KINDS = {"ours": "this project", "peer": "peer", "reference": "reference"}
+"""How the kinds of entries are called."""
+
+
+def figure_of(value: float) -> str:
+    """A number with three digits; what ran away is told from what was not measured."""
+    if math.isnan(value):
+        return "undefined"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return number(value)
+
+
+def cell(entry: Entry, score: Score) -> tuple[str, str]:
+    """Median and quartiles over seeds as text; both empty where not measured.
+
+    The quartiles are empty where there is a single value.
+    """
+    quartiles = entry.quartiles(score.key)
+    if quartiles is None:
+        return "", ""
+    low, middle, high = map(figure_of, quartiles)
+    return middle, f"{low} to {high}" if len(entry.values(score.key)) > 1 else ""
+
+
+def best_entries(result: Result, score: Score) -> set[str]:
+    """Names of the entries whose median is best, where at least two were measured."""
+    medians = {
+        entry.name: quartiles[1]
+        for entry in result.entries
+        if (quartiles := entry.quartiles(score.key)) is not None and not math.isnan(quartiles[1])
+    }
+    if len(medians) < 2:
+        return set()
+    best = (max if score.better == "higher" else min)(medians.values())
+    return {name for name, median in medians.items() if median == best}
+
+
+def sentence(verdict: Verdict) -> str:
+    """A bar in words: ``R factor: valid prediction time 24.5, at least 20: reached``."""
+    bar, score = verdict.bar, verdict.score
+    unit = f" {score.unit}" if score.unit else ""
+    if verdict.wanted is None:
+        goal = f"better than {bar.against}"
+    else:
+        strict = bar.strict or bar.against is not None
+        words = {
+            ("higher", True): "above", ("higher", False): "at least",
+            ("lower", True): "below", ("lower", False): "at most",
+        }  # fmt: skip
+        goal = f"{words[score.better, strict]} {figure_of(verdict.wanted)}{unit}"
+        if bar.against is not None:
+            goal += f" of {bar.against}"
+    found = "nothing" if verdict.found is None else figure_of(verdict.found) + unit
+    return f"{bar.entry}: {score.label} {found}, wanted {goal}: {word(verdict)}"
+
+
+def word(verdict: Verdict) -> str:
+    """``reached``, ``not reached`` or ``not measured``."""
+    return {True: "reached", False: "not reached", None: "not measured"}[verdict.reached]
+
+
+def terminal_table(result: Result) -> Table:
+    """Median and quartiles over seeds, a section a score, a line an entry."""
+    table = Table(title=result.title, title_justify="left")
+    table.add_column("")
+    table.add_column("median", justify="right", no_wrap=True)
+    table.add_column("quartiles", justify="right", no_wrap=True)
+    for score in result.columns:
+        unit = f" ({score.unit})" if score.unit else ""
+        table.add_row(f"[bold]{score.label}[/bold]{unit}, {score.better} is better")
+        best = best_entries(result, score)
+        for entry in result.entries:
+            middle, spread = cell(entry, score)
+            if middle:
+                strong = entry.name in best and score is not TRAINING
+                middle = f"[bold]{middle}[/bold]" if strong else middle
+                table.add_row(f"  {entry.name}", middle, spread)
+        table.add_section()
+    return table
+
+
+def csv_text(result: Result, seeds: list[int]) -> str:
+    """Long form: ``entry, kind, score, unit, seed, value``; training times are a score too.
+
+    The seed is empty for values that depend on none.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["entry", "kind", "score", "unit", "seed", "value"])
+    for entry in result.entries:
+        for score in result.columns:
+            values = entry.values(score.key)
+            known = seeds if len(values) == len(seeds) and entry.kind != "reference" else None
+            for place, value in enumerate(values):
+                seed = "" if known is None else known[place]
+                writer.writerow(
+                    [entry.name, entry.kind, score.key, score.unit, seed, repr(float(value))]
+                )
+    return buffer.getvalue()
+
+
+def json_tree(result: Result) -> dict[str, Any]:
+    """Scores, entries and bars as plain lists and dictionaries; what is not finite as text."""
+    entries = []
+    for entry in result.entries:
+        summary = {}
+        for score in result.columns:
+            quartiles = entry.quartiles(score.key)
+            if quartiles is not None:
+                low, middle, high = map(_jsonable, quartiles)
+                summary[score.key] = {"median": middle, "quartiles": [low, high]}
+        entries.append({"name": entry.name, "kind": entry.kind, "scores": summary})
+    bars = [
+        {
+            "score": verdict.bar.score,
+            "entry": verdict.bar.entry,
+            "against": verdict.bar.against,
+            "wanted": _jsonable(verdict.wanted),
+            "found": _jsonable(verdict.found),
+            "verdict": word(verdict),
+            "text": verdict.bar.text,
+        }
+        for verdict in result.verdicts()
+    ]
+    scores = [
+        {"key": score.key, "label": score.label, "unit": score.unit, "better": score.better}
+        for score in result.columns
+    ]
+    return {
+        "title": result.title,
+        "scores": scores,
+        "entries": entries,
+        "bars": bars,
+        "notes": list(result.notes),
+    }
+
+
+def _jsonable(value: float | None) -> float | str | None:
+    """JSON has no infinity and no NaN."""
+    return value if value is None or math.isfinite(value) else repr(value)

@@ -1,0 +1,24 @@
+"""Van der Pol's free oscillator from its position alone: the velocity is in the delays."""
+
+from __future__ import annotations
+
+from gfrnn_core.systems import VAN_DER_POL
+from workflows.cases.duel import Arena, duel_case
+from workflows.cases.van_der_pol import first_states
+
+CASE = duel_case(
+    "van-der-pol-delays",
+    "Van der Pol from the first coordinate and its delays, against an echo state network",
+    Arena(
+        VAN_DER_POL,
+        1,
+        first_states,
+        "Van der Pol's oscillator from its position",
+        (
+            "The free oscillator with mu = 1, of which only the position is seen. The velocity is "
+            "in the delays of our network and in the memory of the echo state network. Half of "
+            "the training series and of the test starts lie on the limit cycle, half began "
+            "anywhere in a square of side 6 about the origin.",
+        ),
+    ),
+)
