@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.perturbation.backpropagation import Backpropagation
+from gfrnn_core.perturbation.checks import check_count
+from gfrnn_core.perturbation.decorrelation import decorrelate
 from gfrnn_core.perturbation.estimate import Estimate, Window
 from gfrnn_core.perturbation.losses import step_losses
 from gfrnn_core.perturbation.optimisers import OptimiserName, optimiser
@@ -20,6 +22,16 @@ from gfrnn_core.sampling import check_seed
 Array = NDArray[Any]
 
 
+Schedule = Literal["constant", "cosine"]
+
+_RUNAWAY = 1e4
+"""Times the loss at the start, or that of outputs all zero, that counts as having run away.
+
+Perturbation rules stop there for good: the change that noise makes is lost in rounding, so the loss
+stays where it is and never becomes infinite.
+"""
+
+
 class DivergedError(ArithmeticError):
     """Learning ran away.
 
@@ -28,14 +40,14 @@ class DivergedError(ArithmeticError):
     epoch : int
         Counted from 1.
     last : float or None
-        The last finite training loss of an epoch; None if there was none.
+        The training loss of the epoch before; None if there was none.
     """
 
     def __init__(self, epoch: int, last: float | None, rate: float, decorrelation: float) -> None:
         self.epoch, self.last = epoch, last
         before = "no epoch ended before" if last is None else f"the last finite loss was {last:.4g}"
         super().__init__(
-            f"epoch {epoch}: the loss is no longer finite; {before}. Take a smaller learning rate "
+            f"epoch {epoch}: the loss ran away; {before}. Take a smaller learning rate "
             f"(now {rate:g}) or decorrelation rate (now {decorrelation:g})"
         )
 
@@ -56,6 +68,10 @@ class Learning:
     window : int or None
         Steps between updates: 1 is online, None all of a sequence.
     epochs : int
+    schedule : {"constant", "cosine"}
+        Whether both rates stay as they are, or fall along half a cosine to 0 over all updates, so
+        that what is noise in the updates averages out in the end (Loshchilov and Hutter 2017,
+        arXiv 1608.03983, without restarts).
     seed : int
         Of the noise.
 
@@ -71,6 +87,7 @@ class Learning:
     decorrelation: float = 0.0
     window: int | None = None
     epochs: int = 100
+    schedule: Schedule = "constant"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -78,10 +95,12 @@ class Learning:
         check_seed(self.seed)
         if not 0 <= self.decorrelation < np.inf:
             raise ValueError(f"decorrelation: {self.decorrelation} is negative or not finite")
-        for name in ("window", "epochs"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: {value} is not a positive integer")
+        if self.schedule not in get_args(Schedule):
+            options = ", ".join(get_args(Schedule))
+            raise ValueError(f"schedule: {self.schedule!r} is not one of {options}")
+        check_count("epochs", self.epochs)
+        if self.window is not None:
+            check_count("window", self.window)
 
     def losses(self, weights: Weights, train: Sequence[Window]) -> Iterator[float]:
         """Learn, yielding after every epoch; the weights are changed in place.
@@ -102,29 +121,45 @@ class Learning:
         ValueError
             If shapes do not fit.
         DivergedError
-            When the loss or a weight is no longer finite.
+            When the loss runs away, or a weight is no longer finite.
         """
-        sequences = [window.checked(weights) for window in train]
+        sequences = _checked(weights, train)
         rng = np.random.default_rng(self.seed)
         steps = optimiser(self.optimiser, self.rate)
         matrices = tuple(weights.trained())
         last: float | None = None
+        limit = _RUNAWAY * max(mean_loss(weights, sequences), _silent_loss(sequences))
+        updates, done = self.epochs * sum(map(self._updates, sequences)), 0
         for epoch in range(1, self.epochs + 1):
             total = count = 0.0
             # A loss that runs away overflows first; it is reported below.
-            with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 for sequence in sequences:
                     for estimate, counted in self._windows(weights, sequence, rng):
-                        steps.step(matrices, estimate.gradient)
+                        if not estimate.loss <= limit:
+                            raise DivergedError(epoch, last, self.rate, self.decorrelation)
+                        share = self._share(done / updates)
+                        steps.rate, done = self.rate * share, done + 1
+                        steps.step(matrices, estimate.slopes)
                         if self.decorrelation:
-                            decorrelate(weights, estimate.decorrelated, self.decorrelation)
+                            eps = self.decorrelation * share
+                            decorrelate(weights, estimate.decorrelated, eps)
                         total += estimate.loss * counted
                         count += counted
-                finite = np.isfinite(total) and np.isfinite(weights.onward().sum())
-            if not finite:
+            if not all(np.isfinite(one).all() for one in (*matrices, weights.decorrelation)):
                 raise DivergedError(epoch, last, self.rate, self.decorrelation)
             last = total / count
             yield last
+
+    def _share(self, passed: float) -> float:
+        """Part of the rates that is left when this part of all updates is done."""
+        return 1.0 if self.schedule == "constant" else float(1 + np.cos(np.pi * passed)) / 2
+
+    def _updates(self, sequence: Window) -> int:
+        """Windows of a sequence that are learnt from."""
+        length = self.window or len(sequence.inputs)
+        starts = range(0, len(sequence.inputs), length)
+        return sum(bool(sequence.counted[start : start + length].any()) for start in starts)
 
     def _windows(
         self, weights: Weights, sequence: Window, rng: np.random.Generator
@@ -141,35 +176,39 @@ class Learning:
                 counted=sequence.counted[part],
             )
             if not window.counted.any():  # nothing to learn from, but the state goes on
-                state = weights.run(window.inputs, state)[1][-1].copy()
+                state = weights.run(window.inputs, state)[1][-1]
                 continue
             estimate = self.rule.estimate(weights, window, state, rng)
             state = estimate.state
             yield estimate, int(window.counted.sum()) * batch
 
 
-def decorrelate(weights: Weights, decorrelated: Array, rate: float) -> None:
-    """One step of ``D <- D - rate C D``, in place.
-
-    Parameters
-    ----------
-    weights : Weights
-    decorrelated : ndarray, shape (rows, units)
-        x^, whose mean product without its diagonal is C.
-    rate : float
-    """
-    correlation = decorrelated.T @ decorrelated
-    correlation *= correlation.dtype.type(rate / len(decorrelated))
-    np.fill_diagonal(correlation, 0)
-    weights.decorrelation -= correlation @ weights.decorrelation
-
-
 def mean_loss(weights: Weights, windows: Sequence[Window]) -> float:
-    """Mean loss over the counted steps of all windows, each from the state zero."""
+    """Mean loss over the counted steps of all windows, each from the state zero.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or there is no window.
+    """
+    windows = _checked(weights, windows)
+    return _mean([weights.run(window.inputs)[0] for window in windows], windows)
+
+
+def _silent_loss(windows: Sequence[Window]) -> float:
+    return _mean([np.zeros_like(window.targets) for window in windows], windows)
+
+
+def _mean(outputs: Sequence[Array], windows: Sequence[Window]) -> float:
     total = count = 0.0
-    for window in windows:
-        outputs, _ = weights.run(window.inputs)
-        losses = step_losses(outputs, window.targets, window.loss)[window.counted]
+    for output, window in zip(outputs, windows, strict=True):
+        losses = step_losses(output, window.targets, window.loss)[window.counted]
         total += float(losses.sum(dtype=np.float64))
         count += losses.size
     return total / count
+
+
+def _checked(weights: Weights, windows: Sequence[Window]) -> list[Window]:
+    if not windows:
+        raise ValueError("windows: there are none; at least one sequence is needed")
+    return [window.checked(weights) for window in windows]

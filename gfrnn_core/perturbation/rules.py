@@ -14,6 +14,8 @@ Source: arXiv 2405.08967, where the credit of a step is its own loss alone (k = 
 sees what the noise does later, as backpropagation through time does, at the price of more variance;
 with all steps to come NP and WP estimate the gradient without bias. ANP's factor sqrt(N) is the
 paper's; a single random direction among N estimates the gradient without bias with the factor N.
+The length is that of a layer, a step and a sequence of the batch. With one output, ANP's readout
+learns by the exact delta rule, whatever the factor.
 """
 
 from __future__ import annotations
@@ -136,9 +138,7 @@ class Perturbation:
             by_output = worse / dtype.type(self.sigma**2)
         readout = _weighted(output_noise, by_output)
         share = dtype.type(1.0 / (window.counted.sum() * batch * self.draws))
-        hidden, readout = (
-            (share * part).reshape(steps * batch, -1) for part in (hidden, readout)
-        )
+        hidden, readout = ((share * part).reshape(steps * batch, -1) for part in (hidden, readout))
         before, after = (
             part.reshape(steps * batch, units)
             for part in (done.decorrelated[:-1], done.decorrelated[1:])

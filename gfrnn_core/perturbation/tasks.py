@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn_core.perturbation.checks import check_count
 from gfrnn_core.perturbation.estimate import Window
 from gfrnn_core.systems import LORENZ63, MackeyGlass
 
@@ -67,9 +68,17 @@ def forecasting(
     Raises
     ------
     ValueError
-        If there are too few times for the split.
+        If shapes do not fit, a number is out of its range, or there are too few times for the
+        split.
     """
     times = len(inputs)
+    for key, series in (("inputs", inputs), ("targets", targets)):
+        if series.ndim != 2:
+            raise ValueError(f"{key}: shape {series.shape} is not (times, variables)")
+    check_count("ahead", ahead)
+    check_count("lags", lags)
+    if warm_up < 0:
+        raise ValueError(f"warm_up: {warm_up} is negative")
     if len(targets) != times or not warm_up + ahead + lags < split < times:
         raise ValueError(
             f"split: {split} does not leave {warm_up + ahead + lags} times before it and one after "
@@ -151,7 +160,17 @@ def copying(
         To learn from; a fifth as many to test on.
     batch : int
     seed : int
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive.
     """
+    sizes = {"symbols": symbols, "alphabet": alphabet, "sequences": sequences, "batch": batch}
+    for key, value in sizes.items():
+        check_count(key, value)
+    if delay < 0:
+        raise ValueError(f"delay: {delay} is negative")
     rng = np.random.default_rng(seed)
     steps = symbols + delay
     eye = np.eye(alphabet)

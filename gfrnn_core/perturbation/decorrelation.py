@@ -1,0 +1,39 @@
+"""Decorrelation of the units' activity: ``D <- D - eps C D``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core.perturbation.products import Product, add
+from gfrnn_core.perturbation.weights import Weights
+
+Array = NDArray[Any]
+
+
+def decorrelate(weights: Weights, decorrelated: Array, rate: float) -> None:
+    """One step of ``D <- D - rate C D``, in place.
+
+    Activity of fewer dimensions than units cannot be uncorrelated in all of them: units fall silent
+    one by one, and x^ loses power. Rates near ``2 / (units mean(x^2))`` and above let D run away.
+
+    Parameters
+    ----------
+    weights : Weights
+    decorrelated : ndarray, shape (rows, units)
+        x^, whose mean product without its diagonal is C.
+    rate : float
+    """
+    D, rows = weights.decorrelation, len(decorrelated)
+    share = rate / rows
+    if rows >= weights.units:
+        correlation = decorrelated.T @ decorrelated
+        np.fill_diagonal(correlation, 0)
+        D -= D.dtype.type(share) * (correlation @ D)
+        return
+    # Fewer rows than units: C D through the rows, without C.
+    change = Product(decorrelated, decorrelated @ D)
+    D *= 1 + D.dtype.type(share) * np.einsum("ti,ti->i", decorrelated, decorrelated)[:, None]
+    add(D, -share, change)
