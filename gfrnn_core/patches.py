@@ -38,12 +38,16 @@ class Patches:
         Cells that a patch owns along each axis; a divisor of the shape.
     channels : int
         Values in a cell.
+    inner : tuple of (int, int), optional
+        The halo of the hidden features, where that is less than the linear terms': long waves act
+        linearly, and fewer values are learnt from with less error.
 
     Raises
     ------
     ValueError
-        If lengths do not fit each other, a size does not divide the shape, or a window is longer
-        than a periodic axis, so that it would see a cell twice.
+        If lengths do not fit each other, a size does not divide the shape, the inner halo is not
+        within the halo, or a window is longer than a periodic axis, so that it would see a cell
+        twice.
     """
 
     shape: tuple[int, ...]
@@ -51,19 +55,23 @@ class Patches:
     periodic: bool | tuple[bool, ...] = True
     size: int | tuple[int, ...] = 1
     channels: int = 1
+    inner: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.shape) <= 2 or min(self.shape) < 1:
             raise ValueError(f"shape: {self.shape} is not one or two positive numbers of cells")
         if self.channels < 1:
             raise ValueError(f"channels: {self.channels} is not a positive integer")
-        if len(self.halo) != len(self.shape) or any(
-            np.shape(pair) != (2,) or min(pair) < 0 for pair in self.halo
-        ):
-            raise ValueError(
-                f"halo: {self.halo} is not (cells before, cells after) for each of the "
-                f"{len(self.shape)} axes"
-            )
+        for name, halo in (("halo", self.halo), ("inner", self._inner)):
+            if len(halo) != len(self.shape) or any(
+                np.shape(pair) != (2,) or min(pair) < 0 for pair in halo
+            ):
+                raise ValueError(
+                    f"{name}: {halo} is not (cells before, cells after) for each of the "
+                    f"{len(self.shape)} axes"
+                )
+        if (np.asarray(self._inner) > np.asarray(self.halo)).any():
+            raise ValueError(f"inner: {self.inner} is not within the halo, {self.halo}")
         for axis, (cells, (before, after), closed, own) in enumerate(self._axes()):
             if own < 1 or cells % own:
                 raise ValueError(f"size: {own} does not divide the {cells} cells of axis {axis}")
@@ -99,10 +107,16 @@ class Patches:
         return self._indices([(0, 0)] * len(self.shape))
 
     @cached_property
-    def centre(self) -> Array:
-        """Where in its window a patch's own values stand: shape (own values,)."""
-        inside = [np.pad(np.ones(own, dtype=bool), pair) for (_, pair, _, own) in self._axes()]
-        return np.flatnonzero(np.repeat(reduce(np.multiply.outer, inside), self.channels))
+    def seen_by_hidden(self) -> Array:
+        """Which values of a window hidden features see: bool, shape (window,)."""
+        inside = [
+            np.pad(
+                np.ones(before + own + after, dtype=bool),
+                (halo[0] - before, halo[1] - after),
+            )
+            for (_, halo, _, own), (before, after) in zip(self._axes(), self._inner, strict=True)
+        ]
+        return np.repeat(reduce(np.multiply.outer, inside), self.channels)
 
     def windows(self, states: Array) -> Array:
         """What each patch sees: shape (..., cells) to (..., places, window)."""
@@ -113,6 +127,10 @@ class Patches:
         states = np.empty((*values.shape[:-2], self.cells), dtype=values.dtype)
         states[..., self.own] = values
         return states
+
+    @property
+    def _inner(self) -> tuple[tuple[int, int], ...]:
+        return self.halo if self.inner is None else self.inner
 
     def _axes(self) -> list[tuple[int, tuple[int, int], bool, int]]:
         """Of each axis: cells, halo, whether it is periodic, cells that a patch owns."""

@@ -100,7 +100,10 @@ class SampledRNN(Network):
         if max(map(len, scaled)) <= self.delays:
             longest = max(map(len, scaled))
             raise ValueError(f"states: {longest} times are too few for {self.delays} delays")
-        network = network.sample(*pooled(scaled, self.delays, self.patches, self.seed))
+        seen = None
+        if self.patches is not None:
+            seen = np.tile(self.patches.seen_by_hidden, self.delays)
+        network = network.sample(*pooled(scaled, self.delays, self.patches, self.seed), seen)
         if self.input_width and pairs[0][1] is None:
             raise ValueError(f"input_width: {self.input_width}, but there are no inputs")
         if self.input_width:

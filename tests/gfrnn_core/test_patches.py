@@ -1,5 +1,6 @@
 """Patches against plain loops over the cells of a grid."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -67,17 +68,35 @@ def test_windows_and_owned_cells_are_those_of_plain_loops(patches):
     np.testing.assert_array_equal(state[patches.own], own)
 
 
+def without_halo(patches):
+    """Where in its window a patch's own values stand."""
+    return replace(patches, inner=((0, 0),) * len(patches.shape)).seen_by_hidden
+
+
 @given(grids())
-def test_every_cell_is_owned_once_and_stands_in_the_centre_of_its_window(patches):
+def test_every_cell_is_owned_once_and_stands_in_the_middle_of_its_window(patches):
     assert sorted(patches.own.reshape(-1)) == list(range(patches.cells))
-    np.testing.assert_array_equal(patches.seen[:, patches.centre], patches.own)
+    np.testing.assert_array_equal(patches.seen[:, without_halo(patches)], patches.own)
+
+
+@given(grids(), st.data())
+def test_hidden_features_see_the_window_of_the_inner_halo(patches, data):
+    inner = tuple(
+        (data.draw(st.integers(0, before)), data.draw(st.integers(0, after)))
+        for before, after in patches.halo
+    )
+    narrow = replace(patches, halo=inner)
+    found = replace(patches, inner=inner)
+    np.testing.assert_array_equal(found.seen[:, found.seen_by_hidden], narrow.seen)
+    assert patches.seen_by_hidden.all()
+    assert patches.seen_by_hidden.shape == (patches.window,)
 
 
 @given(grids())
 def test_states_are_assembled_from_what_patches_own(patches):
     states = np.random.default_rng(1).standard_normal((2, 3, patches.cells)).astype(np.float32)
     assert patches.windows(states).shape == (2, 3, patches.places, patches.window)
-    found = patches.assembled(patches.windows(states)[..., patches.centre])
+    found = patches.assembled(patches.windows(states)[..., without_halo(patches)])
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, states)
 
@@ -87,7 +106,7 @@ def test_a_ring_written_down_by_hand():
     expected = [[3, 4, 0, 1], [4, 0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 0]]
     np.testing.assert_array_equal(patches.seen, expected)
     np.testing.assert_array_equal(patches.own, [[0], [1], [2], [3], [4]])
-    np.testing.assert_array_equal(patches.centre, [2])
+    np.testing.assert_array_equal(replace(patches, inner=((1, 0),)).seen_by_hidden, [0, 1, 1, 0])
 
 
 def test_an_open_end_repeats_its_last_cell():
@@ -128,6 +147,9 @@ def test_numpy_integers_are_integers():
         ({"size": 0}, "size: 0 does not"),
         ({"size": (1, 1)}, r"size: \(1, 1\) is not one value for each of 1 axes"),
         ({"periodic": (True, False)}, "periodic"),
+        ({"inner": ((2, 0),)}, r"inner: \(\(2, 0\),\) is not within the halo"),
+        ({"inner": ((0, -1),)}, "inner"),
+        ({"inner": ((0, 0), (0, 0))}, "inner: .* for each of the 1 axes"),
         ({"halo": ((3, 3),)}, "a window of 7 cells is longer than the periodic axis 0 of 6"),
     ],
 )

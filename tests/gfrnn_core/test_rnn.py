@@ -308,3 +308,15 @@ def test_a_constant_channel_of_patches_is_named():
 def test_states_that_the_patches_do_not_cut_are_refused():
     with pytest.raises(ValueError, match="3 coordinates, but the patches cut 4"):
         SampledRNN(width=1, patches=Patches((4,), ((0, 0),))).fit(noisy(30, 3))
+
+
+@pytest.mark.parametrize("sampling", ["normal", "pairs"])
+def test_hidden_features_of_patches_see_their_inner_halo_only(sampling):
+    states = np.random.default_rng(0).standard_normal((60, 8))
+    patches = Patches((8,), ((2, 1),), inner=((1, 0),))
+    network = SampledRNN(5, sampling=sampling, delays=2, patches=patches).prepare(states)
+    seen = np.array([False, True, True, False] * 2)
+    assert (network.hidden.weights[~seen] == 0).all()
+    assert (network.hidden.weights[seen] != 0).all()
+    # The linear terms see all.
+    assert network.columns(8).linear == 8

@@ -180,7 +180,7 @@ def train(net: Net, model: Model, seed: int, states: Array) -> SampledRNN:
     net, model, seed
     states : ndarray, shape (times, cells)
     """
-    patches = Patches((states.shape[1],), (net.halo,), size=net.size)
+    patches = Patches((states.shape[1],), (net.halo,), size=net.size, inner=(net.inner,))
     network = SampledRNN(
         model.width,
         sampling="normal",
@@ -191,11 +191,7 @@ def train(net: Net, model: Model, seed: int, states: Array) -> SampledRNN:
         share=min(1.0, net.rows / ((len(states) - 1) * patches.places)),
         seed=seed,
     )
-    prepared = network.prepare(states)
-    seen = np.zeros(patches.window, dtype=bool)
-    # The window is the patch with its halo before and after.
-    seen[net.halo[0] - net.inner[0] : patches.window - net.halo[1] + net.inner[1]] = True
-    return prepared.sample(np.zeros((1, patches.window)), seen=seen).partial_fit(states)
+    return network.fit(states)
 
 
 @dataclass(frozen=True)
