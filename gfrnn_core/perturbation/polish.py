@@ -1,0 +1,244 @@
+"""Better rollouts of a solved network, by perturbing what its outer weights put out.
+
+Least squares makes the outer weights best for one step. Here they move to where a rollout over
+several steps is best, from forward passes alone: :mod:`gfrnn_core.perturbation.polish_chunk`
+estimates the gradient by node perturbation (arXiv 2405.08967). Features are nearly collinear, so
+the gradient is preconditioned by the triangle that the weights were solved from:
+``(F'F / N)^-1`` at a ridge, the step that least squares would take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core.perturbation.checks import check_count
+from gfrnn_core.perturbation.polish_chunk import (
+    Evaluate,
+    Noise,
+    Starts,
+    Sums,
+    evaluate_here,
+    lead_weights,
+    scaled_starts,
+)
+from gfrnn_core.regression import RidgePath
+from gfrnn_core.rfactor import RFactor
+from gfrnn_core.rnn import SampledRNN
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One trial step.
+
+    Attributes
+    ----------
+    rate : float
+        It was tried with; 0 for the network as it came.
+    loss, held : float
+        Of the network tried, on the training and the held-out starts; ``held`` is NaN where the
+        trial was rejected, and without held-out starts.
+    accepted : bool
+    lost : int
+        Training starts whose rollout ran away.
+    """
+
+    rate: float
+    loss: float
+    held: float
+    accepted: bool
+    lost: int
+
+
+@dataclass(frozen=True)
+class Polished:
+    """What came of it.
+
+    Attributes
+    ----------
+    network : SampledRNN
+        With held-out starts the iterate of least loss on them, the network as it came if none is
+        better; without them the last iterate.
+    iterations : sequence of Iteration
+        The network as it came first.
+    """
+
+    network: SampledRNN
+    iterations: Sequence[Iteration]
+
+    @property
+    def best(self) -> Iteration:
+        """That of the network."""
+        accepted = [one for one in self.iterations if one.accepted]
+        if np.isnan(accepted[0].held):
+            return accepted[-1]
+        return min(accepted, key=lambda one: one.held)
+
+
+@dataclass(frozen=True)
+class Polish:
+    """Descent with backtracking on the loss of a rollout over several steps.
+
+    Parameters
+    ----------
+    noise : float
+        Standard deviation of the perturbation, in the network's scaled units.
+    draws : int
+        Antithetic pairs a start and iteration.
+    rate : float
+        Of the first step; 1 would solve the least-squares problem of a single step.
+    ridge : float
+        Of the preconditioner, relative to the largest singular value of the features. It decides
+        which directions move: those of smaller singular values hardly do.
+    iterations : int
+        Trial steps at most.
+    growth : float
+        The rate grows by this after a step that was accepted.
+    memory : float
+        Share of the direction so far in the next one, which averages out the noise of estimates.
+    least : float
+        Stop when the rate has fallen below this share of the first.
+    seed : int
+        The same seed, network and starts give the same result.
+
+    Raises
+    ------
+    ValueError
+        On a number that is not allowed; zero noise among them.
+    """
+
+    noise: float = 1e-2
+    draws: int = 6
+    rate: float = 0.02
+    ridge: float = 1e-3
+    iterations: int = 30
+    growth: float = 1.2
+    memory: float = 0.8
+    least: float = 1e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        Noise(self.noise, self.draws, (self.seed,))
+        check_count("iterations", self.iterations)
+        if not 0 <= self.memory < 1:
+            raise ValueError(f"memory: {self.memory} is not within [0, 1)")
+        for name, low in (("rate", 0.0), ("ridge", 0.0), ("growth", 1.0), ("least", 0.0)):
+            value = getattr(self, name)
+            if not (low <= value < np.inf and (value > 0)):
+                above = "1 or above" if low else "positive"
+                raise ValueError(f"{name}: {value} is not finite and {above}")
+
+    def run(
+        self,
+        network: SampledRNN,
+        training: Starts,
+        held: Starts | None = None,
+        *,
+        factor: RFactor | None = None,
+        evaluate: Evaluate = evaluate_here,
+        progress: Callable[[Iteration], None] | None = None,
+    ) -> Polished:
+        """Polish the outer weights of a solved network.
+
+        A step is accepted only if the loss over the training starts falls; otherwise it is tried
+        again at half the rate, from a direction that one more estimate has gone into.
+
+        Parameters
+        ----------
+        network : SampledRNN
+            Solved, with lead 1 alone, targets that are states or increments, and no patches.
+        training : Starts
+        held : Starts, optional
+            Not for the steps, only for the choice among them. The fit must not have seen them
+            either: a network looks better than it is on what it was solved from, and nothing that
+            moves away from there would be kept. Without them all accepted steps are.
+        factor : RFactor, optional
+            Of the network's rows; by default the network's own.
+        evaluate : callable
+            (network without its factor, starts, noise or None) to :class:`Sums`. Whoever has a
+            cluster maps :func:`evaluate_chunk` over chunks and adds up.
+        progress : callable, optional
+            Called with each iteration.
+
+        Raises
+        ------
+        ValueError
+            If starts do not fit the network, it cannot be polished, or there is no triangle.
+        """
+        weights = lead_weights(network)
+        given = network.factor if factor is None else factor
+        if given is None:
+            raise ValueError("factor: the network has none, and none was given; it is the R factor")
+        precondition = _preconditioner(given, weights, self.ridge)
+        for starts in (training, held):
+            if starts is not None:
+                scaled_starts(network, starts.part(0, 1))
+
+        def evaluated(outer: Array, starts: Starts, noise: Noise | None) -> Sums:
+            return evaluate(_with(network, outer), starts, noise)
+
+        def score(outer: Array) -> float:
+            return np.nan if held is None else evaluated(outer, held, None).loss
+
+        current, best = weights, weights
+        loss = evaluated(current, training, None)
+        records = [Iteration(0.0, loss.loss, score(current), True, loss.lost)]
+        least, rate, direction = records[0].held, self.rate, np.zeros_like(weights)
+        for number in range(1, self.iterations + 1):
+            if progress:
+                progress(records[-1])
+            if rate < self.least * self.rate:
+                break
+            noise = Noise(self.noise, self.draws, (self.seed, number))
+            slope = precondition(evaluated(current, training, noise))
+            direction = self.memory * direction + (1 - self.memory) * slope
+            # As in Adam, so that the first estimates count in full.
+            trial = current - rate / (1 - self.memory**number) * direction
+            found = evaluated(trial, training, None)
+            accepted = found.loss < loss.loss
+            mark = score(trial) if accepted else np.nan
+            records.append(Iteration(rate, found.loss, mark, accepted, found.lost))
+            rate = rate * self.growth if accepted else rate / 2
+            if not accepted:
+                continue
+            current, loss = trial, found
+            if held is None or mark < least:
+                best, least = trial, mark
+        if progress:
+            progress(records[-1])
+        return Polished(replace(network, outer=best[None]), records)
+
+
+def _preconditioner(factor: RFactor, weights: Array, ridge: float) -> Callable[[Sums], Array]:
+    """The step that least squares would take for this gradient, with a ridge.
+
+    The mean squared error over coordinates of one step has the Hessian ``2 F'F / (N d)``.
+    """
+    features, size = weights.shape
+    if factor.columns < features + size:
+        raise ValueError(
+            f"factor: {factor.columns} columns, but the network has {features} features and "
+            f"{size} targets; it comes from another network"
+        )
+    path = RidgePath.from_factor(factor, features, size)
+    strength = path.singular_values**2 + (ridge * path.singular_values[0]) ** 2
+    scale = factor.rows * size / 2
+
+    def precondition(sums: Sums) -> Array:
+        if sums.gradient is None:
+            raise ValueError("evaluate: gave no gradient, although there was noise")
+        turned = path.right @ (sums.gradient / sums.starts)
+        return np.asarray(scale * (path.right.T @ (turned / strength[:, None])))
+
+    return precondition
+
+
+def _with(network: SampledRNN, outer: Array) -> SampledRNN:
+    """The network with other weights, without the triangle, which need not travel."""
+    return replace(network, outer=outer[None], factor=None)
