@@ -14,8 +14,9 @@ from cluster import ClusterError
 from pipeline import Experiment, Run, load_experiment, open_source
 from pipeline.audit import audit, describe, starting_experiment
 from pipeline.config import DataConfig
-from pipeline.errors import GfrnnError, RunError
+from pipeline.errors import ConfigError, GfrnnError, RunError
 from pipeline.sections import checked
+from workflows.benchmarks import BENCHMARKS
 from workflows.cases.commands import choose_settings, list_cases, run_case
 from workflows.nature import write_nature
 from workflows.progress import show_progress
@@ -210,6 +211,13 @@ def reproduce(
             "candidates in the settings file, or as many random ones as it says.",
         ),
     ] = False,
+    task: Annotated[
+        str | None, typer.Option(help="For a case of several tasks: which one, e.g. weather.")
+    ] = None,
+    rules: Annotated[
+        str | None, typer.Option(help="For a case of several rules: which ones, e.g. danp,bptt.")
+    ] = None,
+    workers: Workers = None,
     listing: Annotated[bool, typer.Option("--list", help="List the cases.")] = False,
 ) -> None:
     """Rerun a case of the papers: a table, a figure and a page that shows them.
@@ -217,14 +225,43 @@ def reproduce(
     Examples: [bold]gfrnn reproduce[/bold] (lists the cases);
     [bold]gfrnn reproduce lorenz63 --quick[/bold];
     [bold]gfrnn reproduce lorenz63 --choose[/bold], then
-    [bold]gfrnn reproduce lorenz63 --settings runs/reproduce/lorenz63/chosen.yaml[/bold]
+    [bold]gfrnn reproduce lorenz63 --settings runs/reproduce/lorenz63/chosen.yaml[/bold];
+    [bold]gfrnn reproduce perturbation --task weather --rules danp,bptt --workers 2[/bold]
     """
     if name is None or listing:
         list_cases(console)
-    elif choose:
-        choose_settings(name, console, file=settings, quick=quick, output=output)
+        return
+    given = {"task": task, "rules": None if rules is None else rules.replace(" ", "").split(",")}
+    common: dict[str, Any] = {
+        "file": settings,
+        "quick": quick,
+        "output": output,
+        "options": {key: value for key, value in given.items() if value is not None},
+        "workers": workers,
+    }
+    if choose:
+        choose_settings(name, console, **common)
     else:
-        run_case(name, console, seeds=seeds, file=settings, quick=quick, output=output)
+        run_case(name, console, seeds=seeds, **common)
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHMARKS)}.")],
+    sizes: Annotated[str, typer.Option(help="Sizes to measure, e.g. 500,1000.")] = "500",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the least time of each counts.")] = 5,
+) -> None:
+    """Measure this machine, side by side with a peer where that is installed.
+
+    Example: [bold]gfrnn bench perturbation --sizes 500,1000[/bold] (with PyTorch:
+    pip install 'gfrnn\\[bench]')
+    """
+    if name not in BENCHMARKS:
+        raise ConfigError(f"bench: no benchmark {name!r}; there is {', '.join(BENCHMARKS)}")
+    numbers = [part.strip() for part in sizes.split(",")]
+    if not all(part.isdigit() and int(part) > 0 for part in numbers):
+        raise ConfigError(f"--sizes: {sizes!r} is not a list of positive integers, e.g. 500,1000")
+    console.print(BENCHMARKS[name]([int(part) for part in numbers], rounds))
 
 
 def _experiment(file: Path | None) -> tuple[Experiment, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
+import xarray as xr
 from matplotlib.figure import Figure
 
 from pipeline.sections import Section
@@ -173,6 +174,8 @@ class Result:
     bars : sequence of Bar
     notes : sequence of str
         Plain sentences: ``The truth is trusted to 9.8 Lyapunov times and counted to there.``
+    dataset : xarray.Dataset, optional
+        What tables do not hold, such as curves; written as ``result.zarr`` with its attributes.
 
     Raises
     ------
@@ -188,6 +191,7 @@ class Result:
     caption: str
     bars: Sequence[Bar] = ()
     notes: Sequence[str] = ()
+    dataset: xr.Dataset | None = None
 
     def __post_init__(self) -> None:
         names = [entry.name for entry in self.entries]
@@ -243,11 +247,16 @@ class Validation(Generic[Settings]):
     ----------
     score : Score
     measure : callable
-        (settings, seed) to the score. It must never look at test trajectories. NaN is worst.
+        (settings, seed) to the score. It must never look at test trajectories. NaN is worst. It
+        is called on the workers of a cluster where there is one, so that it must be picklable.
+    applies : callable
+        Whether there is anything to choose with these settings: a case of several tasks chooses
+        for the one that the settings name.
     """
 
     score: Score
     measure: Callable[[Settings, int], float]
+    applies: Callable[[Settings], bool] = lambda settings: True
 
 
 @dataclass(frozen=True)
@@ -270,6 +279,9 @@ class Case(Generic[Settings]):
     validations : mapping of str to Validation
         By a name that the ``candidates`` of the settings file use. Several where one part of the
         settings is chosen by another score than another part.
+    parallel : bool
+        Whether ``run`` puts its jobs on the current Dask client, as
+        :func:`pipeline.tasks.run_tasks` does.
 
     Notes
     -----
@@ -298,3 +310,4 @@ class Case(Generic[Settings]):
     settings: type[Settings]
     run: Callable[[Settings, Sequence[int], Callback], Result]
     validations: Mapping[str, Validation[Settings]] = field(default_factory=dict)
+    parallel: bool = False

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pipeline.errors import ConfigError
 from pipeline.sections import Section, checked
+from pipeline.tasks import run_tasks
 from workflows.cases.case import Case, Validation
 from workflows.cases.settings_file import Loaded, plain, with_values
 from workflows.cases.tables import figure_of
@@ -116,7 +117,7 @@ def searches(case: Case[Any], loaded: Loaded[Any]) -> dict[str, Search]:
     ------
     ConfigError
         If there is nothing to try, a name is no validation of the case, or a key or value is not
-        allowed.
+        allowed, also among candidates that do not apply to these settings.
     """
     where = f"{loaded.where}: candidates"
     if not loaded.candidates:
@@ -131,7 +132,10 @@ def searches(case: Case[Any], loaded: Loaded[Any]) -> dict[str, Search]:
         for combination in search.combinations():
             _known(loaded.values, combination, f"{where}.{name}")
             with_values(case, loaded.values, combination, f"{where}.{name}")
-        found[name] = search
+        if case.validations[name].applies(loaded.settings):
+            found[name] = search
+    if not found:
+        raise ConfigError(f"{where}: none of them applies to these settings")
     return found
 
 
@@ -141,7 +145,8 @@ def choose(
     """Try all candidates on the validation trajectories and take over the best.
 
     One validation after another, in the order of the file; a later one sees what the earlier ones
-    chose.
+    chose. Every combination and seed is a job of its own, on the current Dask client where there is
+    one.
 
     Returns
     -------
@@ -153,13 +158,16 @@ def choose(
     for name, search in searches(case, loaded).items():
         validation = case.validations[name]
         combinations = list(search.combinations())
-        trials = []
-        progress(name, 0, len(combinations))
-        for values in combinations:
-            settings = with_values(case, loaded.values, values, loaded.where)
-            scores = [validation.measure(settings, seed) for seed in range(search.seeds)]
-            trials.append(Trial(values, float(np.mean(scores))))
-            progress(name, len(trials), len(combinations))
+        jobs = [
+            (with_values(case, loaded.values, values, loaded.where), seed)
+            for values in combinations
+            for seed in range(search.seeds)
+        ]
+        scores = np.reshape(run_tasks(name, validation.measure, jobs, progress), (-1, search.seeds))
+        trials = [
+            Trial(values, float(np.mean(own)))
+            for values, own in zip(combinations, scores, strict=True)
+        ]
         choice = Choice(name, validation, trials)
         choices.append(choice)
         settings = with_values(case, loaded.values, choice.best.values, loaded.where)
@@ -174,7 +182,7 @@ def choice_table(choice: Choice, most: int = 40) -> Table:
     title = f"{choice.name}: {score.label} on the validation trajectories, {score.better} is better"
     table = Table(title=title, title_justify="left")
     for key in best.values:
-        table.add_column(key, justify="right")
+        table.add_column(key, justify="right", overflow="fold")
     table.add_column(score.label + (f" ({score.unit})" if score.unit else ""), justify="right")
     table.add_column("")
     sign = -1.0 if score.better == "higher" else 1.0

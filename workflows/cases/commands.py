@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from cluster import ClusterConfig, open_cluster
 from pipeline.errors import ConfigError
 from workflows.cases import case_names, load_case
 from workflows.cases.choosing import Choice, choice_table, choose, searches
@@ -35,19 +39,44 @@ def run_case(
     file: Path | None = None,
     quick: bool = False,
     output: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    workers: int | None = None,
 ) -> None:
     """Run a case, write its folder, print its table.
+
+    Parameters
+    ----------
+    name : str
+    console : Console
+    seeds : int
+    file : Path, optional
+        Laid over the settings of the case.
+    quick : bool
+    output : Path, optional
+    options : mapping of str to value, optional
+        Settings that are options of the command, such as ``task``.
+    workers : int, optional
+        Open a local cluster of so many processes.
 
     Raises
     ------
     ConfigError
-        If there is no such case or its settings are not allowed.
+        If there is no such case, its settings are not allowed, or workers have nothing to do.
+    ClusterError
+        If the cluster does not start.
     """
     case = load_case(name)
-    loaded = load_settings(case, file, quick=quick)
-    folder = _folder(name, quick, output)
-    command = _command(name, seeds=seeds, file=file, quick=quick, output=output)
-    with show_progress(console) as progress:
+    options = options or {}
+    loaded = load_settings(case, file, quick=quick, options=options)
+    if workers is not None and not case.parallel:
+        raise ConfigError(
+            f"--workers: the case {name} runs in one process; leave it out, or add --choose"
+        )
+    folder = _folder(name, quick, output, options)
+    command = _command(
+        name, seeds=seeds, file=file, quick=quick, output=output, options=options, workers=workers
+    )
+    with _cluster(workers, console), show_progress(console) as progress:
         result = reproduce(case, loaded, range(seeds), folder, progress, command)
     console.print(terminal_table(result))
     for verdict in result.verdicts():
@@ -65,19 +94,25 @@ def choose_settings(
     file: Path | None = None,
     quick: bool = False,
     output: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    workers: int | None = None,
 ) -> None:
     """Choose settings on validation trajectories; write ``chosen.yaml`` and ``candidates.csv``.
+
+    Parameters are those of :func:`run_case`.
 
     Raises
     ------
     ConfigError
         If there is no such case, or its settings or candidates are not allowed.
+    ClusterError
+        If the cluster does not start.
     """
     case = load_case(name)
-    loaded = load_settings(case, file, quick=quick)
+    loaded = load_settings(case, file, quick=quick, options=options)
     searches(case, loaded)
-    folder = _folder(name, quick, output)
-    with show_progress(console) as progress:
+    folder = _folder(name, quick, output, options or {})
+    with _cluster(workers, console), show_progress(console) as progress:
         chosen, choices = choose(case, loaded, progress)
     for choice in choices:
         console.print(choice_table(choice))
@@ -89,18 +124,47 @@ def choose_settings(
     console.print(f"[bold]chosen[/bold]: {path}; pass it to --settings", highlight=False)
 
 
-def _folder(name: str, quick: bool, output: Path | None) -> Path:
-    folder = output or Path("runs") / "reproduce" / (f"{name}-quick" if quick else name)
+@contextmanager
+def _cluster(workers: int | None, console: Console) -> Iterator[None]:
+    """A local cluster while the block runs; without a number of workers nothing."""
+    if workers is None:
+        yield
+        return
+    with open_cluster(ClusterConfig(workers=workers)) as cluster:
+        console.print(f"dashboard: {cluster.dashboard}", highlight=False)
+        yield
+
+
+def _folder(name: str, quick: bool, output: Path | None, options: Mapping[str, Any]) -> Path:
+    # Two tasks of one case are two results.
+    words = [
+        name,
+        *([str(options["task"])] if "task" in options else []),
+        *(["quick"] if quick else []),
+    ]
+    folder = output or Path("runs") / "reproduce" / "-".join(words)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--output: {folder} is a file; name a folder")
     return folder
 
 
-def _command(name: str, *, seeds: int, file: Path | None, quick: bool, output: Path | None) -> str:
+def _command(
+    name: str,
+    *,
+    seeds: int,
+    file: Path | None,
+    quick: bool,
+    output: Path | None,
+    options: Mapping[str, Any],
+    workers: int | None,
+) -> str:
     words = ["gfrnn", "reproduce", name, "--seeds", str(seeds)]
     words += ["--quick"] if quick else []
+    for key, value in options.items():
+        words += [f"--{key}", ",".join(value) if isinstance(value, list) else str(value)]
     words += ["--settings", str(file)] if file is not None else []
     words += ["--output", str(output)] if output is not None else []
+    words += ["--workers", str(workers)] if workers is not None else []
     return shlex.join(words)
 
 

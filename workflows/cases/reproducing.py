@@ -18,9 +18,11 @@ from typing import Any
 
 import jinja2
 import matplotlib
+import xarray as xr
 from matplotlib.figure import Figure
 from threadpoolctl import threadpool_info
 
+from pipeline.storage import consolidate, write_whole
 from workflows.cases.case import TRAINING, Case, Result
 from workflows.cases.settings_file import Loaded, dump
 from workflows.cases.tables import (
@@ -48,6 +50,8 @@ def reproduce(
     command: str,
 ) -> Result:
     """Run a case and write ``settings.yaml``, ``table.csv``, ``result.json``, figure and page.
+
+    A result's dataset goes to ``result.zarr``, of zarr format 3.
 
     Nothing is written before all is computed; then files are made in a folder of their own and
     moved to their places, ``index.html`` last. Other files of the folder stay.
@@ -90,8 +94,20 @@ def reproduce(
         "figure.svg": picture,
         "index.html": _page(result, record, settings, picture),
     }
+    if result.dataset is not None:
+        _write_dataset(folder / "result.zarr", result.dataset.assign_attrs(
+            title=result.title, case=case.name, command=command, date=record["date"],
+        ))  # fmt: skip
     write_files(folder, files)
     return result
+
+
+def _write_dataset(path: Path, dataset: xr.Dataset) -> None:
+    def write(partial: Path) -> None:
+        dataset.to_zarr(partial, zarr_format=3, consolidated=False)
+        consolidate(partial)
+
+    write_whole(path, write)
 
 
 def machine() -> dict[str, Any]:

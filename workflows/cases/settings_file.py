@@ -44,7 +44,11 @@ class Loaded(Generic[Settings]):
 
 
 def load_settings(
-    case: Case[Settings], file: Path | None = None, *, quick: bool = False
+    case: Case[Settings],
+    file: Path | None = None,
+    *,
+    quick: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> Loaded[Settings]:
     """The settings of a case, checked.
 
@@ -56,12 +60,22 @@ def load_settings(
         replace the case's as a whole.
     quick : bool
         Lay the overrides of ``--quick`` over the values: the case's own below the user's file.
+    options : mapping of str to value, optional
+        Settings that the command line names, ``--KEY``; laid over everything.
 
     Raises
     ------
     ConfigError
-        If a file is missing or no mapping, or a key or value is not allowed.
+        If a file is missing or no mapping, a key or value is not allowed, or the settings of the
+        case have no key of an option's name.
     """
+    options = options or {}
+    for key in options:
+        if key not in case.settings.model_fields:
+            raise ConfigError(
+                f"--{key}: the case {case.name} has no such setting, its settings are "
+                f"{', '.join(case.settings.model_fields)}; leave it out"
+            )
     own = SETTINGS / f"{case.name}.yaml"
     tree: dict[str, Any] = {}
     candidates: dict[str, Any] = {}
@@ -73,6 +87,7 @@ def load_settings(
         tree = overlaid(tree, {key: layer[key] for key in layer if key not in _EXTRA})
         if quick:
             tree = overlaid(tree, layer.get("quick", {}))
+    tree = overlaid(tree, options)
     where = str(file) if file is not None else own.name
     settings = checked(case.settings, tree, where)
     return Loaded(settings, plain(settings), candidates, where, quick)
