@@ -17,10 +17,10 @@ from pipeline.config import DataConfig
 from pipeline.errors import ConfigError, GfrnnError, RunError
 from pipeline.sections import checked
 from workflows.benchmarks import BENCHMARKS
-from workflows.cases.commands import choose_settings, list_cases, run_case
 from workflows.nature import write_nature
 from workflows.progress import show_progress
 from workflows.report import write_report
+from workflows.reproduce.commands import choose_settings, list_cases, run_case
 from workflows.running import cluster_config, say, skill_table, working
 
 app = typer.Typer(

@@ -3,6 +3,8 @@
 from gfrnn_core.perturbation.backpropagation import Backpropagation
 from gfrnn_core.perturbation.estimate import Window
 from gfrnn_core.perturbation.learning import DivergedError, Learning, mean_loss
+from gfrnn_core.perturbation.polish import Polish
+from gfrnn_core.perturbation.polish_chunk import Starts
 from gfrnn_core.perturbation.rules import Perturbation
 from gfrnn_core.perturbation.tasks import Task
 from gfrnn_core.perturbation.weights import Weights
@@ -12,6 +14,8 @@ __all__ = [
     "DivergedError",
     "Learning",
     "Perturbation",
+    "Polish",
+    "Starts",
     "Task",
     "Weights",
     "Window",

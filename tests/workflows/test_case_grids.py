@@ -30,7 +30,7 @@ from workflows.cases.grids import (
     neighbours,
     train,
 )
-from workflows.cases.settings_file import load_settings, with_values
+from workflows.reproduce.settings_file import load_settings, with_values
 
 CELLS, DT, EXPONENT = 20, 0.5, 0.1
 NET = Net(size=1, halo=(3, 2), inner=(1, 0), scale=0.5, ridge=0.0, rows=400)

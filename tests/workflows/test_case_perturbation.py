@@ -26,7 +26,6 @@ from gfrnn_core.perturbation import (
 from pipeline.errors import ConfigError, DataError
 from tests.pipeline.archives import real
 from workflows import cli
-from workflows.cases.choosing import choose, searches
 from workflows.cases.perturbation import CASE, run
 from workflows.cases.perturbation_learning import learn, validation_loss
 from workflows.cases.perturbation_settings import (
@@ -37,7 +36,8 @@ from workflows.cases.perturbation_settings import (
     WeatherData,
 )
 from workflows.cases.perturbation_tasks import make_task, parts, streams
-from workflows.cases.settings_file import load_settings
+from workflows.reproduce.choosing import choose, searches
+from workflows.reproduce.settings_file import load_settings
 
 SILENT = lambda stage, done, total: None  # noqa: E731
 MACKEY = MackeyGlassData(steps=600, ahead=15, test=100, validation=120)

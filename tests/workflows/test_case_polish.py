@@ -10,8 +10,8 @@ from gfrnn_core import SampledRNN
 from gfrnn_core.perturbation.polish_chunk import Noise, Starts, evaluate_here
 from gfrnn_core.systems import LORENZ63
 from workflows.cases import load_case, polish
-from workflows.cases.choosing import searches
-from workflows.cases.settings_file import load_settings, with_values
+from workflows.reproduce.choosing import searches
+from workflows.reproduce.settings_file import load_settings, with_values
 
 
 def small(**keys):

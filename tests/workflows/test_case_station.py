@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from pipeline.errors import ConfigError, DataError
 from pipeline.sections import Period
 from tests.pipeline.archives import DATA, real
-from workflows.cases.settings_file import load_settings, with_values
 from workflows.cases.station import (
     CASE,
     CLIMATOLOGY,
@@ -47,6 +46,7 @@ from workflows.cases.station_model import (
     hidden_layer,
     solve,
 )
+from workflows.reproduce.settings_file import load_settings, with_values
 
 
 def table(hours: int = 400, seed: int = 0) -> pd.DataFrame:

@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 from scipy.integrate import solve_ivp
 
 from gfrnn_core.systems import van_der_pol_tendency
-from workflows.cases.settings_file import load_settings
 from workflows.cases.van_der_pol_control import (
     CASE,
     FREE,
@@ -19,6 +18,7 @@ from workflows.cases.van_der_pol_control import (
     record,
     uncontrolled,
 )
+from workflows.reproduce.settings_file import load_settings
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,13 @@ from rich.console import Console
 
 from pipeline.errors import ConfigError
 from pipeline.sections import Section
-from workflows.cases import case_names, load_case, reproducing
-from workflows.cases.case import Bar, Case, Entry, Result, Score, Validation
-from workflows.cases.choosing import choice_table, choose, searches
-from workflows.cases.settings_file import Loaded, dump, load_settings, overlaid
-from workflows.cases.tables import csv_text, json_tree, sentence, terminal_table
-from workflows.cases.timing import timed
+from workflows.cases import case_names, load_case
+from workflows.reproduce import reproducing
+from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
+from workflows.reproduce.choosing import choice_table, choose, searches
+from workflows.reproduce.settings_file import Loaded, dump, load_settings, overlaid
+from workflows.reproduce.tables import csv_text, json_tree, sentence, terminal_table
+from workflows.reproduce.timing import timed
 
 LONG = Score("long", "how long", "days", "higher")
 ERROR = Score("error", "error <&>")

@@ -13,8 +13,8 @@ from gfrnn_core.systems import LORENZ63, VAN_DER_POL, System
 from pipeline.errors import ConfigError
 from workflows.cases import duel, esn, load_case, lorenz63
 from workflows.cases.flows import Truth, along, scattered
-from workflows.cases.settings_file import load_settings, with_values
 from workflows.cases.van_der_pol import first_states
+from workflows.reproduce.settings_file import load_settings, with_values
 
 OSCILLATOR = System("harmonic", lambda s: np.stack([s[..., 1], -s[..., 0]], -1), 2, 0.0, (1.0, 0.0))
 ECHO = esn.EchoSettings(

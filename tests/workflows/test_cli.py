@@ -23,7 +23,7 @@ from workflows import cli
 
 GFRNN = [sys.executable, "-c", "from workflows.cli import main; main()"]
 COMMANDS = [
-    "run", "fit", "forecast", "verify", "report", "inspect", "nature", "reproduce",
+    "run", "fit", "forecast", "verify", "report", "inspect", "nature", "reproduce", "bench",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},

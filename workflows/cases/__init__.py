@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
-from workflows.cases.case import Case
+from workflows.reproduce.case import Case
 
 SETTINGS = Path(__file__).with_name("settings")
 """Folder of the settings files; each registers the case of its name."""

@@ -17,11 +17,11 @@ from gfrnn_core.metrics import forecast_error, normalised_mse, valid_prediction_
 from gfrnn_core.systems import System
 from pipeline.sections import Section
 from workflows.cases import esn
-from workflows.cases.case import TRAINING, Bar, Case, Entry, Result, Score, Validation
-from workflows.cases.drawing import STYLES, TRUTH
 from workflows.cases.flows import Truth, along, quietly
-from workflows.cases.timing import timed
 from workflows.progress import Callback
+from workflows.reproduce.case import TRAINING, Bar, Case, Entry, Result, Score, Validation
+from workflows.reproduce.drawing import STYLES, TRUTH
+from workflows.reproduce.timing import timed
 
 Array = NDArray[Any]
 

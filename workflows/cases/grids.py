@@ -16,11 +16,11 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from gfrnn_core import Patches, SampledRNN
 from gfrnn_core.metrics import forecast_error, kl_divergence, valid_prediction_time
 from pipeline.sections import Section
-from workflows.cases.case import Bar, Case, Entry, Kind, Result, Score, Validation
-from workflows.cases.drawing import STYLES
 from workflows.cases.flows import Truth, quietly
-from workflows.cases.timing import timed
 from workflows.progress import Callback
+from workflows.reproduce.case import Bar, Case, Entry, Kind, Result, Score, Validation
+from workflows.reproduce.drawing import STYLES
+from workflows.reproduce.timing import timed
 
 Array = NDArray[Any]
 

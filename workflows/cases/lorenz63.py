@@ -19,11 +19,11 @@ from gfrnn_core.lifting import lift
 from gfrnn_core.metrics import ErrorNorm, forecast_error, kl_divergence, valid_prediction_time
 from gfrnn_core.systems import LORENZ63
 from pipeline.sections import Section
-from workflows.cases.case import Bar, Case, Entry, Result, Score, Validation
-from workflows.cases.drawing import STYLES
 from workflows.cases.flows import Truth, along, quietly, scattered
-from workflows.cases.timing import timed
 from workflows.progress import Callback
+from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
+from workflows.reproduce.drawing import STYLES
+from workflows.reproduce.timing import timed
 
 Array = NDArray[Any]
 Sampling = Literal["pairs", "uniform_pairs", "normal"]

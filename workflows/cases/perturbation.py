@@ -9,7 +9,6 @@ from typing import Literal, get_args
 import numpy as np
 
 from pipeline.tasks import run_tasks
-from workflows.cases.case import Bar, Case, Entry, Result, Score, Validation
 from workflows.cases.perturbation_figure import draw
 from workflows.cases.perturbation_learning import Learnt, learn, validation_loss
 from workflows.cases.perturbation_result import Curves, dataset
@@ -24,6 +23,7 @@ from workflows.cases.perturbation_settings import (
 )
 from workflows.cases.perturbation_tasks import Part, make_task, parts
 from workflows.progress import Callback
+from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
 
 OURS: RuleName = "danp"
 """What the bars are for."""

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
-from workflows.cases.drawing import STYLES
 from workflows.cases.perturbation_result import Curves
 from workflows.cases.perturbation_settings import RuleName
 from workflows.cases.perturbation_tasks import Part
+from workflows.reproduce.drawing import STYLES
 
 _PLACES: dict[RuleName, int] = {"anp": 0, "np": 1, "bptt": 2, "wp": 3}
 _BARS = ((0, (1, 1)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 4)))

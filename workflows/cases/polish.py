@@ -24,10 +24,10 @@ from gfrnn_core.perturbation.polish_chunk import (
 )
 from pipeline.sections import Section
 from pipeline.tasks import run_tasks
-from workflows.cases.case import Bar, Case, Entry, Result, Score, Validation
 from workflows.cases.lorenz63 import Data, Net, Setup, network_of
-from workflows.cases.timing import timed
 from workflows.progress import Callback
+from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
+from workflows.reproduce.timing import timed
 
 Array = NDArray[Any]
 Part = Literal["noise_2", "noise_3"]

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from pipeline.sections import Section
-from workflows.cases.case import Bar, Case, Entry, Result, Score, Validation
-from workflows.cases.drawing import STYLES, TRUTH
 from workflows.cases.station_data import ARCHIVES, TEMPERATURE
 from workflows.cases.station_fit import (
     Hours,
@@ -28,8 +26,10 @@ from workflows.cases.station_fit import (
     validation_error,
 )
 from workflows.cases.station_model import Rows, build_rows, climatology
-from workflows.cases.timing import timed
 from workflows.progress import Callback
+from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
+from workflows.reproduce.drawing import STYLES, TRUTH
+from workflows.reproduce.timing import timed
 
 Array = NDArray[Any]
 

@@ -19,10 +19,10 @@ from gfrnn_core.lifting import lift
 from gfrnn_core.sampling import Sampling
 from gfrnn_core.systems import runge_kutta_step, van_der_pol_tendency
 from pipeline.sections import Section
-from workflows.cases.case import Bar, Case, Entry, Result, Score, Validation
-from workflows.cases.drawing import STYLES
-from workflows.cases.timing import timed
 from workflows.progress import Callback
+from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
+from workflows.reproduce.drawing import STYLES
+from workflows.reproduce.timing import timed
 
 Array = NDArray[Any]
 Policy = Callable[[Array], Array]

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pipeline.errors import ConfigError
 from pipeline.sections import Period, Section, checked
 from workflows.cases import SETTINGS
-from workflows.cases.case import Case, Settings
+from workflows.reproduce.case import Case, Settings
 
 _EXTRA = ("quick", "candidates")
 

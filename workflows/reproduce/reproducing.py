@@ -23,9 +23,11 @@ from matplotlib.figure import Figure
 from threadpoolctl import threadpool_info
 
 from pipeline.storage import consolidate, write_whole
-from workflows.cases.case import TRAINING, Case, Result
-from workflows.cases.settings_file import Loaded, dump
-from workflows.cases.tables import (
+from workflows.figures import STYLE, WIDTH
+from workflows.progress import Callback
+from workflows.reproduce.case import TRAINING, Case, Result
+from workflows.reproduce.settings_file import Loaded, dump
+from workflows.reproduce.tables import (
     KINDS,
     best_entries,
     cell,
@@ -34,8 +36,6 @@ from workflows.cases.tables import (
     sentence,
     word,
 )
-from workflows.figures import STYLE, WIDTH
-from workflows.progress import Callback
 
 _LIBRARIES = ("gfrnn", "numpy", "scipy", "reservoirpy")
 _QUICK = "These are the quick settings; the bars are meant for the full ones."

@@ -62,7 +62,7 @@ class Entry:
         Key of a score: its values, one a seed. What knows no seed has one value. A score left out
         was not measured. Values may be infinite or NaN: a forecast that ran away.
     training : sequence of float, optional
-        Seconds, one a seed, each measured by :func:`workflows.cases.timing.timed`.
+        Seconds, one a seed, each measured by :func:`workflows.reproduce.timing.timed`.
     """
 
     name: str
@@ -168,7 +168,7 @@ class Result:
     draw : callable
         Draws into an empty figure (constrained layout, 10.5 x 4 inches; it may set another size).
         The project's style is in force while it is called. Colours and strokes of an entry:
-        :data:`workflows.cases.drawing.STYLES`.
+        :data:`workflows.reproduce.drawing.STYLES`.
     caption : str
         What the figure shows, also for people who do not see it.
     bars : sequence of Bar

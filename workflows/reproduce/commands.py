@@ -16,11 +16,11 @@ from rich.table import Table
 from cluster import ClusterConfig, open_cluster
 from pipeline.errors import ConfigError
 from workflows.cases import case_names, load_case
-from workflows.cases.choosing import Choice, choice_table, choose, searches
-from workflows.cases.reproducing import reproduce, write_files
-from workflows.cases.settings_file import dump, load_settings
-from workflows.cases.tables import sentence, terminal_table
 from workflows.progress import show_progress
+from workflows.reproduce.choosing import Choice, choice_table, choose, searches
+from workflows.reproduce.reproducing import reproduce, write_files
+from workflows.reproduce.settings_file import dump, load_settings
+from workflows.reproduce.tables import sentence, terminal_table
 
 
 def list_cases(console: Console) -> None:

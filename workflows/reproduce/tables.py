@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
-from workflows.cases.case import TRAINING, Entry, Result, Score, Verdict
 from workflows.labels import number
+from workflows.reproduce.case import TRAINING, Entry, Result, Score, Verdict
 
 KINDS = {"ours": "this project", "peer": "peer", "reference": "reference"}
 """How the kinds of entries are called."""

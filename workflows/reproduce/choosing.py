@@ -15,10 +15,10 @@ from rich.table import Table
 from pipeline.errors import ConfigError
 from pipeline.sections import Section, checked
 from pipeline.tasks import run_tasks
-from workflows.cases.case import Case, Validation
-from workflows.cases.settings_file import Loaded, plain, with_values
-from workflows.cases.tables import figure_of
 from workflows.progress import Callback
+from workflows.reproduce.case import Case, Validation
+from workflows.reproduce.settings_file import Loaded, plain, with_values
+from workflows.reproduce.tables import figure_of
 
 
 class Range(Section):

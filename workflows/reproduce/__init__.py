@@ -1,0 +1,1 @@
+"""What ``gfrnn reproduce`` does with any case: settings, choice, run, table, page."""
