@@ -231,7 +231,7 @@ def test_a_missing_state_never_reaches_a_factor(tmp_path):
     summary.leaf(Stretch("a", 1, 49))
     summary.leaf(Stretch("a", 52, 99))
     for start, stop in ((1, 50), (51, 99), (40, 60)):
-        with pytest.raises(ValueError, match="must be finite"):
+        with pytest.raises(ValueError, match="is not finite"):
             summary.leaf(Stretch("a", start, stop))
 
 
