@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
 
+from cluster import ClusterConfig, open_cluster
 from gfrnn_core import SampledRNN
 from gfrnn_core.perturbation.polish_chunk import Noise, Starts, evaluate_here
 from gfrnn_core.systems import LORENZ63
@@ -68,10 +68,7 @@ def test_a_cluster_gives_the_same_bits():
     network = SampledRNN(20, sampling="normal", delays=2).fit(series)
     starts, noise = Starts.cut(series, 2, 4), Noise(1e-2, 2, (3, 1))
     here = polish.evaluate(network, starts, noise)
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster),
-    ):
+    with open_cluster(ClusterConfig(workers=2, dashboard="127.0.0.1:0")):
         there = polish.evaluate(network, starts, noise)
     np.testing.assert_array_equal(there.gradient, here.gradient)
     np.testing.assert_array_equal(there.errors, here.errors)
