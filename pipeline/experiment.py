@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.metadata
 import json
-import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +25,7 @@ from pipeline.preflight import check_fit
 from pipeline.products import open_forecasts
 from pipeline.sources import fingerprint, open_source
 from pipeline.storage import write_text
+from pipeline.surroundings import surroundings
 from pipeline.tasks import Progress
 from pipeline.times import step_of
 from pipeline.train import fit
@@ -233,7 +231,7 @@ class Run:
 
     def _note(self, stage: str, entry: dict[str, Any]) -> None:
         self._record["stages"][stage] = entry
-        self._record |= {"fingerprint": self.fingerprint, **_surroundings()}
+        self._record |= {"fingerprint": self.fingerprint, **surroundings(_LIBRARIES)}
         self._save()
 
     def _save(self) -> None:
@@ -286,23 +284,6 @@ def _differences(old: Any, new: Any, where: str = "") -> list[str]:
             for line in _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
         ]
     return [] if old == new else [f"{where}: {old!r} there, {new!r} here"]
-
-
-def _surroundings() -> dict[str, Any]:
-    """Versions and the machine."""
-    versions = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            versions[library] = "not installed"
-    return {
-        "versions": versions,
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cores": len(os.sched_getaffinity(0)),
-        },
-    }
 
 
 @contextmanager

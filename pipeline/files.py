@@ -154,12 +154,17 @@ def _find_url(url: str, options: dict[str, Any], key: str) -> Iterator[RawFile]:
         ) from error
 
 
+def data_folders(path: Path) -> list[Path]:
+    """Where a path of data is looked for: here, in ``$GFRNN_DATA``, in ``../shared/data``."""
+    if path.is_absolute():
+        return [Path()]
+    named = [Path(os.environ["GFRNN_DATA"])] if os.environ.get("GFRNN_DATA") else []
+    return [Path(), *named, Path("../shared/data")]
+
+
 def _find_local(path: str, key: str) -> list[RawFile]:
     expanded = Path(path).expanduser()
-    folders = [Path()]
-    if not expanded.is_absolute():
-        folders += [Path(os.environ["GFRNN_DATA"])] if os.environ.get("GFRNN_DATA") else []
-        folders += [Path("../shared/data")]
+    folders = data_folders(expanded)
     for folder in folders:
         target = folder / expanded
         names = [str(target)] if target.exists() else sorted(glob.glob(str(target), recursive=True))

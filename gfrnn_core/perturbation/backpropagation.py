@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.estimate import Estimate, Window
+from gfrnn_core.perturbation.estimate import Estimate, Window, slopes_of
 from gfrnn_core.perturbation.losses import output_gradient, step_losses
-from gfrnn_core.perturbation.products import Product
 from gfrnn_core.perturbation.weights import Weights
 
 Array = NDArray[Any]
@@ -50,19 +49,11 @@ class Backpropagation:
             by_activation[t] *= later
             later = by_activation[t]
         rows = by_activation.reshape(steps * batch, units)
-        before, after = (
-            part.reshape(steps * batch, units)
-            for part in (passes.decorrelated[:-1], passes.decorrelated[1:])
-        )
-        slopes = (
-            Product(rows, window.inputs.reshape(steps * batch, -1)),
-            Product(rows, before),
-            Product(flat, after),
-        )
+        slopes = slopes_of(rows, flat, window.inputs, passes.decorrelated)
         return Estimate(
             float(losses.mean(dtype=np.float64)),
             slopes,
             passes.states.reshape(steps * batch, units),
-            after,
+            passes.decorrelated[1:].reshape(steps * batch, units),
             passes.states[-1].copy(),
         )

@@ -85,3 +85,27 @@ class Estimate:
     def gradient(self) -> tuple[Array, ...]:
         """The slopes as matrices."""
         return tuple(dense(slope) for slope in self.slopes)
+
+
+def slopes_of(
+    hidden: Array, readout: Array, inputs: Array, decorrelated: Array
+) -> tuple[Product, Product, Product]:
+    """Slopes for W0, R and W1, as products that are not formed yet.
+
+    Parameters
+    ----------
+    hidden : ndarray, shape (steps * batch, units)
+        Slopes of the loss with respect to the pre-activations.
+    readout : ndarray, shape (steps * batch, outputs)
+        The same with respect to the outputs.
+    inputs : ndarray, shape (steps, batch, inputs)
+    decorrelated : ndarray, shape (steps + 1, batch, units)
+        x^ before the first step and after each.
+    """
+    rows = len(hidden)
+    before, after = (part.reshape(rows, -1) for part in (decorrelated[:-1], decorrelated[1:]))
+    return (
+        Product(hidden, inputs.reshape(rows, -1)),
+        Product(hidden, before),
+        Product(readout, after),
+    )

@@ -27,9 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.perturbation.checks import check_count
-from gfrnn_core.perturbation.estimate import Estimate, Window
+from gfrnn_core.perturbation.estimate import Estimate, Window, slopes_of
 from gfrnn_core.perturbation.losses import step_losses
-from gfrnn_core.perturbation.products import Product
 from gfrnn_core.perturbation.weights import Weights
 
 Array = NDArray[Any]
@@ -139,17 +138,10 @@ class Perturbation:
         readout = _weighted(output_noise, by_output)
         share = dtype.type(1.0 / (window.counted.sum() * batch * self.draws))
         hidden, readout = ((share * part).reshape(steps * batch, -1) for part in (hidden, readout))
-        before, after = (
-            part.reshape(steps * batch, units)
-            for part in (done.decorrelated[:-1], done.decorrelated[1:])
-        )
-        slopes = (
-            Product(hidden, window.inputs.reshape(steps * batch, -1)),
-            Product(hidden, before),
-            Product(readout, after),
-        )
+        slopes = slopes_of(hidden, readout, window.inputs, done.decorrelated)
         clean = done.states.reshape(steps, passes, batch, units)[:, 0]
         loss = float(losses[window.counted, 0].mean(dtype=np.float64))
+        after = done.decorrelated[1:].reshape(-1, units)
         return Estimate(loss, slopes, clean.reshape(-1, units), after, clean[-1].copy())
 
     def _weight_perturbation(

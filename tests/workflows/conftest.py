@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.config import parse_experiment
 from pipeline.experiment import Run
+from workflows import cli
 
 DESCRIPTION = "Made-up waves <script>alert('a & b')</script>"
 
@@ -75,3 +76,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run.forecast()
     run.verify()
     return run
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Call ``gfrnn reproduce`` in an empty folder: exit code, output, errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["gfrnn", "reproduce", *map(str, words)])
+        monkeypatch.setattr(cli, "console", cli.Console(soft_wrap=True, width=200))
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(caught.value.code or 0), printed.out, printed.err
+
+    return call

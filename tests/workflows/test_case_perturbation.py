@@ -25,7 +25,6 @@ from gfrnn_core.perturbation import (
 )
 from pipeline.errors import ConfigError, DataError
 from tests.pipeline.archives import real
-from workflows import cli
 from workflows.cases.perturbation import CASE, run
 from workflows.cases.perturbation_learning import learn, validation_loss
 from workflows.cases.perturbation_settings import (
@@ -337,21 +336,6 @@ def test_candidates_of_the_task_alone():
         del loaded.candidates[name]
     with pytest.raises(ConfigError, match="none of them applies to these settings"):
         searches(CASE, loaded)
-
-
-@pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["gfrnn", "reproduce", *map(str, words)])
-        monkeypatch.setattr(cli, "console", cli.Console(soft_wrap=True, width=200))
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        printed = capsys.readouterr()
-        return int(caught.value.code or 0), printed.out, printed.err
-
-    return call
 
 
 def test_the_command_writes_a_store(call, tiny, tmp_path):

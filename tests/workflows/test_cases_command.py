@@ -7,24 +7,7 @@ import re
 import pytest
 import yaml
 
-from workflows import cli
-
 TINY = "width: 10\ndata: {series: 4, samples: 60, starts: 2, steps: 20}\n"
-
-
-@pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["gfrnn", "reproduce", *map(str, words)])
-        monkeypatch.setattr(cli, "console", cli.Console(soft_wrap=True, width=200))
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        printed = capsys.readouterr()
-        return int(caught.value.code or 0), printed.out, printed.err
-
-    return call
 
 
 @pytest.mark.parametrize("words", [[], ["--list"]])

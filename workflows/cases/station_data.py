@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import DataError
+from pipeline.files import data_folders
 
 TEMPERATURE = "temperature"
 
@@ -135,10 +135,7 @@ def read_station(name: str, path: str, key: str) -> pd.DataFrame:
 
 def _find(path: str, key: str, archive: Archive) -> Path:
     wanted = Path(path).expanduser()
-    folders = [Path()]
-    if not wanted.is_absolute():
-        folders += [Path(os.environ["GFRNN_DATA"])] if os.environ.get("GFRNN_DATA") else []
-        folders += [Path("../shared/data")]
+    folders = data_folders(wanted)
     for folder in folders:
         if (folder / wanted).is_file():
             return folder / wanted

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import importlib.metadata
 import io
 import json
 import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -23,6 +21,7 @@ from matplotlib.figure import Figure
 from threadpoolctl import threadpool_info
 
 from pipeline.storage import consolidate, write_whole
+from pipeline.surroundings import surroundings
 from workflows.figures import STYLE, WIDTH
 from workflows.progress import Callback
 from workflows.reproduce.case import TRAINING, Case, Result
@@ -112,12 +111,7 @@ def _write_dataset(path: Path, dataset: xr.Dataset) -> None:
 
 def machine() -> dict[str, Any]:
     """Versions, cores and the BLAS."""
-    versions = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            versions[library] = "not installed"
+    found = surroundings(_LIBRARIES)
     blas = sorted(
         {
             f"{library['internal_api']} {library['version']}"
@@ -125,15 +119,8 @@ def machine() -> dict[str, Any]:
             if library["user_api"] == "blas"
         }
     )
-    return {
-        "versions": versions,
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cores": len(os.sched_getaffinity(0)),
-            "blas": ", ".join(blas) or "unknown",
-            "blas_threads_in_training": 1,
-        },
-    }
+    found["machine"] |= {"blas": ", ".join(blas) or "unknown", "blas_threads_in_training": 1}
+    return found
 
 
 @matplotlib.rc_context({**STYLE, "svg.hashsalt": "gfrnn", "svg.fonttype": "path"})

@@ -1,0 +1,26 @@
+"""What a result was made with: versions and the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+
+def surroundings(libraries: Sequence[str]) -> dict[str, Any]:
+    """``versions`` of Python and these distributions, and the ``machine``, in plain values."""
+    versions = {"python": platform.python_version()}
+    for library in libraries:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            versions[library] = "not installed"
+    return {
+        "versions": versions,
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": len(os.sched_getaffinity(0)),
+        },
+    }
