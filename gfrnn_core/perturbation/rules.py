@@ -16,6 +16,9 @@ with all steps to come NP and WP estimate the gradient without bias. ANP's facto
 paper's; a single random direction among N estimates the gradient without bias with the factor N.
 The length is that of a layer, a step and a sequence of the batch. With one output, ANP's readout
 learns by the exact delta rule, whatever the factor.
+
+Several draws are averaged, or with ANP solved for at once, see
+:mod:`gfrnn_core.perturbation.solved`.
 """
 
 from __future__ import annotations
@@ -29,11 +32,16 @@ from numpy.typing import NDArray
 from gfrnn_core.perturbation.checks import check_count
 from gfrnn_core.perturbation.estimate import Estimate, Window, slopes_of
 from gfrnn_core.perturbation.losses import step_losses
+from gfrnn_core.perturbation.solved import solved_slopes
 from gfrnn_core.perturbation.weights import Weights
 
 Array = NDArray[Any]
 Kind = Literal["wp", "np", "anp"]
 Scaling = Literal["paper", "unbiased"]
+Combination = Literal["mean", "solve"]
+
+# Bytes of noisy weights at a time.
+_DRAWN = 2**24
 
 
 @dataclass(frozen=True)
@@ -46,18 +54,23 @@ class Perturbation:
     sigma : float
         Standard deviation of the noise.
     draws : int
-        Noisy passes that are averaged; their variance falls as 1 / draws.
+        Noisy passes.
     credit : int or None
         Steps whose loss noise is held to account for, its own included; None is all to come. WP
-        always takes all of the window, since its noise stays for all of it.
+        always takes all of the window, since its noise stays for all of it, and so does ``solve``.
     scaling : {"paper", "unbiased"}
-        ANP's factor, the square root of the number of units or the number itself.
+        ANP's factor, the square root of the number of units or the number itself; ``solve`` needs
+        none.
+    combine : {"mean", "solve"}
+        What becomes of the draws: their mean, whose variance falls as 1 / draws, or (ANP only) the
+        least squares solution that fits all of them. It comes to the gradient itself where there
+        are more draws than units, best by half: with about as many as units it is ill determined.
 
     Raises
     ------
     ValueError
-        For a kind or scaling that does not exist, noise that is not positive, or a number of draws
-        or steps that is not.
+        For a kind, scaling or combination that does not exist, draws of another rule than ANP
+        solved, noise that is not positive, or a number of draws or steps that is not.
     """
 
     kind: Kind = "anp"
@@ -65,12 +78,18 @@ class Perturbation:
     draws: int = 1
     credit: int | None = 1
     scaling: Scaling = "paper"
+    combine: Combination = "mean"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("kind", get_args(Kind)), ("scaling", get_args(Scaling))):
-            if getattr(self, name) not in allowed:
-                found, options = getattr(self, name), ", ".join(allowed)
+        choices = {"kind": Kind, "scaling": Scaling, "combine": Combination}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in get_args(allowed):
+                found, options = getattr(self, name), ", ".join(get_args(allowed))
                 raise ValueError(f"{name}: {found!r} is not one of {options}")
+        if self.combine == "solve" and self.kind != "anp":
+            raise ValueError(
+                f"combine: 'solve' is for kind 'anp' only, not {self.kind!r}; take 'mean'"
+            )
         if not 0 < self.sigma < np.inf:
             raise ValueError(
                 f"sigma: {self.sigma} is not positive; without noise nothing is learnt"
@@ -126,17 +145,20 @@ class Perturbation:
         out[:, 1:] += output_noise
         losses = step_losses(out, window.targets[:, None], window.loss)
         worse = (losses[:, 1:] - losses[:, :1]) * window.counted[:, None, None]
-        credit = worse_credit(worse, self.credit)
-        if self.kind == "anp":
-            np.subtract(force[:, 1:], force[:, :1], out=noise)
-            hidden = _weighted(noise, self._factor(units) * credit / _squares(noise))
-            output_noise = out[:, 1:] - out[:, :1]
-            by_output = self._factor(outputs) * worse / _squares(output_noise)
+        if self.kind == "np":
+            by_noise = worse_credit(worse, self.credit), worse
+            hidden, readout = (
+                _mean(change, factors / dtype.type(self.sigma**2))
+                for change, factors in zip((noise, output_noise), by_noise, strict=True)
+            )
         else:
-            hidden = _weighted(noise, credit / dtype.type(self.sigma**2))
-            by_output = worse / dtype.type(self.sigma**2)
-        readout = _weighted(output_noise, by_output)
-        share = dtype.type(1.0 / (window.counted.sum() * batch * self.draws))
+            changes = force[:, 1:] - force[:, :1], out[:, 1:] - out[:, :1]
+            if self.combine == "solve":
+                hidden, readout = solved_slopes(changes[0], noise, changes[1], output_noise, worse)
+            else:
+                hidden = self._along(changes[0], worse_credit(worse, self.credit))
+                readout = self._along(changes[1], worse)
+        share = dtype.type(1.0 / (window.counted.sum() * batch))
         hidden, readout = ((share * part).reshape(steps * batch, -1) for part in (hidden, readout))
         slopes = slopes_of(hidden, readout, window.inputs, done.decorrelated)
         clean = done.states.reshape(steps, passes, batch, units)[:, 0]
@@ -149,20 +171,27 @@ class Perturbation:
     ) -> Estimate:
         batch, units, dtype = window.inputs.shape[1], weights.units, weights.dtype
         clean = weights.propagate(weights.driven(window.inputs), state, kept=batch)
-        loss = _mean_loss(clean.outputs, window)
         trained = tuple(weights.trained())
+        # The clean loss in the order of sums of the noisy ones: rounding falls out of differences.
+        alone = [one[None] for one in trained]
+        loss = _mean_losses(_outputs(alone, weights.decorrelation, window, state), window)
         slopes = tuple(np.zeros_like(matrix) for matrix in trained)
-        for _ in range(self.draws):
-            noise = [self._noise(rng, one.shape, dtype) for one in trained]
-            inputs, recurrent, readout = (w + xi for w, xi in zip(trained, noise, strict=True))
-            moved = Weights(inputs, recurrent, readout, weights.decorrelation)
-            worse = _mean_loss(moved.run(window.inputs, state)[0], window) - loss
+        together = max(1, _DRAWN // sum(one.nbytes for one in trained))
+        for first in range(0, self.draws, together):
+            count = min(together, self.draws - first)
+            noise = [self._noise(rng, (count, *one.shape), dtype) for one in trained]
+            moved = [one + xi for one, xi in zip(trained, noise, strict=True)]
+            worse = _mean_losses(_outputs(moved, weights.decorrelation, window, state), window)
+            worse = (worse - loss).astype(dtype) / dtype.type(self.sigma**2 * self.draws)
             for total, xi in zip(slopes, noise, strict=True):
-                xi *= dtype.type(worse / (self.sigma**2 * self.draws))
-                total += xi
+                total += np.tensordot(worse, xi, axes=1)
         decorrelated = clean.decorrelated[1:].reshape(-1, units)
         states = clean.states.reshape(-1, units)
-        return Estimate(loss, slopes, states, decorrelated, clean.states[-1].copy())
+        return Estimate(float(loss[0]), slopes, states, decorrelated, clean.states[-1].copy())
+
+    def _along(self, change: Array, credit: Array) -> Array:
+        """ANP's mean over draws."""
+        return _mean(change, self._factor(change.shape[-1]) * credit / _squares(change))
 
     def _noise(
         self, rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]
@@ -198,11 +227,27 @@ def _squares(change: Array) -> Array:
     return np.asarray(np.maximum(square, np.finfo(change.dtype).tiny))
 
 
-def _weighted(change: Array, factors: Array) -> Array:
-    """Sum over draws: shapes (steps, draws, batch, n) and (steps, draws, batch)."""
-    return np.asarray(np.einsum("tdbi,tdb->tbi", change, factors))
+def _mean(change: Array, factors: Array) -> Array:
+    """Mean over draws: shapes (steps, draws, batch, n) and (steps, draws, batch)."""
+    summed = np.einsum("tdbi,tdb->tbi", change, factors)
+    return np.asarray(summed / summed.dtype.type(change.shape[1]))
 
 
-def _mean_loss(outputs: Array, window: Window) -> float:
+def _outputs(moved: list[Array], decorrelation: Array, window: Window, state: Array) -> Array:
+    """Outputs with each draw's own W0, R and W1: shape (draws, steps, batch, outputs)."""
+    inputs, recurrent, readout = (one.transpose(0, 2, 1) for one in moved)
+    steps, batch, width = window.inputs.shape
+    force = window.inputs.reshape(steps * batch, width) @ inputs
+    force = force.reshape(len(recurrent), steps, batch, -1)
+    now = np.broadcast_to(state @ decorrelation.T, (len(recurrent), *state.shape))
+    outputs = np.empty((*force.shape[:3], readout.shape[2]), force.dtype)
+    for t in range(steps):
+        now = np.tanh(force[:, t] + now @ recurrent) @ decorrelation.T
+        outputs[:, t] = now @ readout
+    return outputs
+
+
+def _mean_losses(outputs: Array, window: Window) -> Array:
+    """Shape (draws, steps, batch, outputs) to (draws,)."""
     losses = step_losses(outputs, window.targets, window.loss)
-    return float(losses[window.counted].mean(dtype=np.float64))
+    return np.asarray(losses[:, window.counted].mean(axis=(1, 2), dtype=np.float64))

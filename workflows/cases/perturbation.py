@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from gfrnn_core.perturbation import Perturbation
 from pipeline.tasks import run_tasks
 from workflows.cases.perturbation_figure import draw
 from workflows.cases.perturbation_learning import Learnt, learn, validation_loss
@@ -155,7 +156,7 @@ def _entry(curves: Curves, name: RuleName) -> Entry:
         training += [one.total for one in found]
         epochs.append([one.epoch_seconds for one in found])
     scores["epoch"] = list(np.mean(epochs, axis=0))
-    kind: Literal["ours", "reference"] = "reference" if name == REFERENCE else "ours"
+    kind: Literal["ours", "reference"] = "reference" if "bptt" in name else "ours"
     return Entry(name, kind, scores, list(training))
 
 
@@ -178,8 +179,10 @@ def _bars(settings: Settings, curves: Curves) -> Iterator[Bar]:
 _ABOUT_RULES = (
     "Weight perturbation (wp), node perturbation (np) and activity-based node perturbation (anp) "
     "learn from the losses of a clean and some noisy forward passes alone (arXiv 2405.08967); a d "
-    "before the name stands for decorrelated activity. bptt is true backpropagation through time, "
-    "through all steps of a window."
+    "before the name stands for decorrelated activity. All have as many noisy passes an update; "
+    "anp and danp solve for the slope that fits all of them, the others take their mean. bptt is "
+    "true backpropagation through time, through all steps of a window, and dbptt the same with "
+    "decorrelated activity."
 )
 
 
@@ -206,12 +209,16 @@ def _settings_notes(settings: Settings, rules: Sequence[RuleName]) -> Iterator[s
         text = f"{name}: {rule.optimiser}, rate {rule.rate:g}, {rule.schedule}"
         if rule.decorrelation:
             text += f", decorrelation {rule.decorrelation:g}"
-        if name != REFERENCE:
+        method = rule.method(name)
+        if isinstance(method, Perturbation):
             text += f", noise {rule.sigma:g}, draws {rule.draws}"
-        if name not in (REFERENCE, "wp", "dwp"):
-            text += f", credit {'to the end' if rule.credit is None else rule.credit}"
-        if name in ("anp", "danp"):
-            text += f", {rule.scaling} scaling"
+            solved = method.combine == "solve"
+            if solved:
+                text += " solved at once"
+            elif method.kind != "wp":
+                text += f", credit {'to the end' if rule.credit is None else rule.credit}"
+            if method.kind == "anp" and not solved:
+                text += f", {rule.scaling} scaling"
         yield text + "."
 
 

@@ -10,7 +10,7 @@ from gfrnn_core.perturbation import Backpropagation, Perturbation
 from pipeline.sections import Section
 
 TaskName = Literal["mackey-glass", "copying", "weather"]
-RuleName = Literal["wp", "dwp", "np", "dnp", "anp", "danp", "bptt"]
+RuleName = Literal["wp", "dwp", "np", "dnp", "anp", "danp", "bptt", "dbptt"]
 
 REFERENCE: RuleName = "bptt"
 """The rule that others are measured by."""
@@ -27,14 +27,15 @@ class Rule(Section):
     draws: PositiveInt = 1
     credit: PositiveInt | None = 1
     scaling: Literal["paper", "unbiased"] = "paper"
+    combine: Literal["mean", "solve"] = "mean"
 
     def method(self, name: RuleName) -> Perturbation | Backpropagation:
         """What estimates the gradient."""
-        if name == REFERENCE:
+        if "bptt" in name:
             return Backpropagation()
         kind: Literal["wp", "np", "anp"]
         kind = "anp" if "anp" in name else "np" if "np" in name else "wp"
-        return Perturbation(kind, self.sigma, self.draws, self.credit, self.scaling)
+        return Perturbation(kind, self.sigma, self.draws, self.credit, self.scaling, self.combine)
 
 
 class Network(Section):

@@ -80,22 +80,25 @@ class EveryDirection:
     ----------
     sizes : sequence of int
         Perturbed values of each array that is asked for, in order.
-    draw_axis : int or None
-        Axis of the draws; None where each draw asks anew.
+    draw_axis : int
+        Axis of the draws: 0 of noise on matrices, 1 of noise on each step.
     """
 
     def __init__(self, sizes, draw_axis):
         self.sizes, self.draw_axis = list(sizes), draw_axis
-        self.draws, self.calls = sum(sizes), 0
+        self.draws, self.calls, self.drawn = sum(sizes), 0, 0
 
     def standard_normal(self, shape, dtype):
-        place, draw = self.calls % len(self.sizes), self.calls // len(self.sizes)
+        place = self.calls % len(self.sizes)
         self.calls += 1
         first = sum(self.sizes[:place])
         noise = np.zeros(shape, dtype)
-        if self.draw_axis is None:
-            if first <= draw < first + self.sizes[place]:
-                noise.reshape(-1)[draw - first] = np.sqrt(self.draws)
+        if self.draw_axis == 0:
+            # Shape (some of the draws, rows, columns).
+            here = self.drawn + np.arange(shape[0])
+            own = (here >= first) & (here < first + self.sizes[place])
+            noise.reshape(shape[0], -1)[own, here[own] - first] = np.sqrt(self.draws)
+            self.drawn += shape[0] if place == len(self.sizes) - 1 else 0
             return noise
         # Shape (steps, draws, batch, values): each sequence of a batch has its own loss, so all
         # share the direction.
