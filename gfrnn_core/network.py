@@ -5,6 +5,7 @@ Source: Bolager et al., 'Gradient-free training of recurrent neural networks', a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -51,7 +52,10 @@ class Network:
     ridge : float
         Relative to the largest singular value of the features.
     input_width : int
-        Number of hidden features of the inputs.
+        Number of hidden features of the inputs alone.
+    joint : bool
+        Whether hidden features see the inputs together with the states, as they should where an
+        input (a latitude, an orography) decides what a state does. Inputs of order one, then.
     noise : float
         Standard deviation of normal noise on the (scaled) states that features see in training;
         targets stay clean. Where states fill few directions, as on smooth fields, this is what
@@ -85,8 +89,10 @@ class Network:
         Times seen by training so far.
     inputs : int or None
         Number of inputs, set by :meth:`prepare`; None is not known.
-    outer : ndarray, shape (leads, features, d), or None
-        Set by :meth:`solve`.
+    outer : ndarray, shape (leads, features, own values), or None
+        Set by :meth:`solve`; with groups (groups, leads, features, own values).
+    groups : ndarray of int, shape (places,), or None
+        Which set of outer weights each patch uses; None is one set for all.
     """
 
     width: int = 1000
@@ -98,6 +104,7 @@ class Network:
     target: Target = "increment"
     ridge: float = 1e-15
     input_width: int = 0
+    joint: bool = False
     noise: float = 0.0
     share: float = 1.0
     patches: Patches | None = None
@@ -114,6 +121,7 @@ class Network:
     times: int = field(default=0, repr=False)
     outer: Array | None = field(default=None, repr=False)
     inputs: int | None = field(default=None, repr=False)
+    groups: Array | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -127,6 +135,8 @@ class Network:
                 raise ValueError(f"{name}: {found!r} is not one of {options}")
         if self.target == "lifted" and (self.patches is not None or self.leads != (1,)):
             raise ValueError("target: 'lifted' allows neither patches nor leads other than (1,)")
+        if self.joint and (self.input_width or self.target == "lifted"):
+            raise ValueError("joint: allows neither input_width nor target 'lifted'")
         for name in ("ridge", "noise"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name}: {getattr(self, name)} is negative or not finite")
@@ -143,8 +153,8 @@ class Network:
 
     def columns(self, size: int, inputs: int = 0) -> Columns:
         """The columns of a row, for states of this size and this many inputs."""
-        own = size if self.patches is None else self.patches.own.shape[1]
-        driven = inputs + self.input_width if inputs else 0
+        own = size if self.patches is None else self.patches.owned
+        driven = inputs + self.input_width if inputs and not self.joint else 0
         return row_columns(self._sampled(), driven, len(self.leads), own, self.target)
 
     def scaled(self, states: Array) -> Array:
@@ -203,9 +213,48 @@ class Network:
         start = self.scaled(history[:, -self.delays :]).transpose(1, 0, 2)
         start = start.astype(self.precision)
         driven = None if driven is None else driven.astype(self.precision)
-        loop = self._loop(outer if linear else outer[:, :, : self._own()])
+        loop = self._loop(outer if linear else outer[..., : self._own()])
         path = (loop.run_linear if linear else loop.run)(start, steps, driven)
         return self.unscaled(path.transpose(1, 0, 2))
+
+    def walk(
+        self, history: Array, steps: int, inputs: Iterable[Array] | None = None
+    ) -> Iterator[Array]:
+        """The same step by step: memory does not grow with their number.
+
+        Parameters
+        ----------
+        history : ndarray, shape (starts, at least delays, d)
+        steps : int
+        inputs : iterable of ndarray, shape (starts, p) or (starts, places, p), optional
+            Those of each step.
+
+        Yields
+        ------
+        ndarray, shape (starts, d)
+        """
+        outer = self._solved()[..., : self._own()]
+        history = self._history(history)
+        if steps < 0:
+            raise ValueError(f"steps: {steps} is negative")
+        start = self.scaled(history[:, -self.delays :]).transpose(1, 0, 2)
+        forcing = self._each_driven(inputs, len(history))
+        for state in self._loop(outer).walk(start.astype(self.precision), steps, forcing):
+            yield self.unscaled(state)
+
+    def _each_driven(self, inputs: Iterable[Array] | None, starts: int) -> Iterator[Array] | None:
+        known = self._trained_with()
+        if inputs is None:
+            self._given(None, (), known)
+            return None
+
+        def each() -> Iterator[Array]:
+            for one in inputs:
+                driven = self._driven(self._given(one, (starts,), known))
+                assert driven is not None
+                yield driven.astype(self.precision)
+
+        return each()
 
     def predict(self, states: Array, inputs: Array | None = None) -> Array:
         """Every next state of an observed series, one step from the observed ones before it.
@@ -227,7 +276,7 @@ class Network:
         ValueError
             If shapes do not fit, a value is not finite, or the network has not been solved for yet.
         """
-        outer = self._solved()[:, :, : self._own()]
+        outer = self._solved()[..., : self._own()]
         forced = None if inputs is None else np.asarray(inputs)
         states, forcing = next(paired(np.asarray(states), forced))
         self._check_size(states)
@@ -273,13 +322,16 @@ class Network:
             self.patches,
             low,
             high,
+            self.joint,
+            self.groups,
         )
 
     def _own(self) -> int:
         """Values that one application of the outer weights predicts of a place."""
         if self.patches is not None:
-            return int(self.patches.own.shape[1])
-        return self._sampled().inputs // self.delays
+            return self.patches.owned
+        joined = (self.inputs or 0) if self.joint else 0
+        return (self._sampled().inputs - joined) // self.delays
 
     def _size(self) -> int:
         """Length of a state."""
@@ -319,7 +371,9 @@ class Network:
 
     def _trained_with(self) -> int:
         """Number of inputs that the outer weights were solved for with."""
-        more = self._solved().shape[1] - self.columns(self._own()).features
+        if self.joint:
+            return self.inputs or 0
+        more = self._solved().shape[-2] - self.columns(self._own()).features
         return more - self.input_width if more else 0
 
     def _sampled(self) -> HiddenWeights:

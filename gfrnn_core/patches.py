@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Pole = Literal["none", "row", "between"]
+
+# Indices of windows that are kept, at most.
+_KEPT = 2**22
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,9 @@ class Patches:
     """A grid of one or two dimensions cut into patches with a halo.
 
     A state is the grid flattened in C order, the channels of a cell next to each other: shape
-    ``(product of shape * channels,)``.
+    ``(product of shape * channels,)``. Where the size does not divide an axis, its last patch
+    begins earlier and owns some cells together with its neighbour; a forecast takes these from the
+    last one.
 
     Parameters
     ----------
@@ -35,19 +41,26 @@ class Patches:
     periodic : bool or tuple of bool
         Whether each axis closes on itself. Beyond an open end its last cell is repeated.
     size : int or tuple of int
-        Cells that a patch owns along each axis; a divisor of the shape.
+        Cells that a patch owns along each axis.
     channels : int
         Values in a cell.
     inner : tuple of (int, int), optional
         The halo of the hidden features, where that is less than the linear terms': long waves act
         linearly, and fewer values are learnt from with less error.
+    poles : tuple of two of {"none", "row", "between"}
+        What lies beyond the first and the last cell of the first axis, a latitude: nothing, or a
+        pole, on the last row or half a cell beyond it. Across a pole the other side is seen, half
+        a circle further along the second axis, a periodic longitude (the nearest cell where their
+        number is odd).
+    turned : tuple of int
+        Channels that change sign seen across a pole: components of a vector, such as wind.
 
     Raises
     ------
     ValueError
-        If lengths do not fit each other, a size does not divide the shape, the inner halo is not
-        within the halo, or a window is longer than a periodic axis, so that it would see a cell
-        twice.
+        If lengths do not fit each other, a size is larger than its axis, the inner halo is not
+        within the halo, a window is longer than a periodic axis, so that it would see a cell
+        twice, or poles are not at the ends of an open axis beside a periodic one.
     """
 
     shape: tuple[int, ...]
@@ -56,6 +69,8 @@ class Patches:
     size: int | tuple[int, ...] = 1
     channels: int = 1
     inner: tuple[tuple[int, int], ...] | None = None
+    poles: tuple[Pole, Pole] = ("none", "none")
+    turned: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.shape) <= 2 or min(self.shape) < 1:
@@ -73,13 +88,34 @@ class Patches:
         if (np.asarray(self._inner) > np.asarray(self.halo)).any():
             raise ValueError(f"inner: {self.inner} is not within the halo, {self.halo}")
         for axis, (cells, (before, after), closed, own) in enumerate(self._axes()):
-            if own < 1 or cells % own:
-                raise ValueError(f"size: {own} does not divide the {cells} cells of axis {axis}")
+            if not 1 <= own <= cells:
+                raise ValueError(f"size: {own} is not within 1..{cells}, the cells of axis {axis}")
             if closed and before + own + after > cells:
                 raise ValueError(
                     f"halo: a window of {before + own + after} cells is longer than the periodic "
                     f"axis {axis} of {cells}"
                 )
+        self._check_poles()
+
+    def _check_poles(self) -> None:
+        if len(self.poles) != 2 or not set(self.poles) <= set(get_args(Pole)):
+            options = ", ".join(get_args(Pole))
+            raise ValueError(f"poles: {self.poles} is not two of {options}")
+        if any(not 0 <= channel < self.channels for channel in self.turned):
+            raise ValueError(f"turned: {self.turned} is not within channels 0..{self.channels - 1}")
+        if set(self.poles) == {"none"}:
+            return
+        closed = [closed for _, _, closed, _ in self._axes()]
+        if closed != [False, True]:
+            raise ValueError(
+                f"poles: {self.poles} need an open first axis and a periodic second one, but "
+                f"periodic is {self.periodic}"
+            )
+        if max(self.halo[0]) >= self.shape[0]:
+            raise ValueError(
+                f"halo: {max(self.halo[0])} cells across a pole are not fewer than the "
+                f"{self.shape[0]} cells of axis 0"
+            )
 
     @property
     def cells(self) -> int:
@@ -89,22 +125,38 @@ class Patches:
     @property
     def places(self) -> int:
         """Number of patches."""
-        return len(self.own)
+        return int(np.prod(self.counts))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of patches along each axis; the last axis varies fastest."""
+        return tuple(-(-cells // own) for cells, _, _, own in self._axes())
 
     @property
     def window(self) -> int:
         """Values that a patch sees."""
-        return int(self.seen.shape[1])
+        sides = (before + own + after for _, (before, after), _, own in self._axes())
+        return int(np.prod(list(sides))) * self.channels
+
+    @property
+    def owned(self) -> int:
+        """Values that a patch owns."""
+        return int(np.prod([own for _, _, _, own in self._axes()])) * self.channels
 
     @cached_property
     def seen(self) -> Array:
         """Indices into a state of what each patch sees: shape (places, window)."""
-        return self._indices([(before, after) for before, after in self.halo])
+        return self._values(self._cells(np.arange(self.places), self.halo))
 
     @cached_property
     def own(self) -> Array:
         """Indices into a state of what each patch owns: shape (places, own values)."""
-        return self._indices([(0, 0)] * len(self.shape))
+        return self._values(self.own_cells)
+
+    @cached_property
+    def own_cells(self) -> Array:
+        """The same as cells, all channels together: shape (places, own cells)."""
+        return self._cells(np.arange(self.places), ((0, 0),) * len(self.shape))
 
     @cached_property
     def seen_by_hidden(self) -> Array:
@@ -118,14 +170,32 @@ class Patches:
         ]
         return np.repeat(reduce(np.multiply.outer, inside), self.channels)
 
+    def look(self, states: Array, time: Array, place: Array) -> Array:
+        """What patches see, at pairs of time and place: shape (rows, window).
+
+        Parameters
+        ----------
+        states : ndarray, shape (times, cells)
+        time, place : ndarray of int, shape (rows,)
+        """
+        small = self.places * self.window <= _KEPT
+        # Indices of all places of a fine grid would take more memory than its fields.
+        seen = self.seen[place] if small else self._values(self._cells(place, self.halo))
+        found = np.asarray(states[time[:, None], seen])
+        if self.turned and self.poles != ("none", "none"):
+            found *= self._signs[place] if small else self._turns(place)
+        return found
+
     def windows(self, states: Array) -> Array:
         """What each patch sees: shape (..., cells) to (..., places, window)."""
-        return np.asarray(states[..., self.seen])
+        flat = states.reshape(-1, self.cells)
+        time, place = np.divmod(np.arange(len(flat) * self.places), self.places)
+        return self.look(flat, time, place).reshape(*states.shape[:-1], self.places, -1)
 
     def assembled(self, values: Array) -> Array:
         """States from what patches own: shape (..., places, own values) to (..., cells)."""
         states = np.empty((*values.shape[:-2], self.cells), dtype=values.dtype)
-        states[..., self.own] = values
+        states[..., self.own] = values  # of values owned twice, the last one stays
         return states
 
     @property
@@ -142,13 +212,55 @@ class Patches:
                 raise ValueError(f"{name}: {values} is not one value for each of {axes} axes")
         return list(zip(self.shape, self.halo, periodic, size, strict=True))
 
-    def _indices(self, margins: list[tuple[int, int]]) -> Array:
-        flat = np.zeros((1, 1), dtype=np.intp)
-        for (cells, _, closed, own), (before, after) in zip(self._axes(), margins, strict=True):
-            along = np.arange(0, cells, own)[:, None] + np.arange(-before, own + after)
+    def _cells(self, place: Array, margins: tuple[tuple[int, int], ...]) -> Array:
+        """Cells of the windows of some places, with these margins: shape (rows, cells)."""
+        flat = np.zeros((len(place), 1), dtype=np.intp)
+        shift = np.zeros((len(place), 1, 1), dtype=np.intp)
+        places = np.unravel_index(place, self.counts)
+        for axis, (cells, _, closed, own) in enumerate(self._axes()):
+            before, after = margins[axis]
+            begin = np.minimum(places[axis] * own, cells - own)
+            along = begin[:, None, None] + np.arange(-before, own + after)
+            if axis == 0:
+                shift = self._across(along)
+                along = self._reflected(along)
+            else:
+                along = along + shift.transpose(0, 2, 1)
             along = along % cells if closed else along.clip(0, cells - 1)
-            # Places of this axis vary faster than those of the axes before it, and so do cells.
-            flat = flat[:, None, :, None] * cells + along[None, :, None, :]
-            flat = flat.reshape(flat.shape[0] * flat.shape[1], -1)
-        values = flat[:, :, None] * self.channels + np.arange(self.channels)
-        return values.reshape(len(flat), -1)
+            flat = (flat[:, :, None] * cells + along).reshape(len(place), -1)
+        return flat
+
+    @cached_property
+    def _signs(self) -> Array:
+        return self._turns(np.arange(self.places))
+
+    def _turns(self, place: Array) -> Array:
+        """-1 where a value changes sign because it lies across a pole, else 1: (rows, window)."""
+        cells, (before, after), _, own = self._axes()[0]
+        begin = np.minimum(place // self.counts[1] * own, cells - own)
+        across = self._across(begin[:, None] + np.arange(-before, own + after)) != 0
+        turned = np.isin(np.arange(self.channels), self.turned)
+        width = sum(self.halo[1]) + self._axes()[1][3]
+        signs = 1 - 2 * (across[:, :, None, None] & turned).astype(np.int8)
+        return np.repeat(signs, width, axis=2).reshape(len(place), -1)
+
+    def _across(self, along: Array) -> Array:
+        """How far along the second axis the other side of a pole lies, 0 on this side of it."""
+        south, north = (kind != "none" for kind in self.poles)
+        beyond = ((along < 0) & south) | ((along >= self.shape[0]) & north)
+        return np.asarray(beyond * (self.shape[-1] // 2))
+
+    def _reflected(self, along: Array) -> Array:
+        """Cells of the first axis, those beyond a pole taken from its other side."""
+        south, north = self.poles
+        if south != "none":
+            along = np.where(along < 0, -along - (south == "between"), along)
+        if north != "none":
+            last = self.shape[0] - 1
+            mirrored = 2 * last - along + (north == "between")
+            along = np.where(along > last, mirrored, along)
+        return along
+
+    def _values(self, cells: Array) -> Array:
+        values = cells[:, :, None] * self.channels + np.arange(self.channels)
+        return np.asarray(values.reshape(len(cells), -1))

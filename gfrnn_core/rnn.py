@@ -103,7 +103,18 @@ class SampledRNN(Network):
         seen = None
         if self.patches is not None:
             seen = np.tile(self.patches.seen_by_hidden, self.delays)
-        network = network.sample(*pooled(scaled, self.delays, self.patches, self.seed), seen)
+        joined = None
+        if self.joint:
+            forcings = [one for _, one in pairs if one is not None]
+            joined = [np.concatenate(forcings)] if consecutive else forcings
+            seen = (
+                None
+                if seen is None
+                else np.pad(seen, (0, network.inputs or 0), constant_values=True)
+            )
+        network = network.sample(
+            *pooled(scaled, self.delays, self.patches, self.seed, joined or None), seen
+        )
         if self.input_width and pairs[0][1] is None:
             raise ValueError(f"input_width: {self.input_width}, but there are no inputs")
         if self.input_width:
@@ -119,7 +130,7 @@ class SampledRNN(Network):
         Parameters
         ----------
         pool : ndarray, shape (states, delays * d)
-            Scaled, delayed states; with patches (states, delays * window).
+            Scaled, delayed states; with patches (states, delays * window). Joint inputs follow.
         following : ndarray, shape (states, d), optional
             The scaled state one step after each; needed by sampling ``pairs``.
         seen : ndarray of bool, shape (delays * d,), optional
@@ -164,7 +175,15 @@ class SampledRNN(Network):
             raise ValueError(f"gamma: {gamma} is not within (0, 1]")
         return replace(self, factor=self.factor.scale(float(np.sqrt(gamma))))
 
-    def factorise(self, states: Series, inputs: Series | None = None, first: int = 0) -> RFactor:
+    def factorise(
+        self,
+        states: Series,
+        inputs: Series | None = None,
+        first: int = 0,
+        *,
+        places: Array | None = None,
+        weights: Array | None = None,
+    ) -> RFactor:
         """The R factor of the rows of gapless series of scaled states.
 
         Parameters
@@ -174,6 +193,10 @@ class SampledRNN(Network):
         inputs : ndarray, shape (times, p) or (times, places, p), or iterable of them, optional
         first : int
             Place of the first time in the whole record, which noise and share are drawn by.
+        places : ndarray of int, optional
+            Patches that give rows, where outer weights differ between groups of them.
+        weights : ndarray, shape (places of the patches,), optional
+            What a row of each place counts, for example the area of a cell.
 
         Raises
         ------
@@ -188,7 +211,7 @@ class SampledRNN(Network):
         def blocks() -> Iterator[Array]:
             place = first
             for one, forcing in chain([begun], pairs):
-                yield from self._rows(one, forcing, place)
+                yield from self._rows(one, forcing, place, places, weights)
                 place += len(one)
 
         columns = self.columns(begun[0].shape[1], _count(begun[1]))
@@ -270,7 +293,14 @@ class SampledRNN(Network):
                 "another network"
             )
 
-    def _rows(self, states: Array, inputs: Array | None, first: int) -> Iterator[Array]:
+    def _rows(
+        self,
+        states: Array,
+        inputs: Array | None,
+        first: int,
+        places: Array | None = None,
+        weights: Array | None = None,
+    ) -> Iterator[Array]:
         """Blocks of rows of one series of scaled states."""
         self._check_size(states)
         return row_blocks(
@@ -281,6 +311,9 @@ class SampledRNN(Network):
             leads=self.leads,
             target=self.target,
             patches=self.patches,
+            joint=self.joint,
+            places=places,
+            weights=weights,
             noise=self.noise,
             share=self.share,
             seed=self.seed,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +57,7 @@ class Loop:
     ----------
     hidden : HiddenWeights
     outer : ndarray, shape (leads, features, own values)
+        With groups (groups, leads, features, own values).
     leads : tuple of int
     delays : int
     increment : bool
@@ -62,6 +65,10 @@ class Loop:
     patches : Patches or None
     low, high : ndarray, shape (d,), or None
         Where a state is no longer believed; None believes all that is finite.
+    joint : bool
+        Whether inputs stand among what hidden features see.
+    groups : ndarray of int, shape (places,), or None
+        Which outer weights each place uses.
     """
 
     hidden: HiddenWeights
@@ -72,61 +79,86 @@ class Loop:
     patches: Patches | None
     low: Array | None
     high: Array | None
+    joint: bool = False
+    groups: Array | None = None
 
     def run(self, history: Array, steps: int, inputs: Array | None) -> Array:
-        """Lift anew at every step.
+        """All steps together: shape (steps, starts, d).
+
+        Parameters as in :meth:`walk`, but for inputs of shape (starts, steps, q) or
+        (starts, steps, places, q).
+        """
+        each = None if inputs is None else iter(np.moveaxis(inputs, 1, 0))
+        path = np.empty((steps, *history.shape[1:]), history.dtype)
+        for lead, state in enumerate(self.walk(history, steps, each, callers=5)):
+            path[lead] = state
+        return path
+
+    def walk(
+        self, history: Array, steps: int, inputs: Iterator[Array] | None, callers: int = 4
+    ) -> Iterator[Array]:
+        """Lift anew at every step; only the states that later steps see are kept.
 
         Parameters
         ----------
         history : ndarray, shape (delays, starts, d)
             Oldest first; float32 or float64, which the loop then works in.
         steps : int
-        inputs : ndarray, shape (starts, steps, q) or (starts, steps, places, q), or None
+        inputs : iterator of ndarray, shape (starts, q) or (starts, places, q), or None
+        callers : int
+            Frames between the warning and whoever it is for.
 
-        Returns
-        -------
-        ndarray, shape (steps, starts, d)
+        Yields
+        ------
+        ndarray, shape (starts, d)
+            Of the steps 1 to ``steps``; NaN once a start left.
         """
-        starts, size = history.shape[1:]
-        path = np.full((self.delays + steps, starts, size), np.nan, history.dtype)
-        path[: self.delays] = history
+        starts, reach = history.shape[1], max(self.leads)
+        states = deque(history, maxlen=self.delays - 1 + reach)
+        forcings: deque[Array] = deque(maxlen=reach)
         alive, left = np.arange(starts), np.zeros(starts, dtype=int)
-        present = self.delays - 1
         for lead in range(1, steps + 1):
-            index = max(i for i, known in enumerate(self.leads) if known <= lead)
-            base = present + lead - self.leads[index]
-            window = path[base - self.delays + 1 : base + 1]
-            forcing = None if inputs is None else inputs[:, base - present]
-            if len(alive) < starts:
-                window = window[:, alive]
-                forcing = None if forcing is None else forcing[alive]
-            state = self.step(window, forcing, index)
-            stays = self._believed(state)
-            path[present + lead, alive[stays]] = state[stays]
-            if not stays.all():
+            if inputs is not None:
+                forcings.append(next(inputs))
+            now = np.full_like(history[-1], np.nan)
+            if len(alive):
+                index = max(i for i, known in enumerate(self.leads) if known <= lead)
+                back = self.leads[index]
+                window = [states[j - back] for j in range(1 - self.delays, 1)]
+                # The input of the step after the one that is predicted from.
+                forcing = None if inputs is None else forcings[-back]
+                if len(alive) < starts:
+                    window = [state[alive] for state in window]
+                    forcing = None if forcing is None else forcing[alive]
+                state = self.step(np.stack(window), forcing, index)
+                stays = self._believed(state)
+                now[alive[stays]] = state[stays]
                 left[alive[~stays]] = lead
                 alive = alive[stays]
-            if not len(alive):
-                break
-        _report(left)
-        return path[self.delays :]
+            states.append(now)
+            yield now
+        _report(left, callers)
 
     def step(self, window: Array, forcing: Array | None, index: int = 0) -> Array:
         """One application of the outer weights: (delays, starts, d) to (starts, d)."""
-        latest_first = window[::-1]
-        if self.patches is not None:
-            latest_first = self.patches.windows(latest_first)
-            places = self.patches.places
-            if forcing is not None and forcing.ndim == 2:
-                forcing = np.repeat(forcing[:, None], places, axis=1)
-            latest_first = latest_first.reshape(self.delays, -1, self.patches.window)
-            forcing = None if forcing is None else forcing.reshape(-1, forcing.shape[-1])
-        predicted = self._applied(np.concatenate(latest_first, axis=1), forcing, index)
-        if self.patches is not None:
-            predicted = self.patches.assembled(predicted.reshape(-1, places, predicted.shape[1]))
+        if self.patches is None:
+            predicted = self._applied(window, forcing, self._outer(None, index), None)
+        else:
+            everywhere = np.arange(self.patches.places)
+            starts = window.shape[1]
+            values = np.empty((starts, len(everywhere), self.patches.owned), window.dtype)
+            sets = [None] if self.groups is None else list(np.unique(self.groups))
+            for group in sets:
+                here = everywhere if group is None else np.flatnonzero(self.groups == group)
+                found = self._applied(window, forcing, self._outer(group, index), here)
+                values[:, here] = found.reshape(starts, len(here), -1)
+            predicted = self.patches.assembled(values)
         # Weights that run away overflow before the range is looked at.
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(predicted + window[-1] if self.increment else predicted)
+
+    def _outer(self, group: int | None, index: int) -> Array:
+        return np.asarray(self.outer[index] if group is None else self.outer[group, index])
 
     def run_linear(self, history: Array, steps: int, inputs: Array | None) -> Array:
         """Lift once, then apply the outer weights of lifted targets: as :meth:`run`."""
@@ -152,19 +184,34 @@ class Loop:
         _report(left)
         return path
 
-    def _applied(self, seen: Array, forcing: Array | None, index: int) -> Array:
-        """Lift and apply a few rows at a time, so that what is lifted stays in cache."""
-        features, own = self.outer.shape[1:]
-        result = np.empty((len(seen), own), dtype=seen.dtype)
-        rows = max(1, min(len(seen), _BUFFER // (features * seen.dtype.itemsize)))
-        memory = np.empty(rows * features, dtype=seen.dtype)
-        for start in range(0, len(seen), rows):
-            part = seen[start : start + rows]
-            block = memory[: len(part) * features].reshape((len(part), features), order="F")
-            given = None if forcing is None else forcing[start : start + rows]
+    def _applied(
+        self, window: Array, forcing: Array | None, outer: Array, here: Array | None
+    ) -> Array:
+        """Lift and apply a few rows at a time, so that what is lifted stays in cache.
+
+        With patches there is a row for each start and each of the places ``here``.
+        """
+        features, own = outer.shape
+        places = 1 if here is None else len(here)
+        count = window.shape[1] * places
+        result = np.empty((count, own), dtype=window.dtype)
+        rows = max(1, min(count, _BUFFER // (features * window.dtype.itemsize)))
+        memory = np.empty(rows * features, dtype=window.dtype)
+        for first in range(0, count, rows):
+            start, index = np.divmod(np.arange(first, min(first + rows, count)), places)
+            block = memory[: len(start) * features].reshape((len(start), features), order="F")
+            if here is None or self.patches is None:
+                seen = [state[start] for state in window[::-1]]
+                given = None if forcing is None else forcing[start]
+            else:
+                place = here[index]
+                seen = [self.patches.look(state, start, place) for state in window[::-1]]
+                given = None if forcing is None else _at(forcing, start, place)
+            if self.joint and given is not None:
+                seen, given = [*seen, given], None
             with np.errstate(over="ignore", invalid="ignore"):
-                lift_into(block, part, given, self.hidden)
-                np.dot(block, self.outer[index], out=result[start : start + rows])
+                lift_into(block, np.concatenate(seen, axis=1), given, self.hidden)
+                np.dot(block, outer, out=result[first : first + len(start)])
         return result
 
     def _believed(self, state: Array) -> Array:
@@ -174,7 +221,12 @@ class Loop:
         return np.asarray(((state >= self.low) & (state <= self.high)).all(axis=1))
 
 
-def _report(left: Array) -> None:
+def _at(forcing: Array, start: Array, place: Array) -> Array:
+    """Inputs of starts and places, where they may be the same at all places."""
+    return np.asarray(forcing[start] if forcing.ndim == 2 else forcing[start, place])
+
+
+def _report(left: Array, callers: int = 4) -> None:
     gone = np.flatnonzero(left)
     if len(gone):
-        warnings.warn(UnstableRollout(gone, left[gone], len(left)), stacklevel=4)
+        warnings.warn(UnstableRollout(gone, left[gone], len(left)), stacklevel=callers)

@@ -60,6 +60,9 @@ def row_blocks(
     leads: tuple[int, ...] = (1,),
     target: Target = "state",
     patches: Patches | None = None,
+    joint: bool = False,
+    places: Array | None = None,
+    weights: Array | None = None,
     noise: float = 0.0,
     share: float = 1.0,
     seed: int = 0,
@@ -85,6 +88,12 @@ def row_blocks(
         constant and the hidden features one step on.
     patches : Patches, optional
         One row a time and place; by default one row a time, which sees and predicts all of a state.
+    joint : bool
+        Inputs stand among the linear terms, where hidden features see them too.
+    places : ndarray of int, optional
+        The places that give rows; by default all.
+    weights : ndarray, shape (places of the patches,), optional
+        What the squared error of a place's rows counts beside that of others.
     noise : float
         Standard deviation of normal noise on the states that features see. Increments are taken
         from the noisy state to the clean later one, so that the network learns to come back to
@@ -107,38 +116,48 @@ def row_blocks(
     begin, end = delays - 1, times - max(leads)
     if end <= begin:
         return
-    places = 1 if patches is None else patches.places
-    own = size if patches is None else patches.own.shape[1]
-    extra = 0 if inputs is None else inputs.shape[-1]
+    everywhere = 1 if patches is None else patches.places
+    here = np.arange(everywhere) if places is None else places
+    own = size if patches is None else patches.owned
+    extra = 0 if inputs is None or joint else inputs.shape[-1]
     columns = row_columns(hidden, extra, len(leads), own, target)
     seen = states if noise == 0 else states + noise * _drawn("normal", seed, first, times, size)
-    chosen = np.arange(begin * places, end * places)
+    chosen = np.arange(begin * len(here), end * len(here))
     if share < 1:
-        drawn = _drawn("uniform", seed, first + begin, end - begin, places).reshape(-1)
-        chosen = chosen[drawn < share]
+        drawn = _drawn("uniform", seed, first + begin, end - begin, everywhere)
+        chosen = chosen[drawn[:, here].reshape(-1) < share]
+    factors = None if weights is None else np.sqrt(weights).astype(dtype)
     rows = min(2 * columns.total, len(chosen))
     memory = np.empty(rows * columns.total, dtype=dtype)
     for start in range(0, len(chosen), rows or 1):
-        time, place = np.divmod(chosen[start : start + rows], places)
+        time, index = np.divmod(chosen[start : start + rows], len(here))
+        place = here[index]
         shape = (len(time), columns.total)
         block = memory[: shape[0] * shape[1]].reshape(shape, order="F")
-        present = _stacked(seen, time, place, delays, patches)
-        lift_into(block, present, _inputs(inputs, time + 1, place), hidden)
+        forcing = _inputs(inputs, time + 1, place)
+        present = _stacked(seen, time, place, delays, patches, forcing if joint else None)
+        lift_into(block, present, None if joint else forcing, hidden)
         if target == "lifted":
             later = _stacked(states, time + 1, place, delays, patches)
             lift_into(block[:, columns.features :], later, None, hidden)
         else:
             base = _own(seen, time, place, patches) if target == "increment" else None
-            for index, lead in enumerate(leads):
-                column = columns.features + index * own
+            for order, lead in enumerate(leads):
+                column = columns.features + order * own
                 values = _own(states, time + lead, place, patches)
                 # Subtract before rounding to the block's precision, not after.
                 block[:, column : column + own] = values if base is None else values - base
+        if factors is not None:
+            block *= factors[place][:, None]
         yield block
 
 
 def pooled(
-    series: Sequence[Array], delays: int, patches: Patches | None, seed: int
+    series: Sequence[Array],
+    delays: int,
+    patches: Patches | None,
+    seed: int,
+    inputs: Sequence[Array] | None = None,
 ) -> tuple[Array, Array]:
     """States as features see them, and the state one step after each, to draw hidden weights from.
 
@@ -150,10 +169,12 @@ def pooled(
     patches : Patches or None
     seed : int
         Which states are taken where there are very many.
+    inputs : sequence of ndarray, shape (times, p) or (times, places, p), optional
+        Where hidden features see them with the states.
 
     Returns
     -------
-    pool : ndarray, shape (states, delays * window)
+    pool : ndarray, shape (states, delays * window + p)
     following : ndarray, shape (states, own values)
     """
     places = 1 if patches is None else patches.places
@@ -164,24 +185,35 @@ def pooled(
         chosen = np.sort(rng.choice(len(chosen), size=_POOL, replace=False))
     borders = np.cumsum([0, *counts])
     pool, following = [], []
-    for states, begin, end in zip(series, borders[:-1], borders[1:], strict=True):
+    for number, (states, begin, end) in enumerate(
+        zip(series, borders[:-1], borders[1:], strict=True)
+    ):
         inside = chosen[(chosen >= begin) & (chosen < end)] - begin
         time, place = np.divmod(inside + (delays - 1) * places, places)
         if len(inside):
-            pool.append(_stacked(states, time, place, delays, patches))
+            forcing = None if inputs is None else _inputs(inputs[number], time + 1, place)
+            pool.append(_stacked(states, time, place, delays, patches, forcing))
             following.append(_own(states, time + 1, place, patches))
     return np.concatenate(pool), np.concatenate(following)
 
 
 def _stacked(
-    states: Array, time: Array, place: Array, delays: int, patches: Patches | None
+    states: Array,
+    time: Array,
+    place: Array,
+    delays: int,
+    patches: Patches | None,
+    inputs: Array | None = None,
 ) -> Array:
-    """What features see at these times and places, the present first: (rows, delays * window)."""
-    if patches is None:
-        return np.concatenate([states[time - j] for j in range(delays)], axis=1)
-    return np.concatenate(
-        [states[(time - j)[:, None], patches.seen[place]] for j in range(delays)], axis=1
-    )
+    """What features see at these times and places, the present first: (rows, delays * window).
+
+    Inputs, if there are any, come last.
+    """
+    parts = [
+        states[time - j] if patches is None else patches.look(states, time - j, place)
+        for j in range(delays)
+    ]
+    return np.concatenate(parts if inputs is None else [*parts, inputs], axis=1)
 
 
 def _own(states: Array, time: Array, place: Array, patches: Patches | None) -> Array:

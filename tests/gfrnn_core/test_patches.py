@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn_core import Patches
@@ -20,44 +20,72 @@ def plain_cells(patches, place, margins, state):
     size = patches.size if isinstance(patches.size, tuple) else [patches.size] * axes
     grid = state.reshape(*patches.shape, patches.channels)
     values = []
-    ranges = [
-        range(place[axis] * size[axis] - margins[axis][0],
-              (place[axis] + 1) * size[axis] + margins[axis][1])
-        for axis in range(axes)
-    ]  # fmt: skip
+    ranges = []
+    for axis in range(axes):
+        begin = min(place[axis] * size[axis], patches.shape[axis] - size[axis])
+        ranges.append(range(begin - margins[axis][0], begin + size[axis] + margins[axis][1]))
     for cell in product(*ranges):
-        inside = []
-        for index, cells, closed in zip(cell, patches.shape, periodic, strict=True):
+        inside, turn, sign = [], 0, 1
+        for axis, (index, cells, closed) in enumerate(
+            zip(cell, patches.shape, periodic, strict=True)
+        ):
+            index += turn
             if closed:
                 index %= cells
             elif index < 0:
-                index = 0
+                kind = patches.poles[0] if axis == 0 else "none"
+                index = {"none": 0, "row": -index, "between": -1 - index}[kind]
+                crossed = kind != "none"
             elif index >= cells:
-                index = cells - 1
+                kind = patches.poles[1] if axis == 0 else "none"
+                over = index - cells
+                last = cells - 1
+                index = {"none": last, "row": last - 1 - over, "between": last - over}[kind]
+                crossed = kind != "none"
+            else:
+                crossed = False
+            if axis == 0 and not closed and crossed:
+                turn, sign = patches.shape[1] // 2, -1
             inside.append(index)
-        values += list(grid[tuple(inside)])
+        found = grid[tuple(inside)]
+        values += [
+            sign * value if channel in patches.turned else value
+            for channel, value in enumerate(found)
+        ]
     return values
 
 
 @st.composite
 def grids(draw):
     axes = draw(st.integers(1, 2))
+    globe = axes == 2 and draw(st.booleans())
     size, shape, halo, periodic = [], [], [], []
-    for _ in range(axes):
+    for axis in range(axes):
         size.append(draw(st.integers(1, 3)))
-        shape.append(size[-1] * draw(st.integers(1, 4)))
-        periodic.append(draw(st.booleans()))
+        shape.append(size[-1] + draw(st.integers(0, 7)))
+        periodic.append(bool(axis) if globe else draw(st.booleans()))
         room = shape[-1] - size[-1] if periodic[-1] else 5
+        room = min(room, shape[-1] - 1) if globe else room
         before = draw(st.integers(0, room))
-        halo.append((before, draw(st.integers(0, room - before if periodic[-1] else 5))))
+        halo.append((before, draw(st.integers(0, room - before if periodic[-1] else room))))
     channels = draw(st.integers(1, 3))
-    return Patches(tuple(shape), tuple(halo), tuple(periodic), tuple(size), channels)
+    ends = st.sampled_from(["none", "row", "between"])
+    return Patches(
+        tuple(shape),
+        tuple(halo),
+        tuple(periodic),
+        tuple(size),
+        channels,
+        poles=(draw(ends), draw(ends)) if globe else ("none", "none"),
+        turned=tuple(draw(st.sets(st.integers(0, channels - 1)))) if globe else (),
+    )
 
 
+@settings(deadline=None)
 @given(grids())
 def test_windows_and_owned_cells_are_those_of_plain_loops(patches):
     state = np.random.default_rng(0).standard_normal(patches.cells)
-    counts = [cells // own for cells, own in zip(patches.shape, patches.size, strict=True)]
+    counts = [-(-cells // own) for cells, own in zip(patches.shape, patches.size, strict=True)]
     places = list(product(*map(range, counts)))
     nothing = [(0, 0)] * len(counts)
     assert patches.places == len(places)
@@ -73,12 +101,47 @@ def without_halo(patches):
     return replace(patches, inner=((0, 0),) * len(patches.shape)).seen_by_hidden
 
 
+@settings(deadline=None)
 @given(grids())
-def test_every_cell_is_owned_once_and_stands_in_the_middle_of_its_window(patches):
-    assert sorted(patches.own.reshape(-1)) == list(range(patches.cells))
+def test_indices_made_for_some_rows_are_those_of_all_places(patches):
+    rng = np.random.default_rng(0)
+    states = rng.standard_normal((3, patches.cells))
+    time, place = rng.integers(0, 3, 8), rng.integers(0, patches.places, 8)
+    expected = np.stack([patches.windows(states[t])[p] for t, p in zip(time, place, strict=True)])
+    np.testing.assert_array_equal(patches.look(states, time, place), expected)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gfrnn_core.patches._KEPT", 0)
+        np.testing.assert_array_equal(patches.look(states, time, place), expected)
+
+
+@settings(deadline=None)
+@given(grids())
+def test_every_cell_is_owned_and_stands_in_the_middle_of_its_window(patches):
+    assert set(patches.own.reshape(-1)) == set(range(patches.cells))
     np.testing.assert_array_equal(patches.seen[:, without_halo(patches)], patches.own)
+    if all(cells % own == 0 for cells, own in zip(patches.shape, patches.size, strict=True)):
+        assert patches.own.size == patches.cells
 
 
+def test_what_is_owned_twice_comes_from_the_last_patch():
+    patches = Patches((5,), ((0, 0),), size=3, periodic=False)
+    np.testing.assert_array_equal(patches.own, [[0, 1, 2], [2, 3, 4]])
+    values = np.array([[1.0, 2, 3], [30, 4, 5]])
+    np.testing.assert_array_equal(patches.assembled(values), [1, 2, 30, 4, 5])
+
+
+def test_across_a_pole_lies_the_other_side_and_winds_turn():
+    # Rows at -90 and 0, then half a cell short of the north pole; two channels, the second a wind.
+    patches = Patches(
+        (3, 4), ((1, 1), (0, 0)), (False, True), channels=2, poles=("row", "between"), turned=(1,)
+    )
+    state = np.arange(24.0)
+    windows = patches.windows(state).reshape(3, 4, 3, 2)
+    np.testing.assert_array_equal(windows[0, 0], [[12, -13], [0, 1], [8, 9]])
+    np.testing.assert_array_equal(windows[2, 1], [[10, 11], [18, 19], [22, -23]])
+
+
+@settings(deadline=None)
 @given(grids(), st.data())
 def test_hidden_features_see_the_window_of_the_inner_halo(patches, data):
     inner = tuple(
@@ -92,9 +155,12 @@ def test_hidden_features_see_the_window_of_the_inner_halo(patches, data):
     assert patches.seen_by_hidden.shape == (patches.window,)
 
 
+@settings(deadline=None)
 @given(grids())
 def test_states_are_assembled_from_what_patches_own(patches):
     states = np.random.default_rng(1).standard_normal((2, 3, patches.cells)).astype(np.float32)
+    assert patches.window == patches.seen.shape[1]
+    assert patches.owned == patches.own.shape[1]
     assert patches.windows(states).shape == (2, 3, patches.places, patches.window)
     found = patches.assembled(patches.windows(states)[..., without_halo(patches)])
     assert found.dtype == np.float32
@@ -132,8 +198,11 @@ def test_numpy_integers_are_integers():
     assert (patches.places, patches.window) == (2, 5)
 
 
+GLOBE = {"shape": (6, 8), "halo": ((1, 1), (1, 1)), "periodic": (False, True)}
+
+
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("changed", "message"),
     [
         ({"shape": ()}, r"shape: \(\) is not one or two"),
         ({"shape": (2, 2, 2), "halo": ((0, 0),) * 3}, "shape"),
@@ -143,8 +212,15 @@ def test_numpy_integers_are_integers():
         ({"halo": (1,)}, "halo"),
         ({"halo": ((1,),)}, "halo"),
         ({"halo": ((1, -1),)}, "halo"),
-        ({"size": 4}, "size: 4 does not divide the 6 cells of axis 0"),
-        ({"size": 0}, "size: 0 does not"),
+        ({"size": 7}, "size: 7 is not within 1..6, the cells of axis 0"),
+        ({"size": 0}, "size: 0 is not within"),
+        ({"poles": ("row", "none")}, "poles: .* need an open first axis and a periodic second"),
+        ({"poles": ("south", "none")}, "poles: .* is not two of none, row, between"),
+        ({"turned": (1,)}, r"turned: \(1,\) is not within channels 0..0"),
+        (
+            GLOBE | {"halo": ((6, 0), (0, 0)), "poles": ("row", "none")},
+            "halo: 6 cells across a pole are not fewer than the 6 cells of axis 0",
+        ),
         ({"size": (1, 1)}, r"size: \(1, 1\) is not one value for each of 1 axes"),
         ({"periodic": (True, False)}, "periodic"),
         ({"inner": ((2, 0),)}, r"inner: \(\(2, 0\),\) is not within the halo"),
@@ -153,6 +229,6 @@ def test_numpy_integers_are_integers():
         ({"halo": ((3, 3),)}, "a window of 7 cells is longer than the periodic axis 0 of 6"),
     ],
 )
-def test_patches_that_cut_no_grid_are_refused(settings, message):
+def test_patches_that_cut_no_grid_are_refused(changed, message):
     with pytest.raises(ValueError, match=message):
-        Patches(**{"shape": (6,), "halo": ((1, 1),)} | settings)
+        Patches(**{"shape": (6,), "halo": ((1, 1),)} | changed)
