@@ -1,4 +1,4 @@
-"""What local networks need: inputs seen jointly, groups of places, weights of rows, step by step."""
+"""What local networks need: joint inputs, groups of places, weights of rows, step by step."""
 
 from dataclasses import replace
 from itertools import islice
