@@ -133,7 +133,10 @@ class FitConfig(Section):
         description="candidates, in units of the largest singular value of R_ff",
     )
     widths: list[Annotated[int, Field(gt=0)]] = Field(
-        [], description="narrower candidates, tried by column selection; model.width always is"
+        [], description="tried by selecting columns of the triangle; none means model.width alone"
+    )
+    without: list[int] = Field(
+        [], description="years of the training period that the solve leaves out"
     )
     balance: list[Annotated[float, Field(gt=0)]] = Field(
         [1.0],

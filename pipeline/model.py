@@ -12,10 +12,11 @@ import pandas as pd
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn_core import HiddenWeights, SampledRNN
+from gfrnn_core import SampledRNN
 from pipeline.errors import RunError
 from pipeline.fields import Grid
 from pipeline.harmonics import calendar_inputs
+from pipeline.networks import hidden_arrays, network_options, rebuild_network
 from pipeline.sources import Channel
 from pipeline.state import Climatology, EofLayout, Scaling
 from pipeline.storage import array_in, write_whole
@@ -137,8 +138,8 @@ class ForecastModel:
                 "times": self.layout.times,
                 "step_seconds": int(self.step / np.timedelta64(1, "s")),
                 "inputs": list(self.inputs),
-                "networks": [_options(network) for network in self.networks],
-                "linear": _options(self.linear),
+                "networks": [network_options(network) for network in self.networks],
+                "linear": network_options(self.linear),
                 "selection": list(self.selection),
                 "notes": self.notes,
             }
@@ -157,9 +158,7 @@ class ForecastModel:
         for index, network in enumerate(self.networks):
             place = f"networks/{index}"
             arrays[f"{place}/outer"] = network.outer
-            if network.hidden is not None and network.width:
-                arrays[f"{place}/weights"] = network.hidden.weights
-                arrays[f"{place}/biases"] = network.hidden.biases
+            arrays |= {f"{place}/{name}": v for name, v in hidden_arrays(network).items()}
         arrays |= {f"selection/{name}": values for name, values in self.selection.items()}
         for name, values in arrays.items():
             group.create_array(name, data=np.asarray(values))
@@ -204,14 +203,10 @@ class ForecastModel:
         )
 
         def network(place: str, options: dict[str, Any]) -> SampledRNN:
-            plain = SampledRNN(**options | {"leads": tuple(options["leads"])})
             outer = array(f"{place}/outer")
-            if plain.width:
-                weights, biases = array(f"{place}/weights"), array(f"{place}/biases")
-            else:
-                weights, biases = np.zeros((plain.delays * outer.shape[2], 0)), np.zeros(0)
-            hidden = HiddenWeights(weights, biases, plain.activation)
-            return replace(plain, hidden=hidden, outer=outer)
+            names = ("weights", "biases") if options["width"] else ()
+            hidden = {name: array(f"{place}/{name}") for name in names}
+            return replace(rebuild_network(options, hidden, outer.shape[2]), outer=outer)
 
         return cls(
             layout=layout,
@@ -238,17 +233,3 @@ def _modes(network: SampledRNN) -> int:
     """Length of a network's state."""
     assert network.outer is not None, "a model holds solved networks only"
     return int(network.outer.shape[2])
-
-
-def _options(network: SampledRNN) -> dict[str, Any]:
-    """What a network is made with, in plain values."""
-    return {
-        "width": network.width,
-        "activation": network.activation,
-        "sampling": network.sampling,
-        "scale": network.scale,
-        "delays": network.delays,
-        "leads": list(network.leads),
-        "target": network.target,
-        "standardise": False,
-    }

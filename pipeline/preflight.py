@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
@@ -49,24 +50,57 @@ def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
                     f"{variant.state.delays} delays and a lead of {max(leads)} steps; "
                     "take a longer period, fewer delays or shorter leads"
                 )
-        rows = sum(part.stop - part.start for part in row_leaves(variant, fields.time, "train"))
+        rows: dict[int, int] = {}
+        for part in row_leaves(variant, fields.time, "train"):
+            year = int(part.fold.removeprefix("train/"))
+            rows[year] = rows.get(year, 0) + part.stop - part.start
         always = variant.state.delays * modes + 1 + 2 * len(variant.model.inputs)
-        if always + variant.model.width > rows:
-            raise ConfigError(
-                f"model.width: {variant.model.width} hidden and {always} other features are more "
-                f"than the {rows} rows of the training period; take a width of at most "
-                f"{max(0, rows - always)}, or a longer period"
-            )
-        if wide := [width for width in variant.fit.widths if width >= variant.model.width]:
-            raise ConfigError(
-                f"fit.widths: {wide[0]} is not narrower than model.width, {variant.model.width}"
-            )
+        check_solve(variant, rows, always)
     used = known_times(fields.time, *(period for _, period in experiment.periods))
     if missing := missing_chunks(ds, used):
         raise DataError(
             "\n".join(missing) + "\ncopy the store again or choose periods without these chunks; "
             "if they rightly hold nothing but the fill value, write them (zarr's "
             "write_empty_chunks)"
+        )
+
+
+def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) -> None:
+    """Refuse years that are not there, and widths that the columns or the rows do not carry.
+
+    Parameters
+    ----------
+    rows : mapping of int
+        Rows of each training year.
+    always : int
+        Features that are not hidden.
+
+    Raises
+    ------
+    ConfigError
+    """
+    fit, width = experiment.fit, experiment.model.width
+    if absent := [year for year in fit.without if year not in rows]:
+        raise ConfigError(
+            f"fit.without: {absent[0]} is not among the training years, "
+            f"{', '.join(map(str, sorted(rows)))}; name some of them"
+        )
+    left = {year: count for year, count in rows.items() if year not in fit.without}
+    if not left:
+        raise ConfigError(
+            f"fit.without: leaves none of the training years, {', '.join(map(str, sorted(rows)))}; "
+            "keep at least one"
+        )
+    if wide := [each for each in fit.widths if each > width]:
+        raise ConfigError(
+            f"fit.widths: {wide[0]} is wider than model.width, {width}; the triangle has "
+            f"{width} hidden columns to select from"
+        )
+    if always + max(fit.widths, default=width) > sum(left.values()):
+        raise ConfigError(
+            f"model.width: {max(fit.widths, default=width)} hidden and {always} other features are "
+            f"more than the {sum(left.values())} rows of the training period; take a width of at "
+            f"most {max(0, sum(left.values()) - always)}, or a longer period"
         )
 
 

@@ -99,36 +99,86 @@ def choose(
         answer for what they leave out.
     """
     leads = len(network.leads)
-    always = train.columns - leads * size - network.width
     strengths = np.asarray(ridges, dtype=float)
 
     def follow(width: int, factors: Sequence[float]) -> Path:
-        outer = np.full((leads, always + width, size), np.nan)
+        outer = np.full((leads, _linear(network, train, size) + width, size), np.nan)
         least = np.full((len(strengths), leads), np.inf)
         ridge, balance, best = np.empty(leads), np.empty(leads), np.full(leads, np.inf)
         spectrum = np.empty(0)
         for factor in factors:
-            weights = np.ones(train.columns)
-            weights[always : always + network.width] = factor
-            path = RidgePath.from_factor(_weighted(train, weights), always + width, leads * size)
-            squares = path.errors(_weighted(validation, weights), strengths)
-            squares = squares.reshape(len(strengths), leads, size).sum(axis=2)
-            errors = (squares / validation.rows + beyond) / variance
-            solved = network.narrowed(width).with_weights(path, strengths[errors.argmin(axis=0)])
-            assert solved.outer is not None
+            balanced = _Balanced.of(network, train, size, width, factor)
+            squares = balanced.errors(validation, strengths).reshape(len(strengths), leads, size)
+            errors = (squares.sum(axis=2) / validation.rows + beyond) / variance
+            solved = balanced.outer(strengths[errors.argmin(axis=0)])
             better = errors.min(axis=0) < best
-            outer[better] = (solved.outer * weights[: always + width, None])[better]
+            outer[better] = solved[better]
             ridge[better] = strengths[errors.argmin(axis=0)][better]
             balance[better] = factor
             best = np.minimum(best, errors.min(axis=0))
             least = np.minimum(least, errors)
-            spectrum = spectrum if len(spectrum) else path.singular_values
-        solved = replace(network.narrowed(width), outer=outer)
-        return Path(solved, least, ridge, balance, spectrum)
+            spectrum = spectrum if len(spectrum) else balanced.path.singular_values
+        chosen = replace(network.narrowed(width), outer=outer)
+        return Path(chosen, least, ridge, balance, spectrum)
 
     paths = tuple(follow(width, balances) for width in widths if width > 0)
     linear = follow(0, [1.0])
     return Choice(paths or (linear,), linear)
+
+
+def solve(
+    network: SampledRNN, train: RFactor, *, size: int, width: int, ridge: Array, balance: Array
+) -> SampledRNN:
+    """The network of one width, solved at a ridge and a balance for each lead.
+
+    Parameters
+    ----------
+    network, train, size
+        As in :func:`choose`.
+    width : int
+        Number of leading hidden features.
+    ridge, balance : ndarray, shape (leads,)
+    """
+    leads = len(network.leads)
+    outer = np.empty((leads, _linear(network, train, size) + width, size))
+    for factor in np.unique(balance):
+        mine = balance == factor
+        outer[mine] = _Balanced.of(network, train, size, width, factor).outer(ridge)[mine]
+    return replace(network.narrowed(width), outer=outer)
+
+
+@dataclass(frozen=True)
+class _Balanced:
+    """The ridge path of a network whose hidden features are multiplied by a factor."""
+
+    network: SampledRNN
+    path: RidgePath
+    weights: Array
+
+    @classmethod
+    def of(
+        cls, network: SampledRNN, train: RFactor, size: int, width: int, factor: float
+    ) -> _Balanced:
+        always = _linear(network, train, size)
+        weights = np.ones(train.columns)
+        weights[always : always + network.width] = factor
+        targets = len(network.leads) * size
+        path = RidgePath.from_factor(_weighted(train, weights), always + width, targets)
+        return cls(network.narrowed(width), path, weights)
+
+    def errors(self, fold: RFactor, ridges: Array) -> Array:
+        return self.path.errors(_weighted(fold, self.weights), ridges)
+
+    def outer(self, ridge: Array) -> Array:
+        """Outer weights of the features as they are: shape (leads, features, size)."""
+        solved = self.network.with_weights(self.path, ridge).outer
+        assert solved is not None
+        return np.asarray(solved * self.weights[: solved.shape[1], None])
+
+
+def _linear(network: SampledRNN, train: RFactor, size: int) -> int:
+    """Features that are not hidden: linear terms, the constant and inputs."""
+    return train.columns - len(network.leads) * size - network.width
 
 
 def _weighted(factor: RFactor, weights: Array) -> RFactor:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gfrnn_core.rows import delayed
 from pipeline.reduce import Stretch
+from pipeline.times import segments
 
 Array = NDArray[Any]
 
@@ -47,6 +48,20 @@ def lagged_covariance(states: Array, train: list[Stretch], horizon: int) -> Arra
             earlier, later = present[pairs], present[pairs + lag]
             covariance[lag] = states[earlier].T @ states[later] / len(pairs)
     return covariance
+
+
+def last_states(states: Array, time: Array, last: int, count: int) -> Array:
+    """The states of the ``count`` times up to place ``last``, or fewer where one is missing.
+
+    Returns
+    -------
+    ndarray, shape (at most count, modes)
+        Oldest first, without a gap.
+    """
+    (run,) = [part for part in segments(time) if part.start <= last < part.stop]
+    tail = states[max(run.start, last - count + 1) : last + 1]
+    missing = np.flatnonzero(np.isnan(tail).any(axis=1))
+    return tail[missing[-1] + 1 :] if len(missing) else tail
 
 
 def times_of(stretches: list[Stretch]) -> Array:

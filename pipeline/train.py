@@ -12,11 +12,12 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn_core import RFactor, SampledRNN, merge_all
+from gfrnn_core import SampledRNN
 from pipeline.checkpoints import Arrays, Checkpoints, content_key
+from pipeline.choosing import choose_model
 from pipeline.config import Experiment
-from pipeline.errors import RunError
 from pipeline.fields import Fields
+from pipeline.kept import Candidate, Fold, Kept
 from pipeline.model import ForecastModel
 from pipeline.plan import read_stretches, steps
 from pipeline.preflight import check_fit, model_leads, row_leaves
@@ -28,8 +29,7 @@ from pipeline.reduce import (
     fold_keys,
     reduce_stretches,
 )
-from pipeline.selection import Choice, choose, mixture
-from pipeline.series import draw_pool, lagged_covariance, times_of
+from pipeline.series import draw_pool, lagged_covariance, last_states, times_of
 from pipeline.sources import fingerprint
 from pipeline.state import Climatology, EofLayout, Scaling
 from pipeline.summaries import (
@@ -37,9 +37,8 @@ from pipeline.summaries import (
     EofSummary,
     RowSummary,
     StateSummary,
-    unpack_factor,
 )
-from pipeline.tasks import Progress, run_tasks
+from pipeline.tasks import Progress
 from pipeline.times import step_of
 
 Array = NDArray[Any]
@@ -93,60 +92,28 @@ class _Training:
     def run(self) -> ForecastModel:
         layout = self.eofs()
         states = self.states()
-        candidates = self.experiment.candidates()
-        solving = [self.triangles(variant, states) for _, variant in candidates]
-        choices: list[Choice] = run_tasks("solve", _choose, solving, self.progress)
-        scores = [choice.best.score for choice in choices]
-        best = int(np.argmin(scores))
-        (values, variant), choice = candidates[best], choices[best]
-        linear = min((choice.linear for choice in choices), key=lambda path: path.score)
-        shares = mixture(
-            np.stack([choice.best.errors.min(axis=0) for choice in choices]),
-            self.experiment.fit.average,
-        )
-        used = np.flatnonzero(shares.any(axis=1))
+        kept = self.kept(states)
+        chosen = choose_model(kept.candidates, self.checkpoints, self.experiment.fit, self.progress)
+        _, variant = self.experiment.candidates()[chosen.best]
         train = row_leaves(variant, self.fields.time, "train")
         step = step_of(self.fields.time)
         horizon = steps("forecast.horizon", variant.forecast.horizon, step)
+        variance = {"eof_variance": np.square(layout.singular_values) / layout.total}
+        origin = {
+            "variance_kept": layout.variance_kept,
+            "fingerprint": self.fingerprint,
+            "kept": kept.save(self.checkpoints),
+        }
         return ForecastModel(
             layout=layout,
-            networks=tuple(choices[index].best.network for index in used),
-            mixture=shares[used],
-            linear=linear.network,
+            networks=chosen.networks,
+            mixture=chosen.mixture,
+            linear=chosen.linear,
             lagged=lagged_covariance(states, train, horizon),
             step=step,
             inputs=tuple(variant.model.inputs),
-            selection={
-                "ridges": np.asarray(variant.fit.ridge),
-                "widths": np.asarray([path.network.width for path in choice.paths]),
-                "errors": np.stack([path.errors for path in choice.paths]),
-                "linear_errors": linear.errors,
-                "ridge": choice.best.ridge,
-                "balance": choice.best.balance,
-                "linear_ridge": linear.ridge,
-                "spectrum": choice.best.spectrum,
-                "eof_variance": np.square(layout.singular_values) / layout.total,
-            },
-            notes={
-                "width": choice.best.network.width,
-                "modes": variant.state.modes,
-                "delays": variant.state.delays,
-                "variance_kept": layout.variance_kept,
-                "chosen": values,
-                "candidates": [
-                    {
-                        "values": values,
-                        "score": chosen.best.score,
-                        "linear": chosen.linear.score,
-                        "shares": share.tolist(),
-                    }
-                    for (values, _), chosen, share in zip(candidates, choices, shares, strict=True)
-                ],
-                "rows": sum(part.stop - part.start for part in train),
-                "columns": len(choice.best.spectrum)
-                + len(linear.network.leads) * variant.state.modes,
-                "fingerprint": self.fingerprint,
-            },
+            selection=chosen.selection | variance,
+            notes=chosen.notes | origin,
         )
 
     def check_memory(self) -> None:
@@ -258,14 +225,22 @@ class _Training:
         inputs = tuple(variant.model.inputs)
         return RowSummary(network, self.series, self.fields.time, variant.state.modes, inputs)
 
-    def triangles(self, variant: Experiment, states: Array) -> tuple[Any, ...]:
-        """The training pass of one candidate; what :func:`_choose` needs to go on from it."""
+    def kept(self, states: Array) -> Kept:
+        """The training passes of all candidates, and the states that they end with."""
+        candidates = tuple(
+            self.candidate(values, variant, states)
+            for values, variant in self.experiment.candidates()
+        )
+        last = int(times_of(self.reads("train")).max())
+        count = max(candidate.network.overlap for candidate in candidates)
+        tail = last_states(states, self.fields.time, last, count)
+        return Kept(candidates, tail, self.fields.time[last])
+
+    def candidate(self, values: dict[str, Any], variant: Experiment, states: Array) -> Candidate:
+        """The training pass of one candidate."""
         model, modes, time = variant.model, variant.state.modes, self.fields.time
         network = self.network(variant)
-        train, validation = (
-            row_leaves(variant, time, "train"),
-            row_leaves(variant, time, "validation"),
-        )
+        train, validation = (row_leaves(variant, time, name) for name in ("train", "validation"))
         pool = draw_pool(states[:, :modes], train, network.delays, variant.fit.pool, model.seed)
         seen = np.zeros((network.delays, modes), dtype=bool)
         seen[: model.hidden_delays, : model.hidden_modes] = True
@@ -280,44 +255,16 @@ class _Training:
             variant.fit.pool,
             states.shape,
         )
-        self.reduce(rows, train + validation, key)
+        found = self.reduce(rows, train + validation, key)
+        keys = fold_keys(rows.name, key, train + validation)
         targets = times_of(validation)[:, None] + np.asarray(network.leads)
         squares = np.square(states[targets]).mean(axis=0)
-        options = {
-            "size": modes,
-            "widths": [*variant.fit.widths, model.width],
-            "ridges": variant.fit.ridge,
-            "balances": variant.fit.balance,
-            "variance": squares.sum(axis=1),
-            "beyond": squares[:, modes:].sum(axis=1),
-        }
-        kept = [fold_keys(rows.name, key, part) for part in (train, validation)]
-        return (
-            network,
-            self.checkpoints,
-            rows.name,
-            *map(tuple, (k.values() for k in kept)),
-            options,
+        return Candidate(
+            values=values,
+            network=network,
+            size=modes,
+            summary=rows.name,
+            folds={fold: Fold(keys[fold], int(found[fold]["rows"])) for fold in found},
+            variance=squares.sum(axis=1),
+            beyond=squares[:, modes:].sum(axis=1),
         )
-
-
-def _choose(
-    network: SampledRNN,
-    checkpoints: Checkpoints,
-    name: str,
-    train: tuple[str, ...],
-    validation: tuple[str, ...],
-    options: dict[str, Any],
-) -> Choice:
-    """Ridge, balance and width of one candidate, from the triangles of its folds on disk."""
-
-    def merged(keys: tuple[str, ...]) -> RFactor:
-        kept = [checkpoints.load(name, key) for key in keys]
-        if any(arrays is None for arrays in kept):
-            raise RunError(
-                f"{checkpoints.path}: a checkpoint of {name} is gone or damaged since it was "
-                "written; run the same command again"
-            )
-        return merge_all(unpack_factor(arrays) for arrays in kept if arrays is not None)
-
-    return choose(network, merged(train), merged(validation), **options)

@@ -117,9 +117,9 @@ def test_modes_above_the_cells(weather, tmp_path):
     assert "take at most 160" in message
 
 
-def test_narrower_candidates_must_be_narrower(weather, tmp_path):
-    message = refused(ConfigError, tmp_path, weather.path, fit={"widths": [10, 20]})
-    assert "fit.widths: 20 is not narrower than model.width, 20" in message
+def test_widths_beyond_that_of_the_triangle(weather, tmp_path):
+    message = refused(ConfigError, tmp_path, weather.path, fit={"widths": [10, 30]})
+    assert "fit.widths: 30 is wider than model.width, 20" in message
 
 
 def test_lead_that_is_no_multiple_of_the_step(weather, tmp_path):

@@ -64,7 +64,8 @@ def test_defaults():
         [], [], None, None,
     )  # fmt: skip
     fit = experiment.fit
-    assert (fit.widths, fit.balance, fit.average, fit.pool, fit.rows) == ([], [1.0], 1, 2000, None)
+    assert (fit.widths, fit.without, fit.balance, fit.average) == ([], [], [1.0], 1)
+    assert (fit.pool, fit.rows) == (2000, None)
     assert len(fit.ridge) == 33
     assert (fit.ridge[0], fit.ridge[-1]) == (1e-8, 1.0)
     assert np.all(np.diff(fit.ridge) > 0)

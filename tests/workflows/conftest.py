@@ -55,7 +55,7 @@ def make_run(folder: Path) -> Run:
         },
         "state": {"modes": 6, "delays": 2},
         "model": {"width": 40, "leads": ["1d", "2d"]},
-        "fit": {"ridge": [1e-6, 1e-4, 1e-2], "widths": [20]},
+        "fit": {"ridge": [1e-6, 1e-4, 1e-2], "widths": [20, 40]},
         "search": {"model.scale": [0.1, 0.3]},
         "forecast": {"horizon": "5d"},
     }

@@ -1,0 +1,161 @@
+"""What a fit leaves on disk for later: where the triangles of its candidates are, the last states.
+
+With it another choice, or new data, need neither the archive nor the layout of the states.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core import RFactor, SampledRNN, merge_all
+from pipeline.checkpoints import Arrays, Checkpoints, content_key
+from pipeline.errors import RunError
+from pipeline.networks import hidden_arrays, network_options, rebuild_network
+from pipeline.summaries import unpack_factor
+
+Array = NDArray[Any]
+
+_NAME = "kept"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The triangle of one fold: its key among the checkpoints, and its rows."""
+
+    key: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The training pass of one candidate.
+
+    Attributes
+    ----------
+    values : dict
+        What the candidate has of the searched keys.
+    network : SampledRNN
+        With hidden weights, not solved.
+    size : int
+        Length of a state.
+    summary : str
+        Name of the summary that made the triangles.
+    folds : dict of Fold
+        ``train/2003``, ``validation/2008``, ...
+    variance, beyond : ndarray, shape (leads,)
+        Of the validation states, see :func:`pipeline.selection.choose`.
+    """
+
+    values: dict[str, Any]
+    network: SampledRNN
+    size: int
+    summary: str
+    folds: dict[str, Fold]
+    variance: Array
+    beyond: Array
+
+    def names(self, period: str, without: Iterable[int] = ()) -> list[str]:
+        """The folds of a period, those of some years left out."""
+        left_out = {f"{period}/{year}" for year in without}
+        return [n for n in self.folds if n.startswith(f"{period}/") and n not in left_out]
+
+    def rows(self, names: Iterable[str]) -> int:
+        """Rows of some folds together."""
+        return sum(self.folds[name].rows for name in names)
+
+    def factor(self, checkpoints: Checkpoints, names: Iterable[str]) -> RFactor:
+        """The triangle of some folds together.
+
+        Raises
+        ------
+        RunError
+            If one of them is not there, or damaged.
+        """
+        return merge_all(self._load(checkpoints, self.folds[name].key) for name in names)
+
+    def _load(self, checkpoints: Checkpoints, key: str) -> RFactor:
+        arrays = checkpoints.load(self.summary, key)
+        if arrays is None:
+            raise _gone(checkpoints, self.summary)
+        return unpack_factor(arrays)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The candidates of a fit, and the end of what they were trained on.
+
+    Attributes
+    ----------
+    candidates : tuple of Candidate
+    tail : ndarray, shape (times, modes)
+        The last states without a gap, as many as the first row across the border needs.
+    last : numpy.datetime64
+        Time of the last of them: nothing later is in the training triangles.
+    """
+
+    candidates: tuple[Candidate, ...]
+    tail: Array
+    last: np.datetime64
+
+    def save(self, checkpoints: Checkpoints) -> str:
+        """Keep it beside the triangles; returns its key there."""
+        about: dict[str, Any] = {"last": str(self.last), "candidates": []}
+        arrays: Arrays = {"tail": self.tail}
+        for index, candidate in enumerate(self.candidates):
+            about["candidates"].append(
+                {
+                    "values": candidate.values,
+                    "network": network_options(candidate.network),
+                    "size": candidate.size,
+                    "summary": candidate.summary,
+                    "folds": {name: [f.key, f.rows] for name, f in candidate.folds.items()},
+                }
+            )
+            own = hidden_arrays(candidate.network)
+            own |= {"variance": candidate.variance, "beyond": candidate.beyond}
+            arrays |= {f"{index}/{name}": values for name, values in own.items()}
+        text = json.dumps(about)
+        arrays["about"] = np.frombuffer(text.encode(), dtype=np.uint8)
+        key = content_key(text)
+        checkpoints.save(_NAME, key, arrays)
+        return key
+
+    @classmethod
+    def load(cls, checkpoints: Checkpoints, key: str) -> Kept:
+        """What is kept under a key.
+
+        Raises
+        ------
+        RunError
+            If it is not there, or damaged.
+        """
+        arrays = checkpoints.load(_NAME, key)
+        if arrays is None:
+            raise _gone(checkpoints, _NAME)
+        about = json.loads(arrays["about"].tobytes())
+
+        def candidate(index: int, entry: dict[str, Any]) -> Candidate:
+            start = f"{index}/"
+            own = {n.removeprefix(start): v for n, v in arrays.items() if n.startswith(start)}
+            folds = {name: Fold(*fold) for name, fold in entry["folds"].items()}
+            variance, beyond = own.pop("variance"), own.pop("beyond")
+            network = rebuild_network(entry["network"], own, entry["size"])
+            return Candidate(
+                entry["values"], network, entry["size"], entry["summary"], folds, variance, beyond
+            )
+
+        candidates = tuple(candidate(i, entry) for i, entry in enumerate(about["candidates"]))
+        return cls(candidates, arrays["tail"], np.datetime64(about["last"], "ns"))
+
+
+def _gone(checkpoints: Checkpoints, name: str) -> RunError:
+    return RunError(
+        f"{checkpoints.path}: a checkpoint of {name} is missing or damaged; run `gfrnn fit` again, "
+        "with --force where it says that it was done before"
+    )
