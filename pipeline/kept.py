@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core import RFactor, SampledRNN, merge_all
+from gfrnn_core import SampledRNN
 from pipeline.checkpoints import Arrays, Checkpoints, content_key
 from pipeline.errors import RunError
-from pipeline.networks import hidden_arrays, network_options, rebuild_network
-from pipeline.summaries import unpack_factor
+from pipeline.factors import Factors, merge_factors
+from pipeline.networks import network_arrays, network_options, rebuild_network
 
 Array = NDArray[Any]
 
@@ -43,7 +43,7 @@ class Candidate:
     network : SampledRNN
         With hidden weights, not solved.
     size : int
-        Length of a state.
+        Values that a row predicts at each lead.
     summary : str
         Name of the summary that made the triangles.
     folds : dict of Fold
@@ -69,21 +69,21 @@ class Candidate:
         """Rows of some folds together."""
         return sum(self.folds[name].rows for name in names)
 
-    def factor(self, checkpoints: Checkpoints, names: Iterable[str]) -> RFactor:
-        """The triangle of some folds together.
+    def factor(self, checkpoints: Checkpoints, names: Iterable[str]) -> Factors:
+        """The triangles of some folds together.
 
         Raises
         ------
         RunError
             If one of them is not there, or damaged.
         """
-        return merge_all(self._load(checkpoints, self.folds[name].key) for name in names)
+        return merge_factors(self._load(checkpoints, self.folds[name].key) for name in names)
 
-    def _load(self, checkpoints: Checkpoints, key: str) -> RFactor:
+    def _load(self, checkpoints: Checkpoints, key: str) -> Factors:
         arrays = checkpoints.load(self.summary, key)
         if arrays is None:
             raise _gone(checkpoints, self.summary)
-        return unpack_factor(arrays)
+        return Factors.from_arrays(arrays)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Kept:
                     "folds": {name: [f.key, f.rows] for name, f in candidate.folds.items()},
                 }
             )
-            own = hidden_arrays(candidate.network)
+            own = network_arrays(candidate.network)
             own |= {"variance": candidate.variance, "beyond": candidate.beyond}
             arrays |= {f"{index}/{name}": values for name, values in own.items()}
         text = json.dumps(about)
@@ -145,7 +145,7 @@ class Kept:
             own = {n.removeprefix(start): v for n, v in arrays.items() if n.startswith(start)}
             folds = {name: Fold(*fold) for name, fold in entry["folds"].items()}
             variance, beyond = own.pop("variance"), own.pop("beyond")
-            network = rebuild_network(entry["network"], own, entry["size"])
+            network = rebuild_network(entry["network"], own)
             return Candidate(
                 entry["values"], network, entry["size"], entry["summary"], folds, variance, beyond
             )

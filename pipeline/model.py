@@ -16,7 +16,7 @@ from gfrnn_core import SampledRNN
 from pipeline.errors import RunError
 from pipeline.fields import Grid
 from pipeline.harmonics import calendar_inputs
-from pipeline.networks import hidden_arrays, network_options, rebuild_network
+from pipeline.networks import network_arrays, network_options, rebuild_network
 from pipeline.sources import Channel
 from pipeline.state import Climatology, EofLayout, Scaling
 from pipeline.storage import array_in, write_whole
@@ -153,12 +153,11 @@ class ForecastModel:
             "singular_values": self.layout.singular_values,
             "lagged": self.lagged,
             "mixture": self.mixture,
-            "linear/outer": self.linear.outer,
         }
-        for index, network in enumerate(self.networks):
-            place = f"networks/{index}"
-            arrays[f"{place}/outer"] = network.outer
-            arrays |= {f"{place}/{name}": v for name, v in hidden_arrays(network).items()}
+        places = {f"networks/{index}": network for index, network in enumerate(self.networks)}
+        for place, network in {**places, "linear": self.linear}.items():
+            own = {"outer": np.asarray(network.outer), **network_arrays(network)}
+            arrays |= {f"{place}/{name}": values for name, values in own.items()}
         arrays |= {f"selection/{name}": values for name, values in self.selection.items()}
         for name, values in arrays.items():
             group.create_array(name, data=np.asarray(values))
@@ -204,9 +203,9 @@ class ForecastModel:
 
         def network(place: str, options: dict[str, Any]) -> SampledRNN:
             outer = array(f"{place}/outer")
-            names = ("weights", "biases") if options["width"] else ()
-            hidden = {name: array(f"{place}/{name}") for name in names}
-            return replace(rebuild_network(options, hidden, outer.shape[2]), outer=outer)
+            names = ("weights", "biases", "groups")
+            own = {name: array(f"{place}/{name}") for name in names if f"{place}/{name}" in group}
+            return replace(rebuild_network(options, own), outer=outer)
 
         return cls(
             layout=layout,

@@ -2,47 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core import HiddenWeights, SampledRNN
+from gfrnn_core import HiddenWeights, Patches, SampledRNN
 
 Array = NDArray[Any]
 
+_PLAIN = (
+    "width",
+    "activation",
+    "sampling",
+    "scale",
+    "delays",
+    "target",
+    "joint",
+    "noise",
+    "share",
+    "precision",
+    "inputs",
+    "seed",
+)
+
 
 def network_options(network: SampledRNN) -> dict[str, Any]:
-    """What a network is made with, as JSON holds it."""
+    """What a sampled network is made with, as JSON holds it."""
+    assert network.hidden is not None, "hidden weights decide how many values features see"
     return {
-        "width": network.width,
-        "activation": network.activation,
-        "sampling": network.sampling,
-        "scale": network.scale,
-        "delays": network.delays,
+        **{name: getattr(network, name) for name in _PLAIN},
         "leads": list(network.leads),
-        "target": network.target,
-        "standardise": False,
+        "patches": None if network.patches is None else asdict(network.patches),
+        "linear": network.hidden.inputs,
     }
 
 
-def hidden_arrays(network: SampledRNN) -> dict[str, Array]:
-    """The hidden weights by name; a linear model has none."""
-    if network.hidden is None or not network.width:
-        return {}
-    return {"weights": network.hidden.weights, "biases": network.hidden.biases}
+def network_arrays(network: SampledRNN) -> dict[str, Array]:
+    """Hidden weights and groups of places by name; a linear model has no hidden weights."""
+    arrays: dict[str, Array] = {}
+    if network.hidden is not None and network.width:
+        arrays |= {"weights": network.hidden.weights, "biases": network.hidden.biases}
+    if network.groups is not None:
+        arrays["groups"] = network.groups
+    return arrays
 
 
-def rebuild_network(options: dict[str, Any], hidden: dict[str, Array], size: int) -> SampledRNN:
-    """The network of :func:`network_options` and :func:`hidden_arrays`, not solved.
-
-    Parameters
-    ----------
-    size : int
-        Length of a state.
-    """
-    plain = SampledRNN(**options | {"leads": tuple(options["leads"])})
-    weights = hidden.get("weights", np.zeros((plain.delays * size, 0)))
-    biases = hidden.get("biases", np.zeros(0))
+def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> SampledRNN:
+    """The network of :func:`network_options` and :func:`network_arrays`, not solved."""
+    plain = SampledRNN(
+        **{name: options[name] for name in _PLAIN},
+        leads=tuple(options["leads"]),
+        patches=None if options["patches"] is None else Patches(**_tuples(options["patches"])),
+        standardise=False,
+        groups=arrays.get("groups"),
+    )
+    weights = arrays.get("weights", np.zeros((options["linear"], 0)))
+    biases = arrays.get("biases", np.zeros(0))
     return replace(plain, hidden=HiddenWeights(weights, biases, plain.activation))
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, as JSON has them, back to tuples."""
+    if isinstance(value, dict):
+        return {name: _tuples(inner) for name, inner in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

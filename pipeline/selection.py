@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core import RFactor, RidgePath, SampledRNN
+from pipeline.factors import Factors
 
 Array = NDArray[Any]
 
@@ -65,8 +66,8 @@ class Choice:
 
 def choose(
     network: SampledRNN,
-    train: RFactor,
-    validation: RFactor,
+    train: Factors,
+    validation: Factors,
     *,
     size: int,
     widths: Sequence[int],
@@ -81,10 +82,10 @@ def choose(
     ----------
     network : SampledRNN
         With hidden weights, not solved.
-    train, validation : RFactor
-        Of the same columns.
+    train, validation : Factors
+        Of the same columns and groups.
     size : int
-        Length of a state.
+        Values that a row predicts at each lead: a state's, or those that a patch owns.
     widths : sequence of int
         Numbers of leading hidden features to try.
     ridges : sequence of float
@@ -102,7 +103,7 @@ def choose(
     strengths = np.asarray(ridges, dtype=float)
 
     def follow(width: int, factors: Sequence[float]) -> Path:
-        outer = np.full((leads, _linear(network, train, size) + width, size), np.nan)
+        outer = _unset(network, train, size, width)
         least = np.full((len(strengths), leads), np.inf)
         ridge, balance, best = np.empty(leads), np.empty(leads), np.full(leads, np.inf)
         spectrum = np.empty(0)
@@ -112,12 +113,12 @@ def choose(
             errors = (squares.sum(axis=2) / validation.rows + beyond) / variance
             solved = balanced.outer(strengths[errors.argmin(axis=0)])
             better = errors.min(axis=0) < best
-            outer[better] = solved[better]
+            outer[..., better, :, :] = solved[..., better, :, :]
             ridge[better] = strengths[errors.argmin(axis=0)][better]
             balance[better] = factor
             best = np.minimum(best, errors.min(axis=0))
             least = np.minimum(least, errors)
-            spectrum = spectrum if len(spectrum) else balanced.path.singular_values
+            spectrum = spectrum if len(spectrum) else balanced.spectrum
         chosen = replace(network.narrowed(width), outer=outer)
         return Path(chosen, least, ridge, balance, spectrum)
 
@@ -127,7 +128,7 @@ def choose(
 
 
 def solve(
-    network: SampledRNN, train: RFactor, *, size: int, width: int, ridge: Array, balance: Array
+    network: SampledRNN, train: Factors, *, size: int, width: int, ridge: Array, balance: Array
 ) -> SampledRNN:
     """The network of one width, solved at a ridge and a balance for each lead.
 
@@ -139,11 +140,11 @@ def solve(
         Number of leading hidden features.
     ridge, balance : ndarray, shape (leads,)
     """
-    leads = len(network.leads)
-    outer = np.empty((leads, _linear(network, train, size) + width, size))
+    outer = _unset(network, train, size, width)
     for factor in np.unique(balance):
         mine = balance == factor
-        outer[mine] = _Balanced.of(network, train, size, width, factor).outer(ridge)[mine]
+        solved = _Balanced.of(network, train, size, width, factor).outer(ridge)
+        outer[..., mine, :, :] = solved[..., mine, :, :]
     return replace(network.narrowed(width), outer=outer)
 
 
@@ -152,33 +153,52 @@ class _Balanced:
     """The ridge path of a network whose hidden features are multiplied by a factor."""
 
     network: SampledRNN
-    path: RidgePath
+    paths: tuple[RidgePath, ...]
     weights: Array
 
     @classmethod
     def of(
-        cls, network: SampledRNN, train: RFactor, size: int, width: int, factor: float
+        cls, network: SampledRNN, train: Factors, size: int, width: int, factor: float
     ) -> _Balanced:
         always = _linear(network, train, size)
         weights = np.ones(train.columns)
         weights[always : always + network.width] = factor
         targets = len(network.leads) * size
-        path = RidgePath.from_factor(_weighted(train, weights), always + width, targets)
-        return cls(network.narrowed(width), path, weights)
+        paths = tuple(
+            RidgePath.from_factor(_weighted(part, weights), always + width, targets)
+            for part in train.parts
+        )
+        return cls(network.narrowed(width), paths, weights)
 
-    def errors(self, fold: RFactor, ridges: Array) -> Array:
-        return self.path.errors(_weighted(fold, self.weights), ridges)
+    @property
+    def spectrum(self) -> Array:
+        """Singular values of the features, of the first group where there are several."""
+        return self.paths[0].singular_values
+
+    def errors(self, fold: Factors, ridges: Array) -> Array:
+        """Sums of squared errors of all groups: shape (ridges, targets)."""
+        pairs = zip(self.paths, fold.parts, strict=True)
+        each = [path.errors(_weighted(part, self.weights), ridges) for path, part in pairs]
+        return np.asarray(np.sum(each, axis=0))
 
     def outer(self, ridge: Array) -> Array:
-        """Outer weights of the features as they are: shape (leads, features, size)."""
-        solved = self.network.with_weights(self.path, ridge).outer
-        assert solved is not None
-        return np.asarray(solved * self.weights[: solved.shape[1], None])
+        """Outer weights of the features as they are: shape ([groups,] leads, features, size)."""
+        solved = [self.network.with_weights(path, ridge).outer for path in self.paths]
+        each = np.stack([one for one in solved if one is not None])
+        each *= self.weights[: each.shape[2], None]
+        return each if self.network.groups is not None else each[0]
 
 
-def _linear(network: SampledRNN, train: RFactor, size: int) -> int:
+def _linear(network: SampledRNN, train: Factors, size: int) -> int:
     """Features that are not hidden: linear terms, the constant and inputs."""
     return train.columns - len(network.leads) * size - network.width
+
+
+def _unset(network: SampledRNN, train: Factors, size: int, width: int) -> Array:
+    """Room for outer weights: shape ([groups,] leads, features, size)."""
+    groups = () if network.groups is None else (len(train.parts),)
+    features = _linear(network, train, size) + width
+    return np.full((*groups, len(network.leads), features, size), np.nan)
 
 
 def _weighted(factor: RFactor, weights: Array) -> RFactor:

@@ -1,22 +1,18 @@
-"""The summaries of training: climatology, EOFs, states, R factor. Each is a leaf and a merge."""
+"""The summaries that read fields: climatology, EOFs, states. Each is a leaf and a merge."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.linalg
-import zarr
 from numpy.typing import NDArray
 
-from gfrnn_core import RFactor, SampledRNN
 from pipeline.checkpoints import Arrays
 from pipeline.errors import DataError
 from pipeline.fields import Fields
-from pipeline.harmonics import calendar_inputs, harmonics
+from pipeline.harmonics import harmonics
 from pipeline.reduce import Stretch
 from pipeline.state import Climatology, EofLayout, Scaling
 
@@ -192,63 +188,3 @@ class StateSummary:
 
     def merge_bytes(self) -> int:
         return 2 * 8 * len(self.fields.time) * self.layout.modes
-
-
-@dataclass(frozen=True)
-class RowSummary:
-    """The R factor of the lifted rows: the training pass.
-
-    Attributes
-    ----------
-    network : SampledRNN
-        With hidden weights.
-    states : Path
-        A zarr array of shape (times, modes), NaN where a time has no state.
-    time : ndarray of datetime64, shape (times,)
-    modes : int
-        Leading components that make up the network's state.
-    inputs : tuple of str
-        Names of the calendar inputs.
-    """
-
-    network: SampledRNN
-    states: Path
-    time: Array
-    modes: int
-    inputs: tuple[str, ...]
-    name: str = "rows"
-    remedy: str = "model.width"
-
-    @cached_property
-    def columns(self) -> int:
-        return self.network.columns(self.modes, 2 * len(self.inputs)).total
-
-    def leaf(self, stretch: Stretch) -> Arrays:
-        # Present times start..stop-1 need the states before and after them.
-        first = stretch.start - self.network.delays + 1
-        last = stretch.stop + max(self.network.leads)
-        states = np.asarray(zarr.open_array(self.states, mode="r")[first:last, : self.modes])
-        factor = self.network.factorise(states, calendar_inputs(self.time[first:last], self.inputs))
-        return pack_factor(factor)
-
-    def merge(self, left: Arrays, right: Arrays) -> Arrays:
-        return pack_factor(unpack_factor(left).merge(unpack_factor(right)))
-
-    def leaf_bytes(self, stretch: Stretch) -> int:
-        block = min(2 * self.columns, stretch.stop - stretch.start)
-        # The block of rows, the standing triangle and its tidied copy.
-        return 8 * self.columns * (block + 3 * self.columns)
-
-    def merge_bytes(self) -> int:
-        # Both sides, their copies for LAPACK, and the result in its order and in ours.
-        return 6 * 8 * self.columns**2
-
-
-def pack_factor(factor: RFactor) -> Arrays:
-    """An R factor as plain arrays."""
-    return {"triangle": factor.triangle, "rows": np.array(factor.rows)}
-
-
-def unpack_factor(arrays: Arrays) -> RFactor:
-    """The R factor that plain arrays hold."""
-    return RFactor(arrays["triangle"], int(arrays["rows"]))

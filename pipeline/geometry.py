@@ -1,0 +1,134 @@
+"""Patches of grid cells on the sphere, from what an experiment says and the grid that is there."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core import Patches
+from gfrnn_core.patches import Pole
+from pipeline.config import StateConfig
+from pipeline.errors import ConfigError
+from pipeline.fields import Grid
+
+Array = NDArray[Any]
+
+_VECTORS = ("u_component", "v_component", "eastward", "northward")
+
+
+def patches_of(state: StateConfig, grid: Grid) -> Patches:
+    """The patches of a local layout.
+
+    Longitude closes where the grid goes round; rows beyond a pole are those of the other side, and
+    components of vectors change sign there. Beyond a region's border its last cells are repeated.
+
+    Raises
+    ------
+    ConfigError
+        If a patch or its window is larger than the grid.
+    """
+    _, rows, columns = grid.shape
+    around = closes(grid.longitude)
+    for key, value in (("patch", state.patch), ("halo", state.halo), ("inner", state.inner)):
+        if value is not None and min(value) < (key == "patch"):
+            least = "positive" if key == "patch" else "not negative"
+            raise ConfigError(f"state.{key}: {list(value)} is not two numbers that are {least}")
+    for name, own, cells in zip(("latitude", "longitude"), state.patch, (rows, columns), strict=True):
+        if own > cells:
+            raise ConfigError(
+                f"state.patch: {list(state.patch)} is larger than the grid, which has {rows} "
+                f"latitudes and {columns} longitudes; take at most {cells} along {name}"
+            )
+    poles = _poles(grid.latitude) if around else ("none", "none")
+    halo = state.halo
+    if around and state.patch[1] + 2 * halo[1] > columns:
+        raise ConfigError(
+            f"state.halo: a patch of {state.patch[1]} and a halo of {halo[1]} on both sides are "
+            f"{state.patch[1] + 2 * halo[1]} longitudes, but the globe has {columns}; take "
+            f"less of either"
+        )
+    if poles != ("none", "none") and halo[0] >= rows:
+        raise ConfigError(
+            f"state.halo: {halo[0]} rows beyond a pole are not fewer than the {rows} latitudes"
+        )
+    inner = state.inner
+    if inner is not None and (inner[0] > halo[0] or inner[1] > halo[1]):
+        raise ConfigError(
+            f"state.inner: {list(inner)} is more than state.halo, {list(halo)}; hidden features "
+            "see a part of what linear terms see"
+        )
+    return Patches(
+        shape=(rows, columns),
+        halo=_sides(halo),
+        periodic=(False, around),
+        size=tuple(state.patch),
+        channels=len(grid.channels),
+        inner=None if inner is None else _sides(inner),
+        poles=poles,
+        turned=tuple(
+            index
+            for index, channel in enumerate(grid.channels)
+            if any(part in channel.variable for part in _VECTORS)
+        ),
+    )
+
+
+def groups_of(state: StateConfig, patches: Patches) -> Array | None:
+    """Which set of outer weights each patch uses: shape (places,), or None for one of all.
+
+    Raises
+    ------
+    ConfigError
+        If there are more bands than rows of patches.
+    """
+    if state.weights == "shared":
+        return None
+    if state.weights == "own":
+        return np.arange(patches.places)
+    rows, columns = patches.counts
+    if state.bands > rows:
+        raise ConfigError(
+            f"state.bands: {state.bands} bands, but there are {rows} rows of patches; take at most "
+            "as many"
+        )
+    return np.repeat(np.arange(rows) * state.bands // rows, columns)
+
+
+def importance(grid: Grid, patches: Patches) -> Array:
+    """Area of the cells that a patch owns, mean 1: what its rows count. Shape (places,)."""
+    by_cell = np.repeat(grid.area, grid.shape[2])
+    area = by_cell[patches.own_cells].mean(axis=1)
+    return np.asarray(area / area.mean())
+
+
+def closes(longitude: Array) -> bool:
+    """Whether a row of cells goes all the way round."""
+    if len(longitude) < 2:
+        return False
+    spacing = float(np.median(np.diff(longitude)))
+    return bool(np.isclose(longitude[0] + 360 - longitude[-1], spacing, rtol=0.1))
+
+
+def _sides(halo: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    return tuple((width, width) for width in halo)
+
+
+def _poles(latitude: Array) -> tuple[Pole, Pole]:
+    """What lies beyond the first and the last row."""
+    if len(latitude) < 2:
+        return "none", "none"
+    ends = (latitude[0] + 90, latitude[1] - latitude[0]), (
+        90 - latitude[-1],
+        latitude[-1] - latitude[-2],
+    )
+
+    def kind(distance: float, spacing: float) -> str:
+        if distance < 0.1 * spacing:
+            return "row"
+        # Gaussian grids end a little more than half a cell short of the pole.
+        return "between" if distance < 0.9 * spacing else "none"
+
+    south, north = (kind(*end) for end in ends)
+    return cast(tuple[Pole, Pole], (south, north))
