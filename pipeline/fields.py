@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,11 +28,15 @@ class Grid:
         Variable and level of each field.
     latitude, longitude : ndarray
         Degrees, ascending.
+    mask : ndarray of bool, shape (size,), or None
+        True where a field never has a value, as the sea's temperature has none on land. None where
+        every cell has one.
     """
 
     channels: tuple[Channel, ...]
     latitude: Array
     longitude: Array
+    mask: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -60,13 +64,31 @@ class Grid:
         area = np.diff(np.sin(edges))
         return np.asarray(area / area.mean())
 
+    @cached_property
+    def exists(self) -> Array:
+        """Which cells have values: bool, of :attr:`shape`."""
+        mask = np.zeros(self.size, dtype=bool) if self.mask is None else self.mask
+        return ~mask.reshape(self.shape)
+
+    @cached_property
+    def cells(self) -> Array:
+        """:attr:`area` of each cell of each channel, 0 in the mask: of :attr:`shape`."""
+        return np.asarray(self.area[:, None] * self.exists)
+
+    def blanked(self, values: Array) -> Array:
+        """Values of shape (..., size) with NaN in the mask, in place."""
+        if self.mask is not None:
+            values[..., self.mask] = np.nan
+        return values
+
     @classmethod
-    def of(cls, ds: xr.Dataset) -> Grid:
+    def of(cls, ds: xr.Dataset, mask: Array | None = None) -> Grid:
         """The grid and channels of a canonical Dataset."""
         return cls(
             tuple(channels(ds)),
             np.asarray(ds["latitude"].values, dtype=float),
             np.asarray(ds["longitude"].values, dtype=float),
+            mask,
         )
 
 
@@ -78,19 +100,53 @@ class Fields:
     ----------
     ds : xarray.Dataset
         As :func:`pipeline.sources.open_source` gives it.
+    mask : ndarray of bool, shape (grid.size,), or None
+        As :class:`Grid` has it; every field that is read is held against it.
     """
 
     ds: xr.Dataset
+    mask: Array | None = None
 
     @cached_property
     def grid(self) -> Grid:
-        """Channels and coordinates."""
-        return Grid.of(self.ds)
+        """Channels, coordinates and mask."""
+        return Grid.of(self.ds, self.mask)
 
     @cached_property
     def time(self) -> Array:
         """datetime64, shape (times,)."""
         return np.asarray(self.ds["time"].values)
+
+    def masked(self, first: int, last: int) -> Fields:
+        """The same data with the mask that the ends of the training period show.
+
+        Only these two times are read.
+
+        Raises
+        ------
+        DataError
+            If a field has no value at both, or a cell has one at one of them only.
+        """
+        stamps = (first, last)
+        values = np.concatenate([self._stored(time, time + 1) for time in stamps])
+        empty = np.isnan(values)
+        if not empty.any():
+            return self
+        whole = empty.reshape(2, len(self.grid.channels), -1).all(axis=(0, 2))
+        if whole.any():
+            channel = self.grid.channels[np.flatnonzero(whole)[0]]
+            raise DataError(
+                f"{channel.name}: no value anywhere at {self._stamp(first)} and "
+                f"{self._stamp(last)}, the ends of the training period; leave it out "
+                "(data.variables)"
+            )
+        for own, other in ((0, 1), (1, 0)):
+            if (lost := empty[[own]] & ~empty[[other]]).any():
+                raise DataError(
+                    f"{self._missing(values[[own]], lost, stamps[own])}; a mask must be the same "
+                    f"at all times, but {self._stamp(stamps[other])} has a value there"
+                )
+        return replace(self, mask=empty[0])
 
     def read(self, start: int, stop: int) -> Array:
         """The fields of times ``start`` to ``stop - 1``.
@@ -98,13 +154,28 @@ class Fields:
         Returns
         -------
         ndarray, shape (stop - start, grid.size), float64
-            Each variable is read once for all its levels.
+            0 in the mask. Each variable is read once for all its levels.
 
         Raises
         ------
         DataError
-            If a value is not finite; it names variable, level, time and place.
+            If a value is not finite, or the mask has one; it names variable, level, time and
+            place.
         """
+        out = self._stored(start, stop)
+        if self.mask is not None:
+            if not np.isnan(out[:, self.mask]).all():
+                raise DataError(self._changed(out, self.mask, start))
+            out[:, self.mask] = 0.0
+        # A sum is not finite if any term is not, and needs no temporary array.
+        if not np.isfinite(out.sum()):
+            bad = ~np.isfinite(out)
+            if bad.any():
+                raise DataError(self._missing(out, bad, start))
+        return out
+
+    def _stored(self, start: int, stop: int) -> Array:
+        """The fields as they are stored, unchecked: shape (stop - start, grid.size)."""
         count, (_, rows, columns) = stop - start, self.grid.shape
         out = np.empty((count, len(self.grid.channels), rows, columns))
         levels: dict[str, list[tuple[int, float | None]]] = {}
@@ -118,23 +189,37 @@ class Fields:
                 out[:, [index for index, _ in wanted]] = values
             else:
                 out[:, wanted[0][0]] = array.transpose("time", "latitude", "longitude").values
-        # A sum is not finite if any term is not, and needs no temporary array.
-        if not np.isfinite(out.sum()):
-            self._report(out, start)
         return out.reshape(count, -1)
 
-    def _report(self, values: Array, start: int) -> None:
-        bad = ~np.isfinite(values)
-        if not bad.any():
-            return
-        time, channel, row, column = np.argwhere(bad)[0]
-        raise DataError(
-            f"{self.grid.channels[channel].name}: {values[time, channel, row, column]} at "
-            f"{np.datetime_as_string(self.time[start + time], unit='m')}, "
-            f"latitude {self.grid.latitude[row]:g}, longitude {self.grid.longitude[column]:g} "
-            f"(and {int(bad.sum()) - 1} more values nearby); fill it, leave the variable out "
-            "(data.variables), or choose periods without it"
+    # What errors say
+
+    def _missing(self, values: Array, bad: Array, start: int) -> str:
+        name, found = self._first(values, bad, start)
+        return (
+            f"{name}: {found}; fill it, leave the variable out (data.variables), or choose periods "
+            "without it"
         )
+
+    def _changed(self, values: Array, mask: Array, start: int) -> str:
+        name, found = self._first(values, ~np.isnan(values) & mask, start)
+        return (
+            f"{name}: mask changes in time: {found}, where the ends of the training period have "
+            "no value; let these cells be missing at all times or at none, or leave the variable "
+            "out (data.variables)"
+        )
+
+    def _first(self, values: Array, bad: Array, start: int) -> tuple[str, str]:
+        """Of bad values, the channel of the first and where it stands."""
+        time, column = np.argwhere(bad)[0]
+        channel, row, east = np.unravel_index(column, self.grid.shape)
+        return self.grid.channels[channel].name, (
+            f"{values[time, column]:g} at {self._stamp(start + time)}, "
+            f"latitude {self.grid.latitude[row]:g}, longitude {self.grid.longitude[east]:g} "
+            f"(and {int(bad.sum()) - 1} more values nearby)"
+        )
+
+    def _stamp(self, time: int) -> str:
+        return str(np.datetime_as_string(self.time[time], unit="m"))
 
 
 def unbroken(longitude: Array) -> tuple[Array, Array]:

@@ -121,7 +121,7 @@ def forecast(
     run_tasks(
         "forecast",
         _forecast_batch,
-        [(fields, str(model), str(path), horizon, first, chosen) for first, chosen in missing],
+        [(ds, str(model), str(path), horizon, first, chosen) for first, chosen in missing],
         progress,
     )
     finish_forecast_store(path)
@@ -136,10 +136,11 @@ def _described(array: xr.DataArray) -> dict[str, Any]:
 
 
 def _forecast_batch(
-    fields: Fields, model: str, path: str, horizon: int, first: int, starts: Array
+    ds: xr.Dataset, model: str, path: str, horizon: int, first: int, starts: Array
 ) -> None:
     """One task: read the latest states, roll out, write each initial time."""
     trained = load_model(model)
+    fields = trained.fields(ds)
     initial = fields.time[starts]
     history = read_history(fields, trained, starts)
     states = trained.rollout(history, initial, horizon)

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
 from gfrnn_core import SampledRNN
 from pipeline.errors import RunError
-from pipeline.fields import Grid
+from pipeline.fields import Fields, Grid
 from pipeline.harmonics import calendar_inputs
 from pipeline.networks import network_arrays, network_options, rebuild_network
 from pipeline.sources import Channel
@@ -25,6 +26,9 @@ Array = NDArray[Any]
 
 FORMAT = "gfrnn-model"
 VERSION = 1
+
+# Of a standard deviation, what rounding leaves of one that is zero.
+_ROUNDING = 1e-7
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,10 @@ class ForecastModel:
         """Successive states that forecasts and references start from."""
         return max(network.delays for network in (*self.networks, self.linear))
 
+    def fields(self, ds: xr.Dataset) -> Fields:
+        """Data as the model reads them, held against its mask."""
+        return Fields(ds, self.layout.scaling.grid.mask)
+
     def rollout(self, history: Array, initial: Array, steps: int) -> Array:
         """The forecast: the networks' rollouts, mixed at each lead.
 
@@ -107,17 +115,20 @@ class ForecastModel:
         """Autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
 
         From the EOFs: the lagged covariance of a cell is ``v^T A_lead v`` with v its column of
-        the EOFs.
+        the EOFs. A cell that did not vary has none: 0.
         """
-        vectors = self.layout.vectors
-        later = np.einsum("kg,kg->g", vectors, self.lagged[lead] @ vectors)
-        return np.asarray(later / self._variance)
+        variance, later = self._variance, self._covariance(lead)
+        # Rounding alone leaves a variance that is not quite zero.
+        varies = variance > _ROUNDING**2 * variance.max()
+        return np.divide(later, variance, out=np.zeros_like(later), where=varies)
 
     @cached_property
     def _variance(self) -> Array:
+        return self._covariance(0)
+
+    def _covariance(self, lead: int) -> Array:
         vectors = self.layout.vectors
-        variance = np.einsum("kg,kg->g", vectors, self.lagged[0] @ vectors)
-        return np.maximum(variance, np.finfo(float).tiny)
+        return np.asarray(np.einsum("kg,kg->g", vectors, self.lagged[lead] @ vectors))
 
     def save(self, path: Path) -> None:
         """Write the model; it appears under its name only when it is whole."""
@@ -158,6 +169,8 @@ class ForecastModel:
         for place, network in {**places, "linear": self.linear}.items():
             own = {"outer": np.asarray(network.outer), **network_arrays(network)}
             arrays |= {f"{place}/{name}": values for name, values in own.items()}
+        if grid.mask is not None:
+            arrays["mask"] = grid.mask
         arrays |= {f"selection/{name}": values for name, values in self.selection.items()}
         for name, values in arrays.items():
             group.create_array(name, data=np.asarray(values))
@@ -189,6 +202,7 @@ class ForecastModel:
             tuple(Channel(variable, level) for variable, level in attrs["channels"]),
             array("latitude"),
             array("longitude"),
+            array("mask") if "mask" in group else None,
         )
         climatology = Climatology(
             attrs["annual"], attrs["diurnal"], array("climatology"), array("spread")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -36,12 +37,8 @@ def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
     cells = fields.grid.size
     times = int(experiment.periods.train.mask(fields.time).sum())
     for _, variant in experiment.candidates():
+        _check_modes(variant, cells, times)
         modes = variant.state.modes
-        if modes > min(cells, times):
-            raise ConfigError(
-                f"state.modes: {modes} EOFs, but the training period has {times} times of "
-                f"{cells} grid cells; take at most {min(cells, times)}"
-            )
         leads = model_leads(variant, fields.time)
         for name in ("train", "validation"):
             if not row_leaves(variant, fields.time, name):
@@ -101,6 +98,30 @@ def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) ->
             f"model.width: {max(fit.widths, default=width)} hidden and {always} other features are "
             f"more than the {sum(left.values())} rows of the training period; take a width of at "
             f"most {max(0, sum(left.values()) - always)}, or a longer period"
+        )
+
+
+def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
+    """The data with the mask that the ends of the training period show; only these are read.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If they do not agree in what is missing, or too few cells are left.
+    """
+    whole = Fields(ds)
+    train = np.flatnonzero(experiment.periods.train.mask(whole.time))
+    fields = whole.masked(int(train[0]), int(train[-1]))
+    for _, variant in experiment.candidates():
+        _check_modes(variant, int(fields.grid.exists.sum()), len(train))
+    return fields
+
+
+def _check_modes(experiment: Experiment, cells: int, times: int) -> None:
+    if experiment.state.modes > min(cells, times):
+        raise ConfigError(
+            f"state.modes: {experiment.state.modes} EOFs, but the training period has {times} "
+            f"times of {cells} grid cells; take at most {min(cells, times)}"
         )
 
 

@@ -26,7 +26,8 @@ class Climatology:
     coefficients : ndarray, shape (1 + 2 annual + 2 diurnal, grid.size)
         In the units of each variable.
     spread : ndarray, shape (channels,)
-        Standard deviation of the anomalies of each channel, area-weighted, in its units.
+        Standard deviation of the anomalies of each channel, area-weighted, in its units. A mask
+        takes no part in it.
     """
 
     annual: int
@@ -48,11 +49,15 @@ class Scaling:
 
     @cached_property
     def weights(self) -> Array:
-        """What an anomaly is multiplied by: shape (grid.size,)."""
-        shape = self.grid.shape
+        """What an anomaly is multiplied by: shape (grid.size,), 0 in the mask."""
         by_channel = 1.0 / self.climatology.spread[:, None, None]
-        by_row = np.sqrt(self.grid.area)[None, :, None]
-        return np.broadcast_to(by_channel * by_row, shape).reshape(-1).copy()
+        return np.asarray(by_channel * np.sqrt(self.grid.cells)).reshape(-1)
+
+    @cached_property
+    def units(self) -> Array:
+        """What gives the anomaly back: shape (grid.size,), 0 in the mask."""
+        weights = self.weights
+        return np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
 
     def scaled(self, fields: Array, time: Array) -> Array:
         """Scaled anomalies of fields: shape (times, grid.size), in place of the fields."""
@@ -104,18 +109,25 @@ class EofLayout:
         return float(np.square(self.singular_values).sum() / self.total)
 
     def encode(self, fields: Array, time: Array) -> Array:
-        """States of fields (which are overwritten): shape (times, modes)."""
+        """States of fields (which are overwritten): shape (times, modes).
+
+        In the mask the fields are 0, as :meth:`pipeline.fields.Fields.read` gives them.
+        """
         return np.asarray(self.scaling.scaled(fields, time) @ self.vectors.T / self.unit)
 
     def anomalies(self, states: Array) -> Array:
-        """Anomalies of the fields of states, in the variables' units: shape (n, grid.size)."""
+        """Anomalies of the fields of states, in the variables' units: shape (n, grid.size).
+
+        They are 0 in the mask.
+        """
         anomalies = (states * self.unit) @ self.vectors
-        anomalies /= self.scaling.weights
+        anomalies *= self.scaling.units
         return np.asarray(anomalies)
 
     def decode(self, states: Array, time: Array) -> Array:
-        """Fields of states at some times: shape (times, grid.size)."""
-        return self.anomalies(states) + self.scaling.climatology(time)
+        """Fields of states at some times: shape (times, grid.size), NaN in the mask."""
+        fields = self.anomalies(states) + self.scaling.climatology(time)
+        return self.scaling.grid.blanked(fields)
 
     def narrowed(self, modes: int) -> EofLayout:
         """The leading modes only."""

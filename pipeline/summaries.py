@@ -66,7 +66,7 @@ class ClimatologySummary:
         grid = self.fields.grid
         coefficients = scipy.linalg.lstsq(root["triangle"], root["projected"])[0]
         variance = (root["residual"] / root["rows"]).reshape(grid.shape)
-        spread = np.sqrt((variance * grid.area[:, None]).mean(axis=(1, 2)))
+        spread = np.sqrt(np.average(variance, axis=(1, 2), weights=grid.cells))
         # Rounding alone may leave a spread that is not quite zero.
         size = np.abs(coefficients).reshape(-1, *grid.shape).max(axis=(0, 2, 3))
         if (constant := np.flatnonzero(spread <= _ROUNDING * size)).size:

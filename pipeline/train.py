@@ -20,7 +20,7 @@ from pipeline.fields import Fields
 from pipeline.kept import Candidate, Fold, Kept
 from pipeline.model import ForecastModel
 from pipeline.plan import read_stretches, steps
-from pipeline.preflight import check_fit, model_leads, row_leaves
+from pipeline.preflight import check_fit, model_leads, row_leaves, training_fields
 from pipeline.reduce import (
     Stretch,
     Summary,
@@ -71,7 +71,8 @@ def fit(
         Before work starts wherever it can be seen then.
     """
     check_fit(experiment, ds)
-    training = _Training(experiment, Fields(ds), Checkpoints(folder / "summaries.zarr"), progress)
+    fields = training_fields(experiment, ds)
+    training = _Training(experiment, fields, Checkpoints(folder / "summaries.zarr"), progress)
     training.check_memory()
     return training.run()
 

@@ -133,25 +133,27 @@ def _check_missing(
             f"missing (NaN) everywhere at {whole.sum()} of {len(where)} sampled times, first from "
             f"{stamp}; choose periods without them, or leave the variable out",
         )
-    rest = missing & ~whole[:, None, None]
-    if rest.any():
-        fixed = rest[~whole]
-        if np.array_equal(fixed.all(0), fixed.any(0)):
-            yield Finding(
-                "warning",
-                channel.name,
-                f"missing (NaN) at the same {fixed[0].sum()} of {fixed[0].size} points at all "
-                f"times (a mask such as land), first {point(rest)}",
-            )
-        else:
-            yield Finding(
-                "error",
-                channel.name,
-                f"missing (NaN) at scattered places, {rest.sum()} values in "
-                f"{rest.any(axis=(1, 2)).sum()} of {len(where)} sampled times, first "
-                f"{point(rest)}; fill them, choose a region or periods without them, or leave the "
-                "variable out",
-            )
+    mask = missing[~whole].all(axis=0)
+    if mask.any():
+        row, column = np.argwhere(mask)[0]
+        yield Finding(
+            "note",
+            channel.name,
+            f"{mask.mean():.0%} of the cells are masked always: {mask.sum()} of {mask.size} have "
+            f"no value at any sampled time, first latitude {ds['latitude'].values[row]:g}, "
+            f"longitude {ds['longitude'].values[column]:g}; they take no part in training and "
+            "scores",
+        )
+    scattered = missing & ~mask & ~whole[:, None, None]
+    if scattered.any():
+        yield Finding(
+            "error",
+            channel.name,
+            f"missing (NaN) at scattered places, {scattered.sum()} values in "
+            f"{scattered.any(axis=(1, 2)).sum()} of {len(where)} sampled times, first "
+            f"{point(scattered)}; fill them, choose a region or periods without them, or leave the "
+            "variable out",
+        )
 
 
 def _first_missing(ds: xr.Dataset, channel: Channel, good: int, bad: int) -> int:
@@ -185,7 +187,8 @@ def _check_order(ds: xr.Dataset, channel: Channel, fields: np.ndarray) -> Iterat
     correlation than neighbours have, points are in the wrong places; ranges, units and times all
     look right then. Correlations are of anomalies in time, averaged over all pairs of points.
     """
-    fields = fields[np.isfinite(fields).all(axis=(1, 2))]
+    masked = np.isnan(fields).all(axis=0)
+    fields = fields[(np.isfinite(fields) | masked).all(axis=(1, 2))]
     if fields.shape[0] < 20:
         return
     longitude = ds["longitude"].values
@@ -198,7 +201,7 @@ def _check_order(ds: xr.Dataset, channel: Channel, fields: np.ndarray) -> Iterat
         if len(lags) < 3:
             continue
         near, *far = (_correlation(anomalies, lag, axis) for lag in lags)
-        if near < 0.99 and max(far) > near - 0.1 * (1 - near):
+        if -1 < near < 0.99 and max(far) > near - 0.1 * (1 - near):
             lag = 2 + int(np.argmax(far))
             yield Finding(
                 "warning",
@@ -211,10 +214,10 @@ def _check_order(ds: xr.Dataset, channel: Channel, fields: np.ndarray) -> Iterat
 
 
 def _correlation(anomalies: np.ndarray, lag: int, axis: int) -> float:
-    """Mean correlation in time of points ``lag`` apart along an axis."""
+    """Mean correlation in time of points ``lag`` apart along an axis, -1 where there are none."""
     size = anomalies.shape[axis]
     a = np.take(anomalies, np.arange(size - lag), axis)
     b = np.take(anomalies, np.arange(lag, size), axis)
     norm = np.sqrt((a * a).mean(0) * (b * b).mean(0))
     moving = norm > 0
-    return float(((a * b).mean(0)[moving] / norm[moving]).mean()) if moving.any() else 1.0
+    return float(((a * b).mean(0)[moving] / norm[moving]).mean()) if moving.any() else -1.0

@@ -64,7 +64,7 @@ class ScoreSummary:
         horizon = self.store.sizes["prediction_timedelta"]
         grid, time = self.fields.grid, self.fields.time
         starts = self.starts[stretch.start : stretch.stop]
-        weights = np.cos(np.deg2rad(grid.latitude))
+        weights = np.cos(np.deg2rad(grid.latitude))[:, None] * grid.exists
         history = read_history(self.fields, model, starts)
         linear = model.linear_rollout(history, time[starts], horizon)
         ours = self._forecasts(stretch)
@@ -94,7 +94,7 @@ class ScoreSummary:
             }
             for index, system in enumerate(SYSTEMS):
                 pairs = anomalies[system], truth
-                sums[index, :, :, lead - 1] = _statistics(*pairs, grid.shape, weights)
+                sums[index, :, :, lead - 1] = _statistics(*pairs, weights)
             counts[lead - 1] = known.sum()
         return {"sums": sums, "counts": counts}
 
@@ -112,7 +112,7 @@ class ScoreSummary:
         return 3 * 8 * len(SYSTEMS) * len(STATISTICS) * len(self.fields.grid.channels) * horizon
 
     def _forecasts(self, stretch: Stretch) -> Array:
-        """The stored forecasts: shape (initial times, leads, grid.size)."""
+        """The stored forecasts: shape (initial times, leads, grid.size), 0 in the mask."""
         chosen = self.store.isel(time=slice(stretch.start, stretch.stop))
         grid = self.fields.grid
         loaded = {name: chosen[name].load() for name in map(str, chosen.data_vars)}
@@ -125,27 +125,35 @@ class ScoreSummary:
                 array.transpose("time", "prediction_timedelta", "latitude", "longitude").values
             )
         fields = np.stack(planes, axis=2).astype(float)
-        return fields.reshape(*fields.shape[:2], grid.size)
+        fields = fields.reshape(*fields.shape[:2], grid.size)
+        if grid.mask is not None:
+            fields[..., grid.mask] = 0.0
+        return fields
 
 
-def _statistics(
-    forecast: Array, truth: Array, shape: tuple[int, int, int], weights: Array
-) -> Array:
-    """Sums over times of the statistics: shape (statistics, channels)."""
+def _statistics(forecast: Array, truth: Array, weights: Array) -> Array:
+    """Sums over times of the statistics: shape (statistics, channels).
+
+    ``weights`` are those of all cells, shape (channels, latitudes, longitudes).
+    """
     dims = ("time", "channel", "latitude", "longitude")
-    given = xr.DataArray(forecast.reshape(-1, *shape), dims=dims)
-    real = xr.DataArray(truth.reshape(-1, *shape), dims=dims)
-    area = xr.DataArray(weights, dims="latitude")
+    given = xr.DataArray(forecast.reshape(-1, *weights.shape), dims=dims)
+    real = xr.DataArray(truth.reshape(-1, *weights.shape), dims=dims)
+    area = xr.DataArray(weights, dims=dims[1:])
 
     def mean(values: xr.DataArray) -> xr.DataArray:
-        return values.weighted(area).mean(("latitude", "longitude"))
+        # What is not a number must not vanish from the mean.
+        return values.weighted(area).mean(("latitude", "longitude"), skipna=False)
 
     error = given - real
     norm = (mean(given**2) * mean(real**2)) ** 0.5
     # A forecast without anomalies (the climatology) has no pattern to correlate: it counts 0.
-    correlation = (mean(given * real) / norm.where(norm > 0, 1.0)).where(norm > 0, 0.0)
+    correlation = (mean(given * real) / norm.where(norm != 0, 1.0)).where(norm != 0, 0.0)
     return np.stack(
-        [values.sum("time").values for values in (mean(error**2), mean(error), correlation)]
+        [
+            values.sum("time", skipna=False).values
+            for values in (mean(error**2), mean(error), correlation)
+        ]
     )
 
 
@@ -173,14 +181,14 @@ def verify(
     xarray.Dataset
         ``rmse``, ``bias`` (in the units of each channel) and ``acc`` (uncentred anomaly
         correlation, mean of the maps'), dims (system, channel, prediction_timedelta);
-        cos-latitude weighted. ``pairs`` counts the initial times of each lead.
+        cos-latitude weighted, the mask left out. ``pairs`` counts the initial times of each lead.
 
     Raises
     ------
     RunError
         If model or forecasts are not there or not finished.
     """
-    fields = Fields(ds)
+    fields = ForecastModel.load(model).fields(ds)
     summary = ScoreSummary(fields, model, forecasts)
     store = summary.store
     horizon = store.sizes["prediction_timedelta"]
@@ -190,7 +198,7 @@ def verify(
         for start in range(0, store.sizes["time"], length)
     ]
     root = reduce_stretches(summary, stretches, key="", progress=progress)["scores"]
-    scores = _metrics(root, ds, fields, store, ForecastModel.load(model))
+    scores = _metrics(root, fields, store)
 
     def write(partial: Path) -> None:
         scores.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
@@ -200,12 +208,10 @@ def verify(
     return scores
 
 
-def _metrics(
-    root: Arrays, ds: xr.Dataset, fields: Fields, store: xr.Dataset, model: ForecastModel
-) -> xr.Dataset:
+def _metrics(root: Arrays, fields: Fields, store: xr.Dataset) -> xr.Dataset:
     with np.errstate(divide="ignore", invalid="ignore"):
         means = dict(zip(STATISTICS, np.moveaxis(root["sums"] / root["counts"], 1, 0), strict=True))
-    channels = fields.grid.channels
+    ds, channels = fields.ds, fields.grid.channels
     dims = ("system", "channel", "prediction_timedelta")
     return xr.Dataset(
         {

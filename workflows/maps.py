@@ -36,6 +36,7 @@ class Field:
     channel : Channel
     units : str
     forecast, truth, climatology : ndarray, shape (latitudes, longitudes)
+        NaN where the field has no values.
     """
 
     channel: Channel
@@ -120,9 +121,9 @@ def _draw(
         field.forecast - field.truth,
     )
     # One scale for all three, so that an error looks as large as it is.
-    bound = float(np.percentile(np.abs(anomalies), 99))
+    bound = float(np.nanpercentile(np.abs(anomalies), 99))
     shades = MaxNLocator(20, symmetric=True).tick_values(-bound, bound)
-    contours = MaxNLocator(9).tick_values(field.truth.min(), field.truth.max())
+    contours = MaxNLocator(9).tick_values(np.nanmin(field.truth), np.nanmax(field.truth))
     for panel, values, full in zip(
         panels, anomalies, (field.forecast, field.truth, None), strict=True
     ):
@@ -130,12 +131,13 @@ def _draw(
             degrees, latitude, values[:, order], shades, cmap="RdBu_r", extend="both"
         )
         if full is not None:
-            inside = contours[(contours > full.min()) & (contours < full.max())]
+            inside = contours[(contours > np.nanmin(full)) & (contours < np.nanmax(full))]
             lines = panel.contour(
                 degrees, latitude, full[:, order], inside, colors="0.15", linewidths=0.7
             )
             panel.clabel(lines, np.intersect1d(inside, contours[1::2]), fontsize=6.5, fmt="%g")
         _coast(panel)
+        panel.set_facecolor("0.82")  # what has no values is no anomaly of zero
         panel.set(xlim=degrees[[0, -1]], ylim=latitude[[0, -1]], aspect=_stretch(latitude))
         panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 6, 10]))
         panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 6, 10]))

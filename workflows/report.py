@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pipeline.config import dump_experiment
 from pipeline.errors import RunError
 from pipeline.experiment import Run
-from pipeline.fields import Fields
 from pipeline.model import ForecastModel
 from pipeline.products import open_forecasts
 from pipeline.sources import Channel
@@ -248,13 +247,14 @@ def _facts(material: Material) -> list[tuple[str, str]]:
     model, notes, grid = material.model, material.model.notes, material.model.layout.scaling.grid
     experiment, starts = material.run.experiment, material.forecasts["time"].values
     step = lead_label(model.step).removeprefix("+")
+    masked = "" if grid.mask is None else f"; {100 * grid.mask.mean():.0f} % of the cells masked"
     picks = ", ".join(f"{key} {value}" for key, value in notes["chosen"].items())
     return [
         ("Training", period_label(experiment.periods.train)),
         ("Validation", period_label(experiment.periods.validation)),
         ("Test", f"{period_label(experiment.periods.test)}, {len(starts)} initial times"),
         ("Grid", f"{len(grid.channels)} fields of {len(grid.latitude)} latitudes and "
-                 f"{len(grid.longitude)} longitudes, every {step}"),
+                 f"{len(grid.longitude)} longitudes, every {step}{masked}"),
         ("State", f"{notes['modes']} EOFs with {100 * notes['variance_kept']:.1f} % of the "
                   f"variance, {notes['delays']} successive states"),
         ("Network", f"{notes['width']} hidden features, "
@@ -275,8 +275,8 @@ def _is_model(origin: dict[str, Any]) -> bool:
 
 def _maps(material: Material) -> dict[str, Any] | None:
     """One forecast beside what happened: the middle initial time whose truth is known."""
-    model, store, fields = material.model, material.forecasts, Fields(material.run.ds)
-    grid = model.layout.scaling.grid
+    model, store = material.model, material.forecasts
+    fields, grid = model.fields(material.run.ds), model.layout.scaling.grid
     lead = material.nearest(_MAP_DAYS)
     valid = store["time"].values + material.leads[lead]
     known = np.flatnonzero(np.isin(valid, fields.time))
@@ -285,7 +285,7 @@ def _maps(material: Material) -> dict[str, Any] | None:
     start = int(known[len(known) // 2])
     place = int(np.searchsorted(fields.time, valid[start]))
     when = valid[start : start + 1]
-    truth = fields.read(place, place + 1).reshape(grid.shape)
+    truth = grid.blanked(fields.read(place, place + 1)).reshape(grid.shape)
     climatology = model.layout.scaling.climatology(when).reshape(grid.shape)
     one = store.isel(time=start, prediction_timedelta=lead)
 

@@ -90,9 +90,10 @@ def test_times(looked: Callable[..., list[Finding]]) -> None:
     ("change", "severity", "message"),
     [
         (
-            lambda v: v.__setitem__((slice(None), 2, slice(3, 5)), np.nan),
-            "warning",
-            "same 2 of 96 points",
+            lambda v: v.__setitem__((slice(None), slice(2, 4), slice(3, 9)), np.nan),
+            "note",
+            "12% of the cells are masked always: 12 of 96 have no value at any "
+            "sampled time, first latitude 34, longitude 0",
         ),
         (lambda v: v.__setitem__(slice(-30, None), np.nan), "error", "first from 2003-02-10T00:00"),
         (lambda v: v.__setitem__((0, 1, 1), np.nan), "error", "scattered places, 1 values"),
@@ -136,6 +137,37 @@ def test_values(
     assert found[0].variable == "2m_temperature"
     assert says(found, severity, message), found
     assert looked(ds, sample=0) == []
+
+
+def test_a_mask_hides_nothing_else(looked: Callable[..., list[Finding]]) -> None:
+    """Holes beside it, whole times without values, and points in the wrong places."""
+    ds = make()
+    values = ds.t2m.values
+    values[:, :3, :6] = np.nan
+    values[0, 5, 1:3] = np.nan
+    values[-30:] = np.nan
+    found = looked(ds)
+    assert len(found) == 3, found
+    assert says(found, "error", "missing (NaN) everywhere at 3 of 64 sampled times")
+    assert says(found, "error", "scattered places, 2 values in 1 of 64 sampled times, first at 200")
+    assert says(found, "note", "19% of the cells are masked always: 18 of 96")
+    scrambled = make()
+    values = scrambled.t2m.values
+    values[:] = values[:, :, np.random.default_rng(1).permutation(12)]
+    values[:, :2, :4] = np.nan
+    found = looked(scrambled)
+    assert len(found) == 2, found
+    assert says(found, "warning", "seems to be scrambled")
+
+
+def test_a_narrow_strait_is_not_scrambled(looked: Callable[..., list[Finding]]) -> None:
+    """No two of its points lie as far apart as the grid would have it."""
+    ds = make()
+    ds.t2m.values[:, :, 3:] = np.nan
+    ds.t2m.values[:] += np.random.default_rng(0).normal(size=ds.t2m.shape)
+    found = looked(ds)
+    assert len(found) == 1, found
+    assert says(found, "note", "75% of the cells are masked always")
 
 
 def test_a_field_across_greenwich_is_not_scrambled(looked: Callable[..., list[Finding]]) -> None:
@@ -223,7 +255,10 @@ def test_describe(tmp_path: Path) -> None:
             ["29 gaps in time (step 1h): 2016-05-28T15:00 to 2016-05-29T07:00"],
         ),
         ({"path": "traps/septembers*"}, ["41 gaps in time (step 1h): 1979-09-30T23:00"]),
-        ({"path": "traps/ersst*"}, ["monthly data", "at the same 5032 of 16020 points"]),
+        (
+            {"path": "traps/ersst*"},
+            ["monthly data", "31% of the cells are masked always: 5032 of 16020"],
+        ),
         ({"path": "traps/expver*"}, ["monthly data", "expver 1 and 5"]),
         ({"path": "era5_danube_daily_2013/*.nc"}, ["scattered places, 5 values"]),
         ({"path": "merra2_weur_hourly/*2005*"}, ["less than a year", "stamps at minute 30"]),
@@ -259,4 +294,4 @@ def test_storm_with_dates_and_units(tmp_path: Path) -> None:
     rename = {"v": "10m_v_component_of_wind"}
     found = audit(open_source(DataConfig(sources=[{**source, "rename": rename}])))
     assert says(found, "error", "missing (NaN) everywhere at 2 of 64 sampled times")
-    assert says(found, "warning", "at the same 224 of 1188 points")
+    assert says(found, "note", "19% of the cells are masked always: 224 of 1188")

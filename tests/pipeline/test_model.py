@@ -119,6 +119,20 @@ def test_everything_else_is_read_back_too(tmp_path, model):
             assert getattr(network, key) == getattr(expected, key)
 
 
+def test_a_mask_is_read_back(tmp_path, model):
+    model.save(tmp_path / "whole.zarr")
+    assert ForecastModel.load(tmp_path / "whole.zarr").layout.scaling.grid.mask is None
+    scaling = model.layout.scaling
+    mask = np.arange(scaling.grid.size) % 3 == 0
+    grid = replace(scaling.grid, mask=mask)
+    layout = replace(model.layout, scaling=replace(scaling, grid=grid))
+    replace(model, layout=layout).save(tmp_path / "masked.zarr")
+    found = ForecastModel.load(tmp_path / "masked.zarr").layout.scaling.grid.mask
+    assert found is not None
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, mask)
+
+
 def test_nothing_is_pickled(tmp_path, model):
     """Metadata as JSON and chunks of plain numbers, no file of another kind."""
     place = tmp_path / "model.zarr"

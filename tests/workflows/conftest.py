@@ -17,8 +17,11 @@ from workflows import cli
 DESCRIPTION = "Made-up waves <script>alert('a & b')</script>"
 
 
-def make_source(path: Path, days: int = 400, seed: int = 0) -> Path:
-    """Travelling waves with noise, on a box across Greenwich, as netCDF."""
+def make_source(path: Path, days: int = 400, seed: int = 0, *, land: bool = False) -> Path:
+    """Travelling waves with noise, on a box across Greenwich, as netCDF.
+
+    With land, a third of the temperature is masked.
+    """
     rng = np.random.default_rng(seed)
     time = pd.date_range("2001-01-01", periods=days, freq="D")
     latitude, longitude = np.linspace(40, 50, 6), np.sort(np.arange(-8.0, 8.0, 2.0) % 360)
@@ -27,10 +30,13 @@ def make_source(path: Path, days: int = 400, seed: int = 0) -> Path:
     signal = np.tensordot(np.hstack([np.cos(phase), np.sin(phase)]), patterns, 1)
     signal += 0.3 * rng.normal(size=signal.shape)
     dims = ("time", "latitude", "longitude")
+    temperature = 285 + 3 * np.roll(signal, 2, axis=0)
+    if land:
+        temperature[:, :4, 2:6] = np.nan
     xr.Dataset(
         {
             "msl": (dims, 101300 + 500 * signal, {"units": "Pa"}),
-            "t2m": (dims, 285 + 3 * np.roll(signal, 2, axis=0), {"units": "K"}),
+            "t2m": (dims, temperature, {"units": "K"}),
         },
         {
             "time": time,
@@ -41,9 +47,9 @@ def make_source(path: Path, days: int = 400, seed: int = 0) -> Path:
     return path
 
 
-def make_run(folder: Path) -> Run:
+def make_run(folder: Path, *, land: bool = False) -> Run:
     """A small experiment in ``folder``, no stage done."""
-    source = make_source(folder / "waves.nc")
+    source = make_source(folder / "waves.nc", land=land)
     tree = {
         "name": "waves",
         "description": DESCRIPTION,
@@ -66,6 +72,12 @@ def make_run(folder: Path) -> Run:
 def untouched(tmp_path: Path) -> Run:
     """A run with no stage done."""
     return make_run(tmp_path)
+
+
+@pytest.fixture
+def masked(tmp_path: Path) -> Run:
+    """The same with a mask."""
+    return make_run(tmp_path, land=True)
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 import xarray as xr
@@ -17,7 +19,7 @@ from pipeline.experiment import Run
 from pipeline.sources import Channel
 from workflows import report
 from workflows.labels import channel_label, duration_label, lead_label, number, unit_label
-from workflows.maps import unbroken
+from workflows.maps import Field, map_pictures, unbroken
 from workflows.report import write_report
 
 SECTIONS = {"skill", "leads", "ridge", "spectrum", "maps", "record"}
@@ -197,3 +199,50 @@ def test_a_box_across_greenwich_is_drawn_in_one_piece(longitude, expected) -> No
     order, degrees = unbroken(np.asarray(longitude))
     np.testing.assert_allclose(degrees, expected)
     np.testing.assert_allclose(np.asarray(longitude)[order], degrees % 360)
+
+
+def pixels(picture: str) -> np.ndarray:
+    """Colours of an embedded PNG: shape (lines, columns, 3)."""
+    data = base64.b64decode(picture.removeprefix("data:image/png;base64,"))
+    return np.asarray(matplotlib.image.imread(io.BytesIO(data))[..., :3])
+
+
+def grey(colours: np.ndarray) -> np.ndarray:
+    """Which pixels are those of a mask."""
+    return np.isclose(colours, 0.82, atol=0.005).all(axis=-1)
+
+
+def test_a_masked_variable_is_drawn_on_grey(masked: Run) -> None:
+    """And nothing warns on the way."""
+    masked.fit(), masked.forecast(), masked.verify()
+    text = write_report(masked).read_text(encoding="utf-8")
+    assert "17 % of the cells masked" in text
+    maps = grey(pixels(str(Page(text).images[-1]["src"])))
+    # Temperature comes first; pressure has no mask. Forecast, truth and difference stand abreast.
+    temperature, pressure = np.array_split(maps, 2)
+    for part in np.array_split(temperature, 3, axis=1):
+        assert part.mean() > 0.08
+    assert pressure.mean() < 0.001
+
+
+def test_a_mask_leaves_colours_and_contours_beside_it() -> None:
+    """Fields of latitude alone: what is drawn in the west does not hear of a masked east."""
+    latitude, longitude = np.linspace(40, 50, 11), np.linspace(0, 20, 11)
+    wave = 3 * np.sin(latitude)[:, None] * np.ones(11)
+    east = np.broadcast_to(longitude > 11, wave.shape)
+
+    def drawn(mask: np.ndarray) -> np.ndarray:
+        truth = np.where(mask, np.nan, 285 + wave)
+        forecast = np.where(mask, np.nan, 285 - wave)
+        field = Field(Channel("2m_temperature"), "K", forecast, truth, np.full(wave.shape, 285.0))
+        (picture,) = map_pictures([field], latitude, longitude, np.datetime64("2001-01-01"))
+        return pixels(picture.uri)
+
+    whole, half = drawn(np.zeros_like(east)), drawn(east)
+    assert whole.shape == half.shape
+    assert grey(whole).mean() < 0.001
+    assert grey(half).mean() > 0.15
+    changed = (np.abs(whole - half) > 0.02).any(axis=-1) & ~grey(half)
+    assert changed.mean() < 0.04  # labels of contours move
+    dark = (half < 0.25).all(axis=-1)
+    assert dark.mean() > 0.4 * (whole < 0.25).all(axis=-1).mean()
