@@ -333,16 +333,17 @@ class Network:
         joined = (self.inputs or 0) if self.joint else 0
         return (self._sampled().inputs - joined) // self.delays
 
-    def _size(self) -> int:
-        """Length of a state."""
+    @property
+    def state_size(self) -> int:
+        """Length of a state, once hidden weights are drawn."""
         return self._own() if self.patches is None else self.patches.cells
 
     def _check_size(self, states: Array) -> None:
-        if states.ndim != 2 or states.shape[1] != self._size():
-            raise ValueError(f"states: shape {states.shape} is not (times, {self._size()})")
+        if states.ndim != 2 or states.shape[1] != self.state_size:
+            raise ValueError(f"states: shape {states.shape} is not (times, {self.state_size})")
 
     def _history(self, history: Array) -> Array:
-        history, size = np.asarray(history, dtype=float), self._size()
+        history, size = np.asarray(history, dtype=float), self.state_size
         if history.ndim != 3 or history.shape[1] < self.delays or history.shape[2] != size:
             raise ValueError(
                 f"history: shape {history.shape} is not (starts, {self.delays}, {size})"

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 from pydantic import (
     Field,
+    PositiveInt,
     field_validator,
     model_validator,
 )
@@ -86,14 +87,46 @@ class ClimatologyConfig(Section):
     diurnal: int | None = Field(None, ge=0, le=12, description="default: 1 for steps below 12 h")
 
 
+Cells = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+
+
 class StateConfig(Section):
     """How fields become the states of the network."""
 
-    layout: Literal["eof"] = "eof"
+    layout: Literal["eof", "local"] = "eof"
     modes: int = Field(80, gt=0, description="number of EOFs kept, all variables together")
     delays: int = Field(
         2, gt=0, description="successive states that features see, with the present"
     )
+    patch: tuple[PositiveInt, PositiveInt] = Field(
+        (4, 4), description="latitudes and longitudes of cells that a patch forecasts"
+    )
+    halo: Cells = Field((2, 2), description="cells seen around a patch")
+    inner: Cells | None = Field(None, description="of the halo, what hidden features see")
+    weights: Literal["shared", "bands", "own"] = Field(
+        "shared", description="outer weights of all patches, of bands of latitude, of each patch"
+    )
+    bands: int = Field(6, gt=0, description="bands of latitude with weights of their own")
+    static: list[str] = Field([], description="static fields that all patches see")
+
+    @model_validator(mode="after")
+    def _of_one_layout(self) -> StateConfig:
+        local = ("patch", "halo", "inner", "weights", "bands", "static")
+        for name in local if self.layout == "eof" else ("modes",):
+            if getattr(self, name) != StateConfig.model_fields[name].default:
+                other = "local" if self.layout == "eof" else "eof"
+                raise ValueError(
+                    f"state.{name} belongs to state.layout: {other}, but it is {self.layout}; "
+                    "leave it out"
+                )
+        if self.inner is not None and any(
+            inner > halo for inner, halo in zip(self.inner, self.halo, strict=True)
+        ):
+            raise ValueError(
+                f"state.inner: {list(self.inner)} is more than state.halo, {list(self.halo)}; "
+                "hidden features see a part of what linear terms see"
+            )
+        return self
 
 
 class ModelConfig(Section):
@@ -113,7 +146,13 @@ class ModelConfig(Section):
     leads: list[Duration] = Field(
         [], description="with outer weights of their own; one step always"
     )
-    inputs: list[Literal["day_of_year", "hour"]] = Field([], description="calendar inputs psi(x)")
+    inputs: list[Literal["day_of_year", "hour", "insolation"]] = Field(
+        [], description="inputs psi(x) of the calendar and, of each place, of the sun"
+    )
+    noise: float = Field(0.0, ge=0, description="on the states that features see in training")
+    precision: Literal["float64", "float32"] = Field(
+        "float64", description="of lifted rows, their triangles within a leaf, and rollouts"
+    )
     seed: int = Field(0, ge=0, description="of the hidden weights")
 
     @field_validator("leads")
@@ -148,6 +187,7 @@ class FitConfig(Section):
     )
     pool: int = Field(2000, ge=2, description="states kept for drawing data pairs")
     rows: int | None = Field(None, gt=0, description="rows of a leaf of the training pass")
+    share: float = Field(1.0, gt=0, le=1, description="of the rows, drawn at random, that are used")
 
 
 class ForecastConfig(Section):
@@ -168,6 +208,11 @@ SEARCHABLE = (
     "model.scale",
     "model.seed",
     "model.target",
+    "model.noise",
+    "state.halo",
+    "state.inner",
+    "state.weights",
+    "state.bands",
 )
 """Keys whose candidates may be compared on the validation period."""
 
@@ -207,6 +252,16 @@ class Experiment(Section):
             )
         if self.search:  # each candidate must itself be a valid experiment
             self.candidates()
+        if self.state.layout == "eof" and "insolation" in self.model.inputs:
+            raise ValueError(
+                "model.inputs: insolation differs from place to place, which the states of "
+                "state.layout: eof do not have; leave it out, or choose state.layout: local"
+            )
+        if self.state.layout == "local" and self.model.hidden_modes is not None:
+            raise ValueError(
+                "model.hidden_modes belongs to state.layout: eof; take state.inner for what hidden "
+                "features see of a patch"
+            )
         for name, seen, there in (
             ("hidden_delays", self.model.hidden_delays, self.state.delays),
             ("hidden_modes", self.model.hidden_modes, self.state.modes),

@@ -31,18 +31,16 @@ def patches_of(state: StateConfig, grid: Grid) -> Patches:
     """
     _, rows, columns = grid.shape
     around = closes(grid.longitude)
-    for key, value in (("patch", state.patch), ("halo", state.halo), ("inner", state.inner)):
-        if value is not None and min(value) < (key == "patch"):
-            least = "positive" if key == "patch" else "not negative"
-            raise ConfigError(f"state.{key}: {list(value)} is not two numbers that are {least}")
-    for name, own, cells in zip(("latitude", "longitude"), state.patch, (rows, columns), strict=True):
+    for name, own, cells in zip(
+        ("latitude", "longitude"), state.patch, (rows, columns), strict=True
+    ):
         if own > cells:
             raise ConfigError(
                 f"state.patch: {list(state.patch)} is larger than the grid, which has {rows} "
                 f"latitudes and {columns} longitudes; take at most {cells} along {name}"
             )
     poles = _poles(grid.latitude) if around else ("none", "none")
-    halo = state.halo
+    halo, inner = state.halo, state.inner
     if around and state.patch[1] + 2 * halo[1] > columns:
         raise ConfigError(
             f"state.halo: a patch of {state.patch[1]} and a halo of {halo[1]} on both sides are "
@@ -52,12 +50,6 @@ def patches_of(state: StateConfig, grid: Grid) -> Patches:
     if poles != ("none", "none") and halo[0] >= rows:
         raise ConfigError(
             f"state.halo: {halo[0]} rows beyond a pole are not fewer than the {rows} latitudes"
-        )
-    inner = state.inner
-    if inner is not None and (inner[0] > halo[0] or inner[1] > halo[1]):
-        raise ConfigError(
-            f"state.inner: {list(inner)} is more than state.halo, {list(halo)}; hidden features "
-            "see a part of what linear terms see"
         )
     return Patches(
         shape=(rows, columns),
@@ -119,9 +111,12 @@ def _poles(latitude: Array) -> tuple[Pole, Pole]:
     """What lies beyond the first and the last row."""
     if len(latitude) < 2:
         return "none", "none"
-    ends = (latitude[0] + 90, latitude[1] - latitude[0]), (
-        90 - latitude[-1],
-        latitude[-1] - latitude[-2],
+    ends = (
+        (latitude[0] + 90, latitude[1] - latitude[0]),
+        (
+            90 - latitude[-1],
+            latitude[-1] - latitude[-2],
+        ),
     )
 
     def kind(distance: float, spacing: float) -> str:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core import Patches
-from pipeline.forcing import Forcing
-from pipeline.state import Scaling
+from pipeline.fields import Grid
+from pipeline.state import Climatology, EofLayout, Scaling
 
 Array = NDArray[Any]
 
@@ -19,41 +18,28 @@ Array = NDArray[Any]
 class LocalLayout:
     """States are the anomalies of every cell, each channel by its spread.
 
-    A state has the channels of a cell next to each other, cells by latitude and then longitude:
-    shape ``(latitudes * longitudes * channels,)``, which is how :class:`gfrnn_core.Patches` cuts
-    it.
+    A state has the channels of a cell next to each other, cells by latitude and then longitude, as
+    :class:`gfrnn_core.Patches` cuts it: shape ``(latitudes * longitudes * channels,)``.
 
     Attributes
     ----------
     scaling : Scaling
-        Not weighted by area: the same weather has the same state everywhere.
-    patches : Patches
-    groups : ndarray of int, shape (places,), or None
-        Which set of outer weights each patch uses.
-    forcing : Forcing
-        Inputs at each place.
-    memory : ndarray, shape (channels,)
-        Autocorrelation of the anomalies of each channel at one step, all cells together: what
-        damped persistence is made of.
+        Not by area.
     """
 
     scaling: Scaling
-    patches: Patches
-    groups: Array | None
-    forcing: Forcing
-    memory: Array
 
     @property
     def size(self) -> int:
         """Length of a state."""
-        return self.patches.cells
+        return self.scaling.grid.size
 
     def encode(self, fields: Array, time: Array) -> Array:
         """States of fields (which are overwritten): shape (times, size), 0 in the mask."""
         scaled = self.scaling.scaled(fields, time)
         channels, rows, columns = self.scaling.grid.shape
         by_cell = scaled.reshape(-1, channels, rows * columns).transpose(0, 2, 1)
-        return np.ascontiguousarray(by_cell).reshape(len(fields), -1)
+        return by_cell.reshape(len(fields), -1)
 
     def anomalies(self, states: Array) -> Array:
         """Anomalies of the fields of states, in the variables' units: shape (n, grid.size).
@@ -69,10 +55,37 @@ class LocalLayout:
         fields = self.anomalies(states) + self.scaling.climatology(time)
         return self.scaling.grid.blanked(fields)
 
-    def damping(self, lead: int) -> Array:
-        """Autocorrelation of each cell at a lead, in steps: shape (grid.size,).
+    def damping(self, lagged: Array, lead: int) -> Array:
+        """Autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
 
-        That of a first-order autoregressive process, one a channel.
+        Parameters
+        ----------
+        lagged : ndarray, shape (leads + 1, channels)
+            Autocorrelation of each channel, all cells together.
+        lead : int
         """
         _, rows, columns = self.scaling.grid.shape
-        return np.repeat(self.memory**lead, rows * columns)
+        return np.repeat(lagged[lead] / lagged[0], rows * columns)
+
+    def about(self) -> dict[str, Any]:
+        """What is not an array, for storing."""
+        return {"kind": "local"}
+
+    def arrays(self) -> dict[str, Array]:
+        """Arrays of its own, for storing: none."""
+        return {}
+
+
+def layout_of(
+    about: dict[str, Any], grid: Grid, climatology: Climatology, arrays: dict[str, Array]
+) -> EofLayout | LocalLayout:
+    """A layout again from what it gave to store."""
+    if about["kind"] == "local":
+        return LocalLayout(Scaling(grid, climatology, by_area=False))
+    return EofLayout(
+        Scaling(grid, climatology),
+        arrays["eofs"],
+        arrays["singular_values"],
+        about["total"],
+        about["times"],
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,17 @@ from numpy.typing import NDArray
 from gfrnn_core import SampledRNN
 from pipeline.errors import RunError
 from pipeline.fields import Fields, Grid
-from pipeline.harmonics import calendar_inputs
+from pipeline.forcing import Forcing
+from pipeline.local import LocalLayout, layout_of
 from pipeline.networks import network_arrays, network_options, rebuild_network
 from pipeline.sources import Channel
-from pipeline.state import Climatology, EofLayout, Scaling
+from pipeline.state import Climatology, EofLayout
 from pipeline.storage import array_in, write_whole
 
 Array = NDArray[Any]
 
 FORMAT = "gfrnn-model"
-VERSION = 1
-
-# Of a standard deviation, what rounding leaves of one that is zero.
-_ROUNDING = 1e-7
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class ForecastModel:
 
     Attributes
     ----------
-    layout : EofLayout
+    layout : EofLayout or LocalLayout
         Fields <-> states.
     networks : tuple of SampledRNN
         A network of fewer modes than the layout works on the leading ones.
@@ -46,11 +44,12 @@ class ForecastModel:
         lead between two of them uses the shares of the shorter.
     linear : SampledRNN
         The model without hidden features, from the same triangle: a reference.
-    lagged : ndarray, shape (leads + 1, modes, modes)
-        Covariance of the training states with those some steps later: damped persistence.
+    lagged : ndarray, shape (leads + 1, ...)
+        Covariance of the training states with those some steps later, as the layout takes it:
+        damped persistence.
     step : numpy.timedelta64
-    inputs : tuple of str
-        Calendar inputs.
+    forcing : Forcing
+        Inputs.
     selection : dict of ndarray
         How ridge and width were chosen: ``ridges``, ``widths``, ``errors`` (widths, ridges,
         leads), ``linear_errors`` (ridges, leads), ``spectrum``.
@@ -58,13 +57,13 @@ class ForecastModel:
         What was chosen and searched, in plain values.
     """
 
-    layout: EofLayout
+    layout: EofLayout | LocalLayout
     networks: tuple[SampledRNN, ...]
     mixture: Array
     linear: SampledRNN
     lagged: Array
     step: np.timedelta64
-    inputs: tuple[str, ...]
+    forcing: Forcing
     selection: dict[str, Array]
     notes: dict[str, Any]
 
@@ -82,53 +81,48 @@ class ForecastModel:
 
         Parameters
         ----------
-        history : ndarray, shape (starts, delays, modes)
+        history : ndarray, shape (starts, delays, size)
             States up to the initial time, oldest first.
         initial : ndarray of datetime64, shape (starts,)
         steps : int
 
         Returns
         -------
-        ndarray, shape (starts, steps, modes)
+        ndarray, shape (starts, steps, size)
         """
+        return np.stack(list(self.walk(history, initial, steps)), axis=1)
+
+    def walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
+        """The same lead by lead, shape (starts, size): memory does not grow with their number."""
         own = np.asarray(self.linear.leads)
-        shares = self.mixture[:, np.searchsorted(own, np.arange(1, steps + 1), side="right") - 1]
-        mixed: Array = np.zeros((len(history), steps, self.layout.modes))
-        for network, share in zip(self.networks, shares, strict=True):
-            mixed += share[:, None] * self._rollout(network, history, initial, steps)
-        return mixed
+        walks = [self._walk(network, history, initial, steps) for network in self.networks]
+        for lead in range(1, steps + 1):
+            shares = self.mixture[:, np.searchsorted(own, lead, side="right") - 1]
+            mixed: Array = np.zeros((len(history), self.layout.size))
+            for walk, share in zip(walks, shares, strict=True):
+                mixed += share * next(walk)
+            yield mixed
 
-    def linear_rollout(self, history: Array, initial: Array, steps: int) -> Array:
+    def linear_walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
         """The same of the linear model."""
-        return self._rollout(self.linear, history, initial, steps)
+        yield from self._walk(self.linear, history, initial, steps)
 
-    def _rollout(self, network: SampledRNN, history: Array, initial: Array, steps: int) -> Array:
-        later = initial[:, None] + self.step * np.arange(1, steps + 1)
-        inputs = calendar_inputs(later.reshape(-1), self.inputs)
-        if inputs is not None:
-            inputs = inputs.reshape(len(initial), steps, -1)
-        modes = _modes(network)
-        states = network.rollout(history[:, -network.delays :, :modes], steps, inputs)
-        return np.pad(states, ((0, 0), (0, 0), (0, self.layout.modes - modes)))
+    def _walk(
+        self, network: SampledRNN, history: Array, initial: Array, steps: int
+    ) -> Iterator[Array]:
+        size = network.state_size
+        valid = (initial + self.step * lead for lead in range(1, steps + 1))
+        given = (one for time in valid if (one := self.forcing(time)) is not None)
+        inputs = given if self.forcing.count else None
+        for state in network.walk(history[:, -network.delays :, :size], steps, inputs):
+            yield np.pad(state, ((0, 0), (0, self.layout.size - size)))
 
     def damping(self, lead: int) -> Array:
         """Autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
 
-        From the EOFs: the lagged covariance of a cell is ``v^T A_lead v`` with v its column of
-        the EOFs. A cell that did not vary has none: 0.
+        A cell that did not vary has none: 0.
         """
-        variance, later = self._variance, self._covariance(lead)
-        # Rounding alone leaves a variance that is not quite zero.
-        varies = variance > _ROUNDING**2 * variance.max()
-        return np.divide(later, variance, out=np.zeros_like(later), where=varies)
-
-    @cached_property
-    def _variance(self) -> Array:
-        return self._covariance(0)
-
-    def _covariance(self, lead: int) -> Array:
-        vectors = self.layout.vectors
-        return np.asarray(np.einsum("kg,kg->g", vectors, self.lagged[lead] @ vectors))
+        return self.layout.damping(self.lagged, lead)
 
     def save(self, path: Path) -> None:
         """Write the model; it appears under its name only when it is whole."""
@@ -145,10 +139,10 @@ class ForecastModel:
                 "channels": [[channel.variable, channel.level] for channel in grid.channels],
                 "annual": climatology.annual,
                 "diurnal": climatology.diurnal,
-                "total": self.layout.total,
-                "times": self.layout.times,
+                "layout": self.layout.about(),
                 "step_seconds": int(self.step / np.timedelta64(1, "s")),
-                "inputs": list(self.inputs),
+                "inputs": list(self.forcing.inputs),
+                "static": list(self.forcing.static),
                 "networks": [network_options(network) for network in self.networks],
                 "linear": network_options(self.linear),
                 "selection": list(self.selection),
@@ -160,10 +154,10 @@ class ForecastModel:
             "longitude": grid.longitude,
             "climatology": climatology.coefficients,
             "spread": climatology.spread,
-            "eofs": self.layout.vectors,
-            "singular_values": self.layout.singular_values,
             "lagged": self.lagged,
             "mixture": self.mixture,
+            **{f"layout/{name}": values for name, values in self.layout.arrays().items()},
+            **{f"forcing/{name}": values for name, values in self.forcing.arrays().items()},
         }
         places = {f"networks/{index}": network for index, network in enumerate(self.networks)}
         for place, network in {**places, "linear": self.linear}.items():
@@ -207,19 +201,17 @@ class ForecastModel:
         climatology = Climatology(
             attrs["annual"], attrs["diurnal"], array("climatology"), array("spread")
         )
-        layout = EofLayout(
-            Scaling(grid, climatology),
-            array("eofs"),
-            array("singular_values"),
-            attrs["total"],
-            attrs["times"],
-        )
+
+        def part(name: str) -> dict[str, Array]:
+            there = group[name] if name in group else None
+            names = there.array_keys() if isinstance(there, zarr.Group) else ()
+            return {each: array(f"{name}/{each}") for each in names}
+
+        layout = layout_of(attrs["layout"], grid, climatology, part("layout"))
 
         def network(place: str, options: dict[str, Any]) -> SampledRNN:
-            outer = array(f"{place}/outer")
-            names = ("weights", "biases", "groups")
-            own = {name: array(f"{place}/{name}") for name in names if f"{place}/{name}" in group}
-            return replace(rebuild_network(options, own), outer=outer)
+            own = part(place)
+            return replace(rebuild_network(options, own), outer=own["outer"])
 
         return cls(
             layout=layout,
@@ -231,7 +223,7 @@ class ForecastModel:
             linear=network("linear", attrs["linear"]),
             lagged=array("lagged"),
             step=np.timedelta64(attrs["step_seconds"], "s").astype("timedelta64[ns]"),
-            inputs=tuple(attrs["inputs"]),
+            forcing=Forcing.from_arrays(attrs["inputs"], attrs["static"], part("forcing")),
             selection={name: array(f"selection/{name}") for name in attrs["selection"]},
             notes=attrs["notes"],
         )
@@ -240,9 +232,3 @@ class ForecastModel:
     def leads(self) -> list[pd.Timedelta]:
         """Leads with outer weights of their own."""
         return [pd.Timedelta(self.step) * lead for lead in self.linear.leads]
-
-
-def _modes(network: SampledRNN) -> int:
-    """Length of a network's state."""
-    assert network.outer is not None, "a model holds solved networks only"
-    return int(network.outer.shape[2])

@@ -14,6 +14,9 @@ from pipeline.harmonics import harmonics
 
 Array = NDArray[Any]
 
+# Of a standard deviation, what rounding leaves of one that is zero.
+_ROUNDING = 1e-7
+
 
 @dataclass(frozen=True)
 class Climatology:
@@ -42,16 +45,26 @@ class Climatology:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Anomalies on one footing: each channel by its spread, each cell by its area."""
+    """Anomalies on one footing: each channel by its spread, each cell by its area.
+
+    Attributes
+    ----------
+    grid : Grid
+    climatology : Climatology
+    by_area : bool
+        Where a state is the field itself, the same weather is the same everywhere: False.
+    """
 
     grid: Grid
     climatology: Climatology
+    by_area: bool = True
 
     @cached_property
     def weights(self) -> Array:
         """What an anomaly is multiplied by: shape (grid.size,), 0 in the mask."""
         by_channel = 1.0 / self.climatology.spread[:, None, None]
-        return np.asarray(by_channel * np.sqrt(self.grid.cells)).reshape(-1)
+        by_cell = np.sqrt(self.grid.cells) if self.by_area else self.grid.exists
+        return np.asarray(by_channel * by_cell).reshape(-1)
 
     @cached_property
     def units(self) -> Array:
@@ -91,8 +104,13 @@ class EofLayout:
 
     @property
     def modes(self) -> int:
-        """Number of EOFs, which is the length of a state."""
+        """Number of EOFs."""
         return int(self.vectors.shape[0])
+
+    @property
+    def size(self) -> int:
+        """Length of a state."""
+        return self.modes
 
     @property
     def unit(self) -> float:
@@ -128,6 +146,32 @@ class EofLayout:
         """Fields of states at some times: shape (times, grid.size), NaN in the mask."""
         fields = self.anomalies(states) + self.scaling.climatology(time)
         return self.scaling.grid.blanked(fields)
+
+    def damping(self, lagged: Array, lead: int) -> Array:
+        """Autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
+
+        The lagged covariance of a cell is ``v^T A_lead v`` with v its column of the EOFs.
+
+        Parameters
+        ----------
+        lagged : ndarray, shape (leads + 1, modes, modes)
+            A: covariance of the states with those some steps later.
+        lead : int
+        """
+        variance, later = (
+            np.einsum("kg,kg->g", self.vectors, lagged[lag] @ self.vectors) for lag in (0, lead)
+        )
+        # Rounding alone leaves a variance that is not quite zero.
+        varies = variance > _ROUNDING**2 * variance.max()
+        return np.divide(later, variance, out=np.zeros_like(later), where=varies)
+
+    def about(self) -> dict[str, Any]:
+        """What is not an array, for storing."""
+        return {"kind": "eof", "total": self.total, "times": self.times}
+
+    def arrays(self) -> dict[str, Array]:
+        """Arrays of its own, for storing."""
+        return {"eofs": self.vectors, "singular_values": self.singular_values}
 
     def narrowed(self, modes: int) -> EofLayout:
         """The leading modes only."""

@@ -1,0 +1,197 @@
+"""One fit under way: the passes in their order, whatever the states are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core import SampledRNN
+from pipeline.checkpoints import Arrays, Checkpoints, content_key
+from pipeline.choosing import choose_model
+from pipeline.config import Experiment
+from pipeline.fields import Fields
+from pipeline.forcing import Forcing
+from pipeline.kept import Candidate, Kept
+from pipeline.local import LocalLayout
+from pipeline.model import ForecastModel
+from pipeline.plan import read_stretches, steps
+from pipeline.preflight import model_leads
+from pipeline.reduce import Stretch, Summary, check_memory, reduce_stretches
+from pipeline.series import times_of
+from pipeline.sources import fingerprint
+from pipeline.state import Climatology, EofLayout
+from pipeline.summaries import ClimatologySummary
+from pipeline.tasks import Progress
+from pipeline.times import step_of
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Training(ABC):
+    """A fit of one layout of the states.
+
+    Attributes
+    ----------
+    experiment : Experiment
+    fields : Fields
+        With the mask.
+    checkpoints : Checkpoints
+    progress : callable or None
+    """
+
+    experiment: Experiment
+    fields: Fields
+    checkpoints: Checkpoints
+    progress: Progress | None
+
+    # What a layout decides
+
+    @abstractmethod
+    def layout(self) -> EofLayout | LocalLayout:
+        """The passes that come before the rows, and what they give."""
+
+    @abstractmethod
+    def candidates(self, layout: Any) -> tuple[Candidate, ...]:
+        """The training pass of every candidate."""
+
+    @abstractmethod
+    def forcing(self) -> Forcing:
+        """The inputs."""
+
+    @abstractmethod
+    def tail(self, layout: Any, last: int, count: int) -> Array:
+        """The last states before the end of training, at most ``count``: (times, size)."""
+
+    @abstractmethod
+    def lagged(self, layout: Any, best: int, candidate: Candidate, horizon: int) -> Array:
+        """Covariances of states with later ones, as the layout's ``damping`` takes them.
+
+        Parameters
+        ----------
+        best : int
+            Place of the best candidate.
+        candidate : Candidate
+            This candidate.
+        """
+
+    @abstractmethod
+    def notes(self, layout: Any) -> tuple[dict[str, Array], dict[str, Any]]:
+        """What else the model's selection and notes hold."""
+
+    # What all have in common
+
+    def run(self) -> ForecastModel:
+        """Fit."""
+        layout = self.layout()
+        candidates = self.candidates(layout)
+        last = int(times_of(self.reads("train")).max())
+        count = max(candidate.network.overlap for candidate in candidates)
+        tail = self.tail(layout, last, count)
+        kept = Kept(candidates, tail, self.fields.time[last])
+        chosen = choose_model(candidates, self.checkpoints, self.experiment.fit, self.progress)
+        step = step_of(self.fields.time)
+        horizon = steps("forecast.horizon", self.experiment.forecast.horizon, step)
+        selection, notes = self.notes(layout)
+        origin = {"fingerprint": self.fingerprint, "kept": kept.save(self.checkpoints)}
+        return ForecastModel(
+            layout=layout,
+            networks=chosen.networks,
+            mixture=chosen.mixture,
+            linear=chosen.linear,
+            lagged=self.lagged(layout, chosen.best, candidates[chosen.best], horizon),
+            step=step,
+            forcing=self.forcing(),
+            selection=chosen.selection | selection,
+            notes=chosen.notes | notes | origin,
+        )
+
+    def check_memory(self) -> None:
+        """Refuse passes that do not fit into the workers, before the first of them runs."""
+        check_memory(ClimatologySummary(self.fields, *self.terms), self.reads("train"))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the data."""
+        return fingerprint(self.fields.ds)
+
+    @property
+    def terms(self) -> tuple[int, int]:
+        """Harmonics of the year and of the day."""
+        climatology = self.experiment.climatology
+        annual, diurnal = climatology.annual, climatology.diurnal
+        if diurnal is None:
+            diurnal = 1 if step_of(self.fields.time) < np.timedelta64(12, "h") else 0
+        return annual, diurnal
+
+    @property
+    def climatology_key(self) -> str:
+        """Of everything that decides the climatology but the stretches."""
+        return content_key(self.fingerprint, *self.terms)
+
+    def climatology(self) -> Climatology:
+        """The first pass."""
+        moments = ClimatologySummary(self.fields, *self.terms)
+        return moments.finish(self.merged(moments, self.reads("train"), self.climatology_key))
+
+    def reads(self, name: str) -> list[Stretch]:
+        """Leaves of a pass that reads the fields of a period."""
+        return read_stretches(
+            self.fields.time,
+            getattr(self.experiment.periods, name),
+            name,
+            columns=self.fields.grid.size,
+            chunk=self.experiment.data.chunk,
+            grain=self.fields.ds.attrs["time_chunk"],
+            phase=self.fields.ds.attrs["time_chunk_start"],
+        )
+
+    def reduce(self, summary: Summary, stretches: list[Stretch], key: str) -> dict[str, Arrays]:
+        """The summary of each fold."""
+        return reduce_stretches(
+            summary, stretches, key=key, checkpoints=self.checkpoints, progress=self.progress
+        )
+
+    def merged(self, summary: Summary, stretches: list[Stretch], key: str) -> Arrays:
+        """The summary of all folds together."""
+        folds = iter(self.reduce(summary, stretches, key).values())
+        root = next(folds)
+        for fold in folds:
+            root = summary.merge(root, fold)
+        return root
+
+    def network(self, variant: Experiment) -> SampledRNN:
+        """The network of one candidate, nothing drawn or solved."""
+        model = variant.model
+        return SampledRNN(
+            width=model.width,
+            activation=model.activation,
+            sampling=model.sampling,
+            scale=model.scale,
+            delays=variant.state.delays,
+            leads=model_leads(variant, self.fields.time),
+            target=model.target,
+            noise=model.noise,
+            share=variant.fit.share,
+            precision=model.precision,
+            standardise=False,
+            seed=model.seed,
+        )
+
+    def rows_key(self, variant: Experiment, *parts: Any) -> str:
+        """Of everything that decides the rows of a candidate but the stretches."""
+        return content_key(
+            self.fingerprint,
+            variant.periods.model_dump(mode="json"),
+            variant.climatology.model_dump(mode="json"),
+            variant.state.model_dump(mode="json"),
+            variant.model.model_dump(mode="json"),
+            variant.fit.pool,
+            variant.fit.share,
+            *parts,
+        )
