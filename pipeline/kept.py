@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gfrnn_core import RFactor, SampledRNN, merge_all
 from pipeline.checkpoints import Arrays, Checkpoints, content_key
 from pipeline.errors import RunError
 from pipeline.networks import hidden_arrays, network_options, rebuild_network
+from pipeline.reduce import check_call
 from pipeline.summaries import unpack_factor
 
 Array = NDArray[Any]
@@ -44,6 +46,8 @@ class Candidate:
         With hidden weights, not solved.
     size : int
         Length of a state.
+    inputs : int
+        Number of inputs.
     summary : str
         Name of the summary that made the triangles.
     folds : dict of Fold
@@ -55,6 +59,7 @@ class Candidate:
     values: dict[str, Any]
     network: SampledRNN
     size: int
+    inputs: int
     summary: str
     folds: dict[str, Fold]
     variance: Array
@@ -64,6 +69,22 @@ class Candidate:
         """The folds of a period, those of some years left out."""
         left_out = {f"{period}/{year}" for year in without}
         return [n for n in self.folds if n.startswith(f"{period}/") and n not in left_out]
+
+    @property
+    def always(self) -> int:
+        """Features that are not hidden."""
+        return self.network.columns(self.size, self.inputs).features - self.network.width
+
+    def check_memory(self, name: str) -> None:
+        """Refuse work on the triangle that does not fit into a worker.
+
+        Raises
+        ------
+        ResourceError
+        """
+        columns = self.network.columns(self.size, self.inputs).total
+        # The triangle, its weighted copy, and the SVD with its working memory.
+        check_call(name, 12 * 8 * columns**2, "model.width")
 
     def rows(self, names: Iterable[str]) -> int:
         """Rows of some folds together."""
@@ -82,7 +103,7 @@ class Candidate:
     def _load(self, checkpoints: Checkpoints, key: str) -> RFactor:
         arrays = checkpoints.load(self.summary, key)
         if arrays is None:
-            raise _gone(checkpoints, self.summary)
+            raise gone(checkpoints.path, self.summary)
         return unpack_factor(arrays)
 
 
@@ -103,6 +124,10 @@ class Kept:
     tail: Array
     last: np.datetime64
 
+    def places(self) -> list[tuple[str, str]]:
+        """Names and keys of all triangles."""
+        return [(c.summary, fold.key) for c in self.candidates for fold in c.folds.values()]
+
     def save(self, checkpoints: Checkpoints) -> str:
         """Keep it beside the triangles; returns its key there."""
         about: dict[str, Any] = {"last": str(self.last), "candidates": []}
@@ -113,6 +138,7 @@ class Kept:
                     "values": candidate.values,
                     "network": network_options(candidate.network),
                     "size": candidate.size,
+                    "inputs": candidate.inputs,
                     "summary": candidate.summary,
                     "folds": {name: [f.key, f.rows] for name, f in candidate.folds.items()},
                 }
@@ -137,25 +163,30 @@ class Kept:
         """
         arrays = checkpoints.load(_NAME, key)
         if arrays is None:
-            raise _gone(checkpoints, _NAME)
+            raise gone(checkpoints.path, _NAME)
         about = json.loads(arrays["about"].tobytes())
 
         def candidate(index: int, entry: dict[str, Any]) -> Candidate:
             start = f"{index}/"
             own = {n.removeprefix(start): v for n, v in arrays.items() if n.startswith(start)}
-            folds = {name: Fold(*fold) for name, fold in entry["folds"].items()}
-            variance, beyond = own.pop("variance"), own.pop("beyond")
-            network = rebuild_network(entry["network"], own, entry["size"])
             return Candidate(
-                entry["values"], network, entry["size"], entry["summary"], folds, variance, beyond
+                values=entry["values"],
+                variance=own.pop("variance"),
+                beyond=own.pop("beyond"),
+                network=rebuild_network(entry["network"], own, entry["size"]),
+                size=entry["size"],
+                inputs=entry["inputs"],
+                summary=entry["summary"],
+                folds={name: Fold(*fold) for name, fold in entry["folds"].items()},
             )
 
         candidates = tuple(candidate(i, entry) for i, entry in enumerate(about["candidates"]))
         return cls(candidates, arrays["tail"], np.datetime64(about["last"], "ns"))
 
 
-def _gone(checkpoints: Checkpoints, name: str) -> RunError:
+def gone(path: Path, name: str) -> RunError:
+    """What to say of a checkpoint that is needed and not there."""
     return RunError(
-        f"{checkpoints.path}: a checkpoint of {name} is missing or damaged; run `gfrnn fit` again, "
-        "with --force where it says that it was done before"
+        f"{path}: a checkpoint of {name} is missing or damaged; run `gfrnn fit` again, with "
+        "--force where it says that it was done before"
     )

@@ -32,7 +32,7 @@ def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
         Naming the key, what was found and what is allowed.
     """
     fields = Fields(ds)
-    check_periods(fields.time, experiment.periods)
+    check_periods(fields.time, iter(experiment.periods))
     cells = fields.grid.size
     times = int(experiment.periods.train.mask(fields.time).sum())
     for _, variant in experiment.candidates():
@@ -56,7 +56,16 @@ def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
             rows[year] = rows.get(year, 0) + part.stop - part.start
         always = variant.state.delays * modes + 1 + 2 * len(variant.model.inputs)
         check_solve(variant, rows, always)
-    used = known_times(fields.time, *(period for _, period in experiment.periods))
+    check_chunks(ds, known_times(fields.time, *(period for _, period in experiment.periods)))
+
+
+def check_chunks(ds: xr.Dataset, used: Array | None = None) -> None:
+    """Refuse a store that misses chunks of the times in use (bool, shape (times,); default: all).
+
+    Raises
+    ------
+    DataError
+    """
     if missing := missing_chunks(ds, used):
         raise DataError(
             "\n".join(missing) + "\ncopy the store again or choose periods without these chunks; "

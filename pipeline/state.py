@@ -105,7 +105,11 @@ class EofLayout:
 
     def encode(self, fields: Array, time: Array) -> Array:
         """States of fields (which are overwritten): shape (times, modes)."""
-        return np.asarray(self.scaling.scaled(fields, time) @ self.vectors.T / self.unit)
+        return self.project(self.scaling.scaled(fields, time))
+
+    def project(self, scaled: Array) -> Array:
+        """States of scaled anomalies: shape (times, modes)."""
+        return np.asarray(scaled @ self.vectors.T / self.unit)
 
     def anomalies(self, states: Array) -> Array:
         """Anomalies of the fields of states, in the variables' units: shape (n, grid.size)."""

@@ -102,7 +102,7 @@ class _Training:
         origin = {
             "variance_kept": layout.variance_kept,
             "fingerprint": self.fingerprint,
-            "kept": kept.save(self.checkpoints),
+            "kept": {"store": self.checkpoints.path.name, "key": kept.save(self.checkpoints)},
         }
         return ForecastModel(
             layout=layout,
@@ -263,6 +263,7 @@ class _Training:
             values=values,
             network=network,
             size=modes,
+            inputs=2 * len(model.inputs),
             summary=rows.name,
             folds={fold: Fold(keys[fold], int(found[fold]["rows"])) for fold in found},
             variance=squares.sum(axis=1),
