@@ -6,8 +6,10 @@ It uses whichever Dask client is current, and works in this process where there 
 from pipeline.config import Experiment, load_experiment, parse_experiment
 from pipeline.experiment import Run
 from pipeline.forecast import forecast
+from pipeline.refit import refit
 from pipeline.sources import open_source
 from pipeline.train import fit
+from pipeline.update import update
 from pipeline.verify import verify
 
 __all__ = [
@@ -18,5 +20,7 @@ __all__ = [
     "load_experiment",
     "open_source",
     "parse_experiment",
+    "refit",
+    "update",
     "verify",
 ]

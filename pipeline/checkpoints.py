@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,13 @@ class Checkpoints:
     def clear(self) -> None:
         """Forget everything."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def keep_only(self, kept: Iterable[tuple[str, str]]) -> None:
+        """Forget everything but these names and keys."""
+        places = {self._place(name, key) for name, key in kept}
+        for place in self.path.glob("*/*"):
+            if place not in places:
+                shutil.rmtree(place)
 
     def _place(self, name: str, key: str) -> Path:
         return self.path / name / key

@@ -48,9 +48,13 @@ def choose_model(
 
     Raises
     ------
+    ResourceError
+        Before anything runs, if a candidate's solve does not fit into a worker.
     RunError
         If a triangle is not there, or damaged.
     """
+    for candidate in candidates:
+        candidate.check_memory("solve")
     solving = [(candidate, checkpoints, fit) for candidate in candidates]
     choices: list[Choice] = run_tasks("solve", _choose, solving, progress)
     best = int(np.argmin([choice.best.score for choice in choices]))

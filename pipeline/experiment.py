@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import xarray as xr
 
+from pipeline.arrivals import check_after_update
 from pipeline.checkpoints import Checkpoints, content_key
-from pipeline.config import Experiment, dump_experiment, load_experiment, to_tree
+from pipeline.config import Experiment, load_experiment
 from pipeline.errors import RunError
+from pipeline.folder import AFTER_UPDATE, adopt, essence, exclusive, now, updated_in
 from pipeline.forecast import forecast, initial_times
+from pipeline.kept import Kept, gone
+from pipeline.model import ForecastModel
 from pipeline.plan import steps
 from pipeline.preflight import check_fit
 from pipeline.products import open_forecasts
@@ -30,9 +31,6 @@ from pipeline.tasks import Progress
 from pipeline.times import step_of
 from pipeline.train import fit
 from pipeline.verify import verify
-
-# What does not decide a result, and so may differ when a run is taken up again.
-_INCIDENTAL = ("cluster", "output", "description")
 
 _LIBRARIES = ("gfrnn", "numpy", "scipy", "xarray", "zarr", "dask", "distributed")
 
@@ -84,7 +82,8 @@ class Run:
         self.experiment = experiment
         self.folder = folder.absolute()  # workers may have another working directory
         self.progress = progress
-        self._adopt(force)
+        stores = self._summaries, self.model, self.forecasts
+        self._record = adopt(self.folder, experiment, stores, force=force)
 
     @classmethod
     def reopen(cls, folder: Path, progress: Progress | None = None) -> Run:
@@ -99,6 +98,11 @@ class Run:
         if not path.exists():
             raise RunError(f"{folder}: not a run's folder (it has no experiment.yaml)")
         return cls(load_experiment(path), folder, progress)
+
+    @property
+    def updates(self) -> Path:
+        """The merged triangles of a model that was updated."""
+        return self.folder / "updates.zarr"
 
     @property
     def _summaries(self) -> Path:
@@ -126,15 +130,23 @@ class Run:
         """Of the data."""
         return fingerprint(self.ds)
 
-    def check(self) -> None:
+    def check(self, *, force: bool = False) -> None:
         """Refuse what cannot work before anything is computed.
+
+        Parameters
+        ----------
+        force : bool
+            The model will be trained anew, whatever is there.
 
         Raises
         ------
         ConfigError, DataError
         """
-        check_fit(self.experiment, self.ds)
         axis = self.ds["time"].values
+        if self.updated and not force:
+            check_after_update(self.experiment, self.ds, self.model, self.updated["last"])
+        else:
+            check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
         initial_times(self.experiment, axis)
 
@@ -142,13 +154,14 @@ class Run:
 
     def fit(self, *, force: bool = False) -> Outcome:
         """Train; the product is ``model.zarr``."""
-        self.check()
+        self.check(force=force)
 
         def work() -> None:
             if force:
                 Checkpoints(self._summaries).clear()
             trained = fit(self.experiment, self.ds, self.folder, self.progress)
             trained.save(self.model)
+            Checkpoints(self.updates).clear()
 
         return self._stage("fit", self.model, work, force)
 
@@ -157,6 +170,8 @@ class Run:
 
         def work() -> None:
             self._require("fit", self.model)
+            if self.updated:
+                self.check()
             if force or self._record["stages"].get("forecast", {}).get("key") != self._key:
                 shutil.rmtree(self.forecasts, ignore_errors=True)
                 self._note("forecast", {"key": self._key})
@@ -178,17 +193,82 @@ class Run:
 
     @cached_property
     def _key(self) -> str:
-        return content_key(_essence(self.experiment), self.fingerprint)
+        return self._key_of(self.fingerprint)
+
+    def _key_of(self, fingerprint: str) -> str:
+        return content_key(essence(self.experiment), fingerprint)
+
+    @property
+    def _key_after_update(self) -> str:
+        return content_key(essence(self.experiment, AFTER_UPDATE))
 
     @property
     def record(self) -> dict[str, Any]:
         """What ``run.json`` holds."""
         return self._record
 
+    @property
+    def updated(self) -> dict[str, Any] | None:
+        """What was folded into the model after its fit, or None."""
+        return updated_in(self._record)
+
     def finished(self, stage: str) -> bool:
         """Whether a stage is done, with this experiment and these data."""
         done = self._record["stages"].get(stage, {})
-        return bool(done.get("finished")) and done["key"] == self._key
+        if not done.get("finished"):
+            return False
+        settled = stage == "fit" and self.updated
+        return bool(done["key"] == (self._key_after_update if settled else self._key))
+
+    def trained(self) -> ForecastModel:
+        """The model of a finished fit, whether its data are still there or not.
+
+        Raises
+        ------
+        RunError
+            If there is none.
+        """
+        done = self._record["stages"].get("fit", {})
+        key = self._key_after_update
+        if not self.updated:
+            key = self._key_of(self._record.get("fingerprint", ""))
+        if not done.get("finished") or done["key"] != key or not self.model.exists():
+            raise RunError(
+                f"{self.folder}: holds no finished fit of its experiment; run `gfrnn fit` first"
+            )
+        return ForecastModel.load(self.model)
+
+    def kept(self, model: ForecastModel) -> tuple[Path, Kept]:
+        """What the fit of this run's model left, and the store that its triangles are in.
+
+        Raises
+        ------
+        RunError
+            If it is gone or damaged.
+        """
+        if "kept" not in model.notes:
+            raise gone(self._summaries, "kept")
+        store = self.folder / model.notes["kept"]["store"]
+        return store, Kept.load(Checkpoints(store), model.notes["kept"]["key"])
+
+    def take(self, model: ForecastModel, entry: dict[str, Any]) -> None:
+        """Take a model that follows from an earlier fit as the product of the stage fit.
+
+        The caller holds the folder. The record comes first: killed between the two, an update may
+        be done again, while no forecast of the earlier model passes for the new one's.
+
+        Parameters
+        ----------
+        entry : dict
+            Of ``run.json``: ``seconds``, and ``refit`` or ``updated``.
+        """
+        fingerprint = model.notes["fingerprint"]
+        key = self._key_after_update if "updated" in entry else self._key_of(fingerprint)
+        self._forget_after("fit")
+        self._record |= {"fingerprint": fingerprint, **surroundings(_LIBRARIES)}
+        self._record["stages"]["fit"] = {"key": key, "finished": now(), **entry}
+        self._save()
+        model.save(self.model)
 
     def _require(self, stage: str, product: Path) -> None:
         """Refuse what an earlier stage left for another experiment, other data, or half done."""
@@ -206,7 +286,7 @@ class Run:
     def _stage(self, stage: str, product: Path, work: Callable[[], None], force: bool) -> Outcome:
         if not force and self.finished(stage) and product.exists():
             return Outcome(stage, True, self._record["stages"][stage]["seconds"], product)
-        with _exclusive(self.folder):
+        with exclusive(self.folder):
             begun = time.perf_counter()
             self._outdate(stage)
             work()
@@ -216,18 +296,22 @@ class Run:
             {
                 "key": self._key,
                 "seconds": round(seconds, 3),
-                "finished": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}",
+                "finished": now(),
             },
         )
         return Outcome(stage, False, seconds, product)
 
     def _outdate(self, stage: str) -> None:
-        """What follows from a stage that is done again must be done again too."""
+        """A stage that is done again, and what follows from it, is not done any more."""
+        for mark in ("finished", "updated", "refit"):
+            self._record["stages"].get(stage, {}).pop(mark, None)
+        self._forget_after(stage)
+        self._save()
+
+    def _forget_after(self, stage: str) -> None:
         order = ("fit", "forecast", "verify")
         for later in order[order.index(stage) + 1 :]:
             self._record["stages"].pop(later, None)
-        self._record["stages"].get(stage, {}).pop("finished", None)
-        self._save()
 
     def _note(self, stage: str, entry: dict[str, Any]) -> None:
         self._record["stages"][stage] = entry
@@ -236,65 +320,3 @@ class Run:
 
     def _save(self) -> None:
         write_text(self.folder / "run.json", json.dumps(self._record, indent=2) + "\n")
-
-    def _adopt(self, force: bool) -> None:
-        """Take the folder, unless it belongs to another experiment."""
-        path = self.folder / "experiment.yaml"
-        if self.folder.exists() and not self.folder.is_dir():
-            raise RunError(f"{self.folder}: not a folder; choose another --output")
-        if path.exists():
-            begun = any(store.exists() for store in (self._summaries, self.model, self.forecasts))
-            # An experiment that was refused before it computed anything may be mended in place.
-            if begun and not force:
-                self._compare(path)
-        elif self.folder.exists() and any(self.folder.iterdir()):
-            raise RunError(
-                f"{self.folder}: not empty and not a run's folder (it has no experiment.yaml); "
-                "choose another --output"
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, dump_experiment(self.experiment))
-        self._record: dict[str, Any] = {"name": self.experiment.name, "stages": {}}
-        record = self.folder / "run.json"
-        if record.exists():
-            self._record = json.loads(record.read_text(encoding="utf-8"))
-
-    def _compare(self, path: Path) -> None:
-        differing = _differences(_essence(load_experiment(path)), _essence(self.experiment))
-        if differing:
-            raise RunError(
-                f"{self.folder}: holds a run of another experiment ({'; '.join(differing[:5])}); "
-                "choose another --output, or replace it with `gfrnn run --force`"
-            )
-
-
-def _essence(experiment: Experiment) -> dict[str, Any]:
-    """The part of an experiment that decides its result."""
-    tree = to_tree(experiment)
-    for key in _INCIDENTAL:
-        tree.pop(key)
-    return tree
-
-
-def _differences(old: Any, new: Any, where: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            line
-            for key in dict.fromkeys([*old, *new])
-            for line in _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
-        ]
-    return [] if old == new else [f"{where}: {old!r} there, {new!r} here"]
-
-
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Keep a second process from working in the same folder; the lock ends with the process."""
-    with open(folder / ".lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"{folder}: another process is working in it; wait for it, or choose another "
-                "--output"
-            ) from None
-        yield

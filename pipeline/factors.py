@@ -67,16 +67,16 @@ class Factors:
         """Of all rows multiplied."""
         return Factors(tuple(part.scale(factor) for part in self.parts))
 
-    def arrays(self) -> Arrays:
-        """As plain arrays."""
-        arrays: Arrays = {"rows": np.array([part.rows for part in self.parts])}
-        return arrays | {f"triangle{i}": part.triangle for i, part in enumerate(self.parts)}
+    def arrays(self, prefix: str = "") -> Arrays:
+        """As plain arrays, whose names begin with a prefix."""
+        arrays: Arrays = {f"{prefix}rows": np.array([part.rows for part in self.parts])}
+        return arrays | {f"{prefix}triangle{i}": p.triangle for i, p in enumerate(self.parts)}
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Factors:
+    def from_arrays(cls, arrays: Arrays, prefix: str = "") -> Factors:
         """What :meth:`arrays` gave."""
-        counts = enumerate(arrays["rows"])
-        return cls(tuple(RFactor(arrays[f"triangle{i}"], int(rows)) for i, rows in counts))
+        counts = enumerate(arrays[f"{prefix}rows"])
+        return cls(tuple(RFactor(arrays[f"{prefix}triangle{i}"], int(n)) for i, n in counts))
 
 
 def merge_factors(factors: Iterable[Factors]) -> Factors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn_core import UnstableRollout
 from pipeline.config import Experiment
 from pipeline.errors import ConfigError
 from pipeline.fields import Fields
@@ -90,8 +92,8 @@ def forecast(
     step = step_of(fields.time)
     horizon = steps("forecast.horizon", experiment.forecast.horizon, step)
     starts = initial_times(experiment, fields.time)
-    # A batch's fields are read at once, its forecasts decoded one initial time after the other.
-    at_once = experiment.forecast.batch + experiment.state.delays + horizon
+    # A batch's fields are read at once, and forecast and decoded lead by lead.
+    at_once = experiment.forecast.batch * (2 + experiment.state.delays)
     check_call("forecast", 4 * 8 * at_once * fields.grid.size, "forecast.batch")
     done = written(path)
     if done is None or len(done) != len(starts):
@@ -118,13 +120,21 @@ def forecast(
         for first in range(0, len(starts), experiment.forecast.batch)
     ]
     missing = [batch for batch in batches if not done[batch[0] : batch[0] + len(batch[1])].all()]
-    run_tasks(
+    lost = run_tasks(
         "forecast",
         _forecast_batch,
         [(ds, str(model), str(path), horizon, first, chosen) for first, chosen in missing],
         progress,
     )
     finish_forecast_store(path)
+    if sum(lost):
+        warnings.warn(
+            f"{sum(lost)} of {len(starts)} forecasts left what weather can be and are NaN from "
+            "there on; a larger ridge (fit.ridge), noise in training (model.noise) or a smaller "
+            "model.scale may keep them in",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _described(array: xr.DataArray) -> dict[str, Any]:
@@ -137,20 +147,29 @@ def _described(array: xr.DataArray) -> dict[str, Any]:
 
 def _forecast_batch(
     ds: xr.Dataset, model: str, path: str, horizon: int, first: int, starts: Array
-) -> None:
-    """One task: read the latest states, roll out, write each initial time."""
+) -> int:
+    """One task: read the latest states, roll out, write lead by lead.
+
+    Returns
+    -------
+    int
+        How many of the forecasts left what weather can be; they are NaN from there on.
+    """
     trained = load_model(model)
     fields = trained.fields(ds)
     initial = fields.time[starts]
-    history = read_history(fields, trained, starts)
-    states = trained.rollout(history, initial, horizon)
-    valid = initial[:, None] + trained.step * np.arange(1, horizon + 1)
+    states = trained.walk(read_history(fields, trained, starts), initial, horizon)
+    lost = np.zeros(len(starts), dtype=bool)
 
     def decoded() -> Iterator[Array]:
-        for state, time in zip(states, valid, strict=True):
-            yield trained.layout.decode(state, time)
+        for lead, state in enumerate(states, 1):
+            lost[np.isnan(state).any(axis=1)] = True
+            yield trained.layout.decode(state, initial + trained.step * lead)
 
-    write_forecasts(Path(path), fields.grid, first, decoded())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnstableRollout)  # counted instead, over all tasks
+        write_forecasts(Path(path), fields.grid, first, decoded())
+    return int(lost.sum())
 
 
 def read_history(fields: Fields, model: ForecastModel, starts: Array) -> Array:

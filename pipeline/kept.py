@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.checkpoints import Arrays, Checkpoints, content_key
 from pipeline.errors import RunError
 from pipeline.factors import Factors, merge_factors
 from pipeline.networks import network_arrays, network_options, rebuild_network
+from pipeline.reduce import check_call
 
 Array = NDArray[Any]
 
@@ -50,6 +52,8 @@ class Candidate:
         ``train/2003``, ``validation/2008``, ...
     variance, beyond : ndarray, shape (leads,)
         Of the validation states, see :func:`pipeline.selection.choose`.
+    prefix : str
+        What the names of its arrays begin with, in summaries that it shares with others.
     """
 
     values: dict[str, Any]
@@ -59,11 +63,33 @@ class Candidate:
     folds: dict[str, Fold]
     variance: Array
     beyond: Array
+    prefix: str = ""
 
     def names(self, period: str, without: Iterable[int] = ()) -> list[str]:
         """The folds of a period, those of some years left out."""
         left_out = {f"{period}/{year}" for year in without}
         return [n for n in self.folds if n.startswith(f"{period}/") and n not in left_out]
+
+    @property
+    def always(self) -> int:
+        """Features that are not hidden."""
+        return self._columns.features - self.network.width
+
+    @property
+    def _columns(self) -> Columns:
+        return self.network.columns(self.size, self.network.inputs or 0)
+
+    def check_memory(self, name: str) -> None:
+        """Refuse work on the triangle that does not fit into a worker.
+
+        Raises
+        ------
+        ResourceError
+        """
+        columns = self._columns.total
+        groups = 1 if self.network.groups is None else len(np.unique(self.network.groups))
+        # The triangles and their weighted copies, and an SVD with its working memory.
+        check_call(name, (3 * groups + 9) * 8 * columns**2, "model.width")
 
     def rows(self, names: Iterable[str]) -> int:
         """Rows of some folds together."""
@@ -82,8 +108,8 @@ class Candidate:
     def _load(self, checkpoints: Checkpoints, key: str) -> Factors:
         arrays = checkpoints.load(self.summary, key)
         if arrays is None:
-            raise _gone(checkpoints, self.summary)
-        return Factors.from_arrays(arrays)
+            raise gone(checkpoints.path, self.summary)
+        return Factors.from_arrays(arrays, self.prefix)
 
 
 @dataclass(frozen=True)
@@ -103,6 +129,10 @@ class Kept:
     tail: Array
     last: np.datetime64
 
+    def places(self) -> list[tuple[str, str]]:
+        """Names and keys of all triangles."""
+        return [(c.summary, fold.key) for c in self.candidates for fold in c.folds.values()]
+
     def save(self, checkpoints: Checkpoints) -> str:
         """Keep it beside the triangles; returns its key there."""
         about: dict[str, Any] = {"last": str(self.last), "candidates": []}
@@ -113,6 +143,7 @@ class Kept:
                     "values": candidate.values,
                     "network": network_options(candidate.network),
                     "size": candidate.size,
+                    "prefix": candidate.prefix,
                     "summary": candidate.summary,
                     "folds": {name: [f.key, f.rows] for name, f in candidate.folds.items()},
                 }
@@ -137,25 +168,30 @@ class Kept:
         """
         arrays = checkpoints.load(_NAME, key)
         if arrays is None:
-            raise _gone(checkpoints, _NAME)
+            raise gone(checkpoints.path, _NAME)
         about = json.loads(arrays["about"].tobytes())
 
         def candidate(index: int, entry: dict[str, Any]) -> Candidate:
             start = f"{index}/"
             own = {n.removeprefix(start): v for n, v in arrays.items() if n.startswith(start)}
-            folds = {name: Fold(*fold) for name, fold in entry["folds"].items()}
-            variance, beyond = own.pop("variance"), own.pop("beyond")
-            network = rebuild_network(entry["network"], own)
             return Candidate(
-                entry["values"], network, entry["size"], entry["summary"], folds, variance, beyond
+                values=entry["values"],
+                variance=own.pop("variance"),
+                beyond=own.pop("beyond"),
+                network=rebuild_network(entry["network"], own),
+                size=entry["size"],
+                prefix=entry["prefix"],
+                summary=entry["summary"],
+                folds={name: Fold(*fold) for name, fold in entry["folds"].items()},
             )
 
         candidates = tuple(candidate(i, entry) for i, entry in enumerate(about["candidates"]))
         return cls(candidates, arrays["tail"], np.datetime64(about["last"], "ns"))
 
 
-def _gone(checkpoints: Checkpoints, name: str) -> RunError:
+def gone(path: Path, name: str) -> RunError:
+    """What to say of a checkpoint that is needed and not there."""
     return RunError(
-        f"{checkpoints.path}: a checkpoint of {name} is missing or damaged; run `gfrnn fit` again, "
-        "with --force where it says that it was done before"
+        f"{path}: a checkpoint of {name} is missing or damaged; run `gfrnn fit` again, with "
+        "--force where it says that it was done before"
     )

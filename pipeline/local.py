@@ -36,10 +36,13 @@ class LocalLayout:
 
     def encode(self, fields: Array, time: Array) -> Array:
         """States of fields (which are overwritten): shape (times, size), 0 in the mask."""
-        scaled = self.scaling.scaled(fields, time)
+        return self.project(self.scaling.scaled(fields, time))
+
+    def project(self, scaled: Array) -> Array:
+        """States of scaled anomalies: shape (times, size)."""
         channels, rows, columns = self.scaling.grid.shape
         by_cell = scaled.reshape(-1, channels, rows * columns).transpose(0, 2, 1)
-        return by_cell.reshape(len(fields), -1)
+        return by_cell.reshape(len(scaled), -1)
 
     def anomalies(self, states: Array) -> Array:
         """Anomalies of the fields of states, in the variables' units: shape (n, grid.size).

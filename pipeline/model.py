@@ -203,7 +203,7 @@ class ForecastModel:
         )
 
         def part(name: str) -> dict[str, Array]:
-            there = group[name] if name in group else None
+            there = group.get(name)
             names = there.array_keys() if isinstance(there, zarr.Group) else ()
             return {each: array(f"{name}/{each}") for each in names}
 

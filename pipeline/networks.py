@@ -31,11 +31,13 @@ _PLAIN = (
 def network_options(network: SampledRNN) -> dict[str, Any]:
     """What a sampled network is made with, as JSON holds it."""
     assert network.hidden is not None, "hidden weights decide how many values features see"
+    low, high = network.low, network.high
     return {
         **{name: getattr(network, name) for name in _PLAIN},
         "leads": list(network.leads),
         "patches": None if network.patches is None else asdict(network.patches),
         "linear": network.hidden.inputs,
+        "range": None if low is None or high is None else [float(low), float(high)],
     }
 
 
@@ -55,6 +57,8 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
         **{name: options[name] for name in _PLAIN},
         leads=tuple(options["leads"]),
         patches=None if options["patches"] is None else Patches(**_tuples(options["patches"])),
+        low=None if options["range"] is None else np.array(options["range"][0]),
+        high=None if options["range"] is None else np.array(options["range"][1]),
         standardise=False,
         groups=arrays.get("groups"),
     )

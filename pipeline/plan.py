@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.config import PeriodsConfig
 from pipeline.errors import ConfigError
 from pipeline.reduce import Stretch
 from pipeline.sections import ONE_DAY, Period, format_duration
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 _LEAF_BYTES = 64 * 2**20
 
 
-def check_periods(time: Array, periods: PeriodsConfig) -> None:
+def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
     """Refuse periods that the data do not cover.
 
     Raises
@@ -89,6 +89,11 @@ def split(stretch: Stretch, length: int, grain: int = 1, phase: int = 0) -> list
     return [Stretch(stretch.fold, a, b) for a, b in itertools.pairwise(cuts) if a < b]
 
 
+def leaf_length(columns: int, chunk: int | None) -> int:
+    """Times that a leaf reads at once: ``data.chunk``, or what fits into a fixed budget."""
+    return chunk or max(1, _LEAF_BYTES // (8 * columns))
+
+
 def read_stretches(
     time: Array,
     period: Period,
@@ -112,7 +117,7 @@ def read_stretches(
         Times in one chunk of the store, and the first time that begins one: leaves begin at
         borders of chunks where they can, so that no chunk is decoded twice.
     """
-    length = chunk or max(1, _LEAF_BYTES // (8 * columns))
+    length = leaf_length(columns, chunk)
     grain = grain if grain <= length else 1
     pieces = [
         part for fold in folds(time, period, name) for part in split(fold, length, grain, phase)
@@ -137,6 +142,8 @@ def row_stretches(
     delays: int,
     reach: int,
     length: int,
+    grain: int = 1,
+    phase: int = 0,
 ) -> list[Stretch]:
     """Leaves of the training pass: stretches of present times whose whole row is there.
 
@@ -150,7 +157,9 @@ def row_stretches(
     delays, reach : int
         States before (the present one included) and after the present time that a row needs.
     length : int
-        Rows of one leaf, at most.
+        Present times of one leaf, at most.
+    grain, phase : int
+        As in :func:`read_stretches`, where rows are made of fields as they are read.
     """
     inside = period.mask(time)
     pieces = []
@@ -167,7 +176,7 @@ def row_stretches(
             for year in np.unique(years):
                 chosen = run[years == year]
                 fold = Stretch(f"{name}/{year}", int(chosen[0]), int(chosen[-1]) + 1)
-                pieces += split(fold, length)
+                pieces += split(fold, length, grain, phase)
     return sorted(pieces, key=lambda part: (part.fold, part.start))
 
 

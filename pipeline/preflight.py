@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from pipeline.config import Experiment
 from pipeline.errors import ConfigError, DataError
 from pipeline.fields import Fields
-from pipeline.plan import check_periods, known_times, row_stretches, steps
+from pipeline.forcing import input_width
+from pipeline.geometry import groups_of, patches_of
+from pipeline.plan import check_periods, known_times, leaf_length, row_stretches, steps
 from pipeline.reduce import Stretch
 from pipeline.sources import missing_chunks
 from pipeline.times import step_of
@@ -33,27 +35,48 @@ def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
         Naming the key, what was found and what is allowed.
     """
     fields = Fields(ds)
-    check_periods(fields.time, experiment.periods)
+    check_periods(fields.time, iter(experiment.periods))
     cells = fields.grid.size
     times = int(experiment.periods.train.mask(fields.time).sum())
     for _, variant in experiment.candidates():
-        _check_modes(variant, cells, times)
-        modes = variant.state.modes
+        if variant.state.layout == "eof":
+            _check_modes(variant, cells, times)
         leads = model_leads(variant, fields.time)
         for name in ("train", "validation"):
-            if not row_leaves(variant, fields.time, name):
+            if not row_leaves(variant, fields, name):
                 raise ConfigError(
                     f"periods.{name}: no stretch without a gap is long enough for "
                     f"{variant.state.delays} delays and a lead of {max(leads)} steps; "
                     "take a longer period, fewer delays or shorter leads"
                 )
+        seen, places = _row(variant, fields)
         rows: dict[int, int] = {}
-        for part in row_leaves(variant, fields.time, "train"):
+        for part in row_leaves(variant, fields, "train"):
             year = int(part.fold.removeprefix("train/"))
-            rows[year] = rows.get(year, 0) + part.stop - part.start
-        always = variant.state.delays * modes + 1 + 2 * len(variant.model.inputs)
-        check_solve(variant, rows, always)
-    used = known_times(fields.time, *(period for _, period in experiment.periods))
+            rows[year] = rows.get(year, 0) + (part.stop - part.start) * places
+        inputs = sum(input_width(name) for name in variant.model.inputs)
+        check_solve(variant, rows, seen + 1 + inputs + len(variant.state.static))
+    check_chunks(ds, known_times(fields.time, *(period for _, period in experiment.periods)))
+
+
+def _row(experiment: Experiment, fields: Fields) -> tuple[int, int]:
+    """Values that the linear terms of a row see, and rows that a time has of one set of weights."""
+    state = experiment.state
+    if state.layout == "eof":
+        return state.delays * state.modes, 1
+    patches = patches_of(state, fields.grid)
+    groups = groups_of(state, patches)
+    places = patches.places if groups is None else int(np.bincount(groups).min())
+    return state.delays * patches.window, places
+
+
+def check_chunks(ds: xr.Dataset, used: Array | None = None) -> None:
+    """Refuse a store that misses chunks of the times in use (bool, shape (times,); default: all).
+
+    Raises
+    ------
+    DataError
+    """
     if missing := missing_chunks(ds, used):
         raise DataError(
             "\n".join(missing) + "\ncopy the store again or choose periods without these chunks; "
@@ -113,7 +136,8 @@ def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
     train = np.flatnonzero(experiment.periods.train.mask(whole.time))
     fields = whole.masked(int(train[0]), int(train[-1]))
     for _, variant in experiment.candidates():
-        _check_modes(variant, int(fields.grid.exists.sum()), len(train))
+        if variant.state.layout == "eof":
+            _check_modes(variant, int(fields.grid.exists.sum()), len(train))
     return fields
 
 
@@ -133,18 +157,30 @@ def model_leads(experiment: Experiment, time: Array) -> tuple[int, ...]:
     )
 
 
-def row_leaves(experiment: Experiment, time: Array, name: str) -> list[Stretch]:
+def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretch]:
     """Leaves of the training pass over the train or validation period."""
+    state, periods, time = experiment.state, experiment.periods, fields.time
     leads = model_leads(experiment, time)
-    state = experiment.state
-    columns = experiment.model.width + (state.delays + len(leads)) * state.modes
-    periods = experiment.periods
+    delays, grain, phase = state.delays, 1, 0
+    if state.layout == "eof":
+        columns = experiment.model.width + (delays + len(leads)) * state.modes
+        length = experiment.fit.rows or _ROWS_PER_COLUMN * columns
+    else:
+        # Rows are made of the fields as they are read: for all candidates at once, along chunks.
+        delays = max(variant.state.delays for _, variant in experiment.candidates())
+        length = leaf_length(fields.grid.size, experiment.data.chunk)
+        if experiment.fit.rows is not None:
+            places = patches_of(state, fields.grid).places
+            length = min(length, max(1, experiment.fit.rows // places))
+        grain, phase = fields.ds.attrs["time_chunk"], fields.ds.attrs["time_chunk_start"]
     return row_stretches(
         time,
         getattr(periods, name),
         name,
         known_times(time, periods.train, periods.validation),
-        delays=state.delays,
+        delays=delays,
         reach=max(leads),
-        length=experiment.fit.rows or _ROWS_PER_COLUMN * columns,
+        length=length,
+        grain=grain if grain <= length else 1,
+        phase=phase,
     )

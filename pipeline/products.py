@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ Array = NDArray[Any]
 # An int8 for each initial time, one chunk a batch: which of them are on disk. It exists only
 # while the store is unfinished.
 _WRITTEN = "written"
+
+# Of one variable of a forecast, what one shard holds at most: larger ones have a shard a lead, so
+# that a task need not keep all leads until the shard is whole.
+_SHARD_BYTES = 2**23
 
 
 def create_forecast_store(
@@ -90,7 +95,8 @@ def create_forecast_store(
             "longitude",
         )
         shape = (len(initial), len(leads), *deep, *plane)
-        shard = (1, *shape[1:])
+        bytes_of_all = 4 * int(np.prod(shape[1:]))
+        shard = (1, *shape[1:]) if bytes_of_all <= _SHARD_BYTES else (1, 1, *shape[2:])
         # Where variables have different levels, the rest of a variable's are NaN.
         about = described[variable] | ({"levels": own} if own else {})
         empty = da.zeros(shape, dtype="float32", chunks=shard)  # never computed
@@ -132,8 +138,11 @@ def _minutes(initial: Array, leads: Array) -> bool:
     )
 
 
-def write_forecasts(path: Path, grid: Grid, first: int, forecasts: Any) -> None:
-    """Write successive initial times, each as one region that nothing else touches.
+def write_forecasts(path: Path, grid: Grid, first: int, leads: Iterable[Array]) -> None:
+    """Write successive initial times, each into regions that nothing else touches.
+
+    Variables with a shard a lead are written lead by lead; of those with a shard a forecast, all
+    leads are kept (as float32) until they are there.
 
     Parameters
     ----------
@@ -141,25 +150,40 @@ def write_forecasts(path: Path, grid: Grid, first: int, forecasts: Any) -> None:
     grid : Grid
     first : int
         Place of the first initial time on the store's time axis, a multiple of the batch.
-    forecasts : iterable of ndarray, shape (leads, grid.size)
-        One an initial time.
+    leads : iterable of ndarray, shape (initial times, grid.size)
+        One a lead.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     levels = np.asarray(array_in(group, "level")[...]).tolist() if "level" in group else []
+    places: dict[str, list[int]] = {}
+    for index, channel in enumerate(grid.channels):
+        places.setdefault(channel.variable, []).append(index)
+    kept: dict[str, list[Array]] = {}
     count = 0
-    for offset, forecast in enumerate(forecasts):
-        fields = forecast.reshape(len(forecast), *grid.shape).astype(np.float32)
-        for variable in dict.fromkeys(channel.variable for channel in grid.channels):
-            own = [i for i, channel in enumerate(grid.channels) if channel.variable == variable]
-            if grid.channels[own[0]].level is None:
-                array_in(group, variable)[first + offset] = fields[:, own[0]]
-                continue
-            deep = np.full((len(fields), len(levels), *grid.shape[1:]), np.nan, dtype=np.float32)
-            for index in own:
-                deep[:, levels.index(grid.channels[index].level)] = fields[:, index]
-            array_in(group, variable)[first + offset] = deep
-        count += 1
+    for lead, values in enumerate(leads):
+        fields = values.reshape(-1, *grid.shape)
+        count = len(fields)
+        for variable, own in places.items():
+            planes = _with_levels(fields[:, own], [grid.channels[i].level for i in own], levels)
+            array = array_in(group, variable)
+            if (array.shards or array.chunks)[1] == 1:
+                array[first : first + count, lead] = planes
+            else:
+                kept.setdefault(variable, []).append(planes)
+    for variable, planes_of_leads in kept.items():
+        whole = np.stack(planes_of_leads, axis=1)
+        for offset in range(count):
+            array_in(group, variable)[first + offset] = whole[offset]
     array_in(group, _WRITTEN)[first : first + count] = 1
+
+
+def _with_levels(planes: Array, own: list[float | None], levels: list[float]) -> Array:
+    """Planes of a variable as they are stored: (times, [levels,] latitudes, longitudes)."""
+    if own[0] is None:
+        return np.asarray(planes[:, 0], dtype=np.float32)
+    deep = np.full((len(planes), len(levels), *planes.shape[2:]), np.nan, dtype=np.float32)
+    deep[:, [levels.index(level) for level in own if level is not None]] = planes
+    return deep
 
 
 def written(path: Path) -> Array | None:

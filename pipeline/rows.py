@@ -110,26 +110,85 @@ class RowSummary:
         return 1 if self.network.groups is None else len(np.unique(self.network.groups))
 
     def leaf(self, stretch: Stretch) -> Arrays:
-        # Present times start..stop-1 need the states before and after them.
-        first = stretch.start - self.network.delays + 1
-        last = stretch.stop + max(self.network.leads)
-        states, inputs = self.states.read(first, last), self.forcing(self.time[first:last])
-        return Factors.of_series(self.network, states, inputs, first, self.weights).arrays()
+        first, last = self.reach(stretch)
+        return self.factors(self.states.read(first, last), first).arrays()
+
+    def reach(self, stretch: Stretch) -> tuple[int, int]:
+        """From where to where rows of the present times start..stop-1 need states."""
+        return stretch.start - self.network.delays + 1, stretch.stop + max(self.network.leads)
+
+    def factors(self, states: Array, first: int) -> Factors:
+        """Of the rows of a gapless stretch of states, which begins at time ``first``."""
+        inputs = self.forcing(self.time[first : first + len(states)])
+        return Factors.of_series(self.network, states, inputs, first, self.weights)
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
         return Factors.from_arrays(left).merge(Factors.from_arrays(right)).arrays()
 
     def leaf_bytes(self, stretch: Stretch) -> int:
-        times = stretch.stop - stretch.start + self.network.overlap
+        first, last = self.reach(stretch)
+        return self.states.read_bytes(last - first) + self.factors_bytes(last - first)
+
+    def factors_bytes(self, times: int) -> int:
+        """Peak working memory of :meth:`factors` beside the states."""
         places = 1 if self.network.patches is None else self.network.patches.places
         rows = min(2 * self.columns, times * places)
-        # The states and what they see of noise, the inputs, a block of rows, the standing triangle
-        # and its tidied copy, the triangles of the other groups.
-        states = self.states.read_bytes(times) * (2 if self.network.noise else 1)
-        inputs = 8 * times * places * self.forcing.count
-        return states + inputs + 8 * self.columns * (rows + (2 + self.groups) * self.columns)
+        noise = 8 * times * self.states.size if self.network.noise else 0
+        inputs = 8 * times * (places if self.forcing.local else 1) * self.forcing.count
+        # A block of rows, the standing triangle and its tidied copy, those of the other groups.
+        return noise + inputs + 8 * self.columns * (rows + (2 + self.groups) * self.columns)
 
     def merge_bytes(self) -> int:
         # Both sides and the result of all groups, and what one group takes: copies for LAPACK and
         # the result in its order.
         return 3 * (self.groups + 1) * 8 * self.columns**2
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """The training passes of several candidates as one: what they share is read once.
+
+    Attributes
+    ----------
+    parts : tuple of RowSummary
+        Of the same states, and of rows that need states from as far before and after.
+    """
+
+    parts: tuple[RowSummary, ...]
+    name: str = "rows"
+    remedy: str = "model.width, or the candidates of search"
+
+    def prefix(self, index: int) -> str:
+        """What the names of a candidate's arrays begin with."""
+        return f"{index}_"
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        first, last = self._reach(stretch)
+        states = self.parts[0].states.read(first, last)
+        arrays: Arrays = {}
+        for index, part in enumerate(self.parts):
+            begin, end = part.reach(stretch)
+            factors = part.factors(states[begin - first : end - first], begin)
+            arrays |= factors.arrays(self.prefix(index))
+        return arrays
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        arrays: Arrays = {}
+        for index in range(len(self.parts)):
+            prefix = self.prefix(index)
+            mine, theirs = (Factors.from_arrays(side, prefix) for side in (left, right))
+            arrays |= mine.merge(theirs).arrays(prefix)
+        return arrays
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        first, last = self._reach(stretch)
+        kept = sum(8 * part.groups * part.columns**2 for part in self.parts)
+        most = max(part.factors_bytes(last - first) for part in self.parts)
+        return self.parts[0].states.read_bytes(last - first) + kept + most
+
+    def merge_bytes(self) -> int:
+        return sum(part.merge_bytes() for part in self.parts)
+
+    def _reach(self, stretch: Stretch) -> tuple[int, int]:
+        ends = [part.reach(stretch) for part in self.parts]
+        return min(first for first, _ in ends), max(last for _, last in ends)

@@ -131,7 +131,11 @@ class EofLayout:
 
         In the mask the fields are 0, as :meth:`pipeline.fields.Fields.read` gives them.
         """
-        return np.asarray(self.scaling.scaled(fields, time) @ self.vectors.T / self.unit)
+        return self.project(self.scaling.scaled(fields, time))
+
+    def project(self, scaled: Array) -> Array:
+        """States of scaled anomalies: shape (times, modes)."""
+        return np.asarray(scaled @ self.vectors.T / self.unit)
 
     def anomalies(self, states: Array) -> Array:
         """Anomalies of the fields of states, in the variables' units: shape (n, grid.size).

@@ -39,7 +39,7 @@ class EofTraining(Training):
             size = variant.state.delays * variant.state.modes
             network = replace(self.network(variant), sampling="normal").sample(np.zeros((1, size)))
             folds = ("train", "validation")
-            parts = [part for name in folds for part in row_leaves(variant, fields.time, name)]
+            parts = [part for name in folds for part in row_leaves(variant, fields, name)]
             rows = self.rows(variant, network)
             check_memory(rows, parts)
             # The triangle, its weighted copy, and the SVD with its working memory.
@@ -57,9 +57,7 @@ class EofTraining(Training):
         modes = self.modes
         # Twice the modes: what a leaf cuts off then hardly touches the modes kept.
         svd = EofSummary(self.fields, scaling, rank=2 * modes)
-        key = content_key(
-            self.climatology_key, modes, [(part.start, part.stop) for part in train]
-        )
+        key = content_key(self.climatology_key, modes, [(part.start, part.stop) for part in train])
         layout, states = svd.finish(self.merged(svd, train, key), modes)
         rest = self.merged(StateSummary(self.fields, layout), validation, key)
         series = np.full((len(self.fields.time), modes), np.nan)
@@ -95,9 +93,12 @@ class EofTraining(Training):
         return tuple(self._candidate(*pair) for pair in self.experiment.candidates())
 
     def _candidate(self, values: dict[str, Any], variant: Experiment) -> Candidate:
-        model, modes, time = variant.model, variant.state.modes, self.fields.time
-        network, states = self.network(variant), self.states
-        train, validation = (row_leaves(variant, time, name) for name in ("train", "validation"))
+        model, modes = variant.model, variant.state.modes
+        states = self.states
+        network = replace(self.network(variant), inputs=self.forcing().count)
+        train, validation = (
+            row_leaves(variant, self.fields, name) for name in ("train", "validation")
+        )
         pool = draw_pool(states[:, :modes], train, network.delays, variant.fit.pool, model.seed)
         seen = np.zeros((network.delays, modes), dtype=bool)
         seen[: model.hidden_delays, : model.hidden_modes] = True
@@ -122,7 +123,7 @@ class EofTraining(Training):
 
     def lagged(self, layout: EofLayout, best: int, candidate: Candidate, horizon: int) -> Array:
         _, variant = self.experiment.candidates()[best]
-        train = row_leaves(variant, self.fields.time, "train")
+        train = row_leaves(variant, self.fields, "train")
         return lagged_covariance(self.states, train, horizon)
 
     def notes(self, layout: EofLayout) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -9,25 +10,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core import Patches, SampledRNN
+from gfrnn_core import Patches, RFactor, SampledRNN
+from gfrnn_core.rows import pooled
 from pipeline.config import Experiment
 from pipeline.factors import Factors
 from pipeline.forcing import Forcing
 from pipeline.geometry import groups_of, importance, patches_of
 from pipeline.kept import Candidate, Fold
 from pipeline.local import LocalLayout
-from pipeline.preflight import local_leaves
-from pipeline.reduce import Stretch, check_call, check_memory
+from pipeline.preflight import row_leaves
+from pipeline.reduce import Stretch, check_call, check_memory, fold_keys
 from pipeline.rows import FieldStates, RowSummary, SharedRows
+from pipeline.series import times_of
 from pipeline.state import Climatology, Scaling
 from pipeline.static import open_static
 from pipeline.tasks import run_tasks
+from pipeline.times import segments
 from pipeline.training import Training
 
 Array = NDArray[Any]
 
 # Training times whose patches the hidden weights are drawn from, at most.
 _POOL_TIMES = 64
+
+# In units of a channel's spread, what no weather reaches; a rollout three times as far is given up.
+_FAR = 20.0
 
 
 class LocalTraining(Training):
@@ -36,7 +43,9 @@ class LocalTraining(Training):
     def check_memory(self) -> None:
         super().check_memory()
         spread = np.ones(len(self.fields.grid.channels))
-        layout = LocalLayout(Scaling(self.fields.grid, Climatology(0, 0, np.empty(0), spread), False))
+        layout = LocalLayout(
+            Scaling(self.fields.grid, Climatology(0, 0, np.empty(0), spread), False)
+        )
         networks = []
         for _, variant in self.experiment.candidates():
             network = replace(self.local_network(variant), sampling="normal")
@@ -59,9 +68,7 @@ class LocalTraining(Training):
     def _forcing(self) -> Forcing:
         names, grid = self.experiment.state.static, self.fields.grid
         fields = open_static(self.experiment.data, grid, names)
-        return Forcing.of(
-            self.experiment.model.inputs, names, fields, grid, self.patches.own_cells
-        )
+        return Forcing.of(self.experiment.model.inputs, names, fields, grid, self.patches.own_cells)
 
     def forcing(self) -> Forcing:
         return self._forcing
@@ -74,11 +81,10 @@ class LocalTraining(Training):
     @cached_property
     def stretches(self) -> list[Stretch]:
         """Leaves of the training pass, the same for all candidates."""
-        fields = self.fields
         return [
             part
             for name in ("train", "validation")
-            for part in local_leaves(self.experiment, fields, name)
+            for part in row_leaves(self.experiment, self.fields, name)
         ]
 
     def local_network(self, variant: Experiment) -> SampledRNN:
@@ -90,6 +96,8 @@ class LocalTraining(Training):
             groups=groups_of(variant.state, patches),
             joint=self._forcing.count > 0,
             inputs=self._forcing.count,
+            low=np.array(-_FAR),
+            high=np.array(_FAR),
         )
 
     def seen(self, variant: Experiment, network: SampledRNN) -> Array:
@@ -116,25 +124,104 @@ class LocalTraining(Training):
         rows = self.rows(layout, networks)
         key = self.rows_key(self.experiment, self.experiment.search)
         found = self.reduce(rows, self.stretches, key)
-        # Each candidate's triangles under a key of their own, as every layout has them.
-        folds: list[dict[str, Fold]] = [{} for _ in networks]
-        for fold, arrays in found.items():
-            for index, factors in enumerate(rows.split(arrays)):
-                own = self.rows_key(variants[index][1], fold, [
-                    (part.start, part.stop) for part in self.stretches if part.fold == fold
-                ])
-                if self.checkpoints.load(rows.parts[index].name, own) is None:
-                    self.checkpoints.save(rows.parts[index].name, own, factors.arrays())
-                folds[index][fold] = Fold(own, factors.rows)
-        return tuple(
-            Candidate(
-                values=values,
+        keys = fold_keys(rows.name, key, self.stretches)
+
+        def candidate(index: int, network: SampledRNN) -> Candidate:
+            prefix = rows.prefix(index)
+            own = {fold: Factors.from_arrays(arrays, prefix) for fold, arrays in found.items()}
+            validation = [own[fold] for fold in own if fold.startswith("validation/")]
+            return Candidate(
+                values=variants[index][0],
                 network=network,
                 size=self.patches.owned,
-                summary=rows.parts[index].name,
-                folds=folds[index],
-                variance=_variance(network, _validation(rows.split, found, index)),
+                summary=rows.name,
+                folds={fold: Fold(keys[fold], factors.rows) for fold, factors in own.items()},
+                variance=mean_squares(network, validation),
                 beyond=np.zeros(len(network.leads)),
+                prefix=prefix,
             )
-            for index, ((values, _), network) in enumerate(zip(variants, networks, strict=True))
-        )
+
+        return tuple(candidate(*pair) for pair in enumerate(networks))
+
+    def _sampled(self, layout: LocalLayout, variant: Experiment) -> SampledRNN:
+        """The network with hidden weights, drawn from patches of some training times."""
+        network = self.local_network(variant)
+        train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
+        rng = np.random.default_rng(variant.model.seed)
+        count = min(len(train), variant.fit.pool, _POOL_TIMES)
+        times = np.sort(rng.choice(train, count, replace=False))
+        each = -(-variant.fit.pool // count)
+        seeds = rng.integers(0, 2**32, count)
+        calls = [
+            (FieldStates(self.fields, layout), network, self._forcing, time, each, seed)
+            for time, seed in zip(times.tolist(), seeds.tolist(), strict=True)
+        ]
+        found = run_tasks("pool", _pool, calls, self.progress)
+        pool, following = (np.concatenate(part) for part in zip(*found, strict=True))
+        return network.sample(pool, following, self.seen(variant, network))
+
+    def tail(self, layout: LocalLayout, last: int, count: int) -> Array:
+        time = self.fields.time
+        (run,) = [part for part in segments(time) if part.start <= last < part.stop]
+        return FieldStates(self.fields, layout).read(max(run.start, last - count + 1), last + 1)
+
+    def lagged(self, layout: LocalLayout, best: int, candidate: Candidate, horizon: int) -> Array:
+        names = candidate.names("train")
+        factors = [candidate.factor(self.checkpoints, [name]) for name in names]
+        memory = autocorrelation(candidate.network, factors)
+        return np.power(memory, np.arange(horizon + 1)[:, None])
+
+    def notes(self, layout: LocalLayout) -> tuple[dict[str, Array], dict[str, Any]]:
+        return {}, {"patches": self.patches.places}
+
+
+def _pool(
+    states: FieldStates, network: SampledRNN, forcing: Forcing, time: int, count: int, seed: int
+) -> tuple[Array, Array]:
+    """One task: what features see at some places of one time, and what follows there."""
+    first = time - network.delays + 1
+    series = states.read(first, time + 2)
+    inputs = forcing(states.fields.time[first : time + 2])
+    pool, following = pooled(
+        [series], network.delays, network.patches, seed, None if inputs is None else [inputs]
+    )
+    chosen = np.random.default_rng(seed).choice(len(pool), min(count, len(pool)), replace=False)
+    return pool[chosen], following[chosen]
+
+
+def mean_squares(network: SampledRNN, folds: Sequence[Factors]) -> Array:
+    """Mean over rows of the squared length of the targets' states: shape (leads,)."""
+    total = sum(
+        np.square(_targets(network, part)).sum(axis=(0, 2)) for fold in folds for part in fold.parts
+    )
+    return np.asarray(total / sum(fold.rows for fold in folds))
+
+
+def autocorrelation(network: SampledRNN, folds: Sequence[Factors]) -> Array:
+    """Of each channel at one step, all cells together: shape (channels,)."""
+    assert network.patches is not None
+    shape = (-1, network.patches.channels)
+    products, squares = np.zeros((2, network.patches.channels))
+    for fold in folds:
+        for part in fold.parts:
+            present, later = part.triangle[:, _present(network)], _targets(network, part)[:, 0]
+            products += (present * later).sum(axis=0).reshape(shape).sum(axis=0)
+            squares += np.square(present).sum(axis=0).reshape(shape).sum(axis=0)
+    return products / squares
+
+
+def _present(network: SampledRNN) -> Array:
+    """Columns of the present values of the cells that a patch owns."""
+    assert network.patches is not None
+    alone = replace(network.patches, inner=((0, 0), (0, 0)))
+    return np.flatnonzero(alone.seen_by_hidden)
+
+
+def _targets(network: SampledRNN, factor: RFactor) -> Array:
+    """Columns of the later states, increments added up: shape (rows, leads, own values)."""
+    assert network.patches is not None
+    leads, own = len(network.leads), network.patches.owned
+    targets = factor.triangle[:, factor.columns - leads * own :].reshape(-1, leads, own)
+    if network.target == "increment":
+        targets = targets + factor.triangle[:, None, _present(network)]
+    return targets

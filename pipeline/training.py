@@ -98,7 +98,8 @@ class Training(ABC):
         step = step_of(self.fields.time)
         horizon = steps("forecast.horizon", self.experiment.forecast.horizon, step)
         selection, notes = self.notes(layout)
-        origin = {"fingerprint": self.fingerprint, "kept": kept.save(self.checkpoints)}
+        store = {"store": self.checkpoints.path.name, "key": kept.save(self.checkpoints)}
+        origin = {"fingerprint": self.fingerprint, "kept": store}
         return ForecastModel(
             layout=layout,
             networks=chosen.networks,

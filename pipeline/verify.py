@@ -66,8 +66,6 @@ class ScoreSummary:
         starts = self.starts[stretch.start : stretch.stop]
         weights = np.cos(np.deg2rad(grid.latitude))[:, None] * grid.exists
         history = read_history(self.fields, model, starts)
-        linear = model.linear_rollout(history, time[starts], horizon)
-        ours = self._forecasts(stretch)
         shape = (len(SYSTEMS), len(STATISTICS), len(grid.channels), horizon)
         sums, counts = np.zeros(shape), np.zeros(horizon, dtype=int)
         climatology = model.layout.scaling.climatology
@@ -75,7 +73,7 @@ class ScoreSummary:
         first, last = int(starts[0]), min(int(starts[-1]) + horizon + 1, len(time))
         real = self.fields.read(first, last)
         real -= climatology(time[first:last])
-        for lead in range(1, horizon + 1):
+        for lead, linear in enumerate(model.linear_walk(history, time[starts], horizon), 1):
             # Only where the truth is there, and the clock says it is the truth of that lead.
             valid = time[starts] + model.step * lead
             later = np.searchsorted(time, valid)
@@ -86,8 +84,8 @@ class ScoreSummary:
             truth, present = real[later[known] - first], real[starts[known] - first]
             mean = climatology(valid[known])
             anomalies = {
-                "forecast": ours[known, lead - 1] - mean,
-                "linear": model.layout.anomalies(linear[known, lead - 1]),
+                "forecast": self._forecasts(stretch, lead)[known] - mean,
+                "linear": model.layout.anomalies(linear[known]),
                 "damped persistence": present * model.damping(lead),
                 "persistence": present + climatology(time[starts[known]]) - mean,
                 "climatology": np.zeros_like(mean),
@@ -105,15 +103,17 @@ class ScoreSummary:
         horizon = self.store.sizes["prediction_timedelta"]
         starts = self.starts[stretch.start : stretch.stop]
         times = int(starts[-1] - starts[0]) + horizon + 1
-        return 8 * self.fields.grid.size * (2 * times + len(starts) * (horizon + 8))
+        return 8 * self.fields.grid.size * (2 * times + 10 * len(starts))
 
     def merge_bytes(self) -> int:
         horizon = self.store.sizes["prediction_timedelta"]
         return 3 * 8 * len(SYSTEMS) * len(STATISTICS) * len(self.fields.grid.channels) * horizon
 
-    def _forecasts(self, stretch: Stretch) -> Array:
-        """The stored forecasts: shape (initial times, leads, grid.size), 0 in the mask."""
-        chosen = self.store.isel(time=slice(stretch.start, stretch.stop))
+    def _forecasts(self, stretch: Stretch, lead: int) -> Array:
+        """The stored forecasts at a lead: shape (initial times, grid.size), 0 in the mask."""
+        chosen = self.store.isel(
+            time=slice(stretch.start, stretch.stop), prediction_timedelta=lead - 1
+        )
         grid = self.fields.grid
         loaded = {name: chosen[name].load() for name in map(str, chosen.data_vars)}
         planes = []
@@ -121,13 +121,10 @@ class ScoreSummary:
             array = loaded[channel.variable]
             if channel.level is not None:
                 array = array.sel(level=channel.level)
-            planes.append(
-                array.transpose("time", "prediction_timedelta", "latitude", "longitude").values
-            )
-        fields = np.stack(planes, axis=2).astype(float)
-        fields = fields.reshape(*fields.shape[:2], grid.size)
+            planes.append(array.transpose("time", "latitude", "longitude").values)
+        fields = np.stack(planes, axis=1).astype(float).reshape(-1, grid.size)
         if grid.mask is not None:
-            fields[..., grid.mask] = 0.0
+            fields[:, grid.mask] = 0.0
         return fields
 
 
@@ -192,6 +189,7 @@ def verify(
     summary = ScoreSummary(fields, model, forecasts)
     store = summary.store
     horizon = store.sizes["prediction_timedelta"]
+    # As many initial times as the leads that all of them share the truth of.
     length = max(1, _LEAF_BYTES // (8 * fields.grid.size * (horizon + 8)))
     stretches = [
         Stretch("scores", start, min(start + length, store.sizes["time"]))

@@ -11,13 +11,22 @@ import xarray as xr
 from rich.console import Console
 
 from cluster import ClusterError
-from pipeline import Experiment, Run, load_experiment, open_source
-from pipeline.audit import audit, describe, starting_experiment
-from pipeline.config import DataConfig
+from pipeline import Experiment, Run, load_experiment
 from pipeline.errors import ConfigError, GfrnnError, RunError
-from pipeline.sections import checked
 from workflows.benchmarks import BENCHMARKS
+from workflows.following import add_commands
+from workflows.inspection import show_data
 from workflows.nature import write_nature
+from workflows.options import (
+    ExperimentFile,
+    Folder,
+    Force,
+    Memory,
+    Output,
+    Scheduler,
+    Workers,
+    overrides,
+)
 from workflows.progress import show_progress
 from workflows.report import write_report
 from workflows.reproduce.commands import choose_settings, list_cases, run_case
@@ -35,21 +44,6 @@ console = Console(soft_wrap=True)
 
 EMBEDDED = Path(__file__).parent / "experiments" / "nature.yaml"
 """The experiment that needs no data: it makes its own."""
-
-ExperimentFile = Annotated[
-    Path | None,
-    typer.Argument(help="Experiment file; without one, the embedded nature run.", metavar="[FILE]"),
-]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The run's folder; default runs/NAME.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Do it again, even if it is done.")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes on this machine.")]
-Memory = Annotated[str | None, typer.Option(help="Memory of one worker, e.g. 4GiB.")]
-Scheduler = Annotated[
-    str | None, typer.Option(help="Address or scheduler file of a running Dask cluster.")
-]
-Folder = Annotated[Path, typer.Argument(help="A run's folder, e.g. runs/era_interim_europe.")]
 
 
 @app.command()
@@ -69,8 +63,8 @@ def run(
     [bold]gfrnn run workflows/experiments/era_interim_europe.yaml --workers 4[/bold]
     """
     experiment, where = _experiment(file)
-    config = cluster_config(experiment, _overrides(workers, memory, scheduler), where)
-    folder = _folder(experiment, output)
+    config = cluster_config(experiment, overrides(workers, memory, scheduler), where)
+    folder = _folder(file, experiment, output)
     with working(experiment, folder, config, console, force=force) as work:
         for stage in (work.fit, work.forecast, work.verify):
             say(stage(force=force), console)
@@ -99,10 +93,10 @@ def _add_stage(stage: str, about: str) -> None:
         scheduler: Scheduler = None,
     ) -> None:
         experiment, where = _experiment(file)
-        config = cluster_config(experiment, _overrides(workers, memory, scheduler), where)
+        config = cluster_config(experiment, overrides(workers, memory, scheduler), where)
         # Only a model that is trained anew may replace another experiment's.
         replace = force and stage == "fit"
-        folder = _folder(experiment, output)
+        folder = _folder(file, experiment, output)
         with working(experiment, folder, config, console, force=replace) as work:
             say(getattr(work, stage)(force=force), console)
 
@@ -118,6 +112,9 @@ def report(folder: Folder) -> None:
     Example: [bold]gfrnn report runs/era_interim_europe[/bold]
     """
     console.print(write_report(Run.reopen(folder)), highlight=False)
+
+
+add_commands(app, lambda: console)
 
 
 @app.command()
@@ -137,26 +134,7 @@ def inspect(
 
     Example: [bold]gfrnn inspect 'era5/*.nc' --save my.yaml[/bold]
     """
-    sources = [{"path": path} | ({"level": level} if level else {}) for path in data]
-    ds = open_source(checked(DataConfig, {"sources": sources}, "inspect"))
-    console.print(describe(ds), highlight=False, markup=False)
-    findings = audit(ds)
-    for finding in findings:
-        style = {"error": "red", "warning": "yellow"}.get(finding.severity, "dim")
-        about = f"{finding.variable}: " if finding.variable else ""
-        console.print(f"[{style}]{finding.severity}[/{style}]", end=" ")
-        console.print(f"{about}{finding.message}", highlight=False, markup=False)
-    if not findings:
-        console.print("nothing wrong was found")
-    text = starting_experiment(ds, data, name)
-    if save is None:
-        console.print("\n# a starting experiment file", highlight=False)
-        console.print(text, highlight=False, markup=False)
-        return
-    if save.exists():
-        raise RunError(f"{save}: exists; choose another name for --save")
-    save.write_text(text, encoding="utf-8")
-    console.print(f"starting experiment: {save}", highlight=False)
+    show_data(data, console, level=level, name=name, save=save)
 
 
 @app.command()
@@ -267,6 +245,7 @@ def bench(
 def _experiment(file: Path | None) -> tuple[Experiment, str]:
     """The experiment of a file, or the embedded one, whose data are made where missing."""
     if file is not None:
+        file = file / "experiment.yaml" if file.is_dir() else file
         return load_experiment(file), str(file)
     experiment = load_experiment(EMBEDDED)
     store = Path(str(experiment.data.sources[0].path))
@@ -276,15 +255,10 @@ def _experiment(file: Path | None) -> tuple[Experiment, str]:
     return experiment, EMBEDDED.name
 
 
-def _folder(experiment: Experiment, output: Path | None) -> Path:
+def _folder(file: Path | None, experiment: Experiment, output: Path | None) -> Path:
+    if file is not None and file.is_dir():
+        return output or file
     return output or Path(experiment.output or Path("runs") / experiment.name)
-
-
-def _overrides(workers: int | None, memory: str | None, scheduler: str | None) -> dict[str, Any]:
-    if scheduler is None:
-        return {"workers": workers, "memory": memory}
-    key = "address" if "://" in scheduler else "scheduler_file"
-    return {"kind": "existing", key: scheduler, "workers": workers, "memory": memory}
 
 
 # Mistakes on the command line. Typer may bring a click of its own, where this has no public name.

@@ -17,6 +17,7 @@ from cluster import ClusterConfig, open_cluster
 from pipeline import Experiment, Run
 from pipeline.experiment import Outcome
 from pipeline.sections import checked, format_duration
+from pipeline.tasks import Progress
 from workflows.progress import show_progress
 
 
@@ -43,19 +44,40 @@ def working(
 ) -> Iterator[Run]:
     """A run with a cluster to compute on and its progress shown."""
     run = Run(experiment, folder, force=force)
-    run.check()  # before a cluster is started for nothing
+    run.check(force=force)  # before a cluster is started for nothing
+    with computing(config, console) as (cluster, progress):
+        run.describe_cluster(cluster)
+        run.progress = progress
+        yield run
+
+
+@contextmanager
+def computing(config: ClusterConfig, console: Console) -> Iterator[tuple[dict[str, Any], Progress]]:
+    """A cluster to compute on, described, and a display of progress."""
     with open_cluster(config) as cluster:
         console.print(f"dashboard: {cluster.dashboard}", highlight=False)
-        run.describe_cluster(cluster.describe())
         with show_progress(console) as progress:
-            run.progress = progress
-            yield run
+            yield cluster.describe(), progress
 
 
 def say(outcome: Outcome, console: Console) -> None:
     """One line about a stage."""
     how = "done before, skipped" if outcome.skipped else f"{outcome.seconds:.1f} s"
     console.print(f"[bold]{outcome.stage}[/bold]: {outcome.product} ({how})", highlight=False)
+
+
+def say_updated(run: Run, console: Console) -> None:
+    """What an update has folded in, and what may be scored from now on."""
+    assert run.updated is not None
+    latest, last = run.updated["latest"], run.updated["last"]
+    console.print(
+        f"[bold]update[/bold]: {run.model} ({latest['times']} times from {latest['first']} to "
+        f"{last}, {latest['rows']} rows)",
+        highlight=False,
+    )
+    if not latest["consecutive"]:
+        console.print("a gap lies before these times; no row crosses it", highlight=False)
+    console.print(f"forecasts and scores: set periods.test to {last} or later", highlight=False)
 
 
 def skill_table(scores: xr.Dataset, leads: int = 5) -> Table:

@@ -1,0 +1,100 @@
+"""The commands that follow from kept triangles: ``gfrnn refit`` and ``gfrnn update``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.refit import Refit
+from pipeline.sections import Period, checked
+from pipeline.update import Update
+from workflows.options import Folder, Memory, Scheduler, Workers, numbers, overrides
+from workflows.running import cluster_config, computing, say_updated
+
+
+def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
+    """Give the app both commands, which print on its console."""
+
+    @app.command()
+    def refit(
+        folder: Folder,
+        without: Annotated[
+            list[int] | None, typer.Option(help="A training year to leave out; may be repeated.")
+        ] = None,
+        ridge: Annotated[str | None, typer.Option(help="Candidates, e.g. 1e-3,1e-2.")] = None,
+        width: Annotated[
+            list[int] | None,
+            typer.Option(help="Hidden features, at most the run's; repeated, the best is taken."),
+        ] = None,
+        balance: Annotated[str | None, typer.Option(help="Candidates, e.g. 1,0.3.")] = None,
+        output: Annotated[
+            Path | None,
+            typer.Option("--output", "-o", help="The new run's folder; default RUN-refit."),
+        ] = None,
+        force: Annotated[
+            bool, typer.Option("--force", help="Replace a refit that is there.")
+        ] = False,
+        workers: Workers = None,
+        memory: Memory = None,
+        scheduler: Scheduler = None,
+    ) -> None:
+        """Choose a model anew from the triangles that a fit has kept; the data are not read.
+
+        What is not given stays as it was; go on with [bold]gfrnn forecast[/bold] and
+        [bold]verify[/bold] in the new folder.
+
+        Example: [bold]gfrnn refit runs/era_interim_europe --without 2003 --width 500[/bold]
+        """
+        work = Refit.of(
+            folder,
+            output,
+            without=without,
+            ridge=numbers("--ridge", ridge),
+            widths=width,
+            balance=numbers("--balance", balance),
+            force=force,
+        )
+        config = cluster_config(work.experiment, overrides(workers, memory, scheduler), str(folder))
+        with computing(config, console()) as (_, progress):
+            run = work.run(progress)
+        console().print(f"[bold]refit[/bold]: {run.model}", highlight=False)
+
+    @app.command()
+    def update(
+        folder: Folder,
+        data: Annotated[
+            list[str],
+            typer.Argument(help="New data: files, stores, globs or URLs.", metavar="NEW_DATA..."),
+        ],
+        forget: Annotated[
+            float, typer.Option(help="What all earlier rows count, within (0, 1].")
+        ] = 1.0,
+        period: Annotated[
+            tuple[str, str] | None,
+            typer.Option(
+                help="The part of NEW_DATA to take, both ends included.", metavar="START END"
+            ),
+        ] = None,
+        output: Annotated[
+            Path | None,
+            typer.Option("--output", "-o", help="A new folder; by default the run is updated."),
+        ] = None,
+        workers: Workers = None,
+        memory: Memory = None,
+        scheduler: Scheduler = None,
+    ) -> None:
+        """Fold new data into a trained model, without reading the old ones again.
+
+        Examples: [bold]gfrnn update runs/era_interim_europe 'era5/2021-0[1-3].nc'[/bold];
+        [bold]gfrnn update runs/my era5.zarr --period 2021-04-01 2021-04-30 --forget 0.99[/bold]
+        """
+        part = None if period is None else checked(Period, period, "--period")
+        work = Update.of(folder, data, output, forget=forget, period=part)
+        config = cluster_config(work.experiment, overrides(workers, memory, scheduler), str(folder))
+        with computing(config, console()) as (_, progress):
+            run = work.run(progress)
+        say_updated(run, console())
