@@ -48,6 +48,7 @@ class DataConfig(Section):
     """What is read."""
 
     sources: list[SourceConfig] = Field(min_length=1)
+    static: list[SourceConfig] = Field([], description="more sources, of static fields only")
     variables: dict[str, list[float] | None] | None = Field(
         None, description="ERA5 long name: levels in hPa, or nothing for all there are"
     )
@@ -55,7 +56,7 @@ class DataConfig(Section):
     step: Duration | None = Field(None, description="keep only every such time, e.g. 6h")
     chunk: int | None = Field(None, gt=0, description="times that a leaf reads at once")
 
-    @field_validator("sources", mode="before")
+    @field_validator("sources", "static", mode="before")
     @classmethod
     def _spread(cls, value: Any) -> Any:
         entries = value if isinstance(value, list) else [value]
@@ -113,7 +114,9 @@ class ModelConfig(Section):
     leads: list[Duration] = Field(
         [], description="with outer weights of their own; one step always"
     )
-    inputs: list[Literal["day_of_year", "hour"]] = Field([], description="calendar inputs psi(x)")
+    inputs: list[Literal["day_of_year", "hour", "insolation"]] = Field(
+        [], description="inputs psi(x) of the calendar and, of each place, of the sun"
+    )
     seed: int = Field(0, ge=0, description="of the hidden weights")
 
     @field_validator("leads")
@@ -201,6 +204,11 @@ class Experiment(Section):
             raise ValueError(
                 f"fit.average: {self.fit.average} is more than the {candidates} candidates of "
                 "search; name more there, for example model.seed: [0, 1, 2]"
+            )
+        if self.state.layout == "eof" and "insolation" in self.model.inputs:
+            raise ValueError(
+                "model.inputs: insolation differs from place to place, which the states of "
+                "state.layout: eof do not have; leave it out, or choose state.layout: local"
             )
         if self.search:  # each candidate must itself be a valid experiment
             self.candidates()
