@@ -49,6 +49,7 @@ class DataConfig(Section):
     """What is read."""
 
     sources: list[SourceConfig] = Field(min_length=1)
+    static: list[SourceConfig] = Field([], description="more sources, of static fields only")
     variables: dict[str, list[float] | None] | None = Field(
         None, description="ERA5 long name: levels in hPa, or nothing for all there are"
     )
@@ -56,7 +57,7 @@ class DataConfig(Section):
     step: Duration | None = Field(None, description="keep only every such time, e.g. 6h")
     chunk: int | None = Field(None, gt=0, description="times that a leaf reads at once")
 
-    @field_validator("sources", mode="before")
+    @field_validator("sources", "static", mode="before")
     @classmethod
     def _spread(cls, value: Any) -> Any:
         entries = value if isinstance(value, list) else [value]
@@ -250,13 +251,13 @@ class Experiment(Section):
                 f"fit.average: {self.fit.average} is more than the {candidates} candidates of "
                 "search; name more there, for example model.seed: [0, 1, 2]"
             )
-        if self.search:  # each candidate must itself be a valid experiment
-            self.candidates()
         if self.state.layout == "eof" and "insolation" in self.model.inputs:
             raise ValueError(
                 "model.inputs: insolation differs from place to place, which the states of "
                 "state.layout: eof do not have; leave it out, or choose state.layout: local"
             )
+        if self.search:  # each candidate must itself be a valid experiment
+            self.candidates()
         if self.state.layout == "local" and self.model.hidden_modes is not None:
             raise ValueError(
                 "model.hidden_modes belongs to state.layout: eof; take state.inner for what hidden "

@@ -83,6 +83,9 @@ QUANTITIES: dict[str, Quantity] = {
     ),
     "geopotential_at_surface": Quantity("m2 s-2", "surface_geopotential", -1.5e4, 9e4),
     "land_sea_mask": Quantity("1", "land_binary_mask", -0.01, 1.01),
+    "standard_deviation_of_orography": Quantity("m", None, -1, 2e3),
+    "high_vegetation_cover": Quantity("1", None, -0.01, 1.01),
+    "low_vegetation_cover": Quantity("1", None, -0.01, 1.01),
 }
 
 # Other names in use, in lower case: GRIB short names, those of netCDF conversions, CMIP, MERRA-2,
@@ -127,8 +130,14 @@ _OTHER_NAMES: dict[str, str] = {
     "surface_net_solar_radiation": "ssr",
     "surface_thermal_radiation_downwards": "strd",
     "toa_incident_solar_radiation": "tisr",
-    "geopotential_at_surface": "orog_geopotential",
-    "land_sea_mask": "lsm",
+    "geopotential_at_surface": (
+        "orog_geopotential surface_geopotential orog orography phis z_sfc hgt_sfc hsurf topo "
+        "topography elevation surface_altitude"
+    ),
+    "land_sea_mask": "lsm land_mask landmask lsmask land sftlf frland land_fraction",
+    "standard_deviation_of_orography": "sdor",
+    "high_vegetation_cover": "cvh",
+    "low_vegetation_cover": "cvl",
 }
 ALIASES: dict[str, str] = {
     other: name for name, others in _OTHER_NAMES.items() for other in [name, *others.split()]
@@ -146,6 +155,10 @@ STANDARD_NAMES: dict[str, str] = {
     "air_pressure_at_mean_sea_level": "mean_sea_level_pressure",
     "surface_air_pressure": "surface_pressure",
     "sea_surface_temperature": "sea_surface_temperature",
+    "surface_geopotential": "geopotential_at_surface",
+    "surface_altitude": "geopotential_at_surface",
+    "land_binary_mask": "land_sea_mask",
+    "land_area_fraction": "land_sea_mask",
 }
 # A level of so many metres above the ground makes another variable of these.
 HEIGHTS: dict[tuple[str, float], str] = {

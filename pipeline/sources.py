@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,16 +13,25 @@ import xarray as xr
 from pipeline.assemble import Cut, chunking, common_times, join_layers, lazy_variable
 from pipeline.canonical import Grid
 from pipeline.chunks import missing_chunks
-from pipeline.config import DataConfig, Region
+from pipeline.config import DataConfig, Region, SourceConfig
 from pipeline.errors import DataError
-from pipeline.files import find
+from pipeline.files import RawFile, find
 from pipeline.survey import Field, alike, survey
 from pipeline.times import keep_step
 
-__all__ = ["Channel", "channels", "fingerprint", "missing_chunks", "open_source"]
+__all__ = [
+    "TOLERANCE",
+    "Channel",
+    "channels",
+    "extent",
+    "fingerprint",
+    "missing_chunks",
+    "open_source",
+    "survey_all",
+]
 
 _ORIGIN = ("title", "institution", "source", "comment")
-_TOLERANCE = 1e-4  # degrees: coordinates of float32 files differ by some 1e-5
+TOLERANCE = 1e-4  # degrees: coordinates of float32 files differ by some 1e-5
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,8 @@ def open_source(data: DataConfig) -> xr.Dataset:
         For what is not there, not readable, or does not go together: says which file, variable or
         key, and what to do.
     """
-    fields = _wanted(_survey_all(data), data)
+    surveyed = survey_all(data.sources, "data.sources", survey)
+    fields = _wanted([field for fields in surveyed.values() for field in fields], data)
     latitude, longitude = _common_grid(fields)
     rows_lat, rows_lon = _box(latitude, longitude, data.region)
     layers = join_layers(fields)
@@ -121,20 +132,30 @@ def _origins(fields: list[Field]) -> list[dict[str, str]]:
     return stated
 
 
-def _survey_all(data: DataConfig) -> list[Field]:
-    fields: list[Field] = []
-    for number, source in enumerate(data.sources):
-        key = f"data.sources[{number}]"
+def survey_all(
+    sources: Sequence[SourceConfig],
+    section: str,
+    look: Callable[[RawFile, SourceConfig, str], list[Field]],
+) -> dict[str, list[Field]]:
+    """The fields of each source by its key, ``data.sources[0]``, as ``look`` finds them in a file.
+
+    Raises
+    ------
+    DataError
+        For files that are not there or not readable, and names in ``rename`` or ``units`` that
+        are not in them.
+    """
+    fields: dict[str, list[Field]] = {}
+    for number, source in enumerate(sources):
+        key = f"{section}[{number}]"
         files = find(source.path, source.storage_options, key)
-        here = [field for file in files for field in survey(file, source, key)]
-        raw_names = {field.raw_name for field in here}
-        for section in ("rename", "units"):
-            for name in getattr(source, section):
-                if name not in raw_names:
-                    raise DataError(
-                        f"{key}.{section}: {name} is not in it; {alike(name, raw_names)}"
-                    )
-        fields += here
+        fields[key] = [field for file in files for field in look(file, source, key)]
+        for option in ("rename", "units"):
+            given = getattr(source, option)
+            there = {str(name) for file in files if given for name in file.open().data_vars}
+            for name in given:
+                if name not in there:
+                    raise DataError(f"{key}.{option}: {name} is not in it; {alike(name, there)}")
     return fields
 
 
@@ -200,15 +221,16 @@ def _common_grid(fields: list[Field]) -> tuple[np.ndarray, np.ndarray]:
     for field in fields[1:]:
         for name in ("latitude", "longitude"):
             a, b = getattr(first, name), getattr(field, name)
-            if a.shape != b.shape or np.abs(a - b).max() > _TOLERANCE:
+            if a.shape != b.shape or np.abs(a - b).max() > TOLERANCE:
                 raise DataError(
-                    f"{first.file.path} and {field.file.path} have different {name}s: {_extent(a)} "
-                    f"and {_extent(b)}; give files of one grid, or interpolate one of them"
+                    f"{first.file.path} and {field.file.path} have different {name}s: {extent(a)} "
+                    f"and {extent(b)}; give files of one grid, or interpolate one of them"
                 )
     return first.latitude, first.longitude
 
 
-def _extent(values: np.ndarray) -> str:
+def extent(values: np.ndarray) -> str:
+    """``-20..14.5 (24)``: the ends and the number of coordinates."""
     return f"{values[0]:g}..{values[-1]:g} ({values.size})"
 
 
@@ -219,15 +241,15 @@ def _box(
     if region is None:
         return np.arange(latitude.size), np.arange(longitude.size)
     (south, north), (west, east) = region.latitude, region.longitude
-    rows = np.nonzero((latitude >= south - _TOLERANCE) & (latitude <= north + _TOLERANCE))[0]
+    rows = np.nonzero((latitude >= south - TOLERANCE) & (latitude <= north + TOLERANCE))[0]
     # Distance eastwards from the western edge: one rule for both conventions and for Greenwich.
     width = 360.0 if east - west >= 360 else (east - west) % 360
-    columns = np.nonzero((longitude - west + _TOLERANCE) % 360 <= width + 2 * _TOLERANCE)[0]
+    columns = np.nonzero((longitude - west + TOLERANCE) % 360 <= width + 2 * TOLERANCE)[0]
     for name, found, values in (("latitude", rows, latitude), ("longitude", columns, longitude)):
         if found.size == 0:
             raise DataError(
                 f"data.region.{name}: {list(getattr(region, name))} holds no point of the data, "
-                f"which has {_extent(values)}"
+                f"which has {extent(values)}"
             )
     return rows, columns
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,26 +70,82 @@ def survey(file: RawFile, source: SourceConfig, key: str) -> list[Field]:
     DataError
         For a file that as a whole cannot be used: no dates, no regular grid, nothing in it.
     """
+    ds, kinds = _open(file)
+    axis = _times(ds, kinds, file)
+    needed = [kind for kind in ("time", "latitude", "longitude") if kind in kinds.values()]
+    fields = _fields(file, ds, kinds, axis, _with_dimensions(ds, kinds, needed), source, key)
+    if not fields:
+        listed = ", ".join(f"{name} {list(map(str, v.dims))}" for name, v in ds.data_vars.items())
+        raise DataError(
+            f"{file.path}: no variable with time, latitude and longitude; there is {listed}"
+        )
+    return fields
+
+
+def survey_static(file: RawFile, source: SourceConfig, key: str) -> list[Field]:
+    """The variables of a file that may be static: with a place and without levels.
+
+    Some have a dimension of time all the same; whether they change only their values tell. A
+    geopotential without a level is that of the surface. Parameters as of :func:`survey`.
+    """
+    ds, kinds = _open(file)
+    timed = "time" in kinds.values()
+    axis = _times(ds, kinds, file) if timed else (np.empty(0, "M8[ns]"), np.zeros(1, int), [])
+    needed = [kind for kind in ("latitude", "longitude") if kind in kinds.values()]
+    placed = _with_dimensions(ds, kinds, needed)
+    if source.level is None:
+        flat = {name for name, dims in placed.items() if "level" not in dims}
+        heights = {name for name in flat if names.split_name(name) == ("geopotential", None)}
+        surface = dict.fromkeys(heights, "geopotential_at_surface")
+        source = source.model_copy(update={"rename": surface | source.rename})
+    fields = _fields(file, ds, kinds, axis, placed, source, key)
+    return [field for field in fields if field.levels is None]
+
+
+def _open(file: RawFile) -> tuple[xr.Dataset, dict[str, str]]:
+    """The dataset as in the file, and what its dimensions are."""
     ds = file.open()
     if not ds.data_vars:
         raise DataError(
             f"{file.path}: no variables in it; give the path of the group that has them"
         )
-    kinds = {str(dim): kind for dim in ds.dims if (kind := _kind(ds, str(dim)))}
-    times, rows, notes = _times(ds, kinds, file)
+    return ds, {str(dim): kind for dim in ds.dims if (kind := _kind(ds, str(dim)))}
+
+
+def _with_dimensions(
+    ds: xr.Dataset, kinds: dict[str, str], needed: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Variables that have dimensions of these kinds, and their dimensions by kind."""
+    return {
+        str(name): dims
+        for name, array in ds.data_vars.items()
+        if set(needed)
+        <= set(dims := {kind: dim for dim, kind in kinds.items() if dim in array.dims})
+        and not _is_auxiliary(array.variable)
+    }
+
+
+def _fields(
+    file: RawFile,
+    ds: xr.Dataset,
+    kinds: dict[str, str],
+    axis: tuple[np.ndarray, np.ndarray, list[str]],
+    chosen: dict[str, dict[str, str]],
+    source: SourceConfig,
+    key: str,
+) -> list[Field]:
+    """The chosen variables of a file, each with its dimensions by kind, as fields."""
+    times, rows, notes = axis
     horizontal = _horizontal(ds, kinds, file)
     levels = {dim: _levels(ds, dim, file) for dim, kind in kinds.items() if kind == "level"}
     fields = []
     # A zarr store has no order of its own: listings differ between machines, and copies.
-    listed = sorted(ds.data_vars, key=str) if file.engine == "zarr" else list(ds.data_vars)
+    listed = sorted(chosen) if file.engine == "zarr" else list(chosen)
     for raw_name in listed:
-        raw = ds[raw_name].variable
-        dims = {kind: dim for dim, kind in kinds.items() if dim in raw.dims}
-        if _is_auxiliary(raw, dims, kinds):
-            continue
-        variable, level, problem = identify(str(raw_name), raw, dims, levels, source, key)
-        factor, offset, units, trouble = units_of(str(raw_name), variable, raw, source, key)
-        problem = problem or _extra_dimension(str(raw_name), raw, dims) or trouble
+        raw, dims = ds[raw_name].variable, dict(chosen[raw_name])
+        variable, level, problem = identify(raw_name, raw, dims, levels, source, key)
+        factor, offset, units, trouble = units_of(raw_name, variable, raw, source, key)
+        problem = problem or _extra_dimension(raw_name, raw, dims) or trouble
         # A dimension of one level, or of none that counts, is a singleton to be dropped.
         order = levels[dims["level"]][1] if level and len(level) > 1 else None
         quantity = names.QUANTITIES.get(variable)
@@ -106,7 +162,7 @@ def survey(file: RawFile, source: SourceConfig, key: str) -> list[Field]:
         fields.append(
             Field(
                 file,
-                str(raw_name),
+                raw_name,
                 variable,
                 level,
                 times,
@@ -121,11 +177,6 @@ def survey(file: RawFile, source: SourceConfig, key: str) -> list[Field]:
                 problem,
                 [*notes, *dropped, *merged],
             )
-        )
-    if not fields:
-        raise DataError(
-            f"{file.path}: no variable with time, latitude and longitude; there is "
-            f"{', '.join(f'{name} {list(map(str, v.dims))}' for name, v in ds.data_vars.items())}"
         )
     return fields
 
@@ -163,7 +214,8 @@ def _times(
         listed = ", ".join(f"{dim} ({size})" for dim, size in ds.sizes.items())
         raise DataError(
             f"{file.path}: no time coordinate; its dimensions are {listed}; a time is called time "
-            "or valid_time and has units such as 'hours since 1900-01-01'"
+            "or valid_time and has units such as 'hours since 1900-01-01', and files of static "
+            "fields belong in data.static"
         )
     times = decode_times(ds[name].variable, name, file.path)
     order = np.argsort(times, kind="stable")
@@ -262,12 +314,9 @@ def _counts(values: np.ndarray) -> bool:
     return values.size > 2 and np.array_equal(np.sort(values), np.arange(1, values.size + 1))
 
 
-def _is_auxiliary(raw: xr.Variable, dims: dict[str, str], kinds: dict[str, str]) -> bool:
-    """Whether it is no field that varies in time: text, bounds, masks, encoded dates."""
-    if raw.dtype.kind not in "fiu" or _BOUNDS & set(map(str, raw.dims)):
-        return True
-    needed = {kind for kind in kinds.values() if kind in ("time", "latitude", "longitude")}
-    return not needed <= set(dims)
+def _is_auxiliary(raw: xr.Variable) -> bool:
+    """Whether it is no field: text, bounds, encoded dates."""
+    return raw.dtype.kind not in "fiu" or bool(_BOUNDS & set(map(str, raw.dims)))
 
 
 def _extra_dimension(raw_name: str, raw: xr.Variable, dims: dict[str, str]) -> str | None:

@@ -50,6 +50,7 @@ def periods(**changed: Any) -> dict[str, Any]:
 def test_defaults():
     experiment = parsed()
     assert [source.path for source in experiment.data.sources] == ["era5.zarr"]
+    assert experiment.data.static == []
     assert experiment.data.variables is None
     assert experiment.data.region is None
     assert experiment.data.step is None
@@ -88,6 +89,7 @@ def test_defaults():
                     {"path": ["a.nc", "b.nc"], "level": 500, "rename": {"x": "geopotential"}},
                     "store.zarr",
                 ],
+                "static": ["land.nc", {"path": "z.nc", "units": {"z": "m2 s-2"}}],
                 "variables": {"geopotential": [500, 850], "2m_temperature": None},
                 "region": {"latitude": [35, 60], "longitude": [-12.5, 30]},
                 "step": "6h",
@@ -201,6 +203,10 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"name": "a/b"}, "name: 'a/b' is not allowed"),
         ({"data": {"sources": []}}, "data.sources: [] is not allowed"),
         ({"data": {"sources": 3}}, "data.sources.0: 3 is not allowed"),
+        ({"data": {"sources": "a", "static": [{"unit": "m"}]}},
+         "data.static.0.unit: unknown key; did you mean units?"),
+        ({"model": {"inputs": ["hour", "insolation"]}},
+         "model.inputs: insolation differs from place to place"),
         ({"data": {}}, "my.yaml: data.sources: missing; it has no default, so give it"),
         ({"data": {"sources": "a", "region": {"latitude": [60, 35], "longitude": [0, 9]}}},
          "data.region.latitude: [60.0, 35.0] is not [south, north] within -90..90"),
