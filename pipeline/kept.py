@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core import SampledRNN
+from gfrnn_core.lifting import Columns
 from pipeline.checkpoints import Arrays, Checkpoints, content_key
 from pipeline.errors import RunError
 from pipeline.factors import Factors, merge_factors

@@ -53,6 +53,8 @@ def spelled(field: FieldInfo) -> str:
         return "none"
     if isinstance(default, pd.Timedelta):
         return f"`{format_duration(default)}`"
+    if isinstance(default, tuple):  # YAML has lists only
+        default = list(default)
     if isinstance(default, list) and len(default) > LONG:
         return f"{len(default)} values, `{default[0]}` to `{default[-1]}`"
     return f"`{default or repr(default)}`"

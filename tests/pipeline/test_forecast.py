@@ -194,8 +194,8 @@ def test_values_are_the_rollout_of_the_model(run, store, weather):
     weights = (np.sqrt(area)[None, :, None] / arrays["spread"][:, None, None]
                * np.ones((4, 5, 8))).reshape(-1)  # fmt: skip
     mean = arrays["climatology"][0]  # no harmonics here
-    unit = arrays["singular_values"][0] / np.sqrt(group.attrs["times"])
-    states = (fields - mean) * weights @ arrays["eofs"].T / unit
+    unit = arrays["layout/singular_values"][0] / np.sqrt(group.attrs["layout"]["times"])
+    states = (fields - mean) * weights @ arrays["layout/eofs"].T / unit
     mixture, count = arrays["mixture"], len(group.attrs["networks"])
     assert mixture.shape == (count, 2)
     assert count > 1
@@ -212,7 +212,7 @@ def test_values_are_the_rollout_of_the_model(run, store, weather):
             features = np.concatenate([seen, [1.0], np.tanh(seen @ hidden + biases)])
             series[lead] = features @ outer[index]
             total[lead - 1] += mixture[n, index] * series[lead]
-    expected = (total * unit @ arrays["eofs"] / weights + mean).reshape(LEADS, 4, 5, 8)
+    expected = (total * unit @ arrays["layout/eofs"] / weights + mean).reshape(LEADS, 4, 5, 8)
     chosen = store.sel(time="2002-07-09")
     for index, (variable, level) in enumerate(channels):
         found = chosen[variable] if level is None else chosen[variable].sel(level=level)
@@ -288,7 +288,7 @@ def interrupted(run, tmp_path, monkeypatch) -> Path:
     def breaks(*arguments):
         if next(calls) == 2:
             raise KeyboardInterrupt
-        real(*arguments)
+        return real(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(forecasting, "_forecast_batch", breaks)
@@ -315,7 +315,7 @@ def test_only_what_is_missing_is_computed(run, interrupted, monkeypatch):
 
     def counts(*arguments):
         firsts.append(arguments[4])
-        real(*arguments)
+        return real(*arguments)
 
     monkeypatch.setattr(forecasting, "_forecast_batch", counts)
     steps = []
@@ -390,12 +390,12 @@ def test_calendar_inputs(hourly, tmp_path):
             scores["rmse"].sel(channel="temperature_850", system=["forecast", "linear"]).values
         )
     model = ForecastModel.load(run.model)
-    assert model.inputs == ("day_of_year", "hour")
+    assert model.forcing.inputs == ("day_of_year", "hour")
     assert model.linear.outer.shape == (2, 5 + 1 + 4, 5)
     assert (errors[1] < 0.5 * errors[0]).all()
     # By hand, from midnight at the turn of the year on.
     history = np.random.default_rng(0).normal(size=(1, 1, 5))
-    found = model.linear_rollout(history, np.array(["2001-12-31T18"], "datetime64[ns]"), 1)[0, 0]
+    (found,) = next(model.linear_walk(history, np.array(["2001-12-31T18"], "datetime64[ns]"), 1))
     features = np.concatenate([history[0, 0], [1.0], [1.0, 0.0, 1.0, 0.0]])
     np.testing.assert_allclose(found, features @ model.linear.outer[0], rtol=1e-12)
 

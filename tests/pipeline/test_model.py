@@ -13,7 +13,7 @@ import pytest
 from gfrnn_core import SampledRNN
 from pipeline.errors import RunError
 from pipeline.fields import Grid
-from pipeline.harmonics import calendar_inputs
+from pipeline.forcing import Forcing
 from pipeline.model import ForecastModel
 from pipeline.reduce import Stretch
 from pipeline.series import lagged_covariance
@@ -37,7 +37,7 @@ def make_network(modes: int, delays: int, width: int, seed: int, **options: obje
         standardise=False,
         seed=seed,
     )
-    network = replace(network, **options).sample(np.zeros((1, delays * modes)))
+    network = replace(network, inputs=4, **options).sample(np.zeros((1, delays * modes)))
     columns = network.columns(modes, 4)
     outer = 0.3 * rng.standard_normal((len(LEADS), columns.features, modes))
     return replace(network, outer=outer)
@@ -65,7 +65,7 @@ def make_model() -> ForecastModel:
         linear=make_network(MODES, 2, 0, 3),
         lagged=rng.standard_normal((6, MODES, MODES)),
         step=np.timedelta64(12, "h").astype("timedelta64[ns]"),
-        inputs=("day_of_year", "hour"),
+        forcing=Forcing.calendar(("day_of_year", "hour")),
         selection={"ridges": np.array([1e-4, 1e-2]), "errors": rng.random((1, 2, 2))},
         notes={"width": 12, "chosen": {"model.scale": 0.1}, "candidates": [{"score": 0.5}]},
     )
@@ -87,9 +87,9 @@ def test_a_model_read_back_forecasts_the_same_bits(tmp_path, model):
     model.save(tmp_path / "model.zarr")
     again = ForecastModel.load(tmp_path / "model.zarr")
     history = make_history()
-    for rollout in ("rollout", "linear_rollout"):
-        before = getattr(model, rollout)(history, INITIAL, 7)
-        after = getattr(again, rollout)(history, INITIAL, 7)
+    for walk in ("walk", "linear_walk"):
+        before = np.stack(list(getattr(model, walk)(history, INITIAL, 7)))
+        after = np.stack(list(getattr(again, walk)(history, INITIAL, 7)))
         assert after.tobytes() == before.tobytes()
     states = model.rollout(history, INITIAL, 2)[:, 1]
     assert again.layout.decode(states, INITIAL).tobytes() == (
@@ -108,7 +108,11 @@ def test_everything_else_is_read_back_too(tmp_path, model):
     again = ForecastModel.load(tmp_path / "model.zarr")
     assert again.layout.scaling.grid.channels == model.layout.scaling.grid.channels
     assert again.layout.variance_kept == model.layout.variance_kept
-    assert (again.step, again.inputs, again.notes) == (model.step, model.inputs, model.notes)
+    assert (again.step, again.forcing.inputs, again.notes) == (
+        model.step,
+        model.forcing.inputs,
+        model.notes,
+    )
     assert again.leads == model.leads == [pd.Timedelta("12h"), pd.Timedelta("36h")]
     assert again.delays == model.delays == 3
     assert list(again.selection) == list(model.selection)
@@ -168,7 +172,7 @@ def test_no_model_is_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("format", "other"), ("version", 2), ("version", None), ("format", None)]
+    ("key", "value"), [("format", "other"), ("version", 3), ("version", None), ("format", None)]
 )
 def test_another_format_is_refused(tmp_path, model, key, value):
     place = tmp_path / "model.zarr"
@@ -179,7 +183,7 @@ def test_another_format_is_refused(tmp_path, model, key, value):
     else:
         metadata["attributes"][key] = value
     (place / "zarr.json").write_text(json.dumps(metadata))
-    with pytest.raises(RunError, match=r"but this program reads 'gfrnn-model' version 1; fit"):
+    with pytest.raises(RunError, match=r"but this program reads 'gfrnn-model' version 2; fit"):
         ForecastModel.load(place)
 
 
@@ -202,7 +206,7 @@ def test_a_mixture_is_the_sum_of_its_networks(model):
     history, steps = make_history(), 6
     found = model.rollout(history, INITIAL, steps)
     later = INITIAL[:, None] + model.step * np.arange(1, steps + 1)
-    inputs = calendar_inputs(later.reshape(-1), model.inputs).reshape(5, steps, 4)
+    inputs = model.forcing(later.reshape(-1)).reshape(5, steps, 4)
     first = model.networks[0].rollout(history[:, 1:], steps, inputs)
     second = model.networks[1].rollout(history[:, :, :2], steps, inputs)
     shares = np.array([[1, 1, 0.25, 0.25, 0.25, 0.25], [0, 0, 0.75, 0.75, 0.75, 0.75]])
@@ -218,9 +222,9 @@ def test_inputs_are_those_of_the_valid_times(model):
     assert np.abs(shifted - model.rollout(history, INITIAL, 3)).max() > 0.01
     without = replace(
         model,
-        inputs=(),
+        forcing=Forcing.calendar(()),
         networks=tuple(
-            replace(n, outer=n.outer[:, : n.columns(n.outer.shape[2]).features])
+            replace(n, outer=n.outer[:, : n.columns(n.outer.shape[2]).features], inputs=0)
             for n in model.networks
         ),
     )

@@ -18,8 +18,8 @@ from gfrnn_core import RFactor
 from pipeline import reduce
 from pipeline.checkpoints import Checkpoints, content_key
 from pipeline.errors import DataError, ResourceError
+from pipeline.factors import Factors
 from pipeline.reduce import Stretch, fold_keys, plan_reduction, reduce_stretches
-from pipeline.summaries import unpack_factor
 from pipeline.tasks import run_tasks
 from tests.pipeline.toys import Record, Troubled, cut, read, row_pieces, row_summary
 
@@ -116,10 +116,10 @@ def test_rows_reduced_are_the_rows_factored_at_once(tmp_path):
     summary = row_summary(tmp_path, 700)
     pieces = row_pieces(summary, 90, ("2001", 400), ("2002", 699))
     found = reduce_stretches(summary, pieces, key="k")
-    states = zarr.open_array(summary.states, mode="r")[...]
+    states = zarr.open_array(summary.states.path, mode="r")[...]
     for fold, first, last in (("2001", 1, 400), ("2002", 400, 699)):
-        whole = unpack_factor(summary.leaf(Stretch(fold, first, last)))
-        factor = unpack_factor(found[fold])
+        (whole,) = Factors.from_arrays(summary.leaf(Stretch(fold, first, last))).parts
+        (factor,) = Factors.from_arrays(found[fold]).parts
         assert factor.rows == whole.rows == last - first
         np.testing.assert_allclose(
             factor.triangle, whole.triangle, rtol=0, atol=1e-11 * np.abs(whole.triangle).max()
@@ -203,8 +203,8 @@ def test_kept_numbers_are_the_same_bit_for_bit(tmp_path):
     checkpoints = Checkpoints(tmp_path / "s")
     computed = reduce_stretches(summary, pieces, key="k", checkpoints=checkpoints)["a"]
     kept = reduce_stretches(summary, pieces, key="k", checkpoints=checkpoints)["a"]
-    assert kept["triangle"].tobytes() == computed["triangle"].tobytes()
-    assert kept["triangle"].dtype == np.float64
+    assert kept["triangle0"].tobytes() == computed["triangle0"].tobytes()
+    assert kept["triangle0"].dtype == np.float64
     assert kept["rows"].shape == ()
     assert int(kept["rows"]) == 298
 
@@ -315,22 +315,22 @@ def test_arrays_of_every_shape_are_kept(tmp_path, values):
 
 
 def no_chunk(place: Path) -> None:
-    (place / "triangle" / "c" / "0" / "0").unlink()
+    (place / "triangle0" / "c" / "0" / "0").unlink()
 
 
 def cut_chunk(place: Path) -> None:
-    chunk = place / "triangle" / "c" / "0" / "0"
+    chunk = place / "triangle0" / "c" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes()[:-20])
 
 
 def other_chunk(place: Path) -> None:
     """A whole chunk of wrong numbers, as a file system may hand out after a crash."""
-    array = zarr.open_array(place / "triangle", mode="r+")
+    array = zarr.open_array(place / "triangle0", mode="r+")
     array[0, 0] = array[0, 0] + 1.0
 
 
 def no_array_file(place: Path) -> None:
-    (place / "triangle" / "zarr.json").unlink()
+    (place / "triangle0" / "zarr.json").unlink()
 
 
 def no_array(place: Path) -> None:

@@ -18,7 +18,8 @@ from cluster import ClusterConfig, open_cluster
 from pipeline.checkpoints import Arrays, Checkpoints
 from pipeline.errors import DataError, ResourceError
 from pipeline.reduce import Stretch, reduce_stretches
-from pipeline.summaries import EofSummary, RowSummary
+from pipeline.rows import RowSummary
+from pipeline.summaries import EofSummary
 from pipeline.tasks import run_tasks
 from tests.pipeline.toys import Record, Troubled, cut, read, row_pieces, row_summary
 from tests.pipeline.toys import eof_summary as make_eofs

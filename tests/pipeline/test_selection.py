@@ -10,6 +10,7 @@ import pytest
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
 from gfrnn_core.rows import delayed
+from pipeline.factors import Factors
 from pipeline.selection import Choice, choose
 
 SIZE, DELAYS, LEADS, WIDTH = 3, 2, (1, 3), 24
@@ -49,8 +50,8 @@ TRAIN, VALIDATION = make_series(150, 1), make_series(110, 2)
 def chosen(network: SampledRNN, **options: object) -> Choice:
     return choose(
         network,
-        network.factorise(TRAIN),
-        network.factorise(VALIDATION),
+        Factors.of_series(network, TRAIN),
+        Factors.of_series(network, VALIDATION),
         **{
             "size": SIZE,
             "widths": [6, WIDTH],

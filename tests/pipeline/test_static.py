@@ -145,6 +145,13 @@ def test_any_layout_is_brought_to_the_grid_of_the_data(
     np.testing.assert_allclose(found, inside * GRAVITY, rtol=1e-6)
 
 
+def test_coordinates_may_be_rounded_also_at_greenwich(plain: str, tmp_path: Path) -> None:
+    ds = fields({"lsm": LAND})
+    near = ds.assign_coords(longitude=ds.longitude - 2e-5, latitude=ds.latitude + 2e-5)
+    (found,) = statics(["land_sea_mask"], plain, static=[written(near, tmp_path / "near.nc")])
+    np.testing.assert_array_equal(found, LAND)
+
+
 def test_copies_that_agree_but_for_packing_are_one(plain: str, tmp_path: Path) -> None:
     copy = fields({"orog": HEIGHT})
     packing = {"dtype": "i2", "scale_factor": 0.06, "add_offset": 1500.0, "_FillValue": -32767}
@@ -178,6 +185,16 @@ def test_a_name_that_is_nowhere(whole: str) -> None:
     assert "soil: no such static field in data.sources or data.static" in said
     assert "there is latitude, geopotential_at_surface, land_sea_mask" in said
     assert "did you mean land_sea_mask?" in refusal(["lsm"], whole)
+
+
+def test_a_geopotential_on_a_level_is_not_that_of_the_surface(plain: str, tmp_path: Path) -> None:
+    levels = make(1)[["z"]].isel(time=0, drop=True)
+    upper = written(levels, tmp_path / "levels.nc")
+    one = {"path": written(levels.isel(level=0, drop=True), tmp_path / "z500.nc"), "level": 500}
+    for name in ("geopotential", "geopotential_at_surface"):
+        for static in ([upper], [one]):
+            said = refusal([name], plain, static=static)
+            assert said.startswith(f"{name}: no such static field")
 
 
 def test_a_field_that_changes(plain: str, tmp_path: Path) -> None:

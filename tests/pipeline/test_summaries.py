@@ -15,15 +15,14 @@ from gfrnn_core import RFactor
 from gfrnn_core.rows import delayed
 from pipeline.checkpoints import Arrays
 from pipeline.errors import DataError
-from pipeline.harmonics import calendar_inputs, harmonics
+from pipeline.factors import Factors
+from pipeline.harmonics import harmonics
 from pipeline.reduce import Stretch, Summary, reduce_stretches
 from pipeline.state import Climatology, Scaling
 from pipeline.summaries import (
     ClimatologySummary,
     EofSummary,
     StateSummary,
-    pack_factor,
-    unpack_factor,
 )
 from tests.pipeline.toys import (
     cut,
@@ -181,6 +180,11 @@ def test_states_come_in_the_order_of_their_times(length):
     np.testing.assert_allclose(root["states"], states[9:], atol=1e-8)
 
 
+def factor_of(arrays):
+    (factor,) = Factors.from_arrays(arrays).parts
+    return factor
+
+
 # --- rows ---------------------------------------------------------------------------------------
 
 
@@ -193,8 +197,8 @@ def test_rows_are_those_of_the_recipe(tmp_path_factory, delays, lead, length, in
     leads = tuple(sorted({1, lead}))
     network = replace(summary.network, leads=leads, target="increment" if increment else "state")
     summary = replace(summary, network=network)
-    factor = unpack_factor(reduce_stretches(summary, row_pieces(summary, length), key="k")["a"])
-    states = zarr.open_array(summary.states, mode="r")[...]
+    factor = factor_of(reduce_stretches(summary, row_pieces(summary, length), key="k")["a"])
+    states = zarr.open_array(summary.states.path, mode="r")[...]
     present = np.arange(delays - 1, 160 - lead)
     linear = delayed(states, delays, present[0], present[-1] + 1)
     hidden = network.hidden
@@ -202,7 +206,7 @@ def test_rows_are_those_of_the_recipe(tmp_path_factory, delays, lead, length, in
     rows = [
         linear,
         np.ones((len(present), 1)),
-        calendar_inputs(summary.time[present + 1], summary.inputs),
+        summary.forcing(summary.time[present + 1]),
         np.tanh(linear @ hidden.weights + hidden.biases),
         *(states[present + n] - increment * states[present] for n in leads),
     ]
@@ -217,9 +221,13 @@ def test_rows_are_those_of_the_recipe(tmp_path_factory, delays, lead, length, in
 
 def test_only_the_leading_modes_are_used(tmp_path):
     wide = row_summary(tmp_path, 100, modes=5, width=4)
-    narrow = replace(wide, modes=2, network=wide.network.sample(np.zeros((1, 2 * 2))))
-    factor = unpack_factor(narrow.leaf(Stretch("a", 1, 99)))
-    states = zarr.open_array(wide.states, mode="r")[:, :2]
+    narrow = replace(
+        wide,
+        states=replace(wide.states, size=2),
+        network=wide.network.sample(np.zeros((1, 2 * 2))),
+    )
+    factor = factor_of(narrow.leaf(Stretch("a", 1, 99)))
+    states = zarr.open_array(wide.states.path, mode="r")[:, :2]
     targets = factor.triangle[:, -2:]
     np.testing.assert_allclose(targets.T @ targets, states[2:].T @ states[2:])
     assert factor.columns == 2 * 2 + 1 + 2 + 4 + 2
@@ -227,16 +235,9 @@ def test_only_the_leading_modes_are_used(tmp_path):
 
 def test_a_missing_state_never_reaches_a_factor(tmp_path):
     summary = row_summary(tmp_path, 100)
-    zarr.open_array(summary.states, mode="r+")[50] = np.nan
+    zarr.open_array(summary.states.path, mode="r+")[50] = np.nan
     summary.leaf(Stretch("a", 1, 49))
     summary.leaf(Stretch("a", 52, 99))
     for start, stop in ((1, 50), (51, 99), (40, 60)):
         with pytest.raises(ValueError, match="is not finite"):
             summary.leaf(Stretch("a", start, stop))
-
-
-def test_factors_pack_and_unpack():
-    factor = RFactor.from_rows(np.random.default_rng(0).standard_normal((9, 4)))
-    again = unpack_factor(pack_factor(factor))
-    np.testing.assert_array_equal(again.triangle, factor.triangle)
-    assert (again.rows, type(again.rows)) == (9, int)

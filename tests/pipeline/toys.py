@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from gfrnn_core import SampledRNN
 from pipeline.checkpoints import Arrays
 from pipeline.errors import DataError
 from pipeline.fields import Fields
+from pipeline.forcing import Forcing
 from pipeline.reduce import Stretch
+from pipeline.rows import RowSummary, StoredStates
 from pipeline.sections import Period
 from pipeline.state import Climatology, Scaling
-from pipeline.summaries import EofSummary, RowSummary
+from pipeline.summaries import EofSummary
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,8 @@ def row_summary(
     )
     network = network.sample(np.zeros((1, delays * modes)))
     time = pd.date_range("2001-01-01", periods=times, freq="6h").to_numpy()
-    return RowSummary(network, place, time, modes, ("day_of_year",))
+    states, forcing = StoredStates(place, modes), Forcing.calendar(("day_of_year",))
+    return RowSummary(replace(network, inputs=2), states, forcing, time)
 
 
 def row_pieces(summary: RowSummary, length: int, *folds: tuple[str, int]) -> list[Stretch]:
