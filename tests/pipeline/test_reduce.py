@@ -21,6 +21,7 @@ from pipeline.errors import DataError, ResourceError
 from pipeline.reduce import Stretch, fold_keys, plan_reduction, reduce_stretches
 from pipeline.summaries import unpack_factor
 from pipeline.tasks import run_tasks
+from pipeline.tree import Block, Tree
 from tests.pipeline.toys import Record, Troubled, cut, read, row_pieces, row_summary
 
 cases = settings(deadline=None, derandomize=True, max_examples=15)
@@ -99,10 +100,10 @@ def test_merges_are_as_many_as_the_plan_says(monkeypatch):
 
 def test_few_results_wait_at_a_time():
     """As many as the bits of the number of leaves: a long archive does not pile up."""
-    tree = reduce._Tree(lambda left, right: left + right)
+    tree = Tree(lambda _, left, right: left + right)
     waiting = []
-    for _ in range(1000):
-        tree.push(1)
+    for leaf in range(1000):
+        tree.push(Block(0, leaf), 1)
         waiting.append(len(tree.waiting))
     assert max(waiting) == 9  # 511 = 0b111111111
     assert tree.root() == 1000
