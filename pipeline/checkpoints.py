@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,10 @@ class Checkpoints:
 
     def keys(self, name: str) -> list[str]:
         """Under which keys something may be kept."""
-        place = self.path / name
-        return sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []
+        try:
+            return sorted(os.listdir(self.path / name))
+        except FileNotFoundError:
+            return []
 
     def remove(self, name: str, key: str = "") -> None:
         """Forget one key, or all of a name."""
