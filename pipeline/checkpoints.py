@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,10 +33,14 @@ class Checkpoints:
     ----------
     path : Path
         The zarr store, ``summaries.zarr`` in a run's folder. Only the driver writes it.
+    every : float
+        Seconds of work that a block of a fold must be worth to be kept while the fold is under
+        way. A kill loses up to twice as much.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, every: float = 30.0) -> None:
         self.path = path
+        self.every = every
 
     def load(self, name: str, key: str) -> Arrays | None:
         """The arrays kept under a key, or None where there are none or they are incomplete."""
@@ -63,6 +68,17 @@ class Checkpoints:
             group.attrs["sha256"] = {array: _print(values) for array, values in arrays.items()}
 
         write_whole(self._place(name, key), write)
+
+    def keys(self, name: str) -> list[str]:
+        """Under which keys something may be kept."""
+        try:
+            return sorted(os.listdir(self.path / name))
+        except FileNotFoundError:
+            return []
+
+    def remove(self, name: str, key: str = "") -> None:
+        """Forget one key, or all of a name."""
+        shutil.rmtree(self._place(name, key), ignore_errors=True)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache, partial
+from queue import SimpleQueue
 from typing import Any
 
-from distributed import Client, Future, as_completed, get_client
-from threadpoolctl import threadpool_limits
+from distributed import Client, Future, get_client
+from threadpoolctl import ThreadpoolController
 
 from pipeline.errors import GfrnnError, ResourceError
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the work, the parts of it that are done, and the parts in all."""
+
+# Seconds between two looks at how many threads the workers have.
+_ASK_AGAIN = 5.0
 
 
 def current_client() -> Client | None:
@@ -27,26 +34,69 @@ def current_client() -> Client | None:
 
 @dataclass
 class Tasks:
-    """Tasks of one piece of work. When it fails, those that are left leave the cluster too.
+    """Tasks of one piece of work, and what to do when each is there.
 
-    The client keeps the error, its traceback the frames and these the futures: left alone, they
-    would stay until the client closes.
+    When the work fails, those that are left leave the cluster too. The client keeps the error, its
+    traceback the frames and these the futures: left alone, they would stay until the client closes.
     """
 
     client: Client
+    name: str
     # A failed task would otherwise be remembered under its key.
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     known: weakref.WeakSet[Future] = field(default_factory=weakref.WeakSet)
+    # Waiting at a queue costs nothing; `as_completed` looks again ten times a second.
+    arrived: SimpleQueue[tuple[Any, Callable[[Any], None]]] = field(default_factory=SimpleQueue)
+    awaited: int = 0
+    _threads: int = 0
+    _asked: float = -math.inf
+
+    @property
+    def threads(self) -> int:
+        """Of all workers, which come and go."""
+        now = time.monotonic()
+        if now - self._asked > _ASK_AGAIN:
+            self._threads = max(1, sum(self.client.nthreads().values()))
+            self._asked = now
+        return self._threads
 
     def submit(
         self, key: str, function: Callable[..., Any], *arguments: Any, **options: Any
     ) -> Future:
         """A task under a key that people recognise on the dashboard."""
         future = self.client.submit(
-            function, *arguments, key=f"{key}-{self.token}", pure=False, **options
+            function, *arguments, key=f"{self.name}-{key}-{self.token}", pure=False, **options
         )
         self.known.add(future)
         return future
+
+    def expect(self, future: Any, then: Callable[[Any], None]) -> None:
+        """Call ``then`` with the future, of Dask or of a thread, once it was received."""
+        self.awaited += 1
+        future.add_done_callback(lambda future: self.arrived.put((future, then)))
+
+    def receive(self) -> None:
+        """Wait for the next of the expected, and do what belongs to it.
+
+        Raises
+        ------
+        What a task raised; ResourceError if workers died of it or the cluster is gone.
+        """
+        future, then = self.arrived.get()
+        self.awaited -= 1
+        # Not one whose worker has died since: it is computed again, unless nobody needs it.
+        if isinstance(future, Future) and future.status in ("error", "cancelled"):
+            raise_failure(future, self.name)
+        then(future)
+
+    def result(self, future: Future) -> Any:
+        """What a task returned; raises as :meth:`receive` does."""
+        try:
+            return future.result()
+        except Exception:
+            if future.status in ("error", "cancelled"):
+                raise_failure(future, self.name)
+            raise
 
     def __enter__(self) -> Tasks:
         return self
@@ -73,8 +123,9 @@ def run_tasks(
     results: list[Any] = [None] * len(calls)
     done = 0
 
-    def advance() -> None:
+    def finish(index: int, result: Any) -> None:
         nonlocal done
+        results[index] = result
         done += 1
         if progress:
             progress(name, done, len(calls))
@@ -83,34 +134,34 @@ def run_tasks(
         progress(name, 0, len(calls))
     if client is None:
         for index, call in enumerate(calls):
-            results[index] = single_threaded(function, *call)
-            advance()
+            finish(index, single_threaded(function, *call))
         return results
-    arrived = as_completed()
-    places: dict[Future, int] = {}
-    window = 2 * max(1, sum(client.nthreads().values()))
-    waiting = iter(enumerate(calls))
-    with Tasks(client) as tasks:
-        while True:
-            while len(places) < window and (entry := next(waiting, None)) is not None:
-                index, call = entry
-                future = tasks.submit(f"{name}-{index}", single_threaded, function, *call)
-                places[future] = index
-                arrived.add(future)
-            if not places:
-                return results
-            future = next(arrived)
-            if future.status != "finished":
-                raise_failure(future, name)
-            results[places.pop(future)] = future.result()
-            advance()
+    with Tasks(client, name) as tasks:
+
+        def arrived(index: int, future: Future) -> None:
+            finish(index, tasks.result(future))
+
+        for index, call in enumerate(calls):
+            while tasks.awaited >= 2 * tasks.threads:
+                tasks.receive()
+            future = tasks.submit(str(index), single_threaded, function, *call)
+            tasks.expect(future, partial(arrived, index))
+        while tasks.awaited:
+            tasks.receive()
+    return results
 
 
 def single_threaded(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call with one BLAS thread."""
     # Parallelism comes from tasks. Environment variables would miss workers without a nanny.
-    with threadpool_limits(1):
+    with _thread_pools().limit(limits=1):
         return function(*arguments)
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    # To look for them takes milliseconds. Those of numpy and scipy are loaded with this package.
+    return ThreadpoolController()
 
 
 def raise_failure(future: Future, name: str) -> None:

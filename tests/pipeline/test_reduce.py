@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,6 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfrnn_core import RFactor
 from pipeline import reduce
 from pipeline.checkpoints import Checkpoints, content_key
 from pipeline.errors import DataError, ResourceError
@@ -95,17 +91,6 @@ def test_merges_are_as_many_as_the_plan_says(monkeypatch):
     )
     reduce_stretches(Record(), stretches, key="k")
     assert len(merges) == plan_reduction(Record(), stretches).merges
-
-
-def test_few_results_wait_at_a_time():
-    """As many as the bits of the number of leaves: a long archive does not pile up."""
-    tree = reduce._Tree(lambda left, right: left + right)
-    waiting = []
-    for _ in range(1000):
-        tree.push(1)
-        waiting.append(len(tree.waiting))
-    assert max(waiting) == 9  # 511 = 0b111111111
-    assert tree.root() == 1000
 
 
 def test_no_stretches_give_nothing():
@@ -205,8 +190,7 @@ def test_kept_numbers_are_the_same_bit_for_bit(tmp_path):
     kept = reduce_stretches(summary, pieces, key="k", checkpoints=checkpoints)["a"]
     assert kept["triangle0"].tobytes() == computed["triangle0"].tobytes()
     assert kept["triangle0"].dtype == np.float64
-    assert kept["rows"].shape == ()
-    assert int(kept["rows"]) == 298
+    assert kept["rows"].tolist() == [298]
 
 
 @pytest.mark.parametrize(
@@ -268,122 +252,6 @@ def test_a_checkpoint_killed_half_way_is_ignored(tmp_path, troubled, monkeypatch
     assert not kept_at(tmp_path / "s").name.endswith(".partial")  # it has gone
     reduce_stretches(troubled, cut(4, 2), key="k", checkpoints=checkpoints)
     assert troubled.ran() == [0, 0, 2, 2]
-
-
-def test_a_leftover_of_another_run_does_not_leak_in(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "s")
-    arrays = {"x": np.arange(3.0)}
-    leftover = tmp_path / "s" / "n" / "k.partial"
-    checkpoints.save("n", "k", {"stale": np.zeros(2), **arrays})
-    os.rename(tmp_path / "s" / "n" / "k", leftover)
-    assert checkpoints.load("n", "k") is None
-    checkpoints.save("n", "k", arrays)
-    found = checkpoints.load("n", "k")
-    assert found is not None
-    assert list(found) == ["x"]
-    assert not leftover.exists()
-
-
-def test_saving_again_replaces(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "s")
-    checkpoints.save("n", "k", {"x": np.arange(3.0)})
-    checkpoints.save("n", "k", {"y": np.arange(4)})
-    found = checkpoints.load("n", "k")
-    assert found is not None
-    assert list(found) == ["y"]
-    assert [p.name for p in (tmp_path / "s" / "n").iterdir()] == ["k"]
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        np.arange(5),
-        np.zeros((4, 3)),
-        np.array(7),
-        np.zeros((0, 4)),
-        np.asfortranarray(np.eye(3, 2)),
-    ],
-    ids=["whole", "zeros", "scalar", "empty", "fortran"],
-)
-def test_arrays_of_every_shape_are_kept(tmp_path, values):
-    checkpoints = Checkpoints(tmp_path / "s")
-    checkpoints.save("n", "k", {"x": values})
-    found = checkpoints.load("n", "k")
-    assert found is not None
-    assert found["x"].dtype == values.dtype
-    np.testing.assert_array_equal(found["x"], values, strict=True)
-
-
-def no_chunk(place: Path) -> None:
-    (place / "triangle0" / "c" / "0" / "0").unlink()
-
-
-def cut_chunk(place: Path) -> None:
-    chunk = place / "triangle0" / "c" / "0" / "0"
-    chunk.write_bytes(chunk.read_bytes()[:-20])
-
-
-def other_chunk(place: Path) -> None:
-    """A whole chunk of wrong numbers, as a file system may hand out after a crash."""
-    array = zarr.open_array(place / "triangle0", mode="r+")
-    array[0, 0] = array[0, 0] + 1.0
-
-
-def no_array_file(place: Path) -> None:
-    (place / "triangle0" / "zarr.json").unlink()
-
-
-def no_array(place: Path) -> None:
-    shutil.rmtree(place / "rows")
-
-
-def no_json(place: Path) -> None:
-    (place / "zarr.json").write_text('{"zarr_format"')
-
-
-def no_group(place: Path) -> None:
-    (place / "zarr.json").unlink()
-
-
-def other_attributes(place: Path) -> None:
-    """As a program without checksums left it."""
-    tree = json.loads((place / "zarr.json").read_text())
-    tree["attributes"] = {}
-    (place / "zarr.json").write_text(json.dumps(tree))
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        no_chunk,
-        cut_chunk,
-        other_chunk,
-        no_array_file,
-        no_array,
-        no_json,
-        no_group,
-        other_attributes,
-    ],
-)
-def test_a_damaged_checkpoint_is_computed_again(tmp_path, damage):
-    checkpoints = Checkpoints(tmp_path / "s")
-    triangle = RFactor.from_rows(np.random.default_rng(0).standard_normal((20, 4))).triangle
-    checkpoints.save("n", "k", {"triangle": triangle, "rows": np.array(20)})
-    assert checkpoints.load("n", "k") is not None
-    damage(tmp_path / "s" / "n" / "k")
-    assert checkpoints.load("n", "k") is None
-    checkpoints.save("n", "k", {"triangle": triangle, "rows": np.array(20)})
-    found = checkpoints.load("n", "k")
-    assert found is not None
-    np.testing.assert_array_equal(found["triangle"], triangle)
-
-
-def test_clear_forgets(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "s")
-    checkpoints.save("n", "k", {"x": np.arange(3.0)})
-    checkpoints.clear()
-    assert checkpoints.load("n", "k") is None
-    checkpoints.clear()
 
 
 # --- memory -------------------------------------------------------------------------------------

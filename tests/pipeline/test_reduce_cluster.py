@@ -144,20 +144,6 @@ def test_the_tree_on_the_cluster_is_that_of_one_process(client, calls):
     assert {f: read(v) for f, v in found.items()} == {f: read(v) for f, v in expected.items()}
 
 
-def test_at_most_two_tasks_a_leaf_and_one_for_the_summary(client, monkeypatch):
-    submitted: list[str] = []
-    plain = Client.submit
-
-    def submit(self: Client, *arguments: Any, key: str, **options: Any) -> Any:
-        submitted.append(key)
-        return plain(self, *arguments, key=key, **options)
-
-    monkeypatch.setattr(Client, "submit", submit)
-    stretches = cut(37, 1, ("a", 20), ("b", 21), ("c", 37))
-    reduce_stretches(Record(), stretches, key="k")
-    assert len(set(submitted)) == len(submitted) <= 2 * len(stretches) + 1
-
-
 def test_progress_is_monotone_and_complete(client, calls):
     seen: list[tuple[str, int, int]] = []
     reduce_stretches(

@@ -1,0 +1,230 @@
+"""The tree of each fold, computed in this process or on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future as Job
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from distributed import Client, Future
+
+from pipeline.checkpoints import Arrays
+from pipeline.keeping import Fold, Pace, Shelf
+from pipeline.tasks import Progress, Tasks, single_threaded
+from pipeline.tree import Block, Stretch, Summary, Tree
+
+# Leaves and merges under way for each thread: enough to keep it busy while messages travel, few
+# enough that results never pile up, however slow the merges.
+_AHEAD = 4
+
+# Seconds to go on saving what is finished after something has failed.
+_PATIENCE = 30.0
+
+
+@dataclass
+class Reduction:
+    """One reduction under way: what all ways of computing it share."""
+
+    summary: Summary
+    total: int
+    pace: Pace
+    progress: Progress | None
+    done: int = 0
+    found: dict[str, Arrays] = field(default_factory=dict)
+
+    def advance(self, leaves: int) -> None:
+        """Say that leaves are done."""
+        self.done += leaves
+        if self.progress:
+            self.progress(self.summary.name, self.done, self.total)
+
+    def worth(self, fold: Fold, block: Block) -> bool:
+        """Whether a block is to be kept. One that is all of its fold is kept as such."""
+        return (
+            fold.shelf is not None and block.size < len(fold.stretches) and self.pace.worth(block)
+        )
+
+
+def reduce_here(run: Reduction, folds: Iterable[Fold]) -> None:
+    """Compute folds in this process."""
+    for fold in folds:
+        run.found[fold.name] = _fold_here(run, fold)
+
+
+def _fold_here(run: Reduction, fold: Fold) -> Arrays:
+    shelf = fold.shelf
+
+    def keep(block: Block, arrays: Arrays) -> None:
+        if shelf and run.worth(fold, block):
+            shelf.save_block(block, arrays)
+            shelf.prune(block, needed=set())
+
+    def merge(block: Block | None, left: Arrays, right: Arrays) -> Arrays:
+        arrays = _merge(run.summary, left, right)
+        if block:
+            keep(block, arrays)
+        return arrays
+
+    tree = Tree(merge)
+    for block, arrays in fold.pieces():
+        if arrays is None:
+            arrays = _leaf(run.summary, fold.stretches[block.first])
+            run.pace.arrive()
+            keep(block, arrays)
+        tree.push(block, arrays)
+        run.advance(block.size)
+    root: Arrays = tree.root()
+    if shelf:
+        shelf.save(root)
+    return root
+
+
+def reduce_on_workers(run: Reduction, folds: Iterable[Fold], client: Client) -> None:
+    """Compute folds on the workers of a client, which may come and go meanwhile."""
+    with ThreadPoolExecutor(1) as thread, Tasks(client, run.summary.name) as tasks:
+        driver = _Driver(run, tasks, thread)
+        try:
+            for fold in folds:
+                driver.submit(fold)
+            while tasks.awaited:
+                tasks.receive()
+        finally:
+            # What is finished is kept, also when something else has failed.
+            wait(driver.saving, timeout=_PATIENCE)
+
+
+@dataclass
+class _Growing:
+    """A fold whose tree is on the cluster."""
+
+    fold: Fold
+    tree: Tree
+    # Blocks that tasks read from the shelf, and read again when a worker dies.
+    read: set[Block] = field(default_factory=set)
+
+
+class _Driver:
+    """Submits leaves and merges, as many as keep the workers busy, and saves what is finished.
+
+    Results are fetched and saved one at a time in a thread, so that submitting goes on.
+    """
+
+    def __init__(self, run: Reduction, tasks: Tasks, thread: ThreadPoolExecutor) -> None:
+        self.run, self.tasks, self.thread = run, tasks, thread
+        self.saving: set[Job[Any]] = set()
+        self.merges = itertools.count()
+        # The summary (with the opened data in it) is a task of its own, so that it travels to each
+        # worker once and is made again if every worker that holds it dies.
+        self.context = tasks.submit("summary", _identity, run.summary)
+
+    def submit(self, fold: Fold) -> None:
+        """Submit a whole fold, waiting for room on the way."""
+        growing = _Growing(fold, Tree(lambda *sides: self.merge(growing, *sides)))
+        for block, kept in fold.pieces():
+            while self.tasks.awaited >= _AHEAD * self.tasks.threads:
+                self.tasks.receive()
+            if kept is None:
+                growing.tree.push(block, self.leaf(growing, block))
+            else:
+                growing.tree.push(block, self.read(growing, block))
+                self.run.advance(block.size)
+        self.tasks.expect(growing.tree.root(), partial(self.finish, fold))
+
+    def leaf(self, growing: _Growing, block: Block) -> Future:
+        fold = growing.fold
+        stretch = fold.stretches[block.first]
+        future = self.tasks.submit(f"leaf-{fold.key}-{stretch.start}", _leaf, self.context, stretch)
+
+        def arrived(future: Future) -> None:
+            self.run.advance(1)
+            self.run.pace.arrive()
+            self.consider(growing, block, future)
+
+        self.tasks.expect(future, arrived)
+        return future
+
+    def merge(self, growing: _Growing, block: Block | None, left: Future, right: Future) -> Future:
+        future = self.tasks.submit(
+            f"merge-{growing.fold.key}-{next(self.merges)}",
+            _merge,
+            self.context,
+            left,
+            right,
+            priority=10,  # merges first: they free two results and leave one
+        )
+        self.tasks.expect(future, lambda future: self.consider(growing, block, future))
+        return future
+
+    def read(self, growing: _Growing, block: Block) -> Future:
+        """A kept block as a task of its own, so that it is read again if its worker dies."""
+        growing.read.add(block)
+        key = f"kept-{growing.fold.key}-{block.level}-{block.first}"
+        future = self.tasks.submit(key, Shelf.load_block, growing.fold.shelf, block)
+        self.tasks.expect(future, _nothing)
+        return future
+
+    def consider(self, growing: _Growing, block: Block | None, future: Future) -> None:
+        """Keep a block that is finished, if it is worth it and nothing is being saved."""
+        shelf = growing.fold.shelf
+        if block is None or shelf is None or self.saving or not self.run.worth(growing.fold, block):
+            return
+
+        def kept(_: Arrays) -> None:
+            # From now on the block is read where it would be computed anew; and the scheduler may
+            # forget how that was done.
+            swapped = growing.tree.swap(block, lambda: self.read(growing, block))
+            shelf.prune(block, needed=set() if swapped else growing.read)
+
+        self.save(future, partial(shelf.save_block, block), kept)
+
+    def finish(self, fold: Fold, root: Future) -> None:
+        """Fetch and keep the summary of a fold."""
+
+        def kept(arrays: Arrays) -> None:
+            self.run.found[fold.name] = arrays
+
+        self.save(root, fold.shelf.save if fold.shelf else _nothing, kept)
+
+    def save(
+        self, future: Future, keep: Callable[[Arrays], None], then: Callable[[Arrays], None]
+    ) -> None:
+        """Fetch and keep a result in the thread, and then go on here."""
+
+        def fetch() -> Arrays:
+            arrays: Arrays = self.tasks.result(future)
+            keep(arrays)
+            return arrays
+
+        def fetched(job: Job[Arrays]) -> None:
+            self.saving.discard(job)
+            then(job.result())
+
+        job = self.thread.submit(fetch)
+        self.saving.add(job)
+        self.tasks.expect(job, fetched)
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+def _nothing(_: Any) -> None:
+    pass
+
+
+def _leaf(summary: Summary, stretch: Stretch) -> Arrays:
+    return _ordered(single_threaded(summary.leaf, stretch))
+
+
+def _merge(summary: Summary, left: Arrays, right: Arrays) -> Arrays:
+    return _ordered(single_threaded(summary.merge, left, right))
+
+
+def _ordered(arrays: Arrays) -> Arrays:
+    # The order in memory may decide how a sum is rounded, and what comes from disk has this one.
+    return {name: np.asarray(values, order="C") for name, values in arrays.items()}
