@@ -17,12 +17,12 @@ from pipeline.config import Experiment
 from pipeline.forcing import Forcing
 from pipeline.kept import Candidate, Fold
 from pipeline.preflight import row_leaves
-from pipeline.reduce import check_call, check_memory, fold_keys
+from pipeline.reduce import Stretch, check_call, check_memory, fold_keys
 from pipeline.rows import RowSummary, StoredStates
 from pipeline.series import draw_pool, lagged_covariance, last_states, times_of
 from pipeline.state import Climatology, EofLayout, Scaling
 from pipeline.summaries import EofSummary, StateSummary
-from pipeline.training import Training
+from pipeline.training import Training, longest
 
 Array = NDArray[Any]
 
@@ -125,6 +125,13 @@ class EofTraining(Training):
         _, variant = self.experiment.candidates()[best]
         train = row_leaves(variant, self.fields, "train")
         return lagged_covariance(self.states, train, horizon)
+
+    def sample(
+        self, layout: EofLayout, best: int, candidate: Candidate
+    ) -> tuple[RowSummary, Stretch]:
+        _, variant = self.experiment.candidates()[best]
+        rows = self.rows(variant, candidate.network)
+        return rows, longest(row_leaves(variant, self.fields, "train"))
 
     def notes(self, layout: EofLayout) -> tuple[dict[str, Array], dict[str, Any]]:
         variance = np.square(layout.singular_values) / layout.total

@@ -26,7 +26,7 @@ from pipeline.state import Climatology, Scaling
 from pipeline.static import open_static
 from pipeline.tasks import run_tasks
 from pipeline.times import segments
-from pipeline.training import Training
+from pipeline.training import Training, longest
 
 Array = NDArray[Any]
 
@@ -170,6 +170,12 @@ class LocalTraining(Training):
         factors = [candidate.factor(self.checkpoints, [name]) for name in names]
         memory = autocorrelation(candidate.network, factors)
         return np.power(memory, np.arange(horizon + 1)[:, None])
+
+    def sample(
+        self, layout: LocalLayout, best: int, candidate: Candidate
+    ) -> tuple[RowSummary, Stretch]:
+        (rows,) = self.rows(layout, [candidate.network]).parts
+        return rows, longest(row_leaves(self.experiment, self.fields, "train"))
 
     def notes(self, layout: LocalLayout) -> tuple[dict[str, Array], dict[str, Any]]:
         return {}, {"patches": self.patches.places}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gfrnn_core import SampledRNN
 from pipeline.checkpoints import Arrays, Checkpoints, content_key
-from pipeline.choosing import choose_model
+from pipeline.choosing import Chosen, choose_model
 from pipeline.config import Experiment
 from pipeline.fields import Fields
 from pipeline.forcing import Forcing
@@ -20,13 +20,15 @@ from pipeline.kept import Candidate, Kept
 from pipeline.local import LocalLayout
 from pipeline.model import ForecastModel
 from pipeline.plan import read_stretches, steps
+from pipeline.precision import Sample
 from pipeline.preflight import model_leads
 from pipeline.reduce import Stretch, Summary, check_memory, reduce_stretches
+from pipeline.rows import RowSummary
 from pipeline.series import times_of
 from pipeline.sources import fingerprint
 from pipeline.state import Climatology, EofLayout
 from pipeline.summaries import ClimatologySummary
-from pipeline.tasks import Progress
+from pipeline.tasks import Progress, run_tasks
 from pipeline.times import step_of
 
 Array = NDArray[Any]
@@ -81,6 +83,10 @@ class Training(ABC):
         """
 
     @abstractmethod
+    def sample(self, layout: Any, best: int, candidate: Candidate) -> tuple[RowSummary, Stretch]:
+        """The rows of a candidate, and a leaf of the training period."""
+
+    @abstractmethod
     def notes(self, layout: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         """What else the model's selection and notes hold."""
 
@@ -100,6 +106,7 @@ class Training(ABC):
         selection, notes = self.notes(layout)
         store = {"store": self.checkpoints.path.name, "key": kept.save(self.checkpoints)}
         origin = {"fingerprint": self.fingerprint, "kept": store}
+        origin["precision"] = self.precision(layout, chosen, candidates[chosen.best])
         return ForecastModel(
             layout=layout,
             networks=chosen.networks,
@@ -111,6 +118,18 @@ class Training(ABC):
             selection=chosen.selection | selection,
             notes=chosen.notes | notes | origin,
         )
+
+    def precision(self, layout: Any, chosen: Chosen, candidate: Candidate) -> dict[str, Any]:
+        """What the precision of the rows costs, see :meth:`pipeline.precision.Sample.measure`."""
+        sample = Sample(
+            *self.sample(layout, chosen.best, candidate),
+            candidate,
+            chosen.notes["width"],
+            chosen.selection["ridge"],
+            chosen.selection["balance"],
+        )
+        (found,) = run_tasks("precision", sample.measure, [(self.checkpoints,)], self.progress)
+        return {"chosen": candidate.network.precision, **found}
 
     def check_memory(self) -> None:
         """Refuse passes that do not fit into the workers, before the first of them runs."""
@@ -196,3 +215,8 @@ class Training(ABC):
             variant.fit.share,
             *parts,
         )
+
+
+def longest(stretches: list[Stretch]) -> Stretch:
+    """The stretch of the most times, the first of these."""
+    return max(stretches, key=lambda part: part.stop - part.start)
