@@ -30,6 +30,9 @@ def essence(experiment: Experiment, free: Sequence[str] = ()) -> dict[str, Any]:
     for key in free:
         section, name = key.split(".")
         tree[section].pop(name)
+    if tree["data"]["variables"] is not None:
+        # Their order is that of the columns, which mappings that are compared do not look at.
+        tree["data"]["variables"] = list(map(list, tree["data"]["variables"].items()))
     return tree
 
 

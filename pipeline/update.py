@@ -129,9 +129,9 @@ class Update:
         with exclusive(self.source.folder):
             if self.source.trained().notes["kept"] != self.model.notes["kept"]:
                 raise RunError(f"{self.source.folder}: was updated meanwhile; start again")
-            arrived = self._arrived(progress)
             for candidate in self._used.values():
                 candidate.check_memory("fold")
+            arrived = self._arrived(progress)
             folding = [
                 (arrived, candidate, Checkpoints(self.store), self._folds(candidate), self.forget)
                 for candidate in self._used.values()

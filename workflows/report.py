@@ -250,7 +250,7 @@ def _facts(material: Material) -> list[tuple[str, str]]:
     masked = "" if grid.mask is None else f"; {100 * grid.mask.mean():.0f} % of the cells masked"
     picks = ", ".join(f"{key} {value}" for key, value in notes["chosen"].items())
     return [
-        ("Training", period_label(experiment.periods.train)),
+        ("Training", _training(material)),
         ("Validation", period_label(experiment.periods.validation)),
         ("Test", f"{period_label(experiment.periods.test)}, {len(starts)} initial times"),
         ("Grid", f"{len(grid.channels)} fields of {len(grid.latitude)} latitudes and "
@@ -263,6 +263,17 @@ def _facts(material: Material) -> list[tuple[str, str]]:
         ("Regression", f"{notes['rows']} rows of {notes['columns']} columns"),
         ("Best candidate", picks or "nothing searched"),
     ]  # fmt: skip
+
+
+def _training(material: Material) -> str:
+    """The training period, what was left out of it, and what came to it later."""
+    run = material.run
+    words = [period_label(run.experiment.periods.train)]
+    if run.experiment.fit.without:
+        words.append(f"without {', '.join(map(str, run.experiment.fit.without))}")
+    if run.updated:
+        words.append(f"updated to {run.updated['last']} ({run.updated['rows']} rows)")
+    return ", ".join(words)
 
 
 def _is_model(origin: dict[str, Any]) -> bool:

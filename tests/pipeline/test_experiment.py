@@ -18,6 +18,7 @@ import xarray as xr
 import yaml
 import zarr
 
+from pipeline.config import Experiment, to_tree
 from pipeline.errors import ConfigError, RunError
 from pipeline.experiment import Run
 from pipeline.model import ForecastModel
@@ -245,6 +246,14 @@ def test_a_folder_of_another_experiment_is_refused(done, copy, turning):
         Run(other, copy)
     assert "holds a run of another experiment (model.width: 20 there, 30 here)" in str(caught.value)
     assert stamps(copy) == before
+
+
+def test_variables_in_another_order_are_another_experiment(done, copy):
+    """The model's columns come in the order of the file."""
+    own = to_tree(done.experiment)
+    own["data"]["variables"] = dict(reversed(own["data"]["variables"].items()))
+    with pytest.raises(RunError, match=r"data.variables: \[\['geopotential', .* there"):
+        Run(Experiment.model_validate(own), copy)
 
 
 def test_where_it_runs_makes_no_other_experiment(done, copy, turning):

@@ -23,7 +23,8 @@ from workflows import cli
 
 GFRNN = [sys.executable, "-c", "from workflows.cli import main; main()"]
 COMMANDS = [
-    "run", "fit", "forecast", "verify", "report", "inspect", "nature", "reproduce", "bench",
+    "run", "fit", "forecast", "verify", "report", "refit", "update", "inspect", "nature",
+    "reproduce", "bench",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},
@@ -229,6 +230,43 @@ def test_fit_by_force_replaces_another_experiment(weather, file, at_home, said):
     assert Run.reopen(folder).experiment.model.width == 10
 
 
+@pytest.mark.cluster
+def test_refit_and_update_lead_on_to_a_report(weather, file, at_home, said):
+    run, new = at_home / "out", at_home / "out-refit"
+    Run(experiment(weather.path, **SMALL), run).fit()
+    words = ["--without", 2002, "--width", 6, "--width", 9, "--ridge", "1e-4,1e-2", "--balance", 1]
+    answer = said("refit", run, *words)
+    assert answer.code == 0, answer.err
+    assert f"refit: {new}/model.zarr" in answer.out
+    fit = Run.reopen(new).experiment.fit
+    assert (fit.without, fit.widths, fit.ridge, fit.balance) == ([2002], [6, 9], [1e-4, 1e-2], [1])
+    for stage in ("fit", "forecast", "verify"):
+        answer = said(stage, new)
+        assert answer.code == 0, answer.err
+        assert ("skipped" in answer.out) == (stage == "fit")
+    assert said("report", new).code == 0
+    assert "without 2002" in (new / "report.html").read_text()
+    answer = said(
+        "update", new, weather.path, "--period", "2002-04-02", "2002-07-12", "--forget", 0.9
+    )
+    assert answer.code == 0, answer.err
+    assert f"update: {new}/model.zarr (102 times from 2002-04-02 00:00:00 to" in answer.out
+    assert "a gap lies before these times; no row crosses it" in answer.out
+    assert "set periods.test to 2002-07-12 00:00:00 or later" in answer.out
+    assert "begins before 2002-07-12" in complaint(said("run", new))
+    parts = SMALL | {"periods": {"test": ["2002-07-12", "2002-07-20"]}}
+    changed = tree(weather.path, **parts)
+    changed["fit"] = yaml.safe_load((new / "experiment.yaml").read_text())["fit"]
+    file.write_text(yaml.safe_dump(changed, sort_keys=False))
+    answer = said("run", file, "--output", new)
+    assert answer.code == 0, answer.err
+    assert "updated to 2002-07-12" in (new / "report.html").read_text()
+    there = said("update", run, weather.path, "--period", "2002-04-01", "2002-04-30", "-o", "b")
+    assert "a gap lies" not in there.out
+    assert Run.reopen(at_home / "b").updated
+    assert not Run.reopen(run).updated
+
+
 # Errors
 
 
@@ -255,6 +293,12 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         (["report", "nowhere"], "nowhere: not a run's folder (it has no experiment.yaml)"),
         (["nature", "a.zarr", "--years", "0"], "--years"),
         (["reproduce", "lorenz36"], "no case 'lorenz36'"),
+        (["refit", "nowhere"], "nowhere: not a run's folder (it has no experiment.yaml)"),
+        (["refit", "nowhere", "--ridge", "small"], "--ridge: 'small' is not a list of numbers"),
+        (["update", "nowhere", "new.nc"], "nowhere: not a run's folder"),
+        (["update", "nowhere", "new.nc", "--forget", "2"], "--forget: 2.0 is not within (0, 1]"),
+        (["update", "nowhere", "a.nc", "--period", "2001", "x"], "--period: 'x' is not a date"),
+        (["update", "nowhere"], "Missing argument"),
     ],
 )
 def test_mistakes_are_named(words, message, file, at_home, said):
