@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import zarr
 
-from gfrnn_core import RFactor, SampledRNN
+from gfrnn_core import SampledRNN
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import RunError
 from pipeline.experiment import Run
+from pipeline.factors import Factors
 from pipeline.fields import Fields
 from pipeline.harmonics import calendar_inputs
 from pipeline.kept import Kept
@@ -75,17 +76,18 @@ def states_of(run: Run, first: str, last: str) -> tuple[np.ndarray, np.ndarray]:
     return time, model_of(run).layout.encode(fields, time)
 
 
-def rows_of(run: Run, network: SampledRNN, size: int, *periods: tuple[str, str]) -> RFactor:
+def rows_of(run: Run, network: SampledRNN, size: int, *periods: tuple[str, str]) -> Factors:
     """The triangle of all rows of gapless periods, from fields anew."""
     series = [states_of(run, *part) for part in periods]
     inputs = [calendar_inputs(time, ("day_of_year",)) for time, _ in series]
-    return network.factorise([states[:, :size] for _, states in series], inputs)
+    return Factors.of_series(network, [states[:, :size] for _, states in series], inputs)
 
 
-def assert_same_rows(ours: RFactor, theirs: RFactor) -> None:
+def assert_same_rows(ours: Factors, theirs: Factors) -> None:
     assert ours.rows == theirs.rows
-    scale = np.abs(theirs.triangle).max()
-    gram = [factor.triangle.T @ factor.triangle for factor in (ours, theirs)]
+    (mine,), (other,) = ours.parts, theirs.parts
+    scale = np.abs(other.triangle).max()
+    gram = [factor.triangle.T @ factor.triangle for factor in (mine, other)]
     np.testing.assert_allclose(*gram, atol=1e-11 * scale**2, rtol=0)
 
 
