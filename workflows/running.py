@@ -76,7 +76,7 @@ def say_updated(run: Run, console: Console) -> None:
         highlight=False,
     )
     if not latest["consecutive"]:
-        console.print("a gap lies before these times; no row crosses it", highlight=False)
+        console.print(f"a gap lies before {latest['first']}; no row crosses it", highlight=False)
     console.print(f"forecasts and scores: set periods.test to {last} or later", highlight=False)
 
 

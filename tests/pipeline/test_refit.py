@@ -159,6 +159,21 @@ def test_force_replaces_a_refit_and_nothing_else(fitted, tmp_path):
             refit(fitted.folder, place, widths=[9], force=True)
 
 
+def test_a_killed_replacement_leaves_no_earlier_model(fitted, tmp_path, monkeypatch):
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    first = refit(fitted.folder, tmp_path / "refit", widths=[6])
+    with monkeypatch.context() as patch:
+        patch.setattr(ForecastModel, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            refit(fitted.folder, tmp_path / "refit", widths=[9], force=True)
+    with pytest.raises(RunError, match="no trained model there"):
+        Run.reopen(first.folder).forecast()
+    again = refit(fitted.folder, tmp_path / "refit", widths=[9], force=True)
+    assert model_of(again).notes["width"] == 9
+
+
 # What is refused
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.reduce import Stretch
 from pipeline.selection import mixture
-from pipeline.series import draw_pool, lagged_covariance
+from pipeline.series import draw_pool, lagged_covariance, last_states
 
 ERRORS = np.array([[0.5, 0.2, 0.9], [0.3, 0.4, 0.9], [0.4, 0.1, 0.1]])
 
@@ -54,6 +54,30 @@ def test_a_pool_is_drawn_without_repetition_from_the_period_only():
     other, _ = draw_pool(states, train, 2, 8, seed=5)
     np.testing.assert_array_equal(again, pool)
     assert not np.array_equal(other, pool)
+
+
+# --- the last states ----------------------------------------------------------------------------
+
+
+DAYS = np.arange("2001-01-01", "2001-02-10", dtype="datetime64[D]").astype("datetime64[ns]")
+
+
+def test_the_last_states_end_with_the_time_asked_for():
+    np.testing.assert_array_equal(last_states(series(), DAYS, 30, 4), series()[27:31])
+
+
+@pytest.mark.parametrize("count", [5, 50])
+def test_the_last_states_never_cross_a_gap(count):
+    gappy = DAYS.copy()
+    gappy[29:] += np.timedelta64(3, "D")
+    np.testing.assert_array_equal(last_states(series(), gappy, 30, count), series()[29:31])
+    np.testing.assert_array_equal(last_states(series(), gappy, 28, 3), series()[26:29])
+
+
+def test_the_last_states_begin_after_one_that_is_not_there():
+    states = series()
+    states[26] = states[28] = np.nan
+    np.testing.assert_array_equal(last_states(states, DAYS, 30, 4), series()[29:31])
 
 
 # --- lagged covariance --------------------------------------------------------------------------

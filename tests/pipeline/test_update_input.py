@@ -264,6 +264,11 @@ def test_scores_go_on_with_recent_data_alone(weather, copy, tmp_path):
     assert Run(with_test(weather.path, "2002-07-05", "2002-08-10"), copy).fit().skipped
 
 
+def test_before_an_update_the_test_period_is_part_of_the_run(weather, copy):
+    with pytest.raises(RunError, match="periods.test: .* there, .* here"):
+        Run(with_test(weather.path, "2002-07-05", "2002-07-12"), copy)
+
+
 def test_another_experiment_is_refused_after_an_update_too(weather, copy):
     update(copy, [str(weather.path)], period=SPRING)
     for section, text in (

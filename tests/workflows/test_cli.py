@@ -251,7 +251,7 @@ def test_refit_and_update_lead_on_to_a_report(weather, file, at_home, said):
     )
     assert answer.code == 0, answer.err
     assert f"update: {new}/model.zarr (102 times from 2002-04-02 00:00:00 to" in answer.out
-    assert "a gap lies before these times; no row crosses it" in answer.out
+    assert "a gap lies before 2002-04-02 00:00:00; no row crosses it" in answer.out
     assert "set periods.test to 2002-07-12 00:00:00 or later" in answer.out
     assert "begins before 2002-07-12" in complaint(said("run", new))
     parts = SMALL | {"periods": {"test": ["2002-07-12", "2002-07-20"]}}
