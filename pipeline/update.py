@@ -260,7 +260,7 @@ class Arrived:
             # A candidate of fewer delays had all rows within the longest tail.
             first = max(0, self.repeated - network.overlap) if number == 0 else 0
             if len(states) - first > network.overlap:
-                pairs.append((states[first:, : candidate.size], when[first:]))
+                pairs.append((states[first:, : network.state_size], when[first:]))
         if not pairs:
             return None
         given = [values for _, when in pairs if (values := self.forcing(when)) is not None]
