@@ -96,6 +96,12 @@ class Candidate:
         """Rows of some folds together."""
         return sum(self.folds[name].rows for name in names)
 
+    def least_rows(self, name: str) -> int:
+        """Rows of a fold that the smallest group of places has."""
+        groups = self.network.groups
+        share = 1.0 if groups is None else np.bincount(groups).min() / len(groups)
+        return round(self.folds[name].rows * share)
+
     def factor(self, checkpoints: Checkpoints, names: Iterable[str]) -> Factors:
         """The triangles of some folds together.
 

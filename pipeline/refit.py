@@ -87,7 +87,7 @@ class Refit:
         experiment = checked(Experiment, tree, "refit")
         for candidate in kept.candidates:
             rows = {
-                int(name.removeprefix("train/")): candidate.folds[name].rows
+                int(name.removeprefix("train/")): candidate.least_rows(name)
                 for name in candidate.names("train")
             }
             check_solve(experiment, rows, candidate.always)
