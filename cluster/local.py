@@ -10,17 +10,29 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
+from distributed.worker_memory import parse_memory_limit
 
 from cluster.config import ClusterConfig
 
+_LOGGER = logging.getLogger(__name__)
+
 _HOST = "127.0.0.1"
+
+
+def local_size(config: ClusterConfig) -> tuple[int, int | None]:
+    """Workers that :func:`open_local` starts, and bytes of memory that each will have."""
+    workers = config.workers or len(os.sched_getaffinity(0))
+    memory = config.memory or "auto"
+    limit = parse_memory_limit(memory, nthreads=1, total_cores=CPU_COUNT, logger=_LOGGER)
+    return workers, limit
 
 
 @contextmanager
 def open_local(config: ClusterConfig) -> Iterator[Client]:
     """A client of a fresh local cluster, which ends with the block."""
-    workers = config.workers or len(os.sched_getaffinity(0))
+    workers, _ = local_size(config)
     with _deaf_children(), warnings.catch_warnings():
         # A taken port is no trouble: another one is used, and its address is printed.
         warnings.filterwarnings("ignore", message="Port .* is already in use")

@@ -19,8 +19,8 @@ from gfrnn_core.sampling import HiddenWeights
 Array = NDArray[Any]
 Target = Literal["state", "increment", "lifted"]
 
-# Times that share one random generator.
-_DRAW = 256
+DRAW = 256
+"""Times that share one random generator, and are drawn together."""
 
 
 # States that hidden weights are drawn from, at most: more would only take memory.
@@ -233,10 +233,10 @@ def _drawn(
 ) -> Array:
     """Random numbers that belong to these times, however they are asked for: (times, size)."""
     parts = []
-    for block in range(first // _DRAW, -(-(first + times) // _DRAW)):
+    for block in range(first // DRAW, -(-(first + times) // DRAW)):
         rng = np.random.default_rng([seed, 1 if kind == "normal" else 2, block])
-        shape = (_DRAW, size)
+        shape = (DRAW, size)
         numbers = rng.standard_normal(shape) if kind == "normal" else rng.random(shape)
-        offset = block * _DRAW
+        offset = block * DRAW
         parts.append(numbers[max(first - offset, 0) : first + times - offset])
     return np.concatenate(parts)

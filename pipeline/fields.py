@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.sources import Channel, channels
+from pipeline.stored import Stored, read_bytes, stored_in
 
 Array = NDArray[Any]
 
@@ -116,6 +117,15 @@ class Fields:
     def time(self) -> Array:
         """datetime64, shape (times,)."""
         return np.asarray(self.ds["time"].values)
+
+    @cached_property
+    def stored(self) -> list[Stored]:
+        """How the variables lie in files."""
+        return stored_in(self.ds)
+
+    def read_bytes(self, times: int) -> int:
+        """Peak memory of :meth:`read` for so many times, its result included."""
+        return 8 * times * self.grid.size + read_bytes(self.stored, times)
 
     def masked(self, first: int, last: int) -> Fields:
         """The same data with the mask that the ends of the training period show.

@@ -34,6 +34,19 @@ def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
     ConfigError, DataError
         Naming the key, what was found and what is allowed.
     """
+    check_settings(experiment, ds)
+    time = ds["time"].values
+    check_chunks(ds, known_times(time, *(period for _, period in experiment.periods)))
+
+
+def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
+    """The same but for the files of the store, of which there may be many.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Naming the key, what was found and what is allowed.
+    """
     fields = Fields(ds)
     check_periods(fields.time, iter(experiment.periods))
     cells = fields.grid.size
@@ -56,7 +69,6 @@ def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
             rows[year] = rows.get(year, 0) + (part.stop - part.start) * places
         inputs = sum(input_width(name) for name in variant.model.inputs)
         check_solve(variant, rows, seen + 1 + inputs + len(variant.state.static))
-    check_chunks(ds, known_times(fields.time, *(period for _, period in experiment.periods)))
 
 
 def _row(experiment: Experiment, fields: Fields) -> tuple[int, int]:

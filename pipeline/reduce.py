@@ -20,8 +20,8 @@ from pipeline.scheduling import Reduction, reduce_here, reduce_on_workers
 from pipeline.tasks import Progress, current_client
 from pipeline.tree import Stretch, Summary
 
-# Of a worker's memory, what Dask lets a task use before it starts to spill and pause.
-_USABLE = 0.7
+USABLE = 0.7
+"""Of a worker's memory, what Dask lets a task use before it starts to spill and pause."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Plan:
         if limit is None:
             return
         for part, needed in (("leaf", self.leaf_bytes), ("merge", self.merge_bytes)):
-            if needed > _USABLE * limit:
+            if needed > USABLE * limit:
                 raise ResourceError(
                     f"{self.name}: a {part} needs {needed / 2**20:.0f} MiB, but a worker's thread "
-                    f"has {_USABLE * limit / 2**20:.0f} MiB for it ({_USABLE:.0%} of its memory "
+                    f"has {USABLE * limit / 2**20:.0f} MiB for it ({USABLE:.0%} of its memory "
                     f"limit); give the workers more (cluster.memory) or lower {self.remedy}"
                 )
 
@@ -56,35 +56,31 @@ class Plan:
 def plan_reduction(summary: Summary, stretches: Sequence[Stretch]) -> Plan:
     """Count the tasks and project the memory."""
     folds = len({stretch.fold for stretch in stretches})
+    # Those of one length take the same.
+    lengths = {stretch.stop - stretch.start: stretch for stretch in stretches}
     return Plan(
         name=summary.name,
         leaves=len(stretches),
         merges=len(stretches) - folds,
-        leaf_bytes=max((summary.leaf_bytes(stretch) for stretch in stretches), default=0),
+        leaf_bytes=max((summary.leaf_bytes(part) for part in lengths.values()), default=0),
         merge_bytes=summary.merge_bytes(),
         remedy=summary.remedy,
     )
 
 
-def check_memory(summary: Summary, stretches: Sequence[Stretch]) -> None:
-    """Refuse a reduction that does not fit into the workers of the current client.
-
-    Raises
-    ------
-    ResourceError
-    """
-    plan_reduction(summary, stretches).check(_memory_of_a_thread(current_client()))
-
-
 def check_call(name: str, needed: int, remedy: str) -> None:
-    """The same for calls of :func:`pipeline.tasks.run_tasks` that need so many bytes each.
+    """Refuse calls of :func:`pipeline.tasks.run_tasks` that need more bytes each than a worker has.
 
     Raises
     ------
     ResourceError
     """
-    plan = Plan(name, leaves=1, merges=0, leaf_bytes=needed, merge_bytes=0, remedy=remedy)
-    plan.check(_memory_of_a_thread(current_client()))
+    plan_calls(name, 1, needed, remedy).check(thread_memory())
+
+
+def plan_calls(name: str, calls: int, needed: int, remedy: str) -> Plan:
+    """The plan of calls that need so many bytes each."""
+    return Plan(name, leaves=calls, merges=0, leaf_bytes=needed, merge_bytes=0, remedy=remedy)
 
 
 def fold_keys(name: str, key: str, stretches: Sequence[Stretch]) -> dict[str, str]:
@@ -129,7 +125,7 @@ def reduce_stretches(
         of a leaf again and again.
     """
     client = current_client()
-    plan_reduction(summary, stretches).check(_memory_of_a_thread(client))
+    plan_reduction(summary, stretches).check(thread_memory())
     pace = Pace(checkpoints.every if checkpoints else math.inf)
     run = Reduction(summary, len(stretches), pace, progress)
     run.advance(0)
@@ -162,8 +158,15 @@ def _folds(
     ]
 
 
+def thread_memory() -> int | None:
+    """The least memory that one thread of the current client's workers may use.
+
+    None where nothing limits it.
+    """
+    return _memory_of_a_thread(current_client())
+
+
 def _memory_of_a_thread(client: Client | None) -> int | None:
-    """The least memory that one thread of a worker may use, or None where nothing limits it."""
     if client is None:
         return None
     workers = client.scheduler_info(n_workers=-1)["workers"].values()

@@ -12,12 +12,14 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn_core import SampledRNN
+from gfrnn_core.rows import DRAW
 from pipeline.checkpoints import Arrays
 from pipeline.factors import Factors
 from pipeline.fields import Fields
 from pipeline.forcing import Forcing
 from pipeline.local import LocalLayout
 from pipeline.reduce import Stretch
+from pipeline.work import Work, merge_flops, qr_flops, total
 
 Array = NDArray[Any]
 
@@ -34,6 +36,9 @@ class States(Protocol):
 
     def read_bytes(self, times: int) -> int:
         """Peak working memory of reading so many times, the states included."""
+
+    def read_work(self, times: int) -> Work:
+        """Operations that make so many states of what is read."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,9 @@ class StoredStates:
     def read_bytes(self, times: int) -> int:
         return 8 * times * self.size
 
+    def read_work(self, times: int) -> Work:
+        return {}
+
 
 @dataclass(frozen=True)
 class FieldStates:
@@ -74,7 +82,11 @@ class FieldStates:
 
     def read_bytes(self, times: int) -> int:
         # The fields, the climatology taken off, and the states.
-        return 3 * 8 * times * self.size
+        return max(self.fields.read_bytes(times), 3 * 8 * times * self.size)
+
+    def read_work(self, times: int) -> Work:
+        terms = len(self.layout.scaling.climatology.coefficients)
+        return {"encoding": (2 * terms + 4) * times * self.size}
 
 
 @dataclass(frozen=True)
@@ -133,15 +145,55 @@ class RowSummary:
         """Peak working memory of :meth:`factors` beside the states."""
         places = 1 if self.network.patches is None else self.network.patches.places
         rows = min(2 * self.columns, times * places)
-        noise = 8 * times * self.states.size if self.network.noise else 0
+        # What features see, one delay after the other and together, and where it is found.
+        columns = self.network.columns(self.states.size, self.forcing.count)
+        window = columns.linear // self.network.delays
+        lifted = 8 * rows * (2 * columns.linear + window)
+        noise = 8 * (self._drawn(times) + times * self.states.size) if self.network.noise else 0
         inputs = 8 * times * (places if self.forcing.local else 1) * self.forcing.count
         # A block of rows, the standing triangle and its tidied copy, those of the other groups.
-        return noise + inputs + 8 * self.columns * (rows + (2 + self.groups) * self.columns)
+        folded = 8 * self.columns * (rows + (2 + self.groups) * self.columns)
+        return noise + inputs + lifted + folded
 
     def merge_bytes(self) -> int:
         # Both sides and the result of all groups, and what one group takes: copies for LAPACK and
         # the result in its order.
         return 3 * (self.groups + 1) * 8 * self.columns**2
+
+    def result_bytes(self, times: int) -> int:
+        return 8 * self.groups * self.columns**2
+
+    def leaf_work(self, times: int) -> Work:
+        overlap = self.network.overlap
+        return total([self.states.read_work(times + overlap), self.factors_work(times)])
+
+    def factors_work(self, times: int) -> Work:
+        """Operations of :meth:`factors` for so many present times."""
+        columns = self.network.columns(self.states.size, self.forcing.count)
+        rows = self.rows_of(times)
+        lift = 2 * rows * columns.linear * columns.hidden
+        work = {self.kind: self.groups * (lift + qr_flops(rows, self.columns))}
+        if self.network.noise:
+            work["noise"] = self._drawn(times + self.network.overlap)
+        return work
+
+    def merge_work(self, times: int) -> Work:
+        rows = self.rows_of(times)
+        return {f"merging {self.columns}": self.groups * merge_flops(rows, rows, self.columns)}
+
+    @property
+    def kind(self) -> str:
+        """Of the work: rows of so many columns."""
+        return f"rows of {self.columns} {self.network.precision}"
+
+    def rows_of(self, times: int) -> float:
+        """Rows of one group that so many present times give."""
+        places = 1 if self.network.patches is None else self.network.patches.places
+        return self.network.share * times * places / self.groups
+
+    def _drawn(self, times: int) -> int:
+        """Random numbers that noise on so many states takes: they are drawn by whole blocks."""
+        return (-(-times // DRAW) + 1) * DRAW * self.states.size
 
 
 @dataclass(frozen=True)
@@ -163,7 +215,7 @@ class SharedRows:
         return f"{index}_"
 
     def leaf(self, stretch: Stretch) -> Arrays:
-        first, last = self._reach(stretch)
+        first, last = self.reach(stretch)
         states = self.parts[0].states.read(first, last)
         arrays: Arrays = {}
         for index, part in enumerate(self.parts):
@@ -181,7 +233,7 @@ class SharedRows:
         return arrays
 
     def leaf_bytes(self, stretch: Stretch) -> int:
-        first, last = self._reach(stretch)
+        first, last = self.reach(stretch)
         kept = sum(8 * part.groups * part.columns**2 for part in self.parts)
         most = max(part.factors_bytes(last - first) for part in self.parts)
         return self.parts[0].states.read_bytes(last - first) + kept + most
@@ -189,6 +241,23 @@ class SharedRows:
     def merge_bytes(self) -> int:
         return sum(part.merge_bytes() for part in self.parts)
 
-    def _reach(self, stretch: Stretch) -> tuple[int, int]:
+    def result_bytes(self, times: int) -> int:
+        return sum(part.result_bytes(times) for part in self.parts)
+
+    def leaf_work(self, times: int) -> Work:
+        states = self.parts[0].states.read_work(times + self.overlap)
+        return total([states, *(part.factors_work(times) for part in self.parts)])
+
+    def merge_work(self, times: int) -> Work:
+        return total(part.merge_work(times) for part in self.parts)
+
+    @property
+    def overlap(self) -> int:
+        """Times that a leaf reads besides the present ones."""
+        first, last = self.reach(Stretch("", 0, 0))
+        return last - first
+
+    def reach(self, stretch: Stretch) -> tuple[int, int]:
+        """From where to where rows of the present times start..stop-1 need states."""
         ends = [part.reach(stretch) for part in self.parts]
         return min(first for first, _ in ends), max(last for _, last in ends)

@@ -38,6 +38,13 @@ class Climatology:
     coefficients: Array
     spread: Array
 
+    @classmethod
+    def flat(cls, annual: int, diurnal: int, grid: Grid) -> Climatology:
+        """One of this shape for planning: zero, which takes no memory, with a spread of one."""
+        terms = 1 + 2 * annual + 2 * diurnal
+        zeros = np.zeros((terms, grid.size))
+        return cls(annual, diurnal, zeros, np.ones(len(grid.channels)))
+
     def __call__(self, time: Array) -> Array:
         """The climatology at some times: shape (times, grid.size)."""
         return np.asarray(harmonics(time, self.annual, self.diurnal) @ self.coefficients)

@@ -15,6 +15,7 @@ from pipeline.fields import Fields
 from pipeline.harmonics import harmonics
 from pipeline.reduce import Stretch
 from pipeline.state import Climatology, EofLayout, Scaling
+from pipeline.work import Work, svd_flops
 
 Array = NDArray[Any]
 
@@ -77,12 +78,28 @@ class ClimatologySummary:
         return Climatology(self.annual, self.diurnal, coefficients, spread)
 
     def leaf_bytes(self, stretch: Stretch) -> int:
-        return 3 * 8 * (stretch.stop - stretch.start) * self.fields.grid.size
+        times, size = stretch.stop - stretch.start, self.fields.grid.size
+        fitted = (3 * times + self.terms + 1) * 8 * size
+        return max(self.fields.read_bytes(times), fitted)
 
     def merge_bytes(self) -> int:
-        terms = 1 + 2 * self.annual + 2 * self.diurnal
         # Both sides, stacked, projected, the fit, what it leaves over and that squared.
-        return (9 * terms + 2) * 8 * self.fields.grid.size
+        return (9 * self.terms + 2) * 8 * self.fields.grid.size
+
+    def result_bytes(self, times: int) -> int:
+        return 8 * (self.terms + 1) * self.fields.grid.size
+
+    def leaf_work(self, times: int) -> Work:
+        # Two products with the design, and what is left over, squared and summed.
+        return {"regression": (4 * self.terms + 4) * times * self.fields.grid.size}
+
+    def merge_work(self, times: int) -> Work:
+        return self.leaf_work(2 * self.terms)
+
+    @property
+    def terms(self) -> int:
+        """Harmonics, the constant among them."""
+        return 1 + 2 * self.annual + 2 * self.diurnal
 
 
 def _regress(design: Array, values: Array) -> tuple[Array, Array, Array]:
@@ -157,13 +174,25 @@ class EofSummary:
         return layout, states
 
     def leaf_bytes(self, stretch: Stretch) -> int:
+        times = stretch.stop - stretch.start
         # Fields, the climatology taken off, LAPACK's copy and the right factor.
-        return 4 * 8 * (stretch.stop - stretch.start) * self.fields.grid.size
+        return max(self.fields.read_bytes(times), 4 * 8 * times * self.fields.grid.size)
 
     def merge_bytes(self) -> int:
         # Both sides, stacked, LAPACK's copy and the right factor; the left factors of all times.
         right = 4 * 2 * 8 * self.rank * self.fields.grid.size
         return right + 2 * 8 * self.rank * len(self.fields.time)
+
+    def result_bytes(self, times: int) -> int:
+        return 8 * min(self.rank, times) * (self.fields.grid.size + times)
+
+    def leaf_work(self, times: int) -> Work:
+        return {"svd": svd_flops(times, self.fields.grid.size)}
+
+    def merge_work(self, times: int) -> Work:
+        kept = 2 * min(self.rank, times)
+        # Besides, what the left factors of all times are rotated by.
+        return {"svd": svd_flops(kept, self.fields.grid.size) + 2 * times * kept * self.rank}
 
 
 @dataclass(frozen=True)
@@ -184,7 +213,18 @@ class StateSummary:
         return {"states": np.concatenate([left["states"], right["states"]])}
 
     def leaf_bytes(self, stretch: Stretch) -> int:
-        return 3 * 8 * (stretch.stop - stretch.start) * self.fields.grid.size
+        times = stretch.stop - stretch.start
+        return max(self.fields.read_bytes(times), 3 * 8 * times * self.fields.grid.size)
 
     def merge_bytes(self) -> int:
         return 2 * 8 * len(self.fields.time) * self.layout.modes
+
+    def result_bytes(self, times: int) -> int:
+        return 8 * times * self.layout.modes
+
+    def leaf_work(self, times: int) -> Work:
+        terms = len(self.layout.scaling.climatology.coefficients)
+        return {"encoding": (2 * terms + 2 * self.layout.modes) * times * self.fields.grid.size}
+
+    def merge_work(self, times: int) -> Work:
+        return {}

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import xarray as xr
 
+from pipeline.calibration import Rates
 from pipeline.checkpoints import Checkpoints
 from pipeline.config import Experiment
+from pipeline.fields import Fields
 from pipeline.model import ForecastModel
-from pipeline.preflight import check_fit, training_fields
+from pipeline.preflight import check_fit, check_settings, training_fields
+from pipeline.projection import Projection, Workforce, project
 from pipeline.tasks import Progress
 from pipeline.train_eof import EofTraining
 from pipeline.train_local import LocalTraining
@@ -52,6 +55,33 @@ def prepare(
 ) -> Training:
     """A fit, checked and not begun; parameters and errors as of :func:`fit`."""
     check_fit(experiment, ds)
-    kind = LocalTraining if experiment.state.layout == "local" else EofTraining
-    fields = training_fields(experiment, ds)
-    return kind(experiment, fields, Checkpoints(folder / "summaries.zarr"), progress)
+    checkpoints = Checkpoints(folder / "summaries.zarr")
+    return _kind(experiment)(experiment, training_fields(experiment, ds), checkpoints, progress)
+
+
+def plan_fit(
+    experiment: Experiment, ds: xr.Dataset, workforce: Workforce, rates: Rates | None = None
+) -> Projection:
+    """What a fit will do and take. Nothing is written.
+
+    Parameters
+    ----------
+    experiment, ds
+        As in :func:`fit`; of the data only metadata are read, and some chunks to time it.
+    workforce : Workforce
+        What it will run on.
+    rates : Rates, optional
+        By default this machine's, measured now.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the fit would.
+    """
+    check_settings(experiment, ds)
+    training = _kind(experiment)(experiment, Fields(ds), Checkpoints(Path()), None)
+    return project(training, workforce, rates)
+
+
+def _kind(experiment: Experiment) -> type[EofTraining] | type[LocalTraining]:
+    return LocalTraining if experiment.state.layout == "local" else EofTraining

@@ -17,9 +17,10 @@ from pipeline.config import Experiment
 from pipeline.forcing import Forcing
 from pipeline.kept import Candidate, Fold
 from pipeline.preflight import row_leaves
-from pipeline.reduce import Stretch, check_call, check_memory, fold_keys
+from pipeline.reduce import Stretch, fold_keys
 from pipeline.rows import RowSummary, StoredStates
 from pipeline.series import draw_pool, lagged_covariance, last_states, times_of
+from pipeline.stages import NOTHING, Stage, reduction, sampled, solves, windows_of
 from pipeline.state import Climatology, EofLayout, Scaling
 from pipeline.summaries import EofSummary, StateSummary
 from pipeline.training import Training, longest
@@ -30,20 +31,39 @@ Array = NDArray[Any]
 class EofTraining(Training):
     """Climatology, EOFs and states; then a pass over the states for each candidate."""
 
-    def check_memory(self) -> None:
-        super().check_memory()
-        fields = self.fields
-        scaling = Scaling(fields.grid, Climatology(0, 0, np.empty(0), np.empty(0)))
-        check_memory(EofSummary(fields, scaling, rank=2 * self.modes), self.reads("train"))
-        for _, variant in self.experiment.candidates():
+    def stages(self) -> list[Stage]:
+        fields, time = self.fields, self.fields.time
+        train, validation = self.reads("train"), self.reads("validation")
+        scaling = Scaling(fields.grid, Climatology.flat(*self.terms, fields.grid))
+        svd = EofSummary(fields, scaling, rank=2 * self.modes)
+        vectors = np.zeros((self.modes, fields.grid.size))
+        layout = EofLayout(scaling, vectors, np.ones(self.modes), 1.0, len(time))
+        states = StateSummary(fields, layout)
+        found = [
+            *super().stages(),
+            reduction(svd, train, windows_of(train), joined=True),
+            reduction(states, validation, windows_of(validation), joined=True),
+        ]
+        variants = [variant for _, variant in self.experiment.candidates()]
+        passes: list[RowSummary] = []
+        samples: list[Stretch] = []
+        for variant in variants:
             size = variant.state.delays * variant.state.modes
-            network = replace(self.network(variant), sampling="normal").sample(np.zeros((1, size)))
-            folds = ("train", "validation")
-            parts = [part for name in folds for part in row_leaves(variant, fields, name)]
-            rows = self.rows(variant, network)
-            check_memory(rows, parts)
-            # The triangle, its weighted copy, and the SVD with its working memory.
-            check_call("solve", 12 * 8 * rows.columns**2, rows.remedy)
+            network = replace(self.network(variant), sampling="normal")
+            passes.append(self.rows(variant, network.sample(np.zeros((1, size)))))
+            leaves = [
+                part
+                for name in ("train", "validation")
+                for part in row_leaves(variant, fields, name)
+            ]
+            found.append(reduction(passes[-1], leaves, NOTHING))
+            samples.append(longest(row_leaves(variant, fields, "train")))
+        sizes = [variant.state.modes for variant in variants]
+        return [
+            *found,
+            solves(passes, self.experiment.fit, sizes),
+            sampled(passes, longest(samples), NOTHING),
+        ]
 
     @property
     def modes(self) -> int:

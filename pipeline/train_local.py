@@ -19,9 +19,10 @@ from pipeline.geometry import groups_of, importance, patches_of
 from pipeline.kept import Candidate, Fold
 from pipeline.local import LocalLayout
 from pipeline.preflight import row_leaves
-from pipeline.reduce import Stretch, check_call, check_memory, fold_keys
+from pipeline.reduce import Stretch, fold_keys
 from pipeline.rows import FieldStates, RowSummary, SharedRows
 from pipeline.series import times_of
+from pipeline.stages import Stage, calls, reduction, sampled, solves
 from pipeline.state import Climatology, Scaling
 from pipeline.static import open_static
 from pipeline.tasks import run_tasks
@@ -40,21 +41,39 @@ _FAR = 20.0
 class LocalTraining(Training):
     """Climatology; then one pass over the fields for all candidates together."""
 
-    def check_memory(self) -> None:
-        super().check_memory()
-        spread = np.ones(len(self.fields.grid.channels))
-        layout = LocalLayout(
-            Scaling(self.fields.grid, Climatology(0, 0, np.empty(0), spread), False)
-        )
-        networks = []
+    def stages(self) -> list[Stage]:
+        fields = self.fields
+        flat = Climatology.flat(*self.terms, fields.grid)
+        layout = LocalLayout(Scaling(fields.grid, flat, by_area=False))
+        networks, pools = [], []
         for _, variant in self.experiment.candidates():
             network = replace(self.local_network(variant), sampling="normal")
             networks.append(network.sample(np.zeros((1, self.seen(variant, network).size))))
+            pools.append(self._pool_stage(FieldStates(fields, layout), networks[-1], variant))
         rows = self.rows(layout, networks)
-        check_memory(rows, self.stretches)
-        for part in rows.parts:
-            # The triangles, their weighted copies, and the SVD of one with its working memory.
-            check_call("solve", (3 * part.groups + 10) * 8 * part.columns**2, part.remedy)
+        windows = np.array([rows.reach(part) for part in self.stretches])
+        sizes = [self.patches.owned for _ in rows.parts]
+        leaf = longest(row_leaves(self.experiment, fields, "train"))
+        return [
+            *super().stages(),
+            *pools,
+            reduction(rows, self.stretches, windows),
+            solves(rows.parts, self.experiment.fit, sizes),
+            sampled(rows.parts, leaf, np.array([rows.reach(leaf)])),
+        ]
+
+    def _pool_stage(self, states: FieldStates, network: SampledRNN, variant: Experiment) -> Stage:
+        train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
+        # Which times are drawn depends on the seed; what they take does not.
+        count = min(len(train), variant.fit.pool, _POOL_TIMES)
+        times = train[np.linspace(0, len(train) - 1, count).astype(int)]
+        windows = np.stack([times - network.delays + 1, times + 2], axis=1)
+        assert network.patches is not None
+        gathered = network.patches.places * network.delays * network.patches.window
+        # Gathered a delay after the other, together, and together with what other times give.
+        needed = states.read_bytes(network.delays + 1) + 3 * 8 * gathered
+        work = states.read_work(network.delays + 1) | {"gathering": gathered}
+        return calls("pool", count, needed, "data.region or state.halo", work, windows)
 
     def layout(self) -> LocalLayout:
         return LocalLayout(Scaling(self.fields.grid, self.climatology(), by_area=False))

@@ -22,10 +22,11 @@ from pipeline.model import ForecastModel
 from pipeline.plan import read_stretches, steps
 from pipeline.precision import Sample
 from pipeline.preflight import model_leads
-from pipeline.reduce import Stretch, Summary, check_memory, reduce_stretches
+from pipeline.reduce import Stretch, Summary, reduce_stretches, thread_memory
 from pipeline.rows import RowSummary
 from pipeline.series import times_of
 from pipeline.sources import fingerprint
+from pipeline.stages import Stage, check_stages, reduction, windows_of
 from pipeline.state import Climatology, EofLayout
 from pipeline.summaries import ClimatologySummary
 from pipeline.tasks import Progress, run_tasks
@@ -131,9 +132,15 @@ class Training(ABC):
         (found,) = run_tasks("precision", sample.measure, [(self.checkpoints,)], self.progress)
         return {"chosen": candidate.network.precision, **found}
 
+    def stages(self) -> list[Stage]:
+        """What :meth:`run` will do, in its order; nothing is read for it."""
+        reads = self.reads("train")
+        moments = ClimatologySummary(self.fields, *self.terms)
+        return [reduction(moments, reads, windows_of(reads), joined=True)]
+
     def check_memory(self) -> None:
         """Refuse passes that do not fit into the workers, before the first of them runs."""
-        check_memory(ClimatologySummary(self.fields, *self.terms), self.reads("train"))
+        check_stages(self.stages(), self.fields, thread_memory())
 
     @cached_property
     def fingerprint(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pipeline.checkpoints import Arrays
+from pipeline.work import Work
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,19 @@ class Summary(Protocol):
 
     def merge_bytes(self) -> int:
         """Peak working memory of a merge, both sides and the result included."""
+
+
+class Costed(Summary, Protocol):
+    """A summary that knows before it runs what it will take."""
+
+    def result_bytes(self, times: int) -> int:
+        """What the summary of so many times takes, at most."""
+
+    def leaf_work(self, times: int) -> Work:
+        """Operations of a leaf of so many times."""
+
+    def merge_work(self, times: int) -> Work:
+        """Operations of merging two summaries of so many times each."""
 
 
 @dataclass(frozen=True, order=True)

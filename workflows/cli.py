@@ -27,6 +27,7 @@ from workflows.options import (
     Workers,
     overrides,
 )
+from workflows.planning import show_plan
 from workflows.progress import show_progress
 from workflows.report import write_report
 from workflows.reproduce.commands import choose_settings, list_cases, run_case
@@ -72,12 +73,42 @@ def run(
     console.print(skill_table(xr.open_zarr(work.scores, chunks=None)))
 
 
+@app.command()
+def fit(
+    file: ExperimentFile = None,
+    output: Output = None,
+    force: Force = False,
+    workers: Workers = None,
+    memory: Memory = None,
+    scheduler: Scheduler = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Only say what it will do and take, and whether it fits."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --plan: as JSON.")] = False,
+) -> None:
+    """Train: climatology, EOFs, the triangles, and the choice of ridge and width.
+
+    Examples: [bold]gfrnn fit workflows/experiments/era_interim_europe.yaml[/bold];
+    [bold]gfrnn fit my.yaml --plan --workers 8 --memory 4GiB[/bold] (writes nothing, starts no
+    cluster; the exit code is 2 where it does not fit)
+    """
+    if as_json and not plan:
+        raise ConfigError("--json: belongs to --plan; add that, or leave it out")
+    if not plan:
+        _run_stage("fit", file, output, force, overrides(workers, memory, scheduler))
+        return
+    experiment, where = _experiment(file)
+    config = cluster_config(experiment, overrides(workers, memory, scheduler), where)
+    if not show_plan(experiment, config, console, as_json=as_json):
+        raise typer.Exit(2)
+
+
 _STAGES = {
-    "fit": "Train: climatology, EOFs, the triangles, and the choice of ridge and width.",
     "forecast": "Forecast every initial time of the test period with a trained model.",
     "verify": "Score the forecasts against climatology, persistence and the linear model.",
 }
-"""Stages that are commands of their own."""
+"""Other stages that are commands of their own."""
 
 
 def _add_stage(stage: str, about: str) -> None:
@@ -92,13 +123,19 @@ def _add_stage(stage: str, about: str) -> None:
         memory: Memory = None,
         scheduler: Scheduler = None,
     ) -> None:
-        experiment, where = _experiment(file)
-        config = cluster_config(experiment, overrides(workers, memory, scheduler), where)
-        # Only a model that is trained anew may replace another experiment's.
-        replace = force and stage == "fit"
-        folder = _folder(file, experiment, output)
-        with working(experiment, folder, config, console, force=replace) as work:
-            say(getattr(work, stage)(force=force), console)
+        _run_stage(stage, file, output, force, overrides(workers, memory, scheduler))
+
+
+def _run_stage(
+    stage: str, file: Path | None, output: Path | None, force: bool, given: dict[str, Any]
+) -> None:
+    experiment, where = _experiment(file)
+    config = cluster_config(experiment, given, where)
+    # Only a model that is trained anew may replace another experiment's.
+    replace = force and stage == "fit"
+    folder = _folder(file, experiment, output)
+    with working(experiment, folder, config, console, force=replace) as work:
+        say(getattr(work, stage)(force=force), console)
 
 
 for _stage, _about in _STAGES.items():

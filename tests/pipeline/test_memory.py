@@ -19,19 +19,24 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def measured(kind: str, folder: Path, argument: object) -> tuple[int, int]:
-    """Bytes projected and bytes needed, in a fresh process."""
+def output_of(program: str, *arguments: object) -> str:
+    """What a program of these tests prints, in a fresh process."""
     # Large arrays go back to the system at once, so that the peak is that of what is held.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.pipeline.peak", kind, str(folder), str(argument)],
+        [sys.executable, "-m", f"tests.pipeline.{program}", *map(str, arguments)],
         capture_output=True,
         text=True,
         env=environment,
         cwd=Path(peak.__file__).parents[2],
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    projected, needed = map(int, done.stdout.split())
+    return done.stdout
+
+
+def measured(kind: str, folder: Path, argument: object) -> tuple[int, int]:
+    """Bytes projected and bytes needed."""
+    projected, needed = map(int, output_of("peak", kind, folder, argument).split())
     return projected, needed
 
 
@@ -52,3 +57,18 @@ def test_memory_is_not_above_the_projection(tmp_path, kind, part):
     projected, needed = measured(kind, tmp_path, part)
     assert needed <= projected + SLACK
     assert projected <= 4 * needed  # and the projection refuses nothing that would fit
+
+
+@pytest.mark.parametrize("layout", ["eof", "local"])
+def test_no_task_of_a_fit_needs_more_memory_than_planned_and_none_a_third_of_it(tmp_path, layout):
+    lines = output_of("peak_stages", layout, tmp_path).splitlines()
+    tasks = {}
+    for line in lines:
+        name, part, planned, needed = line.split()
+        tasks[name, part] = int(planned), int(needed)
+    names = {"eof": ("eofs", "states"), "local": ("pool",)}[layout]
+    assert {name for name, _ in tasks} == {"climatology", *names, "rows", "solve", "precision"}
+    for task, (planned, needed) in tasks.items():
+        assert needed <= planned + SLACK, task
+        # A chunk is counted as if it were stored hardly smaller, and twice.
+        assert planned <= 3 * needed + 4 * SLACK, task

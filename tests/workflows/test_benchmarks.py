@@ -6,7 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.errors import ConfigError
-from workflows.benchmarks import BENCHMARKS, perturbation
+from workflows.benchmarks import BENCHMARKS, perturbation, plan, scale
+from workflows.benchmarks.plan import make_archive
+from workflows.benchmarks.scale import make_metadata
 from workflows.cli import app
 
 runner = CliRunner()
@@ -50,4 +52,32 @@ def test_the_command_prints_the_table():
     result = runner.invoke(app, ["bench", "perturbation", "--sizes", "3", "--rounds", "1"])
     assert result.exit_code == 0, result.output
     assert "250 steps" in result.output
-    assert set(BENCHMARKS) == {"perturbation"}
+    assert {"perturbation", "plan", "scale"} <= set(BENCHMARKS)
+
+
+@pytest.mark.cluster
+def test_every_stage_is_planned_and_measured(monkeypatch):
+    monkeypatch.setattr(plan, "LEAVES", 20)
+    monkeypatch.setattr(
+        plan, "make_archive", lambda path: make_archive(path, years=2, shape=(6, 12))
+    )
+    table = plan.run([30], rounds=1)
+    layout, _, stage, planned, measured, _ = (list(column.cells) for column in table.columns)
+    found = list(zip(layout, stage, strict=True))
+    eof = ["climatology", "eofs", "states", "rows", "solve", "precision", "all"]
+    local = ["climatology", "pool", "rows", "solve", "precision", "all"]
+    assert found[1:] == [("eof", name) for name in eof] + [("local", name) for name in local]
+    assert all(float(value) >= 0 for value in planned[1:])
+    assert all(float(value) >= 0 for value in measured)
+
+
+def test_an_archive_too_large_for_this_machine_is_planned(monkeypatch):
+    monkeypatch.setattr(scale, "make_metadata", lambda path: make_metadata(path, shape=(91, 180)))
+    table = scale.run([1, 10], rounds=1)
+    step, nodes, stage, tasks, *_, time = (list(column.cells) for column in table.columns)
+    assert step == [each for each in scale.STEPS for _ in range(12)]
+    assert nodes == (["1"] * 6 + ["10"] * 6) * 2
+    assert stage[:6] == ["climatology", "pool", "rows", "solve", "precision", "all: fits"]
+    # 37 years of leaves of 24 times, hourly and six-hourly, of which each year is merged.
+    assert int(tasks[12]) - int(tasks[0]) > 4 * int(tasks[0])
+    assert "?" not in time

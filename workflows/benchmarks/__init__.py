@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
-from workflows.benchmarks import perturbation
+from workflows.benchmarks import perturbation, plan, scale
 
 Benchmark = Callable[[Sequence[int], int], Table]
 
-BENCHMARKS: dict[str, Benchmark] = {"perturbation": perturbation.run}
+BENCHMARKS: dict[str, Benchmark] = {
+    "perturbation": perturbation.run,
+    "plan": plan.run,
+    "scale": scale.run,
+}
 """Name: what measures some sizes a few rounds each, and gives a table."""

@@ -1,0 +1,143 @@
+"""Run as a program: peak memory of each stage of a small fit, one after the other.
+
+Prints a line for each task: its name, the bytes that the plan says, and those that resident memory
+rose by at the peak.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from gfrnn_core import RFactor
+from pipeline import open_source
+from pipeline.checkpoints import Checkpoints
+from pipeline.config import Experiment
+from pipeline.factors import Factors
+from pipeline.fields import Fields
+from pipeline.rows import FieldStates
+from pipeline.sections import checked
+from pipeline.selection import choose
+from pipeline.stages import Stage
+from pipeline.train_eof import EofTraining
+from pipeline.train_local import LocalTraining, _pool
+from pipeline.training import Training
+from pipeline.tree import Stretch
+from tests.pipeline.peak import rise
+from tests.pipeline.weather import make_weather, tree
+
+
+def experiment_of(layout: str, folder: Path) -> Experiment:
+    """A fit on a store whose chunks hold more times than a leaf."""
+    path = folder / "weather.zarr"
+    make_weather(path, times=700, chunk=350, shape=(24, 48))
+    kinds = {
+        "eof": {"layout": "eof", "modes": 20, "delays": 2},
+        "local": {"layout": "local", "patch": [6, 8], "halo": [2, 2], "delays": 2},
+    }
+    sections = {
+        "data": {"chunk": 120},
+        "model": {"width": 300, "leads": ["1d"], "noise": 0.1},
+        "fit": {"rows": None if layout == "local" else 240, "widths": [300]},
+    }
+    whole = tree(path, **sections)
+    whole["state"] = kinds[layout]
+    return checked(Experiment, whole, "test")
+
+
+def training_of(layout: str, folder: Path) -> Training:
+    experiment = experiment_of(layout, folder)
+    kind = LocalTraining if layout == "local" else EofTraining
+    training = kind(
+        experiment,
+        Fields(open_source(experiment.data)),
+        Checkpoints(folder / "summaries.zarr"),
+        None,
+    )
+    if isinstance(training, EofTraining):
+        states = np.random.default_rng(0).standard_normal((len(training.fields.time), 20))
+        zarr.create_array(training.series, data=states, chunks=(4096, 20))
+    return training
+
+
+def reduced(stage: Stage, training: Training) -> None:
+    """A leaf and a merge of the longest stretches."""
+    summary, plan = stage.subject, stage.plan
+    lengths = stage.windows[:, 1] - stage.windows[:, 0]
+    overlap = summary.overlap if hasattr(summary, "overlap") else 0
+    length = int(lengths.max()) - overlap if len(lengths) else 240
+    parts = [Stretch("a", 2, 2 + length), Stretch("a", 2 + length, 2 + 2 * length)]
+    sides = [summary.leaf(part) for part in parts]
+    summary.merge(*sides)  # once before, for the buffers that a BLAS gets and keeps
+    gc.collect()
+    print(stage.name, "leaf", plan.leaf_bytes, rise(lambda: summary.leaf(parts[0])))
+    held = sum(values.nbytes for side in sides for values in side.values())
+    gc.collect()
+    merged = rise(lambda: summary.merge(*sides))
+    print(stage.name, "merge", summary.merge_bytes(), held + merged)
+
+
+def solved(stage: Stage, rows: Stage, training: Training) -> None:
+    """The choice of one candidate, from two triangles."""
+    part = rows.subject.parts[0] if hasattr(rows.subject, "parts") else rows.subject
+    size = (
+        training.experiment.state.modes
+        if part.network.patches is None
+        else (part.network.patches.owned)
+    )
+    rng = np.random.default_rng(0)
+
+    def factors() -> Factors:
+        square = np.triu(rng.standard_normal((part.columns, part.columns)))
+        return Factors((RFactor(square, 10**6),) * part.groups)
+
+    def solve() -> None:
+        fit, leads = training.experiment.fit, len(part.network.leads)
+        choose(
+            part.network,
+            factors(),
+            factors(),
+            size=size,
+            widths=fit.widths,
+            ridges=fit.ridge,
+            balances=fit.balance,
+            variance=np.ones(leads),
+            beyond=np.zeros(leads),
+        )
+
+    solve()
+    gc.collect()
+    print(stage.name, "leaf", stage.plan.leaf_bytes, rise(solve))
+
+
+def pooled(stage: Stage, rows: Stage, training: LocalTraining) -> None:
+    """The patches of one time."""
+    part = rows.subject.parts[0]
+    assert isinstance(part.states, FieldStates)
+
+    def pool() -> None:
+        _pool(part.states, part.network, part.forcing, 200, 40, 0)
+
+    pool()
+    gc.collect()
+    print(stage.name, "leaf", stage.plan.leaf_bytes, rise(pool))
+
+
+def main(layout: str, folder: Path) -> None:
+    training = training_of(layout, folder)
+    stages = {stage.name: stage for stage in training.stages()}
+    for name, stage in stages.items():
+        if name == "solve":
+            solved(stage, stages["rows"], training)
+        elif isinstance(training, LocalTraining) and name == "pool":
+            pooled(stage, stages["rows"], training)
+        else:
+            reduced(stage, training)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

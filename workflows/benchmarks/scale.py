@@ -1,0 +1,163 @@
+"""What 40 years of hourly ERA5 would cost, by the plan of a fit and the rates of this machine.
+
+The archive is made up: a store of the right shape, of which only the chunks exist that the rate of
+reading is measured on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+from rich.table import Table
+
+from pipeline import Experiment, open_source
+from pipeline.calibration import Rates, reading_rate
+from pipeline.fields import Fields
+from pipeline.projection import Projection, Workforce
+from pipeline.sections import checked
+from pipeline.tasks import single_threaded
+from pipeline.train import plan_fit
+from workflows.planning import duration, size
+
+CORES = 32
+"""Of a node; each is a worker of one thread, as fast as one of this machine."""
+MEMORY = 512 * 2**30
+"""Of a node."""
+STEPS = ("6h", "1h")
+"""Between the times that are used."""
+
+_YEARS = ("1979", "2018")
+_SURFACE = {
+    "2m_temperature": "K",
+    "mean_sea_level_pressure": "Pa",
+    "10m_u_component_of_wind": "m s-1",
+    "10m_v_component_of_wind": "m s-1",
+}
+_UPPER = {"geopotential": "m2 s-2", "temperature": "K"}
+_LEVELS = [300.0, 500.0, 850.0]
+_SHAPE = (721, 1440)
+
+
+def run(sizes: Sequence[int], rounds: int) -> Table:
+    """Plans of a fit of the local layout on some numbers of nodes.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Nodes.
+    rounds : int
+        Not used: the plan measures what it needs.
+    """
+    table = Table(
+        title=f"40 years of ERA5 at 0.25 degrees, 10 fields; a node has {CORES} cores and "
+        f"{size(MEMORY)}",
+        title_justify="left",
+    )
+    for column in ("step", "nodes", "stage", "tasks", "decoded", "Pflop", "leaf", "merge", "time"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    with tempfile.TemporaryDirectory() as name:
+        archive = Path(name) / "era5.zarr"
+        make_metadata(archive)
+        rates = _rates(archive)
+        for step in STEPS:
+            experiment = experiment_on(archive, step)
+            ds = open_source(experiment.data)
+            for nodes in sizes:
+                workforce = Workforce(nodes * CORES, MEMORY // CORES)
+                _add_rows(table, step, nodes, plan_fit(experiment, ds, workforce, rates))
+    return table
+
+
+def make_metadata(path: Path, shape: tuple[int, int] = _SHAPE) -> None:
+    """An archive without a chunk: each field of each time would be one, all levels together."""
+    time = pd.date_range(f"{_YEARS[0]}-01-01", f"{_YEARS[1]}-12-31T23", freq="1h")
+    group = zarr.create_group(path)
+    described: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+        "time": (np.arange(len(time)), {"units": f"hours since {_YEARS[0]}-01-01"}),
+        "level": (np.array(_LEVELS), {"units": "hPa"}),
+        "latitude": (np.linspace(-90, 90, shape[0]), {"units": "degrees_north"}),
+        "longitude": (np.arange(shape[1]) * 360 / shape[1], {"units": "degrees_east"}),
+    }
+    for name, (values, attributes) in described.items():
+        group.create_array(name, data=values, dimension_names=[name], attributes=attributes)
+    for name, unit in (_SURFACE | _UPPER).items():
+        levels = (len(_LEVELS),) if name in _UPPER else ()
+        dims = ["time", *(["level"] if levels else []), "latitude", "longitude"]
+        group.create_array(
+            name,
+            shape=(len(time), *levels, *shape),
+            chunks=(1, *levels, *shape),
+            dtype="f4",
+            fill_value=np.nan,
+            dimension_names=dims,
+            attributes={"units": unit},
+        )
+
+
+def write_times(path: Path, times: Sequence[int]) -> None:
+    """Waves with some noise, so that there is something to decode at these times."""
+    group = zarr.open_group(path, mode="r+")
+    rng = np.random.default_rng(0)
+    for name in (*_SURFACE, *_UPPER):
+        array: Any = group[name]
+        shape = array.shape[1:]
+        north, east = (np.linspace(0, 2 * np.pi, count) for count in shape[-2:])
+        waves = np.sin(3 * north)[:, None] + np.cos(5 * east)
+        for time in times:
+            array[time] = (waves + 0.1 * rng.standard_normal(shape)).astype(np.float32)
+
+
+def experiment_on(archive: Path, step: str) -> Experiment:
+    """The fit that is planned."""
+    tree = {
+        "name": f"era5-{step}",
+        "data": {
+            "sources": [str(archive)],
+            "variables": {**dict.fromkeys(_SURFACE), **dict.fromkeys(_UPPER, _LEVELS)},
+            "step": step,
+            "chunk": 24,
+        },
+        "periods": {
+            "train": ["1979-01-01", "2015-12-31"],
+            "validation": ["2016-01-01", "2017-12-31"],
+            "test": ["2018-01-01", "2018-12-31"],
+        },
+        "state": {"layout": "local", "patch": [8, 8], "halo": [4, 4], "delays": 2},
+        "model": {"width": 1000, "precision": "float32"},
+    }
+    return checked(Experiment, tree, "bench")
+
+
+def _rates(archive: Path) -> Rates:
+    """Of this machine, with that of reading from two times that are written for it."""
+    experiment = experiment_on(archive, STEPS[-1])
+    ds = open_source(experiment.data)
+    measured = plan_fit(experiment, ds, Workforce()).rates
+    write_times(archive, [0, 1])
+    reading = single_threaded(reading_rate, Fields(ds), np.array([[0, 1], [1, 2]]))
+    return replace(measured, reading=reading)
+
+
+def _add_rows(table: Table, step: str, nodes: int, found: Projection) -> None:
+    for stage in found.stages:
+        table.add_row(
+            step,
+            f"{nodes}",
+            stage.name,
+            f"{stage.leaves + stage.merges}",
+            size(stage.decoded_bytes),
+            f"{stage.operations / 1e15:.3g}",
+            size(stage.leaf_bytes),
+            size(stage.merge_bytes),
+            duration(stage.seconds),
+        )
+    fits = "fits" if found.refusal is None else found.refusal
+    table.add_row(step, f"{nodes}", f"all: {fits}", "", "", "", "", "", duration(found.seconds))
+    table.add_section()

@@ -1,0 +1,138 @@
+"""What ``gfrnn fit --plan`` says: what a fit will do and take, before anything runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from cluster import ClusterConfig, local_size, open_cluster
+from pipeline import Experiment, open_source
+from pipeline.projection import Projection, StageProjection, Workforce
+from pipeline.train import plan_fit
+
+
+def show_plan(
+    experiment: Experiment, config: ClusterConfig, console: Console, *, as_json: bool = False
+) -> bool:
+    """Print the plan of a fit; whether it fits into the workers.
+
+    Raises
+    ------
+    ConfigError, DataError, ClusterError
+    """
+    found = plan_fit(experiment, open_source(experiment.data), foreseen(config))
+    if as_json:
+        json.dump(found.as_dict(), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        print_plan(found, console)
+    return found.refusal is None
+
+
+def foreseen(config: ClusterConfig) -> Workforce:
+    """What a cluster will have; one that runs already is asked."""
+    if config.kind == "local":
+        return Workforce(*local_size(config))
+    with open_cluster(config):
+        return Workforce.current()
+
+
+def print_plan(found: Projection, console: Console) -> None:
+    """The table, what it rests on, advice, and whether it fits."""
+    console.print(plan_table(found))
+    work, rates = found.workforce, found.rates
+    memory = "no limit" if work.memory is None else size(work.memory)
+    reading = "not measured" if rates.reading is None else f"{size(rates.reading)}/s"
+    products = ", ".join(f"{rate / 1e9:.0f} {name}" for name, rate in rates.products.items())
+    lines = [
+        f"{work.threads} threads, {memory} of memory each; peak memory is of one task",
+        f"one thread, measured now: decoding {reading}, matrix products (Gflop/s) {products}",
+    ]
+    if found.seconds is None:
+        lines.append("no time where fields are read: the store has no chunk to time reading with")
+    for line in [*lines, *found.advice]:
+        console.print(line, highlight=False, markup=False)
+    if found.refusal is None:
+        console.print("[bold green]fits[/bold green]: `gfrnn fit` can start", highlight=False)
+    else:
+        console.print("[bold red]does not fit[/bold red]", end=": ")
+        console.print(found.refusal, highlight=False, markup=False)
+
+
+def plan_table(found: Projection) -> Table:
+    """Stages as rows, and the totals."""
+    table = Table(title="what the fit will do", title_justify="left")
+    table.add_column("stage", no_wrap=True)
+    for column in (
+        "leaves",
+        "merges",
+        "chunks decoded",
+        "each",
+        "decoded",
+        "Gflop",
+        "leaf",
+        "merge",
+        "driver",
+        "on disk",
+        "time",
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
+    for stage in found.stages:
+        table.add_row(*_cells(stage))
+    table.add_section()
+    stages = found.stages
+    table.add_row(
+        "all",
+        f"{sum(stage.leaves for stage in stages)}",
+        f"{sum(stage.merges for stage in stages)}",
+        f"{sum(stage.chunks for stage in stages)}",
+        "",
+        size(sum(stage.decoded_bytes for stage in stages)),
+        f"{sum(stage.operations for stage in stages) / 1e9:.3g}",
+        size(max(stage.leaf_bytes for stage in stages)),
+        size(max(stage.merge_bytes for stage in stages)),
+        size(max(stage.driver_bytes for stage in stages)),
+        size(sum(stage.kept_bytes for stage in stages)),
+        duration(found.seconds),
+    )
+    return table
+
+
+def _cells(stage: StageProjection) -> list[str]:
+    candidates = f" of {stage.parts} candidates" if stage.parts > 1 else ""
+    often = stage.chunks / stage.parts / stage.different if stage.different else 0
+    return [
+        f"{stage.name}{candidates}",
+        f"{stage.leaves}",
+        f"{stage.merges}",
+        f"{stage.chunks}",
+        f"{often:.2f} x" if often else "",
+        size(stage.decoded_bytes),
+        f"{stage.operations / 1e9:.3g}",
+        size(stage.leaf_bytes),
+        size(stage.merge_bytes),
+        size(stage.driver_bytes),
+        size(stage.kept_bytes),
+        duration(stage.seconds),
+    ]
+
+
+def size(count: float) -> str:
+    """Bytes as people read them; nothing for none."""
+    for unit, one in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= one:
+            return f"{count / one:.3g} {unit}"
+    return f"{count:.0f} B" if count else ""
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people read them."""
+    if seconds is None:
+        return "?"
+    for unit, one in (("d", 2 * 86400), ("h", 2 * 3600), ("min", 120)):
+        if seconds >= one:
+            return f"{seconds / (one / 2):.1f} {unit}"
+    return f"{seconds:.1f} s"
