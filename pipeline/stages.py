@@ -141,10 +141,8 @@ def solves(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> 
     """
     works = [_solve_work(part, fit, size) for part, size in zip(rows, sizes, strict=True)]
     widest = max(rows, key=lambda part: part.groups * part.columns**2)
-    # The triangles, their weighted copies, and the SVD of one with its working memory.
-    needed = (3 * widest.groups + 10) * 8 * widest.columns**2
     return Stage(
-        plan=plan_calls("solve", len(rows), needed, widest.remedy),
+        plan=plan_calls("solve", len(rows), _solve_bytes(widest), widest.remedy),
         windows=NOTHING,
         work=total(works),
         chain=max(works, key=lambda work: sum(work.values())),
@@ -160,8 +158,14 @@ def sampled(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> Stage:
     solving = {"solving": 2 * widest.groups * svd_flops(columns, columns)}
     work = total([total([widest.factors_work(times)], often), solving])
     work = total([work, widest.states.read_work(times)])
-    needed = widest.leaf_bytes(leaf) + (3 * widest.groups + 10) * 8 * columns**2
+    read = widest.states.read_bytes(times + widest.network.overlap)
+    needed = max(widest.leaf_bytes(leaf), read + _solve_bytes(widest))
     return calls("precision", 1, needed, widest.remedy, work, windows)
+
+
+def _solve_bytes(rows: RowSummary) -> int:
+    # The triangles, their weighted copies, and the SVD of one with its working memory.
+    return (3 * rows.groups + 10) * 8 * rows.columns**2
 
 
 def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:

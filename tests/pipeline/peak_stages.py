@@ -19,7 +19,9 @@ from pipeline.checkpoints import Checkpoints
 from pipeline.config import Experiment
 from pipeline.factors import Factors
 from pipeline.fields import Fields
-from pipeline.rows import FieldStates
+from pipeline.kept import Candidate, Fold
+from pipeline.precision import Sample
+from pipeline.rows import FieldStates, RowSummary
 from pipeline.sections import checked
 from pipeline.selection import choose
 from pipeline.stages import Stage
@@ -84,11 +86,7 @@ def reduced(stage: Stage, training: Training) -> None:
 def solved(stage: Stage, rows: Stage, training: Training) -> None:
     """The choice of one candidate, from two triangles."""
     part = rows.subject.parts[0] if hasattr(rows.subject, "parts") else rows.subject
-    size = (
-        training.experiment.state.modes
-        if part.network.patches is None
-        else (part.network.patches.owned)
-    )
+    size = size_of(part, training)
     rng = np.random.default_rng(0)
 
     def factors() -> Factors:
@@ -127,12 +125,46 @@ def pooled(stage: Stage, rows: Stage, training: LocalTraining) -> None:
     print(stage.name, "leaf", stage.plan.leaf_bytes, rise(pool))
 
 
+def measured(stage: Stage, rows: Stage, training: Training) -> None:
+    """One leaf in both precisions, and the model of it solved."""
+    part = rows.subject.parts[0] if hasattr(rows.subject, "parts") else rows.subject
+    leaf = Stretch("a", 2, 2 + 110)
+    square = np.triu(np.random.default_rng(0).standard_normal((part.columns, part.columns)))
+    fold = Factors((RFactor(square, 10**6),) * part.groups)
+    key = "validation"
+    training.checkpoints.save("rows", key, fold.arrays())
+    leads = len(part.network.leads)
+    candidate = Candidate(
+        values={},
+        network=part.network,
+        size=size_of(part, training),
+        summary="rows",
+        folds={"validation/1": Fold(key, 10**6)},
+        variance=np.ones(leads),
+        beyond=np.zeros(leads),
+    )
+    ones = np.ones(leads)
+    sample = Sample(part, leaf, candidate, part.network.width, 1e-3 * ones, ones)
+    sample.measure(training.checkpoints)
+    gc.collect()
+    rose = rise(lambda: sample.measure(training.checkpoints))
+    print(stage.name, "leaf", stage.plan.leaf_bytes, rose)
+
+
+def size_of(part: RowSummary, training: Training) -> int:
+    """Values that a row predicts at each lead."""
+    patches = part.network.patches
+    return training.experiment.state.modes if patches is None else patches.owned
+
+
 def main(layout: str, folder: Path) -> None:
     training = training_of(layout, folder)
     stages = {stage.name: stage for stage in training.stages()}
     for name, stage in stages.items():
         if name == "solve":
             solved(stage, stages["rows"], training)
+        elif name == "precision":
+            measured(stage, stages["rows"], training)
         elif isinstance(training, LocalTraining) and name == "pool":
             pooled(stage, stages["rows"], training)
         else:
