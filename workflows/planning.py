@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -63,29 +64,59 @@ def print_plan(found: Projection, console: Console) -> None:
 
 
 def plan_table(found: Projection) -> Table:
-    """Stages as rows, and the totals."""
-    table = Table(title="what the fit will do", title_justify="left")
-    table.add_column("stage", no_wrap=True)
-    for column in (
-        "leaves",
-        "merges",
-        "chunks decoded",
-        "each",
-        "decoded",
-        "Gflop",
-        "leaf",
-        "merge",
-        "driver",
-        "on disk",
-        "time",
-    ):
-        table.add_column(column, justify="right", no_wrap=True)
+    """A column a stage, and the totals: figures one under another fit into narrow terminals."""
+    table = Table(
+        title="what the fit will do",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("", no_wrap=True)
     for stage in found.stages:
-        table.add_row(*_cells(stage))
-    table.add_section()
+        candidates = f"\nx {stage.parts}" if stage.parts > 1 else ""
+        table.add_column(f"{stage.name}{candidates}", justify="right", no_wrap=True)
+    table.add_column("all", justify="right", no_wrap=True)
+    for label, *cells in zip(_LABELS, *map(_cells, found.stages), _totals(found), strict=True):
+        table.add_row(label, *cells)
+    return table
+
+
+_LABELS = (
+    "leaves",
+    "merges",
+    "chunks decoded",
+    "times each",
+    "decoded",
+    "Gflop",
+    "leaf memory",
+    "merge memory",
+    "driver memory",
+    "on disk",
+    "time",
+)
+
+
+def _cells(stage: StageProjection) -> list[str]:
+    often = stage.chunks / stage.parts / stage.different if stage.different else 0
+    return [
+        f"{stage.leaves}",
+        f"{stage.merges}",
+        f"{stage.chunks}",
+        f"{often:.2f}" if often else "",
+        size(stage.decoded_bytes),
+        f"{stage.operations / 1e9:.3g}",
+        size(stage.leaf_bytes),
+        size(stage.merge_bytes),
+        size(stage.driver_bytes),
+        size(stage.kept_bytes),
+        duration(stage.seconds),
+    ]
+
+
+def _totals(found: Projection) -> list[str]:
     stages = found.stages
-    table.add_row(
-        "all",
+    return [
         f"{sum(stage.leaves for stage in stages)}",
         f"{sum(stage.merges for stage in stages)}",
         f"{sum(stage.chunks for stage in stages)}",
@@ -97,26 +128,6 @@ def plan_table(found: Projection) -> Table:
         size(max(stage.driver_bytes for stage in stages)),
         size(sum(stage.kept_bytes for stage in stages)),
         duration(found.seconds),
-    )
-    return table
-
-
-def _cells(stage: StageProjection) -> list[str]:
-    candidates = f" of {stage.parts} candidates" if stage.parts > 1 else ""
-    often = stage.chunks / stage.parts / stage.different if stage.different else 0
-    return [
-        f"{stage.name}{candidates}",
-        f"{stage.leaves}",
-        f"{stage.merges}",
-        f"{stage.chunks}",
-        f"{often:.2f} x" if often else "",
-        size(stage.decoded_bytes),
-        f"{stage.operations / 1e9:.3g}",
-        size(stage.leaf_bytes),
-        size(stage.merge_bytes),
-        size(stage.driver_bytes),
-        size(stage.kept_bytes),
-        duration(stage.seconds),
     ]
 
 
