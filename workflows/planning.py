@@ -105,7 +105,7 @@ def _cells(stage: StageProjection) -> list[str]:
         f"{stage.chunks}",
         f"{often:.2f}" if often else "",
         size(stage.decoded_bytes),
-        f"{stage.operations / 1e9:.3g}",
+        figure(stage.operations / 1e9),
         size(stage.leaf_bytes),
         size(stage.merge_bytes),
         size(stage.driver_bytes),
@@ -122,7 +122,7 @@ def _totals(found: Projection) -> list[str]:
         f"{sum(stage.chunks for stage in stages)}",
         "",
         size(sum(stage.decoded_bytes for stage in stages)),
-        f"{sum(stage.operations for stage in stages) / 1e9:.3g}",
+        figure(sum(stage.operations for stage in stages) / 1e9),
         size(max(stage.leaf_bytes for stage in stages)),
         size(max(stage.merge_bytes for stage in stages)),
         size(max(stage.driver_bytes for stage in stages)),
@@ -131,11 +131,16 @@ def _totals(found: Projection) -> list[str]:
     ]
 
 
+def figure(value: float) -> str:
+    """Two digits at least, without an exponent."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
+
+
 def size(count: float) -> str:
     """Bytes as people read them; nothing for none."""
     for unit, one in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= one:
-            return f"{count / one:.3g} {unit}"
+            return f"{figure(count / one)} {unit}"
     return f"{count:.0f} B" if count else ""
 
 
