@@ -78,20 +78,20 @@ def plan_table(found: Projection) -> Table:
         table.add_column(f"{stage.name}{candidates}", justify="right", no_wrap=True)
     table.add_column("all", justify="right", no_wrap=True)
     for label, *cells in zip(_LABELS, *map(_cells, found.stages), _totals(found), strict=True):
-        table.add_row(label, *cells)
+        table.add_row(label, *(cell.replace(" ", "") for cell in cells))
     return table
 
 
 _LABELS = (
     "leaves",
     "merges",
-    "chunks decoded",
+    "chunks read",
     "times each",
     "decoded",
     "Gflop",
-    "leaf memory",
-    "merge memory",
-    "driver memory",
+    "leaf peak",
+    "merge peak",
+    "driver peak",
     "on disk",
     "time",
 )
@@ -133,7 +133,7 @@ def _totals(found: Projection) -> list[str]:
 
 def figure(value: float) -> str:
     """Two digits at least, without an exponent."""
-    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
 
 
 def size(count: float) -> str:
