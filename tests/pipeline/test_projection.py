@@ -17,6 +17,7 @@ from pipeline.experiment import Run
 from pipeline.projection import TASK_SECONDS, Workforce
 from pipeline.sections import checked
 from pipeline.train import plan_fit
+from tests.pipeline.toys import row_summary
 from tests.pipeline.weather import experiment, make_weather, tree
 
 MIB = 2**20
@@ -137,6 +138,26 @@ def test_the_local_layout_reads_fields_once_for_all_candidates(weather):
     alone, two = planned(local_experiment(weather.path))[1], planned(config)[1]
     assert two["rows"].chunks == alone["rows"].chunks > 0
     assert two["pool"].parts == 2
+    assert two["pool"].decoded_bytes == 2 * alone["pool"].decoded_bytes > 0
+
+
+def test_rows_of_the_local_layout_read_the_times_of_their_targets_too(tmp_path):
+    path = make_weather(tmp_path / "store.zarr", chunk=1).path
+    _, stages = planned(local_experiment(path, data={"chunk": 50}))
+    # The last row of a period is three days before its end, the first of the validation one day
+    # before its beginning; each leaf reads three days beyond its rows, of 3 variables.
+    rows, moments = stages["rows"], stages["climatology"]
+    assert moments.chunks == 3 * 455
+    assert rows.chunks == 3 * (455 - 3 + 91 - 2 + 3 * rows.leaves)
+
+
+def test_noise_counts_with_the_numbers_that_are_drawn_together(tmp_path):
+    quiet = row_summary(tmp_path, 400)
+    noisy = replace(quiet, network=replace(quiet.network, noise=0.1))
+    drawn = 2 * 256 * quiet.states.size
+    assert noisy.factors_bytes(200) - quiet.factors_bytes(200) >= 8 * drawn
+    assert noisy.leaf_work(200)["noise"] >= drawn
+    assert "noise" not in quiet.leaf_work(200)
 
 
 def test_what_does_not_fit_is_refused_with_the_key_as_a_fit_refuses_it(weather, tmp_path):
