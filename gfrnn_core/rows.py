@@ -93,7 +93,8 @@ def row_blocks(
     places : ndarray of int, optional
         The places that give rows; by default all.
     weights : ndarray, shape (places of the patches,), optional
-        What the squared error of a place's rows counts beside that of others.
+        What the squared error of a place's rows counts beside that of others; places of weight 0
+        have no rows.
     noise : float
         Standard deviation of normal noise on the states that features see. Increments are taken
         from the noisy state to the clean later one, so that the network learns to come back to
@@ -118,6 +119,8 @@ def row_blocks(
         return
     everywhere = 1 if patches is None else patches.places
     here = np.arange(everywhere) if places is None else places
+    if weights is not None:
+        here = here[weights[here] > 0]
     own = size if patches is None else patches.owned
     extra = 0 if inputs is None or joint else inputs.shape[-1]
     columns = row_columns(hidden, extra, len(leads), own, target)

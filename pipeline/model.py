@@ -100,7 +100,9 @@ class ForecastModel:
             shares = self.mixture[:, np.searchsorted(own, lead, side="right") - 1]
             mixed: Array = np.zeros((len(history), self.layout.size))
             for walk, share in zip(walks, shares, strict=True):
-                mixed += share * next(walk)
+                state = next(walk)
+                if share:  # one that left what weather can be is NaN, also times 0
+                    mixed += share * state
             yield mixed
 
     def linear_walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:

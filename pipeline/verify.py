@@ -103,7 +103,10 @@ class ScoreSummary:
         horizon = self.store.sizes["prediction_timedelta"]
         starts = self.starts[stretch.start : stretch.stop]
         times = int(starts[-1] - starts[0]) + horizon + 1
-        return 8 * self.fields.grid.size * (2 * times + 10 * len(starts))
+        linear = load_model(str(self.model)).linear
+        # What the linear model still needs of its states, the latest stacked, what it predicts.
+        walked = linear.state_size * (max(linear.leads) + 2 * linear.delays + 2)
+        return 8 * (self.fields.grid.size * (2 * times + 10 * len(starts)) + walked * len(starts))
 
     def merge_bytes(self) -> int:
         horizon = self.store.sizes["prediction_timedelta"]
