@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn_core import UnstableRollout
 from pipeline.config import Experiment
 from pipeline.errors import ConfigError
 from pipeline.fields import Fields
@@ -161,9 +159,7 @@ def _forecast_batch(
         trained.layout.decode(state, initial + trained.step * lead)
         for lead, state in enumerate(states, 1)
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnstableRollout)  # the store counts them
-        write_forecasts(Path(path), fields.grid, first, decoded)
+    write_forecasts(Path(path), fields.grid, first, decoded)
 
 
 def read_history(fields: Fields, model: ForecastModel, starts: Array) -> Array:
