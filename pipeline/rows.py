@@ -208,7 +208,7 @@ class SharedRows:
 
     parts: tuple[RowSummary, ...]
     name: str = "rows"
-    remedy: str = "model.width, or the candidates of search"
+    remedy: str = "data.chunk, model.leads, model.width or the candidates of search"
 
     def prefix(self, index: int) -> str:
         """What the names of a candidate's arrays begin with."""
