@@ -15,6 +15,8 @@ from pipeline import products
 from pipeline.config import Experiment, to_tree
 from pipeline.experiment import Run
 from pipeline.model import ForecastModel
+from pipeline.sections import Period
+from pipeline.update import Update
 from tests.pipeline.archives import DATA, real
 from tests.pipeline.spheres import (
     DAYS,
@@ -184,6 +186,23 @@ def test_a_model_comes_back_from_disk(tmp_path):
     np.testing.assert_array_equal(path, again.rollout(history, when, 4))
     # The season is among the inputs, so the same start at another time goes elsewhere.
     assert np.abs(path - model.rollout(history, when[::-1], 4))[0].max() > 1e-3
+
+
+@pytest.mark.parametrize("weights", ["shared", "own"])
+def test_an_update_learns_a_law_that_has_changed(tmp_path, weights):
+    """What moved east while the model was trained moves west since."""
+    # The last of 360 fields is one cell west of the first, and the next is two.
+    values = np.concatenate([advected(6, 12, 1, 360), advected(6, 12, -1, DAYS - 358)[2:]])
+    source = write_fields(tmp_path / "turned.zarr", {T2M: values}, NORTH, EAST)
+    run = Run(
+        local_experiment(source, state={"weights": weights}, fit={"ridge": [1e-8]}),
+        tmp_path / "run",
+    )
+    run.fit()
+    period = Period.model_validate(["2001-12-27", "2002-02-28"])
+    work = Update.of(run.folder, [str(source)], forget=1e-12, period=period)
+    updated = finish(work.run())
+    assert worst(updated) < 1e-3
 
 
 # Masks
