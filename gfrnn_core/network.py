@@ -93,6 +93,9 @@ class Network:
         Set by :meth:`solve`; with groups (groups, leads, features, own values).
     groups : ndarray of int, shape (places,), or None
         Which set of outer weights each patch uses; None is one set for all.
+    mask : ndarray of bool, shape (d,), or None
+        Where a state never has a value, as the sea's temperature has none on land: rollouts keep
+        the 0 that stands there in training.
     """
 
     width: int = 1000
@@ -122,6 +125,7 @@ class Network:
     outer: Array | None = field(default=None, repr=False)
     inputs: int | None = field(default=None, repr=False)
     groups: Array | None = field(default=None, repr=False)
+    mask: Array | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -324,6 +328,7 @@ class Network:
             high,
             self.joint,
             self.groups,
+            self.mask,
         )
 
     def _own(self) -> int:

@@ -196,7 +196,7 @@ class SampledRNN(Network):
         places : ndarray of int, optional
             Patches that give rows, where outer weights differ between groups of them.
         weights : ndarray, shape (places of the patches,), optional
-            What a row of each place counts, for example the area of a cell.
+            What a row of each place counts, for example the area of a cell; 0 leaves it out.
 
         Raises
         ------

@@ -69,6 +69,8 @@ class Loop:
         Whether inputs stand among what hidden features see.
     groups : ndarray of int, shape (places,), or None
         Which outer weights each place uses.
+    mask : ndarray of bool, shape (d,), or None
+        Where a state stays 0.
     """
 
     hidden: HiddenWeights
@@ -81,6 +83,7 @@ class Loop:
     high: Array | None
     joint: bool = False
     groups: Array | None = None
+    mask: Array | None = None
 
     def run(self, history: Array, steps: int, inputs: Array | None) -> Array:
         """All steps together: shape (steps, starts, d).
@@ -155,7 +158,10 @@ class Loop:
             predicted = self.patches.assembled(values)
         # Weights that run away overflow before the range is looked at.
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(predicted + window[-1] if self.increment else predicted)
+            state = np.asarray(predicted + window[-1] if self.increment else predicted)
+        if self.mask is not None:
+            state[:, self.mask] = 0.0
+        return state
 
     def _outer(self, group: int | None, index: int) -> Array:
         return np.asarray(self.outer[index] if group is None else self.outer[group, index])

@@ -19,8 +19,9 @@ from gfrnn_core.sampling import HiddenWeights
 Array = NDArray[Any]
 Target = Literal["state", "increment", "lifted"]
 
-DRAW = 256
-"""Times that share one random generator, and are drawn together."""
+# Times and numbers that share one random generator, at most: what is drawn too much is lost.
+_DRAW = 256
+_DRAWN = 2**20
 
 
 # States that hidden weights are drawn from, at most: more would only take memory.
@@ -93,7 +94,8 @@ def row_blocks(
     places : ndarray of int, optional
         The places that give rows; by default all.
     weights : ndarray, shape (places of the patches,), optional
-        What the squared error of a place's rows counts beside that of others.
+        What the squared error of a place's rows counts beside that of others; places of weight 0
+        have no rows.
     noise : float
         Standard deviation of normal noise on the states that features see. Increments are taken
         from the noisy state to the clean later one, so that the network learns to come back to
@@ -118,6 +120,8 @@ def row_blocks(
         return
     everywhere = 1 if patches is None else patches.places
     here = np.arange(everywhere) if places is None else places
+    if weights is not None:
+        here = here[weights[here] > 0]
     own = size if patches is None else patches.owned
     extra = 0 if inputs is None or joint else inputs.shape[-1]
     columns = row_columns(hidden, extra, len(leads), own, target)
@@ -228,15 +232,20 @@ def _inputs(inputs: Array | None, time: Array, place: Array) -> Array | None:
     return np.asarray(inputs[time] if inputs.ndim == 2 else inputs[time, place])
 
 
+def drawn_together(size: int) -> int:
+    """Times that share one random generator, for so many numbers a time."""
+    return max(1, min(_DRAW, _DRAWN // size))
+
+
 def _drawn(
     kind: Literal["normal", "uniform"], seed: int, first: int, times: int, size: int
 ) -> Array:
     """Random numbers that belong to these times, however they are asked for: (times, size)."""
-    parts = []
-    for block in range(first // DRAW, -(-(first + times) // DRAW)):
+    parts, together = [], drawn_together(size)
+    for block in range(first // together, -(-(first + times) // together)):
         rng = np.random.default_rng([seed, 1 if kind == "normal" else 2, block])
-        shape = (DRAW, size)
+        shape = (together, size)
         numbers = rng.standard_normal(shape) if kind == "normal" else rng.random(shape)
-        offset = block * DRAW
+        offset = block * together
         parts.append(numbers[max(first - offset, 0) : first + times - offset])
     return np.concatenate(parts)

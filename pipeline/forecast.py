@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,15 +11,16 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn_core import UnstableRollout
 from pipeline.config import Experiment
 from pipeline.errors import ConfigError
 from pipeline.fields import Fields
 from pipeline.model import ForecastModel
 from pipeline.plan import steps
+from pipeline.preflight import model_leads
 from pipeline.products import (
     create_forecast_store,
     finish_forecast_store,
+    kept_bytes,
     write_forecasts,
     written,
 )
@@ -92,9 +91,8 @@ def forecast(
     step = step_of(fields.time)
     horizon = steps("forecast.horizon", experiment.forecast.horizon, step)
     starts = initial_times(experiment, fields.time)
-    # A batch's fields are read at once, and forecast and decoded lead by lead.
-    at_once = experiment.forecast.batch * (2 + experiment.state.delays)
-    check_call("forecast", 4 * 8 * at_once * fields.grid.size, "forecast.batch")
+    needed = experiment.forecast.batch * forecast_bytes(experiment, fields, horizon)
+    check_call("forecast", needed, "forecast.batch")
     done = written(path)
     if done is None or len(done) != len(starts):
         trained = ForecastModel.load(model)
@@ -120,21 +118,25 @@ def forecast(
         for first in range(0, len(starts), experiment.forecast.batch)
     ]
     missing = [batch for batch in batches if not done[batch[0] : batch[0] + len(batch[1])].all()]
-    lost = run_tasks(
+    run_tasks(
         "forecast",
         _forecast_batch,
         [(ds, str(model), str(path), horizon, first, chosen) for first, chosen in missing],
         progress,
     )
     finish_forecast_store(path)
-    if sum(lost):
-        warnings.warn(
-            f"{sum(lost)} of {len(starts)} forecasts left what weather can be and are NaN from "
-            "there on; a larger ridge (fit.ridge), noise in training (model.noise) or a smaller "
-            "model.scale may keep them in",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+
+
+def forecast_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
+    """Peak working memory of one forecast of a batch."""
+    delays = max(variant.state.delays for _, variant in experiment.candidates())
+    reach = max(model_leads(experiment, fields.time))
+    # A batch's fields are read at once, and forecast and decoded lead by lead.
+    values = 4 * (2 + delays) * fields.grid.size
+    if experiment.state.layout == "local":
+        # What each network still needs of its states, the latest stacked, and what is predicted.
+        values += experiment.fit.average * (reach + 2 * delays + 2) * fields.grid.size
+    return 8 * values + kept_bytes(fields.grid, horizon)
 
 
 def _described(array: xr.DataArray) -> dict[str, Any]:
@@ -147,29 +149,17 @@ def _described(array: xr.DataArray) -> dict[str, Any]:
 
 def _forecast_batch(
     ds: xr.Dataset, model: str, path: str, horizon: int, first: int, starts: Array
-) -> int:
-    """One task: read the latest states, roll out, write lead by lead.
-
-    Returns
-    -------
-    int
-        How many of the forecasts left what weather can be; they are NaN from there on.
-    """
+) -> None:
+    """One task: read the latest states, roll out, write lead by lead."""
     trained = load_model(model)
     fields = trained.fields(ds)
     initial = fields.time[starts]
     states = trained.walk(read_history(fields, trained, starts), initial, horizon)
-    lost = np.zeros(len(starts), dtype=bool)
-
-    def decoded() -> Iterator[Array]:
-        for lead, state in enumerate(states, 1):
-            lost[np.isnan(state).any(axis=1)] = True
-            yield trained.layout.decode(state, initial + trained.step * lead)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnstableRollout)  # counted instead, over all tasks
-        write_forecasts(Path(path), fields.grid, first, decoded())
-    return int(lost.sum())
+    decoded = (
+        trained.layout.decode(state, initial + trained.step * lead)
+        for lead, state in enumerate(states, 1)
+    )
+    write_forecasts(Path(path), fields.grid, first, decoded)
 
 
 def read_history(fields: Fields, model: ForecastModel, starts: Array) -> Array:

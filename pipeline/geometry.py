@@ -11,7 +11,7 @@ from gfrnn_core import Patches
 from gfrnn_core.patches import Pole
 from pipeline.config import StateConfig
 from pipeline.errors import ConfigError
-from pipeline.fields import Grid
+from pipeline.fields import Grid, unbroken
 
 Array = NDArray[Any]
 
@@ -31,8 +31,9 @@ def patches_of(state: StateConfig, grid: Grid) -> Patches:
     """
     _, rows, columns = grid.shape
     around = closes(grid.longitude)
-    for name, own, cells in zip(
-        ("latitude", "longitude"), state.patch, (rows, columns), strict=True
+    for name, own, cells in (
+        ("latitude", state.patch[0], rows),
+        ("longitude", state.patch[1], columns),
     ):
         if own > cells:
             raise ConfigError(
@@ -44,12 +45,13 @@ def patches_of(state: StateConfig, grid: Grid) -> Patches:
     if around and state.patch[1] + 2 * halo[1] > columns:
         raise ConfigError(
             f"state.halo: a patch of {state.patch[1]} and a halo of {halo[1]} on both sides are "
-            f"{state.patch[1] + 2 * halo[1]} longitudes, but the globe has {columns}; take "
-            f"less of either"
+            f"{state.patch[1] + 2 * halo[1]} longitudes, but the globe has {columns}, so that a "
+            "cell would be seen twice; take less of either"
         )
     if poles != ("none", "none") and halo[0] >= rows:
         raise ConfigError(
-            f"state.halo: {halo[0]} rows beyond a pole are not fewer than the {rows} latitudes"
+            f"state.halo: {halo[0]} rows beyond a pole are not fewer than the {rows} latitudes; "
+            f"take at most {rows - 1}"
         )
     return Patches(
         shape=(rows, columns),
@@ -67,8 +69,11 @@ def patches_of(state: StateConfig, grid: Grid) -> Patches:
     )
 
 
-def groups_of(state: StateConfig, patches: Patches) -> Array | None:
+def groups_of(state: StateConfig, grid: Grid, patches: Patches) -> Array | None:
     """Which set of outer weights each patch uses: shape (places,), or None for one of all.
+
+    Numbered from 0 without gaps. A patch wholly in the mask, which nothing is learnt from, uses
+    those of another.
 
     Raises
     ------
@@ -77,30 +82,45 @@ def groups_of(state: StateConfig, patches: Patches) -> Array | None:
     """
     if state.weights == "shared":
         return None
-    if state.weights == "own":
-        return np.arange(patches.places)
     rows, columns = patches.counts
-    if state.bands > rows:
-        raise ConfigError(
-            f"state.bands: {state.bands} bands, but there are {rows} rows of patches; take at most "
-            "as many"
-        )
-    return np.repeat(np.arange(rows) * state.bands // rows, columns)
+    if state.weights == "own":
+        groups = np.arange(patches.places)
+    else:
+        if state.bands > rows:
+            raise ConfigError(
+                f"state.bands: {state.bands} bands, but there are {rows} rows of patches; take at "
+                f"most {rows}, or smaller patches (state.patch)"
+            )
+        groups = np.repeat(np.arange(rows) * state.bands // rows, columns)
+    exists = importance(grid, patches) > 0
+    groups[~exists] = groups[exists][0]
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def own_cells(grid: Grid, patches: Patches) -> Array:
+    """Cells that a patch owns, in the order of the grid's: shape (places, own cells).
+
+    Patches count longitudes from the seam of a region on, see :func:`pipeline.fields.unbroken`.
+    """
+    row, column = np.divmod(patches.own_cells, len(grid.longitude))
+    order, _ = unbroken(grid.longitude)
+    return np.asarray(row * len(grid.longitude) + order[column])
 
 
 def importance(grid: Grid, patches: Patches) -> Array:
-    """Area of the cells that a patch owns, mean 1: what its rows count. Shape (places,)."""
-    by_cell = np.repeat(grid.area, grid.shape[2])
-    area = by_cell[patches.own_cells].mean(axis=1)
-    return np.asarray(area / area.mean())
+    """Area of the cells that a patch owns, mean 1: what its rows count. Shape (places,).
+
+    Cells that are masked in all channels do not count; a patch of nothing else has no rows.
+    """
+    by_cell = grid.cells.max(axis=0).reshape(-1)
+    area = by_cell[own_cells(grid, patches)].mean(axis=1)
+    return np.asarray(area / area[area > 0].mean())
 
 
 def closes(longitude: Array) -> bool:
     """Whether a row of cells goes all the way round."""
-    if len(longitude) < 2:
-        return False
-    spacing = float(np.median(np.diff(longitude)))
-    return bool(np.isclose(longitude[0] + 360 - longitude[-1], spacing, rtol=0.1))
+    gaps = np.diff(longitude, append=longitude[0] + 360)
+    return bool(len(gaps) > 1 and np.isclose(gaps, 360 / len(gaps), rtol=0.1).all())
 
 
 def _sides(halo: tuple[int, int]) -> tuple[tuple[int, int], ...]:
@@ -113,10 +133,7 @@ def _poles(latitude: Array) -> tuple[Pole, Pole]:
         return "none", "none"
     ends = (
         (latitude[0] + 90, latitude[1] - latitude[0]),
-        (
-            90 - latitude[-1],
-            latitude[-1] - latitude[-2],
-        ),
+        (90 - latitude[-1], latitude[-1] - latitude[-2]),
     )
 
     def kind(distance: float, spacing: float) -> str:

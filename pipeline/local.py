@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.fields import Grid
+from pipeline.fields import Grid, unbroken
 from pipeline.state import Climatology, EofLayout, Scaling
 
 Array = NDArray[Any]
@@ -19,7 +20,8 @@ class LocalLayout:
     """States are the anomalies of every cell, each channel by its spread.
 
     A state has the channels of a cell next to each other, cells by latitude and then longitude, as
-    :class:`gfrnn_core.Patches` cuts it: shape ``(latitudes * longitudes * channels,)``.
+    :class:`gfrnn_core.Patches` cuts it: shape ``(latitudes * longitudes * channels,)``. Cells that
+    are neighbours on the globe are neighbours there, also across Greenwich.
 
     Attributes
     ----------
@@ -34,15 +36,25 @@ class LocalLayout:
         """Length of a state."""
         return self.scaling.grid.size
 
+    @cached_property
+    def mask(self) -> Array | None:
+        """Where a state never has a value, in its order: bool, shape (size,), or None."""
+        grid = self.scaling.grid
+        return None if grid.mask is None else self.project(grid.mask[None])[0]
+
+    @cached_property
+    def _order(self) -> Array:
+        """Columns of the grid from the western border of a region on."""
+        return unbroken(self.scaling.grid.longitude)[0]
+
     def encode(self, fields: Array, time: Array) -> Array:
         """States of fields (which are overwritten): shape (times, size), 0 in the mask."""
         return self.project(self.scaling.scaled(fields, time))
 
     def project(self, scaled: Array) -> Array:
         """States of scaled anomalies: shape (times, size)."""
-        channels, rows, columns = self.scaling.grid.shape
-        by_cell = scaled.reshape(-1, channels, rows * columns).transpose(0, 2, 1)
-        return by_cell.reshape(len(scaled), -1)
+        by_channel = scaled.reshape(-1, *self.scaling.grid.shape)[..., self._order]
+        return np.asarray(by_channel.transpose(0, 2, 3, 1).reshape(len(scaled), -1))
 
     def anomalies(self, states: Array) -> Array:
         """Anomalies of the fields of states, in the variables' units: shape (n, grid.size).
@@ -50,8 +62,10 @@ class LocalLayout:
         They are 0 in the mask.
         """
         channels, rows, columns = self.scaling.grid.shape
-        by_channel = states.reshape(-1, rows * columns, channels).transpose(0, 2, 1)
-        return np.asarray(by_channel.reshape(len(states), -1) * self.scaling.units)
+        fields = np.empty((len(states), channels, rows, columns))
+        by_cell = states.reshape(-1, rows, columns, channels)
+        fields[..., self._order] = by_cell.transpose(0, 3, 1, 2)
+        return np.asarray(fields.reshape(len(states), -1) * self.scaling.units)
 
     def decode(self, states: Array, time: Array) -> Array:
         """Fields of states at some times: shape (times, grid.size), NaN in the mask."""
@@ -61,6 +75,8 @@ class LocalLayout:
     def damping(self, lagged: Array, lead: int) -> Array:
         """Autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
 
+        It is that of the cell's channel.
+
         Parameters
         ----------
         lagged : ndarray, shape (leads + 1, channels)
@@ -68,7 +84,7 @@ class LocalLayout:
         lead : int
         """
         _, rows, columns = self.scaling.grid.shape
-        return np.repeat(lagged[lead] / lagged[0], rows * columns)
+        return np.repeat(lagged[lead], rows * columns)
 
     def about(self) -> dict[str, Any]:
         """What is not an array, for storing."""

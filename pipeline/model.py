@@ -93,14 +93,19 @@ class ForecastModel:
         return np.stack(list(self.walk(history, initial, steps)), axis=1)
 
     def walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
-        """The same lead by lead, shape (starts, size): memory does not grow with their number."""
+        """The same lead by lead, shape (starts, size): memory does not grow with their number.
+
+        What left the weather that there is, is NaN from there on.
+        """
         own = np.asarray(self.linear.leads)
         walks = [self._walk(network, history, initial, steps) for network in self.networks]
         for lead in range(1, steps + 1):
             shares = self.mixture[:, np.searchsorted(own, lead, side="right") - 1]
             mixed: Array = np.zeros((len(history), self.layout.size))
             for walk, share in zip(walks, shares, strict=True):
-                mixed += share * next(walk)
+                state = next(walk)
+                if share:  # one that left what weather can be is NaN, also times 0
+                    mixed += share * state
             yield mixed
 
     def linear_walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:

@@ -42,12 +42,14 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
 
 
 def network_arrays(network: SampledRNN) -> dict[str, Array]:
-    """Hidden weights and groups of places by name; a linear model has no hidden weights."""
+    """Hidden weights, groups of places and mask by name; a linear model has no hidden weights."""
     arrays: dict[str, Array] = {}
     if network.hidden is not None and network.width:
         arrays |= {"weights": network.hidden.weights, "biases": network.hidden.biases}
     if network.groups is not None:
         arrays["groups"] = network.groups
+    if network.mask is not None:
+        arrays["mask"] = network.mask
     return arrays
 
 
@@ -61,6 +63,7 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
         high=None if options["range"] is None else np.array(options["range"][1]),
         standardise=False,
         groups=arrays.get("groups"),
+        mask=arrays.get("mask"),
     )
     weights = arrays.get("weights", np.zeros((options["linear"], 0)))
     biases = arrays.get("biases", np.zeros(0))

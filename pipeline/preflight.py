@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from pipeline.config import Experiment
 from pipeline.errors import ConfigError, DataError
-from pipeline.fields import Fields
-from pipeline.forcing import input_width
-from pipeline.geometry import groups_of, patches_of
+from pipeline.fields import Fields, Grid
+from pipeline.forcing import Forcing, input_width
+from pipeline.geometry import groups_of, importance, own_cells, patches_of
 from pipeline.plan import check_periods, known_times, leaf_length, row_stretches, steps
 from pipeline.reduce import Stretch
 from pipeline.sources import missing_chunks
+from pipeline.static import open_static
 from pipeline.times import step_of
 
 Array = NDArray[Any]
@@ -62,24 +63,47 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
                     f"{variant.state.delays} delays and a lead of {max(leads)} steps; "
                     "take a longer period, fewer delays or shorter leads"
                 )
-        seen, places = _row(variant, fields)
-        rows: dict[int, int] = {}
-        for part in row_leaves(variant, fields, "train"):
-            year = int(part.fold.removeprefix("train/"))
-            rows[year] = rows.get(year, 0) + (part.stop - part.start) * places
-        inputs = sum(input_width(name) for name in variant.model.inputs)
-        check_solve(variant, rows, seen + 1 + inputs + len(variant.state.static))
+        _check_rows(variant, fields)
+    if experiment.state.layout == "local":
+        local_forcing(experiment, fields.grid)
 
 
-def _row(experiment: Experiment, fields: Fields) -> tuple[int, int]:
-    """Values that the linear terms of a row see, and rows that a time has of one set of weights."""
+def _check_rows(experiment: Experiment, fields: Fields) -> None:
+    """Refuse weights that the rows of the training period do not carry."""
     state = experiment.state
-    if state.layout == "eof":
-        return state.delays * state.modes, 1
-    patches = patches_of(state, fields.grid)
-    groups = groups_of(state, patches)
-    places = patches.places if groups is None else int(np.bincount(groups).min())
-    return state.delays * patches.window, places
+    seen, places = state.delays * state.modes, 1
+    if state.layout == "local":
+        patches = patches_of(state, fields.grid)
+        groups = groups_of(state, fields.grid, patches)
+        exists = importance(fields.grid, patches) > 0
+        each = np.bincount(np.zeros(len(exists), int) if groups is None else groups, exists)
+        seen, places = state.delays * patches.window, int(each.min())
+    always = seen + 1 + sum(map(input_width, experiment.model.inputs)) + len(state.static)
+    rows: dict[int, int] = {}
+    for part in row_leaves(experiment, fields, "train"):
+        year = int(part.fold.removeprefix("train/"))
+        rows[year] = rows.get(year, 0) + (part.stop - part.start) * places
+    if state.layout == "local" and state.weights != "shared" and always > sum(rows.values()):
+        raise ConfigError(
+            f"state.weights: {state.weights}, but a set of weights of its own has only "
+            f"{sum(rows.values())} rows of the training period for {always} linear terms and "
+            "inputs; take shared weights, fewer bands (state.bands), a smaller state.halo or "
+            "fewer state.delays"
+        )
+    check_solve(experiment, rows, always)
+
+
+def local_forcing(experiment: Experiment, grid: Grid) -> Forcing:
+    """The inputs of the places of a local layout.
+
+    Raises
+    ------
+    DataError
+        For a static field that is not there, or tells no place from another.
+    """
+    static, patches = experiment.state.static, patches_of(experiment.state, grid)
+    fields = open_static(experiment.data, grid, static)
+    return Forcing.of(experiment.model.inputs, static, fields, grid, own_cells(grid, patches))
 
 
 def check_chunks(ds: xr.Dataset, used: Array | None = None) -> None:
@@ -150,6 +174,8 @@ def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
     for _, variant in experiment.candidates():
         if variant.state.layout == "eof":
             _check_modes(variant, int(fields.grid.exists.sum()), len(train))
+        elif fields.mask is not None:
+            _check_rows(variant, fields)
     return fields
 
 

@@ -18,8 +18,8 @@ from pipeline.storage import array_in, consolidate
 
 Array = NDArray[Any]
 
-# An int8 for each initial time, one chunk a batch: which of them are on disk. It exists only
-# while the store is unfinished.
+# An int8 for each initial time, one chunk a batch: 0 where it is not on disk yet, 1 where it is,
+# 2 where it left what weather can be. It exists only while the store is unfinished.
 _WRITTEN = "written"
 
 # Of one variable of a forecast, what one shard holds at most: larger ones have a shard a lead, so
@@ -95,8 +95,8 @@ def create_forecast_store(
             "longitude",
         )
         shape = (len(initial), len(leads), *deep, *plane)
-        bytes_of_all = 4 * int(np.prod(shape[1:]))
-        shard = (1, *shape[1:]) if bytes_of_all <= _SHARD_BYTES else (1, 1, *shape[2:])
+        whole = _bytes_of_all(grid, variable, len(leads)) <= _SHARD_BYTES
+        shard = (1, *shape[1:]) if whole else (1, 1, *shape[2:])
         # Where variables have different levels, the rest of a variable's are NaN.
         about = described[variable] | ({"levels": own} if own else {})
         empty = da.zeros(shape, dtype="float32", chunks=shard)  # never computed
@@ -129,6 +129,21 @@ def create_forecast_store(
     )
 
 
+def kept_bytes(grid: Grid, leads: int) -> int:
+    """What writing keeps of one forecast until all of its leads are there."""
+    variables = {channel.variable for channel in grid.channels}
+    sizes = [_bytes_of_all(grid, variable, leads) for variable in variables]
+    kept = [size for size in sizes if size <= _SHARD_BYTES]
+    return sum(kept) + max(kept, default=0)  # one variable's leads are put together at a time
+
+
+def _bytes_of_all(grid: Grid, variable: str, leads: int) -> int:
+    """All leads of one variable of a forecast, as they are stored."""
+    levels = {c.level for c in grid.channels if c.level is not None}
+    deep = any(c.variable == variable and c.level is not None for c in grid.channels)
+    return 4 * leads * (len(levels) if deep else 1) * grid.shape[1] * grid.shape[2]
+
+
 def _minutes(initial: Array, leads: Array) -> bool:
     """Whether some time is not a whole hour."""
     hour = np.timedelta64(1, "h")
@@ -159,10 +174,12 @@ def write_forecasts(path: Path, grid: Grid, first: int, leads: Iterable[Array]) 
     for index, channel in enumerate(grid.channels):
         places.setdefault(channel.variable, []).append(index)
     kept: dict[str, list[Array]] = {}
-    count = 0
+    count, lost = 0, np.zeros(1, dtype=bool)
+    masked = 0 if grid.mask is None else int(grid.mask.sum())
     for lead, values in enumerate(leads):
         fields = values.reshape(-1, *grid.shape)
         count = len(fields)
+        lost = lost | (np.isnan(values).sum(axis=1) > masked)
         for variable, own in places.items():
             planes = _with_levels(fields[:, own], [grid.channels[i].level for i in own], levels)
             array = array_in(group, variable)
@@ -174,7 +191,7 @@ def write_forecasts(path: Path, grid: Grid, first: int, leads: Iterable[Array]) 
         whole = np.stack(planes_of_leads, axis=1)
         for offset in range(count):
             array_in(group, variable)[first + offset] = whole[offset]
-    array_in(group, _WRITTEN)[first : first + count] = 1
+    array_in(group, _WRITTEN)[first : first + count] = np.where(lost, 2, 1)
 
 
 def _with_levels(planes: Array, own: list[float | None], levels: list[float]) -> Array:
@@ -195,9 +212,15 @@ def written(path: Path) -> Array | None:
 
 
 def finish_forecast_store(path: Path) -> None:
-    """Say that the store is complete, and consolidate its metadata, once."""
+    """Say that the store is complete, and consolidate its metadata, once.
+
+    The attribute ``lost_forecasts`` counts those that left what weather can be and are NaN from
+    there on.
+    """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     if _WRITTEN in group:
+        states = np.asarray(array_in(group, _WRITTEN)[...])
+        group.attrs["lost_forecasts"] = int((states == 2).sum())
         del group[_WRITTEN]
     group.attrs["complete"] = True
     consolidate(path)

@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn_core import SampledRNN
-from gfrnn_core.rows import DRAW
+from gfrnn_core.rows import drawn_together
 from pipeline.checkpoints import Arrays
 from pipeline.factors import Factors
 from pipeline.fields import Fields
@@ -193,7 +193,8 @@ class RowSummary:
 
     def _drawn(self, times: int) -> int:
         """Random numbers that noise on so many states takes: they are drawn by whole blocks."""
-        return (-(-times // DRAW) + 1) * DRAW * self.states.size
+        together = drawn_together(self.states.size)
+        return (-(-times // together) + 1) * together * self.states.size
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ class SharedRows:
 
     parts: tuple[RowSummary, ...]
     name: str = "rows"
-    remedy: str = "model.width, or the candidates of search"
+    remedy: str = "data.chunk, model.leads, model.width or the candidates of search"
 
     def prefix(self, index: int) -> str:
         """What the names of a candidate's arrays begin with."""

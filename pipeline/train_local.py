@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,13 +19,12 @@ from pipeline.forcing import Forcing
 from pipeline.geometry import groups_of, importance, patches_of
 from pipeline.kept import Candidate, Fold
 from pipeline.local import LocalLayout
-from pipeline.preflight import row_leaves
+from pipeline.preflight import local_forcing, row_leaves
 from pipeline.reduce import Stretch, fold_keys
 from pipeline.rows import FieldStates, RowSummary, SharedRows
 from pipeline.series import times_of
 from pipeline.stages import Stage, calls, reduction, sampled, solves
 from pipeline.state import Climatology, Scaling
-from pipeline.static import open_static
 from pipeline.tasks import run_tasks
 from pipeline.times import segments
 from pipeline.training import Training, longest
@@ -37,19 +37,22 @@ _POOL_TIMES = 64
 # In units of a channel's spread, what no weather reaches; a rollout three times as far is given up.
 _FAR = 20.0
 
+# An autocorrelation below counts as this: its logarithm is finite.
+_UNRELATED = 1e-6
+
 
 class LocalTraining(Training):
     """Climatology; then one pass over the fields for all candidates together."""
 
     def stages(self) -> list[Stage]:
         fields = self.fields
-        flat = Climatology.flat(*self.terms, fields.grid)
-        layout = LocalLayout(Scaling(fields.grid, flat, by_area=False))
+        layout = self.unscaled
         networks, pools = [], []
         for _, variant in self.experiment.candidates():
             network = replace(self.local_network(variant), sampling="normal")
-            networks.append(network.sample(np.zeros((1, self.seen(variant, network).size))))
-            pools.append(self._pool_stage(FieldStates(fields, layout), networks[-1], variant))
+            networks.append(self._drawn(variant, network))
+            if variant.model.sampling != "normal":
+                pools.append(self._pool_stage(FieldStates(fields, layout), networks[-1], variant))
         rows = self.rows(layout, networks)
         windows = np.array([rows.reach(part) for part in self.stretches])
         sizes = [self.patches.owned for _ in rows.parts]
@@ -78,6 +81,12 @@ class LocalTraining(Training):
     def layout(self) -> LocalLayout:
         return LocalLayout(Scaling(self.fields.grid, self.climatology(), by_area=False))
 
+    @property
+    def unscaled(self) -> LocalLayout:
+        """The layout before the climatology is known."""
+        flat = Climatology.flat(*self.terms, self.fields.grid)
+        return LocalLayout(Scaling(self.fields.grid, flat, by_area=False))
+
     @cached_property
     def patches(self) -> Patches:
         """Of the first candidate; all candidates own the same cells."""
@@ -85,9 +94,7 @@ class LocalTraining(Training):
 
     @cached_property
     def _forcing(self) -> Forcing:
-        names, grid = self.experiment.state.static, self.fields.grid
-        fields = open_static(self.experiment.data, grid, names)
-        return Forcing.of(self.experiment.model.inputs, names, fields, grid, self.patches.own_cells)
+        return local_forcing(self.experiment, self.fields.grid)
 
     def forcing(self) -> Forcing:
         return self._forcing
@@ -112,11 +119,12 @@ class LocalTraining(Training):
         return replace(
             self.network(variant),
             patches=patches,
-            groups=groups_of(variant.state, patches),
+            groups=groups_of(variant.state, self.fields.grid, patches),
             joint=self._forcing.count > 0,
             inputs=self._forcing.count,
             low=np.array(-_FAR),
             high=np.array(_FAR),
+            mask=self.unscaled.mask,
         )
 
     def seen(self, variant: Experiment, network: SampledRNN) -> Array:
@@ -141,7 +149,8 @@ class LocalTraining(Training):
         variants = self.experiment.candidates()
         networks = [self._sampled(layout, variant) for _, variant in variants]
         rows = self.rows(layout, networks)
-        key = self.rows_key(self.experiment, self.experiment.search)
+        forcing = hashlib.sha256(self._forcing.values.tobytes()).hexdigest()
+        key = self.rows_key(self.experiment, self.experiment.search, forcing)
         found = self.reduce(rows, self.stretches, key)
         keys = fold_keys(rows.name, key, self.stretches)
 
@@ -163,8 +172,10 @@ class LocalTraining(Training):
         return tuple(candidate(*pair) for pair in enumerate(networks))
 
     def _sampled(self, layout: LocalLayout, variant: Experiment) -> SampledRNN:
-        """The network with hidden weights, drawn from patches of some training times."""
+        """The network with hidden weights, those of pairs from patches of some training times."""
         network = self.local_network(variant)
+        if network.sampling == "normal":  # which no data decide
+            return self._drawn(variant, network)
         train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
         rng = np.random.default_rng(variant.model.seed)
         count = min(len(train), variant.fit.pool, _POOL_TIMES)
@@ -176,8 +187,20 @@ class LocalTraining(Training):
             for time, seed in zip(times.tolist(), seeds.tolist(), strict=True)
         ]
         found = run_tasks("pool", _pool, calls, self.progress)
-        pool, following = (np.concatenate(part) for part in zip(*found, strict=True))
-        return network.sample(pool, following, self.seen(variant, network))
+        return self._drawn(
+            variant, network, *(np.concatenate(part) for part in zip(*found, strict=True))
+        )
+
+    def _drawn(
+        self,
+        variant: Experiment,
+        network: SampledRNN,
+        pool: Array | None = None,
+        following: Array | None = None,
+    ) -> SampledRNN:
+        """The network with hidden weights; normal ones need no pool."""
+        seen = self.seen(variant, network)
+        return network.sample(np.zeros((1, len(seen))) if pool is None else pool, following, seen)
 
     def tail(self, layout: LocalLayout, last: int, count: int) -> Array:
         time = self.fields.time
@@ -187,8 +210,8 @@ class LocalTraining(Training):
     def lagged(self, layout: LocalLayout, best: int, candidate: Candidate, horizon: int) -> Array:
         names = candidate.names("train")
         factors = [candidate.factor(self.checkpoints, [name]) for name in names]
-        memory = autocorrelation(candidate.network, factors)
-        return np.power(memory, np.arange(horizon + 1)[:, None])
+        known = autocorrelation(candidate.network, factors)
+        return damped(known, candidate.network.leads, horizon)
 
     def sample(
         self, layout: LocalLayout, best: int, candidate: Candidate
@@ -197,7 +220,7 @@ class LocalTraining(Training):
         return rows, longest(row_leaves(self.experiment, self.fields, "train"))
 
     def notes(self, layout: LocalLayout) -> tuple[dict[str, Array], dict[str, Any]]:
-        return {}, {"patches": self.patches.places}
+        return {}, {"patches": int(np.count_nonzero(self.weights))}
 
 
 def _pool(
@@ -223,16 +246,36 @@ def mean_squares(network: SampledRNN, folds: Sequence[Factors]) -> Array:
 
 
 def autocorrelation(network: SampledRNN, folds: Sequence[Factors]) -> Array:
-    """Of each channel at one step, all cells together: shape (channels,)."""
+    """Of each channel at the leads of a network, all cells together: shape (leads, channels)."""
     assert network.patches is not None
-    shape = (-1, network.patches.channels)
-    products, squares = np.zeros((2, network.patches.channels))
+    leads, channels = len(network.leads), network.patches.channels
+    products, squares = np.zeros((2, leads, channels))
     for fold in folds:
         for part in fold.parts:
-            present, later = part.triangle[:, _present(network)], _targets(network, part)[:, 0]
-            products += (present * later).sum(axis=0).reshape(shape).sum(axis=0)
-            squares += np.square(present).sum(axis=0).reshape(shape).sum(axis=0)
+            present, later = part.triangle[:, None, _present(network)], _targets(network, part)
+            shape = (len(part.triangle), leads, -1, channels)
+            products += (present * later).reshape(shape).sum(axis=(0, 2))
+            # Of the targets: noise in training is on the present alone.
+            squares += np.square(later).reshape(shape).sum(axis=(0, 2))
     return products / squares
+
+
+def damped(known: Array, leads: Sequence[int], horizon: int) -> Array:
+    """Autocorrelation at leads 0 to a horizon: shape (horizon + 1, channels).
+
+    Parameters
+    ----------
+    known : ndarray, shape (len(leads), channels)
+        At some leads. It decays exponentially between them and, as fast as up to the last of
+        them, beyond.
+    leads : sequence of int
+    horizon : int
+    """
+    decay = -np.log(np.clip(known, _UNRELATED, 1.0))
+    wanted, last = np.arange(horizon + 1), leads[-1]
+    decays = [np.interp(wanted, [0, *leads], [0.0, *own]) for own in decay.T]
+    beyond = np.maximum(wanted / last, 1.0)[:, None]
+    return np.asarray(np.exp(-np.stack(decays, axis=1) * beyond))
 
 
 def _present(network: SampledRNN) -> Array:

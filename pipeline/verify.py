@@ -6,6 +6,7 @@ a summary, so the reducer computes them; the metrics follow at the end.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn_core import UnstableRollout
 from pipeline.checkpoints import Arrays
 from pipeline.fields import Fields
 from pipeline.forecast import load_model, read_history
@@ -60,6 +62,11 @@ class ScoreSummary:
         return np.searchsorted(self.fields.time, self.store["time"].values)
 
     def leaf(self, stretch: Stretch) -> Arrays:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnstableRollout)  # of the linear model: scores are NaN
+            return self._leaf(stretch)
+
+    def _leaf(self, stretch: Stretch) -> Arrays:
         model = load_model(str(self.model))
         horizon = self.store.sizes["prediction_timedelta"]
         grid, time = self.fields.grid, self.fields.time
@@ -103,7 +110,10 @@ class ScoreSummary:
         horizon = self.store.sizes["prediction_timedelta"]
         starts = self.starts[stretch.start : stretch.stop]
         times = int(starts[-1] - starts[0]) + horizon + 1
-        return 8 * self.fields.grid.size * (2 * times + 10 * len(starts))
+        linear = load_model(str(self.model)).linear
+        # What the linear model still needs of its states, the latest stacked, what it predicts.
+        walked = linear.state_size * (max(linear.leads) + 2 * linear.delays + 2)
+        return 8 * (self.fields.grid.size * (2 * times + 10 * len(starts)) + walked * len(starts))
 
     def merge_bytes(self) -> int:
         horizon = self.store.sizes["prediction_timedelta"]

@@ -180,9 +180,10 @@ def ridge_picture(
 
 @matplotlib.rc_context(STYLE)
 def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelta64]) -> Picture:
-    """Singular values of R_ff with the chosen ridges, and the variance that the EOFs hold."""
+    """Singular values of R_ff with the chosen ridges, and the variance that EOFs hold, if any."""
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    count = 2 if "eof_variance" in selection else 1
+    left, *rest = figure.subplots(1, count, squeeze=False)[0]
     spectrum = selection["spectrum"] / selection["spectrum"][0]
     own = SYSTEMS["forecast"]["color"]
     left.plot(np.arange(1, len(spectrum) + 1), spectrum, color=own, linewidth=2.2)
@@ -202,7 +203,13 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
         title="Singular values of $R_{ff}$ (dotted: the chosen ridges, by lead)",
     )  # fmt: skip
     left.margins(x=0)
-    kept = 100 * np.cumsum(selection["eof_variance"])
+    said = (
+        f"the {len(spectrum)} singular values of the feature triangle fall from 1 to "
+        f"{spectrum[-1]:.1e} of the largest; the chosen ridges are lines across."
+    )
+    if not rest:
+        return embed(figure, f"T{said[1:]}")
+    (right,), kept = rest, 100 * np.cumsum(selection["eof_variance"])
     right.plot(np.arange(1, len(kept) + 1), kept, color=own, linewidth=2.2)
     right.set(xlabel="number of EOFs", ylabel="variance held (%)", title="Variance that EOFs hold")
     right.set_ylim(0, 101)
@@ -213,9 +220,7 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
     )  # fmt: skip
     return embed(
         figure,
-        f"Left: the {len(spectrum)} singular values of the feature triangle fall from 1 to "
-        f"{spectrum[-1]:.1e} of the largest; the chosen ridges are lines across. Right: "
-        f"cumulative variance of the EOFs, {kept[-1]:.1f} % with {len(kept)}.",
+        f"Left: {said} Right: cumulative variance of the EOFs, {kept[-1]:.1f} % with {len(kept)}.",
     )
 
 

@@ -127,10 +127,12 @@ def _draw(
     for panel, values, full in zip(
         panels, anomalies, (field.forecast, field.truth, None), strict=True
     ):
-        filled = panel.contourf(
-            degrees, latitude, values[:, order], shades, cmap="RdBu_r", extend="both"
-        )
-        if full is not None:
+        there = np.isfinite(values).any()  # a forecast may be lost
+        if there:
+            filled = panel.contourf(
+                degrees, latitude, values[:, order], shades, cmap="RdBu_r", extend="both"
+            )
+        if there and full is not None:
             inside = contours[(contours > np.nanmin(full)) & (contours < np.nanmax(full))]
             lines = panel.contour(
                 degrees, latitude, full[:, order], inside, colors="0.15", linewidths=0.7

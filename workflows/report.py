@@ -33,6 +33,7 @@ from workflows.labels import (
     unit_label,
 )
 from workflows.maps import Field, map_pictures
+from workflows.running import lost_note
 
 Array = NDArray[Any]
 
@@ -141,6 +142,7 @@ def _content(material: Material) -> dict[str, Any]:
     return {
         "experiment": experiment,
         "summary": summary(material),
+        "lost": lost_note(material.forecasts),
         "origins": [origin for origin in run.ds.attrs.get("origins", []) if _is_model(origin)],
         "facts": _facts(material),
         "table": skill_table(material),
@@ -255,8 +257,7 @@ def _facts(material: Material) -> list[tuple[str, str]]:
         ("Test", f"{period_label(experiment.periods.test)}, {len(starts)} initial times"),
         ("Grid", f"{len(grid.channels)} fields of {len(grid.latitude)} latitudes and "
                  f"{len(grid.longitude)} longitudes, every {step}{masked}"),
-        ("State", f"{notes['modes']} EOFs with {100 * notes['variance_kept']:.1f} % of the "
-                  f"variance, {notes['delays']} successive states"),
+        *_state(material),
         ("Network", f"{notes['width']} hidden features, "
                     + ("one network" if len(model.networks) == 1 else
                        f"{len(model.networks)} networks, {experiment.fit.average} at each lead")),
@@ -274,6 +275,25 @@ def _training(material: Material) -> str:
     if run.updated:
         words.append(f"updated to {run.updated['last']} ({run.updated['rows']} rows)")
     return ", ".join(words)
+
+
+def _state(material: Material) -> list[tuple[str, str]]:
+    """What the network sees of the fields."""
+    notes, network = material.model.notes, material.model.networks[0]
+    delays = f"{notes['delays']} successive states"
+    if network.patches is None:
+        held = 100 * notes["variance_kept"]
+        return [("State", f"{notes['modes']} EOFs with {held:.1f} % of the variance, {delays}")]
+    patches, state = network.patches, material.run.experiment.state
+    (before, after), (west, east) = patches.halo
+    size = " x ".join(map(str, state.patch))
+    window = f"{state.patch[0] + before + after} x {state.patch[1] + west + east}"
+    groups = network.groups
+    sets = "shared by all" if groups is None else f"{len(np.unique(groups))} sets of them"
+    return [
+        ("State", f"{notes['patches']} patches of {size} cells that see {window}, {delays}"),
+        ("Outer weights", sets),
+    ]
 
 
 def _is_model(origin: dict[str, Any]) -> bool:

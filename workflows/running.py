@@ -16,6 +16,7 @@ from rich.table import Table
 from cluster import ClusterConfig, open_cluster
 from pipeline import Experiment, Run
 from pipeline.experiment import Outcome
+from pipeline.products import open_forecasts
 from pipeline.sections import checked, format_duration
 from pipeline.tasks import Progress
 from workflows.progress import show_progress
@@ -64,6 +65,20 @@ def say(outcome: Outcome, console: Console) -> None:
     """One line about a stage."""
     how = "done before, skipped" if outcome.skipped else f"{outcome.seconds:.1f} s"
     console.print(f"[bold]{outcome.stage}[/bold]: {outcome.product} ({how})", highlight=False)
+    if outcome.stage == "forecast" and (note := lost_note(open_forecasts(outcome.product))):
+        console.print(f"[yellow]warning[/yellow]: {note}", highlight=False)
+
+
+def lost_note(forecasts: xr.Dataset) -> str:
+    """A sentence about forecasts that left what weather can be; empty where none did."""
+    lost, count = forecasts.attrs.get("lost_forecasts", 0), forecasts.sizes["time"]
+    if not lost:
+        return ""
+    return (
+        f"{lost} of {count} forecasts left what weather can be and are NaN from there on, and so "
+        "are the scores; a larger ridge (fit.ridge), noise in training (model.noise) or a smaller "
+        "model.scale may keep them in"
+    )
 
 
 def say_updated(run: Run, console: Console) -> None:

@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from gfrnn_core import Patches, SampledRNN
+from gfrnn_core import Patches, SampledRNN, rows
 
 RING = Patches((6,), ((1, 1),), size=2, channels=2)
 
@@ -63,7 +63,7 @@ def test_joint_inputs_without_patches_are_a_state_that_is_not_forecast():
 
 
 @pytest.mark.parametrize(
-    "options", [{"input_width": 3}, {"target": "lifted"}], ids=["input_width", "lifted"]
+    "settings", [{"input_width": 3}, {"target": "lifted"}], ids=["input_width", "lifted"]
 )
 def test_joint_inputs_have_no_features_of_their_own(settings):
     with pytest.raises(ValueError, match="joint: allows neither input_width nor target 'lifted'"):
@@ -147,3 +147,27 @@ def test_a_walk_refuses_what_a_rollout_refuses():
         next(network.walk(states[None, :1], 2))
     with pytest.raises(ValueError, match=r"inputs: shape \(1, 3\) is not \(1, 2\) or \(1, 3, 2\)"):
         next(network.walk(states[None, :1], 2, [np.zeros((1, 3))]))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_any_cut_gives_the_same_rows_where_a_time_alone_is_drawn(monkeypatch, share):
+    """As on fine grids, of which 256 times together would fill the memory."""
+    monkeypatch.setattr(rows, "_DRAWN", 3 * RING.cells)
+    states = smooth()
+    network = SampledRNN(width=5, patches=RING, noise=0.1, share=share, standardise=False)
+    network = network.prepare(states)
+    whole = network.factorise(states)
+    parts = [network.factorise(states[a : b + 1], first=a) for a, b in ((0, 7), (7, 50), (50, 119))]
+    assert sum(part.rows for part in parts) == whole.rows
+    np.testing.assert_allclose(sum(map(gram, parts)), gram(whole), rtol=1e-9, atol=1e-9)
+    noisy = network.factorise(states[:60]), replace(network, noise=0.0).factorise(states[:60])
+    assert not np.allclose(gram(noisy[0]), gram(noisy[1]))
+
+
+def test_places_of_weight_zero_have_no_rows():
+    states = smooth()
+    network = SampledRNN(width=5, patches=RING, share=0.5, standardise=False).prepare(states)
+    without = network.factorise(states, weights=np.array([1.0, 0.0, 4.0]))
+    left = network.factorise(states, places=np.array([0, 2]), weights=np.array([1.0, 9.0, 4.0]))
+    assert without.rows == left.rows
+    np.testing.assert_array_equal(without.triangle, left.triangle)

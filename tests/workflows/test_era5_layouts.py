@@ -14,6 +14,7 @@ import zarr
 
 from pipeline import Experiment, Run, load_experiment
 from pipeline.config import to_tree
+from pipeline.model import ForecastModel
 
 EXPERIMENTS = Path(__file__).parents[2] / "workflows" / "experiments"
 LEVELS = np.array([500, 850, 1000])
@@ -123,6 +124,19 @@ def small(name: str, store: Path) -> Experiment:
     return Experiment.model_validate(tree)
 
 
+def local(experiment: Experiment, **sections: dict[str, Any]) -> Experiment:
+    """The same on patches of the grid; sections are merged into it key by key."""
+    tree = to_tree(experiment)
+    keys = {"layout": "local", "patch": [4, 4], "halo": [1, 1], "delays": 2, "static": ["latitude"]}
+    tree["state"] = keys
+    tree["model"] |= {"hidden_modes": None, "noise": 0.05}
+    tree["search"] = {}
+    tree["fit"]["average"] = 1
+    for name, section in sections.items():
+        tree[name] |= section
+    return Experiment.model_validate(tree)
+
+
 def computed(experiment: Experiment, folder: Path) -> Run:
     run = Run(experiment, folder)
     run.fit()
@@ -175,6 +189,106 @@ def test_weatherbench2_era5(tmp_path: Path) -> None:
     experiment = small("weatherbench2_era5", write_weatherbench2(tmp_path / "wb2.zarr"))
     run = computed(experiment, tmp_path / "run")
     check(run, np.arange(-87.1875, 90.0, 5.625), np.arange(0.0, 360.0, 5.625))
+
+
+def test_arco_era5_on_patches(tmp_path: Path) -> None:
+    experiment = local(small("arco_era5", write_arco(tmp_path / "arco.zarr")))
+    run = computed(experiment, tmp_path / "run")
+    network = ForecastModel.load(run.model).linear
+    assert (network.patches.periodic, network.patches.poles) == ((False, False), ("none", "none"))
+    check(run, np.arange(35.0, 71.0, 5.0), np.array([*range(0, 31, 5), 345.0, 350.0, 355.0]))
+
+
+def test_weatherbench2_era5_on_patches(tmp_path: Path) -> None:
+    store = write_weatherbench2(tmp_path / "wb2.zarr")
+    run = computed(local(small("weatherbench2_era5", store)), tmp_path / "run")
+    network = ForecastModel.load(run.model).linear
+    assert network.patches.periodic == (False, True)
+    assert network.patches.poles == ("between", "between")
+    check(run, np.arange(-87.1875, 90.0, 5.625), np.arange(0.0, 360.0, 5.625))
+
+
+def write_full_resolution(path: Path, hours: int) -> Path:
+    """A quarter of a degree, as ARCO-ERA5: one field, hourly chunks, the time axis 1900 to 2050."""
+    axis = pd.date_range("1900-01-01", "2050-12-31 23:00", freq="h")
+    latitude, longitude = np.arange(90.0, -90.1, -0.25), np.arange(0.0, 360.0, 0.25)
+    first = int(axis.get_loc(pd.Timestamp(START)))
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    group.attrs.update(valid_time_start=START, valid_time_stop=START)
+    for name, values, units in (
+        ("time", np.arange(len(axis)), "hours since 1900-01-01"),
+        ("latitude", latitude.astype("f4"), "degrees_north"),
+        ("longitude", longitude.astype("f4"), "degrees_east"),
+    ):
+        fill = np.nan if values.dtype.kind == "f" else None
+        array = group.create_array(name, data=values, fill_value=fill)
+        array.attrs.update(_ARRAY_DIMENSIONS=[name], units=units)
+    inner = (len(latitude), len(longitude))
+    array = group.create_array(
+        "2m_temperature", shape=(len(axis), *inner), chunks=(1, *inner), dtype="f4",
+        fill_value=np.nan,
+    )  # fmt: skip
+    array.attrs.update(_ARRAY_DIMENSIONS=["time", "latitude", "longitude"], units="K")
+    fields = weather("2m_temperature", np.arange(hours) * 1.0, latitude, longitude)
+    for hour, field in enumerate(fields):
+        array[first + hour] = field
+    zarr.consolidate_metadata(path)
+    return path
+
+
+def test_a_globe_of_a_quarter_degree_on_patches(tmp_path: Path) -> None:
+    """A few hours of one field: that the whole job runs and stays small, not what it is worth."""
+    store = write_full_resolution(tmp_path / "full.zarr", 8)
+    tree = to_tree(small("arco_era5", store))
+    tree["data"] |= {"variables": {"2m_temperature": None}, "region": None, "step": None}
+    tree["periods"] = {
+        "train": [f"{START}T00", f"{START}T02"],
+        "validation": [f"{START}T03", f"{START}T04"],
+        "test": [f"{START}T05", f"{START}T06"],
+    }
+    tree["climatology"] = {"annual": 0, "diurnal": 0}
+    tree["model"] |= {"width": 5, "leads": [], "inputs": [], "precision": "float32"}
+    tree["fit"] |= {"share": 0.05, "ridge": [1e-2], "widths": []}
+    tree["forecast"] = {"horizon": "1h", "every": "1h", "batch": 1}
+    shape = {"patch": [12, 12], "halo": [1, 1], "delays": 1, "static": ["latitude"]}
+    experiment = local(Experiment.model_validate(tree), state=shape)
+    run = computed(experiment, tmp_path / "run")
+    network = ForecastModel.load(run.model).linear
+    assert network.patches.counts == (61, 120)
+    assert network.patches.poles == ("row", "row")
+    with xr.open_zarr(run.forecasts, chunks=None, decode_timedelta=True) as forecasts:
+        assert forecasts["2m_temperature"].shape == (2, 1, 721, 1440)
+        assert np.isfinite(forecasts["2m_temperature"]).all()
+    with xr.open_zarr(run.scores, chunks=None, decode_timedelta=True) as scores:
+        assert scores["pairs"].item() == 2
+        assert np.isfinite(scores["rmse"]).all()
+
+
+@pytest.mark.parametrize("layout", ["eof", "local"])
+def test_a_store_chunked_by_area_is_read_too(tmp_path: Path, layout: str) -> None:
+    """All times of a few cells in a chunk: each leaf decodes all of the store."""
+    plain, short = write_weatherbench2(tmp_path / "wb2.zarr"), {"horizon": "1d", "every": "2d"}
+    tall = tmp_path / "tall.zarr"
+    with xr.open_zarr(plain, chunks=None) as ds:
+        ds = ds.load().drop_encoding()
+        sizes = {"time": ds.sizes["time"], "level": 3, "longitude": 16, "latitude": 8}
+        chunks = {name: tuple(sizes[str(d)] for d in ds[name].dims) for name in VARIABLES}
+        ds.to_zarr(tall, zarr_format=2, encoding={n: {"chunks": c} for n, c in chunks.items()})
+    runs = []
+    for store in (plain, tall):
+        tree = to_tree(small("weatherbench2_era5", store))
+        tree["model"] |= {"width": 5, "leads": []}
+        tree["forecast"] |= short
+        experiment = Experiment.model_validate(tree)
+        shape = {"patch": [8, 8], "delays": 1}
+        experiment = local(experiment, state=shape) if layout == "local" else experiment
+        runs.append(computed(experiment, tmp_path / store.stem))
+    with (
+        xr.open_zarr(runs[0].scores, chunks=None, decode_timedelta=True) as expected,
+        xr.open_zarr(runs[1].scores, chunks=None, decode_timedelta=True) as found,
+    ):
+        # Leaves are cut along chunks of time, so that sums are rounded in another order.
+        xr.testing.assert_allclose(found.rmse, expected.rmse, rtol=1e-3)
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
