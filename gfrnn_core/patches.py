@@ -178,13 +178,26 @@ class Patches:
         states : ndarray, shape (times, cells)
         time, place : ndarray of int, shape (rows,)
         """
-        small = self.places * self.window <= _KEPT
-        # Indices of all places of a fine grid would take more memory than its fields.
-        seen = self.seen[place] if small else self._values(self._cells(place, self.halo))
-        found = np.asarray(states[time[:, None], seen])
-        if self.turned and self.poles != ("none", "none"):
-            found *= self._signs[place] if small else self._turns(place)
+        found = np.asarray(states[time[:, None], self.seen_from(place)])
+        signs = self.signs_from(place)
+        if signs is not None:
+            found *= signs
         return found
+
+    @property
+    def small(self) -> bool:
+        """Whether :attr:`seen` is kept. Of a fine grid it would take more than its fields."""
+        return self.places * self.window <= _KEPT
+
+    def seen_from(self, place: Array) -> Array:
+        """Indices into a state of what some patches see: shape (rows, window)."""
+        return self.seen[place] if self.small else self._values(self._cells(place, self.halo))
+
+    def signs_from(self, place: Array) -> Array | None:
+        """What some patches see is multiplied by: shape (rows, window), or None for nothing."""
+        if not self.turned or self.poles == ("none", "none"):
+            return None
+        return self._signs[place] if self.small else self._turns(place)
 
     def windows(self, states: Array) -> Array:
         """What each patch sees: shape (..., cells) to (..., places, window)."""
