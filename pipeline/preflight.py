@@ -22,8 +22,8 @@ from pipeline.times import step_of
 Array = NDArray[Any]
 
 # Rows of one leaf of the training pass for each column: enough that a merge, which costs as much
-# as a third of a row for each column, hardly counts beside the folds.
-ROWS_PER_COLUMN = 8
+# as half a row for each column, hardly counts beside the folds.
+ROWS_PER_COLUMN = 16
 
 
 def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:

@@ -109,13 +109,13 @@ class Reading:
 
     @cached_property
     def summary(self) -> RowSummary:
-        """Rows of a few places, whose features are their own cell and four hidden ones."""
+        """Rows of a few small patches, with four hidden features."""
         fields = Fields(open_source(DataConfig.model_validate({"sources": [str(self.path)]})))
         channels, rows, columns = fields.grid.shape
         climatology = Climatology(2, 1, np.zeros((7, fields.grid.size)), np.ones(channels))
-        patches = Patches((rows, columns), ((0, 0), (0, 0)), channels=channels)
+        patches = Patches((rows, columns), ((0, 0), (0, 0)), size=(3, 4), channels=channels)
         network = SampledRNN(
-            width=4, sampling="normal", patches=patches, share=0.001, standardise=False
+            width=4, sampling="normal", patches=patches, share=0.01, standardise=False
         )
         network = replace(network.sample(np.zeros((1, patches.window))), inputs=0)
         states = FieldStates(fields, LocalLayout(Scaling(fields.grid, climatology, False)))
