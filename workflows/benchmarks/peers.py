@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.sampling import HiddenWeights
+from pipeline.tasks import current_client
 from workflows.benchmarks.row_pass import RowPass
 
 Array = NDArray[np.float64]
@@ -23,7 +24,9 @@ def features_and_targets(row_pass: RowPass) -> tuple[da.Array, da.Array]:
     states = da.from_zarr(str(row_pass.path))
     now = states[:-1].rechunk((rows, -1))
     later = states[1:].rechunk((rows, -1))
-    hidden = dask.delayed(row_pass.network().hidden)
+    hidden, client = row_pass.network().hidden, current_client()
+    if client is not None:  # once to each worker, not with each chunk
+        hidden = client.scatter(hidden, broadcast=True)
     features = now.map_blocks(
         _lift, hidden, dtype=now.dtype, chunks=(now.chunks[0], (size.features,))
     )

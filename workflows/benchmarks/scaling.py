@@ -40,7 +40,7 @@ class Settings:
 
 
 FULL = Settings(Size(200_000, 256, 1024), Size(800_000, 128, 512))
-QUICK = Settings(Size(40_000, 256, 1024), Size(80_000, 128, 512))
+QUICK = Settings(Size(80_000, 128, 512), Size(160_000, 64, 256))
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Settings:
 
 
 FULL = Settings(Size(200_000, states=256, features=1024), Archive(720, 121, 240))
-QUICK = Settings(Size(20_000, states=256, features=1024), Archive(120, 121, 240))
+QUICK = Settings(Size(80_000, states=128, features=512), Archive(120, 121, 240))
 
 
 def run(settings: Settings, rounds: int) -> Iterator[Table]:
