@@ -251,7 +251,7 @@ class Patches:
         """-1 where a value changes sign because it lies across a pole, else 1: (rows, window)."""
         cells, (before, after), _, own = self._axes()[0]
         begin = np.minimum(place // self.counts[1] * own, cells - own)
-        across = self._across(begin[:, None] + np.arange(-before, own + after)) != 0
+        across = self._beyond(begin[:, None] + np.arange(-before, own + after))
         turned = np.isin(np.arange(self.channels), self.turned)
         width = sum(self.halo[1]) + self._axes()[1][3]
         signs = 1 - 2 * (across[:, :, None, None] & turned).astype(np.int8)
@@ -259,9 +259,12 @@ class Patches:
 
     def _across(self, along: Array) -> Array:
         """How far along the second axis the other side of a pole lies, 0 on this side of it."""
+        return np.asarray(self._beyond(along) * (self.shape[-1] // 2))
+
+    def _beyond(self, along: Array) -> Array:
+        """Which cells of the first axis lie across a pole."""
         south, north = (kind != "none" for kind in self.poles)
-        beyond = ((along < 0) & south) | ((along >= self.shape[0]) & north)
-        return np.asarray(beyond * (self.shape[-1] // 2))
+        return np.asarray(((along < 0) & south) | ((along >= self.shape[0]) & north))
 
     def _reflected(self, along: Array) -> Array:
         """Cells of the first axis, those beyond a pole taken from its other side."""

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cluster import ClusterError
 from pipeline import Experiment, Run, load_experiment
-from pipeline.errors import GfrnnError, RunError
+from pipeline.errors import ConfigError, GfrnnError, RunError
 from workflows.benchmarks.commands import add_benchmarks
 from workflows.following import add_commands
 from workflows.inspection import show_data

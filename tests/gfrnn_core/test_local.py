@@ -63,7 +63,7 @@ def test_joint_inputs_without_patches_are_a_state_that_is_not_forecast():
 
 
 @pytest.mark.parametrize(
-    "options", [{"input_width": 3}, {"target": "lifted"}], ids=["input_width", "lifted"]
+    "settings", [{"input_width": 3}, {"target": "lifted"}], ids=["input_width", "lifted"]
 )
 def test_joint_inputs_have_no_features_of_their_own(settings):
     with pytest.raises(ValueError, match="joint: allows neither input_width nor target 'lifted'"):

@@ -124,7 +124,7 @@ def run(settings: Settings, rounds: int) -> Iterator[Table]:
             f"{each.workers}",
             f"{each.rows:,}",
             f"{each.leaves}",
-            f"{each.measured.seconds:.2f}",
+            f"{each.measured.seconds:.3g}",
             f"{each.overhead:.1%}",
             f"{each.measured.memory / 2**20:,.0f}",
             each.speed,

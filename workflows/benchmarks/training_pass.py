@@ -95,7 +95,7 @@ class Result:
         for name, measured in self.found.items():
             share = f"{self.share(name):.2f}" if name in (PASS, PASS_32) else ""
             memory = f"{measured.memory / 2**20:,.0f}"
-            table.add_row(name, f"{measured.seconds:.2f}", share, memory)
+            table.add_row(name, f"{measured.seconds:.3g}", share, memory)
         return table
 
     def figures(self) -> list[Figure]:

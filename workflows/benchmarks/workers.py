@@ -56,7 +56,9 @@ def measure(client: Client, work: Callable[[], Any]) -> Measured:
     result = work()
     seconds = time.perf_counter() - begun
     peaks = client.run(_resident, "VmHWM")
-    return Measured(seconds, sum(peaks[worker] - before[worker] for worker in before), result)
+    return Measured(
+        seconds, sum(max(peaks[worker] - before[worker], 0) for worker in before), result
+    )
 
 
 def _forget_peak() -> int:
