@@ -76,10 +76,24 @@ def lift_into(block: Array, states: Array, inputs: Array | None, hidden: HiddenW
     block[:, linear] = 1.0
     if inputs is not None:
         block[:, linear + 1 : linear + 1 + extra] = inputs
-    start = linear + 1 + extra
+    lift_hidden(block, linear, linear + 1 + extra, hidden)
+
+
+def lift_hidden(block: Array, linear: int, start: int, hidden: HiddenWeights) -> None:
+    """Write the hidden features of the linear terms that stand in a block of rows.
+
+    Parameters
+    ----------
+    block : ndarray, shape (rows, columns), Fortran order
+    linear : int
+        Leading columns that hold the linear terms.
+    start : int
+        Column that the hidden features begin at.
+    hidden : HiddenWeights
+    """
     features = block[:, start : start + hidden.width].T
     weights = hidden.weights.astype(block.dtype, copy=False)
-    np.dot(weights.T, states.T.astype(block.dtype, copy=False), out=features)
+    np.dot(weights.T, block[:, :linear].T, out=features)
     features += hidden.biases.astype(block.dtype, copy=False)[:, None]
     activate(features, hidden.activation)
 

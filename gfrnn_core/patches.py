@@ -178,13 +178,26 @@ class Patches:
         states : ndarray, shape (times, cells)
         time, place : ndarray of int, shape (rows,)
         """
-        small = self.places * self.window <= _KEPT
-        # Indices of all places of a fine grid would take more memory than its fields.
-        seen = self.seen[place] if small else self._values(self._cells(place, self.halo))
-        found = np.asarray(states[time[:, None], seen])
-        if self.turned and self.poles != ("none", "none"):
-            found *= self._signs[place] if small else self._turns(place)
+        found = np.asarray(states[time[:, None], self.seen_from(place)])
+        signs = self.signs_from(place)
+        if signs is not None:
+            found *= signs
         return found
+
+    @property
+    def small(self) -> bool:
+        """Whether :attr:`seen` is kept. Of a fine grid it would take more than its fields."""
+        return self.places * self.window <= _KEPT
+
+    def seen_from(self, place: Array) -> Array:
+        """Indices into a state of what some patches see: shape (rows, window)."""
+        return self.seen[place] if self.small else self._values(self._cells(place, self.halo))
+
+    def signs_from(self, place: Array) -> Array | None:
+        """What some patches see is multiplied by: shape (rows, window), or None for nothing."""
+        if not self.turned or self.poles == ("none", "none"):
+            return None
+        return self._signs[place] if self.small else self._turns(place)
 
     def windows(self, states: Array) -> Array:
         """What each patch sees: shape (..., cells) to (..., places, window)."""
@@ -238,7 +251,7 @@ class Patches:
         """-1 where a value changes sign because it lies across a pole, else 1: (rows, window)."""
         cells, (before, after), _, own = self._axes()[0]
         begin = np.minimum(place // self.counts[1] * own, cells - own)
-        across = self._across(begin[:, None] + np.arange(-before, own + after)) != 0
+        across = self._beyond(begin[:, None] + np.arange(-before, own + after))
         turned = np.isin(np.arange(self.channels), self.turned)
         width = sum(self.halo[1]) + self._axes()[1][3]
         signs = 1 - 2 * (across[:, :, None, None] & turned).astype(np.int8)
@@ -246,9 +259,12 @@ class Patches:
 
     def _across(self, along: Array) -> Array:
         """How far along the second axis the other side of a pole lies, 0 on this side of it."""
+        return np.asarray(self._beyond(along) * (self.shape[-1] // 2))
+
+    def _beyond(self, along: Array) -> Array:
+        """Which cells of the first axis lie across a pole."""
         south, north = (kind != "none" for kind in self.poles)
-        beyond = ((along < 0) & south) | ((along >= self.shape[0]) & north)
-        return np.asarray(beyond * (self.shape[-1] // 2))
+        return np.asarray(((along < 0) & south) | ((along >= self.shape[0]) & north))
 
     def _reflected(self, along: Array) -> Array:
         """Cells of the first axis, those beyond a pole taken from its other side."""

@@ -2,24 +2,32 @@
 
 Two R factors of two stretches of rows merge into the R factor of both, in any grouping, so R is
 what a tree reduction over an archive keeps of it. These are the only LAPACK calls of the project:
-``geqrt`` factors a block, ``tpqrt`` folds a block or another triangle under a standing triangle.
+``geqrt`` factors a block, ``tpqrt`` folds a few columns of a block, or all of another triangle,
+under a standing triangle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import get_lapack_funcs
+from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 Array = NDArray[Any]
 
-# Columns that a blocked Householder reflector covers. 32 to 64 is where matrix-matrix products
-# dominate and the triangular factors of the reflectors still stay in cache.
-_PANEL = 48
+# Columns whose reflectors are applied together: enough for the products to run at full speed, few
+# enough that making their triangular factor does not count.
+_PANEL = 128
+
+# Columns that are folded by products of a matrix and a vector, which are slow.
+_NARROW = 8
+
+# The same for the merge of two triangles, which has fewer rows to gain from.
+_MERGE_PANEL = 48
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,7 @@ class RFactor:
             return self if other.rows == 0 else other
         left = np.array(self.triangle, order="F")
         right = np.array(other.triangle, order="F")
-        return self._tidy(_fold(left, right, trapezoidal=True), rows)
+        return self._tidy(_merged(left, right), rows)
 
     def select(self, columns: Sequence[int] | slice) -> RFactor:
         """The R factor of A with only these columns, in this order: small work, no data read."""
@@ -129,7 +137,7 @@ class RFactor:
         # Fewer rows come in only where a selection names columns more than once.
         missing = min(rows, standing.shape[1]) - len(standing)
         triangle = np.pad(np.triu(standing).astype(float, copy=False), ((0, missing), (0, 0)))
-        triangle[np.diag(triangle) < 0] *= -1
+        triangle *= np.where(np.diag(triangle) < 0, -1.0, 1.0)[:, None]
         return cls(triangle, rows)
 
 
@@ -149,30 +157,124 @@ def merge_all(factors: Iterable[RFactor]) -> RFactor:
     return merged
 
 
-def _fold(standing: Array | None, block: Array, trapezoidal: bool = False) -> Array:
-    """Upper trapezoid of [standing; block], which are overwritten where Fortran-ordered.
+def _fold(standing: Array | None, block: Array) -> Array:
+    """R of [standing; block], which are overwritten where Fortran-ordered.
 
-    As long as there are fewer rows than columns the two are stacked and factored anew: folding
-    under a square triangle padded with zero rows would spread the rows over all of it wherever a
-    column depends exactly on those before it.
+    What stands below the diagonal means nothing. As long as there are fewer rows than columns the
+    two are stacked and factored anew: folding under a square triangle padded with zero rows would
+    spread the rows over all of it wherever a column depends exactly on those before it.
     """
     columns = block.shape[1]
-    if standing is not None and standing.shape[0] == columns:
-        tpqrt = get_lapack_funcs("tpqrt", (standing, block))
-        # A trapezoid may have fewer rows than columns, never more.
-        length = block.shape[0] if trapezoidal else 0
-        panel = min(_PANEL, columns)
-        folded, _, _, info = tpqrt(
-            length, panel, standing, block, overwrite_a=True, overwrite_b=True
+    if standing is not None and len(standing) == columns:
+        _fold_under(standing, np.asfortranarray(block))
+        return standing
+    stacked = block if standing is None else np.vstack([np.triu(standing), block])
+    stacked = np.asfortranarray(stacked)
+    folded, _, info = _routines(stacked.dtype.char).geqrt(
+        min(_PANEL, *stacked.shape), stacked, overwrite_a=True
+    )
+    _check(info)
+    return np.array(folded[:columns], order="F")  # a copy: the block is written anew
+
+
+def _merged(left: Array, right: Array) -> Array:
+    """R of two upper trapezoids, which are overwritten where Fortran-ordered."""
+    columns = right.shape[1]
+    if len(left) < columns:
+        return _fold(left, right)
+    folded, _, _, info = _routines(left.dtype.char).tpqrt(
+        len(right), min(_MERGE_PANEL, columns), left, right, overwrite_a=True, overwrite_b=True
+    )
+    _check(info)
+    return np.asarray(folded)
+
+
+def _fold_under(standing: Array, block: Array) -> None:
+    """The triangle of [standing; block] in place of standing; the block becomes its reflectors.
+
+    LAPACK's ``tpqrt`` does the same with panels of one width. It factors them by products of a
+    matrix and a vector, which wants them narrow, and applies them by products of matrices, which
+    wants them wide. So here panels are halved until they are narrow.
+    """
+    columns = block.shape[1]
+    for first in range(0, columns, _PANEL):
+        last = min(first + _PANEL, columns)
+        factor = _panel(standing, block, first, last)
+        _apply(factor, block[:, first:last], standing[first:last, last:], block[:, last:])
+
+
+def _panel(standing: Array, block: Array, first: int, last: int) -> Array:
+    """Fold the columns ``first`` to ``last - 1``.
+
+    Returns
+    -------
+    ndarray, shape (last - first, last - first)
+        The triangular T of the product ``I - V T V^T`` of their reflectors V = [I; block].
+    """
+    width = last - first
+    if width <= _NARROW:
+        corner = standing[first:last, first:last]
+        folded, _, factor, info = _routines(block.dtype.char).tpqrt(
+            0, width, corner, block[:, first:last], overwrite_b=True
         )
-    else:
-        stacked = block if standing is None else np.asfortranarray(np.vstack([standing, block]))
-        geqrt = get_lapack_funcs("geqrt", (stacked,))
-        folded, _, info = geqrt(min(_PANEL, *stacked.shape), stacked, overwrite_a=True)
-        folded = np.triu(folded[:columns])
+        _check(info)
+        corner[...] = folded
+        return np.triu(factor)
+    # Cut alike however many columns follow, so that these are folded alike.
+    half = _NARROW << ((width - 1) // _NARROW).bit_length() - 1
+    left, right = block[:, first : first + half], block[:, first + half : last]
+    factor = np.zeros((width, width), block.dtype, order="F")
+    factor[:half, :half] = _panel(standing, block, first, first + half)
+    rows, columns = slice(first, first + half), slice(first + half, last)
+    _apply(factor[:half, :half], left, standing[rows, columns], right)
+    factor[half:, half:] = _panel(standing, block, first + half, last)
+    product = _routines(block.dtype.char).gemm(1, left, right, trans_a=True)
+    factor[:half, half:] = -factor[:half, :half] @ product @ factor[half:, half:]
+    return factor
+
+
+def _apply(factor: Array, reflectors: Array, above: Array, below: Array) -> None:
+    """Multiply [above; below] by the transpose of ``I - V T V^T``, V = [I; reflectors], in place.
+
+    Parameters
+    ----------
+    factor : ndarray, shape (k, k)
+        T.
+    reflectors : ndarray, shape (rows, k), Fortran order
+    above : ndarray, shape (k, columns)
+    below : ndarray, shape (rows, columns), Fortran order
+    """
+    if not below.size:
+        return
+    routines = _routines(below.dtype.char)
+    # This way round, columns by k, the product is faster than its transpose.
+    across = routines.gemm(1, below, reflectors, trans_a=True)
+    across += above.T
+    across = routines.trmm(1, factor, across, side=1, overwrite_b=True)
+    above -= across.T
+    routines.gemm(-1, reflectors, across, beta=1, c=below, trans_b=True, overwrite_c=True)
+
+
+@dataclass(frozen=True)
+class _Routines:
+    """BLAS and LAPACK in one precision."""
+
+    gemm: Any
+    trmm: Any
+    geqrt: Any
+    tpqrt: Any
+
+
+@cache
+def _routines(kind: str) -> _Routines:
+    example = np.empty(0, dtype=kind)
+    blas = get_blas_funcs(("gemm", "trmm"), (example,))
+    return _Routines(*blas, *get_lapack_funcs(("geqrt", "tpqrt"), (example,)))
+
+
+def _check(info: int) -> None:
     if info != 0:
         raise RuntimeError(f"LAPACK refused its argument {-info}")
-    return np.asarray(folded, order="F")
 
 
 def _require_finite(block: Array, before: int) -> None:

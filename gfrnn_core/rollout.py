@@ -6,12 +6,14 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.lifting import lift, lift_into
+from gfrnn_core.lifting import lift, lift_hidden
 from gfrnn_core.patches import Patches
 from gfrnn_core.sampling import HiddenWeights
 
@@ -144,27 +146,17 @@ class Loop:
 
     def step(self, window: Array, forcing: Array | None, index: int = 0) -> Array:
         """One application of the outer weights: (delays, starts, d) to (starts, d)."""
-        if self.patches is None:
-            predicted = self._applied(window, forcing, self._outer(None, index), None)
-        else:
-            everywhere = np.arange(self.patches.places)
-            starts = window.shape[1]
-            values = np.empty((starts, len(everywhere), self.patches.owned), window.dtype)
-            sets = [None] if self.groups is None else list(np.unique(self.groups))
-            for group in sets:
-                here = everywhere if group is None else np.flatnonzero(self.groups == group)
-                found = self._applied(window, forcing, self._outer(group, index), here)
-                values[:, here] = found.reshape(starts, len(here), -1)
-            predicted = self.patches.assembled(values)
         # Weights that run away overflow before the range is looked at.
         with np.errstate(over="ignore", invalid="ignore"):
+            values = self._applied(window, forcing, index)
+            if self.patches is None:
+                predicted = values[:, 0].T
+            else:
+                predicted = values.reshape(-1, window.shape[1])[self._origin].T
             state = np.asarray(predicted + window[-1] if self.increment else predicted)
         if self.mask is not None:
             state[:, self.mask] = 0.0
         return state
-
-    def _outer(self, group: int | None, index: int) -> Array:
-        return np.asarray(self.outer[index] if group is None else self.outer[group, index])
 
     def run_linear(self, history: Array, steps: int, inputs: Array | None) -> Array:
         """Lift once, then apply the outer weights of lifted targets: as :meth:`run`."""
@@ -190,46 +182,112 @@ class Loop:
         _report(left)
         return path
 
-    def _applied(
-        self, window: Array, forcing: Array | None, outer: Array, here: Array | None
-    ) -> Array:
-        """Lift and apply a few rows at a time, so that what is lifted stays in cache.
+    def _applied(self, window: Array, forcing: Array | None, index: int) -> Array:
+        """What is predicted, places by group: shape (own values, places, starts).
 
-        With patches there is a row for each start and each of the places ``here``.
+        A few places and starts at a time, so that what is lifted stays in cache. Columns come
+        first, so that what a step sees is written once, where the lift reads it.
         """
-        features, own = outer.shape
-        places = 1 if here is None else len(here)
-        count = window.shape[1] * places
-        result = np.empty((count, own), dtype=window.dtype)
-        rows = max(1, min(count, _BUFFER // (features * window.dtype.itemsize)))
-        memory = np.empty(rows * features, dtype=window.dtype)
-        for first in range(0, count, rows):
-            start, index = np.divmod(np.arange(first, min(first + rows, count)), places)
-            block = memory[: len(start) * features].reshape((len(start), features), order="F")
-            if here is None or self.patches is None:
-                seen = [state[start] for state in window[::-1]]
-                given = None if forcing is None else forcing[start]
-            else:
-                place = here[index]
-                seen = [self.patches.look(state, start, place) for state in window[::-1]]
-                given = None if forcing is None else _at(forcing, start, place)
-            if self.joint and given is not None:
-                seen, given = [*seen, given], None
-            with np.errstate(over="ignore", invalid="ignore"):
-                lift_into(block, np.concatenate(seen, axis=1), given, self.hidden)
-                np.dot(block, outer, out=result[first : first + len(start)])
-        return result
+        states = np.ascontiguousarray(window.transpose(0, 2, 1))
+        starts, places = states.shape[2], len(self._order)
+        features, owned = self.outer.shape[-2:]
+        values = np.empty((owned, places, starts), states.dtype)
+        rows = min(max(1, _BUFFER // (features * states.itemsize)), places * starts)
+        memory = np.empty(rows * features, states.dtype)
+        some = min(starts, rows)
+        for first in range(0, starts, some):
+            here = slice(first, min(first + some, starts))
+            given = None if forcing is None else forcing[here]
+            for begin in range(0, places, rows // some):
+                where = slice(begin, min(begin + rows // some, places))
+                shape = (features, where.stop - begin, here.stop - first)
+                block = memory[: shape[0] * shape[1] * shape[2]].reshape(shape)
+                self._lift(block, states[:, :, here], given, where)
+                for outer, part in self._runs(where):
+                    lifted = block[:, part.start - begin : part.stop - begin]
+                    lifted = lifted.reshape(features, len(outer), -1).transpose(1, 0, 2)
+                    found = np.matmul(outer[:, index].transpose(0, 2, 1), lifted)
+                    values[:, part, here] = found.transpose(1, 0, 2).reshape(owned, -1, shape[2])
+        return values
+
+    def _lift(self, block: Array, states: Array, forcing: Array | None, where: slice) -> None:
+        """Write features, shape (features, places, starts), of states (delays, cells, starts)."""
+        end, linear = 0, self.hidden.inputs
+        for state in states[::-1]:
+            begin, end = end, end + (len(state) if self.patches is None else self.patches.window)
+            self._look(state, where, block[begin:end])
+        block[linear] = 1.0
+        if forcing is not None:
+            begin = end if self.joint else linear + 1
+            given = forcing[:, None] if forcing.ndim == 2 else forcing[:, self._order[where]]
+            block[begin : begin + forcing.shape[-1]] = given.transpose(2, 1, 0)
+        rows = block.reshape(len(block), -1).T
+        lift_hidden(rows, linear, len(block) - self.hidden.width, self.hidden)
+
+    def _look(self, state: Array, where: slice, out: Array) -> None:
+        """Write what places see of a state, (cells, starts): shape (window, places, starts)."""
+        if self.patches is None:
+            out[:, 0] = state
+            return
+        if self.patches.small:
+            seen = self._seen[:, where]
+        else:
+            seen = self.patches.seen_from(self._order[where]).T
+        np.take(state, seen, axis=0, out=out, mode="clip")  # buffered if it looked for mistakes
+        signs = self.patches.signs_from(self._order[where])
+        if signs is not None:
+            out *= signs.T[:, :, None]
+
+    @cached_property
+    def _order(self) -> Array:
+        """The places, those of a group next to each other."""
+        if self.patches is None:
+            return np.zeros(1, dtype=int)
+        if self.groups is None:
+            return np.arange(self.patches.places)
+        return np.argsort(self.groups, kind="stable")
+
+    @cached_property
+    def _seen(self) -> Array:
+        """Indices into a state of what each place sees: shape (window, places)."""
+        assert self.patches is not None
+        return np.ascontiguousarray(self.patches.seen[self._order].T)
+
+    @cached_property
+    def _origin(self) -> Array:
+        """Where among the values of all places, shape (own values, places), a state's come from."""
+        assert self.patches is not None
+        numbers = np.arange(self.patches.owned * len(self._order)).reshape(-1, len(self._order)).T
+        ordered = np.empty_like(numbers)
+        ordered[self._order] = numbers
+        return self.patches.assembled(ordered)
+
+    def _runs(self, where: slice) -> Iterator[tuple[Array, slice]]:
+        """Outer weights of groups that have as many of these places each, and the places.
+
+        One product of stacked matrices then does for all of them.
+        """
+        if self.groups is None:
+            yield self.outer[None], where
+            return
+        edges = np.clip(self._edges, where.start, where.stop)
+        counts = np.diff(edges)
+        borders = np.flatnonzero(np.diff(counts)) + 1
+        for first, last in pairwise([0, *borders, len(counts)]):
+            if counts[first]:
+                yield self.outer[first:last], slice(int(edges[first]), int(edges[last]))
+
+    @cached_property
+    def _edges(self) -> Array:
+        """Where the places of each group begin in their order, and where the last ones end."""
+        assert self.groups is not None
+        return np.cumsum([0, *np.bincount(self.groups, minlength=len(self.outer))])
 
     def _believed(self, state: Array) -> Array:
         if self.low is None or self.high is None:
             return np.asarray(np.isfinite(state).all(axis=1))
         # Comparisons with NaN are false.
         return np.asarray(((state >= self.low) & (state <= self.high)).all(axis=1))
-
-
-def _at(forcing: Array, start: Array, place: Array) -> Array:
-    """Inputs of starts and places, where they may be the same at all places."""
-    return np.asarray(forcing[start] if forcing.ndim == 2 else forcing[start, place])
 
 
 def _report(left: Array, callers: int = 4) -> None:

@@ -23,8 +23,8 @@ from pipeline.times import step_of
 Array = NDArray[Any]
 
 # Rows of one leaf of the training pass for each column: enough that a merge, which costs as much
-# as a third of a row for each column, hardly counts beside the folds.
-_ROWS_PER_COLUMN = 8
+# as half a row for each column, hardly counts beside the folds.
+ROWS_PER_COLUMN = 16
 
 
 def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
@@ -202,7 +202,7 @@ def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretc
     delays, grain, phase = state.delays, 1, 0
     if state.layout == "eof":
         columns = experiment.model.width + (delays + len(leads)) * state.modes
-        length = experiment.fit.rows or _ROWS_PER_COLUMN * columns
+        length = experiment.fit.rows or ROWS_PER_COLUMN * columns
     else:
         # Rows are made of the fields as they are read: for all candidates at once, along chunks.
         delays = max(variant.state.delays for _, variant in experiment.candidates())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dgemm
 
 from pipeline.fields import Grid
 from pipeline.harmonics import harmonics
@@ -49,6 +50,15 @@ class Climatology:
         """The climatology at some times: shape (times, grid.size)."""
         return np.asarray(harmonics(time, self.annual, self.diurnal) @ self.coefficients)
 
+    def removed(self, fields: Array, time: Array) -> Array:
+        """Anomalies of fields of shape (times, grid.size), in place of the fields.
+
+        One pass over them: the climatology of all these times is never written down.
+        """
+        waves = harmonics(time, self.annual, self.diurnal)
+        anomalies = dgemm(-1, self.coefficients.T, waves.T, 1, fields.T, overwrite_c=True)
+        return np.asarray(anomalies.T)
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -81,9 +91,9 @@ class Scaling:
 
     def scaled(self, fields: Array, time: Array) -> Array:
         """Scaled anomalies of fields: shape (times, grid.size), in place of the fields."""
-        fields -= self.climatology(time)
-        fields *= self.weights
-        return fields
+        anomalies = self.climatology.removed(fields, time)
+        anomalies *= self.weights
+        return anomalies
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from cluster import ClusterError
 from pipeline import Experiment, Run, load_experiment
 from pipeline.errors import ConfigError, GfrnnError, RunError
-from workflows.benchmarks import BENCHMARKS
+from workflows.benchmarks.commands import add_benchmarks
 from workflows.following import add_commands
 from workflows.inspection import show_data
 from workflows.nature import write_nature
@@ -260,23 +260,7 @@ def reproduce(
         run_case(name, console, seeds=seeds, **common)
 
 
-@app.command()
-def bench(
-    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHMARKS)}.")],
-    sizes: Annotated[str, typer.Option(help="Sizes to measure, e.g. 500,1000.")] = "500",
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the least time of each counts.")] = 5,
-) -> None:
-    """Measure this machine, side by side with a peer where that is installed.
-
-    Example: [bold]gfrnn bench perturbation --sizes 500,1000[/bold] (with PyTorch:
-    pip install 'gfrnn\\[bench]')
-    """
-    if name not in BENCHMARKS:
-        raise ConfigError(f"bench: no benchmark {name!r}; there is {', '.join(BENCHMARKS)}")
-    numbers = [part.strip() for part in sizes.split(",")]
-    if not all(part.isdigit() and int(part) > 0 for part in numbers):
-        raise ConfigError(f"--sizes: {sizes!r} is not a list of positive integers, e.g. 500,1000")
-    console.print(BENCHMARKS[name]([int(part) for part in numbers], rounds))
+add_benchmarks(app, lambda: console)
 
 
 def _experiment(file: Path | None) -> tuple[Experiment, str]:

@@ -20,7 +20,7 @@ def test_the_outer_weights_of_lifted_targets_hold_those_of_the_state(delays, for
     settings = {"width": 12, "delays": delays, "ridge": 1e-3}
     direct = SampledRNN(target="state", **settings).fit(states, inputs)
     lifted = SampledRNN(target="lifted", **settings).fit(states, inputs)
-    np.testing.assert_allclose(lifted.outer[:, :, :2], direct.outer, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(lifted.outer[:, :, :2], direct.outer, rtol=1e-9, atol=1e-11)
     begins = (0, 20, 40)
     starts = np.stack([states[t : t + delays] for t in begins])
     ahead = np.stack([inputs[t + delays : t + delays + 9] for t in begins]) if forcing else None

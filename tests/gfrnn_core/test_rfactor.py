@@ -150,6 +150,14 @@ def test_folding_in_blocks_of_any_size_gives_the_r_of_all_rows(matrix, cuts):
     assert_is_r_of(RFactor.from_blocks(pieces_of(matrix, cuts), matrix.shape[1]), matrix)
 
 
+@pytest.mark.parametrize("columns", [128, 129, 300])
+@pytest.mark.parametrize("kind", KINDS)
+def test_panels_of_many_columns_fold_like_few(kind, columns):
+    matrix = matrix_of(kind, 800, columns, seed=columns)
+    blocks = pieces_of(matrix, [320, 321, 640])
+    assert_is_r_of(RFactor.from_blocks(blocks, columns), matrix)
+
+
 @given(matrices, st.lists(st.integers(0, 40), max_size=6), st.randoms(use_true_random=False))
 @cases
 def test_merging_in_any_grouping_and_order_gives_the_r_of_all_rows(matrix, cuts, random):

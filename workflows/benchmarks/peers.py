@@ -1,0 +1,52 @@
+"""The same regression with dask.array alone, as its documentation suggests."""
+
+from __future__ import annotations
+
+import dask
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core.sampling import HiddenWeights
+from pipeline.tasks import current_client
+from workflows.benchmarks.row_pass import RowPass
+
+Array = NDArray[np.float64]
+
+CHUNK_BYTES = 100 * 2**20
+"""Of lifted rows: as large as Dask recommends."""
+
+
+def features_and_targets(row_pass: RowPass) -> tuple[da.Array, da.Array]:
+    """Lifted rows and targets as lazy arrays with the same chunks of rows."""
+    size = row_pass.size
+    rows = min(size.rows, CHUNK_BYTES // (8 * size.features))
+    states = da.from_zarr(str(row_pass.path))
+    now = states[:-1].rechunk((rows, -1))
+    later = states[1:].rechunk((rows, -1))
+    hidden, client = row_pass.network().hidden, current_client()
+    if client is not None:  # once to each worker, not with each chunk
+        hidden = client.scatter(hidden, broadcast=True)
+    features = now.map_blocks(
+        _lift, hidden, dtype=now.dtype, chunks=(now.chunks[0], (size.features,))
+    )
+    return features, later
+
+
+def _lift(states: Array, hidden: HiddenWeights) -> Array:
+    ones = np.ones((len(states), 1))
+    return np.hstack([states, ones, np.tanh(states @ hidden.weights + hidden.biases)])
+
+
+def least_squares(row_pass: RowPass) -> Array:
+    """Outer weights by ``da.linalg.lstsq``."""
+    features, targets = features_and_targets(row_pass)
+    weights, *_ = da.linalg.lstsq(features, targets)
+    return np.asarray(weights.compute())
+
+
+def normal_equations(row_pass: RowPass) -> Array:
+    """Outer weights from the Gram matrix."""
+    features, targets = features_and_targets(row_pass)
+    gram, projected = dask.compute(features.T @ features, features.T @ targets)
+    return np.linalg.solve(gram, projected)

@@ -1,0 +1,134 @@
+"""The training pass that benchmarks measure: random states in zarr, one network, useful work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import zarr
+from distributed import Client
+
+from gfrnn_core import SampledRNN
+from gfrnn_core.network import Precision
+from pipeline.checkpoints import Arrays
+from pipeline.forcing import Forcing
+from pipeline.plan import split
+from pipeline.preflight import ROWS_PER_COLUMN
+from pipeline.reduce import Stretch, reduce_stretches
+from pipeline.rows import RowSummary, StoredStates
+from pipeline.tree import Summary
+
+_CHUNK = 4096  # times, as a run stores its states
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a pass is.
+
+    Attributes
+    ----------
+    rows : int
+    states : int
+        Length of a state, which is also the number of targets.
+    features : int
+        All of them: linear terms, constant and hidden.
+    """
+
+    rows: int
+    states: int
+    features: int
+
+    @property
+    def hidden(self) -> int:
+        """Hidden features."""
+        return self.features - self.states - 1
+
+    @property
+    def columns(self) -> int:
+        """Of a row: features and targets."""
+        return self.features + self.states
+
+    @property
+    def operations(self) -> float:
+        """Floating-point operations of the lift, and of one plain QR of all rows.
+
+        The product of states and hidden weights; R of Householder's QR without Q. What merging
+        takes more than folding does not count as useful.
+        """
+        lift = 2.0 * self.rows * self.states * self.hidden
+        return lift + 2.0 * self.columns**2 * (self.rows - self.columns / 3)
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} rows, {self.states} states, {self.features:,} features"
+
+
+@dataclass(frozen=True)
+class RowPass:
+    """The pass over stored states.
+
+    Attributes
+    ----------
+    path : Path
+        The states, shape (rows + 1, states).
+    size : Size
+    """
+
+    path: Path
+    size: Size
+
+    @classmethod
+    def create(cls, path: Path, size: Size) -> RowPass:
+        """Write random states, a chunk at a time."""
+        shape = (size.rows + 1, size.states)
+        array = zarr.create_array(
+            path, shape=shape, dtype="f8", chunks=(_CHUNK, size.states), overwrite=True
+        )
+        rng = np.random.default_rng(0)
+        for first in range(0, shape[0], _CHUNK):
+            rows = min(_CHUNK, shape[0] - first)
+            array[first : first + rows] = rng.standard_normal((rows, size.states))
+        return cls(path, size)
+
+    def network(self, precision: Precision = "float64") -> SampledRNN:
+        """The network whose rows the pass makes, with the defaults of an experiment."""
+        network = SampledRNN(
+            width=self.size.hidden,
+            sampling="normal",
+            scale=0.15,
+            target="state",
+            precision=precision,
+            standardise=False,
+        )
+        return replace(network.sample(np.zeros((1, self.size.states))), inputs=0)
+
+    def summary(self, precision: Precision = "float64") -> RowSummary:
+        """What the reducer runs."""
+        time = np.datetime64("1940-01-01", "ns") + np.arange(self.size.rows + 1) * np.timedelta64(
+            1, "h"
+        )
+        states = StoredStates(self.path, self.size.states)
+        return RowSummary(self.network(precision), states, Forcing.calendar(()), time)
+
+    def stretches(self, rows: int | None = None) -> list[Stretch]:
+        """Leaves as a run cuts them, of all rows or the first ones, as one fold."""
+        whole = Stretch("all", 0, rows or self.size.rows)
+        return split(whole, ROWS_PER_COLUMN * self.size.columns)
+
+    def run(self, precision: Precision = "float64", rows: int | None = None) -> Arrays:
+        """The triangle of all rows or the first ones, on the current client."""
+        return reduced(self.summary(precision), self.stretches(rows))
+
+
+def reduced(summary: Summary, stretches: list[Stretch]) -> Arrays:
+    """The summary of stretches that are one fold."""
+    (found,) = reduce_stretches(summary, stretches, key="benchmark").values()
+    return found
+
+
+def warm_up(client: Client, row_pass: RowPass) -> None:
+    """Let every worker do what is done only once, such as importing and finding the BLAS."""
+    leaves = len(client.nthreads()) * 2
+    stretches = [Stretch("all", 8 * leaf, 8 * leaf + 8) for leaf in range(leaves)]
+    for precision in ("float64", "float32"):
+        reduced(row_pass.summary(precision), stretches)

@@ -1,0 +1,169 @@
+"""The training pass with more workers and more rows, and what it costs beside its arithmetic."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from pipeline.checkpoints import Arrays
+from pipeline.reduce import Stretch
+from pipeline.tree import Summary
+from workflows.benchmarks.bars import Figure, bar_table, plain_table
+from workflows.benchmarks.row_pass import RowPass, Size, reduced, warm_up
+from workflows.benchmarks.workers import Measured, Products, best, measure, open_workers
+
+FEWER = 8
+"""The memory of all rows is compared with that of so many times fewer."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How large the passes are.
+
+    Attributes
+    ----------
+    speed : Size
+        With one worker and with two.
+    memory : Size
+        With all rows and with a part of them: more rows, and fewer columns to do it in time.
+    """
+
+    speed: Size
+    memory: Size
+
+
+FULL = Settings(Size(200_000, 256, 1024), Size(800_000, 128, 512))
+QUICK = Settings(Size(80_000, 128, 512), Size(160_000, 64, 256))
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A summary that adds up the seconds of its leaves and merges."""
+
+    inner: Summary
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def remedy(self) -> str:
+        return self.inner.remedy
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        begun = time.perf_counter()
+        arrays = self.inner.leaf(stretch)
+        return {**arrays, "seconds": np.array(time.perf_counter() - begun)}
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        begun = time.perf_counter()
+        arrays = self.inner.merge(left, right)
+        passed = time.perf_counter() - begun
+        return {**arrays, "seconds": left["seconds"] + right["seconds"] + passed}
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        return self.inner.leaf_bytes(stretch)
+
+    def merge_bytes(self) -> int:
+        return self.inner.merge_bytes()
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass.
+
+    Attributes
+    ----------
+    workers, rows, leaves : int
+    measured : Measured
+    speed : str
+        Of products of matrices on the same workers, described.
+    """
+
+    workers: int
+    rows: int
+    leaves: int
+    measured: Measured
+    speed: str
+
+    @property
+    def overhead(self) -> float:
+        """Share of the workers' time that is neither arithmetic nor reading."""
+        busy = float(self.measured.result["seconds"])
+        return 1 - busy / (self.workers * self.measured.seconds)
+
+
+def run(settings: Settings, rounds: int) -> Iterator[Table]:
+    """Of each pass the round with the least seconds, and the most memory of all."""
+    with tempfile.TemporaryDirectory() as folder:
+        speed = RowPass.create(Path(folder) / "speed", settings.speed)
+        (one,) = passes(speed, 1, [settings.speed.rows], rounds)
+        (two,) = passes(speed, 2, [settings.speed.rows], rounds)
+        memory = RowPass.create(Path(folder) / "memory", settings.memory)
+        rows = settings.memory.rows
+        fewer, more = passes(memory, 2, [rows // FEWER, rows], rounds)
+    table = plain_table(
+        f"{settings.speed}; for memory {settings.memory}",
+        "workers",
+        "rows",
+        "leaves",
+        "seconds",
+        "overhead",
+        "memory (MiB)",
+        "products of matrices",
+    )
+    for each in (one, two, fewer, more):
+        table.add_row(
+            f"{each.workers}",
+            f"{each.rows:,}",
+            f"{each.leaves}",
+            f"{each.measured.seconds:.3g}",
+            f"{each.overhead:.1%}",
+            f"{each.measured.memory / 2**20:,.0f}",
+            each.speed,
+        )
+    yield table
+    yield bar_table(figures(one, two, fewer, more), full=settings == FULL)
+
+
+def figures(one: Pass, two: Pass, fewer: Pass, more: Pass) -> list[Figure]:
+    """Held against the bars."""
+    gain = one.measured.seconds / two.measured.seconds
+    memory = more.measured.memory / max(fewer.measured.memory, 1)
+    return [
+        Figure("one worker: seconds over those of two", gain, 1.85),
+        Figure(f"memory at {FEWER} times the rows", memory, 1.1, at_most=True),
+        Figure("overhead, two workers, %", 100 * two.overhead, 3, at_most=True),
+    ]
+
+
+def passes(row_pass: RowPass, workers: int, counts: list[int], rounds: int) -> list[Pass]:
+    """Passes over so many rows each, on a cluster of their own."""
+    summary = Timed(row_pass.summary())
+    with open_workers(workers) as client:
+        warm_up(client, row_pass)
+        products = Products.of(client, row_pass.size)
+        products.measure("float64")
+        found: dict[int, list[Measured]] = {rows: [] for rows in counts}
+        for _ in range(rounds):
+            for rows in counts:
+                work = partial(reduced, summary, row_pass.stretches(rows))
+                found[rows].append(measure(client, work))
+                products.measure("float64")
+    return [
+        Pass(
+            workers,
+            rows,
+            len(row_pass.stretches(rows)),
+            best(each),
+            products.describe("float64"),
+        )
+        for rows, each in found.items()
+    ]
