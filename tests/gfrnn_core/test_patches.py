@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gfrnn_core import Patches
@@ -82,6 +82,9 @@ def grids(draw):
 
 
 @settings(deadline=None)
+@example(
+    Patches((2, 1), ((0, 1), (0, 0)), (False, True), (1, 1), poles=("none", "row"), turned=(0,))
+)
 @given(grids())
 def test_windows_and_owned_cells_are_those_of_plain_loops(patches):
     state = np.random.default_rng(0).standard_normal(patches.cells)
