@@ -117,6 +117,15 @@ class RowSummary:
         return self.network.columns(self.states.size, self.forcing.count).total
 
     @property
+    def places(self) -> float:
+        """Rows that the smallest group has of a time."""
+        if self.network.patches is None:
+            return self.network.share
+        groups = self.network.groups
+        of_group = self.network.patches.places if groups is None else np.bincount(groups).min()
+        return float(of_group * self.network.share)
+
+    @property
     def groups(self) -> int:
         """Sets of outer weights."""
         return 1 if self.network.groups is None else len(np.unique(self.network.groups))

@@ -150,7 +150,7 @@ def solves(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> 
 
 
 def sampled(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> Stage:
-    """What measures the precision of the rows on one leaf, of whichever candidate is best."""
+    """What measures the precision of the rows on a part of a leaf, of the best candidate."""
     widest = max(rows, key=lambda part: part.groups * part.columns**2)
     times, columns = leaf.stop - leaf.start, widest.columns
     # Once in the precision of the experiment, and once in the other, of half or twice its speed.

@@ -23,7 +23,7 @@ from pipeline.series import draw_pool, lagged_covariance, last_states, times_of
 from pipeline.stages import NOTHING, Stage, reduction, sampled, solves, windows_of
 from pipeline.state import Climatology, EofLayout, Scaling
 from pipeline.summaries import EofSummary, StateSummary
-from pipeline.training import Training, longest
+from pipeline.training import Training, sample_of
 
 Array = NDArray[Any]
 
@@ -57,12 +57,12 @@ class EofTraining(Training):
                 for part in row_leaves(variant, fields, name)
             ]
             found.append(reduction(passes[-1], leaves, NOTHING))
-            samples.append(longest(row_leaves(variant, fields, "train")))
+            samples.append(sample_of(passes[-1], row_leaves(variant, fields, "train")))
         sizes = [variant.state.modes for variant in variants]
         return [
             *found,
             solves(passes, self.experiment.fit, sizes),
-            sampled(passes, longest(samples), NOTHING),
+            sampled(passes, max(samples, key=lambda part: part.stop - part.start), NOTHING),
         ]
 
     @property
@@ -151,7 +151,7 @@ class EofTraining(Training):
     ) -> tuple[RowSummary, Stretch]:
         _, variant = self.experiment.candidates()[best]
         rows = self.rows(variant, candidate.network)
-        return rows, longest(row_leaves(variant, self.fields, "train"))
+        return rows, sample_of(rows, row_leaves(variant, self.fields, "train"))
 
     def notes(self, layout: EofLayout) -> tuple[dict[str, Array], dict[str, Any]]:
         variance = np.square(layout.singular_values) / layout.total

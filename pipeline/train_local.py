@@ -27,7 +27,7 @@ from pipeline.stages import Stage, calls, reduction, sampled, solves
 from pipeline.state import Climatology, Scaling
 from pipeline.tasks import run_tasks
 from pipeline.times import segments
-from pipeline.training import Training, longest
+from pipeline.training import Training, sample_of
 
 Array = NDArray[Any]
 
@@ -56,7 +56,8 @@ class LocalTraining(Training):
         rows = self.rows(layout, networks)
         windows = np.array([rows.reach(part) for part in self.stretches])
         sizes = [self.patches.owned for _ in rows.parts]
-        leaf = longest(row_leaves(self.experiment, fields, "train"))
+        widest = max(rows.parts, key=lambda part: part.columns / part.places)
+        leaf = sample_of(widest, row_leaves(self.experiment, fields, "train"))
         return [
             *super().stages(),
             *pools,
@@ -217,7 +218,7 @@ class LocalTraining(Training):
         self, layout: LocalLayout, best: int, candidate: Candidate
     ) -> tuple[RowSummary, Stretch]:
         (rows,) = self.rows(layout, [candidate.network]).parts
-        return rows, longest(row_leaves(self.experiment, self.fields, "train"))
+        return rows, sample_of(rows, row_leaves(self.experiment, self.fields, "train"))
 
     def notes(self, layout: LocalLayout) -> tuple[dict[str, Array], dict[str, Any]]:
         return {}, {"patches": int(np.count_nonzero(self.weights))}

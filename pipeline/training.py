@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +33,9 @@ from pipeline.tasks import Progress, run_tasks
 from pipeline.times import step_of
 
 Array = NDArray[Any]
+
+# Rows for each column, of those that show what their precision costs.
+_SAMPLED = 4
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,8 @@ class Training(ABC):
         )
 
 
-def longest(stretches: list[Stretch]) -> Stretch:
-    """The stretch of the most times, the first of these."""
-    return max(stretches, key=lambda part: part.stop - part.start)
+def sample_of(rows: RowSummary, stretches: list[Stretch]) -> Stretch:
+    """The longest stretch, cut to the times that give some rows for each column."""
+    longest = max(stretches, key=lambda part: part.stop - part.start)
+    times = int(np.ceil(_SAMPLED * rows.columns / rows.places))
+    return replace(longest, stop=min(longest.stop, longest.start + times))
