@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.config import dump_experiment
-from pipeline.errors import RunError
 from pipeline.experiment import Run
-from pipeline.model import ForecastModel
-from pipeline.products import open_forecasts
 from pipeline.sources import Channel
 from pipeline.storage import write_text
+from workflows.facts import facts
 from workflows.figures import USEFUL, ridge_picture, skill_picture, spectrum_picture
 from workflows.labels import (
     duration_label,
@@ -28,11 +23,11 @@ from workflows.labels import (
     lead_label,
     number,
     percent,
-    period_label,
     relative,
     unit_label,
 )
 from workflows.maps import Field, map_pictures
+from workflows.material import Material
 from workflows.running import lost_note
 
 Array = NDArray[Any]
@@ -41,62 +36,6 @@ _TABLE_DAYS = (1, 3, 5, 10)
 _MAP_DAYS = 3
 _MOST_CHANNELS = 12  # with figures of their own
 _MOST_MAPS = 4
-
-# What forecasters look at first.
-_HEADLINE = ("geopotential_500", "temperature_850", "2m_temperature", "mean_sea_level_pressure")
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a run's folder holds, opened once."""
-
-    run: Run
-    scores: xr.Dataset
-
-    @classmethod
-    def of(cls, run: Run) -> Material:
-        """Open a run that is verified.
-
-        Raises
-        ------
-        RunError
-            If it is not, or no more.
-        """
-        if not run.finished("verify") or not run.scores.exists():
-            raise RunError(f"{run.scores}: no scores of this run there; run `gfrnn verify` first")
-        scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False)
-        return cls(run, scores.load())
-
-    @cached_property
-    def model(self) -> ForecastModel:
-        return ForecastModel.load(self.run.model)
-
-    @cached_property
-    def forecasts(self) -> xr.Dataset:
-        return open_forecasts(self.run.forecasts)
-
-    @cached_property
-    def channels(self) -> list[Channel]:
-        """Those that forecasters look at first, then the others in their order."""
-        rank = {name: index for index, name in enumerate(_HEADLINE)}
-        own = self.model.layout.scaling.grid.channels
-        return sorted(own, key=lambda channel: rank.get(channel.name, len(rank)))
-
-    @property
-    def leads(self) -> Array:
-        """timedelta64, shape (leads,)."""
-        return np.asarray(self.scores["prediction_timedelta"].values)
-
-    def nearest(self, days: float) -> int:
-        """Place of the lead nearest to some days."""
-        return int(np.abs(self.leads - np.timedelta64(round(24 * days), "h")).argmin())
-
-    def rmse(self, channel: Channel, system: str, lead: int) -> float:
-        own = self.scores["rmse"].sel(channel=channel.name, system=system)
-        return float(own.values[lead])
-
-    def units(self, channel: Channel) -> str:
-        return str(self.scores["units"].sel(channel=channel.name).item())
 
 
 def write_report(run: Run) -> Path:
@@ -144,7 +83,7 @@ def _content(material: Material) -> dict[str, Any]:
         "summary": summary(material),
         "lost": lost_note(material.forecasts),
         "origins": [origin for origin in run.ds.attrs.get("origins", []) if _is_model(origin)],
-        "facts": _facts(material),
+        "facts": facts(material),
         "table": skill_table(material),
         "systems": list(scores["system"].values),
         "skill": [skill_picture(scores, channel) for channel in shown],
@@ -242,58 +181,6 @@ def _candidates(notes: dict[str, Any], leads: Sequence[np.timedelta64]) -> list[
         for entry in notes["candidates"]
     ]
     return sorted(entries, key=lambda entry: float(entry["score"]))
-
-
-def _facts(material: Material) -> list[tuple[str, str]]:
-    """What was trained on what, in short lines."""
-    model, notes, grid = material.model, material.model.notes, material.model.layout.scaling.grid
-    experiment, starts = material.run.experiment, material.forecasts["time"].values
-    step = lead_label(model.step).removeprefix("+")
-    masked = "" if grid.mask is None else f"; {100 * grid.mask.mean():.0f} % of the cells masked"
-    picks = ", ".join(f"{key} {value}" for key, value in notes["chosen"].items())
-    return [
-        ("Training", _training(material)),
-        ("Validation", period_label(experiment.periods.validation)),
-        ("Test", f"{period_label(experiment.periods.test)}, {len(starts)} initial times"),
-        ("Grid", f"{len(grid.channels)} fields of {len(grid.latitude)} latitudes and "
-                 f"{len(grid.longitude)} longitudes, every {step}{masked}"),
-        *_state(material),
-        ("Network", f"{notes['width']} hidden features, "
-                    + ("one network" if len(model.networks) == 1 else
-                       f"{len(model.networks)} networks, {experiment.fit.average} at each lead")),
-        ("Regression", f"{notes['rows']} rows of {notes['columns']} columns"),
-        ("Best candidate", picks or "nothing searched"),
-    ]  # fmt: skip
-
-
-def _training(material: Material) -> str:
-    """The training period, what was left out of it, and what came to it later."""
-    run = material.run
-    words = [period_label(run.experiment.periods.train)]
-    if run.experiment.fit.without:
-        words.append(f"without {', '.join(map(str, run.experiment.fit.without))}")
-    if run.updated:
-        words.append(f"updated to {run.updated['last']} ({run.updated['rows']} rows)")
-    return ", ".join(words)
-
-
-def _state(material: Material) -> list[tuple[str, str]]:
-    """What the network sees of the fields."""
-    notes, network = material.model.notes, material.model.networks[0]
-    delays = f"{notes['delays']} successive states"
-    if network.patches is None:
-        held = 100 * notes["variance_kept"]
-        return [("State", f"{notes['modes']} EOFs with {held:.1f} % of the variance, {delays}")]
-    patches, state = network.patches, material.run.experiment.state
-    (before, after), (west, east) = patches.halo
-    size = " x ".join(map(str, state.patch))
-    window = f"{state.patch[0] + before + after} x {state.patch[1] + west + east}"
-    groups = network.groups
-    sets = "shared by all" if groups is None else f"{len(np.unique(groups))} sets of them"
-    return [
-        ("State", f"{notes['patches']} patches of {size} cells that see {window}, {delays}"),
-        ("Outer weights", sets),
-    ]
 
 
 def _is_model(origin: dict[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from pipeline.errors import RunError
 from pipeline.experiment import Run
 from pipeline.sources import Channel
 from workflows import report
+from workflows.facts import precision_line
 from workflows.labels import channel_label, duration_label, lead_label, number, unit_label
 from workflows.maps import Field, map_pictures, unbroken
 from workflows.report import write_report
@@ -246,3 +247,24 @@ def test_a_mask_leaves_colours_and_contours_beside_it() -> None:
     assert changed.mean() < 0.04  # labels of contours move
     dark = (half < 0.25).all(axis=-1)
     assert dark.mean() > 0.4 * (whole < 0.25).all(axis=-1).mean()
+
+
+def test_the_facts_say_what_the_precision_costs() -> None:
+    sample = {
+        "chosen": "float64",
+        "rows": 4000,
+        "float32": {"error": 0.505, "seconds": 1.0},
+        "float64": {"error": 0.5, "seconds": 2.0},
+    }
+    assert precision_line(sample) == (
+        "float64; on a sample of 4000 rows float32 takes 0.50 of its time, and the mean squared "
+        "error of the model of these rows changes by +1 %"
+    )
+    assert "float64 takes 2.00 of its time" in precision_line(sample | {"chosen": "float32"})
+    few = precision_line({"chosen": "float32"})
+    assert few == "float32; not compared, there are too few rows for a sample"
+
+
+def test_the_page_has_the_line_of_the_precision(page: Page) -> None:
+    (line,) = [cell for cell in page.cells if cell.startswith("float64; on a sample of ")]
+    assert "float32 takes" in line
