@@ -43,7 +43,7 @@ def experiment_of(layout: str, folder: Path) -> Experiment:
     }
     sections = {
         "data": {"chunk": 120},
-        "model": {"width": 300, "leads": ["1d"], "noise": 0.1},
+        "model": {"width": 300, "leads": ["1d"], "noise": 0.1, "sampling": "pairs"},
         "fit": {"rows": None if layout == "local" else 240, "widths": [300]},
     }
     whole = tree(path, **sections)

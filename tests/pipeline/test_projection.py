@@ -134,8 +134,9 @@ def test_candidates_are_counted_together(weather):
 
 
 def test_the_local_layout_reads_fields_once_for_all_candidates(weather):
-    config = local_experiment(weather.path, search={"model.scale": [0.1, 0.2]})
-    alone, two = planned(local_experiment(weather.path))[1], planned(config)[1]
+    pairs = {"model": {"sampling": "pairs"}}
+    config = local_experiment(weather.path, search={"model.seed": [0, 1]}, **pairs)
+    alone, two = planned(local_experiment(weather.path, **pairs))[1], planned(config)[1]
     assert two["rows"].chunks == alone["rows"].chunks > 0
     assert two["pool"].parts == 2
     assert two["pool"].decoded_bytes == 2 * alone["pool"].decoded_bytes > 0

@@ -43,7 +43,7 @@ def test_a_plan_names_every_stage_and_ends_with_whether_it_fits(command):
     assert code == 0
     for stage in ("climatology", "eofs", "states", "rows", "solve", "precision", "all"):
         assert f" {stage} " in out
-    assert "3 threads, 1 GiB of memory each" in out
+    assert "3 threads, 1.0 GiB of memory each" in out
     assert out.splitlines()[-1].startswith("fits")
 
 
@@ -105,7 +105,7 @@ def test_a_running_cluster_is_asked():
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, ""), (100, "100 B"), (2**20, "1 MiB"), (1.5 * 2**30, "1.5 GiB"), (2**42, "4 TiB")],
+    [(0, ""), (100, "100 B"), (2**20, "1.0 MiB"), (1.5 * 2**30, "1.5 GiB"), (2**42, "4.0 TiB")],
 )
 def test_bytes_are_written_in_units(count, text):
     assert size(count) == text
