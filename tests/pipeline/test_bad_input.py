@@ -28,6 +28,7 @@ from tests.pipeline.weather import (
     tree,
     write_store,
 )
+from tests.pipeline.weather import refused as weather_refused
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +45,7 @@ def raw(weather: Weather) -> xr.Dataset:
 
 def refused(kind: type[GfrnnError], folder: Path, source: Path | str, **sections: Any) -> str:
     """The message of a run that must be refused before anything is computed."""
-    run = Run(experiment(source, **sections), folder / "run")
-    messages = []
-    for stage in (run.check, run.fit):
-        with pytest.raises(kind) as caught:
-            stage()
-        messages.append(str(caught.value))
-    assert messages[0] == messages[1]
-    # run.json and .lock may be there; nothing that was computed is.
-    assert not list((folder / "run").glob("*.zarr"))
-    return messages[0]
+    return weather_refused(kind, Run(experiment(source, **sections), folder / "run"))
 
 
 # The experiment file against the data

@@ -26,6 +26,7 @@ from tests.pipeline.spheres import (
     longitudes,
     write_fields,
 )
+from tests.pipeline.weather import refused as weather_refused
 
 NORTH, EAST = latitudes(6, "between"), longitudes(12)
 T2M, MSL = "2m_temperature", "mean_sea_level_pressure"
@@ -42,16 +43,8 @@ def store(tmp_path_factory) -> Path:
 
 
 def refused(kind: type[GfrnnError], folder: Path, source: Path, **sections: Any) -> str:
-    """The message of a run that is refused before a cluster would start, and nothing computed."""
-    run = Run(local_experiment(source, **sections), folder / "run")
-    messages = []
-    for stage in (run.check, run.fit):
-        with pytest.raises(kind) as caught:
-            stage()
-        messages.append(str(caught.value))
-    assert messages[0] == messages[1]
-    assert not list((folder / "run").glob("*.zarr"))
-    return messages[0]
+    """The message of a run that must be refused before anything is computed."""
+    return weather_refused(kind, Run(local_experiment(source, **sections), folder / "run"))
 
 
 # The file alone

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import xarray as xr
 import yaml
 
 from pipeline.config import Experiment, parse_experiment
+from pipeline.errors import GfrnnError
 from pipeline.experiment import Run
 
 CHANNELS = {
@@ -174,6 +176,19 @@ def finish(run: Run) -> Run:
     run.forecast()
     run.verify()
     return run
+
+
+def refused(kind: type[GfrnnError], run: Run) -> str:
+    """The message of a run that must be refused before anything is computed."""
+    messages = []
+    for stage in (run.check, run.fit):
+        with pytest.raises(kind) as caught:
+            stage()
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    # run.json and .lock may be there; nothing that was computed is.
+    assert not list(run.folder.glob("*.zarr"))
+    return messages[0]
 
 
 def contents(store: Path, *, metadata: bool = False) -> dict[str, str]:
