@@ -1,0 +1,25 @@
+"""What tests of several packages use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.slurm import Slurm, why_not
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A real Slurm, which this process and those it starts find by themselves."""
+    if reason := why_not():
+        pytest.skip(reason)
+    running = Slurm(tmp_path_factory.mktemp("slurm"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        try:
+            yield running
+        finally:
+            running.stop()
