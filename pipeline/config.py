@@ -17,8 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.errors import ConfigError
-from pipeline.sections import ONE_DAY, Duration, Period, Section, checked
+from pipeline.sections import ONE_DAY, Duration, Period, Section, checked, parse_tree, read_tree
 
 
 class SourceConfig(Section):
@@ -309,22 +308,9 @@ def load_experiment(path: str | Path) -> Experiment:
     ConfigError
         Naming the file, the key, what was found and what is allowed.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file in UTF-8, so no experiment") from None
-    return parse_experiment(text, str(path))
+    return checked(Experiment, read_tree(Path(path)), str(path))
 
 
 def parse_experiment(text: str, where: str = "experiment") -> Experiment:
     """Check the YAML text of an experiment; ``where`` is named in errors."""
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML: {error}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{where}: expected keys and values, found {type(tree).__name__}")
-    return checked(Experiment, tree, where)
+    return checked(Experiment, parse_tree(text, where), where)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -105,6 +107,34 @@ class Period(Section):
         """The two ends as the experiment file spells them."""
         whole_day = self.end == self.end.normalize() + ONE_DAY - pd.Timedelta(1, "ns")
         return [str(self.start), f"{self.end:%Y-%m-%d}" if whole_day else str(self.end)]
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file in UTF-8") from None
+    return parse_tree(text, str(path))
+
+
+def parse_tree(text: str, where: str) -> dict[str, Any]:
+    """The keys and values of YAML text; ``where`` is named in errors."""
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where}: expected keys and values, found {type(tree).__name__}")
+    return tree
 
 
 def checked(model: type[Model], tree: Any, where: str) -> Model:

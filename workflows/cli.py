@@ -18,20 +18,21 @@ from workflows.following import add_commands
 from workflows.inspection import show_data
 from workflows.nature import write_nature
 from workflows.options import (
+    ClusterFile,
     ExperimentFile,
     Folder,
     Force,
     Memory,
     Output,
+    Place,
     Scheduler,
     Workers,
-    overrides,
 )
 from workflows.planning import show_plan
 from workflows.progress import show_progress
 from workflows.report import write_report
 from workflows.reproduce.commands import choose_settings, list_cases, run_case
-from workflows.running import cluster_config, say, skill_table, working
+from workflows.running import say, skill_table, working
 
 app = typer.Typer(
     name="gfrnn",
@@ -55,6 +56,7 @@ def run(
     workers: Workers = None,
     memory: Memory = None,
     scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Do everything: fit, forecast, verify, report.
 
@@ -64,7 +66,7 @@ def run(
     [bold]gfrnn run workflows/experiments/era_interim_europe.yaml --workers 4[/bold]
     """
     experiment, where = _experiment(file)
-    config = cluster_config(experiment, overrides(workers, memory, scheduler), where)
+    config = Place(cluster, workers, memory, scheduler).config(experiment.cluster, where)
     folder = _folder(file, experiment, output)
     with working(experiment, folder, config, console, force=force) as work:
         for stage in (work.fit, work.forecast, work.verify):
@@ -81,6 +83,7 @@ def fit(
     workers: Workers = None,
     memory: Memory = None,
     scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Only say what it will do and take, and whether it fits."),
@@ -96,10 +99,10 @@ def fit(
     if as_json and not plan:
         raise ConfigError("--json: belongs to --plan; add that, or leave it out")
     if not plan:
-        _run_stage("fit", file, output, force, overrides(workers, memory, scheduler))
+        _run_stage("fit", file, output, force, Place(cluster, workers, memory, scheduler))
         return
     experiment, where = _experiment(file)
-    config = cluster_config(experiment, overrides(workers, memory, scheduler), where)
+    config = Place(cluster, workers, memory, scheduler).config(experiment.cluster, where)
     if not show_plan(experiment, config, console, as_json=as_json):
         raise typer.Exit(2)
 
@@ -122,15 +125,16 @@ def _add_stage(stage: str, about: str) -> None:
         workers: Workers = None,
         memory: Memory = None,
         scheduler: Scheduler = None,
+        cluster: ClusterFile = None,
     ) -> None:
-        _run_stage(stage, file, output, force, overrides(workers, memory, scheduler))
+        _run_stage(stage, file, output, force, Place(cluster, workers, memory, scheduler))
 
 
 def _run_stage(
-    stage: str, file: Path | None, output: Path | None, force: bool, given: dict[str, Any]
+    stage: str, file: Path | None, output: Path | None, force: bool, place: Place
 ) -> None:
     experiment, where = _experiment(file)
-    config = cluster_config(experiment, given, where)
+    config = place.config(experiment.cluster, where)
     # Only a model that is trained anew may replace another experiment's.
     replace = force and stage == "fit"
     folder = _folder(file, experiment, output)
@@ -233,6 +237,7 @@ def reproduce(
         str | None, typer.Option(help="For a case of several rules: which ones, e.g. danp,bptt.")
     ] = None,
     workers: Workers = None,
+    cluster: ClusterFile = None,
     listing: Annotated[bool, typer.Option("--list", help="List the cases.")] = False,
 ) -> None:
     """Rerun a case of the papers: a table, a figure and a page that shows them.
@@ -252,7 +257,7 @@ def reproduce(
         "quick": quick,
         "output": output,
         "options": {key: value for key, value in given.items() if value is not None},
-        "workers": workers,
+        "place": Place(cluster, workers),
     }
     if choose:
         choose_settings(name, console, **common)

@@ -12,8 +12,8 @@ from rich.console import Console
 from pipeline.refit import Refit
 from pipeline.sections import Period, checked
 from pipeline.update import Update
-from workflows.options import Folder, Memory, Scheduler, Workers, numbers, overrides
-from workflows.running import cluster_config, computing, say_updated
+from workflows.options import ClusterFile, Folder, Memory, Place, Scheduler, Workers, numbers
+from workflows.running import computing, say_updated
 
 
 def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
@@ -41,6 +41,7 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
         workers: Workers = None,
         memory: Memory = None,
         scheduler: Scheduler = None,
+        cluster: ClusterFile = None,
     ) -> None:
         """Choose a model anew from the triangles that a fit has kept; the data are not read.
 
@@ -58,7 +59,8 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
             balance=numbers("--balance", balance),
             force=force,
         )
-        config = cluster_config(work.experiment, overrides(workers, memory, scheduler), str(folder))
+        place = Place(cluster, workers, memory, scheduler)
+        config = place.config(work.experiment.cluster, str(folder))
         with computing(config, console()) as (_, progress):
             run = work.run(progress)
         console().print(f"[bold]refit[/bold]: {run.model}", highlight=False)
@@ -86,6 +88,7 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
         workers: Workers = None,
         memory: Memory = None,
         scheduler: Scheduler = None,
+        cluster: ClusterFile = None,
     ) -> None:
         """Fold new data into a trained model, without reading the old ones again.
 
@@ -94,7 +97,8 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
         """
         part = None if period is None else checked(Period, period, "--period")
         work = Update.of(folder, data, output, forget=forget, period=part)
-        config = cluster_config(work.experiment, overrides(workers, memory, scheduler), str(folder))
+        place = Place(cluster, workers, memory, scheduler)
+        config = place.config(work.experiment.cluster, str(folder))
         with computing(config, console()) as (_, progress):
             run = work.run(progress)
         say_updated(run, console())

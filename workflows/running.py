@@ -17,21 +17,9 @@ from cluster import ClusterConfig, open_cluster
 from pipeline import Experiment, Run
 from pipeline.experiment import Outcome
 from pipeline.products import open_forecasts
-from pipeline.sections import checked, format_duration
+from pipeline.sections import format_duration
 from pipeline.tasks import Progress
 from workflows.progress import show_progress
-
-
-def cluster_config(experiment: Experiment, overrides: dict[str, Any], where: str) -> ClusterConfig:
-    """The experiment's cluster section, with what the command line says instead.
-
-    Raises
-    ------
-    ConfigError
-    """
-    given = {key: value for key, value in overrides.items() if value is not None}
-    tree = {**experiment.cluster, **given}
-    return checked(ClusterConfig, tree, f"{where}: cluster")
 
 
 @contextmanager

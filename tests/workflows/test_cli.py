@@ -285,6 +285,7 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         (["run", "nowhere.yaml"], "nowhere.yaml: cannot be read (No such file or directory)"),
         (["fit", "{file}", "--memory", "much"], "cluster: memory: 'much' is not a size"),
         (["fit", "{file}", "--workers", "0"], "cluster: workers: 0 is not allowed"),
+        (["run", "{file}", "--cluster", "here.yaml"], "here.yaml: cannot be read"),
         (["fit", "{file}", "--scheduler", "s.json"], "an existing cluster has its own"),
         (["fit", "{file}", "--depth", "3"], "No such option"),
         (["train"], "No such command"),

@@ -13,9 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cluster import ClusterConfig, open_cluster
+from cluster import open_cluster
 from pipeline.errors import ConfigError
 from workflows.cases import case_names, load_case
+from workflows.options import Place
 from workflows.progress import show_progress
 from workflows.reproduce.choosing import Choice, choice_table, choose, searches
 from workflows.reproduce.reproducing import reproduce, write_files
@@ -40,7 +41,7 @@ def run_case(
     quick: bool = False,
     output: Path | None = None,
     options: Mapping[str, Any] | None = None,
-    workers: int | None = None,
+    place: Place,
 ) -> None:
     """Run a case, write its folder, print its table.
 
@@ -55,8 +56,8 @@ def run_case(
     output : Path, optional
     options : mapping of str to value, optional
         Settings that are options of the command, such as ``task``.
-    workers : int, optional
-        Open a local cluster of so many processes.
+    place : Place
+        The cluster to open; none where it is empty.
 
     Raises
     ------
@@ -68,15 +69,15 @@ def run_case(
     case = load_case(name)
     options = options or {}
     loaded = load_settings(case, file, quick=quick, options=options)
-    if workers is not None and not case.parallel:
+    if place.words and not case.parallel:
         raise ConfigError(
-            f"--workers: the case {name} runs in one process; leave it out, or add --choose"
+            f"{place.words[0]}: the case {name} runs in one process; leave it out, or add --choose"
         )
     folder = _folder(name, quick, output, options)
     command = _command(
-        name, seeds=seeds, file=file, quick=quick, output=output, options=options, workers=workers
+        name, seeds=seeds, file=file, quick=quick, output=output, options=options, place=place
     )
-    with _cluster(workers, console), show_progress(console) as progress:
+    with _cluster(place, console), show_progress(console) as progress:
         result = reproduce(case, loaded, range(seeds), folder, progress, command)
     console.print(terminal_table(result))
     for verdict in result.verdicts():
@@ -95,7 +96,7 @@ def choose_settings(
     quick: bool = False,
     output: Path | None = None,
     options: Mapping[str, Any] | None = None,
-    workers: int | None = None,
+    place: Place,
 ) -> None:
     """Choose settings on validation trajectories; write ``chosen.yaml`` and ``candidates.csv``.
 
@@ -112,7 +113,7 @@ def choose_settings(
     loaded = load_settings(case, file, quick=quick, options=options)
     searches(case, loaded)
     folder = _folder(name, quick, output, options or {})
-    with _cluster(workers, console), show_progress(console) as progress:
+    with _cluster(place, console), show_progress(console) as progress:
         chosen, choices = choose(case, loaded, progress)
     for choice in choices:
         console.print(choice_table(choice))
@@ -125,12 +126,12 @@ def choose_settings(
 
 
 @contextmanager
-def _cluster(workers: int | None, console: Console) -> Iterator[None]:
-    """A local cluster while the block runs; without a number of workers nothing."""
-    if workers is None:
+def _cluster(place: Place, console: Console) -> Iterator[None]:
+    """A cluster while the block runs; where no option asks for one, none."""
+    if not place.words:
         yield
         return
-    with open_cluster(ClusterConfig(workers=workers)) as cluster:
+    with open_cluster(place.config({}, "options")) as cluster:
         console.print(f"dashboard: {cluster.dashboard}", highlight=False)
         yield
 
@@ -156,7 +157,7 @@ def _command(
     quick: bool,
     output: Path | None,
     options: Mapping[str, Any],
-    workers: int | None,
+    place: Place,
 ) -> str:
     words = ["gfrnn", "reproduce", name, "--seeds", str(seeds)]
     words += ["--quick"] if quick else []
@@ -164,8 +165,7 @@ def _command(
         words += [f"--{key}", ",".join(value) if isinstance(value, list) else str(value)]
     words += ["--settings", str(file)] if file is not None else []
     words += ["--output", str(output)] if output is not None else []
-    words += ["--workers", str(workers)] if workers is not None else []
-    return shlex.join(words)
+    return shlex.join(words + place.words)
 
 
 def _csv(choices: list[Choice]) -> str:
