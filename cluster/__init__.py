@@ -2,7 +2,6 @@
 
 from cluster.config import ClusterConfig
 from cluster.errors import ClusterError
-from cluster.local import local_size
-from cluster.opening import Cluster, open_cluster
+from cluster.opening import Cluster, foreseen_size, open_cluster
 
-__all__ = ["Cluster", "ClusterConfig", "ClusterError", "local_size", "open_cluster"]
+__all__ = ["Cluster", "ClusterConfig", "ClusterError", "foreseen_size", "open_cluster"]

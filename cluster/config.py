@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from dask.utils import parse_bytes
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from cluster.durations import seconds_of
+
+BATCH = ("slurm", "pbs", "lsf", "sge", "oar", "htcondor")
+"""Kinds whose workers are jobs of a batch system."""
+
+_NAMED_QUEUES = tuple(kind for kind in BATCH if kind != "htcondor")
+
+_BELONGS: dict[str, tuple[str, ...]] = {
+    "workers": ("local", *BATCH),
+    "memory": ("local", *BATCH),
+    "dashboard": ("local", *BATCH),
+    "address": ("existing",),
+    "scheduler_file": ("existing",),
+    "certificates": ("existing",),
+    "queue": _NAMED_QUEUES,
+} | dict.fromkeys(
+    (
+        "threads",
+        "per_job",
+        "walltime",
+        "account",
+        "interface",
+        "scheduler_interface",
+        "directives",
+        "setup",
+        "python",
+        "spill",
+        "folder",
+        "queue_wait",
+    ),
+    BATCH,
+)
+"""Key: the kinds that have it; the others have all kinds."""
+
+_LEAST_WALLTIME = 60
 
 
 class ClusterConfig(BaseModel):
@@ -13,13 +49,29 @@ class ClusterConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["local", "existing"] = "local"
-    workers: int | None = Field(None, gt=0, description="processes; default: one a core")
-    memory: str | None = Field(None, description="of one worker, e.g. 4GiB; default: a fair share")
-    address: str | None = Field(None, description="of an existing scheduler, e.g. tcp://host:8786")
-    scheduler_file: str | None = Field(None, description="that an existing scheduler wrote")
+    kind: Literal["local", "existing", "slurm", "pbs", "lsf", "sge", "oar", "htcondor"] = "local"
+    workers: int | None = Field(None, gt=0, description="processes; local: default one a core")
+    memory: str | None = Field(None, description="of one worker, e.g. 4GiB; local: a fair share")
     dashboard: str = Field("127.0.0.1:8787", description="address of the dashboard; :0 any port")
     timeout: float = Field(60.0, gt=0, description="seconds to wait for the workers")
+
+    address: str | None = Field(None, description="of an existing scheduler, e.g. tcp://host:8786")
+    scheduler_file: str | None = Field(None, description="that an existing scheduler wrote")
+    certificates: str | None = Field(None, description="folder of an existing scheduler's TLS")
+
+    threads: int = Field(1, gt=0, description="of one worker; each runs one task")
+    per_job: int = Field(1, gt=0, description="workers in one job")
+    walltime: str | int = Field("1h", description="of one job, e.g. 2h or 02:00:00")
+    queue: str | None = Field(None, description="or partition")
+    account: str | None = Field(None, description="or project that is charged")
+    interface: str | None = Field(None, description="network of the workers, e.g. ib0")
+    scheduler_interface: str | None = Field(None, description="here, where it has another name")
+    directives: tuple[str, ...] = Field((), description="more options of the job, as in a script")
+    setup: tuple[str, ...] = Field((), description="shell lines before the worker starts")
+    python: str | None = Field(None, description="on the nodes; default: the one that runs here")
+    spill: str = Field("${TMPDIR:-/tmp}", description="local folder on the nodes")
+    folder: str | None = Field(None, description="for logs and certificates, seen by all nodes")
+    queue_wait: str | int = Field("1h", description="for the first job to start")
 
     @field_validator("memory")
     @classmethod
@@ -31,14 +83,56 @@ class ClusterConfig(BaseModel):
                 raise ValueError(f"{value!r} is not a size; write for example 4GiB") from None
         return value
 
+    @field_validator("walltime", "queue_wait")
+    @classmethod
+    def _is_duration(cls, value: str | int) -> str | int:
+        seconds_of(value)
+        return value
+
     @model_validator(mode="after")
     def _goes_together(self) -> ClusterConfig:
-        given = [key for key in ("address", "scheduler_file") if getattr(self, key) is not None]
-        if self.kind == "existing" and len(given) != 1:
+        for key in sorted(self.model_fields_set):
+            kinds = _BELONGS.get(key, (self.kind,))
+            if self.kind not in kinds and getattr(self, key) is not None:
+                raise ValueError(f"{key} belongs to kind {_listed(kinds)}, but kind is {self.kind}")
+        if self.kind == "existing" and (self.address is None) == (self.scheduler_file is None):
             raise ValueError("kind existing needs either address or scheduler_file")
-        if self.kind == "local" and given:
-            raise ValueError(f"{given[0]} belongs to kind existing, but kind is local")
-        sized = [key for key in ("workers", "memory") if getattr(self, key) is not None]
-        if self.kind == "existing" and sized:
-            raise ValueError(f"{sized[0]} belongs to kind local; an existing cluster has its own")
+        if self.kind in BATCH:
+            self._is_a_job()
         return self
+
+    def _is_a_job(self) -> None:
+        if self.workers is None or self.memory is None:
+            raise ValueError(
+                f"kind {self.kind} needs workers and memory: how many, and how much each has, "
+                "e.g. workers: 8 and memory: 4GiB"
+            )
+        if self.workers % self.per_job:
+            raise ValueError(
+                f"workers: {self.workers} is not a multiple of per_job, {self.per_job}"
+            )
+        if seconds_of(self.walltime) < _LEAST_WALLTIME:
+            raise ValueError(f"walltime: {self.walltime} is less than {_LEAST_WALLTIME} s")
+        if self.kind == "sge" and self.threads * self.per_job > 1 and not self._has("-pe"):
+            raise ValueError(
+                f"directives: {self.threads * self.per_job} cores in a job of kind sge need the "
+                "name of a parallel environment, e.g. directives: ['-pe smp 4']"
+            )
+        if self.kind == "htcondor" and not all("=" in line for line in self.directives):
+            raise ValueError("directives: those of kind htcondor are of the form name = value")
+
+    def _has(self, option: str) -> bool:
+        return any(line.split()[:1] == [option] for line in self.directives)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of one worker; GB are powers of ten, GiB of two."""
+        if self.memory is None:
+            raise ValueError("no memory is given")
+        size: int = parse_bytes(self.memory)
+        return size
+
+
+def _listed(words: Any) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else str(last)

@@ -14,6 +14,7 @@ from distributed.security import Security
 
 from cluster.config import ClusterConfig
 from cluster.errors import ClusterError
+from cluster.security import certificates_in
 
 
 @contextmanager
@@ -28,8 +29,9 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
     place = config.address or f"scheduler_file {config.scheduler_file}"
     try:
         address = config.address or _address_in(Path(str(config.scheduler_file)), config.timeout)
-        _check_address(address)
-        client = Client(address, timeout=config.timeout)
+        security = _security(config)
+        _check_address(address, security)
+        client = Client(address, timeout=config.timeout, security=security)
     except (OSError, TimeoutError, ValueError) as error:
         raise ClusterError(
             f"cluster: no scheduler answers at {place} within {config.timeout:g} s ({error}); "
@@ -46,7 +48,26 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
         yield client
 
 
-def _check_address(address: str) -> None:
+def _security(config: ClusterConfig) -> Security:
+    """With the certificates that the configuration names, or else those that Dask's names.
+
+    Raises
+    ------
+    ClusterError
+        If one is missing.
+    """
+    if config.certificates is None:
+        return Security()
+    try:
+        return certificates_in(Path(config.certificates))
+    except FileNotFoundError as error:
+        raise ClusterError(
+            f"cluster.certificates: {error.filename} is not there; the folder holds "
+            "certificate.pem and key.pem, and ca.pem where another certificate signs them"
+        ) from None
+
+
+def _check_address(address: str, security: Security) -> None:
     """Refuse what a Client cannot be made of; it would leave a half-made one behind, whose end
     may block the next one for ten seconds.
 
@@ -55,9 +76,12 @@ def _check_address(address: str) -> None:
     ValueError
     """
     get_address_host_port(address)
-    connection = Security().get_connection_args("client")
+    connection = security.get_connection_args("client")
     if address.startswith(("tls://", "wss://")) and connection["ssl_context"] is None:
-        raise ValueError("TLS needs certificates: see distributed.comm.tls in Dask's configuration")
+        raise ValueError(
+            "TLS needs certificates: give cluster.certificates, or see distributed.comm.tls in "
+            "Dask's configuration"
+        )
 
 
 def _address_in(file: Path, timeout: float) -> str:

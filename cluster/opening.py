@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from distributed import Client
 
-from cluster.config import ClusterConfig
+from cluster.batch import open_batch
+from cluster.config import BATCH, ClusterConfig
 from cluster.existing import open_existing
-from cluster.local import open_local
+from cluster.local import local_size, open_local
 
-# One short file a family; kinds for batch systems join here.
-_KINDS: dict[str, Callable[[ClusterConfig], AbstractContextManager[Client]]] = {
-    "local": open_local,
-    "existing": open_existing,
+# One short file a family.
+_KINDS: dict[str, Callable[..., AbstractContextManager[Client]]] = {
+    "local": lambda config, *_: open_local(config),
+    "existing": lambda config, *_: open_existing(config),
+    **dict.fromkeys(BATCH, open_batch),
 }
 
 
@@ -28,39 +32,74 @@ class Cluster:
     ----------
     client : distributed.Client
         The current client as long as the cluster is open.
-    dashboard : str
-        Address of the dashboard.
-    kind : str
+    config : ClusterConfig
     """
 
     client: Client
-    dashboard: str
-    kind: str
+    config: ClusterConfig
+
+    @property
+    def kind(self) -> str:
+        """As in the configuration."""
+        return self.config.kind
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the dashboard."""
+        link: str = self.client.dashboard_link
+        scheduler = getattr(self.client.cluster, "scheduler", None)
+        if scheduler is not None:  # one of ours: it may listen elsewhere than its dashboard does
+            server = scheduler.http_server
+            parts = urlsplit(link)
+            link = urlunsplit(parts._replace(netloc=f"{server.address}:{server.port}"))
+        return link
 
     def describe(self) -> dict[str, Any]:
-        """Kind, workers, threads and memory, in plain values."""
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return {
+        """Kind, workers, threads, memory and queue, in plain values.
+
+        Those of a batch system as they were asked for: they come and go.
+        """
+        if self.kind in BATCH:
+            workers = self.config.workers or 0
+            threads = self.config.threads * workers
+            memory = self.config.memory_bytes * workers
+        else:
+            there = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            workers = len(there)
+            threads = sum(worker["nthreads"] for worker in there)
+            memory = sum(worker["memory_limit"] for worker in there)
+        found = {
             "kind": self.kind,
-            "workers": len(workers),
-            "threads": sum(worker["nthreads"] for worker in workers),
-            "memory_gib": round(sum(worker["memory_limit"] for worker in workers) / 2**30, 2),
+            "workers": workers,
+            "threads": threads,
+            "memory_gib": round(memory / 2**30, 2),
         }
+        return found | ({"queue": self.config.queue} if self.config.queue else {})
 
 
 @contextmanager
-def open_cluster(config: ClusterConfig | None = None) -> Iterator[Cluster]:
+def open_cluster(
+    config: ClusterConfig | None = None,
+    *,
+    folder: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Iterator[Cluster]:
     """Start or join a cluster; its client is the current one until the block ends.
 
     Parameters
     ----------
     config : ClusterConfig, optional
         By default one process a core of this machine.
+    folder : Path, optional
+        Of the run: logs and certificates are in its folder ``cluster``, unless
+        ``config.folder`` names another place; default ``runs``.
+    say : callable, optional
+        Called with a line about what is waited for; by default nothing is said.
 
     Raises
     ------
     ClusterError
-        If it does not start or answer in time.
+        If it does not start or answer in time; in the middle, if its workers are of no use.
 
     Examples
     --------
@@ -68,5 +107,20 @@ def open_cluster(config: ClusterConfig | None = None) -> Iterator[Cluster]:
     ...     print(cluster.dashboard)
     """
     config = config or ClusterConfig()
-    with _KINDS[config.kind](config) as client:
-        yield Cluster(client, client.dashboard_link, config.kind)
+    place = Path(config.folder) if config.folder else (folder or Path("runs")) / "cluster"
+    with _KINDS[config.kind](config, place, say or _nothing) as client:
+        yield Cluster(client, config)
+
+
+def foreseen_size(config: ClusterConfig) -> tuple[int, int | None] | None:
+    """Threads in all, and bytes of memory of each, that a cluster will have; None for one that
+    runs already, which knows it better."""
+    if config.kind == "local":
+        return local_size(config)
+    if config.kind in BATCH:
+        return config.threads * (config.workers or 0), config.memory_bytes // config.threads
+    return None
+
+
+def _nothing(_: str) -> None:
+    pass

@@ -12,7 +12,7 @@ from distributed.security import Security
 
 from cluster.errors import ClusterError
 
-_CERTIFICATE, _KEY = "certificate.pem", "key.pem"
+_CERTIFICATE, _KEY, _AUTHORITY = "certificate.pem", "key.pem", "ca.pem"
 
 
 @contextmanager
@@ -51,12 +51,20 @@ def temporary_certificates(folder: Path) -> Iterator[Security]:
 
 
 def certificates_in(folder: Path) -> Security:
-    """The certificates that :func:`temporary_certificates` wrote, for every role."""
-    certificate, key = str(folder / _CERTIFICATE), str(folder / _KEY)
+    """The certificates that :func:`temporary_certificates` wrote, or others of these names, for
+    every role.
+
+    Raises
+    ------
+    FileNotFoundError
+    """
+    certificate, key, authority = (str(folder / name) for name in (_CERTIFICATE, _KEY, _AUTHORITY))
+    for path in (certificate, key):
+        os.stat(path)
     roles = ("client", "scheduler", "worker")
     return Security(
         require_encryption=True,
-        tls_ca_file=certificate,
+        tls_ca_file=authority if os.path.exists(authority) else certificate,
         **{f"tls_{role}_cert": certificate for role in roles},
         **{f"tls_{role}_key": key for role in roles},
     )

@@ -61,7 +61,7 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
         )
         place = Place(cluster, workers, memory, scheduler)
         config = place.config(work.experiment.cluster, str(folder))
-        with computing(config, console()) as (_, progress):
+        with computing(config, console(), work.source.folder) as (_, progress):
             run = work.run(progress)
         console().print(f"[bold]refit[/bold]: {run.model}", highlight=False)
 
@@ -99,6 +99,6 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
         work = Update.of(folder, data, output, forget=forget, period=part)
         place = Place(cluster, workers, memory, scheduler)
         config = place.config(work.experiment.cluster, str(folder))
-        with computing(config, console()) as (_, progress):
+        with computing(config, console(), work.source.folder) as (_, progress):
             run = work.run(progress)
         say_updated(run, console())

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cluster import ClusterConfig, local_size, open_cluster
+from cluster import ClusterConfig, foreseen_size, open_cluster
 from pipeline import Experiment, open_source
 from pipeline.projection import Projection, StageProjection, Workforce
 from pipeline.train import plan_fit
@@ -35,8 +35,8 @@ def show_plan(
 
 def foreseen(config: ClusterConfig) -> Workforce:
     """What a cluster will have; one that runs already is asked."""
-    if config.kind == "local":
-        return Workforce(*local_size(config))
+    if expected := foreseen_size(config):
+        return Workforce(*expected)
     with open_cluster(config):
         return Workforce.current()
 

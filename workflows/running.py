@@ -34,16 +34,22 @@ def working(
     """A run with a cluster to compute on and its progress shown."""
     run = Run(experiment, folder, force=force)
     run.check(force=force)  # before a cluster is started for nothing
-    with computing(config, console) as (cluster, progress):
+    with computing(config, console, run.folder) as (cluster, progress):
         run.describe_cluster(cluster)
         run.progress = progress
         yield run
 
 
 @contextmanager
-def computing(config: ClusterConfig, console: Console) -> Iterator[tuple[dict[str, Any], Progress]]:
-    """A cluster to compute on, described, and a display of progress."""
-    with open_cluster(config) as cluster:
+def computing(
+    config: ClusterConfig, console: Console, folder: Path
+) -> Iterator[tuple[dict[str, Any], Progress]]:
+    """A cluster to compute on for a run in a folder, described, and a display of progress."""
+
+    def say(line: str) -> None:
+        console.print(f"cluster: {line}", highlight=False, markup=False)
+
+    with open_cluster(config, folder=folder, say=say) as cluster:
         console.print(f"dashboard: {cluster.dashboard}", highlight=False)
         with show_progress(console) as progress:
             yield cluster.describe(), progress

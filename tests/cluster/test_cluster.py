@@ -79,11 +79,16 @@ def test_defaults_are_this_machine():
         ({"scheduler_file": "s"}, "scheduler_file belongs to kind existing, but kind is local"),
         (
             {"kind": "existing", "address": "tcp://h:1", "workers": 2},
-            "workers belongs to kind local; an existing cluster has its own",
+            "workers belongs to kind local, slurm, pbs, lsf, sge, oar or htcondor, "
+            "but kind is existing",
         ),
         (
             {"kind": "existing", "address": "tcp://h:1", "memory": "1GiB"},
-            "memory belongs to kind local; an existing cluster has its own",
+            "memory belongs to kind local, slurm",
+        ),
+        (
+            {"queue": "debug"},
+            "queue belongs to kind slurm, pbs, lsf, sge or oar, but kind is local",
         ),
         ({"memory": "lots"}, "'lots' is not a size; write for example 4GiB"),
         ({"memory": "4 parsecs"}, "'4 parsecs' is not a size; write for example 4GiB"),

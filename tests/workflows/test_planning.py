@@ -9,7 +9,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from cluster import ClusterConfig, local_size, open_cluster
+from cluster import ClusterConfig, open_cluster
 from pipeline.projection import Workforce
 from tests.pipeline.weather import make_weather, tree
 from workflows import cli
@@ -92,7 +92,7 @@ def test_mistakes_are_those_of_a_fit(command, store):
 def test_a_local_cluster_is_as_large_as_foreseen():
     config = ClusterConfig(workers=1, memory="300MiB", dashboard=":0")
     with open_cluster(config):
-        assert Workforce.current() == Workforce(*local_size(config)) == Workforce(1, 300 * 2**20)
+        assert Workforce.current() == foreseen(config) == Workforce(1, 300 * 2**20)
 
 
 @pytest.mark.cluster
