@@ -286,7 +286,7 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         (["fit", "{file}", "--memory", "much"], "cluster: memory: 'much' is not a size"),
         (["fit", "{file}", "--workers", "0"], "cluster: workers: 0 is not allowed"),
         (["run", "{file}", "--cluster", "here.yaml"], "here.yaml: cannot be read"),
-        (["fit", "{file}", "--scheduler", "s.json"], "an existing cluster has its own"),
+        (["fit", "{file}", "--scheduler", "s.json"], "but kind is existing"),
         (["fit", "{file}", "--depth", "3"], "No such option"),
         (["train"], "No such command"),
         (["inspect", "nowhere.nc"], "nowhere.nc not found; looked in"),
