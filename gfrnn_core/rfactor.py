@@ -2,8 +2,7 @@
 
 Two R factors of two stretches of rows merge into the R factor of both, in any grouping, so R is
 what a tree reduction over an archive keeps of it. These are the only LAPACK calls of the project:
-``geqrt`` factors a block, ``tpqrt`` folds a few columns of a block, or all of another triangle,
-under a standing triangle.
+``geqrt`` factors a few columns of a block, products of matrices apply that to the others.
 """
 
 from __future__ import annotations
@@ -20,14 +19,11 @@ from scipy.linalg import get_blas_funcs, get_lapack_funcs
 Array = NDArray[Any]
 
 # Columns whose reflectors are applied together: enough for the products to run at full speed, few
-# enough that making their triangular factor does not count.
-_PANEL = 128
+# enough that factoring them, which is slower, does not count.
+_PANEL = 96
 
-# Columns that are folded by products of a matrix and a vector, which are slow.
-_NARROW = 8
-
-# The same for the merge of two triangles, which has fewer rows to gain from.
-_MERGE_PANEL = 48
+# Rows of a triangle that are folded together: those further down have fewer columns.
+_STRIP = 256
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ class RFactor:
             If a block has another number of columns, or holds NaN or infinity: no silent NaN may
             reach a factor, since every later result would be NaN without a place to blame.
         """
-        standing: Array | None = None
+        folding = _Folding()
         rows = 0
         for block in blocks:
             if block.ndim != 2 or block.shape[1] != columns:
@@ -88,8 +84,8 @@ class RFactor:
                 continue
             _require_finite(block, rows)
             rows += len(block)
-            standing = _fold(standing, block)
-        return cls.empty(columns) if standing is None else cls._tidy(standing, rows)
+            folding.fold(block)
+        return cls.empty(columns) if rows == 0 else cls._tidy(folding.standing, rows)
 
     @classmethod
     def from_rows(cls, matrix: Array) -> RFactor:
@@ -117,14 +113,18 @@ class RFactor:
         rows = self.rows + other.rows
         if min(self.rows, other.rows) == 0:
             return self if other.rows == 0 else other
-        left = np.array(self.triangle, order="F")
-        right = np.array(other.triangle, order="F")
-        return self._tidy(_merged(left, right), rows)
+        folding = _Folding(np.array(self.triangle, order="C"))
+        folding.merge(other.triangle)
+        return self._tidy(folding.standing, rows)
 
     def select(self, columns: Sequence[int] | slice) -> RFactor:
         """The R factor of A with only these columns, in this order: small work, no data read."""
         chosen = np.array(self.triangle[:, columns], order="F")
-        return self._tidy(_fold(None, chosen) if chosen.size else chosen, self.rows)
+        if not chosen.size:
+            return self._tidy(chosen, self.rows)
+        folding = _Folding()
+        folding.fold(chosen)
+        return self._tidy(folding.standing, self.rows)
 
     def scale(self, factor: float) -> RFactor:
         """The R factor of ``factor * A``; ``sqrt(gamma)`` makes old rows count gamma times."""
@@ -136,8 +136,10 @@ class RFactor:
     def _tidy(cls, standing: Array, rows: int) -> RFactor:
         # Fewer rows come in only where a selection names columns more than once.
         missing = min(rows, standing.shape[1]) - len(standing)
-        triangle = np.pad(np.triu(standing).astype(float, copy=False), ((0, missing), (0, 0)))
+        triangle = np.triu(standing).astype(float, copy=False)
         triangle *= np.where(np.diag(triangle) < 0, -1.0, 1.0)[:, None]
+        if missing > 0:
+            triangle = np.pad(triangle, ((0, missing), (0, 0)))
         return cls(triangle, rows)
 
 
@@ -157,102 +159,117 @@ def merge_all(factors: Iterable[RFactor]) -> RFactor:
     return merged
 
 
-def _fold(standing: Array | None, block: Array) -> Array:
-    """R of [standing; block], which are overwritten where Fortran-ordered.
+class _Folding:
+    """R of the blocks folded so far, and memory that folding uses again and again.
 
-    What stands below the diagonal means nothing. As long as there are fewer rows than columns the
-    two are stacked and factored anew: folding under a square triangle padded with zero rows would
-    spread the rows over all of it wherever a column depends exactly on those before it.
-    """
-    columns = block.shape[1]
-    if standing is not None and len(standing) == columns:
-        _fold_under(standing, np.asfortranarray(block))
-        return standing
-    stacked = block if standing is None else np.vstack([np.triu(standing), block])
-    stacked = np.asfortranarray(stacked)
-    folded, _, info = _routines(stacked.dtype.char).geqrt(
-        min(_PANEL, *stacked.shape), stacked, overwrite_a=True
-    )
-    _check(info)
-    return np.array(folded[:columns], order="F")  # a copy: the block is written anew
+    Workers of a cluster give freed memory back at once, and to get it again takes a tenth of the
+    time of a fold.
 
-
-def _merged(left: Array, right: Array) -> Array:
-    """R of two upper trapezoids, which are overwritten where Fortran-ordered."""
-    columns = right.shape[1]
-    if len(left) < columns:
-        return _fold(left, right)
-    folded, _, _, info = _routines(left.dtype.char).tpqrt(
-        len(right), min(_MERGE_PANEL, columns), left, right, overwrite_a=True, overwrite_b=True
-    )
-    _check(info)
-    return np.asarray(folded)
-
-
-def _fold_under(standing: Array, block: Array) -> None:
-    """The triangle of [standing; block] in place of standing; the block becomes its reflectors.
-
-    LAPACK's ``tpqrt`` does the same with panels of one width. It factors them by products of a
-    matrix and a vector, which wants them narrow, and applies them by products of matrices, which
-    wants them wide. So here panels are halved until they are narrow.
-    """
-    columns = block.shape[1]
-    for first in range(0, columns, _PANEL):
-        last = min(first + _PANEL, columns)
-        factor = _panel(standing, block, first, last)
-        _apply(factor, block[:, first:last], standing[first:last, last:], block[:, last:])
-
-
-def _panel(standing: Array, block: Array, first: int, last: int) -> Array:
-    """Fold the columns ``first`` to ``last - 1``.
-
-    Returns
-    -------
-    ndarray, shape (last - first, last - first)
-        The triangular T of the product ``I - V T V^T`` of their reflectors V = [I; block].
-    """
-    width = last - first
-    if width <= _NARROW:
-        corner = standing[first:last, first:last]
-        folded, _, factor, info = _routines(block.dtype.char).tpqrt(
-            0, width, corner, block[:, first:last], overwrite_b=True
-        )
-        _check(info)
-        corner[...] = folded
-        return np.triu(factor)
-    # Cut alike however many columns follow, so that these are folded alike.
-    half = _NARROW << ((width - 1) // _NARROW).bit_length() - 1
-    left, right = block[:, first : first + half], block[:, first + half : last]
-    factor = np.zeros((width, width), block.dtype, order="F")
-    factor[:half, :half] = _panel(standing, block, first, first + half)
-    rows, columns = slice(first, first + half), slice(first + half, last)
-    _apply(factor[:half, :half], left, standing[rows, columns], right)
-    factor[half:, half:] = _panel(standing, block, first + half, last)
-    product = _routines(block.dtype.char).gemm(1, left, right, trans_a=True)
-    factor[:half, half:] = -factor[:half, :half] @ product @ factor[half:, half:]
-    return factor
-
-
-def _apply(factor: Array, reflectors: Array, above: Array, below: Array) -> None:
-    """Multiply [above; below] by the transpose of ``I - V T V^T``, V = [I; reflectors], in place.
-
-    Parameters
+    Attributes
     ----------
-    factor : ndarray, shape (k, k)
-        T.
-    reflectors : ndarray, shape (rows, k), Fortran order
-    above : ndarray, shape (k, columns)
-    below : ndarray, shape (rows, columns), Fortran order
+    standing : ndarray, shape (at most columns, columns), C order
+        What stands below the diagonal means nothing.
     """
-    if not below.size:
-        return
-    routines = _routines(below.dtype.char)
-    # This way round, columns by k, the product is faster than its transpose.
-    across = routines.gemm(1, below, reflectors, trans_a=True)
-    across += above.T
-    across = routines.trmm(1, factor, across, side=1, overwrite_b=True)
-    above -= across.T
-    routines.gemm(-1, reflectors, across, beta=1, c=below, trans_b=True, overwrite_c=True)
+
+    def __init__(self, standing: Array | None = None) -> None:
+        """Go on from an upper trapezoid, which is overwritten."""
+        self.standing = np.zeros((0, 0)) if standing is None else standing
+        self._memory = {"panel": np.empty(0), "across": np.empty(0)}
+
+    def fold(self, block: Array) -> None:
+        """Fold a block of rows, which is overwritten where it is Fortran-ordered.
+
+        As long as there are fewer rows than columns the two are stacked and factored anew: folding
+        under a square triangle padded with zero rows would spread the rows over all of it wherever
+        a column depends exactly on those before it.
+        """
+        columns = block.shape[1]
+        if len(self.standing) == columns:
+            self._fold_under(self.standing, np.asfortranarray(block))
+            return
+        stacked = np.vstack([np.triu(self.standing), block]) if len(self.standing) else block
+        folded, _ = _factored(np.asfortranarray(stacked), min(_PANEL, *stacked.shape))
+        self.standing = np.array(folded[:columns], order="C")  # a copy: the block is written anew
+
+    def merge(self, trapezoid: Array) -> None:
+        """Fold the rows of another upper trapezoid, which is left as it is."""
+        if len(self.standing) < trapezoid.shape[1]:
+            self.fold(np.array(trapezoid, order="F"))
+            return
+        for first in range(0, len(trapezoid), _STRIP):
+            strip = np.array(trapezoid[first : first + _STRIP, first:], order="F")
+            self._fold_under(self.standing[first:, first:], strip)
+
+    def _fold_under(self, standing: Array, block: Array) -> None:
+        """The triangle of [standing; block] in place of standing; the block becomes its reflectors.
+
+        LAPACK's ``tpqrt`` does the same, but factors panels by products of a matrix and a vector.
+
+        Parameters
+        ----------
+        standing : ndarray, shape (columns, columns), rows contiguous
+        block : ndarray, shape (rows, columns), Fortran order
+        """
+        columns = block.shape[1]
+        for first in range(0, columns, _PANEL):
+            last = min(first + _PANEL, columns)
+            panel = block[:, first:last]
+            factor = self._panel(standing[first:last, first:last], panel)
+            if last < columns:
+                self._apply(factor, panel, standing[first:last, last:], block[:, last:])
+
+    def _panel(self, corner: Array, panel: Array) -> Array:
+        """Fold a few columns under their triangle, both in place.
+
+        Returns
+        -------
+        ndarray, shape (k, k)
+            The triangular T of the product ``I - V T V^T`` of the reflectors V = [I; panel]: rows
+            of the corner that are zero in a column stay so, exactly.
+        """
+        k = len(corner)
+        stacked = self._scratch("panel", (k + len(panel), k), panel.dtype)
+        stacked[:k] = np.triu(corner)
+        stacked[k:] = panel
+        folded, factor = _factored(stacked, k)
+        corner[...] = folded[:k]
+        panel[...] = folded[k:]
+        return factor
+
+    def _apply(self, factor: Array, reflectors: Array, above: Array, below: Array) -> None:
+        """Multiply [above; below] by the transpose of ``I - V T V^T``, V = [I; reflectors].
+
+        Parameters
+        ----------
+        factor : ndarray, shape (k, k)
+            T.
+        reflectors : ndarray, shape (rows, k), Fortran order
+        above : ndarray, shape (k, columns), rows contiguous
+        below : ndarray, shape (rows, columns), Fortran order
+        """
+        gemm, trmm = _routines(below.dtype.char).gemm, _routines(below.dtype.char).trmm
+        # This way round, columns by k, the product is faster than its transpose.
+        across = self._scratch("across", above.shape[::-1], below.dtype)
+        across[...] = above.T
+        across = gemm(1, below, reflectors, trans_a=True, beta=1, c=across, overwrite_c=True)
+        across = trmm(1, factor, across, side=1, overwrite_b=True)
+        above -= across.T
+        gemm(-1, reflectors, across, beta=1, c=below, trans_b=True, overwrite_c=True)
+
+    def _scratch(self, name: str, shape: tuple[int, int], kind: Any) -> Array:
+        """Fortran-ordered memory of a shape, the same for the same name."""
+        size = shape[0] * shape[1]
+        if len(self._memory[name]) < size:
+            self._memory[name] = np.empty(size, kind)
+        return self._memory[name][:size].reshape(shape, order="F")
+
+
+def _factored(matrix: Array, panel: int) -> tuple[Array, Array]:
+    """R and, below it, the reflectors in place of a Fortran-ordered matrix; their T."""
+    folded, factor, info = _routines(matrix.dtype.char).geqrt(panel, matrix, overwrite_a=True)
+    if info != 0:
+        raise RuntimeError(f"LAPACK refused its argument {-info}")
+    return folded, factor
 
 
 @dataclass(frozen=True)
@@ -262,19 +279,13 @@ class _Routines:
     gemm: Any
     trmm: Any
     geqrt: Any
-    tpqrt: Any
 
 
 @cache
 def _routines(kind: str) -> _Routines:
     example = np.empty(0, dtype=kind)
     blas = get_blas_funcs(("gemm", "trmm"), (example,))
-    return _Routines(*blas, *get_lapack_funcs(("geqrt", "tpqrt"), (example,)))
-
-
-def _check(info: int) -> None:
-    if info != 0:
-        raise RuntimeError(f"LAPACK refused its argument {-info}")
+    return _Routines(*blas, *get_lapack_funcs(("geqrt",), (example,)))
 
 
 def _require_finite(block: Array, before: int) -> None:

@@ -24,6 +24,9 @@ _DRAW = 256
 _DRAWN = 2**20
 
 
+# Rows of a block, at least.
+_BLOCK = 1024
+
 # States that hidden weights are drawn from, at most: more would only take memory.
 _POOL = 100_000
 
@@ -42,6 +45,15 @@ def delayed(states: Array, delays: int, start: int, stop: int) -> Array:
     ndarray, shape (stop - start, delays * d)
     """
     return np.concatenate([states[start - j : stop - j] for j in range(delays)], axis=1)
+
+
+def block_rows(columns: int) -> int:
+    """Rows of a block of so many columns.
+
+    Enough that the work on the triangle does not count, few enough that a block stays in the
+    processor's cache while it is folded.
+    """
+    return max(columns, _BLOCK)
 
 
 def row_columns(
@@ -72,8 +84,8 @@ def row_blocks(
 ) -> Iterator[Array]:
     """Rows of a gapless series as Fortran-ordered blocks of one reused buffer.
 
-    Working memory is one block of about twice as many rows as columns, which is where folding runs
-    closest to the speed of a matrix product.
+    Working memory is one block of :func:`block_rows`, which is where folding runs closest to the
+    speed of a matrix product.
 
     Parameters
     ----------
@@ -131,7 +143,7 @@ def row_blocks(
         drawn = _drawn("uniform", seed, first + begin, end - begin, everywhere)
         chosen = chosen[drawn[:, here].reshape(-1) < share]
     factors = None if weights is None else np.sqrt(weights).astype(dtype)
-    rows = min(2 * columns.total, len(chosen))
+    rows = min(block_rows(columns.total), len(chosen))
     memory = np.empty(rows * columns.total, dtype=dtype)
     for start in range(0, len(chosen), rows or 1):
         time, index = np.divmod(chosen[start : start + rows], len(here))
@@ -214,15 +226,24 @@ def _stacked(
     Inputs, if there are any, come last.
     """
     parts = [
-        states[time - j] if patches is None else patches.look(states, time - j, place)
+        _at(states, time - j) if patches is None else patches.look(states, time - j, place)
         for j in range(delays)
     ]
-    return np.concatenate(parts if inputs is None else [*parts, inputs], axis=1)
+    if inputs is not None:
+        parts.append(inputs)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _at(states: Array, time: Array) -> Array:
+    """The states of ascending times, not to be written to: no copy where none is left out."""
+    if time[-1] - time[0] == len(time) - 1:
+        return states[time[0] : time[-1] + 1]
+    return np.asarray(states[time])
 
 
 def _own(states: Array, time: Array, place: Array, patches: Patches | None) -> Array:
     if patches is None:
-        return np.asarray(states[time])
+        return _at(states, time)
     return np.asarray(states[time[:, None], patches.own[place]])
 
 

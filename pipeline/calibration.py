@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from zarr.storage import MemoryStore
 
 from gfrnn_core import Patches, RFactor, RidgePath
+from gfrnn_core.rows import block_rows
 from pipeline.fields import Fields
 from pipeline.rows import FieldStates, RowSummary, SharedRows
 from pipeline.stages import Stage
@@ -136,7 +137,7 @@ def _of_rows(rows: RowSummary) -> dict[str, Trial]:
     rng = np.random.default_rng(0)
     # As many rows as a block has, or fewer where they are very wide.
     cheap = max(_PIECE / (2 * columns**2), (_PIECE / (2 * columns)) ** 0.5)
-    wanted = max(1, round(min(2 * columns, cheap)))
+    wanted = max(1, round(min(block_rows(columns), cheap)))
     places = 1 if network.patches is None else network.patches.places
     present = -(-wanted // places)
     series = rng.standard_normal((present + network.overlap, states.size))

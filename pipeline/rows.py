@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn_core import SampledRNN
-from gfrnn_core.rows import drawn_together
+from gfrnn_core.rows import block_rows, drawn_together
 from pipeline.checkpoints import Arrays
 from pipeline.factors import Factors
 from pipeline.fields import Fields
@@ -153,7 +153,7 @@ class RowSummary:
     def factors_bytes(self, times: int) -> int:
         """Peak working memory of :meth:`factors` beside the states."""
         places = 1 if self.network.patches is None else self.network.patches.places
-        rows = min(2 * self.columns, times * places)
+        rows = min(block_rows(self.columns), times * places)
         # What features see, one delay after the other and together, and where it is found.
         columns = self.network.columns(self.states.size, self.forcing.count)
         window = columns.linear // self.network.delays

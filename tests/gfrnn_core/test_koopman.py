@@ -298,13 +298,13 @@ def factor_of_series(states, hidden, **options):
 
 
 def test_the_lifted_matrix_never_exists():
-    states = series(0, times=20_000)[0]
+    states = series(0, times=80_000)[0]
     hidden = sample_weights(states, 20, sampling="normal", seed=1)
     tracemalloc.start()
     factor = factor_of_series(states, hidden)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert factor.rows == 19_999
+    assert factor.rows == 79_999
     assert peak < factor.rows * factor.columns * 8 / 10
 
 

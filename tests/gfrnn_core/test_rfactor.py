@@ -150,12 +150,23 @@ def test_folding_in_blocks_of_any_size_gives_the_r_of_all_rows(matrix, cuts):
     assert_is_r_of(RFactor.from_blocks(pieces_of(matrix, cuts), matrix.shape[1]), matrix)
 
 
-@pytest.mark.parametrize("columns", [128, 129, 300])
+@pytest.mark.parametrize("columns", [96, 97, 300])
 @pytest.mark.parametrize("kind", KINDS)
 def test_panels_of_many_columns_fold_like_few(kind, columns):
     matrix = matrix_of(kind, 800, columns, seed=columns)
     blocks = pieces_of(matrix, [320, 321, 640])
     assert_is_r_of(RFactor.from_blocks(blocks, columns), matrix)
+
+
+@pytest.mark.parametrize("rows", [(400, 400), (400, 270), (100, 400), (100, 150)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_triangles_of_many_columns_merge_like_few(kind, rows):
+    matrix = matrix_of(kind, sum(rows), 300, seed=7)
+    left, right = (RFactor.from_rows(part) for part in np.split(matrix, [rows[0]]))
+    before = left.triangle.copy(), right.triangle.copy()
+    assert_is_r_of(left.merge(right), matrix)
+    for factor, kept in zip((left, right), before, strict=True):
+        np.testing.assert_array_equal(factor.triangle, kept)
 
 
 @given(matrices, st.lists(st.integers(0, 40), max_size=6), st.randoms(use_true_random=False))

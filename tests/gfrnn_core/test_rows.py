@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gfrnn_core import HiddenWeights, Patches, RFactor
 from gfrnn_core import rows as rows_module
-from gfrnn_core.rows import delayed, pooled, row_blocks
+from gfrnn_core.rows import block_rows, delayed, pooled, row_blocks
 
 
 def series(times=60, size=2, inputs=3, width=4, delays=1, seed=0, activation="tanh"):
@@ -85,21 +85,28 @@ def test_the_linear_model_has_no_hidden_features():
 
 
 def test_borders_of_blocks_change_nothing():
-    """Blocks are twice as many rows as columns; a long series has many, the last one short."""
-    case = series(times=200, inputs=0, width=3)
+    """A long series has many blocks of as many rows as suit its columns, the last one short."""
+    case = series(times=2500, inputs=0, width=3)
     blocks = all_rows(*case, leads=(1, 2), increment=True)
-    assert [block.shape for block in blocks] == [(20, 10)] * 9 + [(18, 10)]
+    rows = block_rows(10)
+    assert [block.shape for block in blocks] == [(rows, 10)] * 2 + [(2498 - 2 * rows, 10)]
     expected = plain_rows(*case, leads=(1, 2), increment=True)
     np.testing.assert_allclose(np.vstack(blocks), expected, rtol=1e-13, atol=1e-13)
 
 
+def test_blocks_of_many_columns_have_as_many_rows_as_columns():
+    assert block_rows(5000) == 5000
+    assert block_rows(10) == block_rows(20)
+
+
 def test_blocks_are_fortran_ordered_and_share_one_buffer():
-    case = series(times=200)
-    addresses = set()
+    case = series(times=3000)
+    addresses = []
     for block in row_blocks(*case, delays=1, leads=(1,)):
         assert block.flags.f_contiguous
-        addresses.add(block.__array_interface__["data"][0])
-    assert len(addresses) == 1
+        addresses.append(block.__array_interface__["data"][0])
+    assert len(addresses) > 1
+    assert len(set(addresses)) == 1
 
 
 def test_folding_the_blocks_as_they_come_is_the_r_factor_of_all_rows():
