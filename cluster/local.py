@@ -20,6 +20,15 @@ _LOGGER = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
 
+# Dask ends its workers by messages, and kills those that do not listen.
+_FOR_THE_DRIVER = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+
 
 def local_size(config: ClusterConfig) -> tuple[int, int | None]:
     """Workers that :func:`open_local` starts, and bytes of memory that each will have."""
@@ -52,16 +61,18 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Processes started meanwhile ignore the interrupt key.
+    """Processes started meanwhile ignore the interrupt key and the signals of batch systems.
 
-    A terminal sends it to all processes at once, but it is for this one, which ends the workers
-    in good order; each of them would fill the screen with a traceback of its own.
+    A terminal or a batch system sends them to all processes at once, but they are for this one,
+    which ends the workers in good order; each of them would fill the screen with a traceback of
+    its own, or be gone before what it holds is kept.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {each: signal.signal(each, signal.SIG_IGN) for each in _FOR_THE_DRIVER}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,8 +144,15 @@ def check_later(time: Array, last: np.datetime64, step: np.timedelta64) -> None:
         )
 
 
-def check_after_update(experiment: Experiment, ds: xr.Dataset, model: Path, last: str) -> None:
-    """Refuse to forecast times that an updated model was trained with, or data of another kind.
+def check_forecast(
+    experiment: Experiment, ds: xr.Dataset, model: Path, updated: Mapping[str, Any] | None
+) -> None:
+    """Refuse data of another kind than the model's, or times that an update trained it with.
+
+    Parameters
+    ----------
+    updated : mapping or None
+        What ``run.json`` says of the updates of the model.
 
     Raises
     ------
@@ -155,11 +162,11 @@ def check_after_update(experiment: Experiment, ds: xr.Dataset, model: Path, last
     time, test = ds["time"].values, experiment.periods.test
     check_periods(time, [("test", test)])
     used = known_times(time, test)
-    if time[used][0] < np.datetime64(last):
+    if updated is not None and time[used][0] < np.datetime64(updated["last"]):
         raise ConfigError(
-            f"periods.test: {test} begins before {pd.Timestamp(last)}, up to which the model was "
-            "updated: scores of times that it was trained with would flatter it; choose a test "
-            "period from then on"
+            f"periods.test: {test} begins before {pd.Timestamp(updated['last'])}, up to which the "
+            "model was updated: scores of times that it was trained with would flatter it; choose "
+            "a test period from then on"
         )
     check_chunks(ds, used)
 

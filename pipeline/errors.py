@@ -21,3 +21,11 @@ class ResourceError(GfrnnError):
 
 class RunError(GfrnnError):
     """A run's folder is not in the state that the command needs."""
+
+
+class Stopped(BaseException):
+    """The work was asked to end early; what is finished is kept.
+
+    Not one of the errors, so that nothing takes it for the failure of some part. Raised by a
+    callback of progress or, as the interrupt key does, by the handler of a signal.
+    """

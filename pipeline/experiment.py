@@ -13,12 +13,20 @@ from typing import Any
 
 import xarray as xr
 
-from pipeline.arrivals import check_after_update
+from pipeline.arrivals import check_forecast
 from pipeline.checkpoints import Checkpoints, content_key
 from pipeline.config import Experiment, load_experiment
 from pipeline.errors import RunError
-from pipeline.folder import AFTER_UPDATE, adopt, essence, exclusive, now, updated_in
-from pipeline.forecast import forecast, initial_times
+from pipeline.folder import (
+    APART_FROM_MODEL,
+    adopt,
+    essence,
+    exclusive,
+    now,
+    settled_in,
+    updated_in,
+)
+from pipeline.forecast import forecast, initial_times, times_seen
 from pipeline.kept import Kept, gone
 from pipeline.model import ForecastModel
 from pipeline.plan import steps
@@ -143,8 +151,8 @@ class Run:
         ConfigError, DataError
         """
         axis = self.ds["time"].values
-        if self.updated and not force:
-            check_after_update(self.experiment, self.ds, self.model, self.updated["last"])
+        if self.settled and not force:
+            check_forecast(self.experiment, self.ds, self.model, self.updated)
         else:
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
@@ -170,11 +178,12 @@ class Run:
 
         def work() -> None:
             self._require("fit", self.model)
-            if self.updated:
+            if self.settled:
                 self.check()
-            if force or self._record["stages"].get("forecast", {}).get("key") != self._key:
+            key = self._key_for("forecast")
+            if force or self._record["stages"].get("forecast", {}).get("key") != key:
                 shutil.rmtree(self.forecasts, ignore_errors=True)
-                self._note("forecast", {"key": self._key})
+                self._note("forecast", {"key": key})
             forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
 
         return self._stage("forecast", self.forecasts, work, force)
@@ -199,8 +208,18 @@ class Run:
         return content_key(essence(self.experiment), fingerprint)
 
     @property
-    def _key_after_update(self) -> str:
-        return content_key(essence(self.experiment, AFTER_UPDATE))
+    def _key_of_model(self) -> str:
+        return content_key(essence(self.experiment, APART_FROM_MODEL))
+
+    def _key_for(self, stage: str) -> str:
+        """Of everything that decides the product of a stage."""
+        if self.settled and stage == "fit":
+            return self._key_of_model
+        if self.settled and stage == "forecast":
+            # Not of later times: these come, and are what the forecasts will be scored with.
+            seen = times_seen(self.experiment, self.ds["time"].values)
+            return self._key_of(fingerprint(self.ds.isel(time=seen)))
+        return self._key
 
     @property
     def record(self) -> dict[str, Any]:
@@ -212,13 +231,17 @@ class Run:
         """What was folded into the model after its fit, or None."""
         return updated_in(self._record)
 
+    @property
+    def settled(self) -> bool:
+        """Whether the model came about without the data of this folder."""
+        return settled_in(self._record)
+
     def finished(self, stage: str) -> bool:
         """Whether a stage is done, with this experiment and these data."""
         done = self._record["stages"].get(stage, {})
         if not done.get("finished"):
             return False
-        settled = stage == "fit" and self.updated
-        return bool(done["key"] == (self._key_after_update if settled else self._key))
+        return bool(done["key"] == self._key_for(stage))
 
     def trained(self) -> ForecastModel:
         """The model of a finished fit, whether its data are still there or not.
@@ -229,8 +252,8 @@ class Run:
             If there is none.
         """
         done = self._record["stages"].get("fit", {})
-        key = self._key_after_update
-        if not self.updated:
+        key = self._key_of_model
+        if not self.settled:
             key = self._key_of(self._record.get("fingerprint", ""))
         if not done.get("finished") or done["key"] != key or not self.model.exists():
             raise RunError(
@@ -260,10 +283,11 @@ class Run:
         Parameters
         ----------
         entry : dict
-            Of ``run.json``: ``seconds``, and ``refit`` or ``updated``.
+            Of ``run.json``: ``seconds``, and ``refit``, ``updated`` or ``taken``.
         """
         fingerprint = model.notes["fingerprint"]
-        key = self._key_after_update if "updated" in entry else self._key_of(fingerprint)
+        settled = "updated" in entry or "taken" in entry
+        key = self._key_of_model if settled else self._key_of(fingerprint)
         self._forget_after("fit")
         self._record |= {"fingerprint": fingerprint, **surroundings(_LIBRARIES)}
         self._record["stages"]["fit"] = {"key": key, "finished": now(), **entry}
@@ -294,7 +318,7 @@ class Run:
         self._note(
             stage,
             {
-                "key": self._key,
+                "key": self._key_for(stage),
                 "seconds": round(seconds, 3),
                 "finished": now(),
             },
@@ -303,7 +327,7 @@ class Run:
 
     def _outdate(self, stage: str) -> None:
         """A stage that is done again, and what follows from it, is not done any more."""
-        for mark in ("finished", "updated", "refit"):
+        for mark in ("finished", "updated", "refit", "taken"):
             self._record["stages"].get(stage, {}).pop(mark, None)
         self._forget_after(stage)
         self._save()

@@ -18,8 +18,15 @@ from pipeline.storage import write_text
 # What does not decide a result, and so may differ when a run is taken up again.
 _INCIDENTAL = ("cluster", "output", "description")
 
-AFTER_UPDATE = ("data.sources", "data.chunk", "periods.test", "forecast.every", "forecast.batch")
-"""What a model that was updated does not depend on: these may differ when it forecasts."""
+APART_FROM_MODEL = (
+    "data.sources",
+    "data.chunk",
+    "periods.test",
+    "forecast.every",
+    "forecast.batch",
+)
+"""What a model that was updated, or taken from another run, does not depend on: these may differ
+when it forecasts."""
 
 
 def essence(experiment: Experiment, free: Sequence[str] = ()) -> dict[str, Any]:
@@ -68,7 +75,7 @@ def adopt(
     if path.exists():
         # An experiment that was refused before it computed anything may be mended in place.
         if any(store.exists() for store in stores) and not force:
-            free = AFTER_UPDATE if updated_in(record) else ()
+            free = APART_FROM_MODEL if settled_in(record) else ()
             there, here = essence(load_experiment(path), free), essence(experiment, free)
             if differing := differences(there, here):
                 raise RunError(
@@ -81,7 +88,10 @@ def adopt(
             "choose another --output"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, dump_experiment(experiment))
+    text = dump_experiment(experiment)
+    # Others may be reading it: several forecasts take the model of one run at the same time.
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
     return record
 
 
@@ -89,6 +99,12 @@ def updated_in(record: dict[str, Any]) -> dict[str, Any] | None:
     """What a record says of the updates of the model, or None."""
     found: dict[str, Any] | None = record["stages"].get("fit", {}).get("updated")
     return found
+
+
+def settled_in(record: dict[str, Any]) -> bool:
+    """Whether a record says that the model came about without the data of its folder."""
+    fit = record["stages"].get("fit", {})
+    return "updated" in fit or "taken" in fit
 
 
 def read_record(folder: Path) -> dict[str, Any]:

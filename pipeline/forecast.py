@@ -59,6 +59,13 @@ def initial_times(experiment: Experiment, time: Array) -> Array:
     return starts
 
 
+def times_seen(experiment: Experiment, time: Array) -> slice:
+    """The part of the time axis that forecasts are made from."""
+    starts = initial_times(experiment, time)
+    delays = max(variant.state.delays for _, variant in experiment.candidates())
+    return slice(int(starts[0]) - delays + 1, int(starts[-1]) + 1)
+
+
 def forecast(
     experiment: Experiment,
     ds: xr.Dataset,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future as Job
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from distributed import Client, Future
 
 from pipeline.checkpoints import Arrays
+from pipeline.errors import Stopped
 from pipeline.keeping import Fold, Pace, Shelf
 from pipeline.tasks import Progress, Tasks, single_threaded
 from pipeline.tree import Block, Stretch, Summary, Tree
@@ -24,6 +28,9 @@ _AHEAD = 4
 
 # Seconds to go on saving what is finished after something has failed.
 _PATIENCE = 30.0
+
+# Seconds to wait for what is under way when the work was asked to stop: its time is short.
+_FAREWELL = 10.0
 
 
 @dataclass
@@ -71,13 +78,19 @@ def _fold_here(run: Reduction, fold: Fold) -> Arrays:
         return arrays
 
     tree = Tree(merge)
-    for block, arrays in fold.pieces():
-        if arrays is None:
-            arrays = _leaf(run.summary, fold.stretches[block.first])
-            run.pace.arrive()
-            keep(block, arrays)
-        tree.push(block, arrays)
-        run.advance(block.size)
+    try:
+        for block, arrays in fold.pieces():
+            if arrays is None:
+                arrays = _leaf(run.summary, fold.stretches[block.first])
+                run.pace.arrive()
+                keep(block, arrays)
+            tree.push(block, arrays)
+            run.advance(block.size)
+    except Stopped:
+        if shelf:
+            for block, arrays in tree.waiting:
+                shelf.save_block(block, arrays)
+        raise
     root: Arrays = tree.root()
     if shelf:
         shelf.save(root)
@@ -93,6 +106,9 @@ def reduce_on_workers(run: Reduction, folds: Iterable[Fold], client: Client) -> 
                 driver.submit(fold)
             while tasks.awaited:
                 tasks.receive()
+        except Stopped:
+            driver.take_leave()
+            raise
         finally:
             # What is finished is kept, also when something else has failed.
             wait(driver.saving, timeout=_PATIENCE)
@@ -107,6 +123,16 @@ class _Growing:
     # Blocks that tasks read from the shelf, and read again when a worker dies.
     read: set[Block] = field(default_factory=set)
 
+    # Of its tree, what is under way and what has not been merged yet.
+    nodes: WeakValueDictionary[Block, Future] = field(default_factory=WeakValueDictionary)
+
+    def unkept(self) -> Iterator[tuple[Block, Future]]:
+        """The largest blocks that are finished, unless they are on the shelf."""
+        there = {block: node for block, node in self.nodes.items() if node.status == "finished"}
+        for block, node in there.items():
+            if block not in self.read and not any(other.contains(block) for other in there):
+                yield block, node
+
 
 class _Driver:
     """Submits leaves and merges, as many as keep the workers busy, and saves what is finished.
@@ -118,6 +144,7 @@ class _Driver:
         self.run, self.tasks, self.thread = run, tasks, thread
         self.saving: set[Job[Any]] = set()
         self.merges = itertools.count()
+        self.growing: list[_Growing] = []
         # The summary (with the opened data in it) is a task of its own, so that it travels to each
         # worker once and is made again if every worker that holds it dies.
         self.context = tasks.submit("summary", _identity, run.summary)
@@ -125,6 +152,7 @@ class _Driver:
     def submit(self, fold: Fold) -> None:
         """Submit a whole fold, waiting for room on the way."""
         growing = _Growing(fold, Tree(lambda *sides: self.merge(growing, *sides)))
+        self.growing.append(growing)
         for block, kept in fold.pieces():
             while self.tasks.awaited >= _AHEAD * self.tasks.threads:
                 self.tasks.receive()
@@ -135,10 +163,22 @@ class _Driver:
                 self.run.advance(block.size)
         self.tasks.expect(growing.tree.root(), partial(self.finish, fold))
 
+    def take_leave(self) -> None:
+        """Let what is under way arrive, for some seconds, and keep all that is there then."""
+        end = time.monotonic() + _FAREWELL
+        with suppress(Exception):  # time is up, or the workers are gone already
+            while self.tasks.awaited:
+                self.tasks.receive(max(0.0, end - time.monotonic()))
+        for growing in self.growing:
+            if shelf := growing.fold.shelf:
+                for block, node in growing.unkept():
+                    self.save(node, partial(shelf.save_block, block), _nothing)
+
     def leaf(self, growing: _Growing, block: Block) -> Future:
         fold = growing.fold
         stretch = fold.stretches[block.first]
         future = self.tasks.submit(f"leaf-{fold.key}-{stretch.start}", _leaf, self.context, stretch)
+        growing.nodes[block] = future
 
         def arrived(future: Future) -> None:
             self.run.advance(1)
@@ -157,7 +197,15 @@ class _Driver:
             right,
             priority=10,  # merges first: they free two results and leave one
         )
-        self.tasks.expect(future, lambda future: self.consider(growing, block, future))
+        if block:
+            growing.nodes[block] = future
+        sides = [left, right]
+
+        def arrived(future: Future) -> None:
+            sides.clear()  # which could be kept in its place until now
+            self.consider(growing, block, future)
+
+        self.tasks.expect(future, arrived)
         return future
 
     def read(self, growing: _Growing, block: Block) -> Future:

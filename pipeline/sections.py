@@ -35,7 +35,13 @@ class Section(BaseModel):
 ONE_DAY = pd.Timedelta(days=1)
 
 
-def _to_duration(value: Any) -> pd.Timedelta:
+def to_duration(value: Any) -> pd.Timedelta:
+    """A duration as people write it: ``6h``, ``1d``.
+
+    Raises
+    ------
+    ValueError
+    """
     try:
         if isinstance(value, (int, float)):
             raise ValueError  # a bare number would silently mean nanoseconds
@@ -56,7 +62,7 @@ def format_duration(duration: pd.Timedelta) -> str:
     return f"{duration.total_seconds():g}s"
 
 
-Duration = Annotated[pd.Timedelta, BeforeValidator(_to_duration), PlainSerializer(format_duration)]
+Duration = Annotated[pd.Timedelta, BeforeValidator(to_duration), PlainSerializer(format_duration)]
 
 
 def _to_timestamp(value: Any) -> pd.Timestamp:

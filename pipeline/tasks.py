@@ -75,14 +75,15 @@ class Tasks:
         self.awaited += 1
         future.add_done_callback(lambda future: self.arrived.put((future, then)))
 
-    def receive(self) -> None:
+    def receive(self, patience: float | None = None) -> None:
         """Wait for the next of the expected, and do what belongs to it.
 
         Raises
         ------
-        What a task raised; ResourceError if workers died of it or the cluster is gone.
+        What a task raised; ResourceError if workers died of it or the cluster is gone; queue.Empty
+        if nothing has come within so many seconds of patience.
         """
-        future, then = self.arrived.get()
+        future, then = self.arrived.get(timeout=patience)
         self.awaited -= 1
         # Not one whose worker has died since: it is computed again, unless nobody needs it.
         if isinstance(future, Future) and future.status in ("error", "cancelled"):

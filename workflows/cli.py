@@ -13,6 +13,8 @@ from rich.console import Console
 from cluster import ClusterError
 from pipeline import Experiment, Run, load_experiment
 from pipeline.errors import ConfigError, GfrnnError, RunError
+from pipeline.reuse import Reuse
+from pipeline.sections import Period, checked
 from workflows.benchmarks.commands import add_benchmarks
 from workflows.following import add_commands
 from workflows.inspection import show_data
@@ -24,6 +26,7 @@ from workflows.options import (
     Force,
     Memory,
     Output,
+    PeriodOption,
     Place,
     Scheduler,
     Workers,
@@ -31,8 +34,9 @@ from workflows.options import (
 from workflows.planning import show_plan
 from workflows.progress import show_progress
 from workflows.report import write_report
-from workflows.reproduce.commands import choose_settings, list_cases, run_case
+from workflows.reproduce.commands import add_cases
 from workflows.running import say, skill_table, working
+from workflows.stopping import StopAfter, StopBefore, TimeToStop, stop_in_time, stopping
 
 app = typer.Typer(
     name="gfrnn",
@@ -57,6 +61,8 @@ def run(
     memory: Memory = None,
     scheduler: Scheduler = None,
     cluster: ClusterFile = None,
+    stop_before: StopBefore = None,
+    stop_after: StopAfter = None,
 ) -> None:
     """Do everything: fit, forecast, verify, report.
 
@@ -65,10 +71,11 @@ def run(
     Examples: [bold]gfrnn run[/bold] (embedded nature run, no data needed);
     [bold]gfrnn run workflows/experiments/era_interim_europe.yaml --workers 4[/bold]
     """
+    stop_in_time(stop_before, stop_after, console)
     experiment, where = _experiment(file)
     config = Place(cluster, workers, memory, scheduler).config(experiment.cluster, where)
-    folder = _folder(file, experiment, output)
-    with working(experiment, folder, config, console, force=force) as work:
+    work = Run(experiment, _folder(file, experiment, output), force=force)
+    with working(work, config, console, force=force):
         for stage in (work.fit, work.forecast, work.verify):
             say(stage(force=force), console)
     console.print(f"[bold]report[/bold]: {write_report(work)}", highlight=False)
@@ -89,6 +96,8 @@ def fit(
         typer.Option("--plan", help="Only say what it will do and take, and whether it fits."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --plan: as JSON.")] = False,
+    stop_before: StopBefore = None,
+    stop_after: StopAfter = None,
 ) -> None:
     """Train: climatology, EOFs, the triangles, and the choice of ridge and width.
 
@@ -99,6 +108,7 @@ def fit(
     if as_json and not plan:
         raise ConfigError("--json: belongs to --plan; add that, or leave it out")
     if not plan:
+        stop_in_time(stop_before, stop_after, console)
         _run_stage("fit", file, output, force, Place(cluster, workers, memory, scheduler))
         return
     experiment, where = _experiment(file)
@@ -107,27 +117,59 @@ def fit(
         raise typer.Exit(2)
 
 
-_STAGES = {
-    "forecast": "Forecast every initial time of the test period with a trained model.",
-    "verify": "Score the forecasts against climatology, persistence and the linear model.",
-}
-"""Other stages that are commands of their own."""
+@app.command()
+def forecast(
+    file: ExperimentFile = None,
+    output: Output = None,
+    force: Force = False,
+    period: PeriodOption = None,
+    workers: Workers = None,
+    memory: Memory = None,
+    scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
+    stop_before: StopBefore = None,
+    stop_after: StopAfter = None,
+) -> None:
+    """Forecast every initial time of the test period with a trained model.
+
+    With --period, of another period with the model of a run's folder, into a folder of its own
+    (default RUN-YYYYMMDD, the first day), where [bold]gfrnn verify[/bold] and
+    [bold]report[/bold] go on.
+
+    Examples: [bold]gfrnn forecast workflows/experiments/era_interim_europe.yaml[/bold];
+    [bold]gfrnn forecast runs/my --period 2021-01-01 2021-12-31 --output runs/my-2021[/bold]
+    """
+    stop_in_time(stop_before, stop_after, console)
+    place = Place(cluster, workers, memory, scheduler)
+    if period is None:
+        _run_stage("forecast", file, output, force, place)
+        return
+    if file is None or not file.is_dir():
+        raise ConfigError("--period: takes the model of a run's folder; give that in FILE's place")
+    reuse = Reuse.of(file, checked(Period, period, "--period"), output)
+    config = place.config(reuse.experiment.cluster, str(file))
+    with working(reuse.run(), config, console) as work:
+        say(work.forecast(force=force), console)
 
 
-def _add_stage(stage: str, about: str) -> None:
-    example = f"gfrnn {stage} workflows/experiments/era_interim_europe.yaml"
+@app.command()
+def verify(
+    file: ExperimentFile = None,
+    output: Output = None,
+    force: Force = False,
+    workers: Workers = None,
+    memory: Memory = None,
+    scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
+    stop_before: StopBefore = None,
+    stop_after: StopAfter = None,
+) -> None:
+    """Score the forecasts against climatology, persistence and the linear model.
 
-    @app.command(stage, help=f"{about}\n\nExample: [bold]{example}[/bold]")
-    def command(
-        file: ExperimentFile = None,
-        output: Output = None,
-        force: Force = False,
-        workers: Workers = None,
-        memory: Memory = None,
-        scheduler: Scheduler = None,
-        cluster: ClusterFile = None,
-    ) -> None:
-        _run_stage(stage, file, output, force, Place(cluster, workers, memory, scheduler))
+    Example: [bold]gfrnn verify workflows/experiments/era_interim_europe.yaml[/bold]
+    """
+    stop_in_time(stop_before, stop_after, console)
+    _run_stage("verify", file, output, force, Place(cluster, workers, memory, scheduler))
 
 
 def _run_stage(
@@ -137,13 +179,9 @@ def _run_stage(
     config = place.config(experiment.cluster, where)
     # Only a model that is trained anew may replace another experiment's.
     replace = force and stage == "fit"
-    folder = _folder(file, experiment, output)
-    with working(experiment, folder, config, console, force=replace) as work:
+    work = Run(experiment, _folder(file, experiment, output), force=replace)
+    with working(work, config, console, force=replace):
         say(getattr(work, stage)(force=force), console)
-
-
-for _stage, _about in _STAGES.items():
-    _add_stage(_stage, _about)
 
 
 @app.command()
@@ -206,65 +244,7 @@ def _nature(path: Path, years: int, seed: int, *, overwrite: bool = False) -> No
     console.print(f"[bold]nature run[/bold]: {path} (a model's weather, not the real one)")
 
 
-@app.command()
-def reproduce(
-    name: Annotated[
-        str | None, typer.Argument(help="The case; without one, all are listed.", metavar="[NAME]")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the hidden weights.")] = 5,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Smaller, in under a minute; the same code.")
-    ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder; default runs/reproduce/NAME[-quick]."),
-    ] = None,
-    settings: Annotated[
-        Path | None, typer.Option(help="YAML file laid over the settings of the case.")
-    ] = None,
-    choose: Annotated[
-        bool,
-        typer.Option(
-            "--choose",
-            help="Only choose settings, on validation trajectories: every combination of the "
-            "candidates in the settings file, or as many random ones as it says.",
-        ),
-    ] = False,
-    task: Annotated[
-        str | None, typer.Option(help="For a case of several tasks: which one, e.g. weather.")
-    ] = None,
-    rules: Annotated[
-        str | None, typer.Option(help="For a case of several rules: which ones, e.g. danp,bptt.")
-    ] = None,
-    workers: Workers = None,
-    cluster: ClusterFile = None,
-    listing: Annotated[bool, typer.Option("--list", help="List the cases.")] = False,
-) -> None:
-    """Rerun a case of the papers: a table, a figure and a page that shows them.
-
-    Examples: [bold]gfrnn reproduce[/bold] (lists the cases);
-    [bold]gfrnn reproduce lorenz63 --quick[/bold];
-    [bold]gfrnn reproduce lorenz63 --choose[/bold], then
-    [bold]gfrnn reproduce lorenz63 --settings runs/reproduce/lorenz63/chosen.yaml[/bold];
-    [bold]gfrnn reproduce perturbation --task weather --rules danp,bptt --workers 2[/bold]
-    """
-    if name is None or listing:
-        list_cases(console)
-        return
-    given = {"task": task, "rules": None if rules is None else rules.replace(" ", "").split(",")}
-    common: dict[str, Any] = {
-        "file": settings,
-        "quick": quick,
-        "output": output,
-        "options": {key: value for key, value in given.items() if value is not None},
-        "place": Place(cluster, workers),
-    }
-    if choose:
-        choose_settings(name, console, **common)
-    else:
-        run_case(name, console, seeds=seeds, **common)
-
-
+add_cases(app, lambda: console)
 add_benchmarks(app, lambda: console)
 
 
@@ -298,7 +278,11 @@ def main() -> None:
     """Run the command; errors that a user can mend are shown without a traceback."""
     code = 0
     try:
-        code = app(standalone_mode=False)
+        with stopping():
+            code = app(standalone_mode=False)
+    except TimeToStop as stop:
+        code = stop.code
+        console.print(f"stopped {stop}; the same command goes on from what is finished")
     except (GfrnnError, ClusterError) as error:
         _complain(str(error))
     except _UsageError as error:

@@ -14,6 +14,7 @@ from pipeline.sections import Period, checked
 from pipeline.update import Update
 from workflows.options import ClusterFile, Folder, Memory, Place, Scheduler, Workers, numbers
 from workflows.running import computing, say_updated
+from workflows.stopping import StopAfter, StopBefore, stop_in_time
 
 
 def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
@@ -42,6 +43,8 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
         memory: Memory = None,
         scheduler: Scheduler = None,
         cluster: ClusterFile = None,
+        stop_before: StopBefore = None,
+        stop_after: StopAfter = None,
     ) -> None:
         """Choose a model anew from the triangles that a fit has kept; the data are not read.
 
@@ -50,6 +53,7 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
 
         Example: [bold]gfrnn refit runs/era_interim_europe --without 2003 --width 500[/bold]
         """
+        stop_in_time(stop_before, stop_after, console())
         work = Refit.of(
             folder,
             output,
@@ -89,12 +93,15 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
         memory: Memory = None,
         scheduler: Scheduler = None,
         cluster: ClusterFile = None,
+        stop_before: StopBefore = None,
+        stop_after: StopAfter = None,
     ) -> None:
         """Fold new data into a trained model, without reading the old ones again.
 
         Examples: [bold]gfrnn update runs/era_interim_europe 'era5/2021-0[1-3].nc'[/bold];
         [bold]gfrnn update runs/my era5.zarr --period 2021-04-01 2021-04-30 --forget 0.99[/bold]
         """
+        stop_in_time(stop_before, stop_after, console())
         part = None if period is None else checked(Period, period, "--period")
         work = Update.of(folder, data, output, forget=forget, period=part)
         place = Place(cluster, workers, memory, scheduler)

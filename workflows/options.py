@@ -35,6 +35,10 @@ ClusterFile = Annotated[
         "--cluster", metavar="FILE", help="YAML file of cluster keys, instead of the experiment's."
     ),
 ]
+PeriodOption = Annotated[
+    tuple[str, str] | None,
+    typer.Option("--period", help="Another period, both ends included.", metavar="START END"),
+]
 Folder = Annotated[Path, typer.Argument(help="A run's folder, e.g. runs/era_interim_europe.")]
 
 

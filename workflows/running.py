@@ -14,25 +14,20 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster import ClusterConfig, open_cluster
-from pipeline import Experiment, Run
+from pipeline import Run
 from pipeline.experiment import Outcome
 from pipeline.products import open_forecasts
 from pipeline.sections import format_duration
 from pipeline.tasks import Progress
 from workflows.progress import show_progress
+from workflows.stopping import watched
 
 
 @contextmanager
 def working(
-    experiment: Experiment,
-    folder: Path,
-    config: ClusterConfig,
-    console: Console,
-    *,
-    force: bool = False,
+    run: Run, config: ClusterConfig, console: Console, *, force: bool = False
 ) -> Iterator[Run]:
     """A run with a cluster to compute on and its progress shown."""
-    run = Run(experiment, folder, force=force)
     run.check(force=force)  # before a cluster is started for nothing
     with computing(config, console, run.folder) as (cluster, progress):
         run.describe_cluster(cluster)
@@ -52,7 +47,7 @@ def computing(
     with open_cluster(config, folder=folder, say=say) as cluster:
         console.print(f"dashboard: {cluster.dashboard}", highlight=False)
         with show_progress(console) as progress:
-            yield cluster.describe(), progress
+            yield cluster.describe(), watched(progress)
 
 
 def say(outcome: Outcome, console: Console) -> None:

@@ -5,23 +5,91 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from cluster import open_cluster
 from pipeline.errors import ConfigError
 from workflows.cases import case_names, load_case
-from workflows.options import Place
+from workflows.options import ClusterFile, Place, Workers
 from workflows.progress import show_progress
 from workflows.reproduce.choosing import Choice, choice_table, choose, searches
 from workflows.reproduce.reproducing import reproduce, write_files
 from workflows.reproduce.settings_file import dump, load_settings
 from workflows.reproduce.tables import sentence, terminal_table
+
+
+def add_cases(app: typer.Typer, console: Callable[[], Console]) -> None:
+    """Give the app the command ``reproduce``, which prints on its console."""
+
+    @app.command()
+    def reproduce(
+        name: Annotated[
+            str | None,
+            typer.Argument(help="The case; without one, all are listed.", metavar="[NAME]"),
+        ] = None,
+        seeds: Annotated[int, typer.Option(min=1, help="Seeds of the hidden weights.")] = 5,
+        quick: Annotated[
+            bool, typer.Option("--quick", help="Smaller, in under a minute; the same code.")
+        ] = False,
+        output: Annotated[
+            Path | None,
+            typer.Option("--output", "-o", help="Folder; default runs/reproduce/NAME[-quick]."),
+        ] = None,
+        settings: Annotated[
+            Path | None, typer.Option(help="YAML file laid over the settings of the case.")
+        ] = None,
+        choose: Annotated[
+            bool,
+            typer.Option(
+                "--choose",
+                help="Only choose settings, on validation trajectories: every combination of the "
+                "candidates in the settings file, or as many random ones as it says.",
+            ),
+        ] = False,
+        task: Annotated[
+            str | None, typer.Option(help="For a case of several tasks: which one, e.g. weather.")
+        ] = None,
+        rules: Annotated[
+            str | None,
+            typer.Option(help="For a case of several rules: which ones, e.g. danp,bptt."),
+        ] = None,
+        workers: Workers = None,
+        cluster: ClusterFile = None,
+        listing: Annotated[bool, typer.Option("--list", help="List the cases.")] = False,
+    ) -> None:
+        """Rerun a case of the papers: a table, a figure and a page that shows them.
+
+        Examples: [bold]gfrnn reproduce[/bold] (lists the cases);
+        [bold]gfrnn reproduce lorenz63 --quick[/bold];
+        [bold]gfrnn reproduce lorenz63 --choose[/bold], then
+        [bold]gfrnn reproduce lorenz63 --settings runs/reproduce/lorenz63/chosen.yaml[/bold];
+        [bold]gfrnn reproduce perturbation --task weather --rules danp,bptt --workers 2[/bold]
+        """
+        if name is None or listing:
+            list_cases(console())
+            return
+        given = {
+            "task": task,
+            "rules": None if rules is None else rules.replace(" ", "").split(","),
+        }
+        common: dict[str, Any] = {
+            "file": settings,
+            "quick": quick,
+            "output": output,
+            "options": {key: value for key, value in given.items() if value is not None},
+            "place": Place(cluster, workers),
+        }
+        if choose:
+            choose_settings(name, console(), **common)
+        else:
+            run_case(name, console(), seeds=seeds, **common)
 
 
 def list_cases(console: Console) -> None:

@@ -1,0 +1,47 @@
+#!/bin/bash
+# Run many experiments, each in a job of its own: line N of a list is the experiment of job N.
+#
+#     ls experiments/*.yaml > experiments.txt
+#     sbatch --array=1-"$(wc -l < experiments.txt)"%8 array.sh experiments.txt
+#
+# %8: at most eight at a time. What stands behind the list goes to `gfrnn run`. Each experiment has
+# its own folder, runs/NAME by the name in its file. One that stops before the end of its job (exit
+# code 75) is submitted again, by itself, and goes on from its checkpoints.
+#
+#SBATCH --job-name=gfrnn-array
+#SBATCH --output=%x-%A-%a.log
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=16G
+#SBATCH --time=01:00:00
+
+set -uo pipefail
+
+again=75                         # the exit code of work that stopped before it was done
+round=${GFRNN_ROUND:-1}
+rounds=${GFRNN_ROUNDS:-20}       # jobs of one experiment at most
+
+# Make the command `gfrnn` known here, for example:
+# source "$HOME/gfrnn/bin/activate"
+
+experiment=$(sed -n "${SLURM_ARRAY_TASK_ID}p" "$1")
+if [ -z "$experiment" ]; then
+  echo "$1: has no line $SLURM_ARRAY_TASK_ID" >&2
+  exit 2
+fi
+
+gfrnn run "$experiment" "${@:2}"
+code=$?
+
+if [ "$code" -ne "$again" ]; then
+  exit "$code"                   # done, or an error that another job would meet again
+fi
+if [ "$round" -ge "$rounds" ]; then
+  echo "$experiment: not done after $round jobs" >&2
+  exit "$code"
+fi
+# Slurm runs a copy of the script, in a folder of its own.
+script=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=\([^ ]*\).*/\1/p')
+export GFRNN_ROUND=$((round + 1))
+sbatch --array="$SLURM_ARRAY_TASK_ID" "$script" "$@"

@@ -1,0 +1,40 @@
+#!/bin/bash
+# Run an experiment that takes longer than one job may: the job is submitted again until it is done.
+#
+#     sbatch resubmit.sh my.yaml
+#
+# What stands behind the script goes to `gfrnn run`. That asks Slurm when the job ends, stops in
+# good order two minutes before (--stop-before) with the exit code 75, and goes on from its
+# checkpoints in the next job.
+#
+#SBATCH --job-name=gfrnn
+#SBATCH --output=%x-%j.log
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=16
+#SBATCH --mem=64G
+#SBATCH --time=04:00:00
+
+set -uo pipefail
+
+again=75                         # the exit code of work that stopped before it was done
+round=${GFRNN_ROUND:-1}
+rounds=${GFRNN_ROUNDS:-20}       # jobs at most, so that nothing goes on for ever
+
+# Make the command `gfrnn` known here, for example:
+# source "$HOME/gfrnn/bin/activate"
+
+gfrnn run "$@"
+code=$?
+
+if [ "$code" -ne "$again" ]; then
+  exit "$code"                   # done, or an error that another job would meet again
+fi
+if [ "$round" -ge "$rounds" ]; then
+  echo "not done after $round jobs; sbatch it again if it only needs more of them" >&2
+  exit "$code"
+fi
+# Slurm runs a copy of the script, in a folder of its own.
+script=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=\([^ ]*\).*/\1/p')
+export GFRNN_ROUND=$((round + 1))
+sbatch "$script" "$@"
