@@ -16,9 +16,9 @@ from cluster.config import ClusterConfig
 from cluster.durations import clock, seconds_of
 from cluster.errors import ClusterError
 
-HEADROOM = 1.12
-"""Of a job's memory over that of its workers: their managers and buffers, and what Dask's look at a
-worker's memory, every 0.1 s, misses."""
+HEADROOM = 112
+"""Per cent of its workers' memory that a job asks for: there are their managers and buffers, and
+what Dask's look at a worker's memory, ten times a second, misses."""
 
 _MIB = 2**20
 
@@ -40,7 +40,7 @@ class Shape:
         return cls(
             workers=config.per_job,
             cores=config.per_job * config.threads,
-            memory=math.ceil(HEADROOM * config.per_job * config.memory_bytes),
+            memory=-(-HEADROOM * config.per_job * config.memory_bytes // 100),
             walltime=seconds_of(config.walltime),
         )
 
@@ -59,6 +59,11 @@ class Shape:
         """Seconds after which a worker leaves in good order; the last ones a stagger before the
         walltime."""
         return self.walltime - 2 * self.stagger
+
+    @property
+    def least_life(self) -> float:
+        """Seconds that every worker has, except a few for its start."""
+        return 0.9 * (self.lifetime - self.stagger)
 
 
 _CLUSTERS = {
@@ -99,6 +104,7 @@ def make_job(
         "worker_extra_args": [
             *("--lifetime", f"{shape.lifetime}s"),
             *("--lifetime-stagger", f"{shape.stagger}s"),
+            *("--dashboard-address", "127.0.0.1:0"),  # else on every interface of the node
         ],
         # After the user's lines: a module may set other numbers of threads.
         "job_script_prologue": [*config.setup, _ONE_BLAS_THREAD],

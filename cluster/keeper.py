@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -89,7 +90,7 @@ class Keeper:
 
     def __post_init__(self) -> None:
         self.shape = Shape.of(self.config)
-        self.watch = Watch(self.scheduler, long=self.shape.lifetime / 2)
+        self.watch = Watch(self.scheduler, long=self.shape.least_life)
 
     async def start(self) -> None:
         """Submit the jobs, and return when the first worker is there.
@@ -157,6 +158,10 @@ class Keeper:
             await self._look_after(absent)
             self._pause = min(_RARELY, 1.5 * self._pause)
             self._look = time.monotonic() + self._pause
+        for held in list(self._jobs):
+            since = max(held.running or now, held.absent or now)
+            if now - since > self.config.timeout:
+                await self._overdue(held, now)
         await self._replace(now)
 
     async def _replace(self, now: float) -> None:
@@ -184,14 +189,14 @@ class Keeper:
 
     def _judge(self) -> None:
         """Give up where workers come and get nothing done."""
-        task, lost = next(iter(self.watch.lost.most_common(1)), ("", 0))
-        if lost >= _TRIES:
-            raise ClusterError(
-                f"cluster.walltime: {self.config.walltime} is too short: {lost} workers in a row "
-                f"had to leave in the middle of the same task ({task}), each after it had worked "
-                f"on it for more than {spoken(self.shape.lifetime / 2)} (they leave after about "
-                f"{spoken(self.shape.lifetime)}); give jobs more time, or make tasks smaller"
-            )
+        for task, lost in list(self.watch.lost.items()):
+            if lost >= _TRIES or task in self.watch.unheard:
+                raise ClusterError(
+                    f"cluster.walltime: {self.config.walltime} is too short: workers had to leave "
+                    f"(they do after about {spoken(self.shape.lifetime)}) in the middle of a task "
+                    f"that they had worked on for all their time ({task}); give jobs more time, or "
+                    "make tasks smaller"
+                )
         worker, starts = next(iter(self.watch.starts.most_common(1)), ("", 0))
         if starts > _TRIES:
             raise ClusterError(
@@ -211,8 +216,6 @@ class Keeper:
                 self._end(held, now)
             elif state.phase == "running":
                 held.running = held.running or now
-                if now - max(held.running, held.absent or 0) > self.config.timeout:
-                    await self._overdue(held, now)
         self._check_start(now)
 
     def _end(self, held: _Held, now: float) -> None:
@@ -234,6 +237,11 @@ class Keeper:
     async def _overdue(self, held: _Held, now: float) -> None:
         """A job runs, but its worker is not here."""
         words = self._last_words([held])
+        if "memory budget" in words:  # its manager says so
+            raise ClusterError(
+                f"cluster.memory: {self.config.memory} is too little: a worker's process is ended "
+                f"before it has reached the scheduler{words}"
+            )
         if not self._settled.is_set():
             raise ClusterError(
                 f"cluster: a job runs, but after {spoken(self.config.timeout)} its worker has not "
@@ -267,7 +275,7 @@ class Keeper:
         counts = Counter(held.state.text for held in self._jobs)
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         text = f"jobs of {self.config.kind}: {states}"
-        if text != self._told:
+        if self._jobs and text != self._told:
             self._told = text
             self.say(text)
 
@@ -284,11 +292,18 @@ class Keeper:
         lines = []
         for held in jobs[:2]:
             lines.append(f"job {held.number}: {held.state.text}")
-            for log in sorted(self.folder.glob(f"*[!0-9]{held.number.split('.')[0]}[!0-9]*")):
+            for log in self._logs(held):
                 said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
                 if said:
                     lines += [f"{log}:", *(f"  {line}" for line in said[-_LINES:])]
         return "\n".join(["", *lines])
+
+    def _logs(self, held: _Held) -> list[Path]:
+        """Batch systems differ in how they name them, but the job's number is in all names."""
+        number = re.compile(rf"(?<!\d){re.escape(held.number.split('.')[0])}(?!\d)")
+        return sorted(
+            path for path in self.folder.iterdir() if path.is_file() and number.search(path.name)
+        )
 
     def _cancel_tasks(self) -> None:
         for client in list(self.scheduler.clients.values()):

@@ -20,8 +20,8 @@ class Watch(SchedulerPlugin):
     ----------
     scheduler : distributed.Scheduler
     long : float
-        Seconds: a worker that leaves in the middle of a task that has taken this long has lost it,
-        and will lose it again.
+        Seconds: a worker that leaves in the middle of a task that has taken this long had little
+        else to do, and other workers have no more time for it.
     clock : callable
     """
 
@@ -38,7 +38,9 @@ class Watch(SchedulerPlugin):
         self.finished: Counter[str] = Counter()
         """Name: tasks that were finished."""
         self.lost: Counter[Any] = Counter()
-        """Key: how many workers left in the middle of it."""
+        """Key: how many workers left in the middle of it, after a long time."""
+        self.unheard: set[Any] = set()
+        """Those keys of which no other of their kind was ever finished."""
         self._held: dict[Any, tuple[str, float]] = {}
         self._latest: dict[str, float] = {}
 
@@ -67,9 +69,15 @@ class Watch(SchedulerPlugin):
         elif start == "processing" and key in self._held:
             worker, begun = self._held.pop(key)
             if worker not in self.scheduler.workers:  # it has left
-                self.lost[key] += now - max(begun, self._latest.get(worker, begun)) >= self.long
+                if now - max(begun, self._latest.get(worker, begun)) >= self.long:
+                    self._lose(key)
             elif finish in ("memory", "erred"):
                 self._finish(key, worker, now)
+
+    def _lose(self, key: Any) -> None:
+        self.lost[key] += 1
+        if self.scheduler.tasks[key].prefix.duration_average < 0:
+            self.unheard.add(key)
 
     def _finish(self, key: Any, worker: str, now: float) -> None:
         name = self.present.get(worker, "")
