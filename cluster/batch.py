@@ -21,10 +21,8 @@ from cluster.errors import ClusterError
 from cluster.jobs import job_class, make_job
 from cluster.journal import keep_journal
 from cluster.keeper import Keeper
-from cluster.network import address_of
+from cluster.network import address_of, dashboard_at
 from cluster.security import temporary_certificates
-
-_LOOPBACK = "127.0.0.1"
 
 
 @contextmanager
@@ -75,8 +73,7 @@ def _scheduler(config: ClusterConfig, host: str, security: Security) -> Iterator
         "protocol": "tls://",
         "host": host,
         "security": security,
-        # Dask takes a bare port as one on every interface.
-        "dashboard_address": _LOOPBACK * config.dashboard.startswith(":") + config.dashboard,
+        "dashboard_address": dashboard_at(config.dashboard),
     }
     with warnings.catch_warnings():
         # A taken port is no trouble: another one is used, and its address is printed.

@@ -12,29 +12,29 @@ from cluster.durations import seconds_of
 BATCH = ("slurm", "pbs", "lsf", "sge", "oar", "htcondor")
 """Kinds whose workers are jobs of a batch system."""
 
+ALLOCATION = ("srun", "mpi")
+"""Kinds whose scheduler, driver and workers are started together, inside of one allocation."""
+
 _NAMED_QUEUES = tuple(kind for kind in BATCH if kind != "htcondor")
 
 _BELONGS: dict[str, tuple[str, ...]] = {
     "workers": ("local", *BATCH),
-    "memory": ("local", *BATCH),
-    "dashboard": ("local", *BATCH),
+    "memory": ("local", *BATCH, *ALLOCATION),
+    "dashboard": ("local", *BATCH, *ALLOCATION),
     "address": ("existing",),
     "scheduler_file": ("existing",),
     "certificates": ("existing",),
     "queue": _NAMED_QUEUES,
+    **dict.fromkeys(("threads", "interface", "spill", "folder"), (*BATCH, *ALLOCATION)),
 } | dict.fromkeys(
     (
-        "threads",
         "per_job",
         "walltime",
         "account",
-        "interface",
         "scheduler_interface",
         "directives",
         "setup",
         "python",
-        "spill",
-        "folder",
         "queue_wait",
     ),
     BATCH,
@@ -49,9 +49,11 @@ class ClusterConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["local", "existing", "slurm", "pbs", "lsf", "sge", "oar", "htcondor"] = "local"
+    kind: Literal[
+        "local", "existing", "slurm", "pbs", "lsf", "sge", "oar", "htcondor", "srun", "mpi"
+    ] = "local"
     workers: int | None = Field(None, gt=0, description="processes; local: default one a core")
-    memory: str | None = Field(None, description="of one worker, e.g. 4GiB; local: a fair share")
+    memory: str | None = Field(None, description="of one worker, e.g. 4GiB; default: a fair share")
     dashboard: str = Field("127.0.0.1:8787", description="address of the dashboard; :0 any port")
     timeout: float = Field(60.0, gt=0, description="seconds to wait for the workers")
 
@@ -69,7 +71,7 @@ class ClusterConfig(BaseModel):
     directives: tuple[str, ...] = Field((), description="more options of the job, as in a script")
     setup: tuple[str, ...] = Field((), description="shell lines before the worker starts")
     python: str | None = Field(None, description="on the nodes; default: the one that runs here")
-    spill: str = Field("${TMPDIR:-/tmp}", description="local folder on the nodes")
+    spill: str | None = Field(None, description="local folder on the nodes; default $TMPDIR")
     folder: str | None = Field(None, description="for logs and certificates, seen by all nodes")
     queue_wait: str | int = Field("1h", description="for the first job to start")
 
@@ -123,6 +125,11 @@ class ClusterConfig(BaseModel):
 
     def _has(self, option: str) -> bool:
         return any(line.split()[:1] == [option] for line in self.directives)
+
+    @property
+    def in_allocation(self) -> bool:
+        """Whether other processes of the same command become scheduler and workers."""
+        return self.kind in ALLOCATION
 
     @property
     def memory_bytes(self) -> int:

@@ -28,7 +28,7 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
     """
     place = config.address or f"scheduler_file {config.scheduler_file}"
     try:
-        address = config.address or _address_in(Path(str(config.scheduler_file)), config.timeout)
+        address = config.address or address_in(Path(str(config.scheduler_file)), config.timeout)
         security = _security(config)
         _check_address(address, security)
         client = Client(address, timeout=config.timeout, security=security)
@@ -84,7 +84,7 @@ def _check_address(address: str, security: Security) -> None:
         )
 
 
-def _address_in(file: Path, timeout: float) -> str:
+def address_in(file: Path, timeout: float) -> str:
     """The address in a scheduler's file, which may be written only later (Dask's own wait for it
     has no end).
 

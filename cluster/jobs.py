@@ -100,7 +100,7 @@ def make_job(
         "interface": config.interface,
         "nanny": True,
         "death_timeout": math.ceil(config.timeout),
-        "local_directory": config.spill,
+        "local_directory": config.spill or "${TMPDIR:-/tmp}",
         "worker_extra_args": [
             *("--lifetime", f"{shape.lifetime}s"),
             *("--lifetime-stagger", f"{shape.stagger}s"),

@@ -15,10 +15,9 @@ from distributed import Client, LocalCluster
 from distributed.worker_memory import parse_memory_limit
 
 from cluster.config import ClusterConfig
+from cluster.network import LOOPBACK, dashboard_at
 
 _LOGGER = logging.getLogger(__name__)
-
-_HOST = "127.0.0.1"
 
 # Dask ends its workers by messages, and kills those that do not listen.
 _FOR_THE_DRIVER = (
@@ -50,9 +49,8 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
             threads_per_worker=1,  # parallelism comes from processes: see the reducer
             processes=True,
             memory_limit=config.memory or "auto",
-            host=_HOST,
-            # Dask takes a bare port as one on every interface.
-            dashboard_address=_HOST * config.dashboard.startswith(":") + config.dashboard,
+            host=LOOPBACK,
+            dashboard_address=dashboard_at(config.dashboard),
             silence_logs=logging.ERROR,
         )
     with cluster, Client(cluster, timeout=config.timeout) as client:

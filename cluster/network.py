@@ -9,6 +9,8 @@ from distributed.utils import get_ip
 
 from cluster.errors import ClusterError
 
+LOOPBACK = "127.0.0.1"
+
 
 def address_of(interface: str | None, key: str = "cluster.interface") -> str:
     """IPv4 address of a network interface, by default of the one that leads out of here.
@@ -34,3 +36,9 @@ def address_of(interface: str | None, key: str = "cluster.interface") -> str:
             f"it has {there}; choose the one that the nodes' workers reach"
         )
     return found[interface]
+
+
+def dashboard_at(address: str) -> str:
+    """Where a dashboard listens: a bare port, which Dask takes as one on every interface, is one
+    of this machine only."""
+    return LOOPBACK * address.startswith(":") + address

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from distributed import Client
 
+from cluster.allocation import open_allocation
 from cluster.batch import open_batch
-from cluster.config import BATCH, ClusterConfig
+from cluster.config import ALLOCATION, BATCH, ClusterConfig
 from cluster.existing import open_existing
 from cluster.local import local_size, open_local
 
@@ -21,6 +22,7 @@ _KINDS: dict[str, Callable[..., AbstractContextManager[Client]]] = {
     "local": lambda config, *_: open_local(config),
     "existing": lambda config, *_: open_existing(config),
     **dict.fromkeys(BATCH, open_batch),
+    **dict.fromkeys(ALLOCATION, open_allocation),
 }
 
 

@@ -12,7 +12,7 @@ from distributed.security import Security
 
 from cluster.errors import ClusterError
 
-_CERTIFICATE, _KEY, _AUTHORITY = "certificate.pem", "key.pem", "ca.pem"
+_CERTIFICATE, _KEY = "certificate.pem", "key.pem"
 
 
 @contextmanager
@@ -51,20 +51,21 @@ def temporary_certificates(folder: Path) -> Iterator[Security]:
 
 
 def certificates_in(folder: Path) -> Security:
-    """The certificates that :func:`temporary_certificates` wrote, or others of these names, for
-    every role.
+    """The certificates that :func:`temporary_certificates` wrote, as files."""
+    return _for_all_roles(str(folder / _CERTIFICATE), str(folder / _KEY))
 
-    Raises
-    ------
-    FileNotFoundError
-    """
-    certificate, key, authority = (str(folder / name) for name in (_CERTIFICATE, _KEY, _AUTHORITY))
-    for path in (certificate, key):
-        os.stat(path)
+
+def read_certificates(folder: Path) -> Security:
+    """The same, held in memory: the files may go."""
+    certificate, key = ((folder / name).read_text("ascii") for name in (_CERTIFICATE, _KEY))
+    return _for_all_roles(certificate, key)
+
+
+def _for_all_roles(certificate: str, key: str) -> Security:
     roles = ("client", "scheduler", "worker")
     return Security(
         require_encryption=True,
-        tls_ca_file=authority if os.path.exists(authority) else certificate,
+        tls_ca_file=certificate,
         **{f"tls_{role}_cert": certificate for role in roles},
         **{f"tls_{role}_key": key for role in roles},
     )

@@ -54,6 +54,10 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
     return [] if old == new else [f"{where}: {old!r} there, {new!r} here"]
 
 
+# Where processes of the run meet, which may be before anything else is there.
+_CLUSTER = "cluster"
+
+
 def adopt(
     folder: Path, experiment: Experiment, stores: Iterable[Path], *, force: bool
 ) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def adopt(
                     f"{folder}: holds a run of another experiment ({'; '.join(differing[:5])}); "
                     "choose another --output, or replace it with `gfrnn run --force`"
                 )
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(path.name != _CLUSTER for path in folder.iterdir()):
         raise RunError(
             f"{folder}: not empty and not a run's folder (it has no experiment.yaml); "
             "choose another --output"

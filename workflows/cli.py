@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 import xarray as xr
 from rich.console import Console
 
-from cluster import ClusterError
+from cluster import ClusterConfig, ClusterError
 from pipeline import Experiment, Run, load_experiment
 from pipeline.errors import ConfigError, GfrnnError, RunError
 from pipeline.reuse import Reuse
@@ -72,10 +73,10 @@ def run(
     [bold]gfrnn run workflows/experiments/era_interim_europe.yaml --workers 4[/bold]
     """
     stop_in_time(stop_before, stop_after, console)
-    experiment, where = _experiment(file)
-    config = Place(cluster, workers, memory, scheduler).config(experiment.cluster, where)
-    work = Run(experiment, _folder(file, experiment, output), force=force)
-    with working(work, config, console, force=force):
+    experiment, config = _experiment(file, Place(cluster, workers, memory, scheduler))
+    folder = _folder(file, experiment, output)
+    begin = partial(Run, experiment, folder, force=force)
+    with working(begin, folder, config, console, force=force) as work:
         for stage in (work.fit, work.forecast, work.verify):
             say(stage(force=force), console)
     console.print(f"[bold]report[/bold]: {write_report(work)}", highlight=False)
@@ -111,8 +112,7 @@ def fit(
         stop_in_time(stop_before, stop_after, console)
         _run_stage("fit", file, output, force, Place(cluster, workers, memory, scheduler))
         return
-    experiment, where = _experiment(file)
-    config = Place(cluster, workers, memory, scheduler).config(experiment.cluster, where)
+    experiment, config = _experiment(file, Place(cluster, workers, memory, scheduler))
     if not show_plan(experiment, config, console, as_json=as_json):
         raise typer.Exit(2)
 
@@ -148,7 +148,7 @@ def forecast(
         raise ConfigError("--period: takes the model of a run's folder; give that in FILE's place")
     reuse = Reuse.of(file, checked(Period, period, "--period"), output)
     config = place.config(reuse.experiment.cluster, str(file))
-    with working(reuse.run(), config, console) as work:
+    with working(reuse.run, reuse.folder, config, console) as work:
         say(work.forecast(force=force), console)
 
 
@@ -175,12 +175,12 @@ def verify(
 def _run_stage(
     stage: str, file: Path | None, output: Path | None, force: bool, place: Place
 ) -> None:
-    experiment, where = _experiment(file)
-    config = place.config(experiment.cluster, where)
+    experiment, config = _experiment(file, place)
     # Only a model that is trained anew may replace another experiment's.
     replace = force and stage == "fit"
-    work = Run(experiment, _folder(file, experiment, output), force=replace)
-    with working(work, config, console, force=replace):
+    folder = _folder(file, experiment, output)
+    begin = partial(Run, experiment, folder, force=replace)
+    with working(begin, folder, config, console, force=replace) as work:
         say(getattr(work, stage)(force=force), console)
 
 
@@ -248,17 +248,25 @@ add_cases(app, lambda: console)
 add_benchmarks(app, lambda: console)
 
 
-def _experiment(file: Path | None) -> tuple[Experiment, str]:
-    """The experiment of a file, or the embedded one, whose data are made where missing."""
+def _experiment(file: Path | None, place: Place) -> tuple[Experiment, ClusterConfig]:
+    """The experiment of a file, or the embedded one, whose data are made where missing; and where
+    it is computed."""
     if file is not None:
         file = file / "experiment.yaml" if file.is_dir() else file
-        return load_experiment(file), str(file)
+        experiment = load_experiment(file)
+        return experiment, place.config(experiment.cluster, str(file))
     experiment = load_experiment(EMBEDDED)
+    config = place.config(experiment.cluster, EMBEDDED.name)
     store = Path(str(experiment.data.sources[0].path))
     if not store.exists():
         years = experiment.periods.test.end.year - experiment.periods.train.start.year + 1
+        if config.in_allocation:  # each of its processes would make them
+            raise ConfigError(
+                f"cluster.kind: {config.kind}: the data are missing; make them before, with "
+                f"gfrnn nature {store} --years {years}"
+            )
         _nature(store, years, seed=0)
-    return experiment, EMBEDDED.name
+    return experiment, config
 
 
 def _folder(file: Path | None, experiment: Experiment, output: Path | None) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,25 @@ from workflows.stopping import watched
 
 @contextmanager
 def working(
-    run: Run, config: ClusterConfig, console: Console, *, force: bool = False
+    begin: Callable[[], Run],
+    folder: Path,
+    config: ClusterConfig,
+    console: Console,
+    *,
+    force: bool = False,
 ) -> Iterator[Run]:
-    """A run with a cluster to compute on and its progress shown."""
-    run.check(force=force)  # before a cluster is started for nothing
-    with computing(config, console, run.folder) as (cluster, progress):
+    """A run, which ``begin`` makes in its folder, with a cluster to compute on and its progress
+    shown."""
+
+    def begun() -> Run:
+        run = begin()
+        run.check(force=force)
+        return run
+
+    # Before a cluster is started for nothing; of an allocation, by the driver's process alone.
+    run = None if config.in_allocation else begun()
+    with computing(config, console, folder) as (cluster, progress):
+        run = run or begun()
         run.describe_cluster(cluster)
         run.progress = progress
         yield run

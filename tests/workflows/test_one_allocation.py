@@ -1,0 +1,75 @@
+"""The main job inside of one Slurm allocation, by the script that users are given."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import workflows
+from pipeline.config import load_experiment
+from pipeline.experiment import Run
+from tests.pipeline.weather import contents, finish, make_weather, tree
+from tests.slurm import Slurm
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slurm]
+
+SCRIPT = Path(workflows.__path__[0]) / "slurm" / "one_allocation.sh"
+SMALL = {"periods": {"test": ["2002-07-01", "2002-07-10"]}, "forecast": {"horizon": "4d"}}
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An experiment file."""
+    folder = tmp_path_factory.mktemp("weather")
+    make_weather(folder / "weather.zarr", damping=0.95, noise=0.3, times=600)
+    path = folder / "turning.yaml"
+    path.write_text(yaml.safe_dump(tree(folder / "weather.zarr", **SMALL)))
+    (folder / "allocation.yaml").write_text("{kind: srun, interface: lo, dashboard: ':0'}")
+    return path
+
+
+def submit(file: Path, where: Path, *words: object) -> tuple[int, str]:
+    """Exit code and log of a job, as soon as it is over."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [
+            *("sbatch", "--quiet", "--wait", "--ntasks=4", "--mem-per-cpu=0", "--output=job.log"),
+            *map(str, (SCRIPT, file, "--cluster", file.with_name("allocation.yaml"), *words)),
+        ],
+        cwd=where,
+        env=os.environ | {"PATH": path},
+        check=False,
+        timeout=300,
+    )
+    return done.returncode, (where / "job.log").read_text()
+
+
+def test_the_forecast_is_that_of_one_process_bit_for_bit(slurm: Slurm, file, tmp_path):
+    code, log = submit(file, tmp_path, "--output", "run")
+    assert code == 0, log
+    assert log.count("dashboard: ") == 1  # the driver alone goes through the program
+    assert "RMSE, cos-latitude weighted" in log
+    assert "Traceback" not in log
+    finish(Run(load_experiment(file), tmp_path / "alone"))
+    for product in ("model", "forecast", "scores"):
+        found = contents(tmp_path / "run" / f"{product}.zarr")
+        assert found == contents(tmp_path / "alone" / f"{product}.zarr"), product
+    assert list((tmp_path / "run" / "cluster").iterdir()) == []  # the certificates
+    assert slurm.queue() == {}
+
+
+def test_an_experiment_that_fails_ends_the_job_with_its_exit_code(slurm: Slurm, file, tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(file.read_text().replace("width: 20", "width: 5000"))
+    shutil.copy(file.with_name("allocation.yaml"), tmp_path)
+    code, log = submit(broken, tmp_path, "--output", "run")
+    assert code == 2
+    assert log.count("\nerror: ") == 1  # of the driver alone
+    assert "model.width: 5000 hidden and 7 other features are more than" in log
+    assert slurm.queue() == {}
