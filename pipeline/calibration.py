@@ -23,7 +23,7 @@ from pipeline.stored import Reads
 from pipeline.summaries import ClimatologySummary, EofSummary, StateSummary
 from pipeline.tasks import single_threaded
 from pipeline.tree import Stretch
-from pipeline.work import Work, merge_flops, svd_flops
+from pipeline.work import Work, merge_flops, qr_flops, svd_flops
 
 Array = NDArray[Any]
 
@@ -83,10 +83,26 @@ def calibrate(stages: Sequence[Stage], fields: Fields) -> Rates:
         for kind, trial in _trials(piece).items():
             if kind not in rates:
                 rates[kind] = single_threaded(_rate, trial)
-    products = {name: single_threaded(_rate, _product(name)) for name in ("float64", "float32")}
+    products = {name: product_rate(name) for name in ("float64", "float32")}
     windows = stages[0].windows
     reading = single_threaded(reading_rate, fields, windows)
     return Rates(rates, products, reading, single_threaded(_rate, _keep))
+
+
+def product_rate(precision: str) -> float:
+    """Operations a second of a matrix product, with one thread; takes a tenth of a second."""
+    return single_threaded(_rate, _product(precision))
+
+
+def folding_rate(columns: int = 500) -> float:
+    """Operations a second of folding rows into a triangle, with one thread."""
+    rows = np.random.default_rng(0).standard_normal((4 * columns, columns))
+
+    def fold() -> float:
+        RFactor.from_rows(rows)
+        return qr_flops(len(rows), columns)
+
+    return single_threaded(_rate, fold)
 
 
 Trial = Callable[[], float]

@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, GfrnnError, RunError
 from pipeline.reuse import Reuse
 from pipeline.sections import Period, checked
 from workflows.benchmarks.commands import add_benchmarks
+from workflows.cluster_commands import add_cluster
 from workflows.following import add_commands
 from workflows.inspection import show_data
 from workflows.nature import write_nature
@@ -194,6 +195,7 @@ def report(folder: Folder) -> None:
 
 
 add_commands(app, lambda: console)
+add_cluster(app, lambda: console)
 
 
 @app.command()

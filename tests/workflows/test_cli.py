@@ -24,7 +24,7 @@ from workflows import cli
 GFRNN = [sys.executable, "-c", "from workflows.cli import main; main()"]
 COMMANDS = [
     "run", "fit", "forecast", "verify", "report", "refit", "update", "inspect", "nature",
-    "reproduce", "bench",
+    "reproduce", "bench", "cluster", "cluster check",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},
@@ -97,7 +97,7 @@ def complaint(answer: Answer) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_an_example(command):
-    result = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(cli.app, [*command.split(), "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     assert re.search(rf"Examples?: .*gfrnn {command}", result.output, re.DOTALL)
 
