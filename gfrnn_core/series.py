@@ -88,7 +88,10 @@ def _checked(name: str, values: Any) -> Array:
     series = np.asarray(values, dtype=float)
     if series.ndim != 2:
         raise ValueError(f"{name}shape {series.shape} is not (times, coordinates)")
-    if not np.isfinite(series).all():
-        time, coordinate = np.argwhere(~np.isfinite(series))[0]
+    # A sum is not finite if any term is not, and needs no temporary array.
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = not np.isfinite(series.sum())
+    if suspicious and len(bad := np.argwhere(~np.isfinite(series))):
+        time, coordinate = bad[0]
         raise ValueError(f"{name}time {time}, coordinate {coordinate} is not finite")
     return series

@@ -85,29 +85,39 @@ class CanonicalArray(BackendArray):
         with_level = len(self.shape) == 4
         time, latitude, longitude = arrays[0], arrays[-2], arrays[-1]
         level = arrays[1] if with_level else np.zeros(1, int)
-        out = np.full((time.size, level.size, latitude.size, longitude.size), np.nan, np.float32)
-        for layer in self.layers if out.size else ():
-            places = np.array(layer.levels)
-            row = np.nonzero(np.isin(level, places))[0]
-            if row.size == 0:
-                continue
-            wanted = np.searchsorted(places, level[row])
-            starts = layer.starts
-            begin = bisect.bisect_right(starts, int(time.min())) - 1
-            for piece in layer.pieces[begin : bisect.bisect_right(starts, int(time.max()))]:
-                here = np.nonzero((time >= piece.start) & (time < piece.start + len(piece.times)))[
-                    0
-                ]
-                if here.size:
-                    rows = np.asarray(piece.times)[time[here] - piece.start]
-                    block = read_piece(piece, rows, wanted, latitude, longitude)
-                    _put(out, (here, row), block)
+        shape = (time.size, level.size, latitude.size, longitude.size)
+        reads = list(self._reads(time, level)) if np.prod(shape) else []
+        covered = sum(there[0].size * there[1].size for there, *_ in reads)
+        # What no file holds stays NaN.
+        whole = covered == time.size * level.size
+        out = np.empty(shape, np.float32) if whole else np.full(shape, np.nan, np.float32)
+        for there, piece, rows, wanted in reads:
+            _put(out, there, read_piece(piece, rows, wanted, latitude, longitude))
         if not with_level:
             out = out[:, 0]
         squeezed = tuple(
             0 if np.ndim(k) == 0 and not isinstance(k, slice) else slice(None) for k in key
         )
         return out[squeezed]
+
+    def _reads(
+        self, time: np.ndarray, level: np.ndarray
+    ) -> Iterator[tuple[tuple[np.ndarray, np.ndarray], Piece, np.ndarray, np.ndarray]]:
+        """Of each piece that holds some of these: where they go, and where they are in its file."""
+        for layer in self.layers:
+            places = np.array(layer.levels)
+            row = np.nonzero(np.isin(level, places))[0]
+            if row.size == 0:
+                continue
+            wanted = np.searchsorted(places, level[row])
+            begin = bisect.bisect_right(layer.starts, int(time.min())) - 1
+            end = bisect.bisect_right(layer.starts, int(time.max()))
+            for piece in layer.pieces[max(begin, 0) : end]:
+                inside = (time >= piece.start) & (time < piece.start + len(piece.times))
+                here = np.nonzero(inside)[0]
+                if here.size:
+                    rows = np.asarray(piece.times)[time[here] - piece.start]
+                    yield (here, row), piece, rows, wanted
 
 
 def read_piece(
@@ -131,8 +141,6 @@ def read_piece(
     }
     if grid.level is not None:
         picks["level"] = grid.level[level]
-    shape = tuple(picks[dim].size if dim in picks else 1 for dim in DIMS)
-    out = np.empty(shape, np.float32)
     chunks = chunks_of(raw)
     blocks = [
         list(_blocks(picks[dim], chunks.get(grid.dims[dim], 1)))
@@ -140,6 +148,7 @@ def read_piece(
         else [(slice(None), slice(None), slice(None))]
         for dim in DIMS
     ]
+    out = np.empty([picks[dim].size if dim in picks else 1 for dim in DIMS], np.float32)
     for combination in itertools.product(*blocks):
         window = {
             grid.dims[dim]: where
@@ -159,7 +168,10 @@ def read_piece(
             values = values[(slice(None),) * axis + (take,)]
         if (piece.factor, piece.offset) != (1.0, 0.0):
             values = values * piece.factor + piece.offset
-        _put(out, tuple(put for _, _, put in combination), values)
+        where = [put for _, _, put in combination]
+        if all(isinstance(put, slice) and put == slice(None) for put in where):
+            return values.astype(np.float32, copy=False)  # all of it at once
+        _put(out, tuple(where), values)
     return out
 
 

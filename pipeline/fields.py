@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from pipeline.errors import DataError
 from pipeline.sources import Channel, channels
@@ -119,13 +119,18 @@ class Fields:
         return np.asarray(self.ds["time"].values)
 
     @cached_property
+    def kind(self) -> np.dtype[Any]:
+        """Of the values: float32, as canonical data are, or more."""
+        return np.result_type(np.float32, *(array.dtype for array in self.ds.data_vars.values()))
+
+    @cached_property
     def stored(self) -> list[Stored]:
         """How the variables lie in files."""
         return stored_in(self.ds)
 
-    def read_bytes(self, times: int) -> int:
+    def read_bytes(self, times: int, kind: DTypeLike = np.float64) -> int:
         """Peak memory of :meth:`read` for so many times, its result included."""
-        return 8 * times * self.grid.size + read_bytes(self.stored, times)
+        return np.dtype(kind).itemsize * times * self.grid.size + read_bytes(self.stored, times)
 
     def masked(self, first: int, last: int) -> Fields:
         """The same data with the mask that the ends of the training period show.
@@ -158,12 +163,18 @@ class Fields:
                 )
         return replace(self, mask=empty[0])
 
-    def read(self, start: int, stop: int) -> Array:
+    def read(self, start: int, stop: int, kind: DTypeLike = np.float64) -> Array:
         """The fields of times ``start`` to ``stop - 1``.
+
+        Parameters
+        ----------
+        start, stop : int
+        kind : dtype
+            float64 to compute with, or :attr:`kind`, as the data are.
 
         Returns
         -------
-        ndarray, shape (stop - start, grid.size), float64
+        ndarray, shape (stop - start, grid.size)
             0 in the mask. Each variable is read once for all its levels.
 
         Raises
@@ -172,7 +183,7 @@ class Fields:
             If a value is not finite, or the mask has one; it names variable, level, time and
             place.
         """
-        out = self._stored(start, stop)
+        out = self._stored(start, stop, kind)
         if self.mask is not None:
             if not np.isnan(out[:, self.mask]).all():
                 raise DataError(self._changed(out, self.mask, start))
@@ -184,10 +195,10 @@ class Fields:
                 raise DataError(self._missing(out, bad, start))
         return out
 
-    def _stored(self, start: int, stop: int) -> Array:
+    def _stored(self, start: int, stop: int, kind: DTypeLike = np.float64) -> Array:
         """The fields as they are stored, unchecked: shape (stop - start, grid.size)."""
         count, (_, rows, columns) = stop - start, self.grid.shape
-        out = np.empty((count, len(self.grid.channels), rows, columns))
+        out = np.empty((count, len(self.grid.channels), rows, columns), kind)
         levels: dict[str, list[tuple[int, float | None]]] = {}
         for index, channel in enumerate(self.grid.channels):
             levels.setdefault(channel.variable, []).append((index, channel.level))

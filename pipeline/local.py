@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from pipeline.fields import Grid, unbroken
 from pipeline.state import Climatology, EofLayout, Scaling
 
 Array = NDArray[Any]
+
+# Cells and times that are encoded together: few enough for the processor's cache.
+_CELLS = 4096
+_TIMES = 8
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,45 @@ class LocalLayout:
         return unbroken(self.scaling.grid.longitude)[0]
 
     def encode(self, fields: Array, time: Array) -> Array:
-        """States of fields (which are overwritten): shape (times, size), 0 in the mask."""
-        return self.project(self.scaling.scaled(fields, time))
+        """States of fields: shape (times, size), 0 in the mask.
+
+        One small piece after the other goes all the way, from fields as they are read, float32 or
+        float64, to states: whole arrays would wait for memory at each step.
+        """
+        channels, rows, columns = self.scaling.grid.shape
+        waves = self.scaling.climatology.waves(time)
+        states = np.empty((len(time), rows, columns, channels))
+        together = max(1, _CELLS // columns)
+        for channel, first in product(range(channels), range(0, rows, together)):
+            some = slice(first, first + together)
+            start = (channel * rows + first) * columns
+            cells = slice(start, start + columns * (min(first + together, rows) - first))
+            weights, seasonal = self.scaling.weights[cells], self._seasonal[:, cells]
+            for begin in range(0, len(time), _TIMES):
+                now = slice(begin, begin + _TIMES)
+                scaled = fields[now, cells] * weights
+                scaled -= waves[now] @ seasonal
+                piece = scaled.reshape(-1, (cells.stop - start) // columns, columns)
+                for here, there in self._turned:
+                    states[now, some, there, channel] = piece[:, :, here]
+        return states.reshape(len(time), -1)
 
     def project(self, scaled: Array) -> Array:
         """States of scaled anomalies: shape (times, size)."""
         by_channel = scaled.reshape(-1, *self.scaling.grid.shape)[..., self._order]
         return np.asarray(by_channel.transpose(0, 2, 3, 1).reshape(len(scaled), -1))
+
+    @cached_property
+    def _seasonal(self) -> Array:
+        """The climatology's coefficients in units of a state: shape (terms, size)."""
+        return np.asarray(self.scaling.climatology.coefficients * self.scaling.weights)
+
+    @cached_property
+    def _turned(self) -> list[tuple[slice, slice]]:
+        """:attr:`_order` as columns of the grid that lie together, and where they go."""
+        first, count = int(self._order[0]), len(self._order)
+        parts = [(slice(first, count), slice(0, count - first))]
+        return parts if first == 0 else [*parts, (slice(0, first), slice(count - first, count))]
 
     def anomalies(self, states: Array) -> Array:
         """Anomalies of the fields of states, in the variables' units: shape (n, grid.size).

@@ -78,11 +78,15 @@ class FieldStates:
         return self.layout.size
 
     def read(self, start: int, stop: int) -> Array:
-        return self.layout.encode(self.fields.read(start, stop), self.fields.time[start:stop])
+        fields = self.fields.read(start, stop, self.fields.kind)
+        return self.layout.encode(fields, self.fields.time[start:stop])
 
     def read_bytes(self, times: int) -> int:
-        # The fields, the climatology taken off, and the states.
-        return max(self.fields.read_bytes(times), 3 * 8 * times * self.size)
+        # The fields and their states, and what the climatology is in units of a state.
+        terms = len(self.layout.scaling.climatology.coefficients)
+        kind = self.fields.kind
+        encoding = (kind.itemsize + 8) * times * self.size
+        return max(self.fields.read_bytes(times, kind), encoding) + 8 * terms * self.size
 
     def read_work(self, times: int) -> Work:
         terms = len(self.layout.scaling.climatology.coefficients)

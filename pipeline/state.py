@@ -48,15 +48,20 @@ class Climatology:
 
     def __call__(self, time: Array) -> Array:
         """The climatology at some times: shape (times, grid.size)."""
-        return np.asarray(harmonics(time, self.annual, self.diurnal) @ self.coefficients)
+        return np.asarray(self.waves(time) @ self.coefficients)
+
+    def waves(self, time: Array) -> Array:
+        """What multiplies the coefficients at some times: shape (times, terms)."""
+        return harmonics(time, self.annual, self.diurnal)
 
     def removed(self, fields: Array, time: Array) -> Array:
         """Anomalies of fields of shape (times, grid.size), in place of the fields.
 
         One pass over them: the climatology of all these times is never written down.
         """
-        waves = harmonics(time, self.annual, self.diurnal)
-        anomalies = dgemm(-1, self.coefficients.T, waves.T, 1, fields.T, overwrite_c=True)
+        anomalies = dgemm(
+            -1, self.coefficients.T, self.waves(time).T, 1, fields.T, overwrite_c=True
+        )
         return np.asarray(anomalies.T)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import psutil
 import pytest
 from distributed import Client, get_client
@@ -129,6 +130,16 @@ def test_a_local_cluster_listens_on_this_machine_only(dashboard):
         assert ("127.0.0.1", port) in opened
         assert len(opened) >= 4  # scheduler, dashboard, nanny, worker
         assert {address for address, _ in opened} == {"127.0.0.1"}
+
+
+@pytest.mark.cluster
+def test_workers_keep_memory_for_the_next_leaf_and_have_one_blas_thread():
+    before = dask.config.get("distributed.nanny.pre-spawn-environ")
+    with open_cluster(local()) as cluster:
+        (found,) = cluster.client.run(lambda: dict(os.environ)).values()
+    assert int(found["MALLOC_TRIM_THRESHOLD_"]) == int(found["MALLOC_MMAP_THRESHOLD_"]) == 128 * MIB
+    assert found["OMP_NUM_THREADS"] == "1"
+    assert dask.config.get("distributed.nanny.pre-spawn-environ") == before
 
 
 @pytest.mark.cluster

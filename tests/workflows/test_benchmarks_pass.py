@@ -96,8 +96,8 @@ def test_both_ways_of_reading_see_the_same_chunks(tmp_path, monkeypatch):
 
 
 def test_of_some_rounds_the_fastest_counts_and_the_most_memory():
-    rounds = [workers.Measured(2.0, 30, "a"), workers.Measured(1.0, 20, "b")]
-    assert workers.best(rounds) == workers.Measured(1.0, 30, "b")
+    rounds = [workers.Measured(2.0, 30, 8, "a"), workers.Measured(1.0, 20, 9, "b")]
+    assert workers.best(rounds) == workers.Measured(1.0, 30, 9, "b")
 
 
 def test_the_speed_of_products_is_a_median():
@@ -125,7 +125,7 @@ def test_a_bar_itself_is_met():
 
 
 def test_overhead_is_what_is_left_of_the_time_of_all_workers():
-    measured = workers.Measured(4.0, 1, {"seconds": np.array(6.0)})
+    measured = workers.Measured(4.0, 1, 1, {"seconds": np.array(6.0)})
     assert scaling.Pass(2, 10, 1, measured, "").overhead == 0.25
 
 
@@ -187,9 +187,9 @@ def test_the_pass_is_measured_beside_its_references():
 def test_scaling_is_measured_with_one_worker_and_two():
     table, bars = scaling.run(scaling.Settings(SMALL, SMALL), rounds=1)
     count, rows, leaves, seconds, *_ = columns(table)
-    assert count == ["1", "2", "2", "2"]
-    assert rows == ["460", "460", "57", "460"]
-    assert leaves == ["2", "2", "1", "2"]
+    assert count == ["1", "2", "2", "2", "2"]
+    assert rows == ["460", "460", "460", "57", "460"]
+    assert leaves == ["2", "2", "4", "1", "2"]
     assert all(float(value) > 0 for value in seconds)
     assert len(columns(bars)[0]) == 3
 

@@ -110,10 +110,13 @@ class RowPass:
         states = StoredStates(self.path, self.size.states)
         return RowSummary(self.network(precision), states, Forcing.calendar(()), time)
 
-    def stretches(self, rows: int | None = None) -> list[Stretch]:
-        """Leaves as a run cuts them, of all rows or the first ones, as one fold."""
+    def stretches(self, rows: int | None = None, *, parts: int = 1) -> list[Stretch]:
+        """Leaves of all rows or the first ones, as one fold.
+
+        As a run cuts them, or each in so many parts.
+        """
         whole = Stretch("all", 0, rows or self.size.rows)
-        return split(whole, ROWS_PER_COLUMN * self.size.columns)
+        return split(whole, ROWS_PER_COLUMN * self.size.columns // parts)
 
     def run(self, precision: Precision = "float64", rows: int | None = None) -> Arrays:
         """The triangle of all rows or the first ones, on the current client."""

@@ -104,11 +104,11 @@ def run(settings: Settings, rounds: int) -> Iterator[Table]:
     """Of each pass the round with the least seconds, and the most memory of all."""
     with tempfile.TemporaryDirectory() as folder:
         speed = RowPass.create(Path(folder) / "speed", settings.speed)
-        (one,) = passes(speed, 1, [settings.speed.rows], rounds)
-        (two,) = passes(speed, 2, [settings.speed.rows], rounds)
+        (one,) = passes(speed, 1, [speed.stretches()], rounds)
+        two, short = passes(speed, 2, [speed.stretches(), speed.stretches(parts=2)], rounds)
         memory = RowPass.create(Path(folder) / "memory", settings.memory)
-        rows = settings.memory.rows
-        fewer, more = passes(memory, 2, [rows // FEWER, rows], rounds)
+        some = memory.stretches(settings.memory.rows // FEWER)
+        fewer, more = passes(memory, 2, [some, memory.stretches()], rounds)
     table = plain_table(
         f"{settings.speed}; for memory {settings.memory}",
         "workers",
@@ -117,9 +117,10 @@ def run(settings: Settings, rounds: int) -> Iterator[Table]:
         "seconds",
         "overhead",
         "memory (MiB)",
+        "largest worker (MiB)",
         "products of matrices",
     )
-    for each in (one, two, fewer, more):
+    for each in (one, two, short, fewer, more):
         table.add_row(
             f"{each.workers}",
             f"{each.rows:,}",
@@ -127,43 +128,39 @@ def run(settings: Settings, rounds: int) -> Iterator[Table]:
             f"{each.measured.seconds:.3g}",
             f"{each.overhead:.1%}",
             f"{each.measured.memory / 2**20:,.0f}",
+            f"{each.measured.peak / 2**20:,.0f}",
             each.speed,
         )
     yield table
-    yield bar_table(figures(one, two, fewer, more), full=settings == FULL)
+    yield bar_table(figures(one, two, short, fewer, more), full=settings == FULL)
 
 
-def figures(one: Pass, two: Pass, fewer: Pass, more: Pass) -> list[Figure]:
+def figures(one: Pass, two: Pass, short: Pass, fewer: Pass, more: Pass) -> list[Figure]:
     """Held against the bars."""
     gain = one.measured.seconds / two.measured.seconds
-    memory = more.measured.memory / max(fewer.measured.memory, 1)
+    memory = more.measured.peak / fewer.measured.peak
     return [
         Figure("one worker: seconds over those of two", gain, 1.85),
-        Figure(f"memory at {FEWER} times the rows", memory, 1.1, at_most=True),
-        Figure("overhead, two workers, %", 100 * two.overhead, 3, at_most=True),
+        Figure(f"largest worker's memory at {FEWER} times the rows", memory, 1.1, at_most=True),
+        Figure(
+            "overhead at a second a leaf, two workers, %", 100 * short.overhead, 3, at_most=True
+        ),
     ]
 
 
-def passes(row_pass: RowPass, workers: int, counts: list[int], rounds: int) -> list[Pass]:
-    """Passes over so many rows each, on a cluster of their own."""
+def passes(row_pass: RowPass, workers: int, cuts: list[list[Stretch]], rounds: int) -> list[Pass]:
+    """Passes over rows cut like this each, on a cluster of their own."""
     summary = Timed(row_pass.summary())
     with open_workers(workers) as client:
         warm_up(client, row_pass)
         products = Products.of(client, row_pass.size)
         products.measure("float64")
-        found: dict[int, list[Measured]] = {rows: [] for rows in counts}
+        found: list[list[Measured]] = [[] for _ in cuts]
         for _ in range(rounds):
-            for rows in counts:
-                work = partial(reduced, summary, row_pass.stretches(rows))
-                found[rows].append(measure(client, work))
+            for stretches, own in zip(cuts, found, strict=True):
+                own.append(measure(client, partial(reduced, summary, stretches)))
                 products.measure("float64")
     return [
-        Pass(
-            workers,
-            rows,
-            len(row_pass.stretches(rows)),
-            best(each),
-            products.describe("float64"),
-        )
-        for rows, each in found.items()
+        Pass(workers, stretches[-1].stop, len(stretches), best(own), products.describe("float64"))
+        for stretches, own in zip(cuts, found, strict=True)
     ]

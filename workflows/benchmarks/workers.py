@@ -34,19 +34,23 @@ class Measured:
     seconds : float
     memory : int
         Bytes that resident memory of the workers rose by, each at its own peak, added up.
+    peak : int
+        Bytes of resident memory of the largest worker at its peak, all that is loaded included.
     result : object
         What the work returned.
     """
 
     seconds: float
     memory: int
+    peak: int
     result: Any
 
 
 def best(rounds: Sequence[Measured]) -> Measured:
     """The round with the least seconds, with the most memory of all."""
     fastest = min(rounds, key=lambda one: one.seconds)
-    return replace(fastest, memory=max(one.memory for one in rounds))
+    memory, peak = max(one.memory for one in rounds), max(one.peak for one in rounds)
+    return replace(fastest, memory=memory, peak=peak)
 
 
 def measure(client: Client, work: Callable[[], Any]) -> Measured:
@@ -56,9 +60,8 @@ def measure(client: Client, work: Callable[[], Any]) -> Measured:
     result = work()
     seconds = time.perf_counter() - begun
     peaks = client.run(_resident, "VmHWM")
-    return Measured(
-        seconds, sum(max(peaks[worker] - before[worker], 0) for worker in before), result
-    )
+    risen = sum(max(peaks[worker] - before[worker], 0) for worker in before)
+    return Measured(seconds, risen, max(peaks.values()), result)
 
 
 def _forget_peak() -> int:
