@@ -5,8 +5,8 @@ and acts when that ends: the system closes it with the driver, even one that was
 
     watchdog.py FOLDER COMMAND...
 
-Lines ``+JOB`` and ``-JOB`` name jobs that were submitted and that are over. At the end COMMAND is
-run with those that are left, and FOLDER with its secrets is removed.
+Lines ``+JOB`` and ``-JOB`` name jobs that were submitted and that are over. At the end FOLDER with
+its secrets is removed, and COMMAND is run with the jobs that are left.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def main() -> None:
             jobs[job] = None
         else:
             jobs.pop(job, None)
+    shutil.rmtree(folder, ignore_errors=True)
     if jobs:
         # Those that are over meanwhile make the command complain.
         subprocess.run([*command, *jobs], check=False, capture_output=True)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

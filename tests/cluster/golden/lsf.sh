@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+
+#BSUB -J gfrnn
+#BSUB -e FOLDER/worker-0-%J.err
+#BSUB -o FOLDER/worker-0-%J.out
+#BSUB -q batch
+#BSUB -P "weather"
+#BSUB -n 4
+#BSUB -R "span[hosts=1]"
+#BSUB -M 9620727
+#BSUB -W 02:00
+#BSUB -R 'rusage[mem=9GB]'
+module load python
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+/opt/gfrnn/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:8786 --name worker-0 --nthreads 2 --memory-limit 4294967296B --nworkers 2 --nanny --death-timeout 60 --local-directory ${TMPDIR:-/tmp} --lifetime 6600s --lifetime-stagger 300s --dashboard-address 127.0.0.1:0 --interface ib0 --protocol tls:// --tls-ca-file FOLDER/tls/certificate.pem --tls-cert FOLDER/tls/certificate.pem --tls-key FOLDER/tls/key.pem

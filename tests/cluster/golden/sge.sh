@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+
+#$ -N gfrnn
+#$ -q all.q
+#$ -P weather
+#$ -l mem_free=9176M
+#$ -l h_rt=02:00:00
+#$ -e FOLDER/
+#$ -o FOLDER/
+#$ -cwd
+#$ -j y
+#$ -pe smp 4
+module load python
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+/opt/gfrnn/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:8786 --name worker-0 --nthreads 2 --memory-limit 4294967296B --nworkers 2 --nanny --death-timeout 60 --local-directory ${TMPDIR:-/tmp} --lifetime 6600s --lifetime-stagger 300s --dashboard-address 127.0.0.1:0 --interface ib0 --protocol tls:// --tls-ca-file FOLDER/tls/certificate.pem --tls-cert FOLDER/tls/certificate.pem --tls-key FOLDER/tls/key.pem

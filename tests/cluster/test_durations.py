@@ -1,0 +1,57 @@
+"""Times as people and batch systems write them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.durations import clock, seconds_of, spoken
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2h", 7200),
+        ("90min", 5400),
+        ("90 min", 5400),
+        ("1h30m", 5400),
+        ("45s", 45),
+        ("2 days", 172800),
+        ("02:00:00", 7200),
+        ("0:30:00", 1800),
+        ("100:00:00", 360000),
+        ("1-12:00:00", 129600),
+        (43200, 43200),  # as YAML reads 12:00:00 without quotes
+    ],
+)
+def test_times_are_read(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "90", "1.5", "12:00", "1:60:00", "4 parsecs", "-3"])
+def test_what_is_no_time_is_refused_with_an_example(text):
+    with pytest.raises(
+        ValueError, match=re.escape(f"{text!r} is not a time; write for example 2h")
+    ):
+        seconds_of(text)
+
+
+def test_what_yaml_makes_of_half_a_time_is_refused():
+    with pytest.raises(ValueError, match="720 may mean several times; write for example 12min"):
+        seconds_of(720)  # 12:00 without quotes
+
+
+@given(st.integers(0, 10**7))
+def test_a_clock_is_read_as_it_was_written(seconds):
+    assert seconds_of(clock(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.5, "0.5 s"), (40, "40 s"), (60, "1 min"), (150, "2.5 min"), (3600, "1 h"), (5400, "1.5 h")],
+)
+def test_times_are_spoken(seconds, text):
+    assert spoken(seconds) == text
