@@ -20,7 +20,7 @@ import sys
 def main() -> None:
     """Wait for the end of the input, then clean up."""
     # These end the driver, and what is left then is cleaned up here.
-    for name in ("SIGHUP", "SIGINT", "SIGTERM"):
+    for name in ("SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     folder, *command = sys.argv[1:]
     jobs: dict[str, None] = {}

@@ -103,12 +103,20 @@ def test_the_driver_may_end_as_it_likes(cancel, secrets, end):
     assert eventually(lambda: not secrets.exists())
 
 
+def ignores(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(
+        next(line for line in status.splitlines() if line.startswith("SigIgn")).split()[1], 16
+    )
+    return bool(mask >> (number - 1) & 1)
+
+
 def test_signals_for_the_driver_do_not_end_the_watchdog(cancel, secrets):
     with keep_journal(cancel, secrets) as journal:
         journal.add("12")
         (watchdog,) = watchdogs()
-        time.sleep(0.3)  # for its first lines
-        for end in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        assert eventually(lambda: ignores(watchdog.pid, signal.SIGTERM))
+        for end in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
             watchdog.send_signal(end)
         time.sleep(0.1)
         assert watchdog.is_running()
