@@ -39,6 +39,9 @@ _VALUES = 2**21
 # Patches whose windows are gathered.
 _GATHERED = 500
 
+# Rows and columns of the matrices that are multiplied: the rate hardly grows beyond.
+_PRODUCT = 700
+
 # Columns from which on rates hardly change.
 _WIDE = 1200
 
@@ -226,7 +229,7 @@ def _keep() -> float:
 
 
 def _product(precision: str) -> Trial:
-    matrix = np.random.default_rng(0).standard_normal((1000, 1000)).astype(precision)
+    matrix = np.random.default_rng(0).standard_normal((_PRODUCT, _PRODUCT)).astype(precision)
 
     def multiply() -> float:
         matrix @ matrix

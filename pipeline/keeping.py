@@ -98,6 +98,10 @@ class Fold:
     stretches: Sequence[Stretch]
     shelf: Shelf | None
 
+    def under(self, block: Block | None) -> Sequence[Stretch]:
+        """The stretches of a block; all of them where it is none, as at the root."""
+        return self.stretches[block.first : block.first + block.size] if block else self.stretches
+
     def pieces(self) -> Iterator[tuple[Block, Arrays | None]]:
         """What its tree is pushed: blocks that are kept, and leaves (None) where there are none."""
         first = 0

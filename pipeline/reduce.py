@@ -17,6 +17,7 @@ from pipeline.checkpoints import Arrays, Checkpoints, content_key
 from pipeline.errors import ResourceError
 from pipeline.keeping import Fold, Pace, Shelf
 from pipeline.scheduling import Reduction, reduce_here, reduce_on_workers
+from pipeline.tally import Tally
 from pipeline.tasks import Progress, current_client
 from pipeline.tree import Stretch, Summary
 
@@ -125,10 +126,12 @@ def reduce_stretches(
         of a leaf again and again.
     """
     client = current_client()
-    plan_reduction(summary, stretches).check(thread_memory())
+    plan = plan_reduction(summary, stretches)
+    plan.check(thread_memory())
     pace = Pace(checkpoints.every if checkpoints else math.inf)
-    run = Reduction(summary, len(stretches), pace, progress)
-    run.advance(0)
+    tally = Tally(summary, plan.leaves, max(plan.leaf_bytes, plan.merge_bytes), progress)
+    run = Reduction(summary, pace, tally)
+    tally.advance(0)
     folds = _folds(summary.name, key, stretches, checkpoints)
     missing = []
     for fold in folds:
@@ -137,7 +140,7 @@ def reduce_stretches(
             missing.append(fold)
         else:
             run.found[fold.name] = kept
-            run.advance(len(fold.stretches))
+            tally.advance(len(fold.stretches))
     if client is None:
         reduce_here(run, missing)
     elif missing:

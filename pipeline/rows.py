@@ -176,6 +176,9 @@ class RowSummary:
     def result_bytes(self, times: int) -> int:
         return 8 * self.groups * self.columns**2
 
+    def leaf_rows(self, times: int) -> float:
+        return self.groups * self.rows_of(times)
+
     def leaf_work(self, times: int) -> Work:
         overlap = self.network.overlap
         return total([self.states.read_work(times + overlap), self.factors_work(times)])
@@ -257,6 +260,9 @@ class SharedRows:
 
     def result_bytes(self, times: int) -> int:
         return sum(part.result_bytes(times) for part in self.parts)
+
+    def leaf_rows(self, times: int) -> float:
+        return sum(part.leaf_rows(times) for part in self.parts)
 
     def leaf_work(self, times: int) -> Work:
         states = self.parts[0].states.read_work(times + self.overlap)

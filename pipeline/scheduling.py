@@ -19,7 +19,8 @@ from distributed import Client, Future
 from pipeline.checkpoints import Arrays
 from pipeline.errors import Stopped
 from pipeline.keeping import Fold, Pace, Shelf
-from pipeline.tasks import Progress, Tasks, single_threaded
+from pipeline.tally import Tally
+from pipeline.tasks import Tasks, single_threaded
 from pipeline.tree import Block, Stretch, Summary, Tree
 
 # Leaves and merges under way for each thread: enough to keep it busy while messages travel, few
@@ -38,17 +39,9 @@ class Reduction:
     """One reduction under way: what all ways of computing it share."""
 
     summary: Summary
-    total: int
     pace: Pace
-    progress: Progress | None
-    done: int = 0
+    tally: Tally
     found: dict[str, Arrays] = field(default_factory=dict)
-
-    def advance(self, leaves: int) -> None:
-        """Say that leaves are done."""
-        self.done += leaves
-        if self.progress:
-            self.progress(self.summary.name, self.done, self.total)
 
     def worth(self, fold: Fold, block: Block) -> bool:
         """Whether a block is to be kept. One that is all of its fold is kept as such."""
@@ -70,9 +63,11 @@ def _fold_here(run: Reduction, fold: Fold) -> Arrays:
         if shelf and run.worth(fold, block):
             shelf.save_block(block, arrays)
             shelf.prune(block, needed=set())
+            run.tally.save()
 
     def merge(block: Block | None, left: Arrays, right: Arrays) -> Arrays:
         arrays = _merge(run.summary, left, right)
+        run.tally.merge(fold.under(block))
         if block:
             keep(block, arrays)
         return arrays
@@ -82,10 +77,11 @@ def _fold_here(run: Reduction, fold: Fold) -> Arrays:
         for block, arrays in fold.pieces():
             if arrays is None:
                 arrays = _leaf(run.summary, fold.stretches[block.first])
+                run.tally.leaf(fold.stretches[block.first])
                 run.pace.arrive()
                 keep(block, arrays)
             tree.push(block, arrays)
-            run.advance(block.size)
+            run.tally.advance(block.size)
     except Stopped:
         if shelf:
             for block, arrays in tree.waiting:
@@ -94,6 +90,7 @@ def _fold_here(run: Reduction, fold: Fold) -> Arrays:
     root: Arrays = tree.root()
     if shelf:
         shelf.save(root)
+        run.tally.save()
     return root
 
 
@@ -160,7 +157,7 @@ class _Driver:
                 growing.tree.push(block, self.leaf(growing, block))
             else:
                 growing.tree.push(block, self.read(growing, block))
-                self.run.advance(block.size)
+                self.run.tally.advance(block.size)
         self.tasks.expect(growing.tree.root(), partial(self.finish, fold))
 
     def take_leave(self) -> None:
@@ -181,7 +178,8 @@ class _Driver:
         growing.nodes[block] = future
 
         def arrived(future: Future) -> None:
-            self.run.advance(1)
+            self.run.tally.leaf(stretch)
+            self.run.tally.advance(1)
             self.run.pace.arrive()
             self.consider(growing, block, future)
 
@@ -203,8 +201,11 @@ class _Driver:
 
         def arrived(future: Future) -> None:
             sides.clear()  # which could be kept in its place until now
+            self.run.tally.merging -= 1
+            self.run.tally.merge(growing.fold.under(block))
             self.consider(growing, block, future)
 
+        self.run.tally.merging += 1
         self.tasks.expect(future, arrived)
         return future
 
@@ -227,6 +228,7 @@ class _Driver:
             # forget how that was done.
             swapped = growing.tree.swap(block, lambda: self.read(growing, block))
             shelf.prune(block, needed=set() if swapped else growing.read)
+            self.run.tally.save()
 
         self.save(future, partial(shelf.save_block, block), kept)
 
@@ -235,6 +237,8 @@ class _Driver:
 
         def kept(arrays: Arrays) -> None:
             self.run.found[fold.name] = arrays
+            if fold.shelf:
+                self.run.tally.save()
 
         self.save(root, fold.shelf.save if fold.shelf else _nothing, kept)
 

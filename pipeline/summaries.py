@@ -89,6 +89,9 @@ class ClimatologySummary:
     def result_bytes(self, times: int) -> int:
         return 8 * (self.terms + 1) * self.fields.grid.size
 
+    def leaf_rows(self, times: int) -> float:
+        return float(times)
+
     def leaf_work(self, times: int) -> Work:
         # Two products with the design, and what is left over, squared and summed.
         return {"regression": (4 * self.terms + 4) * times * self.fields.grid.size}
@@ -186,6 +189,9 @@ class EofSummary:
     def result_bytes(self, times: int) -> int:
         return 8 * min(self.rank, times) * (self.fields.grid.size + times)
 
+    def leaf_rows(self, times: int) -> float:
+        return float(times)
+
     def leaf_work(self, times: int) -> Work:
         return {"svd": svd_flops(times, self.fields.grid.size)}
 
@@ -221,6 +227,9 @@ class StateSummary:
 
     def result_bytes(self, times: int) -> int:
         return 8 * times * self.layout.modes
+
+    def leaf_rows(self, times: int) -> float:
+        return float(times)
 
     def leaf_work(self, times: int) -> Work:
         terms = len(self.layout.scaling.climatology.coefficients)

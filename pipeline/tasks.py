@@ -17,8 +17,44 @@ from threadpoolctl import ThreadpoolController
 
 from pipeline.errors import GfrnnError, ResourceError
 
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the work, the parts of it that are done, and the parts in all."""
+
+@dataclass(frozen=True)
+class Advance:
+    """How far a piece of work has come.
+
+    Attributes
+    ----------
+    name : str
+        Of the work, as people read it.
+    done, total : int
+        Parts of it that are done, and parts in all.
+    coming : bool
+        It has not begun; this only says that it will.
+    rows : float
+        Rows that were computed so far, or times where there are no rows.
+    work : float
+        Operations so far.
+    needed : int
+        Peak bytes of a task as planned; 0 where nothing was planned.
+    merging : int
+        Merges under way, or waiting for a worker.
+    saved : int
+        Checkpoints written so far.
+    """
+
+    name: str
+    done: int
+    total: int
+    coming: bool = False
+    rows: float = 0.0
+    work: float = 0.0
+    needed: int = 0
+    merging: int = 0
+    saved: int = 0
+
+
+Progress = Callable[[Advance], None]
+"""Called often while work goes on, and at its begin (nothing done) and end."""
 
 # Seconds between two looks at how many threads the workers have.
 _ASK_AGAIN = 5.0
@@ -129,10 +165,10 @@ def run_tasks(
         results[index] = result
         done += 1
         if progress:
-            progress(name, done, len(calls))
+            progress(Advance(name, done, len(calls)))
 
     if progress:
-        progress(name, 0, len(calls))
+        progress(Advance(name, 0, len(calls)))
     if client is None:
         for index, call in enumerate(calls):
             finish(index, single_threaded(function, *call))

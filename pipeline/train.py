@@ -46,7 +46,7 @@ def fit(
         Before work starts wherever it can be seen then.
     """
     training = prepare(experiment, ds, folder, progress)
-    training.check_memory()
+    training.announce()
     return training.run()
 
 

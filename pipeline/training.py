@@ -29,7 +29,7 @@ from pipeline.sources import fingerprint
 from pipeline.stages import Stage, check_stages, reduction, windows_of
 from pipeline.state import Climatology, EofLayout
 from pipeline.summaries import ClimatologySummary
-from pipeline.tasks import Progress, run_tasks
+from pipeline.tasks import Advance, Progress, run_tasks
 from pipeline.times import step_of
 
 Array = NDArray[Any]
@@ -141,9 +141,13 @@ class Training(ABC):
         moments = ClimatologySummary(self.fields, *self.terms)
         return [reduction(moments, reads, windows_of(reads), joined=True)]
 
-    def check_memory(self) -> None:
-        """Refuse passes that do not fit into the workers, before the first of them runs."""
-        check_stages(self.stages(), self.fields, thread_memory())
+    def announce(self) -> None:
+        """Say what is coming, and refuse passes that do not fit into the workers."""
+        stages = self.stages()
+        check_stages(stages, self.fields, thread_memory())
+        for stage in stages:
+            if self.progress:
+                self.progress(Advance(stage.name, 0, stage.plan.leaves, coming=True))
 
     @cached_property
     def fingerprint(self) -> str:

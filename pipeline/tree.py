@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pipeline.checkpoints import Arrays
 from pipeline.work import Work
@@ -43,11 +43,15 @@ class Summary(Protocol):
         """Peak working memory of a merge, both sides and the result included."""
 
 
+@runtime_checkable
 class Costed(Summary, Protocol):
     """A summary that knows before it runs what it will take."""
 
     def result_bytes(self, times: int) -> int:
         """What the summary of so many times takes, at most."""
+
+    def leaf_rows(self, times: int) -> float:
+        """Rows that a leaf of so many times goes through; times where there are no rows."""
 
     def leaf_work(self, times: int) -> Work:
         """Operations of a leaf of so many times."""

@@ -49,7 +49,7 @@ class ScoreSummary:
     fields: Fields
     model: Path
     forecasts: Path
-    name: str = "scores"
+    name: str = "verify"
     remedy: str = "forecast.horizon"
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +15,10 @@ from rich.console import Console
 from cluster import ClusterConfig, ClusterError
 from pipeline import Experiment, Run, load_experiment
 from pipeline.errors import ConfigError, GfrnnError, RunError
+from pipeline.experiment import Outcome
 from pipeline.reuse import Reuse
 from pipeline.sections import Period, checked
+from pipeline.tasks import Advance
 from workflows.benchmarks.commands import add_benchmarks
 from workflows.cluster_commands import add_cluster
 from workflows.following import add_commands
@@ -37,8 +40,10 @@ from workflows.planning import show_plan
 from workflows.progress import show_progress
 from workflows.report import write_report
 from workflows.reproduce.commands import add_cases
-from workflows.running import say, skill_table, working
+from workflows.running import recorded, say, working
+from workflows.skill import skill_on_page, skill_table
 from workflows.stopping import StopAfter, StopBefore, TimeToStop, stop_in_time, stopping
+from workflows.watching import Watch
 
 app = typer.Typer(
     name="gfrnn",
@@ -77,11 +82,30 @@ def run(
     experiment, config = _experiment(file, Place(cluster, workers, memory, scheduler))
     folder = _folder(file, experiment, output)
     begin = partial(Run, experiment, folder, force=force)
-    with working(begin, folder, config, console, force=force) as work:
-        for stage in (work.fit, work.forecast, work.verify):
-            say(stage(force=force), console)
-    console.print(f"[bold]report[/bold]: {write_report(work)}", highlight=False)
-    console.print(skill_table(xr.open_zarr(work.scores, chunks=None)))
+    with working(begin, experiment, folder, config, console, later=_AFTER_FIT, force=force) as (
+        work,
+        watch,
+    ):
+        with recorded(folder, "run", console):
+            for stage in (work.fit, work.forecast, work.verify):
+                _do(stage, force, watch)
+        scores = xr.open_zarr(work.scores, chunks=None)
+        watch.show_table(skill_on_page(scores))
+        watch(Advance("report", 0, 1))
+        page = write_report(work)
+        watch(Advance("report", 1, 1))
+    console.print(f"[bold]report[/bold]: {page}", highlight=False)
+    console.print(skill_table(scores))
+
+
+_AFTER_FIT = ("forecast", "verify", "report")
+
+
+def _do(stage: Callable[..., Outcome], force: bool, watch: Watch) -> None:
+    outcome = stage(force=force)
+    say(outcome, console)
+    if outcome.skipped:
+        watch.skip(outcome.stage)
 
 
 @app.command()
@@ -149,8 +173,11 @@ def forecast(
         raise ConfigError("--period: takes the model of a run's folder; give that in FILE's place")
     reuse = Reuse.of(file, checked(Period, period, "--period"), output)
     config = place.config(reuse.experiment.cluster, str(file))
-    with working(reuse.run, reuse.folder, config, console) as work:
-        say(work.forecast(force=force), console)
+    with (
+        working(reuse.run, reuse.experiment, reuse.folder, config, console) as (work, watch),
+        recorded(reuse.folder, "forecast", console),
+    ):
+        _do(work.forecast, force, watch)
 
 
 @app.command()
@@ -181,8 +208,11 @@ def _run_stage(
     replace = force and stage == "fit"
     folder = _folder(file, experiment, output)
     begin = partial(Run, experiment, folder, force=replace)
-    with working(begin, folder, config, console, force=replace) as work:
-        say(getattr(work, stage)(force=force), console)
+    with (
+        working(begin, experiment, folder, config, console, force=replace) as (work, watch),
+        recorded(folder, stage, console),
+    ):
+        _do(getattr(work, stage), force, watch)
 
 
 @app.command()
@@ -241,7 +271,7 @@ def _nature(path: Path, years: int, seed: int, *, overwrite: bool = False) -> No
             years=years,
             seed=seed,
             overwrite=overwrite,
-            progress=lambda done, total: progress("nature run", done, total),
+            progress=progress,
         )
     console.print(f"[bold]nature run[/bold]: {path} (a model's weather, not the real one)")
 

@@ -13,7 +13,7 @@ from pipeline.refit import Refit
 from pipeline.sections import Period, checked
 from pipeline.update import Update
 from workflows.options import ClusterFile, Folder, Memory, Place, Scheduler, Workers, numbers
-from workflows.running import computing, say_updated
+from workflows.running import computing, recorded, say_updated
 from workflows.stopping import StopAfter, StopBefore, stop_in_time
 
 
@@ -65,8 +65,13 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
         )
         place = Place(cluster, workers, memory, scheduler)
         config = place.config(work.experiment.cluster, str(folder))
-        with computing(config, console(), work.source.folder) as (_, progress):
-            run = work.run(progress)
+        with (
+            computing(
+                config, console(), work.experiment, work.source.folder, place=work.folder
+            ) as (_, watch),
+            recorded(work.folder, "refit", console()),
+        ):
+            run = work.run(watch)
         console().print(f"[bold]refit[/bold]: {run.model}", highlight=False)
 
     @app.command()
@@ -106,6 +111,11 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
         work = Update.of(folder, data, output, forget=forget, period=part)
         place = Place(cluster, workers, memory, scheduler)
         config = place.config(work.experiment.cluster, str(folder))
-        with computing(config, console(), work.source.folder) as (_, progress):
-            run = work.run(progress)
+        with (
+            computing(
+                config, console(), work.experiment, work.source.folder, place=work.folder
+            ) as (_, watch),
+            recorded(work.folder, "update", console()),
+        ):
+            run = work.run(watch)
         say_updated(run, console())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from os import PathLike
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from zarr.errors import ZarrUserWarning
 
 from gfrnn_core.systems import TwoLayerQG
+from pipeline.tasks import Advance, Progress
 
 FloatArray = NDArray[np.float64]
 
@@ -46,7 +47,7 @@ def write_nature(
     model: TwoLayerQG | None = None,
     spinup_days: int = 300,
     chunk_times: int = 120,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Run the model and write its weather every six hours, zarr format 3.
@@ -75,7 +76,7 @@ def write_nature(
     chunk_times : int
         Times in a chunk.
     progress : callable, optional
-        Called with the times done and the times in all, after each chunk.
+        Told the times done and the times in all, after each chunk.
     overwrite : bool
         Replace a zarr store at `path`, once the new one is complete.
 
@@ -130,7 +131,7 @@ def write_nature(
             for array, field in zip(arrays, _fields(weather, block, pressure), strict=True):
                 array[begin:end] = field.astype(np.float32)
             if progress is not None:
-                progress(end, hours.size)
+                progress(Advance("nature run", end, hours.size))
         with warnings.catch_warnings():
             # That format 3 does not yet specify this is known; readers that look for it gain.
             warnings.simplefilter("ignore", ZarrUserWarning)

@@ -10,22 +10,22 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 
-from pipeline.tasks import Progress as Callback
+from pipeline.tasks import Advance, Progress
 
 # Seconds between two plain lines of one stage, so that a log of a batch job stays short.
 _INTERVAL = 5.0
 
 
 @contextmanager
-def show_progress(console: Console) -> Iterator[Callback]:
-    """A callback (stage, done, total) that shows how far work has come."""
+def show_progress(console: Console) -> Iterator[Progress]:
+    """A callback that shows how far work has come."""
     if not console.is_terminal:
         yield _plain(console)
         return
@@ -35,35 +35,52 @@ def show_progress(console: Console) -> Iterator[Callback]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
     )
-    with Progress(*columns, console=console) as bars:
+    with Bars(*columns, console=console) as bars:
         open_bars: dict[str, TaskID] = {}
 
-        def advance(stage: str, done: int, total: int) -> None:
-            if stage not in open_bars:
-                open_bars[stage] = bars.add_task(stage, total=total)
-            bars.update(open_bars[stage], completed=done, total=total)
+        def show(advance: Advance) -> None:
+            name, done, total = advance.name, advance.done, advance.total
+            if _of_no_bar(advance, open_bars):
+                return
+            if name not in open_bars:
+                open_bars[name] = bars.add_task(name, total=total, rate="")
+            bar = open_bars[name]
+            elapsed = bars.tasks[bar].elapsed
+            rate = f"{advance.rows / elapsed:,.0f} rows/s" if elapsed and advance.rows else ""
+            bars.update(bar, completed=done, total=total, rate=rate)
             if done >= total:  # the same stage may begin anew, for the next candidate
-                del open_bars[stage]
+                del open_bars[name]
 
-        yield advance
+        yield show
 
 
-def _plain(console: Console) -> Callback:
+def _of_no_bar(advance: Advance, known: dict[str, TaskID] | dict[str, float]) -> bool:
+    """Whether it tells of what has not begun, or is over: its last merges, say."""
+    over = advance.done >= advance.total > 0 and advance.name not in known
+    return advance.coming or over
+
+
+def _plain(console: Console) -> Progress:
     said: dict[str, float] = {}
     begun: dict[str, float] = {}
 
-    def advance(stage: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        begun.setdefault(stage, now)
-        if done == 0 or (done < total and now - said.get(stage, begun[stage]) < _INTERVAL):
+    def show(advance: Advance) -> None:
+        name, done, total = advance.name, advance.done, advance.total
+        if _of_no_bar(advance, begun):
             return
-        said[stage] = now
-        elapsed = now - begun[stage]
+        now = time.monotonic()
+        begun.setdefault(name, now)
+        if done == 0 or (done < total and now - said.get(name, begun[name]) < _INTERVAL):
+            return
+        said[name] = now
+        elapsed = now - begun[name]
         left = f", {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
-        console.print(f"{stage}: {done} of {total}, {elapsed:.0f} s{left}", highlight=False)
+        rate = f", {advance.rows / elapsed:,.0f} rows/s" if advance.rows and elapsed else ""
+        console.print(f"{name}: {done} of {total}, {elapsed:.0f} s{left}{rate}", highlight=False)
         if done >= total:
-            said.pop(stage)
-            begun.pop(stage)
+            said.pop(name)
+            begun.pop(name)
 
-    return advance
+    return show

@@ -103,7 +103,10 @@ def _content(material: Material) -> dict[str, Any]:
         ],
         "cluster": run.record.get("cluster"),
         "resolved": dump_experiment(experiment),
-        "dask_report": (run.folder / "dask-report.html").exists(),
+        "performance": [
+            (path.stem.removeprefix("performance-"), path.name)
+            for path in sorted(run.folder.glob("performance-*.html"))
+        ],
         "written": f"{pd.Timestamp.now('UTC'):%Y-%m-%d %H:%M} UTC",
     }
 

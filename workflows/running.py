@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import xarray as xr
+from distributed import get_client
 from rich.console import Console
-from rich.table import Table
 
 from cluster import ClusterConfig, open_cluster
-from pipeline import Run
+from cluster.dashboard import open_page
+from cluster.performance import performance_kept
+from cluster.reaching import tunnel
+from pipeline import Experiment, Run
 from pipeline.experiment import Outcome
 from pipeline.products import open_forecasts
-from pipeline.sections import format_duration
-from pipeline.tasks import Progress
+from workflows.peak import Peak
 from workflows.progress import show_progress
 from workflows.stopping import watched
+from workflows.watching import Watch
 
 
 @contextmanager
 def working(
     begin: Callable[[], Run],
+    experiment: Experiment,
     folder: Path,
     config: ClusterConfig,
     console: Console,
     *,
+    later: Sequence[str] = (),
     force: bool = False,
-) -> Iterator[Run]:
-    """A run, which ``begin`` makes in its folder, with a cluster to compute on and its progress
-    shown."""
+) -> Iterator[tuple[Run, Watch]]:
+    """A run with a cluster to compute on, and its progress shown.
+
+    Parameters
+    ----------
+    begin : callable
+        Makes the run of the experiment in its folder.
+    later : sequence of str
+        Stages that follow the passes of the fit.
+    """
 
     def begun() -> Run:
         run = begin()
@@ -42,26 +53,66 @@ def working(
 
     # Before a cluster is started for nothing; of an allocation, by the driver's process alone.
     run = None if config.in_allocation else begun()
-    with computing(config, console, folder) as (cluster, progress):
+    with computing(config, console, experiment, folder, later=later) as (cluster, watch):
         run = run or begun()
         run.describe_cluster(cluster)
-        run.progress = progress
-        yield run
+        run.progress = watch
+        yield run, watch
 
 
 @contextmanager
 def computing(
-    config: ClusterConfig, console: Console, folder: Path
-) -> Iterator[tuple[dict[str, Any], Progress]]:
-    """A cluster to compute on for a run in a folder, described, and a display of progress."""
+    config: ClusterConfig,
+    console: Console,
+    experiment: Experiment,
+    folder: Path,
+    *,
+    place: Path | None = None,
+    later: Sequence[str] = (),
+) -> Iterator[tuple[dict[str, Any], Watch]]:
+    """A cluster to compute on, described, with a page of its own and a display of progress.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a run, which is there.
+    place : Path, optional
+        Where results go; default ``folder``.
+    later
+        As in :func:`working`.
+    """
 
     def say(line: str) -> None:
         console.print(f"cluster: {line}", highlight=False, markup=False)
 
-    with open_cluster(config, folder=folder, say=say) as cluster:
-        console.print(f"dashboard: {cluster.dashboard}", highlight=False)
-        with show_progress(console) as progress:
-            yield cluster.describe(), watched(progress)
+    with (
+        open_cluster(config, folder=folder, say=say) as cluster,
+        show_progress(console) as progress,
+    ):
+        client = cluster.client
+        watch = Watch(experiment.name, str((place or folder).absolute()), later, watched(progress))
+        watch.peak = Peak(client, experiment.model.precision)
+        with open_page(client, cluster.dashboard, watch.shown, partial(_warn, console)) as page:
+            if page:
+                watch.changed = page.changed
+            address = page.address if page else cluster.dashboard
+            console.print(f"dashboard: {address}", highlight=False)
+            if command := tunnel(address):
+                console.print(f"from elsewhere: {command}", highlight=False)
+            yield cluster.describe(), watch
+
+
+@contextmanager
+def recorded(folder: Path, command: str, console: Console) -> Iterator[None]:
+    """Keep Dask's performance report of what a command computes, beside its results."""
+
+    path = folder / f"performance-{command}.html"
+    with performance_kept(get_client(), path, partial(_warn, console)):
+        yield
+
+
+def _warn(console: Console, sentence: str) -> None:
+    console.print(f"[yellow]warning[/yellow]: {sentence}", highlight=False)
 
 
 def say(outcome: Outcome, console: Console) -> None:
@@ -69,7 +120,7 @@ def say(outcome: Outcome, console: Console) -> None:
     how = "done before, skipped" if outcome.skipped else f"{outcome.seconds:.1f} s"
     console.print(f"[bold]{outcome.stage}[/bold]: {outcome.product} ({how})", highlight=False)
     if outcome.stage == "forecast" and (note := lost_note(open_forecasts(outcome.product))):
-        console.print(f"[yellow]warning[/yellow]: {note}", highlight=False)
+        _warn(console, note)
 
 
 def lost_note(forecasts: xr.Dataset) -> str:
@@ -96,33 +147,3 @@ def say_updated(run: Run, console: Console) -> None:
     if not latest["consecutive"]:
         console.print(f"a gap lies before {latest['first']}; no row crosses it", highlight=False)
     console.print(f"forecasts and scores: set periods.test to {last} or later", highlight=False)
-
-
-def skill_table(scores: xr.Dataset, leads: int = 5) -> Table:
-    """RMSE of the forecasts and the references, by channel and lead.
-
-    Parameters
-    ----------
-    scores : xarray.Dataset
-        As :func:`pipeline.verify` gives it.
-    leads : int
-        Columns at most: the first, the last and some between.
-    """
-    axis = pd.to_timedelta(scores["prediction_timedelta"].values)
-    places = np.unique(np.geomspace(1, len(axis), leads).round().astype(int)) - 1
-    table = Table(title="RMSE, cos-latitude weighted", title_justify="left")
-    table.add_column("system", no_wrap=True)
-    for place in places:
-        table.add_column(f"+{format_duration(axis[place])}", justify="right", no_wrap=True)
-    for channel in scores["channel"].values:
-        rmse = scores["rmse"].sel(channel=channel).isel(prediction_timedelta=places)
-        best = rmse.min("system")
-        table.add_row(f"[bold]{channel}[/bold], {scores['units'].sel(channel=channel).item()}")
-        for system in scores["system"].values:
-            cells = [
-                f"[bold]{value:.4g}[/bold]" if value <= least else f"{value:.4g}"
-                for value, least in zip(rmse.sel(system=system).values, best.values, strict=True)
-            ]
-            table.add_row(f"  {system}", *cells)
-        table.add_section()
-    return table

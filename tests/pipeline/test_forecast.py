@@ -19,6 +19,7 @@ from pipeline.experiment import Run
 from pipeline.model import ForecastModel
 from pipeline.products import open_forecasts
 from pipeline.sources import open_source
+from pipeline.tasks import Advance
 from tests.pipeline.weather import Weather, contents, experiment, finish, make_weather, stamps
 
 # The package has a function of this name.
@@ -319,11 +320,9 @@ def test_only_what_is_missing_is_computed(run, interrupted, monkeypatch):
 
     monkeypatch.setattr(forecasting, "_forecast_batch", counts)
     steps = []
-    forecasting.forecast(
-        run.experiment, run.ds, run.model, interrupted, lambda *progress: steps.append(progress)
-    )
+    forecasting.forecast(run.experiment, run.ds, run.model, interrupted, steps.append)
     assert firsts == [16, 24]
-    assert steps == [("forecast", done, 2) for done in (0, 1, 2)]
+    assert steps == [Advance("forecast", done, 2) for done in (0, 1, 2)]
     after = stamps(interrupted / "temperature")
     assert {name: after[name] for name in before} == before
     assert contents(interrupted) == contents(run.forecasts)

@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError, ResourceError
 from pipeline.experiment import Run
 from pipeline.projection import TASK_SECONDS, Workforce
 from pipeline.sections import checked
+from pipeline.tasks import Advance
 from pipeline.train import plan_fit
 from tests.pipeline.toys import row_summary
 from tests.pipeline.weather import experiment, make_weather, tree
@@ -54,8 +55,8 @@ def planned(experiment, workforce=None, rates=None):
 def test_the_tasks_are_those_that_a_fit_reports(weather, tmp_path):
     seen: dict[str, int] = {}
 
-    def progress(name: str, done: int, total: int) -> None:
-        seen[name] = total
+    def progress(advance: Advance) -> None:
+        assert seen.setdefault(advance.name, advance.total) == advance.total
 
     for config in (experiment(weather.path), local_experiment(weather.path)):
         seen.clear()

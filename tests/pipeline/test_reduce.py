@@ -16,7 +16,7 @@ from pipeline.checkpoints import Checkpoints, content_key
 from pipeline.errors import DataError, ResourceError
 from pipeline.factors import Factors
 from pipeline.reduce import Stretch, fold_keys, plan_reduction, reduce_stretches
-from pipeline.tasks import run_tasks
+from pipeline.tasks import Advance, run_tasks
 from tests.pipeline.toys import Record, Troubled, cut, read, row_pieces, row_summary
 
 cases = settings(deadline=None, derandomize=True, max_examples=15)
@@ -119,27 +119,22 @@ def test_rows_reduced_are_the_rows_factored_at_once(tmp_path):
 
 
 def test_progress_counts_every_leaf_once():
-    seen: list[tuple[str, int, int]] = []
-    reduce_stretches(
-        Record(), cut(20, 3, ("a", 8), ("b", 20)), key="k", progress=lambda *x: seen.append(x)
-    )
-    assert seen == [("record", done, 7) for done in range(8)]
+    seen: list[Advance] = []
+    reduce_stretches(Record(), cut(20, 3, ("a", 8), ("b", 20)), key="k", progress=seen.append)
+    assert [advance.done for advance in seen if advance.done < 7] == list(range(7))
+    assert {(advance.name, advance.total) for advance in seen} == {("record", 7)}
+    assert seen[-1].done == 7
+    assert not any(advance.coming for advance in seen)
 
 
 def test_progress_counts_kept_folds_at_once(tmp_path):
     stretches = cut(20, 3, ("a", 8), ("b", 20))
     checkpoints = Checkpoints(tmp_path / "s")
     reduce_stretches(Record(), stretches[:3], key="k", checkpoints=checkpoints)
-    seen: list[tuple[str, int, int]] = []
-    reduce_stretches(
-        Record(),
-        stretches,
-        key="k",
-        checkpoints=checkpoints,
-        progress=lambda *x: seen.append(x),
-    )
-    assert [done for _, done, _ in seen] == [0, 3, 4, 5, 6, 7]
-    assert {total for *_, total in seen} == {7}
+    seen: list[Advance] = []
+    reduce_stretches(Record(), stretches, key="k", checkpoints=checkpoints, progress=seen.append)
+    assert sorted({advance.done for advance in seen}) == [0, 3, 4, 5, 6, 7]
+    assert {advance.total for advance in seen} == {7}
 
 
 def test_an_error_of_a_leaf_keeps_its_type_and_message(troubled):
@@ -319,10 +314,10 @@ def test_what_just_fits_is_let_through():
 
 
 def test_tasks_come_back_in_order():
-    seen: list[tuple[str, int, int]] = []
-    found = run_tasks("power", pow, ((2, i) for i in range(5)), progress=lambda *x: seen.append(x))
+    seen: list[Advance] = []
+    found = run_tasks("power", pow, ((2, i) for i in range(5)), progress=seen.append)
     assert found == [1, 2, 4, 8, 16]
-    assert seen == [("power", done, 5) for done in range(6)]
+    assert seen == [Advance("power", done, 5) for done in range(6)]
     assert run_tasks("power", pow, []) == []
 
 

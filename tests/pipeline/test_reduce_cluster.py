@@ -20,7 +20,7 @@ from pipeline.errors import DataError, ResourceError
 from pipeline.reduce import Stretch, reduce_stretches
 from pipeline.rows import RowSummary
 from pipeline.summaries import EofSummary
-from pipeline.tasks import run_tasks
+from pipeline.tasks import Advance, run_tasks
 from tests.pipeline.toys import Record, Troubled, cut, read, row_pieces, row_summary
 from tests.pipeline.toys import eof_summary as make_eofs
 
@@ -145,17 +145,19 @@ def test_the_tree_on_the_cluster_is_that_of_one_process(client, calls):
 
 
 def test_progress_is_monotone_and_complete(client, calls):
-    seen: list[tuple[str, int, int]] = []
+    seen: list[Advance] = []
     reduce_stretches(
         Troubled(Record(), calls, naps=6),
         cut(12, 1, ("a", 5), ("b", 12)),
         key="k",
-        progress=lambda *x: seen.append(x),
+        progress=seen.append,
     )
-    done = [count for _, count, _ in seen]
-    assert done == sorted(set(done))
-    assert done[-1] == 12
-    assert {(name, total) for name, _, total in seen} == {("record", 12)}
+    done = [advance.done for advance in seen]
+    assert done == sorted(done)
+    assert set(done) == set(range(13))
+    assert {(advance.name, advance.total) for advance in seen} == {("record", 12)}
+    assert max(advance.merging for advance in seen) > 0
+    assert seen[-1].merging == 0
 
 
 def test_checkpoints_of_the_cluster_serve_one_process(client, calls, tmp_path):

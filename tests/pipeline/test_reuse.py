@@ -12,6 +12,7 @@ import xarray as xr
 from pipeline.errors import ConfigError, RunError, Stopped
 from pipeline.experiment import Run
 from pipeline.reuse import Reuse
+from pipeline.tasks import Advance
 from pipeline.update import update
 from tests.pipeline.toys import period
 from tests.pipeline.weather import (
@@ -154,8 +155,8 @@ def test_an_updated_model_forecasts_what_comes_after(weather, archive):
 def test_a_killed_forecast_goes_on(fitted, tmp_path):
     run = reused(fitted.folder, *LATER, tmp_path / "later")
 
-    def stop(_: str, done: int, total: int) -> None:
-        if done == 2:
+    def stop(advance: Advance) -> None:
+        if advance.done == 2:
             raise Stopped
 
     run.progress = stop

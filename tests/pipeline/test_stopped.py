@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pipeline import scheduling
 from pipeline.checkpoints import Arrays, Checkpoints
 from pipeline.errors import Stopped
 from pipeline.reduce import Stretch, reduce_stretches
+from pipeline.tasks import Advance, Progress
 from tests.pipeline.toys import Record, Troubled, cut, read, spelled
 
 LEAVES = cut(45, 2, ("a", 31), ("b", 45))
@@ -39,13 +40,13 @@ def kept(tmp_path: Path) -> Checkpoints:
     return Checkpoints(tmp_path / "s", every=1e9)
 
 
-def stop_at(leaves: int) -> Callable[[str, int, int], None]:
+def stop_at(leaves: int) -> Progress:
     """Progress that asks once that so many leaves are done."""
     asked: list[int] = []
 
-    def progress(_: str, done: int, total: int) -> None:
-        if done >= leaves and not asked:
-            asked.append(done)
+    def progress(advance: Advance) -> None:
+        if advance.done >= leaves and not asked:
+            asked.append(advance.done)
             raise Stopped
 
     return progress

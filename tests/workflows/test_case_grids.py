@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from gfrnn_core.systems import KuramotoSivashinsky
 from pipeline.errors import ConfigError
+from pipeline.tasks import Advance
 from workflows.cases import grids, kuramoto_sivashinsky, load_case, lorenz96
 from workflows.cases.flows import Truth
 from workflows.cases.grids import (
@@ -185,8 +186,8 @@ def test_the_error_names_the_section(name):
 
 
 def test_everybody_is_in_the_table():
-    progressed: list[tuple[str, int, int]] = []
-    result = grids.run(FIELD, SETTINGS, [0, 1], lambda *step: progressed.append(step))
+    progressed: list[Advance] = []
+    result = grids.run(FIELD, SETTINGS, [0, 1], progressed.append)
     by_name = {entry.name: entry for entry in result.entries}
     assert list(by_name) == [WIDE, SMALL, LINEAR, TRUTH, "somebody"]
     lasting = pytest.approx(30 * DT * EXPONENT)
@@ -198,8 +199,8 @@ def test_everybody_is_in_the_table():
     assert [verdict.reached for verdict in result.verdicts()] == [True, True]
     # All four forecasts were good to the end, so that 1.5 is a lower bound, and that is said.
     assert "Of the 4 forecasts of the first seed 4 were still valid" in result.notes[0]
-    networks = [(done, total) for stage, done, total in progressed if stage == "networks"]
-    assert networks == [(done, 15) for done in range(16)]
+    networks = [advance for advance in progressed if advance.name == "networks"]
+    assert networks == [Advance("networks", done, 15) for done in range(16)]
     figure = Figure()
     result.draw(figure)
     assert len(figure.axes) == 5  # four panels and a colour bar

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from pipeline.errors import ConfigError
 from pipeline.sections import Section
+from pipeline.tasks import Advance
 from workflows.cases import case_names, load_case
 from workflows.reproduce import reproducing
 from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
@@ -64,7 +65,7 @@ def result(**changes):
 
 
 def toy_run(settings, seeds, progress):
-    progress("toys", len(seeds), len(seeds))
+    progress(Advance("toys", len(seeds), len(seeds)))
     return result()
 
 

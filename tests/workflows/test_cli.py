@@ -171,7 +171,7 @@ def test_run_does_everything_once(weather, file, tmp_path):
     first = gfrnn("run", file, "--workers", 2, cwd=tmp_path / "home")
     assert first.returncode == 0, first.stderr
     assert first.stderr == ""
-    assert re.search(r"^dashboard: http://127\.0\.0\.1:\d+/status$", first.stdout, re.MULTILINE)
+    assert re.search(r"^dashboard: http://127\.0\.0\.1:\d+/gfrnn$", first.stdout, re.MULTILINE)
     for stage, product in (("fit", "model"), ("forecast", "forecast"), ("verify", "scores")):
         pattern = rf"^{stage}: {folder}/{product}\.zarr \(\d+\.\d s\)$"
         assert re.search(pattern, first.stdout, re.MULTILINE), first.stdout
@@ -190,11 +190,16 @@ def test_run_does_everything_once(weather, file, tmp_path):
         assert f"{float(rmse.sel(system=system)[-1]):.4g}" in row[0]
     record = json.loads((folder / "run.json").read_text())
     assert record["cluster"]["workers"] == 2
+    performance = folder / "performance-run.html"
+    assert 'href="performance-run.html"' in (folder / "report.html").read_text()
+    assert "number of tasks" in performance.read_text()
+    made = performance.stat().st_mtime_ns
     # Again: nothing is computed, and it says so.
     products = {p: stamps(folder / f"{p}.zarr") for p in ("model", "forecast", "scores")}
     second = gfrnn("run", file, "--workers", 1, cwd=tmp_path / "home")
     assert second.returncode == 0, second.stderr
     assert second.stdout.count("(done before, skipped)") == 3
+    assert performance.stat().st_mtime_ns == made
     assert {p: stamps(folder / f"{p}.zarr") for p in products} == products
 
 
@@ -209,6 +214,7 @@ def test_stages_one_by_one(file, at_home, said):
         assert answer.code == 0, answer.err
         assert f"{stage}: {folder}/{product}.zarr (" in answer.out
         assert "skipped" not in answer.out
+        assert (folder / f"performance-{stage}.html").exists()
     answer = said("report", folder)
     assert answer.code == 0
     assert answer.out.strip() == str(folder / "report.html")

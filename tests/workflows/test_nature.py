@@ -6,6 +6,7 @@ import xarray as xr
 import zarr
 
 from gfrnn_core.systems import TwoLayerQG
+from pipeline.tasks import Advance
 from workflows.nature import reference_profile, write_nature
 
 DAYS = 20
@@ -18,7 +19,7 @@ def run(tmp_path_factory):
     path = write_nature(
         tmp_path_factory.mktemp("nature") / "deep" / "nature.zarr",
         days=DAYS, seed=7, start="2004-02-20", spinup_days=30, chunk_times=60,
-        progress=lambda done, total: calls.append((done, total)),
+        progress=calls.append,
     )  # fmt: skip
     return path, calls
 
@@ -78,7 +79,7 @@ def test_format_and_chunks(run):
 
 
 def test_progress_counts_to_the_end(run):
-    assert run[1] == [(60, 80), (80, 80)]
+    assert run[1] == [Advance("nature run", done, 80) for done in (60, 80)]
 
 
 def test_geopotential_is_linear_between_the_layers_and_temperature_hydrostatic(store):
@@ -150,7 +151,7 @@ def test_a_run_cut_short_leaves_the_old_store_and_nothing_else(tmp_path):
     path = short(tmp_path / "a.zarr", seed=1)
     before = xr.open_zarr(path).geopotential.values
 
-    def stop(done, total):
+    def stop(advance):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -122,15 +122,18 @@ def test_the_experiment_and_the_record_are_shown(text: str, finished: Run) -> No
         assert words in text
 
 
-def test_a_dask_report_is_linked_where_there_is_one(finished: Run, text: str) -> None:
-    assert "dask-report.html" not in text
-    beside = finished.folder / "dask-report.html"
-    beside.write_text("")
+def test_dask_reports_are_linked_where_there_are_some(finished: Run, text: str) -> None:
+    assert "performance-" not in text
+    beside = [finished.folder / f"performance-{command}.html" for command in ("fit", "run")]
+    for path in beside:
+        path.write_text("")
     try:
         page = write_report(finished).read_text(encoding="utf-8")
     finally:
-        beside.unlink()
-    assert 'href="dask-report.html"' in page
+        for path in beside:
+            path.unlink()
+    assert '<a href="performance-fit.html">gfrnn fit</a>, ' in page
+    assert '<a href="performance-run.html">gfrnn run</a>, the last' in page
 
 
 def test_data_of_a_model_are_called_so(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:

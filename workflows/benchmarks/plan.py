@@ -18,6 +18,7 @@ from pipeline import Experiment, fit, open_source
 from pipeline.projection import Projection, Workforce
 from pipeline.reduce import reduce_stretches
 from pipeline.sections import checked
+from pipeline.tasks import Advance
 from pipeline.train import plan_fit
 from pipeline.tree import Stretch
 
@@ -110,12 +111,12 @@ class _Watch:
         self.begun: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
 
-    def __call__(self, name: str, done: int, total: int) -> None:
-        now = time.perf_counter()
-        if done == 0:
+    def __call__(self, advance: Advance) -> None:
+        now, name = time.perf_counter(), advance.name
+        if advance.done == 0 and not advance.coming:
             self.begun[name] = now
-        if done >= total:
-            passed = now - self.begun[name]
+        if advance.done >= advance.total and name in self.begun:
+            passed = now - self.begun.pop(name)
             self.seconds[name] = self.seconds.get(name, 0.0) + passed
 
 

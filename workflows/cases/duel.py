@@ -16,9 +16,9 @@ from gfrnn_core import SampledRNN
 from gfrnn_core.metrics import forecast_error, normalised_mse, valid_prediction_time
 from gfrnn_core.systems import System
 from pipeline.sections import Section
+from pipeline.tasks import Advance, Progress
 from workflows.cases import esn
 from workflows.cases.flows import Truth, along, quietly
-from workflows.progress import Callback
 from workflows.reproduce.case import TRAINING, Bar, Case, Entry, Result, Score, Validation
 from workflows.reproduce.drawing import STYLES, TRUTH
 from workflows.reproduce.timing import timed
@@ -171,7 +171,7 @@ def error(found: Array, data: Data, steps: int) -> float:
     return normalised_mse(found[:, :steps], data.truth.path[:, :steps], scale=data.scale)
 
 
-def run(arena: Arena, settings: Settings, seeds: Sequence[int], progress: Callback) -> Result:
+def run(arena: Arena, settings: Settings, seeds: Sequence[int], progress: Progress) -> Result:
     """Train and score everybody."""
     data = make_data(arena, settings.data, TEST)
     steps = data.truth.path.shape[1]
@@ -183,7 +183,7 @@ def run(arena: Arena, settings: Settings, seeds: Sequence[int], progress: Callba
     shown: dict[str, Array] = {}
     done = 0
     total = len(trainers) * len(seeds)
-    progress("networks", 0, total)
+    progress(Advance("networks", 0, total))
     for name, train in trainers.items():
         scores: dict[str, list[float]] = {"nmse": []}
         training = []
@@ -196,7 +196,7 @@ def run(arena: Arena, settings: Settings, seeds: Sequence[int], progress: Callba
             if settings.data.valid_steps is not None:
                 scores.setdefault("valid", []).append(_valid(arena, settings, data, found))
             done += 1
-            progress("networks", done, total)
+            progress(Advance("networks", done, total))
         kind: Literal["ours", "peer", "reference"]
         kind = "ours" if name == OURS else "peer" if name == esn.NAME else "reference"
         entries.append(Entry(name, kind, scores, training))

@@ -16,8 +16,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from gfrnn_core import Patches, SampledRNN
 from gfrnn_core.metrics import forecast_error, kl_divergence, valid_prediction_time
 from pipeline.sections import Section
+from pipeline.tasks import Advance, Progress
 from workflows.cases.flows import Truth, quietly
-from workflows.progress import Callback
 from workflows.reproduce.case import Bar, Case, Entry, Kind, Result, Score, Validation
 from workflows.reproduce.drawing import STYLES
 from workflows.reproduce.timing import timed
@@ -132,7 +132,7 @@ class Field:
     dt: float
     exponent: float
     apart: int
-    series: Callable[[int, int, Callback], Array]
+    series: Callable[[int, int, Progress], Array]
     scattered: Callable[[int, int], Array]
     follow: Callable[[Array, int, float], Truth]
     free: Callable[[int, int, int], Array]
@@ -147,22 +147,22 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 @lru_cache(maxsize=1)
-def training(field: Field, times: int, progress: Callback) -> Array:
+def training(field: Field, times: int, progress: Progress) -> Array:
     """The training series, shape (times, cells)."""
     return field.series(TRAIN, times, progress)
 
 
 @lru_cache(maxsize=2)
 def truth_of(
-    field: Field, starts: int, steps: int, seed: int, scale: float, progress: Callback
+    field: Field, starts: int, steps: int, seed: int, scale: float, progress: Progress
 ) -> Truth:
     """The truth after the starts of one seed."""
     first = field.scattered(starts, seed)
     parts = []
-    progress("truth", 0, starts)
+    progress(Advance("truth", 0, starts))
     for begin in range(0, starts, _BATCH):
         parts.append(field.follow(first[begin : begin + _BATCH], steps, scale))
-        progress("truth", min(begin + _BATCH, starts), starts)
+        progress(Advance("truth", min(begin + _BATCH, starts), starts))
     return Truth(
         first, np.concatenate([p.path for p in parts]), np.concatenate([p.trusted for p in parts])
     )
@@ -240,7 +240,7 @@ def neighbours(path: Array, apart: int) -> Array:
     return np.stack([kept, np.roll(kept, -apart, axis=-1)], axis=-1).reshape(-1, 2)
 
 
-def run(field: Field, settings: GridSettings, seeds: Sequence[int], progress: Callback) -> Result:
+def run(field: Field, settings: GridSettings, seeds: Sequence[int], progress: Progress) -> Result:
     """Train and score everybody."""
     data, climate = settings.data, settings.climate
     states = training(field, data.times, progress)
@@ -254,11 +254,11 @@ def run(field: Field, settings: GridSettings, seeds: Sequence[int], progress: Ca
     steps = count(1)
 
     def step() -> None:
-        progress("networks", next(steps), total)
+        progress(Advance("networks", next(steps), total))
 
     entries: list[Entry] = []
     shown: dict[str, Forecasts] = {}
-    progress("networks", 0, total)
+    progress(Advance("networks", 0, total))
     for model, own in plans:
         scores: dict[str, list[float]] = {"valid": [], "kl": []}
         training_times = []

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from gfrnn_core.integration import trusted_time
 from gfrnn_core.systems import KURAMOTO_SIVASHINSKY_LYAPUNOV_EXPONENT, KuramotoSivashinsky
+from pipeline.tasks import Advance, Progress
 from workflows.cases.flows import Truth
 from workflows.cases.grids import Field, grid_case
-from workflows.progress import Callback
 
 Array = NDArray[Any]
 
@@ -25,14 +25,14 @@ _PIECE = 500
 _ROUGH, _COARSE, _FINE = (KuramotoSivashinsky(substeps=number) for number in (1, COARSE, FINE))
 
 
-def series(seed: int, times: int, progress: Callback) -> Array:
+def series(seed: int, times: int, progress: Progress) -> Array:
     """One trajectory on the attractor, shape (times, 512)."""
     pieces = [states(1, seed)]
-    progress("training series", 0, times)
+    progress(Advance("training series", 0, times))
     while (done := sum(map(len, pieces))) < times:
         steps = min(_PIECE, times - done)
         pieces.append(_FINE.trajectory(pieces[-1][-1], steps)[1:])
-        progress("training series", done + steps, times)
+        progress(Advance("training series", done + steps, times))
     return np.concatenate(pieces)
 
 

@@ -19,8 +19,8 @@ from gfrnn_core.lifting import lift
 from gfrnn_core.metrics import ErrorNorm, forecast_error, kl_divergence, valid_prediction_time
 from gfrnn_core.systems import LORENZ63
 from pipeline.sections import Section
+from pipeline.tasks import Advance, Progress
 from workflows.cases.flows import Truth, along, quietly, scattered
-from workflows.progress import Callback
 from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
 from workflows.reproduce.drawing import STYLES
 from workflows.reproduce.timing import timed
@@ -163,7 +163,7 @@ def solve_gram(network: SampledRNN, train: Array, ridge: float) -> SampledRNN:
     return replace(ready, outer=weights[None])
 
 
-def run(settings: Settings, seeds: Sequence[int], progress: Callback) -> Result:
+def run(settings: Settings, seeds: Sequence[int], progress: Progress) -> Result:
     """All networks on all setups."""
     delays = max(net.delays for nets in settings.networks.values() for net in nets.values())
     data = {name: Data.make(setup, _TEST, delays) for name, setup in settings.setups.items()}
@@ -180,7 +180,7 @@ def run(settings: Settings, seeds: Sequence[int], progress: Callback) -> Result:
     errors: dict[str, Array] = {}
     total = len(seeds) * (1 + sum(map(len, settings.networks.values())))
     done = 0
-    progress("networks", 0, total)
+    progress(Advance("networks", 0, total))
     plans = [(LABELS[name], nets) for name, nets in settings.networks.items()]
     plans.insert(1, (GRAM, {"fine": settings.networks["normal"]["fine"]}))
     for label, nets in plans:
@@ -202,7 +202,7 @@ def run(settings: Settings, seeds: Sequence[int], progress: Callback) -> Result:
                         _climate_distance(network, truths[0], truths[1])
                     )
                 done += 1
-                progress("networks", done, total)
+                progress(Advance("networks", done, total))
         kind: Literal["ours", "reference"] = "ours" if label != GRAM else "reference"
         entries.append(Entry(label, kind, scores, training or None))
     floor = kl_divergence(truths[0], truths[1])

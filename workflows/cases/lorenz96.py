@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.systems import LORENZ96
+from pipeline.tasks import Advance, Progress
 from workflows.cases.flows import Truth, along, scattered
 from workflows.cases.grids import Field, grid_case
-from workflows.progress import Callback
 
 Array = NDArray[Any]
 
@@ -20,15 +20,15 @@ _SPINUP = 30.0  # units of time
 _PIECE = 5000
 
 
-def series(seed: int, times: int, progress: Callback) -> Array:
+def series(seed: int, times: int, progress: Progress) -> Array:
     """One trajectory on the attractor, shape (times, 40)."""
     first = scattered(LORENZ96, 1, seed, _SPINUP)[0]
     pieces = [first[None]]
-    progress("training series", 0, times)
+    progress(Advance("training series", 0, times))
     while (done := sum(map(len, pieces))) < times:
         steps = min(_PIECE, times - done)
         pieces.append(LORENZ96.trajectory(DT, steps, pieces[-1][-1])[1:])
-        progress("training series", done + steps, times)
+        progress(Advance("training series", done + steps, times))
     return np.concatenate(pieces)
 
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from gfrnn_core.perturbation import Perturbation
-from pipeline.tasks import run_tasks
+from pipeline.tasks import Progress, run_tasks
 from workflows.cases.perturbation_figure import draw
 from workflows.cases.perturbation_learning import Learnt, learn, validation_loss
 from workflows.cases.perturbation_result import Curves, dataset
@@ -23,7 +23,6 @@ from workflows.cases.perturbation_settings import (
     WeatherData,
 )
 from workflows.cases.perturbation_tasks import Part, make_task, parts
-from workflows.progress import Callback
 from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
 
 OURS: RuleName = "danp"
@@ -44,7 +43,7 @@ _TITLES: Mapping[TaskName, str] = {
 }
 
 
-def run(settings: Settings, seeds: Sequence[int], progress: Callback) -> Result:
+def run(settings: Settings, seeds: Sequence[int], progress: Progress) -> Result:
     """Every rule, seed and horizon is a job of its own; so is every size of the scaling."""
     job, rules = settings.job, settings.named
     shares = parts(job.data)
@@ -77,7 +76,7 @@ def run(settings: Settings, seeds: Sequence[int], progress: Callback) -> Result:
 
 
 def _scaling(
-    settings: Settings, part: Part, rules: Sequence[RuleName], progress: Callback
+    settings: Settings, part: Part, rules: Sequence[RuleName], progress: Progress
 ) -> dict[tuple[RuleName, int], Learnt]:
     job, scaling = settings.job, settings.job.scaling
     sizes = [(name, units) for name in scaling.rules if name in rules for units in scaling.units]

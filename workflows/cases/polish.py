@@ -23,9 +23,8 @@ from gfrnn_core.perturbation.polish_chunk import (
     rows,
 )
 from pipeline.sections import Section
-from pipeline.tasks import run_tasks
+from pipeline.tasks import Advance, Progress, run_tasks
 from workflows.cases.lorenz63 import Data, Net, Setup, network_of
-from workflows.progress import Callback
 from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
 from workflows.reproduce.timing import timed
 
@@ -95,12 +94,12 @@ def polished(network: SampledRNN, series: Array, descent: Descent, seed: int) ->
     return replace(found, network=replace(found.network, precision=network.precision))
 
 
-def run(settings: Settings, seeds: Sequence[int], progress: Callback) -> Result:
+def run(settings: Settings, seeds: Sequence[int], progress: Progress) -> Result:
     """All networks on all setups, before and after."""
     entries: list[Entry] = []
     falls: dict[str, Array] = {}
     total, done = len(seeds) * len(NAMES) * len(settings.setups), 0
-    progress("networks", 0, total)
+    progress(Advance("networks", 0, total))
     for kind, name in NAMES.items():
         before: dict[str, list[float]] = {part: [] for part in settings.setups}
         after: dict[str, list[float]] = {part: [] for part in settings.setups}
@@ -119,7 +118,7 @@ def run(settings: Settings, seeds: Sequence[int], progress: Callback) -> Result:
                     seconds[1].append(fitting + moving)
                 falls.setdefault(f"{name}, {PARTS[part]}", _losses(found))
                 done += 1
-                progress("networks", done, total)
+                progress(Advance("networks", done, total))
         entries += [
             Entry(f"{name}, solved", "reference", before, seconds[0]),
             Entry(f"{name}, polished", "ours", after, seconds[1]),

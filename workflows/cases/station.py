@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from pipeline.sections import Section
+from pipeline.tasks import Advance, Progress
 from workflows.cases.station_data import ARCHIVES, TEMPERATURE
 from workflows.cases.station_fit import (
     Hours,
@@ -26,7 +27,6 @@ from workflows.cases.station_fit import (
     validation_error,
 )
 from workflows.cases.station_model import Rows, build_rows, climatology
-from workflows.progress import Callback
 from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
 from workflows.reproduce.drawing import STYLES, TRUTH
 from workflows.reproduce.timing import timed
@@ -102,20 +102,20 @@ class Outcome:
         }
 
 
-def run(settings: StationCase, seeds: Sequence[int], progress: Callback) -> Result:
+def run(settings: StationCase, seeds: Sequence[int], progress: Progress) -> Result:
     """Errors of every method on the test hours of each station."""
     # All files are found before work starts.
     hours = {name: read_hours(name, station.data) for name, station in settings.stations.items()}
     total = len(hours) * len(seeds) * settings.networks
     done = 0
-    progress("networks", done, total)
+    progress(Advance("networks", done, total))
     outcomes = []
     for name, station in settings.stations.items():
 
         def step() -> None:
             nonlocal done
             done += 1
-            progress("networks", done, total)
+            progress(Advance("networks", done, total))
 
         outcomes.append(_outcome(name, station, hours[name], settings.networks, seeds, step))
     kinds = {OURS: "ours", SINGLE: "ours"}

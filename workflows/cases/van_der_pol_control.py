@@ -19,7 +19,7 @@ from gfrnn_core.lifting import lift
 from gfrnn_core.sampling import Sampling
 from gfrnn_core.systems import runge_kutta_step, van_der_pol_tendency
 from pipeline.sections import Section
-from workflows.progress import Callback
+from pipeline.tasks import Advance, Progress
 from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
 from workflows.reproduce.drawing import STYLES
 from workflows.reproduce.timing import timed
@@ -206,7 +206,7 @@ def excess(settings: VanDerPolControl, seed: int) -> float:
     return float(np.mean(np.divide(problem.costs(policy), best)))
 
 
-def run(settings: VanDerPolControl, seeds: Sequence[int], progress: Callback) -> Result:
+def run(settings: VanDerPolControl, seeds: Sequence[int], progress: Progress) -> Result:
     """Costs of every regulator on the same test starts."""
     problem = Problem.make(settings, _TEST)
     gain = problem.true_gain()
@@ -221,14 +221,14 @@ def run(settings: VanDerPolControl, seeds: Sequence[int], progress: Callback) ->
     }
     policies: dict[str, list[Policy | None]] = {name: [] for name in variants}
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    progress("regulators", 0, len(seeds))
+    progress(Advance("regulators", 0, len(seeds)))
     for done, seed in enumerate(seeds, start=1):
         runs = record(problem, seed)
         for name, (width, response) in variants.items():
             policy, took = timed(partial(design, problem, runs, seed, width, response))
             policies[name].append(policy)
             seconds[name].append(took)
-        progress("regulators", done, len(seeds))
+        progress(Advance("regulators", done, len(seeds)))
     best, free = problem.costs(true), problem.costs(uncontrolled)
 
     def scores(tried: Sequence[Policy | None]) -> dict[str, list[float]]:

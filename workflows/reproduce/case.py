@@ -16,7 +16,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from pipeline.sections import Section
-from workflows.progress import Callback
+from pipeline.tasks import Progress
 
 Better = Literal["higher", "lower"]
 Kind = Literal["ours", "peer", "reference"]
@@ -308,6 +308,6 @@ class Case(Generic[Settings]):
     name: str
     summary: str
     settings: type[Settings]
-    run: Callable[[Settings, Sequence[int], Callback], Result]
+    run: Callable[[Settings, Sequence[int], Progress], Result]
     validations: Mapping[str, Validation[Settings]] = field(default_factory=dict)
     parallel: bool = False

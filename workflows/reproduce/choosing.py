@@ -14,8 +14,7 @@ from rich.table import Table
 
 from pipeline.errors import ConfigError
 from pipeline.sections import Section, checked
-from pipeline.tasks import run_tasks
-from workflows.progress import Callback
+from pipeline.tasks import Progress, run_tasks
 from workflows.reproduce.case import Case, Validation
 from workflows.reproduce.settings_file import Loaded, plain, with_values
 from workflows.reproduce.tables import figure_of
@@ -140,7 +139,7 @@ def searches(case: Case[Any], loaded: Loaded[Any]) -> dict[str, Search]:
 
 
 def choose(
-    case: Case[Any], loaded: Loaded[Any], progress: Callback
+    case: Case[Any], loaded: Loaded[Any], progress: Progress
 ) -> tuple[Loaded[Any], list[Choice]]:
     """Try all candidates on the validation trajectories and take over the best.
 

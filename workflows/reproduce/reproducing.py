@@ -22,8 +22,8 @@ from threadpoolctl import threadpool_info
 
 from pipeline.storage import consolidate, write_whole
 from pipeline.surroundings import surroundings
+from pipeline.tasks import Progress
 from workflows.figures import STYLE, WIDTH
-from workflows.progress import Callback
 from workflows.reproduce.case import TRAINING, Case, Result
 from workflows.reproduce.settings_file import Loaded, dump
 from workflows.reproduce.tables import (
@@ -45,7 +45,7 @@ def reproduce(
     loaded: Loaded[Any],
     seeds: Sequence[int],
     folder: Path,
-    progress: Callback,
+    progress: Progress,
     command: str,
 ) -> Result:
     """Run a case and write ``settings.yaml``, ``table.csv``, ``result.json``, figure and page.
