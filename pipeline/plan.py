@@ -21,6 +21,10 @@ Array = NDArray[Any]
 # the overhead of a task not to count.
 _LEAF_BYTES = 64 * 2**20
 
+# So many times more where a leaf is shorter than a chunk of the store, which is decoded again for
+# each of its leaves.
+_LONGER = 4
+
 
 def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
     """Refuse periods that the data do not cover.
@@ -89,9 +93,13 @@ def split(stretch: Stretch, length: int, grain: int = 1, phase: int = 0) -> list
     return [Stretch(stretch.fold, a, b) for a, b in itertools.pairwise(cuts) if a < b]
 
 
-def leaf_length(columns: int, chunk: int | None) -> int:
-    """Times that a leaf reads at once: ``data.chunk``, or what fits into a fixed budget."""
-    return chunk or max(1, _LEAF_BYTES // (8 * columns))
+def leaf_length(columns: int, chunk: int | None, grain: int = 1) -> int:
+    """Times that a leaf reads at once: ``data.chunk``, or what fits into a fixed budget.
+
+    The budget is larger where chunks of the store, of ``grain`` times each, hold more than that.
+    """
+    usual = max(1, _LEAF_BYTES // (8 * columns))
+    return chunk or max(usual, min(grain, _LONGER * usual))
 
 
 def read_stretches(
@@ -117,7 +125,7 @@ def read_stretches(
         Times in one chunk of the store, and the first time that begins one: leaves begin at
         borders of chunks where they can, so that no chunk is decoded twice.
     """
-    length = leaf_length(columns, chunk)
+    length = leaf_length(columns, chunk, grain)
     grain = grain if grain <= length else 1
     pieces = [
         part for fold in folds(time, period, name) for part in split(fold, length, grain, phase)

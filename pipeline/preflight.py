@@ -206,11 +206,11 @@ def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretc
     else:
         # Rows are made of the fields as they are read: for all candidates at once, along chunks.
         delays = max(variant.state.delays for _, variant in experiment.candidates())
-        length = leaf_length(fields.grid.size, experiment.data.chunk)
+        grain, phase = fields.ds.attrs["time_chunk"], fields.ds.attrs["time_chunk_start"]
+        length = leaf_length(fields.grid.size, experiment.data.chunk, grain)
         if experiment.fit.rows is not None:
             places = patches_of(state, fields.grid).places
             length = min(length, max(1, experiment.fit.rows // places))
-        grain, phase = fields.ds.attrs["time_chunk"], fields.ds.attrs["time_chunk_start"]
     return row_stretches(
         time,
         getattr(periods, name),

@@ -16,6 +16,7 @@ from pipeline.plan import (
     check_periods,
     folds,
     known_times,
+    leaf_length,
     read_stretches,
     row_stretches,
     split,
@@ -186,13 +187,22 @@ def test_reads_cover_the_period_once_in_order(time, chunk, grain, phase, budget)
         grain=grain,
         phase=phase,
     )
-    length = 2**23 // columns if budget else chunk
+    usual = 2**23 // columns if budget else chunk
+    length = max(usual, min(grain, 4 * usual)) if budget else chunk
     assert [i for p in pieces for i in range(p.start, p.stop)] == list(range(len(time)))
     assert all(p.stop - p.start <= length for p in pieces)
     firsts = {p.start for p in folds(time, everything, "train")}
     if grain <= length:
         assert all((p.start - phase) % grain == 0 for p in pieces if p.start not in firsts)
     assert {p.fold for p in pieces} == {p.fold for p in folds(time, everything, "train")}
+
+
+def test_a_leaf_is_longer_where_a_chunk_holds_more_than_that_but_not_without_bound():
+    columns = 2**23 // 10  # ten times are 64 MiB
+    assert [leaf_length(columns, None, grain) for grain in (1, 10, 25, 40, 1000)] == [
+        10, 10, 25, 40, 40]  # fmt: skip
+    assert leaf_length(columns, 7, 1000) == 7
+    assert leaf_length(10**9, None) == 1
 
 
 # --- periods and steps --------------------------------------------------------------------------
