@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from distributed import Client
+from distributed import Client, Scheduler
 
 from cluster.allocation import open_allocation
 from cluster.batch import open_batch
@@ -49,12 +49,11 @@ class Cluster:
     def dashboard(self) -> str:
         """Address of the dashboard."""
         link: str = self.client.dashboard_link
-        scheduler = getattr(self.client.cluster, "scheduler", None)
-        if scheduler is not None:  # one of ours: it may listen elsewhere than its dashboard does
-            server = scheduler.http_server
-            parts = urlsplit(link)
-            link = urlunsplit(parts._replace(netloc=f"{server.address}:{server.port}"))
-        return link
+        if self.kind == "existing":
+            return link
+        # A scheduler of ours may listen elsewhere than its dashboard does, which Dask overlooks.
+        host, port = self.client.run_on_scheduler(_page_place)
+        return urlunsplit(urlsplit(link)._replace(netloc=f"{host}:{port}"))
 
     def describe(self) -> dict[str, Any]:
         """Kind, workers, threads, memory and queue, in plain values.
@@ -122,6 +121,11 @@ def foreseen_size(config: ClusterConfig) -> tuple[int, int | None] | None:
     if config.kind in BATCH:
         return config.threads * (config.workers or 0), config.memory_bytes // config.threads
     return None
+
+
+def _page_place(dask_scheduler: Scheduler) -> tuple[str, int]:
+    server: Any = dask_scheduler.http_server
+    return server.address, server.port
 
 
 def _nothing(_: str) -> None:

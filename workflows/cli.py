@@ -78,7 +78,7 @@ def run(
     Examples: [bold]gfrnn run[/bold] (embedded nature run, no data needed);
     [bold]gfrnn run workflows/experiments/era_interim_europe.yaml --workers 4[/bold]
     """
-    stop_in_time(stop_before, stop_after, console)
+    stop_in_time(stop_before, stop_after)
     experiment, config = _experiment(file, Place(cluster, workers, memory, scheduler))
     folder = _folder(file, experiment, output)
     begin = partial(Run, experiment, folder, force=force)
@@ -134,7 +134,7 @@ def fit(
     if as_json and not plan:
         raise ConfigError("--json: belongs to --plan; add that, or leave it out")
     if not plan:
-        stop_in_time(stop_before, stop_after, console)
+        stop_in_time(stop_before, stop_after)
         _run_stage("fit", file, output, force, Place(cluster, workers, memory, scheduler))
         return
     experiment, config = _experiment(file, Place(cluster, workers, memory, scheduler))
@@ -164,7 +164,7 @@ def forecast(
     Examples: [bold]gfrnn forecast workflows/experiments/era_interim_europe.yaml[/bold];
     [bold]gfrnn forecast runs/my --period 2021-01-01 2021-12-31 --output runs/my-2021[/bold]
     """
-    stop_in_time(stop_before, stop_after, console)
+    stop_in_time(stop_before, stop_after)
     place = Place(cluster, workers, memory, scheduler)
     if period is None:
         _run_stage("forecast", file, output, force, place)
@@ -196,7 +196,7 @@ def verify(
 
     Example: [bold]gfrnn verify workflows/experiments/era_interim_europe.yaml[/bold]
     """
-    stop_in_time(stop_before, stop_after, console)
+    stop_in_time(stop_before, stop_after)
     _run_stage("verify", file, output, force, Place(cluster, workers, memory, scheduler))
 
 

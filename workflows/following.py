@@ -53,7 +53,7 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
 
         Example: [bold]gfrnn refit runs/era_interim_europe --without 2003 --width 500[/bold]
         """
-        stop_in_time(stop_before, stop_after, console())
+        stop_in_time(stop_before, stop_after)
         work = Refit.of(
             folder,
             output,
@@ -106,7 +106,7 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
         Examples: [bold]gfrnn update runs/era_interim_europe 'era5/2021-0[1-3].nc'[/bold];
         [bold]gfrnn update runs/my era5.zarr --period 2021-04-01 2021-04-30 --forget 0.99[/bold]
         """
-        stop_in_time(stop_before, stop_after, console())
+        stop_in_time(stop_before, stop_after)
         part = None if period is None else checked(Period, period, "--period")
         work = Update.of(folder, data, output, forget=forget, period=part)
         place = Place(cluster, workers, memory, scheduler)

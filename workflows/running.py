@@ -21,7 +21,7 @@ from pipeline.experiment import Outcome
 from pipeline.products import open_forecasts
 from workflows.peak import Peak
 from workflows.progress import show_progress
-from workflows.stopping import watched
+from workflows.stopping import say_limit, watched
 from workflows.watching import Watch
 
 
@@ -85,10 +85,14 @@ def computing(
     def say(line: str) -> None:
         console.print(f"cluster: {line}", highlight=False, markup=False)
 
+    if not config.in_allocation:
+        say_limit(console)
     with (
         open_cluster(config, folder=folder, say=say) as cluster,
         show_progress(console) as progress,
     ):
+        if config.in_allocation:  # this is the driver's process
+            say_limit(console)
         client = cluster.client
         watch = Watch(experiment.name, str((place or folder).absolute()), later, watched(progress))
         watch.peak = Peak(client, experiment.model.precision)

@@ -71,6 +71,7 @@ class _Wish:
         self.stop: TimeToStop | None = None
         self.granted = False
         self.limit = ""
+        self.announcement = ""
 
     def on_signal(self, number: int, _: FrameType | None) -> None:
         self._make(f"as {signal.Signals(number).name} came", _SIGNALS[signal.Signals(number)])
@@ -139,7 +140,7 @@ def watched(progress: Callable[P, None]) -> Callable[P, None]:
     return advance
 
 
-def stop_in_time(before: str | None, after: str | None, console: Console) -> None:
+def stop_in_time(before: str | None, after: str | None) -> None:
     """Set the clock by the options and by what is left of the batch job.
 
     Raises
@@ -151,8 +152,14 @@ def stop_in_time(before: str | None, after: str | None, console: Console) -> Non
     if limits:
         seconds, _wish.limit, about = min(limits)
         when = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
-        console.print(f"stops at {when}{about}", highlight=False)
+        _wish.announcement = f"stops at {when}{about}"
         signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def say_limit(console: Console) -> None:
+    """Say when the work stops, if the clock is set."""
+    if _wish.announcement:
+        console.print(_wish.announcement, highlight=False)
 
 
 def _after(given: str | None) -> tuple[float, str, str] | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import time
 from pathlib import Path
+
+import psutil
 
 from cluster import ClusterConfig, ClusterError, open_cluster
 
@@ -19,6 +22,17 @@ def _wait_for(file: Path) -> None:
         time.sleep(0.05)
 
 
+def _leading_out() -> str:
+    """A network that is not this machine alone, where there is one."""
+    found = [
+        name
+        for name, entries in psutil.net_if_addrs().items()
+        for entry in entries
+        if entry.family == socket.AF_INET and name != "lo"
+    ]
+    return next(iter(found), "lo")
+
+
 def _rank() -> int:
     return int(os.environ.get("SLURM_PROCID") or os.environ["OMPI_COMM_WORLD_RANK"])
 
@@ -29,7 +43,8 @@ def main() -> None:
     if mode == "absent" and _rank() == 1:
         sys.exit(7)
     patience = 3.0 if mode == "absent" else _PATIENCE
-    config = ClusterConfig(kind=kind, interface="lo", dashboard=":0", timeout=patience)
+    interface = _leading_out() if mode == "plain" else "lo"
+    config = ClusterConfig(kind=kind, interface=interface, dashboard=":0", timeout=patience)
     with open_cluster(config, folder=folder) as cluster:
         client = cluster.client
         ranks = client.run(os.getppid)  # nannies are the processes that were started
@@ -38,6 +53,7 @@ def main() -> None:
             "driver": os.getpid(),
             "scheduler": client.run_on_scheduler(os.getpid),
             "workers": list(ranks.values()),
+            "dashboard": cluster.dashboard,
             "described": cluster.describe(),
         }
         (folder / "partial").write_text(json.dumps(state))

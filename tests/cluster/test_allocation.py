@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,8 @@ def test_ranks_find_each_other_and_end_together(start, tmp_path):
     described = started.state()["described"]
     assert (described["kind"], described["workers"]) == (started.kind, 2)
     assert described["memory_gib"] < psutil.virtual_memory().total / 2**30 / 2 / 1.1
+    # It is for this machine alone, whichever network the others use.
+    assert started.state()["dashboard"].startswith("http://127.0.0.1:")
     assert list((tmp_path / "cluster").iterdir()) == []
     assert not started.processes()
 
@@ -134,6 +137,8 @@ def test_nothing_but_the_own_interface_and_its_certificates_lets_in(start, tmp_p
     assert listening == {"127.0.0.1"}
     # All have read the key, so it is no longer there to be read.
     assert eventually(lambda: list((tmp_path / "cluster").iterdir()) == [])
+    with urllib.request.urlopen(state["dashboard"]) as page:
+        assert page.status == 200
     with pytest.raises(OSError, match=r"(?i)timed out|closed"):
         Client(state["address"].replace("tls", "tcp"), timeout=2)
     started.go_on()

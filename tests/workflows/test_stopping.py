@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from tests.pipeline.weather import Weather, contents, make_weather, tree
 from workflows import stopping
 from workflows.cli import app
 from workflows.joblimit import job_limit
-from workflows.stopping import TimeToStop, stop_in_time, watched
+from workflows.stopping import TimeToStop, say_limit, stop_in_time, watched
 
 GFRNN = [sys.executable, "-c", "from workflows.cli import main; main()"]
 
@@ -137,11 +138,13 @@ def clock() -> float:
         (6000, "10m", "1h", 3600),
     ],
 )
-def test_the_clock_is_set(left, before, after, expected, job, heard):
+def test_the_clock_is_set(left, before, after, expected, job, heard, capsys):
     if left is not None:
         job(left)
-    stop_in_time(before, after, Console())
+    stop_in_time(before, after)
     assert expected - 60 < clock() <= expected + 1 if expected else clock() == 0
+    say_limit(Console())
+    assert re.fullmatch(r"stops at .*\n" if expected else "", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
@@ -158,14 +161,14 @@ def test_times_that_leave_no_work_are_refused(left, before, after, message, job,
     if left is not None:
         job(left)
     with pytest.raises(ConfigError, match=message):
-        stop_in_time(before, after, Console())
+        stop_in_time(before, after)
 
 
 def test_the_clock_ends_the_work_where_it_tells_of_its_progress(job, heard):
     said: list[int] = []
     advance = watched(said.append)
     job(0.5)
-    stop_in_time("450ms", None, Console())
+    stop_in_time("450ms", None)
     advance(1)
     time.sleep(0.2)
     with pytest.raises(TimeToStop, match="before the end of Slurm job 5") as caught:
