@@ -20,7 +20,6 @@ from tests.pipeline.weather import (
     contents,
     experiment,
     finish,
-    make_weather,
     stamps,
     write_store,
 )
@@ -32,20 +31,6 @@ PARTS: dict[str, Any] = {
     "forecast": {"horizon": "4d", "batch": 3},
 }
 LATER = ("2002-08-01", "2002-08-09")
-
-
-@pytest.fixture(scope="module")
-def weather(tmp_path_factory) -> Weather:
-    path = tmp_path_factory.mktemp("weather") / "weather.zarr"
-    return make_weather(path, damping=0.95, noise=0.3, times=680)
-
-
-@pytest.fixture(scope="module")
-def fitted(weather, tmp_path_factory) -> Run:
-    """A fit; tests leave it as it is."""
-    run = Run(experiment(weather.path, **PARTS), tmp_path_factory.mktemp("fitted") / "run")
-    run.fit()
-    return run
 
 
 @pytest.fixture

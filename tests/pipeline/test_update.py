@@ -24,7 +24,7 @@ from pipeline.refit import refit
 from pipeline.selection import solve
 from pipeline.update import Update, update
 from tests.pipeline.toys import period
-from tests.pipeline.weather import Weather, contents, experiment, make_weather, write_store
+from tests.pipeline.weather import contents, write_store
 
 PARTS: dict[str, Any] = {
     "periods": {"test": ["2002-07-01", "2002-07-12"]},
@@ -35,20 +35,6 @@ PARTS: dict[str, Any] = {
 }
 END = "2002-03-31"
 """The last day of training."""
-
-
-@pytest.fixture(scope="module")
-def weather(tmp_path_factory) -> Weather:
-    path = tmp_path_factory.mktemp("weather") / "weather.zarr"
-    return make_weather(path, damping=0.95, noise=0.3, times=680)
-
-
-@pytest.fixture(scope="module")
-def fitted(weather, tmp_path_factory) -> Run:
-    """A fit; tests leave it as it is."""
-    run = Run(experiment(weather.path, **PARTS), tmp_path_factory.mktemp("fitted") / "run")
-    run.fit()
-    return run
 
 
 @pytest.fixture

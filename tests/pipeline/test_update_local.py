@@ -10,7 +10,6 @@ import pytest
 
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import ConfigError
-from pipeline.experiment import Run
 from pipeline.factors import Factors
 from pipeline.fields import Fields
 from pipeline.geometry import importance
@@ -19,7 +18,7 @@ from pipeline.refit import refit
 from pipeline.selection import solve
 from pipeline.update import update
 from tests.pipeline.toys import period
-from tests.pipeline.weather import Weather, contents, experiment, make_weather
+from tests.pipeline.weather import contents
 
 PARTS: dict[str, Any] = {
     "periods": {"test": ["2002-07-01", "2002-07-12"]},
@@ -38,20 +37,6 @@ PARTS: dict[str, Any] = {
     "search": {"state.delays": [1, 2]},
     "forecast": {"horizon": "3d"},
 }
-
-
-@pytest.fixture(scope="module")
-def weather(tmp_path_factory) -> Weather:
-    path = tmp_path_factory.mktemp("weather") / "weather.zarr"
-    return make_weather(path, damping=0.95, noise=0.3, times=680)
-
-
-@pytest.fixture(scope="module")
-def fitted(weather, tmp_path_factory) -> Run:
-    """A fit; tests leave it as it is."""
-    run = Run(experiment(weather.path, **PARTS), tmp_path_factory.mktemp("fitted") / "run")
-    run.fit()
-    return run
 
 
 def grams(factors: Factors) -> list[np.ndarray]:

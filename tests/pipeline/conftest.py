@@ -1,0 +1,25 @@
+"""Weather and a model fitted to it, for tests of what comes after a fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.experiment import Run
+from tests.pipeline.weather import Weather, experiment, make_weather
+
+
+@pytest.fixture(scope="module")
+def weather(tmp_path_factory: pytest.TempPathFactory) -> Weather:
+    path = tmp_path_factory.mktemp("weather") / "weather.zarr"
+    return make_weather(path, damping=0.95, noise=0.3, times=680)
+
+
+@pytest.fixture(scope="module")
+def fitted(
+    request: pytest.FixtureRequest, weather: Weather, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """A fit of what the test module has as PARTS; tests leave it as it is."""
+    parts = request.module.PARTS
+    run = Run(experiment(weather.path, **parts), tmp_path_factory.mktemp("fitted") / "run")
+    run.fit()
+    return run
