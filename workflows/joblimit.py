@@ -63,6 +63,13 @@ def _lsf(answer: str) -> float | None:
     return _clock(match[1], 60.0) if match else None
 
 
+def _slurm_job(environment: Mapping[str, str]) -> str:
+    # The number of an array's last job is that of the array too.
+    parts = "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"
+    found = [environment[part] for part in parts if part in environment]
+    return "_".join(found) or environment["SLURM_JOB_ID"]
+
+
 def _lsf_job(environment: Mapping[str, str]) -> str:
     job, index = environment["LSB_JOBID"], environment.get("LSB_JOBINDEX", "0")
     return job if index == "0" else f"{job}[{index}]"
@@ -73,7 +80,7 @@ _SYSTEMS = (
     _System(
         "Slurm",
         "SLURM_JOB_ID",
-        lambda found: ["squeue", "-h", "-j", found["SLURM_JOB_ID"], "-o", "%L"],
+        lambda found: ["squeue", "-h", "-j", _slurm_job(found), "-o", "%L"],
         _slurm,
     ),
     _System("PBS", "PBS_JOBID", lambda found: ["qstat", "-f", found["PBS_JOBID"]], _pbs),

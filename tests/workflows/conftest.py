@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +106,17 @@ def call(monkeypatch, capsys, tmp_path):
         return int(caught.value.code or 0), printed.out, printed.err
 
     return call
+
+
+@pytest.fixture
+def gfrnn_on_path(monkeypatch, tmp_path):
+    """The command ``gfrnn`` of these sources, for shells and workflow managers."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    command = folder / "gfrnn"
+    root = Path(__file__).parents[2]
+    call = 'import sys; sys.path.insert(0, "{}"); from workflows.cli import main; main()'
+    code = call.format(root).replace('"', '\\"')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")

@@ -57,6 +57,13 @@ QSTAT = """Job Id: 7.head
         ({"SLURM_JOB_ID": "5"}, "squeue", "1-00:00:05", "-h -j 5 -o %L", 86405),
         ({"SLURM_JOB_ID": "5"}, "squeue", "UNLIMITED", "-h -j 5 -o %L", None),
         ({"SLURM_JOB_ID": "5"}, "squeue", "INVALID", "-h -j 5 -o %L", None),
+        (
+            {"SLURM_JOB_ID": "6", "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "2"},
+            "squeue",
+            "10:00",
+            "-h -j 5_2 -o %L",
+            600,
+        ),
         ({"PBS_JOBID": "7.head"}, "qstat", QSTAT, "-f 7.head", 4800),
         ({"PBS_JOBID": "7"}, "qstat", QSTAT.replace("resources_used", "x"), "-f 7", 5400),
         ({"PBS_JOBID": "7"}, "qstat", "Job Id: 7", "-f 7", None),
