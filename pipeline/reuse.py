@@ -81,7 +81,7 @@ class Reuse:
         taken = {"of": str(self.source.folder), "fitted": fitted["finished"]}
         if run.finished("fit") and run.record["stages"]["fit"]["taken"] == taken:
             return run
-        entry: dict[str, Any] = {"seconds": 0.0, "taken": taken}
+        entry: dict[str, Any] = {"seconds": fitted["seconds"], "taken": taken}
         if self.source.updated:
             entry["updated"] = self.source.updated
         kept = self.model.notes["kept"]

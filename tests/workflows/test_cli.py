@@ -273,6 +273,23 @@ def test_refit_and_update_lead_on_to_a_report(weather, file, at_home, said):
     assert not Run.reopen(run).updated
 
 
+@pytest.mark.cluster
+def test_another_period_is_forecast_beside_the_run(weather, file, at_home, said):
+    run, new = at_home / "out", at_home / "out-20020801"
+    Run(experiment(weather.path, **SMALL), run).fit()
+    words = "forecast", run, "--period", "2002-08-01", "2002-08-05"
+    answer = said(*words)
+    assert answer.code == 0, answer.err
+    assert f"forecast: {new}/forecast.zarr" in answer.out
+    assert "done before, skipped" in said(*words).out
+    for stage in ("verify", "report"):
+        assert said(stage, new).code == 0
+    assert "periods: train (2001-01-01..2002-03-31) and test" in complaint(
+        said(*words[:3], "2002-01-01", "2002-01-02", "-o", "b")
+    )
+    assert not (at_home / "b").exists()
+
+
 # Errors
 
 
@@ -295,6 +312,9 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         (["fit", "{file}", "--scheduler", "s.json"], "but kind is existing"),
         (["fit", "{file}", "--depth", "3"], "No such option"),
         (["train"], "No such command"),
+        (["forecast", "{file}", "--period", "2002-08-01", "2002-08-02"], "give that in FILE's"),
+        (["forecast", "nowhere", "--period", "2002-08-01", "2002-08-02"], "give that in FILE's"),
+        (["run", "{file}", "--stop-after", "5"], "--stop-after: '5' is no time"),
         (["inspect", "nowhere.nc"], "nowhere.nc not found; looked in"),
         (["inspect"], "Missing argument"),
         (["report", "nowhere"], "nowhere: not a run's folder (it has no experiment.yaml)"),

@@ -78,7 +78,7 @@ def test_each_day_is_learnt_forecast_and_verified_when_its_time_has_come(cylc, t
         "DATA": archive / "*.nc",
         "DAY_FILE": f"{archive}/$DAY.nc",
         "HORIZON": "P1D",
-        "LOOK": "PT1S",
+        "LOOK": "PT5S",
         "OPTIONS": "--workers 1",
     }
     command = ["cylc", "play", "--no-detach", "days"]

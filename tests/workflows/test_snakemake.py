@@ -114,8 +114,13 @@ def test_another_period_reads_no_old_data_again(gfrnn_on_path, file):
 
 @pytest.mark.slurm
 @pytest.mark.cluster
-def test_the_profile_runs_each_rule_as_a_job_of_slurm(slurm, gfrnn_on_path, file):
+def test_the_profile_runs_each_rule_as_a_job_of_slurm(slurm, gfrnn_on_path, file, place):
     configure({"small": file.name}, {"july": JULY})
+    # The executor hides Slurm's variables from its jobs, also the one that leads to this Slurm.
+    srun = place / "bin" / "srun"
+    settings = " ".join(f"{name}={value}" for name, value in slurm.environment.items())
+    srun.write_text(f'#!/bin/sh\n{settings} exec {shutil.which("srun")} "$@"\n')
+    srun.chmod(0o755)
     profile = str(WORKFLOW / "profiles" / "slurm")
     for_tests = ["--latency-wait", "5", "--slurm-init-seconds-before-status-checks", "1"]
     # This Slurm keeps no accounts, which `sacct` would show.
