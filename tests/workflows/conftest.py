@@ -108,15 +108,19 @@ def call(monkeypatch, capsys, tmp_path):
     return call
 
 
-@pytest.fixture
-def gfrnn_on_path(monkeypatch, tmp_path):
-    """The command ``gfrnn`` of these sources, for shells and workflow managers."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory) -> Path:
+    """A folder with the command ``gfrnn`` of these sources."""
+    folder = tmp_path_factory.mktemp("bin")
     command = folder / "gfrnn"
     root = Path(__file__).parents[2]
-    call = 'import sys; sys.path.insert(0, "{}"); from workflows.cli import main; main()'
-    code = call.format(root).replace('"', '\\"')
+    code = f"import sys; sys.path.insert(0, '{root}'); from workflows.cli import main; main()"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
     command.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+@pytest.fixture
+def gfrnn_on_path(commands, monkeypatch) -> None:
+    """It is there for shells and workflow managers."""
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,15 @@ WORKFLOW = Path(__file__).parents[2] / "workflows" / "snakemake"
 JULY, AUGUST = "2002-07-20 2002-07-24", "2002-08-01 2002-08-04"
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch) -> Path:
-    """An empty folder to work in."""
+@pytest.fixture(scope="module", autouse=True)
+def there() -> None:
     if shutil.which("snakemake") is None:
         pytest.skip("no snakemake on the PATH; pip install 'gfrnn[workflows]'")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """An empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -43,20 +48,6 @@ def run_it(*options: str) -> str:
     done = snakemake(*options)
     assert done.returncode == 0, done.stderr
     return done.stderr
-
-
-@pytest.fixture
-def file(place) -> Path:
-    """A small experiment."""
-    make_weather(place / "weather.zarr", damping=0.95, noise=0.3, times=640)
-    parts = {
-        "periods": {"test": ["2002-07-01", "2002-07-10"]},
-        "forecast": {"horizon": "3d"},
-        "cluster": {"dashboard": ":0"},
-    }
-    path = place / "small.yaml"
-    path.write_text(yaml.safe_dump(tree(place / "weather.zarr", **parts), sort_keys=False))
-    return path
 
 
 @pytest.fixture
@@ -99,35 +90,53 @@ def test_without_retries_work_that_stopped_is_no_success(place, stand_in):
     assert not (place / "runs" / "one.fitted").exists()
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, commands) -> Iterator[Path]:
+    """The folder of a real run on this machine, of one experiment and one period."""
+    folder = tmp_path_factory.mktemp("snakemake")
+    make_weather(folder / "weather.zarr", damping=0.95, noise=0.3, times=640)
+    parts = {
+        "periods": {"test": ["2002-07-01", "2002-07-10"]},
+        "forecast": {"horizon": "3d"},
+        "cluster": {"dashboard": ":0"},
+    }
+    text = yaml.safe_dump(tree(folder / "weather.zarr", **parts), sort_keys=False)
+    (folder / "small.yaml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+        configure({"small": "small.yaml"}, {"july": JULY})
+        run_it("--cores", "1")
+        yield folder
+
+
 @pytest.mark.cluster
-def test_another_period_reads_no_old_data_again(gfrnn_on_path, file):
-    configure({"small": file.name}, {"july": JULY})
-    run_it("--cores", "1")
-    assert Run.reopen(Path("runs/small-july")).finished("verify")
-    before = stamps(Path("runs/small"))
-    configure({"small": file.name}, {"july": JULY, "august": AUGUST})
-    said = run_it("--cores", "1")
-    assert "rule fit" not in said
-    assert stamps(Path("runs/small")) == before
-    assert Path("runs/small-august/report.html").exists()
+def test_a_run_on_this_machine(made):
+    assert Run.reopen(made / "runs" / "small").finished("fit")
+    assert Run.reopen(made / "runs" / "small-july").finished("verify")
+    assert (made / "runs" / "small-july" / "report.html").exists()
 
 
 @pytest.mark.slurm
 @pytest.mark.cluster
-def test_the_profile_runs_each_rule_as_a_job_of_slurm(slurm, gfrnn_on_path, file, place):
-    configure({"small": file.name}, {"july": JULY})
+def test_another_period_is_a_job_of_slurm_and_reads_no_old_data(made, slurm, tmp_path, monkeypatch):
+    before = stamps(made / "runs" / "small")
     # The executor hides Slurm's variables from its jobs, also the one that leads to this Slurm.
-    srun = place / "bin" / "srun"
     settings = " ".join(f"{name}={value}" for name, value in slurm.environment.items())
+    srun = tmp_path / "srun"
     srun.write_text(f'#!/bin/sh\n{settings} exec {shutil.which("srun")} "$@"\n')
     srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    configure({"small": "small.yaml"}, {"july": JULY, "august": AUGUST})
     profile = str(WORKFLOW / "profiles" / "slurm")
     for_tests = ["--latency-wait", "5", "--slurm-init-seconds-before-status-checks", "1"]
+    for_tests += ["--seconds-between-status-checks", "1", "--retries", "0"]
     # This Slurm keeps no accounts, which `sacct` would show.
     for_tests += ["--slurm-status-command", "squeue", "--slurm-no-account"]
-    said = run_it("--profile", profile, "--seconds-between-status-checks", "1", *for_tests)
-    assert said.count("has been submitted with SLURM jobid") == 2
-    assert Run.reopen(Path("runs/small-july")).finished("verify")
-    assert Path("runs/small-july/report.html").exists()
-    record = Run.reopen(Path("runs/small-july")).record
-    assert record["cluster"]["workers"] == 1
+    for_tests += ["--slurm-keep-successful-logs"]
+    said = run_it("--profile", profile, *for_tests)
+    assert said.count("has been submitted with SLURM jobid") == 1
+    assert stamps(made / "runs" / "small") == before
+    assert Run.reopen(made / "runs" / "small-august").finished("verify")
+    (log,) = made.glob(".snakemake/slurm_logs/rule_period/**/*.log")
+    assert "before the end of Slurm job" in log.read_text()
