@@ -58,7 +58,8 @@ class Page:
     def refresh(self) -> None:
         """Show at once how things stand, to all who watch."""
         for watched in list(self.watched):
-            watched.document.add_next_tick_callback(watched.update)
+            if not watched.context.destroyed:  # whoever watched has not left
+                watched.document.add_next_tick_callback(watched.update)
 
     def _document(self, scheduler: Any, extra: dict[str, Any], document: Document) -> None:
         context: Any = document.session_context
@@ -68,7 +69,6 @@ class Page:
         drawing = Drawing(self.runs[run], partial(_workers, scheduler), others)
         watched = _Watched(document, drawing)
         self.watched.add(watched)
-        document.on_session_destroyed(lambda _: self.watched.discard(watched))
         document.add_root(drawing.root)
         document.js_on_event("connection_lost", drawing.farewell)
         document.title = f"gfrnn: {self.runs[run].shown.title}"
@@ -83,6 +83,7 @@ class _Watched:
 
     def __init__(self, document: Document, drawing: Drawing) -> None:
         self.document, self.drawing = document, drawing
+        self.context: Any = document.session_context
         self.callback: Any = None
 
     def begin(self) -> None:

@@ -298,6 +298,26 @@ def test_the_last_that_happened_is_told_soon(client):
     assert story.end == "finished"
 
 
+def test_a_viewer_who_has_left_does_no_harm(client):
+    address = client.dashboard_link.replace("/status", "/gfrnn")
+    with opened(client):
+        (story,) = runs(client).values()
+        plugin = client.cluster.scheduler.plugins["gfrnn-page"]
+        assert answer(address) == 200
+        assert answer(address) == 200
+        gone, stays = plugin.page.application.get_sessions("/gfrnn")
+
+        async def leave() -> None:
+            gone.destroy()
+
+        client.sync(leave)
+    assert story.end == "finished"
+    assert answer(address) == 404
+    assert plugin.page is None
+    head = stays.document.roots[0].children[0]
+    assert eventually(lambda: "finished" in head.text)
+
+
 def test_two_runs_share_the_page(cluster, client):
     address = client.dashboard_link.replace("/status", "/gfrnn")
     with opened(client), Client(cluster, set_as_default=False) as second:
