@@ -19,8 +19,10 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
+from pipeline.config import load_experiment
 from pipeline.errors import ConfigError
-from tests.pipeline.weather import Weather, contents, make_weather, tree
+from pipeline.experiment import Run
+from tests.pipeline.weather import contents, finish, make_weather, tree
 from workflows import stopping
 from workflows.cli import app
 from workflows.joblimit import job_limit
@@ -244,33 +246,20 @@ def test_what_is_ignored_stays_so_and_what_was_there_comes_back():
 # In the middle of the work
 
 
-@pytest.fixture(scope="module")
-def weather(tmp_path_factory) -> Weather:
-    path = tmp_path_factory.mktemp("weather") / "weather.zarr"
-    return make_weather(path, damping=0.95, noise=0.3, times=640)
-
-
-@pytest.fixture(scope="module")
-def file(weather) -> Path:
+@pytest.fixture
+def file(tmp_path) -> Path:
     """Many small pieces of work in each stage."""
+    weather = make_weather(tmp_path / "weather.zarr", damping=0.95, noise=0.3, times=600)
     small = tree(
         weather.path,
-        model={"width": 20, "leads": ["1d"]},
-        search={"model.seed": list(range(15))},
+        periods={"test": ["2002-07-01", "2002-07-31"]},
+        search={"model.seed": list(range(12))},
         forecast={"horizon": "3d", "batch": 1},
         cluster={"workers": 1, "dashboard": ":0"},
     )
-    path = weather.path.with_name("small.yaml")
+    path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(small, sort_keys=False))
     return path
-
-
-@pytest.fixture(scope="module")
-def whole(file) -> Path:
-    """The folder of a run that nothing stopped."""
-    folder = file.with_name("whole")
-    subprocess.run([*GFRNN, "run", str(file), "-o", str(folder)], check=True, capture_output=True)
-    return folder
 
 
 def of_group(group: int) -> list[psutil.Process]:
@@ -285,19 +274,8 @@ def of_group(group: int) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.cluster
-@pytest.mark.parametrize(
-    ("stage", "sign", "number", "code"),
-    [
-        ("fit", "summaries.zarr/rows/*", signal.SIGUSR1, 75),
-        ("forecast", "forecast.zarr/written/c/*", signal.SIGTERM, 143),
-    ],
-)
-def test_a_run_stopped_in_the_middle_goes_on_to_the_same_bits(
-    stage, sign, number, code, file, whole, tmp_path
-):
-    folder = tmp_path / "run"
-    command = [*GFRNN, "run", str(file), "-o", str(folder)]
+def stopped(command: list[str], folder: Path, sign: str, number: int) -> tuple[int, str]:
+    """Exit code and output of a command that gets a signal as soon as something is there."""
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as process:
@@ -306,17 +284,30 @@ def test_a_run_stopped_in_the_middle_goes_on_to_the_same_bits(
             time.sleep(0.02)
         os.killpg(process.pid, number)  # as a batch system does: to all processes of a job
         said, _ = process.communicate(timeout=60)
-    assert process.returncode == code, said
-    expected = f"stopped as {number.name} came; the same command goes on from what is finished"
-    assert said.splitlines()[-1] == expected
-    assert "Traceback" not in said
-    record = json.loads((folder / "run.json").read_text())
-    assert "finished" not in record["stages"].get(stage, {})
     end = time.monotonic() + 20
     while left := of_group(process.pid):
         assert time.monotonic() < end, left
         time.sleep(0.1)
+    return process.returncode, said
+
+
+@pytest.mark.cluster
+def test_a_run_stopped_in_fit_and_in_forecast_goes_on_to_the_same_bits(file, tmp_path):
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    command = [*GFRNN, "run", str(file), "-o", str(folder)]
+    for stage, sign, number, expected in (
+        ("fit", "summaries.zarr/rows/*", signal.SIGUSR1, 75),
+        ("forecast", "forecast.zarr/written/c/*", signal.SIGTERM, 143),
+    ):
+        code, said = stopped(command, folder, sign, number)
+        assert code == expected, said
+        last = f"stopped as {number.name} came; the same command goes on from what is finished"
+        assert said.splitlines()[-1] == last
+        assert "Traceback" not in said
+        record = json.loads((folder / "run.json").read_text())
+        assert "finished" not in record["stages"].get(stage, {})
     subprocess.run(command, check=True, capture_output=True)
+    finish(Run(load_experiment(file), whole))  # nothing stops it
     for store in ("model.zarr", "forecast.zarr", "scores.zarr"):
         assert contents(folder / store) == contents(whole / store), store
 
