@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from cluster.durations import seconds_of, spoken
 from cluster.errors import ClusterError
 from cluster.jobs import Shape
 from cluster.journal import Journal
+from cluster.logs import complaint, log_ends
 from cluster.queues import SUBMITTED, State, ask_queue
 from cluster.watch import Watch
 
@@ -121,7 +121,7 @@ class Keeper:
                 await job
             except (RuntimeError, OSError, ValueError) as error:
                 raise ClusterError(
-                    f"cluster: no job can be submitted to {self.config.kind}: {_complaint(error)}; "
+                    f"cluster: no job can be submitted to {self.config.kind}: {complaint(error)}; "
                     "see cluster.queue, cluster.account, cluster.walltime and cluster.directives"
                 ) from error
             self.journal.add(job.job_id)
@@ -206,16 +206,14 @@ class Keeper:
             )
 
     async def _look_after(self, absent: list[_Held]) -> None:
-        states = await ask_queue(self.config.kind, [held.number for held in absent])
-        if states is None:
-            return
+        states = await ask_queue(self.config.kind, [held.number for held in absent]) or {}
         now = time.monotonic()
         for held in absent:
-            held.state = state = states[held.number]
+            held.state = state = states.get(held.number, held.state)
             if state.phase == "over" or (state.phase == "unknown" and now - held.submitted > _LAG):
                 self._end(held, now)
-            elif state.phase == "running":
-                held.running = held.running or now
+            else:  # one that waits again was put back into the queue
+                held.running = (held.running or now) if state.phase == "running" else None
         self._check_start(now)
 
     def _end(self, held: _Held, now: float) -> None:
@@ -224,7 +222,7 @@ class Keeper:
         self.journal.remove(held.number)
         self._pause = _SHORTLY
         lasted = now - held.arrived if held.arrived else 0
-        if self._finished(held) or lasted > self.config.timeout:
+        if self._finished(held) or lasted > min(self.config.timeout, self.shape.least_life):
             self._vain = 0
             return
         self._vain += 1
@@ -289,21 +287,10 @@ class Keeper:
 
     def _last_words(self, jobs: list[_Held]) -> str:
         """The states of jobs and the ends of their logs, as the last part of a message."""
-        lines = []
+        lines = [""]
         for held in jobs[:2]:
-            lines.append(f"job {held.number}: {held.state.text}")
-            for log in self._logs(held):
-                said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                if said:
-                    lines += [f"{log}:", *(f"  {line}" for line in said[-_LINES:])]
-        return "\n".join(["", *lines])
-
-    def _logs(self, held: _Held) -> list[Path]:
-        """Batch systems differ in how they name them, but the job's number is in all names."""
-        number = re.compile(rf"(?<!\d){re.escape(held.number.split('.')[0])}(?!\d)")
-        return sorted(
-            path for path in self.folder.iterdir() if path.is_file() and number.search(path.name)
-        )
+            lines += [f"job {held.number}: {held.state.text}", *log_ends(self.folder, held.number)]
+        return "\n".join(lines)
 
     def _cancel_tasks(self) -> None:
         for client in list(self.scheduler.clients.values()):
@@ -312,16 +299,3 @@ class Keeper:
                 self.scheduler.stimulus_cancel(
                     keys, client.client_key, force=False, reason="gave up", msg=str(self.error)
                 )
-
-
-_LINES = 12
-"""Of a log."""
-
-
-def _complaint(error: Exception) -> str:
-    """What the submit command said, without what the library says about it."""
-    if isinstance(error, FileNotFoundError):
-        return f"there is no command {error.filename} on this machine"
-    text = str(error)
-    _, found, said = text.partition("stderr:\n")
-    return " ".join((said if found else text).split())
