@@ -122,6 +122,18 @@ def test_a_job_that_is_over_is_replaced(play):
     assert world.keeper.error is None
 
 
+def test_short_jobs_that_got_something_done_are_replaced_for_ever(play):
+    async def scene(world):
+        for number in range(2, 8):
+            world.watch.finished[f"worker-{number - 2}"] = 1
+            world.leave(f"worker-{number - 2}")
+            world.states[str(number - 2)] = OVER
+            await world.until(lambda job=f"+{number}": job in world.journal)
+            world.come(f"worker-{number}")
+
+    assert play(scene, timeout=30).keeper.error is None
+
+
 def test_a_batch_system_that_does_not_answer_changes_nothing(play):
     async def scene(world):
         world.states = None
