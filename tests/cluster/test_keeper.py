@@ -105,7 +105,7 @@ def play(monkeypatch, tmp_path):
                 await world.keeper.stop()
             return world
 
-        return asyncio.run(act())
+        return asyncio.run(asyncio.wait_for(act(), 30))
 
     return play
 
