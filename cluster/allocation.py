@@ -128,10 +128,13 @@ class _Meeting:
 
     def serve(self) -> None:
         """Be the scheduler or a worker, until that is over."""
-        logging.getLogger("distributed").setLevel(logging.WARNING)
+        scheduler = self.ranks.rank == SCHEDULER
+        # Workers warn of memory that they are out of, a scheduler of results that nobody waits for.
+        level = logging.ERROR if scheduler else logging.WARNING
+        logging.getLogger("distributed").setLevel(level)
         # The process of a worker that ends with its scheduler takes that for a mishap of its own.
         os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"
-        asyncio.run(self._schedule() if self.ranks.rank == SCHEDULER else self._work())
+        asyncio.run(self._schedule() if scheduler else self._work())
 
     async def _schedule(self) -> None:
         """Be the scheduler, until the driver ends it or is lost."""
