@@ -151,6 +151,14 @@ def test_checkpoints_of_all_stages_count_and_have_an_age(clock):
     assert reading(shown, "since the last checkpoint") == pytest.approx(12)
 
 
+def test_checkpoints_of_the_next_part_come_on_top(clock):
+    watch = watching(clock)
+    for saved in (2, 1):
+        watch(Advance("rows", 0, 3))
+        watch(Advance("rows", 3, 3, saved=saved))
+    assert reading(watch.shown(), "checkpoints written") == 3
+
+
 def test_work_is_compared_with_what_a_thread_multiplies(clock):
     watch = watching(clock)
     asked: list[int] = []
