@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,13 +127,7 @@ def job_class(config: ClusterConfig) -> Any:
     ClusterError
         If dask-jobqueue is missing.
     """
-    try:
-        import dask_jobqueue
-    except ImportError:
-        raise ClusterError(
-            f"cluster.kind: {config.kind} needs the package dask-jobqueue; pip install 'gfrnn[hpc]'"
-        ) from None
-    base: Any = getattr(dask_jobqueue, _CLUSTERS[config.kind]).job_cls
+    base: Any = getattr(_jobqueue(config.kind), _CLUSTERS[config.kind]).job_cls
 
     class Job(base):
         @property
@@ -148,6 +143,20 @@ def job_class(config: ClusterConfig) -> Any:
             return said
 
     return Job
+
+
+def _jobqueue(kind: str) -> Any:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        import dask_jobqueue
+    except ImportError:
+        raise ClusterError(
+            f"cluster.kind: {kind} needs the package dask-jobqueue; pip install 'gfrnn[hpc]'"
+        ) from None
+    if signal.getsignal(signal.SIGINT) is not before:
+        # As it is imported, it makes the interrupt key end the process as if all were well.
+        signal.signal(signal.SIGINT, before)
+    return dask_jobqueue
 
 
 def _slurm(config: ClusterConfig, shape: Shape, _: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from distributed.security import Security
 
 from cluster.errors import ClusterError
 
-_CERTIFICATE, _KEY = "certificate.pem", "key.pem"
+_CERTIFICATE, _KEY, _AUTHORITY = "certificate.pem", "key.pem", "ca.pem"
 
 
 @contextmanager
@@ -51,21 +51,32 @@ def temporary_certificates(folder: Path) -> Iterator[Security]:
 
 
 def certificates_in(folder: Path) -> Security:
-    """The certificates that :func:`temporary_certificates` wrote, as files."""
-    return _for_all_roles(str(folder / _CERTIFICATE), str(folder / _KEY))
+    """The certificates that :func:`temporary_certificates` wrote, as files; or others of these
+    names, which those in a file ``ca.pem`` may have signed.
+
+    Raises
+    ------
+    FileNotFoundError
+    """
+    certificate, key, authority = (folder / name for name in (_CERTIFICATE, _KEY, _AUTHORITY))
+    for path in (certificate, key):
+        path.stat()
+    return _for_all_roles(
+        str(certificate), str(key), str(authority if authority.exists() else certificate)
+    )
 
 
 def read_certificates(folder: Path) -> Security:
     """The same, held in memory: the files may go."""
     certificate, key = ((folder / name).read_text("ascii") for name in (_CERTIFICATE, _KEY))
-    return _for_all_roles(certificate, key)
+    return _for_all_roles(certificate, key, certificate)
 
 
-def _for_all_roles(certificate: str, key: str) -> Security:
+def _for_all_roles(certificate: str, key: str, authority: str) -> Security:
     roles = ("client", "scheduler", "worker")
     return Security(
         require_encryption=True,
-        tls_ca_file=certificate,
+        tls_ca_file=authority,
         **{f"tls_{role}_cert": certificate for role in roles},
         **{f"tls_{role}_key": key for role in roles},
     )

@@ -5,7 +5,10 @@ A golden file is written anew from what its test shows, after it was read line b
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +132,25 @@ def test_certificates_are_named_not_shown(script, tmp_path):
     assert found[found.index("--tls-key") + 1] == "FOLDER/tls/key.pem"
     with pytest.raises(FileNotFoundError):
         certificates_in(tmp_path / "tls")
+
+
+_IMPORTED = """
+import signal
+before = signal.getsignal(signal.SIGINT)
+from cluster import ClusterConfig
+from cluster.jobs import job_class
+print(job_class(ClusterConfig(kind="slurm", workers=1, memory="1GiB")).cancel_command)
+assert signal.getsignal(signal.SIGINT) is before
+"""
+
+
+def test_the_interrupt_key_stays_as_it_is():
+    done = subprocess.run(  # another test may have imported the library
+        [sys.executable, "-c", _IMPORTED],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "scancel\n", done.stderr
+    assert done.returncode == 0, done.stderr
