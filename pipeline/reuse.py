@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.arrivals import check_forecast
+from pipeline.checkpoints import content_key
 from pipeline.config import Experiment, to_tree
 from pipeline.errors import RunError
 from pipeline.experiment import Run
@@ -77,11 +78,12 @@ class Reuse:
         """
         run = Run(self.experiment, self.folder, progress)
         check_forecast(run.experiment, run.ds, self.source.model, self.source.updated)
-        fitted = self.source.record["stages"]["fit"]
-        taken = {"of": str(self.source.folder), "fitted": fitted["finished"]}
+        # The notes say all that was chosen, and from which triangles.
+        taken = {"of": str(self.source.folder), "model": content_key(self.model.notes)}
         if run.finished("fit") and run.record["stages"]["fit"]["taken"] == taken:
             return run
-        entry: dict[str, Any] = {"seconds": fitted["seconds"], "taken": taken}
+        seconds = self.source.record["stages"]["fit"]["seconds"]
+        entry: dict[str, Any] = {"seconds": seconds, "taken": taken}
         if self.source.updated:
             entry["updated"] = self.source.updated
         kept = self.model.notes["kept"]
