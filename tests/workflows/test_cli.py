@@ -103,7 +103,8 @@ def test_help_shows_an_example(command):
 
 
 def test_every_command_is_looked_at_here():
-    assert sorted(typer.main.get_command(cli.app).commands) == sorted(COMMANDS)
+    commands = typer.main.get_command(cli.app).commands
+    assert sorted(commands) == sorted({command.split()[0] for command in COMMANDS})
 
 
 def test_without_a_command_there_is_help():
