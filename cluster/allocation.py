@@ -18,11 +18,13 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import dask
 from distributed import Client, Nanny, Scheduler, Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
 from cluster.config import ClusterConfig
+from cluster.environment import for_nannies
 from cluster.errors import ClusterError
 from cluster.existing import address_in
 from cluster.network import address_of, dashboard_at
@@ -162,17 +164,19 @@ class _Meeting:
     async def _work(self) -> None:
         """Be a worker, until the scheduler ends it or is lost."""
         address, security = self.find()
-        async with Nanny(
-            address,
-            protocol="tls",
-            host=address_of(self.config.interface),
-            security=security,
-            nthreads=self.config.threads,
-            memory_limit=self.config.memory or int(self.ranks.memory / _HEADROOM),
-            local_directory=self._spill(),
-            name=str(self.ranks.rank),
-            death_timeout=self.config.timeout,
-        ) as nanny:
+        with dask.config.set(for_nannies()):
+            nanny = Nanny(
+                address,
+                protocol="tls",
+                host=address_of(self.config.interface),
+                security=security,
+                nthreads=self.config.threads,
+                memory_limit=self.config.memory or int(self.ranks.memory / _HEADROOM),
+                local_directory=self._spill(),
+                name=str(self.ranks.rank),
+                death_timeout=self.config.timeout,
+            )
+        async with nanny:
             await nanny.finished()
 
     def _spill(self) -> str:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 _KEPT = str(128 * 2**20)
 
+# Parallelism comes from tasks.
+_BLAS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
 # Dask has the C library give freed memory back at once, from 128 KiB on. Leaves take and free
 # arrays of some MiB all the time, and to get these from the system again took half of the time that
 # reading fields takes. So a worker keeps up to this much.
-MEMORY = {
-    f"distributed.nanny.pre-spawn-environ.{name}": _KEPT
-    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
-}
-"""As a setting of Dask."""
+_MEMORY = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), _KEPT)
+
+
+def for_nannies() -> dict[str, str]:
+    """As settings of Dask, for workers that processes with these settings start."""
+    key = "distributed.nanny.pre-spawn-environ"
+    return {f"{key}.{name}": value for name, value in (_BLAS | _MEMORY).items()}
+
+
+def exported() -> str:
+    """As a line of a shell script. What is set there counts more than Dask's own settings."""
+    return "export " + " ".join(f"{name}={value}" for name, value in (_BLAS | _MEMORY).items())

@@ -15,6 +15,7 @@ from distributed.security import Security
 
 from cluster.config import ClusterConfig
 from cluster.durations import clock, seconds_of
+from cluster.environment import exported
 from cluster.errors import ClusterError
 
 HEADROOM = 112
@@ -22,8 +23,6 @@ HEADROOM = 112
 what Dask's look at a worker's memory, ten times a second, misses."""
 
 _MIB = 2**20
-
-_ONE_BLAS_THREAD = "export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def make_job(
             *("--dashboard-address", "127.0.0.1:0"),  # else on every interface of the node
         ],
         # After the user's lines: a module may set other numbers of threads.
-        "job_script_prologue": [*config.setup, _ONE_BLAS_THREAD],
+        "job_script_prologue": [*config.setup, exported()],
         "job_extra_directives": list(config.directives),
         "job_directives_skip": [],
         "log_directory": str(folder),

@@ -16,7 +16,7 @@ from distributed import Client, LocalCluster
 from distributed.worker_memory import parse_memory_limit
 
 from cluster.config import ClusterConfig
-from cluster.environment import MEMORY
+from cluster.environment import for_nannies
 from cluster.network import LOOPBACK, dashboard_at
 
 _LOGGER = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def local_size(config: ClusterConfig) -> tuple[int, int | None]:
 def open_local(config: ClusterConfig) -> Iterator[Client]:
     """A client of a fresh local cluster, which ends with the block."""
     workers, _ = local_size(config)
-    with _deaf_children(), dask.config.set(MEMORY), warnings.catch_warnings():
+    with _deaf_children(), dask.config.set(for_nannies()), warnings.catch_warnings():
         # A taken port is no trouble: another one is used, and its address is printed.
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = LocalCluster(
