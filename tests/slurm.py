@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -108,7 +109,8 @@ class Slurm:
             daemon.wait()
         self._daemons.clear()
         for process in self._descendants():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def _start(self) -> None:
         for name in ("state", "spool"):

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from cluster import ClusterConfig, ClusterError, foreseen_size, open_cluster
 from cluster.config import BATCH
+from cluster.security import certificates_in
 
 LEAST = {"workers": 2, "memory": "1GiB"}
 
@@ -90,6 +91,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     config = ClusterConfig(kind="slurm", **LEAST, folder=str(tmp_path / "file" / "inside"))
     with pytest.raises(ClusterError, match=r"cluster\.folder: .*inside cannot be made"):
         open_cluster(config).__enter__()
+
+
+@pytest.mark.parametrize("authority", ["certificate.pem", "ca.pem"])
+def test_certificates_may_be_signed_by_another(tmp_path, authority):
+    for name in {"certificate.pem", "key.pem", authority}:
+        (tmp_path / name).write_text("")
+    assert certificates_in(tmp_path).tls_ca_file == str(tmp_path / authority)
 
 
 @pytest.mark.parametrize("missing", ["certificate.pem", "key.pem"])
