@@ -142,10 +142,15 @@ def test_no_job_outlives_the_driver(slurm, tmp_path, end):
         assert driver.stdout is not None
         assert driver.stdout.readline() == b"open\n"
         assert sorted(slurm.queue().values()) == ["PENDING", "RUNNING", "RUNNING"]
+        (waiting,) = (job for job, state in slurm.queue().items() if state == "PENDING")
         assert secrets_in(tmp_path)
         driver.send_signal(end)
         driver.wait(30)
     assert eventually(lambda: not slurm.queue())
+    # It was cancelled, and not only left alone until it found no scheduler.
+    assert slurm.run("squeue", "-h", "--states=all", "--format=%T", f"--jobs={waiting}") == (
+        "CANCELLED\n"
+    )
     assert eventually(lambda: not secrets_in(tmp_path))
 
 
