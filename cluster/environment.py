@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-_KEPT = str(128 * 2**20)
-
 # Parallelism comes from tasks.
 _BLAS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 # Dask has the C library give freed memory back at once, from 128 KiB on. Leaves take and free
 # arrays of some MiB all the time, and to get these from the system again took half of the time that
-# reading fields takes. So a worker keeps up to this much.
-_MEMORY = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), _KEPT)
+# reading fields takes. So what is smaller than this stays with a worker, up to half of it unused.
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(16 * 2**20)}
 
 
 def for_nannies() -> dict[str, str]:

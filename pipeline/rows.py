@@ -118,7 +118,13 @@ class RowSummary:
 
     @cached_property
     def columns(self) -> int:
+        """Of a row: features and targets."""
         return self.network.columns(self.states.size, self.forcing.count).total
+
+    @property
+    def features(self) -> int:
+        """Of a row."""
+        return self.network.columns(self.states.size, self.forcing.count).features
 
     @property
     def places(self) -> float:

@@ -156,6 +156,8 @@ def sampled(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> Stage:
     # Once in the precision of the experiment, and once in the other, of half or twice its speed.
     often = 1.5 if widest.network.precision == "float64" else 3.0
     solving = {"solving": 2 * widest.groups * svd_flops(columns, columns)}
+    if widest.rows_of(times) < widest.features:  # no model follows, and it ends after the first
+        often, solving = 1.0, {}
     work = total([total([widest.factors_work(times)], often), solving])
     work = total([work, widest.states.read_work(times)])
     read = widest.states.read_bytes(times + widest.network.overlap)

@@ -137,7 +137,8 @@ def test_workers_keep_memory_for_the_next_leaf_and_have_one_blas_thread():
     before = dask.config.get("distributed.nanny.pre-spawn-environ")
     with open_cluster(local()) as cluster:
         (found,) = cluster.client.run(lambda: dict(os.environ)).values()
-    assert int(found["MALLOC_TRIM_THRESHOLD_"]) == int(found["MALLOC_MMAP_THRESHOLD_"]) == 128 * MIB
+    assert int(found["MALLOC_MMAP_THRESHOLD_"]) == 32 * MIB
+    assert int(found["MALLOC_TRIM_THRESHOLD_"]) == 16 * MIB
     assert found["OMP_NUM_THREADS"] == "1"
     assert dask.config.get("distributed.nanny.pre-spawn-environ") == before
 
