@@ -262,7 +262,7 @@ def test_a_worker_too_small_for_the_width_is_refused_before_any_work(tmp_path):
     periods = {"train": ["1992-01-01", "2001-12-31"], "validation": ["2002-01-01", "2002-06-30"]}
     big = experiment(long.path, periods=periods, model={"width": 2500})
     seen: list[str] = []
-    run = Run(big, tmp_path / "run", lambda stage, done, total: seen.append(stage))
+    run = Run(big, tmp_path / "run", lambda advance: seen.append(advance.name))
     with (
         open_cluster(ClusterConfig(workers=1, memory="300MiB", dashboard=":0")),
         pytest.raises(ResourceError) as caught,

@@ -23,6 +23,7 @@ from pipeline.errors import ConfigError, RunError
 from pipeline.experiment import Run
 from pipeline.model import ForecastModel
 from pipeline.products import open_forecasts, written
+from pipeline.tasks import Advance
 from tests.pipeline.weather import (
     Weather,
     contents,
@@ -308,7 +309,7 @@ except RunError as error:
 def test_a_second_process_in_the_same_folder_is_refused(turning, tmp_path):
     answers: list[subprocess.CompletedProcess[str]] = []
 
-    def intrude(stage: str, done: int, total: int) -> None:
+    def intrude(_: Advance) -> None:
         if not answers:
             command = [sys.executable, "-c", SECOND, str(tmp_path / "run")]
             answers.append(subprocess.run(command, capture_output=True, text=True, check=False))

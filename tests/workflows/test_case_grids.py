@@ -237,7 +237,7 @@ def test_the_choice_never_looks_at_test_starts():
 def test_a_series_in_pieces_is_one_trajectory(module, monkeypatch):
     done: list[tuple[int, int]] = []
     monkeypatch.setattr(module, "_PIECE", 7)
-    pieces = module.series(0, 17, lambda _, *step: done.append(step))
+    pieces = module.series(0, 17, lambda advance: done.append((advance.done, advance.total)))
     monkeypatch.setattr(module, "_PIECE", 100)
     whole = module.series(0, 17, grids.silent)
     assert pieces.shape == whole.shape == (17, module.CASE.run.args[0].cells)

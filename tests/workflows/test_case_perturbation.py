@@ -38,7 +38,7 @@ from workflows.cases.perturbation_tasks import make_task, parts, streams
 from workflows.reproduce.choosing import choose, searches
 from workflows.reproduce.settings_file import load_settings
 
-SILENT = lambda stage, done, total: None  # noqa: E731
+SILENT = lambda advance: None  # noqa: E731
 MACKEY = MackeyGlassData(steps=600, ahead=15, test=100, validation=120)
 COPY = CopyingData(symbols=8, alphabet=3, delay=2, sequences=20, batch=5, validation=8)
 SMALL = Network(units=8, epochs=3, window=20)

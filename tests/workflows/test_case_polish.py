@@ -9,6 +9,7 @@ from cluster import ClusterConfig, open_cluster
 from gfrnn_core import SampledRNN
 from gfrnn_core.perturbation.polish_chunk import Noise, Starts, evaluate_here
 from gfrnn_core.systems import LORENZ63
+from pipeline.tasks import Advance
 from workflows.cases import load_case, polish
 from workflows.reproduce.choosing import searches
 from workflows.reproduce.settings_file import load_settings, with_values
@@ -26,8 +27,8 @@ def small(**keys):
 def test_the_table_is_filled():
     case, settings = small()
     calls = []
-    result = case.run(settings, [0, 1], lambda *call: calls.append(call))
-    assert calls[-1] == ("networks", 8, 8)
+    result = case.run(settings, [0, 1], calls.append)
+    assert calls[-1] == Advance("networks", 8, 8)
     assert [entry.kind for entry in result.entries] == ["reference", "ours"] * 2
     for entry in result.entries:
         assert set(entry.scores) == set(polish.PARTS)
@@ -36,7 +37,7 @@ def test_the_table_is_filled():
     assert solved.scores != polished.scores  # it did something
     assert all(a > b for a, b in zip(polished.training, solved.training, strict=True))
     assert {bar.against for bar in result.bars} == {"one state, solved", "delays, solved"}
-    again = case.run(settings, [0, 1], lambda *call: None)
+    again = case.run(settings, [0, 1], lambda advance: None)
     assert [one.scores for one in again.entries] == [one.scores for one in result.entries]
 
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from pipeline.errors import ConfigError, DataError
 from pipeline.sections import Period
+from pipeline.tasks import Advance
 from tests.pipeline.archives import DATA, real
 from workflows.cases.station import (
     CASE,
@@ -262,9 +263,9 @@ def test_holes_are_left_out_and_not_forecast_from() -> None:
 
 
 def test_case_on_made_up_weather(tiny: StationCase) -> None:
-    calls: list[tuple[str, int, int]] = []
-    result = run(tiny, [0, 1], lambda *call: calls.append(call))
-    assert calls[-1] == ("networks", 4, 4)
+    calls: list[Advance] = []
+    result = run(tiny, [0, 1], calls.append)
+    assert calls[-1] == Advance("networks", 4, 4)
     scores = {entry.name: entry.scores["wth-hour"] for entry in result.entries}
     assert len(scores[OURS]) == 2
     assert scores[OURS][0] != scores[OURS][1]
@@ -273,7 +274,7 @@ def test_case_on_made_up_weather(tiny: StationCase) -> None:
     # The mean of several is not much worse than a member, by convexity on average better.
     assert np.mean(scores[OURS]) < 1.05 * np.mean(scores[SINGLE])
     assert np.isfinite(scores[CLIMATOLOGY][0])
-    assert run(tiny, [0, 1], lambda *call: None).entries[0].scores == result.entries[0].scores
+    assert run(tiny, [0, 1], lambda advance: None).entries[0].scores == result.entries[0].scores
     figure = Figure(layout="constrained")
     result.draw(figure)
     figure.savefig(io.BytesIO())
@@ -397,7 +398,7 @@ def test_all_files_are_looked_for_before_work_starts(tiny: StationCase) -> None:
     both = tiny.model_copy(update={"jena": jena.model_copy(update={"data": data})})
     calls: list[Any] = []
     with pytest.raises(DataError, match=r"jena\.data\.path: /nowhere/at.zip not found"):
-        run(both, [0], lambda *call: calls.append(call))
+        run(both, [0], calls.append)
     assert calls == []
 
 

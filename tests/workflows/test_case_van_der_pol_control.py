@@ -33,7 +33,7 @@ def problem(settings):
 
 @pytest.fixture(scope="module")
 def result(settings):
-    return CASE.run(settings, [0, 1], lambda stage, done, total: None)
+    return CASE.run(settings, [0, 1], lambda advance: None)
 
 
 def scores(result, name):
@@ -91,7 +91,7 @@ def test_the_bars_are_reached(result):
 
 
 def test_the_same_seed_gives_the_same_scores(result, settings):
-    again = CASE.run(settings, [1], lambda stage, done, total: None)
+    again = CASE.run(settings, [1], lambda advance: None)
     assert scores(again, OURS)["cost"] == scores(result, OURS)["cost"][1:]
 
 

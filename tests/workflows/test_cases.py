@@ -30,7 +30,7 @@ from workflows.reproduce.timing import timed
 
 LONG = Score("long", "how long", "days", "higher")
 ERROR = Score("error", "error <&>")
-SILENT = lambda stage, done, total: None  # noqa: E731
+SILENT = lambda advance: None  # noqa: E731
 
 
 class Inner(Section):

@@ -142,7 +142,7 @@ class Field:
     truth: str
 
 
-def silent(stage: str, done: int, total: int) -> None:
+def silent(_: Advance) -> None:
     """Progress that nobody looks at."""
 
 

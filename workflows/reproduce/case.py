@@ -273,9 +273,8 @@ class Case(Generic[Settings]):
         Frozen pydantic model of the settings; unknown keys are refused. Values come from
         ``workflows/cases/settings/NAME.yaml``, so that the model needs no defaults.
     run : callable
-        (settings, seeds, progress) to a result. ``progress(stage, done, total)`` may be called as
-        often as one likes; total stays the same for one stage. Same settings and seeds, same
-        scores.
+        (settings, seeds, progress) to a result. ``progress`` may be called as often as one likes;
+        the total stays the same for one name. Same settings and seeds, same scores.
     validations : mapping of str to Validation
         By a name that the ``candidates`` of the settings file use. Several where one part of the
         settings is chosen by another score than another part.
