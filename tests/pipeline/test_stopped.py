@@ -14,7 +14,7 @@ from distributed import Client
 from cluster import ClusterConfig, open_cluster
 from pipeline import scheduling
 from pipeline.checkpoints import Arrays, Checkpoints
-from pipeline.errors import Stopped
+from pipeline.errors import DataError, Stopped
 from pipeline.reduce import Stretch, reduce_stretches
 from pipeline.tasks import Advance, Progress
 from tests.pipeline.toys import Record, Troubled, cut, read, spelled
@@ -79,13 +79,6 @@ def test_on_workers_what_is_under_way_arrives_and_is_kept(leaves, calls, kept, c
     assert summary.ran() == [part.start for part in LEAVES]
 
 
-@pytest.mark.cluster
-def test_an_error_meanwhile_does_not_hide_that_it_was_asked(calls, kept, client):
-    summary = Troubled(Record(), calls, fails=LEAVES[3].start)
-    with pytest.raises(Stopped):
-        reduced(summary, kept, stop_at(1))
-
-
 @dataclass(frozen=True)
 class Endless:
     """A summary whose last leaves wait for a file."""
@@ -107,6 +100,31 @@ class Endless:
 
     def merge_bytes(self) -> int:
         return 1
+
+
+@dataclass(frozen=True)
+class Failing(Endless):
+    """A summary whose fourth leaf waits for a file, and fails."""
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        if stretch != LEAVES[3]:
+            return spelled(str(stretch.start))
+        while not self.gate.exists():
+            time.sleep(0.05)
+        raise DataError("temperature_850: nan")
+
+
+@pytest.mark.cluster
+def test_an_error_meanwhile_does_not_hide_that_it_was_asked(tmp_path, kept, client):
+    gate = tmp_path / "gate"
+
+    def progress(advance: Advance) -> None:
+        if advance.done and not gate.exists():
+            gate.touch()
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        reduced(Failing(gate), kept, progress)
 
 
 @pytest.mark.cluster
