@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from pipeline.update import Update
 from workflows.options import ClusterFile, Folder, Memory, Place, Scheduler, Workers, numbers
 from workflows.running import computing, recorded, say_updated
 from workflows.stopping import StopAfter, StopBefore, stop_in_time
+from workflows.watching import Watch
 
 
 def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
@@ -64,13 +66,7 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
             force=force,
         )
         place = Place(cluster, workers, memory, scheduler)
-        config = place.config(work.experiment.cluster, str(folder))
-        with (
-            computing(
-                config, console(), work.experiment, work.source.folder, place=work.folder
-            ) as (_, watch),
-            recorded(work.folder, "refit", console()),
-        ):
+        with _computing(work, "refit", folder, place, console()) as watch:
             run = work.run(watch)
         console().print(f"[bold]refit[/bold]: {run.model}", highlight=False)
 
@@ -110,12 +106,20 @@ def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
         part = None if period is None else checked(Period, period, "--period")
         work = Update.of(folder, data, output, forget=forget, period=part)
         place = Place(cluster, workers, memory, scheduler)
-        config = place.config(work.experiment.cluster, str(folder))
-        with (
-            computing(
-                config, console(), work.experiment, work.source.folder, place=work.folder
-            ) as (_, watch),
-            recorded(work.folder, "update", console()),
-        ):
+        with _computing(work, "update", folder, place, console()) as watch:
             run = work.run(watch)
         say_updated(run, console())
+
+
+@contextmanager
+def _computing(
+    work: Refit | Update, command: str, folder: Path, place: Place, console: Console
+) -> Iterator[Watch]:
+    """A cluster to do the work on, watched and recorded; errors name the run's folder."""
+    config = place.config(work.experiment.cluster, str(folder))
+    source = work.source.folder
+    with (
+        computing(config, console, work.experiment, source, place=work.folder) as (_, watch),
+        recorded(work.folder, command, console),
+    ):
+        yield watch

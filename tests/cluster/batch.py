@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -24,16 +22,6 @@ def batch(**keys: Any) -> ClusterConfig:
         "timeout": 30,
     }
     return ClusterConfig(**common | keys)
-
-
-def eventually(true: Callable[[], bool], seconds: float = 30.0) -> bool:
-    """Whether something comes true; jobs take a while to start and to end."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def watchdogs() -> list[psutil.Process]:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from distributed import Client
 
 from tests.mpi import mpirun
+from tests.waiting import eventually
 
 PROGRAM = Path(__file__).with_name("allocated.py")
 pytestmark = [pytest.mark.cluster, pytest.mark.slurm]
@@ -39,7 +39,7 @@ class Started:
     def state(self) -> dict[str, Any]:
         """What the driver knows, once all are there."""
         file = self.folder / "state.json"
-        eventually(lambda: file.exists() or self.popen.poll() is not None)
+        eventually(lambda: file.exists() or self.popen.poll() is not None, 40)
         assert file.exists(), self.popen.communicate()
         found: dict[str, Any] = json.loads(file.read_text())
         return found
@@ -62,15 +62,6 @@ class Started:
             except psutil.Error:
                 continue
         return found
-
-
-def eventually(true: Callable[[], bool], seconds: float = 40.0) -> bool:
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def srun(size: int) -> list[str]:
@@ -116,7 +107,7 @@ def test_ranks_find_each_other_and_end_together(start, tmp_path):
 def test_the_exit_code_is_that_of_the_driver(start):
     started = start("fail")
     assert started.end()[0] == 5
-    assert eventually(lambda: not started.processes())
+    assert eventually(lambda: not started.processes(), 40)
 
 
 def test_nothing_but_the_own_interface_and_its_certificates_lets_in(start, tmp_path):
@@ -134,7 +125,7 @@ def test_nothing_but_the_own_interface_and_its_certificates_lets_in(start, tmp_p
     }
     assert listening == {"127.0.0.1"}
     # All have read the key, so it is no longer there to be read.
-    assert eventually(lambda: list((tmp_path / "cluster").iterdir()) == [])
+    assert eventually(lambda: list((tmp_path / "cluster").iterdir()) == [], 40)
     with urllib.request.urlopen(state["dashboard"]) as page:
         assert page.status == 200
     with pytest.raises(OSError, match=r"(?i)timed out|closed"):
@@ -168,7 +159,7 @@ def test_all_end_when_one_is_killed(start, victim, mode, tmp_path):
     if started.kind == "srun":  # mpirun may end them before they say so
         rank = {"driver": 1, "scheduler": 0}[victim]
         assert f"the {victim}, rank {rank}, was lost" in err
-    assert eventually(lambda: not started.processes())
+    assert eventually(lambda: not started.processes(), 40)
     assert list((tmp_path / "cluster").iterdir()) == []
 
 
@@ -185,7 +176,7 @@ def test_a_driver_that_never_comes_is_not_waited_for_for_ever(start):
     if started.kind == "srun":
         assert "rank 0: " in err
         assert "the driver, rank 1, has not come after 3 s" in err
-    assert eventually(lambda: not started.processes())
+    assert eventually(lambda: not started.processes(), 40)
 
 
 def test_a_lost_worker_is_done_without(slurm, tmp_path):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from distributed import Client, get_client
 from pydantic import ValidationError
 
 from cluster import ClusterConfig, ClusterError, open_cluster
+from tests.waiting import eventually
 
 MIB = 2**20
 
@@ -31,16 +32,6 @@ def local(**keys: Any) -> ClusterConfig:
 
 def existing(**keys: Any) -> ClusterConfig:
     return ClusterConfig(kind="existing", **keys)
-
-
-def eventually(true: Callable[[], bool], seconds: float = 20.0) -> bool:
-    """Whether something comes true; processes take a while to start and to end."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def listening(processes: list[psutil.Process]) -> set[tuple[str, int]]:
@@ -160,7 +151,7 @@ def test_a_local_cluster_is_as_configured_and_ends():
             "memory_gib": 0.78,
         }
     assert cluster.client.status == "closed"
-    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()))
+    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()), 20)
     with pytest.raises(ValueError, match="No global client"):
         get_client()
 
@@ -181,9 +172,9 @@ def test_a_local_cluster_ends_after_an_error():
     with pytest.raises(ZeroDivisionError):
         trouble()
     assert clients[0].status == "closed"
-    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()))
+    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()), 20)
     port = int(addresses[0].rsplit(":", 1)[1])
-    assert eventually(lambda: ("127.0.0.1", port) not in listening(family()))
+    assert eventually(lambda: ("127.0.0.1", port) not in listening(family()), 20)
 
 
 @pytest.mark.cluster
@@ -237,7 +228,7 @@ def address_in(folder: Path) -> str:
         except (OSError, ValueError):
             return False
 
-    assert eventually(whole), (folder / "dask_scheduler.log").read_text()
+    assert eventually(whole, 20), (folder / "dask_scheduler.log").read_text()
     return str(json.loads(file.read_text())["address"])
 
 

@@ -23,6 +23,7 @@ from cluster.dashboard.markup import head, memory, stages, table, tiles
 from cluster.dashboard.story import Story
 from cluster.dashboard.values import Worker
 from cluster.dashboard.words import amount, duration, gibibytes
+from tests.waiting import eventually
 
 GIB = 2**30
 
@@ -231,15 +232,6 @@ def client(cluster: LocalCluster) -> Iterator[Client]:
         yield client
 
 
-def eventually(true: Callable[[], bool], seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def answer(address: str) -> int:
     try:
         with urllib.request.urlopen(address, timeout=10) as response:
@@ -290,7 +282,7 @@ def test_the_last_that_happened_is_told_soon(client):
         (story,) = runs(client).values()
         for now[0] in range(1, 5001):
             page.changed()
-        assert eventually(lambda: story.shown.stages[0].done == 5000)
+        assert eventually(lambda: story.shown.stages[0].done == 5000, 10)
         messages = next(said)
         assert messages < 6  # thousands of changes at once, and few messages
         time.sleep(1.2)
@@ -315,7 +307,7 @@ def test_a_viewer_who_has_left_does_no_harm(client):
     assert answer(address) == 404
     assert plugin.page is None
     head = stays.document.roots[0].children[0]
-    assert eventually(lambda: "finished" in head.text)
+    assert eventually(lambda: "finished" in head.text, 10)
 
 
 def test_two_runs_share_the_page(cluster, client):
@@ -362,9 +354,9 @@ def test_a_killed_driver_takes_its_page_with_it(cluster, client):
         (story,) = runs(client).values()
         assert answer(address) == 200
         driver.kill()
-    assert eventually(lambda: story.end is not None)
+    assert eventually(lambda: story.end is not None, 10)
     assert "gone" in str(story.end)
-    assert eventually(lambda: answer(address) == 404)
+    assert eventually(lambda: answer(address) == 404, 10)
 
 
 def test_who_is_gone_says_nothing_any_more(client):

@@ -8,7 +8,8 @@ import pytest
 
 from cluster import ClusterError, open_cluster
 from pipeline.tasks import run_tasks
-from tests.cluster.batch import batch, eventually, watchdogs
+from tests.cluster.batch import batch, watchdogs
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.cluster]
 
@@ -24,7 +25,7 @@ def refused(slurm, tmp_path):
     def refused(do=lambda _: None, **keys):
         with pytest.raises(ClusterError) as caught:
             attempt(do, keys)
-        assert eventually(lambda: not slurm.queue())
+        assert eventually(lambda: not slurm.queue(), 30)
         assert not watchdogs()
         assert not list((tmp_path / "cluster").glob("tls-*"))
         return str(caught.value)
@@ -51,7 +52,7 @@ def test_more_time_than_the_queue_has(refused):
 
 def test_more_than_the_node_has_is_waited_for_no_longer_than_said(refused, slurm, tmp_path):
     blocker = slurm.run("sbatch", "--parsable", "--exclusive", "-o/dev/null", "--wrap=sleep 90")
-    assert eventually(lambda: slurm.queue().get(blocker.strip()) == "RUNNING")
+    assert eventually(lambda: slurm.queue().get(blocker.strip()) == "RUNNING", 30)
     try:
         with (
             pytest.raises(ClusterError, match="no job has started within 2s") as caught,
@@ -61,7 +62,7 @@ def test_more_than_the_node_has_is_waited_for_no_longer_than_said(refused, slurm
     finally:
         slurm.cancel(blocker.strip())
     assert "PENDING (" in str(caught.value)
-    assert eventually(lambda: not slurm.queue())
+    assert eventually(lambda: not slurm.queue(), 30)
 
 
 def test_jobs_that_fail_are_not_submitted_for_ever(refused, slurm, tmp_path):
@@ -103,7 +104,7 @@ def test_jobs_that_are_cancelled_again_and_again(refused, slurm):
 
     def cancel(_):
         for _ in range(3):
-            assert eventually(lambda: bool(set(slurm.queue()) - cancelled))
+            assert eventually(lambda: bool(set(slurm.queue()) - cancelled), 30)
             (job,) = set(slurm.queue()) - cancelled
             slurm.cancel(job)
             cancelled.add(job)

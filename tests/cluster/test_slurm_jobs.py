@@ -23,7 +23,8 @@ from distributed.security import Security
 from cluster import ClusterConfig, open_cluster
 from pipeline.errors import ResourceError
 from pipeline.tasks import run_tasks
-from tests.cluster.batch import batch, eventually, watchdogs
+from tests.cluster.batch import batch, watchdogs
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.cluster]
 
@@ -54,7 +55,7 @@ def test_workers_are_as_configured_and_end(slurm, tmp_path):
             "queue": "debug",
         }
         assert said[0].startswith("jobs of slurm: ")
-    assert eventually(lambda: not slurm.queue())
+    assert eventually(lambda: not slurm.queue(), 30)
     assert not watchdogs()
     assert len(list((tmp_path / "cluster").glob("gfrnn-*.err"))) == 2
 
@@ -115,7 +116,7 @@ def test_a_cancelled_job_is_replaced(slurm, tmp_path):
         assert cluster.client.submit(pow, 2, 3).result(timeout=30) == 8
         (job,) = slurm.queue()
         slurm.cancel(job)
-        assert eventually(lambda: job not in slurm.queue() and len(slurm.queue()) == 1)
+        assert eventually(lambda: job not in slurm.queue() and len(slurm.queue()) == 1, 30)
         assert cluster.client.submit(pow, 3, 3).result(timeout=30) == 27
 
 
@@ -146,19 +147,19 @@ def test_no_job_outlives_the_driver(slurm, tmp_path, end):
         assert secrets_in(tmp_path)
         driver.send_signal(end)
         driver.wait(30)
-    assert eventually(lambda: not slurm.queue())
+    assert eventually(lambda: not slurm.queue(), 30)
     # It was cancelled, and not only left alone until it found no scheduler.
     assert slurm.run("squeue", "-h", "--states=all", "--format=%T", f"--jobs={waiting}") == (
         "CANCELLED\n"
     )
-    assert eventually(lambda: not secrets_in(tmp_path))
+    assert eventually(lambda: not secrets_in(tmp_path), 30)
 
 
 def test_the_first_worker_is_enough_to_begin(slurm, tmp_path):
     config = batch(workers=3, threads=3, memory="300MiB")  # one has to wait
     with open_cluster(config, folder=tmp_path) as cluster:
         assert cluster.client.submit(pow, 2, 3).result() == 8
-    assert eventually(lambda: not slurm.queue())
+    assert eventually(lambda: not slurm.queue(), 30)
 
 
 def _hog() -> int:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cluster.journal import keep_journal
-from tests.cluster.batch import eventually, watchdogs
+from tests.cluster.batch import watchdogs
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -99,8 +100,8 @@ def test_the_driver_may_end_as_it_likes(cancel, secrets, end):
         assert driver.stdout.readline() == b"ready\n"
         os.killpg(driver.pid, end)  # as a terminal does: to all that belong to it
         driver.wait(30)
-    assert eventually(lambda: cancelled(secrets) == "--now 12\n")
-    assert eventually(lambda: not secrets.exists())
+    assert eventually(lambda: cancelled(secrets) == "--now 12\n", 30)
+    assert eventually(lambda: not secrets.exists(), 30)
 
 
 def ignores(pid: int, number: signal.Signals) -> bool:
@@ -115,7 +116,7 @@ def test_signals_for_the_driver_do_not_end_the_watchdog(cancel, secrets):
     with keep_journal(cancel, secrets) as journal:
         journal.add("12")
         (watchdog,) = watchdogs()
-        assert eventually(lambda: ignores(watchdog.pid, signal.SIGTERM))
+        assert eventually(lambda: ignores(watchdog.pid, signal.SIGTERM), 30)
         for end in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
             watchdog.send_signal(end)
         time.sleep(0.1)

@@ -17,7 +17,8 @@ from cluster import open_cluster
 from pipeline.config import dump_experiment
 from pipeline.errors import ResourceError
 from pipeline.experiment import Run
-from tests.cluster.batch import batch, eventually
+from tests.cluster.batch import batch
+from tests.waiting import eventually
 
 from .conftest import make_run
 
@@ -66,7 +67,7 @@ def test_the_whole_run_over_tls(slurm, command, finished):
     assert record["cluster"] == {"kind": "slurm", "workers": 2, "threads": 2, "memory_gib": 1.17}
     assert len(list((run.folder / "cluster").glob("gfrnn-*.err"))) == 2
     assert not list((run.folder / "cluster").glob("tls-*"))
-    assert eventually(lambda: not slurm.queue())
+    assert eventually(lambda: not slurm.queue(), 30)
 
 
 class Middle:
@@ -89,7 +90,7 @@ def test_a_worker_whose_job_is_cancelled_in_the_middle(slurm, tmp_path, finished
         cancelled.extend(slurm.queue())
         for job in cancelled:
             slurm.cancel(job)
-        assert eventually(lambda: not set(cancelled) & set(slurm.queue()))
+        assert eventually(lambda: not set(cancelled) & set(slurm.queue()), 30)
 
     with open_cluster(batch(), folder=run.folder):
         run.progress = Middle(cancel)
@@ -128,8 +129,8 @@ def test_no_job_outlives_a_run_that_is_killed(slurm, command):
         assert eventually(lambda: (run.folder / "summaries.zarr").exists(), 60)
         assert len(slurm.queue()) == 3
         process.send_signal(signal.SIGKILL)
-    assert eventually(lambda: not slurm.queue())
-    assert eventually(lambda: not list((run.folder / "cluster").glob("tls-*")))
+    assert eventually(lambda: not slurm.queue(), 30)
+    assert eventually(lambda: not list((run.folder / "cluster").glob("tls-*")), 30)
 
 
 def test_a_plan_that_does_not_fit_is_refused_before_work(slurm, tmp_path):

@@ -1,0 +1,16 @@
+"""Waiting for what comes true by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+def eventually(true: Callable[[], bool], seconds: float) -> bool:
+    """Whether something comes true in time; processes and jobs take a while to start and to end."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
