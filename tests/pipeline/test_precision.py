@@ -12,6 +12,7 @@ from pipeline.precision import Sample, mean_squared_errors
 from pipeline.reduce import Stretch
 from pipeline.rows import RowSummary
 from pipeline.selection import solve
+from pipeline.stages import NOTHING, sampled
 from tests.pipeline.toys import row_summary
 
 TRAIN, VALIDATION = Stretch("train/2001", 1, 250), Stretch("validation/2002", 260, 399)
@@ -79,3 +80,14 @@ def test_a_leaf_of_fewer_rows_than_features_measures_nothing(tmp_path, rows):
     assert sample.measure(checkpoints) == {}
     enough = replace(sample, stretch=replace(few, stop=few.stop + 1))
     assert enough.measure(checkpoints)["rows"] == few.stop + 1 - few.start
+
+
+def test_no_solving_is_planned_for_a_leaf_of_fewer_rows_than_features(rows):
+    few, enough = (
+        sampled([rows], Stretch("train/2001", 0, count), NOTHING).work
+        for count in (rows.features - 1, rows.features)
+    )
+    assert "solving" not in few
+    assert few[rows.kind] == rows.factors_work(rows.features - 1)[rows.kind]
+    assert enough["solving"] > 0
+    assert enough[rows.kind] == 1.5 * rows.factors_work(rows.features)[rows.kind]
