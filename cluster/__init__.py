@@ -1,7 +1,7 @@
 """Where a run is computed. Nothing here knows what is computed."""
 
-from cluster.config import ClusterConfig
-from cluster.errors import ClusterError
-from cluster.opening import Cluster, foreseen_size, open_cluster
+from gfrnn.cluster.config import ClusterConfig
+from gfrnn.cluster.errors import ClusterError
+from gfrnn.cluster.open_cluster import Cluster, foreseen_size, open_cluster
 
 __all__ = ["Cluster", "ClusterConfig", "ClusterError", "foreseen_size", "open_cluster"]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from dask.utils import parse_bytes
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cluster.durations import seconds_of
+from gfrnn.cluster.durations import seconds_of
 
 BATCH = ("slurm", "pbs", "lsf", "sge", "oar", "htcondor")
 """Kinds whose workers are jobs of a batch system."""

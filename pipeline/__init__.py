@@ -3,14 +3,14 @@
 It uses whichever Dask client is current, and works in this process where there is none.
 """
 
-from pipeline.config import Experiment, load_experiment, parse_experiment
-from pipeline.experiment import Run
-from pipeline.forecast import forecast
-from pipeline.refit import refit
-from pipeline.sources import open_source
-from pipeline.train import fit
-from pipeline.update import update
-from pipeline.verify import verify
+from gfrnn.pipeline.config.experiment import Experiment, load_experiment, parse_experiment
+from gfrnn.pipeline.data.sources import open_source
+from gfrnn.pipeline.forecasting.forecast import forecast
+from gfrnn.pipeline.runs.refit import refit
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.runs.update import update
+from gfrnn.pipeline.training.fit import fit
+from gfrnn.pipeline.verification.verify import verify
 
 __all__ = [
     "Experiment",

@@ -1,13 +1,23 @@
-"""What tests of several packages use."""
+"""Settings and fixtures of all tests."""
 
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.slurm import Slurm, why_not
+from gfrnn_testing.paths import ROOT
+from gfrnn_testing.slurm import Slurm, why_not
+
+# Worker processes import test modules by their full names, `tests.pipeline...`, for which the top
+# folder must be on the path. The bare names of the packages must not be importable from there: they
+# are installed as parts of `gfrnn`.
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
+for _bare in ("pipeline", "cluster", "workflows"):
+    sys.modules[_bare] = None  # type: ignore[assignment]
 
 # Shells have what runs in the background ignore these, and all that tests start would do so too.
 for _number, _usual in (

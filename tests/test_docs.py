@@ -12,12 +12,12 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from cluster import ClusterConfig
-from pipeline import Experiment
-from pipeline.config import SEARCHABLE
-from pipeline.sections import Period, format_duration
+from gfrnn.cluster import ClusterConfig
+from gfrnn.pipeline import Experiment
+from gfrnn.pipeline.config.experiment import SEARCHABLE
+from gfrnn.pipeline.config.section import Period, format_duration
+from gfrnn_testing.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LONG = 10
 """A default with more entries is described by their number."""

@@ -8,10 +8,10 @@ import pytest
 import xarray as xr
 import yaml
 
-from cluster import ClusterConfig, open_cluster
-from pipeline.config import parse_experiment
-from pipeline.experiment import Run
-from tests.pipeline.archives import DATA, ROOT, real
+from gfrnn.cluster import ClusterConfig, open_cluster
+from gfrnn.pipeline.config.experiment import parse_experiment
+from gfrnn.pipeline.runs.run import Run
+from gfrnn_testing.archives import DATA, ROOT, real
 
 pytestmark = [real, pytest.mark.cluster]
 EXPERIMENT = ROOT / "workflows" / "experiments" / "era_interim_europe.yaml"

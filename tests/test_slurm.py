@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from tests.slurm import Slurm
+from gfrnn_testing.slurm import Slurm
 
 pytestmark = pytest.mark.slurm
 

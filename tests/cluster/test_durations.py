@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.durations import clock, seconds_of, spoken
+from gfrnn.cluster.durations import clock, seconds_of, spoken
 
 
 @pytest.mark.parametrize(

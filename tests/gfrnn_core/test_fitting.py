@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gfrnn_core import Patches, RFactor, SampledRNN, merge_all
 from gfrnn_core.lifting import lift
-from tests.gfrnn_core.toys import forced, noisy
+from gfrnn_testing.core_toys import forced, noisy
 
 SETTINGS = [
     {"width": 8},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gfrnn_core import Patches, SampledRNN
-from tests.gfrnn_core.toys import ROTATION, forced, noisy
+from gfrnn_testing.core_toys import ROTATION, forced, noisy
 
 
 def pushed(times=600, seed=0):

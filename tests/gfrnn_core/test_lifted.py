@@ -8,7 +8,7 @@ import pytest
 
 from gfrnn_core import Patches, SampledRNN
 from gfrnn_core.lifting import lift
-from tests.gfrnn_core.toys import forced, noisy, rotating
+from gfrnn_testing.core_toys import forced, noisy, rotating
 
 
 @pytest.mark.parametrize("forcing", [False, True])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gfrnn_core import Patches, SampledRNN, UnstableRollout
-from tests.gfrnn_core.toys import forced, noisy, rotating
+from gfrnn_testing.core_toys import forced, noisy, rotating
 
 # --- rollout ------------------------------------------------------------------------------------
 

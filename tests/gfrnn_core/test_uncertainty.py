@@ -16,7 +16,7 @@ from gfrnn_core.uncertainty import (
     training_covariance,
 )
 from gfrnn_core.validation import contiguous_folds, fold_errors, left_out_weights
-from tests.pipeline.archives import DATA, real
+from gfrnn_testing.archives import DATA, real
 
 cases = settings(deadline=None, derandomize=True, max_examples=30)
 RIDGES = [0.0, 1e-4, 0.1, 2.0]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.experiment import Run
-from tests.pipeline.weather import Weather, experiment, make_weather
+from gfrnn.pipeline.runs.run import Run
+from gfrnn_testing.weather import Weather, experiment, make_weather
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.reduction.tasks import current_client
+from gfrnn.workflows.benchmarks.row_pass import RowPass
 from gfrnn_core.sampling import HiddenWeights
-from pipeline.tasks import current_client
-from workflows.benchmarks.row_pass import RowPass
 
 Array = NDArray[np.float64]
 

@@ -12,18 +12,18 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from gfrnn.pipeline.config.experiment import DataConfig
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.sources import open_source
+from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tasks import run_tasks
+from gfrnn.pipeline.states.climatology import Climatology, Scaling
+from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.patch_states import LocalLayout
+from gfrnn.pipeline.training.rows import FieldStates, RowSummary
+from gfrnn.pipeline.training.stretches import leaf_length, split
+from gfrnn.workflows.benchmarks.row_pass import reduced
 from gfrnn_core import Patches, SampledRNN
-from pipeline.config import DataConfig
-from pipeline.fields import Fields
-from pipeline.forcing import Forcing
-from pipeline.local import LocalLayout
-from pipeline.plan import leaf_length, split
-from pipeline.reduce import Stretch
-from pipeline.rows import FieldStates, RowSummary
-from pipeline.sources import open_source
-from pipeline.state import Climatology, Scaling
-from pipeline.tasks import run_tasks
-from workflows.benchmarks.row_pass import reduced
 
 _LEVELS = (500.0, 700.0, 850.0)
 _UPPER = {"geopotential": ("m2 s-2", 5e4, 2e3), "temperature": ("K", 260.0, 10.0)}
@@ -33,7 +33,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Archive:
+class BenchmarkArchive:
     """Made-up ERA5-like fields: float32, one time, variable and all its levels a chunk.
 
     Attributes
@@ -97,7 +97,7 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadingResult:
     """Both ways over an archive on disk.
 
     Attributes

@@ -9,21 +9,21 @@ import numpy as np
 import zarr
 from distributed import Client
 
+from gfrnn.pipeline.reduction.checkpoints import Arrays
+from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
+from gfrnn.pipeline.reduction.tree import Summary
+from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.training.checks import ROWS_PER_COLUMN
+from gfrnn.pipeline.training.rows import RowSummary, StoredStates
+from gfrnn.pipeline.training.stretches import split
 from gfrnn_core import SampledRNN
 from gfrnn_core.network import Precision
-from pipeline.checkpoints import Arrays
-from pipeline.forcing import Forcing
-from pipeline.plan import split
-from pipeline.preflight import ROWS_PER_COLUMN
-from pipeline.reduce import Stretch, reduce_stretches
-from pipeline.rows import RowSummary, StoredStates
-from pipeline.tree import Summary
 
 _CHUNK = 4096  # times, as a run stores its states
 
 
 @dataclass(frozen=True)
-class Size:
+class PassSize:
     """How large a pass is.
 
     Attributes
@@ -71,14 +71,14 @@ class RowPass:
     ----------
     path : Path
         The states, shape (rows + 1, states).
-    size : Size
+    size : PassSize
     """
 
     path: Path
-    size: Size
+    size: PassSize
 
     @classmethod
-    def create(cls, path: Path, size: Size) -> RowPass:
+    def create(cls, path: Path, size: PassSize) -> RowPass:
         """Write random states, a chunk at a time."""
         shape = (size.rows + 1, size.states)
         array = zarr.create_array(

@@ -17,14 +17,14 @@ import pandas as pd
 import zarr
 from rich.table import Table
 
-from pipeline import Experiment, open_source
-from pipeline.calibration import Rates, reading_rate
-from pipeline.fields import Fields
-from pipeline.projection import Projection, Workforce
-from pipeline.sections import checked
-from pipeline.tasks import single_threaded
-from pipeline.train import plan_fit
-from workflows.planning import duration, size
+from gfrnn.pipeline import Experiment, open_source
+from gfrnn.pipeline.config.section import checked
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.planning.estimate import Projection, Workforce
+from gfrnn.pipeline.planning.machine_rates import Rates, reading_rate
+from gfrnn.pipeline.reduction.tasks import single_threaded
+from gfrnn.pipeline.training.fit import plan_fit
+from gfrnn.workflows.commands.fit_plan import duration, size
 
 CORES = 32
 """Of a node; each is a worker of one thread, as fast as one of this machine."""

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from pipeline.checkpoints import Arrays
-from pipeline.reduce import Stretch
-from pipeline.tree import Summary
-from workflows.benchmarks.bars import Figure, bar_table, plain_table
-from workflows.benchmarks.row_pass import RowPass, Size, reduced, warm_up
-from workflows.benchmarks.workers import Measured, Products, best, measure, open_workers
+from gfrnn.pipeline.reduction.checkpoints import Arrays
+from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Summary
+from gfrnn.workflows.benchmarks.bars import Figure, bar_table, plain_table
+from gfrnn.workflows.benchmarks.row_pass import PassSize, RowPass, reduced, warm_up
+from gfrnn.workflows.benchmarks.workers import Measured, Products, best, measure, open_workers
 
 FEWER = 8
 """The memory of all rows is compared with that of so many times fewer."""
@@ -27,23 +27,23 @@ AGAIN = 3
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScalingBenchmarkSettings:
     """How large the passes are.
 
     Attributes
     ----------
-    speed : Size
+    speed : PassSize
         With one worker and with two.
-    memory : Size
+    memory : PassSize
         With all rows and with a part of them: more rows, and fewer columns to do it in time.
     """
 
-    speed: Size
-    memory: Size
+    speed: PassSize
+    memory: PassSize
 
 
-FULL = Settings(Size(200_000, 256, 1024), Size(800_000, 128, 512))
-QUICK = Settings(Size(80_000, 128, 512), Size(160_000, 64, 256))
+FULL = ScalingBenchmarkSettings(PassSize(200_000, 256, 1024), PassSize(800_000, 128, 512))
+QUICK = ScalingBenchmarkSettings(PassSize(80_000, 128, 512), PassSize(160_000, 64, 256))
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Pass:
         return 1 - busy / (self.workers * self.measured.seconds)
 
 
-def run(settings: Settings, rounds: int) -> Iterator[Table]:
+def run(settings: ScalingBenchmarkSettings, rounds: int) -> Iterator[Table]:
     """Of each pass the round with the least seconds, and the most memory of all."""
     with tempfile.TemporaryDirectory() as folder:
         speed = RowPass.create(Path(folder) / "speed", settings.speed)

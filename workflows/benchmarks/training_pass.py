@@ -11,11 +11,11 @@ from typing import Any
 
 from rich.table import Table
 
-from workflows.benchmarks import peers
-from workflows.benchmarks.bars import Figure, bar_table, plain_table
-from workflows.benchmarks.reading import Archive, Reading
-from workflows.benchmarks.row_pass import RowPass, Size
-from workflows.benchmarks.workers import Measured, Products, best, measure, open_workers
+from gfrnn.workflows.benchmarks import peers
+from gfrnn.workflows.benchmarks.bars import Figure, bar_table, plain_table
+from gfrnn.workflows.benchmarks.reading import BenchmarkArchive, ReadingResult
+from gfrnn.workflows.benchmarks.row_pass import PassSize, RowPass
+from gfrnn.workflows.benchmarks.workers import Measured, Products, best, measure, open_workers
 
 WORKERS = 2
 
@@ -32,25 +32,25 @@ CONTESTANTS: dict[str, Callable[[RowPass], Any]] = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class PassSettings:
     """How large the pass and the archive that is read are."""
 
-    size: Size
-    archive: Archive
+    size: PassSize
+    archive: BenchmarkArchive
 
 
-FULL = Settings(Size(200_000, states=256, features=1024), Archive(720, 121, 240))
-QUICK = Settings(Size(80_000, states=128, features=512), Archive(120, 121, 240))
+FULL = PassSettings(PassSize(200_000, states=256, features=1024), BenchmarkArchive(720, 121, 240))
+QUICK = PassSettings(PassSize(80_000, states=128, features=512), BenchmarkArchive(120, 121, 240))
 
 
-def run(settings: Settings, rounds: int) -> Iterator[Table]:
+def run(settings: PassSettings, rounds: int) -> Iterator[Table]:
     """Least seconds and most memory of some rounds, in which everything takes its turn."""
     size, found = settings.size, dict[str, list[Measured]]()
     with tempfile.TemporaryDirectory() as folder, open_workers(WORKERS) as client:
         products = Products.of(client, size)
         row_pass = RowPass.create(Path(folder) / "states", size)
         small = RowPass.create(Path(folder) / "small", replace(size, rows=2 * size.columns))
-        reading = Reading(Path(folder) / "fields")
+        reading = ReadingResult(Path(folder) / "fields")
         settings.archive.write(reading.path)
         for contestant in CONTESTANTS.values():  # what is done once, such as importing
             contestant(small)
@@ -62,16 +62,16 @@ def run(settings: Settings, rounds: int) -> Iterator[Table]:
                 products.measure("float64", "float32")
             for name, work in ((DECODING, reading.decode), (TINY, reading.run)):
                 found.setdefault(name, []).append(measure(client, work))
-    result = Result(settings, {name: best(each) for name, each in found.items()}, products)
+    result = PassResult(settings, {name: best(each) for name, each in found.items()}, products)
     yield result.table()
     yield bar_table(result.figures(), full=settings == FULL)
 
 
 @dataclass(frozen=True)
-class Result:
+class PassResult:
     """What was measured of everything."""
 
-    settings: Settings
+    settings: PassSettings
     found: dict[str, Measured]
     products: Products
 

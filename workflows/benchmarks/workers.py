@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from distributed import Client
 
-from cluster import ClusterConfig, open_cluster
-from pipeline.tasks import single_threaded
-from workflows.benchmarks.row_pass import Size
+from gfrnn.cluster import ClusterConfig, open_cluster
+from gfrnn.pipeline.reduction.tasks import single_threaded
+from gfrnn.workflows.benchmarks.row_pass import PassSize
 
 
 @contextmanager
@@ -96,7 +96,7 @@ class Products:
         self.found: dict[str, list[float]] = {}
 
     @classmethod
-    def of(cls, client: Client, size: Size) -> Products:
+    def of(cls, client: Client, size: PassSize) -> Products:
         """As long and as large as suits a pass of this size."""
         return cls(client, min(2048, size.rows), min(1.0, size.rows / 1e5))
 

@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigError
-from workflows.reproduce.case import Case
+from gfrnn.pipeline.errors import ConfigError
+from gfrnn.workflows.reproduce.case import Case
 
 SETTINGS = Path(__file__).with_name("settings")
 """Folder of the settings files; each registers the case of its name."""
@@ -32,6 +32,6 @@ def load_case(name: str) -> Case[Any]:
         near = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(names)}"
         raise ConfigError(f"reproduce: no case {name!r}; {hint}")
-    module = import_module(f"workflows.cases.{name.replace('-', '_')}")
+    module = import_module(f"gfrnn.workflows.cases.{name.replace('-', '_')}")
     case: Case[Any] = module.CASE
     return case

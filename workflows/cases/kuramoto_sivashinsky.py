@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.integration import trusted_time
+from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.workflows.cases.field_case import FieldSystem, grid_case
+from gfrnn.workflows.cases.trajectories import Truth
 from gfrnn_core.systems import KURAMOTO_SIVASHINSKY_LYAPUNOV_EXPONENT, KuramotoSivashinsky
-from pipeline.tasks import Advance, Progress
-from workflows.cases.flows import Truth
-from workflows.cases.grids import Field, grid_case
+from gfrnn_core.systems.integration import trusted_time
 
 Array = NDArray[Any]
 
@@ -57,7 +57,7 @@ def free(number: int, seed: int, steps: int) -> Array:
 CASE = grid_case(
     "kuramoto-sivashinsky",
     "Kuramoto-Sivashinsky equation on a long line: one network for all places",
-    Field(
+    FieldSystem(
         title="Kuramoto-Sivashinsky, L = 200",
         about=(
             "u_t = -u u_x - u_xx - u_xxxx on a periodic line of length "

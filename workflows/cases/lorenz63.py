@@ -14,16 +14,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
+from gfrnn.pipeline.config.section import Section
+from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.workflows.cases.trajectories import Truth, along, quietly, scattered
+from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
+from gfrnn.workflows.reproduce.figure_style import STYLES
+from gfrnn.workflows.reproduce.timing import timed
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
 from gfrnn_core.metrics import ErrorNorm, forecast_error, kl_divergence, valid_prediction_time
 from gfrnn_core.systems import LORENZ63
-from pipeline.sections import Section
-from pipeline.tasks import Advance, Progress
-from workflows.cases.flows import Truth, along, quietly, scattered
-from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
-from workflows.reproduce.drawing import STYLES
-from workflows.reproduce.timing import timed
 
 Array = NDArray[Any]
 Sampling = Literal["pairs", "uniform_pairs", "normal"]
@@ -46,7 +46,7 @@ class Setup(Section):
     bar: PositiveFloat | None = None
 
 
-class Net(Section):
+class Lorenz63Network(Section):
     """Hidden weights and the solver's strength."""
 
     sampling: Sampling
@@ -55,12 +55,12 @@ class Net(Section):
     ridge: NonNegativeFloat
 
 
-class Settings(Section):
+class Lorenz63Settings(Section):
     """Settings of the case; noise is a share of each variable's standard deviation."""
 
     width: PositiveInt
     setups: dict[Literal["fine", "squared", "noise_3", "noise_2"], Setup]
-    networks: dict[str, dict[Literal["fine", "squared", "noise_3", "noise_2"], Net]]
+    networks: dict[str, dict[Literal["fine", "squared", "noise_3", "noise_2"], Lorenz63Network]]
     gram_ridge: PositiveFloat
     climate_starts: PositiveInt
     climate_steps: PositiveInt
@@ -77,7 +77,7 @@ TRUTH = "another stretch of the truth"
 
 
 @dataclass(frozen=True)
-class Data:
+class Lorenz63Data:
     """A training series without noise, and the truth after each of some starts."""
 
     setup: Setup
@@ -86,7 +86,7 @@ class Data:
     truth: Truth
 
     @classmethod
-    def make(cls, setup: Setup, seed: int, delays: int) -> Data:
+    def make(cls, setup: Setup, seed: int, delays: int) -> Lorenz63Data:
         """Starts of one seed lie anywhere on the attractor, and know nothing of the training."""
         train = _training(setup.dt, setup.samples)
         first = scattered(LORENZ63, setup.starts, seed, time=30.0)
@@ -127,7 +127,7 @@ def _training(dt: float, samples: int) -> Array:
     return LORENZ63.trajectory(dt, samples - 1, (1.0, 1.0, 1.0), spinup=round(20 / dt))
 
 
-def network_of(width: int, net: Net, seed: int) -> SampledRNN:
+def network_of(width: int, net: Lorenz63Network, seed: int) -> SampledRNN:
     """The network that a part of the settings describes, untrained."""
     return SampledRNN(
         width,
@@ -163,10 +163,12 @@ def solve_gram(network: SampledRNN, train: Array, ridge: float) -> SampledRNN:
     return replace(ready, outer=weights[None])
 
 
-def run(settings: Settings, seeds: Sequence[int], progress: Progress) -> Result:
+def run(settings: Lorenz63Settings, seeds: Sequence[int], progress: Progress) -> CaseResult:
     """All networks on all setups."""
     delays = max(net.delays for nets in settings.networks.values() for net in nets.values())
-    data = {name: Data.make(setup, _TEST, delays) for name, setup in settings.setups.items()}
+    data = {
+        name: Lorenz63Data.make(setup, _TEST, delays) for name, setup in settings.setups.items()
+    }
     climate = _training(settings.setups["fine"].dt, settings.setups["fine"].samples)
     dt = settings.setups["fine"].dt
     truths = [
@@ -217,19 +219,19 @@ def _climate_distance(network: SampledRNN, starts: Array, reference: Array) -> f
     return kl_divergence(np.concatenate([starts[:, : network.delays], path], axis=1), reference)
 
 
-def _error(data: Data, forecast: Array) -> Array:
+def _error(data: Lorenz63Data, forecast: Array) -> Array:
     """Median over starts of the normalised error at each step."""
     scale = data.train.std(axis=0)
     return np.median(forecast_error(forecast, data.truth.path, scale=scale), axis=0)
 
 
 def _result(
-    settings: Settings,
-    data: dict[Any, Data],
+    settings: Lorenz63Settings,
+    data: dict[Any, Lorenz63Data],
     entries: list[Entry],
     errors: dict[str, Array],
     samples: int,
-) -> Result:
+) -> CaseResult:
     scores, bars, notes = [], [], []
     for key, own in data.items():
         setup = own.setup
@@ -262,7 +264,7 @@ def _result(
         "other starts than the test's; starts are free of noise."
     )
     fine = settings.setups["fine"]
-    return Result(
+    return CaseResult(
         title=f"Lorenz 63, {settings.width} tanh features",
         about=[
             "The chaotic system of Lorenz (1963) from its full state. One network forecasts by "
@@ -306,12 +308,15 @@ def _draw(errors: dict[str, Array], setup: Setup, figure: Figure) -> None:
 
 
 @lru_cache(maxsize=8)
-def _validation_data(setup: str, delays: int) -> Data:
-    return Data.make(Setup.model_validate_json(setup), _VALIDATION, delays)
+def _validation_data(setup: str, delays: int) -> Lorenz63Data:
+    return Lorenz63Data.make(Setup.model_validate_json(setup), _VALIDATION, delays)
 
 
 def _measure(
-    part: Literal["fine", "squared", "noise_3", "noise_2"], name: str, settings: Settings, seed: int
+    part: Literal["fine", "squared", "noise_3", "noise_2"],
+    name: str,
+    settings: Lorenz63Settings,
+    seed: int,
 ) -> float:
     net = settings.networks[name][part]
     # A long column of starts is not needed to choose by.
@@ -322,7 +327,7 @@ def _measure(
     return data.score(data.forecast(network))
 
 
-def _measure_gram(settings: Settings, seed: int) -> float:
+def _measure_gram(settings: Lorenz63Settings, seed: int) -> float:
     setup = settings.setups["fine"]
     data = _validation_data(setup.model_dump_json(), 1)
     plain = network_of(settings.width, settings.networks["normal"]["fine"], seed)
@@ -334,7 +339,7 @@ _VALIDITY = Score("validity", "valid prediction time", "Lyapunov times", "higher
 CASE = Case(
     name="lorenz63",
     summary="Lorenz 63: forecasts by solver and sampling, without and with noise in the data",
-    settings=Settings,
+    settings=Lorenz63Settings,
     run=run,
     validations={
         f"{name}_{part}": Validation(_VALIDITY, partial(_measure, part, name))

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.workflows.cases.field_case import FieldSystem, grid_case
+from gfrnn.workflows.cases.trajectories import Truth, along, scattered
 from gfrnn_core.systems import LORENZ96
-from pipeline.tasks import Advance, Progress
-from workflows.cases.flows import Truth, along, scattered
-from workflows.cases.grids import Field, grid_case
 
 Array = NDArray[Any]
 
@@ -50,7 +50,7 @@ def free(number: int, seed: int, steps: int) -> Array:
 CASE = grid_case(
     "lorenz96",
     "Lorenz 96 with 40 variables: one network for all places",
-    Field(
+    FieldSystem(
         title="Lorenz 96, F = 10",
         about=(
             "The model of Lorenz (1996), 40 variables on a circle with forcing 10 and samples "

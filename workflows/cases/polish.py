@@ -12,6 +12,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from gfrnn.pipeline.config.section import Section
+from gfrnn.pipeline.reduction.tasks import Advance, Progress, run_tasks
+from gfrnn.workflows.cases.lorenz63 import Lorenz63Data, Lorenz63Network, Setup, network_of
+from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
+from gfrnn.workflows.reproduce.timing import timed
 from gfrnn_core import SampledRNN
 from gfrnn_core.perturbation.polish import Polish, Polished
 from gfrnn_core.perturbation.polish_chunk import (
@@ -22,11 +27,6 @@ from gfrnn_core.perturbation.polish_chunk import (
     merged,
     rows,
 )
-from pipeline.sections import Section
-from pipeline.tasks import Advance, Progress, run_tasks
-from workflows.cases.lorenz63 import Data, Net, Setup, network_of
-from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
-from workflows.reproduce.timing import timed
 
 Array = NDArray[Any]
 Part = Literal["noise_2", "noise_3"]
@@ -38,7 +38,7 @@ NAMES: dict[Kind, str] = {"one": "one state", "delays": "delays"}
 PARTS: dict[Part, str] = {"noise_2": "noise 1e-2", "noise_3": "noise 1e-3"}
 
 
-class Descent(Section):
+class DescentSettings(Section):
     """How a network is polished, see :class:`gfrnn_core.perturbation.polish.Polish`."""
 
     steps: PositiveInt
@@ -65,13 +65,13 @@ class Descent(Section):
         )
 
 
-class Settings(Section):
+class PolishSettings(Section):
     """Settings of the case."""
 
     width: PositiveInt
     setups: dict[Part, Setup]
-    networks: dict[Kind, dict[Part, Net]]
-    polish: dict[Kind, dict[Part, Descent]]
+    networks: dict[Kind, dict[Part, Lorenz63Network]]
+    polish: dict[Kind, dict[Part, DescentSettings]]
 
 
 def evaluate(network: SampledRNN, starts: Starts, noise: Noise | None) -> Sums:
@@ -81,7 +81,7 @@ def evaluate(network: SampledRNN, starts: Starts, noise: Noise | None) -> Sums:
     return merged(run_tasks("polish", evaluate_chunk, calls))
 
 
-def polished(network: SampledRNN, series: Array, descent: Descent, seed: int) -> Polished:
+def polished(network: SampledRNN, series: Array, descent: DescentSettings, seed: int) -> Polished:
     """Polish a network on every start of the series that it was fitted to."""
     if descent.iterations == 0:
         return Polished(network, [])
@@ -94,7 +94,7 @@ def polished(network: SampledRNN, series: Array, descent: Descent, seed: int) ->
     return replace(found, network=replace(found.network, precision=network.precision))
 
 
-def run(settings: Settings, seeds: Sequence[int], progress: Progress) -> Result:
+def run(settings: PolishSettings, seeds: Sequence[int], progress: Progress) -> CaseResult:
     """All networks on all setups, before and after."""
     entries: list[Entry] = []
     falls: dict[str, Array] = {}
@@ -106,7 +106,7 @@ def run(settings: Settings, seeds: Sequence[int], progress: Progress) -> Result:
         seconds: tuple[list[float], list[float]] = ([], [])
         for part, setup in settings.setups.items():
             net, descent = settings.networks[kind][part], settings.polish[kind][part]
-            data = Data.make(setup, _TEST, net.delays)
+            data = Lorenz63Data.make(setup, _TEST, net.delays)
             for seed in seeds:
                 series = data.noisy(seed)
                 network, fitting = timed(partial(network_of(settings.width, net, seed).fit, series))
@@ -132,7 +132,7 @@ def _losses(found: Polished) -> Array:
     return losses / losses[:1]
 
 
-def _result(settings: Settings, entries: list[Entry], falls: dict[str, Array]) -> Result:
+def _result(settings: PolishSettings, entries: list[Entry], falls: dict[str, Array]) -> CaseResult:
     scores = [
         Score(part, f"valid prediction time, {PARTS[part]}", "Lyapunov times", "higher")
         for part in settings.setups
@@ -143,7 +143,7 @@ def _result(settings: Settings, entries: list[Entry], falls: dict[str, Array]) -
         for part in settings.setups
     ]
     setup = next(iter(settings.setups.values()))
-    return Result(
+    return CaseResult(
         title=f"Polished by perturbations: Lorenz 63 with noise, {settings.width} tanh features",
         about=[
             "Least squares makes the outer weights of a sampled network best for one step. "
@@ -176,19 +176,19 @@ def _draw(falls: dict[str, Array], figure: Figure) -> None:
 
 
 @lru_cache(maxsize=8)
-def _validation_data(setup: str, delays: int) -> Data:
-    return Data.make(Setup.model_validate_json(setup), _VALIDATION, delays)
+def _validation_data(setup: str, delays: int) -> Lorenz63Data:
+    return Lorenz63Data.make(Setup.model_validate_json(setup), _VALIDATION, delays)
 
 
 @lru_cache(maxsize=8)
-def _fitted(width: int, net: str, setup: str, seed: int) -> tuple[Data, Array, SampledRNN]:
-    chosen = Net.model_validate_json(net)
+def _fitted(width: int, net: str, setup: str, seed: int) -> tuple[Lorenz63Data, Array, SampledRNN]:
+    chosen = Lorenz63Network.model_validate_json(net)
     data = _validation_data(setup, chosen.delays)
     series = data.noisy(seed + 1000)
     return data, series, network_of(width, chosen, seed).fit(series)
 
 
-def _measure(kind: Kind, part: Part, solved: bool, settings: Settings, seed: int) -> float:
+def _measure(kind: Kind, part: Part, solved: bool, settings: PolishSettings, seed: int) -> float:
     setup = settings.setups[part]
     data, series, network = _fitted(
         settings.width,
@@ -206,7 +206,7 @@ _VALIDITY = Score("validity", "valid prediction time", "Lyapunov times", "higher
 CASE = Case(
     name="polish",
     summary="Lorenz 63 with noise: a solved network polished by perturbations, before and after",
-    settings=Settings,
+    settings=PolishSettings,
     run=run,
     validations={
         f"{'solved' if solved else 'polished'}_{kind}_{part}": Validation(

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn.workflows.cases.method_comparison import ComparedSystem, duel_case
+from gfrnn.workflows.cases.trajectories import along
 from gfrnn_core.systems import ROESSLER
-from workflows.cases.duel import Arena, duel_case
-from workflows.cases.flows import along
 
 
 def _on_attractor(number: int, rng: np.random.Generator) -> NDArray[Any]:
@@ -23,7 +23,7 @@ def _on_attractor(number: int, rng: np.random.Generator) -> NDArray[Any]:
 CASE = duel_case(
     "rossler",
     "Rössler: chaos from the full state, against an echo state network",
-    Arena(
+    ComparedSystem(
         ROESSLER,
         3,
         _on_attractor,

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn.workflows.cases.method_comparison import ComparedSystem, duel_case
+from gfrnn.workflows.cases.trajectories import along
 from gfrnn_core.systems import VAN_DER_POL
-from workflows.cases.duel import Arena, duel_case
-from workflows.cases.flows import along
 
 
 def first_states(number: int, rng: np.random.Generator) -> NDArray[Any]:
@@ -22,7 +22,7 @@ def first_states(number: int, rng: np.random.Generator) -> NDArray[Any]:
 CASE = duel_case(
     "van-der-pol",
     "Van der Pol: the free oscillator from its full state, against an echo state network",
-    Arena(
+    ComparedSystem(
         VAN_DER_POL,
         2,
         first_states,

@@ -13,16 +13,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt
 
+from gfrnn.pipeline.config.section import Section
+from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
+from gfrnn.workflows.reproduce.figure_style import STYLES
+from gfrnn.workflows.reproduce.timing import timed
 from gfrnn_core import SampledRNN
 from gfrnn_core.control import Regulator, Response, fit_lifted, lqr, quadratic_cost, simulate
 from gfrnn_core.lifting import lift
 from gfrnn_core.sampling import Sampling
 from gfrnn_core.systems import runge_kutta_step, van_der_pol_tendency
-from pipeline.sections import Section
-from pipeline.tasks import Advance, Progress
-from workflows.reproduce.case import Bar, Case, Entry, Result, Score, Validation
-from workflows.reproduce.drawing import STYLES
-from workflows.reproduce.timing import timed
 
 Array = NDArray[Any]
 Policy = Callable[[Array], Array]
@@ -51,7 +51,7 @@ class Cost(Section):
     input: PositiveFloat
 
 
-class Starts(Section):
+class ControlStarts(Section):
     """Uniform in a square of half width ``reach``; near rest: the same, shrunk to ``near``."""
 
     count: PositiveInt
@@ -59,7 +59,7 @@ class Starts(Section):
     near: PositiveFloat
 
 
-class Data(Section):
+class ControlData(Section):
     """Runs of ``times`` steps from a square, under uniform random inputs up to ``push``."""
 
     runs: PositiveInt
@@ -68,7 +68,7 @@ class Data(Section):
     push: PositiveFloat
 
 
-class Network(Section):
+class ControlNetwork(Section):
     """The dictionary, and how many of its singular directions are kept."""
 
     sampling: Sampling
@@ -84,9 +84,9 @@ class VanDerPolControl(Section):
     dt: PositiveFloat
     steps: PositiveInt
     cost: Cost
-    starts: Starts
-    data: Data
-    network: Network
+    starts: ControlStarts
+    data: ControlData
+    network: ControlNetwork
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def excess(settings: VanDerPolControl, seed: int) -> float:
     return float(np.mean(np.divide(problem.costs(policy), best)))
 
 
-def run(settings: VanDerPolControl, seeds: Sequence[int], progress: Progress) -> Result:
+def run(settings: VanDerPolControl, seeds: Sequence[int], progress: Progress) -> CaseResult:
     """Costs of every regulator on the same test starts."""
     problem = Problem.make(settings, _TEST)
     gain = problem.true_gain()
@@ -247,7 +247,7 @@ def run(settings: VanDerPolControl, seeds: Sequence[int], progress: Progress) ->
         Entry(TRUE, "reference", scores([true])),
         Entry(FREE, "reference", scores([uncontrolled])),
     ]
-    return Result(
+    return CaseResult(
         title="Van der Pol oscillator with control",
         about=_about(settings),
         scores=(COST, RELATIVE, NEAR, SHARE),

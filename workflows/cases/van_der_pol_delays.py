@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from gfrnn.workflows.cases.method_comparison import ComparedSystem, duel_case
+from gfrnn.workflows.cases.van_der_pol import first_states
 from gfrnn_core.systems import VAN_DER_POL
-from workflows.cases.duel import Arena, duel_case
-from workflows.cases.van_der_pol import first_states
 
 CASE = duel_case(
     "van-der-pol-delays",
     "Van der Pol from the first coordinate and its delays, against an echo state network",
-    Arena(
+    ComparedSystem(
         VAN_DER_POL,
         1,
         first_states,

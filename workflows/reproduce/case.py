@@ -15,8 +15,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from pipeline.sections import Section
-from pipeline.tasks import Progress
+from gfrnn.pipeline.config.section import Section
+from gfrnn.pipeline.reduction.tasks import Progress
 
 Better = Literal["higher", "lower"]
 Kind = Literal["ours", "peer", "reference"]
@@ -153,7 +153,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Result:
+class CaseResult:
     """What came of a case.
 
     Parameters
@@ -168,7 +168,7 @@ class Result:
     draw : callable
         Draws into an empty figure (constrained layout, 10.5 x 4 inches; it may set another size).
         The project's style is in force while it is called. Colours and strokes of an entry:
-        :data:`workflows.reproduce.drawing.STYLES`.
+        :data:`gfrnn.workflows.reproduce.figure_style.STYLES`.
     caption : str
         What the figure shows, also for people who do not see it.
     bars : sequence of Bar
@@ -280,7 +280,7 @@ class Case(Generic[Settings]):
         settings is chosen by another score than another part.
     parallel : bool
         Whether ``run`` puts its jobs on the current Dask client, as
-        :func:`pipeline.tasks.run_tasks` does.
+        :func:`gfrnn.pipeline.reduction.tasks.run_tasks` does.
 
     Notes
     -----
@@ -307,6 +307,6 @@ class Case(Generic[Settings]):
     name: str
     summary: str
     settings: type[Settings]
-    run: Callable[[Settings, Sequence[int], Progress], Result]
+    run: Callable[[Settings, Sequence[int], Progress], CaseResult]
     validations: Mapping[str, Validation[Settings]] = field(default_factory=dict)
     parallel: bool = False

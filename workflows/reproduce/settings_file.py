@@ -10,10 +10,10 @@ from typing import Any, Generic
 import yaml
 from pydantic import BaseModel
 
-from pipeline.errors import ConfigError
-from pipeline.sections import Period, Section, checked
-from workflows.cases import SETTINGS
-from workflows.reproduce.case import Case, Settings
+from gfrnn.pipeline.config.section import Period, Section, checked
+from gfrnn.pipeline.errors import ConfigError
+from gfrnn.workflows.cases import SETTINGS
+from gfrnn.workflows.reproduce.case import Case, Settings
 
 _EXTRA = ("quick", "candidates")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
-from workflows.labels import number
-from workflows.reproduce.case import TRAINING, Entry, Result, Score, Verdict
+from gfrnn.workflows.report.labels import number
+from gfrnn.workflows.reproduce.case import TRAINING, CaseResult, Entry, Score, Verdict
 
 KINDS = {"ours": "this project", "peer": "peer", "reference": "reference"}
 """How the kinds of entries are called."""
@@ -37,7 +37,7 @@ def cell(entry: Entry, score: Score) -> tuple[str, str]:
     return middle, f"{low} to {high}" if len(entry.values(score.key)) > 1 else ""
 
 
-def best_entries(result: Result, score: Score) -> set[str]:
+def best_entries(result: CaseResult, score: Score) -> set[str]:
     """Names of the entries whose median is best, where at least two were measured."""
     medians = {
         entry.name: quartiles[1]
@@ -74,7 +74,7 @@ def word(verdict: Verdict) -> str:
     return {True: "reached", False: "not reached", None: "not measured"}[verdict.reached]
 
 
-def terminal_table(result: Result) -> Table:
+def terminal_table(result: CaseResult) -> Table:
     """Median and quartiles over seeds, a section a score, a line an entry."""
     table = Table(title=result.title, title_justify="left")
     table.add_column("")
@@ -94,7 +94,7 @@ def terminal_table(result: Result) -> Table:
     return table
 
 
-def csv_text(result: Result, seeds: list[int]) -> str:
+def csv_text(result: CaseResult, seeds: list[int]) -> str:
     """Long form: ``entry, kind, score, unit, seed, value``; training times are a score too.
 
     The seed is empty for values that depend on none.
@@ -114,7 +114,7 @@ def csv_text(result: Result, seeds: list[int]) -> str:
     return buffer.getvalue()
 
 
-def json_tree(result: Result) -> dict[str, Any]:
+def json_tree(result: CaseResult) -> dict[str, Any]:
     """Scores, entries and bars as plain lists and dictionaries; what is not finite as text."""
     entries = []
     for entry in result.entries:

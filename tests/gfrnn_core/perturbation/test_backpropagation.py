@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn_core.perturbation import Backpropagation, Window
-from tests.gfrnn_core.perturbation.toys import (
+from gfrnn_testing.perturbation_toys import (
     network,
     numerical_gradient,
     plain_loss,

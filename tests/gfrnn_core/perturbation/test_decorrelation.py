@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gfrnn_core.perturbation.decorrelation import decorrelate
-from tests.gfrnn_core.perturbation.toys import network
+from gfrnn_testing.perturbation_toys import network
 
 
 def off_diagonal(rows):

@@ -17,7 +17,7 @@ from gfrnn_core.perturbation import (
     mean_loss,
 )
 from gfrnn_core.perturbation.tasks import sine
-from tests.gfrnn_core.perturbation.toys import network, plain_loss, window
+from gfrnn_testing.perturbation_toys import network, plain_loss, window
 
 STILL = 1e-300  # a rate at which nothing moves
 

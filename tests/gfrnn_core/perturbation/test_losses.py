@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gfrnn_core.perturbation.losses import output_gradient, step_losses
-from tests.gfrnn_core.perturbation.toys import network, window
+from gfrnn_testing.perturbation_toys import network, window
 
 
 def test_losses_by_hand():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gfrnn_core.perturbation import Backpropagation, Perturbation, rules
 from gfrnn_core.perturbation.losses import output_gradient, step_losses
 from gfrnn_core.perturbation.rules import worse_credit
-from tests.gfrnn_core.perturbation.toys import (
+from gfrnn_testing.perturbation_toys import (
     EveryDirection,
     network,
     plain_run,

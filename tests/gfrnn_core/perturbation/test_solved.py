@@ -5,7 +5,7 @@ import pytest
 
 from gfrnn_core.perturbation import Backpropagation, Perturbation
 from gfrnn_core.perturbation.solved import solved_slopes
-from tests.gfrnn_core.perturbation.toys import network, start, window
+from gfrnn_testing.perturbation_toys import network, start, window
 
 COUNTED = [0, 1, 1, 0, 1, 1]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gfrnn_core.perturbation import Backpropagation, Perturbation, Window
-from tests.gfrnn_core.perturbation.toys import network
+from gfrnn_testing.perturbation_toys import network
 
 ESTIMATES = 1500
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn_core.perturbation import Weights
-from tests.gfrnn_core.perturbation.toys import network, plain_run, start, window
+from gfrnn_testing.perturbation_toys import network, plain_run, start, window
 
 FEW = st.integers(1, 4)
 

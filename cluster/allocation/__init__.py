@@ -1,0 +1,1 @@
+"""Scheduler, driver and workers inside one allocation of a batch system."""

@@ -1,0 +1,171 @@
+"""The parts of the page that are text: HTML and its style."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from gfrnn.cluster.dashboard.messages import Stage, Table, Worker
+from gfrnn.cluster.dashboard.number_format import amount, duration, gibibytes
+from gfrnn.cluster.dashboard.page_state import PageState
+
+# Workers that have room on a screen.
+_MOST_WORKERS = 12
+
+# Of a worker's memory, what may be used before Dask begins to move it to the disk.
+_SPILLS = 0.6
+
+GOES_ON = '<span class="state">running</span>'
+"""In the head while a run goes on."""
+
+_OVER = 'class="state over"'
+
+NOBODY = f"<span {_OVER}>no connection: the run or its scheduler has ended</span>"
+"""In the head when nobody answers any more."""
+
+STYLE = """
+.bk-clearfix { display: block; width: 100%; }
+:host { font-family: system-ui, sans-serif; color: #333c42; font-size: 14px; }
+h1 { font-size: 20px; margin: 0 12px 0 0; display: inline; font-weight: 600; }
+h2 { font-size: 13px; margin: 14px 0 6px; font-weight: 700; }
+.place { color: #6b767d; margin-right: 12px; }
+.state { background: #2a6f97; color: white; border-radius: 9px; padding: 2px 10px; }
+.state.over { background: #6b767d; }
+.tiles { display: flex; flex-wrap: wrap; gap: 10px; margin: 8px 0 0; }
+.tile { background: #f3f5f6; border-radius: 6px; padding: 6px 14px; min-width: 92px; }
+.tile b { display: block; font-size: 19px; font-weight: 600; white-space: nowrap; }
+.tile span { color: #6b767d; font-size: 12px; }
+table { border-collapse: collapse; width: 100%; }
+td, th { padding: 3px 8px 3px 0; text-align: right; white-space: nowrap; font-weight: 400; }
+td:first-child, th:first-child { text-align: left; }
+thead th { color: #6b767d; font-size: 12px; border-bottom: 1px solid #d5dbdf; }
+.numbers { font-variant-numeric: tabular-nums; }
+.track { background: #e3e7ea; border-radius: 4px; height: 12px; min-width: 90px; }
+.fill { background: #2a6f97; border-radius: 4px; height: 12px; }
+.done .fill { background: #8fb4c8; }
+.coming { color: #8b959b; }
+.track-cell { width: 50%; }
+.going .name { font-weight: 600; }
+.memory .track { position: relative; overflow: hidden; }
+.memory .full { background: #e07a1f; }
+.memory .plan { position: absolute; top: 0; height: 12px; border-left: 2px dashed #333c42; }
+.legend { color: #6b767d; font-size: 12px; }
+.key { display: inline-block; width: 12px; height: 10px; margin: 0 4px 0 12px; }
+.key.mark { border-left: 2px dashed #333c42; width: 0; height: 12px; vertical-align: -2px; }
+.subject th { font-weight: 600; padding-top: 8px; }
+"""
+
+
+def head(story: PageState, workers: int, others: Mapping[str, str]) -> str:
+    """What runs, where its results go, and whether it still runs."""
+    shown = story.shown
+    state = f"<span {_OVER}>{escape(story.end)}</span>" if story.end else GOES_ON
+    threads = story.threads
+    count = f"{workers} worker{'s' * (workers != 1)}, {threads} thread{'s' * (threads != 1)}"
+    links = ", ".join(
+        f'<a href="?run={escape(key)}">{escape(title)}</a>' for key, title in others.items()
+    )
+    also = f'<span class="place">also on this scheduler: {links}</span>' if links else ""
+    return (
+        f'<h1>{escape(shown.title)}</h1><span class="place">{escape(shown.place)}</span>'
+        f'<span class="place">{count}</span>{also}{state}'
+    )
+
+
+def tiles(story: PageState) -> str:
+    """The numbers."""
+    each = "".join(
+        f'<div class="tile"><b>{amount(story.now(reading), reading.unit)}</b>'
+        f"<span>{escape(reading.label)}</span></div>"
+        for reading in story.shown.readings
+    )
+    return f'<div class="tiles numbers">{each}</div>'
+
+
+def stages(stages: Sequence[Stage], silence: float) -> str:
+    """A bar for each stage.
+
+    Parameters
+    ----------
+    silence : float
+        Seconds since they were told.
+    """
+    rows = "".join(_stage(stage, silence) for stage in stages)
+    return (
+        '<h2>Stages</h2><table class="numbers"><thead><tr><th>stage</th><th></th><th>chunks</th>'
+        f"<th>taken</th><th>left</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _stage(stage: Stage, silence: float) -> str:
+    begun, over = stage.seconds is not None, stage.left == 0
+    kind = "done" if over else "going" if begun else "coming"
+    share = 100 if over else 100 * stage.done / max(1, stage.total)
+    known = f"{stage.done} / {stage.total}" if stage.total else ""
+    passing = silence if kind == "going" else 0.0
+    taken = duration(stage.seconds + passing) if stage.seconds is not None else ""
+    left = "" if over or stage.left is None else duration(max(0.0, stage.left - passing))
+    return (
+        f'<tr class="{kind}" data-stage="{escape(stage.name)}" data-done="{stage.done}">'
+        f'<td class="name">{escape(stage.name)}</td><td class="track-cell"><div class="track">'
+        f'<div class="fill" style="width:{share:.1f}%"></div></div></td>'
+        f"<td>{known}</td><td>{taken}</td><td>{left}</td></tr>"
+    )
+
+
+def table(table: Table | None) -> str:
+    """Results; the rows that hold a heading only divide it."""
+    if table is None:
+        return ""
+    columns = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
+    rows = []
+    for heading, *cells in table.rows:
+        values = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        kind = "" if cells else ' class="subject"'
+        rows.append(f"<tr{kind}><th>{escape(heading)}</th>{values}</tr>")
+    return (
+        f'<h2>{escape(table.title)}</h2><table class="numbers results"><thead><tr>{columns}</tr>'
+        f"</thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def memory(workers: Sequence[Worker], needed: int) -> str:
+    """A bar for each worker, of its limit; of many, the fullest.
+
+    Parameters
+    ----------
+    needed : int
+        Bytes that a task was planned to need at most; 0 where nothing was planned.
+    """
+    fullest = sorted(workers, key=lambda worker: worker.used, reverse=True)[:_MOST_WORKERS]
+    fullest.sort(key=lambda worker: worker.name)
+    # Without limits, the bars compare the workers with each other.
+    most = max((max(each.used, needed * each.threads) for each in workers), default=0)
+    rows = "".join(_memory_of(worker, needed, worker.limit or most) for worker in fullest)
+    some = f": the {len(fullest)} fullest of {len(workers)}" if len(workers) > len(fullest) else ""
+    plan = (
+        f'<span class="key mark"></span>planned for tasks at their peak '
+        f"({gibibytes(needed)} a thread)"
+        if needed
+        else ""
+    )
+    return (
+        f'<h2>Memory of the workers{some}</h2><div class="legend">'
+        '<span class="key" style="background:#2a6f97; margin-left:0"></span>used by the process'
+        f'<span class="key" style="background:#e07a1f"></span>over {_SPILLS:.0%} of its limit'
+        f'{plan}</div><table class="numbers memory"><tbody>{rows}</tbody></table>'
+    )
+
+
+def _memory_of(worker: Worker, needed: int, whole: int) -> str:
+    def share(count: int) -> float:
+        return 100 * min(1.0, count / whole) if whole else 0.0
+
+    full = " full" if 0 < _SPILLS * worker.limit < worker.used else ""
+    plan = f'<div class="plan" style="left:{share(needed * worker.threads):.1f}%"></div>'
+    limit = f" of {gibibytes(worker.limit)}" if worker.limit else ""
+    return (
+        f'<tr><td>{escape(worker.name)}</td><td class="track-cell"><div class="track">'
+        f'<div class="fill{full}" style="width:{share(worker.used):.1f}%"></div>'
+        f"{plan if needed else ''}</div></td><td>{gibibytes(worker.used)}{limit}</td></tr>"
+    )

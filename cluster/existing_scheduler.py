@@ -1,0 +1,106 @@
+"""A scheduler that somebody else started and will stop."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from distributed import Client
+from distributed.comm import get_address_host_port
+from distributed.security import Security
+
+from gfrnn.cluster.certificates import certificates_in
+from gfrnn.cluster.config import ClusterConfig
+from gfrnn.cluster.errors import ClusterError
+
+
+@contextmanager
+def open_existing(config: ClusterConfig) -> Iterator[Client]:
+    """A client of a running scheduler; the scheduler stays when the block ends.
+
+    Raises
+    ------
+    ClusterError
+        If no scheduler answers, or it has no workers, within ``config.timeout`` seconds.
+    """
+    place = config.address or f"scheduler_file {config.scheduler_file}"
+    try:
+        address = config.address or address_in(Path(str(config.scheduler_file)), config.timeout)
+        security = _security(config)
+        _check_address(address, security)
+        client = Client(address, timeout=config.timeout, security=security)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ClusterError(
+            f"cluster: no scheduler answers at {place} within {config.timeout:g} s ({error}); "
+            "check that it runs and that this machine reaches it"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=config.timeout)
+        except TimeoutError:
+            raise ClusterError(
+                f"cluster: the scheduler at {place} has no worker after {config.timeout:g} s; "
+                "start workers, or give cluster.timeout more seconds"
+            ) from None
+        yield client
+
+
+def _security(config: ClusterConfig) -> Security:
+    """With the certificates that the configuration names, or else those that Dask's names.
+
+    Raises
+    ------
+    ClusterError
+        If one is missing.
+    """
+    if config.certificates is None:
+        return Security()
+    try:
+        return certificates_in(Path(config.certificates))
+    except FileNotFoundError as error:
+        raise ClusterError(
+            f"cluster.certificates: {error.filename} is not there; the folder holds "
+            "certificate.pem and key.pem, and ca.pem where another certificate signs them"
+        ) from None
+
+
+def _check_address(address: str, security: Security) -> None:
+    """Refuse what a Client cannot be made of; it would leave a half-made one behind, whose end
+    may block the next one for ten seconds.
+
+    Raises
+    ------
+    ValueError
+    """
+    get_address_host_port(address)
+    connection = security.get_connection_args("client")
+    if address.startswith(("tls://", "wss://")) and connection["ssl_context"] is None:
+        raise ValueError(
+            "TLS needs certificates: give cluster.certificates, or see distributed.comm.tls in "
+            "Dask's configuration"
+        )
+
+
+def address_in(file: Path, timeout: float) -> str:
+    """The address in a scheduler's file, which may be written only later (Dask's own wait for it
+    has no end).
+
+    Raises
+    ------
+    TimeoutError
+        If there is no such file in time, or it holds no address.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            return str(json.loads(file.read_text(encoding="utf-8"))["address"])
+        except OSError:
+            found = "no such file"
+        except (ValueError, KeyError, TypeError):
+            found = "the file holds no address"
+        if time.monotonic() > end:
+            raise TimeoutError(found)
+        time.sleep(0.05)

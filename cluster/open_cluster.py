@@ -1,0 +1,132 @@
+"""Open the cluster that the configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from distributed import Client, Scheduler
+
+from gfrnn.cluster.allocation.allocation import open_allocation
+from gfrnn.cluster.batch.batch_cluster import open_batch
+from gfrnn.cluster.config import ALLOCATION, BATCH, ClusterConfig
+from gfrnn.cluster.existing_scheduler import open_existing
+from gfrnn.cluster.local_cluster import local_size, open_local
+
+# One short file a family.
+_KINDS: dict[str, Callable[..., AbstractContextManager[Client]]] = {
+    "local": lambda config, *_: open_local(config),
+    "existing": lambda config, *_: open_existing(config),
+    **dict.fromkeys(BATCH, open_batch),
+    **dict.fromkeys(ALLOCATION, open_allocation),
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster in use.
+
+    Attributes
+    ----------
+    client : distributed.Client
+        The current client as long as the cluster is open.
+    config : ClusterConfig
+    """
+
+    client: Client
+    config: ClusterConfig
+
+    @property
+    def kind(self) -> str:
+        """As in the configuration."""
+        return self.config.kind
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the dashboard."""
+        link: str = self.client.dashboard_link
+        if self.kind == "existing":
+            return link
+        # A scheduler of ours may listen elsewhere than its dashboard does, which Dask overlooks.
+        host, port = self.client.run_on_scheduler(_page_place)
+        return urlunsplit(urlsplit(link)._replace(netloc=f"{host}:{port}"))
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, workers, threads, memory and queue, in plain values.
+
+        Those of a batch system as they were asked for: they come and go.
+        """
+        if self.kind in BATCH:
+            workers = self.config.workers or 0
+            threads = self.config.threads * workers
+            memory = self.config.memory_bytes * workers
+        else:
+            there = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            workers = len(there)
+            threads = sum(worker["nthreads"] for worker in there)
+            memory = sum(worker["memory_limit"] for worker in there)
+        found = {
+            "kind": self.kind,
+            "workers": workers,
+            "threads": threads,
+            "memory_gib": round(memory / 2**30, 2),
+        }
+        return found | ({"queue": self.config.queue} if self.config.queue else {})
+
+
+@contextmanager
+def open_cluster(
+    config: ClusterConfig | None = None,
+    *,
+    folder: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Iterator[Cluster]:
+    """Start or join a cluster; its client is the current one until the block ends.
+
+    Parameters
+    ----------
+    config : ClusterConfig, optional
+        By default one process a core of this machine.
+    folder : Path, optional
+        Of the run: logs and certificates are in its folder ``cluster``, unless
+        ``config.folder`` names another place; default ``runs``.
+    say : callable, optional
+        Called with a line about what is waited for; by default nothing is said.
+
+    Raises
+    ------
+    ClusterError
+        If it does not start or answer in time; in the middle, if its workers are of no use.
+
+    Examples
+    --------
+    >>> with open_cluster(ClusterConfig(workers=2)) as cluster:  # doctest: +SKIP
+    ...     print(cluster.dashboard)
+    """
+    config = config or ClusterConfig()
+    place = Path(config.folder) if config.folder else (folder or Path("runs")) / "cluster"
+    with _KINDS[config.kind](config, place, say or _nothing) as client:
+        yield Cluster(client, config)
+
+
+def foreseen_size(config: ClusterConfig) -> tuple[int, int | None] | None:
+    """Threads in all, and bytes of memory of each, that a cluster will have; None for one that
+    runs already, which knows it better."""
+    if config.kind == "local":
+        return local_size(config)
+    if config.kind in BATCH:
+        return config.threads * (config.workers or 0), config.memory_bytes // config.threads
+    return None
+
+
+def _page_place(dask_scheduler: Scheduler) -> tuple[str, int]:
+    server: Any = dask_scheduler.http_server
+    return server.address, server.port
+
+
+def _nothing(_: str) -> None:
+    pass

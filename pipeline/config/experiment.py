@@ -1,0 +1,324 @@
+"""The experiment file: keys, defaults and limits, all checked before any work starts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import (
+    Field,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from gfrnn.pipeline.config.section import (
+    ONE_DAY,
+    Duration,
+    Period,
+    Section,
+    checked,
+    parse_tree,
+    read_tree,
+)
+
+
+class SourceConfig(Section):
+    """One source: files that belong together, or one store."""
+
+    path: str | list[str]
+    level: float | None = Field(None, gt=0, description="hPa, where only the file's name has it")
+    rename: dict[str, str] = Field({}, description="name in the file: name of ERA5")
+    units: dict[str, str] = Field({}, description="name in the file: its unit, where not stated")
+    storage_options: dict[str, Any] = Field({}, description="passed to fsspec for URLs")
+
+
+class Region(Section):
+    """A box; longitude may be given as -180..180 or 0..360 and may cross Greenwich."""
+
+    latitude: tuple[float, float]
+    longitude: tuple[float, float]
+
+    @field_validator("latitude")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not -90 <= value[0] < value[1] <= 90:
+            raise ValueError(f"{list(value)} is not [south, north] within -90..90")
+        return value
+
+
+class DataConfig(Section):
+    """What is read."""
+
+    sources: list[SourceConfig] = Field(min_length=1)
+    static: list[SourceConfig] = Field([], description="more sources, of static fields only")
+    variables: dict[str, list[float] | None] | None = Field(
+        None, description="ERA5 long name: levels in hPa, or nothing for all there are"
+    )
+    region: Region | None = None
+    step: Duration | None = Field(None, description="keep only every such time, e.g. 6h")
+    chunk: int | None = Field(None, gt=0, description="times that a leaf reads at once")
+
+    @field_validator("sources", "static", mode="before")
+    @classmethod
+    def _spread(cls, value: Any) -> Any:
+        entries = value if isinstance(value, list) else [value]
+        return [{"path": entry} if isinstance(entry, str) else entry for entry in entries]
+
+
+class PeriodsConfig(Section):
+    """Which times train the weights, choose the hyperparameters, and are forecast and scored."""
+
+    train: Period
+    validation: Period
+    test: Period
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> PeriodsConfig:
+        for (first, a), (second, b) in itertools.combinations(iter(self), 2):
+            if a.start <= b.end and b.start <= a.end:
+                raise ValueError(
+                    f"{first} ({a}) and {second} ({b}) overlap; choose periods with no common time"
+                )
+        return self
+
+
+class ClimatologyConfig(Section):
+    """Harmonics of the year and of the day that make up the climatology of each grid cell."""
+
+    annual: int = Field(2, ge=0, le=12)
+    diurnal: int | None = Field(None, ge=0, le=12, description="default: 1 for steps below 12 h")
+
+
+Cells = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+
+
+class StateConfig(Section):
+    """How fields become the states of the network."""
+
+    layout: Literal["eof", "local"] = "eof"
+    modes: int = Field(80, gt=0, description="number of EOFs kept, all variables together")
+    delays: int = Field(
+        2, gt=0, description="successive states that features see, with the present"
+    )
+    patch: tuple[PositiveInt, PositiveInt] = Field(
+        (4, 4), description="latitudes and longitudes of cells that a patch forecasts"
+    )
+    halo: Cells = Field((2, 2), description="cells seen around a patch")
+    inner: Cells | None = Field(None, description="of the halo, what hidden features see")
+    weights: Literal["shared", "bands", "own"] = Field(
+        "shared", description="outer weights of all patches, of bands of latitude, of each patch"
+    )
+    bands: int = Field(6, gt=0, description="bands of latitude with weights of their own")
+    static: list[str] = Field([], description="static fields that all patches see")
+
+    @model_validator(mode="after")
+    def _of_one_layout(self) -> StateConfig:
+        local = ("patch", "halo", "inner", "weights", "bands", "static")
+        for name in local if self.layout == "eof" else ("modes",):
+            if getattr(self, name) != StateConfig.model_fields[name].default:
+                other = "local" if self.layout == "eof" else "eof"
+                raise ValueError(
+                    f"state.{name} belongs to state.layout: {other}, but it is {self.layout}; "
+                    "leave it out"
+                )
+        if self.inner is not None and any(
+            inner > halo for inner, halo in zip(self.inner, self.halo, strict=True)
+        ):
+            raise ValueError(
+                f"state.inner: {list(self.inner)} is more than state.halo, {list(self.halo)}; "
+                "hidden features see a part of what linear terms see"
+            )
+        return self
+
+
+class ModelConfig(Section):
+    """The sampled recurrent network."""
+
+    width: int = Field(1000, ge=0, description="number of hidden features; 0 is the linear model")
+    hidden_delays: int | None = Field(
+        None, gt=0, description="of the delays, those that hidden features see; default: all"
+    )
+    hidden_modes: int | None = Field(
+        None, gt=0, description="of the modes, those that hidden features see; default: all"
+    )
+    activation: Literal["tanh", "relu"] = "tanh"
+    sampling: Literal["pairs", "uniform_pairs", "normal"] = "normal"
+    scale: float = Field(0.15, gt=0, description="of normal weights; the first mode has variance 1")
+    target: Literal["state", "increment"] = "state"
+    leads: list[Duration] = Field(
+        [], description="with outer weights of their own; one step always"
+    )
+    inputs: list[Literal["day_of_year", "hour", "insolation"]] = Field(
+        [], description="inputs psi(x) of the calendar and, of each place, of the sun"
+    )
+    noise: float = Field(0.0, ge=0, description="on the states that features see in training")
+    precision: Literal["float64", "float32"] = Field(
+        "float64", description="of lifted rows, their triangles within a leaf, and rollouts"
+    )
+    seed: int = Field(0, ge=0, description="of the hidden weights")
+
+    @field_validator("leads")
+    @classmethod
+    def _sorted(cls, value: list[pd.Timedelta]) -> list[pd.Timedelta]:
+        if len(set(value)) != len(value):
+            raise ValueError("a lead is given twice")
+        return sorted(value)
+
+
+class FitConfig(Section):
+    """The solve from the triangle."""
+
+    ridge: list[Annotated[float, Field(gt=0)]] = Field(
+        [float(f"{r:.3g}") for r in 10 ** np.arange(-8, 0.01, 0.25)],
+        min_length=1,
+        description="candidates, in units of the largest singular value of R_ff",
+    )
+    widths: list[Annotated[int, Field(gt=0)]] = Field(
+        [], description="tried by selecting columns of the triangle; none means model.width alone"
+    )
+    without: list[int] = Field(
+        [], description="years of the training period that the solve leaves out"
+    )
+    balance: list[Annotated[float, Field(gt=0)]] = Field(
+        [1.0],
+        min_length=1,
+        description="weights of hidden features against linear terms, tried at each lead",
+    )
+    average: int = Field(
+        1, gt=0, description="candidates averaged at each lead: the best on the validation period"
+    )
+    pool: int = Field(2000, ge=2, description="states kept for drawing data pairs")
+    rows: int | None = Field(None, gt=0, description="rows of a leaf of the training pass")
+    share: float = Field(1.0, gt=0, le=1, description="of the rows, drawn at random, that are used")
+
+
+class ForecastConfig(Section):
+    """What is forecast."""
+
+    horizon: Duration = 10 * ONE_DAY
+    every: Duration | None = Field(None, description="between initial times; default: a step")
+    batch: int = Field(32, gt=0, description="initial times forecast by one task")
+
+
+SEARCHABLE = (
+    "state.modes",
+    "state.delays",
+    "model.activation",
+    "model.hidden_delays",
+    "model.hidden_modes",
+    "model.sampling",
+    "model.scale",
+    "model.seed",
+    "model.target",
+    "model.noise",
+    "state.halo",
+    "state.inner",
+    "state.weights",
+    "state.bands",
+)
+"""Keys whose candidates may be compared on the validation period."""
+
+
+class Experiment(Section):
+    """One experiment: everything that decides its result."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    description: str = ""
+    output: str | None = Field(None, description="the run's folder; default: runs/<name>")
+    data: DataConfig
+    periods: PeriodsConfig
+    climatology: ClimatologyConfig = ClimatologyConfig()
+    state: StateConfig = StateConfig()
+    model: ModelConfig = ModelConfig()
+    fit: FitConfig = FitConfig()
+    search: dict[str, list[Any]] = Field(
+        {}, description="key: candidates, compared on the validation period"
+    )
+    forecast: ForecastConfig = ForecastConfig()
+    cluster: dict[str, Any] = Field({}, description="where it runs: keys of cluster.ClusterConfig")
+
+    @model_validator(mode="after")
+    def _searchable(self) -> Experiment:
+        for key, values in self.search.items():
+            if key not in SEARCHABLE:
+                raise ValueError(
+                    f"search.{key} cannot be searched; allowed: {', '.join(SEARCHABLE)}"
+                )
+            if not values:
+                raise ValueError(f"search.{key} has no candidates")
+        candidates = len(list(self._grid()))
+        if self.fit.average > candidates:
+            raise ValueError(
+                f"fit.average: {self.fit.average} is more than the {candidates} candidates of "
+                "search; name more there, for example model.seed: [0, 1, 2]"
+            )
+        if self.state.layout == "eof" and "insolation" in self.model.inputs:
+            raise ValueError(
+                "model.inputs: insolation differs from place to place, which the states of "
+                "state.layout: eof do not have; leave it out, or choose state.layout: local"
+            )
+        if self.search:  # each candidate must itself be a valid experiment
+            self.candidates()
+        if self.state.layout == "local" and self.model.hidden_modes is not None:
+            raise ValueError(
+                "model.hidden_modes belongs to state.layout: eof; take state.inner for what hidden "
+                "features see of a patch"
+            )
+        for name, seen, there in (
+            ("hidden_delays", self.model.hidden_delays, self.state.delays),
+            ("hidden_modes", self.model.hidden_modes, self.state.modes),
+        ):
+            if f"model.{name}" not in self.search and seen is not None and seen > there:
+                raise ValueError(f"model.{name}: {seen} is more than the {there} there are")
+        return self
+
+    def _grid(self) -> Iterator[dict[str, Any]]:
+        for values in itertools.product(*self.search.values()):
+            yield dict(zip(self.search, values, strict=True))
+
+    def _with(self, values: Mapping[str, Any]) -> Experiment:
+        tree = to_tree(self)
+        tree["search"] = {}
+        tree["fit"]["average"] = 1
+        for key, value in values.items():
+            section, name = key.split(".")
+            tree[section][name] = value
+        return Experiment.model_validate(tree)
+
+    def candidates(self) -> list[tuple[dict[str, Any], Experiment]]:
+        """Every combination of the searched keys, each as an experiment of its own."""
+        return [(values, self._with(values)) for values in self._grid()]
+
+
+def to_tree(experiment: Experiment) -> dict[str, Any]:
+    """The experiment as plain lists and dictionaries, as YAML holds it."""
+    tree = experiment.model_dump(mode="json", exclude={"periods"})
+    tree["periods"] = {key: period.as_pair() for key, period in experiment.periods}
+    return tree
+
+
+def dump_experiment(experiment: Experiment) -> str:
+    """The experiment, with every default filled in, as YAML text."""
+    return yaml.safe_dump(to_tree(experiment), sort_keys=False, allow_unicode=True)
+
+
+def load_experiment(path: str | Path) -> Experiment:
+    """Read and check an experiment file.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the key, what was found and what is allowed.
+    """
+    return checked(Experiment, read_tree(Path(path)), str(path))
+
+
+def parse_experiment(text: str, where: str = "experiment") -> Experiment:
+    """Check the YAML text of an experiment; ``where`` is named in errors."""
+    return checked(Experiment, parse_tree(text, where), where)

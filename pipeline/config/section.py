@@ -1,0 +1,202 @@
+"""What the sections of an experiment file are made of, and how their errors read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+
+from gfrnn.pipeline.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A section of the experiment file: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True
+    )
+
+
+ONE_DAY = pd.Timedelta(days=1)
+
+
+def to_duration(value: Any) -> pd.Timedelta:
+    """A duration as people write it: ``6h``, ``1d``.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        if isinstance(value, (int, float)):
+            raise ValueError  # a bare number would silently mean nanoseconds
+        # pandas spells a day D; people write d.
+        duration = pd.Timedelta(value.replace("d", "D") if isinstance(value, str) else value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a duration; write for example 6h or 1d") from None
+    if pd.isna(duration) or duration <= pd.Timedelta(0):
+        raise ValueError(f"{value!r} is not a positive duration; write for example 6h or 1d")
+    return duration
+
+
+def format_duration(duration: pd.Timedelta) -> str:
+    """``1d``, ``6h``, ``30min``: a duration as the experiment file spells it."""
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+        if duration.total_seconds() % seconds == 0:
+            return f"{int(duration.total_seconds() // seconds)}{unit}"
+    return f"{duration.total_seconds():g}s"
+
+
+Duration = Annotated[pd.Timedelta, BeforeValidator(to_duration), PlainSerializer(format_duration)]
+
+
+def _to_timestamp(value: Any) -> pd.Timestamp:
+    try:
+        if isinstance(value, (int, float)):
+            raise ValueError
+        stamp = pd.Timestamp(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a date; write for example 2008-12-31") from None
+    if pd.isna(stamp) or stamp.tzinfo is not None:
+        raise ValueError(f"{value!r} is not a date without time zone; times are UTC")
+    return stamp
+
+
+class Period(Section):
+    """A stretch of time, both ends included; an end without an hour means the whole day."""
+
+    start: pd.Timestamp
+    end: pd.Timestamp
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_pair(cls, value: Any) -> Any:
+        if isinstance(value, Period):
+            return value
+        if isinstance(value, Mapping) and set(value) == {"start", "end"}:
+            value = [value["start"], value["end"]]
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
+            raise ValueError(
+                "a period is a pair of dates; write for example [2000-01-01, 2007-12-31]"
+            )
+        start, end = map(_to_timestamp, value)
+        # A bare date as the end means all of that day, as people read it.
+        if end == end.normalize() and len(str(value[1])) <= 10:
+            end = end + ONE_DAY - pd.Timedelta(1, "ns")
+        if end < start:
+            raise ValueError(f"the period ends ({value[1]}) before it starts ({value[0]})")
+        return {"start": start, "end": end}
+
+    def mask(self, time: np.ndarray) -> np.ndarray:
+        """Which of the times (datetime64, shape (n,)) lie inside: bool, shape (n,)."""
+        return np.asarray((time >= self.start.to_datetime64()) & (time <= self.end.to_datetime64()))
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d}..{self.end:%Y-%m-%d}"
+
+    def as_pair(self) -> list[str]:
+        """The two ends as the experiment file spells them."""
+        whole_day = self.end == self.end.normalize() + ONE_DAY - pd.Timedelta(1, "ns")
+        return [str(self.start), f"{self.end:%Y-%m-%d}" if whole_day else str(self.end)]
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file in UTF-8") from None
+    return parse_tree(text, str(path))
+
+
+def parse_tree(text: str, where: str) -> dict[str, Any]:
+    """The keys and values of YAML text; ``where`` is named in errors."""
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where}: expected keys and values, found {type(tree).__name__}")
+    return tree
+
+
+def checked(model: type[Model], tree: Any, where: str) -> Model:
+    """A section from plain lists and dictionaries.
+
+    Raises
+    ------
+    ConfigError
+        One line a finding: ``where``, the key, what was found, what is allowed.
+    """
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        lines = [f"{where}: {_explain(detail, model)}" for detail in error.errors()]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _explain(detail: Any, model: type[BaseModel]) -> str:
+    """One line for one finding: the key, what was found, what is allowed."""
+    location = [str(part) for part in detail["loc"]]
+    key, kind, found = ".".join(location), detail["type"], detail.get("input")
+    if kind == "extra_forbidden":
+        allowed = _keys_at(model, location[:-1])
+        near = difflib.get_close_matches(location[-1], allowed, 1)
+        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(allowed)}"
+        return f"{key}: unknown key; {hint}"
+    if kind == "missing":
+        return f"{key}: missing; it has no default, so give it"
+    if kind == "value_error":
+        message = str(detail["ctx"]["error"])
+        return f"{key}: {message}" if key else message
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    return f"{key}: {found!r} is not allowed: {message}"
+
+
+def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    """The keys that the section at this place has."""
+    section: Any = model
+    for part in location:
+        if part.isdigit():
+            continue
+        field = section.model_fields.get(part)
+        if field is None:
+            return []
+        section = _section_of(field.annotation)
+        if section is None:
+            return []
+    return list(section.model_fields)
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section class inside ``Section | None`` or ``list[Section]``."""
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
+    for part in getattr(annotation, "__args__", ()):
+        section = _section_of(part)
+        if section is not None:
+            return section
+    return None

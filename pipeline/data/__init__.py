@@ -1,0 +1,1 @@
+"""Files in the forms people have, read as one lazy canonical Dataset."""

@@ -1,0 +1,1 @@
+"""Checks of the data and the text that ``gfrnn inspect`` prints."""

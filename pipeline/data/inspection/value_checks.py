@@ -1,0 +1,223 @@
+"""What is wrong with values: looked for in a bounded sample of times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from gfrnn.pipeline.data.names import QUANTITIES
+from gfrnn.pipeline.data.sources import Channel
+
+# What programs write where they have no value, of a size that is otherwise possible.
+_SENTINELS = (-9999.0, -999.0, -99999.0, 9999.0, 99999.0, -32767.0, -32768.0, 32767.0)
+_HUGE = 1e14  # no quantity in SI units comes near: 1e15, 1e20, 9.97e36 are fill values
+_SAMPLE_BYTES = 5e8  # of one variable
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth knowing, about the data."""
+
+    severity: Literal["error", "warning", "note"]
+    variable: str | None
+    message: str
+
+    def __str__(self) -> str:
+        """One line: ``warning: geopotential_500: ...``."""
+        return f"{self.severity}: {f'{self.variable}: ' if self.variable else ''}{self.message}"
+
+
+def sample_times(ds: xr.Dataset, variable: str, sample: int) -> np.ndarray:
+    """Evenly spaced positions, the first and last among them, as many as memory allows."""
+    array = ds[variable]
+    levels = len(array.attrs.get("levels") or [None])
+    one = 4.0 * levels * ds.sizes["latitude"] * ds.sizes["longitude"]
+    count = int(np.clip(_SAMPLE_BYTES // one, min(8, sample), sample))
+    return np.unique(np.linspace(0, ds.sizes["time"] - 1, count).round().astype(int))
+
+
+def check_values(ds: xr.Dataset, sample: int) -> Iterator[Finding]:
+    """Findings about the values of every channel of a canonical Dataset."""
+    for variable, array in ds.data_vars.items():
+        where = sample_times(ds, str(variable), sample)
+        levels = array.attrs.get("levels") or []
+        picked = array.sel(level=levels) if levels else array
+        block = picked.isel(time=where).values
+        for number, level in enumerate(levels or [None]):
+            channel = Channel(str(variable), level)
+            fields = block[:, number] if levels else block
+            yield from _check_channel(ds, channel, fields, where)
+
+
+def _check_channel(
+    ds: xr.Dataset, channel: Channel, fields: np.ndarray, where: np.ndarray
+) -> Iterator[Finding]:
+    """Findings about one channel; ``fields`` has shape (sampled times, latitude, longitude)."""
+    point = _point_namer(ds, where)
+    yield from _check_missing(ds, channel, fields, where, point)
+    infinite = np.isinf(fields)
+    if infinite.any():
+        yield Finding(
+            "error", channel.name, f"{infinite.sum()} infinite values, first {point(infinite)}"
+        )
+    quantity = QUANTITIES.get(channel.variable)
+    low, high = (quantity.low, quantity.high) if quantity else (-np.inf, np.inf)
+    outside = (fields < low) | (fields > high)
+    filled = np.abs(fields) > _HUGE
+    filled |= np.isin(fields, _SENTINELS) & (outside if quantity else True)
+    filled &= ~infinite
+    if filled.any():
+        yield Finding(
+            "error",
+            channel.name,
+            f"{filled.sum()} values look like a mark for missing ones ({fields[filled][0]:g}), "
+            f"first {point(filled)}; set the file's _FillValue to it, so that it reads as missing",
+        )
+    outside &= ~filled & ~infinite
+    if outside.any() and quantity:
+        found = fields[outside]
+        yield Finding(
+            "error",
+            channel.name,
+            f"{outside.sum()} of {fields.size} values ({found.min():g}..{found.max():g}) are "
+            f"outside of {low:g}..{high:g} {quantity.units}, first {point(outside)}; is the unit "
+            "in the file right?",
+        )
+    good = np.where(np.isfinite(fields) & ~filled, fields, np.nan)
+    whole = good[np.isfinite(good).any(axis=(1, 2))]
+    if whole.shape[0] > 2 and _spread(whole, 0) == 0:
+        yield Finding(
+            "warning", channel.name, "does not change with time; it is of no use as a state"
+        )
+    elif (
+        whole.shape[0] > 2 and whole[0].size > 1 and _spread(whole.reshape(len(whole), -1), 1) == 0
+    ):
+        yield Finding("warning", channel.name, "is the same at all places, at all sampled times")
+    else:
+        yield from _check_order(ds, channel, whole)
+
+
+def _spread(values: np.ndarray, axis: int) -> float:
+    """The largest range along an axis, missing values aside."""
+    low = np.where(np.isnan(values), np.inf, values).min(axis)
+    high = np.where(np.isnan(values), -np.inf, values).max(axis)
+    return float(np.maximum(high - low, 0).max())
+
+
+def _check_missing(
+    ds: xr.Dataset,
+    channel: Channel,
+    fields: np.ndarray,
+    where: np.ndarray,
+    point: Callable[[np.ndarray], str],
+) -> Iterator[Finding]:
+    """NaN: everywhere, at whole times, always at the same places, or scattered."""
+    missing = np.isnan(fields)
+    if not missing.any():
+        return
+    if missing.all():
+        yield Finding("error", channel.name, f"missing (NaN) at all {len(where)} sampled times")
+        return
+    whole = missing.all(axis=(1, 2))
+    if whole.any():
+        first = int(np.argmax(whole))
+        begin = _first_missing(ds, channel, where[first - 1], where[first]) if first else where[0]
+        stamp = np.datetime_as_string(ds["time"].values[begin], "m")
+        yield Finding(
+            "error",
+            channel.name,
+            f"missing (NaN) everywhere at {whole.sum()} of {len(where)} sampled times, first from "
+            f"{stamp}; choose periods without them, or leave the variable out",
+        )
+    mask = missing[~whole].all(axis=0)
+    if mask.any():
+        row, column = np.argwhere(mask)[0]
+        yield Finding(
+            "note",
+            channel.name,
+            f"{mask.mean():.0%} of the cells are masked always: {mask.sum()} of {mask.size} have "
+            f"no value at any sampled time, first latitude {ds['latitude'].values[row]:g}, "
+            f"longitude {ds['longitude'].values[column]:g}; they take no part in training and "
+            "scores",
+        )
+    scattered = missing & ~mask & ~whole[:, None, None]
+    if scattered.any():
+        yield Finding(
+            "error",
+            channel.name,
+            f"missing (NaN) at scattered places, {scattered.sum()} values in "
+            f"{scattered.any(axis=(1, 2)).sum()} of {len(where)} sampled times, first "
+            f"{point(scattered)}; fill them, choose a region or periods without them, or leave the "
+            "variable out",
+        )
+
+
+def _first_missing(ds: xr.Dataset, channel: Channel, good: int, bad: int) -> int:
+    """First time that is missing as a whole between one that is not and one that is."""
+    array = ds[channel.variable]
+    array = array if channel.level is None else array.sel(level=channel.level)
+    while bad - good > 1:
+        middle = int(good + bad) // 2
+        if np.isnan(array.isel(time=middle).values).all():
+            bad = middle
+        else:
+            good = middle
+    return int(bad)
+
+
+def _point_namer(ds: xr.Dataset, where: np.ndarray) -> Callable[[np.ndarray], str]:
+    time, latitude, longitude = (ds[name].values for name in ("time", "latitude", "longitude"))
+
+    def name(mask: np.ndarray) -> str:
+        t, i, j = np.unravel_index(int(np.argmax(mask)), mask.shape)
+        stamp = np.datetime_as_string(time[where[t]], "m")
+        return f"at {stamp}, latitude {latitude[i]:g}, longitude {longitude[j]:g}"
+
+    return name
+
+
+def _check_order(ds: xr.Dataset, channel: Channel, fields: np.ndarray) -> Iterator[Finding]:
+    """Whether points that are neighbours on the map are neighbours in the field.
+
+    In any field, points further apart are less alike. Where some distance of the grid has a higher
+    correlation than neighbours have, points are in the wrong places; ranges, units and times all
+    look right then. Correlations are of anomalies in time, averaged over all pairs of points.
+    """
+    masked = np.isnan(fields).all(axis=0)
+    fields = fields[(np.isfinite(fields) | masked).all(axis=(1, 2))]
+    if fields.shape[0] < 20:
+        return
+    longitude = ds["longitude"].values
+    gaps = np.diff(np.append(longitude, longitude[0] + 360))
+    # A region across Greenwich is cut in two by the order of longitudes: join it again.
+    fields = np.roll(fields, -(int(np.argmax(gaps)) + 1), axis=2)[:, :60, :60].astype(float)
+    anomalies = fields - fields.mean(0)
+    for axis, along in ((2, "longitude"), (1, "latitude")):
+        lags = range(1, min(8, anomalies.shape[axis] - 1) + 1)
+        if len(lags) < 3:
+            continue
+        near, *far = (_correlation(anomalies, lag, axis) for lag in lags)
+        if -1 < near < 0.99 and max(far) > near - 0.1 * (1 - near):
+            lag = 2 + int(np.argmax(far))
+            yield Finding(
+                "warning",
+                channel.name,
+                f"the grid seems to be scrambled: neighbours along {along} correlate {near:.2f}, "
+                f"points {lag} apart {max(far):.2f}; plot one field, and compare it with another "
+                "copy",
+            )
+            return
+
+
+def _correlation(anomalies: np.ndarray, lag: int, axis: int) -> float:
+    """Mean correlation in time of points ``lag`` apart along an axis, -1 where there are none."""
+    size = anomalies.shape[axis]
+    a = np.take(anomalies, np.arange(size - lag), axis)
+    b = np.take(anomalies, np.arange(lag, size), axis)
+    norm = np.sqrt((a * a).mean(0) * (b * b).mean(0))
+    moving = norm > 0
+    return float(((a * b).mean(0)[moving] / norm[moving]).mean()) if moving.any() else -1.0

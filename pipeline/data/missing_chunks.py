@@ -1,0 +1,97 @@
+"""Chunks that a zarr store should have and has not: they read as missing values, in silence."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from gfrnn.pipeline.data.canonical_array import FileSlice, backing
+
+_SHOWN = 5
+
+
+def missing_chunks(ds: xr.Dataset, times: np.ndarray | None = None) -> list[str]:
+    """What is missing in the local zarr stores behind a canonical Dataset, one line each.
+
+    With ``times`` (bool, shape (times,)) only chunks that hold some of these are looked for.
+
+    Files are compared with those expected where the Dataset reads; no values are read. The unit is
+    the file: a chunk, or a shard of chunks (a chunk missing inside a shard is not seen). Stores
+    reached by URL are not looked through. A chunk that holds nothing but the fill value may have
+    been left out by the program that wrote the store; the lines name the fill value.
+    """
+    lines: list[str] = []
+    for name, array in ds.data_vars.items():
+        data = backing(array)
+        if data is None:
+            continue
+        pieces = [piece for layer in data.layers for piece in layer.pieces]
+        stores = {(piece.file, piece.variable): piece for piece in pieces}
+        for (file, variable), first in stores.items():
+            if file.engine != "zarr" or not Path(file.path).is_dir():
+                continue
+            here = [p for p in pieces if p.file == file and p.variable == variable]
+            lines += _missing(str(name), first, here, ds["time"].values, times)
+    return lines
+
+
+def _missing(
+    name: str, first: FileSlice, pieces: list[FileSlice], time: np.ndarray, times: np.ndarray | None
+) -> list[str]:
+    store = zarr.open_group(first.file.path, mode="r")
+    array = store[first.variable]
+    if not isinstance(array, zarr.Array):
+        return []
+    sizes = array.shards or array.chunks
+    present = set(_files(Path(first.file.path) / first.variable))
+    dims = {raw: dim for dim, raw in first.grid.dims.items()}
+    raw_dims = first.file.open()[first.variable].dims
+    when: dict[int, list[np.datetime64]] = {}  # chunk along time: its first and last time
+    for piece in pieces:
+        along = sizes[raw_dims.index(piece.grid.dims["time"])]
+        for place, row in enumerate(piece.times, piece.start):
+            if times is None or times[place]:
+                when.setdefault(row // along, []).append(time[place])
+    wanted: list[Iterable[int]] = []
+    for raw, size, length in zip(raw_dims, sizes, array.shape, strict=True):
+        index = getattr(first.grid, dims.get(str(raw), "dims"), None)
+        if dims.get(str(raw)) == "time":
+            wanted.append(sorted(when))
+        elif isinstance(index, np.ndarray):
+            wanted.append(np.unique(index // size).tolist())
+        else:
+            wanted.append(range(-(-length // size)))
+    absent = [
+        chunk
+        for chunk in itertools.product(*wanted)
+        if array.metadata.encode_chunk_key(chunk) not in present
+    ]
+    lines = []
+    axis = next((i for i, raw in enumerate(raw_dims) if dims.get(str(raw)) == "time"), None)
+    for chunk in absent[:_SHOWN]:
+        stamps = when[chunk[axis]] if axis is not None else time
+        lines.append(
+            f"{name}: {first.file.path}/{first.variable} has no chunk {chunk}, times "
+            f"{_minute(stamps[0])} to {_minute(stamps[-1])}; it reads as the fill value "
+            f"{array.fill_value}"
+        )
+    if len(absent) > _SHOWN:
+        lines.append(f"{name}: {len(absent)} chunks are missing in all, {_SHOWN} are named")
+    return lines
+
+
+def _files(folder: Path) -> Iterable[str]:
+    """Paths of all files below, relative to the folder, as chunk keys spell them."""
+    for root, _, files in os.walk(folder):
+        inner = Path(root).relative_to(folder).as_posix()
+        yield from (file if inner == "." else f"{inner}/{file}" for file in files)
+
+
+def _minute(stamp: np.datetime64) -> str:
+    return str(np.datetime_as_string(stamp, "m"))

@@ -1,0 +1,120 @@
+"""Time axes: decoding, the regular step, the stretches without gap, and what a step keeps."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gfrnn.pipeline.config.section import format_duration
+from gfrnn.pipeline.errors import DataError
+
+Times = np.ndarray  # datetime64[ns], shape (n,)
+
+_CALENDARS = {"standard", "gregorian", "proleptic_gregorian", "julian", ""}
+
+
+def decode_times(raw: xr.Variable, name: str, where: str) -> Times:
+    """Decoded times of a file, shape (n,), rounded to whole seconds.
+
+    Raises
+    ------
+    DataError
+        Where the coordinate says no unit, or counts in a calendar without real dates.
+    """
+    if np.issubdtype(raw.dtype, np.datetime64):
+        return np.atleast_1d(raw.values).astype("datetime64[ns]")
+    units, calendar = str(raw.attrs.get("units", "")), str(raw.attrs.get("calendar", "")).lower()
+    if not re.search(r"\bsince\b", units):
+        raise DataError(
+            f"{where}: time coordinate {name} has unit {units!r}, so its dates are unknown; it "
+            "needs units such as 'hours since 1996-01-05'; set them with ncatted or xarray and "
+            "try again"
+        )
+    if calendar not in _CALENDARS:
+        raise DataError(
+            f"{where}: time coordinate {name} has the calendar {calendar!r}; only real dates are "
+            "read (standard, gregorian, proleptic_gregorian); convert it, for example with "
+            "xarray's convert_calendar('standard')"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", xr.SerializationWarning)  # spellings such as year 1-1-1
+            decoded = xr.decode_cf(xr.Dataset({}, {name: raw.load()}), decode_timedelta=False)[name]
+        if not np.issubdtype(decoded.dtype, np.datetime64):
+            raise ValueError(f"dates outside of the years 1678 to 2262 ({decoded.values.flat[0]})")
+    except (ValueError, OverflowError) as error:
+        raise DataError(
+            f"{where}: time coordinate {name} ({units}) has no dates: {error}"
+        ) from None
+    times = np.atleast_1d(decoded.values).astype("datetime64[ns]")
+    if np.isnat(times).any():
+        raise DataError(
+            f"{where}: {np.isnat(times).sum()} entries of {name} are missing; drop them"
+        )
+    # Dates that were stored as days in floating point are off by some microseconds.
+    whole = (times + np.timedelta64(500, "ms")).astype("datetime64[s]")
+    return whole.astype("datetime64[ns]")
+
+
+def step_of(time: Times) -> np.timedelta64:
+    """The step of a time axis: the most common difference, the shortest of equally common ones.
+
+    Raises
+    ------
+    DataError
+        For fewer than two times.
+    """
+    if time.size < 2:
+        raise DataError(f"{time.size} time has no step; at least two times are needed")
+    steps, counts = np.unique(np.diff(time), return_counts=True)
+    step: np.timedelta64 = steps[np.argmax(counts)]
+    return step
+
+
+def segments(time: Times, step: np.timedelta64 | None = None) -> list[slice]:
+    """Maximal runs of times that follow each other by the regular step.
+
+    Parameters
+    ----------
+    time
+        datetime64, shape (n,), increasing.
+    step
+        The regular step; by default ``step_of(time)``.
+    """
+    if time.size == 0:
+        return []
+    if time.size == 1:
+        return [slice(0, 1)]
+    step = step_of(time) if step is None else step
+    edges = np.nonzero(np.diff(time) != step)[0] + 1
+    bounds = [0, *edges.tolist(), time.size]
+    return [slice(a, b) for a, b in itertools.pairwise(bounds)]
+
+
+def keep_step(time: Times, step: pd.Timedelta) -> np.ndarray:
+    """Which times are multiples of the step from midnight UTC: bool, shape (n,).
+
+    Where there is none (daily means stamped 12 UTC, half-hour stamps), multiples from the first.
+
+    Raises
+    ------
+    DataError
+        Where the step is no multiple of the step of the data.
+    """
+    if time.size < 2:
+        return np.ones(time.size, bool)
+    native = step_of(time)
+    wanted = step.to_timedelta64().astype("timedelta64[ns]")
+    if wanted % native != np.timedelta64(0):
+        raise DataError(
+            f"data.step: {format_duration(step)} is not a multiple of the step of the data, "
+            f"{format_duration(pd.Timedelta(native))}"
+        )
+    midnight = time[0].astype("datetime64[D]")
+    keep = (time - midnight) % wanted == np.timedelta64(0)
+    return np.asarray(keep if keep.any() else (time - time[0]) % wanted == np.timedelta64(0))

@@ -1,0 +1,1 @@
+"""Forecasts of a trained model, and the store that holds them."""

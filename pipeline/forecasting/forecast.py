@@ -1,0 +1,200 @@
+"""Forecast every initial time of the test period, each into its own region of the store."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.time_axis import segments, step_of
+from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.forecasting.store import (
+    create_forecast_store,
+    finish_forecast_store,
+    kept_bytes,
+    write_forecasts,
+    written,
+)
+from gfrnn.pipeline.reduction.reduce import check_call
+from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.training.checks import model_leads
+from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.stretches import steps
+
+Array = NDArray[Any]
+
+
+def initial_times(experiment: Experiment, time: Array) -> Array:
+    """Places on the time axis from which forecasts start: shape (starts,).
+
+    Those of the test period, ``forecast.every`` apart, that have the earlier states which the
+    network sees, in the same gapless stretch.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    delays = max(variant.state.delays for _, variant in experiment.candidates())
+    starts: Array = np.concatenate(
+        [np.arange(part.start + delays - 1, part.stop) for part in segments(time)]
+    )
+    starts = starts[experiment.periods.test.mask(time[starts])]
+    if experiment.forecast.every is not None and len(starts):
+        every = steps("forecast.every", experiment.forecast.every, step_of(time))
+        elapsed = (time[starts] - time[starts[0]]) // step_of(time)
+        starts = starts[elapsed % every == 0]
+    if not len(starts):
+        raise ConfigError(
+            f"periods.test: no time in {experiment.periods.test} has {delays} successive states; "
+            "choose a longer period or one without gaps"
+        )
+    return starts
+
+
+def times_seen(experiment: Experiment, time: Array) -> slice:
+    """The part of the time axis that forecasts are made from."""
+    starts = initial_times(experiment, time)
+    delays = max(variant.state.delays for _, variant in experiment.candidates())
+    return slice(int(starts[0]) - delays + 1, int(starts[-1]) + 1)
+
+
+def forecast(
+    experiment: Experiment,
+    ds: xr.Dataset,
+    model: Path,
+    path: Path,
+    progress: Progress | None = None,
+) -> None:
+    """Write the forecasts of the test period.
+
+    What an unfinished store already holds is kept: a resumed run goes on with the rest.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    ds : xarray.Dataset
+        As :func:`gfrnn.pipeline.open_source` gives it.
+    model : Path
+        ``model.zarr``.
+    path : Path
+        ``forecast.zarr``.
+    progress : callable, optional
+        Counts batches of initial times.
+
+    Raises
+    ------
+    ConfigError
+        If the horizon is not a multiple of the data's step, or no initial time is left.
+    """
+    fields = Fields(ds)
+    step = step_of(fields.time)
+    horizon = steps("forecast.horizon", experiment.forecast.horizon, step)
+    starts = initial_times(experiment, fields.time)
+    needed = experiment.forecast.batch * forecast_bytes(experiment, fields, horizon)
+    check_call("forecast", needed, "forecast.batch")
+    done = written(path)
+    if done is None or len(done) != len(starts):
+        trained = ForecastModel.load(model)
+        create_forecast_store(
+            path,
+            fields.grid,
+            fields.time[starts],
+            step * np.arange(1, horizon + 1),
+            {name: _described(ds[name]) for name in map(str, ds.data_vars)},
+            {
+                "title": f"Forecasts of the experiment {experiment.name}",
+                "source": f"GFRNN sampled recurrent network, {trained.notes['width']} features",
+                "trained_on": "; ".join(
+                    ", ".join(origin.values()) for origin in ds.attrs["origins"]
+                ),
+                "history": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%MZ} written by gfrnn",
+            },
+            experiment.forecast.batch,
+        )
+        done = np.zeros(len(starts), dtype=bool)
+    batches = [
+        (first, starts[first : first + experiment.forecast.batch])
+        for first in range(0, len(starts), experiment.forecast.batch)
+    ]
+    missing = [batch for batch in batches if not done[batch[0] : batch[0] + len(batch[1])].all()]
+    run_tasks(
+        "forecast",
+        _forecast_batch,
+        [(ds, str(model), str(path), horizon, first, chosen) for first, chosen in missing],
+        progress,
+    )
+    finish_forecast_store(path)
+
+
+def forecast_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
+    """Peak working memory of one forecast of a batch."""
+    delays = max(variant.state.delays for _, variant in experiment.candidates())
+    reach = max(model_leads(experiment, fields.time))
+    # A batch's fields are read at once, and forecast and decoded lead by lead.
+    values = 4 * (2 + delays) * fields.grid.size
+    if experiment.state.layout == "local":
+        # What each network still needs of its states, the latest stacked, and what is predicted.
+        values += experiment.fit.average * (reach + 2 * delays + 2) * fields.grid.size
+    return 8 * values + kept_bytes(fields.grid, horizon)
+
+
+def _described(array: xr.DataArray) -> dict[str, Any]:
+    return {
+        key: array.attrs[key]
+        for key in ("standard_name", "long_name", "units")
+        if key in array.attrs
+    }
+
+
+def _forecast_batch(
+    ds: xr.Dataset, model: str, path: str, horizon: int, first: int, starts: Array
+) -> None:
+    """One task: read the latest states, roll out, write lead by lead."""
+    trained = load_model(model)
+    fields = trained.fields(ds)
+    initial = fields.time[starts]
+    states = trained.walk(read_history(fields, trained, starts), initial, horizon)
+    decoded = (
+        trained.layout.decode(state, initial + trained.step * lead)
+        for lead, state in enumerate(states, 1)
+    )
+    write_forecasts(Path(path), fields.grid, first, decoded)
+
+
+def read_history(fields: Fields, model: ForecastModel, starts: Array) -> Array:
+    """The states that forecasts start from: shape (starts, delays, modes), oldest first."""
+    delays = model.delays
+    first, last = int(starts[0]) - delays + 1, int(starts[-1]) + 1
+    if last - first == len(starts) + delays - 1:  # successive times are read once
+        states = model.layout.encode(fields.read(first, last), fields.time[first:last])
+        places = np.arange(len(starts))[:, None] + np.arange(delays)
+        return np.asarray(states[places])
+    windows = [
+        model.layout.encode(
+            fields.read(start - delays + 1, start + 1), fields.time[start - delays + 1 : start + 1]
+        )
+        for start in map(int, starts)
+    ]
+    return np.stack(windows)
+
+
+def load_model(path: str) -> ForecastModel:
+    """A model, read once a process, and again once another one is there."""
+    try:
+        state = (Path(path) / "zarr.json").stat()
+    except OSError:
+        return ForecastModel.load(Path(path))  # which says that there is none
+    return _load_model(path, (state.st_ino, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _load_model(path: str, stamp: tuple[int, int]) -> ForecastModel:
+    return ForecastModel.load(Path(path))

@@ -1,0 +1,242 @@
+"""The forecast store: zarr that the verification tools of this field read unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.data.fields import Grid
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.storage import array_in, consolidate
+
+Array = NDArray[Any]
+
+# An int8 for each initial time, one chunk a batch: 0 where it is not on disk yet, 1 where it is,
+# 2 where it left what weather can be. It exists only while the store is unfinished.
+_WRITTEN = "written"
+
+# Of one variable of a forecast, what one shard holds at most: larger ones have a shard a lead, so
+# that a task need not keep all leads until the shard is whole.
+_SHARD_BYTES = 2**23
+
+
+def create_forecast_store(
+    path: Path,
+    grid: Grid,
+    initial: Array,
+    leads: Array,
+    described: dict[str, dict[str, Any]],
+    attrs: dict[str, Any],
+    batch: int,
+) -> None:
+    """Lay out an empty store: metadata and coordinates only.
+
+    Parameters
+    ----------
+    path : Path
+        Overwritten.
+    grid : Grid
+    initial : ndarray of datetime64, shape (times,)
+    leads : ndarray of timedelta64, shape (leads,)
+    described : dict
+        Attributes of each variable.
+    attrs : dict
+        Global attributes.
+    batch : int
+        Initial times that are marked as written together.
+    """
+    levels = sorted({c.level for c in grid.channels if c.level is not None})
+    coords: dict[str, Any] = {
+        "time": ("time", initial, {"standard_name": "forecast_reference_time"}),
+        "prediction_timedelta": (
+            "prediction_timedelta",
+            leads,
+            {"standard_name": "forecast_period", "long_name": "time since the initial time"},
+        ),
+        "latitude": (
+            "latitude",
+            grid.latitude,
+            {"standard_name": "latitude", "units": "degrees_north"},
+        ),
+        "longitude": (
+            "longitude",
+            grid.longitude,
+            {"standard_name": "longitude", "units": "degrees_east"},
+        ),
+        "valid_time": (
+            ("time", "prediction_timedelta"),
+            initial[:, None] + leads[None, :],
+            {"standard_name": "time", "long_name": "time that the forecast is for"},
+        ),
+    }
+    if levels:
+        coords["level"] = (
+            "level",
+            np.asarray(levels),
+            {"standard_name": "air_pressure", "units": "hPa", "positive": "down"},
+        )
+    variables, encoding = {}, {}
+    plane = (len(grid.latitude), len(grid.longitude))
+    for variable in dict.fromkeys(channel.variable for channel in grid.channels):
+        own = [c.level for c in grid.channels if c.variable == variable and c.level is not None]
+        deep = (len(levels),) if own else ()
+        dims = (
+            "time",
+            "prediction_timedelta",
+            *(("level",) if own else ()),
+            "latitude",
+            "longitude",
+        )
+        shape = (len(initial), len(leads), *deep, *plane)
+        whole = _bytes_of_all(grid, variable, len(leads)) <= _SHARD_BYTES
+        shard = (1, *shape[1:]) if whole else (1, 1, *shape[2:])
+        # Where variables have different levels, the rest of a variable's are NaN.
+        about = described[variable] | ({"levels": own} if own else {})
+        empty = da.zeros(shape, dtype="float32", chunks=shard)  # never computed
+        variables[variable] = (dims, empty, about)
+        encoding[variable] = {
+            "chunks": (1, 1, *(1 for _ in deep), *plane),
+            "shards": shard,
+            "dtype": "float32",
+            "_FillValue": np.float32(np.nan),
+        }
+    encoding["time"] = {
+        "dtype": "int64",
+        "units": "hours since 1900-01-01",
+        "chunks": (len(initial),),
+    }
+    encoding["valid_time"] = {"dtype": "int64", "units": "hours since 1900-01-01"}
+    if _minutes(initial, leads):
+        for name in ("time", "valid_time"):
+            encoding[name]["units"] = "minutes since 1900-01-01"
+    ds = xr.Dataset(variables, coords, {"Conventions": "CF-1.11", **attrs, "complete": False})
+    ds.to_zarr(path, mode="w", compute=False, encoding=encoding, zarr_format=3, consolidated=False)
+    group = zarr.open_group(path, mode="r+")
+    group.create_array(
+        _WRITTEN,
+        shape=(len(initial),),
+        chunks=(batch,),
+        dtype="int8",
+        fill_value=0,
+        dimension_names=("time",),  # so that xarray opens an unfinished store too
+    )
+
+
+def kept_bytes(grid: Grid, leads: int) -> int:
+    """What writing keeps of one forecast until all of its leads are there."""
+    variables = {channel.variable for channel in grid.channels}
+    sizes = [_bytes_of_all(grid, variable, leads) for variable in variables]
+    kept = [size for size in sizes if size <= _SHARD_BYTES]
+    return sum(kept) + max(kept, default=0)  # one variable's leads are put together at a time
+
+
+def _bytes_of_all(grid: Grid, variable: str, leads: int) -> int:
+    """All leads of one variable of a forecast, as they are stored."""
+    levels = {c.level for c in grid.channels if c.level is not None}
+    deep = any(c.variable == variable and c.level is not None for c in grid.channels)
+    return 4 * leads * (len(levels) if deep else 1) * grid.shape[1] * grid.shape[2]
+
+
+def _minutes(initial: Array, leads: Array) -> bool:
+    """Whether some time is not a whole hour."""
+    hour = np.timedelta64(1, "h")
+    return bool(
+        ((initial - initial.astype("datetime64[h]")) != np.timedelta64(0)).any()
+        or (leads % hour != np.timedelta64(0)).any()
+    )
+
+
+def write_forecasts(path: Path, grid: Grid, first: int, leads: Iterable[Array]) -> None:
+    """Write successive initial times, each into regions that nothing else touches.
+
+    Variables with a shard a lead are written lead by lead; of those with a shard a forecast, all
+    leads are kept (as float32) until they are there.
+
+    Parameters
+    ----------
+    path : Path
+    grid : Grid
+    first : int
+        Place of the first initial time on the store's time axis, a multiple of the batch.
+    leads : iterable of ndarray, shape (initial times, grid.size)
+        One a lead.
+    """
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    levels = np.asarray(array_in(group, "level")[...]).tolist() if "level" in group else []
+    places: dict[str, list[int]] = {}
+    for index, channel in enumerate(grid.channels):
+        places.setdefault(channel.variable, []).append(index)
+    kept: dict[str, list[Array]] = {}
+    count, lost = 0, np.zeros(1, dtype=bool)
+    masked = 0 if grid.mask is None else int(grid.mask.sum())
+    for lead, values in enumerate(leads):
+        fields = values.reshape(-1, *grid.shape)
+        count = len(fields)
+        lost = lost | (np.isnan(values).sum(axis=1) > masked)
+        for variable, own in places.items():
+            planes = _with_levels(fields[:, own], [grid.channels[i].level for i in own], levels)
+            array = array_in(group, variable)
+            if (array.shards or array.chunks)[1] == 1:
+                array[first : first + count, lead] = planes
+            else:
+                kept.setdefault(variable, []).append(planes)
+    for variable, planes_of_leads in kept.items():
+        whole = np.stack(planes_of_leads, axis=1)
+        for offset in range(count):
+            array_in(group, variable)[first + offset] = whole[offset]
+    array_in(group, _WRITTEN)[first : first + count] = np.where(lost, 2, 1)
+
+
+def _with_levels(planes: Array, own: list[float | None], levels: list[float]) -> Array:
+    """Planes of a variable as they are stored: (times, [levels,] latitudes, longitudes)."""
+    if own[0] is None:
+        return np.asarray(planes[:, 0], dtype=np.float32)
+    deep = np.full((len(planes), len(levels), *planes.shape[2:]), np.nan, dtype=np.float32)
+    deep[:, [levels.index(level) for level in own if level is not None]] = planes
+    return deep
+
+
+def written(path: Path) -> Array | None:
+    """Which initial times of an unfinished store are on disk; None if there is no such store."""
+    if not (path / "zarr.json").exists():
+        return None
+    group = zarr.open_group(path, mode="r", use_consolidated=False)
+    return np.asarray(array_in(group, _WRITTEN)[...]) > 0 if _WRITTEN in group else None
+
+
+def finish_forecast_store(path: Path) -> None:
+    """Say that the store is complete, and consolidate its metadata, once.
+
+    The attribute ``lost_forecasts`` counts those that left what weather can be and are NaN from
+    there on.
+    """
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    if _WRITTEN in group:
+        states = np.asarray(array_in(group, _WRITTEN)[...])
+        group.attrs["lost_forecasts"] = int((states == 2).sum())
+        del group[_WRITTEN]
+    group.attrs["complete"] = True
+    consolidate(path)
+
+
+def open_forecasts(path: Path) -> xr.Dataset:
+    """Open a finished forecast store, lazily and without Dask.
+
+    Raises
+    ------
+    RunError
+        If there is none, or it is not finished.
+    """
+    if not (path / "zarr.json").exists():
+        raise RunError(f"{path}: no forecasts there; run `gfrnn forecast` first")
+    ds: xr.Dataset = xr.open_zarr(path, chunks=None, decode_timedelta=True, consolidated=False)
+    if not ds.attrs.get("complete"):
+        raise RunError(f"{path}: the forecasts are not finished; run `gfrnn forecast` again")
+    return ds

@@ -1,0 +1,286 @@
+"""What this machine does in a second: of each kind of work a small piece, timed."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import MemoryStore
+
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.stored_chunks import Reads
+from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, svd_flops
+from gfrnn.pipeline.reduction.tasks import single_threaded
+from gfrnn.pipeline.reduction.tree import Stretch
+from gfrnn.pipeline.states.climatology import ClimatologySummary
+from gfrnn.pipeline.states.eofs import EofSummary, StateSummary
+from gfrnn.pipeline.training.pass_costs import PassCost
+from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
+from gfrnn_core import Patches, RFactor, RidgePath
+from gfrnn_core.rows import block_rows
+
+Array = NDArray[Any]
+
+# Operations of a piece that is timed, about: enough for the clock, and over soon.
+_PIECE = 1e10
+
+# How often a piece is timed, at most, and seconds after which that is enough.
+_TRIALS, _ENOUGH = 4, 0.4
+
+# Values of a made-up field that is timed on, at most, unless one time has more.
+_VALUES = 2**21
+
+# Patches whose windows are gathered.
+_GATHERED = 500
+
+# Rows and columns of the matrices that are multiplied: the rate hardly grows beyond.
+_PRODUCT = 700
+
+# Columns from which on rates hardly change.
+_WIDE = 1200
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one thread does in a second.
+
+    Attributes
+    ----------
+    work : dict
+        Kind of work: operations.
+    products : dict
+        Precision: operations of a matrix product, to compare with.
+    reading : float or None
+        Decoded bytes of the data; None where no chunk of them is there.
+    keeping : float
+        Bytes of a summary that are made ready for the disk.
+    """
+
+    work: dict[str, float]
+    products: dict[str, float]
+    reading: float | None
+    keeping: float
+
+    def seconds(self, work: Work) -> float:
+        """What work takes one thread."""
+        return sum(count / self.work[kind] for kind, count in work.items())
+
+
+def calibrate(stages: Sequence[PassCost], fields: Fields) -> Rates:
+    """Time a small piece of each kind of work that stages have, with one thread.
+
+    Values are made up, only for the rate of reading are some of the archive read.
+    """
+    rates: dict[str, float] = {}
+    pieces: list[RowSummary | Any] = []
+    for stage in stages:
+        subject = stage.subject
+        pieces += subject.parts if isinstance(subject, SharedRows) else [subject]
+    for piece in pieces:
+        for kind, trial in _trials(piece).items():
+            if kind not in rates:
+                rates[kind] = single_threaded(_rate, trial)
+    products = {name: product_rate(name) for name in ("float64", "float32")}
+    windows = stages[0].windows
+    reading = single_threaded(reading_rate, fields, windows)
+    return Rates(rates, products, reading, single_threaded(_rate, _keep))
+
+
+def product_rate(precision: str) -> float:
+    """Operations a second of a matrix product, with one thread; takes a tenth of a second."""
+    return single_threaded(_rate, _product(precision))
+
+
+def folding_rate(columns: int = 500) -> float:
+    """Operations a second of folding rows into a triangle, with one thread."""
+    rows = np.random.default_rng(0).standard_normal((4 * columns, columns))
+
+    def fold() -> float:
+        RFactor.from_rows(rows)
+        return qr_flops(len(rows), columns)
+
+    return single_threaded(_rate, fold)
+
+
+Trial = Callable[[], float]
+"""Does a piece of work, returns how many operations it is."""
+
+
+def _rate(trial: Trial) -> float:
+    """Operations a second: the best of some, the first of which may load or compile."""
+    best = spent = 0.0
+    for _ in range(_TRIALS):
+        begun = time.perf_counter()
+        done = trial()
+        passed = time.perf_counter() - begun
+        best, spent = max(best, done / passed), spent + passed
+        if spent > _ENOUGH:
+            break
+    return best
+
+
+def _trials(piece: Any) -> dict[str, Trial]:
+    """A trial of each kind of work of a summary."""
+    match piece:
+        case ClimatologySummary() | EofSummary() | StateSummary():
+            return _of_fields(piece)
+        case RowSummary():
+            return _of_rows(piece)
+    return {}
+
+
+def _of_fields(summary: ClimatologySummary | EofSummary | StateSummary) -> dict[str, Trial]:
+    size = summary.fields.grid.size
+    (kind,) = summary.leaf_work(1)
+    count = min(max(1, _VALUES // size), len(summary.fields.time))
+    while count > 1 and summary.leaf_work(count)[kind] > _PIECE:
+        count //= 2
+    small: Any = replace(summary, fields=made_up(summary.fields, count))
+
+    def trial() -> float:
+        small.leaf(Stretch("", 0, count))
+        return float(summary.leaf_work(count)[kind])
+
+    return {kind: trial}
+
+
+def _of_rows(rows: RowSummary) -> dict[str, Trial]:
+    network, states, columns = rows.network, rows.states, rows.columns
+    found: dict[str, Trial] = {}
+    rng = np.random.default_rng(0)
+    # As many rows as a block has, or fewer where they are very wide.
+    cheap = max(_PIECE / (2 * columns**2), (_PIECE / (2 * columns)) ** 0.5)
+    wanted = max(1, round(min(block_rows(columns), cheap)))
+    places = 1 if network.patches is None else network.patches.places
+    present = -(-wanted // places)
+    series = rng.standard_normal((present + network.overlap, states.size))
+    share = wanted / (present * places)
+    groups = None if network.groups is None else np.zeros(places, dtype=int)
+    small = replace(rows, network=replace(network, noise=0.0, share=min(1.0, share), groups=groups))
+    first = network.delays - 1
+
+    def lift_and_fold() -> float:
+        small.factors(series, first)
+        return small.factors_work(present)[rows.kind]
+
+    found[rows.kind] = lift_and_fold
+    narrow = min(columns, _WIDE)
+    sides = [RFactor(np.triu(rng.standard_normal((narrow, narrow))), narrow) for _ in range(2)]
+
+    def merge() -> float:
+        sides[0].merge(sides[1])
+        return merge_flops(narrow, narrow, narrow)
+
+    found[f"merging {columns}"] = merge
+    if network.patches is not None:
+        found["gathering"] = _gathering(network.patches, series)
+    found |= {"solving": _solving(min(columns, _WIDE // 2)), "noise": _noise}
+    if isinstance(states, FieldStates):
+        count = min(max(1, _VALUES // states.size), len(states.fields.time))
+        source = replace(states, fields=made_up(states.fields, count))
+
+        def encode() -> float:
+            source.read(0, count)
+            return source.read_work(count)["encoding"]
+
+        found["encoding"] = encode
+    return found
+
+
+def _gathering(patches: Patches, series: Array) -> Trial:
+    place = np.arange(min(_GATHERED, patches.places))
+    times = np.zeros(len(place), dtype=int)
+
+    def gather() -> float:
+        patches.look(series, times, place)
+        return float(len(place) * patches.window)
+
+    return gather
+
+
+def _solving(columns: int) -> Trial:
+    triangle = np.triu(np.random.default_rng(0).standard_normal((columns, columns)))
+    targets = max(1, columns // 8)
+    features = columns - targets
+
+    def solve() -> float:
+        RidgePath.from_factor(RFactor(triangle, columns), features, targets)
+        return svd_flops(features, features) + 2 * features**2 * targets
+
+    return solve
+
+
+def _noise() -> float:
+    np.random.default_rng(0).standard_normal(2**20)
+    return 2.0**20
+
+
+def _keep() -> float:
+    values = np.random.default_rng(0).standard_normal(2**20)
+    zarr.create_group(MemoryStore()).create_array("values", data=values)
+    hashlib.sha256(values.data)
+    return float(values.nbytes)
+
+
+def _product(precision: str) -> Trial:
+    matrix = np.random.default_rng(0).standard_normal((_PRODUCT, _PRODUCT)).astype(precision)
+
+    def multiply() -> float:
+        matrix @ matrix
+        return 2.0 * len(matrix) ** 3
+
+    return multiply
+
+
+def made_up(fields: Fields, times: int) -> Fields:
+    """Noise on the grid and in the variables of some fields, in memory."""
+    rng = np.random.default_rng(0)
+    ds = fields.ds.isel(time=slice(times))
+
+    def noise(array: xr.DataArray) -> xr.DataArray:
+        values = rng.standard_normal(array.shape, dtype=np.float32)
+        return xr.DataArray(values, dims=array.dims, attrs=array.attrs)
+
+    return Fields(ds.assign({name: noise(array) for name, array in ds.data_vars.items()}))
+
+
+def reading_rate(fields: Fields, windows: Array) -> float | None:
+    """Decoded bytes a second, from some chunks in the middle of what is read.
+
+    Parameters
+    ----------
+    fields : Fields
+    windows : ndarray of int, shape (reads, 2)
+        First times and those after the last.
+
+    Returns
+    -------
+    float or None
+        None where no chunk is there.
+    """
+    stored = fields.stored
+    if not stored or not len(windows):
+        return None
+    first, last = map(int, windows[len(windows) // 2])
+    last = min(last, first + max(1, 4 * _VALUES // fields.grid.size))
+    fields.ds.isel(time=int(windows[0, 0])).load()  # opens files
+    decoded = Reads.of(stored, np.array([[first, last]])).decoded_bytes
+    begun, used = time.perf_counter(), time.process_time()
+    values = fields.ds.isel(time=slice(first, last)).load()
+    # Decoding takes several threads at once, which other workers will have use for.
+    seconds = max(time.perf_counter() - begun, time.process_time() - used)
+    if all(_empty(array.values) for array in values.data_vars.values()):
+        return None
+    return decoded / seconds
+
+
+def _empty(values: Array) -> bool:
+    """Whether there is nothing but the fill value, so that nothing was decoded."""
+    return bool(np.isnan(values).all() or np.ptp(values) == 0)

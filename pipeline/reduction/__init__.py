@@ -1,0 +1,1 @@
+"""The tree reduction: plan, memory check, schedule, checkpoints and resume."""

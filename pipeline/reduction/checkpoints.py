@@ -1,0 +1,101 @@
+"""Finished summaries on disk, each under the key of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.storage import array_in, write_whole
+
+Arrays = dict[str, NDArray[Any]]
+"""What a summary is while it is under way."""
+
+
+def content_key(*parts: Any) -> str:
+    """A short hash of anything that JSON can hold."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+class Checkpoints:
+    """Finished summaries on disk, each under the key of its content.
+
+    Parameters
+    ----------
+    path : Path
+        The zarr store, ``summaries.zarr`` in a run's folder. Only the driver writes it.
+    every : float
+        Seconds of work that a block of a fold must be worth to be kept while the fold is under
+        way. A kill loses up to twice as much.
+    """
+
+    def __init__(self, path: Path, every: float = 30.0) -> None:
+        self.path = path
+        self.every = every
+
+    def load(self, name: str, key: str) -> Arrays | None:
+        """The arrays kept under a key, or None where there are none or they are incomplete."""
+        place = self._place(name, key)
+        if not (place / "zarr.json").exists():
+            return None
+        try:
+            group = zarr.open_group(place, mode="r")
+            attrs: dict[str, Any] = dict(group.attrs)
+            prints = attrs["sha256"]
+            arrays = {array: np.asarray(array_in(group, array)[...]) for array in prints}
+        except Exception:  # damaged in one of many ways: it is computed again
+            return None
+        # A chunk that is missing reads as zeros, in silence.
+        whole = all(_print(arrays[array]) == prints[array] for array in prints)
+        return arrays if whole else None
+
+    def save(self, name: str, key: str, arrays: Arrays) -> None:
+        """Keep arrays; they appear under their name only when they are whole."""
+
+        def write(path: Path) -> None:
+            group = zarr.create_group(path)
+            for array, values in arrays.items():
+                group.create_array(array, data=np.asarray(values))
+            group.attrs["sha256"] = {array: _print(values) for array, values in arrays.items()}
+
+        write_whole(self._place(name, key), write)
+
+    def keys(self, name: str) -> list[str]:
+        """Under which keys something may be kept."""
+        try:
+            return sorted(os.listdir(self.path / name))
+        except FileNotFoundError:
+            return []
+
+    def remove(self, name: str, key: str = "") -> None:
+        """Forget one key, or all of a name."""
+        shutil.rmtree(self._place(name, key), ignore_errors=True)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def keep_only(self, kept: Iterable[tuple[str, str]]) -> None:
+        """Forget everything but these names and keys."""
+        places = {self._place(name, key) for name, key in kept}
+        for place in self.path.glob("*/*"):
+            if place not in places:
+                shutil.rmtree(place)
+
+    def _place(self, name: str, key: str) -> Path:
+        return self.path / name / key
+
+
+def _print(values: NDArray[Any]) -> str:
+    digest = hashlib.sha256(f"{values.dtype.str} {values.shape} ".encode())
+    digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()

@@ -1,0 +1,233 @@
+"""New data beside a trained model: whether they are of its kind, and their states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.reduction.checkpoints import Arrays
+from gfrnn.pipeline.config.experiment import DataConfig, Experiment, SourceConfig
+from gfrnn.pipeline.errors import ConfigError, DataError
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.states.patch_states import LocalLayout
+from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.stretches import check_periods, known_times, leaf_length, split
+from gfrnn.pipeline.training.checks import check_chunks
+from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
+from gfrnn.pipeline.config.section import Period, format_duration
+from gfrnn.pipeline.data.sources import open_source
+from gfrnn.pipeline.states.eofs import EofLayout
+from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.data.time_axis import step_of
+
+Array = NDArray[Any]
+
+_TOLERANCE = 1e-4  # degrees, as sources have it
+
+# In units of a channel's spread, root mean square over all its cells and times. Weather has 1;
+# an anomaly, another quantity or another unit in a field's place has tens.
+_IMPLAUSIBLE = 10.0
+
+
+def open_arrivals(
+    data: DataConfig, paths: Sequence[str], model: ForecastModel, period: Period | None = None
+) -> Fields:
+    """Open new data as the run's data were, with the model's variables and levels.
+
+    Parameters
+    ----------
+    data : DataConfig
+        Of the run: its region, step, and what its sources say of names, units and levels.
+    paths : sequence of str
+        Where all of the run's sources say the same, any number; else one for each, in their order.
+    period : Period, optional
+        Times to take; all by default.
+
+    Raises
+    ------
+    ConfigError, DataError
+        For data that are not there, not readable, or not of the model's grid and step.
+    """
+    variables: dict[str, list[float] | None] = {}
+    for channel in model.layout.scaling.grid.channels:
+        levels = variables.setdefault(channel.variable, None if channel.level is None else [])
+        if levels is not None and channel.level is not None:
+            levels.append(channel.level)
+    given = {"sources": _alike(data.sources, paths), "variables": variables}
+    ds = open_source(data.model_copy(update=given))
+    check_same(ds, model)
+    inside = np.ones(ds.sizes["time"], dtype=bool)
+    if period is not None:
+        inside = period.mask(ds["time"].values)
+    if not inside.any():
+        first, last = (pd.Timestamp(ds["time"].values[i]) for i in (0, -1))
+        raise DataError(
+            f"--period: {period} holds no time of NEW_DATA, which go from {first} to {last}"
+        )
+    check_chunks(ds, inside)
+    return model.fields(ds.isel(time=slice(inside.argmax(), len(inside) - inside[::-1].argmax())))
+
+
+def _alike(sources: list[SourceConfig], paths: Sequence[str]) -> list[SourceConfig]:
+    """The new paths with what the run's sources say besides theirs."""
+    if len(paths) != len(sources):
+        if any(_elsewhere(source, "") != _elsewhere(sources[0], "") for source in sources):
+            raise ConfigError(
+                f"NEW_DATA: {len(paths)} given, but the run has {len(sources)} data.sources that "
+                "differ in level, rename, units or storage_options; give one for each, in their "
+                "order"
+            )
+        sources = [sources[0]] * len(paths)
+    return [_elsewhere(source, path) for source, path in zip(sources, paths, strict=True)]
+
+
+def _elsewhere(source: SourceConfig, path: str) -> SourceConfig:
+    return source.model_copy(update={"path": path})
+
+
+def check_same(ds: xr.Dataset, model: ForecastModel) -> None:
+    """Refuse data of another grid, other channels or another step than the model's.
+
+    Raises
+    ------
+    DataError
+    """
+    found, own = Fields(ds).grid, model.layout.scaling.grid
+    if found.channels != own.channels:
+        there, wanted = ([channel.name for channel in g.channels] for g in (found, own))
+        raise DataError(f"the data have the channels {there}, the model has {wanted}")
+    for name in ("latitude", "longitude"):
+        a, b = getattr(found, name), getattr(own, name)
+        if a.shape != b.shape or np.abs(a - b).max() > _TOLERANCE:
+            raise DataError(
+                f"the data have the {name}s {_extent(a)}, the model has {_extent(b)}; give data "
+                "of the model's grid, or interpolate them to it"
+            )
+    time = ds["time"].values
+    if len(time) > 1 and step_of(time) != model.step:
+        steps = (format_duration(pd.Timedelta(step)) for step in (step_of(time), model.step))
+        raise DataError(
+            "the data have a step of {}, the model of {}; give successive times, and set "
+            "data.step where the data have more".format(*steps)
+        )
+
+
+def _extent(values: Array) -> str:
+    return f"{values[0]:g}..{values[-1]:g} ({len(values)})"
+
+
+def check_later(time: Array, last: np.datetime64, step: np.timedelta64) -> None:
+    """Refuse times that the model was trained on, or that lie off its steps.
+
+    Raises
+    ------
+    DataError
+    """
+    first, end = pd.Timestamp(time[0]), pd.Timestamp(last)
+    if first <= end:
+        raise DataError(
+            f"NEW_DATA: begin at {first}, but the model was trained with data up to {end}; give "
+            f"later times only (--period START END takes a part of NEW_DATA)"
+        )
+    if off := np.flatnonzero((time - last) % step != np.timedelta64(0)).tolist():
+        raise DataError(
+            f"NEW_DATA: {pd.Timestamp(time[off[0]])} is no whole number of steps "
+            f"({format_duration(pd.Timedelta(step))}) after {end}, the last time that the model "
+            "was trained with"
+        )
+
+
+def check_forecast(
+    experiment: Experiment, ds: xr.Dataset, model: Path, updated: Mapping[str, Any] | None
+) -> None:
+    """Refuse data of another kind than the model's, or times that an update trained it with.
+
+    Parameters
+    ----------
+    updated : mapping or None
+        What ``run.json`` says of the updates of the model.
+
+    Raises
+    ------
+    ConfigError, DataError
+    """
+    check_same(ds, ForecastModel.load(model))
+    time, test = ds["time"].values, experiment.periods.test
+    check_periods(time, [("test", test)])
+    used = known_times(time, test)
+    if updated is not None and time[used][0] < np.datetime64(updated["last"]):
+        raise ConfigError(
+            f"periods.test: {test} begins before {pd.Timestamp(updated['last'])}, up to which the "
+            "model was updated: scores of times that it was trained with would flatter it; choose "
+            "a test period from then on"
+        )
+    check_chunks(ds, used)
+
+
+@dataclass(frozen=True)
+class ArrivalSummary:
+    """States of new times, and how far their fields lie from the climatology.
+
+    ``squares`` are sums over cells and times of a channel's squared anomaly, in units of its
+    spread.
+    """
+
+    fields: Fields
+    layout: EofLayout | LocalLayout
+    name: str = "new states"
+    remedy: str = "data.chunk"
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        values = self.fields.read(stretch.start, stretch.stop)
+        time = self.fields.time[stretch.start : stretch.stop]
+        scaled = self.layout.scaling.scaled(values, time)
+        squares = np.square(scaled).sum(axis=0).reshape(len(self.fields.grid.channels), -1)
+        return {"states": self.layout.project(scaled), "squares": squares.sum(axis=1)}
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        return {
+            "states": np.concatenate([left["states"], right["states"]]),
+            "squares": left["squares"] + right["squares"],
+        }
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        # Fields, the climatology taken off, their squares.
+        return 3 * 8 * (stretch.stop - stretch.start) * self.fields.grid.size
+
+    def merge_bytes(self) -> int:
+        return 2 * 8 * len(self.fields.time) * self.layout.size
+
+
+def encode_arrivals(
+    fields: Fields, model: ForecastModel, chunk: int | None, progress: Progress | None
+) -> Array:
+    """The states of all new times: shape (times, modes).
+
+    Raises
+    ------
+    DataError
+        If a value is missing, or a channel lies implausibly far from the model's climatology.
+    """
+    length = leaf_length(fields.grid.size, chunk)
+    pieces = split(Stretch("new", 0, len(fields.time)), length)
+    summary = ArrivalSummary(fields, model.layout)
+    (root,) = reduce_stretches(summary, pieces, key="", progress=progress).values()
+    cells = fields.grid.exists.sum(axis=(1, 2))
+    distance = np.sqrt(root["squares"] / (cells * len(fields.time)))
+    spread = model.layout.scaling.climatology.spread
+    for channel, far, unit in zip(fields.grid.channels, distance, spread, strict=True):
+        if far > _IMPLAUSIBLE:
+            raise DataError(
+                f"NEW_DATA: {channel.name} lies {far:.3g} of the model's standard deviations "
+                f"({unit:.3g}) from its climatology, root mean square; weather lies about 1, at "
+                f"most {_IMPLAUSIBLE:g} is taken; is it the same quantity, the field itself and "
+                "not an anomaly, in the unit that the data state?"
+            )
+    return np.asarray(root["states"])

@@ -1,0 +1,315 @@
+"""Fold new data into a trained model: merge triangles, solve again as it was chosen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gfrnn_core import SampledRNN
+from gfrnn.pipeline.runs.new_data import check_later, encode_arrivals, open_arrivals
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
+from gfrnn.pipeline.config.experiment import Experiment, to_tree
+from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.triangles import Factors
+from gfrnn.pipeline.data.fields import Fields, Grid
+from gfrnn.pipeline.runs.folder import exclusive
+from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.sphere_patches import importance
+from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle, FittedCandidates
+from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.config.section import Period, checked
+from gfrnn.pipeline.training.selection.ridge import solve
+from gfrnn.pipeline.data.sources import fingerprint
+from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.data.time_axis import segments
+
+Array = NDArray[Any]
+
+_SUMMARY, _MERGED = "merged", "train/merged"
+"""Where the triangle of all rows so far is kept, and as which fold."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """An update that was checked as far as it can be without reading fields.
+
+    Attributes
+    ----------
+    source : Run
+        Whose model is updated.
+    experiment : Experiment
+        Of the updated run.
+    folder : Path
+        Of the updated run; the source's own or another.
+    fields : Fields
+        The new times.
+    forget : float
+        What earlier rows count.
+    """
+
+    source: Run
+    experiment: Experiment
+    folder: Path
+    fields: Fields
+    forget: float
+    model: ForecastModel
+    store: Path
+    kept: FittedCandidates
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        paths: Sequence[str],
+        output: Path | None = None,
+        *,
+        forget: float = 1.0,
+        period: Period | None = None,
+    ) -> Update:
+        """Check new data against a trained model.
+
+        Parameters
+        ----------
+        folder : Path
+            Of a run that is fitted.
+        paths : sequence of str
+            The new data, see :func:`gfrnn.pipeline.runs.new_data.open_arrivals`.
+        output : Path, optional
+            A new folder for the updated run; by default the model takes the place of the run's.
+        forget : float
+            Within (0, 1]: all rows so far count so many times.
+        period : Period, optional
+            The part of the new data to take.
+
+        Raises
+        ------
+        ConfigError, DataError, RunError
+        """
+        if not 0 < forget <= 1:
+            raise ConfigError(f"--forget: {forget} is not within (0, 1]; 1 forgets nothing")
+        source = Run.reopen(folder)
+        model = source.trained()
+        store, kept = source.kept(model)
+        experiment = source.experiment
+        if output is not None:
+            if output.exists():
+                raise RunError(f"{output}: exists; choose another --output, or none for in place")
+            tree = to_tree(experiment) | {"output": str(output)}
+            experiment = checked(Experiment, tree, "update")
+        fields = open_arrivals(experiment.data, paths, model, period)
+        check_later(fields.time, kept.last, model.step)
+        where = (output or folder).absolute()
+        return cls(source, experiment, where, fields, forget, model, store, kept)
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether the new times follow the earlier ones without a gap."""
+        return bool(self.fields.time[0] - self.kept.last == self.model.step)
+
+    def run(self, progress: Progress | None = None) -> Run:
+        """Fold and solve; the earlier model stays until the new one is whole.
+
+        Raises
+        ------
+        DataError
+            Before anything is written, for fields that no weather of this climatology has.
+        RunError
+            If another process works in the folder, or has updated the model meanwhile.
+        """
+        begun = time.perf_counter()
+        with exclusive(self.source.folder):
+            if self.source.trained().notes["kept"] != self.model.notes["kept"]:
+                raise RunError(f"{self.source.folder}: was updated meanwhile; start again")
+            for candidate in self._used.values():
+                candidate.check_memory("fold")
+            arrived = self._arrived(progress)
+            folding = [
+                (arrived, candidate, Checkpoints(self.store), self._folds(candidate), self.forget)
+                for candidate in self._used.values()
+            ]
+            found = run_tasks("fold", _fold, folding, progress)
+            factors: dict[int, Factors] = dict(zip(self._used, found, strict=True))
+            target = self.source
+            if self.folder != self.source.folder:
+                target = Run(self.experiment, self.folder, progress)
+            checkpoints = Checkpoints(target.updates)
+            kept = self._kept(arrived, factors, checkpoints)
+            key = kept.save(checkpoints)
+            model = self._solved(kept, checkpoints, factors, progress)
+            notes = {"kept": {"store": target.updates.name, "key": key}}
+            model = replace(model, notes=model.notes | notes)
+            seconds = round(time.perf_counter() - begun, 3)
+            target.take(model, {"seconds": seconds, "updated": model.notes["updated"]})
+            checkpoints.keep_only([("kept", key), *kept.places()])
+        return target
+
+    @property
+    def _settings(self) -> list[dict[str, Any]]:
+        """How each network was solved, the linear model the last."""
+        return [*self.model.notes["solves"], self.model.notes["linear_solve"]]
+
+    @cached_property
+    def _used(self) -> dict[int, Candidate]:
+        """The candidates that the model is made of."""
+        indices = dict.fromkeys(each["candidate"] for each in self._settings)
+        return {index: self.kept.candidates[index] for index in indices}
+
+    def _folds(self, candidate: Candidate) -> list[str]:
+        return candidate.names("train", self.experiment.fit.without)
+
+    def _arrived(self, progress: Progress | None) -> Arrived:
+        """The new states without gaps; the first ones go on from the last states before them."""
+        chunk, time, step = self.experiment.data.chunk, self.fields.time, self.model.step
+        states = encode_arrivals(self.fields, self.model, chunk, progress)
+        series = [(time[part], states[part]) for part in segments(time, step)]
+        repeated = len(self.kept.tail) if self.consecutive else 0
+        if repeated:
+            before = self.kept.last - step * np.arange(repeated)[::-1]
+            series[0] = (
+                np.concatenate([before, series[0][0]]),
+                np.concatenate([self.kept.tail, series[0][1]]),
+            )
+        return Arrived(series, repeated, self.model.forcing, self.model.layout.scaling.grid)
+
+    def _kept(
+        self, arrived: Arrived, factors: dict[int, Factors], checkpoints: Checkpoints
+    ) -> FittedCandidates:
+        """What the next update needs; the triangles are written."""
+        origin = self.model.notes["kept"], self.forget, fingerprint(self.fields.ds)
+        candidates = []
+        for index, candidate in enumerate(self.kept.candidates):
+            folds = {}
+            if index in factors:
+                factor, key = factors[index], content_key(*origin, index)
+                checkpoints.save(_SUMMARY, key, factor.arrays())
+                folds[_MERGED] = FoldTriangle(key, factor.rows)
+            candidates.append(replace(candidate, summary=_SUMMARY, folds=folds, prefix=""))
+        overlap = max(candidate.network.overlap for candidate in self._used.values())
+        return FittedCandidates(tuple(candidates), arrived.series[-1][1][-overlap:], self.fields.time[-1])
+
+    def _solved(
+        self,
+        kept: FittedCandidates,
+        checkpoints: Checkpoints,
+        factors: dict[int, Factors],
+        progress: Progress | None,
+    ) -> ForecastModel:
+        """The model with outer weights of all rows, at the ridge, balance and width it had."""
+        solving = [
+            (kept.candidates[each["candidate"]], checkpoints, each) for each in self._settings
+        ]
+        *networks, linear = run_tasks("solve", _solve, solving, progress)
+        index, candidate = next(iter(self._used.items()))
+        rows = factors[index].rows - candidate.rows(self._folds(candidate))
+        before = self.model.notes.get("updated", {"updates": 0, "rows": 0})
+        time = self.fields.time
+        updated = {
+            "last": str(pd.Timestamp(time[-1])),
+            "updates": before["updates"] + 1,
+            "rows": before["rows"] + rows,
+            "latest": {
+                "first": str(pd.Timestamp(time[0])),
+                "times": len(time),
+                "rows": rows,
+                "consecutive": self.consecutive,
+                "forget": self.forget,
+            },
+        }
+        notes = {"rows": self.model.notes["rows"] + rows, "updated": updated}
+        return replace(
+            self.model,
+            networks=tuple(networks),
+            linear=linear,
+            notes=self.model.notes | notes,
+        )
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """New states, without gaps.
+
+    Attributes
+    ----------
+    series : list of (time, states)
+        Shapes (times,) and (times, modes).
+    repeated : int
+        How many times at the start of the first were there before.
+    forcing : Forcing
+        Inputs.
+    grid : Grid
+    """
+
+    series: list[tuple[Array, Array]]
+    repeated: int
+    forcing: Forcing
+    grid: Grid
+
+    def rows(self, candidate: Candidate) -> Factors | None:
+        """The triangle of the rows with a new target, or None where there is none."""
+        network, pairs = candidate.network, []
+        for number, (when, states) in enumerate(self.series):
+            # A candidate of fewer delays had all rows within the longest tail.
+            first = max(0, self.repeated - network.overlap) if number == 0 else 0
+            if len(states) - first > network.overlap:
+                pairs.append((states[first:, : network.state_size], when[first:]))
+        if not pairs:
+            return None
+        given = [values for _, when in pairs if (values := self.forcing(when)) is not None]
+        weights = None
+        if network.patches is not None:
+            weights = importance(self.grid, network.patches)
+        series = [states for states, _ in pairs]
+        return Factors.of_series(network, series, given or None, weights=weights)
+
+
+def _fold(
+    arrived: Arrived,
+    candidate: Candidate,
+    checkpoints: Checkpoints,
+    names: list[str],
+    forget: float,
+) -> Factors:
+    """One task: the rows so far, counting less, and the new ones."""
+    merged = candidate.factor(checkpoints, names)
+    if forget < 1:
+        merged = merged.scale(float(np.sqrt(forget)))
+    rows = arrived.rows(candidate)
+    return merged if rows is None else merged.merge(rows)
+
+
+def _solve(candidate: Candidate, checkpoints: Checkpoints, settings: dict[str, Any]) -> SampledRNN:
+    """One task: a network from its merged triangle, at the ridge and balance of each lead."""
+    return solve(
+        candidate.network,
+        candidate.factor(checkpoints, candidate.names("train")),
+        size=candidate.size,
+        width=settings["width"],
+        ridge=np.asarray(settings["ridge"]),
+        balance=np.asarray(settings["balance"]),
+    )
+
+
+def update(
+    folder: Path,
+    paths: Sequence[str],
+    output: Path | None = None,
+    *,
+    forget: float = 1.0,
+    period: Period | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Fold new times into a trained model and solve again with what was chosen before.
+
+    See :meth:`Update.of` for the parameters. Climatology, EOFs, hidden weights and the covariances
+    of damped persistence stay as they were trained.
+    """
+    return Update.of(folder, paths, output, forget=forget, period=period).run(progress)

@@ -1,0 +1,1 @@
+"""Transforms between fields and the states of a network."""

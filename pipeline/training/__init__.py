@@ -1,0 +1,1 @@
+"""Training: rows, their R factors, and the model that follows from them."""

@@ -1,0 +1,204 @@
+"""What a fit leaves on disk for later: where the triangles of its candidates are, the last states.
+
+With it another choice, or new data, need neither the archive nor the layout of the states.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints, content_key
+from gfrnn.pipeline.reduction.reduce import check_call
+from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
+from gfrnn.pipeline.training.triangles import Factors, merge_factors
+from gfrnn_core import SampledRNN
+from gfrnn_core.lifting import Columns
+
+Array = NDArray[Any]
+
+_NAME = "kept"
+
+
+@dataclass(frozen=True)
+class FoldTriangle:
+    """The triangle of one fold: its key among the checkpoints, and its rows."""
+
+    key: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The training pass of one candidate.
+
+    Attributes
+    ----------
+    values : dict
+        What the candidate has of the searched keys.
+    network : SampledRNN
+        With hidden weights, not solved.
+    size : int
+        Values that a row predicts at each lead.
+    summary : str
+        Name of the summary that made the triangles.
+    folds : dict of FoldTriangle
+        ``train/2003``, ``validation/2008``, ...
+    variance, beyond : ndarray, shape (leads,)
+        Of the validation states, see :func:`gfrnn.pipeline.training.selection.ridge.choose`.
+    prefix : str
+        What the names of its arrays begin with, in summaries that it shares with others.
+    """
+
+    values: dict[str, Any]
+    network: SampledRNN
+    size: int
+    summary: str
+    folds: dict[str, FoldTriangle]
+    variance: Array
+    beyond: Array
+    prefix: str = ""
+
+    def names(self, period: str, without: Iterable[int] = ()) -> list[str]:
+        """The folds of a period, those of some years left out."""
+        left_out = {f"{period}/{year}" for year in without}
+        return [n for n in self.folds if n.startswith(f"{period}/") and n not in left_out]
+
+    @property
+    def always(self) -> int:
+        """Features that are not hidden."""
+        return self._columns.features - self.network.width
+
+    @property
+    def _columns(self) -> Columns:
+        return self.network.columns(self.size, self.network.inputs or 0)
+
+    def check_memory(self, name: str) -> None:
+        """Refuse work on the triangle that does not fit into a worker.
+
+        Raises
+        ------
+        ResourceError
+        """
+        columns = self._columns.total
+        groups = 1 if self.network.groups is None else len(np.unique(self.network.groups))
+        # The triangles and their weighted copies, and an SVD with its working memory.
+        check_call(name, (3 * groups + 9) * 8 * columns**2, "model.width")
+
+    def rows(self, names: Iterable[str]) -> int:
+        """Rows of some folds together."""
+        return sum(self.folds[name].rows for name in names)
+
+    def least_rows(self, name: str) -> int:
+        """Rows of a fold that the smallest group of places has."""
+        groups = self.network.groups
+        share = 1.0 if groups is None else np.bincount(groups).min() / len(groups)
+        return round(self.folds[name].rows * share)
+
+    def factor(self, checkpoints: Checkpoints, names: Iterable[str]) -> Factors:
+        """The triangles of some folds together.
+
+        Raises
+        ------
+        RunError
+            If one of them is not there, or damaged.
+        """
+        return merge_factors(self._load(checkpoints, self.folds[name].key) for name in names)
+
+    def _load(self, checkpoints: Checkpoints, key: str) -> Factors:
+        arrays = checkpoints.load(self.summary, key)
+        if arrays is None:
+            raise gone(checkpoints.path, self.summary)
+        return Factors.from_arrays(arrays, self.prefix)
+
+
+@dataclass(frozen=True)
+class FittedCandidates:
+    """The candidates of a fit, and the end of what they were trained on.
+
+    Attributes
+    ----------
+    candidates : tuple of Candidate
+    tail : ndarray, shape (times, modes)
+        The last states without a gap, as many as the first row across the border needs.
+    last : numpy.datetime64
+        Time of the last of them: nothing later is in the training triangles.
+    """
+
+    candidates: tuple[Candidate, ...]
+    tail: Array
+    last: np.datetime64
+
+    def places(self) -> list[tuple[str, str]]:
+        """Names and keys of all triangles."""
+        return [(c.summary, fold.key) for c in self.candidates for fold in c.folds.values()]
+
+    def save(self, checkpoints: Checkpoints) -> str:
+        """Keep it beside the triangles; returns its key there."""
+        about: dict[str, Any] = {"last": str(self.last), "candidates": []}
+        arrays: Arrays = {"tail": self.tail}
+        for index, candidate in enumerate(self.candidates):
+            about["candidates"].append(
+                {
+                    "values": candidate.values,
+                    "network": network_options(candidate.network),
+                    "size": candidate.size,
+                    "prefix": candidate.prefix,
+                    "summary": candidate.summary,
+                    "folds": {name: [f.key, f.rows] for name, f in candidate.folds.items()},
+                }
+            )
+            own = network_arrays(candidate.network)
+            own |= {"variance": candidate.variance, "beyond": candidate.beyond}
+            arrays |= {f"{index}/{name}": values for name, values in own.items()}
+        text = json.dumps(about)
+        arrays["about"] = np.frombuffer(text.encode(), dtype=np.uint8)
+        key = content_key(text)
+        checkpoints.save(_NAME, key, arrays)
+        return key
+
+    @classmethod
+    def load(cls, checkpoints: Checkpoints, key: str) -> FittedCandidates:
+        """What is kept under a key.
+
+        Raises
+        ------
+        RunError
+            If it is not there, or damaged.
+        """
+        arrays = checkpoints.load(_NAME, key)
+        if arrays is None:
+            raise gone(checkpoints.path, _NAME)
+        about = json.loads(arrays["about"].tobytes())
+
+        def candidate(index: int, entry: dict[str, Any]) -> Candidate:
+            start = f"{index}/"
+            own = {n.removeprefix(start): v for n, v in arrays.items() if n.startswith(start)}
+            return Candidate(
+                values=entry["values"],
+                variance=own.pop("variance"),
+                beyond=own.pop("beyond"),
+                network=rebuild_network(entry["network"], own),
+                size=entry["size"],
+                prefix=entry["prefix"],
+                summary=entry["summary"],
+                folds={name: FoldTriangle(*fold) for name, fold in entry["folds"].items()},
+            )
+
+        candidates = tuple(candidate(i, entry) for i, entry in enumerate(about["candidates"]))
+        return cls(candidates, arrays["tail"], np.datetime64(about["last"], "ns"))
+
+
+def gone(path: Path, name: str) -> RunError:
+    """What to say of a checkpoint that is needed and not there."""
+    return RunError(
+        f"{path}: a checkpoint of {name} is missing or damaged; run `gfrnn fit` again, with "
+        "--force where it says that it was done before"
+    )

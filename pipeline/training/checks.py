@@ -1,0 +1,230 @@
+"""What can be seen before work starts: whether an experiment fits its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.data.fields import Fields, Grid
+from gfrnn.pipeline.data.sources import missing_chunks
+from gfrnn.pipeline.data.static_fields import open_static
+from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.errors import ConfigError, DataError
+from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.states.forcing import Forcing, input_width
+from gfrnn.pipeline.states.sphere_patches import groups_of, importance, own_cells, patches_of
+from gfrnn.pipeline.training.stretches import (
+    check_periods,
+    known_times,
+    leaf_length,
+    row_stretches,
+    steps,
+)
+
+Array = NDArray[Any]
+
+# Rows of one leaf of the training pass for each column: enough that a merge, which costs as much
+# as half a row for each column, hardly counts beside the folds.
+ROWS_PER_COLUMN = 16
+
+
+def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
+    """Refuse what cannot work, before anything is read.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Naming the key, what was found and what is allowed.
+    """
+    check_settings(experiment, ds)
+    time = ds["time"].values
+    check_chunks(ds, known_times(time, *(period for _, period in experiment.periods)))
+
+
+def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
+    """The same but for the files of the store, of which there may be many.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Naming the key, what was found and what is allowed.
+    """
+    fields = Fields(ds)
+    check_periods(fields.time, iter(experiment.periods))
+    cells = fields.grid.size
+    times = int(experiment.periods.train.mask(fields.time).sum())
+    for _, variant in experiment.candidates():
+        if variant.state.layout == "eof":
+            _check_modes(variant, cells, times)
+        leads = model_leads(variant, fields.time)
+        for name in ("train", "validation"):
+            if not row_leaves(variant, fields, name):
+                raise ConfigError(
+                    f"periods.{name}: no stretch without a gap is long enough for "
+                    f"{variant.state.delays} delays and a lead of {max(leads)} steps; "
+                    "take a longer period, fewer delays or shorter leads"
+                )
+        _check_rows(variant, fields)
+    if experiment.state.layout == "local":
+        local_forcing(experiment, fields.grid)
+
+
+def _check_rows(experiment: Experiment, fields: Fields) -> None:
+    """Refuse weights that the rows of the training period do not carry."""
+    state = experiment.state
+    seen, places = state.delays * state.modes, 1
+    if state.layout == "local":
+        patches = patches_of(state, fields.grid)
+        groups = groups_of(state, fields.grid, patches)
+        exists = importance(fields.grid, patches) > 0
+        each = np.bincount(np.zeros(len(exists), int) if groups is None else groups, exists)
+        seen, places = state.delays * patches.window, int(each.min())
+    always = seen + 1 + sum(map(input_width, experiment.model.inputs)) + len(state.static)
+    rows: dict[int, int] = {}
+    for part in row_leaves(experiment, fields, "train"):
+        year = int(part.fold.removeprefix("train/"))
+        rows[year] = rows.get(year, 0) + (part.stop - part.start) * places
+    if state.layout == "local" and state.weights != "shared" and always > sum(rows.values()):
+        raise ConfigError(
+            f"state.weights: {state.weights}, but a set of weights of its own has only "
+            f"{sum(rows.values())} rows of the training period for {always} linear terms and "
+            "inputs; take shared weights, fewer bands (state.bands), a smaller state.halo or "
+            "fewer state.delays"
+        )
+    check_solve(experiment, rows, always)
+
+
+def local_forcing(experiment: Experiment, grid: Grid) -> Forcing:
+    """The inputs of the places of a local layout.
+
+    Raises
+    ------
+    DataError
+        For a static field that is not there, or tells no place from another.
+    """
+    static, patches = experiment.state.static, patches_of(experiment.state, grid)
+    fields = open_static(experiment.data, grid, static)
+    return Forcing.of(experiment.model.inputs, static, fields, grid, own_cells(grid, patches))
+
+
+def check_chunks(ds: xr.Dataset, used: Array | None = None) -> None:
+    """Refuse a store that misses chunks of the times in use (bool, shape (times,); default: all).
+
+    Raises
+    ------
+    DataError
+    """
+    if missing := missing_chunks(ds, used):
+        raise DataError(
+            "\n".join(missing) + "\ncopy the store again or choose periods without these chunks; "
+            "if they rightly hold nothing but the fill value, write them (zarr's "
+            "write_empty_chunks)"
+        )
+
+
+def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) -> None:
+    """Refuse years that are not there, and widths that the columns or the rows do not carry.
+
+    Parameters
+    ----------
+    rows : mapping of int
+        Rows of each training year.
+    always : int
+        Features that are not hidden.
+
+    Raises
+    ------
+    ConfigError
+    """
+    fit, width = experiment.fit, experiment.model.width
+    if absent := [year for year in fit.without if year not in rows]:
+        raise ConfigError(
+            f"fit.without: {absent[0]} is not among the training years, "
+            f"{', '.join(map(str, sorted(rows)))}; name some of them"
+        )
+    left = {year: count for year, count in rows.items() if year not in fit.without}
+    if not left:
+        raise ConfigError(
+            f"fit.without: leaves none of the training years, {', '.join(map(str, sorted(rows)))}; "
+            "keep at least one"
+        )
+    if wide := [each for each in fit.widths if each > width]:
+        raise ConfigError(
+            f"fit.widths: {wide[0]} is wider than model.width, {width}; the triangle has "
+            f"{width} hidden columns to select from"
+        )
+    if always + max(fit.widths, default=width) > sum(left.values()):
+        raise ConfigError(
+            f"model.width: {max(fit.widths, default=width)} hidden and {always} other features are "
+            f"more than the {sum(left.values())} rows of the training period; take a width of at "
+            f"most {max(0, sum(left.values()) - always)}, or a longer period"
+        )
+
+
+def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
+    """The data with the mask that the ends of the training period show; only these are read.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If they do not agree in what is missing, or too few cells are left.
+    """
+    whole = Fields(ds)
+    train = np.flatnonzero(experiment.periods.train.mask(whole.time))
+    fields = whole.masked(int(train[0]), int(train[-1]))
+    for _, variant in experiment.candidates():
+        if variant.state.layout == "eof":
+            _check_modes(variant, int(fields.grid.exists.sum()), len(train))
+        elif fields.mask is not None:
+            _check_rows(variant, fields)
+    return fields
+
+
+def _check_modes(experiment: Experiment, cells: int, times: int) -> None:
+    if experiment.state.modes > min(cells, times):
+        raise ConfigError(
+            f"state.modes: {experiment.state.modes} EOFs, but the training period has {times} "
+            f"times of {cells} grid cells; take at most {min(cells, times)}"
+        )
+
+
+def model_leads(experiment: Experiment, time: Array) -> tuple[int, ...]:
+    """Leads with outer weights of their own, in steps; one step always is among them."""
+    step = step_of(time)
+    return tuple(
+        sorted({1, *(steps("model.leads", lead, step) for lead in experiment.model.leads)})
+    )
+
+
+def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretch]:
+    """Leaves of the training pass over the train or validation period."""
+    state, periods, time = experiment.state, experiment.periods, fields.time
+    leads = model_leads(experiment, time)
+    delays, grain, phase = state.delays, 1, 0
+    if state.layout == "eof":
+        columns = experiment.model.width + (delays + len(leads)) * state.modes
+        length = experiment.fit.rows or ROWS_PER_COLUMN * columns
+    else:
+        # Rows are made of the fields as they are read: for all candidates at once, along chunks.
+        delays = max(variant.state.delays for _, variant in experiment.candidates())
+        grain, phase = fields.ds.attrs["time_chunk"], fields.ds.attrs["time_chunk_start"]
+        length = leaf_length(fields.grid.size, experiment.data.chunk, grain)
+        if experiment.fit.rows is not None:
+            places = patches_of(state, fields.grid).places
+            length = min(length, max(1, experiment.fit.rows // places))
+    return row_stretches(
+        time,
+        getattr(periods, name),
+        name,
+        known_times(time, periods.train, periods.validation),
+        delays=delays,
+        reach=max(leads),
+        length=length,
+        grain=grain if grain <= length else 1,
+        phase=phase,
+    )

@@ -1,0 +1,240 @@
+"""A trained model: what it takes to forecast, as zarr arrays and attributes, never pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.data.fields import Fields, Grid
+from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.states.climatology import Climatology
+from gfrnn.pipeline.states.eofs import EofLayout
+from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.patch_states import LocalLayout, layout_of
+from gfrnn.pipeline.storage import array_in, write_whole
+from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
+from gfrnn_core import SampledRNN
+
+Array = NDArray[Any]
+
+FORMAT = "gfrnn-model"
+VERSION = 2
+
+
+@dataclass(frozen=True)
+class ForecastModel:
+    """Fields in, fields out.
+
+    Attributes
+    ----------
+    layout : EofLayout or LocalLayout
+        Fields <-> states.
+    networks : tuple of SampledRNN
+        A network of fewer modes than the layout works on the leading ones.
+    mixture : ndarray, shape (networks, leads)
+        Share of each network in the forecast at each of the leads with weights of their own; a
+        lead between two of them uses the shares of the shorter.
+    linear : SampledRNN
+        The model without hidden features, from the same triangle: a reference.
+    lagged : ndarray, shape (leads + 1, ...)
+        Covariance of the training states with those some steps later, as the layout takes it:
+        damped persistence.
+    step : numpy.timedelta64
+    forcing : Forcing
+        Inputs.
+    selection : dict of ndarray
+        How ridge and width were chosen: ``ridges``, ``widths``, ``errors`` (widths, ridges,
+        leads), ``linear_errors`` (ridges, leads), ``spectrum``.
+    notes : dict
+        What was chosen and searched, in plain values.
+    """
+
+    layout: EofLayout | LocalLayout
+    networks: tuple[SampledRNN, ...]
+    mixture: Array
+    linear: SampledRNN
+    lagged: Array
+    step: np.timedelta64
+    forcing: Forcing
+    selection: dict[str, Array]
+    notes: dict[str, Any]
+
+    @property
+    def delays(self) -> int:
+        """Successive states that forecasts and references start from."""
+        return max(network.delays for network in (*self.networks, self.linear))
+
+    def fields(self, ds: xr.Dataset) -> Fields:
+        """Data as the model reads them, held against its mask."""
+        return Fields(ds, self.layout.scaling.grid.mask)
+
+    def rollout(self, history: Array, initial: Array, steps: int) -> Array:
+        """The forecast: the networks' rollouts, mixed at each lead.
+
+        Parameters
+        ----------
+        history : ndarray, shape (starts, delays, size)
+            States up to the initial time, oldest first.
+        initial : ndarray of datetime64, shape (starts,)
+        steps : int
+
+        Returns
+        -------
+        ndarray, shape (starts, steps, size)
+        """
+        return np.stack(list(self.walk(history, initial, steps)), axis=1)
+
+    def walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
+        """The same lead by lead, shape (starts, size): memory does not grow with their number.
+
+        What left the weather that there is, is NaN from there on.
+        """
+        own = np.asarray(self.linear.leads)
+        walks = [self._walk(network, history, initial, steps) for network in self.networks]
+        for lead in range(1, steps + 1):
+            shares = self.mixture[:, np.searchsorted(own, lead, side="right") - 1]
+            mixed: Array = np.zeros((len(history), self.layout.size))
+            for walk, share in zip(walks, shares, strict=True):
+                state = next(walk)
+                if share:  # one that left what weather can be is NaN, also times 0
+                    mixed += share * state
+            yield mixed
+
+    def linear_walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
+        """The same of the linear model."""
+        yield from self._walk(self.linear, history, initial, steps)
+
+    def _walk(
+        self, network: SampledRNN, history: Array, initial: Array, steps: int
+    ) -> Iterator[Array]:
+        size = network.state_size
+        valid = (initial + self.step * lead for lead in range(1, steps + 1))
+        given = (one for time in valid if (one := self.forcing(time)) is not None)
+        inputs = given if self.forcing.count else None
+        for state in network.walk(history[:, -network.delays :, :size], steps, inputs):
+            yield np.pad(state, ((0, 0), (0, self.layout.size - size)))
+
+    def damping(self, lead: int) -> Array:
+        """Autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
+
+        A cell that did not vary has none: 0.
+        """
+        return self.layout.damping(self.lagged, lead)
+
+    def save(self, path: Path) -> None:
+        """Write the model; it appears under its name only when it is whole."""
+        write_whole(path, self._write)
+
+    def _write(self, path: Path) -> None:
+        group = zarr.create_group(path)
+        scaling, climatology = self.layout.scaling, self.layout.scaling.climatology
+        grid = scaling.grid
+        group.attrs.update(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "channels": [[channel.variable, channel.level] for channel in grid.channels],
+                "annual": climatology.annual,
+                "diurnal": climatology.diurnal,
+                "layout": self.layout.about(),
+                "step_seconds": int(self.step / np.timedelta64(1, "s")),
+                "inputs": list(self.forcing.inputs),
+                "static": list(self.forcing.static),
+                "networks": [network_options(network) for network in self.networks],
+                "linear": network_options(self.linear),
+                "selection": list(self.selection),
+                "notes": self.notes,
+            }
+        )
+        arrays = {
+            "latitude": grid.latitude,
+            "longitude": grid.longitude,
+            "climatology": climatology.coefficients,
+            "spread": climatology.spread,
+            "lagged": self.lagged,
+            "mixture": self.mixture,
+            **{f"layout/{name}": values for name, values in self.layout.arrays().items()},
+            **{f"forcing/{name}": values for name, values in self.forcing.arrays().items()},
+        }
+        places = {f"networks/{index}": network for index, network in enumerate(self.networks)}
+        for place, network in {**places, "linear": self.linear}.items():
+            own = {"outer": np.asarray(network.outer), **network_arrays(network)}
+            arrays |= {f"{place}/{name}": values for name, values in own.items()}
+        if grid.mask is not None:
+            arrays["mask"] = grid.mask
+        arrays |= {f"selection/{name}": values for name, values in self.selection.items()}
+        for name, values in arrays.items():
+            group.create_array(name, data=np.asarray(values))
+
+    @classmethod
+    def load(cls, path: Path) -> ForecastModel:
+        """Read a model. Nothing in it is executed.
+
+        Raises
+        ------
+        RunError
+            If there is no model, or one of another format.
+        """
+        try:
+            group = zarr.open_group(path, mode="r")
+        except FileNotFoundError:
+            raise RunError(f"{path}: no trained model there; run `gfrnn fit` first") from None
+        attrs: dict[str, Any] = dict(group.attrs)
+        if attrs.get("format") != FORMAT or attrs.get("version") != VERSION:
+            raise RunError(
+                f"{path}: format {attrs.get('format')!r} version {attrs.get('version')!r}, but "
+                f"this program reads {FORMAT!r} version {VERSION}; fit the model again"
+            )
+
+        def array(name: str) -> Array:
+            return np.asarray(array_in(group, name)[...])
+
+        grid = Grid(
+            tuple(Channel(variable, level) for variable, level in attrs["channels"]),
+            array("latitude"),
+            array("longitude"),
+            array("mask") if "mask" in group else None,
+        )
+        climatology = Climatology(
+            attrs["annual"], attrs["diurnal"], array("climatology"), array("spread")
+        )
+
+        def part(name: str) -> dict[str, Array]:
+            there = group.get(name)
+            names = there.array_keys() if isinstance(there, zarr.Group) else ()
+            return {each: array(f"{name}/{each}") for each in names}
+
+        layout = layout_of(attrs["layout"], grid, climatology, part("layout"))
+
+        def network(place: str, options: dict[str, Any]) -> SampledRNN:
+            own = part(place)
+            return replace(rebuild_network(options, own), outer=own["outer"])
+
+        return cls(
+            layout=layout,
+            networks=tuple(
+                network(f"networks/{index}", options)
+                for index, options in enumerate(attrs["networks"])
+            ),
+            mixture=array("mixture"),
+            linear=network("linear", attrs["linear"]),
+            lagged=array("lagged"),
+            step=np.timedelta64(attrs["step_seconds"], "s").astype("timedelta64[ns]"),
+            forcing=Forcing.from_arrays(attrs["inputs"], attrs["static"], part("forcing")),
+            selection={name: array(f"selection/{name}") for name in attrs["selection"]},
+            notes=attrs["notes"],
+        )
+
+    @property
+    def leads(self) -> list[pd.Timedelta]:
+        """Leads with outer weights of their own."""
+        return [pd.Timedelta(self.step) * lead for lead in self.linear.leads]

@@ -1,0 +1,204 @@
+"""The stages of a fit as they are known before it starts: tasks, reads, memory, operations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.config.experiment import FitConfig
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.errors import ResourceError
+from gfrnn.pipeline.reduction.flops import Work, svd_flops, total
+from gfrnn.pipeline.reduction.reduce import USABLE, Plan, plan_calls, plan_reduction
+from gfrnn.pipeline.reduction.tree import Costed, Stretch
+from gfrnn.pipeline.training.rows import RowSummary
+
+Array = NDArray[Any]
+
+NOTHING = np.zeros((0, 2), dtype=int)
+"""The windows of tasks that read no fields."""
+
+
+@dataclass(frozen=True)
+class PassCost:
+    """One of the stages.
+
+    Attributes
+    ----------
+    plan : Plan
+        Tasks, and the peak memory of each.
+    windows : ndarray of int, shape (reads, 2)
+        Times of the archive that tasks read: the first, and the one after the last.
+    work : dict
+        Operations of all tasks.
+    chain : dict
+        Those of the longest row of tasks that wait for each other, and of the driver.
+    driver_bytes : int
+        What the driver holds at the end.
+    kept_bytes : int
+        What is kept on disk, before it is compressed.
+    subject : Any
+        The summary, or whatever else a small piece can be measured of.
+    """
+
+    plan: Plan
+    windows: Array
+    work: Work
+    chain: Work
+    driver_bytes: int = 0
+    kept_bytes: int = 0
+    subject: Any = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """As in the plan."""
+        return self.plan.name
+
+
+def reduction(
+    summary: Costed, stretches: Sequence[Stretch], windows: Array, *, joined: bool = False
+) -> PassCost:
+    """A pass.
+
+    Parameters
+    ----------
+    windows
+        As in :class:`PassCost`.
+    joined : bool
+        The driver merges the folds to one.
+    """
+    folds: dict[str, list[int]] = {}
+    for part in stretches:
+        folds.setdefault(part.fold, []).append(part.stop - part.start)
+    lengths = Counter(length for own in folds.values() for length in own)
+    parts = [total([summary.leaf_work(times)], count) for times, count in lengths.items()]
+    chains = []
+    for own in folds.values():
+        levels = _levels(len(own), sum(own) / len(own))
+        works = [summary.merge_work(round(times)) for _, times in levels]
+        parts += [total([work], count) for work, (count, _) in zip(works, levels, strict=True)]
+        chains.append(total([summary.leaf_work(max(own)), *works]))
+    results = [summary.result_bytes(sum(own)) for own in folds.values()]
+    times = sum(lengths.elements())
+    roots = total([summary.merge_work(times // 2)], len(folds) - 1) if joined else {}
+    plan = plan_reduction(summary, stretches)
+    return PassCost(
+        plan=plan,
+        windows=windows,
+        work=total([*parts, roots]),
+        chain=total([max(chains, key=lambda work: sum(work.values())), roots]),
+        driver_bytes=sum(results) + (plan.merge_bytes if joined else 0),
+        kept_bytes=sum(results),
+        subject=summary,
+    )
+
+
+def _levels(leaves: int, times: float) -> list[tuple[int, float]]:
+    """Merges of a fold's tree of leaves of so many times: how many, and times of each side."""
+    height = leaves.bit_length() - 1
+    even = [(leaves >> level + 1, times * 2**level) for level in range(height)]
+    # What is left over at the end merges from the smallest block up, which are less than the next.
+    waiting = [level for level in range(height + 1) if leaves >> level & 1]
+    return even + [(1, times * (leaves % 2**level)) for level in waiting[1:]]
+
+
+def calls(
+    name: str,
+    count: int,
+    needed: int,
+    remedy: str,
+    work: Work,
+    windows: Array = NOTHING,
+    subject: Any = None,
+) -> PassCost:
+    """Calls that need so many bytes and operations each."""
+    return PassCost(
+        plan=plan_calls(name, count, needed, remedy),
+        windows=windows,
+        work=total([work], count),
+        chain=work,
+        subject=subject,
+    )
+
+
+def windows_of(stretches: Sequence[Stretch]) -> Array:
+    """What leaves read that need no time beside their own."""
+    return np.array([(part.start, part.stop) for part in stretches]).reshape(-1, 2)
+
+
+def solves(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> PassCost:
+    """What chooses ridge, balance and width of all candidates from their triangles.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Values that a row of each candidate predicts at each lead.
+    """
+    works = [_solve_work(part, fit, size) for part, size in zip(rows, sizes, strict=True)]
+    widest = max(rows, key=lambda part: part.groups * part.columns**2)
+    return PassCost(
+        plan=plan_calls("solve", len(rows), _solve_bytes(widest), widest.remedy),
+        windows=NOTHING,
+        work=total(works),
+        chain=max(works, key=lambda work: sum(work.values())),
+    )
+
+
+def sampled(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCost:
+    """What measures the precision of the rows on a part of a leaf, of the best candidate."""
+    widest = max(rows, key=lambda part: part.groups * part.columns**2)
+    times, columns = leaf.stop - leaf.start, widest.columns
+    # Once in the precision of the experiment, and once in the other, of half or twice its speed.
+    often = 1.5 if widest.network.precision == "float64" else 3.0
+    solving = {"solving": 2 * widest.groups * svd_flops(columns, columns)}
+    if widest.rows_of(times) < widest.features:  # no model follows, and it ends after the first
+        often, solving = 1.0, {}
+    work = total([total([widest.factors_work(times)], often), solving])
+    work = total([work, widest.states.read_work(times)])
+    read = widest.states.read_bytes(times + widest.network.overlap)
+    needed = max(widest.leaf_bytes(leaf), read + _solve_bytes(widest))
+    return calls("precision", 1, needed, widest.remedy, work, windows)
+
+
+def _solve_bytes(rows: RowSummary) -> int:
+    # The triangles, their weighted copies, and the SVD of one with its working memory.
+    return (3 * rows.groups + 10) * 8 * rows.columns**2
+
+
+def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:
+    columns, targets = rows.columns, len(rows.network.leads) * size
+    always = columns - targets - rows.network.width
+    widths = fit.widths or [rows.network.width]
+    flops = 0.0
+    for count in [always, *(always + width for width in widths for _ in fit.balance)]:
+        # The SVD of a square with both factors, and their products with triangles and targets;
+        # then for each ridge the targets again.
+        flops += svd_flops(count, count) + 2 * count**2 * (columns + targets)
+        flops += len(fit.ridge) * 2 * columns * count * targets
+    return {"solving": rows.groups * flops}
+
+
+def check_stages(stages: Iterable[PassCost], fields: Fields, limit: int | None) -> None:
+    """Refuse stages that do not fit into a worker's thread.
+
+    Raises
+    ------
+    ResourceError
+        Naming the first that does not, and the key to change.
+    """
+    needed = fields.read_bytes(1)
+    if limit is not None and needed > USABLE * limit:
+        largest = max((each.chunk_bytes for each in fields.stored), default=0)
+        raise ResourceError(
+            f"data: one time needs {needed / 2**20:.0f} MiB to be read (a stored chunk has "
+            f"{largest / 2**20:.0f} MiB), but a worker's thread has {USABLE * limit / 2**20:.0f} "
+            f"MiB for it ({USABLE:.0%} of its memory limit); give the workers more "
+            "(cluster.memory), choose fewer data.variables, or store smaller chunks"
+        )
+    for stage in stages:
+        stage.plan.check(limit)

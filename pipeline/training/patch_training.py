@@ -1,0 +1,300 @@
+"""A fit on patches of the grid: rows straight from the archive's fields, read once for all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.data.time_axis import segments
+from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys
+from gfrnn.pipeline.reduction.tasks import run_tasks
+from gfrnn.pipeline.states.climatology import Climatology, Scaling
+from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.patch_states import LocalLayout
+from gfrnn.pipeline.states.sphere_patches import groups_of, importance, patches_of
+from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
+from gfrnn.pipeline.training.checks import local_forcing, row_leaves
+from gfrnn.pipeline.training.pass_costs import PassCost, calls, reduction, sampled, solves
+from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
+from gfrnn.pipeline.training.state_series import times_of
+from gfrnn.pipeline.training.training import Training, sample_of
+from gfrnn.pipeline.training.triangles import Factors
+from gfrnn_core import Patches, RFactor, SampledRNN
+from gfrnn_core.rows import pooled
+
+Array = NDArray[Any]
+
+# Training times whose patches the hidden weights are drawn from, at most.
+_POOL_TIMES = 64
+
+# In units of a channel's spread, what no weather reaches; a rollout three times as far is given up.
+_FAR = 20.0
+
+# An autocorrelation below counts as this: its logarithm is finite.
+_UNRELATED = 1e-6
+
+
+class LocalTraining(Training):
+    """Climatology; then one pass over the fields for all candidates together."""
+
+    def stages(self) -> list[PassCost]:
+        fields = self.fields
+        layout = self.unscaled
+        networks, pools = [], []
+        for _, variant in self.experiment.candidates():
+            network = replace(self.local_network(variant), sampling="normal")
+            networks.append(self._drawn(variant, network))
+            if variant.model.sampling != "normal":
+                pools.append(self._pool_stage(FieldStates(fields, layout), networks[-1], variant))
+        rows = self.rows(layout, networks)
+        windows = np.array([rows.reach(part) for part in self.stretches])
+        sizes = [self.patches.owned for _ in rows.parts]
+        widest = max(rows.parts, key=lambda part: part.columns / part.places)
+        leaf = sample_of(widest, row_leaves(self.experiment, fields, "train"))
+        return [
+            *super().stages(),
+            *pools,
+            reduction(rows, self.stretches, windows),
+            solves(rows.parts, self.experiment.fit, sizes),
+            sampled(rows.parts, leaf, np.array([rows.reach(leaf)])),
+        ]
+
+    def _pool_stage(
+        self, states: FieldStates, network: SampledRNN, variant: Experiment
+    ) -> PassCost:
+        train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
+        # Which times are drawn depends on the seed; what they take does not.
+        count = min(len(train), variant.fit.pool, _POOL_TIMES)
+        times = train[np.linspace(0, len(train) - 1, count).astype(int)]
+        windows = np.stack([times - network.delays + 1, times + 2], axis=1)
+        assert network.patches is not None
+        gathered = network.patches.places * network.delays * network.patches.window
+        # Gathered a delay after the other, together, and together with what other times give.
+        needed = states.read_bytes(network.delays + 1) + 3 * 8 * gathered
+        work = states.read_work(network.delays + 1) | {"gathering": gathered}
+        return calls("pool", count, needed, "data.region or state.halo", work, windows)
+
+    def layout(self) -> LocalLayout:
+        return LocalLayout(Scaling(self.fields.grid, self.climatology(), by_area=False))
+
+    @property
+    def unscaled(self) -> LocalLayout:
+        """The layout before the climatology is known."""
+        flat = Climatology.flat(*self.terms, self.fields.grid)
+        return LocalLayout(Scaling(self.fields.grid, flat, by_area=False))
+
+    @cached_property
+    def patches(self) -> Patches:
+        """Of the first candidate; all candidates own the same cells."""
+        return patches_of(self.experiment.candidates()[0][1].state, self.fields.grid)
+
+    @cached_property
+    def _forcing(self) -> Forcing:
+        return local_forcing(self.experiment, self.fields.grid)
+
+    def forcing(self) -> Forcing:
+        return self._forcing
+
+    @cached_property
+    def weights(self) -> Array:
+        """What a row of each place counts: shape (places,)."""
+        return importance(self.fields.grid, self.patches)
+
+    @cached_property
+    def stretches(self) -> list[Stretch]:
+        """Leaves of the training pass, the same for all candidates."""
+        return [
+            part
+            for name in ("train", "validation")
+            for part in row_leaves(self.experiment, self.fields, name)
+        ]
+
+    def local_network(self, variant: Experiment) -> SampledRNN:
+        """The network of one candidate, nothing drawn or solved."""
+        patches = patches_of(variant.state, self.fields.grid)
+        return replace(
+            self.network(variant),
+            patches=patches,
+            groups=groups_of(variant.state, self.fields.grid, patches),
+            joint=self._forcing.count > 0,
+            inputs=self._forcing.count,
+            low=np.array(-_FAR),
+            high=np.array(_FAR),
+            mask=self.unscaled.mask,
+        )
+
+    def seen(self, variant: Experiment, network: SampledRNN) -> Array:
+        """What hidden features see of delayed windows and inputs: bool."""
+        assert network.patches is not None
+        seen = np.tile(network.patches.seen_by_hidden, (network.delays, 1))
+        seen[variant.model.hidden_delays or network.delays :] = False
+        inputs = np.ones(self._forcing.count, dtype=bool)
+        return np.concatenate([seen.reshape(-1), inputs])
+
+    def rows(self, layout: LocalLayout, networks: list[SampledRNN]) -> SharedRows:
+        """The training pass of all candidates."""
+        states, time = FieldStates(self.fields, layout), self.fields.time
+        return SharedRows(
+            tuple(
+                RowSummary(network, states, self._forcing, time, self.weights)
+                for network in networks
+            )
+        )
+
+    def candidates(self, layout: LocalLayout) -> tuple[Candidate, ...]:
+        variants = self.experiment.candidates()
+        networks = [self._sampled(layout, variant) for _, variant in variants]
+        rows = self.rows(layout, networks)
+        forcing = hashlib.sha256(self._forcing.values.tobytes()).hexdigest()
+        key = self.rows_key(self.experiment, self.experiment.search, forcing)
+        found = self.reduce(rows, self.stretches, key)
+        keys = fold_keys(rows.name, key, self.stretches)
+
+        def candidate(index: int, network: SampledRNN) -> Candidate:
+            prefix = rows.prefix(index)
+            own = {fold: Factors.from_arrays(arrays, prefix) for fold, arrays in found.items()}
+            validation = [own[fold] for fold in own if fold.startswith("validation/")]
+            return Candidate(
+                values=variants[index][0],
+                network=network,
+                size=self.patches.owned,
+                summary=rows.name,
+                folds={
+                    fold: FoldTriangle(keys[fold], factors.rows) for fold, factors in own.items()
+                },
+                variance=mean_squares(network, validation),
+                beyond=np.zeros(len(network.leads)),
+                prefix=prefix,
+            )
+
+        return tuple(candidate(*pair) for pair in enumerate(networks))
+
+    def _sampled(self, layout: LocalLayout, variant: Experiment) -> SampledRNN:
+        """The network with hidden weights, those of pairs from patches of some training times."""
+        network = self.local_network(variant)
+        if network.sampling == "normal":  # which no data decide
+            return self._drawn(variant, network)
+        train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
+        rng = np.random.default_rng(variant.model.seed)
+        count = min(len(train), variant.fit.pool, _POOL_TIMES)
+        times = np.sort(rng.choice(train, count, replace=False))
+        each = -(-variant.fit.pool // count)
+        seeds = rng.integers(0, 2**32, count)
+        calls = [
+            (FieldStates(self.fields, layout), network, self._forcing, time, each, seed)
+            for time, seed in zip(times.tolist(), seeds.tolist(), strict=True)
+        ]
+        found = run_tasks("pool", _pool, calls, self.progress)
+        return self._drawn(
+            variant, network, *(np.concatenate(part) for part in zip(*found, strict=True))
+        )
+
+    def _drawn(
+        self,
+        variant: Experiment,
+        network: SampledRNN,
+        pool: Array | None = None,
+        following: Array | None = None,
+    ) -> SampledRNN:
+        """The network with hidden weights; normal ones need no pool."""
+        seen = self.seen(variant, network)
+        return network.sample(np.zeros((1, len(seen))) if pool is None else pool, following, seen)
+
+    def tail(self, layout: LocalLayout, last: int, count: int) -> Array:
+        time = self.fields.time
+        (run,) = [part for part in segments(time) if part.start <= last < part.stop]
+        return FieldStates(self.fields, layout).read(max(run.start, last - count + 1), last + 1)
+
+    def lagged(self, layout: LocalLayout, best: int, candidate: Candidate, horizon: int) -> Array:
+        names = candidate.names("train")
+        factors = [candidate.factor(self.checkpoints, [name]) for name in names]
+        known = autocorrelation(candidate.network, factors)
+        return damped(known, candidate.network.leads, horizon)
+
+    def sample(
+        self, layout: LocalLayout, best: int, candidate: Candidate
+    ) -> tuple[RowSummary, Stretch]:
+        (rows,) = self.rows(layout, [candidate.network]).parts
+        return rows, sample_of(rows, row_leaves(self.experiment, self.fields, "train"))
+
+    def notes(self, layout: LocalLayout) -> tuple[dict[str, Array], dict[str, Any]]:
+        return {}, {"patches": int(np.count_nonzero(self.weights))}
+
+
+def _pool(
+    states: FieldStates, network: SampledRNN, forcing: Forcing, time: int, count: int, seed: int
+) -> tuple[Array, Array]:
+    """One task: what features see at some places of one time, and what follows there."""
+    first = time - network.delays + 1
+    series = states.read(first, time + 2)
+    inputs = forcing(states.fields.time[first : time + 2])
+    pool, following = pooled(
+        [series], network.delays, network.patches, seed, None if inputs is None else [inputs]
+    )
+    chosen = np.random.default_rng(seed).choice(len(pool), min(count, len(pool)), replace=False)
+    return pool[chosen], following[chosen]
+
+
+def mean_squares(network: SampledRNN, folds: Sequence[Factors]) -> Array:
+    """Mean over rows of the squared length of the targets' states: shape (leads,)."""
+    total = sum(
+        np.square(_targets(network, part)).sum(axis=(0, 2)) for fold in folds for part in fold.parts
+    )
+    return np.asarray(total / sum(fold.rows for fold in folds))
+
+
+def autocorrelation(network: SampledRNN, folds: Sequence[Factors]) -> Array:
+    """Of each channel at the leads of a network, all cells together: shape (leads, channels)."""
+    assert network.patches is not None
+    leads, channels = len(network.leads), network.patches.channels
+    products, squares = np.zeros((2, leads, channels))
+    for fold in folds:
+        for part in fold.parts:
+            present, later = part.triangle[:, None, _present(network)], _targets(network, part)
+            shape = (len(part.triangle), leads, -1, channels)
+            products += (present * later).reshape(shape).sum(axis=(0, 2))
+            # Of the targets: noise in training is on the present alone.
+            squares += np.square(later).reshape(shape).sum(axis=(0, 2))
+    return products / squares
+
+
+def damped(known: Array, leads: Sequence[int], horizon: int) -> Array:
+    """Autocorrelation at leads 0 to a horizon: shape (horizon + 1, channels).
+
+    Parameters
+    ----------
+    known : ndarray, shape (len(leads), channels)
+        At some leads. It decays exponentially between them and, as fast as up to the last of
+        them, beyond.
+    leads : sequence of int
+    horizon : int
+    """
+    decay = -np.log(np.clip(known, _UNRELATED, 1.0))
+    wanted, last = np.arange(horizon + 1), leads[-1]
+    decays = [np.interp(wanted, [0, *leads], [0.0, *own]) for own in decay.T]
+    beyond = np.maximum(wanted / last, 1.0)[:, None]
+    return np.asarray(np.exp(-np.stack(decays, axis=1) * beyond))
+
+
+def _present(network: SampledRNN) -> Array:
+    """Columns of the present values of the cells that a patch owns."""
+    assert network.patches is not None
+    alone = replace(network.patches, inner=((0, 0), (0, 0)))
+    return np.flatnonzero(alone.seen_by_hidden)
+
+
+def _targets(network: SampledRNN, factor: RFactor) -> Array:
+    """Columns of the later states, increments added up: shape (rows, leads, own values)."""
+    assert network.patches is not None
+    leads, own = len(network.leads), network.patches.owned
+    targets = factor.triangle[:, factor.columns - leads * own :].reshape(-1, leads, own)
+    if network.target == "increment":
+        targets = targets + factor.triangle[:, None, _present(network)]
+    return targets

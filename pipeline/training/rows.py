@@ -1,0 +1,289 @@
+"""The training pass: the R factors of the lifted rows, from states wherever they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.reduction.checkpoints import Arrays
+from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, total
+from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.patch_states import LocalLayout
+from gfrnn.pipeline.training.triangles import Factors
+from gfrnn_core import SampledRNN
+from gfrnn_core.rows import block_rows, drawn_together
+
+Array = NDArray[Any]
+
+
+class States(Protocol):
+    """Where a training pass finds its states."""
+
+    @property
+    def size(self) -> int:
+        """Length of a state."""
+
+    def read(self, start: int, stop: int) -> Array:
+        """The states of times ``start`` to ``stop - 1``: shape (times, size)."""
+
+    def read_bytes(self, times: int) -> int:
+        """Peak working memory of reading so many times, the states included."""
+
+    def read_work(self, times: int) -> Work:
+        """Operations that make so many states of what is read."""
+
+
+@dataclass(frozen=True)
+class StoredStates:
+    """States in a zarr array.
+
+    Attributes
+    ----------
+    path : Path
+        Shape (times, at least ``size``); NaN where a time has no state.
+    size : int
+        Leading components that make up a network's state.
+    """
+
+    path: Path
+    size: int
+
+    def read(self, start: int, stop: int) -> Array:
+        return np.asarray(zarr.open_array(self.path, mode="r")[start:stop, : self.size])
+
+    def read_bytes(self, times: int) -> int:
+        return 8 * times * self.size
+
+    def read_work(self, times: int) -> Work:
+        return {}
+
+
+@dataclass(frozen=True)
+class FieldStates:
+    """States made of the archive's own fields, as they are read: nothing is stored twice."""
+
+    fields: Fields
+    layout: LocalLayout
+
+    @property
+    def size(self) -> int:
+        return self.layout.size
+
+    def read(self, start: int, stop: int) -> Array:
+        fields = self.fields.read(start, stop, self.fields.kind)
+        return self.layout.encode(fields, self.fields.time[start:stop])
+
+    def read_bytes(self, times: int) -> int:
+        # The fields and their states, and what the climatology is in units of a state.
+        terms = len(self.layout.scaling.climatology.coefficients)
+        kind = self.fields.kind
+        encoding = (kind.itemsize + 8) * times * self.size
+        return max(self.fields.read_bytes(times, kind), encoding) + 8 * terms * self.size
+
+    def read_work(self, times: int) -> Work:
+        terms = len(self.layout.scaling.climatology.coefficients)
+        return {"encoding": (2 * terms + 4) * times * self.size}
+
+
+@dataclass(frozen=True)
+class RowSummary:
+    """The R factors of the lifted rows.
+
+    Attributes
+    ----------
+    network : SampledRNN
+        With hidden weights.
+    states : States
+    forcing : Forcing
+    time : ndarray of datetime64, shape (times,)
+    weights : ndarray, shape (places,), optional
+        What a row of each place counts.
+    """
+
+    network: SampledRNN
+    states: States
+    forcing: Forcing
+    time: Array
+    weights: Array | None = None
+    name: str = "rows"
+    remedy: str = "model.width"
+
+    @cached_property
+    def columns(self) -> int:
+        """Of a row: features and targets."""
+        return self.network.columns(self.states.size, self.forcing.count).total
+
+    @property
+    def features(self) -> int:
+        """Of a row."""
+        return self.network.columns(self.states.size, self.forcing.count).features
+
+    @property
+    def places(self) -> float:
+        """Rows that the smallest group has of a time."""
+        if self.network.patches is None:
+            return self.network.share
+        groups = self.network.groups
+        of_group = self.network.patches.places if groups is None else np.bincount(groups).min()
+        return float(of_group * self.network.share)
+
+    @property
+    def groups(self) -> int:
+        """Sets of outer weights."""
+        return 1 if self.network.groups is None else len(np.unique(self.network.groups))
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        first, last = self.reach(stretch)
+        return self.factors(self.states.read(first, last), first).arrays()
+
+    def reach(self, stretch: Stretch) -> tuple[int, int]:
+        """From where to where rows of the present times start..stop-1 need states."""
+        return stretch.start - self.network.delays + 1, stretch.stop + max(self.network.leads)
+
+    def factors(self, states: Array, first: int) -> Factors:
+        """Of the rows of a gapless stretch of states, which begins at time ``first``."""
+        inputs = self.forcing(self.time[first : first + len(states)])
+        return Factors.of_series(self.network, states, inputs, first, self.weights)
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        return Factors.from_arrays(left).merge(Factors.from_arrays(right)).arrays()
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        first, last = self.reach(stretch)
+        return self.states.read_bytes(last - first) + self.factors_bytes(last - first)
+
+    def factors_bytes(self, times: int) -> int:
+        """Peak working memory of :meth:`factors` beside the states."""
+        places = 1 if self.network.patches is None else self.network.patches.places
+        rows = min(block_rows(self.columns), times * places)
+        # What features see, one delay after the other and together, and where it is found.
+        columns = self.network.columns(self.states.size, self.forcing.count)
+        window = columns.linear // self.network.delays
+        lifted = 8 * rows * (2 * columns.linear + window)
+        noise = 8 * (self._drawn(times) + times * self.states.size) if self.network.noise else 0
+        inputs = 8 * times * (places if self.forcing.local else 1) * self.forcing.count
+        # A block of rows, the standing triangle and its tidied copy, those of the other groups.
+        folded = 8 * self.columns * (rows + (2 + self.groups) * self.columns)
+        return noise + inputs + lifted + folded
+
+    def merge_bytes(self) -> int:
+        # Both sides and the result of all groups, and what one group takes: copies for LAPACK and
+        # the result in its order.
+        return 3 * (self.groups + 1) * 8 * self.columns**2
+
+    def result_bytes(self, times: int) -> int:
+        return 8 * self.groups * self.columns**2
+
+    def leaf_rows(self, times: int) -> float:
+        return self.groups * self.rows_of(times)
+
+    def leaf_work(self, times: int) -> Work:
+        overlap = self.network.overlap
+        return total([self.states.read_work(times + overlap), self.factors_work(times)])
+
+    def factors_work(self, times: int) -> Work:
+        """Operations of :meth:`factors` for so many present times."""
+        columns = self.network.columns(self.states.size, self.forcing.count)
+        rows = self.rows_of(times)
+        lift = 2 * rows * columns.linear * columns.hidden
+        work = {self.kind: self.groups * (lift + qr_flops(rows, self.columns))}
+        if self.network.noise:
+            work["noise"] = self._drawn(times + self.network.overlap)
+        return work
+
+    def merge_work(self, times: int) -> Work:
+        rows = self.rows_of(times)
+        return {f"merging {self.columns}": self.groups * merge_flops(rows, rows, self.columns)}
+
+    @property
+    def kind(self) -> str:
+        """Of the work: rows of so many columns."""
+        return f"rows of {self.columns} {self.network.precision}"
+
+    def rows_of(self, times: int) -> float:
+        """Rows of one group that so many present times give."""
+        places = 1 if self.network.patches is None else self.network.patches.places
+        return self.network.share * times * places / self.groups
+
+    def _drawn(self, times: int) -> int:
+        """Random numbers that noise on so many states takes: they are drawn by whole blocks."""
+        together = drawn_together(self.states.size)
+        return (-(-times // together) + 1) * together * self.states.size
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """The training passes of several candidates as one: what they share is read once.
+
+    Attributes
+    ----------
+    parts : tuple of RowSummary
+        Of the same states, and of rows that need states from as far before and after.
+    """
+
+    parts: tuple[RowSummary, ...]
+    name: str = "rows"
+    remedy: str = "data.chunk, model.leads, model.width or the candidates of search"
+
+    def prefix(self, index: int) -> str:
+        """What the names of a candidate's arrays begin with."""
+        return f"{index}_"
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        first, last = self.reach(stretch)
+        states = self.parts[0].states.read(first, last)
+        arrays: Arrays = {}
+        for index, part in enumerate(self.parts):
+            begin, end = part.reach(stretch)
+            factors = part.factors(states[begin - first : end - first], begin)
+            arrays |= factors.arrays(self.prefix(index))
+        return arrays
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        arrays: Arrays = {}
+        for index in range(len(self.parts)):
+            prefix = self.prefix(index)
+            mine, theirs = (Factors.from_arrays(side, prefix) for side in (left, right))
+            arrays |= mine.merge(theirs).arrays(prefix)
+        return arrays
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        first, last = self.reach(stretch)
+        kept = sum(8 * part.groups * part.columns**2 for part in self.parts)
+        most = max(part.factors_bytes(last - first) for part in self.parts)
+        return self.parts[0].states.read_bytes(last - first) + kept + most
+
+    def merge_bytes(self) -> int:
+        return sum(part.merge_bytes() for part in self.parts)
+
+    def result_bytes(self, times: int) -> int:
+        return sum(part.result_bytes(times) for part in self.parts)
+
+    def leaf_rows(self, times: int) -> float:
+        return sum(part.leaf_rows(times) for part in self.parts)
+
+    def leaf_work(self, times: int) -> Work:
+        states = self.parts[0].states.read_work(times + self.overlap)
+        return total([states, *(part.factors_work(times) for part in self.parts)])
+
+    def merge_work(self, times: int) -> Work:
+        return total(part.merge_work(times) for part in self.parts)
+
+    @property
+    def overlap(self) -> int:
+        """Times that a leaf reads besides the present ones."""
+        first, last = self.reach(Stretch("", 0, 0))
+        return last - first
+
+    def reach(self, stretch: Stretch) -> tuple[int, int]:
+        """From where to where rows of the present times start..stop-1 need states."""
+        ends = [part.reach(stretch) for part in self.parts]
+        return min(first for first, _ in ends), max(last for _, last in ends)

@@ -1,0 +1,1 @@
+"""Choice of ridge, width and candidate from triangles alone."""

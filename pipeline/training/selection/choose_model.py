@@ -1,0 +1,124 @@
+"""From the kept triangles of the candidates to a model: what the validation period chooses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.config.experiment import FitConfig
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints
+from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.training.candidates import Candidate
+from gfrnn.pipeline.training.selection.ridge import RidgeSelection, WidthSelection, choose, mixture
+from gfrnn_core import SampledRNN
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The part of a model that follows from triangles.
+
+    Attributes
+    ----------
+    best : int
+        Place of the candidate with the least validation error.
+    networks, mixture, linear, selection, notes
+        As :class:`gfrnn.pipeline.training.model.ForecastModel` has them.
+    """
+
+    best: int
+    networks: tuple[SampledRNN, ...]
+    mixture: Array
+    linear: SampledRNN
+    selection: dict[str, Array]
+    notes: dict[str, Any]
+
+
+def choose_model(
+    candidates: tuple[Candidate, ...],
+    checkpoints: Checkpoints,
+    fit: FitConfig,
+    progress: Progress | None = None,
+) -> Chosen:
+    """Solve every candidate, compare them on the validation period, mix the best at each lead.
+
+    Raises
+    ------
+    ResourceError
+        Before anything runs, if a candidate's solve does not fit into a worker.
+    RunError
+        If a triangle is not there, or damaged.
+    """
+    for candidate in candidates:
+        candidate.check_memory("solve")
+    solving = [(candidate, checkpoints, fit) for candidate in candidates]
+    choices: list[WidthSelection] = run_tasks("solve", _choose, solving, progress)
+    best = int(np.argmin([choice.best.score for choice in choices]))
+    straight = int(np.argmin([choice.linear.score for choice in choices]))
+    candidate, choice, linear = candidates[best], choices[best], choices[straight].linear
+    shares = mixture(np.stack([choice.best.errors.min(axis=0) for choice in choices]), fit.average)
+    used = np.flatnonzero(shares.any(axis=1))
+    return Chosen(
+        best=best,
+        networks=tuple(choices[index].best.network for index in used),
+        mixture=shares[used],
+        linear=linear.network,
+        selection={
+            "ridges": np.asarray(fit.ridge),
+            "widths": np.asarray([path.network.width for path in choice.paths]),
+            "errors": np.stack([path.errors for path in choice.paths]),
+            "linear_errors": linear.errors,
+            "ridge": choice.best.ridge,
+            "balance": choice.best.balance,
+            "linear_ridge": linear.ridge,
+            "spectrum": choice.best.spectrum,
+        },
+        notes={
+            "width": choice.best.network.width,
+            "modes": candidate.size,
+            "delays": candidate.network.delays,
+            "chosen": candidate.values,
+            "candidates": [
+                {
+                    "values": candidate.values,
+                    "score": chosen.best.score,
+                    "linear": chosen.linear.score,
+                    "shares": share.tolist(),
+                }
+                for candidate, chosen, share in zip(candidates, choices, shares, strict=True)
+            ],
+            "solves": [_settings(int(index), choices[index].best) for index in used],
+            "linear_solve": _settings(straight, linear),
+            "rows": candidate.rows(candidate.names("train", fit.without)),
+            "columns": len(choice.best.spectrum) + len(linear.network.leads) * candidate.size,
+        },
+    )
+
+
+def _settings(candidate: int, path: RidgeSelection) -> dict[str, Any]:
+    """How the network of a path was solved, so that later triangles are solved alike."""
+    return {
+        "candidate": candidate,
+        "width": path.network.width,
+        "ridge": path.ridge.tolist(),
+        "balance": path.balance.tolist(),
+    }
+
+
+def _choose(candidate: Candidate, checkpoints: Checkpoints, fit: FitConfig) -> WidthSelection:
+    """Ridge, balance and width of one candidate, from the triangles of its folds on disk."""
+    return choose(
+        candidate.network,
+        candidate.factor(checkpoints, candidate.names("train", fit.without)),
+        candidate.factor(checkpoints, candidate.names("validation")),
+        size=candidate.size,
+        widths=fit.widths or [candidate.network.width],
+        ridges=fit.ridge,
+        balances=fit.balance,
+        variance=candidate.variance,
+        beyond=candidate.beyond,
+    )

@@ -1,0 +1,97 @@
+"""What the precision of the rows costs, measured on a sample of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints
+from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.training.candidates import Candidate
+from gfrnn.pipeline.training.rows import RowSummary
+from gfrnn.pipeline.training.selection.ridge import solve
+from gfrnn.pipeline.training.triangles import Factors
+from gfrnn_core import SampledRNN
+from gfrnn_core.network import Precision
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The rows of one leaf of the training period, and how their candidate was solved.
+
+    Attributes
+    ----------
+    rows : RowSummary
+    stretch : Stretch
+    candidate : Candidate
+    width : int
+    ridge, balance : ndarray, shape (leads,)
+    """
+
+    rows: RowSummary
+    stretch: Stretch
+    candidate: Candidate
+    width: int
+    ridge: Array
+    balance: Array
+
+    def measure(self, checkpoints: Checkpoints) -> dict[str, Any]:
+        """The rows in both precisions: seconds, and what a model of them alone would err by.
+
+        Returns
+        -------
+        dict
+            ``rows``, and for each precision ``error`` (mean over leads of the mean squared error on
+            the validation period, relative to the variance there) and ``seconds`` of lifting and
+            factoring. Empty where the leaf has fewer rows than features, so that no model follows.
+        """
+        candidate, found = self.candidate, {}
+        validation = candidate.factor(checkpoints, candidate.names("validation"))
+        first, last = self.rows.reach(self.stretch)
+        states = self.rows.states.read(first, last)
+        for precision in get_args(Precision):
+            network = replace(self.rows.network, precision=precision)
+            begun = time.perf_counter()
+            factors = replace(self.rows, network=network).factors(states, first)
+            seconds = time.perf_counter() - begun
+            if min(part.rows for part in factors.parts) < candidate.always + self.width:
+                return {}
+            solved = solve(
+                network,
+                factors,
+                size=candidate.size,
+                width=self.width,
+                ridge=self.ridge,
+                balance=self.balance,
+            )
+            squares = mean_squared_errors(solved, validation, candidate.size)
+            error = float(((squares + candidate.beyond) / candidate.variance).mean())
+            found[precision] = {"error": error, "seconds": seconds}
+        return {"rows": factors.rows, **found}
+
+
+def mean_squared_errors(network: SampledRNN, fold: Factors, size: int) -> Array:
+    """Of a solved network on the rows of a fold, targets of a row added up: shape (leads,).
+
+    Parameters
+    ----------
+    network : SampledRNN
+    fold : Factors
+    size : int
+        Targets of a lead.
+    """
+    assert network.outer is not None, "only a solved network has errors"
+    each = network.outer if network.groups is not None else network.outer[None]
+    leads, features = each.shape[1:3]
+    squares = np.zeros(leads)
+    for part, outer in zip(fold.parts, each, strict=True):
+        targets = part.triangle[:, part.columns - leads * size :].reshape(-1, leads, size)
+        predicted = np.moveaxis(part.triangle[:, :features] @ outer, 0, 1)
+        squares += np.square(predicted - targets).sum(axis=(0, 2))
+    return np.asarray(squares / fold.rows)

@@ -1,0 +1,227 @@
+"""Ridge, balance and width, chosen on the validation period from triangles alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.training.triangles import Factors
+from gfrnn_core import RFactor, RidgePath, SampledRNN
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class RidgeSelection:
+    """Validation error against ridge, for one width.
+
+    Attributes
+    ----------
+    network : SampledRNN
+        Solved at the best ridge and balance of each lead.
+    errors : ndarray, shape (ridges, leads)
+        Mean squared error of the states at the best balance, relative to their variance about
+        the climatology.
+    ridge, balance : ndarray, shape (leads,)
+        The best of each lead.
+    spectrum : ndarray
+        Singular values of R_ff.
+    """
+
+    network: SampledRNN
+    errors: Array
+    ridge: Array
+    balance: Array
+    spectrum: Array
+
+    @property
+    def score(self) -> float:
+        """Mean over leads at the best ridges: what widths and candidates are compared by."""
+        return float(self.errors.min(axis=0).mean())
+
+
+@dataclass(frozen=True)
+class WidthSelection:
+    """The path of every width, the best of them, and the linear model's.
+
+    Attributes
+    ----------
+    paths : tuple of RidgeSelection
+        In the order of the widths.
+    linear : RidgeSelection
+    """
+
+    paths: tuple[RidgeSelection, ...]
+    linear: RidgeSelection
+
+    @property
+    def best(self) -> RidgeSelection:
+        """The path with the least validation error."""
+        return min(self.paths, key=lambda path: path.score)
+
+
+def choose(
+    network: SampledRNN,
+    train: Factors,
+    validation: Factors,
+    *,
+    size: int,
+    widths: Sequence[int],
+    ridges: Sequence[float],
+    balances: Sequence[float],
+    variance: Array,
+    beyond: Array,
+) -> WidthSelection:
+    """Follow the ridge path of each width.
+
+    Parameters
+    ----------
+    network : SampledRNN
+        With hidden weights, not solved.
+    train, validation : Factors
+        Of the same columns and groups.
+    size : int
+        Values that a row predicts at each lead: a state's, or those that a patch owns.
+    widths : sequence of int
+        Numbers of leading hidden features to try.
+    ridges : sequence of float
+        Relative to the largest singular value.
+    balances : sequence of float
+        What hidden features are multiplied by before the ridge weighs all features alike: below 1
+        they are held back more than the linear terms, towards 0 the model becomes the linear one.
+    variance : ndarray, shape (leads,)
+        Mean square of the validation states, all modes.
+    beyond : ndarray, shape (leads,)
+        The part of it in modes that the network does not have: models with fewer modes must
+        answer for what they leave out.
+    """
+    leads = len(network.leads)
+    strengths = np.asarray(ridges, dtype=float)
+
+    def follow(width: int, factors: Sequence[float]) -> RidgeSelection:
+        outer = _unset(network, train, size, width)
+        least = np.full((len(strengths), leads), np.inf)
+        ridge, balance, best = np.empty(leads), np.empty(leads), np.full(leads, np.inf)
+        spectrum = np.empty(0)
+        for factor in factors:
+            balanced = _Balanced.of(network, train, size, width, factor)
+            squares = balanced.errors(validation, strengths).reshape(len(strengths), leads, size)
+            errors = (squares.sum(axis=2) / validation.rows + beyond) / variance
+            solved = balanced.outer(strengths[errors.argmin(axis=0)])
+            better = errors.min(axis=0) < best
+            outer[..., better, :, :] = solved[..., better, :, :]
+            ridge[better] = strengths[errors.argmin(axis=0)][better]
+            balance[better] = factor
+            best = np.minimum(best, errors.min(axis=0))
+            least = np.minimum(least, errors)
+            spectrum = spectrum if len(spectrum) else balanced.spectrum
+        chosen = replace(network.narrowed(width), outer=outer)
+        return RidgeSelection(chosen, least, ridge, balance, spectrum)
+
+    paths = tuple(follow(width, balances) for width in widths if width > 0)
+    linear = follow(0, [1.0])
+    return WidthSelection(paths or (linear,), linear)
+
+
+def solve(
+    network: SampledRNN, train: Factors, *, size: int, width: int, ridge: Array, balance: Array
+) -> SampledRNN:
+    """The network of one width, solved at a ridge and a balance for each lead.
+
+    Parameters
+    ----------
+    network, train, size
+        As in :func:`choose`.
+    width : int
+        Number of leading hidden features.
+    ridge, balance : ndarray, shape (leads,)
+    """
+    outer = _unset(network, train, size, width)
+    for factor in np.unique(balance):
+        mine = balance == factor
+        solved = _Balanced.of(network, train, size, width, factor).outer(ridge)
+        outer[..., mine, :, :] = solved[..., mine, :, :]
+    return replace(network.narrowed(width), outer=outer)
+
+
+@dataclass(frozen=True)
+class _Balanced:
+    """The ridge path of a network whose hidden features are multiplied by a factor."""
+
+    network: SampledRNN
+    paths: tuple[RidgePath, ...]
+    weights: Array
+
+    @classmethod
+    def of(
+        cls, network: SampledRNN, train: Factors, size: int, width: int, factor: float
+    ) -> _Balanced:
+        always = _linear(network, train, size)
+        weights = np.ones(train.columns)
+        weights[always : always + network.width] = factor
+        targets = len(network.leads) * size
+        paths = tuple(
+            RidgePath.from_factor(_weighted(part, weights), always + width, targets)
+            for part in train.parts
+        )
+        return cls(network.narrowed(width), paths, weights)
+
+    @property
+    def spectrum(self) -> Array:
+        """Singular values of the features, of the first group where there are several."""
+        return self.paths[0].singular_values
+
+    def errors(self, fold: Factors, ridges: Array) -> Array:
+        """Sums of squared errors of all groups: shape (ridges, targets)."""
+        pairs = zip(self.paths, fold.parts, strict=True)
+        each = [path.errors(_weighted(part, self.weights), ridges) for path, part in pairs]
+        return np.asarray(np.sum(each, axis=0))
+
+    def outer(self, ridge: Array) -> Array:
+        """Outer weights of the features as they are: shape ([groups,] leads, features, size)."""
+        solved = [self.network.with_weights(path, ridge).outer for path in self.paths]
+        each = np.stack([one for one in solved if one is not None])
+        each *= self.weights[: each.shape[2], None]
+        return each if self.network.groups is not None else each[0]
+
+
+def _linear(network: SampledRNN, train: Factors, size: int) -> int:
+    """Features that are not hidden: linear terms, the constant and inputs."""
+    return train.columns - len(network.leads) * size - network.width
+
+
+def _unset(network: SampledRNN, train: Factors, size: int, width: int) -> Array:
+    """Room for outer weights: shape ([groups,] leads, features, size)."""
+    groups = () if network.groups is None else (len(train.parts),)
+    features = _linear(network, train, size) + width
+    return np.full((*groups, len(network.leads), features, size), np.nan)
+
+
+def _weighted(factor: RFactor, weights: Array) -> RFactor:
+    """The R factor of the rows with their columns multiplied."""
+    return RFactor(factor.triangle * weights, factor.rows)
+
+
+def mixture(errors: Array, average: int) -> Array:
+    """Shares of the candidates at each lead: equal for the best there, nothing for the rest.
+
+    Parameters
+    ----------
+    errors : ndarray, shape (candidates, leads)
+        Validation errors.
+    average : int
+        How many share each lead.
+
+    Returns
+    -------
+    ndarray, shape (candidates, leads)
+        Columns sum to 1.
+    """
+    shares = np.zeros(errors.shape)
+    order = np.argsort(errors, axis=0, kind="stable")[:average]
+    np.put_along_axis(shares, order, 1.0 / average, axis=0)
+    return shares

@@ -1,0 +1,71 @@
+"""What is taken from the series of states: a pool to sample from, lagged covariances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.data.time_axis import segments
+from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn_core.rows import delayed
+
+Array = NDArray[Any]
+
+
+def draw_pool(
+    states: Array, train: list[Stretch], delays: int, size: int, seed: int
+) -> tuple[Array, Array]:
+    """Delayed states of randomly drawn training times, and the states one step on.
+
+    The states of all times are there after the EOFs, so drawing costs no pass; fields of drawn
+    times, kept from the first pass, would take as much memory as the archive has cells.
+    """
+    present = times_of(train)
+    if len(present) > size:
+        drawn = np.random.default_rng(seed).choice(len(present), size, replace=False)
+        present = present[np.sort(drawn)]
+    windows = [delayed(states, delays, time, time + 1) for time in present]
+    return np.concatenate(windows), states[present + 1]
+
+
+def lagged_covariance(states: Array, train: list[Stretch], horizon: int) -> Array:
+    """Covariance of training states with those 0 to ``horizon`` steps later.
+
+    Returns
+    -------
+    ndarray, shape (horizon + 1, modes, modes)
+        Zero at lags that the training period does not hold.
+    """
+    present = times_of(train)
+    # Times of one gapless run: pairs on both sides of a gap are further apart than they seem.
+    run = np.cumsum(np.diff(present, prepend=present[0]) != 1)
+    covariance = np.zeros((horizon + 1, states.shape[1], states.shape[1]))
+    for lag in range(min(horizon + 1, len(present))):
+        pairs = np.flatnonzero(run[lag:] == run[: len(run) - lag])
+        if len(pairs):
+            earlier, later = present[pairs], present[pairs + lag]
+            covariance[lag] = states[earlier].T @ states[later] / len(pairs)
+    return covariance
+
+
+def last_states(states: Array, time: Array, last: int, count: int) -> Array:
+    """The states of the ``count`` times up to place ``last``, or fewer where one is missing.
+
+    Returns
+    -------
+    ndarray, shape (at most count, modes)
+        Oldest first, without a gap.
+    """
+    (run,) = [part for part in segments(time) if part.start <= last < part.stop]
+    tail = states[max(run.start, last - count + 1) : last + 1]
+    missing = np.flatnonzero(np.isnan(tail).any(axis=1))
+    return tail[missing[-1] + 1 :] if len(missing) else tail
+
+
+def times_of(stretches: list[Stretch]) -> Array:
+    """The times of stretches, in their order: shape (times,)."""
+    return np.concatenate(
+        [np.arange(part.start, part.stop) for part in stretches] or [np.zeros(0, dtype=int)]
+    )

@@ -1,0 +1,84 @@
+"""R factors of the rows of one candidate: one for each set of outer weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.reduction.checkpoints import Arrays
+from gfrnn_core import RFactor, SampledRNN
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """R factors of the groups of places that have outer weights of their own.
+
+    Attributes
+    ----------
+    parts : tuple of RFactor
+        A single one where all share their weights, or there are no places.
+    """
+
+    parts: tuple[RFactor, ...]
+
+    @classmethod
+    def of_series(
+        cls,
+        network: SampledRNN,
+        states: Any,
+        inputs: Any = None,
+        first: int = 0,
+        weights: Array | None = None,
+    ) -> Factors:
+        """Of the rows of gapless series, see :meth:`gfrnn_core.SampledRNN.factorise`."""
+        if network.groups is None:
+            return cls((network.factorise(states, inputs, first, weights=weights),))
+        places = (np.flatnonzero(network.groups == group) for group in np.unique(network.groups))
+        return cls(
+            tuple(
+                network.factorise(states, inputs, first, places=here, weights=weights)
+                for here in places
+            )
+        )
+
+    @property
+    def rows(self) -> int:
+        """Rows of all groups together."""
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def columns(self) -> int:
+        """Columns of a row, the same in all groups."""
+        return self.parts[0].columns
+
+    def merge(self, other: Factors) -> Factors:
+        """Of the rows of both."""
+        pairs = zip(self.parts, other.parts, strict=True)
+        return Factors(tuple(mine.merge(theirs) for mine, theirs in pairs))
+
+    def scale(self, factor: float) -> Factors:
+        """Of all rows multiplied."""
+        return Factors(tuple(part.scale(factor) for part in self.parts))
+
+    def arrays(self, prefix: str = "") -> Arrays:
+        """As plain arrays, whose names begin with a prefix."""
+        arrays: Arrays = {f"{prefix}rows": np.array([part.rows for part in self.parts])}
+        return arrays | {f"{prefix}triangle{i}": p.triangle for i, p in enumerate(self.parts)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, prefix: str = "") -> Factors:
+        """What :meth:`arrays` gave."""
+        counts = enumerate(arrays[f"{prefix}rows"])
+        return cls(tuple(RFactor(arrays[f"{prefix}triangle{i}"], int(n)) for i, n in counts))
+
+
+def merge_factors(factors: Iterable[Factors]) -> Factors:
+    """Merge from left to right; at least one."""
+    return reduce(Factors.merge, factors)

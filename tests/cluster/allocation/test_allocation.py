@@ -1,0 +1,189 @@
+"""Scheduler, driver and workers in one allocation: found, closed to others, ended together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from distributed import Client
+
+from gfrnn_testing.mpi import mpirun
+from gfrnn_testing.paths import SUPPORT
+from gfrnn_testing.waiting import eventually
+
+PROGRAM = SUPPORT / "gfrnn_testing" / "allocated.py"
+pytestmark = [pytest.mark.cluster, pytest.mark.slurm]
+
+
+class Started:
+    """Four processes that one launcher has started."""
+
+    def __init__(self, command: list[str], kind: str, folder: Path, mode: str) -> None:
+        self.kind, self.folder = kind, folder
+        self.popen = subprocess.Popen(
+            [*command, sys.executable, str(PROGRAM), kind, str(folder), mode],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What the driver knows, once all are there."""
+        file = self.folder / "state.json"
+        eventually(lambda: file.exists() or self.popen.poll() is not None, 40)
+        assert file.exists(), self.popen.communicate()
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found
+
+    def go_on(self) -> None:
+        (self.folder / "go").touch()
+
+    def end(self) -> tuple[int, str, str]:
+        """Exit code and what was said."""
+        out, err = self.popen.communicate(timeout=60)
+        return self.popen.returncode, out, err
+
+    def processes(self) -> list[psutil.Process]:
+        """All that are left of it, children too."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if str(self.folder) in process.cmdline():
+                    found += [process, *process.children(recursive=True)]
+            except psutil.Error:
+                continue
+        return found
+
+
+def srun(size: int) -> list[str]:
+    return ["srun", "--quiet", "--overcommit", "--kill-on-bad-exit=0", "--ntasks", str(size)]
+
+
+Start = Callable[..., Started]
+
+
+@pytest.fixture(params=["srun", "mpi"])
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
+    """Starts the program, by the launcher of each kind."""
+    if request.param == "srun":
+        request.getfixturevalue("slurm")
+    running: list[Started] = []
+
+    def begin(mode: str, size: int = 4) -> Started:
+        launcher = srun(size) if request.param == "srun" else mpirun(size)
+        running.append(Started(launcher, request.param, tmp_path, mode))
+        return running[-1]
+
+    yield begin
+    for one in running:
+        for process in one.processes():
+            process.kill()
+        one.popen.kill()
+        one.popen.communicate()
+
+
+def test_ranks_find_each_other_and_end_together(start, tmp_path):
+    started = start("plain")
+    code, out, err = started.end()
+    assert (code, out, err) == (0, "result 1024\n", "")
+    described = started.state()["described"]
+    assert (described["kind"], described["workers"]) == (started.kind, 2)
+    assert described["memory_gib"] < psutil.virtual_memory().total / 2**30 / 2 / 1.1
+    # It is for this machine alone, whichever network the others use.
+    assert started.state()["dashboard"].startswith("http://127.0.0.1:")
+    assert list((tmp_path / "cluster").iterdir()) == []
+    assert not started.processes()
+
+
+def test_the_exit_code_is_that_of_the_driver(start):
+    started = start("fail")
+    assert started.end()[0] == 5
+    assert eventually(lambda: not started.processes(), 40)
+
+
+def test_nothing_but_the_own_interface_and_its_certificates_lets_in(start, tmp_path):
+    started = start("wait")
+    state = started.state()
+    assert state["address"].startswith("tls://127.0.0.1:")
+    ours = [psutil.Process(state[name]) for name in ("driver", "scheduler")]
+    ours += [psutil.Process(worker) for worker in state["workers"]]
+    listening = {
+        connection.laddr.ip
+        for one in ours
+        for process in (one, *one.children(recursive=True))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+    # All have read the key, so it is no longer there to be read.
+    assert eventually(lambda: list((tmp_path / "cluster").iterdir()) == [], 40)
+    with urllib.request.urlopen(state["dashboard"]) as page:
+        assert page.status == 200
+    with pytest.raises(OSError, match=r"(?i)timed out|closed"):
+        Client(state["address"].replace("tls", "tcp"), timeout=2)
+    started.go_on()
+    assert started.end()[0] == 0
+
+
+def test_signals_of_the_batch_system_are_for_the_driver(start):
+    started = start("wait")
+    state = started.state()
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+        for process in (state["scheduler"], *state["workers"]):
+            os.kill(process, number)
+    started.go_on()
+    code, out, _ = started.end()
+    assert (code, out) == (0, "result 1024\n")
+
+
+@pytest.mark.parametrize(
+    ("victim", "mode"), [("driver", "wait"), ("scheduler", "wait"), ("scheduler", "compute")]
+)
+def test_all_end_when_one_is_killed(start, victim, mode, tmp_path):
+    started = start(mode)
+    os.kill(started.state()[victim], signal.SIGKILL)
+    if victim == "scheduler":
+        started.go_on()  # a driver that is busy itself finds out when it wants something
+    code, out, err = started.end()
+    assert code == 137
+    assert out == ""
+    if started.kind == "srun":  # mpirun may end them before they say so
+        rank = {"driver": 1, "scheduler": 0}[victim]
+        assert f"the {victim}, rank {rank}, was lost" in err
+    assert eventually(lambda: not started.processes(), 40)
+    assert list((tmp_path / "cluster").iterdir()) == []
+
+
+def test_too_few_say_how_many(start):
+    code, _, err = start("plain", size=2).end()
+    assert code == 2
+    assert "2 processes are too few for a scheduler, a driver and a worker; start 3 or more" in err
+
+
+def test_a_driver_that_never_comes_is_not_waited_for_for_ever(start):
+    started = start("absent")
+    code, _, err = started.end()
+    assert code == 7
+    if started.kind == "srun":
+        assert "rank 0: " in err
+        assert "the driver, rank 1, has not come after 3 s" in err
+    assert eventually(lambda: not started.processes(), 40)
+
+
+def test_a_lost_worker_is_done_without(slurm, tmp_path):
+    started = Started(srun(4), "srun", tmp_path, "compute")
+    os.kill(started.state()["workers"][0], signal.SIGKILL)
+    started.go_on()
+    _, out, _ = started.end()
+    assert out == "result 1024\n"
+    assert not started.processes()

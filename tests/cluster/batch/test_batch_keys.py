@@ -1,0 +1,109 @@
+"""The keys of batch systems: what they need, what they do not have, what goes together."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from gfrnn.cluster import ClusterConfig, ClusterError, foreseen_size, open_cluster
+from gfrnn.cluster.certificates import certificates_in
+from gfrnn.cluster.config import BATCH
+
+LEAST = {"workers": 2, "memory": "1GiB"}
+
+
+@pytest.mark.parametrize("kind", BATCH)
+def test_workers_and_memory_are_enough(kind):
+    config = ClusterConfig(kind=kind, **LEAST)
+    assert (config.threads, config.per_job, config.walltime) == (1, 1, "1h")
+
+
+@pytest.mark.parametrize("kind", BATCH)
+@pytest.mark.parametrize("left_out", LEAST)
+def test_workers_and_memory_are_needed(kind, left_out):
+    given = {key: value for key, value in LEAST.items() if key != left_out}
+    with pytest.raises(ValidationError, match=f"kind {kind} needs workers and memory"):
+        ClusterConfig(kind=kind, **given)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            {"kind": "slurm", "address": "tcp://h:1"},
+            "address belongs to kind existing, but kind is",
+        ),
+        ({"kind": "htcondor", "queue": "q"}, "queue belongs to kind slurm, pbs, lsf, sge or oar"),
+        ({"kind": "local", "walltime": "2h"}, "walltime belongs to kind slurm, pbs"),
+        ({"kind": "local", "interface": "ib0"}, "interface belongs to kind slurm, pbs"),
+        ({"kind": "slurm", "certificates": "x"}, "certificates belongs to kind existing"),
+        ({"kind": "slurm", "workers": 10, "per_job": 4}, "10 is not a multiple of per_job, 4"),
+        ({"kind": "slurm", "walltime": "59s"}, "walltime: 59s is less than 60 s"),
+        ({"kind": "slurm", "walltime": "12:00"}, "walltime"),
+        ({"kind": "slurm", "walltime": 720}, "720 may mean several times"),
+        ({"kind": "slurm", "queue_wait": "long"}, "queue_wait"),
+        ({"kind": "slurm", "threads": 0}, "threads"),
+        ({"kind": "slurm", "per_job": 0}, "per_job"),
+        ({"kind": "slurm", "directives": "--exclusive"}, "directives"),
+        ({"kind": "sge", "threads": 4}, "4 cores in a job of kind sge need the name of a parallel"),
+        ({"kind": "htcondor", "directives": ["noop"]}, "of the form name = value"),
+        ({"kind": "slurm", "wall_time": "2h"}, "wall_time"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(keys, message):
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        ClusterConfig(**LEAST | keys)
+
+
+def test_one_core_of_sge_needs_no_parallel_environment():
+    ClusterConfig(kind="sge", **LEAST)
+    ClusterConfig(kind="sge", **LEAST, threads=2, directives=["-pe smp 2"])
+
+
+def test_a_key_without_a_value_is_not_given():
+    assert ClusterConfig(kind="local", queue=None, interface=None).kind == "local"
+
+
+def test_the_size_is_known_before_a_job_is_submitted():
+    config = ClusterConfig(kind="slurm", workers=6, threads=2, memory="4GiB")
+    assert foreseen_size(config) == (12, 2 * 2**30)
+    assert foreseen_size(ClusterConfig(kind="existing", address="tcp://h:1")) is None
+
+
+@pytest.mark.parametrize("kind", BATCH)
+def test_a_machine_without_the_batch_system_says_so(kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    config = ClusterConfig(kind=kind, **LEAST, interface="lo", dashboard=":0")
+    with (
+        pytest.raises(
+            ClusterError, match=f"no job can be submitted to {kind}: .*(no command|not fo)"
+        ),
+        open_cluster(config, folder=tmp_path),
+    ):
+        pass
+    assert not list((tmp_path / "cluster").glob("tls-*"))
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    config = ClusterConfig(kind="slurm", **LEAST, folder=str(tmp_path / "file" / "inside"))
+    with pytest.raises(ClusterError, match=r"cluster\.folder: .*inside cannot be made"):
+        open_cluster(config).__enter__()
+
+
+@pytest.mark.parametrize("authority", ["certificate.pem", "ca.pem"])
+def test_certificates_may_be_signed_by_another(tmp_path, authority):
+    for name in {"certificate.pem", "key.pem", authority}:
+        (tmp_path / name).write_text("")
+    assert certificates_in(tmp_path).tls_ca_file == str(tmp_path / authority)
+
+
+@pytest.mark.parametrize("missing", ["certificate.pem", "key.pem"])
+def test_certificates_that_are_not_there_are_named(tmp_path, missing):
+    for name in {"certificate.pem", "key.pem"} - {missing}:
+        (tmp_path / name).write_text("")
+    config = ClusterConfig(kind="existing", address="tls://h:1", certificates=str(tmp_path))
+    with pytest.raises(ClusterError, match=rf"cluster\.certificates: .*{missing} is not there"):
+        open_cluster(config).__enter__()

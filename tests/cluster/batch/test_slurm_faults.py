@@ -1,0 +1,114 @@
+"""What goes wrong on a real Slurm gives an error that says so, soon, and leaves no job behind."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from gfrnn.cluster import ClusterError, open_cluster
+from gfrnn.pipeline.reduction.tasks import run_tasks
+from gfrnn_testing.batch_systems import batch, watchdogs
+from gfrnn_testing.waiting import eventually
+
+pytestmark = [pytest.mark.slurm, pytest.mark.cluster]
+
+
+@pytest.fixture
+def refused(slurm, tmp_path):
+    """The message of a cluster that does not open, or breaks down while something is done."""
+
+    def attempt(do, keys):
+        with open_cluster(batch(**keys), folder=tmp_path) as cluster:
+            do(cluster)
+
+    def refused(do=lambda _: None, **keys):
+        with pytest.raises(ClusterError) as caught:
+            attempt(do, keys)
+        assert eventually(lambda: not slurm.queue(), 30)
+        assert not watchdogs()
+        assert not list((tmp_path / "cluster").glob("tls-*"))
+        return str(caught.value)
+
+    return refused
+
+
+def test_a_queue_that_is_not_there(refused):
+    message = refused(queue="nowhere")
+    assert message.startswith("cluster: no job can be submitted to slurm: sbatch: error: ")
+    assert "invalid partition specified: nowhere" in message
+    assert "cluster.queue" in message
+
+
+def test_a_directive_that_slurm_does_not_know(refused):
+    assert "unrecognized option '--nonsense=3'" in refused(directives=["--nonsense=3"])
+
+
+def test_more_time_than_the_queue_has(refused):
+    message = refused(queue="short", walltime="2h")
+    assert "will not start: PENDING (PartitionTimeLimit)" in message
+    assert "cluster.walltime" in message
+
+
+def test_more_than_the_node_has_is_waited_for_no_longer_than_said(refused, slurm, tmp_path):
+    blocker = slurm.run("sbatch", "--parsable", "--exclusive", "-o/dev/null", "--wrap=sleep 90")
+    assert eventually(lambda: slurm.queue().get(blocker.strip()) == "RUNNING", 30)
+    try:
+        with (
+            pytest.raises(ClusterError, match="no job has started within 2s") as caught,
+            open_cluster(batch(queue_wait="2s"), folder=tmp_path),
+        ):
+            pass
+    finally:
+        slurm.cancel(blocker.strip())
+    assert "PENDING (" in str(caught.value)
+    assert eventually(lambda: not slurm.queue(), 30)
+
+
+def test_jobs_that_fail_are_not_submitted_for_ever(refused, slurm, tmp_path):
+    message = refused(setup=["echo the module is gone >&2", "exit 3"])
+    assert "3 jobs in a row ended before a worker got anything done" in message
+    assert "FAILED (NonZeroExitCode)" in message
+    assert "  the module is gone" in message
+    assert len(list((tmp_path / "cluster").glob("gfrnn-*.err"))) == 3
+
+
+def test_a_python_that_is_not_there(refused):
+    assert "/no/such/python: No such file or directory" in refused(python="/no/such/python")
+
+
+def test_a_worker_that_does_not_reach_the_scheduler(refused):
+    message = refused(setup=["echo slow >&2", "sleep 100"], timeout=3)
+    assert "a job runs, but after 3 s its worker has not reached the scheduler at tls://" in message
+    assert "cluster.interface" in message
+    assert "  slow" in message
+    assert "RUNNING" in message
+
+
+def test_too_little_memory_for_a_worker(refused):
+    message = refused(memory="40MiB", timeout=20)  # its process starts, grows and is ended
+    assert message.startswith("cluster.memory: 40MiB")
+    assert "too little" in message
+
+
+def test_a_walltime_shorter_than_a_task(refused):
+    begun = time.monotonic()
+    message = refused(lambda _: run_tasks("long", time.sleep, [(500,)]), walltime="1min")
+    assert message.startswith("cluster.walltime: 1min is too short")
+    assert "(long-0-" in message
+    assert time.monotonic() - begun < 300  # not only when the task is over
+
+
+def test_jobs_that_are_cancelled_again_and_again(refused, slurm):
+    cancelled: set[str] = set()
+
+    def cancel(_):
+        for _ in range(3):
+            assert eventually(lambda: bool(set(slurm.queue()) - cancelled), 30)
+            (job,) = set(slurm.queue()) - cancelled
+            slurm.cancel(job)
+            cancelled.add(job)
+        run_tasks("any", pow, [(2, 3)])
+
+    # Whoever waits for a task is told, and told why.
+    assert "3 jobs in a row ended" in refused(cancel)

@@ -1,0 +1,126 @@
+"""What is left of a run is cleaned up when its driver ends, by a process that outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gfrnn.cluster.batch.cancellation import keep_journal
+from gfrnn_testing.batch_systems import watchdogs
+from gfrnn_testing.paths import SUPPORT
+from gfrnn_testing.waiting import eventually
+
+
+@pytest.fixture
+def cancel(tmp_path) -> str:
+    """A cancel command that notes its jobs; blanks in its own words are kept."""
+    script = tmp_path / "cancel jobs"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/cancelled\nexit 1\n')
+    script.chmod(0o755)
+    return f"'{script}' --now"
+
+
+@pytest.fixture
+def secrets(tmp_path) -> Path:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "key.pem").write_text("secret")
+    return folder
+
+
+def cancelled(secrets: Path) -> str:
+    file = secrets.parent / "cancelled"
+    return file.read_text() if file.exists() else ""
+
+
+def test_jobs_that_are_left_are_cancelled_with_the_block(cancel, secrets):
+    with keep_journal(cancel, secrets) as journal:
+        for job in ("12", "13", "14.0"):
+            journal.add(job)
+        journal.remove("13")
+        assert len(watchdogs()) == 1
+        assert cancelled(secrets) == ""
+    assert cancelled(secrets) == "--now 12 14.0\n"
+    assert not secrets.exists()
+    assert not watchdogs()
+
+
+def test_nothing_is_cancelled_where_nothing_is_left(cancel, secrets):
+    with keep_journal(cancel, secrets) as journal:
+        journal.add("12")
+        journal.remove("12")
+    assert cancelled(secrets) == ""
+    assert not secrets.exists()
+
+
+def test_an_error_ends_the_block_all_the_same(cancel, secrets):
+    def trouble() -> None:
+        with keep_journal(cancel, secrets) as journal:
+            journal.add("12")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trouble()
+    assert cancelled(secrets) == "--now 12\n"
+
+
+def test_a_command_that_is_not_there_keeps_no_secrets(secrets):
+    with keep_journal("/no/such/command", secrets) as journal:
+        journal.add("12")
+    assert not secrets.exists()
+
+
+_DRIVER = """
+import sys, time
+from pathlib import Path
+from gfrnn.cluster.batch.cancellation import keep_journal
+from gfrnn_testing.paths import SUPPORT
+with keep_journal(sys.argv[1], Path(sys.argv[2])) as journal:
+    journal.add("12")
+    print("ready", flush=True)
+    time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_the_driver_may_end_as_it_likes(cancel, secrets, end):
+    driver = subprocess.Popen(
+        [sys.executable, "-c", _DRIVER, cancel, str(secrets)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": str(SUPPORT)},
+        start_new_session=True,
+    )
+    with driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == b"ready\n"
+        os.killpg(driver.pid, end)  # as a terminal does: to all that belong to it
+        driver.wait(30)
+    assert eventually(lambda: cancelled(secrets) == "--now 12\n", 30)
+    assert eventually(lambda: not secrets.exists(), 30)
+
+
+def ignores(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(
+        next(line for line in status.splitlines() if line.startswith("SigIgn")).split()[1], 16
+    )
+    return bool(mask >> (number - 1) & 1)
+
+
+def test_signals_for_the_driver_do_not_end_the_watchdog(cancel, secrets):
+    with keep_journal(cancel, secrets) as journal:
+        journal.add("12")
+        (watchdog,) = watchdogs()
+        assert eventually(lambda: ignores(watchdog.pid, signal.SIGTERM), 30)
+        for end in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
+            watchdog.send_signal(end)
+        time.sleep(0.1)
+        assert watchdog.is_running()
+    assert cancelled(secrets) == "--now 12\n"

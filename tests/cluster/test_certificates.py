@@ -1,0 +1,86 @@
+"""Certificates of a run: only for their owner, only for a while, and no way in without them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from distributed import Client, Scheduler
+from distributed.security import Security
+
+from gfrnn.cluster.certificates import certificates_in, temporary_certificates
+from gfrnn.cluster.errors import ClusterError
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_certificates_are_for_their_owner_only_and_go_with_the_block(tmp_path):
+    folder = tmp_path / "cluster" / "certificates"
+    with temporary_certificates(folder):
+        assert mode(folder) == 0o700
+        files = list(folder.iterdir())
+        assert len(files) == 2
+        assert {mode(file) for file in files} == {0o600}
+    assert not folder.exists()
+
+
+def test_certificates_go_after_an_error_too(tmp_path):
+    folder = tmp_path / "certificates"
+    with pytest.raises(ZeroDivisionError), temporary_certificates(folder):
+        raise ZeroDivisionError
+    assert not folder.exists()
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path):
+    (tmp_path / "precious").touch()
+    with (
+        pytest.raises(ClusterError, match="File exists.*cluster.folder"),
+        temporary_certificates(tmp_path),
+    ):
+        pass
+    assert (tmp_path / "precious").exists()
+
+
+def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with (
+        pytest.raises(ClusterError, match=r"cryptography; pip install 'gfrnn\[hpc\]'"),
+        temporary_certificates(tmp_path / "certificates"),
+    ):
+        pass
+
+
+def answers(security: Security, folder: Path) -> bool:
+    """Whether a scheduler with the folder's certificates lets a client in."""
+
+    async def attempt() -> bool:
+        async with Scheduler(
+            host="127.0.0.1",
+            protocol="tls",
+            security=certificates_in(folder),
+            dashboard=False,
+            port=0,
+        ) as scheduler:
+            try:
+                async with Client(
+                    scheduler.address, security=security, asynchronous=True, timeout=3
+                ):
+                    return True
+            except OSError:
+                return False
+
+    return asyncio.run(attempt())
+
+
+def test_who_has_the_certificates_is_let_in(tmp_path):
+    with temporary_certificates(tmp_path / "ours"):
+        assert answers(certificates_in(tmp_path / "ours"), tmp_path / "ours")
+
+
+def test_who_has_others_is_refused(tmp_path):
+    with temporary_certificates(tmp_path / "ours"):
+        assert not answers(Security.temporary(), tmp_path / "ours")

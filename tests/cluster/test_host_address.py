@@ -1,0 +1,22 @@
+"""The address of an interface."""
+
+from __future__ import annotations
+
+import pytest
+
+from gfrnn.cluster import ClusterError
+from gfrnn.cluster.host_address import address_of
+
+
+def test_the_loopback_interface_has_its_address():
+    assert address_of("lo") == "127.0.0.1"
+
+
+def test_by_default_it_is_the_address_that_leads_out():
+    assert address_of(None).count(".") == 3
+
+
+@pytest.mark.parametrize("key", ["cluster.interface", "cluster.scheduler_interface"])
+def test_an_interface_that_is_not_there_is_named_with_those_that_are(key):
+    with pytest.raises(ClusterError, match=rf"^{key}: .* no interface 'ib9'.*lo \(127\.0\.0\.1\)"):
+        address_of("ib9", key)

@@ -1,0 +1,302 @@
+"""The experiment file: what is filled in, what is refused, and what the refusal says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from gfrnn.pipeline.config.experiment import (
+    Experiment,
+    dump_experiment,
+    load_experiment,
+    parse_experiment,
+)
+from gfrnn.pipeline.config.section import Period, format_duration
+from gfrnn.pipeline.errors import ConfigError
+from gfrnn_testing.paths import ROOT
+
+MINIMAL: dict[str, Any] = {
+    "name": "small",
+    "data": {"sources": "era5.zarr"},
+    "periods": {
+        "train": ["2001-01-01", "2005-12-31"],
+        "validation": ["2006-01-01", "2006-12-31"],
+        "test": ["2007-01-01", "2007-12-31"],
+    },
+}
+
+
+def parsed(**sections: Any) -> Experiment:
+    return parse_experiment(yaml.safe_dump(MINIMAL | sections))
+
+
+def refused(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_experiment(text, "my.yaml")
+    return str(caught.value)
+
+
+def complaint(**sections: Any) -> str:
+    """The message about an experiment with these sections."""
+    return refused(yaml.safe_dump(MINIMAL | sections))
+
+
+def periods(**changed: Any) -> dict[str, Any]:
+    return MINIMAL["periods"] | changed
+
+
+# What is filled in
+
+
+def test_defaults():
+    experiment = parsed()
+    assert [source.path for source in experiment.data.sources] == ["era5.zarr"]
+    assert experiment.data.static == []
+    assert experiment.data.variables is None
+    assert experiment.data.region is None
+    assert experiment.data.step is None
+    assert (experiment.climatology.annual, experiment.climatology.diurnal) == (2, None)
+    assert (experiment.state.layout, experiment.state.modes, experiment.state.delays) == (
+        "eof", 80, 2,
+    )  # fmt: skip
+    model = experiment.model
+    assert (model.width, model.activation, model.sampling) == (1000, "tanh", "normal")
+    assert (model.scale, model.target, model.seed) == (0.15, "state", 0)
+    assert (model.leads, model.inputs, model.hidden_delays, model.hidden_modes) == (
+        [], [], None, None,
+    )  # fmt: skip
+    fit = experiment.fit
+    assert (fit.widths, fit.without, fit.balance, fit.average) == ([], [], [1.0], 1)
+    assert (fit.pool, fit.rows) == (2000, None)
+    assert len(fit.ridge) == 33
+    assert (fit.ridge[0], fit.ridge[-1]) == (1e-8, 1.0)
+    assert np.all(np.diff(fit.ridge) > 0)
+    assert experiment.forecast.horizon == pd.Timedelta(days=10)
+    assert experiment.forecast.every is None
+    assert experiment.search == {}
+    assert experiment.cluster == {}
+    assert experiment.output is None
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {
+            "description": "Größe: 'quoted', # no comment",
+            "output": "runs/elsewhere",
+            "data": {
+                "sources": [
+                    {"path": ["a.nc", "b.nc"], "level": 500, "rename": {"x": "geopotential"}},
+                    "store.zarr",
+                ],
+                "static": ["land.nc", {"path": "z.nc", "units": {"z": "m2 s-2"}}],
+                "variables": {"geopotential": [500, 850], "2m_temperature": None},
+                "region": {"latitude": [35, 60], "longitude": [-12.5, 30]},
+                "step": "6h",
+                "chunk": 40,
+            },
+            "periods": periods(train=["2001-01-01 06:00", "2005-12-30 18:00"]),
+            "model": {"leads": ["1d", "90min", "6h"], "inputs": ["hour", "day_of_year"]},
+            "fit": {"ridge": [1e-3, 0.1], "average": 2, "balance": [1, 0.5]},
+            "search": {"model.seed": [0, 1], "model.activation": ["tanh", "relu"]},
+            "forecast": {"horizon": "5d", "every": "12h"},
+            "cluster": {"workers": 2, "memory": "2GiB"},
+        },
+    ],
+)
+def test_what_is_dumped_parses_to_the_same(sections):
+    experiment = parsed(**sections)
+    text = dump_experiment(experiment)
+    assert parse_experiment(text) == experiment
+    assert dump_experiment(parse_experiment(text)) == text
+
+
+def test_experiments_that_come_along_are_valid():
+    folder = ROOT / "workflows" / "experiments"
+    files = sorted(folder.glob("*.yaml"))
+    assert len(files) >= 2
+    for file in files:
+        assert load_experiment(file).name == file.stem
+
+
+def test_leads_are_sorted():
+    leads = parsed(model={"leads": ["2d", "6h"]}).model.leads
+    assert leads == [pd.Timedelta("6h"), pd.Timedelta("2D")]
+
+
+@pytest.mark.parametrize("text", ["1d", "36h", "6h", "30min", "10d", "90min", "1.5s"])
+def test_durations_are_spelled_as_they_are_read(text):
+    horizon = parsed(forecast={"horizon": text}).forecast.horizon
+    assert pd.Timedelta(format_duration(horizon).replace("d", "D")) == horizon
+    assert horizon == pd.Timedelta(text.replace("d", "D"))
+
+
+def test_the_last_day_of_a_period_belongs_to_it():
+    time = pd.date_range("2001-01-01", "2001-01-05", freq="6h").to_numpy()
+    whole = Period.model_validate(["2001-01-02", "2001-01-03"])
+    assert whole.mask(time).sum() == 8
+    assert time[whole.mask(time)][-1] == np.datetime64("2001-01-03T18")
+    # With an hour it ends at that hour.
+    exact = Period.model_validate(["2001-01-02", "2001-01-03 06:00"])
+    assert time[exact.mask(time)][-1] == np.datetime64("2001-01-03T06")
+    midnight = Period.model_validate(["2001-01-02", "2001-01-03 00:00"])
+    assert time[midnight.mask(time)][-1] == np.datetime64("2001-01-03T00")
+
+
+@pytest.mark.parametrize("pair", [["2001-01-02", "2001-01-03"], ["2001-01-02 06:00", "2001-01-03"]])
+def test_periods_are_dumped_as_they_are_read(pair):
+    period = Period.model_validate(pair)
+    assert Period.model_validate(period.as_pair()) == period
+
+
+# The candidates of a search
+
+
+def test_candidates_are_every_combination_in_order():
+    experiment = parsed(
+        search={"model.scale": [0.1, 0.2], "state.modes": [10, 20, 30]}, fit={"average": 6}
+    )
+    candidates = experiment.candidates()
+    assert [values for values, _ in candidates] == [
+        {"model.scale": scale, "state.modes": modes}
+        for scale in (0.1, 0.2)
+        for modes in (10, 20, 30)
+    ]
+    for values, variant in candidates:
+        assert variant.model.scale == values["model.scale"]
+        assert variant.state.modes == values["state.modes"]
+        # Nothing else differs, and a candidate searches no more itself.
+        assert variant.search == {}
+        assert variant.model.width == experiment.model.width
+        assert variant.periods == experiment.periods
+
+
+def test_without_search_the_experiment_is_the_one_candidate():
+    experiment = parsed()
+    assert experiment.candidates() == [({}, experiment)]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"modle": {}}, "my.yaml: modle: unknown key; did you mean model?"),
+        ({"zzz": 1}, "my.yaml: zzz: unknown key; allowed: name, description, output, data,"),
+        ({"model": {"widht": 5}}, "my.yaml: model.widht: unknown key; did you mean width?"),
+        (
+            {"data": {"sources": [{"path": "a", "levle": 5}]}},
+            "my.yaml: data.sources.0.levle: unknown key; did you mean level?",
+        ),
+        (
+            {"data": {"sources": "a", "region": {"lattitude": [0, 1], "longitude": [0, 1]}}},
+            "data.region.lattitude: unknown key; did you mean latitude?",
+        ),
+        ({"model": {"width": "many"}}, "my.yaml: model.width: 'many' is not allowed: input should"),
+        ({"model": {"width": -1}}, "my.yaml: model.width: -1 is not allowed: input should be"),
+        ({"model": {"width": 1.5}}, "model.width: 1.5 is not allowed"),
+        ({"state": {"modes": 0}}, "state.modes: 0 is not allowed: input should be greater than 0"),
+        ({"model": {"activation": "gelu"}}, "model.activation: 'gelu' is not allowed: input"),
+        ({"fit": {"ridge": [0.1, 0]}}, "fit.ridge.1: 0 is not allowed"),
+        ({"fit": {"ridge": []}}, "fit.ridge: [] is not allowed"),
+        ({"name": "a/b"}, "name: 'a/b' is not allowed"),
+        ({"data": {"sources": []}}, "data.sources: [] is not allowed"),
+        ({"data": {"sources": 3}}, "data.sources.0: 3 is not allowed"),
+        ({"data": {"sources": "a", "static": [{"unit": "m"}]}},
+         "data.static.0.unit: unknown key; did you mean units?"),
+        ({"model": {"inputs": ["hour", "insolation"]}},
+         "model.inputs: insolation differs from place to place"),
+        ({"data": {}}, "my.yaml: data.sources: missing; it has no default, so give it"),
+        ({"data": {"sources": "a", "region": {"latitude": [60, 35], "longitude": [0, 9]}}},
+         "data.region.latitude: [60.0, 35.0] is not [south, north] within -90..90"),
+        # Dates
+        ({"periods": periods(train=["2001-13-01", "2002-01-01"])},
+         "my.yaml: periods.train: '2001-13-01' is not a date; write for example 2008-12-31"),
+        ({"periods": periods(train=["soon", "2002-01-01"])}, "'soon' is not a date"),
+        ({"periods": periods(train=[2001, 2005])}, "periods.train: 2001 is not a date"),
+        ({"periods": periods(train=["2001-01-01T00:00+01:00", "2002-01-01"])},
+         "is not a date without time zone; times are UTC"),
+        ({"periods": periods(train="2001")}, "periods.train: a period is a pair of dates"),
+        ({"periods": periods(train=["2001-01-01"])}, "periods.train: a period is a pair of dates"),
+        ({"periods": periods(train=["2005-12-31", "2001-01-01"])},
+         "periods.train: the period ends (2001-01-01) before it starts (2005-12-31)"),
+        ({"periods": periods(train=["2001-01-01", "2006-01-01"])},
+         "periods: train (2001-01-01..2006-01-01) and validation (2006-01-01..2006-12-31) overlap"),
+        ({"periods": periods(test=["2006-12-31", "2007-12-31"])},
+         "periods: validation (2006-01-01..2006-12-31) and test (2006-12-31..2007-12-31) overlap"),
+        ({"periods": {"train": ["2001-01-01", "2005-12-31"]}},
+         "periods.validation: missing; it has no default, so give it"),
+        # Durations
+        ({"forecast": {"horizon": "fast"}},
+         "my.yaml: forecast.horizon: 'fast' is not a duration; write for example 6h or 1d"),
+        ({"forecast": {"horizon": 10}}, "forecast.horizon: 10 is not a duration"),
+        ({"forecast": {"horizon": "-1d"}}, "forecast.horizon: '-1d' is not a positive duration"),
+        ({"forecast": {"every": "0h"}}, "forecast.every: '0h' is not a positive duration"),
+        ({"model": {"leads": ["1d", "24h"]}}, "model.leads: a lead is given twice"),
+        # Search
+        ({"search": {"model.width": [10, 20]}},
+         "my.yaml: search.model.width cannot be searched; allowed: state.modes, state.delays,"),
+        ({"search": {"model.seed": []}}, "search.model.seed has no candidates"),
+        ({"search": {"model.scale": [0.1, -1]}},
+         "my.yaml: model.scale: -1 is not allowed: input should be greater than 0"),
+        ({"fit": {"average": 3}, "search": {"model.seed": [0, 1]}},
+         "my.yaml: fit.average: 3 is more than the 2 candidates of search"),
+        ({"fit": {"average": 2}}, "fit.average: 2 is more than the 1 candidates of search"),
+        ({"state": {"delays": 2}, "model": {"hidden_delays": 3}},
+         "my.yaml: model.hidden_delays: 3 is more than the 2 there are"),
+        ({"state": {"modes": 5}, "model": {"hidden_modes": 6}},
+         "my.yaml: model.hidden_modes: 6 is more than the 5 there are"),
+        ({"state": {"delays": 2}, "search": {"model.hidden_delays": [1, 3]}},
+         "model.hidden_delays: 3 is more than the 2 there are"),
+        ({"model": {"hidden_delays": 2}, "search": {"state.delays": [1, 2]}},
+         "model.hidden_delays: 2 is more than the 1 there are"),
+    ],
+)  # fmt: skip
+def test_bad_values_are_named(sections, message):
+    assert message in complaint(**sections)
+
+
+def test_every_finding_has_its_line():
+    lines = complaint(model={"widht": 5}, state={"modes": 0}).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("my.yaml: ") for line in lines)
+
+
+def test_text_that_is_no_yaml_is_refused():
+    message = refused("name: [unclosed\nmodel: {")
+    assert message.startswith("my.yaml: not valid YAML: ")
+    assert "line" in message
+
+
+@pytest.mark.parametrize(("text", "found"), [("", "NoneType"), ("- a\n- b", "list"), ("a", "str")])
+def test_text_without_keys_is_refused(text, found):
+    assert refused(text) == f"my.yaml: expected keys and values, found {found}"
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "none.yaml"
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(path)
+    assert str(caught.value) == f"{path}: cannot be read (No such file or directory)"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_experiment(tmp_path)  # a folder
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "model.yaml"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n\xff\xfe")
+    with pytest.raises(ConfigError, match=r"model\.yaml: not a text file"):
+        load_experiment(path)
+
+
+def test_a_file_names_itself_in_errors(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL | {"modle": {}}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: modle: unknown key"):
+        load_experiment(path)

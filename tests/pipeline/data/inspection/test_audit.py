@@ -1,0 +1,304 @@
+"""What the audit says of good data, of bad data, and of the real files that are traps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from gfrnn.pipeline.config.experiment import DataConfig, parse_experiment
+from gfrnn.pipeline.data.inspection.audit import (
+    Finding,
+    audit,
+    describe,
+    segments,
+    starting_experiment,
+    step_of,
+)
+from gfrnn.pipeline.data.sources import open_source
+from gfrnn.pipeline.errors import DataError
+from gfrnn_testing.archives import DATA, real
+
+# Tests write consolidated stores as other programs do.
+pytestmark = pytest.mark.filterwarnings("ignore:Consolidated metadata")
+
+HOUR = np.timedelta64(1, "h")
+
+
+def make(times: int = 800, freq: str = "1D", rows: int = 8, columns: int = 12) -> xr.Dataset:
+    """A smooth, moving temperature field."""
+    time = pd.date_range("2001-01-01", periods=times, freq=freq)
+    rng = np.random.default_rng(0)
+    i, j = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
+    values = np.full((times, rows, columns), 280.0)
+    for a, b in ((0.2, 0.3), (0.5, 0.1), (0.1, 0.6), (0.4, 0.4)):
+        phase = rng.uniform(0, 6.3, (times, 1, 1))
+        values += 3 * np.sin(a * i + b * j + phase)
+    return xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), values.astype("f4"), {"units": "K"})},
+        {"time": time, "lat": np.linspace(30, 44, rows), "lon": np.linspace(-8, 14, columns)},
+    )
+
+
+@pytest.fixture
+def looked(tmp_path: Path) -> Callable[..., list[Finding]]:
+    def write_and_audit(ds: xr.Dataset, **keys: Any) -> list[Finding]:
+        path = tmp_path / "data.nc"
+        path.unlink(missing_ok=True)
+        ds.to_netcdf(path)
+        return audit(open_source(DataConfig(sources=[str(path)])), **keys)
+
+    return write_and_audit
+
+
+def says(found: list[Finding], severity: str, text: str) -> bool:
+    return any(f.severity == severity and text in f.message for f in found)
+
+
+def test_segments() -> None:
+    time = np.array(["2000-01-01"], "datetime64[ns]") + HOUR * np.array([0, 1, 2, 5, 6, 20])
+    assert step_of(time) == HOUR
+    assert segments(time) == [slice(0, 3), slice(3, 5), slice(5, 6)]
+    assert segments(time[:1]) == [slice(0, 1)]
+    assert segments(time[:0]) == []
+    assert segments(time[:3]) == [slice(0, 3)]
+    with pytest.raises(DataError, match="at least two"):
+        step_of(time[:1])
+
+
+def test_good_data_have_no_finding(looked: Callable[..., list[Finding]]) -> None:
+    assert looked(make()) == []
+
+
+def test_times(looked: Callable[..., list[Finding]]) -> None:
+    ds = make()
+    found = looked(ds.isel(time=[*range(100), *range(150, 800)]))
+    assert says(found, "warning", "1 gaps in time (step 1d): 2001-04-10T00:00 to 2001-05-31T00:00")
+    assert says(looked(ds.isel(time=slice(0, 50))), "warning", "short record: 50 times")
+    assert says(looked(ds.isel(time=slice(0, 200))), "note", "less than a year")
+    late = ds.time.values.copy()
+    late[400:] += np.timedelta64(6, "h")
+    late[600:] -= np.timedelta64(12, "h")
+    assert says(looked(ds.assign_coords(time=late)), "warning", "irregular times")
+    assert says(looked(make(200, "MS")), "error", "monthly data")
+    half = ds.assign_coords(time=ds.time + np.timedelta64(30, "m"))
+    assert says(looked(half), "note", "stamps at minute 30")
+    twice = ds.isel(time=[*range(5), 4, *range(5, 800)])
+    assert says(looked(twice), "warning", "given twice")
+    assert says(looked(ds.isel(time=[0])), "error", "1 time")
+
+
+@pytest.mark.parametrize(
+    ("change", "severity", "message"),
+    [
+        (
+            lambda v: v.__setitem__((slice(None), slice(2, 4), slice(3, 9)), np.nan),
+            "note",
+            "12% of the cells are masked always: 12 of 96 have no value at any "
+            "sampled time, first latitude 34, longitude 0",
+        ),
+        (lambda v: v.__setitem__(slice(-30, None), np.nan), "error", "first from 2003-02-10T00:00"),
+        (lambda v: v.__setitem__((0, 1, 1), np.nan), "error", "scattered places, 1 values"),
+        (lambda v: v.__setitem__(slice(None), np.nan), "error", "at all 64 sampled times"),
+        (
+            lambda v: v.__setitem__((0, 1, 1), np.inf),
+            "error",
+            "1 infinite values, first at 2001-01-01",
+        ),
+        (lambda v: v.__setitem__((799, 0, 1), -9999), "error", "mark for missing ones (-9999)"),
+        (lambda v: v.__setitem__((799, 0, 1), 1e20), "error", "mark for missing ones (1e+20)"),
+        (
+            lambda v: v.__setitem__((799, 0, 1), 400),
+            "error",
+            "(400..400) are outside of 170..345 K",
+        ),
+        (lambda v: v.__setitem__(slice(None), v[0]), "warning", "does not change with time"),
+        (lambda v: v.__setitem__(slice(None), v[:, :1, :1]), "warning", "the same at all places"),
+        (
+            lambda v: v.__setitem__(slice(None), v.reshape(800, 12, 8).swapaxes(1, 2)),
+            "warning",
+            "seems to be scrambled",
+        ),
+        (
+            lambda v: v.__setitem__(
+                slice(None),
+                v.reshape(800, 96)[:, np.random.default_rng(1).permutation(96)].reshape(v.shape),
+            ),
+            "warning",
+            "seems to be scrambled",
+        ),
+    ],
+)
+def test_values(
+    looked: Callable[..., list[Finding]], change: Any, severity: str, message: str
+) -> None:
+    ds = make()
+    change(ds.t2m.values)
+    found = looked(ds)
+    assert len(found) == 1, found
+    assert found[0].variable == "2m_temperature"
+    assert says(found, severity, message), found
+    assert looked(ds, sample=0) == []
+
+
+def test_a_mask_hides_nothing_else(looked: Callable[..., list[Finding]]) -> None:
+    """Holes beside it, whole times without values, and points in the wrong places."""
+    ds = make()
+    values = ds.t2m.values
+    values[:, :3, :6] = np.nan
+    values[0, 5, 1:3] = np.nan
+    values[-30:] = np.nan
+    found = looked(ds)
+    assert len(found) == 3, found
+    assert says(found, "error", "missing (NaN) everywhere at 3 of 64 sampled times")
+    assert says(found, "error", "scattered places, 2 values in 1 of 64 sampled times, first at 200")
+    assert says(found, "note", "19% of the cells are masked always: 18 of 96")
+    scrambled = make()
+    values = scrambled.t2m.values
+    values[:] = values[:, :, np.random.default_rng(1).permutation(12)]
+    values[:, :2, :4] = np.nan
+    found = looked(scrambled)
+    assert len(found) == 2, found
+    assert says(found, "warning", "seems to be scrambled")
+
+
+def test_a_narrow_strait_is_not_scrambled(looked: Callable[..., list[Finding]]) -> None:
+    """No two of its points lie as far apart as the grid would have it."""
+    ds = make()
+    ds.t2m.values[:, :, 3:] = np.nan
+    ds.t2m.values[:] += np.random.default_rng(0).normal(size=ds.t2m.shape)
+    found = looked(ds)
+    assert len(found) == 1, found
+    assert says(found, "note", "75% of the cells are masked always")
+
+
+def test_a_field_across_greenwich_is_not_scrambled(looked: Callable[..., list[Finding]]) -> None:
+    assert looked(make(columns=40).assign_coords(lon=np.arange(-30.0, 10.0))) == []
+
+
+def test_missing_chunk_is_an_error(tmp_path: Path) -> None:
+    make().chunk(time=100).to_zarr(tmp_path / "a.zarr", zarr_format=3)
+    (tmp_path / "a.zarr/t2m/c/3/0/0").unlink()
+    found = audit(open_source(DataConfig(sources=[str(tmp_path / "a.zarr")])))
+    assert says(found, "error", "has no chunk (3, 0, 0), times 2001-10-28T00:00 to 2002-02-04")
+
+
+@pytest.mark.parametrize(
+    ("times", "freq", "periods"),
+    [
+        (
+            4018,
+            "1D",
+            ["2001-01-01..2008-12-31", "2009-01-01..2010-12-31", "2011-01-01..2012-01-01"],
+        ),
+        (
+            365 * 24,
+            "1h",
+            ["2001-01-01..2001-09-30", "2001-10-01..2001-11-30", "2001-12-01..2001-12-31"],
+        ),
+        (
+            24 * 40,
+            "1h",
+            ["2001-01-01..2001-01-30", "2001-01-31..2001-02-04", "2001-02-05..2001-02-09"],
+        ),
+    ],
+)
+def test_starting_experiment(tmp_path: Path, times: int, freq: str, periods: list[str]) -> None:
+    make(times, freq, 3, 4).to_netcdf(tmp_path / "data.nc")
+    ds = open_source(DataConfig(sources=[str(tmp_path / "data.nc")]))
+    experiment = parse_experiment(starting_experiment(ds, [str(tmp_path / "data.nc")], "start"))
+    found = [str(period) for _, period in experiment.periods]
+    assert found == periods
+    assert experiment.state.modes == 12
+    assert open_source(experiment.data).equals(ds)
+
+
+def test_starting_experiment_of_few_times(tmp_path: Path) -> None:
+    make(12, "6h").to_netcdf(tmp_path / "data.nc")
+    ds = open_source(DataConfig(sources=[str(tmp_path / "data.nc")]))
+    experiment = parse_experiment(starting_experiment(ds, [{"path": "a.nc", "level": 500}], "few"))
+    counts = [period.mask(ds.time.values).sum() for _, period in experiment.periods]
+    assert sum(counts) == 12
+    assert min(counts) >= 1
+    with pytest.raises(DataError, match="too few"):
+        starting_experiment(ds.isel(time=slice(0, 3)), ["a.nc"], "none")
+
+
+def test_describe(tmp_path: Path) -> None:
+    make().to_netcdf(tmp_path / "data.nc")
+    text = describe(open_source(DataConfig(sources=[str(tmp_path / "data.nc")])))
+    assert "2m_temperature [K]" in text
+    assert "longitude: -8 to 14 (12, 2 apart)" in text
+    assert "time: 2001-01-01 00:00 to 2003-03-11 00:00 (800)" in text
+    assert "step: 1d, no gap" in text
+
+
+@real
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"path": "erai_weur_daily_2000_2010/z500_ei.nc", "level": 500}, []),
+        ({"path": "erai_weur_daily_2000_2010/t850_ei.nc", "level": 850}, []),
+        ({"path": "erai_weur_daily_2000_2010/mslp_ei.nc"}, []),
+        ({"path": "ncep1_iberia_daily_1958_2001/*.nc"}, []),
+        ({"path": "era5_berlin_hourly_2017/*.nc"}, []),
+        ({"path": "traps/newcds_valid*"}, []),
+        ({"path": "traps/newcds_pl*"}, ["short record: 12 times"]),
+        (
+            {"path": "traps/scrambled*", "level": 500},
+            ["first from 2010-11-26T00:00", "scrambled: neighbours along longitude"],
+        ),
+        (
+            {"path": "derived_ncep1_iberia_daily_1961_2010/*.nc"},
+            ["missing (NaN) everywhere at 1 of 64 sampled times, first from 2010-11-26"] * 10,
+        ),
+        (
+            {"path": "traps/gappy*"},
+            ["29 gaps in time (step 1h): 2016-05-28T15:00 to 2016-05-29T07:00"],
+        ),
+        ({"path": "traps/septembers*"}, ["41 gaps in time (step 1h): 1979-09-30T23:00"]),
+        (
+            {"path": "traps/ersst*"},
+            ["monthly data", "31% of the cells are masked always: 5032 of 16020"],
+        ),
+        ({"path": "traps/expver*"}, ["monthly data", "expver 1 and 5"]),
+        ({"path": "era5_danube_daily_2013/*.nc"}, ["scattered places, 5 values"]),
+        ({"path": "merra2_weur_hourly/*2005*"}, ["less than a year", "stamps at minute 30"]),
+        ({"path": "era5_point_hourly_2019/*54-16*"}, ["one point"]),
+    ],
+)
+def test_real_data(source: dict[str, Any], expected: list[str]) -> None:
+    ds = open_source(DataConfig(sources=[{**source, "path": str(DATA / source["path"])}]))
+    found = audit(ds)
+    assert len(found) == len(expected), found
+    for finding, text in zip(found, expected, strict=True):
+        assert text in finding.message
+
+
+@real
+def test_missing_month(tmp_path: Path) -> None:
+    """The area mean is refused as it is, and its gap found once it is given a place."""
+    (path,) = (DATA / "traps").glob("era5_2022*.nc")
+    with xr.open_dataset(path) as raw:
+        raw.assign_coords(latitude=50.0, longitude=0.0).to_netcdf(tmp_path / "placed.nc")
+    found = audit(open_source(DataConfig(sources=[str(tmp_path / "placed.nc")])))
+    assert says(found, "warning", "1 gaps in time (step 1h): 2022-03-31T23:00 to 2022-05-01T00:00")
+
+
+@real
+def test_storm_with_dates_and_units(tmp_path: Path) -> None:
+    """Without dates it is refused; with them, its holes are found."""
+    raw = xr.open_dataset(DATA / "traps/storm_6h_partial_nan/Vstorm.cdf", decode_times=False)
+    raw = raw.drop_vars("reftime").load()
+    raw.timestep.attrs["units"] = "hours since 1996-01-05"
+    raw.to_netcdf(tmp_path / "v.nc")
+    source = {"path": str(tmp_path / "v.nc"), "units": {"v": "m s-1"}}
+    rename = {"v": "10m_v_component_of_wind"}
+    found = audit(open_source(DataConfig(sources=[{**source, "rename": rename}])))
+    assert says(found, "error", "missing (NaN) everywhere at 2 of 64 sampled times")
+    assert says(found, "note", "19% of the cells are masked always: 224 of 1188")

@@ -1,0 +1,223 @@
+"""What a fit will take: from rates that are given, so that nothing here depends on a machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import zarr
+
+from gfrnn.pipeline import open_source
+from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.section import checked
+from gfrnn.pipeline.errors import ConfigError, ResourceError
+from gfrnn.pipeline.planning.estimate import TASK_SECONDS, Workforce
+from gfrnn.pipeline.planning.machine_rates import Rates
+from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.fit import plan_fit
+from gfrnn_testing.reduction_toys import row_summary
+from gfrnn_testing.weather import experiment, make_weather, tree
+
+MIB = 2**20
+LOCAL = {"layout": "local", "patch": [2, 2], "halo": [1, 1], "delays": 1}
+
+
+@pytest.fixture(scope="module")
+def weather(tmp_path_factory):
+    """800 days in chunks of 100."""
+    return make_weather(tmp_path_factory.mktemp("weather") / "store.zarr")
+
+
+class Same(dict):
+    """The same rate for every kind of work."""
+
+    def __missing__(self, kind: str) -> float:
+        return self["any"]
+
+
+def rates_of(work: float, reading: float | None = 1e6, keeping: float = 1e12) -> Rates:
+    return Rates(Same(any=work), {"float64": work}, reading, keeping)
+
+
+def local_experiment(path, **sections):
+    return checked(Experiment, tree(path, **sections) | {"state": LOCAL}, "test")
+
+
+def planned(experiment, workforce=None, rates=None):
+    workforce, rates = workforce or Workforce(), rates or rates_of(1e9)
+    found = plan_fit(experiment, open_source(experiment.data), workforce, rates)
+    return found, {stage.name: stage for stage in found.stages}
+
+
+def test_the_tasks_are_those_that_a_fit_reports(weather, tmp_path):
+    seen: dict[str, int] = {}
+
+    def progress(advance: Advance) -> None:
+        assert seen.setdefault(advance.name, advance.total) == advance.total
+
+    for config in (experiment(weather.path), local_experiment(weather.path)):
+        seen.clear()
+        run = Run(config, tmp_path / config.state.layout, progress)
+        run.fit()
+        _, stages = planned(config)
+        assert {name: stage.leaves for name, stage in stages.items()} == seen
+
+
+def test_kept_bytes_are_those_of_the_triangles_on_disk(weather, tmp_path):
+    for config in (experiment(weather.path), local_experiment(weather.path)):
+        run = Run(config, tmp_path / config.state.layout)
+        run.fit()
+        _, stages = planned(config)
+        folds = map(zarr.open_group, (run.folder / "summaries.zarr").glob("rows/*"))
+        kept = sum(
+            array.nbytes for fold in folds for name, array in fold.arrays() if "triangle" in name
+        )
+        assert stages["rows"].kept_bytes == kept
+
+
+def test_every_chunk_of_the_training_period_is_decoded_once_for_the_climatology(weather):
+    _, stages = planned(experiment(weather.path))
+    # 455 days, cut at the year: chunks of 100 days, of which that with the new year twice.
+    assert stages["climatology"].different == 3 * 5
+    assert stages["climatology"].chunks == 3 * 6
+
+
+def test_small_leaves_decode_a_chunk_again_and_again_and_the_key_is_named(weather):
+    found, stages = planned(experiment(weather.path, data={"chunk": 10}))
+    assert stages["climatology"].chunks >= 9 * stages["climatology"].different
+    assert any(
+        line.startswith("climatology: each stored chunk is decoded") and "data.chunk" in line
+        for line in found.advice
+    )
+    found, _ = planned(experiment(weather.path, data={"chunk": 100}))
+    assert found.advice == ()
+
+
+def test_time_is_operations_over_rates_and_bytes_over_the_rate_of_reading(weather):
+    config = experiment(weather.path)
+    _, slow = planned(config, rates=rates_of(1e5, reading=1e5))
+    for name, stage in slow.items():
+        expected = stage.operations / 1e5 + stage.decoded_bytes / 1e5
+        assert stage.seconds == pytest.approx(expected, rel=1e-6), name
+
+
+def test_more_threads_take_less_time_down_to_the_longest_row_of_tasks(weather):
+    config = experiment(weather.path, data={"chunk": 20})
+    stages = [
+        planned(config, Workforce(threads), rates_of(1e5, reading=1e5))[1]["climatology"]
+        for threads in (1, 2, 4, 10**6)
+    ]
+    seconds = [stage.seconds for stage in stages]
+    assert seconds[0] > seconds[1] > seconds[2] > seconds[3]
+    assert seconds[0] / 2 <= seconds[1] < 0.7 * seconds[0]
+    assert seconds[3] > seconds[0] / stages[0].leaves  # one leaf, and merges
+
+
+def test_no_number_of_threads_outruns_the_scheduler(weather):
+    _, stages = planned(
+        experiment(weather.path, data={"chunk": 1}), Workforce(10**6), rates_of(1e15, reading=1e15)
+    )
+    stage = stages["climatology"]
+    assert stage.seconds == pytest.approx(TASK_SECONDS * (stage.leaves + stage.merges), rel=0.1)
+
+
+def test_candidates_are_counted_together(weather):
+    config = experiment(weather.path, search={"model.scale": [0.1, 0.2, 0.3]})
+    alone, three = planned(experiment(weather.path))[1], planned(config)[1]
+    assert three["rows"].parts == 3
+    assert three["rows"].leaves == 3 * alone["rows"].leaves
+    assert three["rows"].kept_bytes == 3 * alone["rows"].kept_bytes
+    assert three["rows"].leaf_bytes == alone["rows"].leaf_bytes
+    assert three["solve"].leaves == 3
+
+
+def test_the_local_layout_reads_fields_once_for_all_candidates(weather):
+    pairs = {"model": {"sampling": "pairs"}}
+    config = local_experiment(weather.path, search={"model.seed": [0, 1]}, **pairs)
+    alone, two = planned(local_experiment(weather.path, **pairs))[1], planned(config)[1]
+    assert two["rows"].chunks == alone["rows"].chunks > 0
+    assert two["pool"].parts == 2
+    assert two["pool"].decoded_bytes == 2 * alone["pool"].decoded_bytes > 0
+
+
+def test_rows_of_the_local_layout_read_the_times_of_their_targets_too(tmp_path):
+    path = make_weather(tmp_path / "store.zarr", chunk=1).path
+    _, stages = planned(local_experiment(path, data={"chunk": 50}))
+    # The last row of a period is three days before its end, the first of the validation one day
+    # before its beginning; each leaf reads three days beyond its rows, of 3 variables.
+    rows, moments = stages["rows"], stages["climatology"]
+    assert moments.chunks == 3 * 455
+    assert rows.chunks == 3 * (455 - 3 + 91 - 2 + 3 * rows.leaves)
+
+
+def test_noise_counts_with_the_numbers_that_are_drawn_together(tmp_path):
+    quiet = row_summary(tmp_path, 400)
+    noisy = replace(quiet, network=replace(quiet.network, noise=0.1))
+    drawn = 2 * 256 * quiet.states.size
+    assert noisy.factors_bytes(200) - quiet.factors_bytes(200) >= 8 * drawn
+    assert noisy.leaf_work(200)["noise"] >= drawn
+    assert "noise" not in quiet.leaf_work(200)
+
+
+def test_what_does_not_fit_is_refused_with_the_key_as_a_fit_refuses_it(weather, tmp_path):
+    config = experiment(weather.path, model={"width": 400})
+    found, _ = planned(config, Workforce(1, 4 * MIB))
+    assert found.refusal is not None
+    assert "cluster.memory" in found.refusal
+    assert planned(config, Workforce(1, 2**40))[0].refusal is None
+
+
+def test_a_chunk_that_no_worker_can_decode_is_refused_before_anything_else(weather):
+    found, _ = planned(experiment(weather.path), Workforce(1, MIB // 16))
+    assert found.refusal is not None
+    assert found.refusal.startswith("data: one time needs")
+    assert "store smaller chunks" in found.refusal
+
+
+def test_a_fit_refuses_what_the_plan_refuses(weather, tmp_path, monkeypatch):
+    config = experiment(weather.path)
+    monkeypatch.setattr(
+        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: MIB // 16
+    )
+    with pytest.raises(ResourceError) as caught:
+        Run(config, tmp_path / "run").fit()
+    found, _ = planned(config, Workforce(1, MIB // 16))
+    assert found.refusal == str(caught.value)
+
+
+def test_mistakes_in_the_experiment_are_those_of_a_fit(weather):
+    with pytest.raises(ConfigError, match="model.width"):
+        planned(experiment(weather.path, model={"width": 10_000}))
+
+
+def test_a_plan_is_plain_values(weather):
+    found, _ = planned(experiment(weather.path), rates=rates_of(1e9, reading=None))
+    whole = json.loads(json.dumps(found.as_dict()))
+    assert whole["seconds"] is None
+    assert whole["stages"][0]["name"] == "climatology"
+
+
+@pytest.mark.parametrize("layout", ["eof", "local"])
+def test_every_kind_of_work_has_a_rate(weather, layout):
+    config = local_experiment(weather.path) if layout == "local" else experiment(weather.path)
+    found = plan_fit(config, open_source(config.data), Workforce(2))
+    assert found.rates.reading > 0
+    assert found.seconds > 0
+    assert all(rate > 0 for rate in found.rates.work.values())
+
+
+def test_an_archive_of_metadata_alone_is_planned_without_a_rate_of_reading(tmp_path, weather):
+    store = tmp_path / "empty.zarr"
+    make_weather(store)
+    for array in ("z", "t", "msl"):
+        shutil.rmtree(store / array / "c")
+    found = plan_fit(experiment(store), open_source(experiment(store).data), Workforce(2))
+    assert found.rates.reading is None
+    assert found.seconds is None
+    full, _ = planned(experiment(weather.path))
+    assert [replace(s, seconds=0) for s in found.stages] == [
+        replace(s, seconds=0) for s in full.stages
+    ]

@@ -1,0 +1,336 @@
+"""What is kept of a fold under way, and what a resumed run makes of it, in one process."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gfrnn.pipeline.errors import DataError, RunError
+from gfrnn.pipeline.reduction.block_checkpoints import FoldCheckpoints, Pace
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints
+from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys, reduce_stretches
+from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.tree import Block
+from gfrnn_testing.reduction_toys import (
+    Record,
+    Troubled,
+    cut,
+    eof_summary,
+    read,
+    row_pieces,
+    row_summary,
+    spelled,
+)
+
+cases = settings(deadline=None, derandomize=True, max_examples=25)
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    (tmp_path / "calls").mkdir()
+    return tmp_path / "calls"
+
+
+def eager(folder: Path) -> Checkpoints:
+    """Every block that waits is worth keeping."""
+    return Checkpoints(folder / "s", every=0)
+
+
+def blocks_in(checkpoints: Checkpoints, name: str = "record") -> list[Path]:
+    return sorted(checkpoints.path.glob(f"{name}/*.blocks/*"))
+
+
+def stopped_at(summary: Any, leaf: int, stretches: list[Stretch], calls: Path, kept: Checkpoints):
+    """A run that fails at a leaf."""
+    broken = Troubled(summary, calls, fails=stretches[leaf].start)
+    with pytest.raises(DataError):
+        reduce_stretches(broken, stretches, key="k", checkpoints=kept)
+    for mark in calls.iterdir():
+        mark.unlink()
+
+
+# --- which blocks are worth it ------------------------------------------------------------------
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_block_is_worth_keeping_when_it_takes_a_period():
+    clock = Clock()
+    pace = Pace(30.0, clock)
+    for _ in range(60):
+        assert not pace.worth(Block(20, 0))  # nothing is known yet, and little is lost
+        clock.now += 0.5
+        pace.arrive()
+    assert [level for level in range(9) if pace.worth(Block(level, 0))] == [6, 7, 8]
+    for _ in range(7):  # workers have left
+        clock.now += 5
+        pace.arrive()
+    assert [level for level in range(9) if pace.worth(Block(level, 0))] == [3, 4, 5, 6, 7, 8]
+
+
+def test_each_leaf_is_worth_keeping_when_it_takes_longer_than_a_period():
+    clock = Clock()
+    pace = Pace(30.0, clock)
+    clock.now += 400
+    pace.arrive()
+    assert pace.worth(Block(0, 0))
+    assert pace.worth(Block(0, 2))
+    assert not pace.worth(Block(0, 1))  # it merges at once
+
+
+def test_blocks_are_as_far_apart_as_they_are_worth(tmp_path, monkeypatch):
+    """A leaf takes a second: blocks of 32 leaves are the smallest that take 30 s."""
+    clock, saved = Clock(), []
+    monkeypatch.setattr(Pace, "__init__", _with(clock))
+    plain = FoldCheckpoints.save_block
+    monkeypatch.setattr(
+        FoldCheckpoints,
+        "save_block",
+        lambda self, block, arrays: saved.append(block) or plain(self, block, arrays),
+    )
+
+    def second(*_: object) -> None:
+        clock.now += 1
+
+    reduce_stretches(
+        Record(), cut(200, 1), key="k", checkpoints=Checkpoints(tmp_path / "s"), progress=second
+    )
+    assert saved == [
+        Block(5, 0),
+        Block(6, 0),
+        Block(5, 64),
+        Block(7, 0),
+        Block(5, 128),
+        Block(6, 128),
+    ]
+
+
+def _with(clock: Clock) -> Any:
+    plain = Pace.__init__
+    return lambda self, period: plain(self, period, clock)
+
+
+# --- going on -----------------------------------------------------------------------------------
+
+
+@cases
+@given(st.integers(2, 40), st.data())
+def test_nothing_that_was_done_is_done_again(tmp_path_factory, count, data):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "calls").mkdir()
+    stop = data.draw(st.integers(0, count - 1))
+    stretches, checkpoints = cut(count, 1), eager(folder)
+    stopped_at(Record(), stop, stretches, folder / "calls", checkpoints)
+    mended = Troubled(Record(), folder / "calls")
+    seen: list[int] = []
+    found = reduce_stretches(
+        mended,
+        stretches,
+        key="k",
+        checkpoints=checkpoints,
+        progress=lambda advance: seen.append(advance.done),
+    )
+    assert mended.ran() == list(range(stop, count))
+    assert read(found["a"]) == read(reduce_stretches(Record(), stretches, key="k")["a"])
+    # Blocks count as they are: one for each bit of the number of leaves that were done.
+    steps = [1 << bit for bit in reversed(range(6)) if stop >> bit & 1]
+    assert np.diff(sorted(set(seen))).tolist() == steps + [1] * (count - stop)
+    assert blocks_in(checkpoints) == []
+
+
+@cases
+@given(
+    st.integers(2, 40),
+    st.sets(
+        st.builds(
+            lambda level, place: Block(level, place << level), st.integers(0, 4), st.integers(0, 20)
+        )
+    ),
+    st.sets(st.integers(0, 30)),
+)
+def test_any_blocks_on_disk_give_the_same_tree(tmp_path_factory, count, blocks, damaged):
+    """Also with blocks under blocks, and with damaged ones among them."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "calls").mkdir()
+    stretches, checkpoints = cut(count, 1), Checkpoints(folder / "s")
+    stopped_at(Record(), 0, stretches, folder / "calls", checkpoints)
+    (fold,) = fold_keys("record", "k", stretches).values()
+    shelf, whole = FoldCheckpoints(checkpoints, "record", fold), set()
+    for number, block in enumerate(sorted(blocks)):
+        if block.first + block.size > count:
+            continue
+        inside = stretches[block.first : block.first + block.size]
+        shelf.save_block(block, reduce_stretches(Record(), inside, key="k")["a"])
+        if number in damaged:
+            place = checkpoints.path / "record" / f"{fold}.blocks" / f"{block.level}-{block.first}"
+            shutil.rmtree(place / "text" / "c")
+        else:
+            whole |= set(range(block.first, block.first + block.size))
+    watched = Troubled(Record(), folder / "calls")
+    found = reduce_stretches(watched, stretches, key="k", checkpoints=checkpoints)
+    assert read(found["a"]) == read(reduce_stretches(Record(), stretches, key="k")["a"])
+    assert watched.ran() == sorted(set(range(count)) - whole)
+
+
+@pytest.mark.parametrize("kind", ["rows", "eofs"])
+def test_numbers_of_a_resumed_run_are_the_same_bit_for_bit(tmp_path, calls, kind):
+    if kind == "rows":
+        summary: Any = row_summary(tmp_path, 400)
+        stretches = row_pieces(summary, 30)
+    else:
+        summary, stretches = eof_summary(240), cut(240, 20)
+    expected = reduce_stretches(summary, stretches, key="k")["a"]
+    stopped_at(summary, 11, stretches, calls, eager(tmp_path))
+    assert len(blocks_in(eager(tmp_path), summary.name)) == 3  # 11 = 8 + 2 + 1
+    mended = Troubled(summary, calls)
+    found = reduce_stretches(mended, stretches, key="k", checkpoints=eager(tmp_path))["a"]
+    assert mended.ran() == [part.start for part in stretches[11:]]
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        assert found[name].tobytes() == values.tobytes()
+        assert (found[name].dtype, found[name].shape) == (values.dtype, values.shape)
+
+
+def test_merges_see_arrays_as_they_come_from_disk(monkeypatch):
+    """The order in memory may decide how a sum is rounded."""
+
+    def leaf(*_: Any) -> dict[str, Any]:
+        return {"x": np.asfortranarray(np.ones((3, 2))), "n": np.array(1)}
+
+    def merge(_: Record, left: Any, right: Any) -> dict[str, Any]:
+        assert all(side["x"].flags.c_contiguous for side in (left, right))
+        assert left["n"].shape == right["n"].shape == ()
+        return leaf()
+
+    monkeypatch.setattr(Record, "leaf", leaf)
+    monkeypatch.setattr(Record, "merge", merge)
+    found = reduce_stretches(Record(), cut(5, 1), key="k")["a"]
+    assert found["x"].flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("key", "stretches"), [("other", cut(12, 1)), ("k", cut(13, 1))], ids=["key", "stretches"]
+)
+def test_blocks_of_another_run_are_not_used(tmp_path, calls, key, stretches):
+    stopped_at(Record(), 9, cut(12, 1), calls, eager(tmp_path))
+    watched = Troubled(Record(), calls)
+    reduce_stretches(watched, stretches, key=key, checkpoints=eager(tmp_path))
+    assert watched.ran() == [part.start for part in stretches]
+
+
+def test_each_fold_goes_on_from_its_own_blocks(tmp_path, calls):
+    stretches = cut(24, 1, ("a", 11), ("b", 24))
+    stopped_at(Record(), 18, stretches, calls, eager(tmp_path))
+    watched = Troubled(Record(), calls)
+    found = reduce_stretches(watched, stretches, key="k", checkpoints=eager(tmp_path))
+    assert watched.ran() == list(range(18, 24))
+    expected = reduce_stretches(Record(), stretches, key="k")
+    assert {f: read(v) for f, v in found.items()} == {f: read(v) for f, v in expected.items()}
+
+
+# --- the disk -----------------------------------------------------------------------------------
+
+
+def test_few_blocks_are_on_disk_at_a_time(tmp_path):
+    checkpoints, seen = eager(tmp_path), []
+
+    def look(advance: Advance) -> None:
+        if advance.done < advance.total:
+            seen.append(len(blocks_in(checkpoints)))
+
+    reduce_stretches(Record(), cut(64, 1), key="k", checkpoints=checkpoints, progress=look)
+    # The bits of the number of leaves so far; the last leaf closes the tree at once.
+    assert seen == [leaves.bit_count() for leaves in range(64)]
+    assert blocks_in(checkpoints) == []
+
+
+def test_what_is_all_of_a_fold_is_kept_once(tmp_path, monkeypatch):
+    saved: list[Block] = []
+    monkeypatch.setattr(FoldCheckpoints, "save_block", lambda _, block, __: saved.append(block))
+    reduce_stretches(Record(), cut(4, 1), key="k", checkpoints=eager(tmp_path))
+    assert saved == [Block(0, 0), Block(1, 0), Block(0, 2)]
+
+
+def test_blocks_that_are_needed_stay(tmp_path):
+    shelf = FoldCheckpoints(Checkpoints(tmp_path / "s"), "record", "k")
+    for block in (Block(0, 0), Block(1, 0), Block(1, 2), Block(0, 4), Block(2, 0)):
+        shelf.save_block(block, spelled("x"))
+    shelf.prune(Block(2, 0), needed={Block(1, 2)})
+    kept = [place.name for place in blocks_in(shelf.checkpoints)]
+    assert kept == ["0-4", "1-2", "2-0"]
+
+
+def test_blocks_are_forgotten_only_when_their_fold_is_kept(tmp_path, calls, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    plain = Checkpoints.save
+
+    def killed(self: Checkpoints, name: str, *rest: Any) -> None:
+        if name == "record":
+            raise Killed
+        plain(self, name, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", killed)
+        with pytest.raises(Killed):
+            reduce_stretches(Record(), cut(13, 1), key="k", checkpoints=eager(tmp_path))
+    assert len(blocks_in(eager(tmp_path))) == 3  # 13 = 8 + 4 + 1
+    watched = Troubled(Record(), calls)
+    reduce_stretches(watched, cut(13, 1), key="k", checkpoints=eager(tmp_path))
+    assert watched.ran() == []
+    assert blocks_in(eager(tmp_path)) == []
+
+
+def test_blocks_left_behind_go_with_the_next_run(tmp_path, calls):
+    stopped_at(Record(), 9, cut(12, 1), calls, eager(tmp_path))
+    left = blocks_in(eager(tmp_path))[0].parent
+    shutil.copytree(left, tmp_path / "copy")
+    reduce_stretches(Record(), cut(12, 1), key="k", checkpoints=eager(tmp_path))
+    shutil.copytree(tmp_path / "copy", left)
+    reduce_stretches(Record(), cut(12, 1), key="k", checkpoints=eager(tmp_path))
+    assert not left.exists()
+
+
+def test_a_block_killed_half_way_is_ignored(tmp_path, calls, monkeypatch):
+    plain = zarr.Group.create_array
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: zarr.Group, *arguments: Any, **options: Any) -> Any:
+        array = plain(self, *arguments, **options)
+        if "4-0" in str(self.store_path):
+            raise Killed
+        return array
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.Group, "create_array", killed)
+        with pytest.raises(Killed):
+            reduce_stretches(Record(), cut(20, 1), key="k", checkpoints=eager(tmp_path))
+    kept = [place.name for place in blocks_in(eager(tmp_path))]
+    assert kept == ["0-14", "1-12", "2-8", "3-0", "4-0.partial"]
+    watched = Troubled(Record(), calls)
+    found = reduce_stretches(watched, cut(20, 1), key="k", checkpoints=eager(tmp_path))
+    assert watched.ran() == list(range(15, 20))
+    assert read(found["a"]) == read(reduce_stretches(Record(), cut(20, 1), key="k")["a"])
+
+
+def test_a_block_that_is_gone_names_the_folder(tmp_path):
+    shelf = FoldCheckpoints(Checkpoints(tmp_path / "s"), "record", "k")
+    shelf.save_block(Block(1, 2), spelled("x"))
+    assert read(shelf.load_block(Block(1, 2))) == "x"
+    with pytest.raises(RunError, match=r"s: a checkpoint of record is gone.*do all workers see"):
+        shelf.load_block(Block(1, 4))

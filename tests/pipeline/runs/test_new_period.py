@@ -1,0 +1,197 @@
+"""A trained model taken to other periods, and to data that grow."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+
+from gfrnn.pipeline.errors import ConfigError, RunError, Stopped
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.runs.new_period import Reuse
+from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.runs.update import update
+from gfrnn_testing.reduction_toys import period
+from gfrnn_testing.weather import (
+    Weather,
+    contents,
+    experiment,
+    finish,
+    stamps,
+    write_store,
+)
+
+PARTS: dict[str, Any] = {
+    "periods": {"test": ["2002-07-01", "2002-07-12"]},
+    "model": {"width": 20, "leads": ["1d", "3d"]},
+    "search": {"state.delays": [1, 3]},
+    "forecast": {"horizon": "4d", "batch": 3},
+}
+LATER = ("2002-08-01", "2002-08-09")
+
+
+@pytest.fixture
+def archive(weather, fitted, tmp_path) -> Path:
+    """An archive that a test may change, and beside it `run`, fitted with it."""
+    store = tmp_path / "weather.zarr"
+    shutil.copytree(weather.path, store)
+    shutil.copytree(fitted.folder, tmp_path / "run")
+    text = (tmp_path / "run" / "experiment.yaml").read_text()
+    (tmp_path / "run" / "experiment.yaml").write_text(text.replace(str(weather.path), str(store)))
+    run = Run.reopen(tmp_path / "run")
+    run.fit()  # the path of the data is part of the experiment
+    return store
+
+
+def replace_store(store: Path, weather: Weather, first: str, last: str) -> None:
+    """Let an archive hold these times only."""
+    with xr.open_zarr(weather.path, consolidated=False) as ds:
+        part = ds.sel(time=slice(first, last)).load()
+    shutil.rmtree(store)
+    write_store(part, store)
+
+
+def reused(folder: Path, start: str, end: str, output: Path | None = None) -> Run:
+    return Reuse.of(folder, period(start, end), output).run()
+
+
+def pairs(run: Run) -> list[int]:
+    with xr.open_zarr(run.scores, consolidated=False, decode_timedelta=True) as scores:
+        return [int(count) for count in scores["pairs"].values]
+
+
+def test_forecasts_and_scores_are_those_of_a_run_of_that_period(weather, fitted, tmp_path):
+    run = reused(fitted.folder, *LATER, tmp_path / "later")
+    assert run.fit().skipped
+    run.forecast()
+    run.verify()
+    parts = PARTS | {"periods": {"test": list(LATER)}}
+    expected = finish(Run(experiment(weather.path, **parts), tmp_path / "expected"))
+    for ours, theirs in ((run.forecasts, expected.forecasts), (run.scores, expected.scores)):
+        assert contents(ours) == contents(theirs)
+    assert Run.reopen(run.folder).finished("verify")
+
+
+def test_the_folder_has_the_first_day_in_its_name(fitted):
+    assert Reuse.of(fitted.folder, period(*LATER)).folder == fitted.folder.with_name("run-20020801")
+
+
+def test_the_training_data_may_be_gone(weather, archive):
+    replace_store(archive, weather, "2002-07-25", "2002-09-01")
+    run = reused(archive.with_name("run"), *LATER)
+    run.forecast()
+    run.verify()
+    assert pairs(run) == [9, 9, 9, 9]
+
+
+def test_data_that_come_later_score_the_forecasts_that_are_there(weather, archive):
+    replace_store(archive, weather, "2001-01-01", "2002-08-09")
+    folder = archive.with_name("run")
+    run = reused(folder, *LATER)
+    run.forecast()
+    run.verify()
+    assert pairs(run) == [8, 7, 6, 5]
+    written = stamps(run.forecasts)
+    replace_store(archive, weather, "2001-02-01", "2002-08-11")  # and old ones may go
+    again = reused(folder, *LATER)
+    assert again.forecast().skipped
+    assert not again.verify().skipped
+    assert pairs(again) == [9, 9, 8, 7]
+    assert stamps(run.forecasts) == written
+
+
+def test_changed_data_are_forecast_anew(weather, archive):
+    run = reused(archive.with_name("run"), *LATER)
+    run.forecast()
+    before = contents(run.forecasts)
+    with xr.open_zarr(archive, consolidated=False) as ds:
+        changed = ds.load()
+    changed["msl"].loc["2002-08-03"] += 500.0
+    shutil.rmtree(archive)
+    write_store(changed, archive)
+    again = Run.reopen(run.folder)
+    assert not again.forecast().skipped
+    assert contents(again.forecasts) != before
+
+
+def test_an_updated_model_forecasts_what_comes_after(weather, archive):
+    folder = archive.with_name("run")
+    first = reused(folder, *LATER)
+    first.forecast()
+    of_first = contents(first.forecasts)
+    update(folder, [str(archive)], period=period("2002-04-01", "2002-08-01"))
+    again = reused(folder, *LATER)  # a new model: the same command forecasts anew
+    assert not again.forecast().skipped
+    assert contents(again.forecasts) != of_first
+    assert again.updated == Run.reopen(folder).updated
+    again.verify()
+    assert pairs(again) == [9, 9, 9, 9]
+    update(folder, [str(archive)], period=period("2002-08-02", "2002-08-05"))
+    with pytest.raises(ConfigError, match="begins before 2002-08-05"):
+        reused(folder, *LATER)
+    # What was forecast in time can still be verified.
+    assert Run.reopen(again.folder).forecast().skipped
+    assert not Run.reopen(again.folder).verify(force=True).skipped
+
+
+def test_a_killed_forecast_goes_on(fitted, tmp_path):
+    run = reused(fitted.folder, *LATER, tmp_path / "later")
+
+    def stop(advance: Advance) -> None:
+        if advance.done == 2:
+            raise Stopped
+
+    run.progress = stop
+    with pytest.raises(Stopped):
+        run.forecast()
+    done = {name: when for name, when in stamps(run.forecasts).items() if "/c/" in name}
+    assert done
+    again = reused(fitted.folder, *LATER, tmp_path / "later")
+    again.forecast()
+    later = stamps(again.forecasts)
+    kept = [name for name in done if later.get(name) == done[name]]
+    assert len(kept) >= 6 * 3  # of six initial times, the variables
+    expected = reused(fitted.folder, *LATER, tmp_path / "expected")
+    expected.forecast()
+    assert contents(again.forecasts) == contents(expected.forecasts)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        ("2002-03-01", "2002-04-01", "--period: periods: train .* and test .* overlap"),
+        ("2003-01-01", "2003-01-02", "periods.test: 2003-01-01..2003-01-02 is not within the data"),
+    ],
+)
+def test_periods_that_cannot_be_are_refused(start, end, message, fitted, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        reused(fitted.folder, start, end, tmp_path / "new")
+    assert not list(tmp_path.glob("new/*.zarr"))
+
+
+def test_folders_with_work_of_their_own_are_refused(weather, fitted, tmp_path):
+    before = contents(fitted.folder, metadata=True)
+    with pytest.raises(RunError, match="holds a run with a fit of its own"):
+        reused(fitted.folder, *LATER, fitted.folder)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    with pytest.raises(RunError, match="not a run's folder"):
+        reused(fitted.folder, *LATER, tmp_path / "other")
+    unfitted = Run(experiment(weather.path, **PARTS), tmp_path / "unfitted")
+    with pytest.raises(RunError, match="holds no finished fit"):
+        reused(unfitted.folder, *LATER)
+    # Several at once take the model of one run: none of them writes into its folder.
+    assert contents(fitted.folder, metadata=True) == before
+    written = stamps(fitted.folder)
+    reused(fitted.folder, *LATER, tmp_path / "new")
+    assert stamps(fitted.folder) == written
+
+
+def test_the_model_can_be_fitted_anew_in_its_folder(fitted, tmp_path):
+    run = reused(fitted.folder, *LATER, tmp_path / "later")
+    assert not run.fit(force=True).skipped
+    assert not Run.reopen(run.folder).settled
+    assert contents(run.model) == contents(fitted.model)

@@ -1,0 +1,180 @@
+"""The choice of ridge, balance and width against least squares on all rows, which it never sees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gfrnn.pipeline.training.selection.ridge import WidthSelection, choose
+from gfrnn.pipeline.training.triangles import Factors
+from gfrnn_core import SampledRNN
+from gfrnn_core.lifting import lift
+from gfrnn_core.rows import delayed
+
+SIZE, DELAYS, LEADS, WIDTH = 3, 2, (1, 3), 24
+RIDGES = [1e-6, 1e-3, 1e-2, 0.1, 1.0]
+BALANCES = [1.0, 0.3, 0.05]
+BEYOND, VARIANCE = np.array([0.4, 0.7]), np.array([4.0, 5.0])
+
+
+def make_series(times: int, seed: int) -> np.ndarray:
+    """A damped rotation with noise and a weak nonlinear term."""
+    rng = np.random.default_rng(seed)
+    law = 0.92 * np.linalg.qr(np.random.default_rng(0).standard_normal((SIZE, SIZE)))[0]
+    states = np.zeros((times, SIZE))
+    for time in range(1, times):
+        before = states[time - 1]
+        states[time] = law @ before + 0.3 * np.tanh(2 * before[::-1]) + rng.normal(size=SIZE) / 3
+    return states
+
+
+def make_network(target: str = "state") -> SampledRNN:
+    network = SampledRNN(
+        width=WIDTH,
+        delays=DELAYS,
+        leads=LEADS,
+        target=target,
+        sampling="normal",
+        scale=1.0,
+        standardise=False,
+        seed=3,
+    )
+    return network.sample(np.zeros((1, DELAYS * SIZE)))
+
+
+TRAIN, VALIDATION = make_series(150, 1), make_series(110, 2)
+
+
+def chosen(network: SampledRNN, **options: object) -> WidthSelection:
+    return choose(
+        network,
+        Factors.of_series(network, TRAIN),
+        Factors.of_series(network, VALIDATION),
+        **{
+            "size": SIZE,
+            "widths": [6, WIDTH],
+            "ridges": RIDGES,
+            "balances": BALANCES,
+            "variance": VARIANCE,
+            "beyond": BEYOND,
+        }
+        | options,
+    )
+
+
+def features_and_targets(network, states, width):
+    present = np.arange(DELAYS - 1, len(states) - max(LEADS))
+    linear = delayed(states, DELAYS, present[0], present[-1] + 1)
+    features = lift(linear, None, network.hidden)[:, : DELAYS * SIZE + 1 + width]
+    base = states[present] if network.target == "increment" else 0.0
+    return features, [states[present + lead] - base for lead in LEADS]
+
+
+def brute_force(network, width, balances):
+    """errors[balance, ridge, lead] and weights, each from rows of its own."""
+    x, y = features_and_targets(network, TRAIN, width)
+    checked, truth = features_and_targets(network, VALIDATION, width)
+    factors = np.ones(x.shape[1])
+    errors = np.empty((len(balances), len(RIDGES), len(LEADS)))
+    weights = {}
+    for b, balance in enumerate(balances):
+        factors[DELAYS * SIZE + 1 :] = balance
+        scaled = x * factors
+        for r, ridge in enumerate(RIDGES):
+            pulled = np.vstack([scaled, ridge * np.linalg.norm(scaled, 2) * np.eye(x.shape[1])])
+            for lead in range(len(LEADS)):
+                target = np.vstack([y[lead], np.zeros((x.shape[1], SIZE))])
+                solved = np.linalg.lstsq(pulled, target, rcond=None)[0] * factors[:, None]
+                weights[b, r, lead] = solved
+                residual = np.square(checked @ solved - truth[lead]).sum() / len(checked)
+                errors[b, r, lead] = (residual + BEYOND[lead]) / VARIANCE[lead]
+    return errors, weights
+
+
+@pytest.mark.parametrize("target", ["state", "increment"])
+def test_errors_and_choices_are_those_of_brute_force(target):
+    network = make_network(target)
+    choice = chosen(network)
+    for path, width in zip(choice.paths, [6, WIDTH], strict=True):
+        errors, weights = brute_force(network, width, BALANCES)
+        np.testing.assert_allclose(path.errors, errors.min(axis=0), rtol=1e-8)
+        assert path.network.width == width
+        for lead in range(len(LEADS)):
+            b, r = np.unravel_index(errors[:, :, lead].argmin(), errors.shape[:2])
+            assert (path.balance[lead], path.ridge[lead]) == (BALANCES[b], RIDGES[r])
+            np.testing.assert_allclose(
+                path.network.outer[lead], weights[b, r, lead], rtol=1e-6, atol=1e-8
+            )
+        np.testing.assert_allclose(path.score, errors.min(axis=(0, 1)).mean())
+
+
+def test_the_case_is_worth_choosing_in():
+    """Ridges and balances of different leads and widths differ, and none is at the edge always."""
+    choice = chosen(make_network())
+    settings = {
+        (path.ridge[lead], path.balance[lead]) for path in choice.paths for lead in range(2)
+    }
+    assert len(settings) > 1
+    assert {path.ridge[lead] for path in choice.paths for lead in range(2)} != {RIDGES[0]}
+
+
+def test_the_linear_model_knows_no_hidden_feature_nor_balance():
+    network = make_network()
+    choice = chosen(network)
+    errors, weights = brute_force(network, 0, [1.0])
+    np.testing.assert_allclose(choice.linear.errors, errors[0], rtol=1e-8)
+    assert choice.linear.network.width == 0
+    np.testing.assert_array_equal(choice.linear.balance, 1.0)
+    for lead in range(2):
+        r = errors[0, :, lead].argmin()
+        np.testing.assert_allclose(
+            choice.linear.network.outer[lead], weights[0, r, lead], atol=1e-8
+        )
+
+
+def test_the_spectrum_is_that_of_the_features():
+    network = make_network()
+    for path, width in zip(chosen(network, balances=[1.0]).paths, [6, WIDTH], strict=True):
+        x, _ = features_and_targets(network, TRAIN, width)
+        np.testing.assert_allclose(path.spectrum, np.linalg.svd(x, compute_uv=False), rtol=1e-8)
+
+
+def test_the_best_path_has_the_least_score():
+    choice = chosen(make_network(), widths=[1, 6, WIDTH])
+    scores = [path.score for path in choice.paths]
+    assert choice.best.score == min(scores)
+    assert choice.best is choice.paths[int(np.argmin(scores))]
+    assert len({path.score for path in choice.paths}) == 3
+
+
+def test_modes_left_out_count_against_a_model():
+    network = make_network()
+    none, some = chosen(network, beyond=np.zeros(2)), chosen(network, beyond=BEYOND)
+    for a, b in zip((*none.paths, none.linear), (*some.paths, some.linear), strict=True):
+        np.testing.assert_allclose(b.errors - a.errors, np.tile(BEYOND / VARIANCE, (5, 1)))
+        np.testing.assert_array_equal(a.ridge, b.ridge)
+
+
+def test_a_width_of_zero_leaves_the_linear_model():
+    network = make_network()
+    choice = chosen(network, widths=[0])
+    assert choice.paths == (choice.linear,)
+    assert choice.best is choice.linear
+
+
+def test_ties_go_to_the_first():
+    network = make_network()
+    twice = chosen(network, ridges=[0.01, 0.01], balances=[0.3, 0.3], widths=[6])
+    once = chosen(network, ridges=[0.01], balances=[0.3], widths=[6])
+    np.testing.assert_array_equal(twice.paths[0].network.outer, once.paths[0].network.outer)
+
+
+def test_a_chosen_network_rolls_out():
+    network = chosen(make_network()).best.network
+    history = TRAIN[None, 40:42]
+    found = network.rollout(history, 4)
+    by_hand = lift(delayed(TRAIN, 2, 41, 42), None, network.hidden) @ network.outer[0]
+    np.testing.assert_allclose(found[0, 0], by_hand[0])
+    assert replace(network, outer=None).width == network.width

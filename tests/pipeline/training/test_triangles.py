@@ -1,0 +1,127 @@
+"""R factors of groups of places: kept, merged and scaled together, chosen from group by group."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
+from gfrnn.pipeline.training.selection.ridge import choose, solve
+from gfrnn.pipeline.training.triangles import Factors, merge_factors
+from gfrnn_core import Patches, RFactor, SampledRNN
+
+RING = Patches((6,), ((1, 1),), size=2, channels=2)
+GROUPS = np.array([0, 1, 0])
+RIDGES = [1e-8, 1e-3, 1e-1, 1.0]
+
+
+def network(groups: np.ndarray | None = GROUPS) -> SampledRNN:
+    plain = SampledRNN(4, patches=RING, sampling="normal", leads=(1, 2), standardise=False,
+                       target="state", scale=0.3, groups=groups)  # fmt: skip
+    return plain.sample(np.zeros((1, RING.window)))
+
+
+def series(times: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(times, RING.cells))
+
+
+def squares(part: RFactor) -> np.ndarray:
+    return part.triangle.T @ part.triangle
+
+
+def test_each_group_has_the_rows_of_its_places():
+    states = series(30, 0)
+    factors = Factors.of_series(network(), states)
+    for group, part in enumerate(factors.parts):
+        own = network(None).factorise(states, places=np.flatnonzero(group == GROUPS))
+        np.testing.assert_array_equal(part.triangle, own.triangle)
+    assert [part.rows for part in factors.parts] == [2 * 28, 28]
+    assert factors.rows == 3 * 28
+    assert factors.columns == RING.window + 1 + 4 + 2 * RING.owned
+
+
+def test_all_together_are_the_rows_of_all_places():
+    states = series(30, 0)
+    together = sum(squares(part) for part in Factors.of_series(network(), states).parts)
+    (shared,) = Factors.of_series(network(None), states).parts
+    np.testing.assert_allclose(together, squares(shared), rtol=1e-10, atol=1e-10)
+
+
+def test_merging_and_scaling_act_on_each_group():
+    first, second = (Factors.of_series(network(), series(30, seed)) for seed in (0, 1))
+    merged = merge_factors([first.scale(0.5), second])
+    for part, one, other in zip(merged.parts, first.parts, second.parts, strict=True):
+        expected = 0.25 * squares(one) + squares(other)
+        np.testing.assert_allclose(squares(part), expected, rtol=1e-10, atol=1e-10)
+        assert part.rows == one.rows + other.rows
+
+
+def test_factors_of_other_groups_do_not_merge():
+    states = series(30, 0)
+    shared = Factors.of_series(network(None), states)
+    with pytest.raises(ValueError, match="zip"):
+        shared.merge(Factors.of_series(network(), states))
+
+
+@pytest.mark.parametrize("prefix", ["", "3_"])
+def test_factors_come_back_from_their_arrays_among_those_of_others(prefix):
+    factors = Factors.of_series(network(), series(30, 0))
+    others = Factors.of_series(network(), series(20, 1)).arrays("30_")
+    again = Factors.from_arrays(others | factors.arrays(prefix), prefix)
+    assert len(again.parts) == 2
+    for part, found in zip(factors.parts, again.parts, strict=True):
+        np.testing.assert_array_equal(found.triangle, part.triangle)
+        assert found.rows == part.rows
+        assert isinstance(found.rows, int)
+
+
+# Choice and solve, group by group
+
+
+def pieces(seed: int) -> Factors:
+    return Factors.of_series(network(), series(60, seed))
+
+
+def test_weights_of_a_group_are_those_of_its_rows_alone():
+    """The ridge is one for all, relative to each group's own largest singular value."""
+    train, ridge = pieces(0), np.array([1e-3, 1e-1])
+    solved = solve(network(), train, size=RING.owned, width=4, ridge=ridge, balance=np.ones(2))
+    assert solved.outer.shape == (2, 2, RING.window + 1 + 4, RING.owned)
+    for group, part in enumerate(train.parts):
+        alone = network(None).solve(part, ridge)
+        np.testing.assert_allclose(solved.outer[group], alone.outer, rtol=1e-9, atol=1e-12)
+
+
+def test_the_error_of_a_choice_is_that_of_all_groups_on_their_own_rows():
+    train, validation = pieces(0), pieces(1)
+    choice = choose(network(), train, validation, size=RING.owned, widths=[4], ridges=RIDGES,
+                    balances=[1.0], variance=np.ones(2), beyond=np.zeros(2))  # fmt: skip
+    expected = np.zeros((len(RIDGES), 2))
+    features = RING.window + 1 + 4
+    for index, ridge in enumerate(RIDGES):
+        for part, fold in zip(train.parts, validation.parts, strict=True):
+            outer = network(None).solve(part, ridge).outer
+            truth = fold.triangle[:, features:].reshape(-1, 2, RING.owned)
+            left = fold.triangle[:, :features] @ outer - truth.transpose(1, 0, 2)
+            expected[index] += np.square(left).sum(axis=(1, 2))
+    np.testing.assert_allclose(choice.best.errors, expected / validation.rows, rtol=1e-9)
+    best = np.asarray(RIDGES)[expected.argmin(axis=0)]
+    np.testing.assert_array_equal(choice.best.ridge, best)
+    again = solve(network(), train, size=RING.owned, width=4, ridge=best, balance=np.ones(2))
+    np.testing.assert_allclose(choice.best.network.outer, again.outer, rtol=1e-9, atol=1e-12)
+
+
+def test_a_network_of_groups_and_a_mask_comes_back_from_plain_values():
+    mask = np.arange(RING.cells) % 5 == 0
+    own = replace(network(), mask=mask, low=np.array(-20.0), high=np.array(20.0))
+    again = rebuild_network(network_options(own), network_arrays(own))
+    np.testing.assert_array_equal(again.groups, GROUPS)
+    np.testing.assert_array_equal(again.mask, mask)
+    np.testing.assert_array_equal(again.hidden.weights, own.hidden.weights)
+    assert again.patches == RING
+    assert (again.low, again.high, again.leads) == (-20, 20, (1, 2))
+    alone = rebuild_network(network_options(network(None)), network_arrays(network(None)))
+    assert alone.groups is None
+    assert alone.mask is None

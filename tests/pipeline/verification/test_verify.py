@@ -1,0 +1,256 @@
+"""Scores against plain numpy and against the library that meteorological services score with."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.verification.verify import SYSTEMS
+from gfrnn_testing.weather import experiment, finish, make_weather, write_store
+
+CHANNELS = [
+    ("geopotential", 500.0),
+    ("geopotential", 850.0),
+    ("temperature", 850.0),
+    ("mean_sea_level_pressure", None),
+]
+LEADS = 6
+GAP = ["2002-07-20", "2002-07-22"]
+"""Days that the truth lacks."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Scores, what was scored, and the truth on an axis without its gap (NaN there).
+
+    Attributes
+    ----------
+    truth, climatology : ndarray, shape (days, channels, latitudes, longitudes)
+    places : ndarray
+        Of the initial times among the days.
+    """
+
+    run: Run
+    scores: xr.Dataset
+    forecasts: xr.Dataset
+    model: ForecastModel
+    days: pd.DatetimeIndex
+    truth: np.ndarray
+    climatology: np.ndarray
+    places: np.ndarray
+    weights: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def verified(tmp_path_factory) -> Verified:
+    """Forecasts across a gap in the truth and up to the end of the data."""
+    folder: Path = tmp_path_factory.mktemp("verified")
+    weather = make_weather(
+        folder / "whole.zarr", damping=0.95, noise=0.3, times=594, cycle=True, shape=(6, 8)
+    )
+    assert str(weather.time[-1].date()) == "2002-08-17"
+    with xr.open_zarr(folder / "whole.zarr", consolidated=False) as whole:
+        missing = whole["time"].isin(np.array(GAP, "datetime64[ns]"))
+        inside = (whole["time"] >= missing.time[missing][0]) & (
+            whole["time"] <= missing.time[missing][-1]
+        )
+        write_store(whole.sel(time=~inside).load(), folder / "gappy.zarr")
+    parts = {
+        "periods": {"test": ["2002-07-01", "2002-08-17"]},
+        "climatology": {"annual": 1},
+        "state": {"modes": 5, "delays": 2},
+        "fit": {"ridge": [1e-3, 1e-2]},
+    }
+    run = finish(Run(experiment(folder / "gappy.zarr", **parts), folder / "run"))
+    scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False).load()
+    fields = [
+        weather.ds[v] if level is None else weather.ds[v].sel(level=level, drop=True)
+        for v, level in CHANNELS
+    ]
+    truth = np.stack([field.values for field in fields], axis=1).astype(float)
+    gap = (weather.time >= GAP[0]) & (weather.time <= GAP[1])
+    assert gap.sum() == 3
+    truth[gap] = np.nan
+    model = ForecastModel.load(run.model)
+    forecasts = open_forecasts(run.forecasts).load()
+    return Verified(
+        run, scores, forecasts, model, weather.time, truth,
+        model.layout.scaling.climatology(weather.time.to_numpy()).reshape(truth.shape),
+        weather.time.get_indexer(forecasts["time"].values),
+        np.cos(np.deg2rad(weather.ds["latitude"].values)),
+    )  # fmt: skip
+
+
+def by_hand(v: Verified, fields: np.ndarray, lead: int) -> dict[str, np.ndarray]:
+    """Metrics of forecasts of one lead, loop by loop: each of shape (channels,).
+
+    Parameters
+    ----------
+    fields : ndarray, shape (starts, channels, latitudes, longitudes)
+    """
+    total = v.weights.sum() * v.truth.shape[3]
+    squares, errors, patterns = [], [], []
+    for number, start in enumerate(v.places):
+        if start + lead >= len(v.days) or np.isnan(v.truth[start + lead]).any():
+            continue
+        truth, mean = v.truth[start + lead], v.climatology[start + lead]
+        area = v.weights[None, :, None]
+        error = fields[number] - truth
+        squares.append((area * error**2).sum(axis=(1, 2)) / total)
+        errors.append((area * error).sum(axis=(1, 2)) / total)
+        ours, theirs = fields[number] - mean, truth - mean
+        inner = (area * ours * theirs).sum(axis=(1, 2))
+        norm = np.sqrt((area * ours**2).sum(axis=(1, 2)) * (area * theirs**2).sum(axis=(1, 2)))
+        patterns.append(np.divide(inner, norm, out=np.zeros(len(inner)), where=norm > 0))
+    return {
+        "pairs": np.array(len(squares)),
+        "rmse": np.sqrt(np.mean(squares, axis=0)),
+        "bias": np.mean(errors, axis=0),
+        "acc": np.mean(patterns, axis=0),
+    }
+
+
+def stored(v: Verified, lead: int) -> np.ndarray:
+    one = v.forecasts.isel(prediction_timedelta=lead - 1)
+    fields = [one[n] if p is None else one[n].sel(level=p) for n, p in CHANNELS]
+    return np.stack([field.values for field in fields], axis=1).astype(float)
+
+
+def truncated_states(v: Verified) -> np.ndarray:
+    """States of all days, NaN in the gap."""
+    flat = v.truth.reshape(len(v.days), -1)
+    known = np.isfinite(flat[:, 0])
+    states = np.full((len(v.days), 5), np.nan)
+    states[known] = v.model.layout.encode(flat[known].copy(), v.days.to_numpy()[known])
+    return states
+
+
+def damping(v: Verified, lead: int) -> np.ndarray:
+    """Autocorrelation of each cell at a lead, in the training period, of the fields of EOFs."""
+    fields = v.model.layout.anomalies(truncated_states(v))
+    train = np.flatnonzero(v.days <= "2002-03-31")
+    # Present times of rows: one earlier state, and targets one and three days on.
+    present = train[1:-3]
+    pairs = [t for t in present if t + lead in set(present)]
+    later = np.mean([fields[t] * fields[t + lead] for t in pairs], axis=0)
+    return later / np.mean([fields[t] ** 2 for t in present], axis=0)
+
+
+def reference(v: Verified, system: str, lead: int) -> np.ndarray:
+    """Forecasts of a reference, made by hand."""
+    shape = v.truth.shape[1:]
+    now = v.truth[v.places]
+    valid = np.minimum(v.places + lead, len(v.days) - 1)  # beyond the data nothing is scored
+    if system == "persistence":
+        return now
+    if system == "climatology":
+        return v.climatology[valid]
+    if system == "damped persistence":
+        anomaly = now - v.climatology[v.places]
+        return v.climatology[valid] + anomaly * damping(v, lead).reshape(shape)
+    states = truncated_states(v)
+    series = {0: states[v.places], -1: states[v.places - 1]}
+    outer = v.model.linear.outer
+    for step in range(1, lead + 1):
+        own, index = (3, 1) if step >= 3 else (1, 0)
+        seen = [series[step - own], series[step - own - 1], np.ones((len(v.places), 1))]
+        series[step] = np.concatenate(seen, axis=1) @ outer[index]
+    return v.model.layout.anomalies(series[lead]).reshape(-1, *shape) + v.climatology[valid]
+
+
+def test_the_scores_have_their_names(verified):
+    scores = verified.scores
+    assert list(scores["system"].values) == list(SYSTEMS)
+    assert list(scores["channel"].values) == [
+        "geopotential_500", "geopotential_850", "temperature_850", "mean_sea_level_pressure",
+    ]  # fmt: skip
+    assert list(scores["units"].values) == ["m2 s-2", "m2 s-2", "K", "Pa"]
+    assert scores["rmse"].dims == ("system", "channel", "prediction_timedelta")
+    np.testing.assert_array_equal(
+        scores["prediction_timedelta"].values, pd.to_timedelta(np.arange(1, 7), "D").values
+    )
+
+
+@pytest.mark.parametrize("lead", range(1, LEADS + 1))
+def test_the_forecasts_scores_are_those_of_numpy(verified, lead):
+    found = verified.scores.sel(system="forecast").isel(prediction_timedelta=lead - 1)
+    expected = by_hand(verified, stored(verified, lead), lead)
+    for metric in ("rmse", "bias", "acc"):
+        np.testing.assert_allclose(found[metric].values, expected[metric], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("system", SYSTEMS[1:])
+@pytest.mark.parametrize("lead", [1, 2, 3, 6])
+def test_references_are_those_made_by_hand(verified, system, lead):
+    found = verified.scores.sel(system=system).isel(prediction_timedelta=lead - 1)
+    expected = by_hand(verified, reference(verified, system, lead), lead)
+    for metric in ("rmse", "bias", "acc"):
+        np.testing.assert_allclose(found[metric].values, expected[metric], rtol=1e-6, atol=1e-7)
+
+
+def test_only_leads_whose_truth_is_there_count(verified):
+    pairs = verified.scores["pairs"].values
+    # 48 days, 3 of them in the gap and one without the state of the day before.
+    assert verified.forecasts.sizes["time"] == 44
+    expected = [int(by_hand(verified, stored(verified, lead), lead)["pairs"])
+                for lead in range(1, 7)]  # fmt: skip
+    np.testing.assert_array_equal(pairs, expected)
+    # By hand for two days: 16 and 17 August end too late, 18 to 20 July end in the gap, which
+    # takes 18 and 19 July.
+    assert pairs[1] == 44 - 2 - 2
+
+
+def test_a_lead_without_any_truth_is_not_a_number(tmp_path):
+    weather = make_weather(tmp_path / "short.zarr", times=550)
+    periods = {"test": ["2002-07-01", "2002-07-04"]}
+    assert str(weather.time[-1].date()) == "2002-07-04"
+    run = finish(Run(experiment(weather.path, periods=periods), tmp_path / "run"))
+    scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False)
+    np.testing.assert_array_equal(scores["pairs"].values, [3, 2, 1, 0, 0, 0])
+    assert np.isfinite(scores["rmse"].values[..., :3]).all()
+    assert np.isnan(scores["rmse"].values[..., 3:]).all()
+
+
+@pytest.mark.parametrize("channel", range(4))
+def test_scores_are_those_of_the_scores_library(verified, channel):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own affair
+        from scores.continuous import additive_bias, rmse
+        from scores.functions import create_latitude_weights
+    name, level = CHANNELS[channel]
+    ours = verified.forecasts[name]
+    ours = ours if level is None else ours.sel(level=level)
+    known = np.isfinite(verified.truth[:, 0, 0, 0])
+    truth = xr.DataArray(
+        verified.truth[known, channel],
+        coords={
+            "valid_time": verified.days[known],
+            "latitude": ours["latitude"].values,
+            "longitude": ours["longitude"].values,
+        },
+        dims=("valid_time", "latitude", "longitude"),
+    )
+    weights = create_latitude_weights(ours["latitude"])
+    for lead in range(LEADS):
+        one = ours.isel(prediction_timedelta=lead).astype(float)
+        one = one.swap_dims(time="valid_time").drop_vars(["time", "prediction_timedelta"])
+        both = np.intersect1d(one["valid_time"].values, truth["valid_time"].values)
+        pair = one.sel(valid_time=both), truth.sel(valid_time=both)
+        found = verified.scores.sel(system="forecast").isel(
+            channel=channel, prediction_timedelta=lead
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            error, bias = rmse(*pair, weights=weights), additive_bias(*pair, weights=weights)
+        assert len(both) == int(found["pairs"])
+        np.testing.assert_allclose(float(found["rmse"]), float(error), rtol=1e-5)
+        np.testing.assert_allclose(float(found["bias"]), float(bias), rtol=1e-4, atol=1e-4)

@@ -1,0 +1,1 @@
+"""Data, models and services that the tests of several packages share."""

@@ -1,0 +1,175 @@
+"""Run as a program: peak memory of each stage of a small fit, one after the other.
+
+Prints a line for each task: its name, the bytes that the plan says, and those that resident memory
+rose by at the peak.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from gfrnn.pipeline import open_source
+from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.section import checked
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints
+from gfrnn.pipeline.reduction.tree import Stretch
+from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
+from gfrnn.pipeline.training.eof_training import EofTraining
+from gfrnn.pipeline.training.pass_costs import PassCost
+from gfrnn.pipeline.training.patch_training import LocalTraining, _pool
+from gfrnn.pipeline.training.rows import FieldStates, RowSummary
+from gfrnn.pipeline.training.selection.precision import Sample
+from gfrnn.pipeline.training.selection.ridge import choose
+from gfrnn.pipeline.training.training import Training
+from gfrnn.pipeline.training.triangles import Factors
+from gfrnn_core import RFactor
+from gfrnn_testing.peak import rise
+from gfrnn_testing.weather import make_weather, tree
+
+
+def experiment_of(layout: str, folder: Path) -> Experiment:
+    """A fit on a store whose chunks hold more times than a leaf."""
+    path = folder / "weather.zarr"
+    make_weather(path, times=700, chunk=350, shape=(24, 48))
+    kinds = {
+        "eof": {"layout": "eof", "modes": 20, "delays": 2},
+        "local": {"layout": "local", "patch": [6, 8], "halo": [2, 2], "delays": 2},
+    }
+    sections = {
+        "data": {"chunk": 120},
+        "model": {"width": 300, "leads": ["1d"], "noise": 0.1, "sampling": "pairs"},
+        "fit": {"rows": None if layout == "local" else 240, "widths": [300]},
+    }
+    whole = tree(path, **sections)
+    whole["state"] = kinds[layout]
+    return checked(Experiment, whole, "test")
+
+
+def training_of(layout: str, folder: Path) -> Training:
+    experiment = experiment_of(layout, folder)
+    kind = LocalTraining if layout == "local" else EofTraining
+    training = kind(
+        experiment,
+        Fields(open_source(experiment.data)),
+        Checkpoints(folder / "summaries.zarr"),
+        None,
+    )
+    if isinstance(training, EofTraining):
+        states = np.random.default_rng(0).standard_normal((len(training.fields.time), 20))
+        zarr.create_array(training.series, data=states, chunks=(4096, 20))
+    return training
+
+
+def reduced(stage: PassCost, training: Training) -> None:
+    """A leaf and a merge of the longest stretches."""
+    summary, plan = stage.subject, stage.plan
+    lengths = stage.windows[:, 1] - stage.windows[:, 0]
+    overlap = summary.overlap if hasattr(summary, "overlap") else 0
+    length = int(lengths.max()) - overlap if len(lengths) else 240
+    parts = [Stretch("a", 2, 2 + length), Stretch("a", 2 + length, 2 + 2 * length)]
+    sides = [summary.leaf(part) for part in parts]
+    summary.merge(*sides)  # once before, for the buffers that a BLAS gets and keeps
+    gc.collect()
+    print(stage.name, "leaf", plan.leaf_bytes, rise(lambda: summary.leaf(parts[0])))
+    held = sum(values.nbytes for side in sides for values in side.values())
+    gc.collect()
+    merged = rise(lambda: summary.merge(*sides))
+    print(stage.name, "merge", summary.merge_bytes(), held + merged)
+
+
+def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
+    """The choice of one candidate, from two triangles."""
+    part = rows.subject.parts[0] if hasattr(rows.subject, "parts") else rows.subject
+    size = size_of(part, training)
+    rng = np.random.default_rng(0)
+
+    def factors() -> Factors:
+        square = np.triu(rng.standard_normal((part.columns, part.columns)))
+        return Factors((RFactor(square, 10**6),) * part.groups)
+
+    def solve() -> None:
+        fit, leads = training.experiment.fit, len(part.network.leads)
+        choose(
+            part.network,
+            factors(),
+            factors(),
+            size=size,
+            widths=fit.widths,
+            ridges=fit.ridge,
+            balances=fit.balance,
+            variance=np.ones(leads),
+            beyond=np.zeros(leads),
+        )
+
+    solve()
+    gc.collect()
+    print(stage.name, "leaf", stage.plan.leaf_bytes, rise(solve))
+
+
+def pooled(stage: PassCost, rows: PassCost, training: LocalTraining) -> None:
+    """The patches of one time."""
+    part = rows.subject.parts[0]
+    assert isinstance(part.states, FieldStates)
+
+    def pool() -> None:
+        _pool(part.states, part.network, part.forcing, 200, 40, 0)
+
+    pool()
+    gc.collect()
+    print(stage.name, "leaf", stage.plan.leaf_bytes, rise(pool))
+
+
+def measured(stage: PassCost, rows: PassCost, training: Training) -> None:
+    """One leaf in both precisions, and the model of it solved."""
+    part = rows.subject.parts[0] if hasattr(rows.subject, "parts") else rows.subject
+    leaf = Stretch("a", 2, 2 + 110)
+    square = np.triu(np.random.default_rng(0).standard_normal((part.columns, part.columns)))
+    fold = Factors((RFactor(square, 10**6),) * part.groups)
+    key = "validation"
+    training.checkpoints.save("rows", key, fold.arrays())
+    leads = len(part.network.leads)
+    candidate = Candidate(
+        values={},
+        network=part.network,
+        size=size_of(part, training),
+        summary="rows",
+        folds={"validation/1": FoldTriangle(key, 10**6)},
+        variance=np.ones(leads),
+        beyond=np.zeros(leads),
+    )
+    ones = np.ones(leads)
+    sample = Sample(part, leaf, candidate, part.network.width, 1e-3 * ones, ones)
+    sample.measure(training.checkpoints)
+    gc.collect()
+    rose = rise(lambda: sample.measure(training.checkpoints))
+    print(stage.name, "leaf", stage.plan.leaf_bytes, rose)
+
+
+def size_of(part: RowSummary, training: Training) -> int:
+    """Values that a row predicts at each lead."""
+    patches = part.network.patches
+    return training.experiment.state.modes if patches is None else patches.owned
+
+
+def main(layout: str, folder: Path) -> None:
+    training = training_of(layout, folder)
+    stages = {stage.name: stage for stage in training.stages()}
+    for name, stage in stages.items():
+        if name == "solve":
+            solved(stage, stages["rows"], training)
+        elif name == "precision":
+            measured(stage, stages["rows"], training)
+        elif isinstance(training, LocalTraining) and name == "pool":
+            pooled(stage, stages["rows"], training)
+        else:
+            reduced(stage, training)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,295 @@
+"""Fields forecast by one network for all places: a field that only travels, then the two cases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from pydantic import ValidationError
+
+from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.workflows.cases import field_case as grids
+from gfrnn.workflows.cases import kuramoto_sivashinsky, load_case, lorenz96
+from gfrnn.workflows.cases.field_case import (
+    LINEAR,
+    TEST,
+    TRAIN,
+    TRUTH,
+    VALIDATION,
+    FieldNetwork,
+    FieldSystem,
+    GridSettings,
+    Model,
+    forecast,
+    neighbours,
+    train,
+)
+from gfrnn.workflows.cases.trajectories import Truth
+from gfrnn.workflows.reproduce.settings_file import load_settings, with_values
+from gfrnn_core.systems import KuramotoSivashinsky
+
+CELLS, DT, EXPONENT = 20, 0.5, 0.1
+NET = FieldNetwork(size=1, halo=(3, 2), inner=(1, 0), scale=0.5, ridge=0.0, rows=400)
+
+
+def model(width: int) -> Model:
+    return Model(width=width, noise=0.0)
+
+
+def travelling(first: Any, times: int) -> Any:
+    """A field that moves on by a cell a step: shape (..., cells) to (..., times, cells)."""
+    return np.stack([np.roll(first, step, axis=-1) for step in range(times)], axis=-2)
+
+
+def scattered(number: int, seed: int) -> Any:
+    return np.random.default_rng(seed).standard_normal((number, CELLS))
+
+
+def follow(starts: Any, steps: int, scale: float) -> Truth:
+    path = travelling(starts, steps + 1)[:, 1:]
+    return Truth(starts, path, np.full(len(starts), steps * DT))
+
+
+FIELD = FieldSystem(
+    title="a travelling field",
+    about=("It travels.",),
+    cells=CELLS,
+    dt=DT,
+    exponent=EXPONENT,
+    apart=2,
+    series=lambda seed, times, progress: travelling(scattered(1, seed)[0], times),
+    scattered=scattered,
+    follow=follow,
+    free=lambda number, seed, steps: travelling(scattered(number, seed), steps + 1),
+    rival="somebody",
+    rival_valid=1.0,
+    bar=1.5,
+    truth="It is exact.",
+)
+SETTINGS = GridSettings(
+    network=NET,
+    wide=model(5),
+    small=model(2),
+    linear=model(0),
+    data={"times": 60, "starts": 4, "steps": 30, "threshold": 0.05},
+    climate={"starts": 2, "steps": 40},
+)
+WIDE, SMALL = "sampled network, 5 features", "sampled network, 2 features"
+STATES = FIELD.series(TRAIN, 60, grids.silent)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    """Series and truths are kept by field and length: tests start without."""
+    grids.training.cache_clear()
+    grids.truth_of.cache_clear()
+
+
+# What is known
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("width", [0, 6])
+def test_a_field_that_travels_is_forecast_for_as_long_as_one_likes(size, width):
+    network = train(NET.model_copy(update={"size": size}), model(width), 0, STATES)
+    found = forecast(FIELD, network, follow(scattered(30, 1) / 2, 50, 1.0), 0.05)
+    assert found.error.max() < 1e-12
+    np.testing.assert_allclose(found.valid, 50 * DT * EXPONENT)
+    np.testing.assert_allclose(found.shown[6], np.roll(scattered(30, 1)[0] / 2, 7), atol=1e-6)
+
+
+def test_a_halo_on_the_wrong_side_sees_nothing_of_what_comes():
+    net = NET.model_copy(update={"halo": (0, 3), "inner": (0, 3)})
+    found = forecast(
+        FIELD, train(net, model(0), 0, STATES), follow(scattered(5, 1) / 2, 20, 1.0), 0.05
+    )
+    assert found.valid.max() == 0
+
+
+def test_forecasts_count_to_where_the_truth_is_trusted():
+    truth = follow(scattered(30, 1) / 2, 50, 1.0)
+    trusted = np.arange(30) * 0.4
+    found = forecast(FIELD, train(NET, model(0), 0, STATES), replace(truth, trusted=trusted), 0.05)
+    np.testing.assert_allclose(found.valid, trusted * EXPONENT)
+
+
+def test_pairs_of_values_stand_apart():
+    path = np.arange(2 * 11 * 4).reshape(2, 11, 4)
+    pairs = neighbours(path, 1)
+    # Times 0 and 10 of two runs, four places each; the last place meets the first.
+    assert pairs.shape == (2 * 2 * 4, 2)
+    assert pairs[:4].tolist() == [[0, 1], [1, 2], [2, 3], [3, 0]]
+    assert pairs[4].tolist() == [40, 41]
+
+
+# Windows
+
+
+@given(
+    size=st.sampled_from([1, 2, 4]),
+    inner=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    more=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+)
+def test_hidden_features_see_the_inner_window_only(size, inner, more):
+    halo = (inner[0] + more[0], inner[1] + more[1])
+    net = NET.model_copy(update={"size": size, "halo": halo, "inner": inner, "ridge": 1e-15})
+    network = train(net, model(3), 0, STATES)
+    assert network.hidden is not None
+    weights = network.hidden.weights
+    inside = slice(more[0], more[0] + inner[0] + size + inner[1])
+    assert len(weights) == sum(halo) + size
+    assert (weights[inside] != 0).all()
+    assert np.count_nonzero(weights) == 3 * (sum(inner) + size)
+
+
+def test_the_rows_used_are_about_as_many_as_asked_for():
+    factor = train(NET, model(2), 0, STATES).factor
+    assert factor is not None
+    assert 330 < factor.rows < 470  # of 59 * 20
+    factor = train(NET.model_copy(update={"rows": 10**6}), model(2), 0, STATES).factor
+    assert factor is not None
+    assert factor.rows == 59 * 20
+
+
+def test_batches_change_nothing(monkeypatch):
+    network, truth = train(NET, model(4), 0, STATES[:30]), follow(scattered(7, 1), 20, 1.0)
+    steps: list[int] = []
+    whole = forecast(FIELD, network, truth, 0.05, lambda: steps.append(1))
+    monkeypatch.setattr(grids, "_BATCH", 3)
+    parts = forecast(FIELD, network, truth, 0.05, lambda: steps.append(3))
+    assert steps == [1, 3, 3, 3]
+    np.testing.assert_array_equal(parts.valid, whole.valid)
+    np.testing.assert_allclose(parts.error, whole.error, rtol=1e-6, atol=1e-20)
+    np.testing.assert_allclose(parts.shown, whole.shown, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("inner", [(4, 0), (0, 3)])
+def test_hidden_features_that_see_more_than_the_linear_terms_are_refused(inner):
+    with pytest.raises(ValidationError, match="not within halo"):
+        FieldNetwork(**(NET.model_dump() | {"inner": inner}))
+
+
+@pytest.mark.parametrize("name", ["lorenz96", "kuramoto-sivashinsky"])
+def test_the_error_names_the_section(name):
+    case = load_case(name)
+    values = load_settings(case).values
+    with pytest.raises(ConfigError, match="network"):
+        with_values(case, values, {"network.inner": [99, 0]}, "here")
+
+
+# A whole case
+
+
+def test_everybody_is_in_the_table():
+    progressed: list[Advance] = []
+    result = grids.run(FIELD, SETTINGS, [0, 1], progressed.append)
+    by_name = {entry.name: entry for entry in result.entries}
+    assert list(by_name) == [WIDE, SMALL, LINEAR, TRUTH, "somebody"]
+    lasting = pytest.approx(30 * DT * EXPONENT)
+    assert list(by_name[WIDE].scores["valid"]) == [lasting, lasting]
+    assert len(by_name[WIDE].training or ()) == 2
+    assert list(by_name[LINEAR].scores["valid"]) == [lasting]
+    assert by_name["somebody"].scores == {"valid": [1.0]}
+    assert by_name["somebody"].training is None
+    assert [verdict.reached for verdict in result.verdicts()] == [True, True]
+    # All four forecasts were good to the end, so that 1.5 is a lower bound, and that is said.
+    assert "Of the 4 forecasts of the first seed 4 were still valid" in result.notes[0]
+    networks = [advance for advance in progressed if advance.name == "networks"]
+    assert networks == [Advance("networks", done, 15) for done in range(16)]
+    figure = Figure()
+    result.draw(figure)
+    assert len(figure.axes) == 5  # four panels and a colour bar
+
+
+def test_free_runs_of_the_truth_itself_are_as_near_as_another_stretch_of_it():
+    entries = grids.run(FIELD, SETTINGS, [0], grids.silent).entries
+    distance = {entry.name: entry.scores.get("kl", [np.nan])[0] for entry in entries}
+    assert distance[TRUTH] > 0
+    assert distance[WIDE] == pytest.approx(distance[TRUTH], rel=0.2)
+
+
+def test_the_choice_never_looks_at_test_starts():
+    asked = []
+
+    def recording(number, seed):
+        asked.append(seed)
+        return scattered(number, seed)
+
+    field = replace(FIELD, scattered=recording)
+    case = grids.grid_case("name", "summary", field)
+    score = case.validations["wide"].measure(SETTINGS, 0)
+    assert score == pytest.approx(30 * DT * EXPONENT)
+    assert asked == [VALIDATION]
+    case.run(SETTINGS, [0], grids.silent)
+    assert asked == [VALIDATION, TEST]
+    assert len({TRAIN, VALIDATION, TEST, grids.CLIMATE, grids.CLIMATE + 1}) == 5
+
+
+# The two systems
+
+
+@pytest.mark.parametrize("module", [lorenz96, kuramoto_sivashinsky])
+def test_a_series_in_pieces_is_one_trajectory(module, monkeypatch):
+    done: list[tuple[int, int]] = []
+    monkeypatch.setattr(module, "_PIECE", 7)
+    pieces = module.series(0, 17, lambda advance: done.append((advance.done, advance.total)))
+    monkeypatch.setattr(module, "_PIECE", 100)
+    whole = module.series(0, 17, grids.silent)
+    assert pieces.shape == whole.shape == (17, module.CASE.run.args[0].cells)
+    assert done == [(0, 17), (8, 17), (15, 17), (17, 17)]
+    np.testing.assert_allclose(pieces, whole, rtol=0, atol=1e-9)
+    steps = np.abs(np.diff(pieces, axis=0)).max(axis=1)
+    assert (steps > 0).all()  # no state is there twice
+
+
+@pytest.mark.parametrize("module", [lorenz96, kuramoto_sivashinsky])
+def test_every_seed_has_states_of_its_own(module):
+    first, same, other = (module.states(2, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert np.abs(first - other).max() > 1
+    assert np.abs(first[0] - first[1]).max() > 1
+
+
+def test_small_long_waves_grow_as_the_linear_equation_says():
+    system = KuramotoSivashinsky()
+    wave = 2 * np.pi / system.length * 8
+    starts = 1e-7 * np.cos(wave * system.x)[None]
+    truth = kuramoto_sivashinsky.follow(starts, 40, 1e-7)
+    expected = np.exp((wave**2 - wave**4) * system.dt * np.arange(1, 41))[:, None] * starts
+    np.testing.assert_allclose(truth.path[0], expected, atol=1e-12)
+    assert truth.trusted.tolist() == [10.0]
+
+
+@pytest.mark.parametrize("module", [lorenz96, kuramoto_sivashinsky])
+def test_truth_is_good_for_the_bar(module):
+    field = module.CASE.run.args[0]
+    steps = round((field.bar + 2) / (field.dt * field.exponent))
+    starts = module.states(2, TEST)
+    truth = module.follow(starts, steps, float(starts.std()))
+    assert truth.path.shape == (2, steps, field.cells)
+    assert (truth.trusted * field.exponent > field.bar + 1).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("lorenz96", 2.0), ("kuramoto-sivashinsky", 1.0)], ids=["l96", "ks"]
+)
+def test_a_small_network_beats_the_linear_model_by_far(name, least):
+    case = load_case(name)
+    found = load_settings(case, quick=True)
+    small = {
+        "wide.width": 400, "small.width": 50, "network.rows": 10_000, "data.times": 500,
+        "data.starts": 2, "data.steps": 150, "climate.starts": 1, "climate.steps": 30,
+    }  # fmt: skip
+    settings = with_values(case, found.values, small, "test")
+    result = case.run(settings, [0], grids.silent)
+    valid = {entry.name: entry.scores["valid"][0] for entry in result.entries if entry.training}
+    assert valid["sampled network, 400 features"] > max(least, 3 * valid[LINEAR])
+    assert [entry.name for entry in result.entries if entry.training is None][1].endswith(
+        "(quoted)"
+    )

@@ -1,0 +1,242 @@
+"""``gfrnn cluster check``: what is wrong is found and said, and what is right is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gfrnn.workflows.cluster_check.judgement import ClusterFinding, judge
+from gfrnn.workflows.cluster_check.probe import Node, Spill, WorkerProbe, differing
+from gfrnn.workflows.commands import main as cli
+
+FOLDER = Path("/scratch/runs")
+NODE = Node(
+    host="n1",
+    cores=frozenset(range(4)),
+    threads=1,
+    memory=2**30,
+    blas="openblas 0.3",
+    blas_threads=1,
+    product=20e9,
+    folding=10e9,
+    sees_folder=True,
+    spill=Spill("/tmp/worker", "ext4", ""),
+)
+
+
+def workers(*changes: dict[str, object]) -> list[WorkerProbe]:
+    """As many sound workers as there are changes, each with its own."""
+    return [
+        WorkerProbe(str(number), replace(NODE, **change), written=True)
+        for number, change in enumerate(changes)
+    ]
+
+
+def only(found: list[ClusterFinding]) -> ClusterFinding:
+    (finding,) = found
+    return finding
+
+
+def test_nothing_is_found_where_nothing_is_wrong():
+    assert judge(workers({}, {}, {"host": "n2"}), FOLDER) == []
+
+
+def test_a_worker_that_says_nothing():
+    silent = WorkerProbe("7", trouble="does not answer within 60 s; look at its log")
+    assert only(judge([*workers({}), silent], FOLDER)) == ClusterFinding(
+        "error", "7", silent.trouble
+    )
+
+
+def test_versions_that_differ_name_both():
+    ours = {"packages": {"numpy": "2.2", "zarr": "3.1"}, "host": {"python": "3.11.7"}}
+    theirs = {"packages": {"numpy": "2.1", "zarr": "3.1"}, "host": {"python": "3.12.0"}}
+    found = differing(ours, theirs)
+    assert found == {"numpy": ("2.1", "2.2"), "python": ("3.12.0", "3.11.7")}
+    assert differing(ours, ours) == {}
+    finding = only(judge([replace(worker, versions=found) for worker in workers({}, {})], FOLDER))
+    assert (finding.severity, finding.where) == ("error", "0, 1")  # one finding, two workers
+    assert "numpy 2.1 (here 2.2), python 3.12.0 (here 3.11.7)" in finding.message
+    assert "cluster.python" in finding.message
+
+
+def test_a_package_that_is_missing_there():
+    ours = {"packages": {"lz4": "4.0"}, "host": {"python": "3.11"}}
+    theirs = {"packages": {"lz4": None}, "host": {"python": "3.11"}}
+    assert differing(ours, theirs) == {"lz4": ("none", "4.0")}
+
+
+def test_a_folder_that_is_not_shared():
+    finding = only(judge(workers({}, {"sees_folder": False}), FOLDER))
+    assert (finding.severity, finding.where) == ("error", "1")
+    assert f"{FOLDER} is not seen there" in finding.message
+    assert "--output" in finding.message
+
+
+def test_a_folder_that_cannot_be_written():
+    finding = only(judge([replace(worker, written=False) for worker in workers({})], FOLDER))
+    assert finding.severity == "error"
+    assert "cannot be written from there" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("spill", "severity", "message"),
+    [
+        (Spill("/s", "xfs", "Permission denied"), "error", "cannot be written (Permission denied)"),
+        (Spill("/s", "nfs4", ""), "warning", "/s is on nfs4, over the network"),
+        (Spill("/s", "lustre", ""), "warning", "/s is on lustre, over the network"),
+    ],
+)
+def test_spill_folders(spill, severity, message):
+    finding = only(judge(workers({"spill": spill}), FOLDER))
+    assert finding.severity == severity
+    assert message in finding.message
+    assert "cluster.spill" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "threads"),
+    [
+        ([{"blas_threads": 4}, {"blas_threads": 4}], 8),
+        ([{"threads": 2, "blas_threads": 3}], 6),
+        ([{"blas_threads": 4}, {"blas_threads": 4, "host": "n2"}], None),  # each has 4 cores
+        ([{"threads": 8}], None),  # more tasks than cores are not the fault of BLAS
+        ([{"cores": frozenset([n]), "blas_threads": 2} for n in range(4)], 8),  # each is bound
+        ([{"cores": frozenset([n])} for n in range(4)], None),
+    ],
+)
+def test_blas_threads_are_counted_for_a_host(changes, threads):
+    found = judge(workers(*changes), FOLDER)
+    if threads is None:
+        assert found == []
+    else:
+        finding = only(found)
+        assert (finding.severity, finding.where) == ("warning", "n1")
+        assert f"{threads} BLAS threads of all workers together on 4 cores" in finding.message
+        assert "OMP_NUM_THREADS=1" in finding.message
+
+
+def test_a_worker_slower_than_half_of_the_median():
+    assert judge(workers({}, {}, {"folding": 5.1e9}), FOLDER) == []
+    finding = only(judge(workers({}, {}, {"folding": 4.9e9}), FOLDER))
+    assert (finding.severity, finding.where) == ("warning", "2")
+    assert "4.9 Gflop/s, less than half of the median of 10.0" in finding.message
+
+
+# The command, on real clusters
+
+
+def check(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["gfrnn", "cluster", "check", *map(str, words)])
+        patch.setattr(cli, "console", cli.Console(soft_wrap=True))
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+    answer = capsys.readouterr()
+    return int(caught.value.code or 0), answer.out, answer.err
+
+
+@pytest.mark.cluster
+def test_a_local_cluster_is_sound(capsys, tmp_path):
+    file = tmp_path / "here.yaml"
+    file.write_text(yaml.safe_dump({"workers": 2, "memory": "500MiB", "dashboard": ":0"}))
+    runs = tmp_path / "runs"
+    code, out, err = check(capsys, "--cluster", file, "--output", runs, "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert [finding["severity"] for finding in found["findings"]] in ([], ["warning"])  # its speed
+    assert found["cluster"]["workers"] == 2
+    for worker in found["workers"]:
+        node = worker["node"]
+        assert node["memory"] == 500 * 2**20
+        assert (node["threads"], node["blas_threads"]) == (1, 1)
+        assert node["sees_folder"]
+        assert worker["written"]
+        assert worker["versions"] == {}
+        assert set(worker["bandwidth"]) == {"from_driver", "to_driver", "to_next"}
+        assert min(worker["bandwidth"].values()) > 0
+        assert node["product"] > 0
+        assert node["folding"] > 0
+    assert list(runs.iterdir()) == []  # it leaves nothing behind
+
+
+def test_a_cluster_file_that_is_wrong(capsys, tmp_path):
+    file = tmp_path / "wrong.yaml"
+    file.write_text("worker: 2\n")
+    code, _, err = check(capsys, "--cluster", file)
+    assert code == 2
+    assert f"{file}: worker: unknown key; did you mean workers?" in err
+
+
+@contextmanager
+def scheduler_with(folder: Path, prefix: list[str], **environment: str) -> Iterator[Path]:
+    """The file of a scheduler with a worker of two threads that ``prefix`` starts."""
+    file = folder / "scheduler.json"
+    python = [sys.executable, "-m"]
+    scheduler = [
+        *(*python, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"),
+        *("--no-dashboard", "--scheduler-file", str(file)),
+    ]
+    worker = [
+        *(*prefix, *python, "distributed.cli.dask_worker", "--scheduler-file", str(file)),
+        *("--host", "127.0.0.1", "--no-dashboard", "--no-nanny", "--nthreads", "2"),
+        *("--local-directory", str(folder)),
+    ]
+    running = []
+    try:
+        for command in (scheduler, worker):
+            with open(folder / f"{len(running)}.log", "wb") as log:
+                running.append(
+                    subprocess.Popen(
+                        command, stdout=log, stderr=log, env=os.environ | environment, cwd=folder
+                    )
+                )
+            while not file.exists():
+                time.sleep(0.05)
+        yield file
+    finally:
+        for process in reversed(running):
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.cluster
+def test_an_existing_worker_with_too_many_blas_threads(capsys, tmp_path):
+    many = str(len(os.sched_getaffinity(0)))
+    with scheduler_with(tmp_path, [], OPENBLAS_NUM_THREADS=many, OMP_NUM_THREADS=many) as file:
+        code, out, err = check(capsys, "--scheduler", file, "-o", tmp_path / "runs")
+    assert (code, err) == (0, "")  # slow, but it works
+    assert f"warning {os.uname().nodename}: {2 * int(many)} BLAS threads of all workers" in out
+    assert "no limit" not in out
+
+
+def alone() -> list[str]:
+    """A command that gives another a file system of its own."""
+    command = ["unshare", "--mount", "--propagation", "private"]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no mount namespaces here: unshare needs root")
+    return command
+
+
+@pytest.mark.cluster
+def test_a_worker_that_does_not_see_the_folder(capsys, tmp_path):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    hidden = [*alone(), "sh", "-c", f'mount -t tmpfs none {runs} && exec "$@"', "sh"]
+    with scheduler_with(tmp_path, hidden, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1") as file:
+        code, out, _ = check(capsys, "--scheduler", file, "-o", runs)
+    assert code == 1
+    assert f"the folder {runs} is not seen there; put the run's folder (--output)" in out
+    assert list(runs.iterdir()) == []

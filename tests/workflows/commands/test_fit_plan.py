@@ -1,0 +1,119 @@
+"""``gfrnn fit --plan``: what it says, its exit code, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from gfrnn.cluster import ClusterConfig, open_cluster
+from gfrnn.pipeline.planning.estimate import Workforce
+from gfrnn.workflows.commands import main as cli
+from gfrnn.workflows.commands.fit_plan import duration, foreseen, size
+from gfrnn_testing.weather import make_weather, tree
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    return make_weather(tmp_path_factory.mktemp("weather") / "weather.zarr").path
+
+
+@pytest.fixture
+def command(store, monkeypatch, capsys, tmp_path):
+    """Call ``gfrnn fit`` on a small experiment in an empty folder: exit code, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    Path("turning.yaml").write_text(yaml.safe_dump(tree(store), sort_keys=False))
+
+    def command(*words):
+        monkeypatch.setattr("sys.argv", ["gfrnn", "fit", "turning.yaml", *words])
+        monkeypatch.setattr(cli, "console", Console(soft_wrap=True, width=200))
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(caught.value.code or 0), printed.out, printed.err
+
+    return command
+
+
+def test_a_plan_names_every_stage_and_ends_with_whether_it_fits(command):
+    code, out, _ = command("--plan", "--workers", "3", "--memory", "1GiB")
+    assert code == 0
+    for stage in ("climatology", "eofs", "states", "rows", "solve", "precision", "all"):
+        assert f" {stage} " in out
+    assert "3 threads, 1.0 GiB of memory each" in out
+    assert out.splitlines()[-1].startswith("fits")
+
+
+def test_a_plan_that_does_not_fit_ends_with_the_key_and_code_2(command):
+    code, out, _ = command("--plan", "--memory", "1MiB")
+    assert code == 2
+    assert out.splitlines()[-1].startswith("does not fit: climatology: a leaf needs")
+    assert "cluster.memory" in out.splitlines()[-1]
+
+
+def test_a_plan_writes_nothing_and_starts_no_cluster(command, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a cluster was started")
+
+    monkeypatch.setattr("gfrnn.cluster.local_cluster.LocalCluster", refuse)
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    assert command("--plan")[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+
+
+def test_a_plan_is_there_as_json(command):
+    code, out, _ = command("--plan", "--json", "--workers", "2")
+    found = json.loads(out)
+    assert code == 0
+    assert found["refusal"] is None
+    assert found["workforce"]["threads"] == 2
+    names = [stage["name"] for stage in found["stages"]]
+    assert names == ["climatology", "eofs", "states", "rows", "solve", "precision"]
+    assert found["seconds"] == pytest.approx(sum(stage["seconds"] for stage in found["stages"]))
+
+
+def test_json_needs_a_plan(command):
+    code, _, errors = command("--json")
+    assert code == 2
+    assert "--json: belongs to --plan" in errors
+
+
+def test_mistakes_are_those_of_a_fit(command, store):
+    Path("turning.yaml").write_text(yaml.safe_dump(tree(store, state={"modes": 10_000})))
+    code, _, errors = command("--plan")
+    assert code == 2
+    assert "state.modes: 10000 EOFs" in errors
+
+
+@pytest.mark.cluster
+def test_a_local_cluster_is_as_large_as_foreseen():
+    config = ClusterConfig(workers=1, memory="300MiB", dashboard=":0")
+    with open_cluster(config):
+        assert Workforce.current() == foreseen(config) == Workforce(1, 300 * 2**20)
+
+
+@pytest.mark.cluster
+def test_a_running_cluster_is_asked():
+    with open_cluster(ClusterConfig(workers=2, memory="200MiB", dashboard=":0")) as cluster:
+        address = cluster.client.scheduler.address
+        there = foreseen(ClusterConfig(kind="existing", address=address))
+    assert there == Workforce(2, 200 * 2**20)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, ""), (100, "100 B"), (2**20, "1.0 MiB"), (1.5 * 2**30, "1.5 GiB"), (2**42, "4.0 TiB")],
+)
+def test_bytes_are_written_in_units(count, text):
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "?"), (3.04, "3.0 s"), (150, "2.5 min"), (9000, "2.5 h"), (216_000, "2.5 d")],
+)
+def test_times_are_written_in_units(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,392 @@
+"""The ``gfrnn`` command, as people type it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import xarray as xr
+import yaml
+from typer.testing import CliRunner
+
+from gfrnn.pipeline.config.experiment import load_experiment
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.workflows.commands import main as cli
+from gfrnn_testing.weather import Weather, experiment, finish, make_weather, stamps, tree
+
+GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
+COMMANDS = [
+    "run", "fit", "forecast", "verify", "report", "refit", "update", "inspect", "nature",
+    "reproduce", "bench", "cluster", "cluster check",
+]  # fmt: skip
+SMALL = {
+    "periods": {"test": ["2002-07-01", "2002-07-10"]},
+    "forecast": {"horizon": "4d"},
+    "cluster": {"workers": 1, "dashboard": ":0"},
+}
+
+
+@pytest.fixture(scope="module")
+def weather(tmp_path_factory) -> Weather:
+    path = tmp_path_factory.mktemp("weather") / "weather.zarr"
+    return make_weather(path, damping=0.95, noise=0.3, times=600)
+
+
+@pytest.fixture
+def file(weather, tmp_path) -> Path:
+    """An experiment file."""
+    path = tmp_path / "turning.yaml"
+    path.write_text(yaml.safe_dump(tree(weather.path, **SMALL), sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def at_home(tmp_path, monkeypatch) -> Path:
+    """An empty working directory."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    return home
+
+
+def gfrnn(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [*GFRNN, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+class Answer:
+    """What the command printed in this process, and its exit code."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def said(monkeypatch, capsys):
+    """Call the command in this process, with the handling of errors that people meet."""
+
+    def call(*words: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["gfrnn", *map(str, words)])
+        monkeypatch.setattr(cli, "console", cli.Console(soft_wrap=True))
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        return Answer(int(caught.value.code or 0), printed.out, printed.err)
+
+    return call
+
+
+def complaint(answer: Answer) -> str:
+    """What an error says; it must be one of those that people can mend."""
+    assert answer.code == 2
+    assert answer.err.startswith("error: ")
+    assert "Traceback" not in answer.err + answer.out
+    return answer.err.removeprefix("error: ").strip()
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command):
+    result = CliRunner().invoke(cli.app, [*command.split(), "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert re.search(rf"Examples?: .*gfrnn {command}", result.output, re.DOTALL)
+
+
+def test_every_command_is_looked_at_here():
+    commands = typer.main.get_command(cli.app).commands
+    assert sorted(commands) == sorted({command.split()[0] for command in COMMANDS})
+
+
+def test_without_a_command_there_is_help():
+    answer = gfrnn()
+    assert answer.returncode == 2
+    assert "Usage" in answer.stdout + answer.stderr
+    assert "error" not in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+# From data to scores
+
+
+@pytest.mark.cluster
+def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
+    answer = said("inspect", weather.path)
+    assert answer.code == 0
+    for line in (
+        "geopotential [m2 s-2] at 500, 850 hPa",
+        "mean_sea_level_pressure [Pa]",
+        "latitude: 30 to 70 (5, 10 apart)",
+        "longitude: -20 to 50 (8, 10 apart)",
+        "time: 2001-01-01 00:00 to 2002-08-23 00:00 (600)",
+        "step: 1d, no gap",
+    ):
+        assert line in answer.out, line
+    assert "# a starting experiment file" in answer.out
+    printed = answer.out.split("# a starting experiment file\n")[1]
+    path = tmp_path / "start.yaml"
+    saved = said("inspect", weather.path, "--save", path)
+    assert saved.code == 0
+    assert f"starting experiment: {path}" in saved.out
+    assert yaml.safe_load(path.read_text()) == yaml.safe_load(printed)
+    assert "exists; choose another name for --save" in complaint(
+        said("inspect", weather.path, "--save", path)
+    )
+    # It is accepted as it is, but for a width that suits so short a record.
+    small = yaml.safe_load(path.read_text()) | {"model": {"width": 20}, "cluster": {"workers": 1}}
+    small["cluster"]["dashboard"] = ":0"
+    path.write_text(yaml.safe_dump(small))
+    folder = tmp_path / "run"
+    done = gfrnn("run", path, "--output", folder)
+    assert done.returncode == 0, done.stderr
+    assert load_experiment(path) == Run.reopen(folder).experiment
+    assert Run.reopen(folder).finished("verify")
+
+
+def test_inspect_names_what_is_wrong(weather, tmp_path, said):
+    with xr.open_zarr(weather.path, consolidated=False) as ds:
+        damaged = ds.load()
+    damaged["msl"][300:310] = float("nan")
+    damaged = damaged.isel(time=[*range(100), *range(110, 600)])
+    damaged.to_netcdf(tmp_path / "damaged.nc")
+    answer = said("inspect", tmp_path / "damaged.nc")
+    assert answer.code == 0
+    assert "error mean_sea_level_pressure: missing (NaN) everywhere" in answer.out
+    assert "warning 1 gaps in time (step 1d): 2001-04-10T00:00 to 2001-04-21T00:00" in answer.out
+    assert "nothing wrong was found" not in answer.out
+
+
+@pytest.mark.cluster
+def test_run_does_everything_once(weather, file, tmp_path):
+    folder = tmp_path / "home" / "runs" / "turning"
+    folder.parent.parent.mkdir()
+    first = gfrnn("run", file, "--workers", 2, cwd=tmp_path / "home")
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    assert re.search(r"^dashboard: http://127\.0\.0\.1:\d+/gfrnn$", first.stdout, re.MULTILINE)
+    for stage, product in (("fit", "model"), ("forecast", "forecast"), ("verify", "scores")):
+        pattern = rf"^{stage}: {folder}/{product}\.zarr \(\d+\.\d s\)$"
+        assert re.search(pattern, first.stdout, re.MULTILINE), first.stdout
+        assert (folder / f"{product}.zarr").is_dir()
+    assert re.search(rf"^report: {folder}/report\.html$", first.stdout, re.MULTILINE)
+    assert (folder / "report.html").read_text().startswith("<!")
+    # The table: the numbers are those of the scores.
+    assert "RMSE, cos-latitude weighted" in first.stdout
+    with xr.open_zarr(folder / "scores.zarr", consolidated=False, decode_timedelta=True) as scores:
+        rmse = scores["rmse"].sel(channel="temperature_850").load()
+    table = first.stdout.split("temperature_850, K")[1]
+    for system in rmse["system"].values:
+        row = re.search(rf"^\W*{system} .*$", table, re.MULTILINE)
+        assert row is not None
+        assert f"{float(rmse.sel(system=system)[0]):.4g}" in row[0]
+        assert f"{float(rmse.sel(system=system)[-1]):.4g}" in row[0]
+    record = json.loads((folder / "run.json").read_text())
+    assert record["cluster"]["workers"] == 2
+    performance = folder / "performance-run.html"
+    assert 'href="performance-run.html"' in (folder / "report.html").read_text()
+    assert "number of tasks" in performance.read_text()
+    made = performance.stat().st_mtime_ns
+    # Again: nothing is computed, and it says so.
+    products = {p: stamps(folder / f"{p}.zarr") for p in ("model", "forecast", "scores")}
+    second = gfrnn("run", file, "--workers", 1, cwd=tmp_path / "home")
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.count("(done before, skipped)") == 3
+    assert performance.stat().st_mtime_ns == made
+    assert {p: stamps(folder / f"{p}.zarr") for p in products} == products
+
+
+@pytest.mark.cluster
+def test_stages_one_by_one(file, at_home, said):
+    folder = at_home / "out"
+    there = ("--output", folder)
+    assert "run `gfrnn fit` first" in complaint(said("forecast", file, *there))
+    assert "run `gfrnn verify` first" in complaint(said("report", folder))
+    for stage, product in (("fit", "model"), ("forecast", "forecast"), ("verify", "scores")):
+        answer = said(stage, file, *there)
+        assert answer.code == 0, answer.err
+        assert f"{stage}: {folder}/{product}.zarr (" in answer.out
+        assert "skipped" not in answer.out
+        assert (folder / f"performance-{stage}.html").exists()
+    answer = said("report", folder)
+    assert answer.code == 0
+    assert answer.out.strip() == str(folder / "report.html")
+    assert (folder / "report.html").exists()
+    assert "done before, skipped" in said("verify", file, *there).out
+
+
+@pytest.mark.cluster
+def test_fit_by_force_replaces_another_experiment(weather, file, at_home, said):
+    folder = at_home / "out"
+    finish(Run(experiment(weather.path, **SMALL), folder))
+    text = yaml.safe_dump(tree(weather.path, **SMALL | {"model": {"width": 10}}), sort_keys=False)
+    file.write_text(text)
+    for words in (["fit"], ["forecast"], ["forecast", "--force"], ["verify", "--force"]):
+        message = complaint(said(*words, file, "--output", folder))
+        assert "holds a run of another experiment (model.width: 20 there, 10 here)" in message
+    answer = said("fit", file, "--output", folder, "--force")
+    assert answer.code == 0, answer.err
+    assert Run.reopen(folder).experiment.model.width == 10
+
+
+@pytest.mark.cluster
+def test_refit_and_update_lead_on_to_a_report(weather, file, at_home, said):
+    run, new = at_home / "out", at_home / "out-refit"
+    Run(experiment(weather.path, **SMALL), run).fit()
+    words = ["--without", 2002, "--width", 6, "--width", 9, "--ridge", "1e-4,1e-2", "--balance", 1]
+    answer = said("refit", run, *words)
+    assert answer.code == 0, answer.err
+    assert f"refit: {new}/model.zarr" in answer.out
+    fit = Run.reopen(new).experiment.fit
+    assert (fit.without, fit.widths, fit.ridge, fit.balance) == ([2002], [6, 9], [1e-4, 1e-2], [1])
+    for stage in ("fit", "forecast", "verify"):
+        answer = said(stage, new)
+        assert answer.code == 0, answer.err
+        assert ("skipped" in answer.out) == (stage == "fit")
+    assert said("report", new).code == 0
+    assert "without 2002" in (new / "report.html").read_text()
+    answer = said(
+        "update", new, weather.path, "--period", "2002-04-02", "2002-07-12", "--forget", 0.9
+    )
+    assert answer.code == 0, answer.err
+    assert f"update: {new}/model.zarr (102 times from 2002-04-02 00:00:00 to" in answer.out
+    assert "a gap lies before 2002-04-02 00:00:00; no row crosses it" in answer.out
+    assert "set periods.test to 2002-07-12 00:00:00 or later" in answer.out
+    assert "begins before 2002-07-12" in complaint(said("run", new))
+    parts = SMALL | {"periods": {"test": ["2002-07-12", "2002-07-20"]}}
+    changed = tree(weather.path, **parts)
+    changed["fit"] = yaml.safe_load((new / "experiment.yaml").read_text())["fit"]
+    file.write_text(yaml.safe_dump(changed, sort_keys=False))
+    answer = said("run", file, "--output", new)
+    assert answer.code == 0, answer.err
+    assert "updated to 2002-07-12" in (new / "report.html").read_text()
+    there = said("update", run, weather.path, "--period", "2002-04-01", "2002-04-30", "-o", "b")
+    assert "a gap lies" not in there.out
+    assert Run.reopen(at_home / "b").updated
+    assert not Run.reopen(run).updated
+
+
+@pytest.mark.cluster
+def test_another_period_is_forecast_beside_the_run(weather, file, at_home, said):
+    run, new = at_home / "out", at_home / "out-20020801"
+    Run(experiment(weather.path, **SMALL), run).fit()
+    words = "forecast", run, "--period", "2002-08-01", "2002-08-05"
+    answer = said(*words)
+    assert answer.code == 0, answer.err
+    assert f"forecast: {new}/forecast.zarr" in answer.out
+    assert "done before, skipped" in said(*words).out
+    for stage in ("verify", "report"):
+        assert said(stage, new).code == 0
+    assert "periods: train (2001-01-01..2002-03-31) and test" in complaint(
+        said(*words[:3], "2002-01-01", "2002-01-02", "-o", "b")
+    )
+    assert not (at_home / "b").exists()
+
+
+# Errors
+
+
+def test_errors_go_to_stderr_without_traceback(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(tree("nowhere.zarr", model={"widht": 3})))
+    answer = gfrnn("run", path)
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert answer.stderr == f"error: {path}: model.widht: unknown key; did you mean width?\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "nowhere.yaml"], "nowhere.yaml: cannot be read (No such file or directory)"),
+        (["fit", "{file}", "--memory", "much"], "cluster: memory: 'much' is not a size"),
+        (["fit", "{file}", "--workers", "0"], "cluster: workers: 0 is not allowed"),
+        (["run", "{file}", "--cluster", "here.yaml"], "here.yaml: cannot be read"),
+        (["fit", "{file}", "--scheduler", "s.json"], "but kind is existing"),
+        (["fit", "{file}", "--depth", "3"], "No such option"),
+        (["train"], "No such command"),
+        (["forecast", "{file}", "--period", "2002-08-01", "2002-08-02"], "give that in FILE's"),
+        (["forecast", "nowhere", "--period", "2002-08-01", "2002-08-02"], "give that in FILE's"),
+        (["run", "{file}", "--stop-after", "5"], "--stop-after: '5' is no time"),
+        (["inspect", "nowhere.nc"], "nowhere.nc not found; looked in"),
+        (["inspect"], "Missing argument"),
+        (["report", "nowhere"], "nowhere: not a run's folder (it has no experiment.yaml)"),
+        (["nature", "a.zarr", "--years", "0"], "--years"),
+        (["reproduce", "lorenz36"], "no case 'lorenz36'"),
+        (["refit", "nowhere"], "nowhere: not a run's folder (it has no experiment.yaml)"),
+        (["refit", "nowhere", "--ridge", "small"], "--ridge: 'small' is not a list of numbers"),
+        (["update", "nowhere", "new.nc"], "nowhere: not a run's folder"),
+        (["update", "nowhere", "new.nc", "--forget", "2"], "--forget: 2.0 is not within (0, 1]"),
+        (["update", "nowhere", "a.nc", "--period", "2001", "x"], "--period: 'x' is not a date"),
+        (["update", "nowhere"], "Missing argument"),
+    ],
+)
+def test_mistakes_are_named(words, message, file, at_home, said):
+    text = file.read_text()
+    assert message in complaint(said(*(word.format(file=file) for word in words)))
+    assert file.read_text() == text
+    assert list(at_home.iterdir()) == []
+
+
+def test_what_cannot_work_is_refused_before_a_cluster_starts(weather, file, at_home, said):
+    file.write_text(yaml.safe_dump(tree(weather.path, **SMALL | {"model": {"width": 5000}})))
+    answer = said("run", file)
+    assert "model.width: 5000 hidden and 7 other features are more than" in complaint(answer)
+    assert "dashboard" not in answer.out
+    # Mended, the same folder will do.
+    file.write_text(yaml.safe_dump(tree(weather.path, **SMALL)))
+    assert Run(load_experiment(file), at_home / "runs" / "turning").check() is None
+
+
+# The nature run
+
+
+def test_nature_writes_a_store_that_can_be_inspected(tmp_path, said):
+    path = tmp_path / "nature.zarr"
+    answer = said("nature", path, "--years", 1, "--seed", 3)
+    assert answer.code == 0
+    assert f"nature run: {path} (a model's weather, not the real one)" in answer.out
+    with xr.open_zarr(path) as store:
+        assert store.sizes["time"] == 4 * 365
+        assert str(store["time"].values[0])[:10] == "2001-01-01"
+    before = stamps(path)
+    assert "exists; choose another name, or --force to replace it" in complaint(
+        said("nature", path, "--years", 1)
+    )
+    assert stamps(path) == before
+    assert "step: 6h, no gap" in said("inspect", path).out
+
+
+@pytest.mark.cluster
+def test_the_interrupt_key_ends_a_run_without_noise(weather, at_home, tmp_path):
+    # Many candidates, so that the run is under way for long.
+    long = tree(weather.path, **SMALL, search={"model.seed": list(range(300))})
+    file = tmp_path / "long.yaml"
+    file.write_text(yaml.safe_dump(long, sort_keys=False))
+    # Where the tests run in the background of a script, the signal is ignored from the start.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    process = subprocess.Popen(
+        [*GFRNN[:-1], listening + GFRNN[-1], "run", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("rows: "):
+            break
+    # A terminal sends the signal to the command and its workers alike.
+    os.killpg(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert rest.endswith("stopped; the same command goes on from what is finished\n")
+    assert "from Nanny" not in rest  # as the traceback of a worker begins

@@ -1,0 +1,169 @@
+"""The pages of a run in a real browser: the numbers move, the links lead somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gfrnn_testing.paths import ROOT
+from gfrnn_testing.waves import make_run
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+
+pytestmark = pytest.mark.cluster
+
+_BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+
+# Leaves of one time each, so that the passes take seconds rather than moments.
+_SLOW = {"data.chunk": 2, "fit.rows": 4}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if _BROWSER is None:
+        pytest.skip("needs a browser: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        # Without a sandbox: tests may run as root.
+        browser = playwright.chromium.launch(executable_path=_BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Run:
+    """``gfrnn run`` of a small experiment, in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        prepared = make_run(folder)
+        tree = yaml.safe_load((prepared.folder / "experiment.yaml").read_text(encoding="utf-8"))
+        for key, value in _SLOW.items():
+            section, name = key.split(".")
+            tree.setdefault(section, {})[name] = value
+        tree["cluster"] = {"workers": 1, "dashboard": "127.0.0.1:0"}
+        file = folder / "waves.yaml"
+        file.write_text(yaml.safe_dump(tree), encoding="utf-8")
+        self.folder = folder / "result"
+        command = [
+            sys.executable,
+            "-u",
+            "-c",
+            "from gfrnn.workflows.commands.main import main; main()",
+        ]
+        self.process = subprocess.Popen(
+            [*command, "run", str(file), "-o", str(self.folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+        )
+        self.said: list[str] = []
+        self.address = self._read_until(r"dashboard: (\S+)")
+
+    def _read_until(self, pattern: str) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line)
+            if found := re.search(pattern, line):
+                return found[1]
+        raise AssertionError("".join(self.said))
+
+    def finish(self) -> None:
+        assert self.process.stdout is not None
+        self.said += self.process.stdout
+        assert self.process.wait(60) == 0, "".join(self.said)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    run = Run(tmp_path_factory.mktemp("browser"))
+    yield run
+    with contextlib.suppress(ProcessLookupError):
+        run.process.kill()
+    run.process.communicate()
+
+
+class Tab:
+    """A page of the browser, and what it complains about."""
+
+    def __init__(self, browser: Any) -> None:
+        self.page = browser.new_page(viewport={"width": 1366, "height": 768})
+        self.complaints: list[str] = []
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._hear)
+
+    def _hear(self, message: Any) -> None:
+        # Dask's own report has an icon that is on the web.
+        if message.type == "error" and "favicon" not in message.location["url"]:
+            self.complaints.append(message.text)
+
+    def done(self, stage: str) -> int:
+        """Chunks of a stage as the page says; 0 where it does not show it."""
+        shown = self.page.locator(f'tr[data-stage="{stage}"]')
+        return int(shown.get_attribute("data-done")) if shown.count() else 0
+
+    def wait(self, true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, what
+            self.page.wait_for_timeout(50)
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Tab]:
+    tab = Tab(browser)
+    yield tab
+    tab.page.close()
+
+
+def test_the_numbers_move_while_a_run_goes_on_and_the_page_ends_with_it(run: Run, tab: Tab) -> None:
+    assert run.address.endswith("/gfrnn")
+    assert tab.page.goto(run.address).status == 200
+    tab.wait(lambda: tab.done("climatology") > 0, "the first pass")
+    for words in ("waves", str(run.folder), "1 worker, 1 thread", "running", "solve", "forecast"):
+        tab.page.get_by_text(words).first.wait_for()
+    seen = {tab.done("climatology")}
+
+    def moved() -> bool:
+        seen.add(tab.done("climatology"))
+        return len(seen) > 2
+
+    tab.wait(moved, "more of the first pass")
+    assert tab.page.get_by_text("Gfrnn").get_attribute("href") == "gfrnn"
+    tab.wait(lambda: tab.done("rows") > 0, "the training pass")
+    tile = tab.page.locator(".tile").filter(has_text="rows a second").locator("b")
+    tab.wait(lambda: bool(re.search(r"\d", tile.inner_text())), "a rate")
+    assert re.search(r"[\d.]+ [MG]iB of", tab.page.locator(".memory").inner_text())
+    canvas = tab.page.locator("canvas").first
+    assert canvas.bounding_box()["width"] > 400
+    assert tab.complaints == []
+    tab.wait(lambda: tab.page.locator("table.results").count() == 1, "the skill table", 120)
+    assert "damped persistence" in tab.page.locator("table.results").inner_text()
+    run.finish()
+    tab.wait(lambda: tab.page.locator(".state.over").count() == 1, "the end")
+    with pytest.raises(sync_api.Error, match="ERR_CONNECTION_REFUSED"):
+        tab.page.goto(run.address)
+
+
+def test_the_report_of_the_run_leads_to_the_one_of_dask(run: Run, tab: Tab) -> None:
+    run.finish()
+    assert tab.page.goto((run.folder / "report.html").as_uri())
+    pictures = tab.page.locator("img")
+    assert pictures.count() >= 4
+    widths = pictures.evaluate_all("all => all.map(each => each.naturalWidth)")
+    assert min(widths) > 100
+    assert tab.complaints == []
+    tab.page.get_by_role("link", name="gfrnn run").click()
+    tab.page.wait_for_url("**/performance-run.html")
+    tab.page.get_by_text("number of tasks").wait_for()
+    tab.page.get_by_text("Task Stream", exact=True).click()
+    tab.page.locator("canvas").first.wait_for()
+    assert tab.complaints == []

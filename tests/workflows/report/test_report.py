@@ -1,0 +1,280 @@
+"""The report page of a tiny run."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import xarray as xr
+
+from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.workflows.report import page as report
+from gfrnn.workflows.report.facts import precision_line
+from gfrnn.workflows.report.labels import (
+    channel_label,
+    duration_label,
+    lead_label,
+    number,
+    unit_label,
+)
+from gfrnn.workflows.report.maps import MapField, map_pictures, unbroken
+from gfrnn.workflows.report.page import write_report
+
+SECTIONS = {"skill", "leads", "ridge", "spectrum", "maps", "record"}
+
+
+class Page(HTMLParser):
+    """What a browser would make of it: ids, images, links, and the cells of tables."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.images: list[dict[str, str | None]] = []
+        self.addresses: list[str] = []
+        self.tags: set[str] = set()
+        self.cells: list[str] = []
+        self._open = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = dict(attrs)
+        self.tags.add(tag)
+        self.ids |= {known["id"] or ""} if "id" in known else set()
+        self.addresses += [known[key] or "" for key in ("href", "src") if key in known]
+        if tag == "img":
+            self.images.append(known)
+        self._open = tag == "td"
+        if self._open:
+            self.cells.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.cells[-1] += data.strip()
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = False
+
+
+@pytest.fixture(scope="module")
+def text(finished: Run) -> str:
+    return write_report(finished).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_every_section_is_there_and_every_link_of_the_page_leads_to_one(page: Page) -> None:
+    assert page.ids >= SECTIONS
+    inner = {address[1:] for address in page.addresses if address.startswith("#")}
+    assert inner == SECTIONS
+
+
+def test_figures_are_in_the_page_and_described(page: Page) -> None:
+    kinds = [str(image["src"]).split(",")[0] for image in page.images]
+    # Two fields, the ridge path, the spectrum, and the maps.
+    assert kinds == ["data:image/svg+xml;base64"] * 4 + ["data:image/png;base64"]
+    for image in page.images:
+        assert len(str(image["alt"])) > 40
+        content = base64.b64decode(str(image["src"]).split(",")[1])
+        assert b"</svg>" in content or content.startswith(b"\x89PNG")
+
+
+def test_nothing_is_fetched_from_anywhere(text: str, page: Page) -> None:
+    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    assert not re.search(r"https?://|url\(|@import", text)
+    assert not page.tags & {"script", "link", "iframe"}
+    assert len(text) < 3e6
+
+
+def test_text_of_the_user_is_only_text(text: str, finished: Run) -> None:
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(&#39;a &amp; b&#39;)" in text
+
+
+def test_the_table_holds_the_scores(page: Page, finished: Run) -> None:
+    scores = xr.open_zarr(finished.scores, chunks=None, decode_timedelta=True)
+    systems = len(scores.system)
+    cells = iter(page.cells)
+    for channel in ("2m_temperature", "mean_sea_level_pressure"):  # in the order of forecasters
+        for days in (1, 3, 5):
+            lead = np.timedelta64(days, "D")
+            values = scores.rmse.sel(channel=channel, prediction_timedelta=lead).values
+            assert [next(cells) for _ in range(systems)] == [number(value) for value in values]
+            change = next(cells).removesuffix("\N{NO-BREAK SPACE}%").replace("\N{MINUS SIGN}", "-")
+            assert float(change) == pytest.approx(100 * (values[0] / values[1] - 1), abs=0.051)
+
+
+def test_the_chosen_candidate_is_marked(text: str, finished: Run) -> None:
+    rows = re.findall(r'<tr class="chosen">(.*?)</tr>', text, re.S)
+    assert len(rows) == 1
+    candidates = report.Material.of(finished).model.notes["candidates"]
+    assert f"{min(entry['score'] for entry in candidates):.4f}" in rows[0]
+
+
+def test_the_experiment_and_the_record_are_shown(text: str, finished: Run) -> None:
+    assert finished.fingerprint in text
+    for words in ("model.scale", "name: waves", "numpy", "2001-12-01 to 2002-01-31"):
+        assert words in text
+
+
+def test_dask_reports_are_linked_where_there_are_some(finished: Run, text: str) -> None:
+    assert "performance-" not in text
+    beside = [finished.folder / f"performance-{command}.html" for command in ("fit", "run")]
+    for path in beside:
+        path.write_text("")
+    try:
+        page = write_report(finished).read_text(encoding="utf-8")
+    finally:
+        for path in beside:
+            path.unlink()
+    assert '<a href="performance-fit.html">gfrnn fit</a>, ' in page
+    assert '<a href="performance-run.html">gfrnn run</a>, the last' in page
+
+
+def test_data_of_a_model_are_called_so(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    origins = [
+        {"title": "Nature <run>", "source": "gfrnn_core.systems.QG", "comment": "Dry."},
+        {"title": "Reanalysis", "source": "ECMWF"},
+    ]
+    monkeypatch.setitem(finished.ds.attrs, "origins", origins)
+    page = write_report(finished).read_text(encoding="utf-8")
+    assert page.count('class="notice"') == 1
+    assert "Nature &lt;run&gt;. Dry." in re.sub(r"\s+", " ", page)
+    assert "Reanalysis" not in page
+
+
+def test_the_page_is_replaced_whole_or_not_at_all(
+    finished: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_report(finished)
+    before = path.read_text(encoding="utf-8")
+
+    def fail(source: Path, target: Path) -> None:
+        assert Path(source).name == "report.html.partial"
+        assert Path(source).read_text(encoding="utf-8").endswith("</html>")
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="disk full"):
+            write_report(finished)
+    assert path.read_text(encoding="utf-8") == before
+    write_report(finished)
+    assert not list(finished.folder.glob("report.html.*"))
+
+
+def test_without_scores_it_says_what_to_do(untouched: Run) -> None:
+    with pytest.raises(RunError, match="run `gfrnn verify` first"):
+        write_report(untouched)
+    assert not (untouched.folder / "report.html").exists()
+
+
+def test_labels_read_as_scientists_write() -> None:
+    assert channel_label(Channel("geopotential", 500.0)) == "geopotential 500 hPa"
+    assert unit_label("m2 s-2") == "m² s⁻²"
+    assert unit_label("kg kg-1") == "kg kg⁻¹"
+    assert unit_label("1") == "1"
+    assert lead_label(np.timedelta64(6, "h")) == "+6\N{NO-BREAK SPACE}h"
+    assert lead_label(np.timedelta64(36, "h")) == "+36\N{NO-BREAK SPACE}h"
+    assert lead_label(np.timedelta64(72, "h").astype("timedelta64[ns]")) == "+3\N{NO-BREAK SPACE}d"
+    assert [number(v) for v in (471.2, 1234.5, 2.3051, 10.0, 0.00123, np.nan)] == [
+        "471", "1234", "2.31", "10.0", "0.00123", "\N{EN DASH}",
+    ]  # fmt: skip
+    assert [duration_label(seconds) for seconds in (41.62, 125.2, 12000.0)] == [
+        "41.6 s", "2 min 05 s", "3 h 20 min",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("longitude", "expected"),
+    [
+        ([0.0, 2, 352, 356], [-8, -4, 0, 2]),
+        ([10.0, 12, 14], [10, 12, 14]),
+        (np.arange(0, 360, 1.5), np.arange(0, 360, 1.5)),
+        ([7.0], [7]),
+    ],
+)
+def test_a_box_across_greenwich_is_drawn_in_one_piece(longitude, expected) -> None:
+    order, degrees = unbroken(np.asarray(longitude))
+    np.testing.assert_allclose(degrees, expected)
+    np.testing.assert_allclose(np.asarray(longitude)[order], degrees % 360)
+
+
+def pixels(picture: str) -> np.ndarray:
+    """Colours of an embedded PNG: shape (lines, columns, 3)."""
+    data = base64.b64decode(picture.removeprefix("data:image/png;base64,"))
+    return np.asarray(matplotlib.image.imread(io.BytesIO(data))[..., :3])
+
+
+def grey(colours: np.ndarray) -> np.ndarray:
+    """Which pixels are those of a mask."""
+    return np.isclose(colours, 0.82, atol=0.005).all(axis=-1)
+
+
+def test_a_masked_variable_is_drawn_on_grey(masked: Run) -> None:
+    """And nothing warns on the way."""
+    masked.fit(), masked.forecast(), masked.verify()
+    text = write_report(masked).read_text(encoding="utf-8")
+    assert "17 % of the cells masked" in text
+    maps = grey(pixels(str(Page(text).images[-1]["src"])))
+    # Temperature comes first; pressure has no mask. Forecast, truth and difference stand abreast.
+    temperature, pressure = np.array_split(maps, 2)
+    for part in np.array_split(temperature, 3, axis=1):
+        assert part.mean() > 0.08
+    assert pressure.mean() < 0.001
+
+
+def test_a_mask_leaves_colours_and_contours_beside_it() -> None:
+    """Fields of latitude alone: what is drawn in the west does not hear of a masked east."""
+    latitude, longitude = np.linspace(40, 50, 11), np.linspace(0, 20, 11)
+    wave = 3 * np.sin(latitude)[:, None] * np.ones(11)
+    east = np.broadcast_to(longitude > 11, wave.shape)
+
+    def drawn(mask: np.ndarray) -> np.ndarray:
+        truth = np.where(mask, np.nan, 285 + wave)
+        forecast = np.where(mask, np.nan, 285 - wave)
+        field = MapField(
+            Channel("2m_temperature"), "K", forecast, truth, np.full(wave.shape, 285.0)
+        )
+        (picture,) = map_pictures([field], latitude, longitude, np.datetime64("2001-01-01"))
+        return pixels(picture.uri)
+
+    whole, half = drawn(np.zeros_like(east)), drawn(east)
+    assert whole.shape == half.shape
+    assert grey(whole).mean() < 0.001
+    assert grey(half).mean() > 0.15
+    changed = (np.abs(whole - half) > 0.02).any(axis=-1) & ~grey(half)
+    assert changed.mean() < 0.04  # labels of contours move
+    dark = (half < 0.25).all(axis=-1)
+    assert dark.mean() > 0.4 * (whole < 0.25).all(axis=-1).mean()
+
+
+def test_the_facts_say_what_the_precision_costs() -> None:
+    sample = {
+        "chosen": "float64",
+        "rows": 4000,
+        "float32": {"error": 0.505, "seconds": 1.0},
+        "float64": {"error": 0.5, "seconds": 2.0},
+    }
+    assert precision_line(sample) == (
+        "float64; on a sample of 4000 rows float32 takes 0.50 of its time, and the mean squared "
+        "error of the model of these rows changes by +1 %"
+    )
+    assert "float64 takes 2.00 of its time" in precision_line(sample | {"chosen": "float32"})
+    few = precision_line({"chosen": "float32"})
+    assert few == "float32; not compared, there are too few rows for a sample"
+
+
+def test_the_page_has_the_line_of_the_precision(text: str) -> None:
+    assert re.search(r"float64; on a sample of \d+ rows float32 takes \d\.\d\d of its time", text)

@@ -1,0 +1,85 @@
+"""The report page and the command's lines of a run on patches, and of forecasts that ran away."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+import zarr
+from rich.console import Console
+
+from gfrnn.pipeline.config.experiment import parse_experiment
+from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.workflows.report.page import write_report
+from gfrnn.workflows.session.run_session import lost_note, say
+from gfrnn_testing.waves import make_source
+
+
+def local_run(folder: Path, **state: Any) -> Run:
+    """Waves on a box across Greenwich, on patches; no stage done."""
+    tree = {
+        "name": "patches",
+        "data": {"sources": [str(make_source(folder / "waves.nc"))]},
+        "periods": {
+            "train": ["2001-01-01", "2001-09-30"],
+            "validation": ["2001-10-01", "2001-11-30"],
+            "test": ["2001-12-01", "2002-01-31"],
+        },
+        "state": {"layout": "local", "patch": [3, 4], "halo": [1, 2], "delays": 2, **state},
+        "model": {"width": 10, "leads": ["1d", "2d"]},
+        "fit": {"ridge": [1e-3, 1e-2]},
+        "forecast": {"horizon": "3d", "every": "3d"},
+    }
+    return Run(parse_experiment(yaml.safe_dump(tree)), folder / "run")
+
+
+def lines(outcome: Any) -> str:
+    console = Console(width=400, file=io.StringIO())
+    say(outcome, console)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({}, ["shared by all"]),
+        ({"weights": "bands", "bands": 2}, ["2 sets of them", "the first set of outer weights"]),
+    ],
+)
+def test_the_page_says_what_patches_see_and_share(tmp_path, state, said):
+    run = local_run(tmp_path, **state)
+    run.fit()
+    assert "warning" not in lines(run.forecast())
+    run.verify()
+    text = write_report(run).read_text(encoding="utf-8")
+    # 2 fields: 5 x 8 cells twice, a constant, 10 hidden features, two leads of 12 cells.
+    assert "4 patches of 3 x 4 cells that see 5 x 8, 2 successive states" in text
+    assert f"{270 * 4} rows of {2 * 2 * 5 * 8 + 1 + 10 + 2 * 2 * 12} columns" in text
+    for words in said:
+        assert words in text
+    assert "EOFs" not in text.split("The experiment as resolved")[0]
+    assert "left what weather can be" not in text
+
+
+def test_forecasts_that_ran_away_are_counted_on_the_page_and_by_the_command(tmp_path):
+    run = local_run(tmp_path)
+    run.fit()
+    outer = zarr.open_group(run.model, mode="r+")["networks/0/outer"]
+    outer[...] = 1e3 * outer[...]
+    said = lines(run.forecast())
+    count = open_forecasts(run.forecasts).sizes["time"]
+    note = f"{count} of {count} forecasts left what weather can be and are NaN from there on"
+    assert f"warning: {note}" in said
+    for key in ("fit.ridge", "model.noise", "model.scale"):
+        assert key in said
+    assert lost_note(open_forecasts(run.forecasts)).startswith(note)
+    run.verify()
+    text = write_report(run).read_text(encoding="utf-8")
+    assert note in text
+    table = text.split('id="skill"')[1].split("</section>")[0]
+    assert "nan" not in table.lower()  # a dash stands for it
+    assert "\N{EN DASH}" in table

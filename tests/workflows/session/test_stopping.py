@@ -1,0 +1,319 @@
+"""Ending in good order: by the clock, by signals, in the middle of the work."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+
+import psutil
+import pytest
+import yaml
+from rich.console import Console
+from typer.testing import CliRunner
+
+from gfrnn.pipeline.config.experiment import load_experiment
+from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.workflows.commands.main import app
+from gfrnn.workflows.session import stopping
+from gfrnn.workflows.session.job_limit import job_limit
+from gfrnn.workflows.session.stopping import TimeToStop, say_limit, stop_in_time, watched
+from gfrnn_testing.weather import contents, finish, make_weather, tree
+
+GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
+
+
+# What a batch system tells
+
+
+def answering(folder: Path, command: str, answer: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A command of a batch system that gives this answer and writes down its words."""
+    script = folder / command
+    script.write_text(f'#!/bin/sh\necho "$@" > {folder}/words\ncat <<END\n{answer}\nEND\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder / "words"
+
+
+QSTAT = """Job Id: 7.head
+    Job_Name = fit
+    resources_used.walltime = 00:10:00
+    Resource_List.nodect = 1
+    Resource_List.walltime = 01:30:00"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "command", "answer", "words", "seconds"),
+    [
+        ({"SLURM_JOB_ID": "5"}, "squeue", "9:30", "-h -j 5 -o %L", 570),
+        ({"SLURM_JOB_ID": "5"}, "squeue", "45", "-h -j 5 -o %L", 45),
+        ({"SLURM_JOB_ID": "5"}, "squeue", "2:00:01", "-h -j 5 -o %L", 7201),
+        ({"SLURM_JOB_ID": "5"}, "squeue", "1-00:00:05", "-h -j 5 -o %L", 86405),
+        ({"SLURM_JOB_ID": "5"}, "squeue", "UNLIMITED", "-h -j 5 -o %L", None),
+        ({"SLURM_JOB_ID": "5"}, "squeue", "INVALID", "-h -j 5 -o %L", None),
+        (
+            {"SLURM_JOB_ID": "6", "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "2"},
+            "squeue",
+            "10:00",
+            "-h -j 5_2 -o %L",
+            600,
+        ),
+        ({"PBS_JOBID": "7.head"}, "qstat", QSTAT, "-f 7.head", 4800),
+        ({"PBS_JOBID": "7"}, "qstat", QSTAT.replace("resources_used", "x"), "-f 7", 5400),
+        ({"PBS_JOBID": "7"}, "qstat", "Job Id: 7", "-f 7", None),
+        ({"LSB_JOBID": "3"}, "bjobs", "1:05 L", "-noheader -o time_left 3", 3900),
+        (
+            {"LSB_JOBID": "3", "LSB_JOBINDEX": "4"},
+            "bjobs",
+            "0:02 L",
+            "-noheader -o time_left 3[4]",
+            120,
+        ),
+        ({"LSB_JOBID": "3"}, "bjobs", "-", "-noheader -o time_left 3", None),
+        ({"LSB_JOBID": "3"}, "bjobs", "0:02 E", "-noheader -o time_left 3", None),
+    ],
+)
+def test_a_batch_system_is_asked_what_is_left(
+    environment, command, answer, words, seconds, tmp_path, monkeypatch
+):
+    asked = answering(tmp_path, command, answer, monkeypatch)
+    limit = job_limit(environment)
+    assert asked.read_text() == words + "\n"
+    assert (limit.seconds if limit else None) == seconds
+
+
+def test_slurm_is_not_asked_where_the_environment_knows(tmp_path, monkeypatch):
+    asked = answering(tmp_path, "squeue", "1:00", monkeypatch)
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    limit = job_limit({"SLURM_JOB_ID": "5", "SLURM_JOB_END_TIME": "1600"})
+    assert limit is not None
+    assert (limit.job, limit.seconds) == ("Slurm job 5", 600.0)
+    assert not asked.exists()
+    over = job_limit({"SLURM_JOB_ID": "5", "SLURM_JOB_END_TIME": "900"})
+    assert over is not None
+    assert over.seconds == 0
+
+
+def test_outside_of_jobs_and_without_the_command_nothing_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert job_limit({}) is None
+    assert job_limit({"SLURM_JOB_ID": "5"}) is None
+
+
+# The clock
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Signals and the clock end what a test does."""
+    with stopping.stopping():
+        yield
+
+
+@pytest.fixture
+def job(monkeypatch):
+    """Say what is left of the job: seconds."""
+
+    def say(seconds: float) -> None:
+        monkeypatch.setenv("SLURM_JOB_ID", "5")
+        monkeypatch.setenv("SLURM_JOB_END_TIME", str(time.time() + seconds))
+
+    for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"):
+        monkeypatch.delenv(name, raising=False)
+    return say
+
+
+def clock() -> float:
+    return signal.getitimer(signal.ITIMER_REAL)[0]
+
+
+@pytest.mark.parametrize(
+    ("left", "before", "after", "expected"),
+    [
+        (None, None, None, 0),
+        (None, None, "2h", 7200),
+        (6000, None, None, 5880),  # two minutes before
+        (300, None, None, 240),  # in short jobs a fifth
+        (6000, "10m", None, 5400),
+        (6000, "90s", "2h", 5910),
+        (6000, "10m", "1h", 3600),
+    ],
+)
+def test_the_clock_is_set(left, before, after, expected, job, heard, capsys):
+    if left is not None:
+        job(left)
+    stop_in_time(before, after)
+    assert expected - 60 < clock() <= expected + 1 if expected else clock() == 0
+    say_limit(Console())
+    assert re.fullmatch(r"stops at .*\n" if expected else "", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("left", "before", "after", "message"),
+    [
+        (None, "10m", None, "no batch system tells when this job ends; give --stop-after instead"),
+        (300, "10m", None, "--stop-before: 600 s is not less than the 300 s that are left of"),
+        (0, None, None, "--stop-before: 0 s is not less than the 0 s that are left of Slurm job 5"),
+        (None, None, "5", "--stop-after: '5' is no time; write for example 10m or 2h"),
+        (300, "soon", None, "--stop-before: 'soon' is no time; write for example 10m or 2h"),
+    ],
+)
+def test_times_that_leave_no_work_are_refused(left, before, after, message, job, heard):
+    if left is not None:
+        job(left)
+    with pytest.raises(ConfigError, match=message):
+        stop_in_time(before, after)
+
+
+def test_the_clock_ends_the_work_where_it_tells_of_its_progress(job, heard):
+    said: list[int] = []
+    advance = watched(said.append)
+    job(0.5)
+    stop_in_time("450ms", None)
+    advance(1)
+    time.sleep(0.2)
+    with pytest.raises(TimeToStop, match="before the end of Slurm job 5") as caught:
+        advance(2)
+    assert caught.value.code == 75
+    advance(3)  # it asks once: what is under way is finished in peace
+    assert said == [1, 2, 3]
+    assert clock() == 0
+
+
+# Signals
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGUSR1, 75),
+        (signal.SIGUSR2, 75),
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 129),
+    ],
+)
+def test_signals_end_the_work_at_its_next_progress(number, code, heard):
+    os.kill(os.getpid(), number)
+    os.kill(os.getpid(), signal.SIGTERM)  # the first of them counts
+    with pytest.raises(TimeToStop, match=f"as {number.name} came") as caught:
+        watched(lambda: None)()
+    assert caught.value.code == code
+
+
+def test_work_that_tells_nothing_is_interrupted(monkeypatch, heard):
+    monkeypatch.setattr(stopping, "_SOON", 0.1)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    with pytest.raises(TimeToStop):
+        SimpleQueue().get(timeout=20)
+
+
+def test_an_error_after_a_signal_is_the_signals():
+    def work(error: Exception, number: int | None = None) -> None:
+        with stopping.stopping():
+            if number is not None:
+                os.kill(os.getpid(), number)
+            raise error
+
+    with pytest.raises(TimeToStop) as caught:
+        work(OSError("the workers are gone"), signal.SIGTERM)
+    assert isinstance(caught.value.__cause__, OSError)
+    with pytest.raises(OSError, match="another"):
+        work(OSError("another"))
+
+
+def test_what_is_ignored_stays_so_and_what_was_there_comes_back():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        usual = signal.getsignal(signal.SIGTERM)
+        with stopping.stopping():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not usual
+            signal.setitimer(signal.ITIMER_REAL, 1000)
+        assert signal.getsignal(signal.SIGTERM) is usual
+        assert clock() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+# In the middle of the work
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    """Many small pieces of work in each stage."""
+    weather = make_weather(tmp_path / "weather.zarr", damping=0.95, noise=0.3, times=600)
+    small = tree(
+        weather.path,
+        periods={"test": ["2002-07-01", "2002-07-31"]},
+        search={"model.seed": list(range(12))},
+        forecast={"horizon": "3d", "batch": 1},
+        cluster={"workers": 1, "dashboard": ":0"},
+    )
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(small, sort_keys=False))
+    return path
+
+
+def of_group(group: int) -> list[psutil.Process]:
+    """The processes of a group that still run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def stopped(command: list[str], folder: Path, sign: str, number: int) -> tuple[int, str]:
+    """Exit code and output of a command that gets a signal as soon as something is there."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        while not list(folder.glob(sign)):
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.killpg(process.pid, number)  # as a batch system does: to all processes of a job
+        said, _ = process.communicate(timeout=60)
+    end = time.monotonic() + 20
+    while left := of_group(process.pid):
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
+    return process.returncode, said
+
+
+@pytest.mark.cluster
+def test_a_run_stopped_in_fit_and_in_forecast_goes_on_to_the_same_bits(file, tmp_path):
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    command = [*GFRNN, "run", str(file), "-o", str(folder)]
+    for stage, sign, number, expected in (
+        ("fit", "summaries.zarr/rows/*", signal.SIGUSR1, 75),
+        ("forecast", "forecast.zarr/written/c/*", signal.SIGTERM, 143),
+    ):
+        code, said = stopped(command, folder, sign, number)
+        assert code == expected, said
+        last = f"stopped as {number.name} came; the same command goes on from what is finished"
+        assert said.splitlines()[-1] == last
+        assert "Traceback" not in said
+        record = json.loads((folder / "run.json").read_text())
+        assert "finished" not in record["stages"].get(stage, {})
+    subprocess.run(command, check=True, capture_output=True)
+    finish(Run(load_experiment(file), whole))  # nothing stops it
+    for store in ("model.zarr", "forecast.zarr", "scores.zarr"):
+        assert contents(folder / store) == contents(whole / store), store
+
+
+@pytest.mark.parametrize("command", ["run", "fit", "forecast", "verify", "refit", "update"])
+def test_every_command_that_computes_has_the_options(command):
+    help_text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
+    assert "--stop-before" in help_text
+    assert "--stop-after" in help_text

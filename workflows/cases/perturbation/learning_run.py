@@ -1,0 +1,122 @@
+"""One run of one rule: a function of plain arguments, the same wherever it is called."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.workflows.cases.perturbation.settings import PerturbationNetwork, Rule, RuleName
+from gfrnn.workflows.cases.perturbation.task_data import Data, make_task, streams
+from gfrnn_core.perturbation import DivergedError, Learning, Weights, mean_loss
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Curves of one run, an entry an epoch.
+
+    Attributes
+    ----------
+    train, test : ndarray, shape (epochs,)
+        Losses: of the clean passes while learning, and after the epoch. NaN once it ran away.
+    seconds : ndarray, shape (epochs,)
+        Wall time of learning since the start; tests are not in it.
+    diverged : str or None
+        How it ran away.
+    """
+
+    train: Array
+    test: Array
+    seconds: Array
+    diverged: str | None = None
+
+    @property
+    def final(self) -> float:
+        """Test loss after the last epoch; infinite where learning ran away."""
+        return float(self.test[-1]) if np.isfinite(self.test[-1]) else float("inf")
+
+    @property
+    def total(self) -> float:
+        """Seconds of learning, until it ran away where it did."""
+        known = self.seconds[np.isfinite(self.seconds)]
+        return float(known[-1]) if known.size else 0.0
+
+    @property
+    def epoch_seconds(self) -> float:
+        """Mean of the epochs that ended; NaN where none did."""
+        known = int(np.isfinite(self.seconds).sum())
+        return self.total / known if known else float("nan")
+
+
+def learn(
+    data: Data,
+    ahead: int,
+    network: PerturbationNetwork,
+    name: RuleName,
+    rule: Rule,
+    seed: int,
+    validation: bool = False,
+) -> Learnt:
+    """Learn a task by one rule.
+
+    Parameters
+    ----------
+    data : Section
+    ahead : int
+    network : PerturbationNetwork
+    name : str
+        Of the rule.
+    rule : Rule
+    seed : int
+        Of the weights and of the noise. All rules start from the same weights.
+    validation : bool
+        Learn from the training part without its end and test on that.
+    """
+    task = make_task(data, ahead, validation=validation)
+    inputs, outputs = task.sizes
+    weights = Weights.initial(inputs, network.units, outputs, seed)
+    learning = Learning(
+        rule.method(name),
+        rule.rate,
+        optimiser=rule.optimiser,
+        decorrelation=rule.decorrelation,
+        window=network.window,
+        epochs=network.epochs,
+        seed=seed,
+        schedule=rule.schedule,
+    )
+    train, test, seconds = np.full((3, network.epochs), np.nan)
+    losses = learning.losses(weights, [streams(window, network.streams) for window in task.train])
+    spent = 0.0
+    try:
+        for epoch in range(network.epochs):
+            begun = time.perf_counter()
+            train[epoch] = next(losses)
+            spent += time.perf_counter() - begun
+            seconds[epoch] = spent
+            with np.errstate(over="ignore", invalid="ignore"):
+                test[epoch] = mean_loss(weights, task.test)
+    except DivergedError as error:
+        return Learnt(train, test, seconds, str(error))
+    if not np.isfinite(test).all():
+        return Learnt(train, test, seconds, "the test loss is not finite")
+    return Learnt(train, test, seconds)
+
+
+def validation_loss(
+    data: Data,
+    aheads: Sequence[int],
+    network: PerturbationNetwork,
+    name: RuleName,
+    rule: Rule,
+    seed: int,
+) -> float:
+    """Mean over horizons of log10 of the final loss on the end of the training part."""
+    finals = [learn(data, ahead, network, name, rule, seed, True).final for ahead in aheads]
+    return float(np.mean(np.log10(finals)))

@@ -1,0 +1,183 @@
+"""The tasks of the case of perturbation learning: sequences to learn from, and others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.errors import ConfigError, DataError, GfrnnError
+from gfrnn.workflows.cases.perturbation.settings import (
+    CopyingData,
+    MackeyGlassData,
+    WeatherData,
+)
+from gfrnn.workflows.cases.station.station_files import TEMPERATURE, read_station
+from gfrnn_core.perturbation import Task, Window
+from gfrnn_core.perturbation.tasks import copying, forecasting, mackey_glass
+
+Array = NDArray[Any]
+Data = MackeyGlassData | CopyingData | WeatherData
+
+WARM_UP = 100
+"""Steps at the start of every piece of a series that do not count."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One task of a setup: all of it, or one of several horizons.
+
+    Attributes
+    ----------
+    key : str
+        Of its scores.
+    label : str
+        Empty where there is one part only.
+    ahead : int
+    """
+
+    key: str
+    label: str
+    ahead: int
+
+
+def parts(data: Data) -> list[Part]:
+    """The tasks to learn."""
+    if isinstance(data, WeatherData):
+        return [Part(f"_{hours}", f"{hours} h ahead", hours) for hours in data.ahead]
+    return [Part("", "", data.ahead if isinstance(data, MackeyGlassData) else data.delay)]
+
+
+def make_task(data: Data, ahead: int, *, validation: bool) -> Task:
+    """A task's sequences; the same call, the same task.
+
+    Parameters
+    ----------
+    data : Section
+    ahead : int
+        Of the part.
+    validation : bool
+        Leave the test alone: learn from the training part without its end, test on that.
+
+    Raises
+    ------
+    ConfigError
+        If there is too little to learn from.
+    DataError
+        If the station's file is not as it should be.
+    """
+    return _series(data.model_dump_json(), type(data), ahead, validation)
+
+
+@lru_cache(maxsize=8)
+def _series(text: str, kind: type[Data], ahead: int, validation: bool) -> Task:
+    data = kind.model_validate_json(text)
+    try:
+        if isinstance(data, MackeyGlassData):
+            if not validation:
+                return mackey_glass(data.steps, ahead, data.test)
+            # So many steps end with the last target that is trained on; a path has one time more.
+            return mackey_glass(data.steps - data.validation, ahead, data.validation - ahead - 1)
+        if isinstance(data, CopyingData):
+            return _copying(data, validation=validation)
+        return _weather(data, ahead, validation=validation)
+    except GfrnnError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"data: {error}; take more rows, or a smaller validation") from error
+
+
+def _copying(data: CopyingData, *, validation: bool) -> Task:
+    task = copying(data.symbols, data.alphabet, data.delay, data.sequences, data.batch)
+    if not validation:
+        return task
+    held = -(-data.validation // data.batch)
+    if held >= len(task.train):
+        raise ValueError(
+            f"validation: {data.validation} of {data.sequences} sequences in batches of "
+            f"{data.batch} leave nothing to learn from"
+        )
+    return replace(task, train=task.train[:-held], test=task.train[-held:])
+
+
+def _weather(data: WeatherData, ahead: int, *, validation: bool) -> Task:
+    """Temperature from all columns, both scaled by the extremes of the training rows.
+
+    The network gives the change from the present temperature: its error is that of the forecast,
+    and learning starts from persistence. A constant input stands for the biases that it lacks.
+    """
+    table = read_station("wth", data.path, "tasks.weather.data.path")
+    values = np.column_stack([table.pop(TEMPERATURE).to_numpy(), table.to_numpy()])
+    if not np.isfinite(values).all():
+        raise DataError(
+            f"{data.path}: {np.isnan(values).any(axis=1).sum()} hours lack values, and a network "
+            "in time needs every hour; take the file as published, or fill them"
+        )
+    if not data.validation < data.train < len(values):
+        raise ValueError(
+            f"train: {data.train} rows are not between validation ({data.validation}) and all "
+            f"rows ({len(values)})"
+        )
+    low, high = values[: data.train].min(axis=0), values[: data.train].max(axis=0)
+    scaled = (values - low) / (high - low)
+    if validation:
+        scaled = scaled[: data.train]
+    border = data.train - data.validation if validation else data.train
+    scaled -= scaled[:border].mean(axis=0)  # the squared error does not see it
+    present = scaled[:, :1]
+    single = forecasting("weather", scaled, present, ahead, border, warm_up=WARM_UP, lags=1)
+    day = forecasting("weather", scaled, present, ahead, border, warm_up=WARM_UP, lags=24)
+    references = {
+        "persistence": single.references["persistence"],
+        f"least squares, {scaled.shape[1]} columns": single.references["linear, 1 lags"],
+        f"least squares, 24 lags x {scaled.shape[1]} columns": day.references["linear, 24 lags"],
+    }
+    return Task(
+        "weather", tuple(map(_change, single.train)), tuple(map(_change, single.test)), references
+    )
+
+
+def _change(window: Window) -> Window:
+    ones = np.ones((*window.inputs.shape[:2], 1))
+    return replace(
+        window,
+        inputs=np.concatenate([window.inputs, ones], axis=2),
+        targets=window.targets - window.inputs[..., :1],
+    )
+
+
+def streams(window: Window, number: int) -> Window:
+    """A series as pieces of equal length side by side, each after steps that do not count.
+
+    Parameters
+    ----------
+    window : Window
+        Of one sequence, whose first steps do not count.
+    number : int
+        What is left over at the end is not learnt from.
+
+    Raises
+    ------
+    ConfigError
+        If there are several sequences already, or fewer steps than pieces.
+    """
+    if number == 1:
+        return window
+    steps, batch, _ = window.inputs.shape
+    first = int(np.argmax(window.counted))
+    length = (steps - first) // number
+    if batch > 1 or length == 0:
+        raise ConfigError(
+            f"network.streams: {number} pieces of {steps - first} steps of {batch} sequences; "
+            "allowed: 1 for a batch of sequences, or at most a piece a step"
+        )
+    rows = first + np.arange(number) * length + np.arange(-first, length)[:, None]
+    return Window(
+        window.inputs[rows, 0],
+        window.targets[rows, 0],
+        np.arange(first + length) >= first,
+        window.loss,
+    )

@@ -1,0 +1,181 @@
+"""Hourly weather of two stations: finding, reading and checking the files."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gfrnn.pipeline.data.files import data_folders
+from gfrnn.pipeline.errors import DataError
+
+TEMPERATURE = "temperature"
+
+HOUR = pd.Timedelta(hours=1)
+
+_SENTINEL = -9999.0
+
+
+@dataclass(frozen=True)
+class StationArchive:
+    """What the file of a station holds, and where people get it.
+
+    Attributes
+    ----------
+    title : str
+    unit : str
+        Of the temperature.
+    source : str
+        Where the file is published.
+    stamp : str
+        The format of its times.
+    columns : mapping of str to str
+        Column of the file: name here. Wind speed and direction become two components besides.
+    member : str, optional
+        The file's name inside a zip archive.
+    """
+
+    title: str
+    unit: str
+    source: str
+    stamp: str
+    columns: dict[str, str]
+    member: str | None = None
+
+
+ARCHIVES = {
+    "wth": StationArchive(
+        title="WTH",
+        unit="°F",
+        source="data/WTH.csv of github.com/jesusgf96/NP_RNNs (producer: NOAA)",
+        stamp="%m/%d/%Y %H:%M",
+        columns={
+            "DryBulbFarenheit": TEMPERATURE,
+            "DewPointFarenheit": "dew_point",
+            "StationPressure": "pressure",
+            "RelativeHumidity": "humidity",
+            "Visibility": "visibility",
+            "WindSpeed": "wind_speed",
+            "WindDirection": "wind_direction",
+        },
+    ),
+    "jena": StationArchive(
+        title="Jena",
+        unit="°C",
+        source=(
+            "dataset/weather-20250125T094528Z-001.zip of github.com/Aojiang-code/ConvTimeNet "
+            "(producer: Max Planck Institute for Biogeochemistry)"
+        ),
+        stamp="%Y-%m-%d %H:%M:%S",
+        # Units of other columns hold characters that did not survive their way into the file.
+        columns={
+            "T (degC)": TEMPERATURE,
+            "Tdew (degC)": "dew_point",
+            "p (mbar)": "pressure",
+            "rh (%)": "humidity",
+            "VPdef (mbar)": "vapour_pressure_deficit",
+            "wv (m/s)": "wind_speed",
+            "wd (deg)": "wind_direction",
+        },
+        member="weather/weather.csv",
+    ),
+}
+"""The stations there are."""
+
+
+def read_station(name: str, path: str, key: str) -> pd.DataFrame:
+    """Hourly values of a station.
+
+    Parameters
+    ----------
+    name : str
+        One of ``ARCHIVES``.
+    path : str
+        Relative paths are looked for in the current folder, in the folder that the environment
+        variable ``GFRNN_DATA`` names, and in ``../shared/data``.
+    key : str
+        The key of the settings that holds the path, for messages.
+
+    Returns
+    -------
+    DataFrame
+        A row every full hour from the first to the last of the file, a column a variable. NaN
+        where the file has no row or a sentinel (-9999): no value is made up.
+
+    Raises
+    ------
+    DataError
+        If the file is not there or cannot be read, a column is missing, a value is no number, a
+        time cannot be understood, or two rows of one time differ.
+    """
+    archive = ARCHIVES[name]
+    file = _find(path, key, archive)
+    table = _read(file, archive)
+    missing = [column for column in ("date", *archive.columns) if column not in table]
+    if missing:
+        raise DataError(
+            f"{file}: column {missing[0]!r} is missing; found "
+            f"{', '.join(map(str, table.columns))}. "
+            f"Take the file as published: {archive.source}"
+        )
+    try:
+        time = pd.to_datetime(table["date"], format=archive.stamp)
+        values = table[list(archive.columns)].astype(float)
+    except ValueError as error:
+        raise DataError(f"{file}: {error}; take the file as published: {archive.source}") from error
+    values = values.rename(columns=archive.columns).set_index(pd.DatetimeIndex(time, name="time"))
+    values = _unique(values.mask(values == _SENTINEL).sort_index(), file)
+    hours = pd.date_range(values.index[0].ceil("h"), values.index[-1].floor("h"), freq=HOUR)
+    return _with_components(values.reindex(hours))
+
+
+def _find(path: str, key: str, archive: StationArchive) -> Path:
+    wanted = Path(path).expanduser()
+    folders = data_folders(wanted)
+    for folder in folders:
+        if (folder / wanted).is_file():
+            return folder / wanted
+    looked = ", ".join(str((folder / wanted).parent.resolve()) for folder in folders)
+    raise DataError(
+        f"{key}: {path} not found; looked in {looked}. Get {archive.source} and put it there, or "
+        f"set the environment variable GFRNN_DATA to the folder that holds {path}"
+    )
+
+
+def _read(file: Path, archive: StationArchive) -> pd.DataFrame:
+    try:
+        if archive.member is None:
+            return pd.read_csv(file, encoding_errors="replace")
+        with zipfile.ZipFile(file) as bundle, bundle.open(archive.member) as stream:
+            return pd.read_csv(stream, encoding_errors="replace")
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        what = str(error.args[0] if error.args else error)
+        raise DataError(
+            f"{file}: cannot be read ({what}); take the file as published: {archive.source}"
+        ) from error
+
+
+def _unique(values: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """One row a time; the same row twice is one."""
+    twice = values.index.duplicated(keep=False)
+    single = values[~values.reset_index().duplicated().to_numpy()]
+    if single.index.has_duplicates:
+        first = values.index[twice][0]
+        raise DataError(f"{file}: rows of {first} differ from each other; leave one of them")
+    if single.empty:
+        raise DataError(f"{file}: holds no rows; download it again")
+    return single
+
+
+def _with_components(values: pd.DataFrame) -> pd.DataFrame:
+    """Wind blowing towards east and north in place of its direction, from where it blows."""
+    angle = np.deg2rad(values["wind_direction"])
+    parts: dict[str, Any] = {
+        "wind_east": -values["wind_speed"] * np.sin(angle),
+        "wind_north": -values["wind_speed"] * np.cos(angle),
+    }
+    return values.assign(**parts).drop(columns="wind_direction")

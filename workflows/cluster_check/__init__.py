@@ -1,0 +1,1 @@
+"""``gfrnn cluster check``: probes of the workers and the problems they show."""

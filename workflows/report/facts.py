@@ -1,0 +1,79 @@
+"""What was trained on what, in the short lines of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gfrnn.workflows.report.labels import lead_label, period_label
+from gfrnn.workflows.report.run_contents import RunContents
+
+
+def facts(material: RunContents) -> list[tuple[str, str]]:
+    """What was trained on what, in short lines."""
+    model, notes, grid = material.model, material.model.notes, material.model.layout.scaling.grid
+    experiment, starts = material.run.experiment, material.forecasts["time"].values
+    step = lead_label(model.step).removeprefix("+")
+    masked = "" if grid.mask is None else f"; {100 * grid.mask.mean():.0f} % of the cells masked"
+    picks = ", ".join(f"{key} {value}" for key, value in notes["chosen"].items())
+    return [
+        ("Training", _training(material)),
+        ("Validation", period_label(experiment.periods.validation)),
+        ("Test", f"{period_label(experiment.periods.test)}, {len(starts)} initial times"),
+        ("Grid", f"{len(grid.channels)} fields of {len(grid.latitude)} latitudes and "
+                 f"{len(grid.longitude)} longitudes, every {step}{masked}"),
+        *_state(material),
+        ("Network", f"{notes['width']} hidden features, "
+                    + ("one network" if len(model.networks) == 1 else
+                       f"{len(model.networks)} networks, {experiment.fit.average} at each lead")),
+        ("Regression", f"{notes['rows']} rows of {notes['columns']} columns"),
+        ("Precision", precision_line(notes["precision"])),
+        ("Best candidate", picks or "nothing searched"),
+    ]  # fmt: skip
+
+
+def precision_line(found: Mapping[str, Any]) -> str:
+    """The precision of the rows, and what the other one would have changed on a sample."""
+    chosen = found["chosen"]
+    if "rows" not in found:
+        return f"{chosen}; not compared, there are too few rows for a sample"
+    other = "float32" if chosen == "float64" else "float64"
+    ours, theirs = found[chosen], found[other]
+    change = 100 * (theirs["error"] / ours["error"] - 1)
+    return (
+        f"{chosen}; on a sample of {found['rows']} rows {other} takes "
+        f"{theirs['seconds'] / ours['seconds']:.2f} of its time, and the mean squared error of the "
+        f"model of these rows changes by {change:+.2g} %"
+    )
+
+
+def _training(material: RunContents) -> str:
+    """The training period, what was left out of it, and what came to it later."""
+    run = material.run
+    words = [period_label(run.experiment.periods.train)]
+    if run.experiment.fit.without:
+        words.append(f"without {', '.join(map(str, run.experiment.fit.without))}")
+    if run.updated:
+        words.append(f"updated to {run.updated['last']} ({run.updated['rows']} rows)")
+    return ", ".join(words)
+
+
+def _state(material: RunContents) -> list[tuple[str, str]]:
+    """What the network sees of the fields."""
+    notes, network = material.model.notes, material.model.networks[0]
+    delays = f"{notes['delays']} successive states"
+    if network.patches is None:
+        held = 100 * notes["variance_kept"]
+        return [("State", f"{notes['modes']} EOFs with {held:.1f} % of the variance, {delays}")]
+    patches, state = network.patches, material.run.experiment.state
+    (before, after), (west, east) = patches.halo
+    size = " x ".join(map(str, state.patch))
+    window = f"{state.patch[0] + before + after} x {state.patch[1] + west + east}"
+    groups = network.groups
+    sets = "shared by all" if groups is None else f"{len(np.unique(groups))} sets of them"
+    return [
+        ("State", f"{notes['patches']} patches of {size} cells that see {window}, {delays}"),
+        ("Outer weights", sets),
+    ]

@@ -1,0 +1,242 @@
+"""The figures of a report, each an image that stands in the page itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.data.sources import Channel
+from gfrnn.workflows.report.labels import channel_label, heading, lead_label, unit_label
+
+Array = NDArray[Any]
+
+WIDTH = 10.5
+"""Inches: 1008 pixels of a page, so that text in figures is as large as the text around them."""
+
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.edgecolor": "0.45",
+    "axes.labelcolor": "0.25",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "xtick.color": "0.35",
+    "ytick.color": "0.35",
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+}
+
+# Told apart by people who do not see red or green, and, by the strokes, on a black-and-white print.
+# The linear model lies above the broad line of the forecast, which it often follows closely.
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "forecast": {"color": "#0b4f8a", "linewidth": 2.6, "marker": "o", "markersize": 4, "zorder": 5},
+    "linear": {"color": "#d55e00", "linestyle": (0, (5, 1.5)), "zorder": 6},
+    "damped persistence": {"color": "#009e73"},
+    "persistence": {"color": "#b35c8f", "linestyle": (0, (1, 1.2))},
+    "climatology": {"color": "0.5", "linestyle": (0, (5, 2, 1, 2))},
+}
+_UNKNOWN = {"color": "0.3"}
+_MOST_LEADS = 10  # panels of the ridge path
+
+
+USEFUL = 0.6
+"""Anomaly correlation above which forecasters call a forecast useful."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as the page embeds it.
+
+    Attributes
+    ----------
+    uri : str
+        ``data:`` address that holds the image itself. As an image of its own, nothing in an SVG
+        can meet names of the page or of another figure.
+    alt : str
+        What it shows, for people who do not see it.
+    """
+
+    uri: str
+    alt: str
+
+
+@matplotlib.rc_context(STYLE)
+def skill_picture(scores: xr.Dataset, channel: Channel) -> Picture:
+    """RMSE, anomaly correlation and bias of one channel against lead, beside the references."""
+    own = scores.sel(channel=channel.name)
+    unit = unit_label(str(own["units"].item()))
+    times, axis, marks = _lead_axis(own["prediction_timedelta"].values)
+    figure = Figure(figsize=(WIDTH, 3.0))
+    panels = figure.subplots(1, 3)
+    # The same places for every channel, so that the figures of a page stand in columns.
+    figure.subplots_adjust(left=0.065, right=0.995, bottom=0.155, top=0.87, wspace=0.25)
+    for name, panel, label in zip(
+        ("rmse", "acc", "bias"),
+        panels,
+        (f"RMSE ({unit})", "anomaly correlation", f"bias ({unit})"),
+        strict=True,
+    ):
+        for system in map(str, own["system"].values):
+            if name == "acc" and system == "climatology":
+                continue  # it has no pattern to correlate
+            style = SYSTEMS.get(system, _UNKNOWN)
+            panel.plot(times, own[name].sel(system=system).values, label=system, **style)
+        panel.set(xlabel=axis, ylabel=label)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=marks))
+    panels[0].set_ylim(bottom=0)
+    panels[1].set_ylim(top=1)
+    panels[1].axhline(USEFUL, color="0.45", linewidth=0.8, linestyle=":")
+    panels[2].axhline(0, color="0.45", linewidth=0.8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper right", borderaxespad=0.1, ncols=len(labels))
+    figure.text(0.008, 0.98, heading(channel), va="top", size=11, weight="bold")
+    rmse = own["rmse"].sel(system="forecast").values
+    first, last = (lead_label(own["prediction_timedelta"].values[i]) for i in (0, -1))
+    return embed(
+        figure,
+        f"Three panels against lead for {channel_label(channel)}: RMSE, anomaly correlation and "
+        f"bias of {', '.join(labels)}. RMSE of the forecast: {rmse[0]:.3g} {unit} at {first}, "
+        f"{rmse[-1]:.3g} {unit} at {last}.",
+    )
+
+
+@matplotlib.rc_context(STYLE)
+def ridge_picture(
+    selection: Mapping[str, Array], leads: Sequence[np.timedelta64], width: int
+) -> Picture:
+    """Validation error against ridge, a panel for each lead, a curve for each width.
+
+    Parameters
+    ----------
+    selection : mapping of ndarray
+        As a model holds it.
+    leads : sequence of timedelta64
+        With outer weights of their own.
+    width : int
+        The chosen one.
+    """
+    ridges = selection["ridges"]
+    paths = selection["errors"].reshape(-1, len(ridges), len(leads))
+    linear = selection["linear_errors"].reshape(-1, len(ridges), len(leads))[0]
+    widths = selection["widths"].reshape(-1)
+    shown = range(min(len(leads), _MOST_LEADS))
+    columns = min(5, len(shown))
+    lines = -(-len(shown) // columns)
+    figure = Figure(figsize=(WIDTH, 0.5 + 2.5 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
+    own, reference = SYSTEMS["forecast"]["color"], SYSTEMS["linear"]["color"]
+    for index, panel in zip(shown, panels.flat, strict=False):
+        for path, features in zip(paths[:, :, index], widths, strict=True):
+            chosen = features == width
+            fade = to_rgba(own, 1.0 if chosen else 0.35)
+            label = f"{features} features" + (", chosen" if chosen and len(widths) > 1 else "")
+            panel.plot(ridges, path, color=fade, linewidth=2.2 if chosen else 1.3, label=label)
+            if chosen:
+                best = int(path.argmin())
+                panel.plot(
+                    ridges[best], path[best], "o", markersize=8, color=own, zorder=6,
+                    markeredgecolor="white", markeredgewidth=1.5, label="chosen ridge",
+                )  # fmt: skip
+        panel.plot(
+            ridges, linear[:, index], color=reference, linestyle=(0, (5, 1.5)), label="linear model"
+        )
+        # At 1 a model is worth no more than the climatology.
+        panel.axhline(1, color="0.45", linewidth=0.8, linestyle=":")
+        # The steep parts may leave the panel: what counts is the bottom of the curves.
+        low = min(paths[:, :, index].min(), linear[:, index].min())
+        high = max(paths[:, :, index].max(), linear[:, index].max())
+        worst = 1.1 * max(paths[:, :, index].min(axis=1).max(), linear[:, index].min())
+        span = max(0.05 * low, min(high, max(worst, min(2 * low, 1.04))) - low)
+        panel.set(xscale="log", title=lead_label(leads[index]))
+        panel.set_ylim(low - 0.08 * span, low + 1.02 * span)
+    for panel in panels.flat[len(shown) :]:
+        panel.set_axis_off()
+    figure.supxlabel("ridge / largest singular value", size=9, color="0.25")
+    figure.supylabel("error / that of the climatology", size=9, color="0.25")
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=min(6, len(labels)))
+    return embed(
+        figure,
+        "Mean squared error on the validation period against ridge, one panel for each of the "
+        f"leads {', '.join(lead_label(leads[i]) for i in shown)}; the model with {width} features "
+        "as a solid line with its best ridge marked, the linear model dashed.",
+    )
+
+
+@matplotlib.rc_context(STYLE)
+def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelta64]) -> Picture:
+    """Singular values of R_ff with the chosen ridges, and the variance that EOFs hold, if any."""
+    figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+    count = 2 if "eof_variance" in selection else 1
+    left, *rest = figure.subplots(1, count, squeeze=False)[0]
+    spectrum = selection["spectrum"] / selection["spectrum"][0]
+    own = SYSTEMS["forecast"]["color"]
+    left.plot(np.arange(1, len(spectrum) + 1), spectrum, color=own, linewidth=2.2)
+    strengths: dict[float, list[str]] = {}  # leads often share a ridge: one line, one label
+    for lead, ridge in zip(leads, selection["ridge"], strict=False):
+        strengths.setdefault(float(ridge), []).append(lead_label(lead))
+    for index, (ridge, shared) in enumerate(sorted(strengths.items())):
+        left.axhline(ridge, color="0.45", linewidth=0.8, linestyle=":")
+        # Side by side, as neighbouring ridges are closer than a line of text.
+        left.annotate(
+            ", ".join(shared), (0.98 - 0.17 * (index % 5), ridge), va="center", ha="right",
+            xycoords=left.get_yaxis_transform(), size=8, color="0.2",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
+    left.set(
+        yscale="log", xlabel="index", ylabel="singular value / largest",
+        title="Singular values of $R_{ff}$ (dotted: the chosen ridges, by lead)",
+    )  # fmt: skip
+    left.margins(x=0)
+    said = (
+        f"the {len(spectrum)} singular values of the feature triangle fall from 1 to "
+        f"{spectrum[-1]:.1e} of the largest; the chosen ridges are lines across."
+    )
+    if not rest:
+        return embed(figure, f"T{said[1:]}")
+    (right,), kept = rest, 100 * np.cumsum(selection["eof_variance"])
+    right.plot(np.arange(1, len(kept) + 1), kept, color=own, linewidth=2.2)
+    right.set(xlabel="number of EOFs", ylabel="variance held (%)", title="Variance that EOFs hold")
+    right.set_ylim(0, 101)
+    right.margins(x=0.02)
+    right.annotate(
+        f"{len(kept)} EOFs: {kept[-1]:.1f} %", (0.98, 0.05), xycoords="axes fraction",
+        ha="right", color=own, weight="bold",
+    )  # fmt: skip
+    return embed(
+        figure,
+        f"Left: {said} Right: cumulative variance of the EOFs, {kept[-1]:.1f} % with {len(kept)}.",
+    )
+
+
+def _lead_axis(leads: Array) -> tuple[Array, str, list[float]]:
+    """Leads as numbers, what the axis is called, and the steps of its marks."""
+    if leads[-1] >= np.timedelta64(2, "D"):
+        return leads / np.timedelta64(1, "D"), "lead (days)", [1, 2, 5, 10]
+    return leads / np.timedelta64(1, "h"), "lead (hours)", [1, 1.2, 2.4, 3, 6, 10]
+
+
+def embed(figure: Figure, alt: str, *, raster: bool = False) -> Picture:
+    """Draw a figure: as SVG, or as PNG where an SVG would be large.
+
+    Without pyplot no backend is chosen for anyone: the format brings its renderer.
+    """
+    buffer = io.BytesIO()
+    form, kind = ("png", "image/png") if raster else ("svg", "image/svg+xml")
+    figure.savefig(buffer, format=form, dpi=150)
+    return Picture(f"data:{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}", alt)

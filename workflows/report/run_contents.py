@@ -1,0 +1,75 @@
+"""What a run's folder holds, as its report takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.model import ForecastModel
+
+Array = NDArray[Any]
+
+# What forecasters look at first.
+_HEADLINE = ("geopotential_500", "temperature_850", "2m_temperature", "mean_sea_level_pressure")
+
+
+@dataclass(frozen=True)
+class RunContents:
+    """What a run's folder holds, opened once."""
+
+    run: Run
+    scores: xr.Dataset
+
+    @classmethod
+    def of(cls, run: Run) -> RunContents:
+        """Open a run that is verified.
+
+        Raises
+        ------
+        RunError
+            If it is not, or no more.
+        """
+        if not run.finished("verify") or not run.scores.exists():
+            raise RunError(f"{run.scores}: no scores of this run there; run `gfrnn verify` first")
+        scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False)
+        return cls(run, scores.load())
+
+    @cached_property
+    def model(self) -> ForecastModel:
+        return ForecastModel.load(self.run.model)
+
+    @cached_property
+    def forecasts(self) -> xr.Dataset:
+        return open_forecasts(self.run.forecasts)
+
+    @cached_property
+    def channels(self) -> list[Channel]:
+        """Those that forecasters look at first, then the others in their order."""
+        rank = {name: index for index, name in enumerate(_HEADLINE)}
+        own = self.model.layout.scaling.grid.channels
+        return sorted(own, key=lambda channel: rank.get(channel.name, len(rank)))
+
+    @property
+    def leads(self) -> Array:
+        """timedelta64, shape (leads,)."""
+        return np.asarray(self.scores["prediction_timedelta"].values)
+
+    def nearest(self, days: float) -> int:
+        """Place of the lead nearest to some days."""
+        return int(np.abs(self.leads - np.timedelta64(round(24 * days), "h")).argmin())
+
+    def rmse(self, channel: Channel, system: str, lead: int) -> float:
+        own = self.scores["rmse"].sel(channel=channel.name, system=system)
+        return float(own.values[lead])
+
+    def units(self, channel: Channel) -> str:
+        return str(self.scores["units"].sel(channel=channel.name).item())

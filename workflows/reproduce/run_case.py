@@ -1,0 +1,185 @@
+"""Run a case and write what came of it into a folder."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+import xarray as xr
+from matplotlib.figure import Figure
+from threadpoolctl import threadpool_info
+
+from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.runs.provenance import surroundings
+from gfrnn.pipeline.storage import consolidate, write_whole
+from gfrnn.workflows.report.figures import STYLE, WIDTH
+from gfrnn.workflows.reproduce.case import TRAINING, Case, CaseResult
+from gfrnn.workflows.reproduce.settings_file import Loaded, dump
+from gfrnn.workflows.reproduce.tables import (
+    KINDS,
+    best_entries,
+    cell,
+    csv_text,
+    json_tree,
+    sentence,
+    word,
+)
+
+_LIBRARIES = ("gfrnn", "numpy", "scipy", "reservoirpy")
+_QUICK = "These are the quick settings; the bars are meant for the full ones."
+
+
+def reproduce(
+    case: Case[Any],
+    loaded: Loaded[Any],
+    seeds: Sequence[int],
+    folder: Path,
+    progress: Progress,
+    command: str,
+) -> CaseResult:
+    """Run a case and write ``settings.yaml``, ``table.csv``, ``result.json``, figure and page.
+
+    A result's dataset goes to ``result.zarr``, of zarr format 3.
+
+    Nothing is written before all is computed; then files are made in a folder of their own and
+    moved to their places, ``index.html`` last. Other files of the folder stay.
+
+    Parameters
+    ----------
+    case : Case
+    loaded : Loaded
+        Its settings.
+    seeds : sequence of int
+    folder : Path
+        Made where it is missing.
+    progress : callable
+        (stage, done, total).
+    command : str
+        What reruns this, for the page.
+
+    Returns
+    -------
+    Result
+    """
+    begun = datetime.now(UTC)
+    result = case.run(loaded.settings, list(seeds), progress)
+    if loaded.quick:
+        result = replace(result, notes=[*result.notes, _QUICK])
+    record = {
+        "case": case.name,
+        "command": command,
+        "seeds": list(seeds),
+        "date": begun.isoformat(timespec="seconds"),
+        "seconds": round((datetime.now(UTC) - begun).total_seconds(), 1),
+        **machine(),
+    }
+    picture = draw(result)
+    settings = dump(loaded.values)
+    files = {
+        "settings.yaml": f"# Settings of the case {case.name}, as resolved.\n{settings}",
+        "table.csv": csv_text(result, list(seeds)),
+        "result.json": json.dumps(record | json_tree(result), indent=1, ensure_ascii=False) + "\n",
+        "figure.svg": picture,
+        "index.html": _page(result, record, settings, picture),
+    }
+    if result.dataset is not None:
+        _write_dataset(folder / "result.zarr", result.dataset.assign_attrs(
+            title=result.title, case=case.name, command=command, date=record["date"],
+        ))  # fmt: skip
+    write_files(folder, files)
+    return result
+
+
+def _write_dataset(path: Path, dataset: xr.Dataset) -> None:
+    def write(partial: Path) -> None:
+        dataset.to_zarr(partial, zarr_format=3, consolidated=False)
+        consolidate(partial)
+
+    write_whole(path, write)
+
+
+def machine() -> dict[str, Any]:
+    """Versions, cores and the BLAS."""
+    found = surroundings(_LIBRARIES)
+    blas = sorted(
+        {
+            f"{library['internal_api']} {library['version']}"
+            for library in threadpool_info()
+            if library["user_api"] == "blas"
+        }
+    )
+    found["machine"] |= {"blas": ", ".join(blas) or "unknown", "blas_threads_in_training": 1}
+    return found
+
+
+@matplotlib.rc_context({**STYLE, "svg.hashsalt": "gfrnn", "svg.fonttype": "path"})
+def draw(result: CaseResult) -> str:
+    """The figure of a result as SVG text."""
+    figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
+    result.draw(figure)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    """Write all files aside, then move them to their places in the order given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    try:
+        for name, text in files.items():
+            (aside / name).write_text(text, encoding="utf-8")
+        for name in files:
+            os.replace(aside / name, folder / name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _page(result: CaseResult, record: dict[str, Any], settings: str, picture: str) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    best = {score.key: best_entries(result, score) for score in result.columns}
+    rows = [
+        {
+            "name": entry.name,
+            "kind": KINDS[entry.kind],
+            "cells": [
+                (
+                    *cell(entry, score),
+                    score is not TRAINING and entry.name in best[score.key],
+                )
+                for score in result.columns
+            ],
+        }
+        for entry in result.entries
+    ]
+    verdicts = [
+        {"text": sentence(verdict), "source": verdict.bar.text, "word": word(verdict)}
+        for verdict in result.verdicts()
+    ]
+    encoded = base64.b64encode(picture.encode()).decode()
+    return environment.get_template("case.html").render(
+        result=result,
+        record=record,
+        settings=settings,
+        rows=rows,
+        verdicts=verdicts,
+        # As an image of its own, nothing in the SVG can meet names of the page.
+        picture=f"data:image/svg+xml;base64,{encoded}",
+    )

@@ -1,0 +1,207 @@
+"""Choose settings of a case on its validation trajectories: what ``--choose`` does."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, PositiveInt, model_validator
+from rich.table import Table
+
+from gfrnn.pipeline.config.section import Section, checked
+from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.workflows.reproduce.case import Case, Validation
+from gfrnn.workflows.reproduce.settings_file import Loaded, plain, with_values
+from gfrnn.workflows.reproduce.tables import figure_of
+
+
+class Range(Section):
+    """Numbers between two ends: of equal probability, or of equal probability of the logarithm."""
+
+    uniform: tuple[float, float] | None = None
+    log: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Range:
+        ends = self.log if self.uniform is None else self.uniform
+        if ends is None or (self.log is not None and self.uniform is not None):
+            raise ValueError("give either uniform: [low, high] or log: [low, high]")
+        if not ends[0] < ends[1] or (self.log is not None and ends[0] <= 0):
+            raise ValueError(f"{list(ends)} is not a low and a high end")
+        return self
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """One number, rounded to the three digits that a settings file shows."""
+        if self.log is not None:
+            value = math.exp(rng.uniform(math.log(self.log[0]), math.log(self.log[1])))
+        else:
+            low, high = self.uniform or (0.0, 1.0)  # one of the two is there
+            value = rng.uniform(low, high)
+        return float(f"{value:.3g}")
+
+
+class Search(Section):
+    """What one validation tries.
+
+    Attributes
+    ----------
+    keys : mapping of str to list or Range
+        Dotted keys of the settings.
+    trials : int, optional
+        Draw so many combinations; without it every combination of the lists is tried.
+    seeds : int
+        A combination is scored by the mean over so many seeds of hidden weights.
+    """
+
+    keys: dict[str, Annotated[list[Any], Field(min_length=1)] | Range] = Field(min_length=1)
+    trials: PositiveInt | None = None
+    seeds: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _ranges_need_trials(self) -> Search:
+        ranges = [key for key, values in self.keys.items() if isinstance(values, Range)]
+        if ranges and self.trials is None:
+            raise ValueError(f"trials: missing; {ranges[0]} is a range, so say how many to draw")
+        return self
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Every combination, or the draws; the same at each call."""
+        if self.trials is None:
+            for values in itertools.product(*self.keys.values()):
+                yield dict(zip(self.keys, values, strict=True))
+            return
+        rng = np.random.default_rng(0)
+        for _ in range(self.trials):
+            yield {
+                key: values.draw(rng)
+                if isinstance(values, Range)
+                else values[int(rng.integers(len(values)))]
+                for key, values in self.keys.items()
+            }
+
+
+@dataclass(frozen=True)
+class SettingsTrial:
+    """A combination with its mean validation score over seeds."""
+
+    values: dict[str, Any]
+    score: float
+
+
+@dataclass(frozen=True)
+class SettingsChoice:
+    """The trials of one validation and the best of them."""
+
+    name: str
+    validation: Validation[Any]
+    trials: list[SettingsTrial]
+
+    @property
+    def best(self) -> SettingsTrial:
+        """The first of the best; what is not a number is worst."""
+        sign = -1.0 if self.validation.score.better == "higher" else 1.0
+        worst = math.inf
+        return min(self.trials, key=lambda t: worst if math.isnan(t.score) else sign * t.score)
+
+
+def searches(case: Case[Any], loaded: Loaded[Any]) -> dict[str, Search]:
+    """What the settings file says to try, checked down to every key before work starts.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing to try, a name is no validation of the case, or a key or value is not
+        allowed, also among candidates that do not apply to these settings.
+    """
+    where = f"{loaded.where}: candidates"
+    if not loaded.candidates:
+        raise ConfigError(f"{where}: missing; there is nothing to choose")
+    found = {}
+    for name, tree in loaded.candidates.items():
+        if name not in case.validations:
+            raise ConfigError(
+                f"{where}.{name}: unknown validation; allowed: {', '.join(case.validations)}"
+            )
+        search = checked(Search, tree, f"{where}.{name}")
+        for combination in search.combinations():
+            _known(loaded.values, combination, f"{where}.{name}")
+            with_values(case, loaded.values, combination, f"{where}.{name}")
+        if case.validations[name].applies(loaded.settings):
+            found[name] = search
+    if not found:
+        raise ConfigError(f"{where}: none of them applies to these settings")
+    return found
+
+
+def choose(
+    case: Case[Any], loaded: Loaded[Any], progress: Progress
+) -> tuple[Loaded[Any], list[SettingsChoice]]:
+    """Try all candidates on the validation trajectories and take over the best.
+
+    One validation after another, in the order of the file; a later one sees what the earlier ones
+    chose. Every combination and seed is a job of its own, on the current Dask client where there is
+    one.
+
+    Returns
+    -------
+    chosen : Loaded
+        The settings with the best values.
+    choices : list of SettingsChoice
+    """
+    choices = []
+    for name, search in searches(case, loaded).items():
+        validation = case.validations[name]
+        combinations = list(search.combinations())
+        jobs = [
+            (with_values(case, loaded.values, values, loaded.where), seed)
+            for values in combinations
+            for seed in range(search.seeds)
+        ]
+        scores = np.reshape(run_tasks(name, validation.measure, jobs, progress), (-1, search.seeds))
+        trials = [
+            SettingsTrial(values, float(np.mean(own)))
+            for values, own in zip(combinations, scores, strict=True)
+        ]
+        choice = SettingsChoice(name, validation, trials)
+        choices.append(choice)
+        settings = with_values(case, loaded.values, choice.best.values, loaded.where)
+        values = plain(settings)
+        loaded = replace(loaded, settings=settings, values=values)
+    return loaded, choices
+
+
+def choice_table(choice: SettingsChoice, most: int = 40) -> Table:
+    """Validation scores, best first, the best marked."""
+    score, best = choice.validation.score, choice.best
+    title = f"{choice.name}: {score.label} on the validation trajectories, {score.better} is better"
+    table = Table(title=title, title_justify="left")
+    for key in best.values:
+        table.add_column(key, justify="right", overflow="fold")
+    table.add_column(score.label + (f" ({score.unit})" if score.unit else ""), justify="right")
+    table.add_column("")
+    sign = -1.0 if score.better == "higher" else 1.0
+    # Sorting keeps the order of equals, so that the best, the first of them, comes first.
+    order = sorted(choice.trials, key=lambda t: math.inf if math.isnan(t.score) else sign * t.score)
+    for trial in order[:most]:
+        style = "bold" if trial is best else None
+        cells = [f"{v:g}" if isinstance(v, float) else str(v) for v in trial.values.values()]
+        mark = "best" if trial is best else ""
+        table.add_row(*cells, figure_of(trial.score), mark, style=style)
+    if len(order) > most:
+        table.caption = f"the best {most} of {len(order)}"
+    return table
+
+
+def _known(values: Mapping[str, Any], combination: Mapping[str, Any], where: str) -> None:
+    """A key that the settings do not hold would be refused with the path of a section only."""
+    for key in combination:
+        place: Any = values
+        for part in key.split("."):
+            if not isinstance(place, Mapping) or part not in place:
+                raise ConfigError(f"{where}.keys.{key}: the settings have no such key")
+            place = place[part]

@@ -1,0 +1,1 @@
+"""What every long command shares: cluster, progress display, stopping and monitoring."""
