@@ -5,7 +5,6 @@ A golden file is written anew from what its test shows, after it was read line b
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from gfrnn.cluster import ClusterConfig
 from gfrnn.cluster.batch.job_script import Shape, make_job
 from gfrnn.cluster.certificates import certificates_in, temporary_certificates
 from gfrnn.cluster.config import BATCH
-from gfrnn_testing.paths import SUPPORT
+from gfrnn_testing.paths import with_support
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -140,7 +139,7 @@ import signal
 before = signal.getsignal(signal.SIGINT)
 from gfrnn.cluster import ClusterConfig
 from gfrnn.cluster.batch.job_script import job_class
-from gfrnn_testing.paths import SUPPORT
+from gfrnn_testing.paths import with_support
 print(job_class(ClusterConfig(kind="slurm", workers=1, memory="1GiB")).cancel_command)
 assert signal.getsignal(signal.SIGINT) is before
 """
@@ -149,7 +148,7 @@ assert signal.getsignal(signal.SIGINT) is before
 def test_the_interrupt_key_stays_as_it_is():
     done = subprocess.run(  # another test may have imported the library
         [sys.executable, "-c", _IMPORTED],
-        env=os.environ | {"PYTHONPATH": str(SUPPORT)},
+        env=with_support(),
         capture_output=True,
         text=True,
         timeout=60,

@@ -24,7 +24,7 @@ from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.reduction.tasks import run_tasks
 from gfrnn_testing.batch_systems import batch, watchdogs
-from gfrnn_testing.paths import SUPPORT
+from gfrnn_testing.paths import with_support
 from gfrnn_testing.waiting import eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.cluster]
@@ -126,7 +126,7 @@ import sys, time
 from pathlib import Path
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn_testing.batch_systems import batch
-from gfrnn_testing.paths import SUPPORT
+from gfrnn_testing.paths import with_support
 # Nine cores are more than the node has: a job waits.
 with open_cluster(batch(workers=3, threads=3, memory="300MiB"), folder=Path(sys.argv[1])):
     print("open", flush=True)
@@ -139,7 +139,7 @@ def test_no_job_outlives_the_driver(slurm, tmp_path, end):
     driver = subprocess.Popen(
         [sys.executable, "-c", _DRIVER, str(tmp_path)],
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(SUPPORT)},
+        env=with_support(),
     )
     with driver:
         assert driver.stdout is not None

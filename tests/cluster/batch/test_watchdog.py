@@ -13,7 +13,7 @@ import pytest
 
 from gfrnn.cluster.batch.cancellation import keep_journal
 from gfrnn_testing.batch_systems import watchdogs
-from gfrnn_testing.paths import SUPPORT
+from gfrnn_testing.paths import with_support
 from gfrnn_testing.waiting import eventually
 
 
@@ -80,7 +80,7 @@ _DRIVER = """
 import sys, time
 from pathlib import Path
 from gfrnn.cluster.batch.cancellation import keep_journal
-from gfrnn_testing.paths import SUPPORT
+from gfrnn_testing.paths import with_support
 with keep_journal(sys.argv[1], Path(sys.argv[2])) as journal:
     journal.add("12")
     print("ready", flush=True)
@@ -94,7 +94,7 @@ def test_the_driver_may_end_as_it_likes(cancel, secrets, end):
         [sys.executable, "-c", _DRIVER, cancel, str(secrets)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": str(SUPPORT)},
+        env=with_support(),
         start_new_session=True,
     )
     with driver:

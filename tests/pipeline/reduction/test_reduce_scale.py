@@ -23,7 +23,7 @@ from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
 from gfrnn.pipeline.reduction.reduce import fold_keys, reduce_stretches
 from gfrnn.pipeline.reduction.tasks import Advance, Tasks
 from gfrnn.pipeline.reduction.tree import Block, Tree
-from gfrnn_testing.paths import SUPPORT
+from gfrnn_testing.paths import with_support
 from gfrnn_testing.reduction_toys import Record, Troubled, cut, read, row_pieces, row_summary
 
 pytestmark = pytest.mark.cluster
@@ -283,9 +283,7 @@ if __name__ == "__main__":
 def test_a_killed_driver_goes_on_from_its_blocks(client, tmp_path, calls):
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
-    driver = subprocess.Popen(
-        [sys.executable, script, tmp_path], env={**os.environ, "PYTHONPATH": str(SUPPORT)}
-    )
+    driver = subprocess.Popen([sys.executable, script, tmp_path], env=with_support())
     (key,) = fold_keys("record", "k", cut(120, 1)).values()
     kept = tmp_path / "s" / "record" / f"{key}.blocks"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gfrnn_testing import peak
-from gfrnn_testing.paths import ROOT, SUPPORT
+from gfrnn_testing.paths import ROOT, with_support
 
 MIB = 2**20
 SLACK = 3 * MIB  # Python's own and the allocator's
@@ -23,8 +22,7 @@ pytestmark = pytest.mark.skipif(
 def output_of(program: str, *arguments: object) -> str:
     """What a program of these tests prints, in a fresh process."""
     # Large arrays go back to the system at once, so that the peak is that of what is held.
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "OPENBLAS_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = str(SUPPORT)
+    environment = with_support() | {"MALLOC_MMAP_THRESHOLD_": "65536", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", f"gfrnn_testing.{program}", *map(str, arguments)],
         capture_output=True,

@@ -1,5 +1,8 @@
 """Folders of the project that tests read files from."""
 
+from __future__ import annotations
+
+import os
 from pathlib import Path
 
 SUPPORT = Path(__file__).parents[1]
@@ -7,3 +10,10 @@ SUPPORT = Path(__file__).parents[1]
 
 ROOT = SUPPORT.parents[1]
 """The top folder of the project."""
+
+
+def with_support() -> dict[str, str]:
+    """Environment of a Python process that shall find ``gfrnn_testing``."""
+    inherited = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(SUPPORT), *([inherited] if inherited else [])])
+    return os.environ | {"PYTHONPATH": path}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from gfrnn.pipeline.config.experiment import dump_experiment
 from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.runs.run import Run
 from gfrnn_testing.batch_systems import batch
-from gfrnn_testing.paths import SUPPORT
+from gfrnn_testing.paths import with_support
 from gfrnn_testing.waiting import eventually
 from gfrnn_testing.waves import make_run
 
@@ -55,7 +54,7 @@ def command(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(SUPPORT)},
+            env=with_support(),
         )
 
     return command
