@@ -1,0 +1,1 @@
+"""Run folders: their stages, their record, and what changes a finished run."""
