@@ -136,6 +136,20 @@ def test_mean_over_true_noise_points_along_the_gradient(kind, credit, steps, sur
             assert length == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.parametrize("kind", ["np", "anp"])
+def test_the_readout_is_credited_with_the_loss_of_its_own_step_alone(kind):
+    """Noise on outputs changes no later step: later losses would only add variance."""
+    weights, part, state = network(), window(counted=COUNTED), start(network())
+    own, later = (
+        Perturbation(kind, draws=3, credit=credit)
+        .estimate(weights, part, state, np.random.default_rng(0))
+        .gradient
+        for credit in (1, None)
+    )
+    np.testing.assert_array_equal(own[2], later[2])
+    assert (own[1] != later[1]).any()
+
+
 @pytest.mark.parametrize("credit", [1, 2, 5, 9, None])
 def test_credit_against_a_loop(credit):
     worse = np.random.default_rng(0).standard_normal((7, 3, 2))
