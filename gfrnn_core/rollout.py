@@ -52,7 +52,7 @@ class UnstableRollout(RuntimeWarning):
 
 
 @dataclass(frozen=True)
-class Loop:
+class RolloutLoop:
     """What a rollout needs of a network, in the network's own scaled units.
 
     Attributes

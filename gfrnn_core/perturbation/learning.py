@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.perturbation.backpropagation import Backpropagation
-from gfrnn_core.perturbation.checks import check_count
+from gfrnn_core.perturbation.count_check import check_count
 from gfrnn_core.perturbation.decorrelation import decorrelate
-from gfrnn_core.perturbation.estimate import Estimate, Window
+from gfrnn_core.perturbation.gradient_estimate import GradientEstimate, Window
 from gfrnn_core.perturbation.losses import step_losses
 from gfrnn_core.perturbation.optimisers import OptimiserName, optimiser
-from gfrnn_core.perturbation.rules import Perturbation
+from gfrnn_core.perturbation.perturbation_rules import Perturbation
 from gfrnn_core.perturbation.weights import Weights
 from gfrnn_core.sampling import check_seed
 
@@ -163,7 +163,7 @@ class Learning:
 
     def _windows(
         self, weights: Weights, sequence: Window, rng: np.random.Generator
-    ) -> Iterator[tuple[Estimate, int]]:
+    ) -> Iterator[tuple[GradientEstimate, int]]:
         steps, batch, _ = sequence.inputs.shape
         length = self.window or steps
         state = np.zeros((batch, weights.units), weights.dtype)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.checks import check_count
-from gfrnn_core.perturbation.estimate import Window
+from gfrnn_core.perturbation.count_check import check_count
+from gfrnn_core.perturbation.gradient_estimate import Window
 from gfrnn_core.systems import LORENZ63, MackeyGlass
 
 Array = NDArray[Any]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gfrnn_core import HiddenWeights, Patches, SampledRNN, UnstableRollout, rollout
-from gfrnn_core.rollout import Loop
+from gfrnn_core.rollout import RolloutLoop
 
 
 def doubling(**options):
@@ -23,7 +23,7 @@ def doubling(**options):
         "low": np.array([-10.0]),
         "high": np.array([10.0]),
     }
-    return Loop(**settings | options)
+    return RolloutLoop(**settings | options)
 
 
 def history(*starts, dtype=float):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.perturbation.losses import Loss, check_loss
-from gfrnn_core.perturbation.products import Product, dense
+from gfrnn_core.perturbation.low_rank_products import LowRankProduct, dense
 from gfrnn_core.perturbation.weights import Weights
 
 Array = NDArray[Any]
@@ -60,14 +60,14 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class GradientEstimate:
     """An estimate of the gradient of the mean loss over counted steps and batch.
 
     Attributes
     ----------
     loss : float
         Of the clean pass.
-    slopes : tuple of ndarray or Product
+    slopes : tuple of ndarray or LowRankProduct
         For W0, R and W1, in the order of :meth:`Weights.trained`.
     states, decorrelated : ndarray, shape (steps * batch, units)
         x and x^ of the clean pass.
@@ -76,7 +76,7 @@ class Estimate:
     """
 
     loss: float
-    slopes: tuple[Array | Product, ...]
+    slopes: tuple[Array | LowRankProduct, ...]
     states: Array
     decorrelated: Array
     state: Array
@@ -89,7 +89,7 @@ class Estimate:
 
 def slopes_of(
     hidden: Array, readout: Array, inputs: Array, decorrelated: Array
-) -> tuple[Product, Product, Product]:
+) -> tuple[LowRankProduct, LowRankProduct, LowRankProduct]:
     """Slopes for W0, R and W1, as products that are not formed yet.
 
     Parameters
@@ -105,7 +105,7 @@ def slopes_of(
     rows = len(hidden)
     before, after = (part.reshape(rows, -1) for part in (decorrelated[:-1], decorrelated[1:]))
     return (
-        Product(hidden, inputs.reshape(rows, -1)),
-        Product(hidden, before),
-        Product(readout, after),
+        LowRankProduct(hidden, inputs.reshape(rows, -1)),
+        LowRankProduct(hidden, before),
+        LowRankProduct(readout, after),
     )

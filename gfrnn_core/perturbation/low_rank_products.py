@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Product:
+class LowRankProduct:
     """``left^T right``.
 
     Attributes
@@ -34,12 +34,12 @@ class Product:
         return np.asarray(self.left.T @ self.right)
 
 
-def dense(matrix: Array | Product) -> Array:
+def dense(matrix: Array | LowRankProduct) -> Array:
     """The matrix itself."""
-    return matrix.dense() if isinstance(matrix, Product) else matrix
+    return matrix.dense() if isinstance(matrix, LowRankProduct) else matrix
 
 
-def add(matrix: Array, factor: float, term: Array | Product) -> None:
+def add(matrix: Array, factor: float, term: Array | LowRankProduct) -> None:
     """``matrix += factor term``, in place.
 
     Parameters
@@ -47,11 +47,11 @@ def add(matrix: Array, factor: float, term: Array | Product) -> None:
     matrix : ndarray, shape (n, m)
         float32 or float64.
     factor : float
-    term : ndarray or Product, shape (n, m)
+    term : ndarray or LowRankProduct, shape (n, m)
         In the matrix's precision.
     """
     in_blas = matrix.flags.c_contiguous and matrix.dtype in (np.float32, np.float64)
-    if not isinstance(term, Product) or not in_blas:
+    if not isinstance(term, LowRankProduct) or not in_blas:
         matrix += matrix.dtype.type(factor) * dense(term)
         return
     # BLAS counts columns first: to it the matrix is its transpose, right^T left.

@@ -15,22 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gfrnn_core.network import Network
+from gfrnn_core.gapless_series import Series, gapless, paired
+from gfrnn_core.recurrent_network import RecurrentNetwork
 from gfrnn_core.regression import RidgePath
+from gfrnn_core.regression_rows import pooled, row_blocks
 from gfrnn_core.rfactor import RFactor
-from gfrnn_core.rows import pooled, row_blocks
 from gfrnn_core.sampling import sample_weights
-from gfrnn_core.series import Series, gapless, paired
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class SampledRNN(Network):
+class SampledRNN(RecurrentNetwork):
     """A network whose hidden weights are sampled and whose outer weights are solved for.
 
-    Settings and attributes are those of :class:`gfrnn_core.network.Network`. A network is never
-    changed: every method that trains returns a new one.
+    Settings and attributes are those of
+    :class:`gfrnn_core.recurrent_network.RecurrentNetwork`. A network is never changed: every
+    method that trains returns a new one.
     """
 
     def fit(

@@ -12,20 +12,20 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn_core.gapless_series import paired
 from gfrnn_core.lifting import Columns, activate
 from gfrnn_core.patches import Patches
+from gfrnn_core.regression_rows import Target, row_columns
 from gfrnn_core.rfactor import RFactor
-from gfrnn_core.rollout import Loop
-from gfrnn_core.rows import Target, row_columns
+from gfrnn_core.rollout import RolloutLoop
 from gfrnn_core.sampling import Activation, HiddenWeights, Sampling, check_seed
-from gfrnn_core.series import paired
 
 Array = NDArray[Any]
 Precision = Literal["float32", "float64"]
 
 
 @dataclass(frozen=True)
-class Network:
+class RecurrentNetwork:
     """A recurrent network with a linear part: ``h' = C [h, 1, sigma(W h + b)]``.
 
     With inputs x, ``C_x [x, sigma(W_x x + b_x)]`` is added; h holds delayed states. How it is
@@ -303,7 +303,7 @@ class Network:
         activate(features, hidden.activation)
         return np.concatenate([inputs, features], axis=-1)
 
-    def _loop(self, outer: Array) -> Loop:
+    def _loop(self, outer: Array) -> RolloutLoop:
         low, high = self.low, self.high
         if low is not None and high is not None:
             extent = np.where(high > low, high - low, np.inf)
@@ -317,7 +317,7 @@ class Network:
             hidden.biases.astype(precision, copy=False),
             hidden.activation,
         )
-        return Loop(
+        return RolloutLoop(
             cast,
             np.ascontiguousarray(outer, dtype=precision),
             self.leads,

@@ -18,7 +18,7 @@ The length is that of a layer, a step and a sequence of the batch. With one outp
 learns by the exact delta rule, whatever the factor.
 
 Several draws are averaged, or with ANP solved for at once, see
-:mod:`gfrnn_core.perturbation.solved`.
+:mod:`gfrnn_core.perturbation.least_squares_slopes`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.checks import check_count
-from gfrnn_core.perturbation.estimate import Estimate, Window, slopes_of
+from gfrnn_core.perturbation.count_check import check_count
+from gfrnn_core.perturbation.gradient_estimate import GradientEstimate, Window, slopes_of
+from gfrnn_core.perturbation.least_squares_slopes import solved_slopes
 from gfrnn_core.perturbation.losses import step_losses
-from gfrnn_core.perturbation.solved import solved_slopes
 from gfrnn_core.perturbation.weights import Weights
 
 Array = NDArray[Any]
@@ -100,7 +100,7 @@ class Perturbation:
 
     def estimate(
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator
-    ) -> Estimate:
+    ) -> GradientEstimate:
         """Loss and update direction of one window.
 
         All passes start from the same state, so that noise answers for what it did in the window.
@@ -115,7 +115,7 @@ class Perturbation:
 
         Returns
         -------
-        Estimate
+        GradientEstimate
 
         Raises
         ------
@@ -129,7 +129,7 @@ class Perturbation:
 
     def _node_perturbation(
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator
-    ) -> Estimate:
+    ) -> GradientEstimate:
         steps, batch, _ = window.inputs.shape
         units, outputs, dtype = weights.units, weights.readout.shape[0], weights.dtype
         noise = self._noise(rng, (steps, self.draws, batch, units), dtype)
@@ -164,11 +164,11 @@ class Perturbation:
         clean = done.states.reshape(steps, passes, batch, units)[:, 0]
         loss = float(losses[window.counted, 0].mean(dtype=np.float64))
         after = done.decorrelated[1:].reshape(-1, units)
-        return Estimate(loss, slopes, clean.reshape(-1, units), after, clean[-1].copy())
+        return GradientEstimate(loss, slopes, clean.reshape(-1, units), after, clean[-1].copy())
 
     def _weight_perturbation(
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator
-    ) -> Estimate:
+    ) -> GradientEstimate:
         batch, units, dtype = window.inputs.shape[1], weights.units, weights.dtype
         clean = weights.propagate(weights.driven(window.inputs), state, kept=batch)
         trained = tuple(weights.trained())
@@ -187,7 +187,9 @@ class Perturbation:
                 total += np.tensordot(worse, xi, axes=1)
         decorrelated = clean.decorrelated[1:].reshape(-1, units)
         states = clean.states.reshape(-1, units)
-        return Estimate(float(loss[0]), slopes, states, decorrelated, clean.states[-1].copy())
+        return GradientEstimate(
+            float(loss[0]), slopes, states, decorrelated, clean.states[-1].copy()
+        )
 
     def _along(self, change: Array, credit: Array) -> Array:
         """ANP's mean over draws."""

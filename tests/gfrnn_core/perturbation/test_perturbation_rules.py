@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfrnn_core.perturbation import Backpropagation, Perturbation, rules
+from gfrnn_core.perturbation import Backpropagation, Perturbation, perturbation_rules
 from gfrnn_core.perturbation.losses import output_gradient, step_losses
-from gfrnn_core.perturbation.rules import worse_credit
+from gfrnn_core.perturbation.perturbation_rules import worse_credit
 from gfrnn_testing.perturbation_toys import (
     EveryDirection,
     network,
@@ -37,7 +37,9 @@ def cosine(one, other):
 @pytest.mark.parametrize("loss", ["squared", "cross_entropy"])
 def test_mean_over_every_direction_is_the_gradient(kind, loss, monkeypatch):
     # Few noisy weights at a time, so that the draws come in several parts.
-    monkeypatch.setattr(rules, "_DRAWN", 7 * sum(one.nbytes for one in network().trained()))
+    monkeypatch.setattr(
+        perturbation_rules, "_DRAWN", 7 * sum(one.nbytes for one in network().trained())
+    )
     weights, part = network(), window(loss=loss, counted=COUNTED)
     state, rng = start(weights), every_direction(kind, network(), 6)
     rule = Perturbation(kind, 1e-7, draws=rng.draws, credit=None)

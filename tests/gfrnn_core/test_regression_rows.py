@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfrnn_core import HiddenWeights, Patches, RFactor
-from gfrnn_core import rows as rows_module
-from gfrnn_core.rows import block_rows, delayed, pooled, row_blocks
+from gfrnn_core import HiddenWeights, Patches, RFactor, regression_rows
+from gfrnn_core.regression_rows import block_rows, delayed, pooled, row_blocks
 
 
 def series(times=60, size=2, inputs=3, width=4, delays=1, seed=0, activation="tanh"):
@@ -370,7 +369,7 @@ def test_the_pool_holds_what_features_see_and_what_follows(patches, forcing):
 
 
 def test_a_large_pool_is_thinned_over_all_series(monkeypatch):
-    monkeypatch.setattr(rows_module, "_POOL", 50)
+    monkeypatch.setattr(regression_rows, "_POOL", 50)
     many = [np.arange(200.0)[:, None], np.arange(1000.0, 1200.0)[:, None]]
     pool, following = pooled(many, 1, None, seed=0)
     assert pool.shape == following.shape == (50, 1)
