@@ -1,4 +1,4 @@
-"""What one window of steps yields, by whichever rule: a loss, and an update direction."""
+"""Windows of steps, and the estimate of loss and gradient that every rule returns for one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Window:
     loss: Loss
 
     def checked(self, weights: Weights) -> Window:
-        """The window in the weights' precision.
+        """Check the window and return it in the weights' precision.
 
         Raises
         ------
@@ -66,9 +66,9 @@ class GradientEstimate:
     Attributes
     ----------
     loss : float
-        Of the clean pass.
+        Loss of the clean pass, the one without noise.
     slopes : tuple of ndarray or LowRankProduct
-        For W0, R and W1, in the order of :meth:`Weights.trained`.
+        Gradients for W0, R and W1, in the order of :meth:`Weights.trained`.
     states, decorrelated : ndarray, shape (steps * batch, units)
         x and x^ of the clean pass.
     state : ndarray, shape (batch, units)
@@ -90,14 +90,14 @@ class GradientEstimate:
 def slopes_of(
     hidden: Array, readout: Array, inputs: Array, decorrelated: Array
 ) -> tuple[LowRankProduct, LowRankProduct, LowRankProduct]:
-    """Slopes for W0, R and W1, as products that are not formed yet.
+    """Return the slopes for W0, R and W1, as products that are not formed yet.
 
     Parameters
     ----------
     hidden : ndarray, shape (steps * batch, units)
         Slopes of the loss with respect to the pre-activations.
     readout : ndarray, shape (steps * batch, outputs)
-        The same with respect to the outputs.
+        Slopes of the loss with respect to the outputs.
     inputs : ndarray, shape (steps, batch, inputs)
     decorrelated : ndarray, shape (steps + 1, batch, units)
         x^ before the first step and after each.

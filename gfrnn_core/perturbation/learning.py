@@ -1,4 +1,4 @@
-"""Epochs over a task: windows, updates, decorrelation."""
+"""Training by epochs over sequences: windows, updates, decorrelation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ stays where it is and never becomes infinite.
 
 
 class DivergedError(ArithmeticError):
-    """Learning ran away.
+    """Learning diverged: the loss or a weight ran away.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class DivergedError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Learning:
-    """How a network learns.
+    """Settings of training: a rule, rates, windows and epochs.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Learning:
         that what is noise in the updates averages out in the end (Loshchilov and Hutter 2017,
         arXiv 1608.03983, without restarts).
     seed : int
-        Of the noise.
+        Seed of the noise.
 
     Raises
     ------
@@ -103,7 +103,7 @@ class Learning:
             check_count("window", self.window)
 
     def losses(self, weights: Weights, train: Sequence[Window]) -> Iterator[float]:
-        """Learn, yielding after every epoch; the weights are changed in place.
+        """Train, yielding after every epoch; the weights are changed in place.
 
         Parameters
         ----------
@@ -152,11 +152,11 @@ class Learning:
             yield last
 
     def _share(self, passed: float) -> float:
-        """Part of the rates that is left when this part of all updates is done."""
+        """Return the factor on the rates after this share of all updates."""
         return 1.0 if self.schedule == "constant" else float(1 + np.cos(np.pi * passed)) / 2
 
     def _updates(self, sequence: Window) -> int:
-        """Windows of a sequence that are learnt from."""
+        """Return the number of windows of a sequence that have a counted step."""
         length = self.window or len(sequence.inputs)
         starts = range(0, len(sequence.inputs), length)
         return sum(bool(sequence.counted[start : start + length].any()) for start in starts)

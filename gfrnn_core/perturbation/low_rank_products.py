@@ -1,4 +1,4 @@
-"""Matrices that are a product of two thin ones, added to others without being formed.
+"""Low-rank matrices as products of two thin ones, added to others without being formed.
 
 A window of few steps yields an update of low rank. One BLAS call adds it in place; forming it first
 would write and read the whole matrix several times.
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class LowRankProduct:
-    """``left^T right``.
+    """The matrix ``left^T right``, not formed.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class LowRankProduct:
 
 
 def dense(matrix: Array | LowRankProduct) -> Array:
-    """The matrix itself."""
+    """Return a matrix, formed if it is a product."""
     return matrix.dense() if isinstance(matrix, LowRankProduct) else matrix
 
 

@@ -1,4 +1,4 @@
-"""From an update direction to a step: plain descent, or Adam."""
+"""Optimisers: plain gradient descent and Adam."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OptimiserName = Literal["sgd", "adam"]
 
 @dataclass
 class GradientDescent:
-    """``W <- W - rate dW``."""
+    """Plain gradient descent, ``W <- W - rate dW``."""
 
     rate: float
 

@@ -46,7 +46,7 @@ _DRAWN = 2**24
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A rule that learns from the loss of noisy passes.
+    """A rule that estimates the gradient from the losses of noisy passes.
 
     Parameters
     ----------
@@ -56,13 +56,14 @@ class Perturbation:
     draws : int
         Noisy passes.
     credit : int or None
-        Steps whose loss noise is held to account for, its own included; None is all to come. WP
-        always takes all of the window, since its noise stays for all of it, and so does ``solve``.
+        Steps whose loss is credited to the noise of a step, its own included; None is all that
+        follow. WP always takes all of the window, since its noise stays for all of it, and so does
+        ``solve``.
     scaling : {"paper", "unbiased"}
         ANP's factor, the square root of the number of units or the number itself; ``solve`` needs
         none.
     combine : {"mean", "solve"}
-        What becomes of the draws: their mean, whose variance falls as 1 / draws, or (ANP only) the
+        How the draws are combined: their mean, whose variance falls as 1 / draws, or (ANP only) the
         least squares solution that fits all of them. It comes to the gradient itself where there
         are more draws than units, best by half: with about as many as units it is ill determined.
 
@@ -103,7 +104,7 @@ class Perturbation:
     ) -> GradientEstimate:
         """Loss and update direction of one window.
 
-        All passes start from the same state, so that noise answers for what it did in the window.
+        All passes start from the same state, so that losses differ by this window's noise alone.
 
         Parameters
         ----------
@@ -192,7 +193,7 @@ class Perturbation:
         )
 
     def _along(self, change: Array, credit: Array) -> Array:
-        """ANP's mean over draws."""
+        """Return ANP's slopes as the mean over draws, scaled by its factor."""
         return _mean(change, self._factor(change.shape[-1]) * credit / _squares(change))
 
     def _noise(
@@ -250,6 +251,6 @@ def _outputs(moved: list[Array], decorrelation: Array, window: Window, state: Ar
 
 
 def _mean_losses(outputs: Array, window: Window) -> Array:
-    """Shape (draws, steps, batch, outputs) to (draws,)."""
+    """Return the mean loss of each draw: (draws, steps, batch, outputs) to (draws,)."""
     losses = step_losses(outputs, window.targets, window.loss)
     return np.asarray(losses[:, window.counted].mean(axis=(1, 2), dtype=np.float64))

@@ -69,7 +69,7 @@ class RolloutStarts:
     def cut(
         cls, states: Array, delays: int, steps: int, inputs: Array | None = None
     ) -> RolloutStarts:
-        """Every start of a gapless series that has its whole past and future in it.
+        """Cut a gapless series at every start that has its whole past and future in it.
 
         Parameters
         ----------
@@ -107,14 +107,14 @@ class RolloutStarts:
         return len(self.history)
 
     def part(self, begin: int, stop: int) -> RolloutStarts:
-        """Some of them, which keep their noise."""
+        """Return the starts from ``begin`` to ``stop``; each keeps its noise."""
         forcing = None if self.inputs is None else self.inputs[begin:stop]
         return RolloutStarts(
             self.history[begin:stop], self.truth[begin:stop], forcing, self.first + begin
         )
 
     def chunks(self, size: int) -> list[RolloutStarts]:
-        """Parts of at most so many starts."""
+        """Split into parts of at most ``size`` starts."""
         check_count("size", size)
         return [self.part(begin, begin + size) for begin in range(0, len(self), size)]
 
@@ -130,7 +130,7 @@ class RolloutNoise:
     draws : int
         Antithetic pairs of perturbed rollouts a start, averaged.
     seed : tuple of int
-        Of the whole evaluation; a start adds its own place.
+        Seed of the whole evaluation; a start adds its own place.
 
     Raises
     ------
@@ -178,7 +178,7 @@ class RolloutNoise:
 
 @dataclass(frozen=True)
 class RolloutSums:
-    """What an evaluation adds up over starts: those of two chunks add to those of both.
+    """Sums over starts of an evaluation; the sums of two chunks add to those of both.
 
     Attributes
     ----------
@@ -202,7 +202,7 @@ class RolloutSums:
         return float(self.errors.mean()) / self.starts
 
     def merge(self, other: RolloutSums) -> RolloutSums:
-        """The sums over the starts of both."""
+        """Return the sums over the starts of both."""
         both = self.gradient is not None and other.gradient is not None
         return RolloutSums(
             self.starts + other.starts,
@@ -355,7 +355,7 @@ def _slopes(
     first: int,
     ends: tuple[Array, Array],
 ) -> Array:
-    """Estimated slope of each start's mean loss in the output of each step: as the truth."""
+    """Estimated slope of each start's mean loss in the output of each step: shaped as the truth."""
     steps, starts, size = truth.shape
     slopes = np.zeros(truth.shape, dtype=truth.dtype)
     for drawn in noise.drawn(first, starts, steps, size).astype(truth.dtype):

@@ -1,4 +1,4 @@
-"""Better rollouts of a solved network, by perturbing what its outer weights put out.
+"""Improvement of the rollouts of a solved network, by perturbing the output of each step.
 
 Least squares makes the outer weights best for one step. Here they move to where a rollout over
 several steps is best, from forward passes alone: :mod:`gfrnn_core.perturbation.rollout_gradient`
@@ -35,15 +35,15 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Iteration:
-    """One trial step.
+    """Record of one trial step.
 
     Attributes
     ----------
     rate : float
-        It was tried with; 0 for the network as it came.
+        Rate of the trial; 0 for the network that was given.
     loss, held : float
-        Of the network tried, on the training and the held-out starts; ``held`` is NaN where the
-        trial was rejected, and without held-out starts.
+        Losses of the network tried, on the training and the held-out starts; ``held`` is NaN
+        where the trial was rejected, and without held-out starts.
     accepted : bool
     lost : int
         Training starts whose rollout ran away.
@@ -58,15 +58,15 @@ class Iteration:
 
 @dataclass(frozen=True)
 class Polished:
-    """What came of it.
+    """A polished network and the record of its iterations.
 
     Attributes
     ----------
     network : SampledRNN
-        With held-out starts the iterate of least loss on them, the network as it came if none is
+        With held-out starts the iterate of least loss on them, the given network if none is
         better; without them the last iterate.
     iterations : sequence of Iteration
-        The network as it came first.
+        The given network first.
     """
 
     network: SampledRNN
@@ -74,7 +74,7 @@ class Polished:
 
     @property
     def best(self) -> Iteration:
-        """That of the network."""
+        """Iteration that gave the network."""
         accepted = [one for one in self.iterations if one.accepted]
         if np.isnan(accepted[0].held):
             return accepted[-1]
@@ -92,10 +92,10 @@ class Polish:
     draws : int
         Antithetic pairs a start and iteration.
     rate : float
-        Of the first step; 1 would solve the least-squares problem of a single step.
+        Rate of the first step; 1 would solve the least-squares problem of a single step.
     ridge : float
-        Of the preconditioner, relative to the largest singular value of the features. It decides
-        which directions move: those of smaller singular values hardly do.
+        Ridge of the preconditioner, relative to the largest singular value of the features.
+        It decides which directions move: those of smaller singular values hardly do.
     iterations : int
         Trial steps at most.
     growth : float
@@ -220,7 +220,7 @@ class Polish:
 def _preconditioner(
     factor: RFactor, weights: Array, ridge: float
 ) -> Callable[[RolloutSums], Array]:
-    """The step that least squares would take for this gradient, with a ridge.
+    """Return the map from a gradient to the step that least squares would take, with a ridge.
 
     The mean squared error over coordinates of one step has the Hessian ``2 F'F / (N d)``.
     """
@@ -244,5 +244,5 @@ def _preconditioner(
 
 
 def _with(network: SampledRNN, outer: Array) -> SampledRNN:
-    """The network with other weights, without the triangle, which need not travel."""
+    """Return the network with other weights, without the triangle, which need not be sent."""
     return replace(network, outer=outer[None], factor=None)
