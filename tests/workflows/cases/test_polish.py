@@ -52,7 +52,7 @@ def test_no_iterations_leave_the_network():
 def test_validation_looks_at_other_starts():
     case, settings = small()
     data = polish._validation_data(settings.setups["noise_2"].model_dump_json(), 1)
-    test = polish.Data.make(settings.setups["noise_2"], polish._TEST, 1)
+    test = polish.Lorenz63Data.make(settings.setups["noise_2"], polish._TEST, 1)
     assert np.abs(data.history - test.history).max() > 0.1
     solved, polished = (
         case.validations[f"{what}_one_noise_2"].measure(settings, 0)
