@@ -3,8 +3,8 @@
 from gfrnn_core.patches import Patches
 from gfrnn_core.regression import RidgePath
 from gfrnn_core.rfactor import RFactor, merge_all
-from gfrnn_core.rnn import SampledRNN
 from gfrnn_core.rollout import UnstableRollout
+from gfrnn_core.sampled_rnn import SampledRNN
 from gfrnn_core.sampling import HiddenWeights, sample_weights
 
 __all__ = [

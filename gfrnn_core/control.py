@@ -42,7 +42,7 @@ def fit_lifted(
     *,
     first: int | None = None,
 ) -> tuple[KoopmanOperator, Array]:
-    """K and B of ``Psi(h') = Psi(h) K + u B`` from R alone.
+    """Solve for K and B of ``Psi(h') = Psi(h) K + u B`` from R alone.
 
     Without cut and ridge this is the joint least squares; a cut or ridge acts on K only.
 
@@ -95,7 +95,7 @@ def fit_lifted(
 
 
 def response_at(dictionary: Dictionary, state: ArrayLike, input_weights: Array) -> Array:
-    """How the inputs move every function of the dictionary at one state: ``(J b)^T``.
+    """Return how the inputs move every function of the dictionary at one state: ``(J b)^T``.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def response_at(dictionary: Dictionary, state: ArrayLike, input_weights: Array) 
 def lqr(
     A: Array, B: Array, state_cost: Array, input_cost: Array, discount: float = 1.0
 ) -> tuple[Array, Array]:
-    """Gain F of ``u = -F z`` that minimises ``sum_t discount^t (z^T Q z + u^T R u)``.
+    """Return the gain F of ``u = -F z`` that minimises ``sum_t discount^t (z^T Q z + u^T R u)``.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ class Regulator:
     target_input: Array
 
     def __call__(self, state: Array) -> Array:
-        """The inputs, shape (..., p), at states, shape (..., d)."""
+        """Return the inputs, shape (..., p), at states, shape (..., d)."""
         h = np.asarray(state, dtype=float)
         away = self.dictionary(h.reshape(-1, h.shape[-1])) - self.target_features
         inputs = self.target_input - away @ self.gain.T
@@ -226,7 +226,7 @@ class Regulator:
         discount: float = 1.0,
         floor: float = 1e-10,
     ) -> Regulator:
-        """LQR towards a target state, in the functions that the operator keeps.
+        """Design LQR towards a target state, in the functions that the operator keeps.
 
         Parameters
         ----------
@@ -283,7 +283,7 @@ class Regulator:
 def simulate(
     step: Callable[[Array, Array], Array], initial: ArrayLike, steps: int, policy: Dictionary
 ) -> tuple[Array, Array]:
-    """Closed loop on a system: states, (steps + 1, ..., d), and inputs, (steps, ..., p).
+    """Run the closed loop: states, (steps + 1, ..., d), and inputs, (steps, ..., p).
 
     Parameters
     ----------

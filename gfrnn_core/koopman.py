@@ -107,7 +107,7 @@ class KoopmanOperator:
 
     @property
     def eigenvalues(self) -> Array:
-        """Of K within the kept functions, largest modulus first: complex, shape (r,)."""
+        """Eigenvalues of K within the kept functions, largest modulus first: complex, (r,)."""
         return self._pairs[0]
 
     @property

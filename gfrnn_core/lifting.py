@@ -1,4 +1,4 @@
-"""States -> features, and which column of a row is what.
+"""Features of states, and the order of the columns of a row.
 
 A row is ``[ h | 1 | psi(x) | phi(h) | y ]``: the linear terms (delays stacked), a constant, the
 inputs, the hidden features, the targets. The terms that are always in come first and the hidden
@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Columns:
-    """How many columns of a row are what.
+    """Numbers of columns of a row, by kind.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ def lift_hidden(block: Array, linear: int, start: int, hidden: HiddenWeights) ->
 
 
 def lift(states: Array, inputs: Array | None, hidden: HiddenWeights) -> Array:
-    """The features of a batch of delayed states: shape (rows, features)."""
+    """Return the features of a batch of delayed states: shape (rows, features)."""
     extra = 0 if inputs is None else inputs.shape[1]
     width = states.shape[1] + 1 + extra + hidden.width
     block = np.empty((len(states), width), order="F")

@@ -1,4 +1,4 @@
-"""Windows on a grid: the same network for every place, rows from all places.
+"""Patches of a grid, each with a halo, that share one network and all give rows.
 
 A field of a homogeneous system is forecast place by place from its neighbourhood: a patch owns some
 cells of the grid, whose next values it predicts, and sees these and a halo around them (Pathak et
@@ -155,7 +155,7 @@ class Patches:
 
     @cached_property
     def own_cells(self) -> Array:
-        """The same as cells, all channels together: shape (places, own cells)."""
+        """Cells that each patch owns, all channels together: shape (places, own cells)."""
         return self._cells(np.arange(self.places), ((0, 0),) * len(self.shape))
 
     @cached_property

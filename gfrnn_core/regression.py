@@ -1,4 +1,4 @@
-"""Everything that follows from R factors without reading the data again.
+"""Ridge regression, its errors and degrees of freedom, from R factors alone.
 
 With R = [R_ff R_fy; 0 R_yy], the ridge solution for the targets y on the leading k feature columns
 comes from the SVD of the leading k x k block of R_ff. The features are numerically rank deficient
@@ -39,7 +39,7 @@ class RidgePath:
 
     @classmethod
     def from_factor(cls, factor: RFactor, features: int, targets: int) -> RidgePath:
-        """Decompose.
+        """Decompose an R factor.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class RidgePath:
         return values.T
 
     def weights(self, ridge: ArrayLike) -> Array:
-        """Outer weights.
+        """Return the outer weights.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The time loop: lift, apply the outer weights, and again, for many starts at once."""
+"""The time loop of forecasts: lift, apply the outer weights, repeat, for many starts at once."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class UnstableRollout(RuntimeWarning):
 
 
 @dataclass(frozen=True)
-class Loop:
-    """What a rollout needs of a network, in the network's own scaled units.
+class RolloutLoop:
+    """Arrays of a network that its time loop needs, in the network's own scaled units.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Loop:
         Whether outer weights predict differences from the present.
     patches : Patches or None
     low, high : ndarray, shape (d,), or None
-        Where a state is no longer believed; None believes all that is finite.
+        Range outside of which a forecast has diverged; None allows all that is finite.
     joint : bool
         Whether inputs stand among what hidden features see.
     groups : ndarray of int, shape (places,), or None
@@ -88,7 +88,7 @@ class Loop:
     mask: Array | None = None
 
     def run(self, history: Array, steps: int, inputs: Array | None) -> Array:
-        """All steps together: shape (steps, starts, d).
+        """Run all steps: shape (steps, starts, d).
 
         Parameters as in :meth:`walk`, but for inputs of shape (starts, steps, q) or
         (starts, steps, places, q).
@@ -111,7 +111,7 @@ class Loop:
         steps : int
         inputs : iterator of ndarray, shape (starts, q) or (starts, places, q), or None
         callers : int
-            Frames between the warning and whoever it is for.
+            Stack frames from the warning to the user's call.
 
         Yields
         ------
@@ -145,7 +145,7 @@ class Loop:
         _report(left, callers)
 
     def step(self, window: Array, forcing: Array | None, index: int = 0) -> Array:
-        """One application of the outer weights: (delays, starts, d) to (starts, d)."""
+        """Apply the outer weights once: (delays, starts, d) to (starts, d)."""
         # Weights that run away overflow before the range is looked at.
         with np.errstate(over="ignore", invalid="ignore"):
             values = self._applied(window, forcing, index)
@@ -183,7 +183,7 @@ class Loop:
         return path
 
     def _applied(self, window: Array, forcing: Array | None, index: int) -> Array:
-        """What is predicted, places by group: shape (own values, places, starts).
+        """Return the predicted values, places by group: shape (own values, places, starts).
 
         A few places and starts at a time, so that what is lifted stays in cache. Columns come
         first, so that what a step sees is written once, where the lift reads it.

@@ -125,7 +125,7 @@ def sample_weights(
 
 
 def check_seed(seed: Any) -> None:
-    """Refuse a seed that is none.
+    """Check that a seed is an integer from 0 on.
 
     Raises
     ------

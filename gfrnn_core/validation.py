@@ -63,7 +63,7 @@ class FoldErrors:
         return np.asarray(self._weighted(weights).sum(axis=0) / self.rows.sum())
 
     def standard_error(self, weights: ArrayLike | None = None) -> Array:
-        """Standard error of :meth:`mean`, from the spread over folds; shapes as there.
+        """Standard error of :meth:`mean`, from the scatter over folds, in its shape.
 
         The mean is a ratio of two sums over folds, errors and rows, and its standard error is that
         of a ratio estimator (Cochran, 'Sampling Techniques', 1977, chapter 6). With folds of equal
@@ -154,7 +154,7 @@ def contiguous_folds(blocks: Sequence[RFactor], count: int) -> tuple[RFactor, ..
 
 
 def complements(folds: Sequence[RFactor]) -> Iterator[RFactor]:
-    """The R factor of all other rows, for every fold in turn.
+    """Yield the R factor of all other rows, for every fold in turn.
 
     Merges from the left and from the right meet at the fold left out: the work is three merges a
     fold, and as many triangles again are held as there are folds.

@@ -1,11 +1,11 @@
 """Learning by random perturbations, from forward passes and one scalar (arXiv 2405.08967)."""
 
 from gfrnn_core.perturbation.backpropagation import Backpropagation
-from gfrnn_core.perturbation.estimate import Window
+from gfrnn_core.perturbation.gradient_estimate import Window
 from gfrnn_core.perturbation.learning import DivergedError, Learning, mean_loss
-from gfrnn_core.perturbation.polish import Polish
-from gfrnn_core.perturbation.polish_chunk import Starts
-from gfrnn_core.perturbation.rules import Perturbation
+from gfrnn_core.perturbation.perturbation_rules import Perturbation
+from gfrnn_core.perturbation.rollout_gradient import RolloutStarts
+from gfrnn_core.perturbation.rollout_polish import Polish
 from gfrnn_core.perturbation.tasks import Task
 from gfrnn_core.perturbation.weights import Weights
 
@@ -15,7 +15,7 @@ __all__ = [
     "Learning",
     "Perturbation",
     "Polish",
-    "Starts",
+    "RolloutStarts",
     "Task",
     "Weights",
     "Window",

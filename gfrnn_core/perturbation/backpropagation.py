@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.estimate import Estimate, Window, slopes_of
+from gfrnn_core.perturbation.gradient_estimate import GradientEstimate, Window, slopes_of
 from gfrnn_core.perturbation.losses import output_gradient, step_losses
 from gfrnn_core.perturbation.weights import Weights
 
@@ -26,7 +26,7 @@ class Backpropagation:
 
     def estimate(
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator | None = None
-    ) -> Estimate:
+    ) -> GradientEstimate:
         """Loss and gradient of one window, as :meth:`Perturbation.estimate`; nothing is drawn."""
         steps, batch, _ = window.inputs.shape
         units = weights.units
@@ -50,7 +50,7 @@ class Backpropagation:
             later = by_activation[t]
         rows = by_activation.reshape(steps * batch, units)
         slopes = slopes_of(rows, flat, window.inputs, passes.decorrelated)
-        return Estimate(
+        return GradientEstimate(
             float(losses.mean(dtype=np.float64)),
             slopes,
             passes.states.reshape(steps * batch, units),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.products import Product, add
+from gfrnn_core.perturbation.low_rank_products import LowRankProduct, add
 from gfrnn_core.perturbation.weights import Weights
 
 Array = NDArray[Any]
@@ -34,6 +34,6 @@ def decorrelate(weights: Weights, decorrelated: Array, rate: float) -> None:
         D -= D.dtype.type(share) * (correlation @ D)
         return
     # Fewer rows than units: C D through the rows, without C.
-    change = Product(decorrelated, decorrelated @ D)
+    change = LowRankProduct(decorrelated, decorrelated @ D)
     D *= 1 + D.dtype.type(share) * np.einsum("ti,ti->i", decorrelated, decorrelated)[:, None]
     add(D, -share, change)

@@ -1,4 +1,4 @@
-"""Epochs over a task: windows, updates, decorrelation."""
+"""Training by epochs over sequences: windows, updates, decorrelation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.perturbation.backpropagation import Backpropagation
-from gfrnn_core.perturbation.checks import check_count
+from gfrnn_core.perturbation.count_check import check_count
 from gfrnn_core.perturbation.decorrelation import decorrelate
-from gfrnn_core.perturbation.estimate import Estimate, Window
+from gfrnn_core.perturbation.gradient_estimate import GradientEstimate, Window
 from gfrnn_core.perturbation.losses import step_losses
 from gfrnn_core.perturbation.optimisers import OptimiserName, optimiser
-from gfrnn_core.perturbation.rules import Perturbation
+from gfrnn_core.perturbation.perturbation_rules import Perturbation
 from gfrnn_core.perturbation.weights import Weights
 from gfrnn_core.sampling import check_seed
 
@@ -33,7 +33,7 @@ stays where it is and never becomes infinite.
 
 
 class DivergedError(ArithmeticError):
-    """Learning ran away.
+    """Learning diverged: the loss or a weight ran away.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class DivergedError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Learning:
-    """How a network learns.
+    """Settings of training: a rule, rates, windows and epochs.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Learning:
         that what is noise in the updates averages out in the end (Loshchilov and Hutter 2017,
         arXiv 1608.03983, without restarts).
     seed : int
-        Of the noise.
+        Seed of the noise.
 
     Raises
     ------
@@ -103,7 +103,7 @@ class Learning:
             check_count("window", self.window)
 
     def losses(self, weights: Weights, train: Sequence[Window]) -> Iterator[float]:
-        """Learn, yielding after every epoch; the weights are changed in place.
+        """Train, yielding after every epoch; the weights are changed in place.
 
         Parameters
         ----------
@@ -152,18 +152,18 @@ class Learning:
             yield last
 
     def _share(self, passed: float) -> float:
-        """Part of the rates that is left when this part of all updates is done."""
+        """Return the factor on the rates after this share of all updates."""
         return 1.0 if self.schedule == "constant" else float(1 + np.cos(np.pi * passed)) / 2
 
     def _updates(self, sequence: Window) -> int:
-        """Windows of a sequence that are learnt from."""
+        """Return the number of windows of a sequence that have a counted step."""
         length = self.window or len(sequence.inputs)
         starts = range(0, len(sequence.inputs), length)
         return sum(bool(sequence.counted[start : start + length].any()) for start in starts)
 
     def _windows(
         self, weights: Weights, sequence: Window, rng: np.random.Generator
-    ) -> Iterator[tuple[Estimate, int]]:
+    ) -> Iterator[tuple[GradientEstimate, int]]:
         steps, batch, _ = sequence.inputs.shape
         length = self.window or steps
         state = np.zeros((batch, weights.units), weights.dtype)

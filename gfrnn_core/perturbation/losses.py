@@ -1,4 +1,4 @@
-"""Losses a step, and their gradients with respect to the outputs."""
+"""Losses of a step, and their gradients with respect to the outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an update direction to a step: plain descent, or Adam."""
+"""Optimisers: plain gradient descent and Adam."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.products import Product, add, dense
+from gfrnn_core.perturbation.low_rank_products import LowRankProduct, add, dense
 
 Array = NDArray[Any]
 OptimiserName = Literal["sgd", "adam"]
 
 
 @dataclass
-class Descent:
-    """``W <- W - rate dW``."""
+class GradientDescent:
+    """Plain gradient descent, ``W <- W - rate dW``."""
 
     rate: float
 
-    def step(self, matrices: tuple[Array, ...], slopes: tuple[Array | Product, ...]) -> None:
+    def step(self, matrices: tuple[Array, ...], slopes: tuple[Array | LowRankProduct, ...]) -> None:
         """Move the matrices in place."""
         for matrix, slope in zip(matrices, slopes, strict=True):
             add(matrix, -self.rate, slope)
@@ -38,7 +38,7 @@ class Adam:
     means: list[Array] = field(default_factory=list, repr=False)
     squares: list[Array] = field(default_factory=list, repr=False)
 
-    def step(self, matrices: tuple[Array, ...], slopes: tuple[Array | Product, ...]) -> None:
+    def step(self, matrices: tuple[Array, ...], slopes: tuple[Array | LowRankProduct, ...]) -> None:
         """Move the matrices in place."""
         if not self.means:
             self.means = [np.zeros_like(matrix) for matrix in matrices]
@@ -59,7 +59,7 @@ class Adam:
             matrix -= matrix.dtype.type(rate) * mean / size
 
 
-def optimiser(name: OptimiserName, rate: float) -> Descent | Adam:
+def optimiser(name: OptimiserName, rate: float) -> GradientDescent | Adam:
     """The optimiser of a name.
 
     Raises
@@ -71,4 +71,4 @@ def optimiser(name: OptimiserName, rate: float) -> Descent | Adam:
         raise ValueError(f"optimiser: {name!r} is not one of sgd, adam")
     if not 0 < rate < np.inf:
         raise ValueError(f"rate: {rate} is not a positive learning rate")
-    return Descent(rate) if name == "sgd" else Adam(rate)
+    return GradientDescent(rate) if name == "sgd" else Adam(rate)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.checks import check_count
-from gfrnn_core.perturbation.estimate import Window
+from gfrnn_core.perturbation.count_check import check_count
+from gfrnn_core.perturbation.gradient_estimate import Window
 from gfrnn_core.systems import LORENZ63, MackeyGlass
 
 Array = NDArray[Any]
@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Task:
-    """Sequences, each to be begun with the state zero.
+    """A task: sequences to train and to test on, each begun with the state zero.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ def forecasting(
     warm_up: int = 100,
     lags: int = 20,
 ) -> Task:
-    """Forecast a series some steps ahead from the inputs so far, streamed.
+    """Return the task to forecast a series some steps ahead from the inputs so far.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def forecasting(
 
 
 def mackey_glass(steps: int = 5000, ahead: int = 15, test: int = 1000) -> Task:
-    """Mackey-Glass with delay 17, squashed by ``tanh(x - 1)``, forwards: x(t) gives x(t + ahead).
+    """Return the task to forecast Mackey-Glass, delay 17, squashed by ``tanh(x - 1)``.
 
     Parameters
     ----------
@@ -127,13 +127,13 @@ def mackey_glass(steps: int = 5000, ahead: int = 15, test: int = 1000) -> Task:
 
 
 def sine(steps: int = 600, period: float = 25.0, ahead: int = 5) -> Task:
-    """A sine: small enough for tests."""
+    """Return the task to forecast a sine, small enough for tests."""
     wave = np.sin(2 * np.pi * np.arange(steps + 200) / period)[:, None]
     return forecasting("sine", wave, wave, ahead, steps)
 
 
 def lorenz(steps: int = 2000, dt: float = 0.05, ahead: int = 1) -> Task:
-    """Standardised Lorenz 63, all three variables."""
+    """Return the task to forecast standardised Lorenz 63, all three variables."""
     path = LORENZ63.trajectory(dt, steps + 500, spinup=200)
     scaled = (path - path[:steps].mean(axis=0)) / path[:steps].std(axis=0)
     return forecasting("lorenz", scaled, scaled, ahead, steps)
@@ -147,7 +147,7 @@ def copying(
     batch: int = 50,
     seed: int = 0,
 ) -> Task:
-    """Name the symbol that was shown ``delay`` steps ago; the loss is the cross entropy.
+    """Return the task to name the symbol shown ``delay`` steps ago, by its cross entropy.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The recurrent network that learns by perturbation: its weights, and running it.
+"""The recurrent network that learns by perturbation: its weights and its forward pass.
 
     z_t = W0 u_t + R x^_t-1,    x_t = tanh(z_t),    x^_t = D x_t,    y_t = W1 x^_t
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.checks import check_count
+from gfrnn_core.perturbation.count_check import check_count
 
 Array = NDArray[Any]
 
@@ -104,8 +104,8 @@ class Weights:
         rng = np.random.default_rng(seed)
 
         def xavier(rows: int, columns: int) -> Array:
-            spread = np.sqrt(2.0 / (rows + columns))
-            return np.asarray(spread * rng.standard_normal((rows, columns)), dtype)
+            deviation = np.sqrt(2.0 / (rows + columns))
+            return np.asarray(deviation * rng.standard_normal((rows, columns)), dtype)
 
         return cls(
             xavier(units, inputs),
@@ -129,11 +129,11 @@ class Weights:
         yield from (self.inputs, self.recurrent, self.readout)
 
     def copy(self) -> Weights:
-        """Weights of their own memory."""
+        """Return a copy with its own memory."""
         return Weights(*(matrix.copy() for matrix in (*self.trained(), self.decorrelation)))
 
     def run(self, inputs: Array, state: Array | None = None) -> tuple[Array, Array]:
-        """Forward without noise.
+        """Run forward without noise.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class Weights:
         return passes.outputs, passes.states
 
     def propagate(self, force: Array, state: Array, kept: int = 0) -> Passes:
-        """Forward, with whatever is added to the pre-activations.
+        """Run forward from pre-activations that already hold inputs and noise.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class Weights:
         state : ndarray, shape (rows, units)
             x before the first step.
         kept : int
-            Rows whose x^ is wanted.
+            Number of leading rows whose x^ is returned.
         """
         steps, rows, units = force.shape
         states = np.empty_like(force)
@@ -201,18 +201,18 @@ class Weights:
         return Passes(states, _by_row(every[1:], self.readout), every[:, :kept], None)
 
     def merges(self, steps: int, rows: int) -> bool:
-        """Whether it pays to form ``R D`` and have one product a step instead of two.
+        """Return whether it pays to form ``R D`` and have one product a step instead of two.
 
         The border is measured, with 500 and 1,000 units and 2 and 11 rows.
         """
         return 4 * steps * rows > 3 * self.units
 
     def driven(self, inputs: Array) -> Array:
-        """``W0 u`` of each step, as :meth:`propagate` takes it."""
+        """Return ``W0 u`` of each step, shape (steps, batch, units)."""
         return _by_row(inputs, self.inputs)
 
     def checked(self, inputs: Array) -> Array:
-        """Inputs as :meth:`run` takes them, in the weights' precision.
+        """Check inputs, shape (steps, batch, inputs), and return them in the weights' precision.
 
         Raises
         ------
@@ -227,7 +227,7 @@ class Weights:
         return inputs
 
     def checked_state(self, state: Array, batch: int) -> Array:
-        """A state x of each sequence of a batch, in the weights' precision.
+        """Check the states x, shape (batch, units), and return them in the weights' precision.
 
         Raises
         ------

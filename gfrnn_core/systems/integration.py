@@ -113,11 +113,11 @@ def trusted_time(
     tolerance: float,
     scale: ArrayLike | None = None,
 ) -> FloatArray:
-    """Up to which time a numerical truth of a chaotic system is one.
+    """Return the time up to which a numerical trajectory of a chaotic system can be trusted.
 
     The trajectory is computed twice; the time is that of the last sample before the two part. It
     bounds the error of the coarse path, if the fine one is clearly better; rounding parts them
-    too. No forecast can be said to be good for longer than that.
+    too. No forecast can be verified for longer than that.
 
     Parameters
     ----------

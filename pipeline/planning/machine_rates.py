@@ -24,7 +24,7 @@ from gfrnn.pipeline.states.eofs import EofSummary, StateSummary
 from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn_core import Patches, RFactor, RidgePath
-from gfrnn_core.rows import block_rows
+from gfrnn_core.regression_rows import block_rows
 
 Array = NDArray[Any]
 

@@ -29,7 +29,7 @@ from gfrnn.pipeline.training.state_series import times_of
 from gfrnn.pipeline.training.training import Training, TrainingRows, sample_of
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import Patches, RFactor, SampledRNN
-from gfrnn_core.rows import pooled
+from gfrnn_core.regression_rows import pooled
 
 Array = NDArray[Any]
 

@@ -19,7 +19,7 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
-from gfrnn_core.rows import block_rows, drawn_together
+from gfrnn_core.regression_rows import block_rows, drawn_together
 
 Array = NDArray[Any]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.time_axis import segments
 from gfrnn.pipeline.reduction.reduce import Stretch
-from gfrnn_core.rows import delayed
+from gfrnn_core.regression_rows import delayed
 
 Array = NDArray[Any]
 

@@ -2,12 +2,13 @@
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gfrnn_core import HiddenWeights, Patches, SampledRNN, UnstableRollout, rollout
-from gfrnn_core.rollout import Loop
+from gfrnn_core.rollout import RolloutLoop
 
 
 def doubling(**options):
@@ -22,7 +23,7 @@ def doubling(**options):
         "low": np.array([-10.0]),
         "high": np.array([10.0]),
     }
-    return Loop(**settings | options)
+    return RolloutLoop(**settings | options)
 
 
 def history(*starts, dtype=float):
@@ -137,6 +138,28 @@ def test_a_place_out_of_range_takes_out_its_whole_state():
     assert np.isnan(path[:, 1]).all()
     np.testing.assert_array_equal(record[0].message.starts, [1, 0])
     np.testing.assert_array_equal(record[0].message.steps, [1, 2])
+
+
+@pytest.mark.parametrize("patches", [None, Patches((2,), ((0, 0),), size=2)])
+@pytest.mark.parametrize("increment", [False, True])
+def test_masked_cells_are_zero_at_every_step(increment, patches):
+    """(x, y) goes to (x + y, y + 1); with y masked, x stays as it is after the first step."""
+    kept = 0.0 if increment else 1.0
+    loop = doubling(
+        hidden=HiddenWeights(np.zeros((2, 0)), np.zeros(0), "tanh"),
+        outer=np.array([[[kept, 0.0], [1.0, kept], [0.0, 1.0]]]),
+        increment=increment,
+        patches=patches,
+        low=np.array([-10.0, -10.0]),
+        high=np.array([10.0, 10.0]),
+    )
+    starts = np.array([[[1.0, 0.0], [2.0, 3.0]]])
+    free = [[[1, 1], [2, 2], [4, 3]], [[5, 4], [9, 5], [np.nan, np.nan]]]
+    with pytest.warns(UnstableRollout):
+        path = loop.run(starts, 3, None)
+    np.testing.assert_array_equal(path.swapaxes(0, 1), free)
+    path = replace(loop, mask=np.array([False, True])).run(starts, 3, None)
+    np.testing.assert_array_equal(path.swapaxes(0, 1), [[[1, 0]] * 3, [[5, 0]] * 3])
 
 
 def test_a_linear_run_reports_alike():

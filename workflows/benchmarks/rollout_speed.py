@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from gfrnn.workflows.benchmarks.bars import Figure, bar_table, plain_table
 from gfrnn_core import Patches, SampledRNN
-from gfrnn_core.network import Precision
+from gfrnn_core.recurrent_network import Precision
 from gfrnn_core.sampling import HiddenWeights
 
 Array = NDArray[np.floating]

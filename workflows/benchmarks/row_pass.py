@@ -17,7 +17,7 @@ from gfrnn.pipeline.training.checks import ROWS_PER_COLUMN
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
 from gfrnn.pipeline.training.stretches import split
 from gfrnn_core import SampledRNN
-from gfrnn_core.network import Precision
+from gfrnn_core.recurrent_network import Precision
 
 _CHUNK = 4096  # times, as a run stores its states
 

@@ -18,15 +18,15 @@ from gfrnn.workflows.cases.lorenz63 import Lorenz63Data, Lorenz63Network, Setup,
 from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
 from gfrnn.workflows.reproduce.timing import timed
 from gfrnn_core import SampledRNN
-from gfrnn_core.perturbation.polish import Polish, Polished
-from gfrnn_core.perturbation.polish_chunk import (
-    Noise,
-    Starts,
-    Sums,
+from gfrnn_core.perturbation.rollout_gradient import (
+    RolloutNoise,
+    RolloutStarts,
+    RolloutSums,
     evaluate_chunk,
     merged,
     rows,
 )
+from gfrnn_core.perturbation.rollout_polish import Polish, Polished
 
 Array = NDArray[Any]
 Part = Literal["noise_2", "noise_3"]
@@ -39,7 +39,7 @@ PARTS: dict[Part, str] = {"noise_2": "noise 1e-2", "noise_3": "noise 1e-3"}
 
 
 class DescentSettings(Section):
-    """How a network is polished, see :class:`gfrnn_core.perturbation.polish.Polish`."""
+    """How a network is polished, see :class:`gfrnn_core.perturbation.rollout_polish.Polish`."""
 
     steps: PositiveInt
     every: PositiveInt  # each so many-th start of the training series
@@ -74,7 +74,7 @@ class PolishSettings(Section):
     polish: dict[Kind, dict[Part, DescentSettings]]
 
 
-def evaluate(network: SampledRNN, starts: Starts, noise: Noise | None) -> Sums:
+def evaluate(network: SampledRNN, starts: RolloutStarts, noise: RolloutNoise | None) -> RolloutSums:
     """Chunks of starts on the current Dask client, or in this process: the same bits in both."""
     size = min(rows(network), max(64, -(-len(starts) // _TASKS)))
     calls = [(network, part, noise) for part in starts.chunks(size)]
@@ -85,8 +85,8 @@ def polished(network: SampledRNN, series: Array, descent: DescentSettings, seed:
     """Polish a network on every start of the series that it was fitted to."""
     if descent.iterations == 0:
         return Polished(network, [])
-    starts = Starts.cut(series, network.delays, descent.steps)
-    thinned = Starts(starts.history[:: descent.every], starts.truth[:: descent.every])
+    starts = RolloutStarts.cut(series, network.delays, descent.steps)
+    thinned = RolloutStarts(starts.history[:: descent.every], starts.truth[:: descent.every])
     # With noisy data float32 is enough to see what a perturbation does, in half the time.
     found = descent.settings(seed).run(
         replace(network, precision="float32"), thinned, evaluate=evaluate

@@ -16,7 +16,7 @@ from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.ridge import solve
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
-from gfrnn_core.network import Precision
+from gfrnn_core.recurrent_network import Precision
 
 Array = NDArray[Any]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from gfrnn_core.perturbation.low_rank_products import LowRankProduct
 from gfrnn_core.perturbation.optimisers import Adam, optimiser
-from gfrnn_core.perturbation.products import Product
 
 
 def test_descent_by_hand():
@@ -31,7 +31,7 @@ def test_adam_keeps_moments_of_each_matrix_and_forms_products():
     together, alone = [np.zeros((3, 4)), np.zeros((2, 2))], np.zeros((3, 4))
     both, one = Adam(0.1), Adam(0.1)
     for number in range(4):
-        product = Product(left + number, right)
+        product = LowRankProduct(left + number, right)
         both.step(tuple(together), (product, rng.standard_normal((2, 2))))
         one.step((alone,), (product.dense(),))
     np.testing.assert_array_equal(together[0], alone)

@@ -258,6 +258,19 @@ def test_drag_and_diffusion_only_take_energy_away(weather):
         assert damped.energy(state + 1e3 * rate) < damped.energy(state - 1e3 * rate)
 
 
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_hyperdiffusion_damps_each_mode_by_its_power_of_the_laplacian(order):
+    model = TwoLayerQG(diffusion_hours=3.0, diffusion_order=order)
+    state = model.initial(seed=2)
+    free = replace(model, diffusion_hours=np.inf)
+    damping = free.tendency(state) - model.tendency(state)
+    k = 2 * np.pi * np.arange(model.modes_x + 1) / model.length
+    l = np.pi * np.arange(1, model.modes_y + 1)[:, None] / model.width  # noqa: E741
+    square = k**2 + l**2
+    expected = (square / square.max()) ** order / (3 * 3600.0) * state
+    assert relative(damping, expected) < 1e-9
+
+
 def test_time_step_is_of_fourth_order(weather):
     model, state = weather
     paths = [replace(model, dt=DAY / n).step(state, n) for n in (20, 40, 160)]

@@ -11,7 +11,7 @@ import zarr
 
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
-from gfrnn_core.rows import delayed
+from gfrnn_core.regression_rows import delayed
 from gfrnn.pipeline.errors import ConfigError, ResourceError, RunError
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel

@@ -19,7 +19,7 @@ from gfrnn.pipeline.states.eofs import EofSummary, StateSummary
 from gfrnn.pipeline.states.harmonics import harmonics
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import RFactor
-from gfrnn_core.rows import delayed
+from gfrnn_core.regression_rows import delayed
 from gfrnn_testing.reduction_toys import (
     cut,
     fields_of,

@@ -11,7 +11,7 @@ from gfrnn.workflows.cases import load_case, polish
 from gfrnn.workflows.reproduce.settings_file import load_settings, with_values
 from gfrnn.workflows.reproduce.settings_search import searches
 from gfrnn_core import SampledRNN
-from gfrnn_core.perturbation.polish_chunk import Noise, Starts, evaluate_here
+from gfrnn_core.perturbation.rollout_gradient import RolloutNoise, RolloutStarts, evaluate_here
 from gfrnn_core.systems import LORENZ63
 
 
@@ -52,7 +52,7 @@ def test_no_iterations_leave_the_network():
 def test_validation_looks_at_other_starts():
     case, settings = small()
     data = polish._validation_data(settings.setups["noise_2"].model_dump_json(), 1)
-    test = polish.Data.make(settings.setups["noise_2"], polish._TEST, 1)
+    test = polish.Lorenz63Data.make(settings.setups["noise_2"], polish._TEST, 1)
     assert np.abs(data.history - test.history).max() > 0.1
     solved, polished = (
         case.validations[f"{what}_one_noise_2"].measure(settings, 0)
@@ -67,7 +67,7 @@ def test_validation_looks_at_other_starts():
 def test_a_cluster_gives_the_same_bits():
     series = LORENZ63.trajectory(0.02, 700, spinup=500)
     network = SampledRNN(20, sampling="normal", delays=2).fit(series)
-    starts, noise = Starts.cut(series, 2, 4), Noise(1e-2, 2, (3, 1))
+    starts, noise = RolloutStarts.cut(series, 2, 4), RolloutNoise(1e-2, 2, (3, 1))
     here = polish.evaluate(network, starts, noise)
     with open_cluster(ClusterConfig(workers=2, dashboard="127.0.0.1:0")):
         there = polish.evaluate(network, starts, noise)

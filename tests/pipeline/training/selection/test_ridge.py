@@ -11,7 +11,7 @@ from gfrnn.pipeline.training.selection.ridge import WidthSelection, choose
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
-from gfrnn_core.rows import delayed
+from gfrnn_core.regression_rows import delayed
 
 SIZE, DELAYS, LEADS, WIDTH = 3, 2, (1, 3), 24
 RIDGES = [1e-6, 1e-3, 1e-2, 0.1, 1.0]

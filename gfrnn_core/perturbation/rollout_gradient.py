@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.lifting import lift_into
-from gfrnn_core.perturbation.checks import check_count
-from gfrnn_core.rnn import SampledRNN
-from gfrnn_core.rollout import Loop
+from gfrnn_core.perturbation.count_check import check_count
+from gfrnn_core.rollout import RolloutLoop
+from gfrnn_core.sampled_rnn import SampledRNN
 from gfrnn_core.sampling import check_seed
 
 Array = NDArray[Any]
@@ -30,7 +30,7 @@ _BUFFER = 2**22
 
 
 @dataclass(frozen=True)
-class Starts:
+class RolloutStarts:
     """Where rollouts start, and what followed, in the states' own units.
 
     Attributes
@@ -66,8 +66,10 @@ class Starts:
                 )
 
     @classmethod
-    def cut(cls, states: Array, delays: int, steps: int, inputs: Array | None = None) -> Starts:
-        """Every start of a gapless series that has its whole past and future in it.
+    def cut(
+        cls, states: Array, delays: int, steps: int, inputs: Array | None = None
+    ) -> RolloutStarts:
+        """Cut a gapless series at every start that has its whole past and future in it.
 
         Parameters
         ----------
@@ -104,19 +106,21 @@ class Starts:
     def __len__(self) -> int:
         return len(self.history)
 
-    def part(self, begin: int, stop: int) -> Starts:
-        """Some of them, which keep their noise."""
+    def part(self, begin: int, stop: int) -> RolloutStarts:
+        """Return the starts from ``begin`` to ``stop``; each keeps its noise."""
         forcing = None if self.inputs is None else self.inputs[begin:stop]
-        return Starts(self.history[begin:stop], self.truth[begin:stop], forcing, self.first + begin)
+        return RolloutStarts(
+            self.history[begin:stop], self.truth[begin:stop], forcing, self.first + begin
+        )
 
-    def chunks(self, size: int) -> list[Starts]:
-        """Parts of at most so many starts."""
+    def chunks(self, size: int) -> list[RolloutStarts]:
+        """Split into parts of at most ``size`` starts."""
         check_count("size", size)
         return [self.part(begin, begin + size) for begin in range(0, len(self), size)]
 
 
 @dataclass(frozen=True)
-class Noise:
+class RolloutNoise:
     """The perturbation of one evaluation.
 
     Parameters
@@ -126,7 +130,7 @@ class Noise:
     draws : int
         Antithetic pairs of perturbed rollouts a start, averaged.
     seed : tuple of int
-        Of the whole evaluation; a start adds its own place.
+        Seed of the whole evaluation; a start adds its own place.
 
     Raises
     ------
@@ -173,8 +177,8 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Sums:
-    """What an evaluation adds up over starts: those of two chunks add to those of both.
+class RolloutSums:
+    """Sums over starts of an evaluation; the sums of two chunks add to those of both.
 
     Attributes
     ----------
@@ -197,10 +201,10 @@ class Sums:
         """Mean over starts, steps and coordinates."""
         return float(self.errors.mean()) / self.starts
 
-    def merge(self, other: Sums) -> Sums:
-        """The sums over the starts of both."""
+    def merge(self, other: RolloutSums) -> RolloutSums:
+        """Return the sums over the starts of both."""
         both = self.gradient is not None and other.gradient is not None
-        return Sums(
+        return RolloutSums(
             self.starts + other.starts,
             self.errors + other.errors,
             self.lost + other.lost,
@@ -208,10 +212,12 @@ class Sums:
         )
 
 
-Evaluate = Callable[[SampledRNN, Starts, Noise | None], Sums]
+Evaluate = Callable[[SampledRNN, RolloutStarts, RolloutNoise | None], RolloutSums]
 
 
-def evaluate_chunk(network: SampledRNN, starts: Starts, noise: Noise | None) -> Sums:
+def evaluate_chunk(
+    network: SampledRNN, starts: RolloutStarts, noise: RolloutNoise | None
+) -> RolloutSums:
     """Loss and estimated gradient of one chunk of starts: a pure function of what it is given.
 
     A rollout that leaves the range of the training data by more than its extent goes on from the
@@ -222,8 +228,8 @@ def evaluate_chunk(network: SampledRNN, starts: Starts, noise: Noise | None) -> 
     ----------
     network : SampledRNN
         Solved.
-    starts : Starts
-    noise : Noise or None
+    starts : RolloutStarts
+    noise : RolloutNoise or None
         None gives the loss alone, at a third of the work.
 
     Raises
@@ -260,17 +266,19 @@ def evaluate_chunk(network: SampledRNN, starts: Starts, noise: Noise | None) -> 
         gone |= left
         errors[step] = np.square(state - truth[step], dtype=float).mean(axis=1).sum()
         window = np.concatenate([window[1:], state[None]])
-    return Sums(count, errors, int(gone.sum()), gradient)
+    return RolloutSums(count, errors, int(gone.sum()), gradient)
 
 
-def evaluate_here(network: SampledRNN, starts: Starts, noise: Noise | None) -> Sums:
+def evaluate_here(
+    network: SampledRNN, starts: RolloutStarts, noise: RolloutNoise | None
+) -> RolloutSums:
     """:func:`evaluate_chunk` over all starts in this process, in chunks of bounded memory."""
     return merged(evaluate_chunk(network, part, noise) for part in starts.chunks(rows(network)))
 
 
-def merged(sums: Iterable[Sums]) -> Sums:
+def merged(sums: Iterable[RolloutSums]) -> RolloutSums:
     """Add up the sums of chunks, from left to right, so that the same chunks give the same bits."""
-    total: Sums | None = None
+    total: RolloutSums | None = None
     for one in sums:
         total = one if total is None else total.merge(one)
     if total is None:
@@ -299,7 +307,7 @@ def lead_weights(network: SampledRNN) -> Array:
     return np.asarray(network.outer[0])
 
 
-def scaled_starts(network: SampledRNN, starts: Starts) -> tuple[Array, Array, Array | None]:
+def scaled_starts(network: SampledRNN, starts: RolloutStarts) -> tuple[Array, Array, Array | None]:
     """History (delays, starts, d), truth (steps, starts, d) and driven inputs, checked."""
     history = network._history(starts.history)[:, -network.delays :]
     truth = np.asarray(starts.truth, dtype=float)
@@ -339,15 +347,15 @@ def _kept(state: Array, low: Array, high: Array) -> tuple[Array, Array]:
 
 
 def _slopes(
-    loop: Loop,
+    loop: RolloutLoop,
     history: Array,
     truth: Array,
     forcing: Array | None,
-    noise: Noise,
+    noise: RolloutNoise,
     first: int,
     ends: tuple[Array, Array],
 ) -> Array:
-    """Estimated slope of each start's mean loss in the output of each step: as the truth."""
+    """Estimated slope of each start's mean loss in the output of each step: shaped as the truth."""
     steps, starts, size = truth.shape
     slopes = np.zeros(truth.shape, dtype=truth.dtype)
     for drawn in noise.drawn(first, starts, steps, size).astype(truth.dtype):

@@ -18,7 +18,7 @@ The length is that of a layer, a step and a sequence of the batch. With one outp
 learns by the exact delta rule, whatever the factor.
 
 Several draws are averaged, or with ANP solved for at once, see
-:mod:`gfrnn_core.perturbation.solved`.
+:mod:`gfrnn_core.perturbation.least_squares_slopes`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.checks import check_count
-from gfrnn_core.perturbation.estimate import Estimate, Window, slopes_of
+from gfrnn_core.perturbation.count_check import check_count
+from gfrnn_core.perturbation.gradient_estimate import GradientEstimate, Window, slopes_of
+from gfrnn_core.perturbation.least_squares_slopes import solved_slopes
 from gfrnn_core.perturbation.losses import step_losses
-from gfrnn_core.perturbation.solved import solved_slopes
 from gfrnn_core.perturbation.weights import Weights
 
 Array = NDArray[Any]
@@ -46,7 +46,7 @@ _DRAWN = 2**24
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A rule that learns from the loss of noisy passes.
+    """A rule that estimates the gradient from the losses of noisy passes.
 
     Parameters
     ----------
@@ -56,13 +56,14 @@ class Perturbation:
     draws : int
         Noisy passes.
     credit : int or None
-        Steps whose loss noise is held to account for, its own included; None is all to come. WP
-        always takes all of the window, since its noise stays for all of it, and so does ``solve``.
+        Steps whose loss is credited to the noise of a step, its own included; None is all that
+        follow. WP always takes all of the window, since its noise stays for all of it, and so does
+        ``solve``.
     scaling : {"paper", "unbiased"}
         ANP's factor, the square root of the number of units or the number itself; ``solve`` needs
         none.
     combine : {"mean", "solve"}
-        What becomes of the draws: their mean, whose variance falls as 1 / draws, or (ANP only) the
+        How the draws are combined: their mean, whose variance falls as 1 / draws, or (ANP only) the
         least squares solution that fits all of them. It comes to the gradient itself where there
         are more draws than units, best by half: with about as many as units it is ill determined.
 
@@ -100,10 +101,10 @@ class Perturbation:
 
     def estimate(
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator
-    ) -> Estimate:
+    ) -> GradientEstimate:
         """Loss and update direction of one window.
 
-        All passes start from the same state, so that noise answers for what it did in the window.
+        All passes start from the same state, so that losses differ by this window's noise alone.
 
         Parameters
         ----------
@@ -115,7 +116,7 @@ class Perturbation:
 
         Returns
         -------
-        Estimate
+        GradientEstimate
 
         Raises
         ------
@@ -129,7 +130,7 @@ class Perturbation:
 
     def _node_perturbation(
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator
-    ) -> Estimate:
+    ) -> GradientEstimate:
         steps, batch, _ = window.inputs.shape
         units, outputs, dtype = weights.units, weights.readout.shape[0], weights.dtype
         noise = self._noise(rng, (steps, self.draws, batch, units), dtype)
@@ -164,11 +165,11 @@ class Perturbation:
         clean = done.states.reshape(steps, passes, batch, units)[:, 0]
         loss = float(losses[window.counted, 0].mean(dtype=np.float64))
         after = done.decorrelated[1:].reshape(-1, units)
-        return Estimate(loss, slopes, clean.reshape(-1, units), after, clean[-1].copy())
+        return GradientEstimate(loss, slopes, clean.reshape(-1, units), after, clean[-1].copy())
 
     def _weight_perturbation(
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator
-    ) -> Estimate:
+    ) -> GradientEstimate:
         batch, units, dtype = window.inputs.shape[1], weights.units, weights.dtype
         clean = weights.propagate(weights.driven(window.inputs), state, kept=batch)
         trained = tuple(weights.trained())
@@ -187,10 +188,12 @@ class Perturbation:
                 total += np.tensordot(worse, xi, axes=1)
         decorrelated = clean.decorrelated[1:].reshape(-1, units)
         states = clean.states.reshape(-1, units)
-        return Estimate(float(loss[0]), slopes, states, decorrelated, clean.states[-1].copy())
+        return GradientEstimate(
+            float(loss[0]), slopes, states, decorrelated, clean.states[-1].copy()
+        )
 
     def _along(self, change: Array, credit: Array) -> Array:
-        """ANP's mean over draws."""
+        """Return ANP's slopes as the mean over draws, scaled by its factor."""
         return _mean(change, self._factor(change.shape[-1]) * credit / _squares(change))
 
     def _noise(
@@ -248,6 +251,6 @@ def _outputs(moved: list[Array], decorrelation: Array, window: Window, state: Ar
 
 
 def _mean_losses(outputs: Array, window: Window) -> Array:
-    """Shape (draws, steps, batch, outputs) to (draws,)."""
+    """Return the mean loss of each draw: (draws, steps, batch, outputs) to (draws,)."""
     losses = step_losses(outputs, window.targets, window.loss)
     return np.asarray(losses[:, window.counted].mean(axis=(1, 2), dtype=np.float64))

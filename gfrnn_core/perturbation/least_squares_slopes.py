@@ -28,14 +28,14 @@ Array = NDArray[Any]
 def solved_slopes(
     hidden: Array, hidden_noise: Array, output: Array, output_noise: Array, worse: Array
 ) -> tuple[Array, Array]:
-    """Slopes of each sequence's loss with respect to pre-activations and outputs.
+    """Solve for the slopes of each sequence's loss with respect to pre-activations and outputs.
 
     Parameters
     ----------
     hidden, hidden_noise : ndarray, shape (steps, draws, batch, units)
         Change of the pre-activations, and the part of it that the step's own noise is.
     output, output_noise : ndarray, shape (steps, draws, batch, outputs)
-        The same of the outputs.
+        Change of the outputs, and the part of it that the step's own noise is.
     worse : ndarray, shape (steps, draws, batch)
         Change of each step's loss.
 
@@ -55,12 +55,12 @@ def solved_slopes(
 
 
 def _along(change: Array, slope: Array) -> Array:
-    """Shapes (draws, batch, n) and (batch, n) to (draws, batch)."""
+    """Return the inner products: shapes (draws, batch, n) and (batch, n) to (draws, batch)."""
     return np.asarray(np.einsum("dbn,bn->db", change, slope))
 
 
 def _shortest(change: Array, worse: Array) -> Array:
-    """The shortest least squares solution of each sequence, shape (batch, n)."""
+    """Return the least-squares solution of least norm of each sequence, shape (batch, n)."""
     rows, wanted = change.transpose(1, 0, 2), worse.T[..., None]
     draws, size = rows.shape[1:]
     columns = rows.transpose(0, 2, 1)

@@ -1,4 +1,4 @@
-"""Checks of numbers that several settings share."""
+"""A check of counts that several settings share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import numpy as np
 
 
 def check_count(name: str, value: Any) -> None:
-    """Refuse what is not an integer from 1 on.
+    """Check that a value is a positive integer.
 
     Raises
     ------
     ValueError
+        Otherwise; the message gives the name and the value.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name}: {value!r} is not a positive integer")

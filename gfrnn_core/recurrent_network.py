@@ -1,4 +1,4 @@
-"""A network in use: its settings, its arrays, one step, a rollout.
+"""The recurrent network: settings, arrays, one step and rollouts; not its training.
 
 Source: Bolager et al., 'Gradient-free training of recurrent neural networks', arXiv 2410.23467.
 """
@@ -12,24 +12,24 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn_core.gapless_series import paired
 from gfrnn_core.lifting import Columns, activate
 from gfrnn_core.patches import Patches
+from gfrnn_core.regression_rows import Target, row_columns
 from gfrnn_core.rfactor import RFactor
-from gfrnn_core.rollout import Loop
-from gfrnn_core.rows import Target, row_columns
+from gfrnn_core.rollout import RolloutLoop
 from gfrnn_core.sampling import Activation, HiddenWeights, Sampling, check_seed
-from gfrnn_core.series import paired
 
 Array = NDArray[Any]
 Precision = Literal["float32", "float64"]
 
 
 @dataclass(frozen=True)
-class Network:
+class RecurrentNetwork:
     """A recurrent network with a linear part: ``h' = C [h, 1, sigma(W h + b)]``.
 
-    With inputs x, ``C_x [x, sigma(W_x x + b_x)]`` is added; h holds delayed states. How it is
-    trained is :class:`gfrnn_core.SampledRNN`'s matter.
+    With inputs x, ``C_x [x, sigma(W_x x + b_x)]`` is added; h holds delayed states.
+    :class:`gfrnn_core.SampledRNN` trains it.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ class Network:
         Least and largest scaled states in training. A rollout that leaves this range by more than
         its own extent is stopped and reported.
     hidden, input_hidden : HiddenWeights or None
-        Set by :meth:`prepare`.
+        Hidden layers of the states and of the inputs; set by :meth:`prepare`.
     factor : RFactor or None
-        Of all rows so far; what :meth:`partial_fit` merges into.
+        R factor of all rows so far, which :meth:`partial_fit` merges into.
     times : int
         Times seen by training so far.
     inputs : int or None
@@ -152,23 +152,23 @@ class Network:
 
     @property
     def overlap(self) -> int:
-        """States that a series must repeat of the one before for rows to go on without a gap."""
+        """Number of states that a series must repeat of the one before, for rows without a gap."""
         return self.delays - 1 + max(self.leads)
 
     def columns(self, size: int, inputs: int = 0) -> Columns:
-        """The columns of a row, for states of this size and this many inputs."""
+        """Return the columns of a row, for states of this size and this many inputs."""
         own = size if self.patches is None else self.patches.owned
         driven = inputs + self.input_width if inputs and not self.joint else 0
         return row_columns(self._sampled(), driven, len(self.leads), own, self.target)
 
     def scaled(self, states: Array) -> Array:
-        """States as the network works on them."""
+        """Standardise states as the network works on them."""
         if self.shift is None or self.spread is None:
             return np.asarray(states, dtype=float)
         return np.asarray((states - self.shift) / self.spread)
 
     def unscaled(self, states: Array) -> Array:
-        """States in their own units."""
+        """Return standardised states to their own units."""
         if self.shift is None or self.spread is None:
             return states
         return np.asarray(states * self.spread + self.shift)
@@ -224,14 +224,14 @@ class Network:
     def walk(
         self, history: Array, steps: int, inputs: Iterable[Array] | None = None
     ) -> Iterator[Array]:
-        """The same step by step: memory does not grow with their number.
+        """Forecast as :meth:`rollout`, step by step: memory does not grow with their number.
 
         Parameters
         ----------
         history : ndarray, shape (starts, at least delays, d)
         steps : int
         inputs : iterable of ndarray, shape (starts, p) or (starts, places, p), optional
-            Those of each step.
+            Inputs of each step.
 
         Yields
         ------
@@ -261,7 +261,7 @@ class Network:
         return each()
 
     def predict(self, states: Array, inputs: Array | None = None) -> Array:
-        """Every next state of an observed series, one step from the observed ones before it.
+        """Forecast each next state of an observed series, one step from those before it.
 
         Parameters
         ----------
@@ -295,7 +295,7 @@ class Network:
         return self.unscaled(loop.step(window.astype(self.precision), driven))
 
     def _driven(self, inputs: Array | None) -> Array | None:
-        """Inputs with their hidden features: shape (..., p) to (..., p + input_width)."""
+        """Return inputs with their hidden features: shape (..., p) to (..., p + input_width)."""
         if inputs is None or self.input_hidden is None:
             return None if inputs is None else np.asarray(inputs, dtype=float)
         hidden = self.input_hidden
@@ -303,7 +303,7 @@ class Network:
         activate(features, hidden.activation)
         return np.concatenate([inputs, features], axis=-1)
 
-    def _loop(self, outer: Array) -> Loop:
+    def _loop(self, outer: Array) -> RolloutLoop:
         low, high = self.low, self.high
         if low is not None and high is not None:
             extent = np.where(high > low, high - low, np.inf)
@@ -317,7 +317,7 @@ class Network:
             hidden.biases.astype(precision, copy=False),
             hidden.activation,
         )
-        return Loop(
+        return RolloutLoop(
             cast,
             np.ascontiguousarray(outer, dtype=precision),
             self.leads,
@@ -332,7 +332,7 @@ class Network:
         )
 
     def _own(self) -> int:
-        """Values that one application of the outer weights predicts of a place."""
+        """Return the number of values that the outer weights predict of a place."""
         if self.patches is not None:
             return self.patches.owned
         joined = (self.inputs or 0) if self.joint else 0
@@ -358,7 +358,7 @@ class Network:
     def _given(
         self, inputs: Array | None, leading: tuple[int, ...], known: int | None
     ) -> Array | None:
-        """Inputs of these leading axes, refused where they are not as many as are known."""
+        """Check inputs against these leading axes and the known number of inputs."""
         if inputs is None:
             if self.input_width if known is None else known:
                 raise ValueError(f"inputs: none, but the network needs {known or 'some'}")
@@ -376,7 +376,7 @@ class Network:
         return values
 
     def _trained_with(self) -> int:
-        """Number of inputs that the outer weights were solved for with."""
+        """Return the number of inputs that the outer weights were solved with."""
         if self.joint:
             return self.inputs or 0
         more = self._solved().shape[-2] - self.columns(self._own()).features

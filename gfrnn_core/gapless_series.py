@@ -1,4 +1,4 @@
-"""Gapless series as training takes them: one, several, or a stream of them."""
+"""Checks and concatenation of gapless series: one, several, or a stream of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Pair = tuple[Array, Array | None]
 
 
 def paired(states: Series, inputs: Series | None) -> Iterator[Pair]:
-    """Each series of states with its inputs, checked when its turn comes.
+    """Yield each series of states with its inputs, checked when it is read.
 
     Parameters
     ----------
@@ -68,7 +68,10 @@ def paired(states: Series, inputs: Series | None) -> Iterator[Pair]:
 
 
 def gapless(pairs: Iterable[Pair], overlap: int) -> Iterator[tuple[Array, Array | None, int]]:
-    """Each series after the last ``overlap`` times of what came before, and how many these are."""
+    """Yield each series, its inputs and how many times at its start repeat the series before.
+
+    A series is put after the last ``overlap`` times of the one before.
+    """
     before: Pair | None = None
     for states, inputs in pairs:
         repeated = 0

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from gfrnn_core import Patches, SampledRNN
-from gfrnn_core.perturbation.polish import Polish
-from gfrnn_core.perturbation.polish_chunk import (
-    Noise,
-    Starts,
+from gfrnn_core.perturbation.rollout_gradient import (
+    RolloutNoise,
+    RolloutStarts,
     evaluate_chunk,
     evaluate_here,
     merged,
 )
+from gfrnn_core.perturbation.rollout_polish import Polish
 
 STEPS = 4
 
@@ -75,8 +75,8 @@ def test_as_many_draws_as_numbers_give_the_gradient(keys):
     keys = dict(keys)
     states, inputs = driven() if keys.pop("inputs", False) else (cycle(), None)
     network = solved(states, inputs, **keys)
-    starts = Starts.cut(states, network.delays, STEPS, inputs).part(0, 40)
-    sums = evaluate_chunk(network, starts, Noise(1e-4, draws=2 * STEPS))
+    starts = RolloutStarts.cut(states, network.delays, STEPS, inputs).part(0, 40)
+    sums = evaluate_chunk(network, starts, RolloutNoise(1e-4, draws=2 * STEPS))
     expected = numerical(network, starts)
     np.testing.assert_allclose(
         sums.gradient / sums.starts, expected, atol=1e-3 * np.abs(expected).max()
@@ -87,11 +87,12 @@ def test_as_many_draws_as_numbers_give_the_gradient(keys):
 def test_few_draws_have_the_gradient_as_their_mean(draws):
     states = cycle()
     network = solved(states)
-    starts = Starts.cut(states, 1, STEPS).part(0, 30)
+    starts = RolloutStarts.cut(states, 1, STEPS).part(0, 30)
     expected = numerical(network, starts)
     found = np.array(
         [
-            evaluate_chunk(network, starts, Noise(1e-3, draws, (5, k))).gradient / len(starts)
+            evaluate_chunk(network, starts, RolloutNoise(1e-3, draws, (5, k))).gradient
+            / len(starts)
             for k in range(400)
         ]
     )
@@ -106,10 +107,10 @@ def test_few_draws_have_the_gradient_as_their_mean(draws):
 def test_more_draws_scatter_less_than_independent_ones_would():
     states = cycle()
     network = solved(states)
-    starts = Starts.cut(states, 1, STEPS).part(0, 30)
+    starts = RolloutStarts.cut(states, 1, STEPS).part(0, 30)
 
     def scatter(draws):
-        noises = [Noise(1e-3, draws, (5, k)) for k in range(150)]
+        noises = [RolloutNoise(1e-3, draws, (5, k)) for k in range(150)]
         found = np.array([evaluate_chunk(network, starts, n).gradient for n in noises])
         return found.var(axis=0).sum()
 
@@ -120,7 +121,7 @@ def test_more_draws_scatter_less_than_independent_ones_would():
 def test_the_loss_is_that_of_the_rollout():
     states = cycle()
     network = solved(states, delays=2)
-    starts = Starts.cut(states, 2, STEPS)
+    starts = RolloutStarts.cut(states, 2, STEPS)
     path = network.rollout(starts.history, STEPS)
     expected = np.square((path - starts.truth) / network.spread).mean(axis=(0, 2))
     sums = evaluate_here(network, starts, None)
@@ -134,8 +135,8 @@ def test_the_loss_is_that_of_the_rollout():
 def test_chunks_change_nothing(size):
     states, inputs = driven()
     network = solved(states, inputs, delays=2)
-    starts = Starts.cut(states, 2, STEPS, inputs).part(3, 50)
-    noise = Noise(1e-2, draws=2, seed=(4, 1))
+    starts = RolloutStarts.cut(states, 2, STEPS, inputs).part(3, 50)
+    noise = RolloutNoise(1e-2, draws=2, seed=(4, 1))
     whole = evaluate_chunk(network, starts, noise)
     parts = merged(evaluate_chunk(network, part, noise) for part in starts.chunks(size))
     assert parts.starts == whole.starts == 47
@@ -144,7 +145,7 @@ def test_chunks_change_nothing(size):
 
 
 def test_noise_belongs_to_the_place_of_a_start():
-    noise = Noise(1.0, draws=2, seed=(3,))
+    noise = RolloutNoise(1.0, draws=2, seed=(3,))
     whole = noise.drawn(0, 10, 4, 2)
     np.testing.assert_array_equal(whole[:, :, 6:9], noise.drawn(6, 3, 4, 2))
     assert np.abs(whole[:, :, 0] - whole[:, :, 1]).max() > 0.1
@@ -156,9 +157,9 @@ def test_noise_belongs_to_the_place_of_a_start():
 
 def test_float32_is_near_float64():
     states = cycle()
-    starts = Starts.cut(states, 1, STEPS)
+    starts = RolloutStarts.cut(states, 1, STEPS)
     found = [
-        evaluate_here(solved(states, precision=p), starts, Noise(1e-2))
+        evaluate_here(solved(states, precision=p), starts, RolloutNoise(1e-2))
         for p in ("float64", "float32")
     ]
     assert found[1].loss == pytest.approx(found[0].loss, rel=1e-4)
@@ -172,7 +173,7 @@ def test_float32_is_near_float64():
 def test_the_loss_falls_and_what_is_accepted_never_rises():
     states = cycle(600)
     network = solved(states)
-    training = Starts.cut(states, 1, 8)
+    training = RolloutStarts.cut(states, 1, 8)
     heard = []
     settings = Polish(noise=1e-2, draws=4, rate=0.3, iterations=12)
     found = settings.run(network, training, progress=heard.append)
@@ -193,7 +194,9 @@ def test_the_loss_falls_and_what_is_accepted_never_rises():
 def test_a_step_that_is_too_long_is_taken_back():
     states = cycle()
     network = solved(states)
-    found = Polish(rate=1e4, iterations=40, least=1e-9).run(network, Starts.cut(states, 1, STEPS))
+    found = Polish(rate=1e4, iterations=40, least=1e-9).run(
+        network, RolloutStarts.cut(states, 1, STEPS)
+    )
     refused = [one for one in found.iterations if not one.accepted]
     assert refused[0].lost > 0  # it ran away, and left no trace
     assert all(np.isfinite(one.loss) for one in found.iterations)
@@ -205,7 +208,7 @@ def test_a_step_that_is_too_long_is_taken_back():
 def test_it_stops_when_the_rate_is_tiny():
     states = cycle()
     found = Polish(rate=1e9, iterations=50, least=0.1).run(
-        solved(states), Starts.cut(states, 1, STEPS)
+        solved(states), RolloutStarts.cut(states, 1, STEPS)
     )
     assert len(found.iterations) == 1 + 4  # 1, 1/2, 1/4, 1/8 are tried; 1/16 is not
     np.testing.assert_array_equal(found.network.outer, solved(states).outer)
@@ -214,8 +217,8 @@ def test_it_stops_when_the_rate_is_tiny():
 def test_held_out_starts_choose_among_the_steps():
     states = cycle(600)
     network = solved(states[:400])
-    training = Starts.cut(states[:400], 1, 8)
-    held = Starts.cut(states[400:], 1, 8)
+    training = RolloutStarts.cut(states[:400], 1, 8)
+    held = RolloutStarts.cut(states[400:], 1, 8)
     found = Polish(draws=4, rate=0.3, iterations=12).run(network, training, held)
     marks = [one.held for one in found.iterations if one.accepted]
     assert found.best.held == min(marks)
@@ -226,9 +229,9 @@ def test_held_out_starts_that_get_worse_keep_the_network():
     states = cycle()
     network = solved(states)
     # The other way round: what helps here cannot help there.
-    elsewhere = Starts.cut(cycle()[::-1], 1, STEPS)
+    elsewhere = RolloutStarts.cut(cycle()[::-1], 1, STEPS)
     held = replace(elsewhere, truth=network.rollout(elsewhere.history, STEPS))
-    found = Polish(draws=4, iterations=5).run(network, Starts.cut(states, 1, STEPS), held)
+    found = Polish(draws=4, iterations=5).run(network, RolloutStarts.cut(states, 1, STEPS), held)
     assert any(one.accepted for one in found.iterations[1:])
     np.testing.assert_array_equal(found.network.outer, network.outer)
 
@@ -240,7 +243,7 @@ def test_a_perfect_network_stays():
     for t in range(1, 200):
         states[t] = turn @ states[t - 1]
     network = SampledRNN(0).fit(states)
-    found = Polish(draws=3, iterations=5).run(network, Starts.cut(states, 1, STEPS))
+    found = Polish(draws=3, iterations=5).run(network, RolloutStarts.cut(states, 1, STEPS))
     np.testing.assert_allclose(found.network.outer, network.outer, atol=1e-9)
     assert found.best.loss < 1e-24
 
@@ -249,14 +252,14 @@ def test_rollouts_that_run_away_leave_finite_weights():
     states = cycle()
     network = solved(states)
     wild = replace(network, outer=network.outer * 50)
-    sums = evaluate_here(wild, Starts.cut(states, 1, 12), Noise(1e-2, 2))
+    sums = evaluate_here(wild, RolloutStarts.cut(states, 1, 12), RolloutNoise(1e-2, 2))
     assert sums.lost > 0.5 * sums.starts
     assert np.isfinite(sums.errors).all()
     assert np.isfinite(sums.gradient).all()
     # Beyond the range by its own extent each side, and not further.
     extent = (network.high - network.low).max()
     assert sums.errors.max() / sums.starts < (3 * extent) ** 2
-    found = Polish(iterations=5).run(wild, Starts.cut(states, 1, 12))
+    found = Polish(iterations=5).run(wild, RolloutStarts.cut(states, 1, 12))
     assert np.isfinite(found.network.outer).all()
 
 
@@ -266,7 +269,7 @@ def test_a_start_that_ran_away_teaches_nothing_from_then_on():
     outer = network.outer[0].copy()
     outer[2, 0] = 1e3  # the constant takes one coordinate away at once, the other stays
     lost = replace(network, outer=outer[None])
-    sums = evaluate_here(lost, Starts.cut(states, 1, STEPS), Noise(1e-2, 2))
+    sums = evaluate_here(lost, RolloutStarts.cut(states, 1, STEPS), RolloutNoise(1e-2, 2))
     assert sums.lost == sums.starts
     np.testing.assert_array_equal(sums.gradient, 0)
 
@@ -276,9 +279,9 @@ def test_weights_that_overflow_are_no_silent_nan():
     network = solved(states)
     huge = network.outer.copy()
     huge[0, 0], huge[0, 1] = np.inf, -np.inf  # which gives NaN
-    starts = Starts.cut(states, 1, 3)
+    starts = RolloutStarts.cut(states, 1, 3)
     far = replace(starts, history=np.full_like(starts.history, 9.0))
-    sums = evaluate_here(replace(network, outer=huge), far, Noise(1e-2))
+    sums = evaluate_here(replace(network, outer=huge), far, RolloutNoise(1e-2))
     assert sums.lost == len(starts)
     assert np.isfinite(sums.errors).all()
     assert np.isfinite(sums.gradient).all()
@@ -286,7 +289,7 @@ def test_weights_that_overflow_are_no_silent_nan():
 
 def test_the_first_step_is_the_whole_first_estimate_whatever_the_memory():
     states = cycle()
-    network, starts = solved(states), Starts.cut(states, 1, STEPS)
+    network, starts = solved(states), RolloutStarts.cut(states, 1, STEPS)
     one, other = (Polish(iterations=1, memory=m).run(network, starts) for m in (0.0, 0.8))
     np.testing.assert_allclose(one.network.outer, other.network.outer, rtol=1e-9)
     assert np.abs(one.network.outer - network.outer).max() > 0
@@ -328,13 +331,13 @@ def test_networks_that_cannot_be_polished_are_refused(change, message):
     states = cycle()
     network = replace(solved(states), **change)
     with pytest.raises(ValueError, match=message):
-        evaluate_here(network, Starts.cut(states, 1, STEPS), Noise(1e-2))
+        evaluate_here(network, RolloutStarts.cut(states, 1, STEPS), RolloutNoise(1e-2))
 
 
 def test_shapes_are_checked():
     states = cycle()
     network = solved(states, delays=2)
-    good = Starts.cut(states, 2, STEPS)
+    good = RolloutStarts.cut(states, 2, STEPS)
     for change, message in (
         ({"truth": good.truth[:-1]}, r"truth: shape \(294, 4, 2\) is not \(295"),
         ({"truth": good.truth[:, 0]}, "truth: shape"),
@@ -357,15 +360,15 @@ def test_shapes_are_checked():
     with pytest.raises(ValueError, match="there is none"):
         evaluate_here(network, good.part(0, 0), None)
     with pytest.raises(ValueError, match="states: shape"):
-        Starts.cut(states[:5], 2, STEPS)
+        RolloutStarts.cut(states[:5], 2, STEPS)
     with pytest.raises(ValueError, match="inputs: shape"):
-        Starts.cut(states, 2, STEPS, np.zeros((10, 1)))
+        RolloutStarts.cut(states, 2, STEPS, np.zeros((10, 1)))
 
 
 def test_the_triangle_must_be_there_and_belong_to_the_network():
     states = cycle()
     network = solved(states)
-    starts = Starts.cut(states, 1, STEPS)
+    starts = RolloutStarts.cut(states, 1, STEPS)
     bare = replace(network, factor=None)
     with pytest.raises(ValueError, match="factor: the network has none"):
         Polish().run(bare, starts)
@@ -381,6 +384,6 @@ def test_an_evaluation_without_a_gradient_is_refused():
     with pytest.raises(ValueError, match="gave no gradient"):
         Polish().run(
             solved(states),
-            Starts.cut(states, 1, STEPS),
+            RolloutStarts.cut(states, 1, STEPS),
             evaluate=lambda network, starts, noise: evaluate_here(network, starts, None),
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gfrnn_core.perturbation import Backpropagation, Perturbation
-from gfrnn_core.perturbation.solved import solved_slopes
+from gfrnn_core.perturbation.least_squares_slopes import solved_slopes
 from gfrnn_testing.perturbation_toys import network, start, window
 
 COUNTED = [0, 1, 1, 0, 1, 1]

@@ -1,4 +1,4 @@
-"""The sampled recurrent network: sample, factorise, solve.
+"""Training of the sampled recurrent network: sample, factorise, solve.
 
 Source: Bolager et al., 'Gradient-free training of recurrent neural networks', arXiv 2410.23467.
 The hidden layer is sampled; the outer weights are one linear least-squares problem (extended
@@ -15,22 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gfrnn_core.network import Network
+from gfrnn_core.gapless_series import Series, gapless, paired
+from gfrnn_core.recurrent_network import RecurrentNetwork
 from gfrnn_core.regression import RidgePath
+from gfrnn_core.regression_rows import pooled, row_blocks
 from gfrnn_core.rfactor import RFactor
-from gfrnn_core.rows import pooled, row_blocks
 from gfrnn_core.sampling import sample_weights
-from gfrnn_core.series import Series, gapless, paired
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class SampledRNN(Network):
+class SampledRNN(RecurrentNetwork):
     """A network whose hidden weights are sampled and whose outer weights are solved for.
 
-    Settings and attributes are those of :class:`gfrnn_core.network.Network`. A network is never
-    changed: every method that trains returns a new one.
+    Settings and attributes are those of
+    :class:`gfrnn_core.recurrent_network.RecurrentNetwork`. A network is never changed: every
+    method that trains returns a new one.
     """
 
     def fit(
@@ -75,7 +76,7 @@ class SampledRNN(Network):
     def prepare(
         self, states: Series, inputs: Series | None = None, *, consecutive: bool = False
     ) -> SampledRNN:
-        """Only what comes before the rows: scales, the range of the data, hidden weights.
+        """Set what comes before the rows: scales, the range of the data, hidden weights.
 
         With :meth:`partial_fit` on each of many parts, this trains on more than fits into memory.
         Parameters and errors as in :meth:`fit`.
@@ -162,7 +163,7 @@ class SampledRNN(Network):
         return self._merged(paired(states, inputs), consecutive)
 
     def forget(self, gamma: float) -> SampledRNN:
-        """All rows so far count ``gamma`` times beside those merged later.
+        """Weight all rows so far by ``gamma`` against those merged later.
 
         Parameters
         ----------
@@ -184,7 +185,7 @@ class SampledRNN(Network):
         places: Array | None = None,
         weights: Array | None = None,
     ) -> RFactor:
-        """The R factor of the rows of gapless series of scaled states.
+        """Compute the R factor of the rows of gapless series of scaled states.
 
         Parameters
         ----------
@@ -218,7 +219,7 @@ class SampledRNN(Network):
         return RFactor.from_blocks(blocks(), columns.total)
 
     def solve(self, factor: RFactor, ridge: ArrayLike | None = None) -> SampledRNN:
-        """Outer weights from an R factor.
+        """Solve for the outer weights from an R factor.
 
         Parameters
         ----------
@@ -240,7 +241,7 @@ class SampledRNN(Network):
         return self.with_weights(path, self.ridge if ridge is None else ridge)
 
     def with_weights(self, path: RidgePath, ridge: ArrayLike) -> SampledRNN:
-        """Outer weights from a decomposed R factor, at one ridge or one a lead.
+        """Set the outer weights from a decomposed R factor, at one ridge or one a lead.
 
         A path of fewer features belongs to the network :meth:`narrowed` to them.
 
@@ -264,7 +265,7 @@ class SampledRNN(Network):
         return replace(self, outer=np.ascontiguousarray(outer))
 
     def narrowed(self, width: int) -> SampledRNN:
-        """The network of the first ``width`` hidden features, still to be solved.
+        """Return the network of the first ``width`` hidden features, still to be solved.
 
         The leading columns of the wider network's triangle are its features; with lifted targets
         its targets are not the trailing ones, so select columns of the triangle first.
@@ -276,7 +277,7 @@ class SampledRNN(Network):
         return replace(self, width=width, hidden=hidden, outer=None, factor=None, inputs=known)
 
     def _known(self) -> int | None:
-        """Number of inputs, None if it is not known."""
+        """Return the number of inputs, None if it is not known."""
         if self.inputs is None and self.input_hidden is not None:
             return self.input_hidden.inputs
         return self.inputs
@@ -301,7 +302,7 @@ class SampledRNN(Network):
         places: Array | None = None,
         weights: Array | None = None,
     ) -> Iterator[Array]:
-        """Blocks of rows of one series of scaled states."""
+        """Yield blocks of rows of one series of scaled states."""
         self._check_size(states)
         return row_blocks(
             states,

@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from gfrnn_core import Patches, SampledRNN, rows
+from gfrnn_core import Patches, SampledRNN, regression_rows
 
 RING = Patches((6,), ((1, 1),), size=2, channels=2)
 
@@ -152,7 +152,7 @@ def test_a_walk_refuses_what_a_rollout_refuses():
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_any_cut_gives_the_same_rows_where_a_time_alone_is_drawn(monkeypatch, share):
     """As on fine grids, of which 256 times together would fill the memory."""
-    monkeypatch.setattr(rows, "_DRAWN", 3 * RING.cells)
+    monkeypatch.setattr(regression_rows, "_DRAWN", 3 * RING.cells)
     states = smooth()
     network = SampledRNN(width=5, patches=RING, noise=0.1, share=share, standardise=False)
     network = network.prepare(states)

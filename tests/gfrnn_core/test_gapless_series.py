@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfrnn_core.series import gapless, paired
+from gfrnn_core.gapless_series import gapless, paired
 
 
 def numbered(times, size=2, start=0):

@@ -1,4 +1,4 @@
-"""Matrices that are a product of two thin ones, added to others without being formed.
+"""Low-rank matrices as products of two thin ones, added to others without being formed.
 
 A window of few steps yields an update of low rank. One BLAS call adds it in place; forming it first
 would write and read the whole matrix several times.
@@ -17,8 +17,8 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Product:
-    """``left^T right``.
+class LowRankProduct:
+    """The matrix ``left^T right``, not formed.
 
     Attributes
     ----------
@@ -34,12 +34,12 @@ class Product:
         return np.asarray(self.left.T @ self.right)
 
 
-def dense(matrix: Array | Product) -> Array:
-    """The matrix itself."""
-    return matrix.dense() if isinstance(matrix, Product) else matrix
+def dense(matrix: Array | LowRankProduct) -> Array:
+    """Return a matrix, formed if it is a product."""
+    return matrix.dense() if isinstance(matrix, LowRankProduct) else matrix
 
 
-def add(matrix: Array, factor: float, term: Array | Product) -> None:
+def add(matrix: Array, factor: float, term: Array | LowRankProduct) -> None:
     """``matrix += factor term``, in place.
 
     Parameters
@@ -47,11 +47,11 @@ def add(matrix: Array, factor: float, term: Array | Product) -> None:
     matrix : ndarray, shape (n, m)
         float32 or float64.
     factor : float
-    term : ndarray or Product, shape (n, m)
+    term : ndarray or LowRankProduct, shape (n, m)
         In the matrix's precision.
     """
     in_blas = matrix.flags.c_contiguous and matrix.dtype in (np.float32, np.float64)
-    if not isinstance(term, Product) or not in_blas:
+    if not isinstance(term, LowRankProduct) or not in_blas:
         matrix += matrix.dtype.type(factor) * dense(term)
         return
     # BLAS counts columns first: to it the matrix is its transpose, right^T left.

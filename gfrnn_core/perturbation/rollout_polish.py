@@ -1,7 +1,7 @@
-"""Better rollouts of a solved network, by perturbing what its outer weights put out.
+"""Improvement of the rollouts of a solved network, by perturbing the output of each step.
 
 Least squares makes the outer weights best for one step. Here they move to where a rollout over
-several steps is best, from forward passes alone: :mod:`gfrnn_core.perturbation.polish_chunk`
+several steps is best, from forward passes alone: :mod:`gfrnn_core.perturbation.rollout_gradient`
 estimates the gradient by node perturbation (arXiv 2405.08967). Features are nearly collinear, so
 the gradient is preconditioned by the triangle that the weights were solved from:
 ``(F'F / N)^-1`` at a ridge, the step that least squares would take.
@@ -16,34 +16,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.checks import check_count
-from gfrnn_core.perturbation.polish_chunk import (
+from gfrnn_core.perturbation.count_check import check_count
+from gfrnn_core.perturbation.rollout_gradient import (
     Evaluate,
-    Noise,
-    Starts,
-    Sums,
+    RolloutNoise,
+    RolloutStarts,
+    RolloutSums,
     evaluate_here,
     lead_weights,
     scaled_starts,
 )
 from gfrnn_core.regression import RidgePath
 from gfrnn_core.rfactor import RFactor
-from gfrnn_core.rnn import SampledRNN
+from gfrnn_core.sampled_rnn import SampledRNN
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """One trial step.
+    """Record of one trial step.
 
     Attributes
     ----------
     rate : float
-        It was tried with; 0 for the network as it came.
+        Rate of the trial; 0 for the network that was given.
     loss, held : float
-        Of the network tried, on the training and the held-out starts; ``held`` is NaN where the
-        trial was rejected, and without held-out starts.
+        Losses of the network tried, on the training and the held-out starts; ``held`` is NaN
+        where the trial was rejected, and without held-out starts.
     accepted : bool
     lost : int
         Training starts whose rollout ran away.
@@ -58,15 +58,15 @@ class Iteration:
 
 @dataclass(frozen=True)
 class Polished:
-    """What came of it.
+    """A polished network and the record of its iterations.
 
     Attributes
     ----------
     network : SampledRNN
-        With held-out starts the iterate of least loss on them, the network as it came if none is
+        With held-out starts the iterate of least loss on them, the given network if none is
         better; without them the last iterate.
     iterations : sequence of Iteration
-        The network as it came first.
+        The given network first.
     """
 
     network: SampledRNN
@@ -74,7 +74,7 @@ class Polished:
 
     @property
     def best(self) -> Iteration:
-        """That of the network."""
+        """Iteration that gave the network."""
         accepted = [one for one in self.iterations if one.accepted]
         if np.isnan(accepted[0].held):
             return accepted[-1]
@@ -92,10 +92,10 @@ class Polish:
     draws : int
         Antithetic pairs a start and iteration.
     rate : float
-        Of the first step; 1 would solve the least-squares problem of a single step.
+        Rate of the first step; 1 would solve the least-squares problem of a single step.
     ridge : float
-        Of the preconditioner, relative to the largest singular value of the features. It decides
-        which directions move: those of smaller singular values hardly do.
+        Ridge of the preconditioner, relative to the largest singular value of the features.
+        It decides which directions move: those of smaller singular values hardly do.
     iterations : int
         Trial steps at most.
     growth : float
@@ -124,7 +124,7 @@ class Polish:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        Noise(self.noise, self.draws, (self.seed,))
+        RolloutNoise(self.noise, self.draws, (self.seed,))
         check_count("iterations", self.iterations)
         if not 0 <= self.memory < 1:
             raise ValueError(f"memory: {self.memory} is not within [0, 1)")
@@ -137,8 +137,8 @@ class Polish:
     def run(
         self,
         network: SampledRNN,
-        training: Starts,
-        held: Starts | None = None,
+        training: RolloutStarts,
+        held: RolloutStarts | None = None,
         *,
         factor: RFactor | None = None,
         evaluate: Evaluate = evaluate_here,
@@ -153,16 +153,16 @@ class Polish:
         ----------
         network : SampledRNN
             Solved, with lead 1 alone, targets that are states or increments, and no patches.
-        training : Starts
-        held : Starts, optional
+        training : RolloutStarts
+        held : RolloutStarts, optional
             Not for the steps, only for the choice among them. The fit must not have seen them
             either: a network looks better than it is on what it was solved from, and nothing that
             moves away from there would be kept. Without them all accepted steps are.
         factor : RFactor, optional
             Of the network's rows; by default the network's own.
         evaluate : callable
-            (network without its factor, starts, noise or None) to :class:`Sums`. Whoever has a
-            cluster maps :func:`evaluate_chunk` over chunks and adds up.
+            Maps (network without its factor, starts, noise or None) to :class:`RolloutSums`. On a
+            cluster, map :func:`evaluate_chunk` over chunks and add the results.
         progress : callable, optional
             Called with each iteration.
 
@@ -180,7 +180,9 @@ class Polish:
             if starts is not None:
                 scaled_starts(network, starts.part(0, 1))
 
-        def evaluated(outer: Array, starts: Starts, noise: Noise | None) -> Sums:
+        def evaluated(
+            outer: Array, starts: RolloutStarts, noise: RolloutNoise | None
+        ) -> RolloutSums:
             return evaluate(_with(network, outer), starts, noise)
 
         def score(outer: Array) -> float:
@@ -195,7 +197,7 @@ class Polish:
                 progress(records[-1])
             if rate < self.least * self.rate:
                 break
-            noise = Noise(self.noise, self.draws, (self.seed, number))
+            noise = RolloutNoise(self.noise, self.draws, (self.seed, number))
             slope = precondition(evaluated(current, training, noise))
             direction = self.memory * direction + (1 - self.memory) * slope
             # As in Adam, so that the first estimates count in full.
@@ -215,8 +217,10 @@ class Polish:
         return Polished(replace(network, outer=best[None]), records)
 
 
-def _preconditioner(factor: RFactor, weights: Array, ridge: float) -> Callable[[Sums], Array]:
-    """The step that least squares would take for this gradient, with a ridge.
+def _preconditioner(
+    factor: RFactor, weights: Array, ridge: float
+) -> Callable[[RolloutSums], Array]:
+    """Return the map from a gradient to the step that least squares would take, with a ridge.
 
     The mean squared error over coordinates of one step has the Hessian ``2 F'F / (N d)``.
     """
@@ -230,7 +234,7 @@ def _preconditioner(factor: RFactor, weights: Array, ridge: float) -> Callable[[
     strength = path.singular_values**2 + (ridge * path.singular_values[0]) ** 2
     scale = factor.rows * size / 2
 
-    def precondition(sums: Sums) -> Array:
+    def precondition(sums: RolloutSums) -> Array:
         if sums.gradient is None:
             raise ValueError("evaluate: gave no gradient, although there was noise")
         turned = path.right @ (sums.gradient / sums.starts)
@@ -240,5 +244,5 @@ def _preconditioner(factor: RFactor, weights: Array, ridge: float) -> Callable[[
 
 
 def _with(network: SampledRNN, outer: Array) -> SampledRNN:
-    """The network with other weights, without the triangle, which need not travel."""
+    """Return the network with other weights, without the triangle, which need not be sent."""
     return replace(network, outer=outer[None], factor=None)

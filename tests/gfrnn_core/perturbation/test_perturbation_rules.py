@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfrnn_core.perturbation import Backpropagation, Perturbation, rules
+from gfrnn_core.perturbation import Backpropagation, Perturbation, perturbation_rules
 from gfrnn_core.perturbation.losses import output_gradient, step_losses
-from gfrnn_core.perturbation.rules import worse_credit
+from gfrnn_core.perturbation.perturbation_rules import worse_credit
 from gfrnn_testing.perturbation_toys import (
     EveryDirection,
     network,
@@ -37,7 +37,9 @@ def cosine(one, other):
 @pytest.mark.parametrize("loss", ["squared", "cross_entropy"])
 def test_mean_over_every_direction_is_the_gradient(kind, loss, monkeypatch):
     # Few noisy weights at a time, so that the draws come in several parts.
-    monkeypatch.setattr(rules, "_DRAWN", 7 * sum(one.nbytes for one in network().trained()))
+    monkeypatch.setattr(
+        perturbation_rules, "_DRAWN", 7 * sum(one.nbytes for one in network().trained())
+    )
     weights, part = network(), window(loss=loss, counted=COUNTED)
     state, rng = start(weights), every_direction(kind, network(), 6)
     rule = Perturbation(kind, 1e-7, draws=rng.draws, credit=None)
@@ -134,6 +136,20 @@ def test_mean_over_true_noise_points_along_the_gradient(kind, credit, steps, sur
         if place < sure:
             length = np.linalg.norm(slope) / np.linalg.norm(reference)
             assert length == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("kind", ["np", "anp"])
+def test_the_readout_is_credited_with_the_loss_of_its_own_step_alone(kind):
+    """Noise on outputs changes no later step: later losses would only add variance."""
+    weights, part, state = network(), window(counted=COUNTED), start(network())
+    own, later = (
+        Perturbation(kind, draws=3, credit=credit)
+        .estimate(weights, part, state, np.random.default_rng(0))
+        .gradient
+        for credit in (1, None)
+    )
+    np.testing.assert_array_equal(own[2], later[2])
+    assert (own[1] != later[1]).any()
 
 
 @pytest.mark.parametrize("credit", [1, 2, 5, 9, None])

@@ -1,4 +1,4 @@
-"""What one window of steps yields, by whichever rule: a loss, and an update direction."""
+"""Windows of steps, and the estimate of loss and gradient that every rule returns for one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.perturbation.losses import Loss, check_loss
-from gfrnn_core.perturbation.products import Product, dense
+from gfrnn_core.perturbation.low_rank_products import LowRankProduct, dense
 from gfrnn_core.perturbation.weights import Weights
 
 Array = NDArray[Any]
@@ -34,7 +34,7 @@ class Window:
     loss: Loss
 
     def checked(self, weights: Weights) -> Window:
-        """The window in the weights' precision.
+        """Check the window and return it in the weights' precision.
 
         Raises
         ------
@@ -60,15 +60,15 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class GradientEstimate:
     """An estimate of the gradient of the mean loss over counted steps and batch.
 
     Attributes
     ----------
     loss : float
-        Of the clean pass.
-    slopes : tuple of ndarray or Product
-        For W0, R and W1, in the order of :meth:`Weights.trained`.
+        Loss of the clean pass, the one without noise.
+    slopes : tuple of ndarray or LowRankProduct
+        Gradients for W0, R and W1, in the order of :meth:`Weights.trained`.
     states, decorrelated : ndarray, shape (steps * batch, units)
         x and x^ of the clean pass.
     state : ndarray, shape (batch, units)
@@ -76,7 +76,7 @@ class Estimate:
     """
 
     loss: float
-    slopes: tuple[Array | Product, ...]
+    slopes: tuple[Array | LowRankProduct, ...]
     states: Array
     decorrelated: Array
     state: Array
@@ -89,15 +89,15 @@ class Estimate:
 
 def slopes_of(
     hidden: Array, readout: Array, inputs: Array, decorrelated: Array
-) -> tuple[Product, Product, Product]:
-    """Slopes for W0, R and W1, as products that are not formed yet.
+) -> tuple[LowRankProduct, LowRankProduct, LowRankProduct]:
+    """Return the slopes for W0, R and W1, as products that are not formed yet.
 
     Parameters
     ----------
     hidden : ndarray, shape (steps * batch, units)
         Slopes of the loss with respect to the pre-activations.
     readout : ndarray, shape (steps * batch, outputs)
-        The same with respect to the outputs.
+        Slopes of the loss with respect to the outputs.
     inputs : ndarray, shape (steps, batch, inputs)
     decorrelated : ndarray, shape (steps + 1, batch, units)
         x^ before the first step and after each.
@@ -105,7 +105,7 @@ def slopes_of(
     rows = len(hidden)
     before, after = (part.reshape(rows, -1) for part in (decorrelated[:-1], decorrelated[1:]))
     return (
-        Product(hidden, inputs.reshape(rows, -1)),
-        Product(hidden, before),
-        Product(readout, after),
+        LowRankProduct(hidden, inputs.reshape(rows, -1)),
+        LowRankProduct(hidden, before),
+        LowRankProduct(readout, after),
     )

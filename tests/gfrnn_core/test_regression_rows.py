@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfrnn_core import HiddenWeights, Patches, RFactor
-from gfrnn_core import rows as rows_module
-from gfrnn_core.rows import block_rows, delayed, pooled, row_blocks
+from gfrnn_core import HiddenWeights, Patches, RFactor, regression_rows
+from gfrnn_core.regression_rows import block_rows, delayed, pooled, row_blocks
 
 
 def series(times=60, size=2, inputs=3, width=4, delays=1, seed=0, activation="tanh"):
@@ -342,25 +341,35 @@ def test_a_share_that_leaves_no_row():
 # --- the pool of hidden weights -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("patches", [None, Patches((3,), ((1, 1),), channels=2)])
-def test_the_pool_holds_what_features_see_and_what_follows(patches):
+RING = Patches((3,), ((1, 1),), channels=2)
+
+
+@pytest.mark.parametrize(
+    ("patches", "forcing"),
+    [(None, None), (None, (2,)), (RING, None), (RING, (2,)), (RING, (3, 2))],
+)
+def test_the_pool_holds_what_features_see_and_what_follows(patches, forcing):
+    """Joint inputs of time t + 1 stand beside the states of time t, as they do in rows."""
     rng = np.random.default_rng(6)
     many = [rng.standard_normal((times, 6)) for times in (9, 2, 0, 5)]
-    pool, following = pooled(many, 2, patches, seed=0)
+    inputs = forcing and [rng.standard_normal((len(states), *forcing)) for states in many]
+    pool, following = pooled(many, 2, patches, seed=0, inputs=inputs)
     expected, later = [], []
-    for states in many:
+    for number, states in enumerate(many):
         for t in range(1, len(states) - 1):
             for place in range(1 if patches is None else 3):
                 seen = slice(None) if patches is None else patches.seen[place]
                 own = slice(None) if patches is None else patches.own[place]
-                expected.append(np.concatenate([states[t, seen], states[t - 1, seen]]))
+                given = inputs[number][t + 1] if inputs else np.empty(0)
+                given = given[place] if given.ndim == 2 else given
+                expected.append(np.concatenate([states[t, seen], states[t - 1, seen], given]))
                 later.append(states[t + 1, own])
     np.testing.assert_array_equal(pool, expected)
     np.testing.assert_array_equal(following, later)
 
 
 def test_a_large_pool_is_thinned_over_all_series(monkeypatch):
-    monkeypatch.setattr(rows_module, "_POOL", 50)
+    monkeypatch.setattr(regression_rows, "_POOL", 50)
     many = [np.arange(200.0)[:, None], np.arange(1000.0, 1200.0)[:, None]]
     pool, following = pooled(many, 1, None, seed=0)
     assert pool.shape == following.shape == (50, 1)

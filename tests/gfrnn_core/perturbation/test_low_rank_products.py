@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfrnn_core.perturbation.products import Product, add, dense
+from gfrnn_core.perturbation.low_rank_products import LowRankProduct, add, dense
 
 FEW = st.integers(1, 6)
 
@@ -17,7 +17,7 @@ def test_adding_a_product_is_adding_its_matrix(rows, n, m, dtype):
     left, right, matrix = (
         rng.standard_normal(size).astype(dtype) for size in ((rows, n), (rows, m), (n, m))
     )
-    product = Product(left, right)
+    product = LowRankProduct(left, right)
     expected = matrix - 0.3 * (left.T @ right)
     by_matrix = matrix.copy()
     add(by_matrix, -0.3, product.dense())
@@ -33,7 +33,7 @@ def test_rows_and_matrix_in_any_order_of_memory(rows):
     left, right = rng.standard_normal((4, rows)).T, rng.standard_normal((2 * rows, 5))[::2]
     whole = np.zeros((5, 4))
     for matrix in (whole.T, np.zeros((8, 5))[::2], np.zeros((4, 5))):
-        add(matrix, 2.0, Product(left, right))
+        add(matrix, 2.0, LowRankProduct(left, right))
         np.testing.assert_allclose(matrix, 2 * left.T @ right)
     assert whole.any()
 
@@ -41,4 +41,4 @@ def test_rows_and_matrix_in_any_order_of_memory(rows):
 def test_dense_is_the_matrix_itself():
     matrix = np.arange(6.0).reshape(2, 3)
     assert dense(matrix) is matrix
-    np.testing.assert_array_equal(dense(Product(matrix, matrix)), matrix.T @ matrix)
+    np.testing.assert_array_equal(dense(LowRankProduct(matrix, matrix)), matrix.T @ matrix)

@@ -1,4 +1,4 @@
-"""Rows of a gapless series, block by block: the lifted matrix never exists.
+"""Rows of the regression, from a gapless series block by block, never all in memory.
 
 Whatever is random in a row (input noise, which rows are used) is drawn from a seed and the row's
 own place in the series, so that any cut of a series into stretches gives the same rows.
@@ -19,7 +19,7 @@ from gfrnn_core.sampling import HiddenWeights
 Array = NDArray[Any]
 Target = Literal["state", "increment", "lifted"]
 
-# Times and numbers that share one random generator, at most: what is drawn too much is lost.
+# Most times and numbers that share one random generator; numbers beyond the series are wasted.
 _DRAW = 256
 _DRAWN = 2**20
 
@@ -32,7 +32,7 @@ _POOL = 100_000
 
 
 def delayed(states: Array, delays: int, start: int, stop: int) -> Array:
-    """Delayed states of the times start..stop-1 of a gapless series, the present one first.
+    """Stack the delayed states of the times start..stop-1 of a gapless series, present first.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def delayed(states: Array, delays: int, start: int, stop: int) -> Array:
 
 
 def block_rows(columns: int) -> int:
-    """Rows of a block of so many columns.
+    """Return the number of rows of a block of so many columns.
 
     Enough that the work on the triangle does not count, few enough that a block stays in the
     processor's cache while it is folded.
@@ -59,7 +59,7 @@ def block_rows(columns: int) -> int:
 def row_columns(
     hidden: HiddenWeights, inputs: int, leads: int, own: int, target: Target
 ) -> Columns:
-    """The columns of a row whose hidden layer and targets are these."""
+    """Return the columns of a row with this hidden layer and these targets."""
     targets = hidden.inputs + 1 + hidden.width if target == "lifted" else leads * own
     return Columns(hidden.inputs, inputs, hidden.width, targets)
 
@@ -82,7 +82,7 @@ def row_blocks(
     first: int = 0,
     dtype: Any = np.float64,
 ) -> Iterator[Array]:
-    """Rows of a gapless series as Fortran-ordered blocks of one reused buffer.
+    """Yield the rows of a gapless series as Fortran-ordered blocks of one reused buffer.
 
     Working memory is one block of :func:`block_rows`, which is where folding runs closest to the
     speed of a matrix product.
@@ -106,8 +106,7 @@ def row_blocks(
     places : ndarray of int, optional
         The places that give rows; by default all.
     weights : ndarray, shape (places of the patches,), optional
-        What the squared error of a place's rows counts beside that of others; places of weight 0
-        have no rows.
+        Weight of the squared error of a place's rows; places of weight 0 have no rows.
     noise : float
         Standard deviation of normal noise on the states that features see. Increments are taken
         from the noisy state to the clean later one, so that the network learns to come back to
@@ -115,11 +114,11 @@ def row_blocks(
     share : float
         Part of the rows that is used, drawn at random.
     seed : int
-        Of noise and share.
+        Seed of noise and share.
     first : int
         Place of the series' first time in the whole record.
     dtype : dtype
-        float64 or float32, of the blocks.
+        Precision of the blocks, float64 or float32.
 
     Yields
     ------
@@ -175,7 +174,7 @@ def pooled(
     seed: int,
     inputs: Sequence[Array] | None = None,
 ) -> tuple[Array, Array]:
-    """States as features see them, and the state one step after each, to draw hidden weights from.
+    """Collect states as features see them, with the next state of each, to draw weights from.
 
     Parameters
     ----------
@@ -184,9 +183,9 @@ def pooled(
     delays : int
     patches : Patches or None
     seed : int
-        Which states are taken where there are very many.
+        Seed of the choice where there are more than 100,000 states.
     inputs : sequence of ndarray, shape (times, p) or (times, places, p), optional
-        Where hidden features see them with the states.
+        Joint inputs, which hidden features see with the states: those of the next time.
 
     Returns
     -------
@@ -221,7 +220,7 @@ def _stacked(
     patches: Patches | None,
     inputs: Array | None = None,
 ) -> Array:
-    """What features see at these times and places, the present first: (rows, delays * window).
+    """Return what features see at times and places, the present first: (rows, delays * window).
 
     Inputs, if there are any, come last.
     """
@@ -235,7 +234,7 @@ def _stacked(
 
 
 def _at(states: Array, time: Array) -> Array:
-    """The states of ascending times, not to be written to: no copy where none is left out."""
+    """Return the states of ascending times, read-only: a view where no time is left out."""
     if time[-1] - time[0] == len(time) - 1:
         return states[time[0] : time[-1] + 1]
     return np.asarray(states[time])
@@ -254,14 +253,14 @@ def _inputs(inputs: Array | None, time: Array, place: Array) -> Array | None:
 
 
 def drawn_together(size: int) -> int:
-    """Times that share one random generator, for so many numbers a time."""
+    """Return how many times share one random generator, for so many numbers a time."""
     return max(1, min(_DRAW, _DRAWN // size))
 
 
 def _drawn(
     kind: Literal["normal", "uniform"], seed: int, first: int, times: int, size: int
 ) -> Array:
-    """Random numbers that belong to these times, however they are asked for: (times, size)."""
+    """Draw the numbers of these times, which any cut of a series shares: (times, size)."""
     parts, together = [], drawn_together(size)
     for block in range(first // together, -(-(first + times) // together)):
         rng = np.random.default_rng([seed, 1 if kind == "normal" else 2, block])
