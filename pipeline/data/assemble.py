@@ -132,7 +132,7 @@ def lazy_variable(
     }
     array = CanonicalArray(tuple(sizes[dim] for dim in dims), layers)
     attrs = {**next(iter(own.values()))[0].attrs, "levels": levels}
-    return xr.Variable(dims, indexing.LazilyIndexedArray(array), attrs)
+    return xr.Variable(dims, indexing.LazilyIndexedArray(array), attrs, {"source": array})
 
 
 def _pieces(parts: list[FileVariable], cut: Cut) -> tuple[FileSlice, ...]:

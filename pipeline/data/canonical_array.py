@@ -253,9 +253,11 @@ def _put(out: np.ndarray, where: tuple[Any, ...], values: np.ndarray) -> None:
         out[np.ix_(*axes)] = values
 
 
-def backing(array: xr.DataArray) -> CanonicalArray | None:
-    """The canonical array behind a variable, None once its values are loaded or chunked."""
-    data: Any = array.variable._data  # the public attributes all would read the values
-    while data is not None and not isinstance(data, CanonicalArray):
-        data = getattr(data, "array", None) if not isinstance(data, np.ndarray) else None
-    return data
+def canonical_array(variable: xr.DataArray) -> CanonicalArray | None:
+    """Return the array that a variable was opened from, None where it comes from no file.
+
+    :func:`gfrnn.pipeline.data.sources.open_source` keeps it as the variable's encoding ``source``,
+    where xarray keeps the file; a selection, a pickled copy and loaded values have it too.
+    """
+    source = variable.encoding.get("source")
+    return source if isinstance(source, CanonicalArray) else None

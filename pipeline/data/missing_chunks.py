@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from gfrnn.pipeline.data.canonical_array import FileSlice, backing
+from gfrnn.pipeline.data.canonical_array import FileSlice, canonical_array
 
 _SHOWN = 5
 
@@ -28,7 +28,7 @@ def missing_chunks(ds: xr.Dataset, times: np.ndarray | None = None) -> list[str]
     """
     lines: list[str] = []
     for name, array in ds.data_vars.items():
-        data = backing(array)
+        data = canonical_array(array)
         if data is None:
             continue
         pieces = [piece for layer in data.layers for piece in layer.pieces]

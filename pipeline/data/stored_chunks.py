@@ -10,7 +10,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.canonical_array import DIMS, LevelGroup, backing, chunks_of
+from gfrnn.pipeline.data.canonical_array import DIMS, LevelGroup, canonical_array, chunks_of
 
 Array = NDArray[Any]
 
@@ -98,7 +98,7 @@ def stored_in(ds: xr.Dataset) -> list[Stored]:
     return [
         _stored(layer, ds.sizes["latitude"] * ds.sizes["longitude"])
         for array in ds.data_vars.values()
-        if (data := backing(array)) is not None
+        if (data := canonical_array(array)) is not None
         for layer in data.layers
     ]
 

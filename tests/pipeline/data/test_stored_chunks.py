@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,6 +87,13 @@ def test_all_variables_add_up(store):
     z, t2m = 4 * 7 * ROWS * 4, 4 * 5 * ROWS * COLUMNS
     assert reads == Reads(3 * 4 + 4, 2 * 4 + 2, 3 * 4 * z + 4 * t2m)
     assert Reads.of(stored, np.zeros((0, 2), dtype=int)) == Reads(0, 0, 0)
+
+
+def test_selections_pickled_copies_and_chunked_datasets_have_the_chunks_of_their_files(store):
+    ds = opened(store)
+    expected = [each.chunk_bytes for each in Fields(ds).stored]
+    for other in (ds.isel(time=slice(3, 9)), pickle.loads(pickle.dumps(ds)), ds.chunk(time=7)):
+        assert [each.chunk_bytes for each in Fields(other).stored] == expected
 
 
 def test_values_in_memory_decode_nothing():
