@@ -1,4 +1,4 @@
-"""Fields of many files, put one after another in time and side by side by variable and level."""
+"""Combination of the variables of many files along time and levels into lazy variables."""
 
 from __future__ import annotations
 
@@ -11,40 +11,57 @@ import numpy as np
 import xarray as xr
 from xarray.core import indexing
 
-from gfrnn.pipeline.data.canonical_array import CanonicalArray, FileSlice, IndexMap, LevelGroup
+from gfrnn.pipeline.data.canonical_array import CanonicalArray, FileTimeRange, IndexMap, LevelGroup
 from gfrnn.pipeline.data.file_variables import FileVariable
 from gfrnn.pipeline.errors import DataError
 
-Layers = dict[tuple[str, tuple[float, ...] | None], list[FileVariable]]
+# Variables of files by canonical name and levels, in order of time.
+VariableGroups = dict[tuple[str, tuple[float, ...] | None], list[FileVariable]]
 
 
-def join_layers(fields: list[FileVariable]) -> Layers:
-    """Fields by variable and levels; those of one entry follow each other in time."""
-    layers: Layers = {}
-    for part in fields:
-        layers.setdefault((part.variable, part.levels), []).append(part)
+def group_variables(variables: list[FileVariable]) -> VariableGroups:
+    """Group variables of files by name and levels, each group in order of time.
+
+    Raises
+    ------
+    DataError
+        If two variables of a file are the same quantity, or files have different levels.
+    """
+    groups: VariableGroups = {}
+    for part in variables:
+        groups.setdefault((part.variable, part.levels), []).append(part)
     seen: dict[tuple[str, float | None], FileVariable] = {}
-    for (variable, levels), parts in layers.items():
+    for (variable, levels), parts in groups.items():
         parts.sort(key=lambda part: part.times[0] if part.times.size else np.datetime64("NaT"))
         for a, b in itertools.pairwise(parts):
             if a.file == b.file:
                 raise DataError(
                     f"{a.file.path}: {a.raw_name} and {b.raw_name} are both {variable}; give one "
-                    "of them another name in rename"
+                    "of them another name (rename in its source)"
                 )
         for level in levels or (None,):
             other = seen.setdefault((variable, level), parts[0])
             if other is not parts[0]:
                 raise DataError(
                     f"{other.file.path} and {parts[0].file.path} have different levels of "
-                    f"{variable}: {list(other.levels or ())} and {list(levels or ())}; choose "
+                    f"{variable}: {list(other.levels or ())} and {list(levels or ())}; name "
                     "those that all files have in data.variables"
                 )
-    return layers
+    return groups
 
 
-def _axis(parts: list[FileVariable]) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Times of fields that follow each other; which field, and which row of it; repeated times."""
+def _join_times(parts: list[FileVariable]) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Join the times of the parts of a group.
+
+    Returns
+    -------
+    times : ndarray of datetime64, shape (n,)
+        Ascending and unique.
+    part, row : ndarray of int, shape (n,)
+        Part that holds each time, and the position in its file.
+    repeated : int
+        Number of times that are dropped because they are given twice.
+    """
     times = np.concatenate([part.times for part in parts])
     which = np.repeat(np.arange(len(parts)), [part.times.size for part in parts])
     rows = np.concatenate([part.rows for part in parts])
@@ -52,32 +69,32 @@ def _axis(parts: list[FileVariable]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return unique, which[first], rows[first], times.size - unique.size
 
 
-def common_times(layers: Layers) -> tuple[np.ndarray, list[str]]:
-    """Times (datetime64, shape (n,)) that all variables have, and notes on those that are left out.
+def common_times(groups: VariableGroups) -> tuple[np.ndarray, list[str]]:
+    """Return times (datetime64, shape (n,)) of all variables, and notes on those left out.
 
     Raises
     ------
     DataError
-        Where there is none.
+        If there is none.
     """
     notes: list[str] = []
     common: np.ndarray | None = None
     longest = 0
-    for (variable, _), parts in layers.items():
-        times, _, _, repeated = _axis(parts)
+    for (variable, _), parts in groups.items():
+        times, _, _, repeated = _join_times(parts)
         if repeated:
             notes.append(f"{variable}: {repeated} times are given twice; the first of each is used")
         longest = max(longest, times.size)
         both = times if common is None else np.intersect1d(common, times, assume_unique=True)
         if both.size == 0:
             extents = "; ".join(
-                f"{name} {_span(_axis(fields)[0])}" for (name, _), fields in layers.items()
+                f"{name} {_span(_join_times(fields)[0])}" for (name, _), fields in groups.items()
             )
             raise DataError(f"the variables have no common time: {extents}")
         common = both
     assert common is not None
     if common.size < longest:
-        notes.append(f"times: {common.size} are common to all variables, of up to {longest}")
+        notes.append(f"times: {common.size} of up to {longest} are common to all variables")
     return common, notes
 
 
@@ -90,8 +107,11 @@ def _span(times: np.ndarray) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
-    """What is kept of everything: times, levels (hPa), rows and columns of the common grid."""
+class Selection:
+    """Times, levels (hPa), rows and columns of the common grid that the Dataset has.
+
+    ``shared`` holds one index map for all files of the same grid, so that it is pickled once.
+    """
 
     time: np.ndarray
     level: list[float]
@@ -100,54 +120,58 @@ class Cut:
 
     shared: dict[Any, IndexMap] = field(default_factory=dict)
 
-    def grid(self, grid: IndexMap) -> IndexMap:
-        """The rows and columns kept; the same object for equal ones, which pickles only once."""
-        cut = IndexMap(
+    def index_map(self, grid: IndexMap) -> IndexMap:
+        """Select the rows and columns of a file's index map."""
+        selected = IndexMap(
             grid.dims, grid.latitude[self.latitude], grid.longitude[self.longitude], grid.level
         )
-        arrays = (cut.latitude, cut.longitude, cut.level)
-        key = (*sorted(cut.dims.items()), *(None if a is None else a.tobytes() for a in arrays))
-        return self.shared.setdefault(key, cut)
+        arrays = (selected.latitude, selected.longitude, selected.level)
+        key = (
+            *sorted(selected.dims.items()),
+            *(None if a is None else a.tobytes() for a in arrays),
+        )
+        return self.shared.setdefault(key, selected)
 
 
 def lazy_variable(
-    name: str, own: dict[tuple[float, ...] | None, list[FileVariable]], cut: Cut
+    groups: dict[tuple[float, ...] | None, list[FileVariable]], selection: Selection
 ) -> xr.Variable:
-    """One variable of the canonical Dataset, out of its layers."""
-    layers = tuple(
+    """Return a variable of the canonical Dataset from its groups by levels."""
+    level_groups = tuple(
         LevelGroup(
-            tuple(cut.level.index(level) for level in levels or ()) or (0,), _pieces(parts, cut)
+            tuple(selection.level.index(level) for level in levels or ()) or (0,),
+            _time_ranges(parts, selection),
         )
-        for levels, parts in own.items()
+        for levels, parts in groups.items()
     )
-    levels = sorted(level for some in own for level in some or ())
+    levels = sorted(level for some in groups for level in some or ())
     dims = (
         ("time", "level", "latitude", "longitude") if levels else ("time", "latitude", "longitude")
     )
     sizes = {
-        "time": cut.time.size,
-        "level": len(cut.level),
-        "latitude": cut.latitude.size,
-        "longitude": cut.longitude.size,
+        "time": selection.time.size,
+        "level": len(selection.level),
+        "latitude": selection.latitude.size,
+        "longitude": selection.longitude.size,
     }
-    array = CanonicalArray(tuple(sizes[dim] for dim in dims), layers)
-    attrs = {**next(iter(own.values()))[0].attrs, "levels": levels}
+    array = CanonicalArray(tuple(sizes[dim] for dim in dims), level_groups)
+    attrs = {**next(iter(groups.values()))[0].attrs, "levels": levels}
     return xr.Variable(dims, indexing.LazilyIndexedArray(array), attrs, {"source": array})
 
 
-def _pieces(parts: list[FileVariable], cut: Cut) -> tuple[FileSlice, ...]:
-    """Runs of canonical times that are evenly spaced in one file."""
-    times, which, rows, _ = _axis(parts)
-    here = np.searchsorted(times, cut.time)
+def _time_ranges(parts: list[FileVariable], selection: Selection) -> tuple[FileTimeRange, ...]:
+    """Split the selected times into ranges that are evenly spaced in one file."""
+    times, which, rows, _ = _join_times(parts)
+    here = np.searchsorted(times, selection.time)
     which, rows = which[here], rows[here]
-    grids = [cut.grid(part.grid) for part in parts]
+    grids = [selection.index_map(part.grid) for part in parts]
     edges = np.nonzero(np.diff(which))[0] + 1
-    pieces = []
+    ranges = []
     for begin, end in zip([0, *edges], [*edges, which.size], strict=True):
         part, grid = parts[which[begin]], grids[which[begin]]
         for start, run in _runs(rows[begin:end]):
-            pieces.append(
-                FileSlice(
+            ranges.append(
+                FileTimeRange(
                     part.file,
                     part.raw_name,
                     grid,
@@ -157,11 +181,11 @@ def _pieces(parts: list[FileVariable], cut: Cut) -> tuple[FileSlice, ...]:
                     part.offset,
                 )
             )
-    return tuple(pieces)
+    return tuple(ranges)
 
 
 def _runs(rows: np.ndarray) -> Iterator[tuple[int, range]]:
-    """Positions (shape (n,)) as evenly spaced runs: (where it begins, the run)."""
+    """Split positions (shape (n,)) into evenly spaced runs: (index of the first, run)."""
     start = 0
     while start < rows.size:
         steps = np.diff(rows[start:])
@@ -172,11 +196,11 @@ def _runs(rows: np.ndarray) -> Iterator[tuple[int, range]]:
         start += length
 
 
-def chunking(layers: Layers, time: np.ndarray) -> tuple[int, int]:
-    """Canonical times in the longest stored chunk, and the first that begins one."""
-    parts = max(layers.values(), key=lambda fields: fields[0].time_chunk)
+def time_chunks(groups: VariableGroups, time: np.ndarray) -> tuple[int, int]:
+    """Return the number of times in the longest stored chunk, and the first time of a chunk."""
+    parts = max(groups.values(), key=lambda fields: fields[0].time_chunk)
     chunk = parts[0].time_chunk
-    axis, _, rows, _ = _axis(parts)
+    axis, _, rows, _ = _join_times(parts)
     rows = rows[np.searchsorted(axis, time)]
     stride = int(rows[1] - rows[0]) if rows.size > 1 else 1
     starts = np.nonzero(np.diff(rows // chunk))[0] + 1

@@ -1,101 +1,78 @@
-"""Which quantity a variable of a file is, on which levels, and in which unit."""
+"""Recognition of the quantity and the levels of a variable of a file."""
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import SourceConfig
-from gfrnn.pipeline.data import names, units
+from gfrnn.pipeline.data import names
+from gfrnn.pipeline.data.file_coordinates import FileLevels
 
 Levels = tuple[float, ...]  # hPa, ascending
 _SURFACE = {name for name, quantity in names.QUANTITIES.items() if not quantity.on_levels}
 
 
-def identify(
+def recognise_variable(
     raw_name: str,
     raw: xr.Variable,
     dims: dict[str, str],
-    levels: dict[str, tuple[Levels | None, np.ndarray, str]],
+    levels: dict[str, FileLevels],
     source: SourceConfig,
     key: str,
 ) -> tuple[str, Levels | None, str | None]:
-    """What a variable is: canonical name; levels in hPa, ascending, or None; a problem.
+    """Find canonical name, levels and problem of a variable of a file.
 
     Parameters
     ----------
+    raw_name, raw
+        Name and variable in the file.
     dims
         The variable's dimensions by kind.
     levels
-        For each dimension of levels: levels in hPa or None, their positions, and a remark.
-    key
-        The place of ``source`` in the experiment file, for messages.
+        Levels of each dimension of levels.
+    source, key
+        The source and its place in the experiment file, for messages.
+
+    Returns
+    -------
+    variable : str
+        Name of ERA5; the name in the file where it is not recognised.
+    levels : tuple of float or None
+        hPa, ascending; None for a variable without levels.
+    problem : str or None
+        Reason why the variable cannot be used.
     """
     renamed = source.rename.get(raw_name)
     variable, level = (renamed, None) if renamed else names.split_name(raw_name)
-    own, _, remark = levels.get(dims.get("level", ""), (None, None, ""))
+    axis = levels.get(dims.get("level", ""))
+    own = axis.levels if axis else None
     if variable is None:
         guess = names.STANDARD_NAMES.get(str(raw.attrs.get("standard_name")))
         fits = guess and (not names.QUANTITIES[guess].on_levels or own or source.level)
         variable = guess if guess and fits else raw_name
-    if remark.endswith(" m") and not renamed:
-        variable = names.HEIGHTS.get((variable, float(remark[:-2])), variable)
-    elif "level" in dims and own is None and variable not in _SURFACE and remark:
-        return variable, None, f"{raw_name}: its dimension {dims['level']} {remark}"
+    if axis and axis.height is not None and not renamed:
+        variable = names.HEIGHTS.get((variable, axis.height), variable)
+    elif axis and axis.problem and variable not in _SURFACE:
+        return variable, None, f"{raw_name}: its dimension {dims['level']} {axis.problem}"
     if variable in _SURFACE:
         if own and len(own) > 1:
-            return (
-                variable,
-                None,
-                f"{raw_name} ({variable}) has {len(own)} levels, where it has none",
-            )
+            problem = f"{raw_name} ({variable}) has {len(own)} levels, but is a surface field"
+            return variable, None, problem
         return variable, None, None
-    if level is None and source.level is not None:
-        level = source.level
+    level = source.level if level is None else level
     if level is not None:
         if own and own != (level,):
-            return (
-                variable,
-                None,
-                (
-                    f"{raw_name}: level {level:g} hPa is given, but the file has {list(own)}; "
-                    f"remove {key}.level, or rename the variable"
-                ),
+            problem = (
+                f"{raw_name}: level {level:g} hPa is given, but the file has {list(own)}; "
+                f"remove {key}.level, or rename the variable"
             )
+            return variable, None, problem
         return variable, (level,), None
-    if own is None and variable in names.QUANTITIES:  # all others of the table are done with
-        return (
-            variable,
-            None,
-            (
-                f"{raw_name} ({variable}) is a variable of pressure levels, but the file states "
-                f"none; set {key}.level (hPa), or {key}.rename: {{{raw_name}: ...}} to the ERA5 "
-                "name of what it is"
-            ),
+    if own is None and variable in names.QUANTITIES:
+        problem = (
+            f"{raw_name} ({variable}) is a variable of pressure levels, but the file states "
+            f"none; set {key}.level (hPa), or {key}.rename: {{{raw_name}: ...}} to the ERA5 "
+            "name of what it is"
         )
+        return variable, None, problem
     return variable, own, None
-
-
-def units_of(
-    raw_name: str, variable: str, raw: xr.Variable, source: SourceConfig, key: str
-) -> tuple[float, float, str, str | None]:
-    """From the unit in the file to the canonical one: factor, offset, canonical unit, a problem."""
-    stated = str(source.units.get(raw_name, raw.attrs.get("units", ""))).strip()
-    quantity = names.QUANTITIES.get(variable)
-    if quantity is None:
-        return 1.0, 0.0, stated, None
-    factors = units.conversion(variable, stated) if stated else None
-    if factors:
-        return *factors, quantity.units, None
-    found = f"has the unit {stated!r}" if stated else "states no unit"
-    return (
-        1.0,
-        0.0,
-        quantity.units,
-        (
-            f"{raw_name} ({variable}) {found}, which does not become {quantity.units}; set "
-            f"{key}.units: {{{raw_name}: ...}} if you know it, or {key}.rename: "
-            f"{{{raw_name}: ...}} if it is another quantity, or leave it out by naming others in "
-            "data.variables"
-        ),
-    )

@@ -15,7 +15,7 @@ from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.reduction.checkpoints import content_key
 from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
-from gfrnn.pipeline.states.eofs import EofLayout, EofSummary, StateSummary
+from gfrnn.pipeline.states.eof_states import EofLayout, EofStateSummary, EofSummary
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import row_leaves
@@ -41,11 +41,11 @@ class EofTraining(Training):
     def stages(self) -> list[PassCost]:
         fields, time = self.fields, self.fields.time
         train, validation = self.reads("train"), self.reads("validation")
-        scaling = Scaling(fields.grid, Climatology.flat(*self.terms, fields.grid))
+        scaling = Scaling(fields.grid, Climatology.zero(*self.terms, fields.grid))
         svd = EofSummary(fields, scaling, rank=2 * self.modes)
         vectors = np.zeros((self.modes, fields.grid.size))
         layout = EofLayout(scaling, vectors, np.ones(self.modes), 1.0, len(time))
-        states = StateSummary(fields, layout)
+        states = EofStateSummary(fields, layout)
         found = [
             *super().stages(),
             reduction(svd, train, windows_of(train), joined=True),
@@ -86,7 +86,7 @@ class EofTraining(Training):
         svd = EofSummary(self.fields, scaling, rank=2 * modes)
         key = content_key(self.climatology_key, modes, [(part.start, part.stop) for part in train])
         layout, states = svd.finish(self.merged(svd, train, key), modes)
-        rest = self.merged(StateSummary(self.fields, layout), validation, key)
+        rest = self.merged(EofStateSummary(self.fields, layout), validation, key)
         series = np.full((len(self.fields.time), modes), np.nan)
         series[times_of(train)] = states
         series[times_of(validation)] = rest["states"]

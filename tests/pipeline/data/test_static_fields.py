@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gfrnn.pipeline.config.experiment import DataConfig
-from gfrnn.pipeline.data.fields import Grid
-from gfrnn.pipeline.data.sources import open_source
+from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.static_fields import open_static
 from gfrnn.pipeline.data.units import GRAVITY
 from gfrnn.pipeline.errors import DataError
@@ -42,7 +42,7 @@ def written(ds: xr.Dataset, path: Path) -> str:
 
 def statics(names: Any, *sources: Any, **data: Any) -> np.ndarray:
     config = DataConfig(sources=list(sources), **{"variables": {"2m_temperature": None}} | data)
-    return open_static(config, Grid.of(open_source(config)), names)
+    return open_static(config, Grid.from_dataset(open_source(config)), names)
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_a_geopotential_on_a_level_is_not_that_of_the_surface(plain: str, tmp_pa
 
 
 def test_a_field_that_changes(plain: str, tmp_path: Path) -> None:
-    assert "plain.nc: t2m (2m_temperature) changes with time" in refusal(["2m_temperature"], plain)
+    assert "plain.nc: t2m (2m_temperature) changes in time" in refusal(["2m_temperature"], plain)
     # The change may lie between two files only.
     parts = [
         written(make(1, start=day).drop_vars("z"), tmp_path / f"{day}.nc")
@@ -261,7 +261,7 @@ def test_options_of_names_that_are_not_there(plain: str, tmp_path: Path) -> None
     path = written(fields({"orog": HEIGHT}), tmp_path / "height.nc")
     entry = {"path": path, "rename": {"org": "geopotential_at_surface"}}
     said = refusal(["geopotential_at_surface"], plain, static=[entry])
-    assert "data.static[0].rename: org is not in it; did you mean orog?" in said
+    assert "data.static[0].rename: the source has no variable org; did you mean orog?" in said
 
 
 def test_files_that_are_not_there(plain: str) -> None:

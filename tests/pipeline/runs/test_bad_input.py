@@ -188,7 +188,7 @@ def test_constant_variable(weather, tmp_path, value):
     with pytest.raises(DataError) as caught:
         run.fit()
     assert str(caught.value) == (
-        "mean_sea_level_pressure: does not vary about its climatology in the training period, so "
+        "mean_sea_level_pressure: does not deviate from its climatology in the training period, so "
         "there is nothing to forecast; leave it out (data.variables)"
     )
     assert not run.model.exists()

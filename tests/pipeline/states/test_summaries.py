@@ -15,7 +15,7 @@ from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.reduce import Stretch, Summary, reduce_stretches
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary, Scaling
-from gfrnn.pipeline.states.eofs import EofSummary, StateSummary
+from gfrnn.pipeline.states.eof_states import EofStateSummary, EofSummary
 from gfrnn.pipeline.states.harmonics import harmonics
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import RFactor
@@ -88,7 +88,7 @@ def test_climatology_is_least_squares_on_all_times(length):
     left = np.square(values - design @ expected).reshape(3700, 3, 4, 5).mean(axis=0)
     area = summary.fields.grid.area[:, None]
     weighted = (left * area).sum(axis=(1, 2)) / (area.sum() * 5)
-    np.testing.assert_allclose(climatology.spread, np.sqrt(weighted), rtol=1e-9)
+    np.testing.assert_allclose(climatology.std, np.sqrt(weighted), rtol=1e-9)
     assert int(root["rows"]) == 3700
 
 
@@ -104,7 +104,9 @@ def test_less_than_a_year_has_a_climatology_too():
 
 
 def scaled_anomalies(summary: EofSummary, times: int) -> np.ndarray:
-    return summary.scaling.scaled(summary.fields.read(0, times), summary.fields.time[:times])
+    return summary.scaling.scaled_anomalies(
+        summary.fields.read(0, times), summary.fields.time[:times]
+    )
 
 
 def summary_of(times: int, rank: int, patterns: int | None) -> EofSummary:
@@ -124,7 +126,9 @@ def test_eofs_are_the_svd_of_the_whole(length):
     np.testing.assert_allclose(layout.singular_values, values[:5], rtol=1e-9)
     signs = np.sign(np.sum(layout.vectors * right[:5], axis=1))
     np.testing.assert_allclose(layout.vectors, signs[:, None] * right[:5], atol=1e-8)
-    np.testing.assert_allclose(states * layout.unit, signs * left[:, :5] * values[:5], atol=1e-7)
+    np.testing.assert_allclose(
+        states * layout.state_scale, signs * left[:, :5] * values[:5], atol=1e-7
+    )
     assert layout.times == 150
     np.testing.assert_allclose(layout.total, np.square(matrix).sum())
     np.testing.assert_allclose(
@@ -172,7 +176,7 @@ def test_what_is_cut_off_is_not_kept_in_memory():
 def test_states_come_in_the_order_of_their_times(length):
     svd = summary_of(60, rank=10, patterns=8)
     layout, states = svd.finish(reduced(svd, 20, 60), 6)
-    root = reduced(StateSummary(svd.fields, layout), length, 60, start=9)
+    root = reduced(EofStateSummary(svd.fields, layout), length, 60, start=9)
     np.testing.assert_allclose(root["states"], states[9:], atol=1e-8)
 
 

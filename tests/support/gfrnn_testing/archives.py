@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import DataConfig
-from gfrnn.pipeline.data.sources import open_source
+from gfrnn.pipeline.data.dataset import open_source
 from gfrnn_testing.paths import ROOT
 
 DATA = Path(os.environ.get("GFRNN_DATA") or ROOT / "../shared/data")

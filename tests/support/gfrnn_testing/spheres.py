@@ -11,8 +11,8 @@ import xarray as xr
 import yaml
 
 from gfrnn.pipeline.config.experiment import Experiment, parse_experiment
-from gfrnn.pipeline.data.fields import Fields, Grid
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.patch_states import LocalLayout
 
@@ -47,7 +47,7 @@ def layout_of_anomalies(grid: Grid) -> LocalLayout:
     """States are the fields themselves: climatology 0, spread 1."""
     size, channels = grid.size, len(grid.channels)
     climatology = Climatology(0, 0, np.zeros((1, size)), np.ones(channels))
-    return LocalLayout(Scaling(grid, climatology, by_area=False))
+    return LocalLayout(Scaling(grid, climatology, area_weighted=False))
 
 
 def memory_fields(values: np.ndarray, grid: Grid, freq: str = "D") -> Fields:
