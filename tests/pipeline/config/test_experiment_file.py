@@ -1,4 +1,4 @@
-"""The experiment file: what is filled in, what is refused, and what the refusal says."""
+"""The experiment file: defaults, rejected values, and the messages about them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def refused(text: str) -> str:
 
 
 def complaint(**sections: Any) -> str:
-    """The message about an experiment with these sections."""
+    """Return the message about an experiment with these sections."""
     return refused(yaml.safe_dump(MINIMAL | sections))
 
 

@@ -1,4 +1,4 @@
-"""Every way a file can be laid out gives one canonical Dataset, or a clear error."""
+"""Files of all common layouts give the same canonical Dataset, or a clear error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Consolidated metadata")
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    """A file in canonical order."""
+    """Write a file in canonical order."""
     path = tmp_path / "plain.nc"
     make().to_netcdf(path)
     return path

@@ -1,4 +1,4 @@
-"""How archives are found and read: damage, laziness, other processes, chunks, fingerprints."""
+"""Search and reading of archives: damage, laziness, other processes, chunks, fingerprints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Consolidated metadata")
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    """A file in canonical order."""
+    """Write a file in canonical order."""
     path = tmp_path / "plain.nc"
     make().to_netcdf(path)
     return path

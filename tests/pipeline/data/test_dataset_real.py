@@ -1,4 +1,4 @@
-"""Real archives: each is read as it is meant, or refused with the reason."""
+"""Real archives: each is read correctly, or rejected with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks: cells that never have values, as if they were not there."""
+"""Masks: results with cells that never have values are those without these cells."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TIME = pd.date_range("2001-01-01", periods=TIMES, freq="D").to_numpy()
 
 
 def make_values(seed: int = 0) -> np.ndarray:
-    """Slow anomalies of a few patterns and noise: shape (times, channels, latitudes, ...)."""
+    """Return slow anomalies of a few patterns, with noise: (times, channels, latitudes, ...)."""
     rng = np.random.default_rng(seed)
     states = np.cumsum(rng.standard_normal((TIMES, 8)), axis=0)
     states -= states.mean(axis=0)
@@ -37,20 +37,20 @@ def make_values(seed: int = 0) -> np.ndarray:
 
 
 def columns(*chosen: int) -> np.ndarray:
-    """A mask of whole columns of the grid, in all channels."""
+    """Return a mask of whole columns of the grid, in all channels."""
     mask = np.zeros(SHAPE, dtype=bool)
     mask[:, :, list(chosen)] = True
     return mask
 
 
 def masked_fields(mask: np.ndarray, values: np.ndarray | None = None) -> Fields:
-    """Fields that are NaN in the mask, with the mask found from their ends."""
+    """Return fields that are NaN in the mask, with the mask found from their ends."""
     values = make_values() if values is None else values
     return fields_of(np.where(mask, np.nan, values), TIME).with_mask(0, TIMES - 1)
 
 
 def fitted(fields: Fields, modes: int = MODES) -> tuple[EofLayout, np.ndarray]:
-    """Climatology and EOFs by way of the reducer, and the states of all times."""
+    """Compute climatology, EOFs and the states of all times with the reducer."""
     moments = ClimatologySummary(fields, 1, 0)
     pieces = cut(TIMES, 70)
     climatology = moments.finish(reduce_stretches(moments, pieces, key="k")["a"])
@@ -62,7 +62,7 @@ def fitted(fields: Fields, modes: int = MODES) -> tuple[EofLayout, np.ndarray]:
 
 
 def test_a_masked_third_is_as_good_as_cut_out():
-    """The last columns, which leaves the areas of the others as they are."""
+    """The mask is the last columns, so that the areas of the other cells stay the same."""
     mask = columns(4, 5)
     fields = masked_fields(mask)
     narrow = Fields(fields.ds.isel(longitude=slice(0, 4)))
@@ -84,7 +84,7 @@ def test_a_masked_third_is_as_good_as_cut_out():
 
 
 def test_a_mask_of_one_channel_leaves_the_others_whole():
-    """Against numpy on the columns that there are."""
+    """EOFs are those of numpy on the valid columns."""
     mask = np.zeros(SHAPE, dtype=bool)
     mask[1, 2:4, 1:3] = mask[1, 0] = True
     layout, _ = fitted(masked_fields(mask))
@@ -166,7 +166,7 @@ def test_data_without_holes_have_no_mask():
 
 
 def test_cells_that_never_vary_are_not_damped():
-    """As the sea under ice; and what is masked varies as little."""
+    """A constant cell, like the sea under ice, and a masked cell have no autocorrelation."""
     still = np.zeros(SHAPE, dtype=bool)
     still[0, 1:3, 4] = still[2, :, 0] = True
     values = np.where(still, 271.35, make_values())
@@ -256,7 +256,7 @@ def test_a_channel_without_any_value_is_refused():
 
 @real
 def test_the_sea_is_analysed_as_if_there_were_no_land():
-    """Against numpy on the cells of the sea; some of them are under ice at all times."""
+    """EOFs are those of numpy on the cells of the sea, some of which are always under ice."""
     ds = opened(DATA / "traps/ersst_monthly_2010_2020_sst.mnmean.nc")
     fields = Fields(ds).with_mask(0, 127)
     raw = ds["sea_surface_temperature"].values.reshape(128, -1).astype(float)

@@ -1,4 +1,4 @@
-"""Names and units as files spell them."""
+"""Names and units in the spellings of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Static fields: found wherever they are, put on the grid of the data, refused with the reason."""
+"""Static fields: found in all sources, put on the grid of the data, or rejected with the reason."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNITS = {"orog": "m", "lsm": "1", "sftlf": "%", "z": "m**2 s**-2"}
 
 
 def fields(values: dict[str, np.ndarray], like: xr.Dataset | None = None) -> xr.Dataset:
-    """Fields without time on the grid of the small archive."""
+    """Return fields without time on the grid of the small archive."""
     place = (make(1) if like is None else like)[["latitude", "longitude"]].coords
     dims = ("latitude", "longitude")
     data = {name: (dims, field, {"units": UNITS[name]}) for name, field in values.items()}
@@ -47,13 +47,13 @@ def statics(names: Any, *sources: Any, **data: Any) -> np.ndarray:
 
 @pytest.fixture
 def plain(tmp_path: Path) -> str:
-    """States only."""
+    """Write an archive without static fields."""
     return written(make(), tmp_path / "plain.nc")
 
 
 @pytest.fixture
 def whole(tmp_path: Path) -> str:
-    """States, and beside them static fields."""
+    """Write an archive with static fields."""
     return written(make().merge(fields({"orog": HEIGHT, "lsm": LAND})), tmp_path / "whole.nc")
 
 

@@ -1,4 +1,4 @@
-"""Which chunks a read decodes, against a plain count, and the bytes that this takes."""
+"""Chunks that a read decodes, compared with a plain count, and their memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEVELS, ROWS, COLUMNS = 2, 4, 8
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """40 times: 7 of them, a level and half of the longitudes in a chunk of z; t2m by 5 times."""
+    """Write 40 times: chunks of 7 times, a level and half of the longitudes (z), 5 times (t2m)."""
     path = tmp_path_factory.mktemp("stored") / "archive.zarr"
     chunks = {"z": {"chunks": (7, 1, ROWS, 4)}, "t2m": {"chunks": (5, ROWS, COLUMNS)}}
     make(40).to_zarr(path, zarr_format=3, consolidated=False, encoding=chunks)

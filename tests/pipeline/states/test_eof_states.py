@@ -1,4 +1,4 @@
-"""Fields and states: grids, areas, scaling, encoding."""
+"""Fields and states of EOFs: grids, areas, scaling, encoding."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_fields_in_the_span_of_the_eofs_survive():
 
 
 def test_squared_states_are_the_variance_of_the_fields():
-    """With area weights and channels divided by their std, as all modes have the same scale."""
+    """Squared states are the area-weighted variance of fields divided by the std of the channel."""
     layout = make_layout()
     states = np.random.default_rng(3).standard_normal((4, 5))
     anomalies = layout.anomalies(states).reshape(4, 2, 6, 8) / np.array([[[250.0]], [[3.0]]])

@@ -1,4 +1,4 @@
-"""Forcing: the sun where astronomy says, inputs in order, static fields of the cells of a place."""
+"""Forcing: insolation compared with astronomy, order of inputs, static fields of places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States of a local layout: the fields themselves, cell by cell, as patches cut them."""
+"""States of a local layout: scaled anomalies cell by cell, in the order of patches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOX = grid_of([40, 45, 50], [0, 5, 10, 350, 355], NAMES)
 
 
 def some_layout(grid, seed=0) -> LocalLayout:
-    """Climatology with a year and a day, spreads far from 1."""
+    """Return a climatology with annual and diurnal harmonics and std far from 1."""
     rng = np.random.default_rng(seed)
     channels = len(grid.channels)
     climatology = Climatology(1, 1, 10 * rng.normal(size=(5, grid.size)), 10.0 ** rng.normal(
@@ -94,7 +94,7 @@ def test_the_mask_of_a_state_is_where_its_cells_have_no_value():
 
 
 def test_masked_cells_stay_zero_in_rollouts():
-    """The outer weights say otherwise: that everything grows by one."""
+    """Outer weights that add 1 to every value leave masked cells at zero."""
     grid = grid_of(latitudes(4, "between"), longitudes(6), NAMES[:2])
     rng = np.random.default_rng(0)
     layout = layout_of_anomalies(replace(grid, mask=rng.random(grid.size) < 0.3))

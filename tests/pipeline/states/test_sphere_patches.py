@@ -1,4 +1,4 @@
-"""Patches on the grid that is there: seams, poles, groups, areas."""
+"""Patches on regional and global grids: Greenwich, poles, groups of weights, areas."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_poles_are_told_from_the_latitudes(latitude, expected):
 
 
 def test_a_box_up_to_the_pole_sees_nothing_across_it():
-    """Its other side is not in the data."""
+    """A region at a pole does not contain the opposite meridian."""
     grid = grid_of(np.arange(50, 91, 5.0), np.arange(0, 60, 5.0))
     assert cut_patches(state(), grid).poles == ("none", "none")
 
@@ -188,7 +188,7 @@ def test_rows_count_the_area_of_what_their_patch_owns():
 
 
 def test_patches_wholly_in_the_mask_count_nothing_and_half_of_one_half():
-    """The mean of those that count stays 1."""
+    """The mean weight of patches with valid cells is 1."""
     mask = np.zeros((4, 6), dtype=bool)
     mask[:, :2] = True  # of the patches of 345..355 and 0..10, all of 0 and 5
     flat = replace(BOX, latitude=np.array([-1.5, -0.5, 0.5, 1.5]), mask=mask.reshape(-1))

@@ -1,4 +1,4 @@
-"""What the audit says of good data, of bad data, and of the real files that are traps."""
+"""Findings of the audit in good data, in bad data, and in real files with known faults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOUR = np.timedelta64(1, "h")
 
 
 def make(times: int = 800, freq: str = "1D", rows: int = 8, columns: int = 12) -> xr.Dataset:
-    """A smooth, moving temperature field."""
+    """Return a smooth temperature field that varies in time."""
     time = pd.date_range("2001-01-01", periods=times, freq=freq)
     rng = np.random.default_rng(0)
     i, j = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
@@ -148,7 +148,7 @@ def test_values(
 
 
 def test_a_mask_hides_nothing_else(looked: Callable[..., list[DataFinding]]) -> None:
-    """Holes beside it, whole times without values, and points in the wrong places."""
+    """Beside a mask, single missing values, missing times and scrambled points are found."""
     ds = make()
     values = ds.t2m.values
     values[:, :3, :6] = np.nan
@@ -169,7 +169,7 @@ def test_a_mask_hides_nothing_else(looked: Callable[..., list[DataFinding]]) -> 
 
 
 def test_a_narrow_strait_is_not_scrambled(looked: Callable[..., list[DataFinding]]) -> None:
-    """No two of its points lie as far apart as the grid would have it."""
+    """In a strait one cell wide, no two valid points have the larger distances of the grid."""
     ds = make()
     ds.t2m.values[:, :, 3:] = np.nan
     ds.t2m.values[:] += np.random.default_rng(0).normal(size=ds.t2m.shape)
@@ -285,7 +285,7 @@ def test_real_data(source: dict[str, Any], expected: list[str]) -> None:
 
 @real
 def test_missing_month(tmp_path: Path) -> None:
-    """The area mean is refused as it is, and its gap found once it is given a place."""
+    """An area mean is rejected; with coordinates added, its gap is found."""
     (path,) = (DATA / "traps").glob("era5_2022*.nc")
     with xr.open_dataset(path) as raw:
         raw.assign_coords(latitude=50.0, longitude=0.0).to_netcdf(tmp_path / "placed.nc")
@@ -295,7 +295,7 @@ def test_missing_month(tmp_path: Path) -> None:
 
 @real
 def test_storm_with_dates_and_units(tmp_path: Path) -> None:
-    """Without dates it is refused; with them, its holes are found."""
+    """A file without dates is rejected; with dates, its missing values are found."""
     raw = xr.open_dataset(DATA / "traps/storm_6h_partial_nan/Vstorm.cdf", decode_times=False)
     raw = raw.drop_vars("reftime").load()
     raw.timestep.attrs["units"] = "hours since 1996-01-05"
