@@ -4,7 +4,7 @@ It uses whichever Dask client is current, and works in this process where there 
 """
 
 from gfrnn.pipeline.config.experiment import Experiment, load_experiment, parse_experiment
-from gfrnn.pipeline.data.sources import open_source
+from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.forecasting.forecast import forecast
 from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run

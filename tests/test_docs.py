@@ -14,8 +14,9 @@ from pydantic.fields import FieldInfo
 
 from gfrnn.cluster import ClusterConfig
 from gfrnn.pipeline import Experiment
+from gfrnn.pipeline.config.durations import format_duration
 from gfrnn.pipeline.config.experiment import SEARCHABLE
-from gfrnn.pipeline.config.section import Period, format_duration
+from gfrnn.pipeline.config.section import Period
 from gfrnn_testing.paths import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

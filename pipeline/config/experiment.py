@@ -10,36 +10,24 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import (
-    Field,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from gfrnn.pipeline.config.section import (
-    ONE_DAY,
-    Duration,
-    Period,
-    Section,
-    checked,
-    parse_tree,
-    read_tree,
-)
+from gfrnn.pipeline.config.durations import ONE_DAY, Duration
+from gfrnn.pipeline.config.section import Period, Section, checked, parse_tree, read_tree
 
 
 class SourceConfig(Section):
-    """One source: files that belong together, or one store."""
+    """A source of data: files that belong together, or one store."""
 
     path: str | list[str]
-    level: float | None = Field(None, gt=0, description="hPa, where only the file's name has it")
+    level: float | None = Field(None, gt=0, description="hPa, where only the file's name gives it")
     rename: dict[str, str] = Field({}, description="name in the file: name of ERA5")
     units: dict[str, str] = Field({}, description="name in the file: its unit, where not stated")
     storage_options: dict[str, Any] = Field({}, description="passed to fsspec for URLs")
 
 
 class Region(Section):
-    """A box; longitude may be given as -180..180 or 0..360 and may cross Greenwich."""
+    """A box of latitude and longitude (-180..180 or 0..360), which may cross Greenwich."""
 
     latitude: tuple[float, float]
     longitude: tuple[float, float]
@@ -53,7 +41,7 @@ class Region(Section):
 
 
 class DataConfig(Section):
-    """What is read."""
+    """Data that are read: sources, variables, region and step."""
 
     sources: list[SourceConfig] = Field(min_length=1)
     static: list[SourceConfig] = Field([], description="more sources, of static fields only")
@@ -66,13 +54,13 @@ class DataConfig(Section):
 
     @field_validator("sources", "static", mode="before")
     @classmethod
-    def _spread(cls, value: Any) -> Any:
+    def _paths_to_sources(cls, value: Any) -> Any:
         entries = value if isinstance(value, list) else [value]
         return [{"path": entry} if isinstance(entry, str) else entry for entry in entries]
 
 
 class PeriodsConfig(Section):
-    """Which times train the weights, choose the hyperparameters, and are forecast and scored."""
+    """Periods of training, of validation (choice of hyperparameters) and of the test."""
 
     train: Period
     validation: Period
@@ -89,7 +77,7 @@ class PeriodsConfig(Section):
 
 
 class ClimatologyConfig(Section):
-    """Harmonics of the year and of the day that make up the climatology of each grid cell."""
+    """Numbers of harmonics of the year and of the day in the climatology of a grid cell."""
 
     annual: int = Field(2, ge=0, le=12)
     diurnal: int | None = Field(None, ge=0, le=12, description="default: 1 for steps below 12 h")
@@ -99,7 +87,7 @@ Cells = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
 
 class StateConfig(Section):
-    """How fields become the states of the network."""
+    """Mapping of fields to the states of the network."""
 
     layout: Literal["eof", "local"] = "eof"
     modes: int = Field(80, gt=0, description="number of EOFs kept, all variables together")
@@ -118,7 +106,7 @@ class StateConfig(Section):
     static: list[str] = Field([], description="static fields that all patches see")
 
     @model_validator(mode="after")
-    def _of_one_layout(self) -> StateConfig:
+    def _keys_of_one_layout(self) -> StateConfig:
         local = ("patch", "halo", "inner", "weights", "bands", "static")
         for name in local if self.layout == "eof" else ("modes",):
             if getattr(self, name) != StateConfig.model_fields[name].default:
@@ -132,7 +120,7 @@ class StateConfig(Section):
         ):
             raise ValueError(
                 f"state.inner: {list(self.inner)} is more than state.halo, {list(self.halo)}; "
-                "hidden features see a part of what linear terms see"
+                "take at most the halo"
             )
         return self
 
@@ -172,7 +160,7 @@ class ModelConfig(Section):
 
 
 class FitConfig(Section):
-    """The solve from the triangle."""
+    """Solution for the outer weights from the triangle, and choice of the model."""
 
     ridge: list[Annotated[float, Field(gt=0)]] = Field(
         [float(f"{r:.3g}") for r in 10 ** np.arange(-8, 0.01, 0.25)],
@@ -199,7 +187,7 @@ class FitConfig(Section):
 
 
 class ForecastConfig(Section):
-    """What is forecast."""
+    """Initial times and horizon of the forecasts."""
 
     horizon: Duration = 10 * ONE_DAY
     every: Duration | None = Field(None, description="between initial times; default: a step")
@@ -222,11 +210,11 @@ SEARCHABLE = (
     "state.weights",
     "state.bands",
 )
-"""Keys whose candidates may be compared on the validation period."""
+"""Keys of which candidates can be compared on the validation period."""
 
 
 class Experiment(Section):
-    """One experiment: everything that decides its result."""
+    """An experiment: all settings that its result depends on."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     description: str = ""
@@ -241,7 +229,9 @@ class Experiment(Section):
         {}, description="key: candidates, compared on the validation period"
     )
     forecast: ForecastConfig = ForecastConfig()
-    cluster: dict[str, Any] = Field({}, description="where it runs: keys of cluster.ClusterConfig")
+    cluster: dict[str, Any] = Field(
+        {}, description="Dask cluster of the run: keys of cluster.ClusterConfig"
+    )
 
     @model_validator(mode="after")
     def _searchable(self) -> Experiment:
@@ -267,15 +257,16 @@ class Experiment(Section):
             self.candidates()
         if self.state.layout == "local" and self.model.hidden_modes is not None:
             raise ValueError(
-                "model.hidden_modes belongs to state.layout: eof; take state.inner for what hidden "
-                "features see of a patch"
+                "model.hidden_modes belongs to state.layout: eof; use state.inner to limit what "
+                "hidden features see of a patch"
             )
-        for name, seen, there in (
+        for name, given, limit in (
             ("hidden_delays", self.model.hidden_delays, self.state.delays),
             ("hidden_modes", self.model.hidden_modes, self.state.modes),
         ):
-            if f"model.{name}" not in self.search and seen is not None and seen > there:
-                raise ValueError(f"model.{name}: {seen} is more than the {there} there are")
+            if f"model.{name}" not in self.search and given is not None and given > limit:
+                key = f"state.{name.removeprefix('hidden_')}"
+                raise ValueError(f"model.{name}: {given} is more than {key}: {limit}")
         return self
 
     def _grid(self) -> Iterator[dict[str, Any]]:
@@ -292,19 +283,19 @@ class Experiment(Section):
         return Experiment.model_validate(tree)
 
     def candidates(self) -> list[tuple[dict[str, Any], Experiment]]:
-        """Every combination of the searched keys, each as an experiment of its own."""
+        """Return every combination of the searched keys, each as an experiment of its own."""
         return [(values, self._with(values)) for values in self._grid()]
 
 
 def to_tree(experiment: Experiment) -> dict[str, Any]:
-    """The experiment as plain lists and dictionaries, as YAML holds it."""
+    """Convert an experiment to plain lists and dictionaries, as YAML has them."""
     tree = experiment.model_dump(mode="json", exclude={"periods"})
     tree["periods"] = {key: period.as_pair() for key, period in experiment.periods}
     return tree
 
 
 def dump_experiment(experiment: Experiment) -> str:
-    """The experiment, with every default filled in, as YAML text."""
+    """Write an experiment, with every default filled in, as YAML text."""
     return yaml.safe_dump(to_tree(experiment), sort_keys=False, allow_unicode=True)
 
 
@@ -314,7 +305,7 @@ def load_experiment(path: str | Path) -> Experiment:
     Raises
     ------
     ConfigError
-        Naming the file, the key, what was found and what is allowed.
+        With one line for each error: the file, the key, what was found, what is allowed.
     """
     return checked(Experiment, read_tree(Path(path)), str(path))
 

@@ -1,68 +1,29 @@
-"""What the sections of an experiment file are made of, and how their errors read."""
+"""Sections of the experiment file, periods, YAML, and the messages of what is not allowed."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    PlainSerializer,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from gfrnn.pipeline.config.durations import ONE_DAY
 from gfrnn.pipeline.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """A section of the experiment file: unknown keys are refused, values never change."""
+    """A section of the experiment file: unknown keys are refused, values are constant."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True
     )
-
-
-ONE_DAY = pd.Timedelta(days=1)
-
-
-def to_duration(value: Any) -> pd.Timedelta:
-    """A duration as people write it: ``6h``, ``1d``.
-
-    Raises
-    ------
-    ValueError
-    """
-    try:
-        if isinstance(value, (int, float)):
-            raise ValueError  # a bare number would silently mean nanoseconds
-        # pandas spells a day D; people write d.
-        duration = pd.Timedelta(value.replace("d", "D") if isinstance(value, str) else value)
-    except ValueError:
-        raise ValueError(f"{value!r} is not a duration; write for example 6h or 1d") from None
-    if pd.isna(duration) or duration <= pd.Timedelta(0):
-        raise ValueError(f"{value!r} is not a positive duration; write for example 6h or 1d")
-    return duration
-
-
-def format_duration(duration: pd.Timedelta) -> str:
-    """``1d``, ``6h``, ``30min``: a duration as the experiment file spells it."""
-    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
-        if duration.total_seconds() % seconds == 0:
-            return f"{int(duration.total_seconds() // seconds)}{unit}"
-    return f"{duration.total_seconds():g}s"
-
-
-Duration = Annotated[pd.Timedelta, BeforeValidator(to_duration), PlainSerializer(format_duration)]
 
 
 def _to_timestamp(value: Any) -> pd.Timestamp:
@@ -78,7 +39,7 @@ def _to_timestamp(value: Any) -> pd.Timestamp:
 
 
 class Period(Section):
-    """A stretch of time, both ends included; an end without an hour means the whole day."""
+    """A period of time, both ends included; an end without an hour means the whole day."""
 
     start: pd.Timestamp
     end: pd.Timestamp
@@ -95,7 +56,7 @@ class Period(Section):
                 "a period is a pair of dates; write for example [2000-01-01, 2007-12-31]"
             )
         start, end = map(_to_timestamp, value)
-        # A bare date as the end means all of that day, as people read it.
+        # A date without an hour, as the end of a period, means all of that day.
         if end == end.normalize() and len(str(value[1])) <= 10:
             end = end + ONE_DAY - pd.Timedelta(1, "ns")
         if end < start:
@@ -103,25 +64,25 @@ class Period(Section):
         return {"start": start, "end": end}
 
     def mask(self, time: np.ndarray) -> np.ndarray:
-        """Which of the times (datetime64, shape (n,)) lie inside: bool, shape (n,)."""
+        """Return which of the times (datetime64, shape (n,)) lie inside: bool, shape (n,)."""
         return np.asarray((time >= self.start.to_datetime64()) & (time <= self.end.to_datetime64()))
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%d}..{self.end:%Y-%m-%d}"
 
     def as_pair(self) -> list[str]:
-        """The two ends as the experiment file spells them."""
+        """Return the two ends as an experiment file has them."""
         whole_day = self.end == self.end.normalize() + ONE_DAY - pd.Timedelta(1, "ns")
         return [str(self.start), f"{self.end:%Y-%m-%d}" if whole_day else str(self.end)]
 
 
 def read_tree(path: Path) -> dict[str, Any]:
-    """The keys and values of a YAML file.
+    """Read the keys and values of a YAML file.
 
     Raises
     ------
     ConfigError
-        Naming the file.
+        If it cannot be read; the message names the file.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -133,7 +94,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def parse_tree(text: str, where: str) -> dict[str, Any]:
-    """The keys and values of YAML text; ``where`` is named in errors."""
+    """Parse the keys and values of YAML text; ``where`` is named in errors."""
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -144,12 +105,12 @@ def parse_tree(text: str, where: str) -> dict[str, Any]:
 
 
 def checked(model: type[Model], tree: Any, where: str) -> Model:
-    """A section from plain lists and dictionaries.
+    """Return a section from plain lists and dictionaries, validated.
 
     Raises
     ------
     ConfigError
-        One line a finding: ``where``, the key, what was found, what is allowed.
+        With one line for each error: ``where``, the key, what was found, what is allowed.
     """
     try:
         return model.model_validate(tree)
@@ -159,7 +120,7 @@ def checked(model: type[Model], tree: Any, where: str) -> Model:
 
 
 def _explain(detail: Any, model: type[BaseModel]) -> str:
-    """One line for one finding: the key, what was found, what is allowed."""
+    """Describe one error in one line: the key, what was found, what is allowed."""
     location = [str(part) for part in detail["loc"]]
     key, kind, found = ".".join(location), detail["type"], detail.get("input")
     if kind == "extra_forbidden":
@@ -168,7 +129,7 @@ def _explain(detail: Any, model: type[BaseModel]) -> str:
         hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(allowed)}"
         return f"{key}: unknown key; {hint}"
     if kind == "missing":
-        return f"{key}: missing; it has no default, so give it"
+        return f"{key}: missing; it has no default and must be given"
     if kind == "value_error":
         message = str(detail["ctx"]["error"])
         return f"{key}: {message}" if key else message
@@ -177,7 +138,7 @@ def _explain(detail: Any, model: type[BaseModel]) -> str:
 
 
 def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    """The keys that the section at this place has."""
+    """Return the keys of the section at this place."""
     section: Any = model
     for part in location:
         if part.isdigit():
@@ -192,7 +153,7 @@ def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section class inside ``Section | None`` or ``list[Section]``."""
+    """Return the section class inside ``Section | None`` or ``list[Section]``, if any."""
     if isinstance(annotation, type):
         return annotation if issubclass(annotation, BaseModel) else None
     for part in getattr(annotation, "__args__", ()):

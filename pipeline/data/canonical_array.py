@@ -1,4 +1,4 @@
-"""The array that turns files as they are into fields as this project has them, when it is read."""
+"""Lazy array that reads a variable from its files in canonical order and unit."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ DIMS = ("time", "level", "latitude", "longitude")
 
 @dataclass(frozen=True, eq=False)
 class IndexMap:
-    """Where in a file's arrays the canonical rows and columns are.
+    """Positions of canonical coordinates in the arrays of a file.
 
     ``dims`` maps canonical dimensions to those of the file. ``latitude``, ``longitude`` and
-    ``level`` hold, for each canonical position, the position in the file; ``level`` may be None
-    (the file's variable has no such dimension).
+    ``level`` hold, for each canonical position, the position in the file; ``level`` is None if
+    the variable of the file has no such dimension.
     """
 
     dims: dict[str, str]
@@ -36,8 +36,12 @@ class IndexMap:
 
 
 @dataclass(frozen=True, eq=False)
-class FileSlice:
-    """A stretch of canonical time in one file: ``times`` are its positions there, evenly spaced."""
+class FileTimeRange:
+    """A range of canonical times that one file holds, evenly spaced.
+
+    ``start`` is the first canonical position; ``times`` are the positions in the file. The
+    canonical value is ``value * factor + offset``.
+    """
 
     file: RawFile
     variable: str
@@ -50,32 +54,32 @@ class FileSlice:
 
 @dataclass(frozen=True, eq=False)
 class LevelGroup:
-    """The levels (canonical positions) that share pieces, and those pieces in order of time."""
+    """Levels (canonical positions) that lie in the same files, and these in order of time."""
 
     levels: tuple[int, ...]
-    pieces: tuple[FileSlice, ...]
+    time_ranges: tuple[FileTimeRange, ...]
 
     @functools.cached_property
     def starts(self) -> list[int]:
-        """First canonical times of the pieces."""
-        return [piece.start for piece in self.pieces]
+        """First canonical time of each range."""
+        return [part.start for part in self.time_ranges]
 
 
 class CanonicalArray(BackendArray):
     """A variable of the canonical Dataset; float32; shape (time, [level], latitude, longitude).
 
-    It holds paths and index ranges, no open files and no data, so that it is cheap to pickle.
-    Reading opens only the files of the times asked for, and each block of a file once.
+    It holds paths and positions, no open files and no values, and pickles to little. A read opens
+    only files that hold the times it selects, and reads each chunk once.
     """
 
-    def __init__(self, shape: tuple[int, ...], layers: tuple[LevelGroup, ...]):
-        """Of a shape (time, [level], latitude, longitude), out of layers."""
+    def __init__(self, shape: tuple[int, ...], level_groups: tuple[LevelGroup, ...]):
+        """Set the shape, (time, [level], latitude, longitude), and the files of the levels."""
         self.shape = shape
         self.dtype = np.dtype(np.float32)
-        self.layers = layers
+        self.level_groups = level_groups
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        """Values at a key of xarray: the files are read here."""
+        """Read the values that an indexer of xarray selects."""
         return indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
@@ -86,13 +90,13 @@ class CanonicalArray(BackendArray):
         time, latitude, longitude = arrays[0], arrays[-2], arrays[-1]
         level = arrays[1] if with_level else np.zeros(1, int)
         shape = (time.size, level.size, latitude.size, longitude.size)
-        reads = list(self._reads(time, level)) if np.prod(shape) else []
-        covered = sum(there[0].size * there[1].size for there, *_ in reads)
-        # What no file holds stays NaN.
-        whole = covered == time.size * level.size
-        out = np.empty(shape, np.float32) if whole else np.full(shape, np.nan, np.float32)
-        for there, piece, rows, wanted in reads:
-            _put(out, there, read_piece(piece, rows, wanted, latitude, longitude))
+        reads = list(self._reads_of(time, level)) if np.prod(shape) else []
+        covered = sum(target[0].size * target[1].size for target, *_ in reads)
+        # Levels of a time that no file has are NaN.
+        complete = covered == time.size * level.size
+        out = np.empty(shape, np.float32) if complete else np.full(shape, np.nan, np.float32)
+        for target, part, rows, levels in reads:
+            _put(out, target, read_from_file(part, rows, levels, latitude, longitude))
         if not with_level:
             out = out[:, 0]
         squeezed = tuple(
@@ -100,44 +104,53 @@ class CanonicalArray(BackendArray):
         )
         return out[squeezed]
 
-    def _reads(
+    def _reads_of(
         self, time: np.ndarray, level: np.ndarray
-    ) -> Iterator[tuple[tuple[np.ndarray, np.ndarray], FileSlice, np.ndarray, np.ndarray]]:
-        """Of each piece that holds some of these: where they go, and where they are in its file."""
-        for layer in self.layers:
-            places = np.array(layer.levels)
+    ) -> Iterator[tuple[tuple[np.ndarray, np.ndarray], FileTimeRange, np.ndarray, np.ndarray]]:
+        """Yield, for each file with some of these times and levels, target and source positions."""
+        for group in self.level_groups:
+            places = np.array(group.levels)
             row = np.nonzero(np.isin(level, places))[0]
             if row.size == 0:
                 continue
             wanted = np.searchsorted(places, level[row])
-            begin = bisect.bisect_right(layer.starts, int(time.min())) - 1
-            end = bisect.bisect_right(layer.starts, int(time.max()))
-            for piece in layer.pieces[max(begin, 0) : end]:
-                inside = (time >= piece.start) & (time < piece.start + len(piece.times))
+            begin = bisect.bisect_right(group.starts, int(time.min())) - 1
+            end = bisect.bisect_right(group.starts, int(time.max()))
+            for part in group.time_ranges[max(begin, 0) : end]:
+                inside = (time >= part.start) & (time < part.start + len(part.times))
                 here = np.nonzero(inside)[0]
                 if here.size:
-                    rows = np.asarray(piece.times)[time[here] - piece.start]
-                    yield (here, row), piece, rows, wanted
+                    rows = np.asarray(part.times)[time[here] - part.start]
+                    yield (here, row), part, rows, wanted
 
 
-def read_piece(
-    piece: FileSlice,
+def read_from_file(
+    part: FileTimeRange,
     time: np.ndarray,
     level: np.ndarray,
     latitude: np.ndarray,
     longitude: np.ndarray,
 ) -> np.ndarray:
-    """Fields of one file, shape (time, level, latitude, longitude), in canonical order and unit.
+    """Read values of one file in canonical order and unit.
 
     Parameters
     ----------
     time
         Positions in the file.
     level, latitude, longitude
-        Canonical positions, to be looked up in ``piece.grid``.
+        Canonical positions, which ``part.grid`` maps to those in the file.
+
+    Returns
+    -------
+    ndarray of float32, shape (time, level, latitude, longitude)
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
     """
-    grid = piece.grid
-    raw = piece.file.open()[piece.variable].variable
+    grid = part.grid
+    raw = part.file.open()[part.variable].variable
     picks = {
         "time": time,
         "latitude": grid.latitude[latitude],
@@ -165,36 +178,38 @@ def read_piece(
             raise
         except Exception as error:
             raise DataError(
-                f"{piece.file.path}: {piece.variable} cannot be read ({error}); the file is "
-                "damaged or incomplete, so copy or download it again"
+                f"{part.file.path}: {part.variable} cannot be read ({error}); the file is "
+                "damaged or incomplete; copy or download it again"
             ) from error
         for axis, (_, take, _) in enumerate(combination):
             values = values[(slice(None),) * axis + (take,)]
-        if (piece.factor, piece.offset) != (1.0, 0.0):
-            values = values * piece.factor + piece.offset
+        if (part.factor, part.offset) != (1.0, 0.0):
+            values = values * part.factor + part.offset
         where = [put for _, _, put in combination]
         if all(isinstance(put, slice) and put == slice(None) for put in where):
-            return values.astype(np.float32, copy=False)  # all of it at once
+            return values.astype(np.float32, copy=False)  # one block is everything
         _put(out, tuple(where), values)
     return out
 
 
 def _in_order(raw: xr.Variable, dims: dict[str, str]) -> np.ndarray:
-    """Values with axes (time, level, latitude, longitude), of length 1 where the file has none."""
-    if "expver" in dims:  # ERA5 and its preliminary part: each time is in one of the two
+    """Return values with axes (time, level, latitude, longitude), of length 1 if missing."""
+    if "expver" in dims:  # final and preliminary ERA5: one of them has each time
         values = raw.transpose(dims["expver"], ...).values
         merged = values[0]
         for other in values[1:]:
             merged = np.where(np.isnan(merged), other, merged)
         raw = xr.Variable([dim for dim in raw.dims if dim != dims["expver"]], merged)
-    extra = {dim: 0 for dim in raw.dims if dim not in dims.values()}  # singletons, checked before
+    extra = {
+        dim: 0 for dim in raw.dims if dim not in dims.values()
+    }  # of length 1, as file_variables checks
     raw = raw.isel(extra).transpose(*(dims[dim] for dim in DIMS if dim in dims))
     missing = tuple(axis for axis, dim in enumerate(DIMS) if dim not in dims)
     return np.expand_dims(raw.values, missing)
 
 
 def chunks_of(raw: xr.Variable) -> dict[str, int]:
-    """Length of a stored chunk along each dimension; empty where the file has no chunks."""
+    """Return the length of a stored chunk along each dimension; empty if there are no chunks."""
     sizes = raw.encoding.get("chunks") or raw.encoding.get("chunksizes")
     if not sizes or isinstance(sizes, str) or len(sizes) != len(raw.dims):
         return {}
@@ -202,13 +217,13 @@ def chunks_of(raw: xr.Variable) -> dict[str, int]:
 
 
 def _blocks(index: np.ndarray, chunk: int) -> Iterator[tuple[slice, Any, Any]]:
-    """Windows that cover positions in a file, so that no chunk is read twice, and none in vain.
+    """Split positions in a file into slices, so that a chunk is read once and only if needed.
 
-    Yields (slice to read, what to take of it, where to put it).
+    Yields (slice to read, selection from what is read, target).
     """
     regular = _as_slice(index)
     if regular is not None:
-        # Backends read forwards only; what runs backwards is turned after reading.
+        # Backends read forwards only; the order is reversed after reading.
         if regular[2] > 0:
             yield slice(*regular), slice(None), slice(None)
         else:
@@ -223,11 +238,15 @@ def _blocks(index: np.ndarray, chunk: int) -> Iterator[tuple[slice, Any, Any]]:
     cuts = np.nonzero(ordered[1:] // chunk > ordered[:-1] // chunk + 1)[0] + 1
     for part in np.split(np.arange(index.size), cuts):
         first, last = int(ordered[part[0]]), int(ordered[part[-1]])
-        yield slice(first, last + 1), _simplest(ordered[part] - first), _simplest(order[part])
+        yield (
+            slice(first, last + 1),
+            _slice_or_index(ordered[part] - first),
+            _slice_or_index(order[part]),
+        )
 
 
 def _as_slice(index: np.ndarray) -> tuple[int, int, int] | None:
-    """Start, stop and step of evenly spaced positions, None for others."""
+    """Return start, stop and step of evenly spaced positions, None for others."""
     if index.size == 1:
         return int(index[0]), int(index[0]) + 1, 1
     step = int(index[1] - index[0])
@@ -236,14 +255,15 @@ def _as_slice(index: np.ndarray) -> tuple[int, int, int] | None:
     return int(index[0]), int(index[-1]) + (1 if step > 0 else -1), step
 
 
-def _simplest(index: np.ndarray) -> Any:
+def _slice_or_index(index: np.ndarray) -> Any:
+    """Return ascending, evenly spaced positions as a slice, others unchanged."""
     regular = _as_slice(index)
     return slice(*regular) if regular is not None and regular[2] > 0 else index
 
 
 def _put(out: np.ndarray, where: tuple[Any, ...], values: np.ndarray) -> None:
-    """``out[where] = values`` where each entry of ``where`` selects along its own axis."""
-    simple = [_simplest(w) if isinstance(w, np.ndarray) else w for w in where]
+    """Set ``out[where] = values``, where each entry of ``where`` selects along its own axis."""
+    simple = [_slice_or_index(w) if isinstance(w, np.ndarray) else w for w in where]
     if all(isinstance(w, slice) for w in simple):
         out[tuple(simple)] = values
     else:
@@ -253,9 +273,11 @@ def _put(out: np.ndarray, where: tuple[Any, ...], values: np.ndarray) -> None:
         out[np.ix_(*axes)] = values
 
 
-def backing(array: xr.DataArray) -> CanonicalArray | None:
-    """The canonical array behind a variable, None once its values are loaded or chunked."""
-    data: Any = array.variable._data  # the public attributes all would read the values
-    while data is not None and not isinstance(data, CanonicalArray):
-        data = getattr(data, "array", None) if not isinstance(data, np.ndarray) else None
-    return data
+def canonical_array(variable: xr.DataArray) -> CanonicalArray | None:
+    """Return the array that a variable was opened from, None where it comes from no file.
+
+    :func:`gfrnn.pipeline.data.dataset.open_source` keeps it as the variable's encoding ``source``,
+    where xarray keeps the file; a selection, a pickled copy and loaded values have it too.
+    """
+    source = variable.encoding.get("source")
+    return source if isinstance(source, CanonicalArray) else None

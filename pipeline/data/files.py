@@ -1,4 +1,4 @@
-"""From the paths of an experiment file to files that are open, lazily, in whatever process asks."""
+"""Files of an experiment: search by path, glob or URL, and opening in the process that reads."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _GRIB = (
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file or zarr store: cheap to pickle, opened where it is read.
+    """A file or zarr store, opened in the process that reads it. Cheap to pickle.
 
     Attributes
     ----------
     path
         Absolute local path, or URL for fsspec.
     engine
-        The backend of xarray that reads it.
+        Engine of ``xarray.open_dataset``.
     options
-        fsspec's storage options, as sorted pairs.
+        Storage options of fsspec, as sorted pairs.
     stamp
-        Size and time of change of a local file, so that a rewritten file is opened anew.
+        Size and modification time of a local file: a rewritten file is opened again.
     """
 
     path: str
@@ -48,12 +48,12 @@ class RawFile:
     stamp: tuple[int, ...] = ()
 
     def open(self) -> xr.Dataset:
-        """The dataset as in the file: masked and scaled, times undecoded, nothing loaded.
+        """Open the file lazily: values masked and scaled, times not decoded.
 
         Raises
         ------
         DataError
-            Naming the file, where it is damaged or of another format.
+            If it is damaged, has another format or needs a package that is not installed.
         """
         try:
             return _opened(self)
@@ -73,7 +73,7 @@ def _opened(file: RawFile) -> xr.Dataset:
         target = fsspec.open(file.path, "rb", **dict(file.options)).open()
     try:
         with warnings.catch_warnings():
-            # Unconsolidated stores are fine here, and xarray says so for each of them.
+            # xarray warns of each store without consolidated metadata.
             warnings.simplefilter("ignore", RuntimeWarning)
             return xr.open_dataset(
                 target,
@@ -87,31 +87,31 @@ def _opened(file: RawFile) -> xr.Dataset:
     except ImportError as error:
         raise DataError(
             f"{file.path}: cannot be opened without another package ({_first_line(error)}); netCDF "
-            "by URL needs h5netcdf and h5py, URLs of a cloud its package for fsspec (s3fs, gcsfs)"
+            "by URL needs h5netcdf and h5py; s3:// and gs:// need s3fs and gcsfs"
         ) from error
     except Exception as error:
         raise DataError(
             f"{file.path}: cannot be opened ({_first_line(error)}); the file is damaged or "
-            "incomplete, so copy or download it again"
+            "incomplete; copy or download it again"
         ) from error
 
 
-# Files still open when Python ends are closed before the libraries that read them are gone.
+# At exit, open files must be closed before the libraries that read them are unloaded.
 atexit.register(_opened.cache_clear)
 
 
-def find(
+def find_files(
     path: str | list[str], options: dict[str, Any] | None = None, key: str = "data.sources"
 ) -> list[RawFile]:
-    """The files that a path, list of paths, glob or URL names, in order of their names.
+    """Find the files of a path, list of paths, glob or URL, in order of their names.
 
-    Relative local paths are looked for in the current folder, in the folder that the environment
-    variable ``GFRNN_DATA`` names, and in ``../shared/data``.
+    Relative paths are searched in the current folder, in the folder of the environment variable
+    ``GFRNN_DATA``, and in ``../shared/data``.
 
     Raises
     ------
     DataError
-        Where nothing is found: says where it looked and which names there are alike.
+        If there is none; the message lists the folders and similar names.
     """
     files: list[RawFile] = []
     for entry in [path] if isinstance(path, str) else path:
@@ -131,9 +131,8 @@ def _find_url(url: str, options: dict[str, Any], key: str) -> Iterator[RawFile]:
         inner = [inside]
         if glob.has_magic(inside):
             inner = sorted(fs.glob(inside))
-            # glob of a folder that is a store may list the store's own files too
         if not inner or not fs.exists(inner[0]):
-            raise FileNotFoundError("nothing is there")
+            raise FileNotFoundError("not found")
         for path in inner:
             whole = url if path == inside else fs.unstrip_protocol(path)
             if any(fs.exists(f"{path.rstrip('/')}/{mark}") for mark in _ZARR_MARKS):
@@ -155,7 +154,7 @@ def _find_url(url: str, options: dict[str, Any], key: str) -> Iterator[RawFile]:
 
 
 def data_folders(path: Path) -> list[Path]:
-    """Where a path of data is looked for: here, in ``$GFRNN_DATA``, in ``../shared/data``."""
+    """List folders to search for a path: current, ``$GFRNN_DATA``, ``../shared/data``."""
     if path.is_absolute():
         return [Path()]
     named = [Path(os.environ["GFRNN_DATA"])] if os.environ.get("GFRNN_DATA") else []
@@ -171,10 +170,13 @@ def _find_local(path: str, key: str) -> list[RawFile]:
         if names:
             return [_local(Path(name).resolve()) for name in names]
     looked = ", ".join(str((folder / expanded).parent.resolve()) for folder in folders)
-    raise DataError(f"{key}: {path} not found; looked in {looked}{_alike(folders, expanded)}")
+    raise DataError(
+        f"{key}: {path} not found; looked in {looked}{_suggest_paths(folders, expanded)}"
+    )
 
 
-def _alike(folders: list[Path], path: Path) -> str:
+def _suggest_paths(folders: list[Path], path: Path) -> str:
+    """End a message with existing paths of similar names, if there are any."""
     names: dict[str, str] = {}
     for folder in folders:
         parent = (folder / path).parent
@@ -191,7 +193,7 @@ def _local(path: Path) -> RawFile:
             raise DataError(
                 f"{path}: a folder, not a zarr store; give the files in it, for example {path}/*.nc"
             )
-        return RawFile(str(path), "zarr", (), (_changed(path),))
+        return RawFile(str(path), "zarr", (), (_modification_time(path),))
     with path.open("rb") as stream:
         engine = _engine(str(path), stream.read(8))
     if engine == "netcdf3":
@@ -200,7 +202,8 @@ def _local(path: Path) -> RawFile:
     return RawFile(str(path), "netcdf4", (), stamp)
 
 
-def _changed(store: Path) -> int:
+def _modification_time(store: Path) -> int:
+    """Return the time (ns) at which the metadata of a zarr store changed last."""
     return max((store / mark).stat().st_mtime_ns for mark in _ZARR_MARKS if (store / mark).exists())
 
 
@@ -212,23 +215,22 @@ def _engine(path: str, start: bytes) -> str:
     if start.startswith(b"GRIB") or path.lower().endswith((".grib", ".grb", ".grib2", ".grb2")):
         raise DataError(_GRIB.format(path))
     found = "an empty file" if not start else f"a file that begins with {start[:4]!r}"
-    raise DataError(f"{path}: {found}; netCDF files and zarr stores are read")
+    raise DataError(f"{path}: {found}; only netCDF files and zarr stores can be read")
 
 
 def _check_length(path: Path) -> None:
-    """Refuse a classic netCDF file that ends early: netCDF itself would read the rest as zeros."""
+    """Reject a truncated classic netCDF file, of which netCDF reads the missing part as zeros."""
     with path.open("rb") as stream, warnings.catch_warnings():
-        if stream.read(4) == b"CDF\x05":  # which scipy does not know
+        if stream.read(4) == b"CDF\x05":  # 64-bit data format, which scipy cannot read
             return
         stream.seek(0)
         warnings.simplefilter("ignore")
         try:
-            # Mapping the arrays reads no data, and fails where one ends behind the file's end.
+            # Memory mapping reads no values, and fails if an array ends after the end of the file.
             scipy.io.netcdf_file(stream, "r", mmap=True).close()
         except Exception as error:
             raise DataError(
-                f"{path}: the file ends before its data do ({_first_line(error)}); copy or "
-                "download it again"
+                f"{path}: the file is truncated ({_first_line(error)}); copy or download it again"
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""Chunks that a zarr store should have and has not: they read as missing values, in silence."""
+"""Search for missing chunks of zarr stores, which are read as fill values without an error."""
 
 from __future__ import annotations
 
@@ -11,39 +11,44 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from gfrnn.pipeline.data.canonical_array import FileSlice, backing
+from gfrnn.pipeline.data.canonical_array import FileTimeRange, canonical_array
 
 _SHOWN = 5
 
 
 def missing_chunks(ds: xr.Dataset, times: np.ndarray | None = None) -> list[str]:
-    """What is missing in the local zarr stores behind a canonical Dataset, one line each.
+    """List missing chunks of the local zarr stores behind a canonical Dataset, one line each.
 
-    With ``times`` (bool, shape (times,)) only chunks that hold some of these are looked for.
+    With ``times`` (bool, shape (times,)) only chunks of these times are checked.
 
-    Files are compared with those expected where the Dataset reads; no values are read. The unit is
-    the file: a chunk, or a shard of chunks (a chunk missing inside a shard is not seen). Stores
-    reached by URL are not looked through. A chunk that holds nothing but the fill value may have
-    been left out by the program that wrote the store; the lines name the fill value.
+    Names of files are compared with those expected; no values are read. A file is a chunk, or a
+    shard of chunks: a chunk missing inside a shard is not found. Stores at URLs are not checked. A
+    program that writes a store may leave out a chunk of nothing but the fill value; the lines name
+    the fill value.
     """
     lines: list[str] = []
     for name, array in ds.data_vars.items():
-        data = backing(array)
+        data = canonical_array(array)
         if data is None:
             continue
-        pieces = [piece for layer in data.layers for piece in layer.pieces]
-        stores = {(piece.file, piece.variable): piece for piece in pieces}
+        parts = [part for group in data.level_groups for part in group.time_ranges]
+        stores = {(part.file, part.variable): part for part in parts}
         for (file, variable), first in stores.items():
             if file.engine != "zarr" or not Path(file.path).is_dir():
                 continue
-            here = [p for p in pieces if p.file == file and p.variable == variable]
+            here = [p for p in parts if p.file == file and p.variable == variable]
             lines += _missing(str(name), first, here, ds["time"].values, times)
     return lines
 
 
 def _missing(
-    name: str, first: FileSlice, pieces: list[FileSlice], time: np.ndarray, times: np.ndarray | None
+    name: str,
+    first: FileTimeRange,
+    parts: list[FileTimeRange],
+    time: np.ndarray,
+    times: np.ndarray | None,
 ) -> list[str]:
+    """List the missing chunks of one array, of which ``parts`` are the ranges of times."""
     store = zarr.open_group(first.file.path, mode="r")
     array = store[first.variable]
     if not isinstance(array, zarr.Array):
@@ -52,10 +57,10 @@ def _missing(
     present = set(_files(Path(first.file.path) / first.variable))
     dims = {raw: dim for dim, raw in first.grid.dims.items()}
     raw_dims = first.file.open()[first.variable].dims
-    when: dict[int, list[np.datetime64]] = {}  # chunk along time: its first and last time
-    for piece in pieces:
-        along = sizes[raw_dims.index(piece.grid.dims["time"])]
-        for place, row in enumerate(piece.times, piece.start):
+    when: dict[int, list[np.datetime64]] = {}  # chunk along time: its times
+    for part in parts:
+        along = sizes[raw_dims.index(part.grid.dims["time"])]
+        for place, row in enumerate(part.times, part.start):
             if times is None or times[place]:
                 when.setdefault(row // along, []).append(time[place])
     wanted: list[Iterable[int]] = []
@@ -82,12 +87,12 @@ def _missing(
             f"{array.fill_value}"
         )
     if len(absent) > _SHOWN:
-        lines.append(f"{name}: {len(absent)} chunks are missing in all, {_SHOWN} are named")
+        lines.append(f"{name}: {len(absent)} chunks are missing in all, {_SHOWN} are listed")
     return lines
 
 
 def _files(folder: Path) -> Iterable[str]:
-    """Paths of all files below, relative to the folder, as chunk keys spell them."""
+    """Yield the paths of all files below a folder, relative to it, in the form of chunk keys."""
     for root, _, files in os.walk(folder):
         inner = Path(root).relative_to(folder).as_posix()
         yield from (file if inner == "." else f"{inner}/{file}" for file in files)

@@ -1,21 +1,23 @@
-"""Names of variables and dimensions: those in use in files, and those of this project.
+"""Tables of names of variables and dimensions: names in files and canonical names.
 
-Everything here is a table or a small function of one. The canonical names are those of ERA5 as
-archives in zarr spell them (``geopotential``, ``2m_temperature``), the canonical units are SI.
+The canonical names are those of ERA5 in zarr archives (``geopotential``, ``2m_temperature``), the
+canonical units are SI.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A variable of the table: its unit, CF name, and the widest range that is physical.
+    """A meteorological quantity: its unit, CF standard name and physically possible range.
 
-    ``low`` and ``high`` are in ``units``; ``on_levels`` says that it is one of the variables given
-    on pressure levels, so that it means nothing without a level.
+    ``low`` and ``high`` are in ``units``. ``on_levels`` is True for variables of pressure levels,
+    which must have a level.
     """
 
     units: str
@@ -86,8 +88,8 @@ QUANTITIES: dict[str, Quantity] = {
     "low_vegetation_cover": Quantity("1", None, -0.01, 1.01),
 }
 
-# Other names in use, in lower case: GRIB short names, those of netCDF conversions, CMIP, MERRA-2,
-# NCEP, NCL. A name is looked up without its case.
+# Other names in use, in lower case: GRIB short names, names of netCDF conversions, CMIP, MERRA-2,
+# NCEP, NCL. The case of a name does not matter.
 _OTHER_NAMES: dict[str, str] = {
     "geopotential": "z phi hgt h zg gh geopotential_height height_of_geopotential",
     "temperature": "t ta air air_temperature",
@@ -158,7 +160,7 @@ STANDARD_NAMES: dict[str, str] = {
     "land_binary_mask": "land_sea_mask",
     "land_area_fraction": "land_sea_mask",
 }
-# A level of so many metres above the ground makes another variable of these.
+# Variables at these heights (m above ground) are variables of their own.
 HEIGHTS: dict[tuple[str, float], str] = {
     ("temperature", 2.0): "2m_temperature",
     ("u_component_of_wind", 10.0): "10m_u_component_of_wind",
@@ -167,7 +169,7 @@ HEIGHTS: dict[tuple[str, float], str] = {
     ("v_component_of_wind", 100.0): "100m_v_component_of_wind",
 }
 
-# Dimensions and coordinates: patterns of whole names, without case.
+# Dimensions and coordinates: patterns of whole names; the case does not matter.
 DIMENSIONS: dict[str, re.Pattern[str]] = {
     "time": re.compile(r"time|valid_time|initial_time\d+_hours|forecast_time\d*|date|datetime|t"),
     "latitude": re.compile(r"lat|latitude|g\d+_lat_\d+|lat_\d+|y_lat|nav_lat"),
@@ -179,14 +181,14 @@ DIMENSIONS: dict[str, re.Pattern[str]] = {
 }
 
 
-def dimension(name: str) -> str | None:
-    """``latitude`` for ``g0_lat_1``: what a dimension is by its name, None where unknown."""
+def dimension_kind(name: str) -> str | None:
+    """Tell the kind of a dimension by its name: ``latitude`` for ``g0_lat_1``, None if unknown."""
     lower = name.lower()
     return next((kind for kind, names in DIMENSIONS.items() if names.fullmatch(lower)), None)
 
 
 def split_name(name: str) -> tuple[str | None, float | None]:
-    """ERA5 name and level (hPa) that a variable's name says, None for what it does not say.
+    """Return the ERA5 name and the level (hPa) that a variable's name states, else None.
 
     >>> split_name("z500"), split_name("2T_GDS0_SFC"), split_name("U50M")
     (('geopotential', 500.0), ('2m_temperature', None), (None, None))
@@ -200,3 +202,12 @@ def split_name(name: str) -> tuple[str | None, float | None]:
         if QUANTITIES[base].on_levels:
             return base, float(match[2])
     return None, None
+
+
+def suggest_names(name: str, allowed: Iterable[str]) -> str:
+    """End an error message: ``did you mean x?``, or a list of all allowed names."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(name, allowed, 3)
+    known = split_name(name)[0]
+    near = [known, *near] if known in allowed and known not in near else near
+    return f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(allowed)}"

@@ -1,4 +1,4 @@
-"""Fields that do not change: orography, land-sea mask and the like, on the grid of the data."""
+"""Static fields, such as orography and land-sea mask, on the grid of the data."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import DataConfig
-from gfrnn.pipeline.data.canonical_array import FileSlice, read_piece
-from gfrnn.pipeline.data.fields import Grid
-from gfrnn.pipeline.data.file_variables import FileVariable, alike, survey_static
-from gfrnn.pipeline.data.names import QUANTITIES
-from gfrnn.pipeline.data.sources import TOLERANCE, extent, survey_all
+from gfrnn.pipeline.data.canonical_array import FileTimeRange, read_from_file
+from gfrnn.pipeline.data.file_variables import FileVariable, source_variables, static_file_variables
+from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, Grid, format_extent
+from gfrnn.pipeline.data.names import QUANTITIES, suggest_names
 from gfrnn.pipeline.errors import DataError
 
 Array = NDArray[Any]
 
-_ROUNDING = 1e-4  # of a field's range: packed copies of one field differ by some 1e-5
+_ROUNDING = 1e-4  # of the range of a field: packed copies of a field differ by some 1e-5
 
 
 def open_static(config: DataConfig, grid: Grid, names: Sequence[str]) -> Array:
-    """Static fields by name, on the grid of the data.
+    """Read static fields by name, on the grid of the data.
 
     A static field is a variable of ``data.sources`` or ``data.static`` that has no levels, and
-    either no dimension of time or the same values at the first and the last time. It may cover
-    more than the grid. ``latitude`` is the sine of the latitude, out of no file.
+    either no time dimension or the same values at the first and the last time. It may cover more
+    than the grid. ``latitude`` is the sine of the latitude, computed from the grid.
 
     Parameters
     ----------
     config : DataConfig
     grid : Grid
-        Of the data, cut to the region.
+        Grid of the data, in the region.
     names : sequence of str
-        Names of ERA5, such as ``geopotential_at_surface`` and ``land_sea_mask``; for variables
-        that are not in the table of names, those of the files.
+        Names of ERA5, such as ``geopotential_at_surface`` and ``land_sea_mask``, or names in the
+        files of variables that are not in the table of names.
 
     Returns
     -------
@@ -45,24 +44,26 @@ def open_static(config: DataConfig, grid: Grid, names: Sequence[str]) -> Array:
     Raises
     ------
     DataError
-        For a name that is nowhere, changes with time, is on another grid, has missing or
-        impossible values, or is in several places with different values.
+        If a field is not found, changes in time, is on another grid, has missing or impossible
+        values, or is found several times with different values.
     """
-    series = _series(config) if set(names) - {"latitude"} else []
-    fields = [_computed(grid) if n == "latitude" else _chosen(n, series, grid) for n in names]
+    series = _candidates(config) if set(names) - {"latitude"} else []
+    fields = [
+        _sine_latitude(grid) if n == "latitude" else _find_static(n, series, grid) for n in names
+    ]
     return np.stack(fields) if fields else np.empty((0, *grid.shape[1:]))
 
 
-def _computed(grid: Grid) -> Array:
+def _sine_latitude(grid: Grid) -> Array:
     sine = np.sin(np.deg2rad(grid.latitude))
     return np.repeat(sine[:, None], len(grid.longitude), axis=1)
 
 
-def _series(config: DataConfig) -> list[list[FileVariable]]:
-    """What may be static: the variables of each source, over its files in order of time."""
+def _candidates(config: DataConfig) -> list[list[FileVariable]]:
+    """List variables that may be static, each with its parts in the files in order of time."""
     series: list[list[FileVariable]] = []
     for section in ("sources", "static"):
-        found = survey_all(getattr(config, section), f"data.{section}", survey_static)
+        found = source_variables(getattr(config, section), f"data.{section}", static_file_variables)
         for fields in found.values():
             by_name: dict[str, list[FileVariable]] = {}
             for field in fields:
@@ -75,30 +76,30 @@ def _first_time(field: FileVariable) -> np.datetime64:
     return field.times[0] if field.times.size else np.datetime64("NaT")
 
 
-def _chosen(name: str, series: Sequence[Sequence[FileVariable]], grid: Grid) -> Array:
-    """The field of that name, the same in all places where it is static."""
+def _find_static(name: str, series: Sequence[Sequence[FileVariable]], grid: Grid) -> Array:
+    """Read the static field of a name, and check that all copies of it are the same."""
     candidates = [parts for parts in series if parts[0].variable == name]
     if not candidates:
-        # Whether others change with time is not known without reading them.
+        # Variables with several times are not listed: they may change in time.
         single = {parts[0].variable for parts in series if _is_single(parts)}
         raise DataError(
             f"{name}: no such static field in data.sources or data.static; "
-            f"{alike(name, ['latitude', *sorted(single)])}"
+            f"{suggest_names(name, ['latitude', *sorted(single)])}"
         )
     found: list[tuple[FileVariable, Array]] = []
     refusals: list[str] = []
     for parts in candidates:
         field = parts[0]
         try:
-            found.append((field, _unchanging(parts, grid)))
+            found.append((field, _read_constant(parts, grid)))
         except DataError as error:
             refusals.append(str(error))
     if not found:
         raise DataError("\n".join(refusals))
     (first, values), *others = found
-    _check_values(name, first, values, grid)
+    _check_static_values(name, first, values, grid)
     for other, more in others:
-        if not _alike(values, more):
+        if not _equal(values, more):
             raise DataError(
                 f"{name}: {first.file.path} ({first.raw_name}) and {other.file.path} "
                 f"({other.raw_name}) differ; rename one of them in its source, or leave it out"
@@ -106,30 +107,30 @@ def _chosen(name: str, series: Sequence[Sequence[FileVariable]], grid: Grid) -> 
     return values
 
 
-def _unchanging(parts: Sequence[FileVariable], grid: Grid) -> Array:
-    """Values on the grid of a variable that is the same at its first and at its last time."""
+def _read_constant(parts: Sequence[FileVariable], grid: Grid) -> Array:
+    """Read a variable that is the same at its first and its last time, on the grid."""
     first, last = parts[0], parts[-1]
     values = _read(first, 0, grid)
-    if not _is_single(parts) and not _alike(values, _read(last, -1, grid)):
+    if not _is_single(parts) and not _equal(values, _read(last, -1, grid)):
         raise DataError(
-            f"{first.file.path}: {first.raw_name} ({first.variable}) changes with time, so it is "
-            "no static field; give one of this name in data.static"
+            f"{first.file.path}: {first.raw_name} ({first.variable}) changes in time, so it is "
+            "not a static field; give one of this name in data.static"
         )
     return values
 
 
 def _is_single(parts: Sequence[FileVariable]) -> bool:
-    """Whether there is only one field, so that nothing can change."""
-    return len(parts) == 1 and _rows(parts[0]).size == 1
+    """Whether a variable has one time only."""
+    return len(parts) == 1 and _time_positions(parts[0]).size == 1
 
 
-def _rows(field: FileVariable) -> Array:
-    """Positions of its times in the file; one of no meaning where it has no time."""
+def _time_positions(field: FileVariable) -> Array:
+    """Return the positions of times in the file; 0 for a variable without a time dimension."""
     return field.rows if "time" in field.grid.dims else np.zeros(1, int)
 
 
-def _alike(a: Array, b: Array) -> bool:
-    """Whether two fields are the same but for rounding, missing values included."""
+def _equal(a: Array, b: Array) -> bool:
+    """Whether two fields are equal up to rounding, with the same missing values."""
     if not np.array_equal(np.isnan(a), np.isnan(b)):
         return False
     there = ~np.isnan(a)
@@ -139,35 +140,36 @@ def _alike(a: Array, b: Array) -> bool:
 
 
 def _read(field: FileVariable, which: int, grid: Grid) -> Array:
-    """One field on the grid, the first (0) or last (-1) of its times."""
+    """Read the field of the first (0) or last (-1) time, on the grid."""
     if field.problem:
         raise DataError(f"{field.file.path}: {field.problem}")
-    times = _rows(field)
+    times = _time_positions(field)
     if not times.size:
         raise DataError(f"{field.file.path}: {field.raw_name} has no times")
-    rows, columns = (_places(field, grid, axis) for axis in ("latitude", "longitude"))
-    piece = FileSlice(
+    rows, columns = (_grid_positions(field, grid, axis) for axis in ("latitude", "longitude"))
+    part = FileTimeRange(
         field.file, field.raw_name, field.grid, 0, range(1), field.factor, field.offset
     )
-    values = read_piece(piece, times[[which]], np.zeros(1, int), rows, columns)
+    values = read_from_file(part, times[[which]], np.zeros(1, int), rows, columns)
     return values[0, 0].astype(float)
 
 
-def _places(field: FileVariable, grid: Grid, axis: str) -> Array:
-    """Where in a field the coordinates of the grid are: positions, shape of the coordinate."""
+def _grid_positions(field: FileVariable, grid: Grid, axis: str) -> Array:
+    """Return the positions in a field of a coordinate of the grid."""
     own, wanted = getattr(field, axis), getattr(grid, axis)
-    # Around the circle: right for longitudes, and the same as the plain distance for latitudes.
+    # Distance along the circle; for latitudes it is the plain distance.
     distance = np.abs((own[None, :] - wanted[:, None] + 180) % 360 - 180)
-    if distance.min(axis=1).max() > TOLERANCE:
+    if distance.min(axis=1).max() > COORDINATE_TOLERANCE:
         raise DataError(
             f"{field.file.path}: {field.raw_name} ({field.variable}) is on another grid: its "
-            f"{axis}s are {extent(own)}, those of the data {extent(wanted)}; interpolate it to "
-            "the grid of the data, for example with cdo remapbil"
+            f"{axis}s are {format_extent(own)}, those of the data {format_extent(wanted)}; "
+            "interpolate it to the grid of the data, for example with cdo remapbil"
         )
     return np.asarray(distance.argmin(axis=1))
 
 
-def _check_values(name: str, field: FileVariable, values: Array, grid: Grid) -> None:
+def _check_static_values(name: str, field: FileVariable, values: Array, grid: Grid) -> None:
+    """Check that all values are finite and physically possible."""
     quantity = QUANTITIES.get(name)
     low, high = (quantity.low, quantity.high) if quantity else (-np.inf, np.inf)
     bad = ~np.isfinite(values) | (values < low) | (values > high)
@@ -180,5 +182,5 @@ def _check_values(name: str, field: FileVariable, values: Array, grid: Grid) -> 
     raise DataError(
         f"{field.file.path}: {field.raw_name} ({name}) has {what} at latitude "
         f"{grid.latitude[row]:g}, longitude {grid.longitude[column]:g} ({int(bad.sum())} such "
-        f"values of {bad.size}); allowed is {allowed}; mend the file, or leave the field out"
+        f"values of {bad.size}); allowed is {allowed}; correct the file, or leave the field out"
     )

@@ -1,4 +1,4 @@
-"""Time axes: decoding, the regular step, the stretches without gap, and what a step keeps."""
+"""Checks of time axes: decoding of times, regular step, segments without gap, subsampling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gfrnn.pipeline.config.section import format_duration
+from gfrnn.pipeline.config.durations import format_duration
 from gfrnn.pipeline.errors import DataError
 
 Times = np.ndarray  # datetime64[ns], shape (n,)
@@ -19,27 +19,27 @@ _CALENDARS = {"standard", "gregorian", "proleptic_gregorian", "julian", ""}
 
 
 def decode_times(raw: xr.Variable, name: str, where: str) -> Times:
-    """Decoded times of a file, shape (n,), rounded to whole seconds.
+    """Decode the times of a file, rounded to whole seconds: shape (n,).
 
     Raises
     ------
     DataError
-        Where the coordinate says no unit, or counts in a calendar without real dates.
+        If the coordinate has no unit, a calendar without real dates, or missing entries.
     """
     if np.issubdtype(raw.dtype, np.datetime64):
         return np.atleast_1d(raw.values).astype("datetime64[ns]")
     units, calendar = str(raw.attrs.get("units", "")), str(raw.attrs.get("calendar", "")).lower()
     if not re.search(r"\bsince\b", units):
         raise DataError(
-            f"{where}: time coordinate {name} has unit {units!r}, so its dates are unknown; it "
-            "needs units such as 'hours since 1996-01-05'; set them with ncatted or xarray and "
-            "try again"
+            f"{where}: time coordinate {name} has the unit {units!r}, which gives no dates; it "
+            "needs units such as 'hours since 1996-01-05'; set them, for example with ncatted or "
+            "xarray"
         )
     if calendar not in _CALENDARS:
         raise DataError(
-            f"{where}: time coordinate {name} has the calendar {calendar!r}; only real dates are "
-            "read (standard, gregorian, proleptic_gregorian); convert it, for example with "
-            "xarray's convert_calendar('standard')"
+            f"{where}: time coordinate {name} has the calendar {calendar!r}; allowed are "
+            "calendars of real dates (standard, gregorian, proleptic_gregorian, julian); convert "
+            "it, for example with xarray's convert_calendar('standard')"
         )
     try:
         with warnings.catch_warnings():
@@ -49,25 +49,25 @@ def decode_times(raw: xr.Variable, name: str, where: str) -> Times:
             raise ValueError(f"dates outside of the years 1678 to 2262 ({decoded.values.flat[0]})")
     except (ValueError, OverflowError) as error:
         raise DataError(
-            f"{where}: time coordinate {name} ({units}) has no dates: {error}"
+            f"{where}: time coordinate {name} ({units}) cannot be decoded: {error}"
         ) from None
     times = np.atleast_1d(decoded.values).astype("datetime64[ns]")
     if np.isnat(times).any():
         raise DataError(
             f"{where}: {np.isnat(times).sum()} entries of {name} are missing; drop them"
         )
-    # Dates that were stored as days in floating point are off by some microseconds.
+    # Dates stored as days in floating point have errors of some microseconds.
     whole = (times + np.timedelta64(500, "ms")).astype("datetime64[s]")
     return whole.astype("datetime64[ns]")
 
 
 def step_of(time: Times) -> np.timedelta64:
-    """The step of a time axis: the most common difference, the shortest of equally common ones.
+    """Return the regular step: the most common difference, the shortest of equally common ones.
 
     Raises
     ------
     DataError
-        For fewer than two times.
+        If there are fewer than two times.
     """
     if time.size < 2:
         raise DataError(f"{time.size} time has no step; at least two times are needed")
@@ -77,14 +77,14 @@ def step_of(time: Times) -> np.timedelta64:
 
 
 def segments(time: Times, step: np.timedelta64 | None = None) -> list[slice]:
-    """Maximal runs of times that follow each other by the regular step.
+    """Split times into the longest segments without a gap or an irregular step.
 
     Parameters
     ----------
     time
         datetime64, shape (n,), increasing.
     step
-        The regular step; by default ``step_of(time)``.
+        Regular step; by default ``step_of(time)``.
     """
     if time.size == 0:
         return []
@@ -97,14 +97,15 @@ def segments(time: Times, step: np.timedelta64 | None = None) -> list[slice]:
 
 
 def keep_step(time: Times, step: pd.Timedelta) -> np.ndarray:
-    """Which times are multiples of the step from midnight UTC: bool, shape (n,).
+    """Select times at multiples of the step from midnight UTC: bool, shape (n,).
 
-    Where there is none (daily means stamped 12 UTC, half-hour stamps), multiples from the first.
+    If there is none (daily means at 12 UTC, times at half hours), multiples are counted from the
+    first time.
 
     Raises
     ------
     DataError
-        Where the step is no multiple of the step of the data.
+        If the step is not a multiple of the step of the data.
     """
     if time.size < 2:
         return np.ones(time.size, bool)

@@ -1,14 +1,17 @@
-"""Conversion of the units that files state to SI units."""
+"""Conversion of units of files to the canonical units, which are SI."""
 
 from __future__ import annotations
 
 import re
 
+import xarray as xr
+
+from gfrnn.pipeline.config.experiment import SourceConfig
 from gfrnn.pipeline.data.names import QUANTITIES
 
 GRAVITY = 9.80665  # m s-2, the constant that turns geopotential height into geopotential
 
-# Spelling of a unit: the unit it is a multiple of, factor, offset (value * factor + offset).
+# Spelling of a unit: base unit, factor, offset (value in the base unit: value * factor + offset).
 UNITS: dict[str, tuple[str, float, float]] = {}
 for _base, _factor, _offset, _spellings in (
     ("K", 1.0, 0.0, "K degK kelvin Kelvin deg_K degrees_K degree_K degrees_kelvin"),
@@ -41,8 +44,9 @@ for _base, _factor, _offset, _spellings in (
 ):
     UNITS |= dict.fromkeys(_spellings.split(), (_base, _factor, _offset))
 
-# From one unit to another that measures the same thing: height, or depth of water.
-BRIDGES: dict[tuple[str, str], float] = {
+# Factors between units that differ in dimension but express the same quantity: height and
+# geopotential, depth and mass of water.
+EQUIVALENTS: dict[tuple[str, str], float] = {
     ("m", "m2 s-2"): GRAVITY,
     ("kg m-2", "m"): 1e-3,
     ("m", "kg m-2"): 1e3,
@@ -51,7 +55,7 @@ BRIDGES: dict[tuple[str, str], float] = {
 
 
 def conversion(name: str, unit: str) -> tuple[float, float] | None:
-    """Factor and offset from ``unit`` to the unit of a variable of the table; None if none.
+    """Return factor and offset from ``unit`` to the unit of a variable of the table, else None.
 
     >>> conversion("2m_temperature", "degC"), conversion("geopotential", "gpm")
     ((1.0, 273.15), (9.80665, 0.0))
@@ -62,11 +66,41 @@ def conversion(name: str, unit: str) -> tuple[float, float] | None:
     base, factor, offset = found
     if base == wanted[0]:
         return factor, offset
-    bridge = BRIDGES.get((base, wanted[0]))
-    return None if bridge is None else (factor * bridge, 0.0)
+    equivalent = EQUIVALENTS.get((base, wanted[0]))
+    return None if equivalent is None else (factor * equivalent, 0.0)
 
 
 def parse_unit(unit: str) -> tuple[str, float, float] | None:
-    """The base unit, factor and offset of a unit as files spell it; None where it is unknown."""
+    """Return base unit, factor and offset of a unit as files spell it, None if unknown."""
     plain = re.sub(r"\*\*|\^", "", unit.strip())
     return UNITS.get(re.sub(r"[\s*.]+", "_", plain))
+
+
+def canonical_unit(
+    raw_name: str, variable: str, raw: xr.Variable, source: SourceConfig, key: str
+) -> tuple[float, float, str, str | None]:
+    """Find the conversion of a variable of a file to its canonical unit.
+
+    Returns
+    -------
+    factor, offset : float
+        The canonical value is ``value * factor + offset``.
+    unit : str
+        Canonical unit; that of the file for a variable that is not in the table.
+    problem : str or None
+        Message about a unit that is missing or cannot be converted.
+    """
+    stated = str(source.units.get(raw_name, raw.attrs.get("units", ""))).strip()
+    quantity = QUANTITIES.get(variable)
+    if quantity is None:
+        return 1.0, 0.0, stated, None
+    factors = conversion(variable, stated) if stated else None
+    if factors:
+        return *factors, quantity.units, None
+    found = f"has the unit {stated!r}" if stated else "states no unit"
+    problem = (
+        f"{raw_name} ({variable}) {found}, which cannot be converted to {quantity.units}; set "
+        f"{key}.units: {{{raw_name}: ...}} if you know it, or {key}.rename: {{{raw_name}: ...}} if "
+        "it is another quantity, or leave it out by naming others in data.variables"
+    )
+    return 1.0, 0.0, quantity.units, problem

@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.fields import Grid
+from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.storage import array_in, consolidate
 

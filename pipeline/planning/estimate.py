@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.data.stored_chunks import Reads
+from gfrnn.pipeline.data.stored_chunks import ChunkReads
 from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.planning.machine_rates import Rates, calibrate
 from gfrnn.pipeline.reduction.reduce import thread_memory
@@ -148,7 +148,7 @@ def _together(
     stages: Sequence[PassCost], fields: Fields, workforce: Workforce, rates: Rates
 ) -> StageProjection:
     """Stages of one name, which run one after the other."""
-    reads = [Reads.of(fields.stored, stage.windows) for stage in stages]
+    reads = [ChunkReads.count(fields.stored_chunks, stage.windows) for stage in stages]
     each = [
         _seconds(stage, read, workforce.threads, rates)
         for stage, read in zip(stages, reads, strict=True)
@@ -159,7 +159,7 @@ def _together(
         leaves=sum(stage.plan.leaves for stage in stages),
         merges=sum(stage.plan.merges for stage in stages),
         chunks=sum(read.chunks for read in reads),
-        different=max(read.different for read in reads),
+        different=max(read.distinct for read in reads),
         decoded_bytes=sum(read.decoded_bytes for read in reads),
         operations=sum(sum(stage.work.values()) for stage in stages),
         leaf_bytes=max(stage.plan.leaf_bytes for stage in stages),
@@ -170,7 +170,7 @@ def _together(
     )
 
 
-def _seconds(stage: PassCost, reads: Reads, threads: int, rates: Rates) -> float | None:
+def _seconds(stage: PassCost, reads: ChunkReads, threads: int, rates: Rates) -> float | None:
     if reads.chunks and rates.reading is None:
         return None
     reading = reads.decoded_bytes / rates.reading if rates.reading else 0.0
@@ -186,7 +186,7 @@ def _advice(stages: Sequence[StageProjection], fields: Fields) -> Iterator[str]:
     for stage in stages:
         often = stage.chunks / stage.parts / max(1, stage.different)
         if often > _OFTEN:
-            longest = max(each.times for each in fields.stored)
+            longest = max(each.times for each in fields.stored_chunks)
             yield (
                 f"{stage.name}: each stored chunk is decoded {often:.1f} times; raise data.chunk, "
                 f"the times that a leaf reads (a stored chunk has {longest})"

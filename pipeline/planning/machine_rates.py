@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from zarr.storage import MemoryStore
 
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.data.stored_chunks import Reads
+from gfrnn.pipeline.data.stored_chunks import ChunkReads
 from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, svd_flops
 from gfrnn.pipeline.reduction.tasks import single_threaded
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import ClimatologySummary
-from gfrnn.pipeline.states.eofs import EofSummary, StateSummary
+from gfrnn.pipeline.states.eof_states import EofStateSummary, EofSummary
 from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn_core import Patches, RFactor, RidgePath
@@ -129,14 +129,14 @@ def _rate(trial: Trial) -> float:
 def _trials(piece: Any) -> dict[str, Trial]:
     """A trial of each kind of work of a summary."""
     match piece:
-        case ClimatologySummary() | EofSummary() | StateSummary():
+        case ClimatologySummary() | EofSummary() | EofStateSummary():
             return _of_fields(piece)
         case RowSummary():
             return _of_rows(piece)
     return {}
 
 
-def _of_fields(summary: ClimatologySummary | EofSummary | StateSummary) -> dict[str, Trial]:
+def _of_fields(summary: ClimatologySummary | EofSummary | EofStateSummary) -> dict[str, Trial]:
     size = summary.fields.grid.size
     (kind,) = summary.leaf_work(1)
     count = min(max(1, _VALUES // size), len(summary.fields.time))
@@ -265,13 +265,13 @@ def reading_rate(fields: Fields, windows: Array) -> float | None:
     float or None
         None where no chunk is there.
     """
-    stored = fields.stored
+    stored = fields.stored_chunks
     if not stored or not len(windows):
         return None
     first, last = map(int, windows[len(windows) // 2])
     last = min(last, first + max(1, 4 * _VALUES // fields.grid.size))
     fields.ds.isel(time=int(windows[0, 0])).load()  # opens files
-    decoded = Reads.of(stored, np.array([[first, last]])).decoded_bytes
+    decoded = ChunkReads.count(stored, np.array([[first, last]])).decoded_bytes
     begun, used = time.perf_counter(), time.process_time()
     values = fields.ds.isel(time=slice(first, last)).load()
     # Decoding takes several threads at once, which other workers will have use for.

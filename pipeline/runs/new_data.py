@@ -21,9 +21,10 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.stretches import check_periods, known_times, leaf_length, split
 from gfrnn.pipeline.training.checks import check_chunks
 from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.config.section import Period, format_duration
-from gfrnn.pipeline.data.sources import open_source
-from gfrnn.pipeline.states.eofs import EofLayout
+from gfrnn.pipeline.config.section import Period
+from gfrnn.pipeline.config.durations import format_duration
+from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.reduction.tasks import Progress
 from gfrnn.pipeline.data.time_axis import step_of
 
@@ -187,7 +188,7 @@ class ArrivalSummary:
     def leaf(self, stretch: Stretch) -> Arrays:
         values = self.fields.read(stretch.start, stretch.stop)
         time = self.fields.time[stretch.start : stretch.stop]
-        scaled = self.layout.scaling.scaled(values, time)
+        scaled = self.layout.scaling.scaled_anomalies(values, time)
         squares = np.square(scaled).sum(axis=0).reshape(len(self.fields.grid.channels), -1)
         return {"states": self.layout.project(scaled), "squares": squares.sum(axis=1)}
 
@@ -219,9 +220,9 @@ def encode_arrivals(
     pieces = split(Stretch("new", 0, len(fields.time)), length)
     summary = ArrivalSummary(fields, model.layout)
     (root,) = reduce_stretches(summary, pieces, key="", progress=progress).values()
-    cells = fields.grid.exists.sum(axis=(1, 2))
+    cells = fields.grid.valid.sum(axis=(1, 2))
     distance = np.sqrt(root["squares"] / (cells * len(fields.time)))
-    spread = model.layout.scaling.climatology.spread
+    spread = model.layout.scaling.climatology.std
     for channel, far, unit in zip(fields.grid.channels, distance, spread, strict=True):
         if far > _IMPLAUSIBLE:
             raise DataError(

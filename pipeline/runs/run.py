@@ -32,7 +32,8 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.stretches import steps
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.forecasting.store import open_forecasts
-from gfrnn.pipeline.data.sources import fingerprint, open_source
+from gfrnn.pipeline.data.fingerprint import fingerprint
+from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.runs.provenance import surroundings
 from gfrnn.pipeline.reduction.tasks import Progress
@@ -312,7 +313,9 @@ class Run:
         self._record["cluster"] = description
         self._save()
 
-    def _stage(self, stage: str, product: Path, work: Callable[[], None], force: bool) -> StageOutcome:
+    def _stage(
+        self, stage: str, product: Path, work: Callable[[], None], force: bool
+    ) -> StageOutcome:
         if not force and self.finished(stage) and product.exists():
             return StageOutcome(stage, True, self._record["stages"][stage]["seconds"], product)
         with exclusive(self.folder):

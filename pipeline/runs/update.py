@@ -20,15 +20,16 @@ from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.triangles import Factors
-from gfrnn.pipeline.data.fields import Fields, Grid
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.runs.folder import exclusive
 from gfrnn.pipeline.states.forcing import Forcing
-from gfrnn.pipeline.states.sphere_patches import importance
+from gfrnn.pipeline.states.sphere_patches import patch_area_weights
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle, FittedCandidates
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.training.selection.ridge import solve
-from gfrnn.pipeline.data.sources import fingerprint
+from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
 from gfrnn.pipeline.data.time_axis import segments
 
@@ -194,7 +195,9 @@ class Update:
                 folds[_MERGED] = FoldTriangle(key, factor.rows)
             candidates.append(replace(candidate, summary=_SUMMARY, folds=folds, prefix=""))
         overlap = max(candidate.network.overlap for candidate in self._used.values())
-        return FittedCandidates(tuple(candidates), arrived.series[-1][1][-overlap:], self.fields.time[-1])
+        return FittedCandidates(
+            tuple(candidates), arrived.series[-1][1][-overlap:], self.fields.time[-1]
+        )
 
     def _solved(
         self,
@@ -266,7 +269,7 @@ class Arrived:
         given = [values for _, when in pairs if (values := self.forcing(when)) is not None]
         weights = None
         if network.patches is not None:
-            weights = importance(self.grid, network.patches)
+            weights = patch_area_weights(self.grid, network.patches)
         series = [states for states, _ in pairs]
         return Factors.of_series(network, series, given or None, weights=weights)
 

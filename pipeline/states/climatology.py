@@ -1,4 +1,4 @@
-"""Climatology of each grid cell, the anomalies from it, and the summary that computes it."""
+"""Fields <-> anomalies: the climatology of each grid cell and the summary that computes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.linalg.blas import dgemm
 
-from gfrnn.pipeline.data.fields import Fields, Grid
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.flops import Work
@@ -20,13 +21,13 @@ from gfrnn.pipeline.states.harmonics import harmonics
 
 Array = NDArray[Any]
 
-# Size of a value that rounding leaves of zero, relative to the values it came from.
+# Rounding error of a standard deviation of zero, relative to the values.
 _ROUNDING = 1e-7
 
 
 @dataclass(frozen=True)
 class Climatology:
-    """Harmonics of the year and of the day of each grid cell, and the spread about them.
+    """Harmonics of the year and of the day of each grid cell, and the std of the anomalies.
 
     Attributes
     ----------
@@ -34,84 +35,88 @@ class Climatology:
         Number of harmonics.
     coefficients : ndarray, shape (1 + 2 annual + 2 diurnal, grid.size)
         In the units of each variable.
-    spread : ndarray, shape (channels,)
-        Standard deviation of the anomalies of each channel, area-weighted, in its units. A mask
-        takes no part in it.
+    std : ndarray, shape (channels,)
+        Standard deviation of the anomalies of each channel, area-weighted, without masked cells,
+        in units of the variable.
     """
 
     annual: int
     diurnal: int
     coefficients: Array
-    spread: Array
+    std: Array
 
     @classmethod
-    def flat(cls, annual: int, diurnal: int, grid: Grid) -> Climatology:
-        """One of this shape for planning: zero, which takes no memory, with a spread of one."""
+    def zero(cls, annual: int, diurnal: int, grid: Grid) -> Climatology:
+        """Return a climatology of zero, with a standard deviation of 1, for planning.
+
+        Its coefficients take no memory, as their pages are never written.
+        """
         terms = 1 + 2 * annual + 2 * diurnal
         zeros = np.zeros((terms, grid.size))
         return cls(annual, diurnal, zeros, np.ones(len(grid.channels)))
 
     def __call__(self, time: Array) -> Array:
-        """The climatology at some times: shape (times, grid.size)."""
-        return np.asarray(self.waves(time) @ self.coefficients)
+        """Return the climatology at some times: shape (times, grid.size)."""
+        return np.asarray(self.design_matrix(time) @ self.coefficients)
 
-    def waves(self, time: Array) -> Array:
-        """What multiplies the coefficients at some times: shape (times, terms)."""
+    def design_matrix(self, time: Array) -> Array:
+        """Return the harmonics at some times: shape (times, terms)."""
         return harmonics(time, self.annual, self.diurnal)
 
-    def removed(self, fields: Array, time: Array) -> Array:
-        """Anomalies of fields of shape (times, grid.size), in place of the fields.
+    def subtract_from(self, fields: Array, time: Array) -> Array:
+        """Return the anomalies of fields, shape (times, grid.size), which are overwritten.
 
-        One pass over them: the climatology of all these times is never written down.
+        It takes one pass over the fields and no array for the climatology at these times.
         """
         anomalies = dgemm(
-            -1, self.coefficients.T, self.waves(time).T, 1, fields.T, overwrite_c=True
+            -1, self.coefficients.T, self.design_matrix(time).T, 1, fields.T, overwrite_c=True
         )
         return np.asarray(anomalies.T)
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Anomalies on one footing: each channel by its spread, each cell by its area.
+    """Scaling of anomalies by the standard deviation of the channel and the area of the cell.
 
     Attributes
     ----------
     grid : Grid
     climatology : Climatology
-    by_area : bool
-        Where a state is the field itself, the same weather is the same everywhere: False.
+    area_weighted : bool
+        Whether cells are weighted by the square root of their area, as EOFs are. False where
+        patches have common weights, so that equal anomalies have equal states everywhere.
     """
 
     grid: Grid
     climatology: Climatology
-    by_area: bool = True
+    area_weighted: bool = True
 
     @cached_property
     def weights(self) -> Array:
-        """What an anomaly is multiplied by: shape (grid.size,), 0 in the mask."""
-        by_channel = 1.0 / self.climatology.spread[:, None, None]
-        by_cell = np.sqrt(self.grid.cells) if self.by_area else self.grid.exists
+        """Factors of the anomalies: shape (grid.size,), 0 in the mask."""
+        by_channel = 1.0 / self.climatology.std[:, None, None]
+        by_cell = np.sqrt(self.grid.area_weights) if self.area_weighted else self.grid.valid
         return np.asarray(by_channel * by_cell).reshape(-1)
 
     @cached_property
-    def units(self) -> Array:
-        """What gives the anomaly back: shape (grid.size,), 0 in the mask."""
+    def inverse_weights(self) -> Array:
+        """Factors from scaled anomalies to anomalies: shape (grid.size,), 0 in the mask."""
         weights = self.weights
         return np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
 
-    def scaled(self, fields: Array, time: Array) -> Array:
-        """Scaled anomalies of fields: shape (times, grid.size), in place of the fields."""
-        anomalies = self.climatology.removed(fields, time)
+    def scaled_anomalies(self, fields: Array, time: Array) -> Array:
+        """Return scaled anomalies of fields, shape (times, grid.size); fields are overwritten."""
+        anomalies = self.climatology.subtract_from(fields, time)
         anomalies *= self.weights
         return anomalies
 
 
 @dataclass(frozen=True)
 class ClimatologySummary:
-    """Harmonic regression of every grid cell, as a mergeable triangle.
+    """Harmonic regression of every grid cell by merging triangles.
 
-    With H = QR the harmonics of the times, it keeps R, Q^T X and what is left over of the sums of
-    squares, so that means and variances come out without cancellation.
+    With H = QR the harmonics of the times, it has R, Q^T X and the residual sums of squares, from
+    which coefficients and variances are computed without cancellation.
     """
 
     fields: Fields
@@ -145,19 +150,19 @@ class ClimatologySummary:
         }
 
     def finish(self, root: Arrays) -> Climatology:
-        """Coefficients and spread from the summary of all training times."""
+        """Compute coefficients and standard deviations from the summary of all training times."""
         grid = self.fields.grid
         coefficients = scipy.linalg.lstsq(root["triangle"], root["projected"])[0]
         variance = (root["residual"] / root["rows"]).reshape(grid.shape)
-        spread = np.sqrt(np.average(variance, axis=(1, 2), weights=grid.cells))
-        # Rounding alone may leave a spread that is not quite zero.
+        std = np.sqrt(np.average(variance, axis=(1, 2), weights=grid.area_weights))
+        # Rounding errors make the standard deviation of a constant field larger than zero.
         size = np.abs(coefficients).reshape(-1, *grid.shape).max(axis=(0, 2, 3))
-        if (constant := np.flatnonzero(spread <= _ROUNDING * size)).size:
+        if (constant := np.flatnonzero(std <= _ROUNDING * size)).size:
             raise DataError(
                 f"{grid.channels[constant[0]].name}: does not vary about its climatology in the "
-                "training period, so there is nothing to forecast; leave it out (data.variables)"
+                "training period and cannot be forecast; leave it out (data.variables)"
             )
-        return Climatology(self.annual, self.diurnal, coefficients, spread)
+        return Climatology(self.annual, self.diurnal, coefficients, std)
 
     def leaf_bytes(self, stretch: Stretch) -> int:
         times, size = stretch.stop - stretch.start, self.fields.grid.size
@@ -165,7 +170,7 @@ class ClimatologySummary:
         return max(self.fields.read_bytes(times), fitted)
 
     def merge_bytes(self) -> int:
-        # Both sides, stacked, projected, the fit, what it leaves over and that squared.
+        # Both sides, stacked, projected, the fit, its residual and the residual squared.
         return (9 * self.terms + 2) * 8 * self.fields.grid.size
 
     def result_bytes(self, times: int) -> int:
@@ -175,7 +180,7 @@ class ClimatologySummary:
         return float(times)
 
     def leaf_work(self, times: int) -> Work:
-        # Two products with the design, and what is left over, squared and summed.
+        # Two products with the design matrix; the residual, squared and summed.
         return {"regression": (4 * self.terms + 4) * times * self.fields.grid.size}
 
     def merge_work(self, times: int) -> Work:
@@ -183,14 +188,14 @@ class ClimatologySummary:
 
     @property
     def terms(self) -> int:
-        """Harmonics, the constant among them."""
+        """Number of harmonics, with the constant."""
         return 1 + 2 * self.annual + 2 * self.diurnal
 
 
 def _regress(design: Array, values: Array) -> tuple[Array, Array, Array]:
-    """R and Q^T values of design = QR, and the sums of squares that the design leaves over."""
+    """Return R and Q^T values of design = QR, and the residual sums of squares."""
     terms = design.shape[1]
-    # Zero rows make the triangle square where there are fewer rows than terms.
+    # With fewer rows than terms, rows of zeros make the triangle square.
     padding = max(0, terms - len(design))
     q, triangle = np.linalg.qr(np.pad(design, ((0, padding), (0, 0))))
     q = q[: len(design)]

@@ -1,4 +1,4 @@
-"""What forces a network besides the states: the calendar, the sun and static fields."""
+"""Inputs of a network besides the states: calendar, insolation and static fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.fields import Grid
+from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.states.harmonics import calendar_inputs, day_phase
 
@@ -17,28 +17,28 @@ Array = NDArray[Any]
 
 SOLAR_CONSTANT = 1361.0  # W m-2 at the mean distance of the sun (Kopp and Lean 2011)
 # At any instant the cosine of the zenith angle is uniform in [-1, 1] over the sphere. Its positive
-# part has mean 1/4 and mean square 1/6, so these are the mean and deviation over the globe.
+# part has mean 1/4 and mean square 1/6; these are mean and standard deviation over the globe.
 _SUN_MEAN = 1 / 4
-_SUN_DEVIATION = (1 / 6 - 1 / 16) ** 0.5
+_SUN_STD = (1 / 6 - 1 / 16) ** 0.5
 
-# Counted from here, equinoxes of the series fall within three hours of those of almanacs.
+# With this origin, equinoxes of the series are within three hours of those of almanacs.
 _START = np.datetime64("2000-01-01T00", "ns")
 _TROPICAL_YEAR = np.timedelta64(31_556_925, "s")
 
-# Columns of each input.
+# Number of columns of each input.
 _WIDTHS = {"day_of_year": 2, "hour": 2, "insolation": 1}
 
 
 def input_width(name: str) -> int:
-    """Columns of an input."""
+    """Return the number of columns of an input."""
     return _WIDTHS[name]
 
 
 def insolation(time: Array, latitude: Array, longitude: Array) -> Array:
-    """Incoming solar radiation at the top of the atmosphere, at an instant.
+    """Return the instantaneous incoming solar radiation at the top of the atmosphere.
 
     Declination, distance and equation of time are the Fourier series of Spencer (1971, Search 2,
-    172). The day angle makes a turn each tropical year, so that leap years do not shift it.
+    172). The period of the day angle is the tropical year, so that leap years do not shift it.
 
     Parameters
     ----------
@@ -53,39 +53,39 @@ def insolation(time: Array, latitude: Array, longitude: Array) -> Array:
         W m-2, zero where the sun is below the horizon.
     """
     angle = 2 * np.pi * ((time - _START) / _TROPICAL_YEAR)
-    cos, sin = ([wave(k * angle) for k in range(4)] for wave in (np.cos, np.sin))
+    cos, sin = ([function(k * angle) for k in range(4)] for function in (np.cos, np.sin))
     declination = (
         0.006918
         - (0.399912 * cos[1] - 0.070257 * sin[1])
         - (0.006758 * cos[2] - 0.000907 * sin[2])
         - (0.002697 * cos[3] - 0.001480 * sin[3])
     )
-    closeness = (  # square of the mean distance over the distance
+    distance_factor = (  # (mean distance / distance) ** 2
         1.000110 + (0.034221 * cos[1] + 0.001280 * sin[1]) + (0.000719 * cos[2] + 0.000077 * sin[2])
     )
-    ahead = (  # of the sun against the clock, radians
+    equation_of_time = (  # radians
         0.0000075
         + (0.001868 * cos[1] - 0.032077 * sin[1])
         - (0.014615 * cos[2] + 0.040849 * sin[2])
     )
-    greenwich = 2 * np.pi * day_phase(time) - np.pi + ahead
-    hour = greenwich[:, None] + np.deg2rad(longitude)
-    north = np.deg2rad(latitude)
-    height = np.sin(declination)[:, None] * np.sin(north)
-    height = height + np.cos(declination)[:, None] * np.cos(north) * np.cos(hour)
-    return np.asarray(SOLAR_CONSTANT * closeness[:, None] * np.maximum(height, 0.0))
+    greenwich_hour_angle = 2 * np.pi * day_phase(time) - np.pi + equation_of_time
+    hour_angle = greenwich_hour_angle[:, None] + np.deg2rad(longitude)
+    phi = np.deg2rad(latitude)
+    cos_zenith = np.sin(declination)[:, None] * np.sin(phi)
+    cos_zenith = cos_zenith + np.cos(declination)[:, None] * np.cos(phi) * np.cos(hour_angle)
+    return np.asarray(SOLAR_CONSTANT * distance_factor[:, None] * np.maximum(cos_zenith, 0.0))
 
 
 @dataclass(frozen=True)
 class Forcing:
-    """The inputs psi of a network at each time and place. Cheap to pickle.
+    """Inputs psi of a network at each time and place. Cheap to pickle.
 
     Attributes
     ----------
     inputs : tuple of {"day_of_year", "hour", "insolation"}
-        ``day_of_year`` and ``hour`` are waves of the calendar, the hour in UTC at all places;
-        where the sun stands at a place only ``insolation`` tells. It is scaled to mean 0 and
-        deviation 1 over the globe and the year (mean S/4, deviation S sqrt(5/48)).
+        ``day_of_year`` and ``hour`` (UTC) are harmonics of the calendar, the same at all places.
+        ``insolation`` depends on the place; it is scaled to mean 0 and standard deviation 1 over
+        the globe and the year (mean S/4, standard deviation S sqrt(5/48)).
     static : tuple of str
         Names of static fields.
     values : ndarray, shape (places, len(static))
@@ -96,7 +96,7 @@ class Forcing:
     Raises
     ------
     ConfigError
-        For an input of another name.
+        If an input has another name.
     """
 
     inputs: tuple[str, ...]
@@ -106,18 +106,20 @@ class Forcing:
     longitude: Array
 
     def __post_init__(self) -> None:
-        """Refuse inputs of another name."""
+        """Reject inputs of other names."""
         unknown = [name for name in self.inputs if name not in _WIDTHS]
         if unknown:
-            raise ConfigError(f"inputs: no {', '.join(unknown)}; allowed: {', '.join(_WIDTHS)}")
+            raise ConfigError(
+                f"inputs: unknown {', '.join(unknown)}; allowed: {', '.join(_WIDTHS)}"
+            )
 
     @classmethod
     def calendar(cls, inputs: Sequence[str]) -> Forcing:
-        """The same at all places, or where there are no places."""
+        """Return inputs of the calendar only, which are the same at all places."""
         return cls(tuple(inputs), (), np.zeros((0, 0)), np.zeros(0), np.zeros(0))
 
     @classmethod
-    def of(
+    def from_grid(
         cls,
         inputs: Sequence[str],
         static: Sequence[str],
@@ -125,61 +127,61 @@ class Forcing:
         grid: Grid,
         cells: Array,
     ) -> Forcing:
-        """The forcing of places that own cells of a grid.
+        """Return the forcing of places (patches) that own cells of a grid.
 
         Parameters
         ----------
         inputs, static : sequence of str
-            Names, as the attributes.
+            Names of inputs and of static fields.
         fields : ndarray, shape (len(static), latitudes, longitudes)
-            As :func:`open_static` gives them; a place has the mean of its cells.
+            Static fields, of which each place has the mean over its cells.
         grid : Grid
         cells : ndarray of int, shape (places, own cells)
-            Positions in latitudes x longitudes, the longitude running faster.
+            Positions in the flattened (latitudes, longitudes).
 
         Raises
         ------
         DataError
-            For a static field that is the same at all places, and for insolation at a place that
-            has no longitude since its cells lie all round the globe.
+            If a static field is the same at all places, or a place of cells all round the globe
+            has no longitude for the insolation.
         """
         row, column = np.divmod(cells, len(grid.longitude))
-        turn = np.exp(1j * np.deg2rad(grid.longitude[column])).mean(axis=1)
-        if "insolation" in inputs and np.abs(turn).min() < 1e-6:
+        direction = np.exp(1j * np.deg2rad(grid.longitude[column])).mean(axis=1)
+        if "insolation" in inputs and np.abs(direction).min() < 1e-6:
             raise DataError(
-                f"insolation: the cells of place {np.abs(turn).argmin()} lie all round the globe, "
-                "so that it has no longitude; choose places of fewer longitudes"
+                f"insolation: cells of place {np.abs(direction).argmin()} are all round the globe, "
+                "so that it has no longitude; use smaller patches (state.patch)"
             )
         own = fields.reshape(len(static), grid.latitude.size * grid.longitude.size)[:, cells].mean(
             axis=2
         )
-        mean, deviation = own.mean(axis=1), own.std(axis=1)
-        for name, middle, spread in zip(static, mean, deviation, strict=True):
-            if spread <= 1e-6 * abs(middle):
+        mean, std = own.mean(axis=1), own.std(axis=1)
+        for name, centre, width in zip(static, mean, std, strict=True):
+            if width <= 1e-6 * abs(centre):
                 raise DataError(
-                    f"{name}: this static field is {middle:g} at all {len(cells)} places, so it "
-                    "tells them not apart; leave it out"
+                    f"{name}: this static field is {centre:g} at all {len(cells)} places; leave it "
+                    "out (state.static)"
                 )
         return cls(
             tuple(inputs),
             tuple(static),
-            ((own - mean[:, None]) / deviation[:, None]).T,
+            ((own - mean[:, None]) / std[:, None]).T,
             grid.latitude[row].mean(axis=1),
-            np.round(np.rad2deg(np.angle(turn)), 8) % 360,
+            np.round(np.rad2deg(np.angle(direction)), 8) % 360,
         )
 
     @property
-    def local(self) -> bool:
-        """Whether some input differs from place to place."""
+    def varies_by_place(self) -> bool:
+        """Whether some input depends on the place."""
         return bool(self.static) or "insolation" in self.inputs
 
     @property
     def count(self) -> int:
-        """Number of inputs."""
+        """Number of columns of all inputs."""
         return sum(map(input_width, self.inputs)) + len(self.static)
 
     def __call__(self, time: Array) -> Array | None:
-        """The inputs at these times, in the order of ``inputs``, then static fields.
+        """Return the inputs at some times, in the order of ``inputs``, then static fields.
 
         Parameters
         ----------
@@ -187,10 +189,11 @@ class Forcing:
 
         Returns
         -------
-        ndarray, shape (times, count) where nothing depends on the place, else
-        (times, places, count); None without inputs
+        ndarray or None
+            Shape (times, count) if no input depends on the place, else (times, places, count).
+            None without inputs.
         """
-        if not self.local:
+        if not self.varies_by_place:
             return calendar_inputs(time, self.inputs)
         shape = (len(time), len(self.latitude))
         columns = [self._input(name, time) for name in self.inputs] + [self.values[None]]
@@ -199,22 +202,22 @@ class Forcing:
         )
 
     def _input(self, name: str, time: Array) -> Array:
-        """One input, shape (times, 1 or places, columns)."""
+        """Return one input, shape (times, 1 or places, columns)."""
         if name == "insolation":
             sun = insolation(time, self.latitude, self.longitude) / SOLAR_CONSTANT
-            return np.asarray((sun - _SUN_MEAN) / _SUN_DEVIATION)[:, :, None]
-        waves = calendar_inputs(time, [name])
-        assert waves is not None
-        return waves[:, None]
+            return np.asarray((sun - _SUN_MEAN) / _SUN_STD)[:, :, None]
+        terms = calendar_inputs(time, [name])
+        assert terms is not None
+        return terms[:, None]
 
     def arrays(self) -> dict[str, Array]:
-        """All that is not a name, for storing."""
+        """Return what is stored as arrays: all but names."""
         return {"values": self.values, "latitude": self.latitude, "longitude": self.longitude}
 
     @classmethod
     def from_arrays(
         cls, inputs: Sequence[str], static: Sequence[str], arrays: dict[str, Array]
     ) -> Forcing:
-        """The forcing again from its names and what :meth:`arrays` gave."""
+        """Restore a forcing from its names and its arrays."""
         values, latitude, longitude = (arrays[n] for n in ("values", "latitude", "longitude"))
         return cls(tuple(inputs), tuple(static), values, latitude, longitude)

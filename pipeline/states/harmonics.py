@@ -12,27 +12,27 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-def _waves(phase: Array, count: int) -> list[Array]:
-    """cos and sin of the first multiples of a phase given in turns."""
+def _fourier_terms(phase: Array, count: int) -> list[Array]:
+    """Return cos and sin of multiples 1 to count of a phase in turns."""
     angle = 2.0 * np.pi * phase
-    return [wave(k * angle) for k in range(1, count + 1) for wave in (np.cos, np.sin)]
+    return [function(k * angle) for k in range(1, count + 1) for function in (np.cos, np.sin)]
 
 
 def year_phase(time: Array) -> Array:
-    """Fraction of the calendar year that has passed at each time: shape (n,), in [0, 1)."""
+    """Return the elapsed fraction of the calendar year at each time: shape (n,), in [0, 1)."""
     stamps = pd.DatetimeIndex(time)
     length = np.where(stamps.is_leap_year, 366.0, 365.0)
     return np.asarray((stamps.day_of_year - 1 + day_phase(time)) / length)
 
 
 def day_phase(time: Array) -> Array:
-    """Fraction of the UTC day that has passed at each time: shape (n,), in [0, 1)."""
+    """Return the elapsed fraction of the UTC day at each time: shape (n,), in [0, 1)."""
     stamps = pd.DatetimeIndex(time)
     return np.asarray((stamps - stamps.normalize()) / pd.Timedelta(days=1), dtype=float)
 
 
 def harmonics(time: Array, annual: int, diurnal: int) -> Array:
-    """Design matrix of the climatology: a constant, harmonics of the year and of the day.
+    """Return the design matrix of the climatology: a constant, annual and diurnal harmonics.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def harmonics(time: Array, annual: int, diurnal: int) -> Array:
     -------
     ndarray, shape (n, 1 + 2 annual + 2 diurnal)
     """
-    columns = [np.ones(len(time)), *_waves(year_phase(time), annual)]
-    return np.stack([*columns, *_waves(day_phase(time), diurnal)], axis=1)
+    columns = [np.ones(len(time)), *_fourier_terms(year_phase(time), annual)]
+    return np.stack([*columns, *_fourier_terms(day_phase(time), diurnal)], axis=1)
 
 
 def calendar_inputs(time: Array, names: Sequence[str]) -> Array | None:
-    """The inputs psi(x) that only the calendar decides.
+    """Return the inputs psi(x) that depend on the calendar only.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def calendar_inputs(time: Array, names: Sequence[str]) -> Array | None:
 
     Returns
     -------
-    ndarray, shape (n, 2 len(names)), or None where no input is named
+    ndarray, shape (n, 2 len(names)), or None without names
     """
     phases = {"day_of_year": year_phase, "hour": day_phase}
-    columns = [wave for name in names for wave in _waves(phases[name](time), 1)]
+    columns = [term for name in names for term in _fourier_terms(phases[name](time), 1)]
     return np.stack(columns, axis=1) if columns else None

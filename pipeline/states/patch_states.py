@@ -1,4 +1,4 @@
-"""Fields <-> states of a local network: anomalies on the grid, in the order of patches."""
+"""Fields <-> states of a local network: anomalies of all grid cells, in the order of patches."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.fields import Grid, unbroken
+from gfrnn.pipeline.data.grid import Grid, contiguous_longitudes
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
-from gfrnn.pipeline.states.eofs import EofLayout
+from gfrnn.pipeline.states.eof_states import EofLayout
 
 Array = NDArray[Any]
 
-# Cells and times that are encoded together: few enough for the processor's cache.
+# Cells and times that are encoded together: few enough for the cache of the processor.
 _CELLS = 4096
 _TIMES = 8
 
 
 @dataclass(frozen=True)
 class LocalLayout:
-    """States are the anomalies of every cell, each channel by its spread.
+    """Layout of states that are the anomalies of every cell, divided by the channel's std.
 
-    A state has the channels of a cell next to each other, cells by latitude and then longitude, as
-    :class:`gfrnn_core.Patches` cuts it: shape ``(latitudes * longitudes * channels,)``. Cells that
-    are neighbours on the globe are neighbours there, also across Greenwich.
+    A state has shape ``(latitudes * longitudes * channels,)``, the channels of a cell next to each
+    other, in the order of :class:`gfrnn_core.Patches`. Longitudes of a region are contiguous, also
+    across Greenwich.
 
     Attributes
     ----------
     scaling : Scaling
-        Not by area.
+        Without area weights.
     """
 
     scaling: Scaling
@@ -44,58 +44,58 @@ class LocalLayout:
 
     @cached_property
     def mask(self) -> Array | None:
-        """Where a state never has a value, in its order: bool, shape (size,), or None."""
+        """Mask of the grid in the order of a state: bool, shape (size,), or None."""
         grid = self.scaling.grid
         return None if grid.mask is None else self.project(grid.mask[None])[0]
 
     @cached_property
     def _order(self) -> Array:
-        """Columns of the grid from the western border of a region on."""
-        return unbroken(self.scaling.grid.longitude)[0]
+        """Columns of the grid, eastwards from the western border of the region."""
+        return contiguous_longitudes(self.scaling.grid.longitude)[0]
 
     def encode(self, fields: Array, time: Array) -> Array:
-        """States of fields: shape (times, size), 0 in the mask.
+        """Return the states of fields (float32 or float64): shape (times, size), 0 in the mask.
 
-        One small piece after the other goes all the way, from fields as they are read, float32 or
-        float64, to states: whole arrays would wait for memory at each step.
+        Fields are processed in small blocks that fit into the cache; with whole arrays each
+        operation would be limited by memory bandwidth.
         """
         channels, rows, columns = self.scaling.grid.shape
-        waves = self.scaling.climatology.waves(time)
+        design = self.scaling.climatology.design_matrix(time)
         states = np.empty((len(time), rows, columns, channels))
-        together = max(1, _CELLS // columns)
-        for channel, first in product(range(channels), range(0, rows, together)):
-            some = slice(first, first + together)
+        rows_per_block = max(1, _CELLS // columns)
+        for channel, first in product(range(channels), range(0, rows, rows_per_block)):
+            block_rows = slice(first, first + rows_per_block)
             start = (channel * rows + first) * columns
-            cells = slice(start, start + columns * (min(first + together, rows) - first))
+            cells = slice(start, start + columns * (min(first + rows_per_block, rows) - first))
             weights, seasonal = self.scaling.weights[cells], self._seasonal[:, cells]
             for begin in range(0, len(time), _TIMES):
                 now = slice(begin, begin + _TIMES)
                 scaled = fields[now, cells] * weights
-                scaled -= waves[now] @ seasonal
-                piece = scaled.reshape(-1, (cells.stop - start) // columns, columns)
-                for here, there in self._turned:
-                    states[now, some, there, channel] = piece[:, :, here]
+                scaled -= design[now] @ seasonal
+                block = scaled.reshape(-1, (cells.stop - start) // columns, columns)
+                for source, target in self._column_ranges:
+                    states[now, block_rows, target, channel] = block[:, :, source]
         return states.reshape(len(time), -1)
 
     def project(self, scaled: Array) -> Array:
-        """States of scaled anomalies: shape (times, size)."""
+        """Return the states of scaled anomalies: shape (times, size)."""
         by_channel = scaled.reshape(-1, *self.scaling.grid.shape)[..., self._order]
         return np.asarray(by_channel.transpose(0, 2, 3, 1).reshape(len(scaled), -1))
 
     @cached_property
     def _seasonal(self) -> Array:
-        """The climatology's coefficients in units of a state: shape (terms, size)."""
+        """Coefficients of the climatology in units of a state: shape (terms, size)."""
         return np.asarray(self.scaling.climatology.coefficients * self.scaling.weights)
 
     @cached_property
-    def _turned(self) -> list[tuple[slice, slice]]:
-        """:attr:`_order` as columns of the grid that lie together, and where they go."""
+    def _column_ranges(self) -> list[tuple[slice, slice]]:
+        """:attr:`_order` as pairs of slices: columns of the grid, columns of the state."""
         first, count = int(self._order[0]), len(self._order)
         parts = [(slice(first, count), slice(0, count - first))]
         return parts if first == 0 else [*parts, (slice(0, first), slice(count - first, count))]
 
     def anomalies(self, states: Array) -> Array:
-        """Anomalies of the fields of states, in the variables' units: shape (n, grid.size).
+        """Return the anomalies of states in units of the variables: shape (n, grid.size).
 
         They are 0 in the mask.
         """
@@ -103,46 +103,46 @@ class LocalLayout:
         fields = np.empty((len(states), channels, rows, columns))
         by_cell = states.reshape(-1, rows, columns, channels)
         fields[..., self._order] = by_cell.transpose(0, 3, 1, 2)
-        return np.asarray(fields.reshape(len(states), -1) * self.scaling.units)
+        return np.asarray(fields.reshape(len(states), -1) * self.scaling.inverse_weights)
 
     def decode(self, states: Array, time: Array) -> Array:
-        """Fields of states at some times: shape (times, grid.size), NaN in the mask."""
+        """Return the fields of states at some times: shape (times, grid.size), NaN in the mask."""
         fields = self.anomalies(states) + self.scaling.climatology(time)
-        return self.scaling.grid.blanked(fields)
+        return self.scaling.grid.fill_mask(fields)
 
-    def damping(self, lagged: Array, lead: int) -> Array:
-        """Autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
+    def autocorrelation(self, lagged: Array, lead: int) -> Array:
+        """Return the autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
 
-        It is that of the cell's channel.
+        All cells of a channel have the same.
 
         Parameters
         ----------
         lagged : ndarray, shape (leads + 1, channels)
-            Autocorrelation of each channel, all cells together.
+            Autocorrelation of each channel over all cells.
         lead : int
         """
         _, rows, columns = self.scaling.grid.shape
         return np.repeat(lagged[lead], rows * columns)
 
-    def about(self) -> dict[str, Any]:
-        """What is not an array, for storing."""
+    def attributes(self) -> dict[str, Any]:
+        """Return what is stored as attributes."""
         return {"kind": "local"}
 
     def arrays(self) -> dict[str, Array]:
-        """Arrays of its own, for storing: none."""
+        """Return what is stored as arrays, besides grid and climatology: nothing."""
         return {}
 
 
-def layout_of(
-    about: dict[str, Any], grid: Grid, climatology: Climatology, arrays: dict[str, Array]
+def restore_layout(
+    attributes: dict[str, Any], grid: Grid, climatology: Climatology, arrays: dict[str, Array]
 ) -> EofLayout | LocalLayout:
-    """A layout again from what it gave to store."""
-    if about["kind"] == "local":
-        return LocalLayout(Scaling(grid, climatology, by_area=False))
+    """Restore a layout from its stored attributes and arrays."""
+    if attributes["kind"] == "local":
+        return LocalLayout(Scaling(grid, climatology, area_weighted=False))
     return EofLayout(
         Scaling(grid, climatology),
         arrays["eofs"],
         arrays["singular_values"],
-        about["total"],
-        about["times"],
+        attributes["total"],
+        attributes["times"],
     )

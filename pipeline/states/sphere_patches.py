@@ -1,4 +1,4 @@
-"""Patches of grid cells on the sphere, from what an experiment says and the grid that is there."""
+"""Patches of grid cells on the sphere, cut according to the ``state`` section."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import StateConfig
-from gfrnn.pipeline.data.fields import Grid, unbroken
+from gfrnn.pipeline.data.grid import Grid, contiguous_longitudes
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn_core import Patches
 from gfrnn_core.patches import Pole
 
 Array = NDArray[Any]
 
+# Names of components of vectors, which change sign across a pole.
 _VECTORS = ("u_component", "v_component", "eastward", "northward")
 
 
-def patches_of(state: StateConfig, grid: Grid) -> Patches:
-    """The patches of a local layout.
+def cut_patches(state: StateConfig, grid: Grid) -> Patches:
+    """Cut the grid into the patches of a local layout.
 
-    Longitude closes where the grid goes round; rows beyond a pole are those of the other side, and
-    components of vectors change sign there. Beyond a region's border its last cells are repeated.
+    Longitude is periodic on a global grid. Beyond a pole, a patch sees the cells of the opposite
+    meridian, where components of vectors change sign. Beyond the border of a region, the
+    outermost cells are repeated.
 
     Raises
     ------
@@ -30,33 +32,33 @@ def patches_of(state: StateConfig, grid: Grid) -> Patches:
         If a patch or its window is larger than the grid.
     """
     _, rows, columns = grid.shape
-    around = closes(grid.longitude)
-    for name, own, cells in (
+    periodic = is_periodic(grid.longitude)
+    for name, size, cells in (
         ("latitude", state.patch[0], rows),
         ("longitude", state.patch[1], columns),
     ):
-        if own > cells:
+        if size > cells:
             raise ConfigError(
                 f"state.patch: {list(state.patch)} is larger than the grid, which has {rows} "
                 f"latitudes and {columns} longitudes; take at most {cells} along {name}"
             )
-    poles = _poles(grid.latitude) if around else ("none", "none")
+    poles = _poles(grid.latitude) if periodic else ("none", "none")
     halo, inner = state.halo, state.inner
-    if around and state.patch[1] + 2 * halo[1] > columns:
+    if periodic and state.patch[1] + 2 * halo[1] > columns:
         raise ConfigError(
             f"state.halo: a patch of {state.patch[1]} and a halo of {halo[1]} on both sides are "
             f"{state.patch[1] + 2 * halo[1]} longitudes, but the globe has {columns}, so that a "
-            "cell would be seen twice; take less of either"
+            "patch would see a cell twice; take a smaller patch or halo"
         )
     if poles != ("none", "none") and halo[0] >= rows:
         raise ConfigError(
-            f"state.halo: {halo[0]} rows beyond a pole are not fewer than the {rows} latitudes; "
-            f"take at most {rows - 1}"
+            f"state.halo: {halo[0]} rows across a pole are too many for {rows} latitudes; take at "
+            f"most {rows - 1}"
         )
     return Patches(
         shape=(rows, columns),
         halo=_sides(halo),
-        periodic=(False, around),
+        periodic=(False, periodic),
         size=tuple(state.patch),
         channels=len(grid.channels),
         inner=None if inner is None else _sides(inner),
@@ -69,11 +71,11 @@ def patches_of(state: StateConfig, grid: Grid) -> Patches:
     )
 
 
-def groups_of(state: StateConfig, grid: Grid, patches: Patches) -> Array | None:
-    """Which set of outer weights each patch uses: shape (places,), or None for one of all.
+def weight_groups(state: StateConfig, grid: Grid, patches: Patches) -> Array | None:
+    """Return the number of the outer weights that each patch uses: shape (places,).
 
-    Numbered from 0 without gaps. A patch wholly in the mask, which nothing is learnt from, uses
-    those of another.
+    Groups of patches with common weights are numbered from 0 without gaps; the result is None for
+    a single group. A patch wholly in the mask has no training rows and joins another group.
 
     Raises
     ------
@@ -92,33 +94,34 @@ def groups_of(state: StateConfig, grid: Grid, patches: Patches) -> Array | None:
                 f"most {rows}, or smaller patches (state.patch)"
             )
         groups = np.repeat(np.arange(rows) * state.bands // rows, columns)
-    exists = importance(grid, patches) > 0
-    groups[~exists] = groups[exists][0]
+    trained = patch_area_weights(grid, patches) > 0
+    groups[~trained] = groups[trained][0]
     return np.unique(groups, return_inverse=True)[1]
 
 
-def own_cells(grid: Grid, patches: Patches) -> Array:
-    """Cells that a patch owns, in the order of the grid's: shape (places, own cells).
+def owned_cells(grid: Grid, patches: Patches) -> Array:
+    """Return the positions in the grid of the cells that patches own: shape (places, own cells).
 
-    Patches count longitudes from the seam of a region on, see :func:`unbroken`.
+    Patches order longitudes as :func:`contiguous_longitudes` does.
     """
     row, column = np.divmod(patches.own_cells, len(grid.longitude))
-    order, _ = unbroken(grid.longitude)
+    order, _ = contiguous_longitudes(grid.longitude)
     return np.asarray(row * len(grid.longitude) + order[column])
 
 
-def importance(grid: Grid, patches: Patches) -> Array:
-    """Area of the cells that a patch owns, mean 1: what its rows count. Shape (places,).
+def patch_area_weights(grid: Grid, patches: Patches) -> Array:
+    """Return the weights of patches in training, by area, mean 1: shape (places,).
 
-    Cells that are masked in all channels do not count; a patch of nothing else has no rows.
+    The area is that of the cells that a patch owns, without those masked in all channels; a patch
+    of such cells only has weight 0 and no training rows.
     """
-    by_cell = grid.cells.max(axis=0).reshape(-1)
-    area = by_cell[own_cells(grid, patches)].mean(axis=1)
+    by_cell = grid.area_weights.max(axis=0).reshape(-1)
+    area = by_cell[owned_cells(grid, patches)].mean(axis=1)
     return np.asarray(area / area[area > 0].mean())
 
 
-def closes(longitude: Array) -> bool:
-    """Whether a row of cells goes all the way round."""
+def is_periodic(longitude: Array) -> bool:
+    """Whether longitudes cover the whole circle."""
     gaps = np.diff(longitude, append=longitude[0] + 360)
     return bool(len(gaps) > 1 and np.isclose(gaps, 360 / len(gaps), rtol=0.1).all())
 
@@ -128,7 +131,7 @@ def _sides(halo: tuple[int, int]) -> tuple[tuple[int, int], ...]:
 
 
 def _poles(latitude: Array) -> tuple[Pole, Pole]:
-    """What lies beyond the first and the last row."""
+    """Tell where the poles are: on the first and last row, half a cell beyond, or elsewhere."""
     if len(latitude) < 2:
         return "none", "none"
     ends = (
@@ -139,7 +142,7 @@ def _poles(latitude: Array) -> tuple[Pole, Pole]:
     def kind(distance: float, spacing: float) -> str:
         if distance < 0.1 * spacing:
             return "row"
-        # Gaussian grids end a little more than half a cell short of the pole.
+        # The last row of a Gaussian grid is a little more than half a cell from the pole.
         return "between" if distance < 0.9 * spacing else "none"
 
     south, north = (kind(*end) for end in ends)

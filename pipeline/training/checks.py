@@ -10,14 +10,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
-from gfrnn.pipeline.data.fields import Fields, Grid
-from gfrnn.pipeline.data.sources import missing_chunks
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import Grid
+from gfrnn.pipeline.data.missing_chunks import missing_chunks
 from gfrnn.pipeline.data.static_fields import open_static
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.reduce import Stretch
 from gfrnn.pipeline.states.forcing import Forcing, input_width
-from gfrnn.pipeline.states.sphere_patches import groups_of, importance, own_cells, patches_of
+from gfrnn.pipeline.states.sphere_patches import (
+    cut_patches,
+    owned_cells,
+    patch_area_weights,
+    weight_groups,
+)
 from gfrnn.pipeline.training.stretches import (
     check_periods,
     known_times,
@@ -79,9 +85,9 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
     state = experiment.state
     seen, places = state.delays * state.modes, 1
     if state.layout == "local":
-        patches = patches_of(state, fields.grid)
-        groups = groups_of(state, fields.grid, patches)
-        exists = importance(fields.grid, patches) > 0
+        patches = cut_patches(state, fields.grid)
+        groups = weight_groups(state, fields.grid, patches)
+        exists = patch_area_weights(fields.grid, patches) > 0
         each = np.bincount(np.zeros(len(exists), int) if groups is None else groups, exists)
         seen, places = state.delays * patches.window, int(each.min())
     always = seen + 1 + sum(map(input_width, experiment.model.inputs)) + len(state.static)
@@ -107,9 +113,11 @@ def local_forcing(experiment: Experiment, grid: Grid) -> Forcing:
     DataError
         For a static field that is not there, or tells no place from another.
     """
-    static, patches = experiment.state.static, patches_of(experiment.state, grid)
+    static, patches = experiment.state.static, cut_patches(experiment.state, grid)
     fields = open_static(experiment.data, grid, static)
-    return Forcing.of(experiment.model.inputs, static, fields, grid, own_cells(grid, patches))
+    return Forcing.from_grid(
+        experiment.model.inputs, static, fields, grid, owned_cells(grid, patches)
+    )
 
 
 def check_chunks(ds: xr.Dataset, used: Array | None = None) -> None:
@@ -176,10 +184,10 @@ def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
     """
     whole = Fields(ds)
     train = np.flatnonzero(experiment.periods.train.mask(whole.time))
-    fields = whole.masked(int(train[0]), int(train[-1]))
+    fields = whole.with_mask(int(train[0]), int(train[-1]))
     for _, variant in experiment.candidates():
         if variant.state.layout == "eof":
-            _check_modes(variant, int(fields.grid.exists.sum()), len(train))
+            _check_modes(variant, int(fields.grid.valid.sum()), len(train))
         elif fields.mask is not None:
             _check_rows(variant, fields)
     return fields
@@ -215,7 +223,7 @@ def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretc
         grain, phase = fields.ds.attrs["time_chunk"], fields.ds.attrs["time_chunk_start"]
         length = leaf_length(fields.grid.size, experiment.data.chunk, grain)
         if experiment.fit.rows is not None:
-            places = patches_of(state, fields.grid).places
+            places = cut_patches(state, fields.grid).places
             length = min(length, max(1, experiment.fit.rows // places))
     return row_stretches(
         time,

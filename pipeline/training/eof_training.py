@@ -16,7 +16,7 @@ from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
 from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys
 from gfrnn.pipeline.states.climatology import Scaling
-from gfrnn.pipeline.states.eofs import EofLayout, EofSummary, StateSummary
+from gfrnn.pipeline.states.eof_states import EofLayout, EofStateSummary, EofSummary
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import row_leaves
@@ -74,7 +74,7 @@ class EofTraining(Training):
             )
 
         yield ReductionPass(
-            summary=StateSummary(fields, layout),
+            summary=EofStateSummary(fields, layout),
             stretches=validation,
             key=key,
             windows=windows_of(validation),

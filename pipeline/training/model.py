@@ -13,13 +13,13 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.fields import Fields, Grid
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.states.climatology import Climatology
-from gfrnn.pipeline.states.eofs import EofLayout
+from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
-from gfrnn.pipeline.states.patch_states import LocalLayout, layout_of
+from gfrnn.pipeline.states.patch_states import LocalLayout, restore_layout
 from gfrnn.pipeline.storage import array_in, write_whole
 from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
 from gfrnn_core import SampledRNN
@@ -128,7 +128,7 @@ class ForecastModel:
 
         A cell that did not vary has none: 0.
         """
-        return self.layout.damping(self.lagged, lead)
+        return self.layout.autocorrelation(self.lagged, lead)
 
     def save(self, path: Path) -> None:
         """Write the model; it appears under its name only when it is whole."""
@@ -145,7 +145,7 @@ class ForecastModel:
                 "channels": [[channel.variable, channel.level] for channel in grid.channels],
                 "annual": climatology.annual,
                 "diurnal": climatology.diurnal,
-                "layout": self.layout.about(),
+                "layout": self.layout.attributes(),
                 "step_seconds": int(self.step / np.timedelta64(1, "s")),
                 "inputs": list(self.forcing.inputs),
                 "static": list(self.forcing.static),
@@ -159,7 +159,7 @@ class ForecastModel:
             "latitude": grid.latitude,
             "longitude": grid.longitude,
             "climatology": climatology.coefficients,
-            "spread": climatology.spread,
+            "spread": climatology.std,
             "lagged": self.lagged,
             "mixture": self.mixture,
             **{f"layout/{name}": values for name, values in self.layout.arrays().items()},
@@ -213,7 +213,7 @@ class ForecastModel:
             names = there.array_keys() if isinstance(there, zarr.Group) else ()
             return {each: array(f"{name}/{each}") for each in names}
 
-        layout = layout_of(attrs["layout"], grid, climatology, part("layout"))
+        layout = restore_layout(attrs["layout"], grid, climatology, part("layout"))
 
         def network(place: str, options: dict[str, Any]) -> SampledRNN:
             own = part(place)

@@ -193,7 +193,7 @@ def check_costs(costs: Iterable[PassCost], fields: Fields, limit: int | None) ->
     """
     needed = fields.read_bytes(1)
     if limit is not None and needed > USABLE * limit:
-        largest = max((each.chunk_bytes for each in fields.stored), default=0)
+        largest = max((each.chunk_bytes for each in fields.stored_chunks), default=0)
         raise ResourceError(
             f"data: one time needs {needed / 2**20:.0f} MiB to be read (a stored chunk has "
             f"{largest / 2**20:.0f} MiB), but a worker's thread has {USABLE * limit / 2**20:.0f} "

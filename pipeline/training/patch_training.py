@@ -19,7 +19,7 @@ from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
-from gfrnn.pipeline.states.sphere_patches import groups_of, importance, patches_of
+from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import local_forcing, row_leaves
 from gfrnn.pipeline.training.pass_costs import PassCost, calls, sampled
@@ -49,18 +49,18 @@ class LocalTraining(Training):
     def layout_passes(self) -> Passes[LocalLayout]:
         """Yield the climatology."""
         climatology = yield self.climatology_pass()
-        return LocalLayout(Scaling(self.fields.grid, climatology, by_area=False))
+        return LocalLayout(Scaling(self.fields.grid, climatology, area_weighted=False))
 
     @property
     def unscaled(self) -> LocalLayout:
         """The layout before the climatology is known."""
-        flat = Climatology.flat(*self.terms, self.fields.grid)
-        return LocalLayout(Scaling(self.fields.grid, flat, by_area=False))
+        flat = Climatology.zero(*self.terms, self.fields.grid)
+        return LocalLayout(Scaling(self.fields.grid, flat, area_weighted=False))
 
     @cached_property
     def patches(self) -> Patches:
         """Of the first candidate; all candidates own the same cells."""
-        return patches_of(self.experiment.candidates()[0][1].state, self.fields.grid)
+        return cut_patches(self.experiment.candidates()[0][1].state, self.fields.grid)
 
     @cached_property
     def _forcing(self) -> Forcing:
@@ -72,7 +72,7 @@ class LocalTraining(Training):
     @cached_property
     def weights(self) -> Array:
         """What a row of each place counts: shape (places,)."""
-        return importance(self.fields.grid, self.patches)
+        return patch_area_weights(self.fields.grid, self.patches)
 
     @cached_property
     def stretches(self) -> list[Stretch]:
@@ -85,11 +85,11 @@ class LocalTraining(Training):
 
     def local_network(self, variant: Experiment) -> SampledRNN:
         """The network of one candidate, nothing drawn or solved."""
-        patches = patches_of(variant.state, self.fields.grid)
+        patches = cut_patches(variant.state, self.fields.grid)
         return replace(
             self.network(variant),
             patches=patches,
-            groups=groups_of(variant.state, self.fields.grid, patches),
+            groups=weight_groups(variant.state, self.fields.grid, patches),
             joint=self._forcing.count > 0,
             inputs=self._forcing.count,
             low=np.array(-_FAR),

@@ -78,13 +78,13 @@ class FieldStates:
         return self.layout.size
 
     def read(self, start: int, stop: int) -> Array:
-        fields = self.fields.read(start, stop, self.fields.kind)
+        fields = self.fields.read(start, stop, self.fields.dtype)
         return self.layout.encode(fields, self.fields.time[start:stop])
 
     def read_bytes(self, times: int) -> int:
         # The fields and their states, and what the climatology is in units of a state.
         terms = len(self.layout.scaling.climatology.coefficients)
-        kind = self.fields.kind
+        kind = self.fields.dtype
         encoding = (kind.itemsize + 8) * times * self.size
         return max(self.fields.read_bytes(times, kind), encoding) + 8 * terms * self.size
 
@@ -169,7 +169,7 @@ class RowSummary:
         window = columns.linear // self.network.delays
         lifted = 8 * rows * (2 * columns.linear + window)
         noise = 8 * (self._drawn(times) + times * self.states.size) if self.network.noise else 0
-        inputs = 8 * times * (places if self.forcing.local else 1) * self.forcing.count
+        inputs = 8 * times * (places if self.forcing.varies_by_place else 1) * self.forcing.count
         # A block of rows, the standing triangle and its tidied copy, those of the other groups.
         folded = 8 * self.columns * (rows + (2 + self.groups) * self.columns)
         return noise + inputs + lifted + folded

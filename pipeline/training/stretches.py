@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.section import ONE_DAY, Period, format_duration
+from gfrnn.pipeline.config.durations import ONE_DAY, format_duration
+from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.time_axis import segments
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.reduce import Stretch

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.data.sources import fingerprint
+from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.reduce import Stretch, thread_memory
 from gfrnn.pipeline.reduction.tasks import Advance, Progress, run_tasks
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary
-from gfrnn.pipeline.states.eofs import EofLayout
+from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
@@ -223,7 +223,7 @@ class Training(ABC):
             key=lambda: self.climatology_key,
             windows=windows_of(reads),
             finish=moments.finish,
-            placeholder=Climatology.flat(*self.terms, self.fields.grid),
+            placeholder=Climatology.zero(*self.terms, self.fields.grid),
             joined=True,
         )
 

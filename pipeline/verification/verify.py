@@ -71,7 +71,7 @@ class ScoreSummary:
         horizon = self.store.sizes["prediction_timedelta"]
         grid, time = self.fields.grid, self.fields.time
         starts = self.starts[stretch.start : stretch.stop]
-        weights = np.cos(np.deg2rad(grid.latitude))[:, None] * grid.exists
+        weights = np.cos(np.deg2rad(grid.latitude))[:, None] * grid.valid
         history = read_history(self.fields, model, starts)
         shape = (len(SYSTEMS), len(STATISTICS), len(grid.channels), horizon)
         sums, counts = np.zeros(shape), np.zeros(horizon, dtype=int)

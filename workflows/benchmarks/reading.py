@@ -13,8 +13,8 @@ import xarray as xr
 import zarr
 
 from gfrnn.pipeline.config.experiment import DataConfig
+from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.data.sources import open_source
 from gfrnn.pipeline.reduction.reduce import Stretch
 from gfrnn.pipeline.reduction.tasks import run_tasks
 from gfrnn.pipeline.states.climatology import Climatology, Scaling

@@ -9,7 +9,9 @@ from rich.console import Console
 from gfrnn.pipeline import open_source
 from gfrnn.pipeline.config.experiment import DataConfig
 from gfrnn.pipeline.config.section import checked
-from gfrnn.pipeline.data.inspection.audit import audit, describe, starting_experiment
+from gfrnn.pipeline.data.inspection.audit import audit
+from gfrnn.pipeline.data.inspection.describe import describe_dataset
+from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
 from gfrnn.pipeline.errors import RunError
 
 
@@ -24,7 +26,7 @@ def show_data(
     """
     sources = [{"path": path} | ({"level": level} if level else {}) for path in data]
     ds = open_source(checked(DataConfig, {"sources": sources}, "inspect"))
-    console.print(describe(ds), highlight=False, markup=False)
+    console.print(describe_dataset(ds), highlight=False, markup=False)
     findings = audit(ds)
     for finding in findings:
         style = {"error": "red", "warning": "yellow"}.get(finding.severity, "dim")

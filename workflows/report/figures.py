@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.grid import Channel
 from gfrnn.workflows.report.labels import channel_label, heading, lead_label, unit_label
 
 Array = NDArray[Any]

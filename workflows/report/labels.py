@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from gfrnn.pipeline.config.section import Period
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.grid import Channel
 
 _NOTHING = "\N{EN DASH}"
 _FIXED = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line

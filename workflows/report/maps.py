@@ -16,8 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.fields import unbroken
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.grid import Channel, contiguous_longitudes
 from gfrnn.workflows.report.figures import STYLE, WIDTH, Picture, embed
 from gfrnn.workflows.report.labels import channel_label, heading, unit_label
 
@@ -54,7 +53,7 @@ def map_pictures(
     The three maps of a field stand side by side; those of a wide domain one below the other, two
     fields a picture.
     """
-    order, degrees = unbroken(longitude)
+    order, degrees = contiguous_longitudes(longitude)
     wide = _stretch(latitude) * np.ptp(latitude) < 0.6 * np.ptp(degrees)
     size = 2 if wide else len(fields)
     return [

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import dump_experiment
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.storage import write_text
 from gfrnn.workflows.report.facts import facts
@@ -206,7 +206,7 @@ def _maps(material: RunContents) -> dict[str, Any] | None:
     start = int(known[len(known) // 2])
     place = int(np.searchsorted(fields.time, valid[start]))
     when = valid[start : start + 1]
-    truth = grid.blanked(fields.read(place, place + 1)).reshape(grid.shape)
+    truth = grid.fill_mask(fields.read(place, place + 1)).reshape(grid.shape)
     climatology = model.layout.scaling.climatology(when).reshape(grid.shape)
     one = store.isel(time=start, prediction_timedelta=lead)
 

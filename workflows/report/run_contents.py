@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.store import open_forecasts
 from gfrnn.pipeline.runs.run import Run

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from gfrnn.cluster import dashboard
-from gfrnn.pipeline.config.section import format_duration
+from gfrnn.pipeline.config.durations import format_duration
 
 _TITLE = "RMSE, cos-latitude weighted"
 

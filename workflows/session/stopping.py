@@ -19,7 +19,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 from rich.console import Console
 
-from gfrnn.pipeline.config.section import to_duration
+from gfrnn.pipeline.config.durations import to_duration
 from gfrnn.pipeline.errors import ConfigError, Stopped
 from gfrnn.workflows.session.job_limit import JobLimit, job_limit
 

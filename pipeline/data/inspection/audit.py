@@ -1,4 +1,4 @@
-"""What is wrong with the data, said before any training."""
+"""Audit of data before training: time axis, stores and values."""
 
 from __future__ import annotations
 
@@ -8,29 +8,26 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gfrnn.pipeline.config.section import format_duration
-from gfrnn.pipeline.data.inspection.describe import describe, starting_experiment
-from gfrnn.pipeline.data.inspection.value_checks import Finding, check_values
+from gfrnn.pipeline.config.durations import format_duration
+from gfrnn.pipeline.data.inspection.value_checks import DataFinding, check_values
 from gfrnn.pipeline.data.missing_chunks import missing_chunks
 from gfrnn.pipeline.data.time_axis import segments, step_of
 
-__all__ = ["Finding", "audit", "describe", "segments", "starting_experiment", "step_of"]
-
-_SHORT = 100  # times; fewer do not fill the windows of any model here
+_SHORT = 100  # times; a shorter record is too short for most models
 _SHOWN = 3
 _ORDER = ("error", "warning", "note")
 
 
-def audit(ds: xr.Dataset, sample: int = 64) -> list[Finding]:
-    """Everything found in a canonical Dataset, errors first.
+def audit(ds: xr.Dataset, sample: int = 64) -> list[DataFinding]:
+    """Audit a canonical Dataset; return the findings, errors first.
 
     Parameters
     ----------
     ds
-        As ``open_source`` gives it.
+        Opened with ``open_source``.
     sample
-        Number of times, evenly spaced, whose values are looked at; fewer where fields are large.
-        With 0 only what needs no values is checked.
+        Number of evenly spaced times of which values are read; fewer for large fields. With 0 no
+        values are checked.
     """
     found = [*_check_times(ds), *_check_store(ds)]
     if sample:
@@ -38,21 +35,21 @@ def audit(ds: xr.Dataset, sample: int = 64) -> list[Finding]:
     return sorted(found, key=lambda finding: _ORDER.index(finding.severity))
 
 
-def _check_times(ds: xr.Dataset) -> Iterator[Finding]:
-    """Gaps, irregular steps, short records and odd stamps."""
+def _check_times(ds: xr.Dataset) -> Iterator[DataFinding]:
+    """Find gaps, irregular steps, short records and unusual times."""
     time = ds["time"].values
     if time.size < 2:
-        yield Finding("error", None, f"{time.size} time; a model needs a record of many")
+        yield DataFinding("error", None, f"{time.size} times; training needs many")
         return
     step, runs = step_of(time), segments(time)
     steps = np.diff(time)
     name = format_duration(pd.Timedelta(step))
     days = steps / np.timedelta64(1, "D")
     if days.min() >= 28 and days.max() <= 31 and days.min() < days.max():
-        yield Finding(
+        yield DataFinding(
             "error",
             None,
-            "monthly data: steps of 28 to 31 days are no regular step; use daily or finer",
+            "monthly data: steps of 28 to 31 days are not regular; use daily or finer data",
         )
     else:
         longer, shorter = np.nonzero(steps > step)[0], np.nonzero(steps < step)[0]
@@ -62,44 +59,48 @@ def _check_times(ds: xr.Dataset) -> Iterator[Finding]:
                 f"{_minute(time[i])} to {_minute(time[i + 1])}" for i in longer[:_SHOWN]
             )
             more = f" and {longer.size - _SHOWN} more" if longer.size > _SHOWN else ""
-            yield Finding(
+            yield DataFinding(
                 "warning",
                 None,
-                f"{longer.size} gaps in time (step {name}): {shown}{more}; {len(runs)} stretches "
-                f"of {min(lengths)} to {max(lengths)} times are left, and no window crosses a gap",
+                f"{longer.size} gaps in time (step {name}): {shown}{more}; training uses the "
+                f"{len(runs)} segments of {min(lengths)} to {max(lengths)} times between them",
             )
         if shorter.size:
-            yield Finding(
+            yield DataFinding(
                 "warning",
                 None,
                 f"irregular times: {shorter.size} steps are shorter than the usual {name}, first "
-                f"after {_minute(time[shorter[0]])}; set data.step to keep regular ones",
+                f"after {_minute(time[shorter[0]])}; set data.step to select regular ones",
             )
         if max(lengths) < 3:
-            yield Finding("error", None, f"no three times in a row follow each other by {name}")
+            yield DataFinding("error", None, f"no three successive times have the step {name}")
     if time.size < _SHORT:
-        yield Finding("warning", None, f"short record: {time.size} times; most windows do not fit")
+        yield DataFinding(
+            "warning", None, f"short record: {time.size} times; most models need more"
+        )
     elif time[-1] - time[0] < np.timedelta64(364, "D"):
-        yield Finding(
-            "note", None, "less than a year: the annual cycle cannot be told from the weather"
+        yield DataFinding(
+            "note", None, "less than a year: the annual cycle cannot be separated from the weather"
         )
     minutes = np.unique(time.astype("datetime64[m]").astype(int) % 60)
     if step >= np.timedelta64(1, "h") and minutes.any():
-        yield Finding(
-            "note", None, f"stamps at minute {minutes[-1]}: often means over the hour, not states"
+        yield DataFinding(
+            "note",
+            None,
+            f"times at minute {minutes[-1]}: often hourly means, not instantaneous",
         )
 
 
-def _check_store(ds: xr.Dataset) -> Iterator[Finding]:
-    """The grid, what opening noted, and chunks that are not there."""
+def _check_store(ds: xr.Dataset) -> Iterator[DataFinding]:
+    """Find a grid of one point, missing chunks, and the notes of opening the files."""
     if ds.sizes["latitude"] * ds.sizes["longitude"] == 1:
-        yield Finding("note", None, "one point: there is no space in these data")
+        yield DataFinding("note", None, "one grid point: the data have no horizontal dimensions")
     for note in ds.attrs.get("notes", []):
         dropped = "given twice" in note or "common to all" in note
-        yield Finding("warning" if dropped else "note", None, note)
+        yield DataFinding("warning" if dropped else "note", None, note)
     for line in missing_chunks(ds):
         variable, _, message = line.partition(": ")
-        yield Finding("error", variable, message)
+        yield DataFinding("error", variable, message)
 
 
 def _minute(stamp: np.datetime64) -> str:

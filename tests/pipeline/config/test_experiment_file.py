@@ -1,4 +1,4 @@
-"""The experiment file: what is filled in, what is refused, and what the refusal says."""
+"""The experiment file: defaults, rejected values, and the messages about them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from gfrnn.pipeline.config.durations import format_duration
 from gfrnn.pipeline.config.experiment import (
     Experiment,
     dump_experiment,
     load_experiment,
     parse_experiment,
 )
-from gfrnn.pipeline.config.section import Period, format_duration
+from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn_testing.paths import ROOT
 
@@ -41,7 +42,7 @@ def refused(text: str) -> str:
 
 
 def complaint(**sections: Any) -> str:
-    """The message about an experiment with these sections."""
+    """Return the message about an experiment with these sections."""
     return refused(yaml.safe_dump(MINIMAL | sections))
 
 
@@ -212,7 +213,7 @@ def test_without_search_the_experiment_is_the_one_candidate():
          "data.static.0.unit: unknown key; did you mean units?"),
         ({"model": {"inputs": ["hour", "insolation"]}},
          "model.inputs: insolation differs from place to place"),
-        ({"data": {}}, "my.yaml: data.sources: missing; it has no default, so give it"),
+        ({"data": {}}, "my.yaml: data.sources: missing; it has no default and must be given"),
         ({"data": {"sources": "a", "region": {"latitude": [60, 35], "longitude": [0, 9]}}},
          "data.region.latitude: [60.0, 35.0] is not [south, north] within -90..90"),
         # Dates
@@ -231,7 +232,7 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"periods": periods(test=["2006-12-31", "2007-12-31"])},
          "periods: validation (2006-01-01..2006-12-31) and test (2006-12-31..2007-12-31) overlap"),
         ({"periods": {"train": ["2001-01-01", "2005-12-31"]}},
-         "periods.validation: missing; it has no default, so give it"),
+         "periods.validation: missing; it has no default and must be given"),
         # Durations
         ({"forecast": {"horizon": "fast"}},
          "my.yaml: forecast.horizon: 'fast' is not a duration; write for example 6h or 1d"),
@@ -249,13 +250,13 @@ def test_without_search_the_experiment_is_the_one_candidate():
          "my.yaml: fit.average: 3 is more than the 2 candidates of search"),
         ({"fit": {"average": 2}}, "fit.average: 2 is more than the 1 candidates of search"),
         ({"state": {"delays": 2}, "model": {"hidden_delays": 3}},
-         "my.yaml: model.hidden_delays: 3 is more than the 2 there are"),
+         "my.yaml: model.hidden_delays: 3 is more than state.delays: 2"),
         ({"state": {"modes": 5}, "model": {"hidden_modes": 6}},
-         "my.yaml: model.hidden_modes: 6 is more than the 5 there are"),
+         "my.yaml: model.hidden_modes: 6 is more than state.modes: 5"),
         ({"state": {"delays": 2}, "search": {"model.hidden_delays": [1, 3]}},
-         "model.hidden_delays: 3 is more than the 2 there are"),
+         "model.hidden_delays: 3 is more than state.delays: 2"),
         ({"model": {"hidden_delays": 2}, "search": {"state.delays": [1, 2]}},
-         "model.hidden_delays: 2 is more than the 1 there are"),
+         "model.hidden_delays: 2 is more than state.delays: 1"),
     ],
 )  # fmt: skip
 def test_bad_values_are_named(sections, message):

@@ -1,4 +1,4 @@
-"""Masks: cells that never have values, as if they were not there."""
+"""Masks: results with cells that never have values are those without these cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
 from gfrnn.pipeline.states.climatology import ClimatologySummary, Scaling
-from gfrnn.pipeline.states.eofs import EofLayout, EofSummary, StateSummary
+from gfrnn.pipeline.states.eof_states import EofLayout, EofStateSummary, EofSummary
 from gfrnn.pipeline.training.state_series import lagged_covariance
 from gfrnn.pipeline.verification.verify import _statistics
 from gfrnn_testing.archives import DATA, opened, real
@@ -27,7 +27,7 @@ TIME = pd.date_range("2001-01-01", periods=TIMES, freq="D").to_numpy()
 
 
 def make_values(seed: int = 0) -> np.ndarray:
-    """Slow anomalies of a few patterns and noise: shape (times, channels, latitudes, ...)."""
+    """Return slow anomalies of a few patterns, with noise: (times, channels, latitudes, ...)."""
     rng = np.random.default_rng(seed)
     states = np.cumsum(rng.standard_normal((TIMES, 8)), axis=0)
     states -= states.mean(axis=0)
@@ -37,20 +37,20 @@ def make_values(seed: int = 0) -> np.ndarray:
 
 
 def columns(*chosen: int) -> np.ndarray:
-    """A mask of whole columns of the grid, in all channels."""
+    """Return a mask of whole columns of the grid, in all channels."""
     mask = np.zeros(SHAPE, dtype=bool)
     mask[:, :, list(chosen)] = True
     return mask
 
 
 def masked_fields(mask: np.ndarray, values: np.ndarray | None = None) -> Fields:
-    """Fields that are NaN in the mask, with the mask found from their ends."""
+    """Return fields that are NaN in the mask, with the mask found from their ends."""
     values = make_values() if values is None else values
-    return fields_of(np.where(mask, np.nan, values), TIME).masked(0, TIMES - 1)
+    return fields_of(np.where(mask, np.nan, values), TIME).with_mask(0, TIMES - 1)
 
 
 def fitted(fields: Fields, modes: int = MODES) -> tuple[EofLayout, np.ndarray]:
-    """Climatology and EOFs by way of the reducer, and the states of all times."""
+    """Compute climatology, EOFs and the states of all times with the reducer."""
     moments = ClimatologySummary(fields, 1, 0)
     pieces = cut(TIMES, 70)
     climatology = moments.finish(reduce_stretches(moments, pieces, key="k")["a"])
@@ -62,16 +62,16 @@ def fitted(fields: Fields, modes: int = MODES) -> tuple[EofLayout, np.ndarray]:
 
 
 def test_a_masked_third_is_as_good_as_cut_out():
-    """The last columns, which leaves the areas of the others as they are."""
+    """The mask is the last columns, so that the areas of the other cells stay the same."""
     mask = columns(4, 5)
     fields = masked_fields(mask)
     narrow = Fields(fields.ds.isel(longitude=slice(0, 4)))
     (ours, states), (theirs, expected) = fitted(fields), fitted(narrow)
     there = ~mask.reshape(-1)
-    np.testing.assert_array_equal(fields.grid.exists, ~mask)
+    np.testing.assert_array_equal(fields.grid.valid, ~mask)
     first, second = ours.scaling.climatology, theirs.scaling.climatology
     np.testing.assert_allclose(first.coefficients[:, there], second.coefficients, rtol=1e-9)
-    np.testing.assert_allclose(first.spread, second.spread, rtol=1e-12)
+    np.testing.assert_allclose(first.std, second.std, rtol=1e-12)
     np.testing.assert_allclose(ours.singular_values, theirs.singular_values, rtol=1e-10)
     np.testing.assert_allclose(ours.total, theirs.total, rtol=1e-12)
     signs = np.sign((ours.vectors[:, there] * theirs.vectors).sum(axis=1, keepdims=True))
@@ -84,7 +84,7 @@ def test_a_masked_third_is_as_good_as_cut_out():
 
 
 def test_a_mask_of_one_channel_leaves_the_others_whole():
-    """Against numpy on the columns that there are."""
+    """EOFs are those of numpy on the valid columns."""
     mask = np.zeros(SHAPE, dtype=bool)
     mask[1, 2:4, 1:3] = mask[1, 0] = True
     layout, _ = fitted(masked_fields(mask))
@@ -96,7 +96,7 @@ def test_a_mask_of_one_channel_leaves_the_others_whole():
         np.sqrt(np.average(np.square(anomalies[:, own]).mean(axis=0), weights=area[own]))
         for own in (there & (np.arange(90) // 30 == channel) for channel in range(3))
     ]
-    np.testing.assert_allclose(layout.scaling.climatology.spread, spread, rtol=1e-9)
+    np.testing.assert_allclose(layout.scaling.climatology.std, spread, rtol=1e-9)
     scaled = anomalies * np.sqrt(area) / np.repeat(spread, 30)
     expected = np.linalg.svd(scaled[:, there], compute_uv=False)[:MODES]
     np.testing.assert_allclose(layout.singular_values, expected, rtol=1e-9)
@@ -148,17 +148,17 @@ def test_any_mask_is_found_and_comes_back(seed, share):
 def test_states_of_other_times_do_not_hear_of_the_mask():
     fields = masked_fields(columns(1))
     layout, states = fitted(fields)
-    rest = StateSummary(fields, layout).leaf(Stretch("a", 200, 220))["states"]
+    rest = EofStateSummary(fields, layout).leaf(Stretch("a", 200, 220))["states"]
     np.testing.assert_allclose(rest, states[200:220], atol=1e-9)
 
 
 def test_data_without_holes_have_no_mask():
     fields = fields_of(make_values(), TIME)
-    assert fields.masked(0, TIMES - 1) is fields
-    assert fields.grid.exists.all()
-    np.testing.assert_array_equal(fields.grid.cells[1, :, 3], fields.grid.area)
+    assert fields.with_mask(0, TIMES - 1) is fields
+    assert fields.grid.valid.all()
+    np.testing.assert_array_equal(fields.grid.area_weights[1, :, 3], fields.grid.area)
     values = fields.read(0, 2)
-    assert fields.grid.blanked(values) is values
+    assert fields.grid.fill_mask(values) is values
     assert np.isfinite(values).all()
 
 
@@ -166,7 +166,7 @@ def test_data_without_holes_have_no_mask():
 
 
 def test_cells_that_never_vary_are_not_damped():
-    """As the sea under ice; and what is masked varies as little."""
+    """A constant cell, like the sea under ice, and a masked cell have no autocorrelation."""
     still = np.zeros(SHAPE, dtype=bool)
     still[0, 1:3, 4] = still[2, :, 0] = True
     values = np.where(still, 271.35, make_values())
@@ -198,28 +198,29 @@ def test_a_value_in_the_mask_is_named():
     mask = columns(4, 5)
     values = np.where(mask, np.nan, make_values())
     values[100:102, 2, 3, 4] = 271.5
-    fields = fields_of(values, TIME).masked(0, TIMES - 1)
+    fields = fields_of(values, TIME).with_mask(0, TIMES - 1)
     fields.read(50, 100)
     with pytest.raises(DataError) as caught:
         fields.read(90, 200)
-    assert str(caught.value) == (
+    message = str(caught.value)
+    assert message.startswith(
         "temperature_850: mask changes in time: 271.5 at 2001-04-11T00:00, latitude 65, longitude "
-        "40 (and 1 more values nearby), where the ends of the training period have no value; let "
-        "these cells be missing at all times or at none, or leave the variable out "
-        "(data.variables)"
+        "40 (and 1 more such values in this time slice)"
     )
+    assert "the ends of the training period have no value" in message
+    assert "leave the variable out (data.variables)" in message
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_value_missing_beside_the_mask_is_named(value):
     values = np.where(columns(4, 5), np.nan, make_values())
     values[100, 0, 1, 2] = value
-    fields = fields_of(values, TIME).masked(0, TIMES - 1)
+    fields = fields_of(values, TIME).with_mask(0, TIMES - 1)
     with pytest.raises(DataError) as caught:
         fields.read(90, 200)
     assert str(caught.value).startswith(
         f"mean_sea_level_pressure: {value} at 2001-04-11T00:00, latitude 35, longitude 20 "
-        "(and 0 more values nearby); fill it"
+        "(and 0 more such values in this time slice); fill such values"
     )
 
 
@@ -229,19 +230,21 @@ def test_ends_that_differ_are_refused(place, other):
     values[place, 1, 1, 1:3] = np.nan
     here, there = (np.datetime_as_string(TIME[i], "m") for i in (place, other))
     with pytest.raises(DataError) as caught:
-        fields_of(values, TIME).masked(0, TIMES - 1)
-    assert str(caught.value) == (
-        f"temperature_500: nan at {here}, latitude 35, longitude 10 (and 1 more values nearby); "
-        "fill it, leave the variable out (data.variables), or choose periods without it; a mask "
-        f"must be the same at all times, but {there} has a value there"
+        fields_of(values, TIME).with_mask(0, TIMES - 1)
+    message = str(caught.value)
+    assert message.startswith(
+        f"temperature_500: nan at {here}, latitude 35, longitude 10 (and 1 more such values"
     )
+    for remedy in ("fill such values", "data.variables", "choose periods without them"):
+        assert remedy in message
+    assert f"a mask must be the same at all times, but {there} has a value there" in message
 
 
 def test_a_channel_without_any_value_is_refused():
     values = make_values()
     values[:, 2] = np.nan
     with pytest.raises(DataError) as caught:
-        fields_of(values, TIME).masked(3, 9)
+        fields_of(values, TIME).with_mask(3, 9)
     assert str(caught.value) == (
         "temperature_850: no value anywhere at 2001-01-04T00:00 and 2001-01-10T00:00, the ends of "
         "the training period; leave it out (data.variables)"
@@ -253,9 +256,9 @@ def test_a_channel_without_any_value_is_refused():
 
 @real
 def test_the_sea_is_analysed_as_if_there_were_no_land():
-    """Against numpy on the cells of the sea; some of them are under ice at all times."""
+    """EOFs are those of numpy on the cells of the sea, some of which are always under ice."""
     ds = opened(DATA / "traps/ersst_monthly_2010_2020_sst.mnmean.nc")
-    fields = Fields(ds).masked(0, 127)
+    fields = Fields(ds).with_mask(0, 127)
     raw = ds["sea_surface_temperature"].values.reshape(128, -1).astype(float)
     land = np.isnan(raw).all(axis=0)
     assert fields.mask is not None
@@ -267,7 +270,7 @@ def test_the_sea_is_analysed_as_if_there_were_no_land():
     sea = raw[:, ~land] - climatology(fields.time)[:, ~land]
     area = np.repeat(fields.grid.area, 180)[~land]
     spread = np.sqrt(np.average(np.square(sea).mean(axis=0), weights=area))
-    np.testing.assert_allclose(climatology.spread, [spread], rtol=1e-9)
+    np.testing.assert_allclose(climatology.std, [spread], rtol=1e-9)
     expected = np.linalg.svd(sea * np.sqrt(area) / spread, compute_uv=False)[:10]
     np.testing.assert_allclose(layout.singular_values, expected, rtol=1e-9)
     decoded = layout.decode(states, fields.time)

@@ -1,4 +1,4 @@
-"""Names and units as files spell them."""
+"""Names and units in the spellings of files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from gfrnn.pipeline.data.names import (
     ALIASES,
     QUANTITIES,
-    dimension,
+    dimension_kind,
     split_name,
 )
 from gfrnn.pipeline.data.units import conversion, parse_unit
@@ -56,7 +56,7 @@ def test_names_in_use_are_known(name: str, expected: tuple[str | None, float | N
     ],
 )
 def test_dimensions_are_known_by_name(name: str, kind: str | None) -> None:
-    assert dimension(name) == kind
+    assert dimension_kind(name) == kind
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Static fields: found wherever they are, put on the grid of the data, refused with the reason."""
+"""Static fields: found in all sources, put on the grid of the data, or rejected with the reason."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gfrnn.pipeline.config.experiment import DataConfig
-from gfrnn.pipeline.data.fields import Grid
-from gfrnn.pipeline.data.sources import open_source
+from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.static_fields import open_static
 from gfrnn.pipeline.data.units import GRAVITY
 from gfrnn.pipeline.errors import DataError
@@ -28,7 +28,7 @@ UNITS = {"orog": "m", "lsm": "1", "sftlf": "%", "z": "m**2 s**-2"}
 
 
 def fields(values: dict[str, np.ndarray], like: xr.Dataset | None = None) -> xr.Dataset:
-    """Fields without time on the grid of the small archive."""
+    """Return fields without time on the grid of the small archive."""
     place = (make(1) if like is None else like)[["latitude", "longitude"]].coords
     dims = ("latitude", "longitude")
     data = {name: (dims, field, {"units": UNITS[name]}) for name, field in values.items()}
@@ -42,18 +42,18 @@ def written(ds: xr.Dataset, path: Path) -> str:
 
 def statics(names: Any, *sources: Any, **data: Any) -> np.ndarray:
     config = DataConfig(sources=list(sources), **{"variables": {"2m_temperature": None}} | data)
-    return open_static(config, Grid.of(open_source(config)), names)
+    return open_static(config, Grid.from_dataset(open_source(config)), names)
 
 
 @pytest.fixture
 def plain(tmp_path: Path) -> str:
-    """States only."""
+    """Write an archive without static fields."""
     return written(make(), tmp_path / "plain.nc")
 
 
 @pytest.fixture
 def whole(tmp_path: Path) -> str:
-    """States, and beside them static fields."""
+    """Write an archive with static fields."""
     return written(make().merge(fields({"orog": HEIGHT, "lsm": LAND})), tmp_path / "whole.nc")
 
 
@@ -198,7 +198,7 @@ def test_a_geopotential_on_a_level_is_not_that_of_the_surface(plain: str, tmp_pa
 
 
 def test_a_field_that_changes(plain: str, tmp_path: Path) -> None:
-    assert "plain.nc: t2m (2m_temperature) changes with time" in refusal(["2m_temperature"], plain)
+    assert "plain.nc: t2m (2m_temperature) changes in time" in refusal(["2m_temperature"], plain)
     # The change may lie between two files only.
     parts = [
         written(make(1, start=day).drop_vars("z"), tmp_path / f"{day}.nc")
@@ -261,7 +261,7 @@ def test_options_of_names_that_are_not_there(plain: str, tmp_path: Path) -> None
     path = written(fields({"orog": HEIGHT}), tmp_path / "height.nc")
     entry = {"path": path, "rename": {"org": "geopotential_at_surface"}}
     said = refusal(["geopotential_at_surface"], plain, static=[entry])
-    assert "data.static[0].rename: org is not in it; did you mean orog?" in said
+    assert "data.static[0].rename: the source has no variable org; did you mean orog?" in said
 
 
 def test_files_that_are_not_there(plain: str) -> None:

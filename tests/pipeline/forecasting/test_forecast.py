@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from gfrnn.pipeline.data.sources import open_source
+from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.forecasting.store import open_forecasts
 from gfrnn.pipeline.reduction.tasks import Advance

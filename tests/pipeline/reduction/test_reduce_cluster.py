@@ -19,7 +19,7 @@ from gfrnn.pipeline.errors import DataError, ResourceError
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
 from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
 from gfrnn.pipeline.reduction.tasks import Advance, run_tasks
-from gfrnn.pipeline.states.eofs import EofSummary
+from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn_testing.reduction_toys import Record, Troubled, cut, read, row_pieces, row_summary
 from gfrnn_testing.reduction_toys import eof_summary as make_eofs

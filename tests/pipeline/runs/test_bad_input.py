@@ -187,10 +187,9 @@ def test_constant_variable(weather, tmp_path, value):
     run = Run(experiment(tmp_path / "damaged.zarr", climatology={"annual": 2}), tmp_path / "run")
     with pytest.raises(DataError) as caught:
         run.fit()
-    assert str(caught.value) == (
-        "mean_sea_level_pressure: does not vary about its climatology in the training period, so "
-        "there is nothing to forecast; leave it out (data.variables)"
-    )
+    message = str(caught.value)
+    assert message.startswith("mean_sea_level_pressure: does not vary about its climatology")
+    assert message.endswith("leave it out (data.variables)")
     assert not run.model.exists()
 
 

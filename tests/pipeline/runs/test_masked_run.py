@@ -114,7 +114,7 @@ def test_the_model_keeps_its_mask(masked):
     assert group["mask"].shape == (4 * 5 * 8,)
     model = ForecastModel.load(masked.run.model)
     np.testing.assert_array_equal(model.layout.scaling.grid.mask, group["mask"][...])
-    assert model.layout.scaling.grid.exists.sum() == 4 * 5 * 5
+    assert model.layout.scaling.grid.valid.sum() == 4 * 5 * 5
     assert "mask" not in zarr.open_group(masked.narrow.model, mode="r")
     assert ForecastModel.load(masked.narrow.model).layout.scaling.grid.mask is None
 

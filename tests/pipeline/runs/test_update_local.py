@@ -12,7 +12,7 @@ from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.states.sphere_patches import importance
+from gfrnn.pipeline.states.sphere_patches import patch_area_weights
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.training.selection.ridge import solve
@@ -55,7 +55,7 @@ def test_an_update_has_the_rows_of_old_and_new_times(weather, fitted, tmp_path):
     settings = [*model.notes["solves"], model.notes["linear_solve"]]
     for each, network in zip(settings, (*model.networks, model.linear), strict=True):
         candidate = kept.candidates[each["candidate"]]
-        weights = importance(model.layout.scaling.grid, candidate.network.patches)
+        weights = patch_area_weights(model.layout.scaling.grid, candidate.network.patches)
         first = 2 - candidate.network.delays  # rows begin together, where two delays allow it
         rows = Factors.of_series(candidate.network, states[first:], inputs[first:], weights=weights)
         found = candidate.factor(Checkpoints(store), ["train/merged"])

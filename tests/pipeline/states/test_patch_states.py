@@ -1,4 +1,4 @@
-"""States of a local layout: the fields themselves, cell by cell, as patches cut them."""
+"""States of a local layout: scaled anomalies cell by cell, in the order of patches."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gfrnn.pipeline.config.experiment import StateConfig
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
-from gfrnn.pipeline.states.patch_states import LocalLayout, layout_of
-from gfrnn.pipeline.states.sphere_patches import patches_of
+from gfrnn.pipeline.states.patch_states import LocalLayout, restore_layout
+from gfrnn.pipeline.states.sphere_patches import cut_patches
 from gfrnn_core import SampledRNN
 from gfrnn_testing.spheres import grid_of, latitudes, layout_of_anomalies, longitudes
 
@@ -23,12 +23,12 @@ BOX = grid_of([40, 45, 50], [0, 5, 10, 350, 355], NAMES)
 
 
 def some_layout(grid, seed=0) -> LocalLayout:
-    """Climatology with a year and a day, spreads far from 1."""
+    """Return a climatology with annual and diurnal harmonics and std far from 1."""
     rng = np.random.default_rng(seed)
     channels = len(grid.channels)
     climatology = Climatology(1, 1, 10 * rng.normal(size=(5, grid.size)), 10.0 ** rng.normal(
         size=channels))  # fmt: skip
-    return LocalLayout(Scaling(grid, climatology, by_area=False))
+    return LocalLayout(Scaling(grid, climatology, area_weighted=False))
 
 
 def test_a_state_has_the_channels_of_a_cell_together_and_cells_from_the_western_border_on():
@@ -42,7 +42,7 @@ def test_a_state_has_the_channels_of_a_cell_together_and_cells_from_the_western_
 
 def test_patches_cut_such_a_state_into_neighbours():
     layout = layout_of_anomalies(BOX)
-    patches = patches_of(StateConfig(layout="local", patch=[1, 1], halo=[0, 1]), BOX)
+    patches = cut_patches(StateConfig(layout="local", patch=[1, 1], halo=[0, 1]), BOX)
     east = np.broadcast_to(BOX.longitude, (1, *BOX.shape)).reshape(1, -1).copy()
     seen = patches.windows(layout.encode(east, TIME[:1]))[0].reshape(3, 5, 3, 3)[..., 0]
     np.testing.assert_array_equal(seen[1], [[350, 350, 355], [350, 355, 0], [355, 0, 5],
@@ -53,7 +53,7 @@ def test_states_are_anomalies_in_units_of_a_spread():
     layout = some_layout(BOX)
     climatology = layout.scaling.climatology
     fields = climatology(TIME)
-    fields[2].reshape(BOX.shape)[1, 2, 0] += 3 * climatology.spread[1]
+    fields[2].reshape(BOX.shape)[1, 2, 0] += 3 * climatology.std[1]
     state = layout.encode(fields, TIME).reshape(5, 3, 5, 3)
     assert state[2, 2, 2, 1] == pytest.approx(3)  # column 0 E comes after 350 and 355
     state[2, 2, 2, 1] = 0
@@ -76,7 +76,7 @@ def test_fields_come_back_from_their_states(rows, columns, channels, first, seed
     states = layout.encode(given_fields, TIME)
     assert states.shape == (len(TIME), layout.size)
     found = layout.decode(states, TIME)
-    expected = grid.blanked(fields)
+    expected = grid.fill_mask(fields)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
     # Encoding what was decoded gives the state again.
     again = layout.encode(np.nan_to_num(found), TIME)
@@ -94,11 +94,11 @@ def test_the_mask_of_a_state_is_where_its_cells_have_no_value():
 
 
 def test_masked_cells_stay_zero_in_rollouts():
-    """The outer weights say otherwise: that everything grows by one."""
+    """Outer weights that add 1 to every value leave masked cells at zero."""
     grid = grid_of(latitudes(4, "between"), longitudes(6), NAMES[:2])
     rng = np.random.default_rng(0)
     layout = layout_of_anomalies(replace(grid, mask=rng.random(grid.size) < 0.3))
-    patches = patches_of(StateConfig(layout="local", patch=[2, 3], halo=[1, 1]), grid)
+    patches = cut_patches(StateConfig(layout="local", patch=[2, 3], halo=[1, 1]), grid)
     for target in ("state", "increment"):
         network = SampledRNN(0, patches=patches, sampling="normal", standardise=False,
                              target=target, mask=layout.mask)  # fmt: skip
@@ -119,12 +119,12 @@ def test_damping_is_that_of_the_channel():
     lagged = np.array([[1, 1, 1], [0.9, 0.5, 0.2], [0.8, 0.1, 0.0]])
     for lead in range(3):
         expected = np.repeat(lagged[lead], 15)
-        np.testing.assert_array_equal(layout.damping(lagged, lead), expected)
+        np.testing.assert_array_equal(layout.autocorrelation(lagged, lead), expected)
 
 
 def test_a_stored_layout_is_the_same_again():
     layout = some_layout(BOX)
-    again = layout_of(layout.about(), BOX, layout.scaling.climatology, layout.arrays())
+    again = restore_layout(layout.attributes(), BOX, layout.scaling.climatology, layout.arrays())
     assert isinstance(again, LocalLayout)
     fields = np.random.default_rng(1).normal(size=(5, BOX.size))
     np.testing.assert_array_equal(again.encode(fields.copy(), TIME), layout.encode(fields, TIME))

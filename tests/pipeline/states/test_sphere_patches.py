@@ -1,4 +1,4 @@
-"""Patches on the grid that is there: seams, poles, groups, areas."""
+"""Patches on regional and global grids: Greenwich, poles, groups of weights, areas."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gfrnn.pipeline.config.experiment import StateConfig
-from gfrnn.pipeline.data.fields import Grid
+from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.states.sphere_patches import (
-    closes,
-    groups_of,
-    importance,
-    own_cells,
-    patches_of,
+    cut_patches,
+    is_periodic,
+    owned_cells,
+    patch_area_weights,
+    weight_groups,
 )
 from gfrnn_testing.spheres import grid_of, latitudes, longitudes
 
@@ -31,7 +31,7 @@ GLOBE = grid_of(latitudes(6, "between"), longitudes(12))
 BOX = grid_of([40, 45, 50, 55], [0, 5, 10, 345, 350, 355])
 
 
-# Whether a row of cells closes
+# Whether a row of cells is_periodic
 
 
 @pytest.mark.parametrize(
@@ -48,22 +48,22 @@ BOX = grid_of([40, 45, 50, 55], [0, 5, 10, 345, 350, 355])
     ],
 )
 def test_a_row_closes_where_all_its_gaps_are_those_of_a_whole_circle(longitude, expected):
-    assert closes(longitude) is expected
+    assert is_periodic(longitude) is expected
 
 
 # Windows
 
 
 def test_a_box_across_greenwich_is_cut_in_one_piece():
-    patches = patches_of(state(patch=[4, 2], halo=[0, 1]), BOX)
+    patches = cut_patches(state(patch=[4, 2], halo=[0, 1]), BOX)
     assert patches.periodic == (False, False)
-    own = BOX.longitude[own_cells(BOX, patches) % 6].reshape(3, 4, 2)
+    own = BOX.longitude[owned_cells(BOX, patches) % 6].reshape(3, 4, 2)
     np.testing.assert_array_equal(own[:, 0], [[345, 350], [355, 0], [5, 10]])
 
 
 def test_own_cells_of_a_globe_are_those_of_the_patches():
-    patches = patches_of(state(patch=[2, 3], halo=[1, 1]), GLOBE)
-    np.testing.assert_array_equal(own_cells(GLOBE, patches), patches.own_cells)
+    patches = cut_patches(state(patch=[2, 3], halo=[1, 1]), GLOBE)
+    np.testing.assert_array_equal(owned_cells(GLOBE, patches), patches.own_cells)
 
 
 @pytest.mark.parametrize(
@@ -79,25 +79,25 @@ def test_own_cells_of_a_globe_are_those_of_the_patches():
     ],
 )
 def test_poles_are_told_from_the_latitudes(latitude, expected):
-    patches = patches_of(state(patch=[1, 1], halo=[0, 1]), grid_of(latitude, longitudes(12)))
+    patches = cut_patches(state(patch=[1, 1], halo=[0, 1]), grid_of(latitude, longitudes(12)))
     assert patches.poles == expected
     assert patches.periodic == (False, True)
 
 
 def test_a_box_up_to_the_pole_sees_nothing_across_it():
-    """Its other side is not in the data."""
+    """A region at a pole does not contain the opposite meridian."""
     grid = grid_of(np.arange(50, 91, 5.0), np.arange(0, 60, 5.0))
-    assert patches_of(state(), grid).poles == ("none", "none")
+    assert cut_patches(state(), grid).poles == ("none", "none")
 
 
 def test_components_of_vectors_change_sign_across_a_pole():
     names = ("2m_temperature", "10m_u_component_of_wind", "10m_v_component_of_wind")
     grid = grid_of(GLOBE.latitude, GLOBE.longitude, names)
-    assert patches_of(state(patch=[2, 2], halo=[1, 1]), grid).turned == (1, 2)
+    assert cut_patches(state(patch=[2, 2], halo=[1, 1]), grid).turned == (1, 2)
 
 
 def test_what_hidden_features_see_is_the_inner_halo():
-    patches = patches_of(state(patch=[2, 2], halo=[2, 3], inner=[1, 0]), GLOBE)
+    patches = cut_patches(state(patch=[2, 2], halo=[2, 3], inner=[1, 0]), GLOBE)
     assert patches.halo == ((2, 2), (3, 3))
     assert patches.inner == ((1, 1), (0, 0))
     assert patches.window == 6 * 8
@@ -118,18 +118,18 @@ def test_what_hidden_features_see_is_the_inner_halo():
 )
 def test_windows_that_do_not_fit_are_refused(grid, keys, words):
     with pytest.raises(ConfigError, match=words):
-        patches_of(state(**keys), grid)
+        cut_patches(state(**keys), grid)
 
 
 def test_a_window_may_be_all_of_the_globe_and_more_than_a_box():
-    assert patches_of(state(patch=[2, 4], halo=[5, 4]), GLOBE).window == 12 * 12
-    assert patches_of(state(patch=[2, 2], halo=[9, 9]), BOX).window == 20 * 20
+    assert cut_patches(state(patch=[2, 4], halo=[5, 4]), GLOBE).window == 12 * 12
+    assert cut_patches(state(patch=[2, 2], halo=[9, 9]), BOX).window == 20 * 20
 
 
 def test_more_bands_than_rows_of_patches_are_refused():
     keys = state(patch=[2, 3], halo=[1, 1], weights="bands", bands=4)
     with pytest.raises(ConfigError, match=r"state.bands: 4 bands.* 3 rows of patches.*at most 3"):
-        groups_of(keys, GLOBE, patches_of(keys, GLOBE))
+        weight_groups(keys, GLOBE, cut_patches(keys, GLOBE))
 
 
 # Groups
@@ -137,7 +137,7 @@ def test_more_bands_than_rows_of_patches_are_refused():
 
 def groups(grid: Grid, **keys):
     config = state(**({"patch": [2, 3], "halo": [1, 1]} | keys))
-    return groups_of(config, grid, patches_of(config, grid))
+    return weight_groups(config, grid, cut_patches(config, grid))
 
 
 def test_groups_are_bands_of_latitude_or_each_patch():
@@ -164,12 +164,12 @@ def test_groups_are_numbered_without_gaps_and_each_has_rows(rows, columns, patch
     own = (min(patch[0], rows), min(patch[1], columns))
     for weights in ("own", "bands"):
         config = state(patch=own, halo=(0, 0), weights=weights, bands=bands)
-        patches = patches_of(config, grid)
+        patches = cut_patches(config, grid)
         if weights == "bands" and bands > patches.counts[0]:
             continue
-        found = groups_of(config, grid, patches)
+        found = weight_groups(config, grid, patches)
         assert found.shape == (patches.places,)
-        with_rows = found[importance(grid, patches) > 0]
+        with_rows = found[patch_area_weights(grid, patches) > 0]
         np.testing.assert_array_equal(np.unique(found), np.arange(found.max() + 1))
         np.testing.assert_array_equal(np.unique(with_rows), np.unique(found))
 
@@ -178,30 +178,32 @@ def test_groups_are_numbered_without_gaps_and_each_has_rows(rows, columns, patch
 
 
 def test_rows_count_the_area_of_what_their_patch_owns():
-    patches = patches_of(state(patch=[3, 4], halo=[0, 0]), GLOBE)
-    np.testing.assert_allclose(importance(GLOBE, patches), 1.0)
-    rows = patches_of(state(patch=[1, 4], halo=[0, 0]), GLOBE)
-    found = importance(GLOBE, rows).reshape(6, 3)
+    patches = cut_patches(state(patch=[3, 4], halo=[0, 0]), GLOBE)
+    np.testing.assert_allclose(patch_area_weights(GLOBE, patches), 1.0)
+    rows = cut_patches(state(patch=[1, 4], halo=[0, 0]), GLOBE)
+    found = patch_area_weights(GLOBE, rows).reshape(6, 3)
     # Area between latitudes: differences of the sine.
     expected = np.diff(np.sin(np.deg2rad(np.linspace(-90, 90, 7))))
     np.testing.assert_allclose(found, np.repeat(expected[:, None] / expected.mean(), 3, axis=1))
 
 
 def test_patches_wholly_in_the_mask_count_nothing_and_half_of_one_half():
-    """The mean of those that count stays 1."""
+    """The mean weight of patches with valid cells is 1."""
     mask = np.zeros((4, 6), dtype=bool)
     mask[:, :2] = True  # of the patches of 345..355 and 0..10, all of 0 and 5
     flat = replace(BOX, latitude=np.array([-1.5, -0.5, 0.5, 1.5]), mask=mask.reshape(-1))
-    patches = patches_of(state(patch=[4, 1], halo=[0, 0]), flat)
-    np.testing.assert_allclose(importance(flat, patches), [1, 1, 1, 0, 0, 1], rtol=1e-3)
-    patches = patches_of(state(patch=[4, 2], halo=[0, 0]), flat)
+    patches = cut_patches(state(patch=[4, 1], halo=[0, 0]), flat)
+    np.testing.assert_allclose(patch_area_weights(flat, patches), [1, 1, 1, 0, 0, 1], rtol=1e-3)
+    patches = cut_patches(state(patch=[4, 2], halo=[0, 0]), flat)
     # 345 350 | 355 0 | 5 10
-    np.testing.assert_allclose(importance(flat, patches), np.array([4, 2, 2]) / (8 / 3), rtol=1e-3)
+    np.testing.assert_allclose(
+        patch_area_weights(flat, patches), np.array([4, 2, 2]) / (8 / 3), rtol=1e-3
+    )
 
 
 def test_a_cell_counts_if_one_of_its_channels_has_a_value():
     mask = np.zeros((2, 4, 6), dtype=bool)
     mask[0, :, :2] = True
     grid = replace(grid_of(BOX.latitude, BOX.longitude, ("a", "b")), mask=mask.reshape(-1))
-    patches = patches_of(state(patch=[4, 1], halo=[0, 0]), grid)
-    assert (importance(grid, patches) > 0).all()
+    patches = cut_patches(state(patch=[4, 1], halo=[0, 0]), grid)
+    assert (patch_area_weights(grid, patches) > 0).all()

@@ -1,4 +1,4 @@
-"""Climatology, EOFs, states and rows: merged summaries against numpy on all the data at once."""
+"""Climatology, EOFs, states and rows: merged summaries equal numpy on all data at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.reduce import Stretch, Summary, reduce_stretches
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary, Scaling
-from gfrnn.pipeline.states.eofs import EofSummary, StateSummary
+from gfrnn.pipeline.states.eof_states import EofStateSummary, EofSummary
 from gfrnn.pipeline.states.harmonics import harmonics
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import RFactor
@@ -44,7 +44,7 @@ def reduced(summary: Summary, length: int, times: int, start: int = 0) -> Arrays
 def wave_fields(
     noise: float, orthogonal: bool = False
 ) -> tuple[ClimatologySummary, np.ndarray, np.ndarray]:
-    """Two and a half years of exact harmonics of every cell, with noise."""
+    """Return 2.5 years of exact harmonics in every cell, with noise."""
     rng = np.random.default_rng(0)
     time = pd.date_range("2003-02-01", periods=3700, freq="6h").to_numpy()
     coefficients = rng.standard_normal((1 + 4 + 2, 3 * 4 * 5))
@@ -88,12 +88,12 @@ def test_climatology_is_least_squares_on_all_times(length):
     left = np.square(values - design @ expected).reshape(3700, 3, 4, 5).mean(axis=0)
     area = summary.fields.grid.area[:, None]
     weighted = (left * area).sum(axis=(1, 2)) / (area.sum() * 5)
-    np.testing.assert_allclose(climatology.spread, np.sqrt(weighted), rtol=1e-9)
+    np.testing.assert_allclose(climatology.std, np.sqrt(weighted), rtol=1e-9)
     assert int(root["rows"]) == 3700
 
 
 def test_less_than_a_year_has_a_climatology_too():
-    """Harmonics that the data do not tell apart take the least coefficients."""
+    """Harmonics that the data do not distinguish get the coefficients of least norm."""
     summary, _, _ = wave_fields(0.1)
     climatology = summary.finish(reduced(summary, 3, 40))  # leaves shorter than the terms
     found = climatology(summary.fields.time[:40]) - summary.fields.read(0, 40)
@@ -104,7 +104,9 @@ def test_less_than_a_year_has_a_climatology_too():
 
 
 def scaled_anomalies(summary: EofSummary, times: int) -> np.ndarray:
-    return summary.scaling.scaled(summary.fields.read(0, times), summary.fields.time[:times])
+    return summary.scaling.scaled_anomalies(
+        summary.fields.read(0, times), summary.fields.time[:times]
+    )
 
 
 def summary_of(times: int, rank: int, patterns: int | None) -> EofSummary:
@@ -116,7 +118,7 @@ def summary_of(times: int, rank: int, patterns: int | None) -> EofSummary:
 
 @pytest.mark.parametrize("length", [150, 40, 3])
 def test_eofs_are_the_svd_of_the_whole(length):
-    """Eight patterns and the mean that is taken off them: a rank of ten cuts nothing off."""
+    """Eight patterns and their mean have rank 9, so that a rank of ten truncates nothing."""
     summary = summary_of(150, rank=10, patterns=8)
     layout, states = summary.finish(reduced(summary, length, 150), 5)
     matrix = scaled_anomalies(summary, 150)
@@ -124,7 +126,9 @@ def test_eofs_are_the_svd_of_the_whole(length):
     np.testing.assert_allclose(layout.singular_values, values[:5], rtol=1e-9)
     signs = np.sign(np.sum(layout.vectors * right[:5], axis=1))
     np.testing.assert_allclose(layout.vectors, signs[:, None] * right[:5], atol=1e-8)
-    np.testing.assert_allclose(states * layout.unit, signs * left[:, :5] * values[:5], atol=1e-7)
+    np.testing.assert_allclose(
+        states * layout.state_scale, signs * left[:, :5] * values[:5], atol=1e-7
+    )
     assert layout.times == 150
     np.testing.assert_allclose(layout.total, np.square(matrix).sum())
     np.testing.assert_allclose(
@@ -144,7 +148,7 @@ def test_states_from_left_factors_are_the_projection(length):
 
 
 def test_a_rank_too_small_for_the_data_keeps_most_of_it():
-    """White noise, the worst there is: of 90 dimensions 24 are kept along the way."""
+    """White noise is the worst case: 24 of 90 dimensions remain in leaves and merges."""
     summary = summary_of(400, rank=24, patterns=None)
     root = reduced(summary, 50, 400)
     assert root["left"].shape == (400, 24)
@@ -157,7 +161,7 @@ def test_a_rank_too_small_for_the_data_keeps_most_of_it():
 
 
 def test_what_is_cut_off_is_not_kept_in_memory():
-    """A view of a leaf's factors would hold all of them until the merge."""
+    """Factors are copies: a view would keep the truncated part in memory until the merge."""
     summary = summary_of(60, rank=4, patterns=None)
     for part in (summary.leaf(Stretch("a", 0, 60)), reduced(summary, 20, 60)):
         for name in ("left", "values", "right"):
@@ -172,7 +176,7 @@ def test_what_is_cut_off_is_not_kept_in_memory():
 def test_states_come_in_the_order_of_their_times(length):
     svd = summary_of(60, rank=10, patterns=8)
     layout, states = svd.finish(reduced(svd, 20, 60), 6)
-    root = reduced(StateSummary(svd.fields, layout), length, 60, start=9)
+    root = reduced(EofStateSummary(svd.fields, layout), length, 60, start=9)
     np.testing.assert_allclose(root["states"], states[9:], atol=1e-8)
 
 
@@ -187,7 +191,7 @@ def factor_of(arrays):
 @cases
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(7, 100), st.booleans())
 def test_rows_are_those_of_the_recipe(tmp_path_factory, delays, lead, length, increment):
-    """The triangle of all leaves against the matrix written out: ``[h | 1 | psi | phi | y]``."""
+    """The merged triangle equals that of the full matrix ``[h | 1 | psi | phi | y]``."""
     folder = tmp_path_factory.mktemp("rows")
     summary = row_summary(folder, 160, width=9, delays=delays)
     leads = tuple(sorted({1, lead}))

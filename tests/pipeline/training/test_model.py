@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gfrnn.pipeline.data.fields import Grid
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.reduce import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
-from gfrnn.pipeline.states.eofs import EofLayout
+from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.storage import write_whole
 from gfrnn.pipeline.training.model import ForecastModel

@@ -11,7 +11,7 @@ from gfrnn.pipeline.config.experiment import StateConfig
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.reduce import Stretch
 from gfrnn.pipeline.states.forcing import Forcing
-from gfrnn.pipeline.states.sphere_patches import groups_of, importance, patches_of
+from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.patch_training import autocorrelation, damped, mean_squares
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
@@ -35,18 +35,18 @@ WIND = "10m_u_component_of_wind"
 def rows_of(fields: Fields, state: dict, **options) -> RowSummary:
     """The training pass over fields that are their own anomalies."""
     config = StateConfig(layout="local", **({"patch": (2, 3), "halo": (1, 1)} | state))
-    patches = patches_of(config, fields.grid)
+    patches = cut_patches(config, fields.grid)
     layout = layout_of_anomalies(fields.grid)
     plain = {"width": 0, "target": "state", "sampling": "normal"}
     network = SampledRNN(
         **(plain | options),
         patches=patches,
         standardise=False,
-        groups=groups_of(config, fields.grid, patches),
+        groups=weight_groups(config, fields.grid, patches),
         mask=layout.mask,
     )
     network = network.sample(np.zeros((1, network.delays * patches.window)))
-    weights = importance(fields.grid, patches)
+    weights = patch_area_weights(fields.grid, patches)
     forcing = Forcing.calendar(())
     return RowSummary(network, FieldStates(fields, layout), forcing, fields.time, weights)
 

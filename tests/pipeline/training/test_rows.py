@@ -16,7 +16,12 @@ from gfrnn.pipeline.reduction.reduce import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
-from gfrnn.pipeline.states.sphere_patches import groups_of, importance, own_cells, patches_of
+from gfrnn.pipeline.states.sphere_patches import (
+    cut_patches,
+    owned_cells,
+    patch_area_weights,
+    weight_groups,
+)
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.triangles import Factors, merge_factors
 from gfrnn_core import SampledRNN
@@ -36,14 +41,14 @@ GRID = grid_of(latitudes(4, "between"), longitudes(6), NAMES)
 
 def forcing_of(grid, patches) -> Forcing:
     sine = np.sin(np.deg2rad(grid.latitude))[:, None] * np.ones(len(grid.longitude))
-    cells = own_cells(grid, patches)
-    return Forcing.of(("day_of_year", "insolation"), ("latitude",), sine[None], grid, cells)
+    cells = owned_cells(grid, patches)
+    return Forcing.from_grid(("day_of_year", "insolation"), ("latitude",), sine[None], grid, cells)
 
 
 def summary(grid=GRID, *, state=None, **options) -> RowSummary:
     """Random fields on a small globe, patches of 2 x 3 with a halo, inputs of all kinds."""
     config = StateConfig(layout="local", **({"patch": (2, 3), "halo": (1, 1)} | (state or {})))
-    patches = patches_of(config, grid)
+    patches = cut_patches(config, grid)
     forcing = forcing_of(grid, patches)
     layout = layout_of_anomalies(grid)
     plain = {"width": 5, "delays": 2, "leads": (1, 3), "target": "state", "sampling": "normal"}
@@ -53,7 +58,7 @@ def summary(grid=GRID, *, state=None, **options) -> RowSummary:
         standardise=False,
         joint=True,
         inputs=forcing.count,
-        groups=groups_of(config, grid, patches),
+        groups=weight_groups(config, grid, patches),
         mask=layout.mask,
     )
     network = network.sample(np.zeros((1, network.delays * patches.window + forcing.count)))
@@ -62,7 +67,11 @@ def summary(grid=GRID, *, state=None, **options) -> RowSummary:
         values.reshape(TIMES, -1)[:, grid.mask] = np.nan
     fields = memory_fields(values, grid, "6h")
     return RowSummary(
-        network, FieldStates(fields, layout), forcing, fields.time, importance(grid, patches)
+        network,
+        FieldStates(fields, layout),
+        forcing,
+        fields.time,
+        patch_area_weights(grid, patches),
     )
 
 
@@ -193,7 +202,7 @@ def test_states_are_read_once_for_all_candidates(monkeypatch):
 
 def test_states_of_fields_are_what_the_layout_makes_of_them():
     climatology = Climatology(0, 0, np.full((1, GRID.size), 2.0), np.array([4.0, 0.5]))
-    layout = LocalLayout(Scaling(GRID, climatology, by_area=False))
+    layout = LocalLayout(Scaling(GRID, climatology, area_weighted=False))
     values = np.random.default_rng(0).normal(size=(6, *GRID.shape))
     states = FieldStates(memory_fields(values, GRID), layout)
     assert states.size == GRID.size

@@ -1,4 +1,4 @@
-"""Small archives for the tests of reading, and where the real ones are."""
+"""Small archives for tests of reading, and the folder of real archives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import DataConfig
-from gfrnn.pipeline.data.sources import open_source
+from gfrnn.pipeline.data.dataset import open_source
 from gfrnn_testing.paths import ROOT
 
 DATA = Path(os.environ.get("GFRNN_DATA") or ROOT / "../shared/data")
@@ -22,7 +22,7 @@ real = pytest.mark.skipif(
 
 
 def make(times: Any = 12, freq: str = "6h", start: str = "2001-01-01") -> xr.Dataset:
-    """Geopotential on two levels and t2m, canonical order, distinct values everywhere."""
+    """Return geopotential on two levels and t2m, in canonical order, all values different."""
     time = pd.date_range(start, periods=times, freq=freq)
     lat, lon, lev = (
         np.arange(40.0, 46.0, 1.5),
@@ -54,5 +54,5 @@ def opened(*sources: Any, **data: Any) -> xr.Dataset:
 
 
 def same(a: xr.Dataset, b: xr.Dataset) -> None:
-    """Equal coordinates and values (attributes of files may differ)."""
+    """Assert equal coordinates and values; attributes of files may differ."""
     xr.testing.assert_equal(a.compute(), b.compute())

@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from gfrnn.pipeline.data.fields import Grid
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
-from gfrnn.pipeline.states.eofs import EofLayout
+from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_core import SampledRNN

@@ -15,7 +15,7 @@ import pandas as pd
 
 from gfrnn.pipeline.reduction.reduce import Stretch, Summary, reduce_stretches
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary, Scaling
-from gfrnn.pipeline.states.eofs import EofSummary
+from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn_testing.reduction_toys import cut, fields_of, row_pieces, row_summary
 
 LENGTH = 1500  # rows of a leaf: more than fill its buffer

@@ -20,7 +20,7 @@ from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.reduce import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
-from gfrnn.pipeline.states.eofs import EofSummary
+from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
 from gfrnn_core import SampledRNN

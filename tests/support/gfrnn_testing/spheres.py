@@ -11,8 +11,8 @@ import xarray as xr
 import yaml
 
 from gfrnn.pipeline.config.experiment import Experiment, parse_experiment
-from gfrnn.pipeline.data.fields import Fields, Grid
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.patch_states import LocalLayout
 
@@ -28,7 +28,7 @@ VARIABLES = {
 
 
 def latitudes(rows: int, kind: str) -> np.ndarray:
-    """From pole to pole, with a row on each ("row") or half a cell short of it ("between")."""
+    """Return latitudes with rows on the poles ("row") or half a cell from them ("between")."""
     if kind == "row":
         return np.linspace(-90, 90, rows)
     return (np.arange(rows) + 0.5) * 180 / rows - 90
@@ -44,14 +44,14 @@ def grid_of(latitude: Any, longitude: Any, names: Any = ("2m_temperature",), mas
 
 
 def layout_of_anomalies(grid: Grid) -> LocalLayout:
-    """States are the fields themselves: climatology 0, spread 1."""
+    """Return a layout whose states are the fields: climatology 0, standard deviation 1."""
     size, channels = grid.size, len(grid.channels)
     climatology = Climatology(0, 0, np.zeros((1, size)), np.ones(channels))
-    return LocalLayout(Scaling(grid, climatology, by_area=False))
+    return LocalLayout(Scaling(grid, climatology, area_weighted=False))
 
 
 def memory_fields(values: np.ndarray, grid: Grid, freq: str = "D") -> Fields:
-    """Fields in memory: values of shape (times, channels, latitudes, longitudes)."""
+    """Return fields in memory from values of shape (times, channels, latitudes, longitudes)."""
     time = pd.date_range(FIRST_DAY, periods=len(values), freq=freq)
     ds = xr.Dataset(
         {c.variable: (DIMS, values[:, index]) for index, c in enumerate(grid.channels)},
@@ -61,7 +61,7 @@ def memory_fields(values: np.ndarray, grid: Grid, freq: str = "D") -> Fields:
 
 
 def advected(rows: int, columns: int, speeds: Any, times: int, seed: int = 0) -> np.ndarray:
-    """Random rows that move east by so many cells a step: (times, rows, columns).
+    """Return random rows that move east by ``speeds`` cells a step: (times, rows, columns).
 
     Their zonal mean is 0, and so is the mean over any ``columns`` steps.
     """
@@ -74,14 +74,14 @@ def advected(rows: int, columns: int, speeds: Any, times: int, seed: int = 0) ->
 def waves(
     times: int, shape: tuple[int, int], poles: str, sign: int = 1, seed: int = 0
 ) -> np.ndarray:
-    """The wave equation on cells of a sphere, ``u'' = k laplace(u)``: (times, *shape).
+    """Integrate the wave equation ``u'' = k laplace(u)`` on a sphere: (times, *shape).
 
     Parameters
     ----------
     poles : {"row", "between", "none"}
-        What lies beyond the first and the last row; for none they are repeated.
+        Position of the poles; with "none" the first and last rows are repeated.
     sign : int
-        What a value seen across a pole is multiplied by.
+        Factor of values seen across a pole.
     """
     rng = np.random.default_rng(seed)
     path = [rng.normal(size=shape)]
@@ -106,7 +106,7 @@ def write_fields(
     freq: str = "1D",
     chunks: tuple[int, int, int] | None = None,
 ) -> Path:
-    """A store of variables in their own units: mean + amplitude * field, as float64."""
+    """Write a store of variables in their units: mean + amplitude * field, as float64."""
     times = len(next(iter(fields.values())))
     variables = {}
     for name, values in fields.items():
@@ -121,9 +121,10 @@ def write_fields(
 
 
 def local_tree(source: Path | str, **sections: dict[str, Any]) -> dict[str, Any]:
-    """A linear experiment of a local layout; sections are merged into it key by key.
+    """Return a linear experiment of a local layout, into which sections are merged key by key.
 
-    Training takes 360 days: whole turns of what moves by a cell a day round 8, 10 or 12 cells.
+    Training takes 360 days, in which a field that moves by a cell a day goes round 8, 10 or 12
+    cells a whole number of times.
     """
     plain: dict[str, Any] = {
         "name": "local",
@@ -149,5 +150,5 @@ DAYS = 485
 
 
 def local_experiment(source: Path | str, **sections: dict[str, Any]) -> Experiment:
-    """:func:`local_tree`, checked."""
+    """Return the experiment of :func:`local_tree`, validated."""
     return parse_experiment(yaml.safe_dump(local_tree(source, **sections), sort_keys=False))

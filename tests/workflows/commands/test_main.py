@@ -125,8 +125,8 @@ def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
     for line in (
         "geopotential [m2 s-2] at 500, 850 hPa",
         "mean_sea_level_pressure [Pa]",
-        "latitude: 30 to 70 (5, 10 apart)",
-        "longitude: -20 to 50 (8, 10 apart)",
+        "latitude: 30 to 70 (5, spacing 10)",
+        "longitude: -20 to 50 (8, spacing 10)",
         "time: 2001-01-01 00:00 to 2002-08-23 00:00 (600)",
         "step: 1d, no gap",
     ):

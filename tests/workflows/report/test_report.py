@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.report import page as report

@@ -1,4 +1,4 @@
-"""What the audit says of good data, of bad data, and of the real files that are traps."""
+"""Findings of the audit in good data, in bad data, and in real files with known faults."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import DataConfig, parse_experiment
-from gfrnn.pipeline.data.inspection.audit import (
-    Finding,
-    audit,
-    describe,
-    segments,
-    starting_experiment,
-    step_of,
-)
-from gfrnn.pipeline.data.sources import open_source
+from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.inspection.audit import audit
+from gfrnn.pipeline.data.inspection.describe import describe_dataset
+from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
+from gfrnn.pipeline.data.inspection.value_checks import DataFinding
+from gfrnn.pipeline.data.time_axis import segments, step_of
 from gfrnn.pipeline.errors import DataError
 from gfrnn_testing.archives import DATA, real
 
@@ -31,7 +28,7 @@ HOUR = np.timedelta64(1, "h")
 
 
 def make(times: int = 800, freq: str = "1D", rows: int = 8, columns: int = 12) -> xr.Dataset:
-    """A smooth, moving temperature field."""
+    """Return a smooth temperature field that varies in time."""
     time = pd.date_range("2001-01-01", periods=times, freq=freq)
     rng = np.random.default_rng(0)
     i, j = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
@@ -46,8 +43,8 @@ def make(times: int = 800, freq: str = "1D", rows: int = 8, columns: int = 12) -
 
 
 @pytest.fixture
-def looked(tmp_path: Path) -> Callable[..., list[Finding]]:
-    def write_and_audit(ds: xr.Dataset, **keys: Any) -> list[Finding]:
+def looked(tmp_path: Path) -> Callable[..., list[DataFinding]]:
+    def write_and_audit(ds: xr.Dataset, **keys: Any) -> list[DataFinding]:
         path = tmp_path / "data.nc"
         path.unlink(missing_ok=True)
         ds.to_netcdf(path)
@@ -56,7 +53,7 @@ def looked(tmp_path: Path) -> Callable[..., list[Finding]]:
     return write_and_audit
 
 
-def says(found: list[Finding], severity: str, text: str) -> bool:
+def says(found: list[DataFinding], severity: str, text: str) -> bool:
     return any(f.severity == severity and text in f.message for f in found)
 
 
@@ -71,11 +68,11 @@ def test_segments() -> None:
         step_of(time[:1])
 
 
-def test_good_data_have_no_finding(looked: Callable[..., list[Finding]]) -> None:
+def test_good_data_have_no_finding(looked: Callable[..., list[DataFinding]]) -> None:
     assert looked(make()) == []
 
 
-def test_times(looked: Callable[..., list[Finding]]) -> None:
+def test_times(looked: Callable[..., list[DataFinding]]) -> None:
     ds = make()
     found = looked(ds.isel(time=[*range(100), *range(150, 800)]))
     assert says(found, "warning", "1 gaps in time (step 1d): 2001-04-10T00:00 to 2001-05-31T00:00")
@@ -87,7 +84,7 @@ def test_times(looked: Callable[..., list[Finding]]) -> None:
     assert says(looked(ds.assign_coords(time=late)), "warning", "irregular times")
     assert says(looked(make(200, "MS")), "error", "monthly data")
     half = ds.assign_coords(time=ds.time + np.timedelta64(30, "m"))
-    assert says(looked(half), "note", "stamps at minute 30")
+    assert says(looked(half), "note", "times at minute 30")
     twice = ds.isel(time=[*range(5), 4, *range(5, 800)])
     assert says(looked(twice), "warning", "given twice")
     assert says(looked(ds.isel(time=[0])), "error", "1 time")
@@ -99,7 +96,7 @@ def test_times(looked: Callable[..., list[Finding]]) -> None:
         (
             lambda v: v.__setitem__((slice(None), slice(2, 4), slice(3, 9)), np.nan),
             "note",
-            "12% of the cells are masked always: 12 of 96 have no value at any "
+            "12% of the cells are always masked: 12 of 96 have no value at any "
             "sampled time, first latitude 34, longitude 0",
         ),
         (lambda v: v.__setitem__(slice(-30, None), np.nan), "error", "first from 2003-02-10T00:00"),
@@ -110,15 +107,19 @@ def test_times(looked: Callable[..., list[Finding]]) -> None:
             "error",
             "1 infinite values, first at 2001-01-01",
         ),
-        (lambda v: v.__setitem__((799, 0, 1), -9999), "error", "mark for missing ones (-9999)"),
-        (lambda v: v.__setitem__((799, 0, 1), 1e20), "error", "mark for missing ones (1e+20)"),
+        (lambda v: v.__setitem__((799, 0, 1), -9999), "error", "fill value (-9999)"),
+        (lambda v: v.__setitem__((799, 0, 1), 1e20), "error", "fill value (1e+20)"),
         (
             lambda v: v.__setitem__((799, 0, 1), 400),
             "error",
             "(400..400) are outside of 170..345 K",
         ),
-        (lambda v: v.__setitem__(slice(None), v[0]), "warning", "does not change with time"),
-        (lambda v: v.__setitem__(slice(None), v[:, :1, :1]), "warning", "the same at all places"),
+        (lambda v: v.__setitem__(slice(None), v[0]), "warning", "does not change in time"),
+        (
+            lambda v: v.__setitem__(slice(None), v[:, :1, :1]),
+            "warning",
+            "the same value at all places",
+        ),
         (
             lambda v: v.__setitem__(slice(None), v.reshape(800, 12, 8).swapaxes(1, 2)),
             "warning",
@@ -135,7 +136,7 @@ def test_times(looked: Callable[..., list[Finding]]) -> None:
     ],
 )
 def test_values(
-    looked: Callable[..., list[Finding]], change: Any, severity: str, message: str
+    looked: Callable[..., list[DataFinding]], change: Any, severity: str, message: str
 ) -> None:
     ds = make()
     change(ds.t2m.values)
@@ -146,8 +147,8 @@ def test_values(
     assert looked(ds, sample=0) == []
 
 
-def test_a_mask_hides_nothing_else(looked: Callable[..., list[Finding]]) -> None:
-    """Holes beside it, whole times without values, and points in the wrong places."""
+def test_a_mask_hides_nothing_else(looked: Callable[..., list[DataFinding]]) -> None:
+    """Beside a mask, single missing values, missing times and scrambled points are found."""
     ds = make()
     values = ds.t2m.values
     values[:, :3, :6] = np.nan
@@ -157,7 +158,7 @@ def test_a_mask_hides_nothing_else(looked: Callable[..., list[Finding]]) -> None
     assert len(found) == 3, found
     assert says(found, "error", "missing (NaN) everywhere at 3 of 64 sampled times")
     assert says(found, "error", "scattered places, 2 values in 1 of 64 sampled times, first at 200")
-    assert says(found, "note", "19% of the cells are masked always: 18 of 96")
+    assert says(found, "note", "19% of the cells are always masked: 18 of 96")
     scrambled = make()
     values = scrambled.t2m.values
     values[:] = values[:, :, np.random.default_rng(1).permutation(12)]
@@ -167,17 +168,19 @@ def test_a_mask_hides_nothing_else(looked: Callable[..., list[Finding]]) -> None
     assert says(found, "warning", "seems to be scrambled")
 
 
-def test_a_narrow_strait_is_not_scrambled(looked: Callable[..., list[Finding]]) -> None:
-    """No two of its points lie as far apart as the grid would have it."""
+def test_a_narrow_strait_is_not_scrambled(looked: Callable[..., list[DataFinding]]) -> None:
+    """In a strait one cell wide, no two valid points have the larger distances of the grid."""
     ds = make()
     ds.t2m.values[:, :, 3:] = np.nan
     ds.t2m.values[:] += np.random.default_rng(0).normal(size=ds.t2m.shape)
     found = looked(ds)
     assert len(found) == 1, found
-    assert says(found, "note", "75% of the cells are masked always")
+    assert says(found, "note", "75% of the cells are always masked")
 
 
-def test_a_field_across_greenwich_is_not_scrambled(looked: Callable[..., list[Finding]]) -> None:
+def test_a_field_across_greenwich_is_not_scrambled(
+    looked: Callable[..., list[DataFinding]],
+) -> None:
     assert looked(make(columns=40).assign_coords(lon=np.arange(-30.0, 10.0))) == []
 
 
@@ -231,9 +234,9 @@ def test_starting_experiment_of_few_times(tmp_path: Path) -> None:
 
 def test_describe(tmp_path: Path) -> None:
     make().to_netcdf(tmp_path / "data.nc")
-    text = describe(open_source(DataConfig(sources=[str(tmp_path / "data.nc")])))
+    text = describe_dataset(open_source(DataConfig(sources=[str(tmp_path / "data.nc")])))
     assert "2m_temperature [K]" in text
-    assert "longitude: -8 to 14 (12, 2 apart)" in text
+    assert "longitude: -8 to 14 (12, spacing 2)" in text
     assert "time: 2001-01-01 00:00 to 2003-03-11 00:00 (800)" in text
     assert "step: 1d, no gap" in text
 
@@ -264,12 +267,12 @@ def test_describe(tmp_path: Path) -> None:
         ({"path": "traps/septembers*"}, ["41 gaps in time (step 1h): 1979-09-30T23:00"]),
         (
             {"path": "traps/ersst*"},
-            ["monthly data", "31% of the cells are masked always: 5032 of 16020"],
+            ["monthly data", "31% of the cells are always masked: 5032 of 16020"],
         ),
         ({"path": "traps/expver*"}, ["monthly data", "expver 1 and 5"]),
         ({"path": "era5_danube_daily_2013/*.nc"}, ["scattered places, 5 values"]),
-        ({"path": "merra2_weur_hourly/*2005*"}, ["less than a year", "stamps at minute 30"]),
-        ({"path": "era5_point_hourly_2019/*54-16*"}, ["one point"]),
+        ({"path": "merra2_weur_hourly/*2005*"}, ["less than a year", "times at minute 30"]),
+        ({"path": "era5_point_hourly_2019/*54-16*"}, ["one grid point"]),
     ],
 )
 def test_real_data(source: dict[str, Any], expected: list[str]) -> None:
@@ -282,7 +285,7 @@ def test_real_data(source: dict[str, Any], expected: list[str]) -> None:
 
 @real
 def test_missing_month(tmp_path: Path) -> None:
-    """The area mean is refused as it is, and its gap found once it is given a place."""
+    """An area mean is rejected; with coordinates added, its gap is found."""
     (path,) = (DATA / "traps").glob("era5_2022*.nc")
     with xr.open_dataset(path) as raw:
         raw.assign_coords(latitude=50.0, longitude=0.0).to_netcdf(tmp_path / "placed.nc")
@@ -292,7 +295,7 @@ def test_missing_month(tmp_path: Path) -> None:
 
 @real
 def test_storm_with_dates_and_units(tmp_path: Path) -> None:
-    """Without dates it is refused; with them, its holes are found."""
+    """A file without dates is rejected; with dates, its missing values are found."""
     raw = xr.open_dataset(DATA / "traps/storm_6h_partial_nan/Vstorm.cdf", decode_times=False)
     raw = raw.drop_vars("reftime").load()
     raw.timestep.attrs["units"] = "hours since 1996-01-05"
@@ -301,4 +304,4 @@ def test_storm_with_dates_and_units(tmp_path: Path) -> None:
     rename = {"v": "10m_v_component_of_wind"}
     found = audit(open_source(DataConfig(sources=[{**source, "rename": rename}])))
     assert says(found, "error", "missing (NaN) everywhere at 2 of 64 sampled times")
-    assert says(found, "note", "19% of the cells are masked always: 224 of 1188")
+    assert says(found, "note", "19% of the cells are always masked: 224 of 1188")

@@ -1,4 +1,4 @@
-"""EOFs: fields to states and back, and the summaries that compute basis and states."""
+"""Fields <-> states of EOFs, and the summaries that compute the EOFs and the states."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from gfrnn.pipeline.states.climatology import Scaling
 
 Array = NDArray[Any]
 
-# Standard deviation that rounding leaves of zero, relative to the largest.
+# Rounding error of a standard deviation of zero, relative to the largest.
 _ROUNDING = 1e-7
 
 
 @dataclass(frozen=True)
 class EofLayout:
-    """States are the leading principal components of the scaled anomalies.
+    """Layout of states that are the leading principal components of the scaled anomalies.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class EofLayout:
     vectors : ndarray, shape (modes, grid.size)
         EOFs, orthonormal in the scaled space.
     singular_values : ndarray, shape (modes,)
-        Of the scaled anomalies of the training period.
+        Singular values of the scaled anomalies of the training period.
     total : float
         Sum of squares of the scaled anomalies of the training period.
     times : int
@@ -55,92 +55,82 @@ class EofLayout:
         return self.modes
 
     @property
-    def unit(self) -> float:
-        """One common unit for all components: the standard deviation of the first one.
+    def state_scale(self) -> float:
+        """Standard deviation of the first principal component, by which all are divided.
 
-        One unit for all keeps their relative variance, so the hidden features listen to the
-        leading modes most and the squared error of a state is that of the fields.
+        A common scale keeps their relative variance, so that hidden features depend most on the
+        leading modes, and squared errors of states are proportional to those of fields.
         """
         return float(self.singular_values[0] / np.sqrt(self.times))
 
     @property
     def variance_kept(self) -> float:
-        """Share of the variance of the scaled anomalies that the EOFs hold."""
+        """Fraction of the variance of the scaled anomalies that the EOFs explain."""
         return float(np.square(self.singular_values).sum() / self.total)
 
     def encode(self, fields: Array, time: Array) -> Array:
-        """States of fields (which are overwritten): shape (times, modes).
+        """Return the states of fields, which are overwritten: shape (times, modes).
 
-        In the mask the fields are 0, as :meth:`gfrnn.pipeline.data.fields.Fields.read` gives them.
+        Fields are 0 in the mask, see :meth:`gfrnn.pipeline.data.fields.Fields.read`.
         """
-        return self.project(self.scaling.scaled(fields, time))
+        return self.project(self.scaling.scaled_anomalies(fields, time))
 
     def project(self, scaled: Array) -> Array:
-        """States of scaled anomalies: shape (times, modes)."""
-        return np.asarray(scaled @ self.vectors.T / self.unit)
+        """Return the states of scaled anomalies: shape (times, modes)."""
+        return np.asarray(scaled @ self.vectors.T / self.state_scale)
 
     def anomalies(self, states: Array) -> Array:
-        """Anomalies of the fields of states, in the variables' units: shape (n, grid.size).
+        """Return the anomalies of states in units of the variables: shape (n, grid.size).
 
         They are 0 in the mask.
         """
-        anomalies = (states * self.unit) @ self.vectors
-        anomalies *= self.scaling.units
+        anomalies = (states * self.state_scale) @ self.vectors
+        anomalies *= self.scaling.inverse_weights
         return np.asarray(anomalies)
 
     def decode(self, states: Array, time: Array) -> Array:
-        """Fields of states at some times: shape (times, grid.size), NaN in the mask."""
+        """Return the fields of states at some times: shape (times, grid.size), NaN in the mask."""
         fields = self.anomalies(states) + self.scaling.climatology(time)
-        return self.scaling.grid.blanked(fields)
+        return self.scaling.grid.fill_mask(fields)
 
-    def damping(self, lagged: Array, lead: int) -> Array:
-        """Autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
+    def autocorrelation(self, lagged: Array, lead: int) -> Array:
+        """Return the autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
 
         The lagged covariance of a cell is ``v^T A_lead v`` with v its column of the EOFs.
 
         Parameters
         ----------
         lagged : ndarray, shape (leads + 1, modes, modes)
-            A: covariance of the states with those some steps later.
+            A: covariance of the states with those a number of steps later.
         lead : int
         """
         variance, later = (
             np.einsum("kg,kg->g", self.vectors, lagged[lag] @ self.vectors) for lag in (0, lead)
         )
-        # Rounding alone leaves a variance that is not quite zero.
+        # Rounding errors make a variance of zero larger than zero.
         varies = variance > _ROUNDING**2 * variance.max()
         return np.divide(later, variance, out=np.zeros_like(later), where=varies)
 
-    def about(self) -> dict[str, Any]:
-        """What is not an array, for storing."""
+    def attributes(self) -> dict[str, Any]:
+        """Return what is stored as attributes."""
         return {"kind": "eof", "total": self.total, "times": self.times}
 
     def arrays(self) -> dict[str, Array]:
-        """Arrays of its own, for storing."""
+        """Return what is stored as arrays, besides grid and climatology."""
         return {"eofs": self.vectors, "singular_values": self.singular_values}
-
-    def narrowed(self, modes: int) -> EofLayout:
-        """The leading modes only."""
-        return EofLayout(
-            self.scaling,
-            self.vectors[:modes],
-            self.singular_values[:modes],
-            self.total,
-            self.times,
-        )
 
 
 @dataclass(frozen=True)
 class EofSummary:
     """Truncated SVD of the scaled anomalies, merged by the SVD of the stacked factors.
 
-    Each leaf keeps its left factor and each merge rotates it, so the states of all its times come
-    out at the root, and the archive is not read again for them.
+    Leaves have their left factors and merges rotate them, so that the root has the states of all
+    times and the archive is not read again.
 
     Attributes
     ----------
     rank : int
-        Singular triplets kept along the way, more than the modes wanted at the end.
+        Number of singular triplets in leaves and merges, larger than the number of modes.
     """
 
     fields: Fields
@@ -152,7 +142,7 @@ class EofSummary:
     def leaf(self, stretch: Stretch) -> Arrays:
         values = self.fields.read(stretch.start, stretch.stop)
         time = self.fields.time[stretch.start : stretch.stop]
-        scaled = self.scaling.scaled(values, time)
+        scaled = self.scaling.scaled_anomalies(values, time)
         total = np.array(np.square(scaled).sum())
         return {**self._decompose(scaled), "total": total}
 
@@ -170,7 +160,7 @@ class EofSummary:
 
     def _decompose(self, matrix: Array) -> Arrays:
         left, values, right = scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
-        # Copies: a view would keep what is cut off in memory until the merge.
+        # Copies: a view would keep the truncated part in memory until the merge.
         return {
             "left": left[:, : self.rank].copy(),
             "values": values[: self.rank].copy(),
@@ -178,7 +168,7 @@ class EofSummary:
         }
 
     def finish(self, root: Arrays, modes: int) -> tuple[EofLayout, Array]:
-        """The EOFs, and the states of the times in the order of the stretches."""
+        """Return the EOFs, and the states of the times in the order of the stretches."""
         layout = EofLayout(
             scaling=self.scaling,
             vectors=root["right"][:modes],
@@ -186,16 +176,16 @@ class EofSummary:
             total=float(root["total"]),
             times=len(root["left"]),
         )
-        states = root["left"][:, :modes] * root["values"][:modes] / layout.unit
+        states = root["left"][:, :modes] * root["values"][:modes] / layout.state_scale
         return layout, states
 
     def leaf_bytes(self, stretch: Stretch) -> int:
         times = stretch.stop - stretch.start
-        # Fields, the climatology taken off, LAPACK's copy and the right factor.
+        # Fields, anomalies, the copy of LAPACK and the right factor.
         return max(self.fields.read_bytes(times), 4 * 8 * times * self.fields.grid.size)
 
     def merge_bytes(self) -> int:
-        # Both sides, stacked, LAPACK's copy and the right factor; the left factors of all times.
+        # Both sides, stacked, the copy of LAPACK and the right factor; left factors of all times.
         right = 4 * 2 * 8 * self.rank * self.fields.grid.size
         return right + 2 * 8 * self.rank * len(self.fields.time)
 
@@ -210,13 +200,13 @@ class EofSummary:
 
     def merge_work(self, times: int) -> Work:
         kept = 2 * min(self.rank, times)
-        # Besides, what the left factors of all times are rotated by.
+        # The second term is the rotation of the left factors.
         return {"svd": svd_flops(kept, self.fields.grid.size) + 2 * times * kept * self.rank}
 
 
 @dataclass(frozen=True)
-class StateSummary:
-    """States of times that took no part in the EOFs; merging strings them together."""
+class EofStateSummary:
+    """States of times that the EOFs were not computed from; a merge concatenates them."""
 
     fields: Fields
     layout: EofLayout

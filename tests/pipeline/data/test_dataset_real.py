@@ -1,4 +1,4 @@
-"""Real archives: each is read as it is meant, or refused with the reason."""
+"""Real archives: each is read correctly, or rejected with the reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gfrnn.pipeline.data.sources import channels
+from gfrnn.pipeline.data.grid import channels
 from gfrnn.pipeline.errors import DataError
 from gfrnn_testing.archives import DATA, opened, real
 

@@ -1,4 +1,4 @@
-"""How archives are found and read: damage, laziness, other processes, chunks, fingerprints."""
+"""Search and reading of archives: damage, laziness, other processes, chunks, fingerprints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.data import canonical_array as canonical
-from gfrnn.pipeline.data.sources import channels, fingerprint, missing_chunks
+from gfrnn.pipeline.data.fingerprint import fingerprint
+from gfrnn.pipeline.data.grid import channels
+from gfrnn.pipeline.data.missing_chunks import missing_chunks
 from gfrnn.pipeline.errors import DataError
 from gfrnn_testing.archives import ROOT, make, opened
 
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Consolidated metadata")
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    """A file in canonical order."""
+    """Write a file in canonical order."""
     path = tmp_path / "plain.nc"
     make().to_netcdf(path)
     return path
@@ -46,7 +48,7 @@ def test_damaged_files(tmp_path: Path, plain: Path) -> None:
     make().to_netcdf(tmp_path / "classic.nc", format="NETCDF3_64BIT")
     whole = (tmp_path / "classic.nc").read_bytes()
     (tmp_path / "short.nc").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"short\.nc: the file ends before its data do"):
+    with pytest.raises(DataError, match=r"short\.nc: the file is truncated"):
         opened(tmp_path / "short.nc")
     (tmp_path / "text.nc").write_text("<html>")
     with pytest.raises(DataError, match=r"text\.nc: a file that begins with b'<htm'"):
@@ -55,7 +57,7 @@ def test_damaged_files(tmp_path: Path, plain: Path) -> None:
     with pytest.raises(DataError, match="install cfgrib and eccodes"):
         opened(tmp_path / "message.grib")
     xr.Dataset().to_zarr(tmp_path / "empty.zarr")
-    with pytest.raises(DataError, match=r"empty\.zarr: no variables"):
+    with pytest.raises(DataError, match=r"empty\.zarr: it has no variables"):
         opened(tmp_path / "empty.zarr")
     with pytest.raises(DataError, match="a folder, not a zarr store"):
         opened(tmp_path)
@@ -118,13 +120,13 @@ def test_only_what_is_asked_for_is_read(tmp_path: Path, monkeypatch: pytest.Monk
     for number in range(3):
         whole.isel(time=slice(10 * number, 10 * number + 10)).to_netcdf(tmp_path / f"{number}.nc")
     read: list[tuple[str, int]] = []
-    plain_read = canonical.read_piece
+    plain_read = canonical.read_from_file
 
-    def counted(piece: canonical.FileSlice, time: np.ndarray, *rest: np.ndarray) -> np.ndarray:
-        read.append((Path(piece.file.path).stem, time.size))
-        return plain_read(piece, time, *rest)
+    def counted(part: canonical.FileTimeRange, time: np.ndarray, *rest: np.ndarray) -> np.ndarray:
+        read.append((Path(part.file.path).stem, time.size))
+        return plain_read(part, time, *rest)
 
-    monkeypatch.setattr(canonical, "read_piece", counted)
+    monkeypatch.setattr(canonical, "read_from_file", counted)
     ds = opened(f"{tmp_path}/*.nc")
     channels(ds)
     pickle.dumps(ds)

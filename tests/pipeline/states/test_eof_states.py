@@ -1,6 +1,8 @@
-"""Fields and states: grids, areas, scaling, encoding."""
+"""Fields and states of EOFs: grids, areas, scaling, encoding."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfrnn.pipeline.data.fields import Fields, Grid
-from gfrnn.pipeline.data.sources import Channel
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
-from gfrnn.pipeline.states.eofs import EofLayout
+from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn_testing.reduction_toys import fields_of, random_fields
 
 cases = settings(deadline=None, derandomize=True, max_examples=40)
@@ -94,7 +96,7 @@ def test_a_value_that_is_not_finite_is_named(value):
         fields.read(2, 9)
     message = str(caught.value)
     assert message.startswith(f"temperature_850: {value} at 2003-12-31T00:00, latitude 65,")
-    assert "longitude 10 (and 1 more values nearby)" in message
+    assert "longitude 10 (and 1 more such values in this time slice)" in message
 
 
 # --- scaling and encoding -----------------------------------------------------------------------
@@ -108,7 +110,7 @@ def test_scaled_anomalies():
     by_hand = by_hand / np.array([250.0, 3.0])[:, None, None]
     by_hand = by_hand * np.sqrt(scaling.grid.area)[:, None]
     np.testing.assert_allclose(
-        scaling.scaled(fields.copy(), TIME), by_hand.reshape(len(TIME), -1), rtol=1e-12
+        scaling.scaled_anomalies(fields.copy(), TIME), by_hand.reshape(len(TIME), -1), rtol=1e-12
     )
 
 
@@ -138,18 +140,19 @@ def test_fields_in_the_span_of_the_eofs_survive():
 
 
 def test_squared_states_are_the_variance_of_the_fields():
-    """By area and in units of each channel's spread: one unit for all modes keeps that."""
+    """Squared states are the area-weighted variance of fields divided by the std of the channel."""
     layout = make_layout()
     states = np.random.default_rng(3).standard_normal((4, 5))
     anomalies = layout.anomalies(states).reshape(4, 2, 6, 8) / np.array([[[250.0]], [[3.0]]])
     squares = (np.square(anomalies) * layout.scaling.grid.area[:, None]).sum(axis=(1, 2, 3))
-    np.testing.assert_allclose(np.square(states * layout.unit).sum(axis=1), squares)
-    assert layout.unit == layout.singular_values[0] / np.sqrt(40)
+    np.testing.assert_allclose(np.square(states * layout.state_scale).sum(axis=1), squares)
+    assert layout.state_scale == layout.singular_values[0] / np.sqrt(40)
 
 
 def test_fewer_modes_are_the_leading_ones():
     layout = make_layout()
-    fewer = layout.narrowed(2)
+    vectors, values = layout.vectors[:2], layout.singular_values[:2]
+    fewer = replace(layout, vectors=vectors, singular_values=values)
     fields = np.random.default_rng(4).standard_normal((len(TIME), layout.scaling.grid.size))
     np.testing.assert_allclose(
         fewer.encode(fields.copy(), TIME), layout.encode(fields.copy(), TIME)[:, :2]

@@ -1,4 +1,4 @@
-"""Every way a file can be laid out gives one canonical Dataset, or a clear error."""
+"""Files of all common layouts give the same canonical Dataset, or a clear error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gfrnn.pipeline.data.sources import Channel, channels, fingerprint
+from gfrnn.pipeline.data.fingerprint import fingerprint
+from gfrnn.pipeline.data.grid import Channel, channels
 from gfrnn.pipeline.errors import DataError
 from gfrnn_testing.archives import make, opened, same
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Consolidated metadata")
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    """A file in canonical order."""
+    """Write a file in canonical order."""
     path = tmp_path / "plain.nc"
     make().to_netcdf(path)
     return path
@@ -147,7 +148,7 @@ def test_common_times(tmp_path: Path) -> None:
     whole[["t2m"]].isel(time=slice(5, 20)).to_netcdf(tmp_path / "t.nc")
     found = opened(f"{tmp_path}/*.nc")
     same(found, whole.isel(time=slice(5, 15)).rename(z="geopotential", t2m="2m_temperature"))
-    assert "10 are common to all" in found.attrs["notes"][0]
+    assert "10 of up to 15 are common to all" in found.attrs["notes"][0]
     (tmp_path / "t.nc").unlink()
     whole[["t2m"]].isel(time=slice(15, 20)).to_netcdf(tmp_path / "t.nc")
     with pytest.raises(DataError, match=r"no common time: .*2001-01-04T18:00"):
@@ -218,7 +219,9 @@ def test_region(plain: Path, box: list[float], expected: list[float]) -> None:
 
 
 def test_empty_region(plain: Path) -> None:
-    with pytest.raises(DataError, match=r"data.region.latitude: \[-20.0, -10.0\] holds no point"):
+    with pytest.raises(
+        DataError, match=r"data.region.latitude: \[-20.0, -10.0\] contains no point"
+    ):
         opened(plain, region={"latitude": [-20, -10], "longitude": [0, 90]})
 
 
@@ -258,7 +261,7 @@ def test_units(tmp_path: Path) -> None:
     assert opened(tmp_path / "none.nc", variables={"geopotential": None}).data_vars
     given = opened({"path": str(tmp_path / "none.nc"), "units": {"t2m": "degC"}})
     np.testing.assert_allclose(given["2m_temperature"].values, make().t2m.values, rtol=1e-6)
-    with pytest.raises(DataError, match="units: t2n is not in it; did you mean t2m"):
+    with pytest.raises(DataError, match="units: the source has no variable t2n; did you mean t2m"):
         opened({"path": str(tmp_path / "none.nc"), "units": {"t2n": "degC"}})
 
 
@@ -277,7 +280,7 @@ def test_padding_is_cut(tmp_path: Path) -> None:
     same(
         found, make(40, "1D").isel(time=slice(4, 20)).rename(z="geopotential", t2m="2m_temperature")
     )
-    assert "24 of 40 times are padding" in found.attrs["notes"][0]
+    assert "24 of 40 times are outside of 2001-01-05..2001-01-20" in found.attrs["notes"][0]
 
 
 def test_singletons_points_and_expver(tmp_path: Path) -> None:
@@ -308,7 +311,7 @@ def test_singletons_points_and_expver(tmp_path: Path) -> None:
             "the grid is not regular",
         ),
         (lambda d: d.isel(latitude=0, longitude=0, drop=True), "no latitude"),
-        (lambda d: d.assign_coords(time=np.arange(12)), "so its dates are unknown"),
+        (lambda d: d.assign_coords(time=np.arange(12)), "which gives no dates"),
         (
             lambda d: d.assign_coords(
                 time=(

@@ -1,0 +1,208 @@
+"""The canonical Dataset of all files: names of ERA5, SI units, one order of dimensions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gfrnn.pipeline.config.experiment import DataConfig, Region
+from gfrnn.pipeline.data.canonical_array import IndexMap
+from gfrnn.pipeline.data.combine import (
+    Selection,
+    common_times,
+    group_variables,
+    lazy_variable,
+    time_chunks,
+)
+from gfrnn.pipeline.data.file_variables import FileVariable, file_variables, source_variables
+from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, format_extent
+from gfrnn.pipeline.data.names import suggest_names
+from gfrnn.pipeline.data.time_axis import keep_step
+from gfrnn.pipeline.errors import DataError
+
+_ORIGIN = ("title", "institution", "source", "comment")
+
+
+def open_source(data: DataConfig) -> xr.Dataset:
+    """Open the files of a ``data`` section as one canonical Dataset, without reading values.
+
+    Dimensions (time, [level], latitude, longitude); ``time`` datetime64, strictly increasing;
+    ``latitude`` ascending; ``longitude`` in [0, 360) ascending; ``level`` in hPa ascending. Names
+    are those of ERA5, units SI, values float32. The Dataset pickles to little more than its
+    coordinates, opens its files in the process that reads, and needs no Dask; ``.chunk()`` works.
+
+    Each variable has ``attrs['levels']``: its own levels (hPa), empty for a variable without
+    levels. At levels of other variables it is NaN.
+
+    ``ds.attrs`` has ``time_chunk`` (times in a stored chunk) and ``time_chunk_start`` (first time
+    of a chunk), to plan reads that have no chunk in common, ``notes`` (list of str: what was
+    merged or dropped) and ``origins`` (title, institution, source and comment of the files).
+
+    Raises
+    ------
+    DataError
+        If files are missing, cannot be read or do not fit each other; the message names the file,
+        variable or key, and the remedy.
+    """
+    found = source_variables(data.sources, "data.sources", file_variables)
+    parts = _select_variables([part for parts in found.values() for part in parts], data)
+    latitude, longitude = _common_grid(parts)
+    rows, columns = _select_region(latitude, longitude, data.region)
+    groups = group_variables(parts)
+    time, notes = common_times(groups)
+    if data.step is not None:
+        time = time[keep_step(time, data.step)]
+    level = sorted({level for _, levels in groups for level in levels or ()})
+    selection = Selection(time, level, rows, columns)
+    variables: dict[str, xr.Variable] = {}
+    for name in dict.fromkeys(variable for variable, _ in groups):
+        own = {levels: group for (variable, levels), group in groups.items() if variable == name}
+        variables[name] = lazy_variable(own, selection)
+    chunk, first = time_chunks(groups, time)
+    for variable in variables.values():
+        variable.encoding["preferred_chunks"] = {"time": chunk}
+    notes += list(dict.fromkeys(note for part in parts for note in part.notes))
+    coords: dict[str, Any] = {"time": ("time", time, {"standard_name": "time", "axis": "T"})}
+    if level:
+        pressure = {
+            "standard_name": "air_pressure",
+            "units": "hPa",
+            "positive": "down",
+            "axis": "Z",
+        }
+        coords["level"] = ("level", np.array(level, float), pressure)
+    for name, values, *described in (
+        ("latitude", latitude[rows], "degrees_north", "Y"),
+        ("longitude", longitude[columns], "degrees_east", "X"),
+    ):
+        keys = ("standard_name", "long_name", "units", "axis")
+        coords[name] = (name, values, dict(zip(keys, (name, name, *described), strict=True)))
+    attrs = {
+        "Conventions": "CF-1.8",
+        "time_chunk": chunk,
+        "time_chunk_start": first,
+        "notes": notes,
+        "origins": _origins(parts),
+    }
+    return xr.Dataset(variables, coords, attrs)
+
+
+def _origins(fields: list[FileVariable]) -> list[dict[str, str]]:
+    """Collect title, institution, source and comment of the files, equal ones once."""
+    stated = []
+    for file in dict.fromkeys(field.file for field in fields):
+        attrs = file.open().attrs
+        origin = {key: str(attrs[key]) for key in _ORIGIN if key in attrs}
+        if origin and origin not in stated:
+            stated.append(origin)
+    return stated
+
+
+def _select_variables(fields: list[FileVariable], data: DataConfig) -> list[FileVariable]:
+    """Select the variables and levels of ``data.variables``, in its order.
+
+    Raises
+    ------
+    DataError
+        If a variable or level is not in the data, or a selected one cannot be used.
+    """
+    there = {field.variable for field in fields}
+    if data.variables is None:
+        chosen = [(field, field.levels) for field in fields]
+    else:
+        chosen = []
+        for name, levels in data.variables.items():
+            if name not in there:
+                raise DataError(
+                    f"data.variables: {name} is not in the data; {suggest_names(name, there)}"
+                )
+            own = [field for field in fields if field.variable == name]
+            _check_levels(name, levels, own)
+            for field in own:
+                kept = field.levels
+                if levels is not None and kept is not None:
+                    kept = tuple(level for level in kept if level in levels)
+                if kept is None or kept:
+                    chosen.append((field, kept))
+    problems: dict[str, list[str]] = {}
+    for field, _ in chosen:
+        if field.problem:
+            problems.setdefault(field.problem, []).append(field.file.path)
+    if problems:
+        more = {
+            text: f" and {len(paths) - 1} more" for text, paths in problems.items() if paths[1:]
+        }
+        raise DataError(
+            "\n".join(f"{paths[0]}{more.get(t, '')}: {t}" for t, paths in problems.items())
+        )
+    return [_with_levels(field, levels) for field, levels in chosen]
+
+
+def _check_levels(name: str, levels: list[float] | None, own: list[FileVariable]) -> None:
+    """Check that the data have the levels of ``data.variables``."""
+    if levels is None or any(field.problem for field in own):
+        return
+    there = {level for field in own for level in field.levels or ()}
+    if not there:
+        raise DataError(
+            f"data.variables.{name}: the variable has no levels; write {name}: without any"
+        )
+    absent = [level for level in levels if level not in there]
+    if absent or not levels:
+        raise DataError(
+            f"data.variables.{name}: {absent or 'no level'} hPa is not in the data; there is "
+            f"{sorted(there)}"
+        )
+
+
+def _with_levels(field: FileVariable, levels: tuple[float, ...] | None) -> FileVariable:
+    """Return a variable with fewer levels."""
+    if levels == field.levels or levels is None or field.levels is None:
+        return field
+    keep = [field.levels.index(level) for level in levels]
+    grid = field.grid
+    order = None if grid.level is None else grid.level[keep]
+    selected = IndexMap(grid.dims, grid.latitude, grid.longitude, order)
+    return replace(field, levels=levels, grid=selected)
+
+
+def _common_grid(fields: list[FileVariable]) -> tuple[np.ndarray, np.ndarray]:
+    """Return latitude and longitude of the grid that all files must have."""
+    first = fields[0]
+    for field in fields[1:]:
+        for name in ("latitude", "longitude"):
+            a, b = getattr(first, name), getattr(field, name)
+            if a.shape != b.shape or np.abs(a - b).max() > COORDINATE_TOLERANCE:
+                raise DataError(
+                    f"{first.file.path} and {field.file.path} have different {name}s: "
+                    f"{format_extent(a)} and {format_extent(b)}; use one grid for all, or "
+                    "interpolate one of them"
+                )
+    return first.latitude, first.longitude
+
+
+def _select_region(
+    latitude: np.ndarray, longitude: np.ndarray, region: Region | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of rows and columns inside the region."""
+    if region is None:
+        return np.arange(latitude.size), np.arange(longitude.size)
+    (south, north), (west, east) = region.latitude, region.longitude
+    rows = np.nonzero(
+        (latitude >= south - COORDINATE_TOLERANCE) & (latitude <= north + COORDINATE_TOLERANCE)
+    )[0]
+    # Distance eastwards from the western edge: one rule for both conventions and for Greenwich.
+    width = 360.0 if east - west >= 360 else (east - west) % 360
+    columns = np.nonzero(
+        (longitude - west + COORDINATE_TOLERANCE) % 360 <= width + 2 * COORDINATE_TOLERANCE
+    )[0]
+    for name, found, values in (("latitude", rows, latitude), ("longitude", columns, longitude)):
+        if found.size == 0:
+            raise DataError(
+                f"data.region.{name}: {list(getattr(region, name))} contains no point of the data, "
+                f"which have {format_extent(values)}"
+            )
+    return rows, columns

@@ -1,0 +1,98 @@
+"""An experiment file for given data, to start from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import yaml
+
+from gfrnn.pipeline.config.durations import format_duration
+from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.errors import DataError
+
+_SHARES = (0.75, 0.875)  # shares of the record before validation and before the test
+
+
+def starting_experiment(
+    ds: xr.Dataset, sources: Sequence[str | Mapping[str, Any]], name: str
+) -> str:
+    """Write the YAML text of an experiment on these data, to be edited.
+
+    Parameters
+    ----------
+    ds
+        The canonical Dataset.
+    sources
+        Entries of ``data.sources``: paths, or mappings with ``path``, ``level`` and so on.
+    name
+        Name of the experiment.
+
+    Raises
+    ------
+    DataError
+        If there are too few times for three periods.
+    """
+    time = ds["time"].values
+    if time.size < 8:
+        raise DataError(f"{time.size} times are too few for a training, validation and test period")
+    periods, test = _periods(time)
+    step = pd.Timedelta(step_of(time))
+    points = ds.sizes["latitude"] * ds.sizes["longitude"]
+    variables = {str(v): array.attrs.get("levels") or None for v, array in ds.data_vars.items()}
+    width = points * sum(len(levels or [None]) for levels in variables.values())
+    # The test period should be several times as long as a forecast.
+    horizon = min(pd.Timedelta("10D"), (pd.Timedelta(test) // 4) // step * step)
+    tree = {
+        "name": name,
+        "data": {
+            "sources": [s if isinstance(s, str) else dict(s) for s in sources],
+            "variables": variables,
+        },
+        "periods": periods,
+        "state": {"modes": int(max(1, min(80, width, time.size // 10))), "delays": 2},
+        "forecast": {"horizon": format_duration(max(step, horizon))},
+    }
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None)
+
+
+def _periods(time: np.ndarray) -> tuple[dict[str, list[str]], np.timedelta64]:
+    """Choose periods of whole years, else months or days; return them and the test's length."""
+    targets = [time[int(share * time.size)] for share in _SHARES]
+    for unit in ("Y", "M", "D"):
+        cuts = [_nearest(mark, unit) for mark in targets]
+        edges = [time[0], *cuts, time[-1] + np.timedelta64(1, "s")]
+        counts = [int(((time >= a) & (time < b)).sum()) for a, b in itertools.pairwise(edges)]
+        # Rounding to whole years must keep the shares roughly as they are.
+        if min(counts) >= 0.08 * time.size and 0.6 <= counts[0] / time.size <= 0.85:
+            ends = [cut - np.timedelta64(1, "D") for cut in cuts] + [time[-1]]
+            begins = [time[0], *cuts]
+            pairs = [[_day(a), _day(b)] for a, b in zip(begins, ends, strict=True)]
+            return _named(pairs), time[-1] - cuts[1]
+    first, second = (int(share * time.size) for share in _SHARES)
+    bounds = [(0, first - 1), (first, second - 1), (second, time.size - 1)]
+    pairs = [[_minute(time[a]), _minute(time[b])] for a, b in bounds]
+    return _named(pairs), time[-1] - time[second]
+
+
+def _named(pairs: list[list[str]]) -> dict[str, list[str]]:
+    return dict(zip(("train", "validation", "test"), pairs, strict=True))
+
+
+def _nearest(stamp: np.datetime64, unit: str) -> np.datetime64:
+    """Return the beginning of a year, month or day that is nearest to a time."""
+    below = stamp.astype(f"datetime64[{unit}]")
+    edges = [edge.astype("datetime64[ns]") for edge in (below, below + 1)]
+    return min(edges, key=lambda edge: abs(stamp - edge))
+
+
+def _day(stamp: np.datetime64) -> str:
+    return str(np.datetime_as_string(stamp, "D"))
+
+
+def _minute(stamp: np.datetime64) -> str:
+    return str(np.datetime_as_string(stamp, "m")).replace("T", " ")
