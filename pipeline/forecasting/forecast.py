@@ -15,7 +15,7 @@ from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.time_axis import segments, step_of
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.forecasting.store import (
+from gfrnn.pipeline.forecasting.forecast_store import (
     create_forecast_store,
     finish_forecast_store,
     kept_bytes,
@@ -59,7 +59,7 @@ def initial_times(experiment: Experiment, time: Array) -> Array:
     return starts
 
 
-def times_seen(experiment: Experiment, time: Array) -> slice:
+def times_read(experiment: Experiment, time: Array) -> slice:
     """The part of the time axis that forecasts are made from."""
     starts = initial_times(experiment, time)
     delays = max(variant.state.delays for _, variant in experiment.candidates())
@@ -111,7 +111,7 @@ def forecast(
             {name: _described(ds[name]) for name in map(str, ds.data_vars)},
             {
                 "title": f"Forecasts of the experiment {experiment.name}",
-                "source": f"GFRNN sampled recurrent network, {trained.notes['width']} features",
+                "source": f"GFRNN sampled recurrent network, {trained.notes.width} features",
                 "trained_on": "; ".join(
                     ", ".join(origin.values()) for origin in ds.attrs["origins"]
                 ),

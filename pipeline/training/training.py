@@ -24,6 +24,7 @@ from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.model_notes import KeptTriangles, ModelNotes
 from gfrnn.pipeline.training.pass_costs import PassCost, check_stages, reduction, windows_of
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.choose_model import Chosen, choose_model
@@ -108,9 +109,8 @@ class Training(ABC):
         step = step_of(self.fields.time)
         horizon = steps("forecast.horizon", self.experiment.forecast.horizon, step)
         selection, notes = self.notes(layout)
-        store = {"store": self.checkpoints.path.name, "key": kept.save(self.checkpoints)}
-        origin = {"fingerprint": self.fingerprint, "kept": store}
-        origin["precision"] = self.precision(layout, chosen, candidates[chosen.best])
+        place = KeptTriangles(self.checkpoints.path.name, kept.save(self.checkpoints))
+        precision = self.precision(layout, chosen, candidates[chosen.best])
         return ForecastModel(
             layout=layout,
             networks=chosen.networks,
@@ -120,7 +120,13 @@ class Training(ABC):
             step=step,
             forcing=self.forcing(),
             selection=chosen.selection | selection,
-            notes=chosen.notes | notes | origin,
+            notes=ModelNotes(
+                **chosen.notes,
+                **notes,
+                fingerprint=self.fingerprint,
+                kept=place,
+                precision=precision,
+            ),
         )
 
     def precision(self, layout: Any, chosen: Chosen, candidate: Candidate) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.forecasting.forecast import load_model, read_history
-from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
 from gfrnn.pipeline.reduction.tasks import Progress

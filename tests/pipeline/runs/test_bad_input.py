@@ -18,7 +18,7 @@ from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.errors import ConfigError, DataError, GfrnnError, ResourceError, RunError
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn_testing.weather import (
     Weather,
     experiment,

@@ -221,9 +221,9 @@ def test_masked_cells_are_nan_and_the_others_are_forecast(tmp_path):
     source = write_fields(tmp_path / "masked.zarr", fields, NORTH, EAST)
     run = done(source, tmp_path / "run", state={"weights": "own"}, fit={"ridge": [1e-8]})
     model = ForecastModel.load(run.model)
-    assert model.notes["patches"] == 12 - 2
+    assert model.notes.patches == 12 - 2
     assert len(np.unique(model.linear.groups)) == 10
-    assert model.notes["rows"] == 359 * 10
+    assert model.notes.rows == 359 * 10
     found = forecasts(run)
     for name in (T2M, MSL):
         missing = np.isnan(fields[name][0])

@@ -45,7 +45,7 @@ def rmse(run: Run) -> xr.DataArray:
 
 def test_a_year_left_out_costs_little(done, tmp_path):
     run = finish(refit(done.folder, tmp_path / "refit", without=[2003]))
-    before, after = (ForecastModel.load(each.model).notes["rows"] for each in (done, run))
+    before, after = (ForecastModel.load(each.model).notes.rows for each in (done, run))
     assert before - after == 365
     np.testing.assert_allclose(rmse(run), rmse(done), rtol=0.03)
     assert (rmse(run) != rmse(done)).all()

@@ -83,14 +83,14 @@ def assert_same_rows(ours: Factors, theirs: Factors) -> None:
 def assert_model_of_rows(run: Run, *periods: tuple[str, str]) -> None:
     """Triangles and networks are those of the rows of these periods."""
     (kept, checkpoints), model = kept_of(run), model_of(run)
-    settings = [*model.notes["solves"], model.notes["linear_solve"]]
+    settings = [*model.notes.solves, model.notes.linear_solve]
     for each, network in zip(settings, (*model.networks, model.linear), strict=True):
-        candidate = kept.candidates[each["candidate"]]
+        candidate = kept.candidates[each.candidate]
         rows = rows_of(run, candidate.network, candidate.size, *periods)
         assert_same_rows(candidate.factor(checkpoints, ["train/merged"]), rows)
-        ridge, balance = np.array(each["ridge"]), np.array(each["balance"])
+        ridge, balance = np.array(each.ridge), np.array(each.balance)
         expected = solve(
-            candidate.network, rows, size=candidate.size, width=each["width"],
+            candidate.network, rows, size=candidate.size, width=each.width,
             ridge=ridge, balance=balance,
         )  # fmt: skip
         np.testing.assert_allclose(network.outer, expected.outer, atol=1e-8)
@@ -102,21 +102,21 @@ def assert_model_of_rows(run: Run, *periods: tuple[str, str]) -> None:
 def test_the_case_has_candidates_of_different_delays(fitted):
     model = model_of(fitted)
     assert {network.delays for network in model.networks} == {1, 3}
-    assert len({each["candidate"] for each in model.notes["solves"]}) > 1
+    assert len({each.candidate for each in model.notes.solves}) > 1
 
 
 def test_solving_the_kept_triangles_gives_the_networks_back(fitted):
     (kept, checkpoints), model = kept_of(fitted), model_of(fitted)
-    settings = [*model.notes["solves"], model.notes["linear_solve"]]
+    settings = [*model.notes.solves, model.notes.linear_solve]
     for each, network in zip(settings, (*model.networks, model.linear), strict=True):
-        candidate = kept.candidates[each["candidate"]]
+        candidate = kept.candidates[each.candidate]
         again = solve(
             candidate.network,
             candidate.factor(checkpoints, candidate.names("train")),
             size=candidate.size,
-            width=each["width"],
-            ridge=np.array(each["ridge"]),
-            balance=np.array(each["balance"]),
+            width=each.width,
+            ridge=np.array(each.ridge),
+            balance=np.array(each.balance),
         )
         np.testing.assert_allclose(again.outer, network.outer, atol=1e-12)
 
@@ -126,7 +126,7 @@ def test_consecutive_data_are_as_if_they_had_been_there(weather, fitted, tmp_pat
     run = update(fitted.folder, [str(weather.path)], tmp_path / "new", period=part)
     assert_model_of_rows(run, ("2001-01-01", "2002-06-30"))
     before, after = model_of(fitted), model_of(run)
-    assert after.notes["rows"] == before.notes["rows"] + 91
+    assert after.notes.rows == before.notes.rows + 91
     assert run.updated["latest"] | {"first": ""} == {
         "first": "", "times": 91, "rows": 91, "consecutive": True, "forget": 1.0,
     }  # fmt: skip
@@ -178,7 +178,7 @@ def test_forgetting_makes_earlier_rows_count_less(weather, fitted, copy):
     for part in (("2002-04-01", "2002-05-15"), ("2002-05-16", "2002-06-30")):
         run = update(copy, [str(weather.path)], forget=0.5, period=period(*part))
     (kept, checkpoints), model = kept_of(run), model_of(run)
-    candidate = kept.candidates[model.notes["solves"][0]["candidate"]]
+    candidate = kept.candidates[model.notes.solves[0].candidate]
     ends = [END, "2002-05-15", "2002-06-30"]
     grams = [
         gram(rows_of(run, candidate.network, candidate.size, ("2001-01-01", end))) for end in ends
@@ -193,7 +193,7 @@ def test_a_year_that_was_left_out_stays_out(weather, fitted, tmp_path):
     part = period("2002-04-01", "2002-06-30")
     run = update(less.folder, [str(weather.path)], period=part)
     (kept, checkpoints), model = kept_of(run), model_of(run)
-    candidate = kept.candidates[model.notes["solves"][0]["candidate"]]
+    candidate = kept.candidates[model.notes.solves[0].candidate]
     delays = candidate.network.delays
     # Rows whose next state lies in 2002.
     first = str(pd.Timestamp("2002-01-01") - pd.Timedelta(days=delays))
@@ -208,8 +208,8 @@ def test_in_place_the_triangles_of_the_update_are_kept_and_only_those(weather, c
     series = np.asarray(zarr.open_array(copy / "summaries.zarr" / "series", mode="r")[...])
     for part in (("2002-04-01", "2002-04-30"), ("2002-05-01", "2002-05-31")):
         run = update(copy, [str(weather.path)], period=period(*part))
-        used = {each["candidate"] for each in model_of(run).notes["solves"]}
-        used.add(model_of(run).notes["linear_solve"]["candidate"])
+        used = {each.candidate for each in model_of(run).notes.solves}
+        used.add(model_of(run).notes.linear_solve.candidate)
         assert len(list((copy / "updates.zarr" / "merged").iterdir())) == len(used)
         assert len(list((copy / "updates.zarr" / "kept").iterdir())) == 1
     after = np.asarray(zarr.open_array(copy / "summaries.zarr" / "series", mode="r")[...])

@@ -17,7 +17,7 @@ from gfrnn.pipeline.config.experiment import Experiment, parse_experiment
 from gfrnn.pipeline.errors import ConfigError, DataError, ResourceError, RunError
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.update import update
 from gfrnn_testing.reduction_toys import period
