@@ -199,8 +199,10 @@ class NewStateSummary:
         }
 
     def leaf_bytes(self, stretch: Stretch) -> int:
-        # Fields, the climatology taken off, their squares.
-        return 3 * 8 * (stretch.stop - stretch.start) * self.fields.grid.size
+        times = stretch.stop - stretch.start
+        # The anomalies take the place of the fields; their squares or, as states, their copies.
+        scaling = 3 * 8 * times * self.fields.grid.size
+        return max(self.fields.read_bytes(times), scaling)
 
     def merge_bytes(self) -> int:
         return 2 * 8 * len(self.fields.time) * self.layout.size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -54,7 +56,7 @@ def test_a_year_left_out_costs_little(done, tmp_path):
 def test_years_that_come_later_help(done, tmp_path):
     paths = [str(source.path) for source in done.experiment.data.sources]
     run = update(done.folder, paths, tmp_path / "new", period=period("2006-01-01", "2008-12-31"))
-    assert run.updated["latest"] | {"first": ""} == {
+    assert asdict(run.updated.latest) | {"first": ""} == {
         "first": "", "times": 1096, "rows": 1096, "consecutive": True, "forget": 1.0,
     }  # fmt: skip
     finish(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def test_consecutive_data_are_as_if_they_had_been_there(weather, fitted, tmp_pat
     assert_model_of_rows(run, ("2001-01-01", "2002-06-30"))
     before, after = model_of(fitted), model_of(run)
     assert after.notes.rows == before.notes.rows + 91
-    assert run.updated["latest"] | {"first": ""} == {
+    assert asdict(run.updated.latest) | {"first": ""} == {
         "first": "", "times": 91, "rows": 91, "consecutive": True, "forget": 1.0,
     }  # fmt: skip
     # The basis stays.
@@ -140,7 +141,7 @@ def test_no_row_crosses_a_gap(weather, fitted, tmp_path):
     part = period("2002-04-02", "2002-06-30")
     run = update(fitted.folder, [str(weather.path)], tmp_path / "new", period=part)
     assert_model_of_rows(run, ("2001-01-01", END), ("2002-04-02", "2002-06-30"))
-    assert run.updated["latest"]["consecutive"] is False
+    assert run.updated.latest.consecutive is False
 
 
 def test_gaps_in_the_new_data_are_not_crossed_either(weather, fitted, tmp_path):
@@ -160,7 +161,7 @@ def test_many_updates_equal_one(weather, fitted, copy, tmp_path):
     for part in days:
         run = update(copy, [str(weather.path)], period=period(*part))
     assert_model_of_rows(run, ("2001-01-01", "2002-06-30"))
-    assert (run.updated["updates"], run.updated["rows"]) == (3, 91)
+    assert (run.updated.updates, run.updated.rows) == (3, 91)
 
 
 def test_days_after_a_gap_add_rows_once_enough_have_come(weather, copy):
@@ -168,7 +169,7 @@ def test_days_after_a_gap_add_rows_once_enough_have_come(weather, copy):
     rows = []
     for day in days:
         run = update(copy, [str(weather.path)], period=period(day.date(), day.date()))
-        rows.append(run.updated["latest"]["rows"])
+        rows.append(run.updated.latest.rows)
     assert_model_of_rows(run, ("2001-01-01", END), ("2002-04-03", "2002-04-12"))
     assert rows[0] == 0
     assert rows[-1] == 1
@@ -228,7 +229,7 @@ def test_another_folder_leaves_the_run_as_it_was(weather, fitted, tmp_path):
         first.folder, [str(weather.path)], tmp_path / "b", period=period("2002-05-16", "2002-06-30")
     )
     assert contents(fitted.folder) == before
-    assert first.updated["last"] == "2002-05-15 00:00:00"
+    assert first.updated.last == "2002-05-15 00:00:00"
     assert second.experiment.output == str(tmp_path / "b")
     shutil.rmtree(first.folder)  # nothing of it is needed any more
     assert_model_of_rows(second, ("2001-01-01", "2002-06-30"))
@@ -260,7 +261,7 @@ def test_a_killed_update_can_be_done_again(weather, fitted, copy, monkeypatch, p
     assert contents(copy / "model.zarr") == before
     run = update(copy, [str(weather.path)], period=part)
     assert_model_of_rows(run, ("2001-01-01", "2002-06-30"))
-    assert run.updated["updates"] == 1
+    assert run.updated.updates == 1
 
 
 def test_two_updates_at_once(weather, copy):
@@ -276,7 +277,7 @@ def test_two_updates_at_once(weather, copy):
         copy, [str(weather.path)], period=period("2002-04-01", "2002-06-30"), progress=intrude
     )
     assert intruded
-    assert run.updated["updates"] == 1
+    assert run.updated.updates == 1
 
 
 def test_a_model_that_was_updated_meanwhile(weather, copy):

@@ -214,7 +214,7 @@ def test_sources_of_different_settings_are_given_one_by_one(weather, tmp_path):
     both = [str(parts / "upper.zarr"), str(parts / "sea.zarr")]
     with pytest.raises(ConfigError, match="NEW_DATA: 1 given, but the run has 2 data.sources"):
         update(run.folder, both[:1], period=SPRING)
-    assert update(run.folder, both, period=SPRING).updated["latest"]["rows"] == 61
+    assert update(run.folder, both, period=SPRING).updated.latest.rows == 61
 
 
 # What follows

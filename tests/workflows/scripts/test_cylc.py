@@ -105,7 +105,7 @@ def test_each_day_is_learnt_forecast_and_verified_when_its_time_has_come(cylc, t
         with open_forecasts(made.forecasts) as forecasts:
             assert list(forecasts["time"].values) == [np.datetime64(day)]
         assert made.updated is not None
-        assert made.updated["last"] == f"{day} 00:00:00"
+        assert made.updated.last == f"{day} 00:00:00"
         if day == DAYS[-1]:
             assert "verify" not in made.record.stages
             continue
