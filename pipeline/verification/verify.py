@@ -112,9 +112,11 @@ class ScoreSummary:
         times = int(starts[-1] - starts[0]) + horizon + 1
         model = load_model(str(self.model))
         linear = model.linear
-        # The states that the linear model still needs, the latest stacked, and the predicted ones.
-        walked = linear.state_size * (max(linear.leads) + 2 * linear.delays + 2)
-        scoring = self.fields.grid.size * (2 * times + 10 * len(starts)) + walked * len(starts)
+        # The first states and their scaled copies, the states that the linear model still needs,
+        # the latest stacked, and the predicted ones.
+        walked = linear.state_size * (max(linear.leads) + 4 * linear.delays + 2)
+        # Of each pair eight fields and climatologies, and five products for the statistics.
+        scoring = self.fields.grid.size * (2 * times + 13 * len(starts)) + walked * len(starts)
         # The truth is read while the states that the references start from are held.
         history = model.delays * model.layout.size * len(starts)
         return max(self.fields.read_bytes(times) + 8 * history, 8 * scoring)

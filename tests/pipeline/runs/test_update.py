@@ -249,7 +249,7 @@ def killed(*_: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["gfrnn.pipeline.runs.run.Run.take", "gfrnn.pipeline.training.model.ForecastModel.save"]
+    "place", ["gfrnn.pipeline.runs.run.Run.store_model", "gfrnn.pipeline.training.model.ForecastModel.save"]
 )
 def test_a_killed_update_can_be_done_again(weather, fitted, copy, monkeypatch, place):
     part = period("2002-04-01", "2002-06-30")
@@ -285,6 +285,6 @@ def test_a_model_that_was_updated_meanwhile(weather, copy):
     late = Update.of(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-30"))
     update(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-15"))
     before = contents(copy)
-    with pytest.raises(RunError, match="was updated meanwhile; start again"):
+    with pytest.raises(RunError, match="another process has updated the model.*start it again"):
         late.run()
     assert contents(copy) == before
