@@ -82,6 +82,7 @@ class Run(RunFolder):
         super().__init__(folder)
         self.experiment = experiment
         self.progress = progress
+        self._checked: set[bool] = set()
         self.claim(experiment, force=force)
         self.record = self.read_record()
         self.record.name = self.record.name or experiment.name
@@ -119,13 +120,17 @@ class Run(RunFolder):
         ------
         ConfigError, DataError
         """
+        trains = force or not self.record.external_model
+        if trains in self._checked:  # a command and its stages check once
+            return
         axis = self.ds["time"].values
-        if self.record.external_model and not force:
+        if not trains:
             check_forecast(self.experiment, self.ds, self.model, self.updated)
         else:
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
         initial_times(self.experiment, axis)
+        self._checked.add(trains)
 
     # Stages
 
@@ -136,7 +141,7 @@ class Run(RunFolder):
         def work() -> None:
             if force:
                 Checkpoints(self.summaries).clear()
-            trained = fit(self.experiment, self.ds, self.folder, self.progress)
+            trained = fit(self.experiment, self.ds, self.folder, self.progress, checked=True)
             trained.save(self.model)
             Checkpoints(self.updates).clear()
 
