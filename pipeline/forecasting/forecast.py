@@ -15,7 +15,7 @@ from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.time_axis import segments, step_of
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.forecasting.store import (
+from gfrnn.pipeline.forecasting.forecast_store import (
     create_forecast_store,
     finish_forecast_store,
     kept_bytes,
@@ -31,18 +31,23 @@ from gfrnn.pipeline.training.stretches import steps
 Array = NDArray[Any]
 
 
-def initial_times(experiment: Experiment, time: Array) -> Array:
-    """Places on the time axis from which forecasts start: shape (starts,).
+def most_delays(experiment: Experiment) -> int:
+    """Return the most successive states that a network of any candidate sees."""
+    return max(variant.state.delays for _, variant in experiment.candidates())
 
-    Those of the test period, ``forecast.every`` apart, that have the earlier states which the
-    network sees, in the same gapless stretch.
+
+def initial_times(experiment: Experiment, time: Array) -> Array:
+    """Return the places on the time axis from which forecasts start: shape (starts,).
+
+    They lie in the test period, ``forecast.every`` apart, and have the earlier states which the
+    network sees, in the same stretch without a gap.
 
     Raises
     ------
     ConfigError
         If there is none.
     """
-    delays = max(variant.state.delays for _, variant in experiment.candidates())
+    delays = most_delays(experiment)
     starts: Array = np.concatenate(
         [np.arange(part.start + delays - 1, part.stop) for part in segments(time)]
     )
@@ -59,10 +64,10 @@ def initial_times(experiment: Experiment, time: Array) -> Array:
     return starts
 
 
-def times_seen(experiment: Experiment, time: Array) -> slice:
-    """The part of the time axis that forecasts are made from."""
+def times_read(experiment: Experiment, time: Array) -> slice:
+    """Return the part of the time axis that forecasts read."""
     starts = initial_times(experiment, time)
-    delays = max(variant.state.delays for _, variant in experiment.candidates())
+    delays = most_delays(experiment)
     return slice(int(starts[0]) - delays + 1, int(starts[-1]) + 1)
 
 
@@ -75,13 +80,13 @@ def forecast(
 ) -> None:
     """Write the forecasts of the test period.
 
-    What an unfinished store already holds is kept: a resumed run goes on with the rest.
+    Forecasts in an unfinished store are kept: a resumed run computes the others.
 
     Parameters
     ----------
     experiment : Experiment
     ds : xarray.Dataset
-        As :func:`gfrnn.pipeline.open_source` gives it.
+        Data from :func:`gfrnn.pipeline.open_source`.
     model : Path
         ``model.zarr``.
     path : Path
@@ -93,13 +98,14 @@ def forecast(
     ------
     ConfigError
         If the horizon is not a multiple of the data's step, or no initial time is left.
+    ResourceError
+        If a batch does not fit into a worker.
     """
     fields = Fields(ds)
     step = step_of(fields.time)
     horizon = steps("forecast.horizon", experiment.forecast.horizon, step)
     starts = initial_times(experiment, fields.time)
-    needed = experiment.forecast.batch * forecast_bytes(experiment, fields, horizon)
-    check_call("forecast", needed, "forecast.batch")
+    check_call("forecast", batch_bytes(experiment, fields, horizon), "forecast.batch")
     done = written(path)
     if done is None or len(done) != len(starts):
         trained = ForecastModel.load(model)
@@ -111,7 +117,7 @@ def forecast(
             {name: _described(ds[name]) for name in map(str, ds.data_vars)},
             {
                 "title": f"Forecasts of the experiment {experiment.name}",
-                "source": f"GFRNN sampled recurrent network, {trained.notes['width']} features",
+                "source": f"GFRNN sampled recurrent network, {trained.notes.width} features",
                 "trained_on": "; ".join(
                     ", ".join(origin.values()) for origin in ds.attrs["origins"]
                 ),
@@ -134,14 +140,23 @@ def forecast(
     finish_forecast_store(path)
 
 
-def forecast_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
-    """Peak working memory of one forecast of a batch."""
-    delays = max(variant.state.delays for _, variant in experiment.candidates())
+def batch_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
+    """Return the peak memory of forecasting one batch of initial times."""
+    batch, delays = experiment.forecast.batch, most_delays(experiment)
+    # Successive initial times are read at once, others one after the other.
+    times = batch + delays - 1 if experiment.forecast.every is None else delays
+    reading = fields.read_bytes(min(times, len(fields.time)))
+    return max(reading, batch * _forecast_bytes(experiment, fields, horizon))
+
+
+def _forecast_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
+    """Return the working memory of one forecast of a batch, once its fields are read."""
+    delays = most_delays(experiment)
     reach = max(model_leads(experiment, fields.time))
-    # A batch's fields are read at once, and forecast and decoded lead by lead.
+    # Fields and states of a batch; it is forecast and decoded lead by lead.
     values = 4 * (2 + delays) * fields.grid.size
     if experiment.state.layout == "local":
-        # What each network still needs of its states, the latest stacked, and what is predicted.
+        # The states that each network still needs, the latest stacked, and the predicted ones.
         values += experiment.fit.average * (reach + 2 * delays + 2) * fields.grid.size
     return 8 * values + kept_bytes(fields.grid, horizon)
 
@@ -170,7 +185,7 @@ def _forecast_batch(
 
 
 def read_history(fields: Fields, model: ForecastModel, starts: Array) -> Array:
-    """The states that forecasts start from: shape (starts, delays, modes), oldest first."""
+    """Return the states that forecasts start from: shape (starts, delays, modes), oldest first."""
     delays = model.delays
     first, last = int(starts[0]) - delays + 1, int(starts[-1]) + 1
     if last - first == len(starts) + delays - 1:  # successive times are read once
@@ -187,11 +202,11 @@ def read_history(fields: Fields, model: ForecastModel, starts: Array) -> Array:
 
 
 def load_model(path: str) -> ForecastModel:
-    """A model, read once a process, and again once another one is there."""
+    """Load a model once a process, and again once it was replaced."""
     try:
         state = (Path(path) / "zarr.json").stat()
     except OSError:
-        return ForecastModel.load(Path(path))  # which says that there is none
+        return ForecastModel.load(Path(path))  # it raises the error
     return _load_model(path, (state.st_ino, state.st_mtime_ns))
 
 

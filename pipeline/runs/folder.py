@@ -1,139 +1,140 @@
-"""Whose a run's folder is, and who works in it."""
+"""The folder of a run: its paths, the lock on it, the experiment and the record in it."""
 
 from __future__ import annotations
 
 import fcntl
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from gfrnn.pipeline.config.experiment import Experiment, dump_experiment, load_experiment, to_tree
+from gfrnn.pipeline.config.experiment import Experiment, dump_experiment, load_experiment
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.runs.experiment_keys import APART_FROM_MODEL, deciding_keys, differences
+from gfrnn.pipeline.runs.record import RunRecord
 from gfrnn.pipeline.storage import write_text
 
-# What does not decide a result, and so may differ when a run is taken up again.
-_INCIDENTAL = ("cluster", "output", "description")
-
-APART_FROM_MODEL = (
-    "data.sources",
-    "data.chunk",
-    "periods.test",
-    "forecast.every",
-    "forecast.batch",
-)
-"""What a model that was updated, or taken from another run, does not depend on: these may differ
-when it forecasts."""
-
-
-def essence(experiment: Experiment, free: Sequence[str] = ()) -> dict[str, Any]:
-    """The part of an experiment that decides its result, without the keys that are ``free``."""
-    tree = to_tree(experiment)
-    for key in _INCIDENTAL:
-        tree.pop(key)
-    for key in free:
-        section, name = key.split(".")
-        tree[section].pop(name)
-    if tree["data"]["variables"] is not None:
-        # Their order is that of the columns, which mappings that are compared do not look at.
-        tree["data"]["variables"] = list(map(list, tree["data"]["variables"].items()))
-    return tree
-
-
-def differences(old: Any, new: Any, where: str = "") -> list[str]:
-    """One line for each key that differs."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            line
-            for key in dict.fromkeys([*old, *new])
-            for line in differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
-        ]
-    return [] if old == new else [f"{where}: {old!r} there, {new!r} here"]
-
-
-# Where processes of the run meet, which may be before anything else is there.
+# Processes of the run meet here, which may be before anything else is there.
 _CLUSTER = "cluster"
 
 
-def adopt(
-    folder: Path, experiment: Experiment, stores: Iterable[Path], *, force: bool
-) -> dict[str, Any]:
-    """Take a folder for a run, unless it belongs to another experiment, and read its record.
+class RunFolder:
+    """The paths of a run, and who may use them.
 
     Parameters
     ----------
-    stores : iterable of Path
-        Where one of them is, work has begun.
-
-    Raises
-    ------
-    RunError
+    folder : Path
+        It need not exist.
     """
-    path = folder / "experiment.yaml"
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: not a folder; choose another --output")
-    record = read_record(folder) or {"name": experiment.name, "stages": {}}
-    if path.exists():
-        # An experiment that was refused before it computed anything may be mended in place.
-        if any(store.exists() for store in stores) and not force:
-            free = APART_FROM_MODEL if settled_in(record) else ()
-            there, here = essence(load_experiment(path), free), essence(experiment, free)
-            if differing := differences(there, here):
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()  # workers may have another working directory
+
+    @property
+    def experiment_file(self) -> Path:
+        """The experiment with every default filled in."""
+        return self.folder / "experiment.yaml"
+
+    @property
+    def record_file(self) -> Path:
+        """The record of the stages."""
+        return self.folder / "run.json"
+
+    @property
+    def summaries(self) -> Path:
+        """The checkpoints of the fit."""
+        return self.folder / "summaries.zarr"
+
+    @property
+    def updates(self) -> Path:
+        """The merged triangles of a model that was updated."""
+        return self.folder / "updates.zarr"
+
+    @property
+    def model(self) -> Path:
+        """The product of the stage ``fit``."""
+        return self.folder / "model.zarr"
+
+    @property
+    def forecasts(self) -> Path:
+        """The product of the stage ``forecast``."""
+        return self.folder / "forecast.zarr"
+
+    @property
+    def scores(self) -> Path:
+        """The product of the stage ``verify``."""
+        return self.folder / "scores.zarr"
+
+    def read_record(self) -> RunRecord:
+        """Read the record; an empty one where there is none."""
+        return RunRecord.read(self.record_file) or RunRecord()
+
+    def stored_experiment(self) -> Experiment:
+        """Read the experiment of the folder.
+
+        Raises
+        ------
+        RunError
+            If it holds none.
+        """
+        if not self.experiment_file.exists():
+            raise RunError(f"{self.folder}: not a run's folder (it has no experiment.yaml)")
+        return load_experiment(self.experiment_file)
+
+    def claim(self, experiment: Experiment, *, force: bool) -> None:
+        """Use the folder for an experiment, unless it belongs to another.
+
+        Raises
+        ------
+        RunError
+        """
+        self._check_claim(experiment, force)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = dump_experiment(experiment)
+        path = self.experiment_file
+        # Others may be reading it: several forecasts copy the model of one run at the same time.
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+
+    def _check_claim(self, experiment: Experiment, force: bool) -> None:
+        folder = self.folder
+        if not folder.exists():
+            return
+        if not folder.is_dir():
+            raise RunError(f"{folder}: not a folder; choose another --output")
+        if not self.experiment_file.exists():
+            if any(path.name != _CLUSTER for path in folder.iterdir()):
                 raise RunError(
-                    f"{folder}: holds a run of another experiment ({'; '.join(differing[:5])}); "
-                    "choose another --output, or replace it with `gfrnn run --force`"
+                    f"{folder}: not empty and not a run's folder (it has no experiment.yaml); "
+                    "choose another --output"
                 )
-    elif folder.exists() and any(path.name != _CLUSTER for path in folder.iterdir()):
-        raise RunError(
-            f"{folder}: not empty and not a run's folder (it has no experiment.yaml); "
-            "choose another --output"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    text = dump_experiment(experiment)
-    # Others may be reading it: several forecasts take the model of one run at the same time.
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
-    return record
-
-
-def updated_in(record: dict[str, Any]) -> dict[str, Any] | None:
-    """What a record says of the updates of the model, or None."""
-    found: dict[str, Any] | None = record["stages"].get("fit", {}).get("updated")
-    return found
-
-
-def settled_in(record: dict[str, Any]) -> bool:
-    """Whether a record says that the model came about without the data of its folder."""
-    fit = record["stages"].get("fit", {})
-    return "updated" in fit or "taken" in fit
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """What ``run.json`` holds; nothing where there is none."""
-    path = folder / "run.json"
-    if not path.exists():
-        return {}
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Keep a second process from working in the same folder; the lock ends with the process."""
-    with open(folder / ".lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            return
+        # An experiment that was refused before it computed anything may be changed in place.
+        begun = any(path.exists() for path in (self.summaries, self.model, self.forecasts))
+        if force or not begun:
+            return
+        free = APART_FROM_MODEL if self.read_record().external_model else ()
+        there, here = (deciding_keys(each, free) for each in (self.stored_experiment(), experiment))
+        if differing := differences(there, here):
             raise RunError(
-                f"{folder}: another process is working in it; wait for it, or choose another "
-                "--output"
-            ) from None
-        yield
+                f"{folder}: holds a run of another experiment ({'; '.join(differing[:5])}); "
+                "choose another --output, or replace it with `gfrnn run --force`"
+            )
 
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep a second process from working in the folder; the lock ends with the process.
 
-def now() -> str:
-    """The time, UTC, as records have it."""
-    return f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}"
+        Raises
+        ------
+        RunError
+            If another process has it.
+        """
+        with open(self.folder / ".lock", "w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{self.folder}: another process is working in it; wait for it, or choose "
+                    "another --output"
+                ) from None
+            yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,22 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.config.experiment import DataConfig, Experiment, SourceConfig
-from gfrnn.pipeline.errors import ConfigError, DataError
-from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.states.patch_states import LocalLayout
-from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.stretches import check_periods, known_times, leaf_length, split
-from gfrnn.pipeline.training.checks import check_chunks
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.config.durations import format_duration
+from gfrnn.pipeline.config.experiment import DataConfig, Experiment, SourceConfig
+from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.dataset import open_source
-from gfrnn.pipeline.states.eof_states import EofLayout
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.errors import ConfigError, DataError
+from gfrnn.pipeline.reduction.checkpoints import Arrays
+from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
+from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.states.eof_states import EofLayout
+from gfrnn.pipeline.states.patch_states import LocalLayout
+from gfrnn.pipeline.training.checks import check_chunks
+from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.model_notes import Updates
+from gfrnn.pipeline.training.stretches import check_periods, known_times, leaf_length, split
 
 Array = NDArray[Any]
 
@@ -37,7 +38,7 @@ _TOLERANCE = 1e-4  # degrees, as sources have it
 _IMPLAUSIBLE = 10.0
 
 
-def open_arrivals(
+def open_new_data(
     data: DataConfig, paths: Sequence[str], model: ForecastModel, period: Period | None = None
 ) -> Fields:
     """Open new data as the run's data were, with the model's variables and levels.
@@ -146,14 +147,14 @@ def check_later(time: Array, last: np.datetime64, step: np.timedelta64) -> None:
 
 
 def check_forecast(
-    experiment: Experiment, ds: xr.Dataset, model: Path, updated: Mapping[str, Any] | None
+    experiment: Experiment, ds: xr.Dataset, model: Path, updated: Updates | None
 ) -> None:
     """Refuse data of another kind than the model's, or times that an update trained it with.
 
     Parameters
     ----------
-    updated : mapping or None
-        What ``run.json`` says of the updates of the model.
+    updated : Updates or None
+        The updates of the model.
 
     Raises
     ------
@@ -163,9 +164,9 @@ def check_forecast(
     time, test = ds["time"].values, experiment.periods.test
     check_periods(time, [("test", test)])
     used = known_times(time, test)
-    if updated is not None and time[used][0] < np.datetime64(updated["last"]):
+    if updated is not None and time[used][0] < np.datetime64(updated.last):
         raise ConfigError(
-            f"periods.test: {test} begins before {pd.Timestamp(updated['last'])}, up to which the "
+            f"periods.test: {test} begins before {pd.Timestamp(updated.last)}, up to which the "
             "model was updated: scores of times that it was trained with would flatter it; choose "
             "a test period from then on"
         )
@@ -173,7 +174,7 @@ def check_forecast(
 
 
 @dataclass(frozen=True)
-class ArrivalSummary:
+class NewStateSummary:
     """States of new times, and how far their fields lie from the climatology.
 
     ``squares`` are sums over cells and times of a channel's squared anomaly, in units of its
@@ -199,14 +200,16 @@ class ArrivalSummary:
         }
 
     def leaf_bytes(self, stretch: Stretch) -> int:
-        # Fields, the climatology taken off, their squares.
-        return 3 * 8 * (stretch.stop - stretch.start) * self.fields.grid.size
+        times = stretch.stop - stretch.start
+        # The anomalies take the place of the fields; their squares or, as states, their copies.
+        scaling = 3 * 8 * times * self.fields.grid.size
+        return max(self.fields.read_bytes(times), scaling)
 
     def merge_bytes(self) -> int:
         return 2 * 8 * len(self.fields.time) * self.layout.size
 
 
-def encode_arrivals(
+def encode_new_data(
     fields: Fields, model: ForecastModel, chunk: int | None, progress: Progress | None
 ) -> Array:
     """The states of all new times: shape (times, modes).
@@ -218,7 +221,7 @@ def encode_arrivals(
     """
     length = leaf_length(fields.grid.size, chunk)
     pieces = split(Stretch("new", 0, len(fields.time)), length)
-    summary = ArrivalSummary(fields, model.layout)
+    summary = NewStateSummary(fields, model.layout)
     (root,) = reduce_stretches(summary, pieces, key="", progress=progress).values()
     cells = fields.grid.valid.sum(axis=(1, 2))
     distance = np.sqrt(root["squares"] / (cells * len(fields.time)))

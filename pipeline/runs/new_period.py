@@ -1,35 +1,36 @@
-"""Take a trained model to another test period; nothing is trained, and no old data are read."""
+"""Forecast another test period with a trained model; no training data are read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from gfrnn.pipeline.runs.new_data import check_forecast
-from gfrnn.pipeline.reduction.checkpoints import content_key
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
-from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.runs.folder import exclusive, read_record
-from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.config.section import Period, checked
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.reduction.checkpoints import content_key
 from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.runs.folder import RunFolder
+from gfrnn.pipeline.runs.new_data import check_forecast
+from gfrnn.pipeline.runs.record import CopiedModel, StageRecord
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.model import ForecastModel
 
 
 @dataclass(frozen=True)
-class Reuse:
+class NewPeriod:
     """Another test period for a model, checked as far as it can be without the data.
 
     Attributes
     ----------
     source : Run
-        Whose model is taken.
+        The run whose model is copied.
     experiment : Experiment
-        That of the source with the other test period.
+        The experiment of the source, with the other test period.
     folder : Path
-        Of the forecasts, with a copy of the model: they can be verified whatever becomes of the
-        source.
+        Folder of the forecasts and a copy of the model, which can be verified without the source.
+    model : ForecastModel
+        The model of the source.
     """
 
     source: Run
@@ -38,17 +39,17 @@ class Reuse:
     model: ForecastModel
 
     @classmethod
-    def of(cls, folder: Path, period: Period, output: Path | None = None) -> Reuse:
-        """Check what shall be forecast against what a run holds.
+    def of(cls, folder: Path, period: Period, output: Path | None = None) -> NewPeriod:
+        """Check another test period against the run whose model is used.
 
         Parameters
         ----------
         folder : Path
-            Of a run that is fitted.
+            Folder of a run that is fitted.
         period : Period
             The other test period.
         output : Path, optional
-            Of the forecasts; by default ``folder`` with the first day, ``-20090101``.
+            Folder of the forecasts; by default ``folder`` with the first day, ``-20090101``.
 
         Raises
         ------
@@ -61,15 +62,15 @@ class Reuse:
         tree["periods"]["test"] = period.as_pair()
         tree["output"] = str(output)
         experiment = checked(Experiment, tree, "--period")
-        there = read_record(output).get("stages", {}).get("fit")
-        if there is not None and "taken" not in there:
+        there = RunFolder(output).read_record().fit
+        if there is not None and there.taken is None:
             raise RunError(f"{output}: holds a run with a fit of its own; choose another --output")
         return cls(source, experiment, output, model)
 
     def run(self, progress: Progress | None = None) -> Run:
-        """The run that forecasts; its stage ``fit`` is finished.
+        """Return the run that forecasts; its stage ``fit`` is finished.
 
-        What it has forecast before stays, unless the source has another model since.
+        Its earlier forecasts stay, unless the source has got another model since.
 
         Raises
         ------
@@ -78,16 +79,19 @@ class Reuse:
         """
         run = Run(self.experiment, self.folder, progress)
         check_forecast(run.experiment, run.ds, self.source.model, self.source.updated)
-        # The notes say all that was chosen, and from which triangles.
-        taken = {"of": str(self.source.folder), "model": content_key(self.model.notes)}
-        if run.finished("fit") and run.record["stages"]["fit"]["taken"] == taken:
+        # The notes hold all that was chosen, and the keys of the triangles.
+        notes, done, trained = self.model.notes, run.record.fit, self.source.record.fit
+        copied = CopiedModel(str(self.source.folder), content_key(notes.as_attributes()))
+        if run.finished("fit") and done is not None and done.taken == copied:
             return run
-        seconds = self.source.record["stages"]["fit"]["seconds"]
-        entry: dict[str, Any] = {"seconds": seconds, "taken": taken}
-        if self.source.updated:
-            entry["updated"] = self.source.updated
-        kept = self.model.notes["kept"]
-        kept = kept | {"store": str(self.source.folder / kept["store"])}
-        with exclusive(run.folder):
-            run.take(replace(self.model, notes=self.model.notes | {"kept": kept}), entry)
+        entry = StageRecord(
+            seconds=None if trained is None else trained.seconds,
+            taken=copied,
+            updated=self.source.updated,
+        )
+        if notes.kept is not None:
+            store = str(self.source.folder / notes.kept.store)
+            notes = replace(notes, kept=replace(notes.kept, store=store))
+        with run.lock():
+            run.store_model(replace(self.model, notes=notes), entry)
         return run

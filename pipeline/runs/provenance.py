@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def surroundings(libraries: Sequence[str]) -> dict[str, Any]:
-    """``versions`` of Python and these distributions, and the ``machine``, in plain values."""
+def provenance(libraries: Sequence[str]) -> dict[str, Any]:
+    """Return ``versions`` of Python and these distributions, and the ``machine``."""
     versions = {"python": platform.python_version()}
     for library in libraries:
         try:

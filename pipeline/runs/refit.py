@@ -1,4 +1,4 @@
-"""Choose a model anew from the triangles that a fit has kept; no field is read."""
+"""Choose a model anew from the triangles of a fit; no field is read."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.training.selection.choose_model import choose_model
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
-from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.runs.folder import exclusive, read_record
-from gfrnn.pipeline.training.candidates import FittedCandidates
-from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.checks import check_solve
 from gfrnn.pipeline.config.section import checked
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.runs.folder import RunFolder
+from gfrnn.pipeline.runs.record import RefitModel, StageRecord
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.candidates import FittedCandidates
+from gfrnn.pipeline.training.checks import check_solve
+from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.selection.choose_model import choose_model
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,16 @@ class Refit:
     Attributes
     ----------
     source : Run
-        Whose triangles are used.
+        The run whose triangles are used.
     experiment : Experiment
-        That of the source with what changes.
+        The experiment of the source with the changed keys.
     folder : Path
-        Of the new run.
+        Folder of the new run.
+    model : ForecastModel
+        The model of the source.
+    store : Path
+        Store of the triangles.
+    kept : FittedCandidates
     """
 
     source: Run
@@ -54,16 +60,16 @@ class Refit:
         balance: Sequence[float] | None = None,
         force: bool = False,
     ) -> Refit:
-        """Check what shall change against what a run has kept.
+        """Check the keys that change against the triangles of a run.
 
         Parameters
         ----------
         folder : Path
-            Of a run that is fitted.
+            Folder of a run that is fitted.
         output : Path, optional
-            Of the new run; by default ``folder`` with ``-refit``.
+            Folder of the new run; by default ``folder`` with ``-refit``.
         without, ridge, widths, balance : sequence, optional
-            As ``fit`` in the experiment file has them; by default as they were.
+            Keys of ``fit`` in the experiment file; by default as they were.
         force : bool
             Replace another refit in ``output``.
 
@@ -75,8 +81,8 @@ class Refit:
         model = source.trained()
         if source.updated:
             raise RunError(
-                f"{folder}: was updated to {source.updated['last']}, and its years are merged for "
-                "good; refit a run that was not updated, then update what comes of it"
+                f"{folder}: was updated to {source.updated.last}, and its years are merged for "
+                "good; refit a run that was not updated, then update the refitted run"
             )
         store, kept = source.kept(model)
         output = output or folder.with_name(folder.name + "-refit")
@@ -100,20 +106,22 @@ class Refit:
         chosen = choose_model(
             self.kept.candidates, Checkpoints(self.store), self.experiment.fit, progress
         )
-        kept = {"store": str(self.store), "key": self.model.notes["kept"]["key"]}
+        assert self.model.notes.kept is not None  # self.kept was loaded by it
+        kept = replace(self.model.notes.kept, store=str(self.store))
         model = replace(
             self.model,
             networks=chosen.networks,
             mixture=chosen.mixture,
             linear=chosen.linear,
             selection=self.model.selection | chosen.selection,
-            notes=self.model.notes | chosen.notes | {"kept": kept},
+            notes=replace(self.model.notes, **chosen.notes, kept=kept),
         )
         run = Run(self.experiment, self.folder, progress, force=True)
-        with exclusive(run.folder):
+        with run.lock():
             shutil.rmtree(run.model, ignore_errors=True)
             seconds = round(time.perf_counter() - begun, 3)
-            run.take(model, {"seconds": seconds, "refit": {"of": str(self.source.folder)}})
+            origin = RefitModel(str(self.source.folder))
+            run.store_model(model, StageRecord(seconds=seconds, refit=origin))
         return run
 
 
@@ -128,7 +136,7 @@ def refit(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Run:
-    """Choose a model anew from what a run has kept, into a folder of its own.
+    """Choose a model anew from the triangles of a run, into a folder of its own.
 
     See :meth:`Refit.of` for the parameters. Climatology, EOFs, hidden weights and the covariances
     of damped persistence stay those of the run, whichever years are left out.
@@ -144,7 +152,8 @@ def _check_output(output: Path, source: Run, force: bool) -> None:
         return
     if output.absolute() == source.folder:
         raise RunError(f"{output}: is the run itself; choose another --output")
-    if "refit" not in read_record(output).get("stages", {}).get("fit", {}):
+    there = RunFolder(output).read_record().fit
+    if there is None or there.refit is None:
         raise RunError(f"{output}: exists and is no refit; choose another --output")
     if not force:
         raise RunError(f"{output}: holds a refit; choose another --output, or --force replaces it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,30 +13,31 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gfrnn_core import SampledRNN
-from gfrnn.pipeline.runs.new_data import check_later, encode_arrivals, open_arrivals
-from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
-from gfrnn.pipeline.errors import ConfigError, RunError
-from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.training.triangles import Factors
+from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.grid import Grid
-from gfrnn.pipeline.runs.folder import exclusive
+from gfrnn.pipeline.data.time_axis import segments
+from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
+from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.runs.new_data import check_later, encode_new_data, open_new_data
+from gfrnn.pipeline.runs.record import StageRecord
+from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.sphere_patches import patch_area_weights
-from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle, FittedCandidates
+from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates, FoldTriangle
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.config.section import Period, checked
+from gfrnn.pipeline.training.model_notes import KeptTriangles, LatestUpdate, SolveSettings, Updates
 from gfrnn.pipeline.training.selection.ridge import solve
-from gfrnn.pipeline.data.fingerprint import fingerprint
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
-from gfrnn.pipeline.data.time_axis import segments
+from gfrnn.pipeline.training.triangles import Factors
+from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
 
 _SUMMARY, _MERGED = "merged", "train/merged"
-"""Where the triangle of all rows so far is kept, and as which fold."""
+"""Name of the summary, and of the fold, of the triangle of all rows so far."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,20 @@ class Update:
     Attributes
     ----------
     source : Run
-        Whose model is updated.
+        The run whose model is updated.
     experiment : Experiment
-        Of the updated run.
+        The experiment of the updated run.
     folder : Path
-        Of the updated run; the source's own or another.
+        Folder of the updated run; that of the source or another.
     fields : Fields
-        The new times.
+        The new data.
     forget : float
-        What earlier rows count.
+        Weight of the earlier rows.
+    model : ForecastModel
+        The model of the source.
+    store : Path
+        Store of its triangles.
+    kept : FittedCandidates
     """
 
     source: Run
@@ -81,13 +87,13 @@ class Update:
         Parameters
         ----------
         folder : Path
-            Of a run that is fitted.
+            Folder of a run that is fitted.
         paths : sequence of str
-            The new data, see :func:`gfrnn.pipeline.runs.new_data.open_arrivals`.
+            The new data, see :func:`gfrnn.pipeline.runs.new_data.open_new_data`.
         output : Path, optional
             A new folder for the updated run; by default the model takes the place of the run's.
         forget : float
-            Within (0, 1]: all rows so far count so many times.
+            Weight of all rows so far, within (0, 1].
         period : Period, optional
             The part of the new data to take.
 
@@ -106,7 +112,7 @@ class Update:
                 raise RunError(f"{output}: exists; choose another --output, or none for in place")
             tree = to_tree(experiment) | {"output": str(output)}
             experiment = checked(Experiment, tree, "update")
-        fields = open_arrivals(experiment.data, paths, model, period)
+        fields = open_new_data(experiment.data, paths, model, period)
         check_later(fields.time, kept.last, model.step)
         where = (output or folder).absolute()
         return cls(source, experiment, where, fields, forget, model, store, kept)
@@ -127,14 +133,23 @@ class Update:
             If another process works in the folder, or has updated the model meanwhile.
         """
         begun = time.perf_counter()
-        with exclusive(self.source.folder):
-            if self.source.trained().notes["kept"] != self.model.notes["kept"]:
-                raise RunError(f"{self.source.folder}: was updated meanwhile; start again")
+        with self.source.lock():
+            if self.source.trained().notes.kept != self.model.notes.kept:
+                raise RunError(
+                    f"{self.source.folder}: another process has updated the model since this "
+                    "update was checked; start it again"
+                )
             for candidate in self._used.values():
                 candidate.check_memory("fold")
-            arrived = self._arrived(progress)
+            new_states = self._new_states(progress)
             folding = [
-                (arrived, candidate, Checkpoints(self.store), self._folds(candidate), self.forget)
+                (
+                    new_states,
+                    candidate,
+                    Checkpoints(self.store),
+                    self._folds(candidate),
+                    self.forget,
+                )
                 for candidate in self._used.values()
             ]
             found = run_tasks("fold", _fold, folding, progress)
@@ -143,34 +158,35 @@ class Update:
             if self.folder != self.source.folder:
                 target = Run(self.experiment, self.folder, progress)
             checkpoints = Checkpoints(target.updates)
-            kept = self._kept(arrived, factors, checkpoints)
+            kept = self._kept(new_states, factors, checkpoints)
             key = kept.save(checkpoints)
             model = self._solved(kept, checkpoints, factors, progress)
-            notes = {"kept": {"store": target.updates.name, "key": key}}
-            model = replace(model, notes=model.notes | notes)
+            place = KeptTriangles(store=target.updates.name, key=key)
+            model = replace(model, notes=replace(model.notes, kept=place))
             seconds = round(time.perf_counter() - begun, 3)
-            target.take(model, {"seconds": seconds, "updated": model.notes["updated"]})
+            entry = StageRecord(seconds=seconds, updated=model.notes.updated)
+            target.store_model(model, entry)
             checkpoints.keep_only([("kept", key), *kept.places()])
         return target
 
     @property
-    def _settings(self) -> list[dict[str, Any]]:
-        """How each network was solved, the linear model the last."""
-        return [*self.model.notes["solves"], self.model.notes["linear_solve"]]
+    def _settings(self) -> list[SolveSettings]:
+        """How each network was solved, the linear model last."""
+        return [*self.model.notes.solves, self.model.notes.linear_solve]
 
     @cached_property
     def _used(self) -> dict[int, Candidate]:
         """The candidates that the model is made of."""
-        indices = dict.fromkeys(each["candidate"] for each in self._settings)
+        indices = dict.fromkeys(each.candidate for each in self._settings)
         return {index: self.kept.candidates[index] for index in indices}
 
     def _folds(self, candidate: Candidate) -> list[str]:
         return candidate.names("train", self.experiment.fit.without)
 
-    def _arrived(self, progress: Progress | None) -> Arrived:
+    def _new_states(self, progress: Progress | None) -> NewStates:
         """The new states without gaps; the first ones go on from the last states before them."""
         chunk, time, step = self.experiment.data.chunk, self.fields.time, self.model.step
-        states = encode_arrivals(self.fields, self.model, chunk, progress)
+        states = encode_new_data(self.fields, self.model, chunk, progress)
         series = [(time[part], states[part]) for part in segments(time, step)]
         repeated = len(self.kept.tail) if self.consecutive else 0
         if repeated:
@@ -179,13 +195,15 @@ class Update:
                 np.concatenate([before, series[0][0]]),
                 np.concatenate([self.kept.tail, series[0][1]]),
             )
-        return Arrived(series, repeated, self.model.forcing, self.model.layout.scaling.grid)
+        return NewStates(series, repeated, self.model.forcing, self.model.layout.scaling.grid)
 
     def _kept(
-        self, arrived: Arrived, factors: dict[int, Factors], checkpoints: Checkpoints
+        self, new_states: NewStates, factors: dict[int, Factors], checkpoints: Checkpoints
     ) -> FittedCandidates:
         """What the next update needs; the triangles are written."""
-        origin = self.model.notes["kept"], self.forget, fingerprint(self.fields.ds)
+        previous = self.model.notes.kept
+        assert previous is not None  # self.kept was loaded by it
+        origin = asdict(previous), self.forget, fingerprint(self.fields.ds)
         candidates = []
         for index, candidate in enumerate(self.kept.candidates):
             folds = {}
@@ -196,7 +214,7 @@ class Update:
             candidates.append(replace(candidate, summary=_SUMMARY, folds=folds, prefix=""))
         overlap = max(candidate.network.overlap for candidate in self._used.values())
         return FittedCandidates(
-            tuple(candidates), arrived.series[-1][1][-overlap:], self.fields.time[-1]
+            tuple(candidates), new_states.series[-1][1][-overlap:], self.fields.time[-1]
         )
 
     def _solved(
@@ -207,37 +225,34 @@ class Update:
         progress: Progress | None,
     ) -> ForecastModel:
         """The model with outer weights of all rows, at the ridge, balance and width it had."""
-        solving = [
-            (kept.candidates[each["candidate"]], checkpoints, each) for each in self._settings
-        ]
+        solving = [(kept.candidates[each.candidate], checkpoints, each) for each in self._settings]
         *networks, linear = run_tasks("solve", _solve, solving, progress)
         index, candidate = next(iter(self._used.items()))
         rows = factors[index].rows - candidate.rows(self._folds(candidate))
-        before = self.model.notes.get("updated", {"updates": 0, "rows": 0})
-        time = self.fields.time
-        updated = {
-            "last": str(pd.Timestamp(time[-1])),
-            "updates": before["updates"] + 1,
-            "rows": before["rows"] + rows,
-            "latest": {
-                "first": str(pd.Timestamp(time[0])),
-                "times": len(time),
-                "rows": rows,
-                "consecutive": self.consecutive,
-                "forget": self.forget,
-            },
-        }
-        notes = {"rows": self.model.notes["rows"] + rows, "updated": updated}
+        notes, time = self.model.notes, self.fields.time
+        before = (0, 0) if notes.updated is None else (notes.updated.updates, notes.updated.rows)
+        updated = Updates(
+            last=str(pd.Timestamp(time[-1])),
+            updates=before[0] + 1,
+            rows=before[1] + rows,
+            latest=LatestUpdate(
+                first=str(pd.Timestamp(time[0])),
+                times=len(time),
+                rows=rows,
+                consecutive=self.consecutive,
+                forget=self.forget,
+            ),
+        )
         return replace(
             self.model,
             networks=tuple(networks),
             linear=linear,
-            notes=self.model.notes | notes,
+            notes=replace(notes, rows=notes.rows + rows, updated=updated),
         )
 
 
 @dataclass(frozen=True)
-class Arrived:
+class NewStates:
     """New states, without gaps.
 
     Attributes
@@ -275,7 +290,7 @@ class Arrived:
 
 
 def _fold(
-    arrived: Arrived,
+    new_states: NewStates,
     candidate: Candidate,
     checkpoints: Checkpoints,
     names: list[str],
@@ -285,19 +300,19 @@ def _fold(
     merged = candidate.factor(checkpoints, names)
     if forget < 1:
         merged = merged.scale(float(np.sqrt(forget)))
-    rows = arrived.rows(candidate)
+    rows = new_states.rows(candidate)
     return merged if rows is None else merged.merge(rows)
 
 
-def _solve(candidate: Candidate, checkpoints: Checkpoints, settings: dict[str, Any]) -> SampledRNN:
+def _solve(candidate: Candidate, checkpoints: Checkpoints, settings: SolveSettings) -> SampledRNN:
     """One task: a network from its merged triangle, at the ridge and balance of each lead."""
     return solve(
         candidate.network,
         candidate.factor(checkpoints, candidate.names("train")),
         size=candidate.size,
-        width=settings["width"],
-        ridge=np.asarray(settings["ridge"]),
-        balance=np.asarray(settings["balance"]),
+        width=settings.width,
+        ridge=np.asarray(settings.ridge),
+        balance=np.asarray(settings.balance),
     )
 
 

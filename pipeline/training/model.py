@@ -21,6 +21,7 @@ from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout, restore_layout
 from gfrnn.pipeline.storage import array_in, write_whole
+from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
 from gfrnn_core import SampledRNN
 
@@ -54,8 +55,7 @@ class ForecastModel:
     selection : dict of ndarray
         How ridge and width were chosen: ``ridges``, ``widths``, ``errors`` (widths, ridges,
         leads), ``linear_errors`` (ridges, leads), ``spectrum``.
-    notes : dict
-        What was chosen and searched, in plain values.
+    notes : ModelNotes
     """
 
     layout: EofLayout | LocalLayout
@@ -66,7 +66,7 @@ class ForecastModel:
     step: np.timedelta64
     forcing: Forcing
     selection: dict[str, Array]
-    notes: dict[str, Any]
+    notes: ModelNotes
 
     @property
     def delays(self) -> int:
@@ -152,7 +152,7 @@ class ForecastModel:
                 "networks": [network_options(network) for network in self.networks],
                 "linear": network_options(self.linear),
                 "selection": list(self.selection),
-                "notes": self.notes,
+                "notes": self.notes.as_attributes(),
             }
         )
         arrays = {
@@ -231,7 +231,7 @@ class ForecastModel:
             step=np.timedelta64(attrs["step_seconds"], "s").astype("timedelta64[ns]"),
             forcing=Forcing.from_arrays(attrs["inputs"], attrs["static"], part("forcing")),
             selection={name: array(f"selection/{name}") for name in attrs["selection"]},
-            notes=attrs["notes"],
+            notes=ModelNotes.parse(attrs["notes"]),
         )
 
     @property

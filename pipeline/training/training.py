@@ -24,6 +24,7 @@ from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.model_notes import KeptTriangles, ModelNotes
 from gfrnn.pipeline.training.pass_costs import PassCost, check_costs, solves, windows_of
 from gfrnn.pipeline.training.passes import (
     Passes,
@@ -164,8 +165,7 @@ class Training(ABC):
         step = step_of(self.fields.time)
         horizon = steps("forecast.horizon", self.experiment.forecast.horizon, step)
         selection, notes = self.notes(layout)
-        store = {"store": self.checkpoints.path.name, "key": kept.save(self.checkpoints)}
-        origin = {"fingerprint": self.fingerprint, "kept": store, "precision": found.precision}
+        place = KeptTriangles(self.checkpoints.path.name, kept.save(self.checkpoints))
         return ForecastModel(
             layout=layout,
             networks=chosen.networks,
@@ -175,7 +175,13 @@ class Training(ABC):
             step=step,
             forcing=self.forcing(),
             selection=chosen.selection | selection,
-            notes=chosen.notes | notes | origin,
+            notes=ModelNotes(
+                **chosen.notes,
+                **notes,
+                fingerprint=self.fingerprint,
+                kept=place,
+                precision=found.precision,
+            ),
         )
 
     def costs(self) -> list[PassCost]:

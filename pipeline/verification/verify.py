@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.forecasting.forecast import load_model, read_history
-from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
 from gfrnn.pipeline.reduction.tasks import Progress
@@ -110,10 +110,16 @@ class ScoreSummary:
         horizon = self.store.sizes["prediction_timedelta"]
         starts = self.starts[stretch.start : stretch.stop]
         times = int(starts[-1] - starts[0]) + horizon + 1
-        linear = load_model(str(self.model)).linear
-        # What the linear model still needs of its states, the latest stacked, what it predicts.
-        walked = linear.state_size * (max(linear.leads) + 2 * linear.delays + 2)
-        return 8 * (self.fields.grid.size * (2 * times + 10 * len(starts)) + walked * len(starts))
+        model = load_model(str(self.model))
+        linear = model.linear
+        # The first states and their scaled copies, the states that the linear model still needs,
+        # the latest stacked, and the predicted ones.
+        walked = linear.state_size * (max(linear.leads) + 4 * linear.delays + 2)
+        # Of each pair eight fields and climatologies, and five products for the statistics.
+        scoring = self.fields.grid.size * (2 * times + 13 * len(starts)) + walked * len(starts)
+        # The truth is read while the states that the references start from are held.
+        history = model.delays * model.layout.size * len(starts)
+        return max(self.fields.read_bytes(times) + 8 * history, 8 * scoring)
 
     def merge_bytes(self) -> int:
         horizon = self.store.sizes["prediction_timedelta"]

@@ -17,7 +17,7 @@ from gfrnn.pipeline import Experiment, Run, load_experiment
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.errors import ConfigError, GfrnnError, RunError
 from gfrnn.pipeline.reduction.tasks import Advance
-from gfrnn.pipeline.runs.new_period import Reuse
+from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.workflows.commands.bench import add_benchmarks
 from gfrnn.workflows.commands.cluster import add_cluster
@@ -177,11 +177,11 @@ def forecast(
         return
     if file is None or not file.is_dir():
         raise ConfigError("--period: takes the model of a run's folder; give that in FILE's place")
-    reuse = Reuse.of(file, checked(Period, period, "--period"), output)
-    config = place.config(reuse.experiment.cluster, str(file))
+    other = NewPeriod.of(file, checked(Period, period, "--period"), output)
+    config = place.config(other.experiment.cluster, str(file))
     with (
-        working(reuse.run, reuse.experiment, reuse.folder, config, console) as (work, watch),
-        recorded(reuse.folder, "forecast", console),
+        working(other.run, other.experiment, other.folder, config, console) as (work, watch),
+        recorded(other.folder, "forecast", console),
     ):
         _do(work.forecast, force, watch)
 

@@ -17,7 +17,7 @@ def facts(material: RunContents) -> list[tuple[str, str]]:
     experiment, starts = material.run.experiment, material.forecasts["time"].values
     step = lead_label(model.step).removeprefix("+")
     masked = "" if grid.mask is None else f"; {100 * grid.mask.mean():.0f} % of the cells masked"
-    picks = ", ".join(f"{key} {value}" for key, value in notes["chosen"].items())
+    picks = ", ".join(f"{key} {value}" for key, value in notes.chosen.items())
     return [
         ("Training", _training(material)),
         ("Validation", period_label(experiment.periods.validation)),
@@ -25,11 +25,11 @@ def facts(material: RunContents) -> list[tuple[str, str]]:
         ("Grid", f"{len(grid.channels)} fields of {len(grid.latitude)} latitudes and "
                  f"{len(grid.longitude)} longitudes, every {step}{masked}"),
         *_state(material),
-        ("Network", f"{notes['width']} hidden features, "
+        ("Network", f"{notes.width} hidden features, "
                     + ("one network" if len(model.networks) == 1 else
                        f"{len(model.networks)} networks, {experiment.fit.average} at each lead")),
-        ("Regression", f"{notes['rows']} rows of {notes['columns']} columns"),
-        ("Precision", precision_line(notes["precision"])),
+        ("Regression", f"{notes.rows} rows of {notes.columns} columns"),
+        ("Precision", precision_line(notes.precision)),
         ("Best candidate", picks or "nothing searched"),
     ]  # fmt: skip
 
@@ -56,17 +56,18 @@ def _training(material: RunContents) -> str:
     if run.experiment.fit.without:
         words.append(f"without {', '.join(map(str, run.experiment.fit.without))}")
     if run.updated:
-        words.append(f"updated to {run.updated['last']} ({run.updated['rows']} rows)")
+        words.append(f"updated to {run.updated.last} ({run.updated.rows} rows)")
     return ", ".join(words)
 
 
 def _state(material: RunContents) -> list[tuple[str, str]]:
     """What the network sees of the fields."""
     notes, network = material.model.notes, material.model.networks[0]
-    delays = f"{notes['delays']} successive states"
+    delays = f"{notes.delays} successive states"
     if network.patches is None:
-        held = 100 * notes["variance_kept"]
-        return [("State", f"{notes['modes']} EOFs with {held:.1f} % of the variance, {delays}")]
+        assert notes.variance_kept is not None  # every layout of EOFs has it
+        held = 100 * notes.variance_kept
+        return [("State", f"{notes.modes} EOFs with {held:.1f} % of the variance, {delays}")]
     patches, state = network.patches, material.run.experiment.state
     (before, after), (west, east) = patches.halo
     size = " x ".join(map(str, state.patch))
@@ -74,6 +75,6 @@ def _state(material: RunContents) -> list[tuple[str, str]]:
     groups = network.groups
     sets = "shared by all" if groups is None else f"{len(np.unique(groups))} sets of them"
     return [
-        ("State", f"{notes['patches']} patches of {size} cells that see {window}, {delays}"),
+        ("State", f"{notes.patches} patches of {size} cells that see {window}, {delays}"),
         ("Outer weights", sets),
     ]

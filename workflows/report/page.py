@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from gfrnn.pipeline.config.experiment import dump_experiment
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.storage import write_text
+from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.workflows.report.facts import facts
 from gfrnn.workflows.report.figures import USEFUL, ridge_picture, skill_picture, spectrum_picture
 from gfrnn.workflows.report.labels import (
@@ -89,7 +91,7 @@ def _content(material: RunContents) -> dict[str, Any]:
         "skill": [skill_picture(scores, channel) for channel in shown],
         "channels": len(material.channels),
         "pairs": scores["pairs"].values,
-        "ridge": ridge_picture(model.selection, leads, notes["width"]),
+        "ridge": ridge_picture(model.selection, leads, notes.width),
         "candidates": _candidates(notes, leads),
         "average": experiment.fit.average,
         "searched": list(experiment.search),
@@ -97,11 +99,11 @@ def _content(material: RunContents) -> dict[str, Any]:
         "maps": _maps(material),
         "record": run.record,
         "stages": [
-            (stage, duration_label(entry["seconds"]), entry["finished"])
-            for stage, entry in run.record["stages"].items()
-            if "finished" in entry
+            (stage, duration_label(entry.seconds or 0.0), entry.finished)
+            for stage, entry in run.record.stages.items()
+            if entry.finished
         ],
-        "cluster": run.record.get("cluster"),
+        "cluster": run.record.cluster,
         "resolved": dump_experiment(experiment),
         "performance": [
             (path.stem.removeprefix("performance-"), path.name)
@@ -169,19 +171,17 @@ def _table_leads(material: RunContents) -> list[int]:
     return list(dict.fromkeys(material.nearest(days) for days in _TABLE_DAYS))
 
 
-def _candidates(notes: dict[str, Any], leads: Sequence[np.timedelta64]) -> list[dict[str, Any]]:
+def _candidates(notes: ModelNotes, leads: Sequence[np.timedelta64]) -> list[dict[str, Any]]:
     """The candidates of the search, best first, with the leads that each is used at."""
     entries = [
-        entry
+        asdict(entry)
         | {
-            "chosen": entry["values"] == notes["chosen"],
+            "chosen": entry.values == notes.chosen,
             "used": ", ".join(
-                lead_label(lead)
-                for lead, share in zip(leads, entry["shares"], strict=True)
-                if share
+                lead_label(lead) for lead, share in zip(leads, entry.shares, strict=True) if share
             ),
         }
-        for entry in notes["candidates"]
+        for entry in notes.candidates
     ]
     return sorted(entries, key=lambda entry: float(entry["score"]))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 

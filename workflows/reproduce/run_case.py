@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from threadpoolctl import threadpool_info
 
 from gfrnn.pipeline.reduction.tasks import Progress
-from gfrnn.pipeline.runs.provenance import surroundings
+from gfrnn.pipeline.runs.provenance import provenance
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.workflows.report.figures import STYLE, WIDTH
 from gfrnn.workflows.reproduce.case import TRAINING, Case, CaseResult
@@ -111,7 +111,7 @@ def _write_dataset(path: Path, dataset: xr.Dataset) -> None:
 
 def machine() -> dict[str, Any]:
     """Versions, cores and the BLAS."""
-    found = surroundings(_LIBRARIES)
+    found = provenance(_LIBRARIES)
     blas = sorted(
         {
             f"{library['internal_api']} {library['version']}"

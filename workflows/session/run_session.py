@@ -17,7 +17,7 @@ from gfrnn.cluster.dashboard import open_page
 from gfrnn.cluster.performance_report import performance_kept
 from gfrnn.cluster.ssh_tunnel import tunnel
 from gfrnn.pipeline import Experiment, Run
-from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.workflows.session.matmul_rate import MatmulRate
 from gfrnn.workflows.session.monitor import RunMonitor
@@ -144,12 +144,12 @@ def lost_note(forecasts: xr.Dataset) -> str:
 def say_updated(run: Run, console: Console) -> None:
     """What an update has folded in, and what may be scored from now on."""
     assert run.updated is not None
-    latest, last = run.updated["latest"], run.updated["last"]
+    latest, last = run.updated.latest, run.updated.last
     console.print(
-        f"[bold]update[/bold]: {run.model} ({latest['times']} times from {latest['first']} to "
-        f"{last}, {latest['rows']} rows)",
+        f"[bold]update[/bold]: {run.model} ({latest.times} times from {latest.first} to "
+        f"{last}, {latest.rows} rows)",
         highlight=False,
     )
-    if not latest["consecutive"]:
-        console.print(f"a gap lies before {latest['first']}; no row crosses it", highlight=False)
+    if not latest.consecutive:
+        console.print(f"a gap lies before {latest.first}; no row crosses it", highlight=False)
     console.print(f"forecasts and scores: set periods.test to {last} or later", highlight=False)

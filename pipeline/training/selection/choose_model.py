@@ -12,6 +12,7 @@ from gfrnn.pipeline.config.experiment import FitConfig
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
 from gfrnn.pipeline.training.candidates import Candidate
+from gfrnn.pipeline.training.model_notes import CandidateScore, SolveSettings
 from gfrnn.pipeline.training.selection.ridge import RidgeSelection, WidthSelection, choose, mixture
 from gfrnn_core import SampledRNN
 
@@ -83,12 +84,12 @@ def choose_model(
             "delays": candidate.network.delays,
             "chosen": candidate.values,
             "candidates": [
-                {
-                    "values": candidate.values,
-                    "score": chosen.best.score,
-                    "linear": chosen.linear.score,
-                    "shares": share.tolist(),
-                }
+                CandidateScore(
+                    values=candidate.values,
+                    score=chosen.best.score,
+                    linear=chosen.linear.score,
+                    shares=share.tolist(),
+                )
                 for candidate, chosen, share in zip(candidates, choices, shares, strict=True)
             ],
             "solves": [_settings(int(index), choices[index].best) for index in used],
@@ -99,14 +100,14 @@ def choose_model(
     )
 
 
-def _settings(candidate: int, path: RidgeSelection) -> dict[str, Any]:
+def _settings(candidate: int, path: RidgeSelection) -> SolveSettings:
     """How the network of a path was solved, so that later triangles are solved alike."""
-    return {
-        "candidate": candidate,
-        "width": path.network.width,
-        "ridge": path.ridge.tolist(),
-        "balance": path.balance.tolist(),
-    }
+    return SolveSettings(
+        candidate=candidate,
+        width=path.network.width,
+        ridge=path.ridge.tolist(),
+        balance=path.balance.tolist(),
+    )
 
 
 def _choose(candidate: Candidate, checkpoints: Checkpoints, fit: FitConfig) -> WidthSelection:

@@ -16,7 +16,7 @@ import zarr
 
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import ConfigError, RunError
-from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel

@@ -17,8 +17,8 @@ import zarr
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.errors import ConfigError, DataError, GfrnnError, ResourceError, RunError
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.forecasting.store import open_forecasts
 from gfrnn_testing.weather import (
     Weather,
     experiment,
@@ -302,7 +302,9 @@ def test_a_batch_of_forecasts_too_large_is_refused_before_any_is_written(
 def test_a_worker_too_small_to_solve_is_refused_before_any_work(tmp_path, weather, monkeypatch):
     run = Run(experiment(weather.path, model={"width": 200}), tmp_path / "run")
     # Enough for a merge of two triangles of 213 columns or more, not for the SVD of one.
-    monkeypatch.setattr("gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 5 * 2**20)
+    monkeypatch.setattr(
+        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 5 * 2**20
+    )
     with pytest.raises(ResourceError, match=r"solve: .* lower model\.width"):
         run.fit()
     assert not (tmp_path / "run" / "summaries.zarr").exists()

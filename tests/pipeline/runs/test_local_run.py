@@ -11,12 +11,12 @@ import xarray as xr
 import zarr
 
 from gfrnn.cluster import ClusterConfig, open_cluster
-from gfrnn.pipeline.forecasting import store as products
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
-from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.config.section import Period
+from gfrnn.pipeline.forecasting import store as products
+from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import Update
+from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_testing.archives import DATA, real
 from gfrnn_testing.spheres import (
     DAYS,
@@ -221,9 +221,9 @@ def test_masked_cells_are_nan_and_the_others_are_forecast(tmp_path):
     source = write_fields(tmp_path / "masked.zarr", fields, NORTH, EAST)
     run = done(source, tmp_path / "run", state={"weights": "own"}, fit={"ridge": [1e-8]})
     model = ForecastModel.load(run.model)
-    assert model.notes["patches"] == 12 - 2
+    assert model.notes.patches == 12 - 2
     assert len(np.unique(model.linear.groups)) == 10
-    assert model.notes["rows"] == 359 * 10
+    assert model.notes.rows == 359 * 10
     found = forecasts(run)
     for name in (T2M, MSL):
         missing = np.isnan(fields[name][0])

@@ -10,9 +10,9 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.errors import ConfigError, RunError, Stopped
-from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.runs.new_period import Reuse
 from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.runs.new_period import NewPeriod
+from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
 from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import (
@@ -55,7 +55,7 @@ def replace_store(store: Path, weather: Weather, first: str, last: str) -> None:
 
 
 def reused(folder: Path, start: str, end: str, output: Path | None = None) -> Run:
-    return Reuse.of(folder, period(start, end), output).run()
+    return NewPeriod.of(folder, period(start, end), output).run()
 
 
 def pairs(run: Run) -> list[int]:
@@ -76,7 +76,9 @@ def test_forecasts_and_scores_are_those_of_a_run_of_that_period(weather, fitted,
 
 
 def test_the_folder_has_the_first_day_in_its_name(fitted):
-    assert Reuse.of(fitted.folder, period(*LATER)).folder == fitted.folder.with_name("run-20020801")
+    assert NewPeriod.of(fitted.folder, period(*LATER)).folder == fitted.folder.with_name(
+        "run-20020801"
+    )
 
 
 def test_the_training_data_may_be_gone(weather, archive):
@@ -193,5 +195,5 @@ def test_folders_with_work_of_their_own_are_refused(weather, fitted, tmp_path):
 def test_the_model_can_be_fitted_anew_in_its_folder(fitted, tmp_path):
     run = reused(fitted.folder, *LATER, tmp_path / "later")
     assert not run.fit(force=True).skipped
-    assert not Run.reopen(run.folder).settled
+    assert not Run.reopen(run.folder).record.external_model
     assert contents(run.model) == contents(fitted.model)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 
+from gfrnn.pipeline.errors import ConfigError, ResourceError, RunError
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.runs.record import RefitModel
+from gfrnn.pipeline.runs.refit import refit
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
 from gfrnn_core.regression_rows import delayed
-from gfrnn.pipeline.errors import ConfigError, ResourceError, RunError
-from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.forecasting.store import open_forecasts
-from gfrnn.pipeline.runs.refit import refit
 from gfrnn_testing.weather import Weather, contents, experiment, finish, make_weather
 
 PARTS: dict[str, Any] = {
@@ -53,7 +55,7 @@ def test_nothing_changed_gives_the_same_model(fitted, tmp_path):
     again = refit(fitted.folder, tmp_path / "again")
     assert contents(again.model) == contents(fitted.model)
     ours, theirs = model_of(again).notes, model_of(fitted).notes
-    assert ours | {"kept": None} == theirs | {"kept": None}
+    assert replace(ours, kept=None) == replace(theirs, kept=None)
     assert again.experiment.fit == fitted.experiment.fit
 
 
@@ -95,7 +97,7 @@ def test_without_a_year_equals_least_squares_on_the_other_rows(fitted, tmp_path,
     model = model_of(run)
     x, y = rows_of(fitted, model.networks[0], years)
     pulled = np.vstack([x, 1e-2 * np.linalg.norm(x, 2) * np.eye(x.shape[1])])
-    assert model.notes["rows"] == len(x)
+    assert model.notes.rows == len(x)
     for lead in range(y.shape[1]):
         target = np.vstack([y[:, lead], np.zeros((x.shape[1], y.shape[2]))])
         expected = np.linalg.lstsq(pulled, target, rcond=None)[0]
@@ -123,7 +125,7 @@ def test_later_stages_go_on_in_the_new_folder(fitted, tmp_path):
     assert open_forecasts(run.forecasts).sizes["time"] == 12
     assert run.finished("verify")
     assert run.experiment.output == str(tmp_path / "refit")
-    assert run.record["stages"]["fit"]["refit"] == {"of": str(fitted.folder)}
+    assert run.record.fit.refit == RefitModel(str(fitted.folder))
     assert not fitted.forecasts.exists()
 
 
@@ -135,7 +137,7 @@ def test_the_data_need_not_be_there(tmp_path):
     shutil.rmtree(source)
     again = refit(run.folder, widths=[6])
     assert again.folder == tmp_path / "run-refit"
-    assert model_of(again).notes["width"] == 6
+    assert model_of(again).notes.width == 6
 
 
 def test_a_refit_can_be_refitted(fitted, tmp_path):
@@ -152,7 +154,7 @@ def test_force_replaces_a_refit_and_nothing_else(fitted, tmp_path):
     assert contents(first.folder) == before
     finish(first)
     second = refit(fitted.folder, tmp_path / "refit", widths=[9], force=True)
-    assert model_of(second).notes["width"] == 9
+    assert model_of(second).notes.width == 9
     assert not second.finished("forecast")
     for place in (fitted.folder, fitted.folder.parent):
         with pytest.raises(RunError, match="is the run itself|is no refit"):
@@ -171,7 +173,7 @@ def test_a_killed_replacement_leaves_no_earlier_model(fitted, tmp_path, monkeypa
     with pytest.raises(RunError, match="no trained model there"):
         Run.reopen(first.folder).forecast()
     again = refit(fitted.folder, tmp_path / "refit", widths=[9], force=True)
-    assert model_of(again).notes["width"] == 9
+    assert model_of(again).notes.width == 9
 
 
 # What is refused
@@ -200,7 +202,7 @@ def test_too_few_rows_left_for_the_width(weather, tmp_path):
     # 88 rows have their next state in 2002; ten linear terms and a constant always.
     with pytest.raises(ConfigError, match=r"100 hidden and 11 other .* the 88 rows .* at most 77"):
         refit(run.folder, without=[2001])
-    assert model_of(refit(run.folder, without=[2001], widths=[77])).notes["rows"] == 88
+    assert model_of(refit(run.folder, without=[2001], widths=[77])).notes.rows == 88
 
 
 def damage(run: Run, what: str) -> None:
@@ -244,7 +246,9 @@ def test_an_experiment_file_that_was_edited_since(fitted, tmp_path):
 
 
 def test_a_solve_that_does_not_fit_is_refused(fitted, tmp_path, monkeypatch):
-    monkeypatch.setattr("gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 10_000)
+    monkeypatch.setattr(
+        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 10_000
+    )
     with pytest.raises(ResourceError, match="solve: .* MiB"):
         refit(fitted.folder, tmp_path / "refit")
     assert not (tmp_path / "refit").exists()

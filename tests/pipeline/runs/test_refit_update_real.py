@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import xarray as xr
 import yaml
 
 from gfrnn.pipeline.config.experiment import parse_experiment
-from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.runs.refit import refit
+from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
+from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_testing.archives import DATA, ROOT, real
 from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import finish
@@ -45,7 +47,7 @@ def rmse(run: Run) -> xr.DataArray:
 
 def test_a_year_left_out_costs_little(done, tmp_path):
     run = finish(refit(done.folder, tmp_path / "refit", without=[2003]))
-    before, after = (ForecastModel.load(each.model).notes["rows"] for each in (done, run))
+    before, after = (ForecastModel.load(each.model).notes.rows for each in (done, run))
     assert before - after == 365
     np.testing.assert_allclose(rmse(run), rmse(done), rtol=0.03)
     assert (rmse(run) != rmse(done)).all()
@@ -54,7 +56,7 @@ def test_a_year_left_out_costs_little(done, tmp_path):
 def test_years_that_come_later_help(done, tmp_path):
     paths = [str(source.path) for source in done.experiment.data.sources]
     run = update(done.folder, paths, tmp_path / "new", period=period("2006-01-01", "2008-12-31"))
-    assert run.updated["latest"] | {"first": ""} == {
+    assert asdict(run.updated.latest) | {"first": ""} == {
         "first": "", "times": 1096, "rows": 1096, "consecutive": True, "forget": 1.0,
     }  # fmt: skip
     finish(run)

@@ -20,11 +20,11 @@ import zarr
 
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
+from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training import checks
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.forecasting.store import open_forecasts, written
-from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn_testing.weather import (
     Weather,
     contents,
@@ -107,8 +107,8 @@ def test_a_candidate_that_cannot_hold_the_law_is_not_chosen(turning, tmp_path):
     run = Run(experiment(turning.path, **parts), tmp_path / "run")
     run.fit()
     model = ForecastModel.load(run.model)
-    assert model.notes["chosen"] == {"state.modes": 6}
-    bad, good = (entry["score"] for entry in model.notes["candidates"])
+    assert model.notes.chosen == {"state.modes": 6}
+    bad, good = (entry.score for entry in model.notes.candidates)
     assert good < 1e-3 < bad
 
 
@@ -280,7 +280,7 @@ def test_force_replaces_another_experiment(done, copy, turning):
     with pytest.raises(RunError, match="run `gfrnn fit` first"):
         run.forecast()
     finish(run)
-    assert ForecastModel.load(run.model).notes["width"] == 30
+    assert ForecastModel.load(run.model).notes.width == 30
     assert Run.reopen(copy).experiment == other
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,18 @@ import pandas as pd
 import pytest
 import zarr
 
-from gfrnn_core import SampledRNN
-from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.training.triangles import Factors
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints
+from gfrnn.pipeline.runs.refit import refit
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.runs.update import Update, update
 from gfrnn.pipeline.states.harmonics import calendar_inputs
 from gfrnn.pipeline.training.candidates import FittedCandidates
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.training.selection.ridge import solve
-from gfrnn.pipeline.runs.update import Update, update
+from gfrnn.pipeline.training.triangles import Factors
+from gfrnn_core import SampledRNN
 from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import contents, write_store
 
@@ -83,14 +84,14 @@ def assert_same_rows(ours: Factors, theirs: Factors) -> None:
 def assert_model_of_rows(run: Run, *periods: tuple[str, str]) -> None:
     """Triangles and networks are those of the rows of these periods."""
     (kept, checkpoints), model = kept_of(run), model_of(run)
-    settings = [*model.notes["solves"], model.notes["linear_solve"]]
+    settings = [*model.notes.solves, model.notes.linear_solve]
     for each, network in zip(settings, (*model.networks, model.linear), strict=True):
-        candidate = kept.candidates[each["candidate"]]
+        candidate = kept.candidates[each.candidate]
         rows = rows_of(run, candidate.network, candidate.size, *periods)
         assert_same_rows(candidate.factor(checkpoints, ["train/merged"]), rows)
-        ridge, balance = np.array(each["ridge"]), np.array(each["balance"])
+        ridge, balance = np.array(each.ridge), np.array(each.balance)
         expected = solve(
-            candidate.network, rows, size=candidate.size, width=each["width"],
+            candidate.network, rows, size=candidate.size, width=each.width,
             ridge=ridge, balance=balance,
         )  # fmt: skip
         np.testing.assert_allclose(network.outer, expected.outer, atol=1e-8)
@@ -102,21 +103,21 @@ def assert_model_of_rows(run: Run, *periods: tuple[str, str]) -> None:
 def test_the_case_has_candidates_of_different_delays(fitted):
     model = model_of(fitted)
     assert {network.delays for network in model.networks} == {1, 3}
-    assert len({each["candidate"] for each in model.notes["solves"]}) > 1
+    assert len({each.candidate for each in model.notes.solves}) > 1
 
 
 def test_solving_the_kept_triangles_gives_the_networks_back(fitted):
     (kept, checkpoints), model = kept_of(fitted), model_of(fitted)
-    settings = [*model.notes["solves"], model.notes["linear_solve"]]
+    settings = [*model.notes.solves, model.notes.linear_solve]
     for each, network in zip(settings, (*model.networks, model.linear), strict=True):
-        candidate = kept.candidates[each["candidate"]]
+        candidate = kept.candidates[each.candidate]
         again = solve(
             candidate.network,
             candidate.factor(checkpoints, candidate.names("train")),
             size=candidate.size,
-            width=each["width"],
-            ridge=np.array(each["ridge"]),
-            balance=np.array(each["balance"]),
+            width=each.width,
+            ridge=np.array(each.ridge),
+            balance=np.array(each.balance),
         )
         np.testing.assert_allclose(again.outer, network.outer, atol=1e-12)
 
@@ -126,8 +127,8 @@ def test_consecutive_data_are_as_if_they_had_been_there(weather, fitted, tmp_pat
     run = update(fitted.folder, [str(weather.path)], tmp_path / "new", period=part)
     assert_model_of_rows(run, ("2001-01-01", "2002-06-30"))
     before, after = model_of(fitted), model_of(run)
-    assert after.notes["rows"] == before.notes["rows"] + 91
-    assert run.updated["latest"] | {"first": ""} == {
+    assert after.notes.rows == before.notes.rows + 91
+    assert asdict(run.updated.latest) | {"first": ""} == {
         "first": "", "times": 91, "rows": 91, "consecutive": True, "forget": 1.0,
     }  # fmt: skip
     # The basis stays.
@@ -140,7 +141,7 @@ def test_no_row_crosses_a_gap(weather, fitted, tmp_path):
     part = period("2002-04-02", "2002-06-30")
     run = update(fitted.folder, [str(weather.path)], tmp_path / "new", period=part)
     assert_model_of_rows(run, ("2001-01-01", END), ("2002-04-02", "2002-06-30"))
-    assert run.updated["latest"]["consecutive"] is False
+    assert run.updated.latest.consecutive is False
 
 
 def test_gaps_in_the_new_data_are_not_crossed_either(weather, fitted, tmp_path):
@@ -160,7 +161,7 @@ def test_many_updates_equal_one(weather, fitted, copy, tmp_path):
     for part in days:
         run = update(copy, [str(weather.path)], period=period(*part))
     assert_model_of_rows(run, ("2001-01-01", "2002-06-30"))
-    assert (run.updated["updates"], run.updated["rows"]) == (3, 91)
+    assert (run.updated.updates, run.updated.rows) == (3, 91)
 
 
 def test_days_after_a_gap_add_rows_once_enough_have_come(weather, copy):
@@ -168,7 +169,7 @@ def test_days_after_a_gap_add_rows_once_enough_have_come(weather, copy):
     rows = []
     for day in days:
         run = update(copy, [str(weather.path)], period=period(day.date(), day.date()))
-        rows.append(run.updated["latest"]["rows"])
+        rows.append(run.updated.latest.rows)
     assert_model_of_rows(run, ("2001-01-01", END), ("2002-04-03", "2002-04-12"))
     assert rows[0] == 0
     assert rows[-1] == 1
@@ -178,7 +179,7 @@ def test_forgetting_makes_earlier_rows_count_less(weather, fitted, copy):
     for part in (("2002-04-01", "2002-05-15"), ("2002-05-16", "2002-06-30")):
         run = update(copy, [str(weather.path)], forget=0.5, period=period(*part))
     (kept, checkpoints), model = kept_of(run), model_of(run)
-    candidate = kept.candidates[model.notes["solves"][0]["candidate"]]
+    candidate = kept.candidates[model.notes.solves[0].candidate]
     ends = [END, "2002-05-15", "2002-06-30"]
     grams = [
         gram(rows_of(run, candidate.network, candidate.size, ("2001-01-01", end))) for end in ends
@@ -193,7 +194,7 @@ def test_a_year_that_was_left_out_stays_out(weather, fitted, tmp_path):
     part = period("2002-04-01", "2002-06-30")
     run = update(less.folder, [str(weather.path)], period=part)
     (kept, checkpoints), model = kept_of(run), model_of(run)
-    candidate = kept.candidates[model.notes["solves"][0]["candidate"]]
+    candidate = kept.candidates[model.notes.solves[0].candidate]
     delays = candidate.network.delays
     # Rows whose next state lies in 2002.
     first = str(pd.Timestamp("2002-01-01") - pd.Timedelta(days=delays))
@@ -208,8 +209,8 @@ def test_in_place_the_triangles_of_the_update_are_kept_and_only_those(weather, c
     series = np.asarray(zarr.open_array(copy / "summaries.zarr" / "series", mode="r")[...])
     for part in (("2002-04-01", "2002-04-30"), ("2002-05-01", "2002-05-31")):
         run = update(copy, [str(weather.path)], period=period(*part))
-        used = {each["candidate"] for each in model_of(run).notes["solves"]}
-        used.add(model_of(run).notes["linear_solve"]["candidate"])
+        used = {each.candidate for each in model_of(run).notes.solves}
+        used.add(model_of(run).notes.linear_solve.candidate)
         assert len(list((copy / "updates.zarr" / "merged").iterdir())) == len(used)
         assert len(list((copy / "updates.zarr" / "kept").iterdir())) == 1
     after = np.asarray(zarr.open_array(copy / "summaries.zarr" / "series", mode="r")[...])
@@ -228,7 +229,7 @@ def test_another_folder_leaves_the_run_as_it_was(weather, fitted, tmp_path):
         first.folder, [str(weather.path)], tmp_path / "b", period=period("2002-05-16", "2002-06-30")
     )
     assert contents(fitted.folder) == before
-    assert first.updated["last"] == "2002-05-15 00:00:00"
+    assert first.updated.last == "2002-05-15 00:00:00"
     assert second.experiment.output == str(tmp_path / "b")
     shutil.rmtree(first.folder)  # nothing of it is needed any more
     assert_model_of_rows(second, ("2001-01-01", "2002-06-30"))
@@ -248,7 +249,8 @@ def killed(*_: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["gfrnn.pipeline.runs.run.Run.take", "gfrnn.pipeline.training.model.ForecastModel.save"]
+    "place",
+    ["gfrnn.pipeline.runs.run.Run.store_model", "gfrnn.pipeline.training.model.ForecastModel.save"],
 )
 def test_a_killed_update_can_be_done_again(weather, fitted, copy, monkeypatch, place):
     part = period("2002-04-01", "2002-06-30")
@@ -260,7 +262,7 @@ def test_a_killed_update_can_be_done_again(weather, fitted, copy, monkeypatch, p
     assert contents(copy / "model.zarr") == before
     run = update(copy, [str(weather.path)], period=part)
     assert_model_of_rows(run, ("2001-01-01", "2002-06-30"))
-    assert run.updated["updates"] == 1
+    assert run.updated.updates == 1
 
 
 def test_two_updates_at_once(weather, copy):
@@ -276,7 +278,7 @@ def test_two_updates_at_once(weather, copy):
         copy, [str(weather.path)], period=period("2002-04-01", "2002-06-30"), progress=intrude
     )
     assert intruded
-    assert run.updated["updates"] == 1
+    assert run.updated.updates == 1
 
 
 def test_a_model_that_was_updated_meanwhile(weather, copy):
@@ -284,6 +286,6 @@ def test_a_model_that_was_updated_meanwhile(weather, copy):
     late = Update.of(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-30"))
     update(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-15"))
     before = contents(copy)
-    with pytest.raises(RunError, match="was updated meanwhile; start again"):
+    with pytest.raises(RunError, match="another process has updated the model.*start it again"):
         late.run()
     assert contents(copy) == before

@@ -15,11 +15,11 @@ import yaml
 
 from gfrnn.pipeline.config.experiment import Experiment, parse_experiment
 from gfrnn.pipeline.errors import ConfigError, DataError, ResourceError, RunError
-from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.refit import refit
+from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
+from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import (
     Weather,
@@ -194,7 +194,9 @@ def test_an_update_is_not_refitted(weather, copy, tmp_path):
 
 
 def test_too_little_memory(weather, copy, monkeypatch):
-    monkeypatch.setattr("gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 90_000)
+    monkeypatch.setattr(
+        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 90_000
+    )
     with pytest.raises(ResourceError, match="fold: .* MiB"):
         update(copy, [str(weather.path)], period=SPRING)
 
@@ -214,7 +216,7 @@ def test_sources_of_different_settings_are_given_one_by_one(weather, tmp_path):
     both = [str(parts / "upper.zarr"), str(parts / "sea.zarr")]
     with pytest.raises(ConfigError, match="NEW_DATA: 1 given, but the run has 2 data.sources"):
         update(run.folder, both[:1], period=SPRING)
-    assert update(run.folder, both, period=SPRING).updated["latest"]["rows"] == 61
+    assert update(run.folder, both, period=SPRING).updated.latest.rows == 61
 
 
 # What follows

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.training.triangles import Factors
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints
+from gfrnn.pipeline.runs.refit import refit
+from gfrnn.pipeline.runs.update import update
 from gfrnn.pipeline.states.sphere_patches import patch_area_weights
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.training.selection.ridge import solve
-from gfrnn.pipeline.runs.update import update
+from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import contents
 
@@ -52,9 +52,9 @@ def test_an_update_has_the_rows_of_old_and_new_times(weather, fitted, tmp_path):
     inside = np.flatnonzero(period("2001-01-01", "2002-06-30").mask(time))
     fields = Fields(run.ds).read(int(inside[0]), int(inside[-1]) + 1)
     states, inputs = model.layout.encode(fields, time[inside]), model.forcing(time[inside])
-    settings = [*model.notes["solves"], model.notes["linear_solve"]]
+    settings = [*model.notes.solves, model.notes.linear_solve]
     for each, network in zip(settings, (*model.networks, model.linear), strict=True):
-        candidate = kept.candidates[each["candidate"]]
+        candidate = kept.candidates[each.candidate]
         weights = patch_area_weights(model.layout.scaling.grid, candidate.network.patches)
         first = 2 - candidate.network.delays  # rows begin together, where two delays allow it
         rows = Factors.of_series(candidate.network, states[first:], inputs[first:], weights=weights)
@@ -63,8 +63,8 @@ def test_an_update_has_the_rows_of_old_and_new_times(weather, fitted, tmp_path):
         for ours, theirs in zip(grams(found), grams(rows), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-11 * np.abs(theirs).max())
         expected = solve(
-            candidate.network, rows, size=candidate.size, width=each["width"],
-            ridge=np.array(each["ridge"]), balance=np.array(each["balance"]),
+            candidate.network, rows, size=candidate.size, width=each.width,
+            ridge=np.array(each.ridge), balance=np.array(each.balance),
         )  # fmt: skip
         np.testing.assert_allclose(network.outer, expected.outer, atol=1e-7)
 
@@ -92,6 +92,6 @@ def test_a_refit_without_a_year_has_the_rows_of_the_others(fitted, tmp_path):
         refit(fitted.folder, tmp_path / "less", without=[2001], widths=[5])
     run = refit(fitted.folder, tmp_path / "less", without=[2002], widths=[5])
     model, whole = ForecastModel.load(run.model), ForecastModel.load(fitted.model)
-    assert model.notes["rows"] < whole.notes["rows"]
+    assert model.notes.rows < whole.notes.rows
     assert {network.width for network in model.networks} == {5}
     assert not Path(run.folder / "summaries.zarr").exists()

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.verify import SYSTEMS

@@ -12,6 +12,12 @@ from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.model_notes import (
+    CandidateScore,
+    KeptTriangles,
+    ModelNotes,
+    SolveSettings,
+)
 from gfrnn_core import SampledRNN
 
 MODES, LEADS = 4, (1, 3)
@@ -60,5 +66,18 @@ def make_model() -> ForecastModel:
         step=np.timedelta64(12, "h").astype("timedelta64[ns]"),
         forcing=Forcing.calendar(("day_of_year", "hour")),
         selection={"ridges": np.array([1e-4, 1e-2]), "errors": rng.random((1, 2, 2))},
-        notes={"width": 12, "chosen": {"model.scale": 0.1}, "candidates": [{"score": 0.5}]},
+        notes=ModelNotes(
+            width=12,
+            modes=4,
+            delays=1,
+            chosen={"model.scale": 0.1},
+            candidates=[CandidateScore({"model.scale": 0.1}, 0.5, 0.6, [1.0])],
+            solves=[SolveSettings(0, 12, [0.01], [1.0])],
+            linear_solve=SolveSettings(0, 0, [0.01], [1.0]),
+            rows=100,
+            columns=30,
+            fingerprint="",
+            kept=KeptTriangles("summaries.zarr", "key"),
+            precision={"chosen": "float64"},
+        ),
     )

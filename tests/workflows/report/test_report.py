@@ -118,8 +118,8 @@ def test_the_table_holds_the_scores(page: Page, finished: Run) -> None:
 def test_the_chosen_candidate_is_marked(text: str, finished: Run) -> None:
     rows = re.findall(r'<tr class="chosen">(.*?)</tr>', text, re.S)
     assert len(rows) == 1
-    candidates = report.Material.of(finished).model.notes["candidates"]
-    assert f"{min(entry['score'] for entry in candidates):.4f}" in rows[0]
+    candidates = report.Material.of(finished).model.notes.candidates
+    assert f"{min(entry.score for entry in candidates):.4f}" in rows[0]
 
 
 def test_the_experiment_and_the_record_are_shown(text: str, finished: Run) -> None:

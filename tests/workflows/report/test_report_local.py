@@ -12,7 +12,7 @@ import zarr
 from rich.console import Console
 
 from gfrnn.pipeline.config.experiment import parse_experiment
-from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.report.page import write_report
 from gfrnn.workflows.session.run_session import lost_note, say

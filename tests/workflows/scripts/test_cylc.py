@@ -16,7 +16,7 @@ import xarray as xr
 import yaml
 
 from gfrnn.pipeline.config.experiment import parse_experiment
-from gfrnn.pipeline.forecasting.store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
 from gfrnn_testing.paths import ROOT
@@ -105,9 +105,9 @@ def test_each_day_is_learnt_forecast_and_verified_when_its_time_has_come(cylc, t
         with open_forecasts(made.forecasts) as forecasts:
             assert list(forecasts["time"].values) == [np.datetime64(day)]
         assert made.updated is not None
-        assert made.updated["last"] == f"{day} 00:00:00"
+        assert made.updated.last == f"{day} 00:00:00"
         if day == DAYS[-1]:
-            assert "verify" not in made.record["stages"]
+            assert "verify" not in made.record.stages
             continue
         with xr.open_zarr(made.scores, consolidated=False) as scores:
             assert list(scores["pairs"].values) == [1]

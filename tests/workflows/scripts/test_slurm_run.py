@@ -67,7 +67,7 @@ def test_the_whole_run_over_tls(slurm, command, finished):
     assert "cluster: jobs of slurm: " in out
     assert same_forecast(run, finished)
     record = Run.reopen(run.folder).record
-    assert record["cluster"] == {"kind": "slurm", "workers": 2, "threads": 2, "memory_gib": 1.17}
+    assert record.cluster == {"kind": "slurm", "workers": 2, "threads": 2, "memory_gib": 1.17}
     assert len(list((run.folder / "cluster").glob("gfrnn-*.err"))) == 2
     assert not list((run.folder / "cluster").glob("tls-*"))
     assert eventually(lambda: not slurm.queue(), 30)

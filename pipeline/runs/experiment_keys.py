@@ -1,0 +1,46 @@
+"""Which keys of an experiment decide its result, and where two experiments differ in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gfrnn.pipeline.config.experiment import Experiment, to_tree
+
+# These do not decide a result, and so may differ when a run is resumed.
+_INCIDENTAL = ("cluster", "output", "description")
+
+APART_FROM_MODEL = (
+    "data.sources",
+    "data.chunk",
+    "periods.test",
+    "forecast.every",
+    "forecast.batch",
+)
+"""Keys that a model which was updated, or copied from another run, does not depend on: they may
+differ when it forecasts."""
+
+
+def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the part of an experiment that decides its result, without the ``free`` keys."""
+    tree = to_tree(experiment)
+    for key in _INCIDENTAL:
+        tree.pop(key)
+    for key in free:
+        section, name = key.split(".")
+        tree[section].pop(name)
+    if tree["data"]["variables"] is not None:
+        # Mappings compare equal in any order, but the order of variables is that of the columns.
+        tree["data"]["variables"] = list(map(list, tree["data"]["variables"].items()))
+    return tree
+
+
+def differences(old: Any, new: Any, where: str = "") -> list[str]:
+    """Return one line for each key that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for key in dict.fromkeys([*old, *new])
+            for line in differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+        ]
+    return [] if old == new else [f"{where}: {old!r} there, {new!r} here"]

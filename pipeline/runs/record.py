@@ -1,0 +1,164 @@
+"""The record of a run, ``run.json``: which stages are finished, with what, and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gfrnn.pipeline.runs.provenance import provenance
+from gfrnn.pipeline.storage import write_text
+from gfrnn.pipeline.training.model_notes import Updates
+
+STAGES = ("fit", "forecast", "verify")
+"""The stages in their order; each needs the product of the one before."""
+
+_LIBRARIES = ("gfrnn", "numpy", "scipy", "xarray", "zarr", "dask", "distributed")
+
+
+@dataclass(frozen=True)
+class CopiedModel:
+    """Where a model was copied from.
+
+    Attributes
+    ----------
+    of : str
+        Folder of the run that trained it.
+    model : str
+        Key of its notes.
+    """
+
+    of: str
+    model: str
+
+
+@dataclass(frozen=True)
+class RefitModel:
+    """Which run's triangles a model was refitted from; ``of`` is its folder."""
+
+    of: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """The state of one stage.
+
+    Attributes
+    ----------
+    key : str
+        Key of everything that decides its product.
+    seconds : float or None
+        Wall time.
+    finished : str or None
+        Time (UTC) at which it ended; None while it is not finished.
+    refit : RefitModel or None
+    taken : CopiedModel or None
+    updated : Updates or None
+        How the model of a stage ``fit`` came about, where it was not trained in this folder alone.
+    """
+
+    key: str = ""
+    seconds: float | None = None
+    finished: str | None = None
+    refit: RefitModel | None = None
+    taken: CopiedModel | None = None
+    updated: Updates | None = None
+
+    @property
+    def external(self) -> bool:
+        """Whether the model does not follow from the data of its folder: copied, or updated."""
+        return self.taken is not None or self.updated is not None
+
+    @classmethod
+    def parse(cls, found: Mapping[str, Any]) -> StageRecord:
+        """Read an entry of ``run.json``."""
+        parts: dict[str, Any] = {}
+        if "refit" in found:
+            parts["refit"] = RefitModel(**found["refit"])
+        if "taken" in found:
+            parts["taken"] = CopiedModel(**found["taken"])
+        if "updated" in found:
+            parts["updated"] = Updates.parse(found["updated"])
+        return cls(**{**found, **parts})
+
+
+@dataclass
+class RunRecord:
+    """What ``run.json`` holds.
+
+    Attributes
+    ----------
+    name : str
+        Name of the experiment.
+    stages : dict of StageRecord
+    fingerprint : str or None
+        Fingerprint of the data.
+    versions, machine : dict or None
+        As :func:`gfrnn.pipeline.runs.provenance.provenance` gives them.
+    cluster : dict or None
+        Where the run was computed.
+    """
+
+    name: str = ""
+    stages: dict[str, StageRecord] = field(default_factory=dict)
+    fingerprint: str | None = None
+    versions: dict[str, str] | None = None
+    machine: dict[str, Any] | None = None
+    cluster: dict[str, Any] | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> RunRecord | None:
+        """Read ``run.json``; None where there is none."""
+        if not path.exists():
+            return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+        stages = {stage: StageRecord.parse(entry) for stage, entry in found["stages"].items()}
+        return cls(**{**found, "stages": stages})
+
+    def write(self, path: Path) -> None:
+        """Write ``run.json`` at once or not at all, without the keys that do not apply."""
+        plain = _applicable(asdict(self))
+        plain["stages"] = {stage: _applicable(entry) for stage, entry in plain["stages"].items()}
+        write_text(path, json.dumps(plain, indent=2) + "\n")
+
+    @property
+    def fit(self) -> StageRecord | None:
+        """The stage ``fit``."""
+        return self.stages.get("fit")
+
+    @property
+    def external_model(self) -> bool:
+        """Whether the model was updated, or copied from another run."""
+        return self.fit is not None and self.fit.external
+
+    def note(self, stage: str, entry: StageRecord, fingerprint: str) -> None:
+        """Set the state of a stage, and what it is computed with."""
+        self.stages[stage] = entry
+        self.fingerprint = fingerprint
+        found = provenance(_LIBRARIES)
+        self.versions, self.machine = found["versions"], found["machine"]
+
+    def drop_later(self, stage: str) -> None:
+        """Forget the stages that follow from one."""
+        for later in STAGES[STAGES.index(stage) + 1 :]:
+            self.stages.pop(later, None)
+
+    def reopen_stage(self, stage: str) -> None:
+        """Mark a stage as not finished, and forget what follows from it."""
+        if stage in self.stages:
+            old = self.stages[stage]
+            self.stages[stage] = StageRecord(key=old.key, seconds=old.seconds)
+        self.drop_later(stage)
+
+
+def now() -> str:
+    """Return the time, UTC, in the form of records."""
+    return f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _applicable(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

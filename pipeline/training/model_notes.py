@@ -1,0 +1,174 @@
+"""What a model records of its choice and origin, kept in its attributes as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CandidateScore:
+    """The validation result of one candidate.
+
+    Attributes
+    ----------
+    values : dict
+        Its values of the searched keys.
+    score, linear : float
+        Validation error of its network, and of its linear model.
+    shares : list of float
+        Its share in the forecast at each lead.
+    """
+
+    values: dict[str, Any]
+    score: float
+    linear: float
+    shares: list[float]
+
+
+@dataclass(frozen=True)
+class SolveSettings:
+    """How the outer weights of a network were solved, so that later triangles are solved alike.
+
+    Attributes
+    ----------
+    candidate : int
+        Place of its candidate.
+    width : int
+        Hidden features.
+    ridge, balance : list of float
+        One for each lead.
+    """
+
+    candidate: int
+    width: int
+    ridge: list[float]
+    balance: list[float]
+
+
+@dataclass(frozen=True)
+class KeptTriangles:
+    """Where the triangles of a model are.
+
+    Attributes
+    ----------
+    store : str
+        Checkpoint store: a name in the run's folder, or a path.
+    key : str
+        Key of the candidates in it.
+    """
+
+    store: str
+    key: str
+
+
+@dataclass(frozen=True)
+class LatestUpdate:
+    """The latest of the updates of a model.
+
+    Attributes
+    ----------
+    first : str
+        First of its times.
+    times, rows : int
+        Number of new times, and of rows made of them.
+    consecutive : bool
+        Whether they followed the earlier times without a gap.
+    forget : float
+        Weight of all earlier rows.
+    """
+
+    first: str
+    times: int
+    rows: int
+    consecutive: bool
+    forget: float
+
+
+@dataclass(frozen=True)
+class Updates:
+    """What was folded into a model after its fit.
+
+    Attributes
+    ----------
+    last : str
+        Latest time that the model was trained with.
+    updates, rows : int
+        Number of updates, and of their rows.
+    latest : LatestUpdate
+    """
+
+    last: str
+    updates: int
+    rows: int
+    latest: LatestUpdate
+
+    @classmethod
+    def parse(cls, found: Mapping[str, Any]) -> Updates:
+        """Read the plain values that :func:`dataclasses.asdict` makes."""
+        return cls(**{**found, "latest": LatestUpdate(**found["latest"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelNotes:
+    """What was chosen for a model, from what, and where its triangles are.
+
+    Attributes
+    ----------
+    width, modes, delays : int
+        Hidden features, values predicted at each lead, and successive states of the best candidate.
+    chosen : dict
+        Its values of the searched keys.
+    candidates : list of CandidateScore
+    solves : list of SolveSettings
+        One for each network of the model.
+    linear_solve : SolveSettings
+        That of the linear model.
+    rows, columns : int
+        Size of the regression.
+    variance_kept : float or None
+        Share of the variance that the EOFs hold.
+    patches : int or None
+        Number of patches of a local layout.
+    fingerprint : str
+        Fingerprint of the data of the fit.
+    kept : KeptTriangles
+    precision : dict
+        Precision of the rows, and what the other one changes on a sample.
+    updated : Updates or None
+    """
+
+    width: int
+    modes: int
+    delays: int
+    chosen: dict[str, Any]
+    candidates: list[CandidateScore]
+    solves: list[SolveSettings]
+    linear_solve: SolveSettings
+    rows: int
+    columns: int
+    variance_kept: float | None = None
+    patches: int | None = None
+    fingerprint: str
+    kept: KeptTriangles | None = None
+    precision: dict[str, Any]
+    updated: Updates | None = None
+
+    def as_attributes(self) -> dict[str, Any]:
+        """Return plain values for JSON, without the keys that do not apply."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def parse(cls, found: Mapping[str, Any]) -> ModelNotes:
+        """Read what :meth:`as_attributes` made."""
+        parts: dict[str, Any] = {
+            "candidates": [CandidateScore(**each) for each in found["candidates"]],
+            "solves": [SolveSettings(**each) for each in found["solves"]],
+            "linear_solve": SolveSettings(**found["linear_solve"]),
+        }
+        if "kept" in found:
+            parts["kept"] = KeptTriangles(**found["kept"])
+        if "updated" in found:
+            parts["updated"] = Updates.parse(found["updated"])
+        return cls(**{**found, **parts})

@@ -1,0 +1,102 @@
+"""Run as a program: peak memory of the tasks of update, forecast and verify on a small run.
+
+Prints a line for each task: its name, its part, the bytes that are planned, and those that resident
+memory rose by at the peak.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.section import Period, checked
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.forecasting.forecast import _forecast_batch, batch_bytes, initial_times
+from gfrnn.pipeline.forecasting.forecast_store import create_forecast_store
+from gfrnn.pipeline.reduction.tree import Stretch
+from gfrnn.pipeline.runs.new_data import NewStateSummary, open_new_data
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.verification.verify import ScoreSummary
+from gfrnn_testing.peak import rise
+from gfrnn_testing.weather import make_weather, tree
+
+HORIZON = 6
+BATCH = 40
+STATES = {
+    "eof": {"layout": "eof", "modes": 20, "delays": 2},
+    "local": {"layout": "local", "patch": [6, 8], "halo": [2, 2], "delays": 2},
+}
+
+
+def forecast_run(layout: str, folder: Path) -> Run:
+    """A forecast of a small model on a store whose chunks hold more times than a task reads."""
+    path = folder / "weather.zarr"
+    make_weather(path, times=700, chunk=350, shape=(24, 48), damping=0.95, noise=0.3)
+    plain = tree(
+        path,
+        data={"chunk": 120},
+        periods={"test": ["2002-07-01", "2002-10-31"]},
+        model={"leads": ["1d"]},
+        fit={"widths": [20]},
+        forecast={"batch": BATCH},
+    )
+    plain["state"] = STATES[layout]
+    run = Run(checked(Experiment, plain, "test"), folder / "run")
+    run.fit()
+    run.forecast()
+    return run
+
+
+def show(name: str, part: str, planned: int, call: Callable[[], Any], held: int = 0) -> None:
+    """Print what is planned and measured of a call that has run once before."""
+    call()  # for the buffers that a BLAS gets and keeps, and for the model, which is kept
+    gc.collect()
+    print(name, part, planned, held + rise(call))
+
+
+def main(layout: str, folder: Path) -> None:
+    run = forecast_run(layout, folder)
+    fields, model = Fields(run.ds), ForecastModel.load(run.model)
+    starts = initial_times(run.experiment, fields.time)
+    arguments = (run.ds, str(run.model), str(folder / "again.zarr"), HORIZON, 0, starts[:BATCH])
+    unfinished(run, folder / "again.zarr", starts)
+    planned = batch_bytes(run.experiment, fields, HORIZON)
+    show("forecast", "batch", planned, lambda: _forecast_batch(*arguments))
+
+    scores = ScoreSummary(model.fields(run.ds), run.model, run.forecasts)
+    pair = Stretch("scores", 0, 60), Stretch("scores", 60, 120)
+    show("verify", "leaf", scores.leaf_bytes(pair[0]), lambda: scores.leaf(pair[0]))
+    sides = [scores.leaf(each) for each in pair]
+    show("verify", "merge", scores.merge_bytes(), lambda: scores.merge(*sides), bytes_of(sides))
+
+    part = checked(Period, ["2002-07-01", "2002-10-31"], "test")
+    data = open_new_data(run.experiment.data, [str(folder / "weather.zarr")], model, part)
+    states = NewStateSummary(data, model.layout)
+    pair = Stretch("new", 0, 60), Stretch("new", 60, 120)
+    show("update", "leaf", states.leaf_bytes(pair[0]), lambda: states.leaf(pair[0]))
+    sides = [states.leaf(each) for each in pair]
+    show("update", "merge", states.merge_bytes(), lambda: states.merge(*sides), bytes_of(sides))
+
+
+def unfinished(run: Run, path: Path, starts: np.ndarray) -> None:
+    """Lay out a store to write one batch to."""
+    fields = Fields(run.ds)
+    step = fields.time[1] - fields.time[0]
+    described: dict[str, dict[str, Any]] = {str(name): {} for name in run.ds.data_vars}
+    leads = step * np.arange(1, HORIZON + 1)
+    create_forecast_store(path, fields.grid, fields.time[starts], leads, described, {}, BATCH)
+
+
+def bytes_of(sides: list[dict[str, np.ndarray]]) -> int:
+    return sum(values.nbytes for side in sides for values in side.values())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
