@@ -38,27 +38,27 @@ def run(sizes: Sequence[int], rounds: int) -> Table:
     for column in ("hidden units", "what", "seconds", "of PyTorch's passes"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for units in sizes:
-        contestants = _contestants(units)
+        works = _works(units)
         with threadpool_limits(1):
-            seconds = _least(list(contestants.values()), rounds)
-        passes = seconds[0] if _PEER in contestants else None
-        for name, value in zip(contestants, seconds, strict=True):
+            seconds = least_seconds(list(works.values()), rounds)
+        passes = seconds[0] if _PYTORCH in works else None
+        for name, value in zip(works, seconds, strict=True):
             share = "PyTorch is not installed" if passes is None else f"{value / passes:.2f}"
             table.add_row(f"{units}", name, f"{value:.2f}", share)
     return table
 
 
-_PEER = "PyTorch, the two passes only"
+_PYTORCH = "PyTorch, the two passes only"
 
 
-def _contestants(units: int) -> dict[str, Callable[[], None]]:
+def _works(units: int) -> dict[str, Callable[[], None]]:
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((STEPS, 1, 1)).astype(np.float32)
     window = Window(inputs, inputs[::-1].copy(), np.ones(STEPS, dtype=bool), "squared")
     found: dict[str, Callable[[], None]] = {}
     passes = _torch_passes(Weights.initial(1, units, 1), inputs)
     if passes is not None:
-        found[_PEER] = passes
+        found[_PYTORCH] = passes
 
     def learning(length: int) -> Callable[[], None]:
         rule = Learning(
@@ -101,13 +101,13 @@ def _torch_passes(weights: Weights, inputs: np.ndarray) -> Callable[[], None] | 
     return passes
 
 
-def _least(contestants: Sequence[Callable[[], None]], rounds: int) -> list[float]:
+def least_seconds(works: Sequence[Callable[[], None]], rounds: int) -> list[float]:
     """Seconds of an epoch of each; turn by turn, so that a disturbance hits all alike."""
-    least = [float("inf")] * len(contestants)
-    for one in contestants:  # what is done once, such as loading kernels
+    least = [float("inf")] * len(works)
+    for one in works:  # what is done once, such as loading kernels
         one()
     for _ in range(rounds):
-        for index, one in enumerate(contestants):
+        for index, one in enumerate(works):
             begun = time.perf_counter()
             one()
             passed = time.perf_counter() - begun

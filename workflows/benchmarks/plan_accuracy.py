@@ -98,13 +98,13 @@ def _compare(table: Table, folder: Path, layout: str, width: int, rounds: int) -
     experiment = experiment_on(folder / "archive.zarr", layout, width)
     ds = open_source(experiment.data)
     planned = plan_fit(experiment, ds, Workforce.current())
-    watches = [_Watch() for _ in range(rounds)]
+    watches = [_StageStopwatch() for _ in range(rounds)]
     for number, watch in enumerate(watches):
         fit(experiment, ds, folder / f"{experiment.name}-{number}", watch)
     _add_rows(table, layout, width, planned, watches)
 
 
-class _Watch:
+class _StageStopwatch:
     """Seconds of each stage, from the progress that a fit reports."""
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ class _Watch:
 
 
 def _add_rows(
-    table: Table, layout: str, width: int, planned: Projection, watches: Sequence[_Watch]
+    table: Table, layout: str, width: int, planned: Projection, watches: Sequence[_StageStopwatch]
 ) -> None:
     pairs = [
         (stage.name, stage.seconds or 0.0, min(watch.seconds[stage.name] for watch in watches))
@@ -132,7 +132,7 @@ def _add_rows(
         table.add_row(layout, f"{width}", name, f"{plan:.2f}", f"{took:.2f}", f"{took / plan:.2f}")
 
 
-class _Empty:
+class _EmptySummary:
     """A summary that does nothing."""
 
     name, remedy = "empty", "nothing"
@@ -154,5 +154,5 @@ def _empty_task() -> float:
     """Seconds that one task takes which does nothing."""
     stretches = [Stretch("empty", place, place + 1) for place in range(LEAVES)]
     begun = time.perf_counter()
-    reduce_stretches(_Empty(), stretches, key="empty")
+    reduce_stretches(_EmptySummary(), stretches, key="empty")
     return (time.perf_counter() - begun) / (2 * LEAVES - 1)

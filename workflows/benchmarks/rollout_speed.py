@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from gfrnn.workflows.benchmarks.bars import Figure, bar_table, plain_table
+from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck, bar_table, plain_table
 from gfrnn_core import Patches, SampledRNN
 from gfrnn_core.network import Precision
 from gfrnn_core.sampling import HiddenWeights
@@ -52,21 +52,21 @@ QUICK = RolloutSize(places=8, hidden=500, steps=200)
 def run(size: RolloutSize, rounds: int) -> Iterator[Table]:
     """Least milliseconds a step of some rounds, in which everything takes its turn."""
     patches = size.patches
-    contestants: dict[str, Callable[[], float]] = {}
+    works: dict[str, Callable[[], float]] = {}
     for precision in ("float64", "float32"):
         shared = network(size, precision)
         own = own_weights(shared)
-        contestants[f"rollout, {precision}"] = rollout(shared, size.steps)
-        contestants[f"rollout, {precision}, own weights of each patch"] = rollout(own, size.steps)
-        contestants[f"arithmetic alone, {precision}"] = arithmetic(shared, size.steps)
-        contestants[f"patch after patch in Python, {precision}"] = patch_by_patch(
+        works[f"rollout, {precision}"] = rollout(shared, size.steps)
+        works[f"rollout, {precision}, own weights of each patch"] = rollout(own, size.steps)
+        works[f"arithmetic alone, {precision}"] = arithmetic(shared, size.steps)
+        works[f"patch after patch in Python, {precision}"] = patch_by_patch(
             own, max(1, size.steps // 20)
         )
-    least = dict.fromkeys(contestants, np.inf)
+    least = dict.fromkeys(works, np.inf)
     with threadpool_limits(1):
         for _ in range(rounds + 1):  # the first one warms up, and counts if it is the fastest
-            for name, contestant in contestants.items():
-                least[name] = min(least[name], contestant())
+            for name, work in works.items():
+                least[name] = min(least[name], work())
     table = plain_table(
         f"{patches.places} patches of {patches.owned} cells that see {patches.window}, "
         f"{size.hidden} hidden features, one start, one thread",
@@ -78,7 +78,7 @@ def run(size: RolloutSize, rounds: int) -> Iterator[Table]:
     yield table
     yield bar_table(
         [
-            Figure(f"{name}, ms a step", 1e3 * least[name], BAR, at_most=True)
+            BarCheck(f"{name}, ms a step", 1e3 * least[name], BAR, at_most=True)
             for name in list(least)[:2]
         ],
         full=size == FULL,

@@ -15,9 +15,15 @@ from rich.table import Table
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.reduce import Stretch
 from gfrnn.pipeline.reduction.tree import Summary
-from gfrnn.workflows.benchmarks.bars import Figure, bar_table, plain_table
-from gfrnn.workflows.benchmarks.row_pass import PassSize, RowPass, reduced, warm_up
-from gfrnn.workflows.benchmarks.workers import Measured, Products, best, measure, open_workers
+from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck, bar_table, plain_table
+from gfrnn.workflows.benchmarks.training_pass import PassSize, TrainingPass, reduced, warm_up
+from gfrnn.workflows.benchmarks.worker_measurement import (
+    MatmulSpeed,
+    WorkMeasurement,
+    best,
+    measure,
+    open_workers,
+)
 
 FEWER = 8
 """The memory of all rows is compared with that of so many times fewer."""
@@ -27,7 +33,7 @@ AGAIN = 3
 
 
 @dataclass(frozen=True)
-class ScalingBenchmarkSettings:
+class WorkerScalingSettings:
     """How large the passes are.
 
     Attributes
@@ -42,12 +48,12 @@ class ScalingBenchmarkSettings:
     memory: PassSize
 
 
-FULL = ScalingBenchmarkSettings(PassSize(200_000, 256, 1024), PassSize(800_000, 128, 512))
-QUICK = ScalingBenchmarkSettings(PassSize(80_000, 128, 512), PassSize(160_000, 64, 256))
+FULL = WorkerScalingSettings(PassSize(200_000, 256, 1024), PassSize(800_000, 128, 512))
+QUICK = WorkerScalingSettings(PassSize(80_000, 128, 512), PassSize(160_000, 64, 256))
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedSummary:
     """A summary that adds up the seconds of its leaves and merges."""
 
     inner: Summary
@@ -79,7 +85,7 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Pass:
+class ScalingPass:
     """One pass.
 
     Attributes
@@ -93,7 +99,7 @@ class Pass:
     workers: int
     rows: int
     leaves: int
-    measured: Measured
+    measured: WorkMeasurement
     speed: str
 
     @property
@@ -103,14 +109,14 @@ class Pass:
         return 1 - busy / (self.workers * self.measured.seconds)
 
 
-def run(settings: ScalingBenchmarkSettings, rounds: int) -> Iterator[Table]:
+def run(settings: WorkerScalingSettings, rounds: int) -> Iterator[Table]:
     """Of each pass the round with the least seconds, and the most memory of all."""
     with tempfile.TemporaryDirectory() as folder:
-        speed = RowPass.create(Path(folder) / "speed", settings.speed)
+        speed = TrainingPass.create(Path(folder) / "speed", settings.speed)
         often = speed.stretches(parts=2) * AGAIN
         (one,) = passes(speed, 1, [often], rounds)
         (two,) = passes(speed, 2, [often], rounds)
-        memory = RowPass.create(Path(folder) / "memory", settings.memory)
+        memory = TrainingPass.create(Path(folder) / "memory", settings.memory)
         some = memory.stretches(settings.memory.rows // FEWER)
         # Once before: workers keep some of the memory that they have used.
         _, fewer, more = passes(memory, 2, [some, some, memory.stretches()], rounds)
@@ -137,34 +143,42 @@ def run(settings: ScalingBenchmarkSettings, rounds: int) -> Iterator[Table]:
             each.speed,
         )
     yield table
-    yield bar_table(figures(one, two, fewer, more), full=settings == FULL)
+    yield bar_table(bar_checks(one, two, fewer, more), full=settings == FULL)
 
 
-def figures(one: Pass, two: Pass, fewer: Pass, more: Pass) -> list[Figure]:
+def bar_checks(
+    one: ScalingPass, two: ScalingPass, fewer: ScalingPass, more: ScalingPass
+) -> list[BarCheck]:
     """Held against the bars."""
     gain = one.measured.seconds / two.measured.seconds
     memory = more.measured.peak / fewer.measured.peak
     return [
-        Figure("one worker: seconds over those of two", gain, 1.85),
-        Figure(f"largest worker's memory at {FEWER} times the rows", memory, 1.1, at_most=True),
-        Figure("overhead at a second a leaf, two workers, %", 100 * two.overhead, 3, at_most=True),
+        BarCheck("one worker: seconds over those of two", gain, 1.85),
+        BarCheck(f"largest worker's memory at {FEWER} times the rows", memory, 1.1, at_most=True),
+        BarCheck(
+            "overhead at a second a leaf, two workers, %", 100 * two.overhead, 3, at_most=True
+        ),
     ]
 
 
-def passes(row_pass: RowPass, workers: int, cuts: list[list[Stretch]], rounds: int) -> list[Pass]:
+def passes(
+    training_pass: TrainingPass, workers: int, cuts: list[list[Stretch]], rounds: int
+) -> list[ScalingPass]:
     """Passes over rows cut like this each, on a cluster of their own."""
-    summary = Timed(row_pass.summary())
+    summary = TimedSummary(training_pass.summary())
     with open_workers(workers) as client:
-        warm_up(client, row_pass)
-        products = Products.of(client, row_pass.size)
+        warm_up(client, training_pass)
+        products = MatmulSpeed.of(client, training_pass.size)
         products.measure("float64")
-        found: list[list[Measured]] = [[] for _ in cuts]
+        found: list[list[WorkMeasurement]] = [[] for _ in cuts]
         for _ in range(rounds):
             for stretches, own in zip(cuts, found, strict=True):
                 own.append(measure(client, partial(reduced, summary, stretches)))
                 products.measure("float64")
     return [
-        Pass(workers, _rows(stretches), len(stretches), best(own), products.describe("float64"))
+        ScalingPass(
+            workers, _rows(stretches), len(stretches), best(own), products.describe("float64")
+        )
         for stretches, own in zip(cuts, found, strict=True)
     ]
 

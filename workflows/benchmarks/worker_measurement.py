@@ -15,7 +15,7 @@ from distributed import Client
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.reduction.tasks import single_threaded
-from gfrnn.workflows.benchmarks.row_pass import PassSize
+from gfrnn.workflows.benchmarks.training_pass import PassSize
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def open_workers(count: int) -> Iterator[Client]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class WorkMeasurement:
     """What a piece of work took.
 
     Attributes
@@ -46,14 +46,14 @@ class Measured:
     result: Any
 
 
-def best(rounds: Sequence[Measured]) -> Measured:
+def best(rounds: Sequence[WorkMeasurement]) -> WorkMeasurement:
     """The round with the least seconds, with the most memory of all."""
     fastest = min(rounds, key=lambda one: one.seconds)
     memory, peak = max(one.memory for one in rounds), max(one.peak for one in rounds)
     return replace(fastest, memory=memory, peak=peak)
 
 
-def measure(client: Client, work: Callable[[], Any]) -> Measured:
+def measure(client: Client, work: Callable[[], Any]) -> WorkMeasurement:
     """Do some work on the workers, whose memory is watched."""
     before = client.run(_forget_peak)
     begun = time.perf_counter()
@@ -61,7 +61,7 @@ def measure(client: Client, work: Callable[[], Any]) -> Measured:
     seconds = time.perf_counter() - begun
     peaks = client.run(_resident, "VmHWM")
     risen = sum(max(peaks[worker] - before[worker], 0) for worker in before)
-    return Measured(seconds, risen, max(peaks.values()), result)
+    return WorkMeasurement(seconds, risen, max(peaks.values()), result)
 
 
 def _forget_peak() -> int:
@@ -77,7 +77,7 @@ def _resident(name: str) -> int:
     return int(found.split()[1]) * 1024
 
 
-class Products:
+class MatmulSpeed:
     """The speed of all workers that multiply large matrices at the same time.
 
     A machine's speed changes while it is measured, so it is asked again between measurements.
@@ -96,7 +96,7 @@ class Products:
         self.found: dict[str, list[float]] = {}
 
     @classmethod
-    def of(cls, client: Client, size: PassSize) -> Products:
+    def of(cls, client: Client, size: PassSize) -> MatmulSpeed:
         """As long and as large as suits a pass of this size."""
         return cls(client, min(2048, size.rows), min(1.0, size.rows / 1e5))
 

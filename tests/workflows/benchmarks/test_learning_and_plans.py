@@ -6,11 +6,11 @@ import pytest
 from typer.testing import CliRunner
 
 from gfrnn.pipeline.errors import ConfigError
+from gfrnn.workflows.benchmarks import era5_plan
 from gfrnn.workflows.benchmarks import perturbation_speed as perturbation
 from gfrnn.workflows.benchmarks import plan_accuracy as plan
-from gfrnn.workflows.benchmarks import scale
+from gfrnn.workflows.benchmarks.era5_plan import make_metadata
 from gfrnn.workflows.benchmarks.plan_accuracy import make_archive
-from gfrnn.workflows.benchmarks.scale import make_metadata
 from gfrnn.workflows.commands.main import app
 
 runner = CliRunner()
@@ -30,7 +30,7 @@ def test_every_contestant_is_measured_for_every_size():
 
 def test_the_least_of_all_rounds_counts():
     calls = []
-    least = perturbation._least([lambda: calls.append(0), lambda: calls.append(1)], rounds=3)
+    least = perturbation.least_seconds([lambda: calls.append(0), lambda: calls.append(1)], rounds=3)
     # Once each to warm up, then turn by turn.
     assert calls == [0, 1] * 4
     assert all(value > 0 for value in least)
@@ -74,10 +74,12 @@ def test_every_stage_is_planned_and_measured(monkeypatch):
 
 
 def test_an_archive_too_large_for_this_machine_is_planned(monkeypatch):
-    monkeypatch.setattr(scale, "make_metadata", lambda path: make_metadata(path, shape=(91, 180)))
-    table = scale.run([1, 10], rounds=1)
+    monkeypatch.setattr(
+        era5_plan, "make_metadata", lambda path: make_metadata(path, shape=(91, 180))
+    )
+    table = era5_plan.run([1, 10], rounds=1)
     step, nodes, stage, tasks, *_, time = (list(column.cells) for column in table.columns)
-    assert step == [each for each in scale.STEPS for _ in range(10)]
+    assert step == [each for each in era5_plan.STEPS for _ in range(10)]
     assert nodes == (["1"] * 5 + ["10"] * 5) * 2
     assert stage[:5] == ["climatology", "rows", "solve", "precision", "all: fits"]
     # 37 years of leaves of 24 times, hourly and six-hourly, of which each year is merged.

@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 @dataclass(frozen=True)
-class Figure:
+class BarCheck:
     """One figure and its bar.
 
     Attributes
@@ -34,17 +34,17 @@ class Figure:
         return self.found <= self.bar if self.at_most else self.found >= self.bar
 
 
-def bar_table(figures: Iterable[Figure], full: bool) -> Table:
+def bar_table(bar_checks: Iterable[BarCheck], full: bool) -> Table:
     """One line a figure; bars are for the full sizes."""
     title = "figures and bars" if full else "figures and bars (bars are for the full size)"
     table = plain_table(title, "figure", "measured", "bar", "")
-    for figure in figures:
-        sign = "<=" if figure.at_most else ">="
+    for check in bar_checks:
+        sign = "<=" if check.at_most else ">="
         table.add_row(
-            figure.what,
-            f"{figure.found:.3g}{figure.unit}",
-            f"{sign} {figure.bar:g}{figure.unit}",
-            "met" if figure.met else "missed",
+            check.what,
+            f"{check.found:.3g}{check.unit}",
+            f"{sign} {check.bar:g}{check.unit}",
+            "met" if check.met else "missed",
         )
     return table
 

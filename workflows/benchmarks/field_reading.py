@@ -22,7 +22,7 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
 from gfrnn.pipeline.training.stretches import leaf_length, split
-from gfrnn.workflows.benchmarks.row_pass import reduced
+from gfrnn.workflows.benchmarks.training_pass import reduced
 from gfrnn_core import Patches, SampledRNN
 
 _LEVELS = (500.0, 700.0, 850.0)
@@ -97,7 +97,7 @@ class BenchmarkArchive:
 
 
 @dataclass(frozen=True)
-class ReadingResult:
+class FieldReading:
     """Both ways over an archive on disk.
 
     Attributes

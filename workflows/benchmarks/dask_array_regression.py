@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.reduction.tasks import current_client
-from gfrnn.workflows.benchmarks.row_pass import RowPass
+from gfrnn.workflows.benchmarks.training_pass import TrainingPass
 from gfrnn_core.sampling import HiddenWeights
 
 Array = NDArray[np.float64]
@@ -17,14 +17,14 @@ CHUNK_BYTES = 100 * 2**20
 """Of lifted rows: as large as Dask recommends."""
 
 
-def features_and_targets(row_pass: RowPass) -> tuple[da.Array, da.Array]:
+def features_and_targets(training_pass: TrainingPass) -> tuple[da.Array, da.Array]:
     """Lifted rows and targets as lazy arrays with the same chunks of rows."""
-    size = row_pass.size
+    size = training_pass.size
     rows = min(size.rows, CHUNK_BYTES // (8 * size.features))
-    states = da.from_zarr(str(row_pass.path))
+    states = da.from_zarr(str(training_pass.path))
     now = states[:-1].rechunk((rows, -1))
     later = states[1:].rechunk((rows, -1))
-    hidden, client = row_pass.network().hidden, current_client()
+    hidden, client = training_pass.network().hidden, current_client()
     if client is not None:  # once to each worker, not with each chunk
         hidden = client.scatter(hidden, broadcast=True)
     features = now.map_blocks(
@@ -38,15 +38,15 @@ def _lift(states: Array, hidden: HiddenWeights) -> Array:
     return np.hstack([states, ones, np.tanh(states @ hidden.weights + hidden.biases)])
 
 
-def least_squares(row_pass: RowPass) -> Array:
+def least_squares(training_pass: TrainingPass) -> Array:
     """Outer weights by ``da.linalg.lstsq``."""
-    features, targets = features_and_targets(row_pass)
+    features, targets = features_and_targets(training_pass)
     weights, *_ = da.linalg.lstsq(features, targets)
     return np.asarray(weights.compute())
 
 
-def normal_equations(row_pass: RowPass) -> Array:
+def normal_equations(training_pass: TrainingPass) -> Array:
     """Outer weights from the Gram matrix."""
-    features, targets = features_and_targets(row_pass)
+    features, targets = features_and_targets(training_pass)
     gram, projected = dask.compute(features.T @ features, features.T @ targets)
     return np.linalg.solve(gram, projected)
