@@ -1,4 +1,4 @@
-"""The training pass beside products of matrices, beside dask.array, and beside reading alone."""
+"""Measure the training pass beside matrix products, beside dask.array and beside reading alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gfrnn.workflows.benchmarks.training_pass import PassSize, TrainingPass
 from gfrnn.workflows.benchmarks.worker_measurement import (
     MatmulSpeed,
     WorkMeasurement,
-    best,
+    fastest_round,
     measure,
     open_workers,
 )
@@ -39,7 +39,7 @@ METHODS: dict[str, Callable[[TrainingPass], Any]] = {
 
 @dataclass(frozen=True)
 class PassSpeedSettings:
-    """How large the pass and the archive that is read are."""
+    """Sizes of the pass and of the archive that is read."""
 
     size: PassSize
     archive: BenchmarkArchive
@@ -54,10 +54,10 @@ QUICK = PassSpeedSettings(
 
 
 def run(settings: PassSpeedSettings, rounds: int) -> Iterator[Table]:
-    """Least seconds and most memory of some rounds, in which everything takes its turn."""
+    """Yield the table of least seconds and most memory over some rounds, and the bars."""
     size, found = settings.size, dict[str, list[WorkMeasurement]]()
     with tempfile.TemporaryDirectory() as folder, open_workers(WORKERS) as client:
-        products = MatmulSpeed.of(client, size)
+        matmul_speed = MatmulSpeed.of(client, size)
         training_pass = TrainingPass.create(Path(folder) / "states", size)
         small = TrainingPass.create(Path(folder) / "small", replace(size, rows=2 * size.columns))
         reading = FieldReading(Path(folder) / "fields")
@@ -65,35 +65,38 @@ def run(settings: PassSpeedSettings, rounds: int) -> Iterator[Table]:
         for solve in METHODS.values():  # excludes imports and other first-call costs
             solve(small)
         reading.decode()
-        products.measure("float64", "float32")
+        matmul_speed.measure("float64", "float32")
         for _ in range(rounds):
             for name, solve in METHODS.items():
                 found.setdefault(name, []).append(measure(client, partial(solve, training_pass)))
-                products.measure("float64", "float32")
+                matmul_speed.measure("float64", "float32")
             for name, read in ((DECODING, reading.decode), (TINY, reading.run)):
                 found.setdefault(name, []).append(measure(client, read))
-    result = PassSpeedResult(settings, {name: best(each) for name, each in found.items()}, products)
+    fastest = {name: fastest_round(each) for name, each in found.items()}
+    result = PassSpeedResult(settings, fastest, matmul_speed)
     yield result.table()
     yield bar_table(result.bar_checks(), full=settings == FULL)
 
 
 @dataclass(frozen=True)
 class PassSpeedResult:
-    """What was measured of everything."""
+    """Measurements of all methods, with the rate of matrix products of the same workers."""
 
     settings: PassSpeedSettings
     found: dict[str, WorkMeasurement]
-    products: MatmulSpeed
+    matmul_speed: MatmulSpeed
 
     def share(self, name: str) -> float:
-        """Of the speed of products, what useful operations of a pass were done at."""
+        """Return the rate of useful operations of a pass over the rate of matrix products."""
         precision = {PASS: "float64", PASS_32: "float32"}[name]
         rate = self.settings.size.operations / self.found[name].seconds
-        return rate / self.products.rate(precision)
+        return rate / self.matmul_speed.rate(precision)
 
     def table(self) -> Table:
-        """Seconds, share of the products' speed and memory of each."""
-        described = [f"{name} {self.products.describe(name)}" for name in ("float64", "float32")]
+        """Return the table: seconds, share of the rate of products, and memory of each method."""
+        described = [
+            f"{name} {self.matmul_speed.describe(name)}" for name in ("float64", "float32")
+        ]
         table = plain_table(
             f"{WORKERS} workers; {self.settings.size}; fields: {self.settings.archive}\n"
             f"products of matrices: {', '.join(described)}",
@@ -101,6 +104,7 @@ class PassSpeedResult:
             "seconds",
             "of the products' speed",
             "memory (MiB)",
+            text=("what",),
         )
         for name, measured in self.found.items():
             share = f"{self.share(name):.2f}" if name in (PASS, PASS_32) else ""
@@ -109,17 +113,17 @@ class PassSpeedResult:
         return table
 
     def bar_checks(self) -> list[BarCheck]:
-        """Held against the bars."""
+        """Return the checks against the bars."""
 
-        def seconds(name: str, other: str) -> float:
+        def ratio(name: str, other: str) -> float:
             return self.found[name].seconds / self.found[other].seconds
 
         memory = self.found[PASS].memory / max(self.found[LEAST_SQUARES].memory, 1)
         return [
             BarCheck("pass: share of the speed of products", self.share(PASS), 0.75),
-            BarCheck("da.linalg.lstsq: seconds over the pass's", seconds(LEAST_SQUARES, PASS), 4.5),
+            BarCheck("da.linalg.lstsq: seconds over the pass's", ratio(LEAST_SQUARES, PASS), 4.5),
             BarCheck("pass: memory over da.linalg.lstsq's", memory, 1 / 3, at_most=True),
-            BarCheck("normal equations: seconds over the pass's", seconds(NORMAL, PASS), 1),
-            BarCheck("float64: seconds over float32's", seconds(PASS, PASS_32), 1.8),
-            BarCheck("only decoding: seconds over a tiny pass's", seconds(DECODING, TINY), 0.8),
+            BarCheck("normal equations: seconds over the pass's", ratio(NORMAL, PASS), 1),
+            BarCheck("float64: seconds over float32's", ratio(PASS, PASS_32), 1.8),
+            BarCheck("only decoding: seconds over a tiny pass's", ratio(DECODING, TINY), 0.8),
         ]

@@ -1,4 +1,4 @@
-"""The training pass that benchmarks measure: random states in zarr, one network, useful work."""
+"""The training pass that benchmarks measure: random states in zarr, one network, its operations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK = 4096  # times, as a run stores its states
 
 @dataclass(frozen=True)
 class PassSize:
-    """How large a pass is.
+    """Size of a training pass.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class PassSize:
     states : int
         Length of a state, which is also the number of targets.
     features : int
-        All of them: linear terms, constant and hidden.
+        Linear terms, constant and hidden features together.
     """
 
     rows: int
@@ -46,15 +46,15 @@ class PassSize:
 
     @property
     def columns(self) -> int:
-        """Of a row: features and targets."""
+        """Number of features and targets of a row."""
         return self.features + self.states
 
     @property
     def operations(self) -> float:
-        """Floating-point operations of the lift, and of one plain QR of all rows.
+        """Useful floating-point operations: the lift, and one plain QR of all rows.
 
-        The product of states and hidden weights; R of Householder's QR without Q. What merging
-        takes more than folding does not count as useful.
+        The lift counts the product of states and hidden weights, the QR counts R of Householder's
+        QR without Q. Merging triangles does not count as useful.
         """
         lift = 2.0 * self.rows * self.states * self.hidden
         return lift + 2.0 * self.columns**2 * (self.rows - self.columns / 3)
@@ -65,12 +65,12 @@ class PassSize:
 
 @dataclass(frozen=True)
 class TrainingPass:
-    """The pass over stored states.
+    """Training pass over stored states.
 
     Attributes
     ----------
     path : Path
-        The states, shape (rows + 1, states).
+        Zarr array of the states, shape (rows + 1, states).
     size : PassSize
     """
 
@@ -79,7 +79,7 @@ class TrainingPass:
 
     @classmethod
     def create(cls, path: Path, size: PassSize) -> TrainingPass:
-        """Write random states, a chunk at a time."""
+        """Write random states, one chunk at a time."""
         shape = (size.rows + 1, size.states)
         array = zarr.create_array(
             path, shape=shape, dtype="f8", chunks=(_CHUNK, size.states), overwrite=True
@@ -91,7 +91,7 @@ class TrainingPass:
         return cls(path, size)
 
     def network(self, precision: Precision = "float64") -> SampledRNN:
-        """The network whose rows the pass makes, with the defaults of an experiment."""
+        """Return the network of the pass, with the defaults of an experiment."""
         network = SampledRNN(
             width=self.size.hidden,
             sampling="normal",
@@ -103,7 +103,7 @@ class TrainingPass:
         return replace(network.sample(np.zeros((1, self.size.states))), inputs=0)
 
     def summary(self, precision: Precision = "float64") -> RowSummary:
-        """What the reducer runs."""
+        """Return the summary that the reduction computes."""
         time = np.datetime64("1940-01-01", "ns") + np.arange(self.size.rows + 1) * np.timedelta64(
             1, "h"
         )
@@ -111,26 +111,31 @@ class TrainingPass:
         return RowSummary(self.network(precision), states, Forcing.calendar(()), time)
 
     def stretches(self, rows: int | None = None, *, parts: int = 1) -> list[Stretch]:
-        """Leaves of all rows or the first ones, as one fold.
+        """Return the leaves of all rows as one fold, cut as a run cuts them.
 
-        As a run cuts them, or each in so many parts.
+        Parameters
+        ----------
+        rows : int, optional
+            Take only the first rows.
+        parts : int
+            Cut each leaf into this number of parts.
         """
         whole = Stretch("all", 0, rows or self.size.rows)
         return split(whole, ROWS_PER_COLUMN * self.size.columns // parts)
 
     def run(self, precision: Precision = "float64", rows: int | None = None) -> Arrays:
-        """The triangle of all rows or the first ones, on the current client."""
+        """Return the triangle of all rows, or of the first ones, on the current client."""
         return reduced(self.summary(precision), self.stretches(rows))
 
 
 def reduced(summary: Summary, stretches: list[Stretch]) -> Arrays:
-    """The summary of stretches that are one fold."""
+    """Reduce stretches that form one fold, and return their summary."""
     (found,) = reduce_stretches(summary, stretches, key="benchmark").values()
     return found
 
 
 def warm_up(client: Client, training_pass: TrainingPass) -> None:
-    """Let every worker do what is done only once, such as importing and finding the BLAS."""
+    """Run a few rows on every worker, so that imports and loading of the BLAS are not measured."""
     leaves = len(client.nthreads()) * 2
     stretches = [Stretch("all", 8 * leaf, 8 * leaf + 8) for leaf in range(leaves)]
     for precision in ("float64", "float32"):

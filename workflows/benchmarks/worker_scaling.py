@@ -1,4 +1,4 @@
-"""The training pass with more workers and more rows, and what it costs beside its arithmetic."""
+"""Measure how the training pass scales with workers and rows, and its overhead."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from gfrnn.workflows.benchmarks.training_pass import PassSize, TrainingPass, red
 from gfrnn.workflows.benchmarks.worker_measurement import (
     MatmulSpeed,
     WorkMeasurement,
-    best,
+    fastest_round,
     measure,
     open_workers,
 )
 
 FEWER = 8
-"""The memory of all rows is compared with that of so many times fewer."""
+"""Ratio of the two numbers of rows whose memory is compared."""
 
-AGAIN = 3
-"""The rows are taken so many times: what the last leaves cost would hide what each one costs."""
+REPEATS = 3
+"""Number of times that the rows are taken, so that waiting for the last leaves weighs less."""
 
 
 @dataclass(frozen=True)
 class WorkerScalingSettings:
-    """How large the passes are.
+    """Sizes of the passes.
 
     Attributes
     ----------
     speed : PassSize
-        With one worker and with two.
+        Run with one worker and with two.
     memory : PassSize
-        With all rows and with a part of them: more rows, and fewer columns to do it in time.
+        Run with all rows and with a part of them; it has more rows and fewer columns.
     """
 
     speed: PassSize
@@ -54,7 +54,7 @@ QUICK = WorkerScalingSettings(PassSize(80_000, 128, 512), PassSize(160_000, 64, 
 
 @dataclass(frozen=True)
 class TimedSummary:
-    """A summary that adds up the seconds of its leaves and merges."""
+    """Wrapper of a summary that adds up the seconds of its leaves and merges."""
 
     inner: Summary
 
@@ -86,14 +86,14 @@ class TimedSummary:
 
 @dataclass(frozen=True)
 class ScalingPass:
-    """One pass.
+    """Measurement of one pass.
 
     Attributes
     ----------
     workers, rows, leaves : int
     measured : Measured
     speed : str
-        Of products of matrices on the same workers, described.
+        Rate of matrix products on the same workers, as text.
     """
 
     workers: int
@@ -104,24 +104,27 @@ class ScalingPass:
 
     @property
     def overhead(self) -> float:
-        """Share of the workers' time that is neither arithmetic nor reading."""
+        """Share of the time of all workers that is spent outside of leaves and merges."""
         busy = float(self.measured.result["seconds"])
         return 1 - busy / (self.workers * self.measured.seconds)
 
 
 def run(settings: WorkerScalingSettings, rounds: int) -> Iterator[Table]:
-    """Of each pass the round with the least seconds, and the most memory of all."""
+    """Yield the table of all passes and the bars.
+
+    The fastest round of each pass counts, with the most memory of all its rounds.
+    """
     with tempfile.TemporaryDirectory() as folder:
         speed = TrainingPass.create(Path(folder) / "speed", settings.speed)
-        often = speed.stretches(parts=2) * AGAIN
+        often = speed.stretches(parts=2) * REPEATS
         (one,) = passes(speed, 1, [often], rounds)
         (two,) = passes(speed, 2, [often], rounds)
         memory = TrainingPass.create(Path(folder) / "memory", settings.memory)
         some = memory.stretches(settings.memory.rows // FEWER)
-        # Once before: workers keep some of the memory that they have used.
+        # The first one is not used: workers keep some of the memory that they have taken.
         _, fewer, more = passes(memory, 2, [some, some, memory.stretches()], rounds)
     table = plain_table(
-        f"{settings.speed}, {AGAIN} times; for memory {settings.memory}",
+        f"{settings.speed}, {REPEATS} times; for memory {settings.memory}",
         "workers",
         "rows",
         "leaves",
@@ -130,6 +133,7 @@ def run(settings: WorkerScalingSettings, rounds: int) -> Iterator[Table]:
         "memory (MiB)",
         "largest worker (MiB)",
         "products of matrices",
+        text=(),
     )
     for each in (one, two, fewer, more):
         table.add_row(
@@ -149,7 +153,7 @@ def run(settings: WorkerScalingSettings, rounds: int) -> Iterator[Table]:
 def bar_checks(
     one: ScalingPass, two: ScalingPass, fewer: ScalingPass, more: ScalingPass
 ) -> list[BarCheck]:
-    """Held against the bars."""
+    """Return the checks against the bars."""
     gain = one.measured.seconds / two.measured.seconds
     memory = more.measured.peak / fewer.measured.peak
     return [
@@ -164,20 +168,24 @@ def bar_checks(
 def passes(
     training_pass: TrainingPass, workers: int, cuts: list[list[Stretch]], rounds: int
 ) -> list[ScalingPass]:
-    """Passes over rows cut like this each, on a cluster of their own."""
+    """Run one pass for each cut of the rows, on a cluster of their own."""
     summary = TimedSummary(training_pass.summary())
     with open_workers(workers) as client:
         warm_up(client, training_pass)
-        products = MatmulSpeed.of(client, training_pass.size)
-        products.measure("float64")
+        matmul_speed = MatmulSpeed.of(client, training_pass.size)
+        matmul_speed.measure("float64")
         found: list[list[WorkMeasurement]] = [[] for _ in cuts]
         for _ in range(rounds):
             for stretches, own in zip(cuts, found, strict=True):
                 own.append(measure(client, partial(reduced, summary, stretches)))
-                products.measure("float64")
+                matmul_speed.measure("float64")
     return [
         ScalingPass(
-            workers, _rows(stretches), len(stretches), best(own), products.describe("float64")
+            workers,
+            _rows(stretches),
+            len(stretches),
+            fastest_round(own),
+            matmul_speed.describe("float64"),
         )
         for stretches, own in zip(cuts, found, strict=True)
     ]

@@ -75,7 +75,7 @@ def add_benchmarks(app: typer.Typer, console: Callable[[], Console]) -> None:
         nodes: Annotated[str, typer.Option("--sizes", help="Nodes, e.g. 1,10.")] = "1,10,100",
     ) -> None:
         """What 40 years of hourly ERA5 would take, at the rates of this machine."""
-        console().print(era5_plan.run(_positive(nodes), rounds=1))
+        console().print(era5_plan.run(_positive(nodes)))
 
 
 def _positive(text: str) -> list[int]:
