@@ -310,7 +310,8 @@ def _result(
             f"values, its hidden features the inner {place.size + sum(place.inner)} of them, and "
             f"predicts the change of {place.size}. It is trained on about {place.rows:,} such "
             f"windows with what follows, drawn at random from {data.times:,} successive states. "
-            f"Noise on what is seen in training, in standard deviations: {noise} for the linear model.",
+            f"Noise on what is seen in training, in standard deviations: {noise} for the linear "
+            "model.",
             f"A forecast is valid until its squared error, relative to the squared state, passes "
             f"{data.threshold:g}; the mean of {data.starts} starts from another trajectory each.",
         ),
