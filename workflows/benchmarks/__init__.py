@@ -1,1 +1,1 @@
-"""Benchmarks: ``gfrnn bench NAME`` measures this machine, side by side with references."""
+"""Benchmarks: ``gfrnn bench NAME`` measures this machine beside references of the same run."""

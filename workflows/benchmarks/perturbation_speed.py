@@ -1,64 +1,81 @@
-"""Learning by perturbation against a forward-only PyTorch loop of the same two passes.
+"""Time learning by perturbation beside a PyTorch loop of the same two forward passes.
 
-The loop of PyTorch runs the clean and the noisy pass, step by step, and nothing else: no learning,
-no gradients. Ours runs both passes, the rule's update and the decorrelation.
+The PyTorch loop runs the clean and the noisy pass step by step, without learning and without
+gradients. This project's learning runs both passes, the update of the rule and the decorrelation.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
+from gfrnn.workflows.benchmarks.round_timing import least_seconds
 from gfrnn_core.perturbation import Learning, Perturbation, Weights, Window
 
 STEPS = 1000
+"""Time steps that are measured."""
 EPOCH = 5000
-"""Steps of an epoch in the table."""
+"""Time steps of an epoch, for which the table gives seconds."""
 WINDOWS = (250, 50)
-"""Steps between two updates."""
+"""Time steps between two updates, one line of the table each."""
+
+PYTORCH = "PyTorch, the two passes only"
 
 
 def run(sizes: Sequence[int], rounds: int) -> Table:
-    """Seconds of an epoch: the least of some rounds, in which everything takes its turn.
+    """Return a table of seconds for an epoch.
 
     Parameters
     ----------
     sizes : sequence of int
-        Hidden units.
+        Numbers of hidden units.
     rounds : int
+        The least time of these counts.
     """
-    table = Table(
-        title=f"an epoch of {EPOCH} steps, batch 1, float32, one thread; least of {rounds} rounds",
-        title_justify="left",
+    table = plain_table(
+        f"an epoch of {EPOCH} steps, batch 1, float32, one thread; least of {rounds} rounds",
+        "hidden units",
+        "what",
+        "seconds",
+        "of PyTorch's passes",
+        text=("what",),
     )
-    for column in ("hidden units", "what", "seconds", "of PyTorch's passes"):
-        table.add_column(column, justify="left" if column == "what" else "right")
     for units in sizes:
-        contestants = _contestants(units)
         with threadpool_limits(1):
-            seconds = _least(list(contestants.values()), rounds)
-        passes = seconds[0] if _PEER in contestants else None
-        for name, value in zip(contestants, seconds, strict=True):
-            share = "PyTorch is not installed" if passes is None else f"{value / passes:.2f}"
-            table.add_row(f"{units}", name, f"{value:.2f}", share)
+            measured = least_seconds(_functions(units), rounds)
+        add_rows(table, units, measured)
     return table
 
 
-_PEER = "PyTorch, the two passes only"
+def add_rows(table: Table, units: int, measured: dict[str, float]) -> None:
+    """Add the lines of one size: seconds for an epoch, and their ratio to PyTorch's.
+
+    Parameters
+    ----------
+    table : Table
+    units : int
+    measured : dict of str to float
+        Name: seconds for ``STEPS`` steps.
+    """
+    reference = measured.get(PYTORCH)
+    for name, seconds in measured.items():
+        ratio = "PyTorch is not installed" if reference is None else f"{seconds / reference:.2f}"
+        table.add_row(f"{units}", name, f"{seconds * EPOCH / STEPS:.2f}", ratio)
 
 
-def _contestants(units: int) -> dict[str, Callable[[], None]]:
+def _functions(units: int) -> dict[str, Callable[[], None]]:
+    """Return the functions that are timed; each runs ``STEPS`` steps."""
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((STEPS, 1, 1)).astype(np.float32)
     window = Window(inputs, inputs[::-1].copy(), np.ones(STEPS, dtype=bool), "squared")
-    found: dict[str, Callable[[], None]] = {}
+    functions: dict[str, Callable[[], None]] = {}
     passes = _torch_passes(Weights.initial(1, units, 1), inputs)
     if passes is not None:
-        found[_PEER] = passes
+        functions[PYTORCH] = passes
 
     def learning(length: int) -> Callable[[], None]:
         rule = Learning(
@@ -71,12 +88,12 @@ def _contestants(units: int) -> dict[str, Callable[[], None]]:
         return learn
 
     for length in WINDOWS:
-        found[f"learning, updates every {length} steps"] = learning(length)
-    return found
+        functions[f"learning, updates every {length} steps"] = learning(length)
+    return functions
 
 
 def _torch_passes(weights: Weights, inputs: np.ndarray) -> Callable[[], None] | None:
-    """The straightforward loop; None where PyTorch is not installed."""
+    """Return the loop of both passes in PyTorch; None where PyTorch is not installed."""
     try:
         import torch
     except ImportError:
@@ -99,17 +116,3 @@ def _torch_passes(weights: Weights, inputs: np.ndarray) -> Callable[[], None] | 
                 readout @ noisy
 
     return passes
-
-
-def _least(contestants: Sequence[Callable[[], None]], rounds: int) -> list[float]:
-    """Seconds of an epoch of each; turn by turn, so that a disturbance hits all alike."""
-    least = [float("inf")] * len(contestants)
-    for one in contestants:  # what is done once, such as loading kernels
-        one()
-    for _ in range(rounds):
-        for index, one in enumerate(contestants):
-            begun = time.perf_counter()
-            one()
-            passed = time.perf_counter() - begun
-            least[index] = min(least[index], passed * EPOCH / STEPS)
-    return least

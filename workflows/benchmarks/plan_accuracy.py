@@ -1,4 +1,4 @@
-"""What ``gfrnn fit --plan`` says against what a fit then takes, stage by stage."""
+"""Compare the times that a plan of a fit estimates with those that the fit takes."""
 
 from __future__ import annotations
 
@@ -21,30 +21,38 @@ from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn.pipeline.reduction.tree import Stretch
+from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "eof": {"layout": "eof", "modes": 60, "delays": 2},
     "local": {"layout": "local", "patch": [4, 4], "halo": [2, 2], "delays": 2},
 }
-"""The state sections that are fitted."""
+"""State sections of the experiments that are fitted, by name."""
 
 LEAVES = 2000
-"""Empty leaves that show what a task costs."""
+"""Number of empty leaves by which the cost of a task is measured."""
 
 
 def run(sizes: Sequence[int], rounds: int) -> Table:
-    """Seconds of each stage, planned and measured, on one worker a core.
+    """Return the table of planned and measured seconds of each stage, with one worker a core.
 
     Parameters
     ----------
     sizes : sequence of int
-        Hidden features.
+        Numbers of hidden features.
     rounds : int
-        Fits of each; the least time of each stage counts.
+        Number of fits; the least time of each stage counts.
     """
-    table = Table(title="seconds of each stage, planned and measured", title_justify="left")
-    for column in ("layout", "width", "stage", "planned", "measured", "measured / planned"):
-        table.add_column(column, justify="left" if column in ("layout", "stage") else "right")
+    table = plain_table(
+        "seconds of each stage, planned and measured",
+        "layout",
+        "width",
+        "stage",
+        "planned",
+        "measured",
+        "measured / planned",
+        text=("layout", "stage"),
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_archive(folder / "archive.zarr")
@@ -57,16 +65,16 @@ def run(sizes: Sequence[int], rounds: int) -> Table:
 
 
 def make_archive(path: Path, years: int = 2, shape: tuple[int, int] = (24, 48)) -> None:
-    """Noise with a year's wave under names of ERA5, six-hourly, chunks of ten days."""
+    """Write six-hourly noise with an annual wave under names of ERA5, in chunks of ten days."""
     times = pd.date_range("2001-01-01", f"{2000 + years}-12-31T18", freq="6h")
     rng = np.random.default_rng(0)
     wave = np.cos(2 * np.pi * np.asarray(times.day_of_year) / 365)[:, None, None]
     dims = ("time", "latitude", "longitude")
     units = {"2m_temperature": ("K", 280, 10), "mean_sea_level_pressure": ("Pa", 1e5, 500)}
     variables = {}
-    for variable, (unit, mean, spread) in units.items():
+    for variable, (unit, mean, deviation) in units.items():
         noise = rng.standard_normal((len(times), *shape), dtype=np.float32)
-        variables[variable] = (dims, np.float32(mean) + spread * (noise + wave), {"units": unit})
+        variables[variable] = (dims, np.float32(mean) + deviation * (noise + wave), {"units": unit})
     coordinates = {
         "time": times,
         "latitude": np.linspace(-60, 60, shape[0]),
@@ -78,7 +86,7 @@ def make_archive(path: Path, years: int = 2, shape: tuple[int, int] = (24, 48)) 
 
 
 def experiment_on(archive: Path, layout: str, width: int) -> Experiment:
-    """A fit of one layout on the archive of :func:`make_archive`."""
+    """Return the experiment that fits one layout on the archive of :func:`make_archive`."""
     tree = {
         "name": f"plan-{layout}-{width}",
         "data": {"sources": [str(archive)]},
@@ -98,14 +106,14 @@ def _compare(table: Table, folder: Path, layout: str, width: int, rounds: int) -
     experiment = experiment_on(folder / "archive.zarr", layout, width)
     ds = open_source(experiment.data)
     planned = plan_fit(experiment, ds, Workforce.current())
-    watches = [_Watch() for _ in range(rounds)]
-    for number, watch in enumerate(watches):
-        fit(experiment, ds, folder / f"{experiment.name}-{number}", watch)
-    _add_rows(table, layout, width, planned, watches)
+    stopwatches = [StageStopwatch() for _ in range(rounds)]
+    for number, stopwatch in enumerate(stopwatches):
+        fit(experiment, ds, folder / f"{experiment.name}-{number}", stopwatch)
+    add_rows(table, layout, width, planned, stopwatches)
 
 
-class _Watch:
-    """Seconds of each stage, from the progress that a fit reports."""
+class StageStopwatch:
+    """Progress callback that adds up the seconds of each stage of a fit."""
 
     def __init__(self) -> None:
         self.begun: dict[str, float] = {}
@@ -120,20 +128,28 @@ class _Watch:
             self.seconds[name] = self.seconds.get(name, 0.0) + passed
 
 
-def _add_rows(
-    table: Table, layout: str, width: int, planned: Projection, watches: Sequence[_Watch]
+def add_rows(
+    table: Table,
+    layout: str,
+    width: int,
+    planned: Projection,
+    stopwatches: Sequence[StageStopwatch],
 ) -> None:
     pairs = [
-        (stage.name, stage.seconds or 0.0, min(watch.seconds[stage.name] for watch in watches))
+        (
+            stage.name,
+            stage.seconds or 0.0,
+            min(stopwatch.seconds[stage.name] for stopwatch in stopwatches),
+        )
         for stage in planned.stages
     ]
-    pairs.append(("all", *(sum(pair[place] for pair in pairs) for place in (1, 2))))  # type: ignore
+    pairs.append(("all", sum(pair[1] for pair in pairs), sum(pair[2] for pair in pairs)))
     for name, plan, took in pairs:
         table.add_row(layout, f"{width}", name, f"{plan:.2f}", f"{took:.2f}", f"{took / plan:.2f}")
 
 
-class _Empty:
-    """A summary that does nothing."""
+class _EmptySummary:
+    """Summary without content."""
 
     name, remedy = "empty", "nothing"
 
@@ -151,8 +167,8 @@ class _Empty:
 
 
 def _empty_task() -> float:
-    """Seconds that one task takes which does nothing."""
+    """Return the seconds that a task without content takes."""
     stretches = [Stretch("empty", place, place + 1) for place in range(LEAVES)]
     begun = time.perf_counter()
-    reduce_stretches(_Empty(), stretches, key="empty")
+    reduce_stretches(_EmptySummary(), stretches, key="empty")
     return (time.perf_counter() - begun) / (2 * LEAVES - 1)

@@ -1,115 +1,142 @@
-"""The training pass beside products of matrices, beside dask.array, and beside reading alone."""
+"""The training pass that benchmarks measure: random states in zarr, one network, its operations."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from rich.table import Table
+import numpy as np
+import zarr
+from distributed import Client
 
-from gfrnn.workflows.benchmarks import peers
-from gfrnn.workflows.benchmarks.bars import Figure, bar_table, plain_table
-from gfrnn.workflows.benchmarks.reading import BenchmarkArchive, ReadingResult
-from gfrnn.workflows.benchmarks.row_pass import PassSize, RowPass
-from gfrnn.workflows.benchmarks.workers import Measured, Products, best, measure, open_workers
+from gfrnn.pipeline.reduction.checkpoints import Arrays
+from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
+from gfrnn.pipeline.reduction.tree import Summary
+from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.training.checks import ROWS_PER_COLUMN
+from gfrnn.pipeline.training.rows import RowSummary, StoredStates
+from gfrnn.pipeline.training.stretches import split
+from gfrnn_core import SampledRNN
+from gfrnn_core.recurrent_network import Precision
 
-WORKERS = 2
-
-PASS, PASS_32 = "pass, float64", "pass, float32"
-NORMAL, LEAST_SQUARES = "Dask: normal equations", "Dask: da.linalg.lstsq"
-DECODING, TINY = "only decoding fields", "pass of a tiny network over them"
-
-CONTESTANTS: dict[str, Callable[[RowPass], Any]] = {
-    PASS: lambda row_pass: row_pass.run("float64"),
-    PASS_32: lambda row_pass: row_pass.run("float32"),
-    NORMAL: peers.normal_equations,
-    LEAST_SQUARES: peers.least_squares,
-}
+_CHUNK = 4096  # times, as a run stores its states
 
 
 @dataclass(frozen=True)
-class PassSettings:
-    """How large the pass and the archive that is read are."""
+class PassSize:
+    """Size of a training pass.
 
+    Attributes
+    ----------
+    rows : int
+    states : int
+        Length of a state, which is also the number of targets.
+    features : int
+        Linear terms, constant and hidden features together.
+    """
+
+    rows: int
+    states: int
+    features: int
+
+    @property
+    def hidden(self) -> int:
+        """Hidden features."""
+        return self.features - self.states - 1
+
+    @property
+    def columns(self) -> int:
+        """Number of features and targets of a row."""
+        return self.features + self.states
+
+    @property
+    def operations(self) -> float:
+        """Useful floating-point operations: the lift, and one plain QR of all rows.
+
+        The lift counts the product of states and hidden weights, the QR counts R of Householder's
+        QR without Q. Merging triangles does not count as useful.
+        """
+        lift = 2.0 * self.rows * self.states * self.hidden
+        return lift + 2.0 * self.columns**2 * (self.rows - self.columns / 3)
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} rows, {self.states} states, {self.features:,} features"
+
+
+@dataclass(frozen=True)
+class TrainingPass:
+    """Training pass over stored states.
+
+    Attributes
+    ----------
+    path : Path
+        Zarr array of the states, shape (rows + 1, states).
+    size : PassSize
+    """
+
+    path: Path
     size: PassSize
-    archive: BenchmarkArchive
 
-
-FULL = PassSettings(PassSize(200_000, states=256, features=1024), BenchmarkArchive(720, 121, 240))
-QUICK = PassSettings(PassSize(80_000, states=128, features=512), BenchmarkArchive(120, 121, 240))
-
-
-def run(settings: PassSettings, rounds: int) -> Iterator[Table]:
-    """Least seconds and most memory of some rounds, in which everything takes its turn."""
-    size, found = settings.size, dict[str, list[Measured]]()
-    with tempfile.TemporaryDirectory() as folder, open_workers(WORKERS) as client:
-        products = Products.of(client, size)
-        row_pass = RowPass.create(Path(folder) / "states", size)
-        small = RowPass.create(Path(folder) / "small", replace(size, rows=2 * size.columns))
-        reading = ReadingResult(Path(folder) / "fields")
-        settings.archive.write(reading.path)
-        for contestant in CONTESTANTS.values():  # what is done once, such as importing
-            contestant(small)
-        reading.decode()
-        products.measure("float64", "float32")
-        for _ in range(rounds):
-            for name, contestant in CONTESTANTS.items():
-                found.setdefault(name, []).append(measure(client, partial(contestant, row_pass)))
-                products.measure("float64", "float32")
-            for name, work in ((DECODING, reading.decode), (TINY, reading.run)):
-                found.setdefault(name, []).append(measure(client, work))
-    result = PassResult(settings, {name: best(each) for name, each in found.items()}, products)
-    yield result.table()
-    yield bar_table(result.figures(), full=settings == FULL)
-
-
-@dataclass(frozen=True)
-class PassResult:
-    """What was measured of everything."""
-
-    settings: PassSettings
-    found: dict[str, Measured]
-    products: Products
-
-    def share(self, name: str) -> float:
-        """Of the speed of products, what useful operations of a pass were done at."""
-        precision = {PASS: "float64", PASS_32: "float32"}[name]
-        rate = self.settings.size.operations / self.found[name].seconds
-        return rate / self.products.rate(precision)
-
-    def table(self) -> Table:
-        """Seconds, share of the products' speed and memory of each."""
-        described = [f"{name} {self.products.describe(name)}" for name in ("float64", "float32")]
-        table = plain_table(
-            f"{WORKERS} workers; {self.settings.size}; fields: {self.settings.archive}\n"
-            f"products of matrices: {', '.join(described)}",
-            "what",
-            "seconds",
-            "of the products' speed",
-            "memory (MiB)",
+    @classmethod
+    def create(cls, path: Path, size: PassSize) -> TrainingPass:
+        """Write random states, one chunk at a time."""
+        shape = (size.rows + 1, size.states)
+        array = zarr.create_array(
+            path, shape=shape, dtype="f8", chunks=(_CHUNK, size.states), overwrite=True
         )
-        for name, measured in self.found.items():
-            share = f"{self.share(name):.2f}" if name in (PASS, PASS_32) else ""
-            memory = f"{measured.memory / 2**20:,.0f}"
-            table.add_row(name, f"{measured.seconds:.3g}", share, memory)
-        return table
+        rng = np.random.default_rng(0)
+        for first in range(0, shape[0], _CHUNK):
+            rows = min(_CHUNK, shape[0] - first)
+            array[first : first + rows] = rng.standard_normal((rows, size.states))
+        return cls(path, size)
 
-    def figures(self) -> list[Figure]:
-        """Held against the bars."""
+    def network(self, precision: Precision = "float64") -> SampledRNN:
+        """Return the network of the pass, with the defaults of an experiment."""
+        network = SampledRNN(
+            width=self.size.hidden,
+            sampling="normal",
+            scale=0.15,
+            target="state",
+            precision=precision,
+            standardise=False,
+        )
+        return replace(network.sample(np.zeros((1, self.size.states))), inputs=0)
 
-        def seconds(name: str, other: str) -> float:
-            return self.found[name].seconds / self.found[other].seconds
+    def summary(self, precision: Precision = "float64") -> RowSummary:
+        """Return the summary that the reduction computes."""
+        time = np.datetime64("1940-01-01", "ns") + np.arange(self.size.rows + 1) * np.timedelta64(
+            1, "h"
+        )
+        states = StoredStates(self.path, self.size.states)
+        return RowSummary(self.network(precision), states, Forcing.calendar(()), time)
 
-        memory = self.found[PASS].memory / max(self.found[LEAST_SQUARES].memory, 1)
-        return [
-            Figure("pass: share of the speed of products", self.share(PASS), 0.75),
-            Figure("da.linalg.lstsq: seconds over the pass's", seconds(LEAST_SQUARES, PASS), 4.5),
-            Figure("pass: memory over da.linalg.lstsq's", memory, 1 / 3, at_most=True),
-            Figure("normal equations: seconds over the pass's", seconds(NORMAL, PASS), 1),
-            Figure("float64: seconds over float32's", seconds(PASS, PASS_32), 1.8),
-            Figure("only decoding: seconds over a tiny pass's", seconds(DECODING, TINY), 0.8),
-        ]
+    def stretches(self, rows: int | None = None, *, parts: int = 1) -> list[Stretch]:
+        """Return the leaves of all rows as one fold, cut as a run cuts them.
+
+        Parameters
+        ----------
+        rows : int, optional
+            Take only the first rows.
+        parts : int
+            Cut each leaf into this number of parts.
+        """
+        whole = Stretch("all", 0, rows or self.size.rows)
+        return split(whole, ROWS_PER_COLUMN * self.size.columns // parts)
+
+    def run(self, precision: Precision = "float64", rows: int | None = None) -> Arrays:
+        """Return the triangle of all rows, or of the first ones, on the current client."""
+        return reduced(self.summary(precision), self.stretches(rows))
+
+
+def reduced(summary: Summary, stretches: list[Stretch]) -> Arrays:
+    """Reduce stretches that form one fold, and return their summary."""
+    (found,) = reduce_stretches(summary, stretches, key="benchmark").values()
+    return found
+
+
+def warm_up(client: Client, training_pass: TrainingPass) -> None:
+    """Run a few rows on every worker, so that imports and loading of the BLAS are not measured."""
+    leaves = len(client.nthreads()) * 2
+    stretches = [Stretch("all", 8 * leaf, 8 * leaf + 8) for leaf in range(leaves)]
+    for precision in ("float64", "float32"):
+        reduced(training_pass.summary(precision), stretches)

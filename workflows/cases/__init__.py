@@ -32,6 +32,6 @@ def load_case(name: str) -> Case[Any]:
         near = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(names)}"
         raise ConfigError(f"reproduce: no case {name!r}; {hint}")
-    module = import_module(f"gfrnn.workflows.cases.{name.replace('-', '_')}")
+    module = import_module(f"gfrnn.workflows.cases.{name.replace('-', '_')}_case")
     case: Case[Any] = module.CASE
     return case

@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 
 from gfrnn.pipeline.errors import ConfigError
+from gfrnn.workflows.benchmarks import era5_plan, pass_speed, worker_scaling
 from gfrnn.workflows.benchmarks import perturbation_speed as perturbation
 from gfrnn.workflows.benchmarks import plan_accuracy as plan
 from gfrnn.workflows.benchmarks import rollout_speed as rollout
-from gfrnn.workflows.benchmarks import scale, scaling, training_pass
 
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds; the least time of each counts.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Smaller, in under a minute; the same code.")]
@@ -33,15 +33,15 @@ def add_benchmarks(app: typer.Typer, console: Callable[[], Console]) -> None:
 
         Two workers of one thread each.
         """
-        size = training_pass.QUICK if quick else training_pass.FULL
-        for table in training_pass.run(size, rounds):
+        size = pass_speed.QUICK if quick else pass_speed.FULL
+        for table in pass_speed.run(size, rounds):
             console().print(table)
 
     @bench.command("scaling")
     def more(quick: Quick = False, rounds: Rounds = 1) -> None:
         """The training pass with one worker and two, few rows and many, and its overhead."""
-        size = scaling.QUICK if quick else scaling.FULL
-        for table in scaling.run(size, rounds):
+        size = worker_scaling.QUICK if quick else worker_scaling.FULL
+        for table in worker_scaling.run(size, rounds):
             console().print(table)
 
     @bench.command("rollout")
@@ -75,7 +75,7 @@ def add_benchmarks(app: typer.Typer, console: Callable[[], Console]) -> None:
         nodes: Annotated[str, typer.Option("--sizes", help="Nodes, e.g. 1,10.")] = "1,10,100",
     ) -> None:
         """What 40 years of hourly ERA5 would take, at the rates of this machine."""
-        console().print(scale.run(_positive(nodes), rounds=1))
+        console().print(era5_plan.run(_positive(nodes)))
 
 
 def _positive(text: str) -> list[int]:

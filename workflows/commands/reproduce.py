@@ -18,10 +18,10 @@ from gfrnn.cluster import open_cluster
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.cases import case_names, load_case
 from gfrnn.workflows.commands.options import ClusterFile, Place, Workers
+from gfrnn.workflows.reproduce.result_table import sentence, terminal_table
 from gfrnn.workflows.reproduce.run_case import reproduce, write_files
 from gfrnn.workflows.reproduce.settings_file import dump, load_settings
 from gfrnn.workflows.reproduce.settings_search import SettingsChoice, choice_table, choose, searches
-from gfrnn.workflows.reproduce.tables import sentence, terminal_table
 from gfrnn.workflows.session.progress import show_progress
 
 

@@ -25,8 +25,7 @@ from gfrnn.pipeline.runs.provenance import provenance
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.workflows.report.figures import STYLE, WIDTH
 from gfrnn.workflows.reproduce.case import TRAINING, Case, CaseResult
-from gfrnn.workflows.reproduce.settings_file import Loaded, dump
-from gfrnn.workflows.reproduce.tables import (
+from gfrnn.workflows.reproduce.result_table import (
     KINDS,
     best_entries,
     cell,
@@ -35,6 +34,7 @@ from gfrnn.workflows.reproduce.tables import (
     sentence,
     word,
 )
+from gfrnn.workflows.reproduce.settings_file import LoadedSettings, dump
 
 _LIBRARIES = ("gfrnn", "numpy", "scipy", "reservoirpy")
 _QUICK = "These are the quick settings; the bars are meant for the full ones."
@@ -42,7 +42,7 @@ _QUICK = "These are the quick settings; the bars are meant for the full ones."
 
 def reproduce(
     case: Case[Any],
-    loaded: Loaded[Any],
+    loaded: LoadedSettings[Any],
     seeds: Sequence[int],
     folder: Path,
     progress: Progress,

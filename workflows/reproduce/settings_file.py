@@ -19,7 +19,7 @@ _EXTRA = ("quick", "candidates")
 
 
 @dataclass(frozen=True)
-class Loaded(Generic[Settings]):
+class LoadedSettings(Generic[Settings]):
     """Settings as resolved.
 
     Attributes
@@ -49,7 +49,7 @@ def load_settings(
     *,
     quick: bool = False,
     options: Mapping[str, Any] | None = None,
-) -> Loaded[Settings]:
+) -> LoadedSettings[Settings]:
     """The settings of a case, checked.
 
     Parameters
@@ -90,7 +90,7 @@ def load_settings(
     tree = overlaid(tree, options)
     where = str(file) if file is not None else own.name
     settings = checked(case.settings, tree, where)
-    return Loaded(settings, plain(settings), candidates, where, quick)
+    return LoadedSettings(settings, plain(settings), candidates, where, quick)
 
 
 def with_values(

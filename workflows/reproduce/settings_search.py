@@ -16,18 +16,18 @@ from gfrnn.pipeline.config.section import Section, checked
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
 from gfrnn.workflows.reproduce.case import Case, Validation
-from gfrnn.workflows.reproduce.settings_file import Loaded, plain, with_values
-from gfrnn.workflows.reproduce.tables import figure_of
+from gfrnn.workflows.reproduce.result_table import figure_of
+from gfrnn.workflows.reproduce.settings_file import LoadedSettings, plain, with_values
 
 
-class Range(Section):
+class CandidateRange(Section):
     """Numbers between two ends: of equal probability, or of equal probability of the logarithm."""
 
     uniform: tuple[float, float] | None = None
     log: tuple[float, float] | None = None
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> Range:
+    def _one_of_them(self) -> CandidateRange:
         ends = self.log if self.uniform is None else self.uniform
         if ends is None or (self.log is not None and self.uniform is not None):
             raise ValueError("give either uniform: [low, high] or log: [low, high]")
@@ -45,7 +45,7 @@ class Range(Section):
         return float(f"{value:.3g}")
 
 
-class Search(Section):
+class CandidateSearch(Section):
     """What one validation tries.
 
     Attributes
@@ -58,13 +58,15 @@ class Search(Section):
         A combination is scored by the mean over so many seeds of hidden weights.
     """
 
-    keys: dict[str, Annotated[list[Any], Field(min_length=1)] | Range] = Field(min_length=1)
+    keys: dict[str, Annotated[list[Any], Field(min_length=1)] | CandidateRange] = Field(
+        min_length=1
+    )
     trials: PositiveInt | None = None
     seeds: PositiveInt = 1
 
     @model_validator(mode="after")
-    def _ranges_need_trials(self) -> Search:
-        ranges = [key for key, values in self.keys.items() if isinstance(values, Range)]
+    def _ranges_need_trials(self) -> CandidateSearch:
+        ranges = [key for key, values in self.keys.items() if isinstance(values, CandidateRange)]
         if ranges and self.trials is None:
             raise ValueError(f"trials: missing; {ranges[0]} is a range, so say how many to draw")
         return self
@@ -79,7 +81,7 @@ class Search(Section):
         for _ in range(self.trials):
             yield {
                 key: values.draw(rng)
-                if isinstance(values, Range)
+                if isinstance(values, CandidateRange)
                 else values[int(rng.integers(len(values)))]
                 for key, values in self.keys.items()
             }
@@ -109,7 +111,7 @@ class SettingsChoice:
         return min(self.trials, key=lambda t: worst if math.isnan(t.score) else sign * t.score)
 
 
-def searches(case: Case[Any], loaded: Loaded[Any]) -> dict[str, Search]:
+def searches(case: Case[Any], loaded: LoadedSettings[Any]) -> dict[str, CandidateSearch]:
     """What the settings file says to try, checked down to every key before work starts.
 
     Raises
@@ -127,7 +129,7 @@ def searches(case: Case[Any], loaded: Loaded[Any]) -> dict[str, Search]:
             raise ConfigError(
                 f"{where}.{name}: unknown validation; allowed: {', '.join(case.validations)}"
             )
-        search = checked(Search, tree, f"{where}.{name}")
+        search = checked(CandidateSearch, tree, f"{where}.{name}")
         for combination in search.combinations():
             _known(loaded.values, combination, f"{where}.{name}")
             with_values(case, loaded.values, combination, f"{where}.{name}")
@@ -139,8 +141,8 @@ def searches(case: Case[Any], loaded: Loaded[Any]) -> dict[str, Search]:
 
 
 def choose(
-    case: Case[Any], loaded: Loaded[Any], progress: Progress
-) -> tuple[Loaded[Any], list[SettingsChoice]]:
+    case: Case[Any], loaded: LoadedSettings[Any], progress: Progress
+) -> tuple[LoadedSettings[Any], list[SettingsChoice]]:
     """Try all candidates on the validation trajectories and take over the best.
 
     One validation after another, in the order of the file; a later one sees what the earlier ones

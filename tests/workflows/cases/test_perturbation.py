@@ -17,15 +17,15 @@ from matplotlib.figure import Figure
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.workflows.cases.perturbation.learning_run import learn, validation_loss
-from gfrnn.workflows.cases.perturbation.perturbation_case import CASE, run
-from gfrnn.workflows.cases.perturbation.settings import (
+from gfrnn.workflows.cases.perturbation.perturbation_settings import (
     CopyingData,
+    LearningRule,
     MackeyGlassData,
     PerturbationNetwork,
-    Rule,
     WeatherData,
 )
 from gfrnn.workflows.cases.perturbation.task_data import make_task, parts, streams
+from gfrnn.workflows.cases.perturbation_case import CASE, run
 from gfrnn.workflows.reproduce.settings_file import load_settings
 from gfrnn.workflows.reproduce.settings_search import choose, searches
 from gfrnn_core.perturbation import (
@@ -210,13 +210,13 @@ def test_bars_of_the_real_station():
     [("wp", "wp"), ("dwp", "wp"), ("np", "np"), ("dnp", "np"), ("anp", "anp"), ("danp", "anp")],
 )
 def test_names_of_rules(name, kind):
-    rule = Rule(rate=0.1, sigma=0.5, draws=3, credit=None, scaling="unbiased")
+    rule = LearningRule(rate=0.1, sigma=0.5, draws=3, credit=None, scaling="unbiased")
     assert rule.method(name) == Perturbation(kind, 0.5, 3, None, "unbiased")
     assert rule.method("bptt") == Backpropagation()
 
 
 def test_a_job_is_the_core_s_learning():
-    rule = Rule(rate=0.01, decorrelation=1e-3, draws=2)
+    rule = LearningRule(rate=0.01, decorrelation=1e-3, draws=2)
     found = learn(MACKEY, 15, SMALL, "danp", rule, 4)
     task = make_task(MACKEY, 15, validation=False)
     weights = Weights.initial(1, 8, 1, 4)
@@ -230,20 +230,20 @@ def test_a_job_is_the_core_s_learning():
 
 def test_backpropagation_beats_persistence():
     network = PerturbationNetwork(units=20, epochs=10, window=50)
-    found = learn(MACKEY, 15, network, "bptt", Rule(rate=0.01, optimiser="adam"), 0)
+    found = learn(MACKEY, 15, network, "bptt", LearningRule(rate=0.01, optimiser="adam"), 0)
     assert found.final < 0.5 * make_task(MACKEY, 15, validation=False).references["persistence"]
     assert found.test[-1] < found.test[0]
 
 
 def test_a_rate_that_runs_away_is_infinite():
-    found = learn(MACKEY, 15, SMALL, "bptt", Rule(rate=1e9), 0)
+    found = learn(MACKEY, 15, SMALL, "bptt", LearningRule(rate=1e9), 0)
     assert found.final == math.inf
     assert "epoch" in found.diverged
-    assert math.isinf(validation_loss(MACKEY, [15], SMALL, "bptt", Rule(rate=1e9), 0))
+    assert math.isinf(validation_loss(MACKEY, [15], SMALL, "bptt", LearningRule(rate=1e9), 0))
 
 
 def test_the_validation_loss_is_a_mean_over_horizons(station):
-    rule = Rule(rate=0.01, optimiser="adam")
+    rule = LearningRule(rate=0.01, optimiser="adam")
     both = validation_loss(station, [1, 6], SMALL, "bptt", rule, 0)
     each = [learn(station, ahead, SMALL, "bptt", rule, 0, True).final for ahead in (1, 6)]
     assert both == pytest.approx(np.mean(np.log10(each)))

@@ -17,16 +17,6 @@ from matplotlib.figure import Figure
 from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.tasks import Advance
-from gfrnn.workflows.cases.station.station_case import (
-    CASE,
-    CLIMATOLOGY,
-    OURS,
-    PERSISTENCE,
-    RIDGE,
-    SINGLE,
-    StationCase,
-    run,
-)
 from gfrnn.workflows.cases.station.station_files import ARCHIVES, read_station
 from gfrnn.workflows.cases.station.station_fit import (
     changes,
@@ -38,13 +28,23 @@ from gfrnn.workflows.cases.station.station_fit import (
     validation_error,
 )
 from gfrnn.workflows.cases.station.station_model import (
-    View,
+    StationPredictors,
     balanced_path,
     build_rows,
     climatology,
     factorise,
     hidden_layer,
     solve,
+)
+from gfrnn.workflows.cases.station_case import (
+    CASE,
+    CLIMATOLOGY,
+    OURS,
+    PERSISTENCE,
+    RIDGE,
+    SINGLE,
+    StationCaseSettings,
+    run,
 )
 from gfrnn.workflows.reproduce.settings_file import load_settings, with_values
 from gfrnn_testing.archives import DATA, real
@@ -81,7 +81,7 @@ def wth_text(hours: int = 1500, begin: str = "2001-01-01") -> str:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> StationCase:
+def tiny(tmp_path: Path) -> StationCaseSettings:
     """The case on a made-up file of two months."""
     path = tmp_path / "made-up.csv"
     path.write_text(wth_text(), encoding="utf-8")
@@ -104,9 +104,9 @@ def tiny(tmp_path: Path) -> StationCase:
 
 def test_rows_hold_lags_means_and_changes() -> None:
     hours = table()
-    view = View((0, 2), (3,), decay=1.0, mean_weight=0.5, calendar_weight=2.0)
+    predictors = StationPredictors((0, 2), (3,), decay=1.0, mean_weight=0.5, calendar_weight=2.0)
     train = np.arange(400) < 300
-    rows = build_rows(hours, train, view, (1, 24))
+    rows = build_rows(hours, train, predictors, (1, 24))
     scaled = ((hours - hours[:300].mean()) / hours[:300].std(ddof=0)).to_numpy()
     np.testing.assert_allclose(rows.states[50, :3], scaled[50])
     np.testing.assert_allclose(rows.states[50, 3:6], scaled[48])
@@ -115,7 +115,7 @@ def test_rows_hold_lags_means_and_changes() -> None:
     np.testing.assert_allclose(rows.attention, [1] * 3 + [1 / 3] * 3 + [0.5] * 3 + [2] * 4)
     assert np.isnan(rows.targets[399]).all()
     assert np.isnan(rows.targets[390]).tolist() == [False, True]
-    assert view.history == 2
+    assert predictors.history == 2
     assert not rows.usable[:2].any()
     assert rows.usable[2:].all()
 
@@ -123,7 +123,7 @@ def test_rows_hold_lags_means_and_changes() -> None:
 def test_a_linear_system_without_noise_is_forecast_exactly() -> None:
     hours = table()
     train = np.arange(400) < 300
-    rows = build_rows(hours, train, View((0,), ()), (1, 24))
+    rows = build_rows(hours, train, StationPredictors((0,), ()), (1, 24))
     hidden = hidden_layer(rows, 0, 1.0, 0)
     outer = solve(factorise(rows, hidden, starting(train, 24)), 0, [1e-12, 1e-12], [1.0, 1.0])
     found = changes(rows, hidden, outer, ~train)
@@ -134,7 +134,7 @@ def test_a_linear_system_without_noise_is_forecast_exactly() -> None:
 def test_error_of_no_change_is_that_of_persistence() -> None:
     hours = table(seed=3)
     train = np.arange(400) < 300
-    rows = build_rows(hours, train, View((0,), ()), (1, 24))
+    rows = build_rows(hours, train, StationPredictors((0,), ()), (1, 24))
     x = hours["temperature"].to_numpy()
     reach = x[:300].max() - x[:300].min()
     error = lead_error(rows, ~train, np.zeros(400), 1)
@@ -142,7 +142,7 @@ def test_error_of_no_change_is_that_of_persistence() -> None:
 
 
 def test_errors_count_only_where_start_and_target_are_inside() -> None:
-    rows = build_rows(table(seed=3), np.ones(400, bool), View((0,), ()), (24,))
+    rows = build_rows(table(seed=3), np.ones(400, bool), StationPredictors((0,), ()), (24,))
     inside = (np.arange(400) >= 100) & (np.arange(400) < 130)
     changes = rows.targets[:, 0] + np.where(np.arange(400) < 106, 0.0, 1.0)
     assert lead_error(rows, inside, changes, 0) == 0
@@ -166,7 +166,7 @@ def test_climatology_finds_a_daily_wave_that_changes_over_the_year() -> None:
     rows = build_rows(
         pd.DataFrame({"temperature": wave + noise}, time),
         np.ones(len(time), bool),
-        View((0,), ()),
+        StationPredictors((0,), ()),
         (1,),
     )
     train = np.arange(len(time)) < 365 * 24
@@ -176,7 +176,7 @@ def test_climatology_finds_a_daily_wave_that_changes_over_the_year() -> None:
 def test_balance_is_a_ridge_of_its_own_for_hidden_features() -> None:
     hours = table(seed=2)
     train = np.ones(400, bool)
-    rows = build_rows(hours, train, View((0, 1), ()), (1,))
+    rows = build_rows(hours, train, StationPredictors((0, 1), ()), (1,))
     hidden = hidden_layer(rows, 15, 0.5, 0)
     factor = factorise(rows, hidden, train)
     balance, ridge = 0.1, 1e-2
@@ -192,7 +192,7 @@ def test_balance_is_a_ridge_of_its_own_for_hidden_features() -> None:
 
 
 def test_leads_with_a_balance_of_their_own_are_solved_alone() -> None:
-    rows = build_rows(table(seed=2), np.ones(400, bool), View((0,), ()), (1, 5, 24))
+    rows = build_rows(table(seed=2), np.ones(400, bool), StationPredictors((0,), ()), (1, 5, 24))
     factor = factorise(rows, hidden_layer(rows, 9, 0.5, 0), np.ones(400, bool))
     ridges, balances = [1e-3, 1e-2, 1e-1], [1.0, 0.1, 1.0]
     together = solve(factor, 9, ridges, balances)
@@ -216,17 +216,17 @@ def test_no_row_of_a_fit_touches_the_period_held_out(
 ) -> None:
     hours = table()
     period = Period(start=hours.index[begin], end=hours.index[begin + length])
-    view = View((0, lag), (7,))
+    predictors = StationPredictors((0, lag), (7,))
     leads = (1, lead + 1)
-    rows = build_rows(hours, np.ones(400, bool), view, leads)
-    [(fit, inside)] = held_out(rows, np.ones(400, bool), [period], view.history)
+    rows = build_rows(hours, np.ones(400, bool), predictors, leads)
+    [(fit, inside)] = held_out(rows, np.ones(400, bool), [period], predictors.history)
     assert inside.sum() == length + 1
     # Indices of all hours that the fit reads, then of those that may stay in it.
-    places, every = np.flatnonzero(fit), np.arange(view.history, 400 - max(leads))
-    offsets = [*range(-view.history, 1), *leads]
+    places, every = np.flatnonzero(fit), np.arange(predictors.history, 400 - max(leads))
+    offsets = [*range(-predictors.history, 1), *leads]
     touched = {place + offset for place in places for offset in offsets}
     assert touched.isdisjoint(np.flatnonzero(inside))
-    apart = every[(every < begin - max(leads)) | (every > begin + length + view.history)]
+    apart = every[(every < begin - max(leads)) | (every > begin + length + predictors.history)]
     assert set(apart) <= set(places)
 
 
@@ -235,10 +235,10 @@ def test_test_hours_do_not_change_what_is_trained() -> None:
     train = np.arange(400) < 300
     other = hours.copy()
     other.iloc[300:] += 50.0
-    view = View((0, 3), (24,))
+    predictors = StationPredictors((0, 3), (24,))
     weights = []
     for each in (hours, other):
-        rows = build_rows(each, train, view, (1, 24))
+        rows = build_rows(each, train, predictors, (1, 24))
         hidden = hidden_layer(rows, 10, 0.3, 0)
         weights.append(
             solve(factorise(rows, hidden, starting(train, 24)), 10, [1e-2] * 2, [1.0] * 2)
@@ -250,7 +250,7 @@ def test_holes_are_left_out_and_not_forecast_from() -> None:
     hours = table()
     hours.iloc[100, 1] = np.nan
     train = np.arange(400) < 300
-    rows = build_rows(hours, train, View((0, 2), ()), (1, 24))
+    rows = build_rows(hours, train, StationPredictors((0, 2), ()), (1, 24))
     assert np.flatnonzero(~rows.usable).tolist() == [0, 1, 100, 102]
     hidden = hidden_layer(rows, 0, 1.0, 0)
     assert factorise(rows, hidden, starting(train, 24)).rows == 300 - 24 - 4
@@ -262,7 +262,7 @@ def test_holes_are_left_out_and_not_forecast_from() -> None:
 # The case as a whole
 
 
-def test_case_on_made_up_weather(tiny: StationCase) -> None:
+def test_case_on_made_up_weather(tiny: StationCaseSettings) -> None:
     calls: list[Advance] = []
     result = run(tiny, [0, 1], calls.append)
     assert calls[-1] == Advance("networks", 4, 4)
@@ -281,7 +281,7 @@ def test_case_on_made_up_weather(tiny: StationCase) -> None:
     assert [bar.value for bar in result.bars] == [3.99e-4, 2.56e-3, 4.9e-3]
 
 
-def test_validation_never_sees_the_test_hours(tiny: StationCase, tmp_path: Path) -> None:
+def test_validation_never_sees_the_test_hours(tiny: StationCaseSettings, tmp_path: Path) -> None:
     before = CASE.validations["wth-hour"].measure(tiny, 0)
     text = pd.read_csv(tiny.wth.data.path)
     inside = pd.to_datetime(text["date"]) >= tiny.wth.data.test.start
@@ -295,13 +295,17 @@ def test_validation_never_sees_the_test_hours(tiny: StationCase, tmp_path: Path)
     assert np.isnan(CASE.validations["jena-day"].measure(tiny, 0))
 
 
-def test_validation_is_that_of_a_network_fitted_without_the_period(tiny: StationCase) -> None:
+def test_validation_is_that_of_a_network_fitted_without_the_period(
+    tiny: StationCaseSettings,
+) -> None:
     station = tiny.wth
     hours = read_hours("wth", station.data)
     network = station.network
-    rows = build_rows(hours.table, hours.train, network.view, station.leads.hours)
+    rows = build_rows(hours.table, hours.train, network.predictors, station.leads.hours)
     hidden = hidden_layer(rows, network.width, network.scale, 3)
-    [(fit, inside)] = held_out(rows, hours.train, station.data.validation, network.view.history)
+    [(fit, inside)] = held_out(
+        rows, hours.train, station.data.validation, network.predictors.history
+    )
     outer = solve(
         factorise(rows, hidden, fit), network.width, station.leads.ridges, station.leads.balances
     )
@@ -322,7 +326,7 @@ def test_persistence_on_the_real_file() -> None:
     assert len(hours.table) == 35_064
     assert (hours.train.sum(), hours.test.sum()) == (33_600, 1_464)
     assert not hours.table.isna().to_numpy().any()
-    rows = build_rows(hours.table, hours.train, View((0,), ()), (1, 24, 48))
+    rows = build_rows(hours.table, hours.train, StationPredictors((0,), ()), (1, 24, 48))
     errors = [lead_error(rows, hours.test, np.zeros(35_064), k) for k in range(3)]
     np.testing.assert_allclose(errors, [5.97e-4, 5.82e-3, 1.08e-2], rtol=5e-3)
 
@@ -332,9 +336,9 @@ def test_linear_model_on_the_real_file_beats_the_present_alone() -> None:
     station = load_settings(CASE).settings.wth
     data = station.data.model_copy(update={"path": str(DATA / station.data.path)})
     hours = read_hours("wth", data)
-    view = station.network.linear_view
-    rows = build_rows(hours.table, hours.train, view, (1, 24))
-    hidden, outer = train_linear(rows, hours.train, data.validation, view.history)
+    predictors = station.network.linear_predictors
+    rows = build_rows(hours.table, hours.train, predictors, (1, 24))
+    hidden, outer = train_linear(rows, hours.train, data.validation, predictors.history)
     found = changes(rows, hidden, outer, hours.test)
     assert lead_error(rows, hours.test, found[:, 0], 0) < 5.64e-4
     assert lead_error(rows, hours.test, found[:, 1], 1) < 4.14e-3
@@ -392,7 +396,7 @@ def test_a_missing_file_is_named_with_its_source(
     assert len(read_station("jena", "nowhere/weather.zip", "jena.data.path")) == 1
 
 
-def test_all_files_are_looked_for_before_work_starts(tiny: StationCase) -> None:
+def test_all_files_are_looked_for_before_work_starts(tiny: StationCaseSettings) -> None:
     jena = load_settings(CASE).settings.jena
     data = jena.data.model_copy(update={"path": "/nowhere/at.zip"})
     both = tiny.model_copy(update={"jena": jena.model_copy(update={"data": data})})
@@ -426,16 +430,18 @@ def test_no_zip_archive(tmp_path: Path) -> None:
         read_station("jena", str(path), "data.path")
 
 
-def test_constant_variables_and_short_training_are_refused(tiny: StationCase) -> None:
+def test_constant_variables_and_short_training_are_refused(tiny: StationCaseSettings) -> None:
     hours = table()
     with pytest.raises(DataError, match="other is constant"):
-        build_rows(hours.assign(other=1.0), np.ones(400, bool), View((0,), ()), (1,))
-    rows = build_rows(hours, np.ones(400, bool), View((0,), ()), (1,))
+        build_rows(hours.assign(other=1.0), np.ones(400, bool), StationPredictors((0,), ()), (1,))
+    rows = build_rows(hours, np.ones(400, bool), StationPredictors((0,), ()), (1,))
     with pytest.raises(ConfigError, match="feature columns, but only 399 hours"):
         factorise(rows, hidden_layer(rows, 500, 0.1, 0), np.ones(400, bool))
 
 
-def test_periods_outside_the_file_or_in_the_wrong_order_are_refused(tiny: StationCase) -> None:
+def test_periods_outside_the_file_or_in_the_wrong_order_are_refused(
+    tiny: StationCaseSettings,
+) -> None:
     data = tiny.wth.data
     late = Period(start=pd.Timestamp("2030-01-01"), end=pd.Timestamp("2030-02-01"))
     with pytest.raises(ConfigError, match=r"wth.data.test: no hour from 2030-01-01.*file holds"):

@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.workflows.cases import echo_state_network as esn
-from gfrnn.workflows.cases import load_case, lorenz63
-from gfrnn.workflows.cases import method_comparison as duel
-from gfrnn.workflows.cases.trajectories import Truth, along, scattered
-from gfrnn.workflows.cases.van_der_pol import first_states
+from gfrnn.workflows.cases import load_case, lorenz63_case
+from gfrnn.workflows.cases.shared import echo_state_network, method_comparison
+from gfrnn.workflows.cases.shared.trajectories import Truth, along, scattered
+from gfrnn.workflows.cases.van_der_pol_case import first_states
 from gfrnn.workflows.reproduce.settings_file import load_settings, with_values
 from gfrnn_core import SampledRNN
 from gfrnn_core.systems import LORENZ63, VAN_DER_POL, System
 
 OSCILLATOR = System("harmonic", lambda s: np.stack([s[..., 1], -s[..., 0]], -1), 2, 0.0, (1.0, 0.0))
-ECHO = esn.EchoSettings(
+ECHO_SETTINGS = echo_state_network.EchoStateSettings(
     spectral_radius=0.9, leak=0.5, input_scaling=0.3, bias=0.2, ridge=1e-8, warmup=20
 )
 
@@ -71,7 +70,7 @@ def test_every_second_first_state_lies_on_the_limit_cycle():
 def test_the_gram_matrix_solves_the_same_problem():
     train = LORENZ63.trajectory(0.02, 1500, spinup=500)
     network = SampledRNN(20, sampling="normal", ridge=0.0, seed=1)  # well conditioned
-    factor, gram = network.fit(train), lorenz63.solve_gram(network, train, 0.0)
+    factor, gram = network.fit(train), lorenz63_case.solve_gram(network, train, 0.0)
     np.testing.assert_allclose(gram.outer, factor.outer, rtol=1e-4, atol=1e-7)
 
 
@@ -112,7 +111,7 @@ def test_lorenz63_fills_its_table():
 
 def test_forecasts_are_counted_to_where_the_truth_is_trusted():
     _, settings = small_lorenz()
-    data = lorenz63.Lorenz63Data.make(settings.setups["fine"], 1, 1)
+    data = lorenz63_case.Lorenz63Data.make(settings.setups["fine"], 1, 1)
     whole = data.validity(data.truth.path)
     assert whole == pytest.approx(200 * 0.02 * LORENZ63.lyapunov_exponent)
     short = replace(data, truth=replace(data.truth, trusted=np.array([1.0, 2.0, 9.0])))
@@ -123,10 +122,10 @@ def test_forecasts_are_counted_to_where_the_truth_is_trusted():
 
 def test_noise_is_a_share_of_the_spread_and_validation_has_its_own():
     _, settings = small_lorenz()
-    data = lorenz63.Lorenz63Data.make(settings.setups["noise_2"], 1, 1)
+    data = lorenz63_case.Lorenz63Data.make(settings.setups["noise_2"], 1, 1)
     share = (data.noisy(0) - data.train).std(axis=0) / data.train.std(axis=0)
     np.testing.assert_allclose(share, 0.01, rtol=0.1)
-    other = lorenz63.Lorenz63Data.make(settings.setups["noise_2"], 2, 1)
+    other = lorenz63_case.Lorenz63Data.make(settings.setups["noise_2"], 2, 1)
     assert np.abs(other.truth.starts - data.truth.starts).min() > 1e-3
 
 
@@ -141,7 +140,9 @@ def waves(times=400):
 def test_the_rollout_is_that_of_reservoirpy():
     nodes = pytest.importorskip("reservoirpy.nodes")
     series = waves()
-    network = esn.EchoStateNetwork.fit(ECHO, 40, [series[:200], series[200:]], seed=3)
+    network = echo_state_network.EchoStateNetwork.fit(
+        ECHO_SETTINGS, 40, [series[:200], series[200:]], seed=3
+    )
     found = network.rollout(np.stack([series[:60], series[90:150]]), 25)
     for start, mine in zip((0, 90), found, strict=True):
         reservoir = nodes.Reservoir(
@@ -160,7 +161,9 @@ def test_the_peer_learns_and_depends_on_its_seed():
     pytest.importorskip("reservoirpy")
     series = waves()
     one, same, other = (
-        esn.EchoStateNetwork.fit(ECHO, 60, [series[:300]], seed).rollout(series[None, 200:301], 50)
+        echo_state_network.EchoStateNetwork.fit(ECHO_SETTINGS, 60, [series[:300]], seed).rollout(
+            series[None, 200:301], 50
+        )
         for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(one, same)
@@ -174,18 +177,21 @@ def test_without_reservoirpy_the_peer_is_left_out_and_a_note_says_so(monkeypatch
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name in hidden else found(name)
     )
-    result = small_duel("van-der-pol")
-    assert [entry.name for entry in result.entries] == [duel.OURS, duel.LINEAR]
-    assert esn.MISSING in result.notes
+    result = small_comparison("van-der-pol")
+    assert [entry.name for entry in result.entries] == [
+        method_comparison.OURS,
+        method_comparison.LINEAR,
+    ]
+    assert echo_state_network.NOT_INSTALLED in result.notes
     assert {verdict.reached for verdict in result.verdicts()} == {None}
     with pytest.raises(ConfigError, match=r"gfrnn\[peers\]"):
-        esn.EchoStateNetwork.fit(ECHO, 10, [waves()], 0)
+        echo_state_network.EchoStateNetwork.fit(ECHO_SETTINGS, 10, [waves()], 0)
 
 
 # Duels
 
 
-def small_duel(name, **keys):
+def small_comparison(name, **keys):
     case = load_case(name)
     found = load_settings(case, quick=True)
     small = {"width": 30, "data.series": 4, "data.samples": 150, "data.starts": 4} | keys
@@ -197,7 +203,7 @@ def small_duel(name, **keys):
 def test_duels_fill_their_tables(name):
     pytest.importorskip("reservoirpy")
     keys = {"data.valid_steps": 200} if name == "rossler" else {}
-    result = small_duel(name, **keys)
+    result = small_comparison(name, **keys)
     assert [entry.kind for entry in result.entries] == ["ours", "peer", "reference"]
     for entry in result.entries:
         assert len(entry.training) == 2
@@ -210,8 +216,11 @@ def test_duels_fill_their_tables(name):
 def test_test_and_validation_share_the_training_but_no_start():
     case = load_case("van-der-pol")
     data = load_settings(case, quick=True).settings.data
-    arena = duel.ComparedSystem(VAN_DER_POL, 1, first_states, "", ())
-    test, validation = (duel.make_data(arena, data, seed) for seed in (duel.TEST, duel.VALIDATION))
+    compared = method_comparison.ComparedSystem(VAN_DER_POL, 1, first_states, "", ())
+    test, validation = (
+        method_comparison.make_data(compared, data, seed)
+        for seed in (method_comparison.TEST_SEED, method_comparison.VALIDATION_SEED)
+    )
     np.testing.assert_array_equal(test.train, validation.train)
     assert np.abs(test.history - validation.history).max() > 0.1
     assert test.history.shape[-1] == 1  # only what is seen

@@ -5,17 +5,17 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.integrate import solve_ivp
 
-from gfrnn.workflows.cases.van_der_pol_control import (
+from gfrnn.workflows.cases.van_der_pol_control_case import (
     CASE,
     FREE,
     MEAN,
     OURS,
     TRUE,
-    Problem,
+    ControlProblem,
     design,
-    excess,
     record,
     uncontrolled,
+    validation_cost,
 )
 from gfrnn.workflows.reproduce.settings_file import load_settings
 from gfrnn_core.systems import van_der_pol_tendency
@@ -28,7 +28,7 @@ def settings():
 
 @pytest.fixture(scope="module")
 def problem(settings):
-    return Problem.make(settings, 1)
+    return ControlProblem.make(settings, 1)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_a_step_is_that_of_the_held_input(problem):
 
 def test_no_other_linear_gain_is_cheaper_near_rest(problem):
     gain = problem.true_gain()
-    tiny = Problem(problem.settings, 1e-2 * problem.starts)
+    tiny = ControlProblem(problem.settings, 1e-2 * problem.starts)
 
     def cost(F):
         return tiny.costs(lambda h: -h @ F.T)[1]
@@ -106,14 +106,14 @@ def test_the_figure_is_drawn(result):
 
 def test_validation_has_starts_and_data_of_its_own(settings, problem, monkeypatch):
     seen = []
-    kept = Problem.costs
+    kept = ControlProblem.costs
 
     def spied(self, policy):
         seen.append(self.starts)
         return kept(self, policy)
 
-    monkeypatch.setattr(Problem, "costs", spied)
-    found = excess(settings, 0)
+    monkeypatch.setattr(ControlProblem, "costs", spied)
+    found = validation_cost(settings, 0)
     assert 0.9 < found < 1.05
     assert seen
     for starts in seen:
@@ -127,6 +127,6 @@ def test_what_runs_away_or_cannot_be_designed_costs_infinity(settings, problem):
     poor = settings.model_copy(
         update={"data": settings.data.model_copy(update={"times": 1, "reach": 0.5, "push": 0.1})}
     )
-    short = Problem(poor, problem.starts)
+    short = ControlProblem(poor, problem.starts)
     assert design(short, record(short, 0), 0, 60) is None
     assert uncontrolled(problem.starts).shape == (len(problem.starts), 1)

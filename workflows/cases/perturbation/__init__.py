@@ -1,5 +1,1 @@
-"""Case of the second paper: learning by random perturbations."""
-
-from gfrnn.workflows.cases.perturbation.perturbation_case import CASE
-
-__all__ = ["CASE"]
+"""Tasks, settings and runs of the case of learning by random perturbations."""

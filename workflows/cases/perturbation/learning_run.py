@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.workflows.cases.perturbation.settings import PerturbationNetwork, Rule, RuleName
-from gfrnn.workflows.cases.perturbation.task_data import Data, make_task, streams
+from gfrnn.workflows.cases.perturbation.perturbation_settings import (
+    LearningRule,
+    PerturbationNetwork,
+    RuleName,
+)
+from gfrnn.workflows.cases.perturbation.task_data import TaskData, make_task, streams
 from gfrnn_core.perturbation import DivergedError, Learning, Weights, mean_loss
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Learnt:
+class LearningRun:
     """Curves of one run, an entry an epoch.
 
     Attributes
@@ -55,14 +59,14 @@ class Learnt:
 
 
 def learn(
-    data: Data,
+    data: TaskData,
     ahead: int,
     network: PerturbationNetwork,
     name: RuleName,
-    rule: Rule,
+    rule: LearningRule,
     seed: int,
     validation: bool = False,
-) -> Learnt:
+) -> LearningRun:
     """Learn a task by one rule.
 
     Parameters
@@ -103,18 +107,18 @@ def learn(
             with np.errstate(over="ignore", invalid="ignore"):
                 test[epoch] = mean_loss(weights, task.test)
     except DivergedError as error:
-        return Learnt(train, test, seconds, str(error))
+        return LearningRun(train, test, seconds, str(error))
     if not np.isfinite(test).all():
-        return Learnt(train, test, seconds, "the test loss is not finite")
-    return Learnt(train, test, seconds)
+        return LearningRun(train, test, seconds, "the test loss is not finite")
+    return LearningRun(train, test, seconds)
 
 
 def validation_loss(
-    data: Data,
+    data: TaskData,
     aheads: Sequence[int],
     network: PerturbationNetwork,
     name: RuleName,
-    rule: Rule,
+    rule: LearningRule,
     seed: int,
 ) -> float:
     """Mean over horizons of log10 of the final loss on the end of the training part."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.errors import ConfigError, DataError, GfrnnError
-from gfrnn.workflows.cases.perturbation.settings import (
+from gfrnn.workflows.cases.perturbation.perturbation_settings import (
     CopyingData,
     MackeyGlassData,
     WeatherData,
@@ -20,14 +20,14 @@ from gfrnn_core.perturbation import Task, Window
 from gfrnn_core.perturbation.tasks import copying, forecasting, mackey_glass
 
 Array = NDArray[Any]
-Data = MackeyGlassData | CopyingData | WeatherData
+TaskData = MackeyGlassData | CopyingData | WeatherData
 
 WARM_UP = 100
 """Steps at the start of every piece of a series that do not count."""
 
 
 @dataclass(frozen=True)
-class Part:
+class TaskPart:
     """One task of a setup: all of it, or one of several horizons.
 
     Attributes
@@ -44,14 +44,14 @@ class Part:
     ahead: int
 
 
-def parts(data: Data) -> list[Part]:
+def parts(data: TaskData) -> list[TaskPart]:
     """The tasks to learn."""
     if isinstance(data, WeatherData):
-        return [Part(f"_{hours}", f"{hours} h ahead", hours) for hours in data.ahead]
-    return [Part("", "", data.ahead if isinstance(data, MackeyGlassData) else data.delay)]
+        return [TaskPart(f"_{hours}", f"{hours} h ahead", hours) for hours in data.ahead]
+    return [TaskPart("", "", data.ahead if isinstance(data, MackeyGlassData) else data.delay)]
 
 
-def make_task(data: Data, ahead: int, *, validation: bool) -> Task:
+def make_task(data: TaskData, ahead: int, *, validation: bool) -> Task:
     """A task's sequences; the same call, the same task.
 
     Parameters
@@ -73,7 +73,7 @@ def make_task(data: Data, ahead: int, *, validation: bool) -> Task:
 
 
 @lru_cache(maxsize=8)
-def _series(text: str, kind: type[Data], ahead: int, validation: bool) -> Task:
+def _series(text: str, kind: type[TaskData], ahead: int, validation: bool) -> Task:
     data = kind.model_validate_json(text)
     try:
         if isinstance(data, MackeyGlassData):

@@ -1,5 +1,1 @@
-"""Case of the first paper: temperature of a weather station."""
-
-from gfrnn.workflows.cases.station.station_case import CASE
-
-__all__ = ["CASE"]
+"""Files, predictors and networks of the case of a weather station's temperature."""

@@ -16,8 +16,8 @@ from gfrnn.pipeline.config.section import Period, Section
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.cases.station.station_files import read_station
 from gfrnn.workflows.cases.station.station_model import (
-    Rows,
-    View,
+    StationPredictors,
+    StationRows,
     balanced_path,
     build_rows,
     factorise,
@@ -59,17 +59,17 @@ class StationNetwork(Section):
     diurnal: NonNegativeInt
 
     @property
-    def view(self) -> View:
+    def predictors(self) -> StationPredictors:
         """All but the hidden layer."""
-        return View(**self.model_dump(exclude={"width", "scale"}))
+        return StationPredictors(**self.model_dump(exclude={"width", "scale"}))
 
     @property
-    def linear_view(self) -> View:
+    def linear_predictors(self) -> StationPredictors:
         """The last 24 hours and the same calendar: what the linear model sees."""
-        return View(tuple(range(DAY)), (), annual=self.annual, diurnal=self.diurnal)
+        return StationPredictors(tuple(range(DAY)), (), annual=self.annual, diurnal=self.diurnal)
 
 
-class Lead(Section):
+class LeadSettings(Section):
     """A lead in hours, and how its outer weights are held back.
 
     Attributes
@@ -85,16 +85,16 @@ class Lead(Section):
     balance: PositiveFloat
 
 
-class Leads(Section):
+class StationLeads(Section):
     """The leads there are; one that is left out is not forecast."""
 
-    hour: Lead | None = None
-    day: Lead | None = None
-    two_days: Lead | None = None
-    week: Lead | None = None
+    hour: LeadSettings | None = None
+    day: LeadSettings | None = None
+    two_days: LeadSettings | None = None
+    week: LeadSettings | None = None
 
     @property
-    def named(self) -> dict[str, Lead]:
+    def named(self) -> dict[str, LeadSettings]:
         """Those that are forecast."""
         every = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: lead for name, lead in every.items() if lead is not None}
@@ -115,16 +115,16 @@ class Leads(Section):
         return [lead.balance for lead in self.named.values()]
 
 
-class Station(Section):
+class StationSettings(Section):
     """A station: its data, its network, its leads."""
 
     data: StationData
     network: StationNetwork
-    leads: Leads
+    leads: StationLeads
 
 
 @dataclass(frozen=True)
-class Hours:
+class StationHours:
     """The table of a station, and which of its hours are for what.
 
     Attributes
@@ -145,7 +145,7 @@ class Hours:
 
 
 @lru_cache(maxsize=4)
-def read_hours(name: str, data: StationData) -> Hours:
+def read_hours(name: str, data: StationData) -> StationHours:
     """Read a station's file.
 
     Raises
@@ -170,7 +170,7 @@ def read_hours(name: str, data: StationData) -> Hours:
             f"{name}.data.test: begins at {data.test.start}, but training ends at "
             f"{data.train.end}; test hours must come after it"
         )
-    return Hours(table, within(time, data.train), within(time, data.test))
+    return StationHours(table, within(time, data.train), within(time, data.test))
 
 
 def within(time: pd.DatetimeIndex, period: Period) -> Array:
@@ -186,7 +186,7 @@ def starting(inside: Array, lead: int) -> Array:
 
 
 def held_out(
-    rows: Rows, train: Array, periods: Sequence[Period], history: int
+    rows: StationRows, train: Array, periods: Sequence[Period], history: int
 ) -> Iterator[tuple[Array, Array]]:
     """For each validation period the hours to fit on, and its own hours.
 
@@ -199,7 +199,7 @@ def held_out(
         yield fit & ~np.asarray(near), within(rows.time, period) & train
 
 
-def lead_error(rows: Rows, inside: Array, changes: Array, column: int) -> float:
+def lead_error(rows: StationRows, inside: Array, changes: Array, column: int) -> float:
     """Normalised mean squared error at one lead, start and target both inside.
 
     Parameters
@@ -216,7 +216,7 @@ def lead_error(rows: Rows, inside: Array, changes: Array, column: int) -> float:
     return rows.normalised(errors[known]) if known.any() else float("nan")
 
 
-def changes(rows: Rows, hidden: HiddenWeights, outer: Array, inside: Array) -> Array:
+def changes(rows: StationRows, hidden: HiddenWeights, outer: Array, inside: Array) -> Array:
     """Forecasts from the usable hours inside, NaN elsewhere: shape (hours, leads)."""
     found = np.full(rows.targets.shape, np.nan)
     places = np.flatnonzero(inside & rows.usable)
@@ -225,7 +225,7 @@ def changes(rows: Rows, hidden: HiddenWeights, outer: Array, inside: Array) -> A
 
 
 def train_network(
-    rows: Rows, train: Array, station: Station, seed: int
+    rows: StationRows, train: Array, station: StationSettings, seed: int
 ) -> tuple[HiddenWeights, Array]:
     """Hidden and outer weights from all training hours."""
     network = station.network
@@ -236,7 +236,7 @@ def train_network(
 
 
 def train_linear(
-    rows: Rows, train: Array, periods: Sequence[Period], history: int
+    rows: StationRows, train: Array, periods: Sequence[Period], history: int
 ) -> tuple[HiddenWeights, Array]:
     """The network of width 0, each lead with its best ridge on the validation periods."""
     hidden = hidden_layer(rows, 0, 1.0, 0)
@@ -256,7 +256,7 @@ def train_linear(
 class StationFold:
     """The triangle of the rows that do not touch a validation period, and that period's hours."""
 
-    rows: Rows
+    rows: StationRows
     hidden: HiddenWeights
     factor: RFactor
     inside: Array
@@ -267,11 +267,11 @@ def _folds(
     name: str, data: StationData, network: StationNetwork, leads: tuple[int, ...], seed: int
 ) -> list[StationFold]:
     hours = read_hours(name, data)
-    rows = build_rows(hours.table, hours.train, network.view, leads)
+    rows = build_rows(hours.table, hours.train, network.predictors, leads)
     hidden = hidden_layer(rows, network.width, network.scale, seed)
     return [
         StationFold(rows, hidden, factorise(rows, hidden, fit), fold)
-        for fit, fold in held_out(rows, hours.train, data.validation, network.view.history)
+        for fit, fold in held_out(rows, hours.train, data.validation, network.predictors.history)
     ]
 
 
@@ -288,7 +288,7 @@ def _paths(
     return [balanced_path(fold.factor, network.width, len(leads), balance) for fold in folds]
 
 
-def validation_error(name: str, station: Station, lead: str, seed: int) -> float:
+def validation_error(name: str, station: StationSettings, lead: str, seed: int) -> float:
     """Normalised mean squared error of one network at one lead, mean over validation periods.
 
     Triangles and their decompositions are kept, so that other ridges of the same network cost

@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class View:
+class StationPredictors:
     """What the network sees of the past.
 
     Parameters
@@ -58,7 +58,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Rows:
+class StationRows:
     """A row every hour; NaN where the file has a hole in what the row needs.
 
     Attributes
@@ -104,7 +104,9 @@ class Rows:
         return float(np.square(errors).mean() * (self.spread / self.reach) ** 2)
 
 
-def build_rows(table: pd.DataFrame, train: Array, view: View, leads: Sequence[int]) -> Rows:
+def build_rows(
+    table: pd.DataFrame, train: Array, predictors: StationPredictors, leads: Sequence[int]
+) -> StationRows:
     """Rows of all hours of a station.
 
     Parameters
@@ -131,21 +133,24 @@ def build_rows(table: pd.DataFrame, train: Array, view: View, leads: Sequence[in
     scaled = (table - inside.mean()) / inside.std(ddof=0)
     time = pd.DatetimeIndex(table.index)
     size = table.shape[1]
-    waves = harmonics(time.to_numpy(), view.annual, view.diurnal)[:, 1:]
-    annual, diurnal = waves[:, : 2 * view.annual], waves[:, 2 * view.annual :]
+    waves = harmonics(time.to_numpy(), predictors.annual, predictors.diurnal)[:, 1:]
+    annual, diurnal = waves[:, : 2 * predictors.annual], waves[:, 2 * predictors.annual :]
     cycles = np.concatenate([annual[:, :2], diurnal[:, :4]], axis=1)
-    seen = [scaled.shift(lag).to_numpy() for lag in view.lags]
-    seen += [scaled.rolling(hours).mean().to_numpy() for hours in view.means]
-    decay = (1.0 + np.asarray(view.lags)) ** -view.decay
-    weights = [np.repeat(decay, size), np.full(size * len(view.means), view.mean_weight)]
-    weights += [np.full(cycles.shape[1], view.calendar_weight)]
+    seen = [scaled.shift(lag).to_numpy() for lag in predictors.lags]
+    seen += [scaled.rolling(hours).mean().to_numpy() for hours in predictors.means]
+    decay = (1.0 + np.asarray(predictors.lags)) ** -predictors.decay
+    weights = [
+        np.repeat(decay, size),
+        np.full(size * len(predictors.means), predictors.mean_weight),
+    ]
+    weights += [np.full(cycles.shape[1], predictors.calendar_weight)]
     products = (annual[:, :, None] * diurnal[:, None, :]).reshape(len(time), -1)
     temperature = scaled[TEMPERATURE].to_numpy()
     targets = np.full((len(time), len(leads)), np.nan)
     for column, lead in enumerate(leads):
         targets[:-lead, column] = temperature[lead:] - temperature[:-lead]
     spread = inside[TEMPERATURE]
-    return Rows(
+    return StationRows(
         time,
         np.concatenate([*seen, cycles], axis=1),
         np.concatenate([annual[:, 2:], diurnal[:, 4:], products], axis=1),
@@ -157,7 +162,7 @@ def build_rows(table: pd.DataFrame, train: Array, view: View, leads: Sequence[in
     )
 
 
-def hidden_layer(rows: Rows, width: int, scale: float, seed: int) -> HiddenWeights:
+def hidden_layer(rows: StationRows, width: int, scale: float, seed: int) -> HiddenWeights:
     """Normal hidden weights, larger for what the view gives more attention."""
     pool = rows.states[rows.complete][:2]  # normal weights need its length only
     hidden = sample_weights(pool, width, sampling="normal", scale=scale, seed=seed)
@@ -165,7 +170,7 @@ def hidden_layer(rows: Rows, width: int, scale: float, seed: int) -> HiddenWeigh
     return HiddenWeights(weights, hidden.biases, hidden.activation)
 
 
-def factorise(rows: Rows, hidden: HiddenWeights, chosen: Array) -> RFactor:
+def factorise(rows: StationRows, hidden: HiddenWeights, chosen: Array) -> RFactor:
     """The R factor of the chosen hours' rows, those with holes left out.
 
     Rows are rounded to float32: observations of whole degrees have noise far above that.
@@ -223,12 +228,14 @@ def solve(
     return outer
 
 
-def forecast(rows: Rows, hidden: HiddenWeights, outer: Array, places: Array) -> Array:
+def forecast(rows: StationRows, hidden: HiddenWeights, outer: Array, places: Array) -> Array:
     """Change of the temperature at each lead, in standard deviations: shape (places, leads)."""
     return np.asarray(lift(rows.states[places], rows.inputs[places], hidden) @ outer)
 
 
-def climatology(rows: Rows, temperature: Array, train: Array, annual: int, diurnal: int) -> Array:
+def climatology(
+    rows: StationRows, temperature: Array, train: Array, annual: int, diurnal: int
+) -> Array:
     """Hour of the day times day of the year: least squares on products of harmonics.
 
     Parameters

@@ -9,19 +9,19 @@ from typing import Literal, get_args
 import numpy as np
 
 from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
-from gfrnn.workflows.cases.perturbation.figure import draw
-from gfrnn.workflows.cases.perturbation.learning_run import Learnt, learn, validation_loss
-from gfrnn.workflows.cases.perturbation.result import Curves, dataset
-from gfrnn.workflows.cases.perturbation.settings import (
+from gfrnn.workflows.cases.perturbation.learning_curves import LearningCurves, dataset
+from gfrnn.workflows.cases.perturbation.learning_figure import draw
+from gfrnn.workflows.cases.perturbation.learning_run import LearningRun, learn, validation_loss
+from gfrnn.workflows.cases.perturbation.perturbation_settings import (
     REFERENCE,
+    LearningRule,
     PerturbationNetwork,
     PerturbationSettings,
-    Rule,
     RuleName,
     TaskName,
     WeatherData,
 )
-from gfrnn.workflows.cases.perturbation.task_data import Part, make_task, parts
+from gfrnn.workflows.cases.perturbation.task_data import TaskPart, make_task, parts
 from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
 from gfrnn_core.perturbation import Perturbation
 
@@ -45,23 +45,32 @@ _TITLES: Mapping[TaskName, str] = {
 
 def run(settings: PerturbationSettings, seeds: Sequence[int], progress: Progress) -> CaseResult:
     """Every rule, seed and horizon is a job of its own; so is every size of the scaling."""
-    job, rules = settings.job, settings.named
-    shares = parts(job.data)
-    references = {part: make_task(job.data, part.ahead, validation=False) for part in shares}
+    task_settings, rules = settings.task_settings, settings.named
+    shares = parts(task_settings.data)
+    references = {
+        part: make_task(task_settings.data, part.ahead, validation=False) for part in shares
+    }
     places = [(part, name, seed) for part in shares for name in rules for seed in seeds]
     learnt = run_tasks(
         "learning",
         learn,
         [
-            (job.data, part.ahead, job.network, name, job.rules[name], seed)
+            (
+                task_settings.data,
+                part.ahead,
+                task_settings.network,
+                name,
+                task_settings.rules[name],
+                seed,
+            )
             for part, name, seed in places
         ],
         progress,
     )
-    runs: dict[tuple[str, RuleName], list[Learnt]] = {}
+    runs: dict[tuple[str, RuleName], list[LearningRun]] = {}
     for (part, name, _), found in zip(places, learnt, strict=True):
         runs.setdefault((part.key, name), []).append(found)
-    curves = Curves(
+    curves = LearningCurves(
         shares,
         rules,
         list(seeds),
@@ -76,16 +85,16 @@ def run(settings: PerturbationSettings, seeds: Sequence[int], progress: Progress
 
 
 def _scaling(
-    settings: PerturbationSettings, part: Part, rules: Sequence[RuleName], progress: Progress
-) -> dict[tuple[RuleName, int], Learnt]:
-    job, scaling = settings.job, settings.job.scaling
+    settings: PerturbationSettings, part: TaskPart, rules: Sequence[RuleName], progress: Progress
+) -> dict[tuple[RuleName, int], LearningRun]:
+    task_settings, scaling = settings.task_settings, settings.task_settings.scaling
     sizes = [(name, units) for name in scaling.rules if name in rules for units in scaling.units]
 
     def arguments(name: RuleName, units: int) -> tuple[object, ...]:
         change = {"units": units, "epochs": scaling.epochs, "streams": scaling.streams}
-        network: PerturbationNetwork = job.network.model_copy(update=change)
-        rule: Rule = job.rules[name].model_copy(update={"draws": scaling.draws})
-        return job.data, part.ahead, network, name, rule, 0
+        network: PerturbationNetwork = task_settings.network.model_copy(update=change)
+        rule: LearningRule = task_settings.rules[name].model_copy(update={"draws": scaling.draws})
+        return task_settings.data, part.ahead, network, name, rule, 0
 
     if not sizes:
         return {}
@@ -93,8 +102,8 @@ def _scaling(
     return dict(zip(sizes, found, strict=True))
 
 
-def _result(settings: PerturbationSettings, curves: Curves) -> CaseResult:
-    job, task = settings.job, settings.task
+def _result(settings: PerturbationSettings, curves: LearningCurves) -> CaseResult:
+    task_settings, task = settings.task_settings, settings.task
     loss = "cross entropy" if task == "copying" else "normalised MSE"
     scores = []
     for part in curves.parts:
@@ -112,7 +121,7 @@ def _result(settings: PerturbationSettings, curves: Curves) -> CaseResult:
             if text in curves.references[part.key]
         }
         entries.append(Entry(text, "reference", values))
-    network = job.network
+    network, scaling = task_settings.network, task_settings.scaling
     streams = f", in {network.streams} streams side by side" if network.streams > 1 else ""
     window = "all steps of a sequence" if network.window is None else f"{network.window} steps"
     return CaseResult(
@@ -133,15 +142,15 @@ def _result(settings: PerturbationSettings, curves: Curves) -> CaseResult:
         caption=(
             "Test loss against epochs and against seconds of learning, median over seeds and the "
             "span of the seeds; horizontal lines: what simple forecasts reach. Right: test loss "
-            f"(first horizon, one seed) after {job.scaling.epochs} epochs of {job.scaling.draws} "
-            f"draws in {job.scaling.streams} streams against hidden units, above, and seconds an "
-            f"epoch, below; the rates are those of {network.units} units."
+            f"(first horizon, one seed) after {scaling.epochs} epochs of {scaling.draws} draws in "
+            f"{scaling.streams} streams against hidden units, above, and seconds an epoch, below; "
+            f"the rates are those of {network.units} units."
         ),
         dataset=dataset(curves, settings),
     )
 
 
-def _entry(curves: Curves, name: RuleName) -> Entry:
+def _entry(curves: LearningCurves, name: RuleName) -> Entry:
     scores: dict[str, list[float]] = {}
     training = np.zeros(len(curves.seeds))
     epochs = []
@@ -159,7 +168,7 @@ def _entry(curves: Curves, name: RuleName) -> Entry:
     return Entry(name, kind, scores, list(training))
 
 
-def _bars(settings: PerturbationSettings, curves: Curves) -> Iterator[Bar]:
+def _bars(settings: PerturbationSettings, curves: LearningCurves) -> Iterator[Bar]:
     for part in curves.parts:
         for text, value in PUBLISHED.get((settings.task, part.ahead), {}).items():
             yield Bar(f"loss{part.key}", OURS, value, strict=True, text=f"{text}.".capitalize())
@@ -186,7 +195,7 @@ _ABOUT_RULES = (
 
 
 def _about(settings: PerturbationSettings) -> str:
-    data = settings.job.data
+    data = settings.task_settings.data
     if isinstance(data, WeatherData):
         return (
             "Dry bulb temperature of a station (WTH.csv) from its hourly values, scaled by the "
@@ -204,7 +213,7 @@ def _about(settings: PerturbationSettings) -> str:
 
 def _settings_notes(settings: PerturbationSettings, rules: Sequence[RuleName]) -> Iterator[str]:
     for name in rules:
-        rule = settings.job.rules[name]
+        rule = settings.task_settings.rules[name]
         text = f"{name}: {rule.optimiser}, rate {rule.rate:g}, {rule.schedule}"
         if rule.decorrelation:
             text += f", decorrelation {rule.decorrelation:g}"
@@ -221,7 +230,7 @@ def _settings_notes(settings: PerturbationSettings, rules: Sequence[RuleName]) -
         yield text + "."
 
 
-def _diverged(curves: Curves) -> Iterator[str]:
+def _diverged(curves: LearningCurves) -> Iterator[str]:
     for (part, name), found in curves.runs.items():
         for seed, one in zip(curves.seeds, found, strict=True):
             if one.diverged is not None:
@@ -234,9 +243,11 @@ def _diverged(curves: Curves) -> Iterator[str]:
 
 
 def _measure(task: TaskName, name: RuleName, settings: PerturbationSettings, seed: int) -> float:
-    job = settings.model_copy(update={"task": task}).job
-    aheads = [part.ahead for part in parts(job.data)]
-    return validation_loss(job.data, aheads, job.network, name, job.rules[name], seed)
+    task_settings = settings.model_copy(update={"task": task}).task_settings
+    aheads = [part.ahead for part in parts(task_settings.data)]
+    return validation_loss(
+        task_settings.data, aheads, task_settings.network, name, task_settings.rules[name], seed
+    )
 
 
 def _applies(task: TaskName, name: RuleName, settings: PerturbationSettings) -> bool:

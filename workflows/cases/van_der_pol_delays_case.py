@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gfrnn.workflows.cases.method_comparison import ComparedSystem, duel_case
-from gfrnn.workflows.cases.van_der_pol import first_states
+from gfrnn.workflows.cases.shared.method_comparison import ComparedSystem, comparison_case
+from gfrnn.workflows.cases.van_der_pol_case import first_states
 from gfrnn_core.systems import VAN_DER_POL
 
-CASE = duel_case(
+CASE = comparison_case(
     "van-der-pol-delays",
     "Van der Pol from the first coordinate and its delays, against an echo state network",
     ComparedSystem(

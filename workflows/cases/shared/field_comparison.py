@@ -15,7 +15,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from gfrnn.pipeline.config.section import Section
 from gfrnn.pipeline.reduction.tasks import Advance, Progress
-from gfrnn.workflows.cases.trajectories import Truth, quietly
+from gfrnn.workflows.cases.shared.trajectories import Truth, quietly
 from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Kind, Score, Validation
 from gfrnn.workflows.reproduce.figure_style import STYLES
 from gfrnn.workflows.reproduce.timing import timed
@@ -24,7 +24,7 @@ from gfrnn_core.metrics import forecast_error, kl_divergence, valid_prediction_t
 
 Array = NDArray[Any]
 
-TRAIN, TEST, VALIDATION, CLIMATE = 0, 1, 2, 3
+TRAIN_SEED, TEST_SEED, VALIDATION_SEED, FREE_RUN_SEED = 0, 1, 2, 3
 """Seeds of the first states: no trajectory serves two purposes; free runs take two."""
 
 LINEAR = "linear model, same window"
@@ -69,7 +69,7 @@ class FieldNetwork(Section):
         return self
 
 
-class Model(Section):
+class FieldModel(Section):
     """One of those that are compared; without hidden features it is the linear model."""
 
     width: NonNegativeInt
@@ -82,22 +82,22 @@ class Model(Section):
         return f"sampled network, {self.width:,} features" if self.width else LINEAR
 
 
-class Climate(Section):
+class FreeRunSettings(Section):
     """Free runs."""
 
     starts: PositiveInt
     steps: PositiveInt
 
 
-class GridSettings(Section):
+class FieldCaseSettings(Section):
     """Settings of a case."""
 
     network: FieldNetwork
-    wide: Model
-    small: Model
-    linear: Model
+    wide: FieldModel
+    small: FieldModel
+    linear: FieldModel
     data: FieldData
-    climate: Climate
+    climate: FreeRunSettings
 
 
 @dataclass(frozen=True)
@@ -142,18 +142,18 @@ class FieldSystem:
     truth: str
 
 
-def silent(_: Advance) -> None:
+def no_progress(_: Advance) -> None:
     """Progress that nobody looks at."""
 
 
 @lru_cache(maxsize=1)
-def training(field: FieldSystem, times: int, progress: Progress) -> Array:
+def training_series(field: FieldSystem, times: int, progress: Progress) -> Array:
     """The training series, shape (times, cells)."""
-    return field.series(TRAIN, times, progress)
+    return field.series(TRAIN_SEED, times, progress)
 
 
 @lru_cache(maxsize=2)
-def truth_of(
+def true_trajectories(
     field: FieldSystem, starts: int, steps: int, seed: int, scale: float, progress: Progress
 ) -> Truth:
     """The truth after the starts of one seed."""
@@ -168,7 +168,9 @@ def truth_of(
     )
 
 
-def train(net: FieldNetwork, model: Model, seed: int, states: Array) -> SampledRNN:
+def train(
+    network_settings: FieldNetwork, model: FieldModel, seed: int, states: Array
+) -> SampledRNN:
     """A network whose linear terms see all of a window and whose hidden features its inner part.
 
     What lies far off acts on a place weakly and so nearly linearly: features that do not look
@@ -180,22 +182,27 @@ def train(net: FieldNetwork, model: Model, seed: int, states: Array) -> SampledR
     net, model, seed
     states : ndarray, shape (times, cells)
     """
-    patches = Patches((states.shape[1],), (net.halo,), size=net.size, inner=(net.inner,))
+    patches = Patches(
+        (states.shape[1],),
+        (network_settings.halo,),
+        size=network_settings.size,
+        inner=(network_settings.inner,),
+    )
     network = SampledRNN(
         model.width,
         sampling="normal",
-        scale=net.scale,
+        scale=network_settings.scale,
         noise=model.noise,
-        ridge=net.ridge,
+        ridge=network_settings.ridge,
         patches=patches,
-        share=min(1.0, net.rows / ((len(states) - 1) * patches.places)),
+        share=min(1.0, network_settings.rows / ((len(states) - 1) * patches.places)),
         seed=seed,
     )
     return network.fit(states)
 
 
 @dataclass(frozen=True)
-class Forecasts:
+class FieldForecasts:
     """Forecasts from all starts."""
 
     error: Array
@@ -212,7 +219,7 @@ def forecast(
     truth: Truth,
     threshold: float,
     step: Callable[[], None] = lambda: None,
-) -> Forecasts:
+) -> FieldForecasts:
     """Forecast from all starts, a batch at a time; ``step`` is called after each."""
     errors, valid, shown = [], [], None
     for begin in range(0, len(truth.starts), _BATCH):
@@ -228,7 +235,7 @@ def forecast(
         step()
     if shown is None:
         raise ValueError("truth: no starts at all")
-    return Forecasts(np.concatenate(errors), np.concatenate(valid), shown)
+    return FieldForecasts(np.concatenate(errors), np.concatenate(valid), shown)
 
 
 def neighbours(path: Array, apart: int) -> Array:
@@ -241,13 +248,15 @@ def neighbours(path: Array, apart: int) -> Array:
 
 
 def run(
-    field: FieldSystem, settings: GridSettings, seeds: Sequence[int], progress: Progress
+    field: FieldSystem, settings: FieldCaseSettings, seeds: Sequence[int], progress: Progress
 ) -> CaseResult:
     """Train and score everybody."""
     data, climate = settings.data, settings.climate
-    states = training(field, data.times, progress)
-    truth = truth_of(field, data.starts, data.steps, TEST, float(states.std()), progress)
-    free = [field.free(climate.starts, CLIMATE + half, climate.steps) for half in (0, 1)]
+    states = training_series(field, data.times, progress)
+    truth = true_trajectories(
+        field, data.starts, data.steps, TEST_SEED, float(states.std()), progress
+    )
+    free = [field.free(climate.starts, FREE_RUN_SEED + half, climate.steps) for half in (0, 1)]
     reference = neighbours(free[1], field.apart)
     models = (settings.wide, settings.small, settings.linear)
     # The linear model hardly depends on the seed.
@@ -259,7 +268,7 @@ def run(
         progress(Advance("networks", next(steps), total))
 
     entries: list[Entry] = []
-    shown: dict[str, Forecasts] = {}
+    shown: dict[str, FieldForecasts] = {}
     progress(Advance("networks", 0, total))
     for model, own in plans:
         scores: dict[str, list[float]] = {"valid": [], "kl": []}
@@ -285,23 +294,24 @@ def run(
 
 def _result(
     field: FieldSystem,
-    settings: GridSettings,
+    settings: FieldCaseSettings,
     truth: Truth,
     entries: Sequence[Entry],
-    shown: dict[str, Forecasts],
+    shown: dict[str, FieldForecasts],
 ) -> CaseResult:
-    data, net, ours = settings.data, settings.network, settings.wide.name
-    window = net.size + sum(net.halo)
+    data, place, ours = settings.data, settings.network, settings.wide.name
+    window = place.size + sum(place.halo)
     noise = f"{settings.wide.noise:g}, {settings.small.noise:g}, {settings.linear.noise:g}"
     return CaseResult(
         title=f"{field.title}, {settings.wide.width:,} tanh features",
         about=(
             *field.about,
-            f"One network for all {field.cells // net.size} places sees {window} neighbouring "
-            f"values, its hidden features the inner {net.size + sum(net.inner)} of them, and "
-            f"predicts the change of {net.size}. It is trained on about {net.rows:,} such windows "
-            f"with what follows, drawn at random from {data.times:,} successive states. Noise on "
-            f"what is seen in training, in standard deviations: {noise} for the linear model.",
+            f"One network for all {field.cells // place.size} places sees {window} neighbouring "
+            f"values, its hidden features the inner {place.size + sum(place.inner)} of them, and "
+            f"predicts the change of {place.size}. It is trained on about {place.rows:,} such "
+            f"windows with what follows, drawn at random from {data.times:,} successive states. "
+            f"Noise on what is seen in training, in standard deviations: {noise} for the linear "
+            "model.",
             f"A forecast is valid until its squared error, relative to the squared state, passes "
             f"{data.threshold:g}; the mean of {data.starts} starts from another trajectory each.",
         ),
@@ -323,7 +333,7 @@ def _result(
 
 
 def _notes(
-    field: FieldSystem, settings: GridSettings, truth: Truth, ours: Forecasts
+    field: FieldSystem, settings: FieldCaseSettings, truth: Truth, ours: FieldForecasts
 ) -> tuple[str, ...]:
     trusted = truth.trusted * field.exponent
     length = settings.data.steps * field.dt * field.exponent
@@ -345,7 +355,11 @@ def _notes(
 
 
 def _draw(
-    field: FieldSystem, data: FieldData, truth: Truth, shown: dict[str, Forecasts], figure: Figure
+    field: FieldSystem,
+    data: FieldData,
+    truth: Truth,
+    shown: dict[str, FieldForecasts],
+    figure: Figure,
 ) -> None:
     figure.set_size_inches(figure.get_figwidth(), 4.6)
     growth, *pictures = figure.subplots(1, 4, width_ratios=(2.2, 1, 1, 1))
@@ -377,21 +391,23 @@ def _draw(
     figure.colorbar(picture, ax=pictures, shrink=0.8)
 
 
-def _measure(field: FieldSystem, name: str, settings: GridSettings, seed: int) -> float:
+def _measure(field: FieldSystem, name: str, settings: FieldCaseSettings, seed: int) -> float:
     data = settings.data
-    states = training(field, data.times, silent)
+    states = training_series(field, data.times, no_progress)
     starts = min(data.starts, _BATCH)  # enough to choose by
-    truth = truth_of(field, starts, data.steps, VALIDATION, float(states.std()), silent)
+    truth = true_trajectories(
+        field, starts, data.steps, VALIDATION_SEED, float(states.std()), no_progress
+    )
     network = train(settings.network, getattr(settings, name), seed, states)
     return float(forecast(field, network, truth, data.threshold).valid.mean())
 
 
-def grid_case(name: str, summary: str, field: FieldSystem) -> Case[GridSettings]:
+def field_case(name: str, summary: str, field: FieldSystem) -> Case[FieldCaseSettings]:
     """The case of one field."""
     return Case(
         name=name,
         summary=summary,
-        settings=GridSettings,
+        settings=FieldCaseSettings,
         run=partial(run, field),
         validations={
             name: Validation(VALID, partial(_measure, field, name))

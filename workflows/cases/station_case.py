@@ -17,8 +17,8 @@ from gfrnn.pipeline.config.section import Section
 from gfrnn.pipeline.reduction.tasks import Advance, Progress
 from gfrnn.workflows.cases.station.station_files import ARCHIVES, TEMPERATURE
 from gfrnn.workflows.cases.station.station_fit import (
-    Hours,
-    Station,
+    StationHours,
+    StationSettings,
     changes,
     lead_error,
     read_hours,
@@ -26,7 +26,7 @@ from gfrnn.workflows.cases.station.station_fit import (
     train_network,
     validation_error,
 )
-from gfrnn.workflows.cases.station.station_model import Rows, build_rows, climatology
+from gfrnn.workflows.cases.station.station_model import StationRows, build_rows, climatology
 from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
 from gfrnn.workflows.reproduce.figure_style import STYLES, TRUTH
 from gfrnn.workflows.reproduce.timing import timed
@@ -53,21 +53,21 @@ _CURVES = (OURS, RIDGE, PLAIN, CLIMATOLOGY, PERSISTENCE)
 _SHOWN = 14 * 24  # hours of the test period in the figure
 
 
-class StationCase(Section):
+class StationCaseSettings(Section):
     """Settings of the case: how many networks are averaged, and one section a station."""
 
     networks: PositiveInt
-    wth: Station
-    jena: Station | None
+    wth: StationSettings
+    jena: StationSettings | None
 
     @property
-    def stations(self) -> dict[str, Station]:
+    def stations(self) -> dict[str, StationSettings]:
         """Those that are asked for."""
         return {"wth": self.wth} | ({} if self.jena is None else {"jena": self.jena})
 
 
 @dataclass(frozen=True)
-class StationTrial:
+class MethodForecast:
     """Forecasts of one method over the test hours of a station.
 
     Attributes
@@ -82,14 +82,14 @@ class StationTrial:
 
 
 @dataclass(frozen=True)
-class StationOutcome:
+class StationForecasts:
     """What the methods forecast for one station: by entry, one trial a seed."""
 
     name: str
-    station: Station
-    hours: Hours
-    rows: Rows
-    trials: dict[str, list[StationTrial]]
+    station: StationSettings
+    hours: StationHours
+    rows: StationRows
+    trials: dict[str, list[MethodForecast]]
 
     def errors(self, entry: str) -> dict[str, list[float]]:
         """Normalised errors of an entry by the keys of the scores."""
@@ -102,7 +102,7 @@ class StationOutcome:
         }
 
 
-def run(settings: StationCase, seeds: Sequence[int], progress: Progress) -> CaseResult:
+def run(settings: StationCaseSettings, seeds: Sequence[int], progress: Progress) -> CaseResult:
     """Errors of every method on the test hours of each station."""
     # All files are found before work starts.
     hours = {name: read_hours(name, station.data) for name, station in settings.stations.items()}
@@ -154,23 +154,28 @@ def run(settings: StationCase, seeds: Sequence[int], progress: Progress) -> Case
 
 
 def _outcome(
-    name: str, station: Station, hours: Hours, networks: int, seeds: Sequence[int], step: Any
-) -> StationOutcome:
-    view, leads = station.network.view, station.leads.hours
-    rows, building = timed(partial(build_rows, hours.table, hours.train, view, leads))
+    name: str,
+    station: StationSettings,
+    hours: StationHours,
+    networks: int,
+    seeds: Sequence[int],
+    step: Any,
+) -> StationForecasts:
+    predictors, leads = station.network.predictors, station.leads.hours
+    rows, building = timed(partial(build_rows, hours.table, hours.train, predictors, leads))
     several, single = [], []
     for seed in seeds:
-        parts: list[StationTrial] = []
+        parts: list[MethodForecast] = []
         for member in range(networks):
             # Every seed has networks of its own.
             drawn = seed * networks + member
             train = partial(train_network, rows, hours.train, station, drawn)
             (hidden, outer), seconds = timed(train)
-            parts.append(StationTrial(changes(rows, hidden, outer, hours.test), seconds))
+            parts.append(MethodForecast(changes(rows, hidden, outer, hours.test), seconds))
             step()
         mean = np.mean([part.changes for part in parts], axis=0)
-        several.append(StationTrial(mean, building + sum(part.seconds for part in parts)))
-        single.append(StationTrial(parts[0].changes, building + parts[0].seconds))
+        several.append(MethodForecast(mean, building + sum(part.seconds for part in parts)))
+        single.append(MethodForecast(parts[0].changes, building + parts[0].seconds))
     trials = {
         OURS: several,
         SINGLE: single,
@@ -178,25 +183,25 @@ def _outcome(
         PLAIN: [_ridge(station, hours, calendar=False)],
         PRESENT: [_present(rows, hours)],
         CLIMATOLOGY: [_climatology(name, rows, hours)],
-        PERSISTENCE: [StationTrial(np.zeros_like(rows.targets), 0.0)],
+        PERSISTENCE: [MethodForecast(np.zeros_like(rows.targets), 0.0)],
     }
-    return StationOutcome(name, station, hours, rows, trials)
+    return StationForecasts(name, station, hours, rows, trials)
 
 
-def _ridge(station: Station, hours: Hours, *, calendar: bool) -> StationTrial:
-    view = station.network.linear_view
-    view = view if calendar else replace(view, annual=0, diurnal=0)
+def _ridge(station: StationSettings, hours: StationHours, *, calendar: bool) -> MethodForecast:
+    predictors = station.network.linear_predictors
+    predictors = predictors if calendar else replace(predictors, annual=0, diurnal=0)
 
-    def train() -> tuple[Rows, Any, Array]:
-        rows = build_rows(hours.table, hours.train, view, station.leads.hours)
-        fitted = train_linear(rows, hours.train, station.data.validation, view.history)
+    def train() -> tuple[StationRows, Any, Array]:
+        rows = build_rows(hours.table, hours.train, predictors, station.leads.hours)
+        fitted = train_linear(rows, hours.train, station.data.validation, predictors.history)
         return (rows, *fitted)
 
     (rows, hidden, outer), seconds = timed(train)
-    return StationTrial(changes(rows, hidden, outer, hours.test), seconds)
+    return MethodForecast(changes(rows, hidden, outer, hours.test), seconds)
 
 
-def _present(rows: Rows, hours: Hours) -> StationTrial:
+def _present(rows: StationRows, hours: StationHours) -> MethodForecast:
     """Least squares on the present values of all variables, without the calendar."""
     size = hours.table.shape[1]
     design = np.concatenate([rows.states[:, :size], np.ones((len(rows.states), 1))], axis=1)
@@ -212,10 +217,10 @@ def _present(rows: Rows, hours: Hours) -> StationTrial:
         return np.stack(found, axis=1)
 
     weights, seconds = timed(train)
-    return StationTrial(design @ weights, seconds)
+    return MethodForecast(design @ weights, seconds)
 
 
-def _climatology(name: str, rows: Rows, hours: Hours) -> StationTrial:
+def _climatology(name: str, rows: StationRows, hours: StationHours) -> MethodForecast:
     """The climatology of the target's time, as a change from the present."""
     temperature = hours.table[TEMPERATURE].to_numpy()
     train = partial(climatology, rows, temperature, hours.train, *_CLIMATOLOGY[name])
@@ -223,10 +228,10 @@ def _climatology(name: str, rows: Rows, hours: Hours) -> StationTrial:
     found = np.full(rows.targets.shape, np.nan)
     for column, lead in enumerate(rows.leads):
         found[:-lead, column] = (usual[lead:] - temperature[:-lead]) / rows.spread
-    return StationTrial(found, seconds)
+    return MethodForecast(found, seconds)
 
 
-def _about(settings: StationCase, outcomes: Sequence[StationOutcome]) -> tuple[str, ...]:
+def _about(settings: StationCaseSettings, outcomes: Sequence[StationForecasts]) -> tuple[str, ...]:
     network = settings.wth.network
     periods = "; ".join(
         f"{ARCHIVES[each.name].title}: training {each.station.data.train.start:%Y-%m-%d} to "
@@ -248,7 +253,7 @@ def _about(settings: StationCase, outcomes: Sequence[StationOutcome]) -> tuple[s
     )
 
 
-def _notes(settings: StationCase, outcomes: Sequence[StationOutcome]) -> tuple[str, ...]:
+def _notes(settings: StationCaseSettings, outcomes: Sequence[StationForecasts]) -> tuple[str, ...]:
     notes = [
         f"The mean of several is that of {settings.networks} networks, and its training time is "
         "theirs together; training times are those of all stations.",
@@ -273,7 +278,7 @@ def _notes(settings: StationCase, outcomes: Sequence[StationOutcome]) -> tuple[s
     return tuple(notes)
 
 
-def _caption(outcome: StationOutcome) -> str:
+def _caption(outcome: StationForecasts) -> str:
     title = ARCHIVES[outcome.name].title
     return (
         f"Left: temperature at {title} in the first two weeks of the test period, and its "
@@ -283,7 +288,7 @@ def _caption(outcome: StationOutcome) -> str:
     )
 
 
-def _draw(outcomes: Sequence[StationOutcome], entries: Sequence[Entry], figure: Figure) -> None:
+def _draw(outcomes: Sequence[StationForecasts], entries: Sequence[Entry], figure: Figure) -> None:
     course, growth = figure.subplots(1, 2, width_ratios=[3, 2])
     first = outcomes[0]
     _draw_course(first, course)
@@ -301,7 +306,7 @@ def _draw(outcomes: Sequence[StationOutcome], entries: Sequence[Entry], figure: 
     growth.legend(loc="upper left")
 
 
-def _draw_course(outcome: StationOutcome, axes: Any) -> None:
+def _draw_course(outcome: StationForecasts, axes: Any) -> None:
     hours, rows = outcome.hours, outcome.rows
     column = min(1, len(rows.leads) - 1)
     lead = rows.leads[column]
@@ -319,8 +324,8 @@ def _draw_course(outcome: StationOutcome, axes: Any) -> None:
     axes.legend()
 
 
-def _validation(name: str, lead: str) -> Validation[StationCase]:
-    def measure(settings: StationCase, seed: int) -> float:
+def _validation(name: str, lead: str) -> Validation[StationCaseSettings]:
+    def measure(settings: StationCaseSettings, seed: int) -> float:
         station = settings.stations.get(name)
         if station is None or lead not in station.leads.named:
             return float("nan")
@@ -330,10 +335,10 @@ def _validation(name: str, lead: str) -> Validation[StationCase]:
     return Validation(Score("error", f"normalised error, {title}"), measure)
 
 
-def _together(name: str) -> Validation[StationCase]:
+def _together(name: str) -> Validation[StationCaseSettings]:
     """The geometric mean over leads, so that each counts by its relative change."""
 
-    def measure(settings: StationCase, seed: int) -> float:
+    def measure(settings: StationCaseSettings, seed: int) -> float:
         station = settings.stations.get(name)
         if station is None:
             return float("nan")
@@ -347,7 +352,7 @@ def _together(name: str) -> Validation[StationCase]:
 CASE = Case(
     name="station",
     summary="Temperature of one station a day and a week ahead, from delays",
-    settings=StationCase,
+    settings=StationCaseSettings,
     run=run,
     validations={f"{name}-network": _together(name) for name in ARCHIVES}
     | {f"{name}-{lead}": _validation(name, lead) for name in ARCHIVES for lead in SPANS},

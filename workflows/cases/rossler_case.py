@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.workflows.cases.method_comparison import ComparedSystem, duel_case
-from gfrnn.workflows.cases.trajectories import along
+from gfrnn.workflows.cases.shared.method_comparison import ComparedSystem, comparison_case
+from gfrnn.workflows.cases.shared.trajectories import along
 from gfrnn_core.systems import ROESSLER
 
 
@@ -20,7 +20,7 @@ def _on_attractor(number: int, rng: np.random.Generator) -> NDArray[Any]:
     return np.asarray(path[np.arange(number), rng.integers(200, 241, number)])
 
 
-CASE = duel_case(
+CASE = comparison_case(
     "rossler",
     "Rössler: chaos from the full state, against an echo state network",
     ComparedSystem(

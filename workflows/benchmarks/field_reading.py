@@ -1,4 +1,4 @@
-"""The training pass of a tiny network over fields, beside only decoding the same chunks."""
+"""Read fields in two ways: by the training pass of a tiny network, and by decoding alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
 from gfrnn.pipeline.training.stretches import leaf_length, split
-from gfrnn.workflows.benchmarks.row_pass import reduced
+from gfrnn.workflows.benchmarks.training_pass import reduced
 from gfrnn_core import Patches, SampledRNN
 
 _LEVELS = (500.0, 700.0, 850.0)
@@ -34,7 +34,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class BenchmarkArchive:
-    """Made-up ERA5-like fields: float32, one time, variable and all its levels a chunk.
+    """Synthetic ERA5-like fields: float32, one time of a variable with all its levels in a chunk.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class BenchmarkArchive:
         return f"{self.times:,} times of {channels} x {self.latitudes} x {self.longitudes} cells"
 
     def write(self, path: Path) -> None:
-        """Write it as xarray writes zarr, some times at once."""
+        """Write the archive with xarray, a batch of times at once."""
         for first in range(0, self.times, _BATCH):
             self._write(path, np.arange(first, min(first + _BATCH, self.times)))
 
@@ -97,8 +97,8 @@ class BenchmarkArchive:
 
 
 @dataclass(frozen=True)
-class ReadingResult:
-    """Both ways over an archive on disk.
+class FieldReading:
+    """An archive on disk with both ways of reading it.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class ReadingResult:
 
     @cached_property
     def summary(self) -> RowSummary:
-        """Rows of a few small patches, with four hidden features."""
+        """Summary of the rows of a few small patches with four hidden features."""
         fields = Fields(open_source(DataConfig.model_validate({"sources": [str(self.path)]})))
         channels, rows, columns = fields.grid.shape
         climatology = Climatology(2, 1, np.zeros((7, fields.grid.size)), np.ones(channels))
@@ -123,16 +123,16 @@ class ReadingResult:
 
     @property
     def stretches(self) -> list[Stretch]:
-        """Leaves as a run cuts them."""
+        """Leaves, cut as a run cuts them."""
         length = leaf_length(self.summary.states.size, None)
         return split(Stretch("all", 0, len(self.summary.time) - 1), length)
 
     def run(self) -> None:
-        """The pass, on the current client."""
+        """Run the training pass on the current client."""
         reduced(self.summary, self.stretches)
 
     def decode(self) -> None:
-        """Read the same stretches with zarr and do nothing with them."""
+        """Decode the same stretches with zarr and discard them."""
         parts = [(self.path, part.start, part.stop) for part in self.stretches]
         run_tasks("decode", _decode, parts)
 

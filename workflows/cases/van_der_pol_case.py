@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.workflows.cases.method_comparison import ComparedSystem, duel_case
-from gfrnn.workflows.cases.trajectories import along
+from gfrnn.workflows.cases.shared.method_comparison import ComparedSystem, comparison_case
+from gfrnn.workflows.cases.shared.trajectories import along
 from gfrnn_core.systems import VAN_DER_POL
 
 
@@ -19,7 +19,7 @@ def first_states(number: int, rng: np.random.Generator) -> NDArray[Any]:
     return first
 
 
-CASE = duel_case(
+CASE = comparison_case(
     "van-der-pol",
     "Van der Pol: the free oscillator from its full state, against an echo state network",
     ComparedSystem(

@@ -7,20 +7,21 @@ import pytest
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.reduction.tasks import Advance
-from gfrnn.workflows.cases import load_case, polish
+from gfrnn.workflows.cases import load_case, polish_case
+from gfrnn.workflows.cases.lorenz63_case import Lorenz63Data
 from gfrnn.workflows.reproduce.settings_file import load_settings, with_values
 from gfrnn.workflows.reproduce.settings_search import searches
 from gfrnn_core import SampledRNN
-from gfrnn_core.perturbation.rollout_gradient import RolloutNoise, RolloutStarts, evaluate_here
+from gfrnn_core.perturbation.polish_chunk import RolloutNoise, RolloutStarts, evaluate_here
 from gfrnn_core.systems import LORENZ63
 
 
 def small(**keys):
     case = load_case("polish")
     found = load_settings(case, quick=True)
-    values = {"width": 30} | {f"setups.{part}.samples": 600 for part in polish.PARTS} | keys
-    for kind in polish.NAMES:
-        values |= {f"polish.{kind}.{part}.iterations": 2 for part in polish.PARTS}
+    values = {"width": 30} | {f"setups.{part}.samples": 600 for part in polish_case.PARTS} | keys
+    for kind in polish_case.NAMES:
+        values |= {f"polish.{kind}.{part}.iterations": 2 for part in polish_case.PARTS}
     return case, with_values(case, found.values, values, "test")
 
 
@@ -31,7 +32,7 @@ def test_the_table_is_filled():
     assert calls[-1] == Advance("networks", 8, 8)
     assert [entry.kind for entry in result.entries] == ["reference", "ours"] * 2
     for entry in result.entries:
-        assert set(entry.scores) == set(polish.PARTS)
+        assert set(entry.scores) == set(polish_case.PARTS)
         assert all(len(values) == 2 and min(values) > 0 for values in entry.scores.values())
     solved, polished = result.entries[:2]
     assert solved.scores != polished.scores  # it did something
@@ -46,13 +47,13 @@ def test_no_iterations_leave_the_network():
     descent = settings.polish["one"]["noise_2"].model_copy(update={"iterations": 0})
     series = LORENZ63.trajectory(0.02, 300, spinup=500)
     network = SampledRNN(10).fit(series)
-    assert polish.polished(network, series, descent, 0).network is network
+    assert polish_case.polished(network, series, descent, 0).network is network
 
 
 def test_validation_looks_at_other_starts():
     case, settings = small()
-    data = polish._validation_data(settings.setups["noise_2"].model_dump_json(), 1)
-    test = polish.Lorenz63Data.make(settings.setups["noise_2"], polish._TEST, 1)
+    data = polish_case._validation_data(settings.setups["noise_2"].model_dump_json(), 1)
+    test = Lorenz63Data.make(settings.setups["noise_2"], polish_case.TEST_SEED, 1)
     assert np.abs(data.history - test.history).max() > 0.1
     solved, polished = (
         case.validations[f"{what}_one_noise_2"].measure(settings, 0)
@@ -68,9 +69,9 @@ def test_a_cluster_gives_the_same_bits():
     series = LORENZ63.trajectory(0.02, 700, spinup=500)
     network = SampledRNN(20, sampling="normal", delays=2).fit(series)
     starts, noise = RolloutStarts.cut(series, 2, 4), RolloutNoise(1e-2, 2, (3, 1))
-    here = polish.evaluate(network, starts, noise)
+    here = polish_case.evaluate(network, starts, noise)
     with open_cluster(ClusterConfig(workers=2, dashboard="127.0.0.1:0")):
-        there = polish.evaluate(network, starts, noise)
+        there = polish_case.evaluate(network, starts, noise)
     np.testing.assert_array_equal(there.gradient, here.gradient)
     np.testing.assert_array_equal(there.errors, here.errors)
     whole = evaluate_here(network, starts, noise)

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
-from gfrnn.workflows.cases.perturbation.result import Curves
-from gfrnn.workflows.cases.perturbation.settings import RuleName
-from gfrnn.workflows.cases.perturbation.task_data import Part
+from gfrnn.workflows.cases.perturbation.learning_curves import LearningCurves
+from gfrnn.workflows.cases.perturbation.perturbation_settings import RuleName
+from gfrnn.workflows.cases.perturbation.task_data import TaskPart
 from gfrnn.workflows.reproduce.figure_style import STYLES
 
 _PLACES: dict[RuleName, int] = {"anp": 0, "np": 1, "bptt": 2, "wp": 3}
@@ -30,7 +30,7 @@ def style(name: RuleName) -> dict[str, Any]:
     return own
 
 
-def draw(curves: Curves, loss: str, figure: Figure) -> None:
+def draw(curves: LearningCurves, loss: str, figure: Figure) -> None:
     """A line of panels a part; the scaling stands at the right of the first."""
     lines = len(curves.parts)
     figure.set_size_inches(figure.get_size_inches()[0], 0.6 + 3.4 * lines)
@@ -52,7 +52,7 @@ def draw(curves: Curves, loss: str, figure: Figure) -> None:
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize="small")
 
 
-def _curves(left: Axes, middle: Axes, curves: Curves, part: Part) -> None:
+def _curves(left: Axes, middle: Axes, curves: LearningCurves, part: TaskPart) -> None:
     for name in curves.rules:
         runs = curves.runs[part.key, name]
         test = np.array([one.test for one in runs])
@@ -79,7 +79,7 @@ def _curves(left: Axes, middle: Axes, curves: Curves, part: Part) -> None:
             panel.axhline(level, color="0.35", linewidth=0.9, linestyle=stroke, label=text)
 
 
-def _scaling(above: Axes, below: Axes, curves: Curves) -> None:
+def _scaling(above: Axes, below: Axes, curves: LearningCurves) -> None:
     for name in dict.fromkeys(rule for rule, _ in curves.scaling):
         runs = {units: one for (rule, units), one in curves.scaling.items() if rule == name}
         kept = {units: one for units, one in runs.items() if one.diverged is None}

@@ -14,8 +14,14 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validat
 
 from gfrnn.pipeline.config.section import Section
 from gfrnn.pipeline.reduction.tasks import Advance, Progress
-from gfrnn.workflows.cases import echo_state_network as esn
-from gfrnn.workflows.cases.trajectories import Truth, along, quietly
+from gfrnn.workflows.cases.shared.echo_state_network import (
+    ECHO_STATE_NETWORK,
+    NOT_INSTALLED,
+    EchoStateNetwork,
+    EchoStateSettings,
+    reservoirpy_installed,
+)
+from gfrnn.workflows.cases.shared.trajectories import Truth, along, quietly
 from gfrnn.workflows.reproduce.case import TRAINING, Bar, Case, CaseResult, Entry, Score, Validation
 from gfrnn.workflows.reproduce.figure_style import STYLES, TRUTH
 from gfrnn.workflows.reproduce.timing import timed
@@ -27,7 +33,7 @@ Array = NDArray[Any]
 
 OURS = "sampled network"
 LINEAR = "linear model"
-TRAIN, TEST, VALIDATION = 0, 1, 2
+TRAIN_SEED, TEST_SEED, VALIDATION_SEED = 0, 1, 2
 """Seeds of the first states: no trajectory serves two purposes."""
 
 
@@ -64,7 +70,7 @@ class ComparisonSettings(Section):
     delays: PositiveInt = 1
     network: ComparisonNetwork
     linear_ridge: NonNegativeFloat
-    echo: esn.EchoSettings
+    echo: EchoStateSettings
 
     @model_validator(mode="after")
     def _delays_within_history(self) -> ComparisonSettings:
@@ -111,19 +117,19 @@ class ComparisonData:
 
 
 @lru_cache(maxsize=2)
-def make_data(arena: ComparedSystem, settings: Trajectories, seed: int) -> ComparisonData:
+def make_data(compared: ComparedSystem, settings: Trajectories, seed: int) -> ComparisonData:
     """The training series, and test or validation trajectories."""
 
     def paths(number: int, which: int, steps: int) -> Array:
-        first = arena.first(number, np.random.default_rng(which))
-        return along(arena.system, first, settings.dt, steps)
+        first = compared.first(number, np.random.default_rng(which))
+        return along(compared.system, first, settings.dt, steps)
 
-    train = paths(settings.series, TRAIN, settings.samples - 1)
+    train = paths(settings.series, TRAIN_SEED, settings.samples - 1)
     history = paths(settings.starts, seed, settings.history - 1)
     scale = train.reshape(-1, train.shape[-1]).std(axis=0)
     steps = max(settings.steps, settings.valid_steps or 0)
-    truth = Truth.follow(arena.system, history[:, -1], settings.dt, steps, 0.03, scale)
-    seen = slice(None, arena.observed)
+    truth = Truth.follow(compared.system, history[:, -1], settings.dt, steps, 0.03, scale)
+    seen = slice(None, compared.observed)
     return ComparisonData(
         list(train[..., seen]),
         history[..., seen],
@@ -131,36 +137,36 @@ def make_data(arena: ComparedSystem, settings: Trajectories, seed: int) -> Compa
     )
 
 
-Model = SampledRNN | esn.EchoStateNetwork
+ComparedModel = SampledRNN | EchoStateNetwork
 
 
-def ours(settings: ComparisonSettings, data: ComparisonData, seed: int) -> Model:
+def train_sampled(settings: ComparisonSettings, data: ComparisonData, seed: int) -> ComparedModel:
     """Our network, trained."""
-    net = settings.network
+    chosen = settings.network
     return SampledRNN(
-        settings.width, sampling=net.sampling, scale=net.scale, ridge=net.ridge,
+        settings.width, sampling=chosen.sampling, scale=chosen.scale, ridge=chosen.ridge,
         delays=settings.delays, seed=seed,
     ).fit(data.train)  # fmt: skip
 
 
-def linear(settings: ComparisonSettings, data: ComparisonData, seed: int) -> Model:
+def train_linear(settings: ComparisonSettings, data: ComparisonData, seed: int) -> ComparedModel:
     """The same regression without hidden features."""
     return SampledRNN(0, ridge=settings.linear_ridge, delays=settings.delays).fit(data.train)
 
 
-def echo(settings: ComparisonSettings, data: ComparisonData, seed: int) -> Model:
+def train_echo(settings: ComparisonSettings, data: ComparisonData, seed: int) -> ComparedModel:
     """The echo state network, trained by reservoirpy."""
-    return esn.EchoStateNetwork.fit(settings.echo, settings.width, data.train, seed)
+    return EchoStateNetwork.fit(settings.echo, settings.width, data.train, seed)
 
 
-TRAINERS: Mapping[str, Callable[[ComparisonSettings, ComparisonData, int], Model]] = {
-    OURS: ours, esn.NAME: echo, LINEAR: linear,
+TRAINERS: Mapping[str, Callable[[ComparisonSettings, ComparisonData, int], ComparedModel]] = {
+    OURS: train_sampled, ECHO_STATE_NETWORK: train_echo, LINEAR: train_linear,
 }  # fmt: skip
 
 
-def forecast(model: Model, data: ComparisonData, steps: int) -> Array:
+def forecast(model: ComparedModel, data: ComparisonData, steps: int) -> Array:
     """Forecasts from all histories: shape (starts, steps, d)."""
-    if isinstance(model, esn.EchoStateNetwork):
+    if isinstance(model, EchoStateNetwork):
         return model.rollout(data.history, steps)
     with quietly():
         return model.rollout(data.history[:, -model.delays :], steps)
@@ -172,15 +178,15 @@ def error(found: Array, data: ComparisonData, steps: int) -> float:
 
 
 def run(
-    arena: ComparedSystem, settings: ComparisonSettings, seeds: Sequence[int], progress: Progress
+    compared: ComparedSystem, settings: ComparisonSettings, seeds: Sequence[int], progress: Progress
 ) -> CaseResult:
     """Train and score everybody."""
-    data = make_data(arena, settings.data, TEST)
+    data = make_data(compared, settings.data, TEST_SEED)
     steps = data.truth.path.shape[1]
-    trainers = {name: train for name, train in TRAINERS.items() if name != esn.NAME}
-    if esn.installed():
+    trainers = {name: train for name, train in TRAINERS.items() if name != ECHO_STATE_NETWORK}
+    if reservoirpy_installed():
         trainers = dict(TRAINERS)
-    timed(partial(linear, settings, data, 0))  # what is imported on first use is no training
+    timed(partial(train_linear, settings, data, 0))  # what is imported on first use is no training
     entries: list[Entry] = []
     shown: dict[str, Array] = {}
     done = 0
@@ -196,19 +202,19 @@ def run(
             shown.setdefault(name, found)
             scores["nmse"].append(error(found, data, settings.data.steps))
             if settings.data.valid_steps is not None:
-                scores.setdefault("valid", []).append(_valid(arena, settings, data, found))
+                scores.setdefault("valid", []).append(_valid(compared, settings, data, found))
             done += 1
             progress(Advance("networks", done, total))
         kind: Literal["ours", "peer", "reference"]
-        kind = "ours" if name == OURS else "peer" if name == esn.NAME else "reference"
+        kind = "ours" if name == OURS else "peer" if name == ECHO_STATE_NETWORK else "reference"
         entries.append(Entry(name, kind, scores, training))
-    return _result(arena, settings, data, entries, shown)
+    return _result(compared, settings, data, entries, shown)
 
 
 def _valid(
-    arena: ComparedSystem, settings: ComparisonSettings, data: ComparisonData, found: Array
+    compared: ComparedSystem, settings: ComparisonSettings, data: ComparisonData, found: Array
 ) -> float:
-    exponent = arena.system.lyapunov_exponent
+    exponent = compared.system.lyapunov_exponent
     times = valid_prediction_time(
         found,
         data.truth.path,
@@ -221,7 +227,7 @@ def _valid(
 
 
 def _result(
-    arena: ComparedSystem,
+    compared: ComparedSystem,
     settings: ComparisonSettings,
     data: ComparisonData,
     entries: list[Entry],
@@ -239,7 +245,7 @@ def _result(
     ]
     trusted, length = data.truth.trusted, data.truth.path.shape[1] * settings.data.dt
     if trusted.min() < 0.999 * length:
-        exponent = arena.system.lyapunov_exponent
+        exponent = compared.system.lyapunov_exponent
         notes.append(
             f"The truth is trusted to {trusted.min() * exponent:.1f} Lyapunov times at the worst "
             "start, and forecasts are counted to there."
@@ -250,12 +256,15 @@ def _result(
         label = f"valid prediction time, threshold {settings.data.threshold:g}, median of starts"
         scores.append(Score("valid", label, "Lyapunov times", "higher"))
     peers = "The echo state network of the same width on the same data."
-    bars = [Bar(score.key, OURS, against=esn.NAME, text=peers) for score in (*scores, TRAINING)]
-    if not esn.installed():
-        notes.append(esn.MISSING)
+    bars = [
+        Bar(score.key, OURS, against=ECHO_STATE_NETWORK, text=peers)
+        for score in (*scores, TRAINING)
+    ]
+    if not reservoirpy_installed():
+        notes.append(NOT_INSTALLED)
     return CaseResult(
-        title=f"{arena.title}, width {settings.width}",
-        about=arena.about,
+        title=f"{compared.title}, width {settings.width}",
+        about=compared.about,
         scores=scores,
         entries=entries,
         bars=bars,
@@ -286,24 +295,27 @@ def _draw(
     figure.legend(loc="outside upper right", ncols=4)
 
 
-def _measure(arena: ComparedSystem, name: str, settings: ComparisonSettings, seed: int) -> float:
-    data = make_data(arena, settings.data.model_copy(update={"valid_steps": None}), VALIDATION)
+def _measure(compared: ComparedSystem, name: str, settings: ComparisonSettings, seed: int) -> float:
+    data = make_data(
+        compared, settings.data.model_copy(update={"valid_steps": None}), VALIDATION_SEED
+    )
     steps = settings.data.steps
     found = forecast(TRAINERS[name](settings, data, seed), data, steps)
     # Errors differ by orders of magnitude: the mean over seeds is that of their logarithms.
     return float(np.log10(error(found, data, steps)))
 
 
-def duel_case(name: str, summary: str, arena: ComparedSystem) -> Case[ComparisonSettings]:
+def comparison_case(name: str, summary: str, compared: ComparedSystem) -> Case[ComparisonSettings]:
     """The case of one arena."""
     score = Score("log_nmse", "log10 of the normalised MSE")
-    keys = {"network": OURS, "echo": esn.NAME, "linear": LINEAR}
+    keys = {"network": OURS, "echo": ECHO_STATE_NETWORK, "linear": LINEAR}
     return Case(
         name=name,
         summary=summary,
         settings=ComparisonSettings,
-        run=partial(run, arena),
+        run=partial(run, compared),
         validations={
-            key: Validation(score, partial(_measure, arena, entry)) for key, entry in keys.items()
+            key: Validation(score, partial(_measure, compared, entry))
+            for key, entry in keys.items()
         },
     )

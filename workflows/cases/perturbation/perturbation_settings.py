@@ -16,7 +16,7 @@ REFERENCE: RuleName = "bptt"
 """The rule that others are measured by."""
 
 
-class Rule(Section):
+class LearningRule(Section):
     """How a network learns; the rule itself is told by its name, decorrelated with a ``d``."""
 
     rate: PositiveFloat
@@ -89,33 +89,33 @@ class ScalingSettings(Section):
     rules: list[RuleName]
 
 
-class Job(Section):
+class TaskSettings(Section):
     """What every task has."""
 
     network: PerturbationNetwork
-    rules: dict[RuleName, Rule]
+    rules: dict[RuleName, LearningRule]
     scaling: ScalingSettings
 
 
-class MackeyGlassSettings(Job):
+class MackeyGlassSettings(TaskSettings):
     """The task Mackey-Glass."""
 
     data: MackeyGlassData
 
 
-class CopyingSettings(Job):
+class CopyingSettings(TaskSettings):
     """The task copying memory."""
 
     data: CopyingData
 
 
-class WeatherSettings(Job):
+class WeatherSettings(TaskSettings):
     """The task weather."""
 
     data: WeatherData
 
 
-class TaskSettings(Section):
+class PerturbationTasks(Section):
     """Everything that belongs to one task alone."""
 
     mackey_glass: MackeyGlassSettings
@@ -128,10 +128,10 @@ class PerturbationSettings(Section):
 
     task: TaskName
     rules: Annotated[list[RuleName], Field(min_length=1)]
-    tasks: TaskSettings
+    tasks: PerturbationTasks
 
     @property
-    def job(self) -> MackeyGlassSettings | CopyingSettings | WeatherSettings:
+    def task_settings(self) -> MackeyGlassSettings | CopyingSettings | WeatherSettings:
         """The part of the task."""
         found: MackeyGlassSettings | CopyingSettings | WeatherSettings = getattr(
             self.tasks, self.task.replace("-", "_")

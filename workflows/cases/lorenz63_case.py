@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from gfrnn.pipeline.config.section import Section
 from gfrnn.pipeline.reduction.tasks import Advance, Progress
-from gfrnn.workflows.cases.trajectories import Truth, along, quietly, scattered
+from gfrnn.workflows.cases.shared.trajectories import Truth, along, quietly, scattered
 from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
 from gfrnn.workflows.reproduce.figure_style import STYLES
 from gfrnn.workflows.reproduce.timing import timed
@@ -29,10 +29,10 @@ Array = NDArray[Any]
 Sampling = Literal["pairs", "uniform_pairs", "normal"]
 
 EXPONENT = LORENZ63.lyapunov_exponent
-_TEST, _VALIDATION = 1, 2  # seeds of the starts
+TEST_SEED, VALIDATION_SEED = 1, 2  # seeds of the starts
 
 
-class Setup(Section):
+class Lorenz63Setup(Section):
     """Data, and what counts as valid."""
 
     dt: PositiveFloat
@@ -59,7 +59,7 @@ class Lorenz63Settings(Section):
     """Settings of the case; noise is a share of each variable's standard deviation."""
 
     width: PositiveInt
-    setups: dict[Literal["fine", "squared", "noise_3", "noise_2"], Setup]
+    setups: dict[Literal["fine", "squared", "noise_3", "noise_2"], Lorenz63Setup]
     networks: dict[str, dict[Literal["fine", "squared", "noise_3", "noise_2"], Lorenz63Network]]
     gram_ridge: PositiveFloat
     climate_starts: PositiveInt
@@ -80,13 +80,13 @@ TRUTH = "another stretch of the truth"
 class Lorenz63Data:
     """A training series without noise, and the truth after each of some starts."""
 
-    setup: Setup
+    setup: Lorenz63Setup
     train: Array
     history: Array
     truth: Truth
 
     @classmethod
-    def make(cls, setup: Setup, seed: int, delays: int) -> Lorenz63Data:
+    def make(cls, setup: Lorenz63Setup, seed: int, delays: int) -> Lorenz63Data:
         """Starts of one seed lie anywhere on the attractor, and know nothing of the training."""
         train = _training(setup.dt, setup.samples)
         first = scattered(LORENZ63, setup.starts, seed, time=30.0)
@@ -127,14 +127,14 @@ def _training(dt: float, samples: int) -> Array:
     return LORENZ63.trajectory(dt, samples - 1, (1.0, 1.0, 1.0), spinup=round(20 / dt))
 
 
-def network_of(width: int, net: Lorenz63Network, seed: int) -> SampledRNN:
+def sampled_network(width: int, network_settings: Lorenz63Network, seed: int) -> SampledRNN:
     """The network that a part of the settings describes, untrained."""
     return SampledRNN(
         width,
-        sampling=net.sampling,
-        scale=net.scale,
-        delays=net.delays,
-        ridge=net.ridge,
+        sampling=network_settings.sampling,
+        scale=network_settings.scale,
+        delays=network_settings.delays,
+        ridge=network_settings.ridge,
         seed=seed,
     )
 
@@ -165,9 +165,13 @@ def solve_gram(network: SampledRNN, train: Array, ridge: float) -> SampledRNN:
 
 def run(settings: Lorenz63Settings, seeds: Sequence[int], progress: Progress) -> CaseResult:
     """All networks on all setups."""
-    delays = max(net.delays for nets in settings.networks.values() for net in nets.values())
+    delays = max(
+        network_settings.delays
+        for nets in settings.networks.values()
+        for network_settings in nets.values()
+    )
     data = {
-        name: Lorenz63Data.make(setup, _TEST, delays) for name, setup in settings.setups.items()
+        name: Lorenz63Data.make(setup, TEST_SEED, delays) for name, setup in settings.setups.items()
     }
     climate = _training(settings.setups["fine"].dt, settings.setups["fine"].samples)
     dt = settings.setups["fine"].dt
@@ -189,9 +193,12 @@ def run(settings: Lorenz63Settings, seeds: Sequence[int], progress: Progress) ->
         scores: dict[str, list[float]] = {}
         training = []
         for seed in seeds:
-            for part, net in nets.items():
+            for part, network_settings in nets.items():
                 own = data[part]
-                plain, train = network_of(settings.width, net, seed), own.noisy(seed)
+                plain, train = (
+                    sampled_network(settings.width, network_settings, seed),
+                    own.noisy(seed),
+                )
                 solve = partial(solve_gram, plain, train, settings.gram_ridge)
                 fit = partial(plain.fit, train)
                 network, seconds = timed(solve if label == GRAM else fit)
@@ -297,7 +304,7 @@ _SOURCES = {
 }
 
 
-def _draw(errors: dict[str, Array], setup: Setup, figure: Figure) -> None:
+def _draw(errors: dict[str, Array], setup: Lorenz63Setup, figure: Figure) -> None:
     panel = figure.subplots()
     for (label, error), style in zip(errors.items(), STYLES, strict=False):
         times = np.arange(1, len(error) + 1) * setup.dt * EXPONENT
@@ -309,7 +316,7 @@ def _draw(errors: dict[str, Array], setup: Setup, figure: Figure) -> None:
 
 @lru_cache(maxsize=8)
 def _validation_data(setup: str, delays: int) -> Lorenz63Data:
-    return Lorenz63Data.make(Setup.model_validate_json(setup), _VALIDATION, delays)
+    return Lorenz63Data.make(Lorenz63Setup.model_validate_json(setup), VALIDATION_SEED, delays)
 
 
 def _measure(
@@ -318,19 +325,19 @@ def _measure(
     settings: Lorenz63Settings,
     seed: int,
 ) -> float:
-    net = settings.networks[name][part]
+    network_settings = settings.networks[name][part]
     # A long column of starts is not needed to choose by.
     setup = settings.setups[part]
     setup = setup.model_copy(update={"starts": min(setup.starts, 100)})
-    data = _validation_data(setup.model_dump_json(), net.delays)
-    network = network_of(settings.width, net, seed).fit(data.noisy(seed + 1000))
+    data = _validation_data(setup.model_dump_json(), network_settings.delays)
+    network = sampled_network(settings.width, network_settings, seed).fit(data.noisy(seed + 1000))
     return data.score(data.forecast(network))
 
 
 def _measure_gram(settings: Lorenz63Settings, seed: int) -> float:
     setup = settings.setups["fine"]
     data = _validation_data(setup.model_dump_json(), 1)
-    plain = network_of(settings.width, settings.networks["normal"]["fine"], seed)
+    plain = sampled_network(settings.width, settings.networks["normal"]["fine"], seed)
     return data.score(data.forecast(solve_gram(plain, data.train, settings.gram_ridge)))
 
 

@@ -14,23 +14,23 @@ from pydantic import ValidationError
 
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tasks import Advance
-from gfrnn.workflows.cases import field_case as grids
-from gfrnn.workflows.cases import kuramoto_sivashinsky, load_case, lorenz96
-from gfrnn.workflows.cases.field_case import (
+from gfrnn.workflows.cases import kuramoto_sivashinsky_case, load_case, lorenz96_case
+from gfrnn.workflows.cases.shared import field_comparison
+from gfrnn.workflows.cases.shared.field_comparison import (
     LINEAR,
-    TEST,
-    TRAIN,
+    TEST_SEED,
+    TRAIN_SEED,
     TRUTH,
-    VALIDATION,
+    VALIDATION_SEED,
+    FieldCaseSettings,
+    FieldModel,
     FieldNetwork,
     FieldSystem,
-    GridSettings,
-    Model,
     forecast,
     neighbours,
     train,
 )
-from gfrnn.workflows.cases.trajectories import Truth
+from gfrnn.workflows.cases.shared.trajectories import Truth
 from gfrnn.workflows.reproduce.settings_file import load_settings, with_values
 from gfrnn_core.systems import KuramotoSivashinsky
 
@@ -38,8 +38,8 @@ CELLS, DT, EXPONENT = 20, 0.5, 0.1
 NET = FieldNetwork(size=1, halo=(3, 2), inner=(1, 0), scale=0.5, ridge=0.0, rows=400)
 
 
-def model(width: int) -> Model:
-    return Model(width=width, noise=0.0)
+def model(width: int) -> FieldModel:
+    return FieldModel(width=width, noise=0.0)
 
 
 def travelling(first: Any, times: int) -> Any:
@@ -72,7 +72,7 @@ FIELD = FieldSystem(
     bar=1.5,
     truth="It is exact.",
 )
-SETTINGS = GridSettings(
+SETTINGS = FieldCaseSettings(
     network=NET,
     wide=model(5),
     small=model(2),
@@ -81,14 +81,14 @@ SETTINGS = GridSettings(
     climate={"starts": 2, "steps": 40},
 )
 WIDE, SMALL = "sampled network, 5 features", "sampled network, 2 features"
-STATES = FIELD.series(TRAIN, 60, grids.silent)
+STATES = FIELD.series(TRAIN_SEED, 60, field_comparison.no_progress)
 
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
     """Series and truths are kept by field and length: tests start without."""
-    grids.training.cache_clear()
-    grids.truth_of.cache_clear()
+    field_comparison.training_series.cache_clear()
+    field_comparison.true_trajectories.cache_clear()
 
 
 # What is known
@@ -161,7 +161,7 @@ def test_batches_change_nothing(monkeypatch):
     network, truth = train(NET, model(4), 0, STATES[:30]), follow(scattered(7, 1), 20, 1.0)
     steps: list[int] = []
     whole = forecast(FIELD, network, truth, 0.05, lambda: steps.append(1))
-    monkeypatch.setattr(grids, "_BATCH", 3)
+    monkeypatch.setattr(field_comparison, "_BATCH", 3)
     parts = forecast(FIELD, network, truth, 0.05, lambda: steps.append(3))
     assert steps == [1, 3, 3, 3]
     np.testing.assert_array_equal(parts.valid, whole.valid)
@@ -188,7 +188,7 @@ def test_the_error_names_the_section(name):
 
 def test_everybody_is_in_the_table():
     progressed: list[Advance] = []
-    result = grids.run(FIELD, SETTINGS, [0, 1], progressed.append)
+    result = field_comparison.run(FIELD, SETTINGS, [0, 1], progressed.append)
     by_name = {entry.name: entry for entry in result.entries}
     assert list(by_name) == [WIDE, SMALL, LINEAR, TRUTH, "somebody"]
     lasting = pytest.approx(30 * DT * EXPONENT)
@@ -208,7 +208,7 @@ def test_everybody_is_in_the_table():
 
 
 def test_free_runs_of_the_truth_itself_are_as_near_as_another_stretch_of_it():
-    entries = grids.run(FIELD, SETTINGS, [0], grids.silent).entries
+    entries = field_comparison.run(FIELD, SETTINGS, [0], field_comparison.no_progress).entries
     distance = {entry.name: entry.scores.get("kl", [np.nan])[0] for entry in entries}
     assert distance[TRUTH] > 0
     assert distance[WIDE] == pytest.approx(distance[TRUTH], rel=0.2)
@@ -222,25 +222,36 @@ def test_the_choice_never_looks_at_test_starts():
         return scattered(number, seed)
 
     field = replace(FIELD, scattered=recording)
-    case = grids.grid_case("name", "summary", field)
+    case = field_comparison.field_case("name", "summary", field)
     score = case.validations["wide"].measure(SETTINGS, 0)
     assert score == pytest.approx(30 * DT * EXPONENT)
-    assert asked == [VALIDATION]
-    case.run(SETTINGS, [0], grids.silent)
-    assert asked == [VALIDATION, TEST]
-    assert len({TRAIN, VALIDATION, TEST, grids.CLIMATE, grids.CLIMATE + 1}) == 5
+    assert asked == [VALIDATION_SEED]
+    case.run(SETTINGS, [0], field_comparison.no_progress)
+    assert asked == [VALIDATION_SEED, TEST_SEED]
+    assert (
+        len(
+            {
+                TRAIN_SEED,
+                VALIDATION_SEED,
+                TEST_SEED,
+                field_comparison.FREE_RUN_SEED,
+                field_comparison.FREE_RUN_SEED + 1,
+            }
+        )
+        == 5
+    )
 
 
 # The two systems
 
 
-@pytest.mark.parametrize("module", [lorenz96, kuramoto_sivashinsky])
+@pytest.mark.parametrize("module", [lorenz96_case, kuramoto_sivashinsky_case])
 def test_a_series_in_pieces_is_one_trajectory(module, monkeypatch):
     done: list[tuple[int, int]] = []
     monkeypatch.setattr(module, "_PIECE", 7)
     pieces = module.series(0, 17, lambda advance: done.append((advance.done, advance.total)))
     monkeypatch.setattr(module, "_PIECE", 100)
-    whole = module.series(0, 17, grids.silent)
+    whole = module.series(0, 17, field_comparison.no_progress)
     assert pieces.shape == whole.shape == (17, module.CASE.run.args[0].cells)
     assert done == [(0, 17), (8, 17), (15, 17), (17, 17)]
     np.testing.assert_allclose(pieces, whole, rtol=0, atol=1e-9)
@@ -248,7 +259,7 @@ def test_a_series_in_pieces_is_one_trajectory(module, monkeypatch):
     assert (steps > 0).all()  # no state is there twice
 
 
-@pytest.mark.parametrize("module", [lorenz96, kuramoto_sivashinsky])
+@pytest.mark.parametrize("module", [lorenz96_case, kuramoto_sivashinsky_case])
 def test_every_seed_has_states_of_its_own(module):
     first, same, other = (module.states(2, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
@@ -260,17 +271,17 @@ def test_small_long_waves_grow_as_the_linear_equation_says():
     system = KuramotoSivashinsky()
     wave = 2 * np.pi / system.length * 8
     starts = 1e-7 * np.cos(wave * system.x)[None]
-    truth = kuramoto_sivashinsky.follow(starts, 40, 1e-7)
+    truth = kuramoto_sivashinsky_case.follow(starts, 40, 1e-7)
     expected = np.exp((wave**2 - wave**4) * system.dt * np.arange(1, 41))[:, None] * starts
     np.testing.assert_allclose(truth.path[0], expected, atol=1e-12)
     assert truth.trusted.tolist() == [10.0]
 
 
-@pytest.mark.parametrize("module", [lorenz96, kuramoto_sivashinsky])
+@pytest.mark.parametrize("module", [lorenz96_case, kuramoto_sivashinsky_case])
 def test_truth_is_good_for_the_bar(module):
     field = module.CASE.run.args[0]
     steps = round((field.bar + 2) / (field.dt * field.exponent))
-    starts = module.states(2, TEST)
+    starts = module.states(2, TEST_SEED)
     truth = module.follow(starts, steps, float(starts.std()))
     assert truth.path.shape == (2, steps, field.cells)
     assert (truth.trusted * field.exponent > field.bar + 1).all()
@@ -287,7 +298,7 @@ def test_a_small_network_beats_the_linear_model_by_far(name, least):
         "data.starts": 2, "data.steps": 150, "climate.starts": 1, "climate.steps": 30,
     }  # fmt: skip
     settings = with_values(case, found.values, small, "test")
-    result = case.run(settings, [0], grids.silent)
+    result = case.run(settings, [0], field_comparison.no_progress)
     valid = {entry.name: entry.scores["valid"][0] for entry in result.entries if entry.training}
     assert valid["sampled network, 400 features"] > max(least, 3 * valid[LINEAR])
     assert [entry.name for entry in result.entries if entry.training is None][1].endswith(

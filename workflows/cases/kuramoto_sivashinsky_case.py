@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.reduction.tasks import Advance, Progress
-from gfrnn.workflows.cases.field_case import FieldSystem, grid_case
-from gfrnn.workflows.cases.trajectories import Truth
+from gfrnn.workflows.cases.shared.field_comparison import FieldSystem, field_case
+from gfrnn.workflows.cases.shared.trajectories import Truth
 from gfrnn_core.systems import KURAMOTO_SIVASHINSKY_LYAPUNOV_EXPONENT, KuramotoSivashinsky
 from gfrnn_core.systems.integration import trusted_time
 
@@ -54,7 +54,7 @@ def free(number: int, seed: int, steps: int) -> Array:
     return KuramotoSivashinsky(substeps=4).trajectory(states(number, seed), steps)
 
 
-CASE = grid_case(
+CASE = field_case(
     "kuramoto-sivashinsky",
     "Kuramoto-Sivashinsky equation on a long line: one network for all places",
     FieldSystem(

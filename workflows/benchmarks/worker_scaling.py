@@ -1,4 +1,4 @@
-"""The training pass with more workers and more rows, and what it costs beside its arithmetic."""
+"""Measure how the training pass scales with workers and rows, and its overhead."""
 
 from __future__ import annotations
 
@@ -15,40 +15,46 @@ from rich.table import Table
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.reduce import Stretch
 from gfrnn.pipeline.reduction.tree import Summary
-from gfrnn.workflows.benchmarks.bars import Figure, bar_table, plain_table
-from gfrnn.workflows.benchmarks.row_pass import PassSize, RowPass, reduced, warm_up
-from gfrnn.workflows.benchmarks.workers import Measured, Products, best, measure, open_workers
+from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck, bar_table, plain_table
+from gfrnn.workflows.benchmarks.training_pass import PassSize, TrainingPass, reduced, warm_up
+from gfrnn.workflows.benchmarks.worker_measurement import (
+    MatmulSpeed,
+    WorkMeasurement,
+    fastest_round,
+    measure,
+    open_workers,
+)
 
 FEWER = 8
-"""The memory of all rows is compared with that of so many times fewer."""
+"""Ratio of the two numbers of rows whose memory is compared."""
 
-AGAIN = 3
-"""The rows are taken so many times: what the last leaves cost would hide what each one costs."""
+REPEATS = 3
+"""Number of times that the rows are taken, so that waiting for the last leaves weighs less."""
 
 
 @dataclass(frozen=True)
-class ScalingBenchmarkSettings:
-    """How large the passes are.
+class WorkerScalingSettings:
+    """Sizes of the passes.
 
     Attributes
     ----------
     speed : PassSize
-        With one worker and with two.
+        Run with one worker and with two.
     memory : PassSize
-        With all rows and with a part of them: more rows, and fewer columns to do it in time.
+        Run with all rows and with a part of them; it has more rows and fewer columns.
     """
 
     speed: PassSize
     memory: PassSize
 
 
-FULL = ScalingBenchmarkSettings(PassSize(200_000, 256, 1024), PassSize(800_000, 128, 512))
-QUICK = ScalingBenchmarkSettings(PassSize(80_000, 128, 512), PassSize(160_000, 64, 256))
+FULL = WorkerScalingSettings(PassSize(200_000, 256, 1024), PassSize(800_000, 128, 512))
+QUICK = WorkerScalingSettings(PassSize(80_000, 128, 512), PassSize(160_000, 64, 256))
 
 
 @dataclass(frozen=True)
-class Timed:
-    """A summary that adds up the seconds of its leaves and merges."""
+class TimedSummary:
+    """Wrapper of a summary that adds up the seconds of its leaves and merges."""
 
     inner: Summary
 
@@ -79,43 +85,46 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One pass.
+class ScalingPass:
+    """Measurement of one pass.
 
     Attributes
     ----------
     workers, rows, leaves : int
     measured : Measured
     speed : str
-        Of products of matrices on the same workers, described.
+        Rate of matrix products on the same workers, as text.
     """
 
     workers: int
     rows: int
     leaves: int
-    measured: Measured
+    measured: WorkMeasurement
     speed: str
 
     @property
     def overhead(self) -> float:
-        """Share of the workers' time that is neither arithmetic nor reading."""
+        """Share of the time of all workers that is spent outside of leaves and merges."""
         busy = float(self.measured.result["seconds"])
         return 1 - busy / (self.workers * self.measured.seconds)
 
 
-def run(settings: ScalingBenchmarkSettings, rounds: int) -> Iterator[Table]:
-    """Of each pass the round with the least seconds, and the most memory of all."""
+def run(settings: WorkerScalingSettings, rounds: int) -> Iterator[Table]:
+    """Yield the table of all passes and the bars.
+
+    The fastest round of each pass counts, with the most memory of all its rounds.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        speed = RowPass.create(Path(folder) / "speed", settings.speed)
-        often = speed.stretches(parts=2) * AGAIN
+        speed = TrainingPass.create(Path(folder) / "speed", settings.speed)
+        often = speed.stretches(parts=2) * REPEATS
         (one,) = passes(speed, 1, [often], rounds)
         (two,) = passes(speed, 2, [often], rounds)
-        memory = RowPass.create(Path(folder) / "memory", settings.memory)
+        memory = TrainingPass.create(Path(folder) / "memory", settings.memory)
         some = memory.stretches(settings.memory.rows // FEWER)
-        # Once before: workers keep some of the memory that they have used.
+        # The first one is not used: workers keep some of the memory that they have taken.
         _, fewer, more = passes(memory, 2, [some, some, memory.stretches()], rounds)
     table = plain_table(
-        f"{settings.speed}, {AGAIN} times; for memory {settings.memory}",
+        f"{settings.speed}, {REPEATS} times; for memory {settings.memory}",
         "workers",
         "rows",
         "leaves",
@@ -124,6 +133,7 @@ def run(settings: ScalingBenchmarkSettings, rounds: int) -> Iterator[Table]:
         "memory (MiB)",
         "largest worker (MiB)",
         "products of matrices",
+        text=(),
     )
     for each in (one, two, fewer, more):
         table.add_row(
@@ -137,34 +147,46 @@ def run(settings: ScalingBenchmarkSettings, rounds: int) -> Iterator[Table]:
             each.speed,
         )
     yield table
-    yield bar_table(figures(one, two, fewer, more), full=settings == FULL)
+    yield bar_table(bar_checks(one, two, fewer, more), full=settings == FULL)
 
 
-def figures(one: Pass, two: Pass, fewer: Pass, more: Pass) -> list[Figure]:
-    """Held against the bars."""
+def bar_checks(
+    one: ScalingPass, two: ScalingPass, fewer: ScalingPass, more: ScalingPass
+) -> list[BarCheck]:
+    """Return the checks against the bars."""
     gain = one.measured.seconds / two.measured.seconds
     memory = more.measured.peak / fewer.measured.peak
     return [
-        Figure("one worker: seconds over those of two", gain, 1.85),
-        Figure(f"largest worker's memory at {FEWER} times the rows", memory, 1.1, at_most=True),
-        Figure("overhead at a second a leaf, two workers, %", 100 * two.overhead, 3, at_most=True),
+        BarCheck("one worker: seconds over those of two", gain, 1.85),
+        BarCheck(f"largest worker's memory at {FEWER} times the rows", memory, 1.1, at_most=True),
+        BarCheck(
+            "overhead at a second a leaf, two workers, %", 100 * two.overhead, 3, at_most=True
+        ),
     ]
 
 
-def passes(row_pass: RowPass, workers: int, cuts: list[list[Stretch]], rounds: int) -> list[Pass]:
-    """Passes over rows cut like this each, on a cluster of their own."""
-    summary = Timed(row_pass.summary())
+def passes(
+    training_pass: TrainingPass, workers: int, cuts: list[list[Stretch]], rounds: int
+) -> list[ScalingPass]:
+    """Run one pass for each cut of the rows, on a cluster of their own."""
+    summary = TimedSummary(training_pass.summary())
     with open_workers(workers) as client:
-        warm_up(client, row_pass)
-        products = Products.of(client, row_pass.size)
-        products.measure("float64")
-        found: list[list[Measured]] = [[] for _ in cuts]
+        warm_up(client, training_pass)
+        matmul_speed = MatmulSpeed.of(client, training_pass.size)
+        matmul_speed.measure("float64")
+        found: list[list[WorkMeasurement]] = [[] for _ in cuts]
         for _ in range(rounds):
             for stretches, own in zip(cuts, found, strict=True):
                 own.append(measure(client, partial(reduced, summary, stretches)))
-                products.measure("float64")
+                matmul_speed.measure("float64")
     return [
-        Pass(workers, _rows(stretches), len(stretches), best(own), products.describe("float64"))
+        ScalingPass(
+            workers,
+            _rows(stretches),
+            len(stretches),
+            fastest_round(own),
+            matmul_speed.describe("float64"),
+        )
         for stretches, own in zip(cuts, found, strict=True)
     ]
 

@@ -14,7 +14,12 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from gfrnn.pipeline.config.section import Section
 from gfrnn.pipeline.reduction.tasks import Advance, Progress, run_tasks
-from gfrnn.workflows.cases.lorenz63 import Lorenz63Data, Lorenz63Network, Setup, network_of
+from gfrnn.workflows.cases.lorenz63_case import (
+    Lorenz63Data,
+    Lorenz63Network,
+    Lorenz63Setup,
+    sampled_network,
+)
 from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
 from gfrnn.workflows.reproduce.timing import timed
 from gfrnn_core import SampledRNN
@@ -29,13 +34,13 @@ from gfrnn_core.perturbation.rollout_gradient import (
 from gfrnn_core.perturbation.rollout_polish import Polish, Polished
 
 Array = NDArray[Any]
-Part = Literal["noise_2", "noise_3"]
-Kind = Literal["one", "delays"]
+NoiseLevel = Literal["noise_2", "noise_3"]
+NetworkKind = Literal["one", "delays"]
 
-_TEST, _VALIDATION = 1, 2  # seeds of the starts
+TEST_SEED, VALIDATION_SEED = 1, 2  # seeds of the starts
 _TASKS = 8  # chunks of starts at least, so that a cluster has something to share
-NAMES: dict[Kind, str] = {"one": "one state", "delays": "delays"}
-PARTS: dict[Part, str] = {"noise_2": "noise 1e-2", "noise_3": "noise 1e-3"}
+NAMES: dict[NetworkKind, str] = {"one": "one state", "delays": "delays"}
+PARTS: dict[NoiseLevel, str] = {"noise_2": "noise 1e-2", "noise_3": "noise 1e-3"}
 
 
 class DescentSettings(Section):
@@ -69,9 +74,9 @@ class PolishSettings(Section):
     """Settings of the case."""
 
     width: PositiveInt
-    setups: dict[Part, Setup]
-    networks: dict[Kind, dict[Part, Lorenz63Network]]
-    polish: dict[Kind, dict[Part, DescentSettings]]
+    setups: dict[NoiseLevel, Lorenz63Setup]
+    networks: dict[NetworkKind, dict[NoiseLevel, Lorenz63Network]]
+    polish: dict[NetworkKind, dict[NoiseLevel, DescentSettings]]
 
 
 def evaluate(network: SampledRNN, starts: RolloutStarts, noise: RolloutNoise | None) -> RolloutSums:
@@ -105,11 +110,13 @@ def run(settings: PolishSettings, seeds: Sequence[int], progress: Progress) -> C
         after: dict[str, list[float]] = {part: [] for part in settings.setups}
         seconds: tuple[list[float], list[float]] = ([], [])
         for part, setup in settings.setups.items():
-            net, descent = settings.networks[kind][part], settings.polish[kind][part]
-            data = Lorenz63Data.make(setup, _TEST, net.delays)
+            network_settings, descent = settings.networks[kind][part], settings.polish[kind][part]
+            data = Lorenz63Data.make(setup, TEST_SEED, network_settings.delays)
             for seed in seeds:
                 series = data.noisy(seed)
-                network, fitting = timed(partial(network_of(settings.width, net, seed).fit, series))
+                network, fitting = timed(
+                    partial(sampled_network(settings.width, network_settings, seed).fit, series)
+                )
                 found, moving = timed(partial(polished, network, series, descent, seed))
                 before[part].append(data.score(data.forecast(network)))
                 after[part].append(data.score(data.forecast(found.network)))
@@ -177,18 +184,22 @@ def _draw(falls: dict[str, Array], figure: Figure) -> None:
 
 @lru_cache(maxsize=8)
 def _validation_data(setup: str, delays: int) -> Lorenz63Data:
-    return Lorenz63Data.make(Setup.model_validate_json(setup), _VALIDATION, delays)
+    return Lorenz63Data.make(Lorenz63Setup.model_validate_json(setup), VALIDATION_SEED, delays)
 
 
 @lru_cache(maxsize=8)
-def _fitted(width: int, net: str, setup: str, seed: int) -> tuple[Lorenz63Data, Array, SampledRNN]:
-    chosen = Lorenz63Network.model_validate_json(net)
+def _fitted(
+    width: int, network_settings: str, setup: str, seed: int
+) -> tuple[Lorenz63Data, Array, SampledRNN]:
+    chosen = Lorenz63Network.model_validate_json(network_settings)
     data = _validation_data(setup, chosen.delays)
     series = data.noisy(seed + 1000)
-    return data, series, network_of(width, chosen, seed).fit(series)
+    return data, series, sampled_network(width, chosen, seed).fit(series)
 
 
-def _measure(kind: Kind, part: Part, solved: bool, settings: PolishSettings, seed: int) -> float:
+def _measure(
+    kind: NetworkKind, part: NoiseLevel, solved: bool, settings: PolishSettings, seed: int
+) -> float:
     setup = settings.setups[part]
     data, series, network = _fitted(
         settings.width,

@@ -1,4 +1,4 @@
-"""Worker processes to measure on: their speed with nothing but products, and their memory."""
+"""Measure time and memory of work on worker processes, and their rate of matrix products."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from distributed import Client
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.reduction.tasks import single_threaded
-from gfrnn.workflows.benchmarks.row_pass import PassSize
+from gfrnn.workflows.benchmarks.training_pass import PassSize
 
 
 @contextmanager
 def open_workers(count: int) -> Iterator[Client]:
-    """So many processes of one thread each on this machine, on any free port."""
+    """Start worker processes of one thread each on this machine, on a free port."""
     with open_cluster(ClusterConfig(workers=count, dashboard=":0")) as cluster:
         yield cluster.client
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a piece of work took.
+class WorkMeasurement:
+    """Time and memory that a piece of work took.
 
     Attributes
     ----------
     seconds : float
     memory : int
-        Bytes that resident memory of the workers rose by, each at its own peak, added up.
+        Bytes by which the resident memory of the workers rose, each at its own peak, added up.
     peak : int
-        Bytes of resident memory of the largest worker at its peak, all that is loaded included.
+        Resident memory of the largest worker at its peak, in bytes; loaded libraries included.
     result : object
-        What the work returned.
+        Return value of the work.
     """
 
     seconds: float
@@ -46,41 +46,41 @@ class Measured:
     result: Any
 
 
-def best(rounds: Sequence[Measured]) -> Measured:
-    """The round with the least seconds, with the most memory of all."""
+def fastest_round(rounds: Sequence[WorkMeasurement]) -> WorkMeasurement:
+    """Return the round with the least seconds, with the most memory of all rounds."""
     fastest = min(rounds, key=lambda one: one.seconds)
     memory, peak = max(one.memory for one in rounds), max(one.peak for one in rounds)
     return replace(fastest, memory=memory, peak=peak)
 
 
-def measure(client: Client, work: Callable[[], Any]) -> Measured:
-    """Do some work on the workers, whose memory is watched."""
+def measure(client: Client, work: Callable[[], Any]) -> WorkMeasurement:
+    """Do the work and measure its time and the memory of the workers."""
     before = client.run(_forget_peak)
     begun = time.perf_counter()
     result = work()
     seconds = time.perf_counter() - begun
     peaks = client.run(_resident, "VmHWM")
     risen = sum(max(peaks[worker] - before[worker], 0) for worker in before)
-    return Measured(seconds, risen, max(peaks.values()), result)
+    return WorkMeasurement(seconds, risen, max(peaks.values()), result)
 
 
 def _forget_peak() -> int:
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is measured anew from here on
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, the peak of the resident memory
     return _resident("VmRSS")
 
 
 def _resident(name: str) -> int:
-    """A value of this process's /proc/self/status, in bytes."""
+    """Return a value of this process's /proc/self/status, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (found,) = [line for line in lines if line.startswith(name + ":")]
     return int(found.split()[1]) * 1024
 
 
-class Products:
-    """The speed of all workers that multiply large matrices at the same time.
+class MatmulSpeed:
+    """Rate at which all workers together multiply large matrices at the same time.
 
-    A machine's speed changes while it is measured, so it is asked again between measurements.
+    The rate of a machine changes with time, so it is measured again between other measurements.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Products:
     size : int
         Rows and columns of the matrices.
     seconds : float
-        That each measurement takes.
+        Time of each measurement.
     """
 
     def __init__(self, client: Client, size: int, seconds: float) -> None:
@@ -96,12 +96,12 @@ class Products:
         self.found: dict[str, list[float]] = {}
 
     @classmethod
-    def of(cls, client: Client, size: PassSize) -> Products:
-        """As long and as large as suits a pass of this size."""
+    def of(cls, client: Client, size: PassSize) -> MatmulSpeed:
+        """Create one with matrices and times that suit a pass of this size."""
         return cls(client, min(2048, size.rows), min(1.0, size.rows / 1e5))
 
     def measure(self, *precisions: str) -> None:
-        """Measure once more."""
+        """Add one measurement for each precision."""
         for precision in precisions:
             calls = [
                 self.client.submit(
@@ -119,20 +119,29 @@ class Products:
             self.found.setdefault(precision, []).append(rate)
 
     def rate(self, precision: str) -> float:
-        """The median, in floating-point operations a second."""
+        """Return the median of the measurements, in floating-point operations a second."""
         return float(np.median(self.found[precision]))
 
     def describe(self, precision: str) -> str:
-        """Median and spread, for people."""
+        """Return median, least and greatest rate as text."""
         rates = np.array(self.found[precision]) / 1e9
         return f"{np.median(rates):.1f} GFLOP/s ({rates.min():.1f} to {rates.max():.1f})"
 
 
 def multiply(size: int, seconds: float, precision: str) -> float:
-    """Operations a second of products of square matrices, for about so many seconds."""
+    """Return the rate of products of square matrices, in floating-point operations a second.
+
+    Parameters
+    ----------
+    size : int
+        Rows and columns.
+    seconds : float
+        The measurement ends with the first product after this time.
+    precision : str
+    """
     left = np.random.default_rng(0).standard_normal((size, size)).astype(precision)
     result = np.empty_like(left)
-    np.dot(left, left.T.copy(), out=result)  # touches all memory once
+    np.dot(left, left.T.copy(), out=result)  # allocates all pages before the clock starts
     right = left.T.copy()
     count, begun = 0, time.perf_counter()
     while (passed := time.perf_counter() - begun) < seconds or count == 0:

@@ -1,4 +1,4 @@
-"""The same regression with dask.array alone, as its documentation suggests."""
+"""Solve the regression of the training pass with dask.array alone, as its documentation does."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.reduction.tasks import current_client
-from gfrnn.workflows.benchmarks.row_pass import RowPass
+from gfrnn.workflows.benchmarks.training_pass import TrainingPass
 from gfrnn_core.sampling import HiddenWeights
 
 Array = NDArray[np.float64]
 
 CHUNK_BYTES = 100 * 2**20
-"""Of lifted rows: as large as Dask recommends."""
+"""Size of a chunk of lifted rows in bytes, as Dask recommends."""
 
 
-def features_and_targets(row_pass: RowPass) -> tuple[da.Array, da.Array]:
-    """Lifted rows and targets as lazy arrays with the same chunks of rows."""
-    size = row_pass.size
+def features_and_targets(training_pass: TrainingPass) -> tuple[da.Array, da.Array]:
+    """Return lifted rows and targets as lazy arrays with the same chunks of rows."""
+    size = training_pass.size
     rows = min(size.rows, CHUNK_BYTES // (8 * size.features))
-    states = da.from_zarr(str(row_pass.path))
+    states = da.from_zarr(str(training_pass.path))
     now = states[:-1].rechunk((rows, -1))
     later = states[1:].rechunk((rows, -1))
-    hidden, client = row_pass.network().hidden, current_client()
-    if client is not None:  # once to each worker, not with each chunk
+    hidden, client = training_pass.network().hidden, current_client()
+    if client is not None:  # sent once to each worker instead of with each chunk
         hidden = client.scatter(hidden, broadcast=True)
     features = now.map_blocks(
         _lift, hidden, dtype=now.dtype, chunks=(now.chunks[0], (size.features,))
@@ -38,15 +38,15 @@ def _lift(states: Array, hidden: HiddenWeights) -> Array:
     return np.hstack([states, ones, np.tanh(states @ hidden.weights + hidden.biases)])
 
 
-def least_squares(row_pass: RowPass) -> Array:
-    """Outer weights by ``da.linalg.lstsq``."""
-    features, targets = features_and_targets(row_pass)
+def least_squares(training_pass: TrainingPass) -> Array:
+    """Return the outer weights by ``da.linalg.lstsq``."""
+    features, targets = features_and_targets(training_pass)
     weights, *_ = da.linalg.lstsq(features, targets)
     return np.asarray(weights.compute())
 
 
-def normal_equations(row_pass: RowPass) -> Array:
-    """Outer weights from the Gram matrix."""
-    features, targets = features_and_targets(row_pass)
+def normal_equations(training_pass: TrainingPass) -> Array:
+    """Return the outer weights from the Gram matrix."""
+    features, targets = features_and_targets(training_pass)
     gram, projected = dask.compute(features.T @ features, features.T @ targets)
     return np.linalg.solve(gram, projected)

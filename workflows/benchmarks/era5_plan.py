@@ -1,7 +1,7 @@
-"""What 40 years of hourly ERA5 would cost, by the plan of a fit and the rates of this machine.
+"""Plan a fit on 40 years of hourly ERA5 at the rates of this machine.
 
-The archive is made up: a store of the right shape, of which only the chunks exist that the rate of
-reading is measured on.
+The archive is a store of the right shape without data; only the chunks exist on which the rate of
+reading is measured.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from gfrnn.pipeline.planning.estimate import Projection, Workforce
 from gfrnn.pipeline.planning.machine_rates import Rates, reading_rate
 from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.pipeline.reduction.tasks import single_threaded
+from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
 from gfrnn.workflows.commands.fit_plan import duration, size
 
 CORES = 32
-"""Of a node; each is a worker of one thread, as fast as one of this machine."""
+"""Cores of a node; each runs a worker of one thread, as fast as a core of this machine."""
 MEMORY = 512 * 2**30
-"""Of a node."""
+"""Memory of a node in bytes."""
 STEPS = ("6h", "1h")
-"""Between the times that are used."""
+"""Time steps of the states that are planned."""
 
 _YEARS = ("1979", "2018")
 _SURFACE = {
@@ -45,23 +46,27 @@ _LEVELS = [300.0, 500.0, 850.0]
 _SHAPE = (721, 1440)
 
 
-def run(sizes: Sequence[int], rounds: int) -> Table:
-    """Plans of a fit of the local layout on some numbers of nodes.
+def run(sizes: Sequence[int]) -> Table:
+    """Return the table of plans of a fit of the local layout on some numbers of nodes.
 
     Parameters
     ----------
     sizes : sequence of int
-        Nodes.
-    rounds : int
-        Not used: the plan measures what it needs.
+        Numbers of nodes.
     """
-    table = Table(
-        title=f"40 years of ERA5 at 0.25 degrees, 10 fields; a node has {CORES} cores and "
-        f"{size(MEMORY)}",
-        title_justify="left",
+    table = plain_table(
+        f"40 years of ERA5 at 0.25 degrees, 10 fields; a node has {CORES} cores and {size(MEMORY)}",
+        "step",
+        "nodes",
+        "stage",
+        "tasks",
+        "decoded",
+        "Pflop",
+        "leaf",
+        "merge",
+        "time",
+        text=("stage",),
     )
-    for column in ("step", "nodes", "stage", "tasks", "decoded", "Pflop", "leaf", "merge", "time"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
     with tempfile.TemporaryDirectory() as name:
         archive = Path(name) / "era5.zarr"
         make_metadata(archive)
@@ -81,7 +86,10 @@ def run(sizes: Sequence[int], rounds: int) -> Table:
 
 
 def make_metadata(path: Path, shape: tuple[int, int] = _SHAPE) -> None:
-    """An archive without a chunk: each field of each time would be one, all levels together."""
+    """Write the metadata of an archive without chunks.
+
+    A chunk would hold one variable at one time, all levels together.
+    """
     time = pd.date_range(f"{_YEARS[0]}-01-01", f"{_YEARS[1]}-12-31T23", freq="1h")
     group = zarr.create_group(path)
     described: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
@@ -107,7 +115,7 @@ def make_metadata(path: Path, shape: tuple[int, int] = _SHAPE) -> None:
 
 
 def write_times(path: Path, times: Sequence[int]) -> None:
-    """Waves with some noise, so that there is something to decode at these times."""
+    """Write waves with noise at some times, so that decoding can be measured."""
     group = zarr.open_group(path, mode="r+")
     rng = np.random.default_rng(0)
     for name in (*_SURFACE, *_UPPER):
@@ -120,7 +128,7 @@ def write_times(path: Path, times: Sequence[int]) -> None:
 
 
 def experiment_on(archive: Path, step: str) -> Experiment:
-    """The fit that is planned."""
+    """Return the experiment whose fit is planned."""
     tree = {
         "name": f"era5-{step}",
         "data": {
@@ -141,7 +149,7 @@ def experiment_on(archive: Path, step: str) -> Experiment:
 
 
 def _rates(archive: Path) -> Rates:
-    """Of this machine, with that of reading from two times that are written for it."""
+    """Measure the rates of this machine; two times are written to measure the rate of reading."""
     experiment = experiment_on(archive, STEPS[-1])
     ds = open_source(experiment.data)
     measured = plan_fit(experiment, ds, Workforce()).rates

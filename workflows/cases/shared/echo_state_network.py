@@ -24,14 +24,14 @@ from gfrnn.pipeline.errors import ConfigError
 
 Array = NDArray[Any]
 
-NAME = "echo state network"
-MISSING = (
+ECHO_STATE_NETWORK = "echo state network"
+NOT_INSTALLED = (
     "The peer 'echo state network' is left out: reservoirpy is not installed. "
     "Install it with pip install 'gfrnn[peers]'."
 )
 
 
-class EchoSettings(Section):
+class EchoStateSettings(Section):
     """What the authors tune; all else as reservoirpy has it by default."""
 
     spectral_radius: PositiveFloat
@@ -44,7 +44,7 @@ class EchoSettings(Section):
     """Steps at the start of each series that train no readout."""
 
 
-def installed() -> bool:
+def reservoirpy_installed() -> bool:
     """Whether reservoirpy is there."""
     return importlib.util.find_spec("reservoirpy") is not None
 
@@ -79,7 +79,7 @@ class EchoStateNetwork:
 
     @classmethod
     def fit(
-        cls, settings: EchoSettings, width: int, series: Sequence[Array], seed: int
+        cls, settings: EchoStateSettings, width: int, series: Sequence[Array], seed: int
     ) -> EchoStateNetwork:
         """Standardise, drive the reservoir, solve the readout.
 
@@ -97,8 +97,8 @@ class EchoStateNetwork:
         ConfigError
             If reservoirpy is not installed.
         """
-        if not installed():
-            raise ConfigError(MISSING)
+        if not reservoirpy_installed():
+            raise ConfigError(NOT_INSTALLED)
         from reservoirpy.mat_gen import bernoulli
         from reservoirpy.nodes import Reservoir, Ridge
 

@@ -10,13 +10,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn.workflows.cases.perturbation.learning_run import Learnt
-from gfrnn.workflows.cases.perturbation.settings import PerturbationSettings, RuleName
-from gfrnn.workflows.cases.perturbation.task_data import Part
+from gfrnn.workflows.cases.perturbation.learning_run import LearningRun
+from gfrnn.workflows.cases.perturbation.perturbation_settings import PerturbationSettings, RuleName
+from gfrnn.workflows.cases.perturbation.task_data import TaskPart
 
 
 @dataclass(frozen=True)
-class Curves:
+class LearningCurves:
     """All runs of a task.
 
     Attributes
@@ -32,14 +32,14 @@ class Curves:
         By key of the part: test losses by what they are of.
     """
 
-    parts: Sequence[Part]
+    parts: Sequence[TaskPart]
     rules: Sequence[RuleName]
     seeds: Sequence[int]
-    runs: Mapping[tuple[str, RuleName], Sequence[Learnt]]
-    scaling: Mapping[tuple[RuleName, int], Learnt]
+    runs: Mapping[tuple[str, RuleName], Sequence[LearningRun]]
+    scaling: Mapping[tuple[RuleName, int], LearningRun]
     references: Mapping[str, Mapping[str, float]]
 
-    def median(self, part: Part, name: RuleName) -> float | None:
+    def median(self, part: TaskPart, name: RuleName) -> float | None:
         """Of the final test losses over seeds; None where the rule was not run."""
         found = self.runs.get((part.key, name))
         if found is None:
@@ -49,7 +49,7 @@ class Curves:
         return float(np.quantile(finals, 0.5, method=method))  # type: ignore[call-overload]
 
 
-def dataset(curves: Curves, settings: PerturbationSettings) -> xr.Dataset:
+def dataset(curves: LearningCurves, settings: PerturbationSettings) -> xr.Dataset:
     """Curves as arrays: NaN after a run went away.
 
     Returns
@@ -59,7 +59,7 @@ def dataset(curves: Curves, settings: PerturbationSettings) -> xr.Dataset:
         ``scaling_loss`` (scaled_rule, units) after the last epoch, infinite where learning ran
         away, and ``scaling_seconds`` an epoch; ``reference_loss`` (part, reference).
     """
-    own = settings.job.network
+    own = settings.task_settings.network
     dims = ("part", "rule", "seed", "epoch")
     units = "nats" if settings.task == "copying" else "1"
 
@@ -107,7 +107,9 @@ def dataset(curves: Curves, settings: PerturbationSettings) -> xr.Dataset:
             "task": settings.task,
             "hidden_units": own.units,
             "source": "arXiv 2405.08967",
-            "rules": str({name: settings.job.rules[name].model_dump() for name in curves.rules}),
+            "rules": str(
+                {name: settings.task_settings.rules[name].model_dump() for name in curves.rules}
+            ),
         },
     )
 

@@ -34,7 +34,7 @@ TRUE = "LQR on the true linearisation"
 FREE = "no control"
 
 # Seeds of the starts, and what is added to a seed so that validation has data of its own.
-_TEST, _VALIDATION, _APART = 1, 2, 100_000
+TEST_SEED, VALIDATION_SEED, _VALIDATION_DATA = 1, 2, 100_000
 # Runge-Kutta steps in one step of the system: an error of some 1e-8.
 _SUBSTEPS = 2
 
@@ -44,7 +44,7 @@ NEAR = Score("near", "the same, starts near rest")
 SHARE = Score("share", "cost relative to no control")
 
 
-class Cost(Section):
+class CostWeights(Section):
     """What a step costs: ``state |h|^2 + input u^2``."""
 
     state: PositiveFloat
@@ -77,27 +77,27 @@ class ControlNetwork(Section):
     rank: PositiveInt | None
 
 
-class VanDerPolControl(Section):
+class ControlSettings(Section):
     """Settings of the case."""
 
     mu: float
     dt: PositiveFloat
     steps: PositiveInt
-    cost: Cost
+    cost: CostWeights
     starts: ControlStarts
     data: ControlData
     network: ControlNetwork
 
 
 @dataclass(frozen=True)
-class Problem:
+class ControlProblem:
     """The system, what a run costs, and where runs start."""
 
-    settings: VanDerPolControl
+    settings: ControlSettings
     starts: Array
 
     @classmethod
-    def make(cls, settings: VanDerPolControl, seed: int) -> Problem:
+    def make(cls, settings: ControlSettings, seed: int) -> ControlProblem:
         """With the starts of a seed."""
         where = settings.starts
         drawn = np.random.default_rng(seed).uniform(-where.reach, where.reach, (where.count, 2))
@@ -138,7 +138,7 @@ class Problem:
         return far, close
 
 
-def record(problem: Problem, seed: int) -> tuple[Array, Array]:
+def record(problem: ControlProblem, seed: int) -> tuple[Array, Array]:
     """Training runs: states, (runs, times + 1, 2), and inputs, (runs, times + 1, 1).
 
     The inputs of time t led to the states of time t.
@@ -153,7 +153,7 @@ def record(problem: Problem, seed: int) -> tuple[Array, Array]:
 
 
 def design(
-    problem: Problem,
+    problem: ControlProblem,
     runs: tuple[Array, Array],
     seed: int,
     width: int,
@@ -196,19 +196,21 @@ def uncontrolled(states: Array) -> Array:
     return np.zeros((*states.shape[:-1], 1))
 
 
-def excess(settings: VanDerPolControl, seed: int) -> float:
+def validation_cost(settings: ControlSettings, seed: int) -> float:
     """Cost relative to true LQR on validation starts, from data of its own: near and far, mean."""
-    problem = Problem.make(settings, _VALIDATION)
+    problem = ControlProblem.make(settings, VALIDATION_SEED)
     gain = problem.true_gain()
     best = problem.costs(lambda h: -h @ gain.T)
-    runs = record(problem, seed + _APART)
-    policy, _ = timed(partial(design, problem, runs, seed + _APART, settings.network.width))
+    runs = record(problem, seed + _VALIDATION_DATA)
+    policy, _ = timed(
+        partial(design, problem, runs, seed + _VALIDATION_DATA, settings.network.width)
+    )
     return float(np.mean(np.divide(problem.costs(policy), best)))
 
 
-def run(settings: VanDerPolControl, seeds: Sequence[int], progress: Progress) -> CaseResult:
+def run(settings: ControlSettings, seeds: Sequence[int], progress: Progress) -> CaseResult:
     """Costs of every regulator on the same test starts."""
-    problem = Problem.make(settings, _TEST)
+    problem = ControlProblem.make(settings, TEST_SEED)
     gain = problem.true_gain()
 
     def true(states: Array) -> Array:
@@ -267,7 +269,7 @@ def run(settings: VanDerPolControl, seeds: Sequence[int], progress: Progress) ->
     )
 
 
-def _about(settings: VanDerPolControl) -> tuple[str, ...]:
+def _about(settings: ControlSettings) -> tuple[str, ...]:
     data, where = settings.data, settings.starts
     return (
         f"dx/dt = v, dv/dt = mu (1 - x^2) v - x + u with mu = {settings.mu:g}; u is held for "
@@ -297,7 +299,7 @@ def _notes(ours: Entry) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _draw(problem: Problem, ours: Policy | None, true: Policy, figure: Figure) -> None:
+def _draw(problem: ControlProblem, ours: Policy | None, true: Policy, figure: Figure) -> None:
     plane, forces = figure.subplots(1, 2)
     shown = problem.starts[:4]
     far = problem.starts[np.argmax(np.linalg.norm(problem.starts, axis=1))]
@@ -322,11 +324,11 @@ def _draw(problem: Problem, ours: Policy | None, true: Policy, figure: Figure) -
 CASE = Case(
     name="van-der-pol-control",
     summary="Forced Van der Pol oscillator brought to rest by LQR in the lifted space",
-    settings=VanDerPolControl,
+    settings=ControlSettings,
     run=run,
     validations={
         "regulator": Validation(
-            Score("excess", "cost relative to true LQR, validation starts"), excess
+            Score("excess", "cost relative to true LQR, validation starts"), validation_cost
         )
     },
 )

@@ -23,9 +23,9 @@ from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn.workflows.cases import case_names, load_case
 from gfrnn.workflows.reproduce import run_case as reproducing
 from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
-from gfrnn.workflows.reproduce.settings_file import Loaded, dump, load_settings, overlaid
+from gfrnn.workflows.reproduce.result_table import csv_text, json_tree, sentence, terminal_table
+from gfrnn.workflows.reproduce.settings_file import LoadedSettings, dump, load_settings, overlaid
 from gfrnn.workflows.reproduce.settings_search import choice_table, choose, searches
-from gfrnn.workflows.reproduce.tables import csv_text, json_tree, sentence, terminal_table
 from gfrnn.workflows.reproduce.timing import timed
 
 LONG = Score("long", "how long", "days", "higher")
@@ -82,7 +82,7 @@ CASE = Case(
 
 def loaded(**candidates):
     settings = Toy(size=2)
-    return Loaded(settings, settings.model_dump(mode="json"), candidates, "toy.yaml")
+    return LoadedSettings(settings, settings.model_dump(mode="json"), candidates, "toy.yaml")
 
 
 # Results

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.reduction.tasks import Advance, Progress
-from gfrnn.workflows.cases.field_case import FieldSystem, grid_case
-from gfrnn.workflows.cases.trajectories import Truth, along, scattered
+from gfrnn.workflows.cases.shared.field_comparison import FieldSystem, field_case
+from gfrnn.workflows.cases.shared.trajectories import Truth, along, scattered
 from gfrnn_core.systems import LORENZ96
 
 Array = NDArray[Any]
@@ -47,7 +47,7 @@ def free(number: int, seed: int, steps: int) -> Array:
     return along(LORENZ96, states(number, seed), DT, steps, tolerance=1e-9)
 
 
-CASE = grid_case(
+CASE = field_case(
     "lorenz96",
     "Lorenz 96 with 40 variables: one network for all places",
     FieldSystem(

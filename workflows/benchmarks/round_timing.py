@@ -1,0 +1,35 @@
+"""Time several functions in rounds, in turn, so that a disturbance affects all alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+
+def least_seconds(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the least wall time of each function over some rounds.
+
+    Each function is called once before the rounds, so that imports and loading of kernels are not
+    measured.
+
+    Parameters
+    ----------
+    functions : mapping of str to callable
+        Name: function without arguments.
+    rounds : int
+        At least 1.
+
+    Returns
+    -------
+    dict of str to float
+        Name: seconds of the fastest call.
+    """
+    for function in functions.values():
+        function()
+    least = dict.fromkeys(functions, float("inf"))
+    for _ in range(rounds):
+        for name, function in functions.items():
+            begun = time.perf_counter()
+            function()
+            least[name] = min(least[name], time.perf_counter() - begun)
+    return least

@@ -1,0 +1,1 @@
+"""Trajectories, comparison methods and tables that several cases share."""
