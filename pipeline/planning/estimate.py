@@ -14,7 +14,7 @@ from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.planning.machine_rates import Rates, calibrate
 from gfrnn.pipeline.reduction.reduce import thread_memory
 from gfrnn.pipeline.reduction.tasks import current_client
-from gfrnn.pipeline.training.pass_costs import PassCost, check_stages
+from gfrnn.pipeline.training.pass_costs import PassCost, check_costs
 from gfrnn.pipeline.training.training import Training
 
 # Seconds that scheduler and driver need for each task, whatever it does: what a pass of empty
@@ -131,7 +131,7 @@ def project(training: Training, workforce: Workforce, rates: Rates | None = None
     rates : Rates, optional
         By default this machine's, measured now.
     """
-    stages, fields = training.stages(), training.fields
+    stages, fields = training.costs(), training.fields
     rates = rates or calibrate(stages, fields)
     groups = groupby(stages, key=lambda stage: stage.name)
     found = [_together(list(group), fields, workforce, rates) for _, group in groups]
@@ -195,7 +195,7 @@ def _advice(stages: Sequence[StageProjection], fields: Fields) -> Iterator[str]:
 
 def _refusal(stages: Sequence[PassCost], fields: Fields, memory: int | None) -> str | None:
     try:
-        check_stages(stages, fields, memory)
+        check_costs(stages, fields, memory)
     except ResourceError as error:
         return str(error)
     return None

@@ -90,6 +90,7 @@ class Run:
         self.experiment = experiment
         self.folder = folder.absolute()  # workers may have another working directory
         self.progress = progress
+        self._checked: set[bool] = set()
         stores = self._summaries, self.model, self.forecasts
         self._record = adopt(self.folder, experiment, stores, force=force)
 
@@ -150,13 +151,17 @@ class Run:
         ------
         ConfigError, DataError
         """
+        trains = force or not self.settled
+        if trains in self._checked:  # what a command has checked, its stages need not check again
+            return
         axis = self.ds["time"].values
-        if self.settled and not force:
+        if not trains:
             check_forecast(self.experiment, self.ds, self.model, self.updated)
         else:
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
         initial_times(self.experiment, axis)
+        self._checked.add(trains)
 
     # Stages
 
@@ -167,7 +172,7 @@ class Run:
         def work() -> None:
             if force:
                 Checkpoints(self._summaries).clear()
-            trained = fit(self.experiment, self.ds, self.folder, self.progress)
+            trained = fit(self.experiment, self.ds, self.folder, self.progress, checked=True)
             trained.save(self.model)
             Checkpoints(self.updates).clear()
 

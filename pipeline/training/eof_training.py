@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,129 +13,149 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
-from gfrnn.pipeline.reduction.checkpoints import content_key
+from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
 from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys
-from gfrnn.pipeline.states.climatology import Climatology, Scaling
+from gfrnn.pipeline.states.climatology import Scaling
 from gfrnn.pipeline.states.eofs import EofLayout, EofSummary, StateSummary
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import row_leaves
-from gfrnn.pipeline.training.pass_costs import (
-    NOTHING,
-    PassCost,
-    reduction,
-    sampled,
-    solves,
-    windows_of,
-)
+from gfrnn.pipeline.training.pass_costs import NOTHING, PassCost, sampled, windows_of
+from gfrnn.pipeline.training.passes import DriverStep, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
 from gfrnn.pipeline.training.state_series import draw_pool, lagged_covariance, last_states, times_of
-from gfrnn.pipeline.training.training import Training, sample_of
+from gfrnn.pipeline.training.training import Training, TrainingRows, sample_of
 from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
 
 
 class EofTraining(Training):
-    """Climatology, EOFs and states; then a pass over the states for each candidate."""
-
-    def stages(self) -> list[PassCost]:
-        fields, time = self.fields, self.fields.time
-        train, validation = self.reads("train"), self.reads("validation")
-        scaling = Scaling(fields.grid, Climatology.flat(*self.terms, fields.grid))
-        svd = EofSummary(fields, scaling, rank=2 * self.modes)
-        vectors = np.zeros((self.modes, fields.grid.size))
-        layout = EofLayout(scaling, vectors, np.ones(self.modes), 1.0, len(time))
-        states = StateSummary(fields, layout)
-        found = [
-            *super().stages(),
-            reduction(svd, train, windows_of(train), joined=True),
-            reduction(states, validation, windows_of(validation), joined=True),
-        ]
-        variants = [variant for _, variant in self.experiment.candidates()]
-        passes: list[RowSummary] = []
-        samples: list[Stretch] = []
-        for variant in variants:
-            size = variant.state.delays * variant.state.modes
-            network = replace(self.network(variant), sampling="normal")
-            passes.append(self.rows(variant, network.sample(np.zeros((1, size)))))
-            leaves = [
-                part
-                for name in ("train", "validation")
-                for part in row_leaves(variant, fields, name)
-            ]
-            found.append(reduction(passes[-1], leaves, NOTHING))
-            samples.append(sample_of(passes[-1], row_leaves(variant, fields, "train")))
-        sizes = [variant.state.modes for variant in variants]
-        return [
-            *found,
-            solves(passes, self.experiment.fit, sizes),
-            sampled(passes, max(samples, key=lambda part: part.stop - part.start), NOTHING),
-        ]
+    """A fit on EOFs: passes for climatology, EOFs and states, then one for each candidate."""
 
     @property
     def modes(self) -> int:
-        """EOFs that the candidates need."""
+        """Number of EOFs that the candidates need."""
         return max(variant.state.modes for _, variant in self.experiment.candidates())
 
-    def layout(self) -> EofLayout:
-        """Climatology and EOFs; the states of training and validation times go to disk."""
+    def layout_passes(self) -> Passes[EofLayout]:
+        """Yield climatology, EOFs and states; the states of all times in use go to disk."""
+        fields, modes = self.fields, self.modes
         train, validation = self.reads("train"), self.reads("validation")
-        scaling = Scaling(self.fields.grid, self.climatology())
-        modes = self.modes
+        scaling = Scaling(fields.grid, (yield self.climatology_pass()))
+
+        def key() -> str:
+            cuts = [(part.start, part.stop) for part in train]
+            return content_key(self.climatology_key, modes, cuts)
+
         # Twice the modes: what a leaf cuts off then hardly touches the modes kept.
-        svd = EofSummary(self.fields, scaling, rank=2 * modes)
-        key = content_key(self.climatology_key, modes, [(part.start, part.stop) for part in train])
-        layout, states = svd.finish(self.merged(svd, train, key), modes)
-        rest = self.merged(StateSummary(self.fields, layout), validation, key)
-        series = np.full((len(self.fields.time), modes), np.nan)
-        series[times_of(train)] = states
-        series[times_of(validation)] = rest["states"]
-        zarr.create_array(
-            self.series,
-            data=series,
-            chunks=(min(len(series), 4096), modes),
-            overwrite=True,
+        svd = EofSummary(fields, scaling, rank=2 * modes)
+        vectors = np.zeros((modes, fields.grid.size))
+        planned = EofLayout(scaling, vectors, np.ones(modes), 1.0, len(fields.time))
+        layout, states = yield ReductionPass(
+            summary=svd,
+            stretches=train,
+            key=key,
+            windows=windows_of(train),
+            finish=lambda root: svd.finish(root, modes),
+            placeholder=(planned, None),
+            joined=True,
+        )
+
+        def keep_states(root: Arrays) -> None:
+            series = np.full((len(fields.time), modes), np.nan)
+            series[times_of(train)] = states
+            series[times_of(validation)] = root["states"]
+            zarr.create_array(
+                self.series,
+                data=series,
+                chunks=(min(len(series), 4096), modes),
+                overwrite=True,
+            )
+
+        yield ReductionPass(
+            summary=StateSummary(fields, layout),
+            stretches=validation,
+            key=key,
+            windows=windows_of(validation),
+            finish=keep_states,
+            joined=True,
         )
         return layout
 
     @property
     def series(self) -> Path:
-        """The states of all training and validation times: (times, modes), else NaN."""
+        """Path of the states of all times, (times, modes); NaN outside training and validation."""
         return self.checkpoints.path / "series"
 
     @cached_property
     def states(self) -> Array:
-        """The same, read."""
+        """The states of all times, read from :attr:`series`."""
         return np.asarray(zarr.open_array(self.series, mode="r")[...])
 
     def forcing(self) -> Forcing:
         return Forcing.calendar(self.experiment.model.inputs)
 
     def rows(self, variant: Experiment, network: SampledRNN) -> RowSummary:
-        """The training pass of one candidate."""
+        """Return the summary that makes the triangles of one candidate."""
         states = StoredStates(self.series, variant.state.modes)
         return RowSummary(network, states, self.forcing(), self.fields.time)
 
-    def candidates(self, layout: EofLayout) -> tuple[Candidate, ...]:
-        return tuple(self._candidate(*pair) for pair in self.experiment.candidates())
+    def row_passes(self, layout: EofLayout) -> Passes[list[TrainingRows]]:
+        """Yield one pass over the states for each candidate."""
+        found = []
+        for values, variant in self.experiment.candidates():
+            train, validation = (
+                row_leaves(variant, self.fields, name) for name in ("train", "validation")
+            )
+            network = yield DriverStep(
+                work=partial(self._sampled, variant, train), placeholder=self._planned(variant)
+            )
+            rows = self.rows(variant, network)
 
-    def _candidate(self, values: dict[str, Any], variant: Experiment) -> Candidate:
+            def key(variant: Experiment = variant) -> str:
+                return self.rows_key(variant, self.states.shape)
+
+            candidate = yield ReductionPass(
+                summary=rows,
+                stretches=train + validation,
+                key=key,
+                windows=NOTHING,
+                finish=partial(self._candidate, values, rows, key, train, validation),
+            )
+            leaf = sample_of(rows, train)
+            found.append(TrainingRows(rows, leaf, variant.state.modes, candidate))
+        return found
+
+    def _sampled(self, variant: Experiment, train: list[Stretch]) -> SampledRNN:
+        """Return the network of a candidate, its hidden weights drawn from training states."""
         model, modes = variant.model, variant.state.modes
-        states = self.states
         network = replace(self.network(variant), inputs=self.forcing().count)
-        train, validation = (
-            row_leaves(variant, self.fields, name) for name in ("train", "validation")
-        )
-        pool = draw_pool(states[:, :modes], train, network.delays, variant.fit.pool, model.seed)
+        states = self.states[:, :modes]
+        pool = draw_pool(states, train, network.delays, variant.fit.pool, model.seed)
         seen = np.zeros((network.delays, modes), dtype=bool)
         seen[: model.hidden_delays, : model.hidden_modes] = True
-        network = network.sample(*pool, seen.reshape(-1))
-        rows, key = self.rows(variant, network), self.rows_key(variant, states.shape)
-        found = self.reduce(rows, train + validation, key)
-        keys = fold_keys(rows.name, key, train + validation)
+        return network.sample(*pool, seen.reshape(-1))
+
+    def _planned(self, variant: Experiment) -> SampledRNN:
+        """Return a network of the same size, for estimates."""
+        network = replace(self.network(variant), sampling="normal")
+        return network.sample(np.zeros((1, variant.state.delays * variant.state.modes)))
+
+    def _candidate(
+        self,
+        values: dict[str, Any],
+        rows: RowSummary,
+        key: Callable[[], str],
+        train: list[Stretch],
+        validation: list[Stretch],
+        found: dict[str, Arrays],
+    ) -> Candidate:
+        """Describe the triangles of a candidate, which are among the checkpoints."""
+        network, modes = rows.network, rows.states.size
+        keys = fold_keys(rows.name, key(), train + validation)
         targets = times_of(validation)[:, None] + np.asarray(network.leads)
-        squares = np.square(states[targets]).mean(axis=0)
+        squares = np.square(self.states[targets]).mean(axis=0)
         return Candidate(
             values=values,
             network=network,
@@ -147,6 +168,10 @@ class EofTraining(Training):
             beyond=squares[:, modes:].sum(axis=1),
         )
 
+    def sample_cost(self, rows: list[TrainingRows]) -> PassCost:
+        leaf = max((each.leaf for each in rows), key=lambda part: part.stop - part.start)
+        return sampled([each.rows for each in rows], leaf, NOTHING)
+
     def tail(self, layout: EofLayout, last: int, count: int) -> Array:
         return last_states(self.states, self.fields.time, last, count)
 
@@ -154,13 +179,6 @@ class EofTraining(Training):
         _, variant = self.experiment.candidates()[best]
         train = row_leaves(variant, self.fields, "train")
         return lagged_covariance(self.states, train, horizon)
-
-    def sample(
-        self, layout: EofLayout, best: int, candidate: Candidate
-    ) -> tuple[RowSummary, Stretch]:
-        _, variant = self.experiment.candidates()[best]
-        rows = self.rows(variant, candidate.network)
-        return rows, sample_of(rows, row_leaves(variant, self.fields, "train"))
 
     def notes(self, layout: EofLayout) -> tuple[dict[str, Array], dict[str, Any]]:
         variance = np.square(layout.singular_values) / layout.total

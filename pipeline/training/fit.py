@@ -1,4 +1,4 @@
-"""Fit a model: what comes before the rows, a triangle for each candidate, a choice."""
+"""Fit a model: climatology and states, triangles of every candidate, the choice among them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from pathlib import Path
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
-from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.planning.estimate import Projection, Workforce, project
-from gfrnn.pipeline.planning.machine_rates import Rates
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.tasks import Progress
-from gfrnn.pipeline.training.checks import check_fit, check_settings, training_fields
+from gfrnn.pipeline.training.checks import check_fit, training_fields
 from gfrnn.pipeline.training.eof_training import EofTraining
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.patch_training import LocalTraining
@@ -24,6 +21,8 @@ def fit(
     ds: xr.Dataset,
     folder: Path,
     progress: Progress | None = None,
+    *,
+    checked: bool = False,
 ) -> ForecastModel:
     """Train a model.
 
@@ -35,6 +34,9 @@ def fit(
     folder : Path
         Where ``summaries.zarr`` keeps what is finished, so that a killed fit goes on from there.
     progress : callable, optional
+    checked : bool
+        The caller has called :func:`gfrnn.pipeline.training.checks.check_fit`, which looks for all
+        files of the store.
 
     Returns
     -------
@@ -45,43 +47,23 @@ def fit(
     ConfigError, DataError, ResourceError
         Before work starts wherever it can be seen then.
     """
+    if not checked:
+        check_fit(experiment, ds)
     training = prepare(experiment, ds, folder, progress)
-    training.announce()
+    training.check_memory()
     return training.run()
 
 
 def prepare(
     experiment: Experiment, ds: xr.Dataset, folder: Path, progress: Progress | None = None
 ) -> Training:
-    """A fit, checked and not begun; parameters and errors as of :func:`fit`."""
-    check_fit(experiment, ds)
+    """Return a fit that is checked and not begun; parameters and errors as in :func:`fit`."""
     checkpoints = Checkpoints(folder / "summaries.zarr")
-    return _kind(experiment)(experiment, training_fields(experiment, ds), checkpoints, progress)
+    return training_class(experiment)(
+        experiment, training_fields(experiment, ds), checkpoints, progress
+    )
 
 
-def plan_fit(
-    experiment: Experiment, ds: xr.Dataset, workforce: Workforce, rates: Rates | None = None
-) -> Projection:
-    """What a fit will do and take. Nothing is written.
-
-    Parameters
-    ----------
-    experiment, ds
-        As in :func:`fit`; of the data only metadata are read, and some chunks to time it.
-    workforce : Workforce
-        What it will run on.
-    rates : Rates, optional
-        By default this machine's, measured now.
-
-    Raises
-    ------
-    ConfigError, DataError
-        If the fit would.
-    """
-    check_settings(experiment, ds)
-    training = _kind(experiment)(experiment, Fields(ds), Checkpoints(Path()), None)
-    return project(training, workforce, rates)
-
-
-def _kind(experiment: Experiment) -> type[EofTraining] | type[LocalTraining]:
+def training_class(experiment: Experiment) -> type[EofTraining] | type[LocalTraining]:
+    """Return the class that trains the experiment's layout."""
     return LocalTraining if experiment.state.layout == "local" else EofTraining

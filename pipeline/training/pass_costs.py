@@ -183,7 +183,7 @@ def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:
     return {"solving": rows.groups * flops}
 
 
-def check_stages(stages: Iterable[PassCost], fields: Fields, limit: int | None) -> None:
+def check_costs(costs: Iterable[PassCost], fields: Fields, limit: int | None) -> None:
     """Refuse stages that do not fit into a worker's thread.
 
     Raises
@@ -200,5 +200,5 @@ def check_stages(stages: Iterable[PassCost], fields: Fields, limit: int | None) 
             f"MiB for it ({USABLE:.0%} of its memory limit); give the workers more "
             "(cluster.memory), choose fewer data.variables, or store smaller chunks"
         )
-    for stage in stages:
-        stage.plan.check(limit)
+    for cost in costs:
+        cost.plan.check(limit)

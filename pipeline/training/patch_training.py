@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.time_axis import segments
+from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
 from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys
-from gfrnn.pipeline.reduction.tasks import run_tasks
+from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.states.sphere_patches import groups_of, importance, patches_of
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import local_forcing, row_leaves
-from gfrnn.pipeline.training.pass_costs import PassCost, calls, reduction, sampled, solves
+from gfrnn.pipeline.training.pass_costs import PassCost, calls, sampled
+from gfrnn.pipeline.training.passes import Passes, ReductionPass, TaskPass
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.state_series import times_of
-from gfrnn.pipeline.training.training import Training, sample_of
+from gfrnn.pipeline.training.training import Training, TrainingRows, sample_of
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import Patches, RFactor, SampledRNN
 from gfrnn_core.rows import pooled
@@ -44,45 +46,10 @@ _UNRELATED = 1e-6
 class LocalTraining(Training):
     """Climatology; then one pass over the fields for all candidates together."""
 
-    def stages(self) -> list[PassCost]:
-        fields = self.fields
-        layout = self.unscaled
-        networks, pools = [], []
-        for _, variant in self.experiment.candidates():
-            network = replace(self.local_network(variant), sampling="normal")
-            networks.append(self._drawn(variant, network))
-            if variant.model.sampling != "normal":
-                pools.append(self._pool_stage(FieldStates(fields, layout), networks[-1], variant))
-        rows = self.rows(layout, networks)
-        windows = np.array([rows.reach(part) for part in self.stretches])
-        sizes = [self.patches.owned for _ in rows.parts]
-        widest = max(rows.parts, key=lambda part: part.columns / part.places)
-        leaf = sample_of(widest, row_leaves(self.experiment, fields, "train"))
-        return [
-            *super().stages(),
-            *pools,
-            reduction(rows, self.stretches, windows),
-            solves(rows.parts, self.experiment.fit, sizes),
-            sampled(rows.parts, leaf, np.array([rows.reach(leaf)])),
-        ]
-
-    def _pool_stage(
-        self, states: FieldStates, network: SampledRNN, variant: Experiment
-    ) -> PassCost:
-        train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
-        # Which times are drawn depends on the seed; what they take does not.
-        count = min(len(train), variant.fit.pool, _POOL_TIMES)
-        times = train[np.linspace(0, len(train) - 1, count).astype(int)]
-        windows = np.stack([times - network.delays + 1, times + 2], axis=1)
-        assert network.patches is not None
-        gathered = network.patches.places * network.delays * network.patches.window
-        # Gathered a delay after the other, together, and together with what other times give.
-        needed = states.read_bytes(network.delays + 1) + 3 * 8 * gathered
-        work = states.read_work(network.delays + 1) | {"gathering": gathered}
-        return calls("pool", count, needed, "data.region or state.halo", work, windows)
-
-    def layout(self) -> LocalLayout:
-        return LocalLayout(Scaling(self.fields.grid, self.climatology(), by_area=False))
+    def layout_passes(self) -> Passes[LocalLayout]:
+        """Yield the climatology."""
+        climatology = yield self.climatology_pass()
+        return LocalLayout(Scaling(self.fields.grid, climatology, by_area=False))
 
     @property
     def unscaled(self) -> LocalLayout:
@@ -148,53 +115,110 @@ class LocalTraining(Training):
             )
         )
 
-    def candidates(self, layout: LocalLayout) -> tuple[Candidate, ...]:
+    def row_passes(self, layout: LocalLayout) -> Passes[list[TrainingRows]]:
+        """Yield the pools of patches, then one pass over the fields for all candidates."""
         variants = self.experiment.candidates()
-        networks = [self._sampled(layout, variant) for _, variant in variants]
+        networks = []
+        for _, variant in variants:
+            networks.append((yield from self._sampled(layout, variant)))
         rows = self.rows(layout, networks)
-        forcing = hashlib.sha256(self._forcing.values.tobytes()).hexdigest()
-        key = self.rows_key(self.experiment, self.experiment.search, forcing)
-        found = self.reduce(rows, self.stretches, key)
-        keys = fold_keys(rows.name, key, self.stretches)
 
-        def candidate(index: int, network: SampledRNN) -> Candidate:
-            prefix = rows.prefix(index)
-            own = {fold: Factors.from_arrays(arrays, prefix) for fold, arrays in found.items()}
-            validation = [own[fold] for fold in own if fold.startswith("validation/")]
-            return Candidate(
-                values=variants[index][0],
-                network=network,
-                size=self.patches.owned,
-                summary=rows.name,
-                folds={
-                    fold: FoldTriangle(keys[fold], factors.rows) for fold, factors in own.items()
-                },
-                variance=mean_squares(network, validation),
-                beyond=np.zeros(len(network.leads)),
-                prefix=prefix,
-            )
+        def key() -> str:
+            forcing = hashlib.sha256(self._forcing.values.tobytes()).hexdigest()
+            return self.rows_key(self.experiment, self.experiment.search, forcing)
 
-        return tuple(candidate(*pair) for pair in enumerate(networks))
+        def describe(found: dict[str, Arrays]) -> list[Candidate]:
+            keys = fold_keys(rows.name, key(), self.stretches)
+            return [
+                self._candidate(values, part.network, rows, rows.prefix(index), keys, found)
+                for index, (part, (values, _)) in enumerate(zip(rows.parts, variants, strict=True))
+            ]
 
-    def _sampled(self, layout: LocalLayout, variant: Experiment) -> SampledRNN:
-        """The network with hidden weights, those of pairs from patches of some training times."""
+        candidates = yield ReductionPass(
+            summary=rows,
+            stretches=self.stretches,
+            key=key,
+            windows=np.array([rows.reach(part) for part in self.stretches]),
+            finish=describe,
+            placeholder=[None] * len(variants),
+        )
+        train = row_leaves(self.experiment, self.fields, "train")
+        return [
+            TrainingRows(part, sample_of(part, train), self.patches.owned, candidate)
+            for part, candidate in zip(rows.parts, candidates, strict=True)
+        ]
+
+    def _candidate(
+        self,
+        values: dict[str, Any],
+        network: SampledRNN,
+        rows: SharedRows,
+        prefix: str,
+        keys: dict[str, str],
+        found: dict[str, Arrays],
+    ) -> Candidate:
+        """Describe the triangles of a candidate, which are among the checkpoints."""
+        own = {fold: Factors.from_arrays(arrays, prefix) for fold, arrays in found.items()}
+        validation = [own[fold] for fold in own if fold.startswith("validation/")]
+        return Candidate(
+            values=values,
+            network=network,
+            size=self.patches.owned,
+            summary=rows.name,
+            folds={fold: FoldTriangle(keys[fold], factors.rows) for fold, factors in own.items()},
+            variance=mean_squares(network, validation),
+            beyond=np.zeros(len(network.leads)),
+            prefix=prefix,
+        )
+
+    def sample_cost(self, rows: list[TrainingRows]) -> PassCost:
+        widest = max(rows, key=lambda each: each.rows.columns / each.rows.places)
+        windows = np.array([widest.rows.reach(widest.leaf)])
+        return sampled([each.rows for each in rows], widest.leaf, windows)
+
+    def _sampled(self, layout: LocalLayout, variant: Experiment) -> Passes[SampledRNN]:
+        """Yield the pool that hidden weights of pairs are drawn from; return the network."""
         network = self.local_network(variant)
         if network.sampling == "normal":  # which no data decide
             return self._drawn(variant, network)
         train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
-        rng = np.random.default_rng(variant.model.seed)
         count = min(len(train), variant.fit.pool, _POOL_TIMES)
-        times = np.sort(rng.choice(train, count, replace=False))
-        each = -(-variant.fit.pool // count)
-        seeds = rng.integers(0, 2**32, count)
-        calls = [
-            (FieldStates(self.fields, layout), network, self._forcing, time, each, seed)
-            for time, seed in zip(times.tolist(), seeds.tolist(), strict=True)
-        ]
-        found = run_tasks("pool", _pool, calls, self.progress)
-        return self._drawn(
-            variant, network, *(np.concatenate(part) for part in zip(*found, strict=True))
+
+        def draw(_: Checkpoints, progress: Progress | None) -> SampledRNN:
+            rng = np.random.default_rng(variant.model.seed)
+            times = np.sort(rng.choice(train, count, replace=False))
+            each = -(-variant.fit.pool // count)
+            seeds = rng.integers(0, 2**32, count)
+            states = FieldStates(self.fields, layout)
+            arguments = [
+                (states, network, self._forcing, time, each, seed)
+                for time, seed in zip(times.tolist(), seeds.tolist(), strict=True)
+            ]
+            found = run_tasks("pool", _pool, arguments, progress)
+            pool, following = (np.concatenate(part) for part in zip(*found, strict=True))
+            return self._drawn(variant, network, pool, following)
+
+        planned = self._drawn(variant, replace(network, sampling="normal"))
+        drawn: SampledRNN = yield TaskPass(
+            cost=lambda: self._pool_cost(FieldStates(self.fields, layout), planned, train, count),
+            work=draw,
+            placeholder=planned,
         )
+        return drawn
+
+    def _pool_cost(
+        self, states: FieldStates, network: SampledRNN, train: Array, count: int
+    ) -> PassCost:
+        """Estimate the gathering of patches at some training times."""
+        # Which times are drawn depends on the seed; their cost does not.
+        times = train[np.linspace(0, len(train) - 1, count).astype(int)]
+        windows = np.stack([times - network.delays + 1, times + 2], axis=1)
+        assert network.patches is not None
+        gathered = network.patches.places * network.delays * network.patches.window
+        # Gathered a delay after the other, together, and together with what other times give.
+        needed = states.read_bytes(network.delays + 1) + 3 * 8 * gathered
+        work = states.read_work(network.delays + 1) | {"gathering": gathered}
+        return calls("pool", count, needed, "data.region or state.halo", work, windows)
 
     def _drawn(
         self,
@@ -217,12 +241,6 @@ class LocalTraining(Training):
         factors = [candidate.factor(self.checkpoints, [name]) for name in names]
         known = autocorrelation(candidate.network, factors)
         return damped(known, candidate.network.leads, horizon)
-
-    def sample(
-        self, layout: LocalLayout, best: int, candidate: Candidate
-    ) -> tuple[RowSummary, Stretch]:
-        (rows,) = self.rows(layout, [candidate.network]).parts
-        return rows, sample_of(rows, row_leaves(self.experiment, self.fields, "train"))
 
     def notes(self, layout: LocalLayout) -> tuple[dict[str, Array], dict[str, Any]]:
         return {}, {"patches": int(np.count_nonzero(self.weights))}

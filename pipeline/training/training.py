@@ -14,8 +14,8 @@ from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.sources import fingerprint
 from gfrnn.pipeline.data.time_axis import step_of
-from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints, content_key
-from gfrnn.pipeline.reduction.reduce import Stretch, Summary, reduce_stretches, thread_memory
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
+from gfrnn.pipeline.reduction.reduce import Stretch, thread_memory
 from gfrnn.pipeline.reduction.tasks import Advance, Progress, run_tasks
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary
 from gfrnn.pipeline.states.eofs import EofLayout
@@ -24,7 +24,14 @@ from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.pass_costs import PassCost, check_stages, reduction, windows_of
+from gfrnn.pipeline.training.pass_costs import PassCost, check_costs, solves, windows_of
+from gfrnn.pipeline.training.passes import (
+    Passes,
+    ReductionPass,
+    TaskPass,
+    cost_of_passes,
+    run_passes,
+)
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.choose_model import Chosen, choose_model
 from gfrnn.pipeline.training.selection.precision import Sample
@@ -36,6 +43,37 @@ Array = NDArray[Any]
 
 # Rows for each column, of those that show what their precision costs.
 _SAMPLED = 4
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The rows of one candidate and what became of them.
+
+    Attributes
+    ----------
+    rows : RowSummary
+    leaf : Stretch
+        A piece of the training period, of some rows for each column.
+    size : int
+        Values that a row predicts at each lead.
+    candidate : Candidate
+        With the triangles of the rows; a placeholder, None, while a fit is only planned.
+    """
+
+    rows: RowSummary
+    leaf: Stretch
+    size: int
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class _Results:
+    """The results of all passes."""
+
+    layout: EofLayout | LocalLayout
+    candidates: tuple[Candidate, ...]
+    chosen: Chosen
+    precision: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,61 +94,78 @@ class Training(ABC):
     checkpoints: Checkpoints
     progress: Progress | None
 
-    # What a layout decides
+    # Each layout has its own
 
     @abstractmethod
-    def layout(self) -> EofLayout | LocalLayout:
-        """The passes that come before the rows, and what they give."""
+    def layout_passes(self) -> Passes[Any]:
+        """Yield the passes that come before the rows; return the layout."""
 
     @abstractmethod
-    def candidates(self, layout: Any) -> tuple[Candidate, ...]:
-        """The training pass of every candidate."""
+    def row_passes(self, layout: Any) -> Passes[list[TrainingRows]]:
+        """Yield the passes that make the triangles; return the rows of every candidate."""
+
+    @abstractmethod
+    def sample_cost(self, rows: list[TrainingRows]) -> PassCost:
+        """Estimate the measurement of the rows' precision for the most expensive candidate."""
 
     @abstractmethod
     def forcing(self) -> Forcing:
-        """The inputs."""
+        """Return the inputs of the network."""
 
     @abstractmethod
     def tail(self, layout: Any, last: int, count: int) -> Array:
-        """The last states before the end of training, at most ``count``: (times, size)."""
+        """Return the states of up to ``count`` times that end with ``last``: (times, size)."""
 
     @abstractmethod
     def lagged(self, layout: Any, best: int, candidate: Candidate, horizon: int) -> Array:
-        """Covariances of states with later ones, as the layout's ``damping`` takes them.
+        """Return covariances of states with later ones, as the layout's ``damping`` takes them.
 
         Parameters
         ----------
         best : int
             Place of the best candidate.
         candidate : Candidate
-            This candidate.
+            The best candidate.
         """
 
     @abstractmethod
-    def sample(self, layout: Any, best: int, candidate: Candidate) -> tuple[RowSummary, Stretch]:
-        """The rows of a candidate, and a leaf of the training period."""
-
-    @abstractmethod
     def notes(self, layout: Any) -> tuple[dict[str, Array], dict[str, Any]]:
-        """What else the model's selection and notes hold."""
+        """Return the layout's own entries of the model's selection and notes."""
 
-    # What all have in common
+    # All layouts share this
+
+    def passes(self) -> Passes[_Results]:
+        """Yield all passes of the fit; return what the model is made of."""
+        fit = self.experiment.fit
+        layout = yield from self.layout_passes()
+        rows = yield from self.row_passes(layout)
+        candidates = tuple(each.candidate for each in rows)
+        sizes = [each.size for each in rows]
+        chosen = yield TaskPass(
+            cost=lambda: solves([each.rows for each in rows], fit, sizes),
+            work=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
+        )
+        precision = yield TaskPass(
+            cost=lambda: self.sample_cost(rows),
+            work=lambda checkpoints, progress: _measure_precision(
+                rows[chosen.best], chosen, checkpoints, progress
+            ),
+        )
+        return _Results(layout, candidates, chosen, precision)
 
     def run(self) -> ForecastModel:
-        """Fit."""
-        layout = self.layout()
-        candidates = self.candidates(layout)
+        """Run all passes and return the model."""
+        found = run_passes(self.passes(), self.checkpoints, self.progress)
+        layout, candidates, chosen = found.layout, found.candidates, found.chosen
         last = int(times_of(self.reads("train")).max())
         count = max(candidate.network.overlap for candidate in candidates)
         tail = self.tail(layout, last, count)
         kept = FittedCandidates(candidates, tail, self.fields.time[last])
-        chosen = choose_model(candidates, self.checkpoints, self.experiment.fit, self.progress)
         step = step_of(self.fields.time)
         horizon = steps("forecast.horizon", self.experiment.forecast.horizon, step)
         selection, notes = self.notes(layout)
         store = {"store": self.checkpoints.path.name, "key": kept.save(self.checkpoints)}
-        origin = {"fingerprint": self.fingerprint, "kept": store}
-        origin["precision"] = self.precision(layout, chosen, candidates[chosen.best])
+        origin = {"fingerprint": self.fingerprint, "kept": store, "precision": found.precision}
         return ForecastModel(
             layout=layout,
             networks=chosen.networks,
@@ -123,31 +178,22 @@ class Training(ABC):
             notes=chosen.notes | notes | origin,
         )
 
-    def precision(self, layout: Any, chosen: Chosen, candidate: Candidate) -> dict[str, Any]:
-        """What the precision of the rows costs, see :meth:`Sample.measure`."""
-        sample = Sample(
-            *self.sample(layout, chosen.best, candidate),
-            candidate,
-            chosen.notes["width"],
-            chosen.selection["ridge"],
-            chosen.selection["balance"],
-        )
-        (found,) = run_tasks("precision", sample.measure, [(self.checkpoints,)], self.progress)
-        return {"chosen": candidate.network.precision, **found}
+    def costs(self) -> list[PassCost]:
+        """Estimate all passes in their order; nothing is read."""
+        return cost_of_passes(self.passes())
 
-    def stages(self) -> list[PassCost]:
-        """What :meth:`run` will do, in its order; nothing is read for it."""
-        reads = self.reads("train")
-        moments = ClimatologySummary(self.fields, *self.terms)
-        return [reduction(moments, reads, windows_of(reads), joined=True)]
+    def check_memory(self) -> None:
+        """Announce all passes as progress to come, and refuse those too large for the workers.
 
-    def announce(self) -> None:
-        """Say what is coming, and refuse passes that do not fit into the workers."""
-        stages = self.stages()
-        check_stages(stages, self.fields, thread_memory())
-        for stage in stages:
+        Raises
+        ------
+        ResourceError
+        """
+        costs = self.costs()
+        check_costs(costs, self.fields, thread_memory())
+        for cost in costs:
             if self.progress:
-                self.progress(Advance(stage.name, 0, stage.plan.leaves, coming=True))
+                self.progress(Advance(cost.name, 0, cost.plan.leaves, coming=True))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -165,13 +211,21 @@ class Training(ABC):
 
     @property
     def climatology_key(self) -> str:
-        """Of everything that decides the climatology but the stretches."""
+        """Key of everything that decides the climatology but the stretches."""
         return content_key(self.fingerprint, *self.terms)
 
-    def climatology(self) -> Climatology:
-        """The first pass."""
-        moments = ClimatologySummary(self.fields, *self.terms)
-        return moments.finish(self.merged(moments, self.reads("train"), self.climatology_key))
+    def climatology_pass(self) -> ReductionPass:
+        """Return the first pass, which gives the climatology of the training period."""
+        moments, reads = ClimatologySummary(self.fields, *self.terms), self.reads("train")
+        return ReductionPass(
+            summary=moments,
+            stretches=reads,
+            key=lambda: self.climatology_key,
+            windows=windows_of(reads),
+            finish=moments.finish,
+            placeholder=Climatology.flat(*self.terms, self.fields.grid),
+            joined=True,
+        )
 
     def reads(self, name: str) -> list[Stretch]:
         """Leaves of a pass that reads the fields of a period."""
@@ -184,20 +238,6 @@ class Training(ABC):
             grain=self.fields.ds.attrs["time_chunk"],
             phase=self.fields.ds.attrs["time_chunk_start"],
         )
-
-    def reduce(self, summary: Summary, stretches: list[Stretch], key: str) -> dict[str, Arrays]:
-        """The summary of each fold."""
-        return reduce_stretches(
-            summary, stretches, key=key, checkpoints=self.checkpoints, progress=self.progress
-        )
-
-    def merged(self, summary: Summary, stretches: list[Stretch], key: str) -> Arrays:
-        """The summary of all folds together."""
-        folds = iter(self.reduce(summary, stretches, key).values())
-        root = next(folds)
-        for fold in folds:
-            root = summary.merge(root, fold)
-        return root
 
     def network(self, variant: Experiment) -> SampledRNN:
         """The network of one candidate, nothing drawn or solved."""
@@ -229,6 +269,22 @@ class Training(ABC):
             variant.fit.share,
             *parts,
         )
+
+
+def _measure_precision(
+    rows: TrainingRows, chosen: Chosen, checkpoints: Checkpoints, progress: Progress | None
+) -> dict[str, Any]:
+    """Measure what the precision of the rows costs, see :meth:`Sample.measure`."""
+    sample = Sample(
+        rows.rows,
+        rows.leaf,
+        rows.candidate,
+        chosen.notes["width"],
+        chosen.selection["ridge"],
+        chosen.selection["balance"],
+    )
+    (found,) = run_tasks("precision", sample.measure, [(checkpoints,)], progress)
+    return {"chosen": rows.candidate.network.precision, **found}
 
 
 def sample_of(rows: RowSummary, stretches: list[Stretch]) -> Stretch:

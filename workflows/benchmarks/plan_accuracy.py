@@ -17,10 +17,10 @@ from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline import Experiment, fit, open_source
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.planning.estimate import Projection, Workforce
+from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.training.fit import plan_fit
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "eof": {"layout": "eof", "modes": 60, "delays": 2},

@@ -22,8 +22,8 @@ from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.planning.estimate import Projection, Workforce
 from gfrnn.pipeline.planning.machine_rates import Rates, reading_rate
+from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.pipeline.reduction.tasks import single_threaded
-from gfrnn.pipeline.training.fit import plan_fit
 from gfrnn.workflows.human_units import human_bytes, human_duration
 
 CORES = 32

@@ -11,7 +11,7 @@ from rich.table import Table
 from gfrnn.cluster import ClusterConfig, foreseen_size, open_cluster
 from gfrnn.pipeline import Experiment, open_source
 from gfrnn.pipeline.planning.estimate import Projection, StageProjection, Workforce
-from gfrnn.pipeline.training.fit import plan_fit
+from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.human_units import human_bytes, human_duration
 

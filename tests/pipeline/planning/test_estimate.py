@@ -15,9 +15,9 @@ from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.errors import ConfigError, ResourceError
 from gfrnn.pipeline.planning.estimate import TASK_SECONDS, Workforce
 from gfrnn.pipeline.planning.machine_rates import Rates
+from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.training.fit import plan_fit
 from gfrnn_testing.reduction_toys import row_summary
 from gfrnn_testing.weather import experiment, make_weather, tree
 

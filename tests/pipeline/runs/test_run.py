@@ -21,6 +21,7 @@ import zarr
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training import checks
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.forecasting.store import open_forecasts, written
 from gfrnn.pipeline.reduction.tasks import Advance
@@ -224,6 +225,17 @@ def test_changed_data_are_noticed(tmp_path):
     fresh = finish(Run(experiment(source, **SHORT), tmp_path / "fresh"))
     for name in STORES:
         assert contents(fresh.folder / name) == contents(again.folder / name), name
+
+
+def test_the_files_of_the_store_are_looked_for_once(turning, tmp_path, monkeypatch):
+    looked, missing_chunks = [], checks.missing_chunks
+    monkeypatch.setattr(
+        checks, "missing_chunks", lambda *given: looked.append(given) or missing_chunks(*given)
+    )
+    run = Run(experiment(turning.path), tmp_path / "run")
+    run.check()
+    run.fit(), run.forecast(), run.verify()
+    assert len(looked) == 1
 
 
 def test_stages_say_what_is_missing(turning, tmp_path):

@@ -159,7 +159,7 @@ def size_of(part: RowSummary, training: Training) -> int:
 
 def main(layout: str, folder: Path) -> None:
     training = training_of(layout, folder)
-    stages = {stage.name: stage for stage in training.stages()}
+    stages = {stage.name: stage for stage in training.costs()}
     for name, stage in stages.items():
         if name == "solve":
             solved(stage, stages["rows"], training)
