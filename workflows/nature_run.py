@@ -1,13 +1,12 @@
-"""The nature run: weather of a quasi-geostrophic model in a store like ERA5's.
+"""The nature run: weather simulated by a quasi-geostrophic model, in an ERA5-like zarr store.
 
-Its laws are known and it never ends, so forecasts can be scored against what the weather does, with
-data in any amount, without a download. It is a model's weather, and the store says so.
+It provides any amount of data without a download. The attributes of the store state that it is
+simulated weather.
 """
 
 from __future__ import annotations
 
 import shutil
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -18,9 +17,9 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.errors import ZarrUserWarning
 
 from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn_core.systems import TwoLayerQG
 
 FloatArray = NDArray[np.float64]
@@ -50,10 +49,10 @@ def write_nature(
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Run the model and write its weather every six hours, zarr format 3.
+    """Run the model and write its fields every six hours, in zarr format 3.
 
-    The run goes chunk by chunk to a hidden folder next to `path`, which takes the name only when
-    it is complete: there is never half a store, and memory holds one chunk.
+    The store is written chunk by chunk into a folder next to `path`, which gets its name when it is
+    complete: an incomplete store never has that name, and memory holds one chunk.
 
     Parameters
     ----------
@@ -64,19 +63,19 @@ def write_nature(
     days : int, optional
         Length in days instead of `years`.
     seed : int
-        Of the weather.
+        Seed of the initial state.
     start : str
         First time, ISO 8601, to the hour.
     levels : sequence of float
         Pressure in hPa, ascending, 230 to 1000 (the reference profile is tropospheric).
     model : TwoLayerQG, optional
-        With other parameters than the defaults; its `dt` must divide six hours.
+        A model with other parameters than the defaults; its `dt` must divide six hours.
     spinup_days : int
-        Days from the initial state to the first time, not written.
+        Days between the initial state and the first time that is written.
     chunk_times : int
-        Times in a chunk.
+        Number of times in a chunk.
     progress : callable, optional
-        Told the times done and the times in all, after each chunk.
+        Called after each chunk with the number of finished times and their total.
     overwrite : bool
         Replace a zarr store at `path`, once the new one is complete.
 
@@ -88,11 +87,11 @@ def write_nature(
     Raises
     ------
     ValueError
-        For a parameter out of its range.
+        If a parameter is out of its range.
     FileExistsError
-        If `path` is there and may not be replaced: no `overwrite`, or no zarr store.
+        If `path` exists and is not to be replaced (no `overwrite`), or is not a zarr store.
     FloatingPointError
-        If the model blows up.
+        If the simulation diverges.
     """
     target = Path(path)
     weather = TwoLayerQG() if model is None else model
@@ -115,11 +114,8 @@ def write_nature(
         raise ValueError(f"model: dt={weather.dt} s does not divide {_HOURS} hours")
     hours = _times(start, years, days)
 
-    partial = target.with_name(f".{target.name}.partial")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        group = zarr.open_group(partial, mode="w", zarr_format=3)
+    def write(store: Path) -> None:
+        group = zarr.open_group(store, mode="w", zarr_format=3)
         group.attrs.update(_describe(weather, seed, spinup_days))
         arrays = _create(group, weather, pressure, hours, min(chunk_times, hours.size))
         state = weather.initial(seed)
@@ -132,15 +128,16 @@ def write_nature(
                 array[begin:end] = field.astype(np.float32)
             if progress is not None:
                 progress(Advance("nature run", end, hours.size))
-        with warnings.catch_warnings():
-            # That format 3 does not yet specify this is known; readers that look for it gain.
-            warnings.simplefilter("ignore", ZarrUserWarning)
-            zarr.consolidate_metadata(partial, zarr_format=3)
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        consolidate(store)
+
+    def write_or_remove(store: Path) -> None:
+        try:
+            write(store)
+        except BaseException:
+            shutil.rmtree(store, ignore_errors=True)
+            raise
+
+    write_whole(target, write_or_remove)
     return target
 
 
@@ -149,9 +146,9 @@ def _check_target(target: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise FileExistsError(f"path: {target} exists; pass overwrite=True to replace it")
-    # Replacing means deleting a folder: never one that holds something else.
+    # Replacing deletes the folder, so it must not hold anything else.
     if not (target / "zarr.json").is_file():
-        raise FileExistsError(f"path: {target} exists and is no zarr store; choose another path")
+        raise FileExistsError(f"path: {target} exists and is not a zarr store; choose another path")
 
 
 def _times(start: str, years: int, days: int | None) -> NDArray[np.int64]:
@@ -171,7 +168,7 @@ def _times(start: str, years: int, days: int | None) -> NDArray[np.int64]:
 
 
 def reference_profile(pressure: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Geopotential (m2 s-2) and temperature (K) of the standard atmosphere (ISO 2533), by hPa."""
+    """Return geopotential (m2 s-2) and temperature (K) of the standard atmosphere (ISO 2533)."""
     lapse, surface_temperature, surface_pressure = 6.5e-3, 288.15, 1013.25
     temperature = surface_temperature * (pressure / surface_pressure) ** (
         GAS_CONSTANT * lapse / GRAVITY
@@ -182,7 +179,7 @@ def reference_profile(pressure: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _fields(
     model: TwoLayerQG, states: NDArray[np.complex128], pressure: FloatArray
 ) -> Iterator[FloatArray]:
-    """Geopotential and temperature, shape (times, levels, latitudes, longitudes) each."""
+    """Yield geopotential and temperature, shape (times, levels, latitudes, longitudes) each."""
     anomaly = model.geopotential(states)
     upper, lower = anomaly[:, :1], anomaly[:, 1:]
     geopotential, temperature = reference_profile(pressure)

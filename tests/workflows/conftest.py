@@ -1,4 +1,4 @@
-"""A run of a few hundred made-up days, all stages done."""
+"""Fixtures: runs on a few hundred synthetic days, and the command ``gfrnn``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.workflows.commands import main as cli
+from gfrnn.workflows.commands.main import main
 from gfrnn_testing.waves import make_run
 
 
@@ -21,7 +21,7 @@ def untouched(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def masked(tmp_path: Path) -> Run:
-    """The same with a mask."""
+    """A run with no stage done, on data with a mask."""
     return make_run(tmp_path, land=True)
 
 
@@ -37,14 +37,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def call(monkeypatch, capsys, tmp_path):
-    """Call ``gfrnn reproduce`` in an empty folder: exit code, output, errors."""
+    """Call ``gfrnn reproduce`` in an empty folder and return exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
 
     def call(*words):
         monkeypatch.setattr("sys.argv", ["gfrnn", "reproduce", *map(str, words)])
-        monkeypatch.setattr(cli, "console", cli.Console(soft_wrap=True, width=200))
+        monkeypatch.setenv("COLUMNS", "200")
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            main()
         printed = capsys.readouterr()
         return int(caught.value.code or 0), printed.out, printed.err
 
@@ -53,7 +53,7 @@ def call(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory) -> Path:
-    """A folder with the command ``gfrnn`` of these sources."""
+    """A folder with the command ``gfrnn`` that runs this source tree."""
     folder = tmp_path_factory.mktemp("bin")
     command = folder / "gfrnn"
     code = "from gfrnn.workflows.commands.main import main; main()"
@@ -64,5 +64,5 @@ def commands(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def gfrnn_on_path(commands, monkeypatch) -> None:
-    """It is there for shells and workflow managers."""
+    """Put ``gfrnn`` on the PATH of shells and workflow managers."""
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")

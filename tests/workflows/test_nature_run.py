@@ -1,4 +1,4 @@
-"""The nature run's store, opened as a user would."""
+"""The store of the nature run, opened as users do."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ DAYS = 20
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A short run with chunks that do not divide it, and what it told of its progress."""
+    """A short run with a length that is no multiple of its chunks, and its reports of progress."""
     calls = []
     path = write_nature(
         tmp_path_factory.mktemp("nature") / "deep" / "nature.zarr",
@@ -139,15 +139,15 @@ def test_an_existing_path_is_refused_and_kept(tmp_path):
     assert np.abs(xr.open_zarr(path).geopotential.values - before).max() > 1
 
 
-def test_overwrite_never_deletes_what_is_no_store(tmp_path):
+def test_overwrite_deletes_only_stores(tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "thesis.txt").write_text("years of work")
-    with pytest.raises(FileExistsError, match="no zarr store"):
+    with pytest.raises(FileExistsError, match="not a zarr store"):
         short(tmp_path / "results", overwrite=True)
     assert (tmp_path / "results" / "thesis.txt").exists()
 
 
-def test_a_run_cut_short_leaves_the_old_store_and_nothing_else(tmp_path):
+def test_an_interrupted_run_leaves_the_old_store_and_nothing_else(tmp_path):
     path = short(tmp_path / "a.zarr", seed=1)
     before = xr.open_zarr(path).geopotential.values
 
@@ -160,8 +160,8 @@ def test_a_run_cut_short_leaves_the_old_store_and_nothing_else(tmp_path):
     np.testing.assert_array_equal(xr.open_zarr(path).geopotential.values, before)
 
 
-def test_what_a_killed_run_left_is_cleared(tmp_path):
-    (tmp_path / ".a.zarr.partial" / "geopotential").mkdir(parents=True)
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
+    (tmp_path / "a.zarr.partial" / "geopotential").mkdir(parents=True)
     short(tmp_path / "a.zarr")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
 

@@ -25,7 +25,7 @@ from gfrnn.pipeline.planning.machine_rates import Rates, reading_rate
 from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.pipeline.reduction.tasks import single_threaded
 from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
-from gfrnn.workflows.commands.fit_plan import duration, size
+from gfrnn.workflows.human_units import human_bytes, human_duration
 
 CORES = 32
 """Cores of a node; each runs a worker of one thread, as fast as a core of this machine."""
@@ -55,7 +55,8 @@ def run(sizes: Sequence[int]) -> Table:
         Numbers of nodes.
     """
     table = plain_table(
-        f"40 years of ERA5 at 0.25 degrees, 10 fields; a node has {CORES} cores and {size(MEMORY)}",
+        f"40 years of ERA5 at 0.25 degrees, 10 fields; a node has {CORES} cores "
+        f"and {human_bytes(MEMORY)}",
         "step",
         "nodes",
         "stage",
@@ -73,7 +74,7 @@ def run(sizes: Sequence[int]) -> Table:
         rates = _rates(archive)
         products = rates.products["float32"] / 1e9
         table.caption = (
-            f"measured on one core of this machine: decoding {size(rates.reading or 0)}/s, "
+            f"measured on one core of this machine: decoding {human_bytes(rates.reading or 0)}/s, "
             f"matrix products in float32 {products:.0f} Gflop/s"
         )
         for step in STEPS:
@@ -165,12 +166,14 @@ def _add_rows(table: Table, step: str, nodes: int, found: Projection) -> None:
             f"{nodes}",
             stage.name,
             f"{stage.leaves + stage.merges}",
-            size(stage.decoded_bytes),
+            human_bytes(stage.decoded_bytes),
             f"{stage.operations / 1e15:.3g}",
-            size(stage.leaf_bytes),
-            size(stage.merge_bytes),
-            duration(stage.seconds),
+            human_bytes(stage.leaf_bytes),
+            human_bytes(stage.merge_bytes),
+            human_duration(stage.seconds),
         )
     fits = "fits" if found.refusal is None else found.refusal
-    table.add_row(step, f"{nodes}", f"all: {fits}", "", "", "", "", "", duration(found.seconds))
+    table.add_row(
+        step, f"{nodes}", f"all: {fits}", "", "", "", "", "", human_duration(found.seconds)
+    )
     table.add_section()

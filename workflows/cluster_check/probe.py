@@ -1,4 +1,4 @@
-"""Ask the workers of a cluster what they are, how fast, and what they see."""
+"""Probe the workers of a cluster: resources, speed, bandwidth, versions and file access."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from threadpoolctl import threadpool_info
 from gfrnn.pipeline.planning.machine_rates import folding_rate, product_rate
 
 _SENT = 2**24
-"""Bytes that travel to time it."""
+"""Bytes transferred to measure bandwidth."""
 
 
 @dataclass(frozen=True)
-class Spill:
-    """The folder where a worker puts what does not fit into memory.
+class SpillFolder:
+    """The folder into which a worker writes data that do not fit into memory.
 
     Attributes
     ----------
     folder : str
     system : str
-        Kind of file system, e.g. ``ext4``.
+        Type of file system, e.g. ``ext4``.
     trouble : str
-        Why it cannot be written; empty where it can.
+        Why the folder cannot be written; empty if it can.
     """
 
     folder: str
@@ -43,28 +43,28 @@ class Spill:
 
 
 @dataclass(frozen=True)
-class Node:
-    """What a worker says of itself.
+class WorkerInfo:
+    """Resources, speed and file access of a worker, measured on it.
 
     Attributes
     ----------
     host : str
     cores : frozenset of int
-        Those that it may use.
+        Cores that the worker may use.
     threads : int
-        Tasks at a time.
+        Tasks at the same time.
     memory : int or None
-        Bytes at most.
+        Limit in bytes.
     blas : str
         Library and version.
     blas_threads : int
-        Outside of tasks, which have one.
+        BLAS threads outside of tasks, which have one.
     product, folding : float
-        Operations a second of one thread, all workers at the same time: of a product of matrices,
-        and of rows that are folded into a triangle.
+        Operations per second of one thread, with all workers busy: of a matrix product, and of the
+        QR of rows.
     sees_folder : bool
-        Whether it reads in the run's folder what the driver has written there.
-    spill : Spill
+        Whether the worker can read what the driver has written into the folder of runs.
+    spill : SpillFolder
     """
 
     host: str
@@ -76,45 +76,45 @@ class Node:
     product: float
     folding: float
     sees_folder: bool
-    spill: Spill
+    spill: SpillFolder
 
 
 @dataclass(frozen=True)
 class WorkerProbe:
-    """A worker as the driver sees it.
+    """Result of probing a worker.
 
     Attributes
     ----------
     name : str
-    node : Node or None
-        What it says of itself; None where it says nothing.
+    node : WorkerInfo or None
+        None if the worker did not answer.
     trouble : str
-        Why it says nothing.
+        Why the worker did not answer.
     versions : mapping of str to pair of str
-        Package: version there, version here; those that differ.
+        For each package that differs: the version of the worker and that of the driver.
     written : bool
-        Whether the driver sees what it wrote into the run's folder.
+        Whether the driver can read what the worker has written into the folder of runs.
     bandwidth : mapping of str to float
-        ``from_driver``, ``to_driver`` and ``to_next`` worker: bytes a second.
+        Bytes per second: ``from_driver``, ``to_driver`` and ``to_next`` worker.
     """
 
     name: str
-    node: Node | None = None
+    node: WorkerInfo | None = None
     trouble: str = ""
     versions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     written: bool = False
     bandwidth: Mapping[str, float] = field(default_factory=dict)
 
 
-def probe(client: Client, folder: Path, patience: float) -> list[WorkerProbe]:
-    """Ask all workers.
+def probe_workers(client: Client, folder: Path, timeout: float) -> list[WorkerProbe]:
+    """Probe all workers at the same time, and then the bandwidth of each.
 
     Parameters
     ----------
     client : distributed.Client
     folder : Path
-        Of a run; a file is written there for a moment.
-    patience : float
+        Folder of runs; temporary files are written there.
+    timeout : float
         Seconds to wait for an answer.
     """
     folder = folder.absolute()
@@ -128,11 +128,12 @@ def probe(client: Client, folder: Path, patience: float) -> list[WorkerProbe]:
     }
     try:
         asked = {
-            address: _at(client, address, look, file, token, written[address]) for address in infos
+            address: _at(client, address, inspect_worker, file, token, written[address])
+            for address in infos
         }
-        _wait(asked.values(), patience)
+        _wait(asked.values(), timeout)
         workers = {
-            address: _answer(str(infos[address]["name"]), future, written[address], patience)
+            address: _answer(str(infos[address]["name"]), future, written[address], timeout)
             for address, future in asked.items()
         }
     finally:
@@ -143,15 +144,19 @@ def probe(client: Client, folder: Path, patience: float) -> list[WorkerProbe]:
     for address in sound:
         workers[address] = replace(
             workers[address],
-            versions=differing(versions["client"], versions["workers"][address]),
+            versions=version_differences(versions["client"], versions["workers"][address]),
             bandwidth=_bandwidth(client, address, _next(sound, address)),
         )
     return list(workers.values())
 
 
-def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Versions there and here that are not the same, as :meth:`distributed.Client.get_versions`
-    gives them."""
+def version_differences(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> dict[str, tuple[str, str]]:
+    """Return packages whose versions differ: the version in `theirs` and that in `ours`.
+
+    Both have the form of :meth:`distributed.Client.get_versions`.
+    """
     here = {**ours["packages"], "python": ours["host"]["python"]}
     there = {**theirs["packages"], "python": theirs["host"]["python"]}
     return {
@@ -161,20 +166,20 @@ def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, t
     }
 
 
-def _wait(futures: Iterable[Future], patience: float) -> None:
+def _wait(futures: Iterable[Future], timeout: float) -> None:
     with suppress(TimeoutError):
-        wait(list(futures), timeout=patience)
+        wait(list(futures), timeout=timeout)
 
 
 def _at(client: Client, address: str, function: Any, *arguments: Any) -> Future:
     return client.submit(function, *arguments, workers=[address], pure=False)
 
 
-def _answer(name: str, future: Future, written: Path, patience: float) -> WorkerProbe:
+def _answer(name: str, future: Future, written: Path, timeout: float) -> WorkerProbe:
     if future.status == "finished":
         return WorkerProbe(name, future.result(), written=written.exists())
     if future.status != "error":
-        return WorkerProbe(name, trouble=f"does not answer within {patience:g} s; look at its log")
+        return WorkerProbe(name, trouble=f"no answer within {timeout:g} s; check its log")
     error = future.exception()
     return WorkerProbe(
         name,
@@ -183,8 +188,8 @@ def _answer(name: str, future: Future, written: Path, patience: float) -> Worker
     )
 
 
-def look(file: Path, token: str, written: Path) -> Node:
-    """What the worker that this runs on is, does and sees."""
+def inspect_worker(file: Path, token: str, written: Path) -> WorkerInfo:
+    """Inspect the worker that runs this task."""
     worker = get_worker()
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     try:
@@ -192,7 +197,7 @@ def look(file: Path, token: str, written: Path) -> Node:
         written.write_text(token, encoding="ascii")
     except OSError:
         sees = file.exists()
-    return Node(
+    return WorkerInfo(
         host=socket.gethostname(),
         cores=frozenset(os.sched_getaffinity(0)),
         threads=worker.state.nthreads,
@@ -202,11 +207,11 @@ def look(file: Path, token: str, written: Path) -> Node:
         product=product_rate("float64"),
         folding=folding_rate(),
         sees_folder=sees,
-        spill=_look_at_spill(Path(worker.local_directory)),
+        spill=_inspect_spill(Path(worker.local_directory)),
     )
 
 
-def _look_at_spill(folder: Path) -> Spill:
+def _inspect_spill(folder: Path) -> SpillFolder:
     trouble = ""
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -218,9 +223,9 @@ def _look_at_spill(folder: Path) -> Spill:
         for disk in psutil.disk_partitions(all=True)
         if folder.resolve().is_relative_to(disk.mountpoint)
     ]
-    # Of two at one place the later one lies above.
+    # The later of two mounts at one place hides the earlier one.
     system = max(enumerate(mounts), key=lambda each: (len(each[1].mountpoint), each[0]))[1].fstype
-    return Spill(str(folder), system, trouble)
+    return SpillFolder(str(folder), system, trouble)
 
 
 def _next(addresses: Sequence[str], address: str) -> str:
@@ -228,12 +233,12 @@ def _next(addresses: Sequence[str], address: str) -> str:
 
 
 def _bandwidth(client: Client, address: str, other: str) -> dict[str, float]:
-    """Bytes a second from and to the driver, and to another worker, as a run sends them."""
-    data = _made(_SENT)
+    """Measure bytes per second from and to the driver and to another worker, by Dask transfers."""
+    data = _random_bytes(_SENT)
     begun = time.perf_counter()
     wait(client.scatter(data, workers=[address], hash=False))
     received = time.perf_counter() - begun
-    held = _at(client, address, _made, _SENT)
+    held = _at(client, address, _random_bytes, _SENT)
     wait(held)
     begun = time.perf_counter()
     client.gather(held)
@@ -245,5 +250,5 @@ def _bandwidth(client: Client, address: str, other: str) -> dict[str, float]:
     return {name: _SENT / seconds for name, seconds in found.items()}
 
 
-def _made(size: int) -> bytes:
-    return np.random.default_rng().bytes(size)  # which nothing makes smaller on its way
+def _random_bytes(size: int) -> bytes:
+    return np.random.default_rng().bytes(size)  # not compressible

@@ -1,1 +1,1 @@
-"""The subcommands of ``gfrnn``."""
+"""Commands of ``gfrnn``, one module per command or group of commands."""

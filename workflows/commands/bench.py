@@ -1,91 +1,97 @@
-"""The commands ``gfrnn bench ...``: this machine, side by side with references."""
+"""The commands ``gfrnn bench ...``: measurements of this machine beside references."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from gfrnn.pipeline.errors import ConfigError
-from gfrnn.workflows.benchmarks import era5_plan, pass_speed, worker_scaling
-from gfrnn.workflows.benchmarks import perturbation_speed as perturbation
-from gfrnn.workflows.benchmarks import plan_accuracy as plan
-from gfrnn.workflows.benchmarks import rollout_speed as rollout
+from gfrnn.workflows.benchmarks import (
+    era5_plan,
+    pass_speed,
+    perturbation_speed,
+    plan_accuracy,
+    rollout_speed,
+    worker_scaling,
+)
+from gfrnn.workflows.commands.console import console
+from gfrnn.workflows.commands.options import parse_counts
 
-Rounds = Annotated[int, typer.Option(min=1, help="Rounds; the least time of each counts.")]
-Quick = Annotated[bool, typer.Option("--quick", help="Smaller, in under a minute; the same code.")]
+Rounds = Annotated[
+    int, typer.Option(min=1, help="Repetitions, e.g. 3; the shortest time of each counts.")
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Run the same code on a smaller problem, under a minute.")
+]
+Sizes = Annotated[str, typer.Option("--sizes", help="Numbers of hidden features, e.g. 500,1000.")]
 
-
-def add_benchmarks(app: typer.Typer, console: Callable[[], Console]) -> None:
-    """Give the app the benchmarks, which print on its console."""
-    bench = typer.Typer(
-        help="Measure this machine, side by side with references that are measured in the same "
-        "run.\n\nExample: [bold]gfrnn bench pass --quick[/bold]",
-        no_args_is_help=True,
-    )
-    app.add_typer(bench, name="bench")
-
-    @bench.command("pass")
-    def training(quick: Quick = False, rounds: Rounds = 1) -> None:
-        """The training pass beside products of matrices, dask.array and reading alone.
-
-        Two workers of one thread each.
-        """
-        size = pass_speed.QUICK if quick else pass_speed.FULL
-        for table in pass_speed.run(size, rounds):
-            console().print(table)
-
-    @bench.command("scaling")
-    def more(quick: Quick = False, rounds: Rounds = 1) -> None:
-        """The training pass with one worker and two, few rows and many, and its overhead."""
-        size = worker_scaling.QUICK if quick else worker_scaling.FULL
-        for table in worker_scaling.run(size, rounds):
-            console().print(table)
-
-    @bench.command("rollout")
-    def steps(quick: Quick = False, rounds: Rounds = 5) -> None:
-        """Steps of a forecast on 64 patches beside their bare arithmetic."""
-        size = rollout.QUICK if quick else rollout.FULL
-        for table in rollout.run(size, rounds):
-            console().print(table)
-
-    @bench.command("perturbation")
-    def learning(
-        sizes: Annotated[str, typer.Option(help="Hidden units, e.g. 500,1000.")] = "500",
-        rounds: Rounds = 5,
-    ) -> None:
-        """Learning by perturbation beside a PyTorch loop of the same passes.
-
-        With PyTorch: pip install 'gfrnn\\[bench]'
-        """
-        console().print(perturbation.run(_positive(sizes), rounds))
-
-    @bench.command("plan")
-    def planned(
-        sizes: Annotated[str, typer.Option(help="Hidden features, e.g. 500,1000.")] = "500",
-        rounds: Rounds = 5,
-    ) -> None:
-        """What a plan says that a fit takes, beside what it took, stage by stage."""
-        console().print(plan.run(_positive(sizes), rounds))
-
-    @bench.command("scale")
-    def archive(
-        nodes: Annotated[str, typer.Option("--sizes", help="Nodes, e.g. 1,10.")] = "1,10,100",
-    ) -> None:
-        """What 40 years of hourly ERA5 would take, at the rates of this machine."""
-        console().print(era5_plan.run(_positive(nodes)))
+bench = typer.Typer(
+    help="Measure this machine beside references measured in the same run.\n\n"
+    "Example: [bold]gfrnn bench pass --quick[/bold]",
+    no_args_is_help=True,
+)
 
 
-def _positive(text: str) -> list[int]:
-    """The numbers of ``--sizes``.
+@bench.command("pass")
+def training_pass(quick: Quick = False, rounds: Rounds = 1) -> None:
+    """Compare the training pass with matrix products, dask.array and reading alone.
 
-    Raises
-    ------
-    ConfigError
+    Two workers with one thread each.
+
+    Example: [bold]gfrnn bench pass --quick[/bold]
     """
-    numbers = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() and int(part) > 0 for part in numbers):
-        raise ConfigError(f"--sizes: {text!r} is not a list of positive integers, e.g. 500,1000")
-    return [int(part) for part in numbers]
+    for table in pass_speed.run(pass_speed.QUICK if quick else pass_speed.FULL, rounds):
+        console.print(table)
+
+
+@bench.command("scaling")
+def scaling(quick: Quick = False, rounds: Rounds = 1) -> None:
+    """Compare the training pass on one and two workers, with few and many rows.
+
+    Example: [bold]gfrnn bench scaling --quick[/bold]
+    """
+    for table in worker_scaling.run(worker_scaling.QUICK if quick else worker_scaling.FULL, rounds):
+        console.print(table)
+
+
+@bench.command("rollout")
+def rollout(quick: Quick = False, rounds: Rounds = 5) -> None:
+    """Compare forecast steps on 64 patches with their arithmetic alone.
+
+    Example: [bold]gfrnn bench rollout --quick[/bold]
+    """
+    for table in rollout_speed.run(rollout_speed.QUICK if quick else rollout_speed.FULL, rounds):
+        console.print(table)
+
+
+@bench.command("perturbation")
+def perturbation(sizes: Sizes = "500", rounds: Rounds = 5) -> None:
+    """Compare learning by perturbation with a PyTorch loop of the same forward passes.
+
+    Needs PyTorch: pip install 'gfrnn\\[bench]'.
+
+    Example: [bold]gfrnn bench perturbation --sizes 500,1000[/bold]
+    """
+    console.print(perturbation_speed.run(parse_counts("--sizes", sizes), rounds))
+
+
+@bench.command("plan")
+def plan(sizes: Sizes = "500", rounds: Rounds = 5) -> None:
+    """Compare the planned and the measured time of each stage of a fit.
+
+    Example: [bold]gfrnn bench plan --sizes 500,1500[/bold]
+    """
+    console.print(plan_accuracy.run(parse_counts("--sizes", sizes), rounds))
+
+
+@bench.command("scale")
+def era5_scale(
+    nodes: Annotated[
+        str, typer.Option("--sizes", help="Numbers of nodes, e.g. 1,10.")
+    ] = "1,10,100",
+) -> None:
+    """Estimate a fit on 40 years of hourly ERA5 from the rates of this machine.
+
+    Example: [bold]gfrnn bench scale --sizes 1,10[/bold]
+    """
+    console.print(era5_plan.run(parse_counts("--sizes", nodes)))

@@ -1,104 +1,114 @@
-"""The commands ``gfrnn cluster ...``: about where runs are computed."""
+"""The command ``gfrnn cluster check``."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from gfrnn.cluster import Cluster, ClusterConfig, open_cluster
-from gfrnn.workflows.cluster_check.judgement import ClusterFinding, judge
-from gfrnn.workflows.cluster_check.probe import WorkerProbe, probe
-from gfrnn.workflows.commands.fit_plan import size
-from gfrnn.workflows.commands.options import ClusterFile, Memory, Place, Scheduler, Workers
+from gfrnn.workflows.cluster_check.probe import WorkerProbe, probe_workers
+from gfrnn.workflows.cluster_check.problems import ClusterFinding, find_problems
+from gfrnn.workflows.commands.console import console, print_findings
+from gfrnn.workflows.commands.options import (
+    ClusterFile,
+    ClusterOptions,
+    Memory,
+    Scheduler,
+    Workers,
+)
+from gfrnn.workflows.human_units import human_bytes
+from gfrnn.workflows.session.run_session import print_cluster_line
 
 CHECK_FAILED = 1
-"""The exit code where runs would not work."""
+"""Exit code if runs would fail on the cluster."""
 
 _LEGEND = (
-    "memory: at most; tasks: at a time; threads: of BLAS outside of tasks, which have one",
-    "QR, dgemm: Gflop/s of one thread, all workers at the same time",
+    "memory: limit of the worker; tasks: at the same time; threads: BLAS threads outside of tasks",
+    "QR, dgemm: Gflop/s of one thread, with all workers busy",
     "in, out, on: MB/s from the driver, to the driver, to the next worker",
 )
 
+cluster = typer.Typer(
+    help="Check the cluster on which runs are computed.\n\n"
+    "Example: [bold]gfrnn cluster check --cluster slurm.yaml[/bold]",
+    no_args_is_help=True,
+)
 
-def add_cluster(app: typer.Typer, console: Callable[[], Console]) -> None:
-    """Give the app these commands, which print on its console."""
-    group = typer.Typer(
-        help="Where runs are computed.\n\nExample: [bold]gfrnn cluster check --cluster "
-        "slurm.yaml[/bold]",
-        no_args_is_help=True,
-    )
-    app.add_typer(group, name="cluster")
 
-    @group.command()
-    def check(
-        cluster: ClusterFile = None,
-        output: Annotated[
-            Path, typer.Option("--output", "-o", help="A folder for runs, which workers must see.")
-        ] = Path("runs"),
-        workers: Workers = None,
-        memory: Memory = None,
-        scheduler: Scheduler = None,
-        as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    ) -> None:
-        """Start a cluster, let every worker fold some rows, say what is wrong, and stop it.
+@cluster.callback()
+def group() -> None:
+    """Keep ``check`` a subcommand although it is the only one."""
 
-        Hosts, memory, threads, versions, bandwidth, the run's folder and the folder to spill into.
-        The exit code is 1 where runs would not work.
 
-        Example: [bold]gfrnn cluster check --cluster slurm.yaml --output /scratch/me/runs[/bold]
-        """
-        config = Place(cluster, workers, memory, scheduler).config({}, "options")
+@cluster.command()
+def check(
+    cluster: ClusterFile = None,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder for runs, which all workers must see."),
+    ] = Path("runs"),
+    workers: Workers = None,
+    memory: Memory = None,
+    scheduler: Scheduler = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Start a cluster, run a short test on every worker, list problems, and stop it.
 
-        def say(line: str) -> None:
-            if not as_json:
-                console().print(f"cluster: {line}", highlight=False, markup=False)
+    Checks hosts, memory, threads, package versions, bandwidth, the folder of runs and the spill
+    folder. The exit code is 1 if runs would fail.
 
-        with open_cluster(config, folder=output, say=say) as opened:
-            late = _await_workers(opened, config)
-            found = probe(opened.client, output, config.timeout)
-            described = opened.describe()
-        findings = late + judge(found, output.absolute())
-        if as_json:
-            tree = {
-                "cluster": described,
-                "workers": [asdict(worker) for worker in found],
-                "findings": [asdict(finding) for finding in findings],
-            }
-            json.dump(tree, sys.stdout, indent=2, default=list)
-            sys.stdout.write("\n")
-        else:
-            _show(found, findings, console())
-        if any(finding.severity == "error" for finding in findings):
-            raise typer.Exit(CHECK_FAILED)
+    Example: [bold]gfrnn cluster check --cluster slurm.yaml --output /scratch/me/runs[/bold]
+    """
+    config = ClusterOptions(cluster, workers, memory, scheduler).config({}, "options")
+
+    def print_line(line: str) -> None:
+        if not as_json:
+            print_cluster_line(console, line)
+
+    with open_cluster(config, folder=output, say=print_line) as opened:
+        missing = _await_workers(opened, config)
+        probes = probe_workers(opened.client, output, config.timeout)
+        description = opened.describe()
+    findings = missing + find_problems(probes, output.absolute())
+    if as_json:
+        tree = {
+            "cluster": description,
+            "workers": [asdict(worker) for worker in probes],
+            "findings": [asdict(finding) for finding in findings],
+        }
+        json.dump(tree, sys.stdout, indent=2, default=list)
+        sys.stdout.write("\n")
+    else:
+        _print_workers(probes)
+        print_findings(astuple(finding) for finding in findings)
+    if any(finding.severity == "error" for finding in findings):
+        raise typer.Exit(CHECK_FAILED)
 
 
 def _await_workers(opened: Cluster, config: ClusterConfig) -> list[ClusterFinding]:
-    """Jobs start one after another; runs begin with the first, but here all are asked."""
+    """Wait for all workers, as the check covers each; a run starts with the first one."""
     wanted = config.workers or 1
     try:
         opened.client.wait_for_workers(wanted, timeout=config.timeout)
     except TimeoutError:
-        there = len(opened.client.nthreads())
-        message = f"{there} of {wanted} workers are there after {config.timeout:g} s"
-        return [
-            ClusterFinding("warning", config.kind, f"{message}; give cluster.timeout more seconds")
-        ]
+        present = len(opened.client.nthreads())
+        message = (
+            f"{present} of {wanted} workers have connected within {config.timeout:g} s; increase "
+            "cluster.timeout"
+        )
+        return [ClusterFinding("warning", config.kind, message)]
     return []
 
 
-def _show(
-    workers: Sequence[WorkerProbe], findings: Sequence[ClusterFinding], console: Console
-) -> None:
+def _print_workers(workers: Sequence[WorkerProbe]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("worker", "host"):
         table.add_column(name)
@@ -111,12 +121,6 @@ def _show(
         console.print(line, style="dim", highlight=False)
     libraries = sorted({worker.node.blas for worker in workers if worker.node})
     console.print(f"BLAS: {'; '.join(libraries)}", highlight=False, markup=False)
-    for finding in findings:
-        style = {"error": "red", "warning": "yellow"}[finding.severity]
-        console.print(f"[{style}]{finding.severity}[/{style}]", end=" ")
-        console.print(f"{finding.where}: {finding.message}", highlight=False, markup=False)
-    if not findings:
-        console.print("nothing wrong was found")
 
 
 def _cells(worker: WorkerProbe) -> list[str]:
@@ -126,7 +130,7 @@ def _cells(worker: WorkerProbe) -> list[str]:
     rates = [worker.bandwidth.get(key) for key in ("from_driver", "to_driver", "to_next")]
     return [
         node.host,
-        "no limit" if node.memory is None else size(node.memory),
+        "no limit" if node.memory is None else human_bytes(node.memory),
         str(node.threads),
         str(node.blas_threads),
         f"{node.folding / 1e9:.1f}",

@@ -1,4 +1,4 @@
-"""What ``gfrnn fit --plan`` says: what a fit will do and take, before anything runs."""
+"""Output of ``gfrnn fit --plan``: the estimated tasks, reads, memory, disk and time of a fit."""
 
 from __future__ import annotations
 
@@ -6,54 +6,53 @@ import json
 import sys
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from gfrnn.cluster import ClusterConfig, foreseen_size, open_cluster
 from gfrnn.pipeline import Experiment, open_source
 from gfrnn.pipeline.planning.estimate import Projection, StageProjection, Workforce
 from gfrnn.pipeline.planning.plan_fit import plan_fit
+from gfrnn.workflows.commands.console import console
+from gfrnn.workflows.human_units import human_bytes, human_duration
 
 
-def show_plan(
-    experiment: Experiment, config: ClusterConfig, console: Console, *, as_json: bool = False
-) -> bool:
-    """Print the plan of a fit; whether it fits into the workers.
+def show_plan(experiment: Experiment, config: ClusterConfig, *, as_json: bool = False) -> bool:
+    """Print the plan of a fit and return whether it fits into the workers.
 
     Raises
     ------
     ConfigError, DataError, ClusterError
     """
-    found = plan_fit(experiment, open_source(experiment.data), foreseen(config))
+    found = plan_fit(experiment, open_source(experiment.data), expected_workforce(config))
     if as_json:
         json.dump(found.as_dict(), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        print_plan(found, console)
+        print_plan(found)
     return found.refusal is None
 
 
-def foreseen(config: ClusterConfig) -> Workforce:
-    """What a cluster will have; one that runs already is asked."""
+def expected_workforce(config: ClusterConfig) -> Workforce:
+    """Return threads and memory of a cluster; a running scheduler is queried for them."""
     if expected := foreseen_size(config):
         return Workforce(*expected)
     with open_cluster(config):
         return Workforce.current()
 
 
-def print_plan(found: Projection, console: Console) -> None:
-    """The table, what it rests on, advice, and whether it fits."""
+def print_plan(found: Projection) -> None:
+    """Print the table, the measured rates, advice, and whether the fit can start."""
     console.print(plan_table(found))
     work, rates = found.workforce, found.rates
-    memory = "no limit" if work.memory is None else size(work.memory)
-    reading = "not measured" if rates.reading is None else f"{size(rates.reading)}/s"
+    memory = "no limit" if work.memory is None else human_bytes(work.memory)
+    reading = "not measured" if rates.reading is None else f"{human_bytes(rates.reading)}/s"
     products = ", ".join(f"{rate / 1e9:.0f} {name}" for name, rate in rates.products.items())
     lines = [
-        f"{work.threads} threads, {memory} of memory each; peak memory is of one task",
+        f"{work.threads} threads, {memory} of memory each; peak memory is that of one task",
         f"one thread, measured now: decoding {reading}, matrix products (Gflop/s) {products}",
     ]
     if found.seconds is None:
-        lines.append("no time where fields are read: the store has no chunk to time reading with")
+        lines.append("time of reading unknown: the store has no chunk to measure it with")
     for line in [*lines, *found.advice]:
         console.print(line, highlight=False, markup=False)
     if found.refusal is None:
@@ -64,9 +63,9 @@ def print_plan(found: Projection, console: Console) -> None:
 
 
 def plan_table(found: Projection) -> Table:
-    """A column a stage, and the totals: figures one under another fit into narrow terminals."""
+    """Return a table with a column for each stage and one for the totals."""
     table = Table(
-        title="what the fit will do",
+        title="plan of the fit",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -98,19 +97,19 @@ _LABELS = (
 
 
 def _cells(stage: StageProjection) -> list[str]:
-    often = stage.chunks / stage.parts / stage.different if stage.different else 0
+    repeats = stage.chunks / stage.parts / stage.different if stage.different else 0
     return [
         f"{stage.leaves}",
         f"{stage.merges}",
         f"{stage.chunks}",
-        f"{often:.2f}" if often else "",
-        size(stage.decoded_bytes),
-        figure(stage.operations / 1e9),
-        size(stage.leaf_bytes),
-        size(stage.merge_bytes),
-        size(stage.driver_bytes),
-        size(stage.kept_bytes),
-        duration(stage.seconds),
+        f"{repeats:.2f}" if repeats else "",
+        human_bytes(stage.decoded_bytes),
+        _gigaflop(stage.operations),
+        human_bytes(stage.leaf_bytes),
+        human_bytes(stage.merge_bytes),
+        human_bytes(stage.driver_bytes),
+        human_bytes(stage.kept_bytes),
+        human_duration(stage.seconds),
     ]
 
 
@@ -121,34 +120,16 @@ def _totals(found: Projection) -> list[str]:
         f"{sum(stage.merges for stage in stages)}",
         f"{sum(stage.chunks for stage in stages)}",
         "",
-        size(sum(stage.decoded_bytes for stage in stages)),
-        figure(sum(stage.operations for stage in stages) / 1e9),
-        size(max(stage.leaf_bytes for stage in stages)),
-        size(max(stage.merge_bytes for stage in stages)),
-        size(max(stage.driver_bytes for stage in stages)),
-        size(sum(stage.kept_bytes for stage in stages)),
-        duration(found.seconds),
+        human_bytes(sum(stage.decoded_bytes for stage in stages)),
+        _gigaflop(sum(stage.operations for stage in stages)),
+        human_bytes(max(stage.leaf_bytes for stage in stages)),
+        human_bytes(max(stage.merge_bytes for stage in stages)),
+        human_bytes(max(stage.driver_bytes for stage in stages)),
+        human_bytes(sum(stage.kept_bytes for stage in stages)),
+        human_duration(found.seconds),
     ]
 
 
-def figure(value: float) -> str:
-    """Two digits at least, without an exponent."""
+def _gigaflop(operations: float) -> str:
+    value = operations / 1e9
     return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
-
-
-def size(count: float) -> str:
-    """Bytes as people read them; nothing for none."""
-    for unit, one in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= one:
-            return f"{figure(count / one)} {unit}"
-    return f"{count:.0f} B" if count else ""
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as people read them."""
-    if seconds is None:
-        return "?"
-    for unit, one in (("d", 2 * 86400), ("h", 2 * 3600), ("min", 120)):
-        if seconds >= one:
-            return f"{seconds / (one / 2):.1f} {unit}"
-    return f"{seconds:.1f} s"

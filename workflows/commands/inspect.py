@@ -1,10 +1,11 @@
-"""What ``gfrnn inspect`` says of data."""
+"""The command ``gfrnn inspect``."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 
 from gfrnn.pipeline import open_source
 from gfrnn.pipeline.config.experiment import DataConfig
@@ -13,34 +14,41 @@ from gfrnn.pipeline.data.inspection.audit import audit
 from gfrnn.pipeline.data.inspection.describe import describe_dataset
 from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
 from gfrnn.pipeline.errors import RunError
+from gfrnn.workflows.commands.console import console, print_findings
 
 
-def show_data(
-    data: list[str], console: Console, *, level: float | None, name: str, save: Path | None
+def inspect(
+    data: Annotated[
+        list[str], typer.Argument(help="Files, zarr stores, globs or URLs of one data set.")
+    ],
+    level: Annotated[
+        float | None,
+        typer.Option(help="Pressure level in hPa, if only the file name states it; e.g. 500."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="Name for the generated experiment, e.g. my_region.")
+    ] = "experiment",
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Write the generated experiment file here, e.g. my.yaml."),
+    ] = None,
 ) -> None:
-    """Print what is in the data and what is wrong with them; print or write a starting experiment.
+    """Describe data, list problems in them, and generate an experiment file to start from.
 
-    Raises
-    ------
-    ConfigError, DataError, RunError
+    Example: [bold]gfrnn inspect 'era5/*.nc' --save my.yaml[/bold]
     """
     sources = [{"path": path} | ({"level": level} if level else {}) for path in data]
     ds = open_source(checked(DataConfig, {"sources": sources}, "inspect"))
     console.print(describe_dataset(ds), highlight=False, markup=False)
-    findings = audit(ds)
-    for finding in findings:
-        style = {"error": "red", "warning": "yellow"}.get(finding.severity, "dim")
-        about = f"{finding.variable}: " if finding.variable else ""
-        console.print(f"[{style}]{finding.severity}[/{style}]", end=" ")
-        console.print(f"{about}{finding.message}", highlight=False, markup=False)
-    if not findings:
-        console.print("nothing wrong was found")
+    print_findings(
+        (finding.severity, finding.variable or "", finding.message) for finding in audit(ds)
+    )
     text = starting_experiment(ds, data, name)
     if save is None:
-        console.print("\n# a starting experiment file", highlight=False)
+        console.print("\n# experiment file to start from", highlight=False)
         console.print(text, highlight=False, markup=False)
         return
     if save.exists():
         raise RunError(f"{save}: exists; choose another name for --save")
     save.write_text(text, encoding="utf-8")
-    console.print(f"starting experiment: {save}", highlight=False)
+    console.print(f"experiment file: {save}", highlight=False)

@@ -16,35 +16,57 @@ from gfrnn.pipeline.errors import ConfigError
 ExperimentFile = Annotated[
     Path | None,
     typer.Argument(
-        help="Experiment file or a run's folder; without one, the embedded nature run.",
+        help="Experiment file, e.g. my.yaml, or folder of a run. Default: the embedded nature run.",
         metavar="[FILE]",
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The run's folder; default runs/NAME.")
+    Path | None,
+    typer.Option("--output", "-o", help="Folder of the run. Default: runs/NAME."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do it again, even if it is done.")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes on this machine.")]
-Memory = Annotated[str | None, typer.Option(help="Memory of one worker, e.g. 4GiB.")]
+Force = Annotated[bool, typer.Option("--force", help="Repeat stages that are already done.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Number of worker processes on this machine, e.g. 4.")
+]
+Memory = Annotated[str | None, typer.Option(help="Memory of each worker, e.g. 4GiB.")]
 Scheduler = Annotated[
-    str | None, typer.Option(help="Address or scheduler file of a running Dask cluster.")
+    str | None,
+    typer.Option(help="Running Dask cluster: address, e.g. tcp://host:8786, or scheduler file."),
 ]
 ClusterFile = Annotated[
     Path | None,
     typer.Option(
-        "--cluster", metavar="FILE", help="YAML file of cluster keys, instead of the experiment's."
+        "--cluster",
+        metavar="FILE",
+        help="YAML file with keys of the section cluster, which replaces that of the experiment.",
     ),
 ]
 PeriodOption = Annotated[
     tuple[str, str] | None,
-    typer.Option("--period", help="Another period, both ends included.", metavar="START END"),
+    typer.Option(
+        "--period",
+        help="Forecast another period, both ends included, e.g. 2021-01-01 2021-12-31.",
+        metavar="START END",
+    ),
 ]
-Folder = Annotated[Path, typer.Argument(help="A run's folder, e.g. runs/era_interim_europe.")]
+Folder = Annotated[
+    Path, typer.Argument(help="Folder of a run, e.g. runs/era_interim_europe.", metavar="RUN")
+]
 
 
 @dataclass(frozen=True)
-class Place:
-    """What the options of a command say of where it computes."""
+class ClusterOptions:
+    """Options of a command that choose the cluster.
+
+    Attributes
+    ----------
+    cluster : Path or None
+        YAML file of cluster keys.
+    workers : int or None
+    memory : str or None
+    scheduler : str or None
+        Address or scheduler file of a running cluster.
+    """
 
     cluster: Path | None = None
     workers: int | None = None
@@ -52,8 +74,8 @@ class Place:
     scheduler: str | None = None
 
     @property
-    def words(self) -> list[str]:
-        """The options as they are typed; empty where none is given."""
+    def arguments(self) -> list[str]:
+        """The given options as command-line arguments."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return [
             word
@@ -63,26 +85,26 @@ class Place:
         ]
 
     def config(self, tree: Mapping[str, Any], where: str) -> ClusterConfig:
-        """The cluster to open.
+        """Return the configuration of the cluster to open.
 
         Parameters
         ----------
         tree : mapping
-            The keys of the experiment, which those of the file replace, if there is one.
+            Cluster keys of the experiment. A cluster file replaces them; options take precedence
+            over both.
         where : str
-            The experiment, for errors.
+            Name of the experiment, for error messages.
 
         Raises
         ------
         ConfigError
-            Naming the file, the key, what was found and what is allowed.
+            Names the file, the key, what was found and what is allowed.
         """
         if self.cluster is None:
             return checked(ClusterConfig, {**tree, **self._keys()}, f"{where}: cluster")
         return checked(ClusterConfig, read_tree(self.cluster) | self._keys(), str(self.cluster))
 
     def _keys(self) -> dict[str, Any]:
-        """What comes before the keys of experiment and file."""
         keys: dict[str, Any] = {"workers": self.workers, "memory": self.memory}
         if self.scheduler is not None:
             key = "address" if "://" in self.scheduler else "scheduler_file"
@@ -90,16 +112,27 @@ class Place:
         return {key: value for key, value in keys.items() if value is not None}
 
 
-def numbers(option: str, text: str | None) -> list[float] | None:
-    """The numbers of a list such as ``1e-3,1e-2``.
+def parse_numbers(option: str, text: str) -> list[float]:
+    """Parse a list of numbers such as ``1e-3,1e-2``.
 
     Raises
     ------
     ConfigError
     """
-    if text is None:
-        return None
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(f"{option}: {text!r} is not a list of numbers, e.g. 1e-3,1e-2") from None
+
+
+def parse_counts(option: str, text: str) -> list[int]:
+    """Parse a list of positive integers such as ``500,1000``.
+
+    Raises
+    ------
+    ConfigError
+    """
+    numbers = parse_numbers(option, text)
+    if any(number != int(number) or number < 1 for number in numbers):
+        raise ConfigError(f"{option}: {text!r} is not a list of positive integers, e.g. 500,1000")
+    return [int(number) for number in numbers]

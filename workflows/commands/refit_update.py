@@ -1,133 +1,142 @@
-"""The commands that follow from kept triangles: ``gfrnn refit`` and ``gfrnn update``."""
+"""The commands ``gfrnn refit`` and ``gfrnn update``, which start from the triangles of a fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.runs.refit import Refit
 from gfrnn.pipeline.runs.update import Update
+from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import (
     ClusterFile,
+    ClusterOptions,
     Folder,
     Memory,
-    Place,
     Scheduler,
     Workers,
-    numbers,
+    parse_numbers,
 )
-from gfrnn.workflows.session.monitor import RunMonitor
-from gfrnn.workflows.session.run_session import computing, recorded, say_updated
-from gfrnn.workflows.session.stopping import StopAfter, StopBefore, stop_in_time
+from gfrnn.workflows.session.graceful_stop import StopAfter, StopBefore, set_time_limit
+from gfrnn.workflows.session.run_progress import RunProgress
+from gfrnn.workflows.session.run_session import (
+    open_monitored_cluster,
+    print_update,
+    record_performance,
+)
 
 
-def add_commands(app: typer.Typer, console: Callable[[], Console]) -> None:
-    """Give the app both commands, which print on its console."""
+def refit(
+    folder: Folder,
+    without: Annotated[
+        list[int] | None,
+        typer.Option(help="Leave out this training year, e.g. 2003; may be repeated."),
+    ] = None,
+    ridge: Annotated[
+        str | None, typer.Option(help="Candidates for fit.ridge, e.g. 1e-3,1e-2.")
+    ] = None,
+    width: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Number of hidden features, at most that of the run, e.g. 500; repeat it to try "
+            "several and use the best."
+        ),
+    ] = None,
+    balance: Annotated[
+        str | None, typer.Option(help="Candidates for fit.balance, e.g. 1,0.3.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the new run. Default: RUN-refit."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing refit.")] = False,
+    workers: Workers = None,
+    memory: Memory = None,
+    scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
+    stop_before: StopBefore = None,
+    stop_after: StopAfter = None,
+) -> None:
+    """Solve and select the model again from the triangles of a fit, without reading the data.
 
-    @app.command()
-    def refit(
-        folder: Folder,
-        without: Annotated[
-            list[int] | None, typer.Option(help="A training year to leave out; may be repeated.")
-        ] = None,
-        ridge: Annotated[str | None, typer.Option(help="Candidates, e.g. 1e-3,1e-2.")] = None,
-        width: Annotated[
-            list[int] | None,
-            typer.Option(help="Hidden features, at most the run's; repeated, the best is taken."),
-        ] = None,
-        balance: Annotated[str | None, typer.Option(help="Candidates, e.g. 1,0.3.")] = None,
-        output: Annotated[
-            Path | None,
-            typer.Option("--output", "-o", help="The new run's folder; default RUN-refit."),
-        ] = None,
-        force: Annotated[
-            bool, typer.Option("--force", help="Replace a refit that is there.")
-        ] = False,
-        workers: Workers = None,
-        memory: Memory = None,
-        scheduler: Scheduler = None,
-        cluster: ClusterFile = None,
-        stop_before: StopBefore = None,
-        stop_after: StopAfter = None,
-    ) -> None:
-        """Choose a model anew from the triangles that a fit has kept; the data are not read.
+    Settings that are not given stay the same. Continue in the new folder with
+    [bold]gfrnn forecast[/bold] and [bold]gfrnn verify[/bold].
 
-        What is not given stays as it was; go on with [bold]gfrnn forecast[/bold] and
-        [bold]verify[/bold] in the new folder.
+    Example: [bold]gfrnn refit runs/era_interim_europe --without 2003 --width 500[/bold]
+    """
+    set_time_limit(stop_before, stop_after)
+    work = Refit.of(
+        folder,
+        output,
+        without=without,
+        ridge=None if ridge is None else parse_numbers("--ridge", ridge),
+        widths=width,
+        balance=None if balance is None else parse_numbers("--balance", balance),
+        force=force,
+    )
+    options = ClusterOptions(cluster, workers, memory, scheduler)
+    with _open_session(work, "refit", folder, options) as progress:
+        run = work.run(progress)
+    console.print(f"[bold]refit[/bold]: {run.model}", highlight=False)
 
-        Example: [bold]gfrnn refit runs/era_interim_europe --without 2003 --width 500[/bold]
-        """
-        stop_in_time(stop_before, stop_after)
-        work = Refit.of(
-            folder,
-            output,
-            without=without,
-            ridge=numbers("--ridge", ridge),
-            widths=width,
-            balance=numbers("--balance", balance),
-            force=force,
-        )
-        place = Place(cluster, workers, memory, scheduler)
-        with _computing(work, "refit", folder, place, console()) as watch:
-            run = work.run(watch)
-        console().print(f"[bold]refit[/bold]: {run.model}", highlight=False)
 
-    @app.command()
-    def update(
-        folder: Folder,
-        data: Annotated[
-            list[str],
-            typer.Argument(help="New data: files, stores, globs or URLs.", metavar="NEW_DATA..."),
-        ],
-        forget: Annotated[
-            float, typer.Option(help="What all earlier rows count, within (0, 1].")
-        ] = 1.0,
-        period: Annotated[
-            tuple[str, str] | None,
-            typer.Option(
-                help="The part of NEW_DATA to take, both ends included.", metavar="START END"
-            ),
-        ] = None,
-        output: Annotated[
-            Path | None,
-            typer.Option("--output", "-o", help="A new folder; by default the run is updated."),
-        ] = None,
-        workers: Workers = None,
-        memory: Memory = None,
-        scheduler: Scheduler = None,
-        cluster: ClusterFile = None,
-        stop_before: StopBefore = None,
-        stop_after: StopAfter = None,
-    ) -> None:
-        """Fold new data into a trained model, without reading the old ones again.
+def update(
+    folder: Folder,
+    data: Annotated[
+        list[str],
+        typer.Argument(help="New data: files, zarr stores, globs or URLs.", metavar="NEW_DATA..."),
+    ],
+    forget: Annotated[
+        float, typer.Option(help="Weight of all earlier rows, within (0, 1], e.g. 0.99.")
+    ] = 1.0,
+    period: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            help="Use this part of NEW_DATA, both ends included, e.g. 2021-04-01 2021-04-30.",
+            metavar="START END",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of a new run. Default: update RUN itself."),
+    ] = None,
+    workers: Workers = None,
+    memory: Memory = None,
+    scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
+    stop_before: StopBefore = None,
+    stop_after: StopAfter = None,
+) -> None:
+    """Train an existing model further with new data, without reading the old data again.
 
-        Examples: [bold]gfrnn update runs/era_interim_europe 'era5/2021-0[1-3].nc'[/bold];
-        [bold]gfrnn update runs/my era5.zarr --period 2021-04-01 2021-04-30 --forget 0.99[/bold]
-        """
-        stop_in_time(stop_before, stop_after)
-        part = None if period is None else checked(Period, period, "--period")
-        work = Update.of(folder, data, output, forget=forget, period=part)
-        place = Place(cluster, workers, memory, scheduler)
-        with _computing(work, "update", folder, place, console()) as watch:
-            run = work.run(watch)
-        say_updated(run, console())
+    Examples: [bold]gfrnn update runs/era_interim_europe 'era5/2021-0[1-3].nc'[/bold];
+    [bold]gfrnn update runs/my era5.zarr --period 2021-04-01 2021-04-30 --forget 0.99[/bold]
+    """
+    set_time_limit(stop_before, stop_after)
+    part = None if period is None else checked(Period, period, "--period")
+    work = Update.of(folder, data, output, forget=forget, period=part)
+    options = ClusterOptions(cluster, workers, memory, scheduler)
+    with _open_session(work, "update", folder, options) as progress:
+        run = work.run(progress)
+    print_update(run, console)
 
 
 @contextmanager
-def _computing(
-    work: Refit | Update, command: str, folder: Path, place: Place, console: Console
-) -> Iterator[RunMonitor]:
-    """A cluster to do the work on, watched and recorded; errors name the run's folder."""
-    config = place.config(work.experiment.cluster, str(folder))
+def _open_session(
+    work: Refit | Update, command: str, folder: Path, options: ClusterOptions
+) -> Iterator[RunProgress]:
+    """Open a cluster for the work, with its progress displayed and its performance recorded."""
+    config = options.config(work.experiment.cluster, str(folder))
     source = work.source.folder
     with (
-        computing(config, console, work.experiment, source, place=work.folder) as (_, watch),
-        recorded(work.folder, command, console),
+        open_monitored_cluster(
+            config, console, work.experiment, source, destination=work.folder
+        ) as (_, progress),
+        record_performance(work.folder, command, console),
     ):
-        yield watch
+        yield progress

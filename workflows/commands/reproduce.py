@@ -1,99 +1,102 @@
-"""What ``gfrnn reproduce`` does: list the cases, choose settings, run one."""
+"""The command ``gfrnn reproduce``: list the cases of the papers, choose settings, run a case."""
 
 from __future__ import annotations
 
 import csv
 import io
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gfrnn.cluster import open_cluster
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.cases import case_names, load_case
-from gfrnn.workflows.commands.options import ClusterFile, Place, Workers
+from gfrnn.workflows.commands.console import console
+from gfrnn.workflows.commands.options import ClusterFile, ClusterOptions, Workers
 from gfrnn.workflows.reproduce.result_table import sentence, terminal_table
-from gfrnn.workflows.reproduce.run_case import reproduce, write_files
+from gfrnn.workflows.reproduce.run_case import reproduce as reproduce_case
+from gfrnn.workflows.reproduce.run_case import write_files
 from gfrnn.workflows.reproduce.settings_file import dump, load_settings
-from gfrnn.workflows.reproduce.settings_search import SettingsChoice, choice_table, choose, searches
-from gfrnn.workflows.session.progress import show_progress
+from gfrnn.workflows.reproduce.settings_search import SettingsChoice, choice_table, searches
+from gfrnn.workflows.reproduce.settings_search import choose as choose_best
+from gfrnn.workflows.session.progress_display import show_progress
 
 
-def add_cases(app: typer.Typer, console: Callable[[], Console]) -> None:
-    """Give the app the command ``reproduce``, which prints on its console."""
+def reproduce(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name of the case, e.g. lorenz63. Default: list all.", metavar="[NAME]"
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds for the hidden weights.")] = 5,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Run the same code on a smaller case, under a minute.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder of the results. Default: runs/reproduce/NAME[-quick]."
+        ),
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of settings that replace those of the case, e.g. mine.yaml."),
+    ] = None,
+    choose: Annotated[
+        bool,
+        typer.Option(
+            "--choose",
+            help="Only choose settings on validation trajectories: try every combination of the "
+            "candidates in the settings file, or the number of random ones it states.",
+        ),
+    ] = False,
+    task: Annotated[
+        str | None, typer.Option(help="Task of a case that has several, e.g. weather.")
+    ] = None,
+    rules: Annotated[
+        str | None,
+        typer.Option(help="Learning rules of a case that has several, e.g. danp,bptt."),
+    ] = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the cases.")] = False,
+) -> None:
+    """Run a case of the papers again and write a table, a figure and a page with both.
 
-    @app.command()
-    def reproduce(
-        name: Annotated[
-            str | None,
-            typer.Argument(help="The case; without one, all are listed.", metavar="[NAME]"),
-        ] = None,
-        seeds: Annotated[int, typer.Option(min=1, help="Seeds of the hidden weights.")] = 5,
-        quick: Annotated[
-            bool, typer.Option("--quick", help="Smaller, in under a minute; the same code.")
-        ] = False,
-        output: Annotated[
-            Path | None,
-            typer.Option("--output", "-o", help="Folder; default runs/reproduce/NAME[-quick]."),
-        ] = None,
-        settings: Annotated[
-            Path | None, typer.Option(help="YAML file laid over the settings of the case.")
-        ] = None,
-        choose: Annotated[
-            bool,
-            typer.Option(
-                "--choose",
-                help="Only choose settings, on validation trajectories: every combination of the "
-                "candidates in the settings file, or as many random ones as it says.",
-            ),
-        ] = False,
-        task: Annotated[
-            str | None, typer.Option(help="For a case of several tasks: which one, e.g. weather.")
-        ] = None,
-        rules: Annotated[
-            str | None,
-            typer.Option(help="For a case of several rules: which ones, e.g. danp,bptt."),
-        ] = None,
-        workers: Workers = None,
-        cluster: ClusterFile = None,
-        listing: Annotated[bool, typer.Option("--list", help="List the cases.")] = False,
-    ) -> None:
-        """Rerun a case of the papers: a table, a figure and a page that shows them.
-
-        Examples: [bold]gfrnn reproduce[/bold] (lists the cases);
-        [bold]gfrnn reproduce lorenz63 --quick[/bold];
-        [bold]gfrnn reproduce lorenz63 --choose[/bold], then
-        [bold]gfrnn reproduce lorenz63 --settings runs/reproduce/lorenz63/chosen.yaml[/bold];
-        [bold]gfrnn reproduce perturbation --task weather --rules danp,bptt --workers 2[/bold]
-        """
-        if name is None or listing:
-            list_cases(console())
-            return
-        given = {
-            "task": task,
-            "rules": None if rules is None else rules.replace(" ", "").split(","),
-        }
-        common: dict[str, Any] = {
-            "file": settings,
-            "quick": quick,
-            "output": output,
-            "options": {key: value for key, value in given.items() if value is not None},
-            "place": Place(cluster, workers),
-        }
-        if choose:
-            choose_settings(name, console(), **common)
-        else:
-            run_case(name, console(), seeds=seeds, **common)
+    Examples: [bold]gfrnn reproduce[/bold] (lists the cases);
+    [bold]gfrnn reproduce lorenz63 --quick[/bold];
+    [bold]gfrnn reproduce lorenz63 --choose[/bold], then
+    [bold]gfrnn reproduce lorenz63 --settings runs/reproduce/lorenz63/chosen.yaml[/bold];
+    [bold]gfrnn reproduce perturbation --task weather --rules danp,bptt --workers 2[/bold]
+    """
+    if name is None or listing:
+        list_cases()
+        return
+    given = {
+        "task": task,
+        "rules": None if rules is None else rules.replace(" ", "").split(","),
+    }
+    common: dict[str, Any] = {
+        "file": settings,
+        "quick": quick,
+        "output": output,
+        "options": {key: value for key, value in given.items() if value is not None},
+        "cluster": ClusterOptions(cluster, workers),
+    }
+    if choose:
+        choose_settings(name, **common)
+    else:
+        run_case(name, seeds=seeds, **common)
 
 
-def list_cases(console: Console) -> None:
-    """Names and summaries of all cases."""
+def list_cases() -> None:
+    """Print the names and summaries of all cases."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name in case_names():
         table.add_row(f"[bold]{name}[/bold]", load_case(name).summary)
@@ -102,51 +105,50 @@ def list_cases(console: Console) -> None:
 
 def run_case(
     name: str,
-    console: Console,
     *,
     seeds: int,
     file: Path | None = None,
     quick: bool = False,
     output: Path | None = None,
     options: Mapping[str, Any] | None = None,
-    place: Place,
+    cluster: ClusterOptions,
 ) -> None:
-    """Run a case, write its folder, print its table.
+    """Run a case, write its results into a folder, and print its table.
 
     Parameters
     ----------
     name : str
-    console : Console
     seeds : int
     file : Path, optional
-        Laid over the settings of the case.
+        Settings that replace those of the case.
     quick : bool
     output : Path, optional
     options : mapping of str to value, optional
         Settings that are options of the command, such as ``task``.
-    place : Place
-        The cluster to open; none where it is empty.
+    cluster : ClusterOptions
+        The cluster to open; without options, none is opened.
 
     Raises
     ------
     ConfigError
-        If there is no such case, its settings are not allowed, or workers have nothing to do.
+        If there is no such case, its settings are not allowed, or it cannot use workers.
     ClusterError
         If the cluster does not start.
     """
     case = load_case(name)
     options = options or {}
     loaded = load_settings(case, file, quick=quick, options=options)
-    if place.words and not case.parallel:
+    if cluster.arguments and not case.parallel:
         raise ConfigError(
-            f"{place.words[0]}: the case {name} runs in one process; leave it out, or add --choose"
+            f"{cluster.arguments[0]}: the case {name} runs in one process; leave it out, "
+            "or add --choose"
         )
     folder = _folder(name, quick, output, options)
     command = _command(
-        name, seeds=seeds, file=file, quick=quick, output=output, options=options, place=place
+        name, seeds=seeds, file=file, quick=quick, output=output, options=options, cluster=cluster
     )
-    with _cluster(place, console), show_progress(console) as progress:
-        result = reproduce(case, loaded, range(seeds), folder, progress, command)
+    with _open_cluster(cluster), show_progress(console) as progress:
+        result = reproduce_case(case, loaded, range(seeds), folder, progress, command)
     console.print(terminal_table(result))
     for verdict in result.verdicts():
         style = {True: "green", False: "red", None: "dim"}[verdict.reached]
@@ -158,17 +160,16 @@ def run_case(
 
 def choose_settings(
     name: str,
-    console: Console,
     *,
     file: Path | None = None,
     quick: bool = False,
     output: Path | None = None,
     options: Mapping[str, Any] | None = None,
-    place: Place,
+    cluster: ClusterOptions,
 ) -> None:
     """Choose settings on validation trajectories; write ``chosen.yaml`` and ``candidates.csv``.
 
-    Parameters are those of :func:`run_case`.
+    For the parameters see :func:`run_case`.
 
     Raises
     ------
@@ -181,8 +182,8 @@ def choose_settings(
     loaded = load_settings(case, file, quick=quick, options=options)
     searches(case, loaded)
     folder = _folder(name, quick, output, options or {})
-    with _cluster(place, console), show_progress(console) as progress:
-        chosen, choices = choose(case, loaded, progress)
+    with _open_cluster(cluster), show_progress(console) as progress:
+        chosen, choices = choose_best(case, loaded, progress)
     for choice in choices:
         console.print(choice_table(choice))
     head = f"# Settings of the case {name}, chosen on its validation trajectories.\n"
@@ -194,18 +195,18 @@ def choose_settings(
 
 
 @contextmanager
-def _cluster(place: Place, console: Console) -> Iterator[None]:
-    """A cluster while the block runs; where no option asks for one, none."""
-    if not place.words:
+def _open_cluster(options: ClusterOptions) -> Iterator[None]:
+    """Open a cluster for the block if an option asks for one."""
+    if not options.arguments:
         yield
         return
-    with open_cluster(place.config({}, "options")) as cluster:
+    with open_cluster(options.config({}, "options")) as cluster:
         console.print(f"dashboard: {cluster.dashboard}", highlight=False)
         yield
 
 
 def _folder(name: str, quick: bool, output: Path | None, options: Mapping[str, Any]) -> Path:
-    # Two tasks of one case are two results.
+    # Tasks of one case have separate results.
     words = [
         name,
         *([str(options["task"])] if "task" in options else []),
@@ -225,7 +226,7 @@ def _command(
     quick: bool,
     output: Path | None,
     options: Mapping[str, Any],
-    place: Place,
+    cluster: ClusterOptions,
 ) -> str:
     words = ["gfrnn", "reproduce", name, "--seeds", str(seeds)]
     words += ["--quick"] if quick else []
@@ -233,11 +234,11 @@ def _command(
         words += [f"--{key}", ",".join(value) if isinstance(value, list) else str(value)]
     words += ["--settings", str(file)] if file is not None else []
     words += ["--output", str(output)] if output is not None else []
-    return shlex.join(words + place.words)
+    return shlex.join(words + cluster.arguments)
 
 
 def _csv(choices: list[SettingsChoice]) -> str:
-    """Long form: validation, trial, key, value; the score is a key too."""
+    """Write the trials in long form: validation, trial, key, value; the score is a key too."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["validation", "trial", "key", "value"])

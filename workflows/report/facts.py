@@ -1,4 +1,4 @@
-"""What was trained on what, in the short lines of the report."""
+"""Facts about a run for the head of its report: periods, grid, state, network, candidates."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from gfrnn.workflows.report.labels import lead_label, period_label
 from gfrnn.workflows.report.run_contents import RunContents
 
 
-def facts(material: RunContents) -> list[tuple[str, str]]:
-    """What was trained on what, in short lines."""
-    model, notes, grid = material.model, material.model.notes, material.model.layout.scaling.grid
-    experiment, starts = material.run.experiment, material.forecasts["time"].values
+def run_facts(contents: RunContents) -> list[tuple[str, str]]:
+    """Return facts about a run as pairs of term and text."""
+    model, notes, grid = contents.model, contents.model.notes, contents.model.layout.scaling.grid
+    experiment, starts = contents.run.experiment, contents.forecasts["time"].values
     step = lead_label(model.step).removeprefix("+")
     masked = "" if grid.mask is None else f"; {100 * grid.mask.mean():.0f} % of the cells masked"
     picks = ", ".join(f"{key} {value}" for key, value in notes.chosen.items())
     return [
-        ("Training", _training(material)),
+        ("Training", _training(contents)),
         ("Validation", period_label(experiment.periods.validation)),
         ("Test", f"{period_label(experiment.periods.test)}, {len(starts)} initial times"),
         ("Grid", f"{len(grid.channels)} fields of {len(grid.latitude)} latitudes and "
                  f"{len(grid.longitude)} longitudes, every {step}{masked}"),
-        *_state(material),
+        *_state(contents),
         ("Network", f"{notes.width} hidden features, "
                     + ("one network" if len(model.networks) == 1 else
                        f"{len(model.networks)} networks, {experiment.fit.average} at each lead")),
@@ -35,7 +35,7 @@ def facts(material: RunContents) -> list[tuple[str, str]]:
 
 
 def precision_line(found: Mapping[str, Any]) -> str:
-    """The precision of the rows, and what the other one would have changed on a sample."""
+    """Describe the precision of the rows, and the effect of the other precision on a sample."""
     chosen = found["chosen"]
     if "rows" not in found:
         return f"{chosen}; not compared, there are too few rows for a sample"
@@ -49,9 +49,9 @@ def precision_line(found: Mapping[str, Any]) -> str:
     )
 
 
-def _training(material: RunContents) -> str:
-    """The training period, what was left out of it, and what came to it later."""
-    run = material.run
+def _training(contents: RunContents) -> str:
+    """Describe the training period, years left out of it, and data added by updates."""
+    run = contents.run
     words = [period_label(run.experiment.periods.train)]
     if run.experiment.fit.without:
         words.append(f"without {', '.join(map(str, run.experiment.fit.without))}")
@@ -60,15 +60,15 @@ def _training(material: RunContents) -> str:
     return ", ".join(words)
 
 
-def _state(material: RunContents) -> list[tuple[str, str]]:
-    """What the network sees of the fields."""
-    notes, network = material.model.notes, material.model.networks[0]
+def _state(contents: RunContents) -> list[tuple[str, str]]:
+    """Describe the states that the network gets: EOFs or patches."""
+    notes, network = contents.model.notes, contents.model.networks[0]
     delays = f"{notes.delays} successive states"
     if network.patches is None:
         assert notes.variance_kept is not None  # every layout of EOFs has it
         held = 100 * notes.variance_kept
         return [("State", f"{notes.modes} EOFs with {held:.1f} % of the variance, {delays}")]
-    patches, state = network.patches, material.run.experiment.state
+    patches, state = network.patches, contents.run.experiment.state
     (before, after), (west, east) = patches.halo
     size = " x ".join(map(str, state.patch))
     window = f"{state.patch[0] + before + after} x {state.patch[1] + west + east}"

@@ -1,4 +1,4 @@
-"""The figures of a report, each an image that stands in the page itself."""
+"""Figures of a report, embedded in the page as images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gfrnn.workflows.report.labels import channel_label, heading, lead_label, un
 Array = NDArray[Any]
 
 WIDTH = 10.5
-"""Inches: 1008 pixels of a page, so that text in figures is as large as the text around them."""
+"""Width of figures in inches: 1008 pixels, at which their text is as large as that of the page."""
 
 STYLE: Any = {
     "font.size": 9,
@@ -41,8 +41,8 @@ STYLE: Any = {
     "lines.linewidth": 1.5,
 }
 
-# Told apart by people who do not see red or green, and, by the strokes, on a black-and-white print.
-# The linear model lies above the broad line of the forecast, which it often follows closely.
+# Colours are distinct with red-green colour blindness, dashes in black and white. The linear model
+# is drawn above the broader line of the forecast, to which it is often close.
 SYSTEMS: dict[str, dict[str, Any]] = {
     "forecast": {"color": "#0b4f8a", "linewidth": 2.6, "marker": "o", "markersize": 4, "zorder": 5},
     "linear": {"color": "#d55e00", "linestyle": (0, (5, 1.5)), "zorder": 6},
@@ -55,20 +55,20 @@ _MOST_LEADS = 10  # panels of the ridge path
 
 
 USEFUL = 0.6
-"""Anomaly correlation above which forecasters call a forecast useful."""
+"""Anomaly correlation above which a forecast counts as useful."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as the page embeds it.
+    """An image to embed in a page.
 
     Attributes
     ----------
     uri : str
-        ``data:`` address that holds the image itself. As an image of its own, nothing in an SVG
-        can meet names of the page or of another figure.
+        ``data:`` URI with the image. In an image of its own, names in an SVG cannot conflict with
+        those of the page or of another figure.
     alt : str
-        What it shows, for people who do not see it.
+        Description of the image for screen readers.
     """
 
     uri: str
@@ -77,13 +77,13 @@ class Picture:
 
 @matplotlib.rc_context(STYLE)
 def skill_picture(scores: xr.Dataset, channel: Channel) -> Picture:
-    """RMSE, anomaly correlation and bias of one channel against lead, beside the references."""
+    """Plot RMSE, anomaly correlation and bias of one channel against lead, with the references."""
     own = scores.sel(channel=channel.name)
     unit = unit_label(str(own["units"].item()))
     times, axis, marks = _lead_axis(own["prediction_timedelta"].values)
     figure = Figure(figsize=(WIDTH, 3.0))
     panels = figure.subplots(1, 3)
-    # The same places for every channel, so that the figures of a page stand in columns.
+    # The same positions for every channel, so that the figures of a page are aligned.
     figure.subplots_adjust(left=0.065, right=0.995, bottom=0.155, top=0.87, wspace=0.25)
     for name, panel, label in zip(
         ("rmse", "acc", "bias"),
@@ -119,16 +119,16 @@ def skill_picture(scores: xr.Dataset, channel: Channel) -> Picture:
 def ridge_picture(
     selection: Mapping[str, Array], leads: Sequence[np.timedelta64], width: int
 ) -> Picture:
-    """Validation error against ridge, a panel for each lead, a curve for each width.
+    """Plot validation error against ridge: a panel for each lead, a curve for each width.
 
     Parameters
     ----------
     selection : mapping of ndarray
-        As a model holds it.
+        The selection of a model (:class:`ForecastModel`).
     leads : sequence of timedelta64
-        With outer weights of their own.
+        Leads with outer weights of their own.
     width : int
-        The chosen one.
+        The chosen number of hidden features.
     """
     ridges = selection["ridges"]
     paths = selection["errors"].reshape(-1, len(ridges), len(leads))
@@ -155,9 +155,9 @@ def ridge_picture(
         panel.plot(
             ridges, linear[:, index], color=reference, linestyle=(0, (5, 1.5)), label="linear model"
         )
-        # At 1 a model is worth no more than the climatology.
+        # At 1, a model is no better than the climatology.
         panel.axhline(1, color="0.45", linewidth=0.8, linestyle=":")
-        # The steep parts may leave the panel: what counts is the bottom of the curves.
+        # Steep parts of the curves may leave the panel; their minima are what matters.
         low = min(paths[:, :, index].min(), linear[:, index].min())
         high = max(paths[:, :, index].max(), linear[:, index].max())
         worst = 1.1 * max(paths[:, :, index].min(axis=1).max(), linear[:, index].min())
@@ -180,7 +180,7 @@ def ridge_picture(
 
 @matplotlib.rc_context(STYLE)
 def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelta64]) -> Picture:
-    """Singular values of R_ff with the chosen ridges, and the variance that EOFs hold, if any."""
+    """Plot singular values of R_ff with the chosen ridges, and the variance of the EOFs, if any."""
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     count = 2 if "eof_variance" in selection else 1
     left, *rest = figure.subplots(1, count, squeeze=False)[0]
@@ -192,7 +192,7 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
         strengths.setdefault(float(ridge), []).append(lead_label(lead))
     for index, (ridge, shared) in enumerate(sorted(strengths.items())):
         left.axhline(ridge, color="0.45", linewidth=0.8, linestyle=":")
-        # Side by side, as neighbouring ridges are closer than a line of text.
+        # In turn side by side, as neighbouring ridges are closer than the height of the text.
         left.annotate(
             ", ".join(shared), (0.98 - 0.17 * (index % 5), ridge), va="center", ha="right",
             xycoords=left.get_yaxis_transform(), size=8, color="0.2",
@@ -203,15 +203,19 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
         title="Singular values of $R_{ff}$ (dotted: the chosen ridges, by lead)",
     )  # fmt: skip
     left.margins(x=0)
-    said = (
+    description = (
         f"the {len(spectrum)} singular values of the feature triangle fall from 1 to "
         f"{spectrum[-1]:.1e} of the largest; the chosen ridges are lines across."
     )
     if not rest:
-        return embed(figure, f"T{said[1:]}")
+        return embed(figure, f"T{description[1:]}")
     (right,), kept = rest, 100 * np.cumsum(selection["eof_variance"])
     right.plot(np.arange(1, len(kept) + 1), kept, color=own, linewidth=2.2)
-    right.set(xlabel="number of EOFs", ylabel="variance held (%)", title="Variance that EOFs hold")
+    right.set(
+        xlabel="number of EOFs",
+        ylabel="explained variance (%)",
+        title="Variance explained by the EOFs",
+    )
     right.set_ylim(0, 101)
     right.margins(x=0.02)
     right.annotate(
@@ -220,21 +224,22 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
     )  # fmt: skip
     return embed(
         figure,
-        f"Left: {said} Right: cumulative variance of the EOFs, {kept[-1]:.1f} % with {len(kept)}.",
+        f"Left: {description} Right: cumulative variance of the EOFs, {kept[-1]:.1f} % with "
+        f"{len(kept)}.",
     )
 
 
 def _lead_axis(leads: Array) -> tuple[Array, str, list[float]]:
-    """Leads as numbers, what the axis is called, and the steps of its marks."""
+    """Return leads as numbers, the label of their axis, and allowed steps of its ticks."""
     if leads[-1] >= np.timedelta64(2, "D"):
         return leads / np.timedelta64(1, "D"), "lead (days)", [1, 2, 5, 10]
     return leads / np.timedelta64(1, "h"), "lead (hours)", [1, 1.2, 2.4, 3, 6, 10]
 
 
 def embed(figure: Figure, alt: str, *, raster: bool = False) -> Picture:
-    """Draw a figure: as SVG, or as PNG where an SVG would be large.
+    """Render a figure as SVG, or as PNG where an SVG would be large.
 
-    Without pyplot no backend is chosen for anyone: the format brings its renderer.
+    This works without pyplot, so that no Matplotlib backend is selected.
     """
     buffer = io.BytesIO()
     form, kind = ("png", "image/png") if raster else ("svg", "image/svg+xml")

@@ -1,4 +1,4 @@
-"""Maps of a forecast beside what happened."""
+"""Maps of a forecast, the verifying analysis and their difference."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from gfrnn.workflows.report.labels import channel_label, heading, unit_label
 
 Array = NDArray[Any]
 
-# A map has a frame, and no grid on top of its colours.
+# A map has a frame, and no grid lines on its colours.
 _STYLE = {**STYLE, "axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
 
 
 @dataclass(frozen=True)
 class MapField:
-    """One channel of a forecast and of what happened.
+    """One channel of a forecast and of the verifying truth.
 
     Attributes
     ----------
@@ -48,13 +48,13 @@ class MapField:
 def map_pictures(
     fields: Sequence[MapField], latitude: Array, longitude: Array, valid: np.datetime64
 ) -> list[Picture]:
-    """A forecast, what happened, and the difference: anomalies in colours, fields as contours.
+    """Draw forecast, truth and difference: anomalies in colours, full fields as contours.
 
-    The three maps of a field stand side by side; those of a wide domain one below the other, two
-    fields a picture.
+    The three maps of a field are side by side; for a wide domain they are one below the other, with
+    two fields per picture.
     """
     order, degrees = contiguous_longitudes(longitude)
-    wide = _stretch(latitude) * np.ptp(latitude) < 0.6 * np.ptp(degrees)
+    wide = _aspect(latitude) * np.ptp(latitude) < 0.6 * np.ptp(degrees)
     size = 2 if wide else len(fields)
     return [
         _picture(fields[first : first + size], latitude, degrees, order, valid, wide)
@@ -62,10 +62,10 @@ def map_pictures(
     ]
 
 
-def _stretch(latitude: Array) -> float:
-    """Length of a degree of latitude in degrees of longitude, in the middle of the map.
+def _aspect(latitude: Array) -> float:
+    """Return the length of a degree of latitude in degrees of longitude at the map's centre.
 
-    At most 2, or polar maps would be slivers.
+    Limited to 2, to keep polar maps from becoming too narrow.
     """
     return 1 / max(0.5, float(np.cos(np.deg2rad(np.mean(latitude)))))
 
@@ -79,10 +79,10 @@ def _picture(
     valid: np.datetime64,
     wide: bool,
 ) -> Picture:
-    shape = _stretch(latitude) * np.ptp(latitude) / np.ptp(degrees)
+    shape = _aspect(latitude) * np.ptp(latitude) / np.ptp(degrees)
     width = 0.46 * WIDTH if wide else 0.27 * WIDTH
     height = float(np.clip(width * shape, 0.8, 4.5))
-    # Of a single field too, the map of a wide domain is as wide as one of two.
+    # The map of a wide domain has the same width with one field as with two.
     total = (
         (0.05 * WIDTH + width * len(fields), 1.1 + 3 * (height + 0.25))
         if wide
@@ -91,7 +91,7 @@ def _picture(
     figure = Figure(figsize=total, layout="constrained")
     lines, columns = (3, len(fields)) if wide else (len(fields), 3)
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    own = panels.T if wide else panels  # a row of it is the three maps of a field
+    own = panels.T if wide else panels  # each row holds the three maps of a field
     for line, field in zip(own, fields, strict=True):
         _draw(line, field, latitude, degrees, order, "bottom" if wide else "right")
         name = textwrap.fill(heading(field.channel), 40 if wide else 24)
@@ -99,14 +99,14 @@ def _picture(
             line[0].set_title(name, weight="bold", size=10.5)
         else:
             line[0].set_ylabel(name, weight="bold", color="0.1")
-    for panel, title in zip(own[0], ("Forecast", "What happened", "Difference"), strict=True):
+    for panel, title in zip(own[0], ("Forecast", "Truth", "Difference"), strict=True):
         if wide:
             panel.set_ylabel(title, weight="bold", color="0.1")
         else:
             panel.set_title(title, weight="bold")
     names = ", ".join(channel_label(field.channel) for field in fields)
     when = f"{pd.Timestamp(valid):%Y-%m-%d %H:%M} UTC"
-    alt = f"Maps for {when}: forecast, what happened, and the difference of {names}."
+    alt = f"Maps for {when}: forecast, truth and difference of {names}."
     return embed(figure, alt, raster=True)
 
 
@@ -118,7 +118,7 @@ def _draw(
     order: Array,
     side: str,
 ) -> None:
-    """The three maps of a field and their colour bar."""
+    """Draw the three maps of a field and their colour bar."""
     anomalies = (
         field.forecast - field.climatology,
         field.truth - field.climatology,
@@ -131,7 +131,7 @@ def _draw(
     for panel, values, full in zip(
         panels, anomalies, (field.forecast, field.truth, None), strict=True
     ):
-        there = np.isfinite(values).any()  # a forecast may be lost
+        there = np.isfinite(values).any()  # a forecast may have diverged
         if there:
             filled = panel.contourf(
                 degrees, latitude, values[:, order], shades, cmap="RdBu_r", extend="both"
@@ -143,8 +143,8 @@ def _draw(
             )
             panel.clabel(lines, np.intersect1d(inside, contours[1::2]), fontsize=6.5, fmt="%g")
         _coast(panel)
-        panel.set_facecolor("0.82")  # what has no values is no anomaly of zero
-        panel.set(xlim=degrees[[0, -1]], ylim=latitude[[0, -1]], aspect=_stretch(latitude))
+        panel.set_facecolor("0.82")  # missing values differ from an anomaly of zero
+        panel.set(xlim=degrees[[0, -1]], ylim=latitude[[0, -1]], aspect=_aspect(latitude))
         panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 6, 10]))
         panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 6, 10]))
         panel.xaxis.set_major_formatter(FuncFormatter(_east))
@@ -169,13 +169,13 @@ def _north(degrees: float, _: object = None) -> str:
 
 def _coast(panel: Axes) -> None:
     for line in _coastlines():
-        for turn in (-360, 0, 360):  # whatever the longitudes of the map are
+        for turn in (-360, 0, 360):  # for any range of longitudes
             panel.plot(line[:, 0] + turn, line[:, 1], color="0.3", linewidth=0.6, zorder=3)
 
 
 @cache
 def _coastlines() -> tuple[Array, ...]:
-    """Coastlines as cartopy has them on this machine, else none: a report never downloads."""
+    """Read coastlines that cartopy has on this machine; nothing is downloaded."""
     try:
         import cartopy
         from cartopy.io import Downloader, shapereader

@@ -1,4 +1,4 @@
-"""The page that says what came of a run: skill, choices, an example, and how it was made."""
+"""Report page of a run: skill, selected settings, an example forecast, and provenance."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.model_notes import ModelNotes
-from gfrnn.workflows.report.facts import facts
+from gfrnn.workflows.human_units import human_duration
+from gfrnn.workflows.report.facts import run_facts
 from gfrnn.workflows.report.figures import USEFUL, ridge_picture, skill_picture, spectrum_picture
 from gfrnn.workflows.report.labels import (
-    duration_label,
     heading,
     lead_label,
     number,
-    percent,
     relative,
     unit_label,
 )
 from gfrnn.workflows.report.maps import MapField, map_pictures
 from gfrnn.workflows.report.run_contents import RunContents
-from gfrnn.workflows.session.run_session import lost_note
+from gfrnn.workflows.report.skill_table import report_table
+from gfrnn.workflows.session.run_session import diverged_note
 
 Array = NDArray[Any]
 
@@ -41,26 +41,26 @@ _MOST_MAPS = 4
 
 
 def write_report(run: Run) -> Path:
-    """Write ``report.html``, one page that needs nothing else, into a run's folder.
+    """Write ``report.html``, one self-contained page, into the folder of a run.
 
     Parameters
     ----------
     run : Run
-        With all stages done.
+        A run with all stages done.
 
     Returns
     -------
     Path
-        The page.
+        Path of the page.
 
     Raises
     ------
     RunError
         If a stage is missing.
     DataError
-        If the data, which the maps show, are not there any more.
+        If the data, which the maps show, no longer exist.
     """
-    material = RunContents.of(run)
+    contents = RunContents.open(run)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -68,38 +68,38 @@ def write_report(run: Run) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html.j2").render(_content(material))
+    page = environment.get_template("report.html.j2").render(_content(contents))
     path = run.folder / "report.html"
     write_text(path, page)
     return path
 
 
-def _content(material: RunContents) -> dict[str, Any]:
-    """Everything that the template shows."""
-    run, model, scores = material.run, material.model, material.scores
+def _content(contents: RunContents) -> dict[str, Any]:
+    """Return the variables of the template."""
+    run, model, scores = contents.run, contents.model, contents.scores
     experiment, notes = run.experiment, model.notes
     leads = [lead.to_timedelta64() for lead in model.leads]
-    shown = material.channels[:_MOST_CHANNELS]
+    shown = contents.channels[:_MOST_CHANNELS]
     return {
         "experiment": experiment,
-        "summary": summary(material),
-        "lost": lost_note(material.forecasts),
+        "summary": summary(contents),
+        "diverged": diverged_note(contents.forecasts),
         "origins": [origin for origin in run.ds.attrs.get("origins", []) if _is_model(origin)],
-        "facts": facts(material),
-        "table": skill_table(material),
+        "facts": run_facts(contents),
+        "table": report_table(scores, contents.channels, _table_leads(contents)),
         "systems": list(scores["system"].values),
         "skill": [skill_picture(scores, channel) for channel in shown],
-        "channels": len(material.channels),
+        "channels": len(contents.channels),
         "pairs": scores["pairs"].values,
         "ridge": ridge_picture(model.selection, leads, notes.width),
         "candidates": _candidates(notes, leads),
         "average": experiment.fit.average,
         "searched": list(experiment.search),
         "spectrum": spectrum_picture(model.selection, leads),
-        "maps": _maps(material),
+        "maps": _maps(contents),
         "record": run.record,
         "stages": [
-            (stage, duration_label(entry.seconds or 0.0), entry.finished)
+            (stage, human_duration(entry.seconds or 0.0), entry.finished)
             for stage, entry in run.record.stages.items()
             if entry.finished
         ],
@@ -113,66 +113,43 @@ def _content(material: RunContents) -> dict[str, Any]:
     }
 
 
-# Words and tables
+# Text and tables
 
 
-def summary(material: RunContents) -> list[str]:
-    """The key numbers in sentences."""
-    first, leads = material.channels[0], _table_leads(material)
+def summary(contents: RunContents) -> list[str]:
+    """Summarise the most important scores in sentences."""
+    first, leads = contents.channels[0], _table_leads(contents)
 
     def sentence(channel: Channel, lead: int, *references: str) -> str:
-        ours, unit = material.rmse(channel, "forecast", lead), unit_label(material.units(channel))
+        ours, unit = contents.rmse(channel, "forecast", lead), unit_label(contents.units(channel))
         against = " and ".join(
-            f"{relative(ours, material.rmse(channel, system, lead))} "
+            f"{relative(ours, contents.rmse(channel, system, lead))} "
             + ("the linear model" if system == "linear" else system)
             for system in references
         )
-        when = lead_label(material.leads[lead])
+        when = lead_label(contents.leads[lead])
         return f"{heading(channel)} at {when}: RMSE {number(ours)} {unit}, {against}."
 
     sentences = [
         sentence(channel, leads[0], "linear", "damped persistence")
-        for channel in material.channels[:3]
+        for channel in contents.channels[:3]
     ]
     if len(leads) > 1:
         sentences.append(sentence(first, leads[-1], "linear", "climatology"))
-    acc = material.scores["acc"].sel(channel=first.name, system="forecast").values
-    lost = np.flatnonzero(~(acc >= USEFUL))
-    until = len(acc) if not len(lost) else int(lost[0])
-    reach = f"up to {lead_label(material.leads[until - 1])}" if until else "at no lead"
+    acc = contents.scores["acc"].sel(channel=first.name, system="forecast").values
+    below = np.flatnonzero(~(acc >= USEFUL))
+    until = len(acc) if not len(below) else int(below[0])
+    reach = f"up to {lead_label(contents.leads[until - 1])}" if until else "at no lead"
     sentences.append(f"Its anomaly correlation is at or above {USEFUL} {reach}.")
     return sentences
 
 
-def skill_table(material: RunContents) -> list[dict[str, Any]]:
-    """RMSE of every channel and system at a few leads.
-
-    Returns
-    -------
-    list of dict
-        One a channel: ``label``, ``unit`` and ``rows`` (lead, [(text, is best)] of the systems,
-        change against the linear model).
-    """
-    systems = [str(system) for system in material.scores["system"].values]
-    table = []
-    for channel in material.channels:
-        rows = []
-        for place in _table_leads(material):
-            values = {system: material.rmse(channel, system, place) for system in systems}
-            cells = [(number(v), v == min(values.values())) for v in values.values()]
-            change = percent(values["forecast"], values["linear"])
-            rows.append((lead_label(material.leads[place]), cells, change))
-        unit = unit_label(material.units(channel))
-        table.append({"label": heading(channel), "unit": unit, "rows": rows})
-    return table
-
-
-def _table_leads(material: RunContents) -> list[int]:
-    return list(dict.fromkeys(material.nearest(days) for days in _TABLE_DAYS))
+def _table_leads(contents: RunContents) -> list[int]:
+    return list(dict.fromkeys(contents.nearest(days) for days in _TABLE_DAYS))
 
 
 def _candidates(notes: ModelNotes, leads: Sequence[np.timedelta64]) -> list[dict[str, Any]]:
-    """The candidates of the search, best first, with the leads that each is used at."""
+    """Return the candidates of the search, best first, with the leads at which each is used."""
     entries = [
         asdict(entry)
         | {
@@ -187,19 +164,19 @@ def _candidates(notes: ModelNotes, leads: Sequence[np.timedelta64]) -> list[dict
 
 
 def _is_model(origin: dict[str, Any]) -> bool:
-    """Whether a source's global attributes say that one of this project's systems made it."""
+    """Check the global attributes of a source for data simulated by this project."""
     return str(origin.get("source", "")).startswith("gfrnn_core.systems")
 
 
-# The maps
+# Maps
 
 
-def _maps(material: RunContents) -> dict[str, Any] | None:
-    """One forecast beside what happened: the middle initial time whose truth is known."""
-    model, store = material.model, material.forecasts
-    fields, grid = model.fields(material.run.ds), model.layout.scaling.grid
-    lead = material.nearest(_MAP_DAYS)
-    valid = store["time"].values + material.leads[lead]
+def _maps(contents: RunContents) -> dict[str, Any] | None:
+    """Draw the forecast from the middle one of the initial times whose truth is known."""
+    model, store = contents.model, contents.forecasts
+    fields, grid = model.fields(contents.run.ds), model.layout.scaling.grid
+    lead = contents.nearest(_MAP_DAYS)
+    valid = store["time"].values + contents.leads[lead]
     known = np.flatnonzero(np.isin(valid, fields.time))
     if not len(known) or min(grid.shape[1:]) < 2:
         return None
@@ -216,12 +193,12 @@ def _maps(material: RunContents) -> dict[str, Any] | None:
         if channel.level is not None:
             field = field.sel(level=channel.level)
         values = field.transpose("latitude", "longitude").values.astype(float)
-        return MapField(channel, material.units(channel), values, truth[index], climatology[index])
+        return MapField(channel, contents.units(channel), values, truth[index], climatology[index])
 
-    drawings = [drawn(channel) for channel in material.channels[:_MOST_MAPS]]
+    drawings = [drawn(channel) for channel in contents.channels[:_MOST_MAPS]]
     return {
         "pictures": map_pictures(drawings, grid.latitude, grid.longitude, when[0]),
         "initial": f"{pd.Timestamp(store['time'].values[start]):%Y-%m-%d %H:%M} UTC",
         "valid": f"{pd.Timestamp(when[0]):%Y-%m-%d %H:%M} UTC",
-        "lead": lead_label(material.leads[lead]),
+        "lead": lead_label(contents.leads[lead]),
     }

@@ -1,4 +1,4 @@
-"""What a run's folder holds, as its report takes it."""
+"""Contents of a run's folder for its report."""
 
 from __future__ import annotations
 
@@ -18,58 +18,62 @@ from gfrnn.pipeline.training.model import ForecastModel
 
 Array = NDArray[Any]
 
-# What forecasters look at first.
+# Channels that forecasters look at first.
 _HEADLINE = ("geopotential_500", "temperature_850", "2m_temperature", "mean_sea_level_pressure")
 
 
 @dataclass(frozen=True)
 class RunContents:
-    """What a run's folder holds, opened once."""
+    """Model, forecasts and scores in the folder of a run, each opened once."""
 
     run: Run
     scores: xr.Dataset
 
     @classmethod
-    def of(cls, run: Run) -> RunContents:
-        """Open a run that is verified.
+    def open(cls, run: Run) -> RunContents:
+        """Open a run whose forecasts are verified.
 
         Raises
         ------
         RunError
-            If it is not, or no more.
+            If there are no scores, or they belong to an earlier state of the run.
         """
         if not run.finished("verify") or not run.scores.exists():
-            raise RunError(f"{run.scores}: no scores of this run there; run `gfrnn verify` first")
+            raise RunError(f"{run.scores}: no scores of this run; run `gfrnn verify` first")
         scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False)
         return cls(run, scores.load())
 
     @cached_property
     def model(self) -> ForecastModel:
+        """The trained model."""
         return ForecastModel.load(self.run.model)
 
     @cached_property
     def forecasts(self) -> xr.Dataset:
+        """The store of forecasts."""
         return open_forecasts(self.run.forecasts)
 
     @cached_property
     def channels(self) -> list[Channel]:
-        """Those that forecasters look at first, then the others in their order."""
+        """Channels that forecasters look at first, then the others in the order of the grid."""
         rank = {name: index for index, name in enumerate(_HEADLINE)}
         own = self.model.layout.scaling.grid.channels
         return sorted(own, key=lambda channel: rank.get(channel.name, len(rank)))
 
     @property
     def leads(self) -> Array:
-        """timedelta64, shape (leads,)."""
+        """Leads of the scores: timedelta64, shape (leads,)."""
         return np.asarray(self.scores["prediction_timedelta"].values)
 
     def nearest(self, days: float) -> int:
-        """Place of the lead nearest to some days."""
+        """Return the index of the lead nearest to a number of days."""
         return int(np.abs(self.leads - np.timedelta64(round(24 * days), "h")).argmin())
 
     def rmse(self, channel: Channel, system: str, lead: int) -> float:
+        """Return the RMSE of a system (``forecast`` or a reference) at a lead's index."""
         own = self.scores["rmse"].sel(channel=channel.name, system=system)
         return float(own.values[lead])
 
     def units(self, channel: Channel) -> str:
+        """Return the units of a channel's errors."""
         return str(self.scores["units"].sel(channel=channel.name).item())

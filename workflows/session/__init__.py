@@ -1,1 +1,1 @@
-"""What every long command shares: cluster, progress display, stopping and monitoring."""
+"""Parts that all long commands share: cluster, display of progress, graceful stop."""

@@ -1,4 +1,4 @@
-"""How fast the workers multiply matrices, to compare what a run does with."""
+"""Rate of matrix products on the workers, as a reference for the rate of a run."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from distributed import Client, Future
 
 from gfrnn.pipeline.planning.machine_rates import product_rate
 
-# Workers on which it is timed, at most: they are much alike.
-_TIMED = 8
+# Workers that are timed, at most: those of one cluster are much alike.
+_MOST_WORKERS = 8
 
 
 class MatmulRate:
-    """The rate of a matrix product of one thread, timed once on some of the workers.
+    """The rate of a matrix product in one thread, measured once on some of the workers.
 
     Parameters
     ----------
     client : distributed.Client
     precision : str
+        ``float32`` or ``float64``.
     """
 
     def __init__(self, client: Client, precision: str) -> None:
@@ -27,21 +28,24 @@ class MatmulRate:
         self._futures: list[Future] = []
 
     def measure(self) -> None:
-        """Begin; takes each of those workers a tenth of a second, before what waits for it."""
-        workers = list(self.client.scheduler_info(n_workers=-1)["workers"])[:_TIMED]
+        """Start the measurement, which takes a tenth of a second on each of the workers.
+
+        It has priority over queued tasks; the call returns at once.
+        """
+        workers = list(self.client.scheduler_info(n_workers=-1)["workers"])[:_MOST_WORKERS]
         for worker in workers:
             future = self.client.submit(
                 product_rate, self.precision, workers=[worker], pure=False, priority=100
             )
-            self._futures.append(future)  # which would be cancelled if nobody held it
-            future.add_done_callback(self._keep)
+            self._futures.append(future)  # Dask cancels a future without references
+            future.add_done_callback(self._store)
 
-    def _keep(self, future: Future) -> None:
+    def _store(self, future: Future) -> None:
         if future.status == "finished":
             self._rates.append(future.result())
         self._futures.remove(future)
 
     @property
     def rate(self) -> float | None:
-        """Operations a second of a thread; None while it is not known."""
+        """Operations per second of one thread; None until it is measured."""
         return statistics.median(self._rates) if self._rates else None

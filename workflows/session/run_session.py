@@ -1,4 +1,4 @@
-"""What every command that computes does: open the run, the cluster and the progress display."""
+"""Session of a command that computes: the run, its cluster and the display of progress."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from gfrnn.cluster.ssh_tunnel import tunnel
 from gfrnn.pipeline import Experiment, Run
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import StageOutcome
+from gfrnn.workflows.human_units import human_duration
+from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
-from gfrnn.workflows.session.monitor import RunMonitor
-from gfrnn.workflows.session.progress import show_progress
-from gfrnn.workflows.session.stopping import say_limit, watched
+from gfrnn.workflows.session.progress_display import show_progress
+from gfrnn.workflows.session.run_progress import RunProgress
 
 
 @contextmanager
-def working(
-    begin: Callable[[], Run],
+def open_run(
+    create: Callable[[], Run],
     experiment: Experiment,
     folder: Path,
     config: ClusterConfig,
@@ -35,114 +36,134 @@ def working(
     *,
     later: Sequence[str] = (),
     force: bool = False,
-) -> Iterator[tuple[Run, RunMonitor]]:
-    """A run with a cluster to compute on, and its progress shown.
+) -> Iterator[tuple[Run, RunProgress]]:
+    """Create a run, check it, and open a cluster for it with a display of its progress.
 
     Parameters
     ----------
-    begin : callable
-        Makes the run of the experiment in its folder.
+    create : callable
+        Creates the run of the experiment in its folder.
+    experiment : Experiment
+    folder : Path
+        Folder of the run.
+    config : ClusterConfig
+    console : Console
     later : sequence of str
         Stages that follow the passes of the fit.
+    force : bool
+        Whether a run of another experiment may be replaced.
     """
 
-    def begun() -> Run:
-        run = begin()
+    def checked() -> Run:
+        run = create()
         run.check(force=force)
         return run
 
-    # Before a cluster is started for nothing; of an allocation, by the driver's process alone.
-    run = None if config.in_allocation else begun()
-    with computing(config, console, experiment, folder, later=later) as (cluster, watch):
-        run = run or begun()
+    # Check before the cluster starts. In an allocation, only the driver's process may do so.
+    run = None if config.in_allocation else checked()
+    with open_monitored_cluster(config, console, experiment, folder, later=later) as (
+        cluster,
+        progress,
+    ):
+        run = run or checked()
         run.describe_cluster(cluster)
-        run.progress = watch
-        yield run, watch
+        run.progress = progress
+        yield run, progress
 
 
 @contextmanager
-def computing(
+def open_monitored_cluster(
     config: ClusterConfig,
     console: Console,
     experiment: Experiment,
     folder: Path,
     *,
-    place: Path | None = None,
+    destination: Path | None = None,
     later: Sequence[str] = (),
-) -> Iterator[tuple[dict[str, Any], RunMonitor]]:
-    """A cluster to compute on, described, with a page of its own and a display of progress.
+) -> Iterator[tuple[dict[str, Any], RunProgress]]:
+    """Open a cluster with a dashboard page and a display of progress.
 
     Parameters
     ----------
+    config : ClusterConfig
+    console : Console
+    experiment : Experiment
     folder : Path
-        Of a run, which is there.
-    place : Path, optional
-        Where results go; default ``folder``.
-    later
-        As in :func:`working`.
+        Folder of an existing run.
+    destination : Path, optional
+        Folder of the results; default `folder`.
+    later : sequence of str
+        Stages that follow those which the pipeline announces itself.
+
+    Yields
+    ------
+    dict
+        Description of the cluster for the record of the run.
+    RunProgress
+        The callback of progress.
     """
-
-    def say(line: str) -> None:
-        console.print(f"cluster: {line}", highlight=False, markup=False)
-
     if not config.in_allocation:
-        say_limit(console)
+        print_time_limit(console)
     with (
-        open_cluster(config, folder=folder, say=say) as cluster,
-        show_progress(console) as progress,
+        open_cluster(config, folder=folder, say=partial(print_cluster_line, console)) as cluster,
+        show_progress(console) as display,
     ):
-        if config.in_allocation:  # this is the driver's process
-            say_limit(console)
+        if config.in_allocation:  # only the driver's process gets here
+            print_time_limit(console)
         client = cluster.client
-        watch = RunMonitor(
-            experiment.name, str((place or folder).absolute()), later, watched(progress)
-        )
-        watch.peak = MatmulRate(client, experiment.model.precision)
-        with open_page(client, cluster.dashboard, watch.shown, partial(_warn, console)) as page:
+        results = (destination or folder).absolute()
+        progress = RunProgress(experiment.name, str(results), later, stop_at_progress(display))
+        progress.peak = MatmulRate(client, experiment.model.precision)
+        warn = partial(_warn, console)
+        with open_page(client, cluster.dashboard, progress.shown, warn) as page:
             if page:
-                watch.changed = page.changed
+                progress.changed = page.changed
             address = page.address if page else cluster.dashboard
             console.print(f"dashboard: {address}", highlight=False)
             if command := tunnel(address):
                 console.print(f"from elsewhere: {command}", highlight=False)
-            yield cluster.describe(), watch
+            yield cluster.describe(), progress
 
 
 @contextmanager
-def recorded(folder: Path, command: str, console: Console) -> Iterator[None]:
-    """Keep Dask's performance report of what a command computes, beside its results."""
-
+def record_performance(folder: Path, command: str, console: Console) -> Iterator[None]:
+    """Write Dask's performance report of a command into the folder of its results."""
     path = folder / f"performance-{command}.html"
     with performance_kept(get_client(), path, partial(_warn, console)):
         yield
 
 
-def _warn(console: Console, sentence: str) -> None:
-    console.print(f"[yellow]warning[/yellow]: {sentence}", highlight=False)
+def _warn(console: Console, message: str) -> None:
+    console.print(f"[yellow]warning[/yellow]: {message}", highlight=False)
 
 
-def say(outcome: StageOutcome, console: Console) -> None:
-    """One line about a stage."""
-    how = "done before, skipped" if outcome.skipped else f"{outcome.seconds:.1f} s"
+def print_cluster_line(console: Console, line: str) -> None:
+    """Print a line about the cluster."""
+    console.print(f"cluster: {line}", highlight=False, markup=False)
+
+
+def print_stage(outcome: StageOutcome, console: Console) -> None:
+    """Print the result of a stage, and a warning if forecasts diverged."""
+    how = "done before, skipped" if outcome.skipped else human_duration(outcome.seconds)
     console.print(f"[bold]{outcome.stage}[/bold]: {outcome.product} ({how})", highlight=False)
-    if outcome.stage == "forecast" and (note := lost_note(open_forecasts(outcome.product))):
+    if outcome.stage == "forecast" and (note := diverged_note(open_forecasts(outcome.product))):
         _warn(console, note)
 
 
-def lost_note(forecasts: xr.Dataset) -> str:
-    """A sentence about forecasts that left what weather can be; empty where none did."""
-    lost, count = forecasts.attrs.get("lost_forecasts", 0), forecasts.sizes["time"]
-    if not lost:
+def diverged_note(forecasts: xr.Dataset) -> str:
+    """Describe the forecasts that diverged; empty if none did."""
+    diverged, count = forecasts.attrs.get("lost_forecasts", 0), forecasts.sizes["time"]
+    if not diverged:
         return ""
     return (
-        f"{lost} of {count} forecasts left what weather can be and are NaN from there on, and so "
-        "are the scores; a larger ridge (fit.ridge), noise in training (model.noise) or a smaller "
-        "model.scale may keep them in"
+        f"{diverged} of {count} forecasts diverged and are NaN from there on, and so are the "
+        "scores; a larger ridge (fit.ridge), noise in training (model.noise) or a smaller "
+        "model.scale may prevent it"
     )
 
 
-def say_updated(run: Run, console: Console) -> None:
-    """What an update has folded in, and what may be scored from now on."""
+def print_update(run: Run, console: Console) -> None:
+    """Print the data that an update has added, and the times that may be scored from now on."""
     assert run.updated is not None
     latest, last = run.updated.latest, run.updated.last
     console.print(
@@ -151,5 +172,5 @@ def say_updated(run: Run, console: Console) -> None:
         highlight=False,
     )
     if not latest.consecutive:
-        console.print(f"a gap lies before {latest.first}; no row crosses it", highlight=False)
+        console.print(f"there is a gap before {latest.first}; no row crosses it", highlight=False)
     console.print(f"forecasts and scores: set periods.test to {last} or later", highlight=False)

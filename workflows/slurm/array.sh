@@ -4,9 +4,9 @@
 #     ls experiments/*.yaml > experiments.txt
 #     sbatch --array=1-"$(wc -l < experiments.txt)"%8 array.sh experiments.txt
 #
-# %8: at most eight at a time. What stands behind the list goes to `gfrnn run`. Each experiment has
-# its own folder, runs/NAME by the name in its file. One that stops before the end of its job (exit
-# code 75) is submitted again, by itself, and goes on from its checkpoints.
+# %8: at most eight at the same time. Arguments after the list are passed to `gfrnn run`. Each
+# experiment has its own folder, runs/NAME by the name in its file. An experiment that stops before
+# the end of its job (exit code 75) is submitted again and resumes from its checkpoints.
 #
 #SBATCH --job-name=gfrnn-array
 #SBATCH --output=%x-%A-%a.log
@@ -18,11 +18,11 @@
 
 set -uo pipefail
 
-again=75                         # the exit code of work that stopped before it was done
+again=75                         # exit code of work that stopped early
 round=${GFRNN_ROUND:-1}
 rounds=${GFRNN_ROUNDS:-20}       # jobs of one experiment at most
 
-# Make the command `gfrnn` known here, for example:
+# Put `gfrnn` on the PATH here, for example:
 # source "$HOME/gfrnn/bin/activate"
 
 experiment=$(sed -n "${SLURM_ARRAY_TASK_ID}p" "$1")
@@ -35,7 +35,7 @@ gfrnn run "$experiment" "${@:2}"
 code=$?
 
 if [ "$code" -ne "$again" ]; then
-  exit "$code"                   # done, or an error that another job would meet again
+  exit "$code"                   # done, or an error that would occur again
 fi
 if [ "$round" -ge "$rounds" ]; then
   echo "$experiment: not done after $round jobs" >&2

@@ -15,7 +15,7 @@
 
 set -euo pipefail
 
-# Here `gfrnn` must be found: load modules, or activate an environment.
+# Put `gfrnn` on the PATH here: load modules, or activate an environment.
 
-# A worker that is lost is no reason to end the others: what it had is computed again.
+# The loss of a worker does not stop the others: its results are computed again.
 exec srun --kill-on-bad-exit=0 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" gfrnn run "$@"

@@ -3,9 +3,9 @@
 #
 #     sbatch resubmit.sh my.yaml
 #
-# What stands behind the script goes to `gfrnn run`. That asks Slurm when the job ends, stops in
-# good order two minutes before (--stop-before) with the exit code 75, and goes on from its
-# checkpoints in the next job.
+# Arguments are passed to `gfrnn run`, which asks Slurm when the job ends, stops gracefully two
+# minutes before (--stop-before) with the exit code 75, and resumes from its checkpoints in the next
+# job.
 #
 #SBATCH --job-name=gfrnn
 #SBATCH --output=%x-%j.log
@@ -17,18 +17,18 @@
 
 set -uo pipefail
 
-again=75                         # the exit code of work that stopped before it was done
+again=75                         # exit code of work that stopped early
 round=${GFRNN_ROUND:-1}
-rounds=${GFRNN_ROUNDS:-20}       # jobs at most, so that nothing goes on for ever
+rounds=${GFRNN_ROUNDS:-20}       # jobs at most, as a limit to resubmission
 
-# Make the command `gfrnn` known here, for example:
+# Put `gfrnn` on the PATH here, for example:
 # source "$HOME/gfrnn/bin/activate"
 
 gfrnn run "$@"
 code=$?
 
 if [ "$code" -ne "$again" ]; then
-  exit "$code"                   # done, or an error that another job would meet again
+  exit "$code"                   # done, or an error that would occur again
 fi
 if [ "$round" -ge "$rounds" ]; then
   echo "not done after $round jobs; sbatch it again if it only needs more of them" >&2

@@ -13,7 +13,7 @@ import zarr
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import Period
-from gfrnn.pipeline.forecasting import store as products
+from gfrnn.pipeline.forecasting import forecast_store as products
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import Update
 from gfrnn.pipeline.training.model import ForecastModel

@@ -13,7 +13,7 @@ import yaml
 from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import ConfigError, DataError, GfrnnError, ResourceError
-from gfrnn.pipeline.forecasting.forecast import forecast_bytes, load_model
+from gfrnn.pipeline.forecasting.forecast import _forecast_bytes, load_model
 from gfrnn.pipeline.reduction import reduce
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.checks import training_fields
@@ -237,7 +237,7 @@ def test_projected_memory_of_a_batch_is_not_less_than_what_it_takes(store, tmp_p
     keys = local_experiment(store, model={"leads": ["1d", "4d"]}, forecast={"batch": 20})
     run = Run(keys, tmp_path / "run")
     run.fit()
-    projected = 20 * forecast_bytes(keys, Fields(run.ds), 6)
+    projected = 20 * _forecast_bytes(keys, Fields(run.ds), 6)
     load_model(str(run.model))  # once a process
     tracemalloc.start()
     try:

@@ -12,7 +12,7 @@ from gfrnn.workflows.cases.lorenz63_case import Lorenz63Data
 from gfrnn.workflows.reproduce.settings_file import load_settings, with_values
 from gfrnn.workflows.reproduce.settings_search import searches
 from gfrnn_core import SampledRNN
-from gfrnn_core.perturbation.polish_chunk import RolloutNoise, RolloutStarts, evaluate_here
+from gfrnn_core.perturbation.rollout_gradient import RolloutNoise, RolloutStarts, evaluate_here
 from gfrnn_core.systems import LORENZ63
 
 

@@ -1,4 +1,4 @@
-"""The ``gfrnn`` command, as people type it."""
+"""The ``gfrnn`` command as users call it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,14 @@ from typer.testing import CliRunner
 
 from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.workflows.commands import main as cli
+from gfrnn.workflows.commands.main import app, main
 from gfrnn_testing.weather import Weather, experiment, finish, make_weather, stamps, tree
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
 COMMANDS = [
     "run", "fit", "forecast", "verify", "report", "refit", "update", "inspect", "nature",
-    "reproduce", "bench", "cluster", "cluster check",
+    "reproduce", "bench", "bench pass", "bench scaling", "bench rollout", "bench perturbation",
+    "bench plan", "bench scale", "cluster", "cluster check",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},
@@ -57,13 +59,13 @@ def at_home(tmp_path, monkeypatch) -> Path:
 
 
 def gfrnn(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
+    """Run the command in a process of its own."""
     command = [*GFRNN, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 class Answer:
-    """What the command printed in this process, and its exit code."""
+    """Output and exit code of the command in this process."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -71,13 +73,12 @@ class Answer:
 
 @pytest.fixture
 def said(monkeypatch, capsys):
-    """Call the command in this process, with the handling of errors that people meet."""
+    """Call the command in this process, including its handling of errors."""
 
     def call(*words: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["gfrnn", *map(str, words)])
-        monkeypatch.setattr(cli, "console", cli.Console(soft_wrap=True))
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            main()
         printed = capsys.readouterr()
         return Answer(int(caught.value.code or 0), printed.out, printed.err)
 
@@ -85,7 +86,7 @@ def said(monkeypatch, capsys):
 
 
 def complaint(answer: Answer) -> str:
-    """What an error says; it must be one of those that people can mend."""
+    """Return the message of an error, which must be one that users can correct."""
     assert answer.code == 2
     assert answer.err.startswith("error: ")
     assert "Traceback" not in answer.err + answer.out
@@ -97,17 +98,44 @@ def complaint(answer: Answer) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_an_example(command):
-    result = CliRunner().invoke(cli.app, [*command.split(), "--help"], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     assert re.search(rf"Examples?: .*gfrnn {command}", result.output, re.DOTALL)
 
 
-def test_every_command_is_looked_at_here():
-    commands = typer.main.get_command(cli.app).commands
+def test_the_list_of_commands_is_complete():
+    commands = typer.main.get_command(app).commands
     assert sorted(commands) == sorted({command.split()[0] for command in COMMANDS})
 
 
-def test_without_a_command_there_is_help():
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("command", ["", "cluster check"])
+def test_help_has_a_short_option(command, option):
+    result = CliRunner().invoke(app, [*command.split(), option])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_every_option_and_argument_has_a_help_text():
+    def parameters(command, path):
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from parameters(inner, f"{path} {name}")
+        yield from ((path, each) for each in command.params)
+
+    missing = [
+        f"{path} {each.name}"
+        for path, each in parameters(typer.main.get_command(app), "gfrnn")
+        if not each.help
+    ]
+    assert missing == []
+
+
+def test_the_version_is_that_of_the_package(said):
+    answer = said("--version")
+    assert (answer.code, answer.out) == (0, f"gfrnn {version('gfrnn')}\n")
+
+
+def test_without_a_command_the_help_is_shown():
     answer = gfrnn()
     assert answer.returncode == 2
     assert "Usage" in answer.stdout + answer.stderr
@@ -131,12 +159,12 @@ def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
         "step: 1d, no gap",
     ):
         assert line in answer.out, line
-    assert "# a starting experiment file" in answer.out
-    printed = answer.out.split("# a starting experiment file\n")[1]
+    assert "# experiment file to start from" in answer.out
+    printed = answer.out.split("# experiment file to start from\n")[1]
     path = tmp_path / "start.yaml"
     saved = said("inspect", weather.path, "--save", path)
     assert saved.code == 0
-    assert f"starting experiment: {path}" in saved.out
+    assert f"experiment file: {path}" in saved.out
     assert yaml.safe_load(path.read_text()) == yaml.safe_load(printed)
     assert "exists; choose another name for --save" in complaint(
         said("inspect", weather.path, "--save", path)
@@ -162,11 +190,11 @@ def test_inspect_names_what_is_wrong(weather, tmp_path, said):
     assert answer.code == 0
     assert "error mean_sea_level_pressure: missing (NaN) everywhere" in answer.out
     assert "warning 1 gaps in time (step 1d): 2001-04-10T00:00 to 2001-04-21T00:00" in answer.out
-    assert "nothing wrong was found" not in answer.out
+    assert "no problems found" not in answer.out
 
 
 @pytest.mark.cluster
-def test_run_does_everything_once(weather, file, tmp_path):
+def test_run_does_every_stage_once(weather, file, tmp_path):
     folder = tmp_path / "home" / "runs" / "turning"
     folder.parent.parent.mkdir()
     first = gfrnn("run", file, "--workers", 2, cwd=tmp_path / "home")
@@ -238,7 +266,7 @@ def test_fit_by_force_replaces_another_experiment(weather, file, at_home, said):
 
 
 @pytest.mark.cluster
-def test_refit_and_update_lead_on_to_a_report(weather, file, at_home, said):
+def test_refit_and_update_continue_to_a_report(weather, file, at_home, said):
     run, new = at_home / "out", at_home / "out-refit"
     Run(experiment(weather.path, **SMALL), run).fit()
     words = ["--without", 2002, "--width", 6, "--width", 9, "--ridge", "1e-4,1e-2", "--balance", 1]
@@ -258,7 +286,7 @@ def test_refit_and_update_lead_on_to_a_report(weather, file, at_home, said):
     )
     assert answer.code == 0, answer.err
     assert f"update: {new}/model.zarr (102 times from 2002-04-02 00:00:00 to" in answer.out
-    assert "a gap lies before 2002-04-02 00:00:00; no row crosses it" in answer.out
+    assert "gap before 2002-04-02 00:00:00" in answer.out
     assert "set periods.test to 2002-07-12 00:00:00 or later" in answer.out
     assert "begins before 2002-07-12" in complaint(said("run", new))
     parts = SMALL | {"periods": {"test": ["2002-07-12", "2002-07-20"]}}
@@ -269,7 +297,7 @@ def test_refit_and_update_lead_on_to_a_report(weather, file, at_home, said):
     assert answer.code == 0, answer.err
     assert "updated to 2002-07-12" in (new / "report.html").read_text()
     there = said("update", run, weather.path, "--period", "2002-04-01", "2002-04-30", "-o", "b")
-    assert "a gap lies" not in there.out
+    assert "gap before" not in there.out
     assert Run.reopen(at_home / "b").updated
     assert not Run.reopen(run).updated
 
@@ -313,15 +341,21 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         (["fit", "{file}", "--scheduler", "s.json"], "but kind is existing"),
         (["fit", "{file}", "--depth", "3"], "No such option"),
         (["train"], "No such command"),
-        (["forecast", "{file}", "--period", "2002-08-01", "2002-08-02"], "give that in FILE's"),
-        (["forecast", "nowhere", "--period", "2002-08-01", "2002-08-02"], "give that in FILE's"),
-        (["run", "{file}", "--stop-after", "5"], "--stop-after: '5' is no time"),
+        (
+            ["forecast", "{file}", "--period", "2002-08-01", "2002-08-02"],
+            "give it in place of FILE",
+        ),
+        (
+            ["forecast", "nowhere", "--period", "2002-08-01", "2002-08-02"],
+            "give it in place of FILE",
+        ),
+        (["run", "{file}", "--stop-after", "5"], "--stop-after: '5' is not a duration"),
         (["inspect", "nowhere.nc"], "nowhere.nc not found; looked in"),
         (["inspect"], "Missing argument"),
-        (["report", "nowhere"], "nowhere: not a run's folder (it has no experiment.yaml)"),
+        (["report", "nowhere"], "nowhere: not a run's folder"),
         (["nature", "a.zarr", "--years", "0"], "--years"),
         (["reproduce", "lorenz36"], "no case 'lorenz36'"),
-        (["refit", "nowhere"], "nowhere: not a run's folder (it has no experiment.yaml)"),
+        (["refit", "nowhere"], "nowhere: not a run's folder"),
         (["refit", "nowhere", "--ridge", "small"], "--ridge: 'small' is not a list of numbers"),
         (["update", "nowhere", "new.nc"], "nowhere: not a run's folder"),
         (["update", "nowhere", "new.nc", "--forget", "2"], "--forget: 2.0 is not within (0, 1]"),
@@ -336,12 +370,12 @@ def test_mistakes_are_named(words, message, file, at_home, said):
     assert list(at_home.iterdir()) == []
 
 
-def test_what_cannot_work_is_refused_before_a_cluster_starts(weather, file, at_home, said):
+def test_impossible_experiments_are_refused_before_a_cluster_starts(weather, file, at_home, said):
     file.write_text(yaml.safe_dump(tree(weather.path, **SMALL | {"model": {"width": 5000}})))
     answer = said("run", file)
     assert "model.width: 5000 hidden and 7 other features are more than" in complaint(answer)
     assert "dashboard" not in answer.out
-    # Mended, the same folder will do.
+    # After a correction, the same folder can be used.
     file.write_text(yaml.safe_dump(tree(weather.path, **SMALL)))
     assert Run(load_experiment(file), at_home / "runs" / "turning").check() is None
 
@@ -353,7 +387,7 @@ def test_nature_writes_a_store_that_can_be_inspected(tmp_path, said):
     path = tmp_path / "nature.zarr"
     answer = said("nature", path, "--years", 1, "--seed", 3)
     assert answer.code == 0
-    assert f"nature run: {path} (a model's weather, not the real one)" in answer.out
+    assert f"nature run: {path} (simulated weather" in answer.out
     with xr.open_zarr(path) as store:
         assert store.sizes["time"] == 4 * 365
         assert str(store["time"].values[0])[:10] == "2001-01-01"
@@ -366,8 +400,8 @@ def test_nature_writes_a_store_that_can_be_inspected(tmp_path, said):
 
 
 @pytest.mark.cluster
-def test_the_interrupt_key_ends_a_run_without_noise(weather, at_home, tmp_path):
-    # Many candidates, so that the run is under way for long.
+def test_ctrl_c_stops_a_run_without_tracebacks(weather, at_home, tmp_path):
+    # Many candidates make the run long.
     long = tree(weather.path, **SMALL, search={"model.seed": list(range(300))})
     file = tmp_path / "long.yaml"
     file.write_text(yaml.safe_dump(long, sort_keys=False))
@@ -388,5 +422,7 @@ def test_the_interrupt_key_ends_a_run_without_noise(weather, at_home, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert rest.endswith("stopped; the same command goes on from what is finished\n")
+    last = rest.splitlines()[-1]
+    assert last.startswith("stopped; ")
+    assert "resume" in last
     assert "from Nanny" not in rest  # as the traceback of a worker begins

@@ -1,4 +1,4 @@
-"""Options that several commands share: which key comes first, and what is wrong where."""
+"""Options that several commands share: precedence of keys, and errors."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import yaml
 from typer.main import get_command
 
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.workflows.commands import main as cli
-from gfrnn.workflows.commands.options import Place
+from gfrnn.workflows.commands.main import app
+from gfrnn.workflows.commands.options import ClusterOptions
 
 EXPERIMENT = {"workers": 3, "memory": "2GiB", "timeout": 7}
 
@@ -21,25 +21,25 @@ def write(path: Path, **keys: object) -> Path:
     return path
 
 
-def test_without_options_the_experiment_counts():
-    config = Place().config(EXPERIMENT, "my.yaml")
+def test_without_options_the_experiment_is_used():
+    config = ClusterOptions().config(EXPERIMENT, "my.yaml")
     assert (config.workers, config.memory, config.timeout) == (3, "2GiB", 7)
 
 
-def test_an_option_comes_before_the_experiment():
-    config = Place(workers=5).config(EXPERIMENT, "my.yaml")
+def test_an_option_takes_precedence_over_the_experiment():
+    config = ClusterOptions(workers=5).config(EXPERIMENT, "my.yaml")
     assert (config.workers, config.memory) == (5, "2GiB")
 
 
 def test_a_file_replaces_all_keys_of_the_experiment(tmp_path):
     file = write(tmp_path / "here.yaml", memory="1GiB")
-    config = Place(file).config(EXPERIMENT, "my.yaml")
+    config = ClusterOptions(file).config(EXPERIMENT, "my.yaml")
     assert (config.workers, config.memory, config.timeout) == (None, "1GiB", 60)
 
 
-def test_an_option_comes_before_the_file(tmp_path):
+def test_an_option_takes_precedence_over_the_file(tmp_path):
     file = write(tmp_path / "here.yaml", memory="1GiB", workers=2)
-    config = Place(file, memory="4GiB").config(EXPERIMENT, "my.yaml")
+    config = ClusterOptions(file, memory="4GiB").config(EXPERIMENT, "my.yaml")
     assert (config.workers, config.memory) == (2, "4GiB")
 
 
@@ -47,15 +47,15 @@ def test_an_option_comes_before_the_file(tmp_path):
     ("scheduler", "key"), [("tcp://h:1", "address"), ("s.json", "scheduler_file")]
 )
 def test_a_scheduler_is_an_address_or_a_file(scheduler, key):
-    config = Place(scheduler=scheduler).config({}, "my.yaml")
+    config = ClusterOptions(scheduler=scheduler).config({}, "my.yaml")
     assert config.kind == "existing"
     assert getattr(config, key) == scheduler
 
 
-def test_options_read_as_they_are_typed():
-    assert Place().words == []
-    words = Place(Path("a b.yaml"), workers=2, scheduler="s.json").words
-    assert words == ["--cluster", "a b.yaml", "--workers", "2", "--scheduler", "s.json"]
+def test_options_as_command_line_arguments():
+    assert ClusterOptions().arguments == []
+    arguments = ClusterOptions(Path("a b.yaml"), workers=2, scheduler="s.json").arguments
+    assert arguments == ["--cluster", "a b.yaml", "--workers", "2", "--scheduler", "s.json"]
 
 
 @pytest.mark.parametrize(
@@ -74,16 +74,16 @@ def test_errors_name_the_file_and_the_key(tmp_path, text, message):
     if text is not None:
         file.write_text(text)
     with pytest.raises(ConfigError, match="^" + re.escape(message.format(file=file))):
-        Place(file).config(EXPERIMENT, "my.yaml")
+        ClusterOptions(file).config(EXPERIMENT, "my.yaml")
 
 
 def test_errors_of_an_experiment_name_the_section():
     with pytest.raises(ConfigError, match=r"^my\.yaml: cluster: worker: unknown key"):
-        Place().config({"worker": 1}, "my.yaml")
+        ClusterOptions().config({"worker": 1}, "my.yaml")
 
 
 def test_every_command_that_can_have_workers_takes_a_cluster_file():
-    commands = get_command(cli.app).commands
+    commands = get_command(app).commands
     taking = {
         name: {option.name for option in command.params} for name, command in commands.items()
     }

@@ -1,4 +1,4 @@
-"""``gfrnn reproduce``, as people type it."""
+"""``gfrnn reproduce`` as users call it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report page and the command's lines of a run on patches, and of forecasts that ran away."""
+"""The report page and the command's lines of a run on patches, and of forecasts that diverged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.report.page import write_report
-from gfrnn.workflows.session.run_session import lost_note, say
+from gfrnn.workflows.session.run_session import diverged_note, print_stage
 from gfrnn_testing.waves import make_source
 
 
@@ -39,7 +39,7 @@ def local_run(folder: Path, **state: Any) -> Run:
 
 def lines(outcome: Any) -> str:
     console = Console(width=400, file=io.StringIO())
-    say(outcome, console)
+    print_stage(outcome, console)
     return console.file.getvalue()
 
 
@@ -61,22 +61,22 @@ def test_the_page_says_what_patches_see_and_share(tmp_path, state, said):
     assert f"{270 * 4} rows of {2 * 2 * 5 * 8 + 1 + 10 + 2 * 2 * 12} columns" in text
     for words in said:
         assert words in text
-    assert "EOFs" not in text.split("The experiment as resolved")[0]
-    assert "left what weather can be" not in text
+    assert "EOFs" not in text.split("The experiment with all defaults")[0]
+    assert "diverged" not in text
 
 
-def test_forecasts_that_ran_away_are_counted_on_the_page_and_by_the_command(tmp_path):
+def test_diverged_forecasts_are_counted_on_the_page_and_by_the_command(tmp_path):
     run = local_run(tmp_path)
     run.fit()
     outer = zarr.open_group(run.model, mode="r+")["networks/0/outer"]
     outer[...] = 1e3 * outer[...]
     said = lines(run.forecast())
     count = open_forecasts(run.forecasts).sizes["time"]
-    note = f"{count} of {count} forecasts left what weather can be and are NaN from there on"
+    note = f"{count} of {count} forecasts diverged and are NaN from there on"
     assert f"warning: {note}" in said
     for key in ("fit.ridge", "model.noise", "model.scale"):
         assert key in said
-    assert lost_note(open_forecasts(run.forecasts)).startswith(note)
+    assert diverged_note(open_forecasts(run.forecasts)).startswith(note)
     run.verify()
     text = write_report(run).read_text(encoding="utf-8")
     assert note in text

@@ -145,7 +145,7 @@ def test_a_run_longer_than_a_job_is_done_by_several(slurm, gfrnn_on_path, tmp_pa
     assert len(logs) >= 2, logs
     for log in logs[:-1]:
         assert "45 s before the end of Slurm job" in log
-        assert "goes on from what is finished" in log
+        assert "resume" in log
         assert "Submitted batch job" in log
     assert re.search(r"^report: ", logs[-1], re.MULTILINE), logs[-1]
     assert Run.reopen(tmp_path / "runs" / "long").finished("verify")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.workflows.commands.options import Place
+from gfrnn.workflows.commands.options import ClusterOptions
 from gfrnn_testing.paths import ROOT
 from gfrnn_testing.weather import make_weather, stamps, tree
 
@@ -81,7 +81,7 @@ def test_each_experiment_is_fitted_once_and_each_period_forecast_with_it(place, 
     run_it("--cores", "1")
     assert len(stand_in.read_text().splitlines()) == 8
     # The options are those that the command has.
-    assert Place(workers=1, memory="1800MB").config({}, "here").memory == "1800MB"
+    assert ClusterOptions(workers=1, memory="1800MB").config({}, "here").memory == "1800MB"
 
 
 def test_without_retries_work_that_stopped_is_no_success(place, stand_in):

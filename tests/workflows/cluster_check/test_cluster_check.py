@@ -1,4 +1,4 @@
-"""``gfrnn cluster check``: what is wrong is found and said, and what is right is not."""
+"""``gfrnn cluster check``: problems are found and named, and sound clusters have none."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gfrnn.workflows.cluster_check.judgement import ClusterFinding, judge
-from gfrnn.workflows.cluster_check.probe import Node, Spill, WorkerProbe, differing
-from gfrnn.workflows.commands import main as cli
+from gfrnn.workflows.cluster_check.probe import (
+    SpillFolder,
+    WorkerInfo,
+    WorkerProbe,
+    version_differences,
+)
+from gfrnn.workflows.cluster_check.problems import ClusterFinding, find_problems
+from gfrnn.workflows.commands.main import main
 
 FOLDER = Path("/scratch/runs")
-NODE = Node(
+NODE = WorkerInfo(
     host="n1",
     cores=frozenset(range(4)),
     threads=1,
@@ -30,12 +35,12 @@ NODE = Node(
     product=20e9,
     folding=10e9,
     sees_folder=True,
-    spill=Spill("/tmp/worker", "ext4", ""),
+    spill=SpillFolder("/tmp/worker", "ext4", ""),
 )
 
 
 def workers(*changes: dict[str, object]) -> list[WorkerProbe]:
-    """As many sound workers as there are changes, each with its own."""
+    """Return a sound worker for each of the changes, with that change."""
     return [
         WorkerProbe(str(number), replace(NODE, **change), written=True)
         for number, change in enumerate(changes)
@@ -47,13 +52,13 @@ def only(found: list[ClusterFinding]) -> ClusterFinding:
     return finding
 
 
-def test_nothing_is_found_where_nothing_is_wrong():
-    assert judge(workers({}, {}, {"host": "n2"}), FOLDER) == []
+def test_sound_workers_have_no_problems():
+    assert find_problems(workers({}, {}, {"host": "n2"}), FOLDER) == []
 
 
-def test_a_worker_that_says_nothing():
-    silent = WorkerProbe("7", trouble="does not answer within 60 s; look at its log")
-    assert only(judge([*workers({}), silent], FOLDER)) == ClusterFinding(
+def test_a_worker_that_does_not_answer():
+    silent = WorkerProbe("7", trouble="no answer within 60 s; check its log")
+    assert only(find_problems([*workers({}), silent], FOLDER)) == ClusterFinding(
         "error", "7", silent.trouble
     )
 
@@ -61,10 +66,12 @@ def test_a_worker_that_says_nothing():
 def test_versions_that_differ_name_both():
     ours = {"packages": {"numpy": "2.2", "zarr": "3.1"}, "host": {"python": "3.11.7"}}
     theirs = {"packages": {"numpy": "2.1", "zarr": "3.1"}, "host": {"python": "3.12.0"}}
-    found = differing(ours, theirs)
+    found = version_differences(ours, theirs)
     assert found == {"numpy": ("2.1", "2.2"), "python": ("3.12.0", "3.11.7")}
-    assert differing(ours, ours) == {}
-    finding = only(judge([replace(worker, versions=found) for worker in workers({}, {})], FOLDER))
+    assert version_differences(ours, ours) == {}
+    finding = only(
+        find_problems([replace(worker, versions=found) for worker in workers({}, {})], FOLDER)
+    )
     assert (finding.severity, finding.where) == ("error", "0, 1")  # one finding, two workers
     assert "numpy 2.1 (here 2.2), python 3.12.0 (here 3.11.7)" in finding.message
     assert "cluster.python" in finding.message
@@ -73,18 +80,20 @@ def test_versions_that_differ_name_both():
 def test_a_package_that_is_missing_there():
     ours = {"packages": {"lz4": "4.0"}, "host": {"python": "3.11"}}
     theirs = {"packages": {"lz4": None}, "host": {"python": "3.11"}}
-    assert differing(ours, theirs) == {"lz4": ("none", "4.0")}
+    assert version_differences(ours, theirs) == {"lz4": ("none", "4.0")}
 
 
 def test_a_folder_that_is_not_shared():
-    finding = only(judge(workers({}, {"sees_folder": False}), FOLDER))
+    finding = only(find_problems(workers({}, {"sees_folder": False}), FOLDER))
     assert (finding.severity, finding.where) == ("error", "1")
-    assert f"{FOLDER} is not seen there" in finding.message
+    assert f"{FOLDER} is not visible there" in finding.message
     assert "--output" in finding.message
 
 
 def test_a_folder_that_cannot_be_written():
-    finding = only(judge([replace(worker, written=False) for worker in workers({})], FOLDER))
+    finding = only(
+        find_problems([replace(worker, written=False) for worker in workers({})], FOLDER)
+    )
     assert finding.severity == "error"
     assert "cannot be written from there" in finding.message
 
@@ -92,13 +101,17 @@ def test_a_folder_that_cannot_be_written():
 @pytest.mark.parametrize(
     ("spill", "severity", "message"),
     [
-        (Spill("/s", "xfs", "Permission denied"), "error", "cannot be written (Permission denied)"),
-        (Spill("/s", "nfs4", ""), "warning", "/s is on nfs4, over the network"),
-        (Spill("/s", "lustre", ""), "warning", "/s is on lustre, over the network"),
+        (
+            SpillFolder("/s", "xfs", "Permission denied"),
+            "error",
+            "cannot be written (Permission denied)",
+        ),
+        (SpillFolder("/s", "nfs4", ""), "warning", "/s is on the network file system nfs4"),
+        (SpillFolder("/s", "lustre", ""), "warning", "/s is on the network file system lustre"),
     ],
 )
 def test_spill_folders(spill, severity, message):
-    finding = only(judge(workers({"spill": spill}), FOLDER))
+    finding = only(find_problems(workers({"spill": spill}), FOLDER))
     assert finding.severity == severity
     assert message in finding.message
     assert "cluster.spill" in finding.message
@@ -110,25 +123,25 @@ def test_spill_folders(spill, severity, message):
         ([{"blas_threads": 4}, {"blas_threads": 4}], 8),
         ([{"threads": 2, "blas_threads": 3}], 6),
         ([{"blas_threads": 4}, {"blas_threads": 4, "host": "n2"}], None),  # each has 4 cores
-        ([{"threads": 8}], None),  # more tasks than cores are not the fault of BLAS
+        ([{"threads": 8}], None),  # more tasks than cores are no problem of BLAS
         ([{"cores": frozenset([n]), "blas_threads": 2} for n in range(4)], 8),  # each is bound
         ([{"cores": frozenset([n])} for n in range(4)], None),
     ],
 )
 def test_blas_threads_are_counted_for_a_host(changes, threads):
-    found = judge(workers(*changes), FOLDER)
+    found = find_problems(workers(*changes), FOLDER)
     if threads is None:
         assert found == []
     else:
         finding = only(found)
         assert (finding.severity, finding.where) == ("warning", "n1")
-        assert f"{threads} BLAS threads of all workers together on 4 cores" in finding.message
+        assert f"{threads} BLAS threads of all workers on 4 cores" in finding.message
         assert "OMP_NUM_THREADS=1" in finding.message
 
 
 def test_a_worker_slower_than_half_of_the_median():
-    assert judge(workers({}, {}, {"folding": 5.1e9}), FOLDER) == []
-    finding = only(judge(workers({}, {}, {"folding": 4.9e9}), FOLDER))
+    assert find_problems(workers({}, {}, {"folding": 5.1e9}), FOLDER) == []
+    finding = only(find_problems(workers({}, {}, {"folding": 4.9e9}), FOLDER))
     assert (finding.severity, finding.where) == ("warning", "2")
     assert "4.9 Gflop/s, less than half of the median of 10.0" in finding.message
 
@@ -139,9 +152,8 @@ def test_a_worker_slower_than_half_of_the_median():
 def check(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["gfrnn", "cluster", "check", *map(str, words)])
-        patch.setattr(cli, "console", cli.Console(soft_wrap=True))
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            main()
     answer = capsys.readouterr()
     return int(caught.value.code or 0), answer.out, answer.err
 
@@ -180,7 +192,7 @@ def test_a_cluster_file_that_is_wrong(capsys, tmp_path):
 
 @contextmanager
 def scheduler_with(folder: Path, prefix: list[str], **environment: str) -> Iterator[Path]:
-    """The file of a scheduler with a worker of two threads that ``prefix`` starts."""
+    """Start a scheduler, and by ``prefix`` a worker with two threads; yield its scheduler file."""
     file = folder / "scheduler.json"
     python = [sys.executable, "-m"]
     scheduler = [
@@ -220,8 +232,8 @@ def test_an_existing_worker_with_too_many_blas_threads(capsys, tmp_path):
     assert "no limit" not in out
 
 
-def alone() -> list[str]:
-    """A command that gives another a file system of its own."""
+def isolated() -> list[str]:
+    """Return a command that runs another one with private mounts."""
     command = ["unshare", "--mount", "--propagation", "private"]
     try:
         subprocess.run([*command, "true"], check=True, capture_output=True)
@@ -231,12 +243,12 @@ def alone() -> list[str]:
 
 
 @pytest.mark.cluster
-def test_a_worker_that_does_not_see_the_folder(capsys, tmp_path):
+def test_a_worker_without_access_to_the_folder(capsys, tmp_path):
     runs = tmp_path / "runs"
     runs.mkdir()
-    hidden = [*alone(), "sh", "-c", f'mount -t tmpfs none {runs} && exec "$@"', "sh"]
+    hidden = [*isolated(), "sh", "-c", f'mount -t tmpfs none {runs} && exec "$@"', "sh"]
     with scheduler_with(tmp_path, hidden, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1") as file:
         code, out, _ = check(capsys, "--scheduler", file, "-o", runs)
     assert code == 1
-    assert f"the folder {runs} is not seen there; put the run's folder (--output)" in out
+    assert f"the folder {runs} is not visible there; choose a folder (--output)" in out
     assert list(runs.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Ending in good order: by the clock, by signals, in the middle of the work."""
+"""Graceful stop: by the timer, by signals, in the middle of the work."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.commands.main import app
-from gfrnn.workflows.session import stopping
+from gfrnn.workflows.session import graceful_stop as module
+from gfrnn.workflows.session.graceful_stop import (
+    StopRequested,
+    graceful_stop,
+    print_time_limit,
+    set_time_limit,
+    stop_at_progress,
+)
 from gfrnn.workflows.session.job_limit import job_limit
-from gfrnn.workflows.session.stopping import TimeToStop, say_limit, stop_in_time, watched
 from gfrnn_testing.weather import contents, finish, make_weather, tree
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
@@ -108,30 +114,30 @@ def test_outside_of_jobs_and_without_the_command_nothing_is_known(tmp_path, monk
     assert job_limit({"SLURM_JOB_ID": "5"}) is None
 
 
-# The clock
+# The timer
 
 
 @pytest.fixture
-def heard() -> Iterator[None]:
-    """Signals and the clock end what a test does."""
-    with stopping.stopping():
+def stoppable() -> Iterator[None]:
+    """Let signals and the timer stop the test."""
+    with graceful_stop():
         yield
 
 
 @pytest.fixture
 def job(monkeypatch):
-    """Say what is left of the job: seconds."""
+    """Set the remaining seconds of the batch job."""
 
-    def say(seconds: float) -> None:
+    def remaining(seconds: float) -> None:
         monkeypatch.setenv("SLURM_JOB_ID", "5")
         monkeypatch.setenv("SLURM_JOB_END_TIME", str(time.time() + seconds))
 
     for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"):
         monkeypatch.delenv(name, raising=False)
-    return say
+    return remaining
 
 
-def clock() -> float:
+def timer() -> float:
     return signal.getitimer(signal.ITIMER_REAL)[0]
 
 
@@ -147,45 +153,47 @@ def clock() -> float:
         (6000, "10m", "1h", 3600),
     ],
 )
-def test_the_clock_is_set(left, before, after, expected, job, heard, capsys):
+def test_the_timer_is_set(left, before, after, expected, job, stoppable, capsys):
     if left is not None:
         job(left)
-    stop_in_time(before, after)
-    assert expected - 60 < clock() <= expected + 1 if expected else clock() == 0
-    say_limit(Console())
+    set_time_limit(before, after)
+    assert expected - 60 < timer() <= expected + 1 if expected else timer() == 0
+    print_time_limit(Console())
     assert re.fullmatch(r"stops at .*\n" if expected else "", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
     ("left", "before", "after", "message"),
     [
-        (None, "10m", None, "no batch system tells when this job ends; give --stop-after instead"),
-        (300, "10m", None, "--stop-before: 600 s is not less than the 300 s that are left of"),
-        (0, None, None, "--stop-before: 0 s is not less than the 0 s that are left of Slurm job 5"),
-        (None, None, "5", "--stop-after: '5' is no time; write for example 10m or 2h"),
-        (300, "soon", None, "--stop-before: 'soon' is no time; write for example 10m or 2h"),
+        (None, "10m", None, "--stop-before: .*; give --stop-after instead"),
+        (300, "10m", None, "--stop-before: 600 s is not less than the 300 s left of"),
+        (0, None, None, "--stop-before: 0 s is not less than the 0 s left of Slurm job 5"),
+        (None, None, "5", "--stop-after: '5' is not a duration; write for example 10m or 2h"),
+        (300, "soon", None, "--stop-before: 'soon' is not a duration; write for example 10m or 2h"),
     ],
 )
-def test_times_that_leave_no_work_are_refused(left, before, after, message, job, heard):
+def test_limits_that_leave_no_time_for_work_are_refused(
+    left, before, after, message, job, stoppable
+):
     if left is not None:
         job(left)
     with pytest.raises(ConfigError, match=message):
-        stop_in_time(before, after)
+        set_time_limit(before, after)
 
 
-def test_the_clock_ends_the_work_where_it_tells_of_its_progress(job, heard):
-    said: list[int] = []
-    advance = watched(said.append)
+def test_the_timer_stops_the_work_at_its_next_progress(job, stoppable):
+    reported: list[int] = []
+    advance = stop_at_progress(reported.append)
     job(0.5)
-    stop_in_time("450ms", None)
+    set_time_limit("450ms", None)
     advance(1)
     time.sleep(0.2)
-    with pytest.raises(TimeToStop, match="before the end of Slurm job 5") as caught:
+    with pytest.raises(StopRequested, match="before the end of Slurm job 5") as caught:
         advance(2)
     assert caught.value.code == 75
-    advance(3)  # it asks once: what is under way is finished in peace
-    assert said == [1, 2, 3]
-    assert clock() == 0
+    advance(3)  # raised only once, so that the work can be completed
+    assert reported == [1, 2, 3]
+    assert timer() == 0
 
 
 # Signals
@@ -200,45 +208,45 @@ def test_the_clock_ends_the_work_where_it_tells_of_its_progress(job, heard):
         (signal.SIGHUP, 129),
     ],
 )
-def test_signals_end_the_work_at_its_next_progress(number, code, heard):
+def test_signals_stop_the_work_at_its_next_progress(number, code, stoppable):
     os.kill(os.getpid(), number)
     os.kill(os.getpid(), signal.SIGTERM)  # the first of them counts
-    with pytest.raises(TimeToStop, match=f"as {number.name} came") as caught:
-        watched(lambda: None)()
+    with pytest.raises(StopRequested, match=f"on {number.name}") as caught:
+        stop_at_progress(lambda: None)()
     assert caught.value.code == code
 
 
-def test_work_that_tells_nothing_is_interrupted(monkeypatch, heard):
-    monkeypatch.setattr(stopping, "_SOON", 0.1)
+def test_work_without_progress_is_interrupted(monkeypatch, stoppable):
+    monkeypatch.setattr(module, "_GRACE", 0.1)
     os.kill(os.getpid(), signal.SIGUSR1)
-    with pytest.raises(TimeToStop):
+    with pytest.raises(StopRequested):
         SimpleQueue().get(timeout=20)
 
 
-def test_an_error_after_a_signal_is_the_signals():
+def test_an_error_after_a_signal_counts_as_the_stop():
     def work(error: Exception, number: int | None = None) -> None:
-        with stopping.stopping():
+        with graceful_stop():
             if number is not None:
                 os.kill(os.getpid(), number)
             raise error
 
-    with pytest.raises(TimeToStop) as caught:
+    with pytest.raises(StopRequested) as caught:
         work(OSError("the workers are gone"), signal.SIGTERM)
     assert isinstance(caught.value.__cause__, OSError)
     with pytest.raises(OSError, match="another"):
         work(OSError("another"))
 
 
-def test_what_is_ignored_stays_so_and_what_was_there_comes_back():
+def test_ignored_signals_stay_ignored_and_handlers_are_restored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         usual = signal.getsignal(signal.SIGTERM)
-        with stopping.stopping():
+        with graceful_stop():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) is not usual
             signal.setitimer(signal.ITIMER_REAL, 1000)
         assert signal.getsignal(signal.SIGTERM) is usual
-        assert clock() == 0
+        assert timer() == 0
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -248,7 +256,7 @@ def test_what_is_ignored_stays_so_and_what_was_there_comes_back():
 
 @pytest.fixture
 def file(tmp_path) -> Path:
-    """Many small pieces of work in each stage."""
+    """An experiment file with many small tasks in each stage."""
     weather = make_weather(tmp_path / "weather.zarr", damping=0.95, noise=0.3, times=600)
     small = tree(
         weather.path,
@@ -263,7 +271,7 @@ def file(tmp_path) -> Path:
 
 
 def of_group(group: int) -> list[psutil.Process]:
-    """The processes of a group that still run."""
+    """Return the running processes of a process group."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -275,7 +283,7 @@ def of_group(group: int) -> list[psutil.Process]:
 
 
 def stopped(command: list[str], folder: Path, sign: str, number: int) -> tuple[int, str]:
-    """Exit code and output of a command that gets a signal as soon as something is there."""
+    """Send a signal once a path exists; return the exit code and output of the command."""
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as process:
@@ -292,7 +300,7 @@ def stopped(command: list[str], folder: Path, sign: str, number: int) -> tuple[i
 
 
 @pytest.mark.cluster
-def test_a_run_stopped_in_fit_and_in_forecast_goes_on_to_the_same_bits(file, tmp_path):
+def test_a_run_stopped_in_fit_and_in_forecast_resumes_to_the_same_bits(file, tmp_path):
     folder, whole = tmp_path / "run", tmp_path / "whole"
     command = [*GFRNN, "run", str(file), "-o", str(folder)]
     for stage, sign, number, expected in (
@@ -301,8 +309,9 @@ def test_a_run_stopped_in_fit_and_in_forecast_goes_on_to_the_same_bits(file, tmp
     ):
         code, said = stopped(command, folder, sign, number)
         assert code == expected, said
-        last = f"stopped as {number.name} came; the same command goes on from what is finished"
-        assert said.splitlines()[-1] == last
+        last = said.splitlines()[-1]
+        assert last.startswith(f"stopped on {number.name}; ")
+        assert "resume" in last
         assert "Traceback" not in said
         record = json.loads((folder / "run.json").read_text())
         assert "finished" not in record["stages"].get(stage, {})

@@ -1,4 +1,4 @@
-"""Progress of long work: bars in a terminal, plain lines elsewhere."""
+"""Display of progress: bars in a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.workflows.human_units import human_duration
 
-# Seconds between two plain lines of one stage, so that a log of a batch job stays short.
+# Seconds between two plain lines of one stage, which keeps the log of a batch job short.
 _INTERVAL = 5.0
 
 
 @contextmanager
 def show_progress(console: Console) -> Iterator[Progress]:
-    """A callback that shows how far work has come."""
+    """Yield a callback that displays the progress of stages."""
     if not console.is_terminal:
-        yield _plain(console)
+        yield _plain_lines(console)
         return
     columns = (
         TextColumn("{task.description:<14}"),
@@ -42,7 +43,7 @@ def show_progress(console: Console) -> Iterator[Progress]:
 
         def show(advance: Advance) -> None:
             name, done, total = advance.name, advance.done, advance.total
-            if _of_no_bar(advance, open_bars):
+            if _outside_stage(advance, open_bars):
                 return
             if name not in open_bars:
                 open_bars[name] = bars.add_task(name, total=total, rate="")
@@ -50,37 +51,40 @@ def show_progress(console: Console) -> Iterator[Progress]:
             elapsed = bars.tasks[bar].elapsed
             rate = f"{advance.rows / elapsed:,.0f} rows/s" if elapsed and advance.rows else ""
             bars.update(bar, completed=done, total=total, rate=rate)
-            if done >= total:  # the same stage may begin anew, for the next candidate
+            if done >= total:  # the same stage may start again, for the next candidate
                 del open_bars[name]
 
         yield show
 
 
-def _of_no_bar(advance: Advance, known: dict[str, TaskID] | dict[str, float]) -> bool:
-    """Whether it tells of what has not begun, or is over: its last merges, say."""
-    over = advance.done >= advance.total > 0 and advance.name not in known
-    return advance.coming or over
+def _outside_stage(advance: Advance, active: dict[str, TaskID] | dict[str, float]) -> bool:
+    """Check for a report of a stage that has not started, or is done but for its last merges."""
+    done = advance.done >= advance.total > 0 and advance.name not in active
+    return advance.coming or done
 
 
-def _plain(console: Console) -> Progress:
-    said: dict[str, float] = {}
-    begun: dict[str, float] = {}
+def _plain_lines(console: Console) -> Progress:
+    printed: dict[str, float] = {}
+    started: dict[str, float] = {}
 
     def show(advance: Advance) -> None:
         name, done, total = advance.name, advance.done, advance.total
-        if _of_no_bar(advance, begun):
+        if _outside_stage(advance, started):
             return
         now = time.monotonic()
-        begun.setdefault(name, now)
-        if done == 0 or (done < total and now - said.get(name, begun[name]) < _INTERVAL):
+        started.setdefault(name, now)
+        if done == 0 or (done < total and now - printed.get(name, started[name]) < _INTERVAL):
             return
-        said[name] = now
-        elapsed = now - begun[name]
-        left = f", {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
-        rate = f", {advance.rows / elapsed:,.0f} rows/s" if advance.rows and elapsed else ""
-        console.print(f"{name}: {done} of {total}, {elapsed:.0f} s{left}{rate}", highlight=False)
+        printed[name] = now
+        elapsed = now - started[name]
+        parts = [f"{name}: {done} of {total}", human_duration(elapsed)]
+        if done < total:
+            parts.append(f"{human_duration(elapsed / done * (total - done))} left")
+        if advance.rows and elapsed:
+            parts.append(f"{advance.rows / elapsed:,.0f} rows/s")
+        console.print(", ".join(parts), highlight=False)
         if done >= total:
-            said.pop(name)
-            begun.pop(name)
+            printed.pop(name)
+            started.pop(name)
 
     return show

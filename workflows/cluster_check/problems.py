@@ -1,4 +1,4 @@
-"""Whether a cluster will do: what each worker is, and what is wrong, in plain words."""
+"""Problems of a cluster that its probed workers show."""
 
 from __future__ import annotations
 
@@ -8,43 +8,53 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gfrnn.workflows.cluster_check.probe import Node, WorkerProbe
+from gfrnn.workflows.cluster_check.probe import WorkerInfo, WorkerProbe
 
 _SLOW = 0.5
-"""A worker slower than this part of the median is one to look at."""
+"""Share of the median rate below which a worker counts as slow."""
 
 _SHARED = {
     *("afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "gpfs", "lustre", "nfs"),
     *("nfs4", "panfs", "smb3", "smbfs"),
 }
-"""File systems that are reached over the network."""
+"""Types of network file systems."""
 
 
 @dataclass(frozen=True)
 class ClusterFinding:
-    """Something that is wrong: an error keeps runs from working, a warning makes them slow."""
+    """A problem of a cluster.
+
+    Attributes
+    ----------
+    severity : str
+        ``error`` if runs would fail, ``warning`` if they would be slow.
+    where : str
+        Workers or host.
+    message : str
+        What was found, and what to do.
+    """
 
     severity: str
     where: str
     message: str
 
 
-Found = Iterator[tuple[str, str, str]]
-"""Severity, message, worker or host."""
+Problems = Iterator[tuple[str, str, str]]
+"""Severity, message, and worker or host of each problem."""
 
 
-def judge(workers: Sequence[WorkerProbe], folder: Path) -> list[ClusterFinding]:
-    """What is wrong; the same finding of several workers is one.
+def find_problems(workers: Sequence[WorkerProbe], folder: Path) -> list[ClusterFinding]:
+    """Return the problems, each once for all the workers that have it.
 
     Parameters
     ----------
     workers : sequence of WorkerProbe
     folder : Path
-        Of the run.
+        Folder of the runs.
     """
     places: dict[tuple[str, str], list[str]] = defaultdict(list)
-    checks: list[Callable[[Sequence[WorkerProbe]], Found]] = [
-        _answers,
+    checks: list[Callable[[Sequence[WorkerProbe]], Problems]] = [
+        _unresponsive,
         _versions,
         lambda workers: _folder(workers, folder),
         _spill,
@@ -60,13 +70,13 @@ def judge(workers: Sequence[WorkerProbe], folder: Path) -> list[ClusterFinding]:
     ]
 
 
-def _answers(workers: Sequence[WorkerProbe]) -> Found:
+def _unresponsive(workers: Sequence[WorkerProbe]) -> Problems:
     for worker in workers:
         if worker.node is None:
             yield "error", worker.trouble, worker.name
 
 
-def _versions(workers: Sequence[WorkerProbe]) -> Found:
+def _versions(workers: Sequence[WorkerProbe]) -> Problems:
     for worker in workers:
         if worker.versions:
             differing = ", ".join(
@@ -75,25 +85,25 @@ def _versions(workers: Sequence[WorkerProbe]) -> Found:
             )
             yield (
                 "error",
-                f"other versions than the driver's: {differing}; start the workers in the driver's "
+                f"versions differ from the driver's: {differing}; start the workers in its "
                 "environment (cluster.python, cluster.setup)",
                 worker.name,
             )
 
 
-def _folder(workers: Sequence[WorkerProbe], folder: Path) -> Found:
+def _folder(workers: Sequence[WorkerProbe], folder: Path) -> Problems:
     for worker in workers:
         if worker.node is None:
             continue
         if not worker.node.sees_folder:
-            why = "is not seen there; put the run's folder (--output) where all nodes see it"
+            why = "is not visible there; choose a folder (--output) that all nodes share"
             yield "error", f"the folder {folder} {why}", worker.name
         elif not worker.written:
-            why = "cannot be written from there; look at its permissions and at the node's mounts"
+            why = "cannot be written from there; check its permissions and the mounts of the node"
             yield "error", f"the folder {folder} {why}", worker.name
 
 
-def _spill(workers: Sequence[WorkerProbe]) -> Found:
+def _spill(workers: Sequence[WorkerProbe]) -> Problems:
     for worker in workers:
         if worker.node is None:
             continue
@@ -102,20 +112,20 @@ def _spill(workers: Sequence[WorkerProbe]) -> Found:
             yield (
                 "error",
                 f"the spill folder {spill.folder} cannot be written ({spill.trouble}); give "
-                "cluster.spill a local one that can",
+                "cluster.spill a local folder that can",
                 worker.name,
             )
         elif spill.system in _SHARED:
             yield (
                 "warning",
-                f"the spill folder {spill.folder} is on {spill.system}, over the network; give "
-                "cluster.spill a local one",
+                f"the spill folder {spill.folder} is on the network file system {spill.system}; "
+                "give cluster.spill a local folder",
                 worker.name,
             )
 
 
-def _blas(workers: Sequence[WorkerProbe]) -> Found:
-    hosts: dict[str, list[Node]] = defaultdict(list)
+def _blas(workers: Sequence[WorkerProbe]) -> Problems:
+    hosts: dict[str, list[WorkerInfo]] = defaultdict(list)
     for worker in workers:
         if worker.node:
             hosts[worker.node.host].append(worker.node)
@@ -125,13 +135,13 @@ def _blas(workers: Sequence[WorkerProbe]) -> Found:
         if threads > cores and max(node.blas_threads for node in nodes) > 1:
             yield (
                 "warning",
-                f"{threads} BLAS threads of all workers together on {cores} cores; set "
+                f"{threads} BLAS threads of all workers on {cores} cores; set "
                 "OMP_NUM_THREADS=1 where workers start (cluster.setup)",
                 host,
             )
 
 
-def _speed(workers: Sequence[WorkerProbe]) -> Found:
+def _speed(workers: Sequence[WorkerProbe]) -> Problems:
     rates = {worker.name: worker.node.folding for worker in workers if worker.node}
     if not rates:
         return
@@ -140,7 +150,7 @@ def _speed(workers: Sequence[WorkerProbe]) -> Found:
         if rate < _SLOW * median:
             yield (
                 "warning",
-                f"folds rows with {rate / 1e9:.1f} Gflop/s, less than half of the median of "
-                f"{median / 1e9:.1f}; look for what else runs there",
+                f"QR of rows runs at {rate / 1e9:.1f} Gflop/s, less than half of the median of "
+                f"{median / 1e9:.1f}; check what else runs there",
                 name,
             )

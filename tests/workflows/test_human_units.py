@@ -1,0 +1,31 @@
+"""Durations and sizes in bytes as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from gfrnn.workflows.human_units import human_bytes, human_duration
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, ""), (100, "100 B"), (2**20, "1.00 MiB"), (1.5 * 2**30, "1.50 GiB"), (2**42, "4.00 TiB")],
+)
+def test_bytes_have_binary_units(count, text):
+    assert human_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "?"),
+        (0.02, "0.0 s"),
+        (3.04, "3.0 s"),
+        (599, "599.0 s"),
+        (2028, "33m 48s"),
+        (9000, "2hr 30m"),
+        (216_000, "2d 12hr"),
+    ],
+)
+def test_durations_have_the_units_that_suit_them(seconds, text):
+    assert human_duration(seconds) == text

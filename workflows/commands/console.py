@@ -1,0 +1,29 @@
+"""The console on which all commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+
+console = Console(soft_wrap=True)
+
+_STYLES = {"error": "red", "warning": "yellow"}
+
+
+def print_findings(findings: Iterable[tuple[str, str, str]]) -> None:
+    """Print the problems that a check has found.
+
+    Parameters
+    ----------
+    findings : iterable of (str, str, str)
+        Severity, subject (may be empty) and message of each.
+    """
+    none = True
+    for severity, subject, message in findings:
+        none = False
+        console.print(severity, style=_STYLES.get(severity, "dim"), end=" ")
+        about = f"{subject}: " if subject else ""
+        console.print(f"{about}{message}", highlight=False, markup=False)
+    if none:
+        console.print("no problems found")
