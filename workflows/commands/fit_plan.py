@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gfrnn.cluster import ClusterConfig, foreseen_size, open_cluster
+from gfrnn.cluster import ClusterConfig, open_cluster, planned_cluster_size
 from gfrnn.pipeline import Experiment, open_source
 from gfrnn.pipeline.planning.estimate import Projection, StageProjection, Workforce
 from gfrnn.pipeline.planning.plan_fit import plan_fit
@@ -35,7 +35,7 @@ def show_plan(
 
 def foreseen(config: ClusterConfig) -> Workforce:
     """What a cluster will have; one that runs already is asked."""
-    if expected := foreseen_size(config):
+    if expected := planned_cluster_size(config):
         return Workforce(*expected)
     with open_cluster(config):
         return Workforce.current()

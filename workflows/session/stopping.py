@@ -19,9 +19,9 @@ from typing import Annotated, Any, ParamSpec
 import typer
 from rich.console import Console
 
+from gfrnn.cluster.batch.job_limit import JobLimit, job_limit
 from gfrnn.pipeline.config.section import to_duration
 from gfrnn.pipeline.errors import ConfigError, Stopped
-from gfrnn.workflows.session.job_limit import JobLimit, job_limit
 
 TRY_AGAIN = os.EX_TEMPFAIL
 """The exit code of work that goes on when the same command is given again: 75."""

@@ -24,7 +24,7 @@ from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.commands.main import app
 from gfrnn.workflows.session import stopping
-from gfrnn.workflows.session.job_limit import job_limit
+from gfrnn.cluster.batch.job_limit import job_limit
 from gfrnn.workflows.session.stopping import TimeToStop, say_limit, stop_in_time, watched
 from gfrnn_testing.weather import contents, finish, make_weather, tree
 
