@@ -2,6 +2,6 @@
 
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
-from gfrnn.cluster.open_cluster import Cluster, foreseen_size, open_cluster
+from gfrnn.cluster.open_cluster import Cluster, open_cluster, planned_cluster_size
 
-__all__ = ["Cluster", "ClusterConfig", "ClusterError", "foreseen_size", "open_cluster"]
+__all__ = ["Cluster", "ClusterConfig", "ClusterError", "open_cluster", "planned_cluster_size"]

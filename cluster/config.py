@@ -1,31 +1,30 @@
-"""The keys that say where a run is computed."""
+"""The configuration of the cluster that a run is computed on."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from dask.utils import parse_bytes
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gfrnn.cluster.durations import seconds_of
+from gfrnn.cluster.batch.systems import SYSTEMS
+from gfrnn.cluster.durations import parse_duration
 
-BATCH = ("slurm", "pbs", "lsf", "sge", "oar", "htcondor")
+BATCH_KINDS = tuple(SYSTEMS)
 """Kinds whose workers are jobs of a batch system."""
 
-ALLOCATION = ("srun", "mpi")
-"""Kinds whose scheduler, driver and workers are started together, inside of one allocation."""
+ALLOCATION_KINDS = ("srun", "mpi")
+"""Kinds whose scheduler, driver and workers are started together, in one allocation."""
 
-_NAMED_QUEUES = tuple(kind for kind in BATCH if kind != "htcondor")
-
-_BELONGS: dict[str, tuple[str, ...]] = {
-    "workers": ("local", *BATCH),
-    "memory": ("local", *BATCH, *ALLOCATION),
-    "dashboard": ("local", *BATCH, *ALLOCATION),
+_KINDS_WITH_KEY: dict[str, tuple[str, ...]] = {
+    "workers": ("local", *BATCH_KINDS),
+    "memory": ("local", *BATCH_KINDS, *ALLOCATION_KINDS),
+    "dashboard": ("local", *BATCH_KINDS, *ALLOCATION_KINDS),
     "address": ("existing",),
     "scheduler_file": ("existing",),
     "certificates": ("existing",),
-    "queue": _NAMED_QUEUES,
-    **dict.fromkeys(("threads", "interface", "spill", "folder"), (*BATCH, *ALLOCATION)),
+    "queue": tuple(kind for kind, system in SYSTEMS.items() if system.has_queues),
+    **dict.fromkeys(("threads", "interface", "spill", "folder"), (*BATCH_KINDS, *ALLOCATION_KINDS)),
 } | dict.fromkeys(
     (
         "per_job",
@@ -37,11 +36,12 @@ _BELONGS: dict[str, tuple[str, ...]] = {
         "python",
         "queue_wait",
     ),
-    BATCH,
+    BATCH_KINDS,
 )
-"""Key: the kinds that have it; the others have all kinds."""
+"""Kinds that have a key; keys that are not listed belong to all kinds."""
 
-_LEAST_WALLTIME = 60
+_MIN_WALLTIME = 60
+"""Seconds."""
 
 
 class ClusterConfig(BaseModel):
@@ -88,22 +88,22 @@ class ClusterConfig(BaseModel):
     @field_validator("walltime", "queue_wait")
     @classmethod
     def _is_duration(cls, value: str | int) -> str | int:
-        seconds_of(value)
+        parse_duration(value)
         return value
 
     @model_validator(mode="after")
-    def _goes_together(self) -> ClusterConfig:
+    def _check_combination(self) -> ClusterConfig:
         for key in sorted(self.model_fields_set):
-            kinds = _BELONGS.get(key, (self.kind,))
+            kinds = _KINDS_WITH_KEY.get(key, (self.kind,))
             if self.kind not in kinds and getattr(self, key) is not None:
                 raise ValueError(f"{key} belongs to kind {_listed(kinds)}, but kind is {self.kind}")
         if self.kind == "existing" and (self.address is None) == (self.scheduler_file is None):
             raise ValueError("kind existing needs either address or scheduler_file")
-        if self.kind in BATCH:
-            self._is_a_job()
+        if self.kind in BATCH_KINDS:
+            self._check_job()
         return self
 
-    def _is_a_job(self) -> None:
+    def _check_job(self) -> None:
         if self.workers is None or self.memory is None:
             raise ValueError(
                 f"kind {self.kind} needs workers and memory: how many, and how much each has, "
@@ -113,33 +113,25 @@ class ClusterConfig(BaseModel):
             raise ValueError(
                 f"workers: {self.workers} is not a multiple of per_job, {self.per_job}"
             )
-        if seconds_of(self.walltime) < _LEAST_WALLTIME:
-            raise ValueError(f"walltime: {self.walltime} is less than {_LEAST_WALLTIME} s")
-        if self.kind == "sge" and self.threads * self.per_job > 1 and not self._has("-pe"):
-            raise ValueError(
-                f"directives: {self.threads * self.per_job} cores in a job of kind sge need the "
-                "name of a parallel environment, e.g. directives: ['-pe smp 4']"
-            )
-        if self.kind == "htcondor" and not all("=" in line for line in self.directives):
-            raise ValueError("directives: those of kind htcondor are of the form name = value")
-
-    def _has(self, option: str) -> bool:
-        return any(line.split()[:1] == [option] for line in self.directives)
+        if parse_duration(self.walltime) < _MIN_WALLTIME:
+            raise ValueError(f"walltime: {self.walltime} is less than {_MIN_WALLTIME} s")
+        SYSTEMS[self.kind].check(self)
 
     @property
     def in_allocation(self) -> bool:
-        """Whether other processes of the same command become scheduler and workers."""
-        return self.kind in ALLOCATION
+        """Whether scheduler, driver and workers are started together, by one launcher."""
+        return self.kind in ALLOCATION_KINDS
 
     @property
     def memory_bytes(self) -> int:
-        """Of one worker; GB are powers of ten, GiB of two."""
+        """Memory of one worker in bytes; GB are powers of ten, GiB of two."""
         if self.memory is None:
             raise ValueError("no memory is given")
         size: int = parse_bytes(self.memory)
         return size
 
 
-def _listed(words: Any) -> str:
+def _listed(words: tuple[str, ...]) -> str:
+    """Return ``a, b or c``."""
     *first, last = words
-    return f"{', '.join(first)} or {last}" if first else str(last)
+    return f"{', '.join(first)} or {last}" if first else last

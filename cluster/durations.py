@@ -1,4 +1,4 @@
-"""Times as batch systems and people write them."""
+"""Durations as people and batch systems write them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import re
 
 import pandas as pd
 
-_CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)")
+_CLOCK = re.compile(r"(?:(?:(?:(\d+)[-:])?(\d+):)?(\d+):)?(\d+)")
+_WHOLE_CLOCK = re.compile(r"(?:\d+-)?\d+:[0-5]\d:[0-5]\d")
 
 
-def seconds_of(value: str | int) -> int:
-    """Seconds of ``2h``, ``90 min``, ``02:00:00`` or ``1-12:00:00``.
+def parse_duration(value: str | int) -> int:
+    """Return the seconds of ``2h``, ``90 min``, ``02:00:00`` or ``1-12:00:00``.
 
     Raises
     ------
     ValueError
-        If it is nothing of that, or may be read in two ways.
+        If the value is none of these, or ambiguous.
     """
     if isinstance(value, int):
         # YAML reads an unquoted 12:00:00 as a number of seconds, and so 12:00 as 720: twelve
@@ -23,11 +24,11 @@ def seconds_of(value: str | int) -> int:
         if value < 3600:
             raise ValueError(f"{value} may mean several times; write for example 12min or 12h")
         return value
-    if match := _CLOCK.fullmatch(value.strip()):
-        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-        return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    text = value.strip()
+    if _WHOLE_CLOCK.fullmatch(text) and (seconds := parse_clock(text)) is not None:
+        return seconds
     try:
-        if value.strip()[-1:].isdigit():  # no unit
+        if text[-1:].isdigit():  # no unit
             raise ValueError
         return round(pd.Timedelta(value).total_seconds())
     except ValueError:
@@ -36,14 +37,14 @@ def seconds_of(value: str | int) -> int:
         ) from None
 
 
-def clock(seconds: int) -> str:
-    """``HH:MM:SS``, as most batch systems take it."""
+def parse_clock(text: str) -> int | None:
+    """Return the seconds of ``[[[D-]H:]M:]S``, with ``-`` or ``:`` after days; None for others."""
+    if not (match := _CLOCK.fullmatch(text.strip())):
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def format_clock(seconds: int) -> str:
+    """Return ``HH:MM:SS``, as most batch systems take a walltime."""
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-
-
-def spoken(seconds: float) -> str:
-    """As a sentence has it: ``40 s``, ``30 min`` or ``1.5 h``."""
-    for unit, one in (("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * one or seconds == one:
-            return f"{seconds / one:.3g} {unit}"
-    return f"{seconds:.3g} s"

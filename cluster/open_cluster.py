@@ -13,16 +13,15 @@ from distributed import Client, Scheduler
 
 from gfrnn.cluster.allocation.allocation import open_allocation
 from gfrnn.cluster.batch.batch_cluster import open_batch
-from gfrnn.cluster.config import ALLOCATION, BATCH, ClusterConfig
+from gfrnn.cluster.config import ALLOCATION_KINDS, BATCH_KINDS, ClusterConfig
 from gfrnn.cluster.existing_scheduler import open_existing
 from gfrnn.cluster.local_cluster import local_size, open_local
 
-# One short file a family.
-_KINDS: dict[str, Callable[..., AbstractContextManager[Client]]] = {
+_OPENERS: dict[str, Callable[..., AbstractContextManager[Client]]] = {
     "local": lambda config, *_: open_local(config),
     "existing": lambda config, *_: open_existing(config),
-    **dict.fromkeys(BATCH, open_batch),
-    **dict.fromkeys(ALLOCATION, open_allocation),
+    **dict.fromkeys(BATCH_KINDS, open_batch),
+    **dict.fromkeys(ALLOCATION_KINDS, open_allocation),
 }
 
 
@@ -42,7 +41,7 @@ class Cluster:
 
     @property
     def kind(self) -> str:
-        """As in the configuration."""
+        """Kind in the configuration."""
         return self.config.kind
 
     @property
@@ -51,16 +50,16 @@ class Cluster:
         link: str = self.client.dashboard_link
         if self.kind == "existing":
             return link
-        # A scheduler of ours may listen elsewhere than its dashboard does, which Dask overlooks.
-        host, port = self.client.run_on_scheduler(_page_place)
+        # Dask builds the link from the scheduler's address, but its dashboard may be elsewhere.
+        host, port = self.client.run_on_scheduler(_dashboard_address)
         return urlunsplit(urlsplit(link)._replace(netloc=f"{host}:{port}"))
 
     def describe(self) -> dict[str, Any]:
-        """Kind, workers, threads, memory and queue, in plain values.
+        """Return kind, workers, threads, memory and queue, in plain values.
 
-        Those of a batch system as they were asked for: they come and go.
+        Workers of a batch system come and go, so their number is the one that is configured.
         """
-        if self.kind in BATCH:
+        if self.kind in BATCH_KINDS:
             workers = self.config.workers or 0
             threads = self.config.threads * workers
             memory = self.config.memory_bytes * workers
@@ -92,15 +91,15 @@ def open_cluster(
     config : ClusterConfig, optional
         By default one process a core of this machine.
     folder : Path, optional
-        Of the run: logs and certificates are in its folder ``cluster``, unless
+        Folder of the run: logs and certificates are in its folder ``cluster``, unless
         ``config.folder`` names another place; default ``runs``.
     say : callable, optional
-        Called with a line about what is waited for; by default nothing is said.
+        Called with a line that describes what is waited for; by default nothing is.
 
     Raises
     ------
     ClusterError
-        If it does not start or answer in time; in the middle, if its workers are of no use.
+        If it does not start or answer in time; within the block, if its workers fail repeatedly.
 
     Examples
     --------
@@ -109,21 +108,22 @@ def open_cluster(
     """
     config = config or ClusterConfig()
     place = Path(config.folder) if config.folder else (folder or Path("runs")) / "cluster"
-    with _KINDS[config.kind](config, place, say or _nothing) as client:
+    with _OPENERS[config.kind](config, place, say or _nothing) as client:
         yield Cluster(client, config)
 
 
-def foreseen_size(config: ClusterConfig) -> tuple[int, int | None] | None:
-    """Threads in all, and bytes of memory of each, that a cluster will have; None for one that
-    runs already, which knows it better."""
+def planned_cluster_size(config: ClusterConfig) -> tuple[int, int | None] | None:
+    """Return the number of threads that a cluster will have, and bytes of memory for each.
+
+    None for a scheduler that runs already, and in an allocation: there the cluster is asked."""
     if config.kind == "local":
         return local_size(config)
-    if config.kind in BATCH:
+    if config.kind in BATCH_KINDS:
         return config.threads * (config.workers or 0), config.memory_bytes // config.threads
     return None
 
 
-def _page_place(dask_scheduler: Scheduler) -> tuple[str, int]:
+def _dashboard_address(dask_scheduler: Scheduler) -> tuple[str, int]:
     server: Any = dask_scheduler.http_server
     return server.address, server.port
 

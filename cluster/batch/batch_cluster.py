@@ -16,7 +16,7 @@ from pathlib import Path
 from distributed import Client, Scheduler, SpecCluster
 from distributed.security import Security
 
-from gfrnn.cluster.batch.cancellation import keep_journal
+from gfrnn.cluster.batch.cancellation import cancellation_journal
 from gfrnn.cluster.batch.job_script import job_class, make_job
 from gfrnn.cluster.batch.job_supervisor import JobSupervisor
 from gfrnn.cluster.certificates import temporary_certificates
@@ -27,44 +27,46 @@ from gfrnn.cluster.host_address import address_of, dashboard_at
 
 @contextmanager
 def open_batch(config: ClusterConfig, folder: Path, say: Callable[[str], None]) -> Iterator[Client]:
-    """A client of a scheduler in this process, whose workers are jobs; they end with the block.
+    """Open a client of a scheduler in this process; its workers are jobs that end with the block.
 
     Raises
     ------
     ClusterError
-        If no worker comes; or in the middle, if it is in vain to wait for more.
+        If no worker connects; within the block, if jobs or workers fail repeatedly.
     """
-    folder = _shared(folder)
+    folder = _make_shared_folder(folder)
     if config.scheduler_interface:
         host = address_of(config.scheduler_interface, "cluster.scheduler_interface")
     else:
         host = address_of(config.interface)
     secret = folder / f"tls-{secrets.token_hex(8)}"
     with (
-        keep_journal(job_class(config).cancel_command, secret) as journal,
+        cancellation_journal(job_class(config).cancel_command, secret) as journal,
         temporary_certificates(secret) as security,
         _scheduler(config, host, security) as cluster,
         Client(cluster, timeout=config.timeout) as client,
     ):
         assert isinstance(cluster.scheduler, Scheduler)
-        keeper = JobSupervisor(
+        supervisor = JobSupervisor(
             config,
-            make=lambda name: make_job(config, cluster.scheduler_address, name, folder, security),
+            make_job=lambda name: make_job(
+                config, cluster.scheduler_address, name, folder, security
+            ),
             scheduler=cluster.scheduler,
             journal=journal,
             folder=folder,
             say=say,
         )
         try:
-            cluster.sync(keeper.start)
+            cluster.sync(supervisor.start)
             yield client
         except (Exception, CancelledError, FutureCancelledError) as error:
-            # Whoever waited for a task knows only that it will not come, but not why.
-            if keeper.error and keeper.error is not error:
-                raise keeper.error from error
+            # Clients learn that their tasks are cancelled, but not why.
+            if supervisor.error and supervisor.error is not error:
+                raise supervisor.error from error
             raise
         finally:
-            cluster.sync(keeper.stop)
+            cluster.sync(supervisor.stop)
 
 
 @contextmanager
@@ -76,7 +78,7 @@ def _scheduler(config: ClusterConfig, host: str, security: Security) -> Iterator
         "dashboard_address": dashboard_at(config.dashboard),
     }
     with warnings.catch_warnings():
-        # A taken port is no trouble: another one is used, and its address is printed.
+        # Where the port is taken, another one is used, and its address is printed.
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = SpecCluster(
             workers={},
@@ -88,13 +90,13 @@ def _scheduler(config: ClusterConfig, host: str, security: Security) -> Iterator
         yield cluster
 
 
-def _shared(folder: Path) -> Path:
-    """The folder that nodes find logs and certificates in, made where it is missing.
+def _make_shared_folder(folder: Path) -> Path:
+    """Return the folder for logs and certificates, which is made where it is missing.
 
     Raises
     ------
     ClusterError
-        If scripts cannot name it, or it cannot be made.
+        If its name cannot be part of a job script, or it cannot be made or written to.
     """
     folder = folder.absolute()
     if shlex.quote(str(folder)) != str(folder):

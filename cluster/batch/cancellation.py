@@ -1,4 +1,4 @@
-"""The jobs that are to be cancelled when this process ends, told to a process that outlives it."""
+"""Cancellation of jobs at the end of this process, by a watchdog that outlives it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-_PATIENCE = 60.0
+_CANCEL_TIMEOUT = 60.0
 """Seconds for the cancel command."""
 
 
 @dataclass(frozen=True)
 class CancellationJournal:
-    """What the watchdog reads."""
+    """Numbers of the jobs that the watchdog will cancel, written to its standard input."""
 
     pipe: IO[str]
 
     def add(self, job: str) -> None:
-        """A job was submitted."""
+        """Add a job that was submitted."""
         self._write(f"+{job}")
 
     def remove(self, job: str) -> None:
-        """A job is over."""
+        """Remove a job that is over."""
         self._write(f"-{job}")
 
     def _write(self, line: str) -> None:
@@ -35,21 +35,20 @@ class CancellationJournal:
 
 
 @contextmanager
-def keep_journal(cancel: str, secrets: Path) -> Iterator[CancellationJournal]:
-    """A journal whose jobs are cancelled, and secrets removed, at the end of the block or of this
-    process, whichever comes first.
+def cancellation_journal(cancel: str, secret_folder: Path) -> Iterator[CancellationJournal]:
+    """Open a journal whose jobs are cancelled at the end of the block or of this process.
 
     Parameters
     ----------
     cancel : str
-        Command that takes the numbers of jobs.
-    secrets : Path
-        Folder.
+        Command that cancels the jobs whose numbers are appended.
+    secret_folder : Path
+        Removed at the same time.
     """
     script = Path(__file__).with_name("watchdog.py")
     watchdog = subprocess.Popen(
-        # Isolated, and by its path: it starts in no time, and none of the user's code can fail it.
-        [sys.executable, "-I", str(script), str(secrets), *shlex.split(cancel)],
+        # Isolated, and by its path: it starts fast, and none of the user's files is imported.
+        [sys.executable, "-I", str(script), str(secret_folder), *shlex.split(cancel)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -63,4 +62,4 @@ def keep_journal(cancel: str, secrets: Path) -> Iterator[CancellationJournal]:
         with suppress(BrokenPipeError):
             watchdog.stdin.close()
         with suppress(subprocess.TimeoutExpired):
-            watchdog.wait(_PATIENCE)
+            watchdog.wait(_CANCEL_TIMEOUT)

@@ -1,4 +1,4 @@
-"""What jobs and commands had to say before they failed."""
+"""Error output of jobs and of the commands of batch systems."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 
 _LINES = 12
-"""Of a log."""
+"""Lines of a log that are shown."""
 
 
-def log_ends(folder: Path, job: str) -> list[str]:
-    """The last lines of each log of a job, each after the log's name."""
+def log_tails(folder: Path, job: str) -> list[str]:
+    """Return the last lines of each log of a job, indented below the log's name."""
     lines = []
     for log in _logs(folder, job):
-        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        if said:
-            lines += [f"{log}:", *(f"  {line}" for line in said[-_LINES:])]
+        text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        if text:
+            lines += [f"{log}:", *(f"  {line}" for line in text[-_LINES:])]
     return lines
 
 
@@ -25,10 +25,10 @@ def _logs(folder: Path, job: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and number.search(path.name))
 
 
-def complaint(error: Exception) -> str:
-    """What a command said, without what the library that called it says about it."""
+def error_output(error: Exception) -> str:
+    """Return the error output of a command, without the text that dask-jobqueue puts around it."""
     if isinstance(error, FileNotFoundError):
         return f"there is no command {error.filename} on this machine"
     text = str(error)
-    _, found, said = text.partition("stderr:\n")
-    return " ".join((said if found else text).split())
+    _, found, output = text.partition("stderr:\n")
+    return " ".join((output if found else text).split())

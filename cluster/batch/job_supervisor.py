@@ -1,4 +1,4 @@
-"""Keeps as many jobs as were asked for: replaces those that end, gives up when it is in vain."""
+"""Supervision of jobs: those that end are replaced, repeated failure is an error."""
 
 from __future__ import annotations
 
@@ -11,103 +11,118 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dask.utils import format_time
 from distributed import Scheduler
 
 from gfrnn.cluster.batch.cancellation import CancellationJournal
-from gfrnn.cluster.batch.job_logs import complaint, log_ends
-from gfrnn.cluster.batch.job_script import Shape
-from gfrnn.cluster.batch.queues import SUBMITTED, State, ask_queue
-from gfrnn.cluster.batch.worker_watch import WorkerWatch
+from gfrnn.cluster.batch.job_logs import error_output, log_tails
+from gfrnn.cluster.batch.job_resources import JobResources
+from gfrnn.cluster.batch.queues import query_queue
+from gfrnn.cluster.batch.systems import SYSTEMS, JobState
+from gfrnn.cluster.batch.systems.base import SUBMITTED
+from gfrnn.cluster.batch.worker_activity import WorkerActivity
 from gfrnn.cluster.config import ClusterConfig
-from gfrnn.cluster.durations import seconds_of, spoken
+from gfrnn.cluster.durations import parse_duration
 from gfrnn.cluster.errors import ClusterError
 
-_TRIES = 3
-"""Jobs in a row that end in vain, starts of a worker that finishes nothing, workers that leave in
-the middle of one task: so many are no accident."""
+_MAX_FAILURES = 3
+"""Failures that are taken for systematic: jobs in a row that end before their workers finish a
+task, starts of a worker that finishes nothing, workers that leave in the middle of one task."""
 
-_SHORTLY, _RARELY = 1.0, 30.0
-"""Seconds between two questions to the batch system: soon after a change, then less and less
-often, since it has other users."""
+_MIN_PAUSE, _MAX_PAUSE = 1.0, 30.0
+"""Seconds between two queries of the queue: the pause grows while nothing changes, to spare the
+batch system."""
 
-_LAG = 10.0
-"""Seconds after which a batch system knows the jobs that were submitted to it."""
+_QUEUE_LAG = 10.0
+"""Seconds after which a queue lists a job that was submitted."""
 
 
 @dataclass
-class _Held:
-    """A job that was submitted, and what is known of it."""
+class _SubmittedJob:
+    """A job that was submitted, and what is known about it.
+
+    Attributes
+    ----------
+    job : dask_jobqueue.core.Job
+    name : str
+        Name of its worker.
+    submitted, running_since, arrived, absent_since : float or None
+        Times by the monotonic clock: of submission, since when it runs, of the first connection of
+        its workers, and since when none of them is connected.
+    state : JobState
+    """
 
     job: Any
     name: str
     submitted: float
-    state: State = SUBMITTED
-    running: float | None = None
+    state: JobState = SUBMITTED
+    running_since: float | None = None
     arrived: float | None = None
-    absent: float | None = None
+    absent_since: float | None = None
 
     @property
     def number(self) -> str:
+        """Number in the batch system."""
         return str(self.job.job_id)
 
 
 @dataclass
 class JobSupervisor:
-    """Submits jobs and looks after them, in the scheduler's event loop.
+    """Submits jobs and replaces those that end, in the scheduler's event loop.
 
     Attributes
     ----------
     config : ClusterConfig
-    make : callable
-        A job of a name, submitted when awaited.
+    make_job : callable
+        Returns a job for the name of its worker; it is submitted when awaited.
     scheduler : distributed.Scheduler
     journal : CancellationJournal
     folder : Path
-        Of the jobs' logs.
+        Folder of the jobs' logs.
     say : callable
-        Tells people what it waits for.
+        Called with a line that describes what is waited for, whenever that changes.
     error : ClusterError or None
-        Why it gave up; from then on nothing that is submitted to the scheduler is computed.
+        Why supervision ended; from then on all tasks of the scheduler are cancelled.
     """
 
     config: ClusterConfig
-    make: Callable[[str], Any]
+    make_job: Callable[[str], Any]
     scheduler: Scheduler
     journal: CancellationJournal
     folder: Path
     say: Callable[[str], None]
     error: ClusterError | None = None
-    _jobs: list[_Held] = field(default_factory=list)
-    _count: int = 0
-    _vain: int = 0
-    _settled: asyncio.Event = field(default_factory=asyncio.Event)
+    _jobs: list[_SubmittedJob] = field(default_factory=list)
+    _submissions: int = 0
+    _failures: int = 0
+    _outcome_known: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    _pause: float = _SHORTLY
-    _look: float = 0.0
-    _told: str = ""
-    _failing: float | None = None
+    _pause: float = _MIN_PAUSE
+    _next_query: float = 0.0
+    _last_report: str = ""
+    _submission_fails_since: float | None = None
     _task: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self.shape = Shape.of(self.config)
-        self.watch = WorkerWatch(self.scheduler, long=self.shape.least_life)
+        self.resources = JobResources.from_config(self.config)
+        self.activity = WorkerActivity(self.scheduler, self.resources.least_lifetime)
 
     async def start(self) -> None:
-        """Submit the jobs, and return when the first worker is there.
+        """Submit the jobs, and return when the first worker has connected.
 
         Raises
         ------
         ClusterError
-            If a job cannot be submitted, or none brings its worker.
+            If a job cannot be submitted, or no worker connects.
         """
-        self.scheduler.add_plugin(self.watch)
-        self._task = asyncio.create_task(self._keep())
-        await self._settled.wait()
+        self.scheduler.add_plugin(self.activity)
+        self._task = asyncio.create_task(self._supervise())
+        await self._outcome_known.wait()
         if self.error:
             raise self.error
 
     async def stop(self) -> None:
-        """Look after the jobs no longer; they are left as they are."""
+        """End supervision; jobs are left as they are."""
         self._stopping.set()
         if self._task:
             await self._task  # not in the middle of a job's submission
@@ -115,181 +130,191 @@ class JobSupervisor:
     async def _submit(self) -> None:
         wanted = (self.config.workers or 0) // self.config.per_job
         while len(self._jobs) < wanted and not self._stopping.is_set():
-            name = f"worker-{self._count}"
-            job = self.make(name)
+            name = f"worker-{self._submissions}"
+            submission = self.make_job(name)
             try:
-                await job
+                await submission
             except (RuntimeError, OSError, ValueError) as error:
                 raise ClusterError(
-                    f"cluster: no job can be submitted to {self.config.kind}: {complaint(error)}; "
-                    "see cluster.queue, cluster.account, cluster.walltime and cluster.directives"
+                    f"cluster: no job can be submitted to {self.config.kind}: "
+                    f"{error_output(error)}; see "
+                    "cluster.queue, cluster.account, cluster.walltime and cluster.directives"
                 ) from error
-            self.journal.add(job.job_id)
-            self._count += 1
-            self._jobs.append(_Held(job, name, time.monotonic()))
-            self._pause = _SHORTLY
+            self.journal.add(submission.job_id)
+            self._submissions += 1
+            self._jobs.append(_SubmittedJob(submission, name, time.monotonic()))
+            self._pause = _MIN_PAUSE
 
-    async def _keep(self) -> None:
+    async def _supervise(self) -> None:
         try:
             await self._submit()
             while not self._stopping.is_set():
-                await self._attend()
-                await self._sleep(_SHORTLY)
+                await self._check_jobs()
+                await self._sleep(_MIN_PAUSE)
         except ClusterError as error:
             self.error = error
-        except Exception as error:  # nobody would be left to notice anything
+        except Exception as error:  # supervision has ended, so the run must
             self.error = ClusterError(f"cluster: jobs are not looked after any more: {error!r}")
             self.error.__cause__ = error
-        self._settled.set()
-        while not self._stopping.is_set():  # whoever waits for a task learns that it will not come
+        self._outcome_known.set()
+        while not self._stopping.is_set():  # so that no client waits for ever
             self._cancel_tasks()
-            await self._sleep(_SHORTLY)
+            await self._sleep(_MIN_PAUSE)
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    async def _attend(self) -> None:
+    async def _check_jobs(self) -> None:
         now = time.monotonic()
         self._note_workers(now)
-        self._judge()
-        absent = [held for held in self._jobs if held.absent is not None]
-        if absent and now >= self._look:
-            await self._look_after(absent)
-            self._pause = min(_RARELY, 1.5 * self._pause)
-            self._look = time.monotonic() + self._pause
-        for held in list(self._jobs):
-            since = max(held.running or now, held.absent or now)
+        self._check_workers()
+        absent = [job for job in self._jobs if job.absent_since is not None]
+        if absent and now >= self._next_query:
+            await self._query_absent(absent)
+            self._pause = min(_MAX_PAUSE, 1.5 * self._pause)
+            self._next_query = time.monotonic() + self._pause
+        for job in list(self._jobs):
+            since = max(job.running_since or now, job.absent_since or now)
             if now - since > self.config.timeout:
-                await self._overdue(held, now)
-        await self._replace(now)
+                await self._handle_missing_worker(job, now)
+        await self._submit_missing(now)
 
-    async def _replace(self, now: float) -> None:
+    async def _submit_missing(self, now: float) -> None:
         try:
             await self._submit()
         except ClusterError:
-            # Batch systems have bad hours; as long as there are workers, the run goes on.
-            self._failing = self._failing or now
-            if not self.watch.present and now - self._failing > self.config.timeout:
+            # Batch systems fail for a while; as long as there are workers, the run goes on.
+            self._submission_fails_since = self._submission_fails_since or now
+            if (
+                not self.activity.present
+                and now - self._submission_fails_since > self.config.timeout
+            ):
                 raise
             await self._sleep(self._pause)
-            self._pause = min(_RARELY, 1.5 * self._pause)
+            self._pause = min(_MAX_PAUSE, 1.5 * self._pause)
         else:
-            self._failing = None
+            self._submission_fails_since = None
 
     def _note_workers(self, now: float) -> None:
-        here = set(self.watch.present.values())
-        for held in self._jobs:
-            if held.name in here or any(name.startswith(f"{held.name}-") for name in here):
-                held.arrived, held.absent = held.arrived or now, None
-                self._settled.set()
-            elif held.absent is None:
-                held.absent = now
-                self._pause, self._look = _SHORTLY, now
+        here = set(self.activity.present.values())
+        for job in self._jobs:
+            if job.name in here or any(name.startswith(f"{job.name}-") for name in here):
+                job.arrived, job.absent_since = job.arrived or now, None
+                self._outcome_known.set()
+            elif job.absent_since is None:
+                job.absent_since = now
+                self._pause, self._next_query = _MIN_PAUSE, now
 
-    def _judge(self) -> None:
-        """Give up where workers come and get nothing done."""
-        for task, lost in list(self.watch.lost.items()):
-            if lost >= _TRIES or task in self.watch.unheard:
+    def _check_workers(self) -> None:
+        """Raise where workers connect but finish nothing."""
+        for task, count in list(self.activity.interrupted.items()):
+            if count >= _MAX_FAILURES or task in self.activity.never_finished:
                 raise ClusterError(
                     f"cluster.walltime: {self.config.walltime} is too short: workers had to leave "
-                    f"(they do after about {spoken(self.shape.lifetime)}) in the middle of a task "
-                    f"that they had worked on for all their time ({task}); give jobs more time, or "
-                    "make tasks smaller"
+                    f"(they do after about {format_time(self.resources.lifetime)}) in the middle "
+                    f"of a task that had run for all their time ({task}); give jobs more time, or make "
+                    "tasks smaller"
                 )
-        worker, starts = next(iter(self.watch.starts.most_common(1)), ("", 0))
-        if starts > _TRIES:
+        worker, starts = next(iter(self.activity.starts.most_common(1)), ("", 0))
+        if starts > _MAX_FAILURES:
             raise ClusterError(
                 f"cluster.memory: {self.config.memory} may be too little: the process of a worker "
                 f"({worker}) was started {starts} times and finished nothing"
-                f"{self._last_words(self._jobs)}"
+                f"{self._details(self._jobs)}"
             )
 
-    async def _look_after(self, absent: list[_Held]) -> None:
-        states = await ask_queue(self.config.kind, [held.number for held in absent]) or {}
+    async def _query_absent(self, absent: list[_SubmittedJob]) -> None:
+        states = await query_queue(SYSTEMS[self.config.kind], [job.number for job in absent]) or {}
         now = time.monotonic()
-        for held in absent:
-            held.state = state = states.get(held.number, held.state)
-            if state.phase == "over" or (state.phase == "unknown" and now - held.submitted > _LAG):
-                self._end(held, now)
+        for job in absent:
+            job.state = state = states.get(job.number, job.state)
+            if state.phase == "over" or (
+                state.phase == "unknown" and now - job.submitted > _QUEUE_LAG
+            ):
+                self._record_end(job, now)
             else:  # one that waits again was put back into the queue
-                held.running = (held.running or now) if state.phase == "running" else None
+                job.running_since = (job.running_since or now) if state.phase == "running" else None
         self._check_start(now)
 
-    def _end(self, held: _Held, now: float) -> None:
-        """A job is over, and maybe no worker ever came of it, or none that got anything done."""
-        self._jobs.remove(held)
-        self.journal.remove(held.number)
-        self._pause = _SHORTLY
-        lasted = now - held.arrived if held.arrived else 0
-        if self._finished(held) or lasted > min(self.config.timeout, self.shape.least_life):
-            self._vain = 0
+    def _record_end(self, job: _SubmittedJob, now: float) -> None:
+        """Remove a job that is over; count it as a failure if its workers have finished nothing."""
+        self._jobs.remove(job)
+        self.journal.remove(job.number)
+        self._pause = _MIN_PAUSE
+        lasted = now - job.arrived if job.arrived else 0
+        if self._finished_tasks(job) or lasted > min(
+            self.config.timeout, self.resources.least_lifetime
+        ):
+            self._failures = 0
             return
-        self._vain += 1
-        if self._vain >= _TRIES:
+        self._failures += 1
+        if self._failures >= _MAX_FAILURES:
             raise ClusterError(
-                f"cluster: {self._vain} jobs in a row ended before a worker got anything done"
-                f"{self._last_words([held])}"
+                f"cluster: {self._failures} jobs in a row ended before a worker got anything done"
+                f"{self._details([job])}"
             )
 
-    async def _overdue(self, held: _Held, now: float) -> None:
-        """A job runs, but its worker is not here."""
-        words = self._last_words([held])
-        if "memory budget" in words:  # its manager says so
+    async def _handle_missing_worker(self, job: _SubmittedJob, now: float) -> None:
+        """Cancel a job that runs without a worker; raise if no other job has brought one yet."""
+        details = self._details([job])
+        if "memory budget" in details:  # the nanny's warning
             raise ClusterError(
                 f"cluster.memory: {self.config.memory} is too little: a worker's process is ended "
-                f"before it has reached the scheduler{words}"
+                f"before it has reached the scheduler{details}"
             )
-        if not self._settled.is_set():
+        if not self._outcome_known.is_set():
             raise ClusterError(
-                f"cluster: a job runs, but after {spoken(self.config.timeout)} its worker has not "
-                f"reached the scheduler at {self.scheduler.address}; is cluster.interface one that "
-                f"the nodes reach, and cluster.setup quick? Else give cluster.timeout more{words}"
+                f"cluster: a job runs, but after {format_time(self.config.timeout)} its worker has "
+                f"not reached the scheduler at {self.scheduler.address}; is cluster.interface one "
+                f"that the nodes reach, and cluster.setup quick? Else give cluster.timeout more{details}"
             )
-        await held.job.close()
-        self._end(held, now)
+        await job.job.close()
+        self._record_end(job, now)
 
     def _check_start(self, now: float) -> None:
-        """Give up where no job will start."""
-        if self.watch.present or any(held.running for held in self._jobs):
+        """Raise where no job will start, or none has started in time."""
+        if self.activity.present or any(job.running_since for job in self._jobs):
             return
-        for held in self._jobs:
-            if held.state.hopeless:
+        for job in self._jobs:
+            if job.state.hopeless:
                 raise ClusterError(
-                    f"cluster: job {held.number} will not start: {held.state.text}; see "
+                    f"cluster: job {job.number} will not start: {job.state.text}; see "
                     "cluster.queue, cluster.account, cluster.walltime, cluster.memory and "
                     "cluster.directives"
                 )
-        waiting = min((held.submitted for held in self._jobs), default=now)
-        if not self._settled.is_set() and now - waiting > seconds_of(self.config.queue_wait):
+        waiting = min((job.submitted for job in self._jobs), default=now)
+        if not self._outcome_known.is_set() and now - waiting > parse_duration(
+            self.config.queue_wait
+        ):
             raise ClusterError(
                 f"cluster.queue_wait: no job has started within {self.config.queue_wait}"
-                f"{self._last_words(self._jobs)}"
+                f"{self._details(self._jobs)}"
             )
-        self._tell()
+        self._report_waiting()
 
-    def _tell(self) -> None:
-        """Say what is waited for, when it has changed."""
-        counts = Counter(held.state.text for held in self._jobs)
+    def _report_waiting(self) -> None:
+        """Report the states of waiting jobs when they have changed."""
+        counts = Counter(job.state.text for job in self._jobs)
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         text = f"jobs of {self.config.kind}: {states}"
-        if self._jobs and text != self._told:
-            self._told = text
+        if self._jobs and text != self._last_report:
+            self._last_report = text
             self.say(text)
 
-    def _finished(self, held: _Held) -> int:
-        counts = self.watch.finished
+    def _finished_tasks(self, job: _SubmittedJob) -> int:
+        counts = self.activity.finished
         return sum(
             count
             for name, count in counts.items()
-            if name == held.name or name.startswith(f"{held.name}-")
+            if name == job.name or name.startswith(f"{job.name}-")
         )
 
-    def _last_words(self, jobs: list[_Held]) -> str:
-        """The states of jobs and the ends of their logs, as the last part of a message."""
+    def _details(self, jobs: list[_SubmittedJob]) -> str:
+        """Return the states of jobs and the ends of their logs, as the last part of a message."""
         lines = [""]
-        for held in jobs[:2]:
-            lines += [f"job {held.number}: {held.state.text}", *log_ends(self.folder, held.number)]
+        for job in jobs[:2]:
+            lines += [f"job {job.number}: {job.state.text}", *log_tails(self.folder, job.number)]
         return "\n".join(lines)
 
     def _cancel_tasks(self) -> None:

@@ -1,12 +1,12 @@
-"""Cancels what is left of a run when the process that started it ends, however it ends.
+"""Script that cancels the jobs of a run when the process that started it ends, however it ends.
 
-It is started as a script of its own, without the rest of this package, reads its standard input,
-and acts when that ends: the system closes it with the driver, even one that was killed.
+It does not import the rest of this package. It reads its standard input, and acts when that ends:
+the operating system closes it with the driver, even one that was killed.
 
     watchdog.py FOLDER COMMAND...
 
-Lines ``+JOB`` and ``-JOB`` name jobs that were submitted and that are over. At the end FOLDER with
-its secrets is removed, and COMMAND is run with the jobs that are left.
+A line ``+JOB`` adds a job that was submitted, ``-JOB`` removes one that is over. At the end FOLDER,
+which holds the private key, is removed, and COMMAND is run with the jobs that are left.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 
 def main() -> None:
     """Wait for the end of the input, then clean up."""
-    # These end the driver, and what is left then is cleaned up here.
+    # These end the driver; this process ends after it.
     for name in ("SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     folder, *command = sys.argv[1:]
@@ -32,7 +32,7 @@ def main() -> None:
             jobs.pop(job, None)
     shutil.rmtree(folder, ignore_errors=True)
     if jobs:
-        # Those that are over meanwhile make the command complain.
+        # The command fails for jobs that are over by now.
         subprocess.run([*command, *jobs], check=False, capture_output=True)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfrnn.cluster.durations import clock, seconds_of, spoken
+from gfrnn.cluster.durations import format_clock, parse_clock, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from gfrnn.cluster.durations import clock, seconds_of, spoken
     ],
 )
 def test_times_are_read(text, seconds):
-    assert seconds_of(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "90", "1.5", "12:00", "1:60:00", "4 parsecs", "-3"])
@@ -36,22 +36,32 @@ def test_what_is_no_time_is_refused_with_an_example(text):
     with pytest.raises(
         ValueError, match=re.escape(f"{text!r} is not a time; write for example 2h")
     ):
-        seconds_of(text)
+        parse_duration(text)
 
 
 def test_what_yaml_makes_of_half_a_time_is_refused():
     with pytest.raises(ValueError, match="720 may mean several times; write for example 12min"):
-        seconds_of(720)  # 12:00 without quotes
+        parse_duration(720)  # 12:00 without quotes
 
 
 @given(st.integers(0, 10**7))
 def test_a_clock_is_read_as_it_was_written(seconds):
-    assert seconds_of(clock(seconds)) == seconds
+    assert parse_duration(format_clock(seconds)) == seconds
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.5, "0.5 s"), (40, "40 s"), (60, "1 min"), (150, "2.5 min"), (3600, "1 h"), (5400, "1.5 h")],
+    ("text", "seconds"),
+    [
+        ("45", 45),
+        ("9:30", 570),
+        (" 2:00:01\n", 7201),
+        ("1-00:00:05", 86405),
+        ("1:00:00:05", 86405),
+        ("UNLIMITED", None),
+        ("1-2", None),
+        ("1:00:00:00:00", None),
+        ("", None),
+    ],
 )
-def test_times_are_spoken(seconds, text):
-    assert spoken(seconds) == text
+def test_clocks_of_batch_systems_are_read(text, seconds):
+    assert parse_clock(text) == seconds

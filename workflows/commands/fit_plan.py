@@ -8,7 +8,7 @@ import sys
 from rich import box
 from rich.table import Table
 
-from gfrnn.cluster import ClusterConfig, foreseen_size, open_cluster
+from gfrnn.cluster import ClusterConfig, open_cluster, planned_cluster_size
 from gfrnn.pipeline import Experiment, open_source
 from gfrnn.pipeline.planning.estimate import Projection, StageProjection, Workforce
 from gfrnn.pipeline.planning.plan_fit import plan_fit
@@ -34,7 +34,7 @@ def show_plan(experiment: Experiment, config: ClusterConfig, *, as_json: bool = 
 
 def expected_workforce(config: ClusterConfig) -> Workforce:
     """Return threads and memory of a cluster; a running scheduler is queried for them."""
-    if expected := foreseen_size(config):
+    if expected := planned_cluster_size(config):
         return Workforce(*expected)
     with open_cluster(config):
         return Workforce.current()

@@ -20,9 +20,9 @@ from typing import Annotated, Any, ParamSpec
 import typer
 from rich.console import Console
 
+from gfrnn.cluster.batch.job_limit import JobLimit, job_limit
 from gfrnn.pipeline.config.durations import to_duration
 from gfrnn.pipeline.errors import ConfigError, Stopped
-from gfrnn.workflows.session.job_limit import JobLimit, job_limit
 
 EXIT_TRY_AGAIN = os.EX_TEMPFAIL
 """Exit code (75) of a command that stopped early and continues when it is run again."""

@@ -7,20 +7,20 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from gfrnn.cluster import ClusterConfig, ClusterError, foreseen_size, open_cluster
+from gfrnn.cluster import ClusterConfig, ClusterError, open_cluster, planned_cluster_size
 from gfrnn.cluster.certificates import certificates_in
-from gfrnn.cluster.config import BATCH
+from gfrnn.cluster.config import BATCH_KINDS
 
 LEAST = {"workers": 2, "memory": "1GiB"}
 
 
-@pytest.mark.parametrize("kind", BATCH)
+@pytest.mark.parametrize("kind", BATCH_KINDS)
 def test_workers_and_memory_are_enough(kind):
     config = ClusterConfig(kind=kind, **LEAST)
     assert (config.threads, config.per_job, config.walltime) == (1, 1, "1h")
 
 
-@pytest.mark.parametrize("kind", BATCH)
+@pytest.mark.parametrize("kind", BATCH_KINDS)
 @pytest.mark.parametrize("left_out", LEAST)
 def test_workers_and_memory_are_needed(kind, left_out):
     given = {key: value for key, value in LEAST.items() if key != left_out}
@@ -68,11 +68,11 @@ def test_a_key_without_a_value_is_not_given():
 
 def test_the_size_is_known_before_a_job_is_submitted():
     config = ClusterConfig(kind="slurm", workers=6, threads=2, memory="4GiB")
-    assert foreseen_size(config) == (12, 2 * 2**30)
-    assert foreseen_size(ClusterConfig(kind="existing", address="tcp://h:1")) is None
+    assert planned_cluster_size(config) == (12, 2 * 2**30)
+    assert planned_cluster_size(ClusterConfig(kind="existing", address="tcp://h:1")) is None
 
 
-@pytest.mark.parametrize("kind", BATCH)
+@pytest.mark.parametrize("kind", BATCH_KINDS)
 def test_a_machine_without_the_batch_system_says_so(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     config = ClusterConfig(kind=kind, **LEAST, interface="lo", dashboard=":0")

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gfrnn.cluster import ClusterConfig
-from gfrnn.cluster.batch.job_script import Shape, make_job
+from gfrnn.cluster.batch.job_resources import JobResources
+from gfrnn.cluster.batch.job_script import make_job
 from gfrnn.cluster.certificates import certificates_in, temporary_certificates
-from gfrnn.cluster.config import BATCH
+from gfrnn.cluster.config import BATCH_KINDS
 from gfrnn_testing.paths import with_support
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -47,7 +48,7 @@ OWN = {
 
 @pytest.fixture
 def script(tmp_path, monkeypatch):
-    """The script of a job, with the folder of the test named FOLDER."""
+    """Return the script of a job, in which the folder of the test is named FOLDER."""
     monkeypatch.setenv("LSF_ENVDIR", str(tmp_path))  # a site's own lsf.conf has other units
     monkeypatch.delenv("PBS_ACCOUNT", raising=False)
 
@@ -60,7 +61,7 @@ def script(tmp_path, monkeypatch):
     return script
 
 
-@pytest.mark.parametrize("kind", BATCH)
+@pytest.mark.parametrize("kind", BATCH_KINDS)
 def test_scripts_are_as_they_were_read(script, kind):
     found = script(kind=kind, **SHOWN, **OWN[kind])
     assert found == (GOLDEN / f"{kind}.sh").read_text(encoding="utf-8")
@@ -96,7 +97,7 @@ def test_gibibytes_are_not_gigabytes(script, memory, limit, asked):
 def test_a_job_has_room_for_its_workers_and_they_leave_before_its_end(
     memory, per_job, walltime, threads
 ):
-    shape = Shape.of(
+    resources = JobResources.from_config(
         ClusterConfig(
             kind="slurm",
             workers=per_job,
@@ -106,12 +107,12 @@ def test_a_job_has_room_for_its_workers_and_they_leave_before_its_end(
             walltime=f"{walltime}s",
         )
     )
-    assert shape.cores == threads * per_job
-    assert shape.memory - 1 < 1.12 * per_job * memory * (1 + 1e-15)
-    assert shape.memory >= 1.12 * per_job * memory * (1 - 1e-15)
-    assert 0 < shape.least_life < shape.lifetime - shape.stagger
-    latest = shape.lifetime + shape.stagger
-    assert walltime - latest == shape.stagger >= 10
+    assert resources.cores == threads * per_job
+    assert resources.memory - 1 < 1.12 * per_job * memory * (1 + 1e-15)
+    assert resources.memory >= 1.12 * per_job * memory * (1 - 1e-15)
+    assert 0 < resources.least_lifetime < resources.lifetime - resources.stagger
+    latest = resources.lifetime + resources.stagger
+    assert walltime - latest == resources.stagger >= 10
     assert latest >= 0.8 * walltime or walltime < 200
 
 

@@ -1,4 +1,4 @@
-"""Keeping jobs, with a batch system that does as it is told: what is borne, and what is not."""
+"""Supervision of jobs on a fake batch system: which failures are mended, and which are errors."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from types import SimpleNamespace
 import pytest
 
 from gfrnn.cluster import ClusterConfig, ClusterError
-from gfrnn.cluster.batch import job_supervisor as keeper
+from gfrnn.cluster.batch import job_supervisor
 from gfrnn.cluster.batch.job_supervisor import JobSupervisor
-from gfrnn.cluster.batch.queues import State
+from gfrnn.cluster.batch.systems import JobState
 
-RUNNING = State("running", "RUNNING")
-OVER = State("over", "FAILED")
-UNKNOWN = State("unknown", "not in the queue")
-STUCK = State("waiting", "PENDING (held)", hopeless=True)
+RUNNING = JobState("running", "RUNNING")
+OVER = JobState("over", "FAILED")
+UNKNOWN = JobState("unknown", "not in the queue")
+STUCK = JobState("waiting", "PENDING (held)", hopeless=True)
 
 
 class World:
-    """A scheduler, a batch system, and the keeper between them."""
+    """A scheduler, a batch system, and the supervisor between them."""
 
     def __init__(self, folder, **keys):
         config = {"kind": "slurm", "workers": 2, "memory": "1GiB", "timeout": 0.6}
         self.config = ClusterConfig(**config | keys)
-        self.states: dict[str, State] | None = {}
+        self.states: dict[str, JobState] | None = {}
         self.journal: list[str] = []
         self.closed: list[str] = []
         self.said: list[str] = []
         self.trouble: Exception | None = None
         self.submitting = 0.0
-        self.keeper = JobSupervisor(
+        self.supervisor = JobSupervisor(
             self.config,
-            make=lambda name: Job(self, name),
+            make_job=lambda name: Job(self, name),
             scheduler=SimpleNamespace(
                 add_plugin=lambda _: None, clients={}, workers={}, address="tls://h:1"
             ),
@@ -43,7 +43,7 @@ class World:
             folder=folder,
             say=self.said.append,
         )
-        self.watch = self.keeper.watch
+        self.activity = self.supervisor.activity
 
     async def ask(self, _, jobs):
         if self.states is None:
@@ -52,11 +52,11 @@ class World:
 
     def come(self, *names):
         for name in names:
-            self.watch.present[f"tls://{name}"] = name
+            self.activity.present[f"tls://{name}"] = name
 
     def leave(self, *names):
         for name in names:
-            del self.watch.present[f"tls://{name}"]
+            del self.activity.present[f"tls://{name}"]
 
     async def until(self, true, seconds=5.0):
         async with asyncio.timeout(seconds):
@@ -64,12 +64,12 @@ class World:
                 await asyncio.sleep(0.005)
 
     async def settle(self):
-        """Time for the keeper to do what it would do."""
+        """Give the supervisor time to act."""
         await asyncio.sleep(0.06)
 
 
 class Job:
-    """Its number is the name's."""
+    """A job with the number of its worker's name."""
 
     def __init__(self, world, name):
         self.world, self.job_id = world, name.removeprefix("worker-")
@@ -89,21 +89,21 @@ class Job:
 @pytest.fixture
 def play(monkeypatch, tmp_path):
     """Run a scene in a world whose seconds are short; the first two workers are there."""
-    monkeypatch.setattr(keeper, "_SHORTLY", 0.005)
-    monkeypatch.setattr(keeper, "_RARELY", 0.02)
-    monkeypatch.setattr(keeper, "_LAG", 0.5)
+    monkeypatch.setattr(job_supervisor, "_MIN_PAUSE", 0.005)
+    monkeypatch.setattr(job_supervisor, "_MAX_PAUSE", 0.02)
+    monkeypatch.setattr(job_supervisor, "_QUEUE_LAG", 0.5)
 
     def play(scene, *, begun=True, **keys):
         async def act():
             world = World(tmp_path, **keys)
-            monkeypatch.setattr(keeper, "ask_queue", world.ask)
+            monkeypatch.setattr(job_supervisor, "query_queue", world.ask)
             if begun:
                 world.come("worker-0", "worker-1")
-                await world.keeper.start()
+                await world.supervisor.start()
             try:
                 await scene(world)
             finally:
-                await world.keeper.stop()
+                await world.supervisor.stop()
             return world
 
         return asyncio.run(asyncio.wait_for(act(), 30))
@@ -113,26 +113,26 @@ def play(monkeypatch, tmp_path):
 
 def test_a_job_that_is_over_is_replaced(play):
     async def scene(world):
-        world.watch.finished["worker-0"] = 5
+        world.activity.finished["worker-0"] = 5
         world.leave("worker-0")
         world.states["0"] = OVER
         await world.until(lambda: "+2" in world.journal)
 
     world = play(scene)
     assert world.journal == ["+0", "+1", "-0", "+2"]
-    assert world.keeper.error is None
+    assert world.supervisor.error is None
 
 
 def test_short_jobs_that_got_something_done_are_replaced_for_ever(play):
     async def scene(world):
         for number in range(2, 8):
-            world.watch.finished[f"worker-{number - 2}"] = 1
+            world.activity.finished[f"worker-{number - 2}"] = 1
             world.leave(f"worker-{number - 2}")
             world.states[str(number - 2)] = OVER
             await world.until(lambda job=f"+{number}": job in world.journal)
             world.come(f"worker-{number}")
 
-    assert play(scene, timeout=30).keeper.error is None
+    assert play(scene, timeout=30).supervisor.error is None
 
 
 def test_a_batch_system_that_does_not_answer_changes_nothing(play):
@@ -167,20 +167,20 @@ def test_a_worker_that_is_back_soon_is_no_reason_to_do_anything(play):
 
 def test_a_job_that_has_lost_its_worker_for_long_is_cancelled_and_replaced(play):
     async def scene(world):
-        world.watch.finished["worker-0"] = 1
+        world.activity.finished["worker-0"] = 1
         world.leave("worker-0")
         await world.until(lambda: "+2" in world.journal)
 
     world = play(scene)
     assert world.closed == ["0"]
-    assert world.keeper.error is None
+    assert world.supervisor.error is None
 
 
 def test_a_job_that_is_put_back_into_the_queue_may_wait(play):
     async def scene(world):
         world.leave("worker-0")
         await world.settle()
-        world.states["0"] = State("waiting", "PENDING")
+        world.states["0"] = JobState("waiting", "PENDING")
         await asyncio.sleep(2 * world.config.timeout)
 
     assert play(scene).closed == []
@@ -188,12 +188,12 @@ def test_a_job_that_is_put_back_into_the_queue_may_wait(play):
 
 def test_submission_may_fail_for_a_while_as_long_as_there_is_a_worker(play):
     async def scene(world):
-        world.watch.finished["worker-0"] = 1
+        world.activity.finished["worker-0"] = 1
         world.trouble = RuntimeError("stderr:\nthe controller is away")
         world.leave("worker-0")
         world.states["0"] = OVER
         await asyncio.sleep(2 * world.config.timeout)
-        assert world.keeper.error is None
+        assert world.supervisor.error is None
         world.trouble = None
         await world.until(lambda: "+2" in world.journal)
 
@@ -202,13 +202,13 @@ def test_submission_may_fail_for_a_while_as_long_as_there_is_a_worker(play):
 
 def test_without_any_worker_it_is_given_up(play):
     async def scene(world):
-        world.watch.finished.update({"worker-0": 1, "worker-1": 1})
+        world.activity.finished.update({"worker-0": 1, "worker-1": 1})
         world.trouble = RuntimeError("stderr:\nthe controller is away")
         world.leave("worker-0", "worker-1")
         world.states.update({"0": OVER, "1": OVER})
-        await world.until(lambda: world.keeper.error is not None)
+        await world.until(lambda: world.supervisor.error is not None)
 
-    message = str(play(scene).keeper.error)
+    message = str(play(scene).supervisor.error)
     assert message.startswith("cluster: no job can be submitted to slurm: the controller is away;")
 
 
@@ -216,7 +216,7 @@ def test_a_first_submission_that_fails_is_an_error_at_once(play):
     async def scene(world):
         world.trouble = RuntimeError("no such account")
         with pytest.raises(ClusterError, match="no such account"):
-            await world.keeper.start()
+            await world.supervisor.start()
 
     assert play(scene, begun=False).journal == []
 
@@ -225,11 +225,11 @@ def test_three_jobs_in_vain_are_enough(play):
     async def scene(world):
         world.leave("worker-0", "worker-1")
         world.states.update({str(number): OVER for number in range(10)})
-        await world.until(lambda: world.keeper.error is not None)
+        await world.until(lambda: world.supervisor.error is not None)
 
     world = play(scene, timeout=30)
-    assert "3 jobs in a row ended before a worker got anything done" in str(world.keeper.error)
-    assert "FAILED" in str(world.keeper.error)
+    assert "3 jobs in a row ended before a worker got anything done" in str(world.supervisor.error)
+    assert "FAILED" in str(world.supervisor.error)
     assert world.journal.count("+2") + world.journal.count("+3") <= 2
 
 
@@ -242,27 +242,27 @@ def test_workers_that_had_nothing_to_do_until_they_left_are_not_in_vain(play):
             await world.until(lambda job=f"+{number}": job in world.journal)
             world.come(f"worker-{number}")
 
-    assert play(scene, timeout=0.2).keeper.error is None
+    assert play(scene, timeout=0.2).supervisor.error is None
 
 
 def test_a_job_that_will_never_start_ends_the_wait(play):
     async def scene(world):
         world.states = {"0": STUCK, "1": STUCK}
         with pytest.raises(ClusterError, match=r"job 0 will not start: PENDING \(held\)"):
-            await world.keeper.start()
+            await world.supervisor.start()
 
     play(scene, begun=False)
 
 
 def test_with_another_worker_it_is_borne(play):
     async def scene(world):
-        world.watch.finished["worker-0"] = 1
+        world.activity.finished["worker-0"] = 1
         world.leave("worker-0")
         world.states |= {"0": OVER, "2": STUCK}
         await world.until(lambda: "+2" in world.journal)
         await world.settle()
 
-    assert play(scene).keeper.error is None
+    assert play(scene).supervisor.error is None
 
 
 def test_no_start_in_time_is_an_error_also_without_an_answer(play):
@@ -271,50 +271,50 @@ def test_no_start_in_time_is_an_error_also_without_an_answer(play):
         with pytest.raises(
             ClusterError, match=r"cluster\.queue_wait: no job has started within 1s"
         ):
-            await world.keeper.start()
+            await world.supervisor.start()
 
     play(scene, begun=False, queue_wait="1s")
 
 
-@pytest.mark.parametrize(("lost", "unheard"), [(1, True), (3, False)])
-def test_a_task_that_no_worker_has_time_for_is_an_error(play, lost, unheard):
+@pytest.mark.parametrize(("interrupted", "never_finished"), [(1, True), (3, False)])
+def test_a_task_that_no_worker_has_time_for_is_an_error(play, interrupted, never_finished):
     async def scene(world):
-        world.watch.lost["leaf-7"] = lost
-        world.watch.unheard |= {"leaf-7"} if unheard else set()
-        await world.until(lambda: world.keeper.error is not None)
+        world.activity.interrupted["leaf-7"] = interrupted
+        world.activity.never_finished |= {"leaf-7"} if never_finished else set()
+        await world.until(lambda: world.supervisor.error is not None)
 
-    message = str(play(scene, walltime="2h").keeper.error)
+    message = str(play(scene, walltime="2h").supervisor.error)
     assert message.startswith("cluster.walltime: 2h is too short")
     assert "(leaf-7)" in message
 
 
 def test_a_task_that_was_lost_twice_is_bad_luck(play):
     async def scene(world):
-        world.watch.lost["leaf-7"] = 2
+        world.activity.interrupted["leaf-7"] = 2
         await world.settle()
 
-    assert play(scene).keeper.error is None
+    assert play(scene).supervisor.error is None
 
 
 def test_a_worker_that_starts_again_and_again_is_an_error(play):
     async def scene(world):
-        world.watch.starts["worker-1"] = 4
-        await world.until(lambda: world.keeper.error is not None)
+        world.activity.starts["worker-1"] = 4
+        await world.until(lambda: world.supervisor.error is not None)
 
-    assert str(play(scene).keeper.error).startswith("cluster.memory: 1GiB may be too little")
+    assert str(play(scene).supervisor.error).startswith("cluster.memory: 1GiB may be too little")
 
 
 def test_what_is_wrong_in_the_keeper_itself_is_not_waited_for(play):
     async def scene(world):
-        world.watch.present = None
-        await world.until(lambda: world.keeper.error is not None)
+        world.activity.present = None
+        await world.until(lambda: world.supervisor.error is not None)
 
-    assert "not looked after any more: AttributeError" in str(play(scene).keeper.error)
+    assert "not looked after any more: AttributeError" in str(play(scene).supervisor.error)
 
 
 def test_a_job_that_is_being_submitted_at_the_end_is_not_forgotten(play):
     async def scene(world):
-        world.watch.finished["worker-0"] = 1
+        world.activity.finished["worker-0"] = 1
         world.submitting = 0.2
         world.leave("worker-0")
         world.states["0"] = OVER
@@ -325,10 +325,10 @@ def test_a_job_that_is_being_submitted_at_the_end_is_not_forgotten(play):
 
 def test_people_are_told_what_is_waited_for(play):
     async def scene(world):
-        waiting = asyncio.create_task(world.keeper.start())
+        waiting = asyncio.create_task(world.supervisor.start())
         world.states |= {
-            "0": State("waiting", "PENDING (Priority)"),
-            "1": State("waiting", "PENDING"),
+            "0": JobState("waiting", "PENDING (Priority)"),
+            "1": JobState("waiting", "PENDING"),
         }
         await world.until(lambda: len(world.said) > 0)
         world.come("worker-0")

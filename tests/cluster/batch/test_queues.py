@@ -1,4 +1,4 @@
-"""What batch systems answer, read: examples as their manuals show them."""
+"""Reading the answers of batch systems: examples as their manuals show them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gfrnn.cluster.batch.queues import ask_queue
-from gfrnn.cluster.config import BATCH
+from gfrnn.cluster.batch.queues import query_queue
+from gfrnn.cluster.batch.systems import SYSTEMS
+from gfrnn.cluster.config import BATCH_KINDS
 
 ANSWERS = {
     "slurm": (
@@ -62,7 +63,7 @@ ANSWERS = {
 
 @pytest.fixture
 def answering(tmp_path, monkeypatch):
-    """Put a command in place that prints an answer and complains; what it was called with."""
+    """Install a command with a fixed output; the file returned will hold its arguments."""
 
     def answering(command: str, out: str = "", complaint: str = "", code: int = 0) -> Path:
         (tmp_path / "out").write_text(out)
@@ -80,11 +81,11 @@ def answering(tmp_path, monkeypatch):
     return answering
 
 
-@pytest.mark.parametrize("kind", BATCH)
+@pytest.mark.parametrize("kind", BATCH_KINDS)
 def test_answers_are_read(answering, kind):
     command, out, meant = ANSWERS[kind]
     called = answering(command, out)
-    found = asyncio.run(ask_queue(kind, list(meant)))
+    found = asyncio.run(query_queue(SYSTEMS[kind], list(meant)))
     assert found is not None
     phases = {job: "hopeless" if state.hopeless else state.phase for job, state in found.items()}
     assert phases == meant
@@ -94,11 +95,11 @@ def test_answers_are_read(answering, kind):
 
 def test_reasons_are_kept(answering):
     answering("squeue", "13 PENDING Resources\n14 RUNNING None\n")
-    found = asyncio.run(ask_queue("slurm", ["13", "14"]))
+    found = asyncio.run(query_queue(SYSTEMS["slurm"], ["13", "14"]))
     assert found is not None
     assert [found[job].text for job in ("13", "14")] == ["PENDING (Resources)", "RUNNING"]
     answering("condor_q", "15.0 5 Disk quota exceeded\n")
-    held = asyncio.run(ask_queue("htcondor", ["15.0"]))
+    held = asyncio.run(query_queue(SYSTEMS["htcondor"], ["15.0"]))
     assert held is not None
     assert held["15.0"].text == "5 (Disk quota exceeded)"
 
@@ -114,17 +115,17 @@ def test_reasons_are_kept(answering):
 )
 def test_a_job_that_is_gone_is_unknown(answering, kind, command, complaint):
     answering(command, complaint=complaint, code=1)
-    found = asyncio.run(ask_queue(kind, ["12"]))
+    found = asyncio.run(query_queue(SYSTEMS[kind], ["12"]))
     assert found is not None
     assert found["12"].phase == "unknown"
 
 
-@pytest.mark.parametrize("kind", BATCH)
+@pytest.mark.parametrize("kind", BATCH_KINDS)
 def test_no_answer_is_no_news(answering, kind):
     answering(ANSWERS[kind][0], complaint="Unable to contact the controller", code=1)
-    assert asyncio.run(ask_queue(kind, ["12"])) is None
+    assert asyncio.run(query_queue(SYSTEMS[kind], ["12"])) is None
 
 
 def test_no_command_is_no_news(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert asyncio.run(ask_queue("slurm", ["12"])) is None
+    assert asyncio.run(query_queue(SYSTEMS["slurm"], ["12"])) is None

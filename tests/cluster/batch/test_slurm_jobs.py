@@ -44,7 +44,7 @@ def test_workers_are_as_configured_and_end(slurm, tmp_path):
         assert list(cluster.client.nthreads().values()) == [2] * 4
         limits = cluster.client.run(lambda dask_worker: dask_worker.memory_manager.memory_limit)
         assert list(limits.values()) == [300 * 2**20] * 4
-        threads = cluster.client.run(os.environ.get, "OPENBLAS_NUM_THREADS")
+        threads = cluster.client.run(lambda name: os.environ.get(name), "OPENBLAS_NUM_THREADS")
         assert list(threads.values()) == ["1"] * 4
         asked = slurm.run("squeue", "--noheader", "--format=%P %C %m %l").split("\n")[:2]
         assert asked == ["debug 4 672M 10:00"] * 2

@@ -1,4 +1,4 @@
-"""What is left of a run is cleaned up when its driver ends, by a process that outlives it."""
+"""The watchdog cleans up after a run when its driver ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gfrnn.cluster.batch.cancellation import keep_journal
+from gfrnn.cluster.batch.cancellation import cancellation_journal
 from gfrnn_testing.batch_systems import watchdogs
 from gfrnn_testing.paths import with_support
 from gfrnn_testing.waiting import eventually
@@ -19,7 +19,7 @@ from gfrnn_testing.waiting import eventually
 
 @pytest.fixture
 def cancel(tmp_path) -> str:
-    """A cancel command that notes its jobs; blanks in its own words are kept."""
+    """Return a cancel command that writes down its arguments; its own path has a blank."""
     script = tmp_path / "cancel jobs"
     script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/cancelled\nexit 1\n')
     script.chmod(0o755)
@@ -40,7 +40,7 @@ def cancelled(secrets: Path) -> str:
 
 
 def test_jobs_that_are_left_are_cancelled_with_the_block(cancel, secrets):
-    with keep_journal(cancel, secrets) as journal:
+    with cancellation_journal(cancel, secrets) as journal:
         for job in ("12", "13", "14.0"):
             journal.add(job)
         journal.remove("13")
@@ -52,7 +52,7 @@ def test_jobs_that_are_left_are_cancelled_with_the_block(cancel, secrets):
 
 
 def test_nothing_is_cancelled_where_nothing_is_left(cancel, secrets):
-    with keep_journal(cancel, secrets) as journal:
+    with cancellation_journal(cancel, secrets) as journal:
         journal.add("12")
         journal.remove("12")
     assert cancelled(secrets) == ""
@@ -61,7 +61,7 @@ def test_nothing_is_cancelled_where_nothing_is_left(cancel, secrets):
 
 def test_an_error_ends_the_block_all_the_same(cancel, secrets):
     def trouble() -> None:
-        with keep_journal(cancel, secrets) as journal:
+        with cancellation_journal(cancel, secrets) as journal:
             journal.add("12")
             raise ZeroDivisionError
 
@@ -71,7 +71,7 @@ def test_an_error_ends_the_block_all_the_same(cancel, secrets):
 
 
 def test_a_command_that_is_not_there_keeps_no_secrets(secrets):
-    with keep_journal("/no/such/command", secrets) as journal:
+    with cancellation_journal("/no/such/command", secrets) as journal:
         journal.add("12")
     assert not secrets.exists()
 
@@ -79,9 +79,9 @@ def test_a_command_that_is_not_there_keeps_no_secrets(secrets):
 _DRIVER = """
 import sys, time
 from pathlib import Path
-from gfrnn.cluster.batch.cancellation import keep_journal
+from gfrnn.cluster.batch.cancellation import cancellation_journal
 from gfrnn_testing.paths import with_support
-with keep_journal(sys.argv[1], Path(sys.argv[2])) as journal:
+with cancellation_journal(sys.argv[1], Path(sys.argv[2])) as journal:
     journal.add("12")
     print("ready", flush=True)
     time.sleep(100)
@@ -115,7 +115,7 @@ def ignores(pid: int, number: signal.Signals) -> bool:
 
 
 def test_signals_for_the_driver_do_not_end_the_watchdog(cancel, secrets):
-    with keep_journal(cancel, secrets) as journal:
+    with cancellation_journal(cancel, secrets) as journal:
         journal.add("12")
         (watchdog,) = watchdogs()
         assert eventually(lambda: ignores(watchdog.pid, signal.SIGTERM), 30)

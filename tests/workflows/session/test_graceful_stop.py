@@ -19,6 +19,7 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
+from gfrnn.cluster.batch.job_limit import job_limit
 from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.runs.run import Run
@@ -31,7 +32,6 @@ from gfrnn.workflows.session.graceful_stop import (
     set_time_limit,
     stop_at_progress,
 )
-from gfrnn.workflows.session.job_limit import job_limit
 from gfrnn_testing.weather import contents, finish, make_weather, tree
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
