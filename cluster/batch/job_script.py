@@ -16,7 +16,7 @@ from distributed.security import Security
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.durations import clock, seconds_of
 from gfrnn.cluster.errors import ClusterError
-from gfrnn.cluster.worker_environment import exported
+from gfrnn.cluster.worker_environment import export_line
 
 HEADROOM = 112
 """Per cent of its workers' memory that a job asks for: there are their managers and buffers, and
@@ -107,7 +107,7 @@ def make_job(
             *("--dashboard-address", "127.0.0.1:0"),  # else on every interface of the node
         ],
         # After the user's lines: a module may set other numbers of threads.
-        "job_script_prologue": [*config.setup, exported()],
+        "job_script_prologue": [*config.setup, export_line()],
         "job_extra_directives": list(config.directives),
         "job_directives_skip": [],
         "log_directory": str(folder),
