@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -41,3 +43,41 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
             yield running
         finally:
             running.stop()
+
+
+_SLOW_LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Count the slow tests that are left out by their marker."""
+    if items:
+        stash = items[0].config.stash
+        slow = sum(item.get_closest_marker("slow") is not None for item in items)
+        stash[_SLOW_LEFT_OUT] = stash.get(_SLOW_LEFT_OUT, 0) + slow
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Pass the count on to the process that prints the summary, where tests run in several."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["slow_left_out"] = session.config.stash.get(_SLOW_LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the count of a test process; every one of them collects all tests."""
+    found = getattr(node, "workeroutput", {}).get("slow_left_out", 0)
+    node.config.stash[_SLOW_LEFT_OUT] = found
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were left out, and why."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        if isinstance(report.longrepr, tuple):
+            reasons[str(report.longrepr[2]).removeprefix("Skipped: ")] += 1
+    if slow := terminalreporter.config.stash.get(_SLOW_LEFT_OUT, 0):
+        reasons["slow: run all with -m 'slow or not slow'"] += slow
+    if reasons:
+        terminalreporter.section("tests left out")
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"{count:5d}  {reason}")
