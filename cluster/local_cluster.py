@@ -5,13 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import stat
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import dask
 from dask.system import CPU_COUNT
@@ -20,7 +17,6 @@ from distributed.worker_memory import parse_memory_limit
 
 from gfrnn.cluster.certificates import new_certificates
 from gfrnn.cluster.config import ClusterConfig
-from gfrnn.cluster.errors import ClusterError
 from gfrnn.cluster.host_address import LOOPBACK, dashboard_at
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
 
@@ -54,7 +50,7 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
     Raises
     ------
     ClusterError
-        If there are no certificates, or no private folder to spill into.
+        If certificates cannot be made.
     """
     workers, _ = local_size(config)
     security = new_certificates()
@@ -67,7 +63,6 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
                 threads_per_worker=1,  # parallelism comes from processes: see the reducer
                 processes=True,
                 memory_limit=config.memory or "auto",
-                local_directory=str(_private_folder()),
                 host=LOOPBACK,
                 protocol="tls://",
                 security=security,
@@ -76,30 +71,6 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
             )
         with cluster, Client(cluster, timeout=config.timeout) as client:
             yield client
-
-
-def _private_folder() -> Path:
-    """Return this user's own folder for spilled data.
-
-    Dask's default, ``dask-scratch-space`` in the temporary folder, may belong to another user, who
-    could replace what workers load from it. Folders that killed workers left behind are removed
-    by the next cluster, as they are in Dask's own.
-
-    Raises
-    ------
-    ClusterError
-        If others own the folder or may enter it.
-    """
-    parent = dask.config.get("temporary-directory") or tempfile.gettempdir()
-    folder = Path(parent) / f"gfrnn-{os.getuid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise ClusterError(
-            f"cluster: {folder} is not a folder that belongs to you alone (mode 0700), so data "
-            "would not be safe there; remove it, or set TMPDIR to a folder of your own"
-        )
-    return folder
 
 
 @contextmanager

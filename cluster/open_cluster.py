@@ -16,6 +16,7 @@ from gfrnn.cluster.batch.batch_cluster import open_batch
 from gfrnn.cluster.config import ALLOCATION, BATCH, ClusterConfig
 from gfrnn.cluster.existing_scheduler import open_existing
 from gfrnn.cluster.local_cluster import local_size, open_local
+from gfrnn.cluster.private_folder import private_temporary_folder
 
 # One short file a family.
 _KINDS: dict[str, Callable[..., AbstractContextManager[Client]]] = {
@@ -109,7 +110,10 @@ def open_cluster(
     """
     config = config or ClusterConfig()
     place = Path(config.folder) if config.folder else (folder or Path("runs")) / "cluster"
-    with _KINDS[config.kind](config, place, say or _nothing) as client:
+    with (
+        private_temporary_folder(),
+        _KINDS[config.kind](config, place, say or _nothing) as client,
+    ):
         yield Cluster(client, config)
 
 

@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -181,7 +180,7 @@ class _Meeting:
             await nanny.finished()
 
     def _spill(self) -> str:
-        return os.path.expandvars(self.config.spill or tempfile.gettempdir())
+        return os.path.expandvars(self.config.spill or dask.config.get("temporary-directory"))
 
 
 class _Gathering(SchedulerPlugin):
