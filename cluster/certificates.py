@@ -1,4 +1,4 @@
-"""Certificates for one run: whoever has them may connect, and nobody else."""
+"""Certificates of one run: only processes that hold them can connect to each other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from distributed.security import Security
 
@@ -15,26 +16,40 @@ from gfrnn.cluster.errors import ClusterError
 _CERTIFICATE, _KEY, _AUTHORITY = "certificate.pem", "key.pem", "ca.pem"
 
 
-@contextmanager
-def temporary_certificates(folder: Path) -> Iterator[Security]:
-    """Fresh certificates in a fresh folder that only its owner may read; it goes with the block.
-
-    Parameters
-    ----------
-    folder : Path
-        Not there yet; on a file system that all processes of the run share.
+def new_certificates() -> Security:
+    """Make a key and a self-signed certificate, in memory only.
 
     Raises
     ------
     ClusterError
-        If they cannot be made or written.
+        If the package cryptography is missing.
     """
     try:
-        made = Security.temporary()
+        security = Security.temporary()
     except ImportError:
         raise ClusterError(
-            "cluster: TLS needs the package cryptography; pip install 'gfrnn[hpc]'"
+            "cluster: TLS needs the package cryptography; pip install cryptography"
         ) from None
+    return security
+
+
+@contextmanager
+def temporary_certificates(folder: Path) -> Iterator[Security]:
+    """Write new certificates into a new folder, and remove the folder at the end of the block.
+
+    The folder has the mode 0700 and its files 0600.
+
+    Parameters
+    ----------
+    folder : Path
+        Must not exist. It is on a file system that all processes of the run share.
+
+    Raises
+    ------
+    ClusterError
+        If the certificates cannot be made or written.
+    """
+    made: Any = new_certificates()
     try:
         folder.mkdir(mode=0o700, parents=True)
         _write(folder / _CERTIFICATE, made.tls_ca_file)
@@ -51,12 +66,15 @@ def temporary_certificates(folder: Path) -> Iterator[Security]:
 
 
 def certificates_in(folder: Path) -> Security:
-    """The certificates that :func:`temporary_certificates` wrote, as files; or others of these
-    names, which those in a file ``ca.pem`` may have signed.
+    """Return the certificates of a folder by the paths of their files.
+
+    The folder holds ``certificate.pem`` and ``key.pem``, and ``ca.pem`` where the certificate is
+    not self-signed.
 
     Raises
     ------
     FileNotFoundError
+        If the certificate or the key is missing.
     """
     certificate, key, authority = (folder / name for name in (_CERTIFICATE, _KEY, _AUTHORITY))
     for path in (certificate, key):
@@ -67,7 +85,7 @@ def certificates_in(folder: Path) -> Security:
 
 
 def read_certificates(folder: Path) -> Security:
-    """The same, held in memory: the files may go."""
+    """Read self-signed certificates into memory, so that their files may be removed."""
     certificate, key = ((folder / name).read_text("ascii") for name in (_CERTIFICATE, _KEY))
     return _for_all_roles(certificate, key, certificate)
 
@@ -83,6 +101,6 @@ def _for_all_roles(certificate: str, key: str, authority: str) -> Security:
 
 
 def _write(path: Path, text: str) -> None:
-    # The mode counts from the first byte on.
+    # The mode is set when the file is made: at no time is it readable by others.
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

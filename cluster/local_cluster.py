@@ -1,4 +1,4 @@
-"""Workers as processes of this machine, reachable from this machine only."""
+"""A cluster of worker processes on this machine, closed to its other users."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 from distributed.worker_memory import parse_memory_limit
 
+from gfrnn.cluster.certificates import new_certificates
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.host_address import LOOPBACK, dashboard_at
-from gfrnn.cluster.worker_environment import for_nannies
+from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
 
 _LOGGER = logging.getLogger(__name__)
 
-# Dask ends its workers by messages, and kills those that do not listen.
+# Dask ends its workers by messages, and kills those that do not answer.
 _FOR_THE_DRIVER = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -32,7 +33,7 @@ _FOR_THE_DRIVER = (
 
 
 def local_size(config: ClusterConfig) -> tuple[int, int | None]:
-    """Workers that :func:`open_local` starts, and bytes of memory that each will have."""
+    """Return the number of workers of a local cluster, and bytes of memory of each."""
     workers = config.workers or len(os.sched_getaffinity(0))
     memory = config.memory or "auto"
     limit = parse_memory_limit(memory, nthreads=1, total_cores=CPU_COUNT, logger=_LOGGER)
@@ -41,31 +42,44 @@ def local_size(config: ClusterConfig) -> tuple[int, int | None]:
 
 @contextmanager
 def open_local(config: ClusterConfig) -> Iterator[Client]:
-    """A client of a fresh local cluster, which ends with the block."""
+    """Start a local cluster and yield its client; the cluster ends with the block.
+
+    Every connection needs certificates that are made for this cluster and exist in memory only:
+    without them, any user of the machine could connect on the loopback interface and run code.
+
+    Raises
+    ------
+    ClusterError
+        If certificates cannot be made.
+    """
     workers, _ = local_size(config)
-    with _deaf_children(), dask.config.set(for_nannies()), warnings.catch_warnings():
-        # A taken port is no trouble: another one is used, and its address is printed.
-        warnings.filterwarnings("ignore", message="Port .* is already in use")
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,  # parallelism comes from processes: see the reducer
-            processes=True,
-            memory_limit=config.memory or "auto",
-            host=LOOPBACK,
-            dashboard_address=dashboard_at(config.dashboard),
-            silence_logs=logging.ERROR,
-        )
-    with cluster, Client(cluster, timeout=config.timeout) as client:
-        yield client
+    security = new_certificates()
+    with safe_import_path():
+        with _signals_ignored(), dask.config.set(nanny_settings()), warnings.catch_warnings():
+            # Where the port is taken, Dask uses another one, whose address is printed.
+            warnings.filterwarnings("ignore", message="Port .* is already in use")
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,  # parallelism comes from processes: see the reducer
+                processes=True,
+                memory_limit=config.memory or "auto",
+                host=LOOPBACK,
+                protocol="tls://",
+                security=security,
+                dashboard_address=dashboard_at(config.dashboard),
+                silence_logs=logging.ERROR,
+            )
+        with cluster, Client(cluster, timeout=config.timeout) as client:
+            yield client
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Processes started meanwhile ignore the interrupt key and the signals of batch systems.
+def _signals_ignored() -> Iterator[None]:
+    """Have processes that are started in the block ignore the signals that end a run.
 
-    A terminal or a batch system sends them to all processes at once, but they are for this one,
-    which ends the workers in good order; each of them would fill the screen with a traceback of
-    its own, or be gone before what it holds is kept.
+    A terminal or a batch system sends them to all processes at once. This process handles them and
+    ends the workers in order; workers that handled them as well would print a traceback each, or
+    end before their results are moved.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -16,6 +16,7 @@ from gfrnn.cluster.batch.batch_cluster import open_batch
 from gfrnn.cluster.config import ALLOCATION_KINDS, BATCH_KINDS, ClusterConfig
 from gfrnn.cluster.existing_scheduler import open_existing
 from gfrnn.cluster.local_cluster import local_size, open_local
+from gfrnn.cluster.private_folder import private_temporary_folder
 
 _OPENERS: dict[str, Callable[..., AbstractContextManager[Client]]] = {
     "local": lambda config, *_: open_local(config),
@@ -108,7 +109,10 @@ def open_cluster(
     """
     config = config or ClusterConfig()
     place = Path(config.folder) if config.folder else (folder or Path("runs")) / "cluster"
-    with _OPENERS[config.kind](config, place, say or _nothing) as client:
+    with (
+        private_temporary_folder(),
+        _OPENERS[config.kind](config, place, say or _nothing) as client,
+    ):
         yield Cluster(client, config)
 
 

@@ -1,8 +1,12 @@
-"""What worker processes find in their environment."""
+"""Environment variables of worker processes."""
 
 from __future__ import annotations
 
-# Parallelism comes from tasks.
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# One BLAS thread: parallelism comes from tasks.
 _BLAS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 # Dask has the C library give freed memory back at once, from 128 KiB on. Leaves take and free
@@ -10,13 +14,42 @@ _BLAS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREA
 # reading fields takes. So what is smaller than this stays with a worker, up to half of it unused.
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(16 * 2**20)}
 
+# Python puts the current folder first on the import path of `python -c` and `python -m`, by which
+# Dask and multiprocessing start processes. Files there, such as a user's own types.py or random.py,
+# would take the place of the standard library's.
+_SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
-def for_nannies() -> dict[str, str]:
-    """As settings of Dask, for workers that processes with these settings start."""
+_ALL = _BLAS | _MEMORY | _SAFE_PATH
+
+
+def nanny_settings() -> dict[str, str]:
+    """Return the environment as settings of Dask, for workers that nannies start."""
     key = "distributed.nanny.pre-spawn-environ"
-    return {f"{key}.{name}": value for name, value in (_BLAS | _MEMORY).items()}
+    return {f"{key}.{name}": value for name, value in _ALL.items()}
 
 
-def exported() -> str:
-    """As a line of a shell script. What is set there counts more than Dask's own settings."""
-    return "export " + " ".join(f"{name}={value}" for name, value in (_BLAS | _MEMORY).items())
+def export_line() -> str:
+    """Return the environment as a line of a shell script.
+
+    Variables that are set there take precedence over :func:`nanny_settings`.
+    """
+    return "export " + " ".join(f"{name}={value}" for name, value in _ALL.items())
+
+
+@contextmanager
+def safe_import_path() -> Iterator[None]:
+    """Keep the current folder off the import path of processes that are started in the block.
+
+    Nannies have the variable in their settings, but multiprocessing starts its resource tracker
+    before they apply them, and they leave it in this process' environment.
+    """
+    (name, value) = next(iter(_SAFE_PATH.items()))
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

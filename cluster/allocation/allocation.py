@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -29,7 +28,7 @@ from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
 from gfrnn.cluster.existing_scheduler import address_in
 from gfrnn.cluster.host_address import address_of, dashboard_at
-from gfrnn.cluster.worker_environment import for_nannies
+from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
 
 _DRIVER_NAME = "driver"
 
@@ -136,7 +135,8 @@ class _Meeting:
         logging.getLogger("distributed").setLevel(level)
         # The process of a worker that ends with its scheduler takes that for a mishap of its own.
         os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"
-        asyncio.run(self._schedule() if scheduler else self._work())
+        with safe_import_path():
+            asyncio.run(self._schedule() if scheduler else self._work())
 
     async def _schedule(self) -> None:
         """Be the scheduler, until the driver ends it or is lost."""
@@ -164,7 +164,7 @@ class _Meeting:
     async def _work(self) -> None:
         """Be a worker, until the scheduler ends it or is lost."""
         address, security = self.find()
-        with dask.config.set(for_nannies()):
+        with dask.config.set(nanny_settings()):
             nanny = Nanny(
                 address,
                 protocol="tls",
@@ -180,7 +180,7 @@ class _Meeting:
             await nanny.finished()
 
     def _spill(self) -> str:
-        return os.path.expandvars(self.config.spill or tempfile.gettempdir())
+        return os.path.expandvars(self.config.spill or dask.config.get("temporary-directory"))
 
 
 class _Gathering(SchedulerPlugin):

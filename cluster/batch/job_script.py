@@ -14,7 +14,7 @@ from gfrnn.cluster.batch.job_resources import JobResources
 from gfrnn.cluster.batch.systems import SYSTEMS
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
-from gfrnn.cluster.worker_environment import exported
+from gfrnn.cluster.worker_environment import export_line
 
 
 def make_job(
@@ -48,7 +48,7 @@ def make_job(
             *("--dashboard-address", "127.0.0.1:0"),  # else on every interface of the node
         ],
         # After the user's lines: a module may set other numbers of threads.
-        "job_script_prologue": [*config.setup, exported()],
+        "job_script_prologue": [*config.setup, export_line()],
         "job_extra_directives": list(config.directives),
         "job_directives_skip": [],
         "log_directory": str(folder),

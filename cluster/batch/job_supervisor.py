@@ -213,8 +213,8 @@ class JobSupervisor:
                 raise ClusterError(
                     f"cluster.walltime: {self.config.walltime} is too short: workers had to leave "
                     f"(they do after about {format_time(self.resources.lifetime)}) in the middle "
-                    f"of a task that had run for all their time ({task}); give jobs more time, or make "
-                    "tasks smaller"
+                    f"of a task that had run for all their time ({task}); give jobs more time, or "
+                    "make tasks smaller"
                 )
         worker, starts = next(iter(self.activity.starts.most_common(1)), ("", 0))
         if starts > _MAX_FAILURES:
@@ -267,7 +267,8 @@ class JobSupervisor:
             raise ClusterError(
                 f"cluster: a job runs, but after {format_time(self.config.timeout)} its worker has "
                 f"not reached the scheduler at {self.scheduler.address}; is cluster.interface one "
-                f"that the nodes reach, and cluster.setup quick? Else give cluster.timeout more{details}"
+                f"that the nodes reach, and cluster.setup quick? Else give cluster.timeout "
+                f"more{details}"
             )
         await job.job.close()
         self._record_end(job, now)

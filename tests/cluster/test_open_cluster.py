@@ -115,7 +115,7 @@ def test_a_configuration_never_changes():
 def test_a_local_cluster_listens_on_this_machine_only(dashboard):
     before = listening(family())
     with open_cluster(local(dashboard=dashboard)) as cluster:
-        assert cluster.client.scheduler.address.startswith("tcp://127.0.0.1:")
+        assert cluster.client.scheduler.address.startswith("tls://127.0.0.1:")
         port = int(cluster.dashboard.split(":")[2].split("/")[0])
         opened = listening(family()) - before
         assert ("127.0.0.1", port) in opened
@@ -126,11 +126,14 @@ def test_a_local_cluster_listens_on_this_machine_only(dashboard):
 @pytest.mark.cluster
 def test_workers_keep_memory_for_the_next_leaf_and_have_one_blas_thread():
     before = dask.config.get("distributed.nanny.pre-spawn-environ")
+    safe_path_before = os.environ.get("PYTHONSAFEPATH")
     with open_cluster(local()) as cluster:
         (found,) = cluster.client.run(lambda: dict(os.environ)).values()
     assert int(found["MALLOC_MMAP_THRESHOLD_"]) == 32 * MIB
     assert int(found["MALLOC_TRIM_THRESHOLD_"]) == 16 * MIB
     assert found["OMP_NUM_THREADS"] == "1"
+    assert found["PYTHONSAFEPATH"] == "1"
+    assert os.environ.get("PYTHONSAFEPATH") == safe_path_before
     assert dask.config.get("distributed.nanny.pre-spawn-environ") == before
 
 

@@ -56,8 +56,10 @@ def commands(tmp_path_factory) -> Path:
     """A folder with the command ``gfrnn`` that runs this source tree."""
     folder = tmp_path_factory.mktemp("bin")
     command = folder / "gfrnn"
-    code = "from gfrnn.workflows.commands.main import main; main()"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
+    code = (
+        'from gfrnn.workflows.commands.main import main\nif __name__ == "__main__":\n    main()\n'
+    )
+    command.write_text(f"#!{sys.executable}\n{code}")  # as an installer writes it
     command.chmod(0o755)
     return folder
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from distributed import LocalCluster
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.planning.estimate import Workforce
@@ -96,7 +97,9 @@ def test_a_local_cluster_has_the_expected_workforce():
 
 @pytest.mark.cluster
 def test_a_running_cluster_is_queried():
-    with open_cluster(ClusterConfig(workers=2, memory="200MiB", dashboard=":0")) as cluster:
-        address = cluster.client.scheduler.address
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, memory_limit="200MiB", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        address = cluster.scheduler_address
         there = expected_workforce(ClusterConfig(kind="existing", address=address))
     assert there == Workforce(2, 200 * 2**20)

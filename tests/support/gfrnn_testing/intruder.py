@@ -1,0 +1,119 @@
+"""Attempts to enter a cluster without its certificates, also as a program of another user.
+
+The program reads its targets as JSON from standard input, drops the privileges of root, and prints
+as JSON what it could enter or read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import ssl
+import sys
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from distributed.comm import connect
+from distributed.security import Security
+
+NOBODY = 65534
+"""User that the program becomes."""
+
+_SECONDS = 2.0
+
+
+def connections() -> dict[str, dict[str, Any]]:
+    """Return the arguments of connections that are made without the cluster's certificates."""
+    foreign = Security.temporary().get_connection_args("client")["ssl_context"]
+    bare = ssl.create_default_context()
+    for context in (foreign, bare):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # trust any server
+    return {
+        "tcp": {},
+        "tls with other certificates": {"ssl_context": foreign},
+        "tls without a certificate": {"ssl_context": bare},
+    }
+
+
+def entered(ports: Sequence[int], ways: dict[str, dict[str, Any]]) -> list[tuple[int, str]]:
+    """Return the ports of the loopback interface that answer a remote procedure call, and how."""
+
+    async def attempt(port: int, way: str) -> bool:
+        address = f"{way[:3]}://127.0.0.1:{port}"
+        try:
+            comm = await connect(address, timeout=_SECONDS, **ways[way])
+            await comm.write({"op": "identity", "reply": True})
+            await asyncio.wait_for(comm.read(), _SECONDS)
+        except (OSError, TimeoutError):
+            return False
+        await comm.close()
+        return True
+
+    async def attempts() -> list[tuple[int, str]]:
+        each = [(port, way) for port in ports for way in ways]
+        answers = await asyncio.gather(*(attempt(*one) for one in each))
+        return [one for one, answer in zip(each, answers, strict=True) if answer]
+
+    return asyncio.run(attempts())
+
+
+def readable(paths: Sequence[str]) -> list[str]:
+    """Return the files that can be opened and the folders that can be listed."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(PermissionError):
+            if os.path.isdir(path):
+                os.listdir(path)
+            else:
+                open(path, "rb").close()
+            found.append(path)
+    return found
+
+
+def files_with(text: bytes, folder: str) -> list[str]:
+    """Return the readable files below a folder that hold a text."""
+    found = []
+    for place, _, names in os.walk(folder):
+        for path in (Path(place) / name for name in names):
+            with contextlib.suppress(OSError):
+                if path.is_file() and text in path.read_bytes():
+                    found.append(str(path))
+    return found
+
+
+def main() -> None:
+    """Try to enter and read the targets as another user."""
+    target = json.load(sys.stdin)
+    ways = connections()
+    entered([], ways)  # loads all modules while they can be read
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    with urllib.request.urlopen(target["page"], timeout=10) as answer:
+        page = answer.status
+    print(
+        json.dumps(
+            {
+                "user": os.getuid(),
+                "page": page,
+                "entered": entered(target["ports"], ways),
+                "readable": readable(target["secret"]),
+                "arguments": readable(target["arguments"]),
+                "keys": files_with(b"PRIVATE KEY", target["folder"]),
+                "keys in arguments": [
+                    path
+                    for path in target["arguments"]
+                    if b"PRIVATE KEY" in Path(path).read_bytes()
+                ],
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
