@@ -40,6 +40,7 @@ def at(rmse: xr.DataArray, days: int) -> xr.DataArray:
     return rmse.isel(prediction_timedelta=days - 1)
 
 
+@pytest.mark.slow
 def test_z500_a_day_ahead(rmse):
     one = at(rmse, 1).sel(channel="geopotential_500")
     # In m2 s-2: some 48 m of height, where persistence errs by 68 m.

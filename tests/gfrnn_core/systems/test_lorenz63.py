@@ -39,6 +39,7 @@ def test_lorenz_63_is_forecast_for_18_lyapunov_times(network, lorenz):
     assert median_lyapunov_times(network, lorenz) >= 18
 
 
+@pytest.mark.slow
 def test_the_gram_matrix_would_lose_a_third_of_it(network, lorenz):
     """The same features and targets through F'F, at its best ridge."""
     scaled = network.scaled(lorenz[0])

@@ -91,6 +91,7 @@ def test_a_rewritten_file_is_read_anew(plain: Path) -> None:
     assert fingerprint(opened(plain)) != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["NETCDF3_64BIT", "NETCDF4", "zarr2", "zarr3"])
 def test_pickled_datasets_read_in_another_process(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "data"

@@ -254,6 +254,7 @@ def test_a_channel_without_any_value_is_refused():
 # --- real data ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @real
 def test_the_sea_is_analysed_as_if_there_were_no_land():
     """EOFs are those of numpy on the cells of the sea, some of which are always under ice."""

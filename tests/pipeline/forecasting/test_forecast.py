@@ -351,6 +351,7 @@ SIX_HOURLY = {
 }
 
 
+@pytest.mark.slow
 def test_the_cycle_of_the_day_is_in_the_climatology(hourly, tmp_path):
     run = finish(
         Run(experiment(hourly.path, **SIX_HOURLY | {"climatology": {"annual": 1}}), tmp_path / "r")
@@ -376,6 +377,7 @@ def test_harmonics_of_the_day_can_be_left_out(hourly, tmp_path):
     assert ForecastModel.load(run.model).layout.scaling.climatology.coefficients.shape[0] == 3
 
 
+@pytest.mark.slow
 def test_calendar_inputs(hourly, tmp_path):
     """Without climatology of any cycle, inputs tell the network of the hour and the season."""
     plain = SIX_HOURLY | {"climatology": {"annual": 0, "diurnal": 0}}

@@ -143,6 +143,7 @@ def test_the_local_layout_reads_fields_once_for_all_candidates(weather):
     assert two["pool"].decoded_bytes == 2 * alone["pool"].decoded_bytes > 0
 
 
+@pytest.mark.slow
 def test_rows_of_the_local_layout_read_the_times_of_their_targets_too(tmp_path):
     path = make_weather(tmp_path / "store.zarr", chunk=1).path
     _, stages = planned(local_experiment(path, data={"chunk": 50}))

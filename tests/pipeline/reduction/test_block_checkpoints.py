@@ -125,6 +125,7 @@ def _with(clock: Clock) -> Any:
 # --- going on -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @cases
 @given(st.integers(2, 40), st.data())
 def test_nothing_that_was_done_is_done_again(tmp_path_factory, count, data):

@@ -102,6 +102,7 @@ def calls(tmp_path: Path) -> Path:
 # --- the same numbers ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("naps", [1, 2])
 def test_any_order_of_arrival_gives_the_same_bits(
     client, rows, row_leaves, expected_rows, calls, naps
@@ -186,6 +187,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
     assert slow.count(victim) == 2  # it did die
 
 
+@pytest.mark.slow
 def test_a_leaf_that_raises_raises_here(client, calls):
     broken = Troubled(Record(), calls, naps=8, fails=5)
     with pytest.raises(DataError, match=r"^temperature_850: nan at time 5$") as caught:

@@ -160,6 +160,7 @@ def own_client() -> Iterator[Client]:
         yield cluster.client
 
 
+@pytest.mark.slow
 def test_workers_that_come_go_and_die_change_nothing(own_client, tmp_path, calls, blocks_of_eight):
     client = own_client
     rows = row_summary(tmp_path, 3000, width=40)
@@ -196,6 +197,7 @@ def assert_same_bits(found: dict[str, Arrays], expected: dict[str, Arrays]) -> N
         }
 
 
+@pytest.mark.slow
 def test_results_that_die_before_they_are_noticed_are_computed_again(client, calls):
     """Leaves have arrived in the queue, but are lost with their workers until the driver looks."""
 
@@ -210,6 +212,7 @@ def test_results_that_die_before_they_are_noticed_are_computed_again(client, cal
     assert len(summary.ran()) > 24  # some were lost
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_read_when_its_worker_dies(
     client, tmp_path, calls, monkeypatch, blocks_of_eight
 ):

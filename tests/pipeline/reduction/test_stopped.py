@@ -67,6 +67,7 @@ def test_in_this_process_every_leaf_is_computed_once(leaves, calls, kept):
     assert summary.ran() == [part.start for part in LEAVES]
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.parametrize("leaves", [1, 8, 14])
 def test_on_workers_what_is_under_way_arrives_and_is_kept(leaves, calls, kept, client):

@@ -141,7 +141,8 @@ def test_nan_is_named_and_nothing_finished_is_lost(weather, tmp_path):
         run.fit()
     message = str(caught.value)
     assert message.startswith("temperature_850: nan at 2002-02-03T00:00, latitude 40, longitude 10")
-    assert "fill it, leave the variable out (data.variables), or choose periods" in message
+    for remedy in ("fill such values", "data.variables", "choose periods"):
+        assert remedy in message
     # The year 2001 was done before, and is taken up when the value has been filled.
     kept = stamps(run.folder / "summaries.zarr" / "climatology")
     assert kept
@@ -154,6 +155,7 @@ def test_nan_is_named_and_nothing_finished_is_lost(weather, tmp_path):
     assert again.finished("fit")
 
 
+@pytest.mark.slow
 def test_nan_where_nobody_looks_is_no_trouble(weather, tmp_path):
     damaged = raw(weather)
     damaged["t"].loc[{"level": 500}] = np.nan  # a level that is not chosen
@@ -193,6 +195,7 @@ def test_constant_variable(weather, tmp_path, value):
     assert not run.model.exists()
 
 
+@pytest.mark.slow
 def test_a_few_constant_cells_are_no_trouble(weather, tmp_path):
     flat = raw(weather)
     flat["msl"][:, :2] = 101325.0

@@ -77,6 +77,7 @@ def drifted(drift, tmp_path_factory) -> Run:
 # Known laws
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["shared", "bands", "own"])
 def test_what_moves_by_a_cell_a_day_is_forecast(drift, tmp_path, weights):
     run = done(drift, tmp_path / "run", state={"weights": weights, "bands": 3})
@@ -93,6 +94,7 @@ def test_what_moves_by_a_cell_a_day_is_forecast(drift, tmp_path, weights):
             np.testing.assert_allclose(one, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_weights_that_differ_with_latitude_learn_a_law_that_does(shear, tmp_path):
     patch = {"patch": [1, 3], "halo": [0, 1]}
     shared = done(shear, tmp_path / "shared", state=patch)
@@ -116,6 +118,7 @@ def test_hidden_features_that_see_the_latitude_learn_it_too(shear, tmp_path):
     assert worst(run) < 0.1
 
 
+@pytest.mark.slow
 def test_patterns_in_a_box_across_greenwich_are_forecast_by_weights_of_each_patch(tmp_path):
     """Six turning patterns: what a patch sees of them tells what comes there."""
     weather = make_weather(tmp_path / "weather.zarr", times=620)
@@ -129,12 +132,14 @@ def test_patterns_in_a_box_across_greenwich_are_forecast_by_weights_of_each_patc
 # The same however it is computed
 
 
+@pytest.mark.slow
 def test_leaves_of_any_length_give_the_same_forecasts(drift, drifted, tmp_path):
     run = done(drift, tmp_path / "run", data={"sources": [str(drift)], "chunk": 23})
     for name in (T2M, MSL):
         np.testing.assert_allclose(forecasts(run)[name], forecasts(drifted)[name], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_forecasts_written_lead_by_lead_are_those_of_a_shard_each(
     drift, drifted, tmp_path, monkeypatch
 ):
@@ -147,6 +152,7 @@ def test_forecasts_written_lead_by_lead_are_those_of_a_shard_each(
     xr.testing.assert_equal(scores(run), scores(drifted))
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_workers_compute_the_same_bit_for_bit(shear, tmp_path):
     keys: dict[str, Any] = {
@@ -188,6 +194,7 @@ def test_a_model_comes_back_from_disk(tmp_path):
     assert np.abs(path - model.rollout(history, when[::-1], 4))[0].max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["shared", "own"])
 def test_an_update_learns_a_law_that_has_changed(tmp_path, weights):
     """What moved east while the model was trained moves west since."""
@@ -208,6 +215,7 @@ def test_an_update_learns_a_law_that_has_changed(tmp_path, weights):
 # Masks
 
 
+@pytest.mark.slow
 def test_masked_cells_are_nan_and_the_others_are_forecast(tmp_path):
     """Two patches of temperature and pressure are masked, and one cell beside them of one only."""
     fields = {T2M: advected(6, 12, 1, DAYS), MSL: advected(6, 12, 1, DAYS, seed=1)}

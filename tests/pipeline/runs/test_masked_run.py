@@ -80,6 +80,7 @@ def changed(masked, tmp_path):
     return write
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_data_without_the_masked_cells(masked):
     """To rounding for the references; hidden features hear of the signs of EOFs, which are free."""
     ours, theirs = scores(masked.run), scores(masked.narrow)
@@ -119,6 +120,7 @@ def test_the_model_keeps_its_mask(masked):
     assert ForecastModel.load(masked.narrow.model).layout.scaling.grid.mask is None
 
 
+@pytest.mark.slow
 def test_a_mask_of_one_variable_and_cells_that_never_vary(masked, tmp_path):
     """Sea ice comes to cells that never varied in training: persistence there is not damped."""
     ds = masked.raw.copy(deep=True)

@@ -22,6 +22,7 @@ MIB = 2**20
 SLACK = 3 * MIB  # Python's own and the allocator's
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc"
 )

@@ -45,6 +45,7 @@ def rmse(run: Run) -> xr.DataArray:
         return scores["rmse"].sel(system="forecast").load()
 
 
+@pytest.mark.slow
 def test_a_year_left_out_costs_little(done, tmp_path):
     run = finish(refit(done.folder, tmp_path / "refit", without=[2003]))
     before, after = (ForecastModel.load(each.model).notes.rows for each in (done, run))
@@ -53,6 +54,7 @@ def test_a_year_left_out_costs_little(done, tmp_path):
     assert (rmse(run) != rmse(done)).all()
 
 
+@pytest.mark.slow
 def test_years_that_come_later_help(done, tmp_path):
     paths = [str(source.path) for source in done.experiment.data.sources]
     run = update(done.folder, paths, tmp_path / "new", period=period("2006-01-01", "2008-12-31"))

@@ -318,6 +318,7 @@ except RunError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_in_the_same_folder_is_refused(turning, tmp_path):
     answers: list[subprocess.CompletedProcess[str]] = []
 
@@ -342,6 +343,7 @@ def wait_for(moment: Callable[[], bool], process: subprocess.Popen[str]) -> None
         time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_result(noisy, tmp_path):
     parts = {
         "periods": {

@@ -164,6 +164,7 @@ def test_many_updates_equal_one(weather, fitted, copy, tmp_path):
     assert (run.updated.updates, run.updated.rows) == (3, 91)
 
 
+@pytest.mark.slow
 def test_days_after_a_gap_add_rows_once_enough_have_come(weather, copy):
     days = pd.date_range("2002-04-03", "2002-04-12")
     rows = []

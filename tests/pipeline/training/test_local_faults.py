@@ -90,8 +90,8 @@ def test_an_unsearched_key_of_the_other_layout_may_be_written_out_with_its_defau
     ("state", "words"),
     [
         ({"patch": [7, 3]}, ["state.patch: [7, 3]", "6 latitudes", "at most 6 along latitude"]),
-        ({"halo": [1, 5]}, ["state.halo", "13 longitudes", "the globe has 12", "take less"]),
-        ({"halo": [6, 1]}, ["state.halo: 6 rows", "the 6 latitudes", "at most 5"]),
+        ({"halo": [1, 5]}, ["state.halo", "13 longitudes", "the globe has 12", "take a smaller"]),
+        ({"halo": [6, 1]}, ["state.halo: 6 rows", "6 latitudes", "at most 5"]),
         ({"weights": "bands", "bands": 4}, ["state.bands: 4", "3 rows of patches", "at most 3"]),
         (
             {"weights": "own", "halo": [2, 4], "delays": 4},

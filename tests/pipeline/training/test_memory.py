@@ -40,6 +40,7 @@ def measured(kind: str, folder: Path, argument: object) -> tuple[int, int]:
     return projected, needed
 
 
+@pytest.mark.slow
 def test_the_row_pass_needs_no_more_memory_for_four_times_the_rows(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -51,6 +52,7 @@ def test_the_row_pass_needs_no_more_memory_for_four_times_the_rows(tmp_path):
     assert short >= projected / 2  # something was measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["leaf", "merge"])
 @pytest.mark.parametrize("kind", ["rows", "climatology", "eofs"])
 def test_memory_is_not_above_the_projection(tmp_path, kind, part):
@@ -59,6 +61,7 @@ def test_memory_is_not_above_the_projection(tmp_path, kind, part):
     assert projected <= 4 * needed  # and the projection refuses nothing that would fit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["eof", "local"])
 def test_no_task_of_a_fit_needs_more_memory_than_planned_and_none_a_third_of_it(tmp_path, layout):
     lines = output_of("peak_stages", layout, tmp_path).splitlines()

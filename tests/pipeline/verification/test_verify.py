@@ -167,6 +167,7 @@ def reference(v: Verified, system: str, lead: int) -> np.ndarray:
     return v.model.layout.anomalies(series[lead]).reshape(-1, *shape) + v.climatology[valid]
 
 
+@pytest.mark.slow
 def test_the_scores_have_their_names(verified):
     scores = verified.scores
     assert list(scores["system"].values) == list(SYSTEMS)

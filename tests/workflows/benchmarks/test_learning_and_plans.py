@@ -81,6 +81,7 @@ def test_the_command_prints_the_table():
     assert "250 steps" in result.output
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_every_stage_is_planned_and_measured(monkeypatch):
     monkeypatch.setattr(plan, "LEAVES", 20)
@@ -119,6 +120,7 @@ def test_ratios_of_a_plan_are_measured_over_planned_and_the_least_fit_counts():
     ]
 
 
+@pytest.mark.slow
 def test_an_archive_too_large_for_this_machine_is_planned(monkeypatch):
     monkeypatch.setattr(
         era5_plan, "make_metadata", lambda path: make_metadata(path, shape=(91, 180))

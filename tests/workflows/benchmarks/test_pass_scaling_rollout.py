@@ -186,6 +186,7 @@ def test_the_plain_loop_over_patches_makes_the_same_steps():
     np.testing.assert_allclose(rnn.unscaled(later), rnn.rollout(start, 1)[0, 0], atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_the_pass_is_measured_beside_its_references():
     settings = pass_speed.PassSpeedSettings(SMALL, BenchmarkArchive(3, 4, 8))
@@ -233,6 +234,7 @@ def test_shares_and_ratios_of_a_pass_follow_from_its_measurements():
     assert [check.met for check in checks] == [False, True, True, False, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_scaling_is_measured_with_one_worker_and_two():
     table, bars = worker_scaling.run(worker_scaling.WorkerScalingSettings(SMALL, SMALL), rounds=1)

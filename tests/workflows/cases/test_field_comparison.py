@@ -287,6 +287,7 @@ def test_truth_is_good_for_the_bar(module):
     assert (truth.trusted * field.exponent > field.bar + 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "least"), [("lorenz96", 2.0), ("kuramoto-sivashinsky", 1.0)], ids=["l96", "ks"]
 )

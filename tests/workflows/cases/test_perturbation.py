@@ -305,6 +305,7 @@ def test_horizons_are_parts(station, tiny):
     result.draw(Figure(layout="constrained"))
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(tiny):
     loaded = load_settings(CASE, tiny)
     loaded.candidates.clear()

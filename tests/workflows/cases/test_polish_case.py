@@ -25,6 +25,7 @@ def small(**keys):
     return case, with_values(case, found.values, values, "test")
 
 
+@pytest.mark.slow
 def test_the_table_is_filled():
     case, settings = small()
     calls = []
@@ -64,6 +65,7 @@ def test_validation_looks_at_other_starts():
     assert set(searches(case, load_settings(case))) <= set(case.validations)
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_cluster_gives_the_same_bits():
     series = LORENZ63.trajectory(0.02, 700, spinup=500)

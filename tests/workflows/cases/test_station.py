@@ -331,6 +331,7 @@ def test_persistence_on_the_real_file() -> None:
     np.testing.assert_allclose(errors, [5.97e-4, 5.82e-3, 1.08e-2], rtol=5e-3)
 
 
+@pytest.mark.slow
 @real
 def test_linear_model_on_the_real_file_beats_the_present_alone() -> None:
     station = load_settings(CASE).settings.wth

@@ -87,6 +87,7 @@ def small_lorenz(**keys):
     return case, with_values(case, found.values, small | keys, "test")
 
 
+@pytest.mark.slow
 def test_lorenz63_fills_its_table():
     case, settings = small_lorenz()
     calls = []

@@ -158,6 +158,7 @@ def check(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str,
     return int(caught.value.code or 0), answer.out, answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_local_cluster_is_sound(capsys, tmp_path):
     file = tmp_path / "here.yaml"
@@ -222,6 +223,7 @@ def scheduler_with(folder: Path, prefix: list[str], **environment: str) -> Itera
             process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_an_existing_worker_with_too_many_blas_threads(capsys, tmp_path):
     many = str(len(os.sched_getaffinity(0)))
@@ -242,6 +244,7 @@ def isolated() -> list[str]:
     return command
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_worker_without_access_to_the_folder(capsys, tmp_path):
     runs = tmp_path / "runs"

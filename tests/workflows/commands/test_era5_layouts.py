@@ -176,6 +176,7 @@ def check(run: Run, latitude: np.ndarray, longitude: np.ndarray) -> None:
         assert (rmse.sel(system="forecast") < rmse.sel(system="climatology")).all()
 
 
+@pytest.mark.slow
 def test_arco_era5(tmp_path: Path) -> None:
     experiment = small("arco_era5", write_arco(tmp_path / "arco.zarr"))
     run = computed(experiment, tmp_path / "run")
@@ -186,12 +187,14 @@ def test_arco_era5(tmp_path: Path) -> None:
     check(run, np.arange(35.0, 71.0, 5.0), np.array([*range(0, 31, 5), 345.0, 350.0, 355.0]))
 
 
+@pytest.mark.slow
 def test_weatherbench2_era5(tmp_path: Path) -> None:
     experiment = small("weatherbench2_era5", write_weatherbench2(tmp_path / "wb2.zarr"))
     run = computed(experiment, tmp_path / "run")
     check(run, np.arange(-87.1875, 90.0, 5.625), np.arange(0.0, 360.0, 5.625))
 
 
+@pytest.mark.slow
 def test_arco_era5_on_patches(tmp_path: Path) -> None:
     experiment = local(small("arco_era5", write_arco(tmp_path / "arco.zarr")))
     run = computed(experiment, tmp_path / "run")
@@ -200,6 +203,7 @@ def test_arco_era5_on_patches(tmp_path: Path) -> None:
     check(run, np.arange(35.0, 71.0, 5.0), np.array([*range(0, 31, 5), 345.0, 350.0, 355.0]))
 
 
+@pytest.mark.slow
 def test_weatherbench2_era5_on_patches(tmp_path: Path) -> None:
     store = write_weatherbench2(tmp_path / "wb2.zarr")
     run = computed(local(small("weatherbench2_era5", store)), tmp_path / "run")
@@ -265,6 +269,7 @@ def test_a_globe_of_a_quarter_degree_on_patches(tmp_path: Path) -> None:
         assert np.isfinite(scores["rmse"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["eof", "local"])
 def test_a_store_chunked_by_area_is_read_too(tmp_path: Path, layout: str) -> None:
     """All times of a few cells in a chunk: each leaf decodes all of the store."""

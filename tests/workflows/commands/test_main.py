@@ -146,6 +146,7 @@ def test_without_a_command_the_help_is_shown():
 # From data to scores
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
     answer = said("inspect", weather.path)
@@ -232,6 +233,7 @@ def test_run_does_every_stage_once(weather, file, tmp_path):
     assert {p: stamps(folder / f"{p}.zarr") for p in products} == products
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_stages_one_by_one(file, at_home, said):
     folder = at_home / "out"
@@ -251,6 +253,7 @@ def test_stages_one_by_one(file, at_home, said):
     assert "done before, skipped" in said("verify", file, *there).out
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_fit_by_force_replaces_another_experiment(weather, file, at_home, said):
     folder = at_home / "out"
@@ -265,6 +268,7 @@ def test_fit_by_force_replaces_another_experiment(weather, file, at_home, said):
     assert Run.reopen(folder).experiment.model.width == 10
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_refit_and_update_continue_to_a_report(weather, file, at_home, said):
     run, new = at_home / "out", at_home / "out-refit"
@@ -302,6 +306,7 @@ def test_refit_and_update_continue_to_a_report(weather, file, at_home, said):
     assert not Run.reopen(run).updated
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_another_period_is_forecast_beside_the_run(weather, file, at_home, said):
     run, new = at_home / "out", at_home / "out-20020801"
@@ -383,6 +388,7 @@ def test_impossible_experiments_are_refused_before_a_cluster_starts(weather, fil
 # The nature run
 
 
+@pytest.mark.slow
 def test_nature_writes_a_store_that_can_be_inspected(tmp_path, said):
     path = tmp_path / "nature.zarr"
     answer = said("nature", path, "--years", 1, "--seed", 3)
@@ -399,6 +405,7 @@ def test_nature_writes_a_store_that_can_be_inspected(tmp_path, said):
     assert "step: 6h, no gap" in said("inspect", path).out
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_ctrl_c_stops_a_run_without_tracebacks(weather, at_home, tmp_path):
     # Many candidates make the run long.

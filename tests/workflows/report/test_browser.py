@@ -124,6 +124,7 @@ def tab(browser: Any) -> Iterator[Tab]:
     tab.page.close()
 
 
+@pytest.mark.slow
 def test_the_numbers_move_while_a_run_goes_on_and_the_page_ends_with_it(run: Run, tab: Tab) -> None:
     assert run.address.endswith("/gfrnn")
     assert tab.page.goto(run.address).status == 200
@@ -153,6 +154,7 @@ def test_the_numbers_move_while_a_run_goes_on_and_the_page_ends_with_it(run: Run
         tab.page.goto(run.address)
 
 
+@pytest.mark.slow
 def test_the_report_of_the_run_leads_to_the_one_of_dask(run: Run, tab: Tab) -> None:
     run.finish()
     assert tab.page.goto((run.folder / "report.html").as_uri())

@@ -153,6 +153,7 @@ def test_simulated_data_are_marked(finished: Run, monkeypatch: pytest.MonkeyPatc
     assert "Reanalysis" not in page
 
 
+@pytest.mark.slow
 def test_the_page_is_replaced_whole_or_not_at_all(
     finished: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +219,7 @@ def grey(colours: np.ndarray) -> np.ndarray:
     return np.isclose(colours, 0.82, atol=0.005).all(axis=-1)
 
 
+@pytest.mark.slow
 def test_a_masked_variable_is_drawn_on_grey(masked: Run) -> None:
     """A masked run is reported without warnings, and masked cells are grey."""
     masked.fit(), masked.forecast(), masked.verify()

@@ -43,6 +43,7 @@ def lines(outcome: Any) -> str:
     return console.file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "said"),
     [
@@ -65,6 +66,7 @@ def test_the_page_says_what_patches_see_and_share(tmp_path, state, said):
     assert "diverged" not in text
 
 
+@pytest.mark.slow
 def test_diverged_forecasts_are_counted_on_the_page_and_by_the_command(tmp_path):
     run = local_run(tmp_path)
     run.fit()

@@ -64,6 +64,7 @@ def run(folder: Path, commands: Path, monkeypatch) -> Callable[..., None]:
     return run
 
 
+@pytest.mark.slow
 def test_a_local_cluster(run):
     run("--workers", "2", "--memory", "400MiB")
 
@@ -88,6 +89,7 @@ def started(folder: Path, *words: str) -> Iterator[None]:
             process.terminate()
 
 
+@pytest.mark.slow
 def test_a_scheduler_and_workers_that_were_started_with_a_safe_path(folder, run):
     with started(folder, "scheduler", "--port", "0", "--no-dashboard"):
         assert eventually(lambda: (folder / "scheduler.json").exists(), 30)

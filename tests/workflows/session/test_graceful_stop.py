@@ -299,6 +299,7 @@ def stopped(command: list[str], folder: Path, sign: str, number: int) -> tuple[i
     return process.returncode, said
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_run_stopped_in_fit_and_in_forecast_resumes_to_the_same_bits(file, tmp_path):
     folder, whole = tmp_path / "run", tmp_path / "whole"
