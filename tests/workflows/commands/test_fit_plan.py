@@ -11,6 +11,7 @@ from distributed import LocalCluster
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.planning.estimate import Workforce
+from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.fit_plan import expected_workforce
 from gfrnn.workflows.commands.main import main
 from gfrnn_testing.weather import make_weather, tree
@@ -29,7 +30,7 @@ def command(store, monkeypatch, capsys, tmp_path):
 
     def command(*words):
         monkeypatch.setattr("sys.argv", ["gfrnn", "fit", "turning.yaml", *words])
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(console, "width", 200)
         with pytest.raises(SystemExit) as caught:
             main()
         printed = capsys.readouterr()
