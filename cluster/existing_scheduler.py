@@ -1,4 +1,4 @@
-"""A scheduler that somebody else started and will stop."""
+"""Connect to a scheduler that was started independently."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gfrnn.cluster.errors import ClusterError
 
 @contextmanager
 def open_existing(config: ClusterConfig) -> Iterator[Client]:
-    """A client of a running scheduler; the scheduler stays when the block ends.
+    """Yield a client of a running scheduler, which keeps running when the block ends.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
     except (OSError, TimeoutError, ValueError) as error:
         raise ClusterError(
             f"cluster: no scheduler answers at {place} within {config.timeout:g} s ({error}); "
-            "check that it runs and that this machine reaches it"
+            "check that it runs and that this machine can reach it"
         ) from error
     with client:
         try:
@@ -43,18 +43,18 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
         except TimeoutError:
             raise ClusterError(
                 f"cluster: the scheduler at {place} has no worker after {config.timeout:g} s; "
-                "start workers, or give cluster.timeout more seconds"
+                "start workers, or increase cluster.timeout"
             ) from None
         yield client
 
 
 def _security(config: ClusterConfig) -> Security:
-    """With the certificates that the configuration names, or else those that Dask's names.
+    """Return the configured certificates, by default those of Dask's configuration.
 
     Raises
     ------
     ClusterError
-        If one is missing.
+        If a certificate or key is missing.
     """
     if config.certificates is None:
         return Security()
@@ -62,36 +62,39 @@ def _security(config: ClusterConfig) -> Security:
         return certificates_in(Path(config.certificates))
     except FileNotFoundError as error:
         raise ClusterError(
-            f"cluster.certificates: {error.filename} is not there; the folder holds "
-            "certificate.pem and key.pem, and ca.pem where another certificate signs them"
+            f"cluster.certificates: {error.filename} does not exist; the folder must hold "
+            "certificate.pem and key.pem, and ca.pem if another certificate signs them"
         ) from None
 
 
 def _check_address(address: str, security: Security) -> None:
-    """Refuse what a Client cannot be made of; it would leave a half-made one behind, whose end
-    may block the next one for ten seconds.
+    """Check the address before a Client is made.
+
+    A Client that fails in its constructor may block the next one for ten seconds.
 
     Raises
     ------
     ValueError
+        If the address is invalid, or needs TLS and there are no certificates.
     """
     get_address_host_port(address)
     connection = security.get_connection_args("client")
     if address.startswith(("tls://", "wss://")) and connection["ssl_context"] is None:
         raise ValueError(
-            "TLS needs certificates: give cluster.certificates, or see distributed.comm.tls in "
-            "Dask's configuration"
+            "TLS needs certificates: set cluster.certificates, or distributed.comm.tls in Dask's "
+            "configuration"
         )
 
 
 def address_in(file: Path, timeout: float) -> str:
-    """The address in a scheduler's file, which may be written only later (Dask's own wait for it
-    has no end).
+    """Wait for a scheduler's file and return the address in it.
+
+    Dask's own wait for such a file has no timeout.
 
     Raises
     ------
     TimeoutError
-        If there is no such file in time, or it holds no address.
+        If the file does not exist or holds no address when `timeout` seconds are over.
     """
     end = time.monotonic() + timeout
     while True:

@@ -1,4 +1,4 @@
-"""The address that a scheduler of this machine is reached at."""
+"""Addresses of this machine on which schedulers, workers and dashboards listen."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ LOOPBACK = "127.0.0.1"
 
 
 def address_of(interface: str | None, key: str = "cluster.interface") -> str:
-    """IPv4 address of a network interface, by default of the one that leads out of here.
+    """Return the IPv4 address of a network interface, by default that of the outgoing network.
+
+    Parameters
+    ----------
+    interface : str or None
+    key : str
+        Key of the configuration that names the interface, for error messages.
 
     Raises
     ------
     ClusterError
-        Naming the interfaces there are.
+        If there is no such interface; the message lists those of this machine.
     """
     if interface is None:
         address: str = get_ip()
@@ -33,12 +39,14 @@ def address_of(interface: str | None, key: str = "cluster.interface") -> str:
         there = ", ".join(f"{name} ({address})" for name, address in sorted(found.items()))
         raise ClusterError(
             f"{key}: {socket.gethostname()} has no interface {interface!r} with an IPv4 address; "
-            f"it has {there}; choose the one that the nodes' workers reach"
+            f"it has {there}; choose one that the workers can reach"
         )
     return found[interface]
 
 
 def dashboard_at(address: str) -> str:
-    """Where a dashboard listens: a bare port, which Dask takes as one on every interface, is one
-    of this machine only."""
+    """Return the address of a dashboard, on the loopback interface if only ``:PORT`` is given.
+
+    Dask would open such a port on every interface.
+    """
     return LOOPBACK * address.startswith(":") + address

@@ -1,4 +1,4 @@
-"""Dask's own report of what its workers did, kept as a page."""
+"""Dask's performance report of a computation, as an HTML file."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import Any
 from distributed import Client, performance_report
 from distributed.diagnostics.task_stream import TaskStreamPlugin
 
-# Tasks that the report draws, at most: the last of them. Of more, scheduler and browser suffer.
+# Latest tasks that the report draws, at most. More of them slow down scheduler and browser.
 _TASKS = 20_000
 
-# Seconds that writing it may take.
+# Timeout for starting and for writing the report, in seconds.
 _PATIENCE = 30.0
 
 
 @contextmanager
 def performance_kept(client: Client, path: Path, warn: Callable[[str], None]) -> Iterator[None]:
-    """Write the report of a block that computes, also when it fails; nothing of one that does not.
+    """Write the report of a block, also if the block fails, unless it computes nothing.
 
     Parameters
     ----------
     client : distributed.Client
     path : Path
-        An HTML file, replaced. It needs no network to be looked at.
+        An HTML file, which is replaced. It can be viewed offline.
     warn : callable
-        Told a sentence where there can be no report.
+        Called with a message if the report cannot be written.
     """
     report = performance_report(filename=str(path), mode="inline")
     begun = time.time()
     try:
         client.run_on_scheduler(_limit)
         client.sync(report.__aenter__, callback_timeout=_PATIENCE)
-    except Exception as error:  # whatever the scheduler's Python lacks
+    except Exception as error:  # such as a package that the scheduler's Python lacks
         warn(f"no Dask performance report: {type(error).__name__}: {error}")
         yield
         return
@@ -45,11 +45,11 @@ def performance_kept(client: Client, path: Path, warn: Callable[[str], None]) ->
         try:
             if path.parent.exists() and client.get_task_stream(start=begun, count=1):
                 client.sync(report.__aexit__, None, None, None, code="", callback_timeout=_PATIENCE)
-        except Exception as error:  # the scheduler may be gone, and why is told by what raised
+        except Exception as error:  # must not hide the error of the block
             warn(f"no Dask performance report: {type(error).__name__}: {error}")
 
 
 def _limit(dask_scheduler: Any) -> None:
-    """Record less than Dask would by itself."""
+    """Have the scheduler record fewer tasks than by default."""
     if TaskStreamPlugin.name not in dask_scheduler.plugins:
         dask_scheduler.add_plugin(TaskStreamPlugin(dask_scheduler, maxlen=_TASKS))

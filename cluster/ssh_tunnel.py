@@ -1,4 +1,4 @@
-"""How people reach a web page of a cluster from where they sit."""
+"""The ssh command that forwards a web page of a cluster to the user's computer."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-# Where batch systems say on which machine a job was submitted.
+# Variables in which batch systems store the name of the machine that a job was submitted on.
 _SUBMITTED_ON = ("SLURM_SUBMIT_HOST", "PBS_O_HOST", "LSB_SUB_HOST", "SGE_O_HOST")
 
 
 def tunnel(address: str, environment: Mapping[str, str] = os.environ) -> str | None:
-    """The command that people type at home to reach an address of this network.
+    """Return the command that forwards a page of this network to the user's computer.
 
     Parameters
     ----------
     address : str
-        Of a page, such as ``http://10.1.2.3:8787/status``.
+        Address of a page, such as ``http://10.1.2.3:8787/status``.
     environment : mapping
+        Environment variables.
 
     Returns
     -------
     str or None
-        None where they sit in front of this machine, and the page is on it.
+        None if the page is on this machine, and this is neither an ssh session nor a batch job.
     """
     place = urlsplit(address)
     host, port = place.hostname or "localhost", place.port or 80
@@ -38,7 +39,7 @@ def tunnel(address: str, environment: Mapping[str, str] = os.environ) -> str | N
     shown = f"[{host}]" if ":" in host else host
     to = f"-L {port}:{shown}:{port}"
     if near and submitted not in (None, here, here.partition(".")[0]):
-        # This is a node behind the machine that people log in to.
+        # The node is reached through the machine that users log in to.
         return f"ssh -N {to} -J {user}@{submitted} {user}@{here}"
     return f"ssh -N {to} {user}@{submitted or here}"
 

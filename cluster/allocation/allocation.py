@@ -1,7 +1,7 @@
-"""Scheduler, driver and workers that one launcher starts together, inside of one allocation.
+"""Scheduler, driver and workers that one launcher starts together, in one allocation.
 
-All of them are started with the same command. Rank 0 becomes the scheduler, rank 1 the driver,
-which alone goes on with the program, and the others become workers.
+All processes run the same command. Rank 0 becomes the scheduler, rank 1 the driver, which alone
+continues with the program, and the others become workers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
 
 _DRIVER_NAME = "driver"
 
-# A worker has so much less than its share: Python and libraries need some that Dask does not count.
+# Ratio of a worker's share of memory to its limit: Dask does not count all that Python needs.
 _HEADROOM = 1.12
 
 
@@ -40,15 +40,15 @@ _HEADROOM = 1.12
 def open_allocation(
     config: ClusterConfig, folder: Path, say: Callable[[str], None]
 ) -> Iterator[Client]:
-    """In the driver a client of the others; they serve here until it ends, and then exit.
+    """Yield a client in the driver; the other processes serve it until it ends, and then exit.
 
     Raises
     ------
     ClusterError
-        If they were not started together, or do not find each other in time; in the middle, if
-        the scheduler or the driver is lost.
+        If the processes were not started together or do not connect in time, or if the scheduler
+        or the driver is lost later.
     SystemExit
-        In all processes but the driver, when their part is over.
+        In all processes but the driver, when the driver has ended.
     """
     ranks = find_ranks(config.kind)
     meeting = _Meeting(config, ranks, folder.absolute() / ranks.name)
@@ -62,14 +62,14 @@ def open_allocation(
 
 
 class _Meeting:
-    """Where the processes find each other: a folder with certificates and the address.
+    """Folder with certificates and the scheduler's address, by which the processes connect.
 
     Parameters
     ----------
     config : ClusterConfig
     ranks : Ranks
     folder : Path
-        Made by the scheduler, which removes it as soon as all are there.
+        The scheduler creates it, and removes it once all processes have connected.
     """
 
     def __init__(self, config: ClusterConfig, ranks: Ranks, folder: Path) -> None:
@@ -78,30 +78,30 @@ class _Meeting:
 
     @property
     def workers(self) -> int:
-        """How many there will be."""
+        """Number of workers that are expected."""
         return self.ranks.size - 2
 
     def late(self, what: str) -> ClusterError:
-        """The error where something does not come in time."""
+        """Return the error for a timeout."""
         return ClusterError(
-            f"cluster.kind: {self.config.kind}: {what} after {self.config.timeout:g} s; look for "
-            "what the other processes say, check that all nodes see the folder "
+            f"cluster.kind: {self.config.kind}: {what} after {self.config.timeout:g} s; look "
+            "at the output of the other processes, check that all nodes can access the folder "
             f"{self.folder.parent} (cluster.folder) and reach each other (cluster.interface), or "
-            "give cluster.timeout more seconds"
+            "increase cluster.timeout"
         )
 
     def find(self) -> tuple[str, Security]:
-        """Address and certificates of the scheduler, once it is there."""
+        """Wait for the scheduler, and return its address and certificates."""
         try:
             address = address_in(self.file, self.config.timeout)
             return address, read_certificates(self.folder)
-        except OSError:  # also that it was removed: then others have waited in vain
+        except OSError:  # also if the folder was removed after the timeout of another process
             raise self.late(f"rank {self.ranks.rank} has not found the scheduler") from None
 
     @contextmanager
     def drive(self) -> Iterator[Client]:
-        """The driver's client; everything ends with the block."""
-        # It would show each of its attempts to find a lost scheduler.
+        """Yield the driver's client; all other processes end with the block."""
+        # The client would log each attempt to reconnect to a lost scheduler.
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         address, security = self.find()
         timeout = self.config.timeout
@@ -114,7 +114,7 @@ class _Meeting:
                     raise
                 raise ClusterError(
                     f"cluster.kind: {self.config.kind}: the scheduler, rank {SCHEDULER}, was lost; "
-                    "look for what it says, and start again: the run goes on from what is finished"
+                    "look at its output, and start again: the run resumes from the finished work"
                 ) from error
             finally:
                 if client.status == "running":
@@ -128,18 +128,18 @@ class _Meeting:
             raise self.late(f"{there} of {self.workers} workers are there") from None
 
     def serve(self) -> None:
-        """Be the scheduler or a worker, until that is over."""
+        """Run the scheduler or a worker until it ends."""
         scheduler = self.ranks.rank == SCHEDULER
-        # Workers warn of memory that they are out of, a scheduler of results that nobody waits for.
+        # Warnings of workers, as of memory, are useful; those of a scheduler are on unused results.
         level = logging.ERROR if scheduler else logging.WARNING
         logging.getLogger("distributed").setLevel(level)
-        # The process of a worker that ends with its scheduler takes that for a mishap of its own.
+        # The process of a worker would log the end of its scheduler as an error.
         os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"
         with safe_import_path():
             asyncio.run(self._schedule() if scheduler else self._work())
 
     async def _schedule(self) -> None:
-        """Be the scheduler, until the driver ends it or is lost."""
+        """Run the scheduler until the driver ends it or is lost."""
         gathering = _Gathering(self)
         async with AsyncExitStack() as stack:
             with temporary_certificates(self.folder):
@@ -149,7 +149,7 @@ class _Meeting:
 
     def _scheduler(self, gathering: _Gathering) -> Scheduler:
         with warnings.catch_warnings():
-            # A taken port is no trouble: another one is used, and its address is printed.
+            # If the port is in use, Dask takes another one, whose address is printed.
             warnings.filterwarnings("ignore", message="Port .* is already in use")
             return Scheduler(
                 protocol="tls",
@@ -162,7 +162,7 @@ class _Meeting:
             )
 
     async def _work(self) -> None:
-        """Be a worker, until the scheduler ends it or is lost."""
+        """Run a worker until the scheduler ends it or is lost."""
         address, security = self.find()
         with dask.config.set(nanny_settings()):
             nanny = Nanny(
@@ -184,7 +184,7 @@ class _Meeting:
 
 
 class _Gathering(SchedulerPlugin):
-    """Who has come to the scheduler, and whether the driver has left without a word."""
+    """Plugin that detects when all processes have connected, and when the driver is lost."""
 
     name = "gfrnn-gathering"
 
@@ -193,13 +193,13 @@ class _Gathering(SchedulerPlugin):
         self.driver, self.all, self.lost = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def add_client(self, scheduler: Scheduler, client: str) -> None:
-        """Called by the scheduler."""
+        """Note that the driver has connected."""
         if _is_driver(client):
             self.driver.set()
             self._count(scheduler)
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
-        """Called by the scheduler."""
+        """Count the workers that have connected."""
         self._count(scheduler)
 
     def _count(self, scheduler: Scheduler) -> None:
@@ -207,27 +207,27 @@ class _Gathering(SchedulerPlugin):
             self.all.set()
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
-        """Called by the scheduler."""
-        # A driver that ends in good order ends the scheduler first.
+        """Note that the driver is lost."""
+        # A driver that ends regularly ends the scheduler first.
         if _is_driver(client) and scheduler.status == Status.running:
             self.lost.set()
 
     async def complete(self, scheduler: Scheduler) -> None:
-        """Return when all are there, or the driver waits for them no longer.
+        """Wait until all processes have connected, or the driver has stopped waiting for them.
 
         Raises
         ------
         ClusterError
-            If the driver does not come in time.
+            If the driver does not connect in time.
         """
         try:
             await asyncio.wait_for(self.driver.wait(), self.meeting.config.timeout)
         except TimeoutError:
-            raise self.meeting.late(f"the driver, rank {DRIVER}, has not come") from None
+            raise self.meeting.late(f"the driver, rank {DRIVER}, has not connected") from None
         await _first(self.all.wait(), self.lost.wait(), scheduler.finished())
 
     async def over(self, scheduler: Scheduler) -> None:
-        """Return when the driver has ended the scheduler.
+        """Wait until the driver has ended the scheduler.
 
         Raises
         ------
@@ -238,7 +238,7 @@ class _Gathering(SchedulerPlugin):
         if self.lost.is_set():
             kind = self.meeting.config.kind
             raise ClusterError(
-                f"cluster.kind: {kind}: the driver, rank {DRIVER}, was lost; everything ends"
+                f"cluster.kind: {kind}: the driver, rank {DRIVER}, was lost; all processes end"
             )
 
 
@@ -247,7 +247,7 @@ def _is_driver(client: str) -> bool:
 
 
 async def _first(*events: Coroutine[Any, Any, Any]) -> None:
-    """Wait for one of them."""
+    """Wait until one of the coroutines returns, and cancel the others."""
     tasks = [asyncio.ensure_future(event) for event in events]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
@@ -255,9 +255,12 @@ async def _first(*events: Coroutine[Any, Any, Any]) -> None:
 
 
 def _leave_signals_to_the_driver() -> None:
-    """A batch system sends its signals to all; the driver ends the others in good order."""
-    signal.setitimer(signal.ITIMER_REAL, 0)  # nor may a clock end them
+    """Ignore the signals of a batch system, which sends them to all processes.
+
+    The driver handles them, and ends the other processes in order.
+    """
+    signal.setitimer(signal.ITIMER_REAL, 0)  # no timer may end this process either
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    # Not one that processes inherit: a nanny ends its worker with it.
+    # A handler, as child processes would inherit SIG_IGN, and a nanny ends its worker by SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: None)

@@ -1,4 +1,4 @@
-"""Which process of one allocation this is, as the launcher of them all says."""
+"""Rank of this process among those that one launcher started, and their number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distributed.system import MEMORY_LIMIT
 from gfrnn.cluster.errors import ClusterError
 
 SCHEDULER, DRIVER = 0, 1
-"""Ranks that have a part of their own; all others are workers."""
+"""Ranks of scheduler and driver; all other ranks are workers."""
 
 _LEAST = 3
 
@@ -27,13 +27,13 @@ class Ranks:
     Attributes
     ----------
     name : str
-        Of this start, the same for all of them; no other start has it.
+        Unique name of this start, the same for all processes.
     rank : int
-        Of this process.
+        Rank of this process.
     size : int
-        Processes in all.
+        Number of processes.
     memory : int
-        Bytes that this process may have: an equal share of what the node has for all of them.
+        Memory of this process in bytes: an equal share of what the job may use on the node.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Ranks:
 
 
 def of_srun() -> Ranks:
-    """The tasks of a job step of Slurm.
+    """Return the ranks of a job step of Slurm.
 
     Raises
     ------
     ClusterError
-        If this process is none.
+        If this process is not a task of a job step.
     """
     given = os.environ
     try:
@@ -57,15 +57,15 @@ def of_srun() -> Ranks:
         here = _tasks_on_node(given["SLURM_STEP_TASKS_PER_NODE"], int(given["SLURM_NODEID"]))
     except KeyError as missing:
         raise ClusterError(
-            f"cluster.kind: srun: this is no task of a job step ({missing} is not in the "
-            "environment); start it in an allocation, with srun --ntasks=4 gfrnn run ..."
+            f"cluster.kind: srun: this process is not a task of a job step ({missing} is not in "
+            "the environment); start it in an allocation, with srun --ntasks=4 gfrnn run ..."
         ) from None
     name = f"srun-{job}.{step}-{given.get('SLURM_RESTART_COUNT', 0)}"
     return Ranks(name, rank, size, min(MEMORY_LIMIT, _memory_of_job()) // here)
 
 
 def _tasks_on_node(counts: str, node: int) -> int:
-    """From Slurm's short form, such as ``2(x3),1``."""
+    """Return the number of tasks on a node from Slurm's short form, such as ``2(x3),1``."""
     every: list[int] = []
     for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", counts):
         every += [int(count)] * int(times or 1)
@@ -73,7 +73,10 @@ def _tasks_on_node(counts: str, node: int) -> int:
 
 
 def _memory_of_job() -> int:
-    """Bytes that the job may have on this node; Slurm counts in MiB, and 0 is all there are."""
+    """Return the job's memory on this node in bytes.
+
+    Slurm gives it in MiB; 0 is all memory of the node.
+    """
     of_node = int(os.environ.get("SLURM_MEM_PER_NODE", 0))
     of_cores = int(os.environ.get("SLURM_MEM_PER_CPU", 0))
     cores = int(os.environ.get("SLURM_CPUS_ON_NODE", 1))
@@ -81,12 +84,12 @@ def _memory_of_job() -> int:
 
 
 def of_mpi() -> Ranks:
-    """The processes of ``mpirun``, or of what else starts programs of MPI.
+    """Return the ranks of the processes that ``mpirun`` or another MPI launcher started.
 
     Raises
     ------
     ClusterError
-        If there is no MPI.
+        If the package mpi4py or an MPI library is missing.
     """
     try:
         from mpi4py import MPI
@@ -97,13 +100,13 @@ def of_mpi() -> Ranks:
     except RuntimeError as error:
         raise ClusterError(
             f"cluster.kind: mpi: mpi4py finds no MPI library ({error}); load the module of the "
-            "one whose mpirun you use"
+            "library that your mpirun belongs to"
         ) from None
     world = MPI.COMM_WORLD
     name = world.bcast(f"mpi-{secrets.token_hex(8)}")
     here = world.Split_type(MPI.COMM_TYPE_SHARED).Get_size()
     found = Ranks(name, world.Get_rank(), world.Get_size(), MEMORY_LIMIT // here)
-    # It was for this word alone. From here on processes may fork, and come and go.
+    # MPI is not needed any more; without it processes may fork, start and end freely.
     MPI.Finalize()
     return found
 
@@ -115,12 +118,12 @@ _LAUNCHERS: dict[str, tuple[Callable[[], Ranks], str]] = {
 
 
 def find_ranks(kind: str) -> Ranks:
-    """The processes that were started together with this one.
+    """Return the ranks of the processes that were started together with this one.
 
     Raises
     ------
     ClusterError
-        If there is no launcher, or it has started too few.
+        If there is no launcher, or it has started too few processes.
     """
     find, command = _LAUNCHERS[kind]
     found = find()

@@ -1,6 +1,6 @@
-"""A page of a run in the Dask dashboard. It shows what it is told, in plain values."""
+"""The page of a run in the Dask dashboard, which displays snapshots that the run publishes."""
 
-from gfrnn.cluster.dashboard.messages import Reading, Shown, Stage, Table
-from gfrnn.cluster.dashboard.publisher import DashboardPage, open_page
+from gfrnn.cluster.dashboard.publisher import PagePublisher, open_page
+from gfrnn.cluster.dashboard.snapshot import Metric, ResultTable, RunSnapshot, StageSnapshot
 
-__all__ = ["DashboardPage", "Reading", "Shown", "Stage", "Table", "open_page"]
+__all__ = ["Metric", "PagePublisher", "ResultTable", "RunSnapshot", "StageSnapshot", "open_page"]

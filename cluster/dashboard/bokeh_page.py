@@ -1,4 +1,4 @@
-"""The page as bokeh draws it; imported on the scheduler only."""
+"""The figures and texts of the page as bokeh models; imported on the scheduler only."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from gfrnn.cluster.dashboard import html as markup
-from gfrnn.cluster.dashboard.messages import Reading, Worker
+from gfrnn.cluster.dashboard import page_html
 from gfrnn.cluster.dashboard.page_state import PageState
+from gfrnn.cluster.dashboard.snapshot import Metric, WorkerMemory
 
-# What the axis of time shows at least, in milliseconds.
+# Shortest range of the axis of time, in milliseconds.
 _SHORTEST = 10_000
 
 _CLOCK = {
@@ -37,31 +37,31 @@ _CLOCK = {
 }
 
 
-class Drawing:
-    """All figures of one run, and what brings them up to date.
+class BokehPage:
+    """Bokeh models of the page of one run.
 
     Parameters
     ----------
-    story : PageState
+    state : PageState
     workers : callable
-        Gives the workers as they are now.
+        Returns the present memory of the workers.
     others : mapping of str
-        Other runs on this scheduler: their id and title.
+        Ids and titles of the other runs on this scheduler.
     """
 
     def __init__(
-        self, story: PageState, workers: Callable[[], list[Worker]], others: Mapping[str, str]
+        self, state: PageState, workers: Callable[[], list[WorkerMemory]], others: Mapping[str, str]
     ) -> None:
-        self.story, self.workers, self.others = story, workers, others
-        wide: dict[str, Any] = {"sizing_mode": "stretch_width", "stylesheets": [markup.STYLE]}
+        self.state, self.workers, self.others = state, workers, others
+        wide: dict[str, Any] = {"sizing_mode": "stretch_width", "stylesheets": [page_html.STYLE]}
         self.head, self.tiles, self.stages, self.table, self.memory = (
             Div(**wide) for _ in range(5)
         )
         self.points = ColumnDataSource()
         self.times = Range1d()
         self.lines = [
-            _line(self.points, str(place), reading, self.times)
-            for place, reading in enumerate(story.shown.lines)
+            _line_figure(self.points, str(place), metric, self.times)
+            for place, metric in enumerate(state.snapshot.lines)
         ]
         self.root = column(
             self.head,
@@ -75,32 +75,32 @@ class Drawing:
             sizing_mode="stretch_width",
             margin=(8, 20, 8, 20),
         )
-        self.farewell = CustomJS(
-            args={"head": self.head, "before": markup.GOES_ON, "after": markup.NOBODY},
+        self.on_connection_lost = CustomJS(
+            args={"head": self.head, "before": page_html.RUNNING, "after": page_html.DISCONNECTED},
             code="head.text = head.text.replace(before, after)",
         )
 
     def update(self) -> None:
-        """Show how things stand; what has not changed is not sent."""
-        story, workers = self.story, self.workers()
-        _say(self.head, markup.head(story, len(workers), self.others))
-        _say(self.tiles, markup.tiles(story))
-        _say(self.stages, markup.stages(story.shown.stages, story.silence))
-        _say(self.table, markup.table(story.shown.table))
-        _say(self.memory, markup.memory(workers, story.shown.needed))
-        times = [_local(moment) for moment in story.times]
+        """Update all models; bokeh sends those that have changed to the browser."""
+        state, workers = self.state, self.workers()
+        _set_text(self.head, page_html.head(state, len(workers), self.others))
+        _set_text(self.tiles, page_html.tiles(state))
+        _set_text(self.stages, page_html.stages(state.snapshot.stages, state.age))
+        _set_text(self.table, page_html.table(state.snapshot.table))
+        _set_text(self.memory, page_html.memory(workers, state.snapshot.needed))
+        times = [_local(moment) for moment in state.times]
         if list(self.points.data.get("time", ())) != times:
-            lines = {str(place): list(line) for place, line in enumerate(story.lines)}
+            lines = {str(place): list(line) for place, line in enumerate(state.lines)}
             self.points.data = {"time": times, **lines}
             self.times.update(start=times[0], end=max(times[-1], times[0] + _SHORTEST))
-            for picture, line in zip(self.lines, story.lines, strict=True):
+            for picture, line in zip(self.lines, state.lines, strict=True):
                 picture.y_range.end = _top(line)
 
 
-def _line(points: Any, name: str, reading: Reading, times: Any) -> Any:
-    unit = f" ({reading.unit})" if reading.unit else ""
+def _line_figure(points: Any, name: str, metric: Metric, times: Any) -> Any:
+    unit = f" ({metric.unit})" if metric.unit else ""
     picture = figure(
-        title=f"{reading.label}{unit}",
+        title=f"{metric.label}{unit}",
         height=160,
         sizing_mode="stretch_width",
         x_axis_type="datetime",
@@ -118,7 +118,7 @@ def _line(points: Any, name: str, reading: Reading, times: Any) -> Any:
     picture.add_tools(
         HoverTool(
             renderers=[drawn],
-            tooltips=[("time", "@time{%H:%M:%S}"), (reading.label, f"@{{{name}}}{{0,0.[0]}}")],
+            tooltips=[("time", "@time{%H:%M:%S}"), (metric.label, f"@{{{name}}}{{0,0.[0]}}")],
             formatters={"@time": "datetime"},
             mode="vline",
         )
@@ -127,15 +127,15 @@ def _line(points: Any, name: str, reading: Reading, times: Any) -> Any:
 
 
 def _top(line: Sequence[float]) -> float:
-    """A little above the highest point; 1 where there is none."""
+    """Return an upper limit a little above the highest point; 1 where there is none."""
     return 1.1 * max((value for value in line if math.isfinite(value)), default=0.0) or 1.0
 
 
-def _say(div: Any, text: str) -> None:
+def _set_text(div: Any, text: str) -> None:
     if div.text != text:
         div.text = text
 
 
 def _local(moment: float) -> float:
-    """Milliseconds as bokeh draws them, which knows no time zones: by the scheduler's clock."""
+    """Return milliseconds in the scheduler's time zone, as bokeh knows no time zones."""
     return (datetime.fromtimestamp(moment) - datetime(1970, 1, 1)).total_seconds() * 1000

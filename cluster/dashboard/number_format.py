@@ -1,13 +1,16 @@
-"""Numbers as people read them at a glance."""
+"""Numbers and durations as the page displays them."""
 
 from __future__ import annotations
 
 UNKNOWN = "\N{EN DASH}"
-"""Stands where a number is not known."""
+"""Displayed where a number is not known."""
 
 
 def duration(seconds: float | None) -> str:
-    """Such as ``42 s``, ``3 min 05 s``, ``2 h 10 min``, ``3 d 04 h``."""
+    """Return a duration in whole seconds or coarser, which :func:`dask.utils.format_time` does not.
+
+    Examples are ``42 s``, ``3 min 05 s``, ``2 h 10 min``, ``3 d 04 h``.
+    """
     if seconds is None:
         return UNKNOWN
     whole = round(seconds)
@@ -19,7 +22,7 @@ def duration(seconds: float | None) -> str:
 
 
 def amount(value: float | None, unit: str = "") -> str:
-    """A number with its unit; large ones with a thin space every three digits."""
+    """Return a number with its unit, with a thin space as the separator of thousands."""
     if unit == "s":
         return duration(value)
     if value is None:
@@ -27,10 +30,3 @@ def amount(value: float | None, unit: str = "") -> str:
     digits = 0 if value >= 100 or value == int(value) else 1
     text = f"{value:,.{digits}f}".replace(",", "\N{THIN SPACE}")
     return f"{text} {unit}".rstrip()
-
-
-def gibibytes(count: float) -> str:
-    """Such as ``1.25 GiB`` or ``310 MiB``."""
-    if count >= 2**30:
-        return f"{count / 2**30:.2f} GiB"
-    return f"{count / 2**20:.0f} MiB"

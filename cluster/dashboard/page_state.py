@@ -1,4 +1,4 @@
-"""What a run has told so far, as the page remembers it."""
+"""State of the page of one run: its latest snapshot, and the history of the lines."""
 
 from __future__ import annotations
 
@@ -6,65 +6,66 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gfrnn.cluster.dashboard.messages import Reading, Shown
+from gfrnn.cluster.dashboard.snapshot import Metric, RunSnapshot
 
-# Points of a line, at most: what a screen can show. Beyond it every second one goes.
+# Points of a line, at most: what a screen can display. Beyond it, every second one is dropped.
 _POINTS = 1000
 
 
 @dataclass
 class PageState:
-    """One run.
+    """Latest snapshot and history of one run.
 
     Attributes
     ----------
-    shown : Shown
-        What was told last.
+    snapshot : RunSnapshot
+        The latest.
     threads : int
-        Of all workers, when it was told.
+        Threads of all workers at that time.
     end : str or None
-        How it ended, in a sentence; None while it goes on.
+        A sentence on how the run ended; None while it runs.
     times : list of float
-        When the points of the lines were told, in seconds since 1970.
+        Times of the points of the lines, in seconds since 1970.
     lines : list of list of float
-        Their values.
+        Values of the points, one list for each line.
     clock, wall : callable
+        Clocks for intervals and for the time of day.
     """
 
-    shown: Shown
+    snapshot: RunSnapshot
     threads: int
     end: str | None = None
     times: list[float] = field(default_factory=list)
     lines: list[list[float]] = field(default_factory=list)
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
-    _told: float = 0.0
+    _updated: float = 0.0
 
     def __post_init__(self) -> None:
-        self.lines = [[] for _ in self.shown.lines]
-        self.tell(self.shown, self.threads)
+        self.lines = [[] for _ in self.snapshot.lines]
+        self.update(self.snapshot, self.threads)
 
-    def tell(self, shown: Shown, threads: int) -> None:
-        """Take what a run says now."""
-        self.shown, self.threads, self._told = shown, threads, self.clock()
+    def update(self, snapshot: RunSnapshot, threads: int) -> None:
+        """Replace the snapshot, and add its values to the lines."""
+        self.snapshot, self.threads, self._updated = snapshot, threads, self.clock()
         if len(self.times) >= _POINTS:
             self.times = self.times[::2]
             self.lines = [line[::2] for line in self.lines]
         self.times.append(self.wall())
-        for line, reading in zip(self.lines, shown.lines, strict=True):
-            value = self.now(reading)
+        for line, metric in zip(self.lines, snapshot.lines, strict=True):
+            value = self.current(metric)
             line.append(float("nan") if value is None else value)
 
     @property
-    def silence(self) -> float:
-        """Seconds since it told something; none pass once it has ended."""
-        return 0.0 if self.end else self.clock() - self._told
+    def age(self) -> float:
+        """Seconds since the latest snapshot; 0 once the run has ended."""
+        return 0.0 if self.end else self.clock() - self._updated
 
-    def now(self, reading: Reading) -> float | None:
-        """The value of a reading at this moment, in per cent where it is a share."""
-        if reading.value is None:
+    def current(self, metric: Metric) -> float | None:
+        """Return the value of a metric at this moment, as a percentage where it is a share."""
+        if metric.value is None:
             return None
-        if reading.of_thread is not None:
-            whole = reading.of_thread * self.threads
-            return 100.0 * reading.value / whole if whole else None
-        return max(0.0, reading.value + reading.ticks * self.silence)
+        if metric.of_thread is not None:
+            whole = metric.of_thread * self.threads
+            return 100.0 * metric.value / whole if whole else None
+        return max(0.0, metric.value + metric.ticks * self.age)

@@ -1,4 +1,4 @@
-"""The side of the program that leads a run: it opens the page and tells it how things stand."""
+"""Publish snapshots of a run from its client to the page on the scheduler."""
 
 from __future__ import annotations
 
@@ -12,98 +12,102 @@ from typing import Any
 
 from distributed import Client
 
-from gfrnn.cluster.dashboard.messages import Shown
-from gfrnn.cluster.dashboard.plugin import ROUTE, PagePlugin
+from gfrnn.cluster.dashboard.scheduler_plugin import ROUTE, PagePlugin
+from gfrnn.cluster.dashboard.snapshot import RunSnapshot
 
-# Seconds between two messages to the scheduler, however much goes on.
+# Seconds between two messages to the scheduler, at least.
 _INTERVAL = 0.5
 
-# Seconds that opening and closing may take; the run goes on without a page.
-_PATIENCE, _GOODBYE = 10.0, 3.0
+# Seconds that opening and closing may take; after these the run continues without a page.
+_OPEN_TIMEOUT, _CLOSE_TIMEOUT = 10.0, 3.0
 
-FINISHED, EARLY = "finished", "ended early; the program says why"
+FINISHED, EARLY = "finished", "ended early; see the output of the program"
 
 
-class DashboardPage:
-    """A page on the scheduler that can be told things.
+class PagePublisher:
+    """Publisher of one run.
 
     Parameters
     ----------
     client : distributed.Client
     dashboard : str
         Address of a page of the dashboard.
-    shown : callable
-        Gives what is to be shown. It is called in the client's thread.
+    snapshot : callable
+        Returns the present snapshot. It is called in the client's thread.
     """
 
-    def __init__(self, client: Client, dashboard: str, shown: Callable[[], Shown]) -> None:
+    def __init__(self, client: Client, dashboard: str, snapshot: Callable[[], RunSnapshot]) -> None:
         self.client: Any = client
         self.address = f"{dashboard.rsplit('/', 1)[0]}/{ROUTE}"
-        self.shown = shown
+        self.snapshot = snapshot
         self._due = self._closed = False
         self._next = 0.0
 
-    def changed(self) -> None:
-        """There is something to tell: soon, and with what comes until then."""
+    def request_update(self) -> None:
+        """Publish a snapshot soon; several requests within the interval result in one."""
         if not (self._due or self._closed):
             self._due = True
-            self.client.loop.add_callback(self._tell_soon)
+            self.client.loop.add_callback(self._publish_when_due)
 
-    async def _tell_soon(self) -> None:
+    async def _publish_when_due(self) -> None:
         await asyncio.sleep(self._next - time.monotonic())
         self._next, self._due = time.monotonic() + _INTERVAL, False
         if not self._closed:
-            # Whatever befalls the page, the run goes on; if the scheduler is lost, that is said.
+            # An error of the page must not end the run. A lost scheduler is reported elsewhere.
             with contextlib.suppress(Exception):
-                await self.tell()
+                await self.publish()
 
-    async def tell(self) -> None:
-        """Say how things stand."""
-        await self.client.scheduler.gfrnn_show(run=self.client.id, values=self.shown().plain())
+    async def publish(self) -> None:
+        """Send a snapshot to the scheduler now."""
+        values = self.snapshot().to_dict()
+        await self.client.scheduler.gfrnn_update_page(run=self.client.id, values=values)
 
     async def close(self, sentence: str) -> None:
-        """Say how things stand at the end, and that it is the end."""
+        """Publish a last snapshot, and end the page with a sentence."""
         self._closed = True
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(self._close(sentence), _GOODBYE)
+            await asyncio.wait_for(self._close(sentence), _CLOSE_TIMEOUT)
 
     async def _close(self, sentence: str) -> None:
-        await self.tell()
-        await self.client.scheduler.gfrnn_end(run=self.client.id, sentence=sentence)
+        await self.publish()
+        await self.client.scheduler.gfrnn_end_page(run=self.client.id, sentence=sentence)
 
 
 @contextmanager
 def open_page(
-    client: Client, dashboard: str, shown: Callable[[], Shown], warn: Callable[[str], None]
-) -> Iterator[DashboardPage | None]:
-    """A page in the dashboard of the client's scheduler, until the block ends.
+    client: Client,
+    dashboard: str,
+    snapshot: Callable[[], RunSnapshot],
+    warn: Callable[[str], None],
+) -> Iterator[PagePublisher | None]:
+    """Open a page in the dashboard of the client's scheduler until the block ends.
 
     Parameters
     ----------
     client : distributed.Client
     dashboard : str
         Address of a page of the dashboard.
-    shown : callable
-        Gives what is to be shown.
+    snapshot : callable
+        Returns the present snapshot.
     warn : callable
-        Told a sentence where there can be no page; the block gets None then.
+        Called with a message if the page cannot be opened; the block gets None then.
     """
-    page = DashboardPage(client, dashboard, shown)
+    publisher = PagePublisher(client, dashboard, snapshot)
     try:
-        _quietly(client.register_plugin, PagePlugin())
-        client.sync(page.tell, callback_timeout=_PATIENCE)
-    except Exception as error:  # whatever another machine's Python may say
+        _without_log(client.register_plugin, PagePlugin())
+        client.sync(publisher.publish, callback_timeout=_OPEN_TIMEOUT)
+    except Exception as error:  # any error of another Python on the scheduler
         warn(f"no page of this run on the dashboard: {_reason(error)}")
         yield None
         return
     sentence = EARLY
     try:
-        yield page
+        yield publisher
         sentence = FINISHED
     finally:
-        # Nothing here hides what the block raised; the scheduler may be gone.
+        # The scheduler may be lost; an error here must not hide the error of the block.
         with contextlib.suppress(OSError, RuntimeError):
-            client.sync(page.close, sentence)
+            client.sync(publisher.close, sentence)
 
 
 def _reason(error: Exception) -> str:
@@ -112,8 +116,8 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _quietly(call: Callable[..., Any], *arguments: Any) -> None:
-    """Without what the library logs of an error that is told in one line."""
+def _without_log(call: Callable[..., Any], *arguments: Any) -> None:
+    """Call without the traceback that Dask logs: the caller reports the error in one line."""
     logger = logging.getLogger("distributed.protocol.pickle")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

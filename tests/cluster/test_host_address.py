@@ -1,4 +1,4 @@
-"""The address of an interface."""
+"""Addresses of network interfaces."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def test_the_loopback_interface_has_its_address():
     assert address_of("lo") == "127.0.0.1"
 
 
-def test_by_default_it_is_the_address_that_leads_out():
+def test_the_default_is_an_ipv4_address():
     assert address_of(None).count(".") == 3
 
 
 @pytest.mark.parametrize("key", ["cluster.interface", "cluster.scheduler_interface"])
-def test_an_interface_that_is_not_there_is_named_with_those_that_are(key):
+def test_an_unknown_interface_is_an_error_that_lists_the_others(key):
     with pytest.raises(ClusterError, match=rf"^{key}: .* no interface 'ib9'.*lo \(127\.0\.0\.1\)"):
         address_of("ib9", key)

@@ -1,4 +1,4 @@
-"""Dask's own report of a run, beside its results."""
+"""Dask's performance report of a computation."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_report_counts_the_tasks_of_the_block_alone(client, tmp_path):
     assert tasks_in(tmp_path / "performance.html") == 5
 
 
-def test_it_needs_no_network(client, tmp_path):
+def test_the_report_needs_no_network(client, tmp_path):
     page = tmp_path / "performance.html"
     with performance_kept(client, page, pytest.fail):
         compute(client, 1)
@@ -58,14 +58,14 @@ def test_it_needs_no_network(client, tmp_path):
     assert "Bokeh" in text
 
 
-def test_it_is_kept_when_the_block_fails(client, tmp_path):
+def test_the_report_is_written_if_the_block_fails(client, tmp_path):
     page = tmp_path / "performance.html"
     with pytest.raises(KeyboardInterrupt), performance_kept(client, page, pytest.fail):
         compute(client, 2, then=KeyboardInterrupt())
     assert tasks_in(page) == 2
 
 
-def test_a_block_that_computes_nothing_leaves_the_last_one(client, tmp_path):
+def test_a_block_that_computes_nothing_keeps_the_earlier_report(client, tmp_path):
     page = tmp_path / "performance.html"
     page.write_text("earlier")
     with performance_kept(client, page, pytest.fail):
@@ -73,28 +73,28 @@ def test_a_block_that_computes_nothing_leaves_the_last_one(client, tmp_path):
     assert page.read_text() == "earlier"
 
 
-def test_a_folder_that_never_came_is_not_made(client, tmp_path):
+def test_a_missing_folder_is_not_created(client, tmp_path):
     with performance_kept(client, tmp_path / "run" / "performance.html", pytest.fail):
         compute(client, 1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_many_tasks_the_last_are_drawn(client, tmp_path, monkeypatch):
+def test_the_report_draws_the_latest_tasks(client, tmp_path, monkeypatch):
     monkeypatch.setattr(performance, "_TASKS", 20)
     with performance_kept(client, tmp_path / "performance.html", pytest.fail):
         compute(client, 50)
     assert tasks_in(tmp_path / "performance.html") == 20
 
 
-def test_a_scheduler_that_cannot_write_it_is_a_word_and_hides_nothing(client, tmp_path):
-    said: list[str] = []
+def test_a_failed_report_is_a_warning_and_hides_no_error(client, tmp_path):
+    warnings: list[str] = []
 
     async def refuse(**_: Any) -> None:
         raise ImportError("no bokeh")
 
     client.cluster.scheduler.handlers["performance_report"] = refuse
     page = tmp_path / "performance.html"
-    with pytest.raises(ValueError, match="mine"), performance_kept(client, page, said.append):
+    with pytest.raises(ValueError, match="mine"), performance_kept(client, page, warnings.append):
         compute(client, 1, then=ValueError("mine"))
-    assert "no bokeh" in said[0]
+    assert "no bokeh" in warnings[0]
     assert not page.exists()

@@ -1,4 +1,4 @@
-"""The command that reaches a page from where people sit."""
+"""The ssh command that forwards a page to the user's computer."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def _names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getfqdn", lambda: "node7.cluster.org")
 
 
-def test_at_this_machine_a_page_needs_none():
+def test_a_page_of_this_machine_needs_no_tunnel():
     assert tunnel(LOCAL, {}) is None
     assert tunnel("http://localhost:8787/gfrnn", {}) is None
     assert tunnel("http://[::1]:8787/gfrnn", {}) is None
 
 
-def test_through_ssh_the_machine_that_was_logged_in_to_passes_it_on():
+def test_an_ssh_session_forwards_through_this_machine():
     session = {"SSH_CONNECTION": "1.2.3.4 50000 10.0.0.1 22"}
     assert tunnel(LOCAL, session) == "ssh -N -L 8787:127.0.0.1:8787 ada@node7.cluster.org"
     assert tunnel(FAR, session) == "ssh -N -L 9000:10.1.2.3:9000 ada@node7.cluster.org"
 
 
-def test_a_page_elsewhere_is_reached_through_this_machine():
+def test_a_page_of_another_machine_is_forwarded_through_this_one():
     assert tunnel(FAR, {}) == "ssh -N -L 9000:10.1.2.3:9000 ada@node7.cluster.org"
     assert tunnel("http://[fe80::1]:9000/gfrnn", {}) == (
         "ssh -N -L 9000:[fe80::1]:9000 ada@node7.cluster.org"
@@ -39,7 +39,7 @@ def test_a_page_elsewhere_is_reached_through_this_machine():
 
 
 @pytest.mark.parametrize("key", ["SLURM_SUBMIT_HOST", "PBS_O_HOST", "LSB_SUB_HOST", "SGE_O_HOST"])
-def test_in_a_job_the_way_leads_over_the_machine_that_submitted_it(key):
+def test_a_job_forwards_through_the_machine_that_submitted_it(key):
     assert tunnel(LOCAL, {key: "login1"}) == (
         "ssh -N -L 8787:127.0.0.1:8787 -J ada@login1 ada@node7.cluster.org"
     )

@@ -68,14 +68,14 @@ def terminal_table(scores: xr.Dataset) -> Table:
     return table
 
 
-def dashboard_table(scores: xr.Dataset) -> dashboard.Table:
+def dashboard_table(scores: xr.Dataset) -> dashboard.ResultTable:
     """Return the content of :func:`terminal_table` for the dashboard page of a run."""
     leads = _spaced_leads(scores)
     rows: list[tuple[str, ...]] = []
     for channel, units, rmse in channel_errors(scores, leads):
         rows.append((f"{channel}, {units}",))
         rows += [(name, *(f"{value:.4g}" for value in values)) for name, values in rmse.items()]
-    return dashboard.Table(_TITLE, ("system", *_labels(scores, leads)), tuple(rows))
+    return dashboard.ResultTable(_TITLE, ("system", *_labels(scores, leads)), tuple(rows))
 
 
 def report_table(

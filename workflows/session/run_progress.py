@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gfrnn.cluster.dashboard import Reading, Shown, Stage, Table
+from gfrnn.cluster.dashboard import Metric, ResultTable, RunSnapshot, StageSnapshot
 from gfrnn.pipeline.reduction.tasks import Advance, Progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
 
@@ -117,15 +117,15 @@ class StageProgress:
         gained = getattr(last, quantity) - getattr(first, quantity)
         return gained / elapsed if elapsed > 0 and gained > 0 else None
 
-    def stage(self, now: float) -> Stage:
-        """Return the state of the stage for the dashboard page."""
+    def snapshot(self, now: float) -> StageSnapshot:
+        """Return a snapshot of the stage for the dashboard page."""
         if not self.samples:
-            return Stage(self.name, 0, self.total)
+            return StageSnapshot(self.name, 0, self.total)
         running = 0.0 if self.started is None else now - self.started
         left = 0.0 if self.finished else None
         if not self.finished and (rate := self.rate("done")):
             left = max(0.0, (self.total - self.done) / rate - (now - self.samples[-1].time))
-        return Stage(self.name, self.done, self.total, self.seconds + running, left)
+        return StageSnapshot(self.name, self.done, self.total, self.seconds + running, left)
 
 
 class RunProgress:
@@ -163,7 +163,7 @@ class RunProgress:
         self.title, self.destination, self.display = title, destination, display
         self.changed: Callable[[], None] = lambda: None
         self.peak: MatmulRate | None = None
-        self._table: Table | None = None
+        self._table: ResultTable | None = None
         self._measured = False
         self._clock, self._lock = clock, threading.Lock()
         self._stages: dict[str, StageProgress] = {}
@@ -182,7 +182,7 @@ class RunProgress:
         if self.display:
             self.display(advance)
 
-    def show_table(self, table: Table) -> None:
+    def show_table(self, table: ResultTable) -> None:
         """Show a table of results on the page from now on."""
         self._table = table
         self.changed()
@@ -193,10 +193,10 @@ class RunProgress:
             self._later = [later for later in self._later if later != name]
         self.changed()
 
-    def shown(self) -> Shown:
-        """Return the state of the run for the dashboard page."""
+    def snapshot(self) -> RunSnapshot:
+        """Return a snapshot of the run for the dashboard page."""
         with self._lock:
-            return self._shown(self._clock())
+            return self._snapshot(self._clock())
 
     def _update(self, advance: Advance) -> None:
         stage = self._stages.setdefault(advance.name, StageProgress(advance.name))
@@ -211,39 +211,39 @@ class RunProgress:
         if stage.saved > saved:
             self._saved_at = now
 
-    def _shown(self, now: float) -> Shown:
-        stages = tuple(stage.stage(now) for stage in self._stages.values())
-        stages += tuple(Stage(name, 0, 0) for name in self._later)
+    def _snapshot(self, now: float) -> RunSnapshot:
+        stages = tuple(stage.snapshot(now) for stage in self._stages.values())
+        stages += tuple(StageSnapshot(name, 0, 0) for name in self._later)
         latest, peak = self._latest, self.peak
         rows = latest.rate("rows") if latest else None
         work = latest.rate("work") if latest and peak and peak.rate else None
         product = "sgemm" if peak and peak.precision == "float32" else "dgemm"
-        share = Reading(
+        share = Metric(
             f"of the machine's {product} rate", work, "%", of_thread=peak.rate if peak else None
         )
         saved = sum(stage.saved for stage in self._stages.values())
         age = None if self._saved_at is None else now - self._saved_at
-        left = latest.stage(now).left if latest else None
+        left = latest.snapshot(now).left if latest else None
         whole = self._left(stages)
-        return Shown(
+        return RunSnapshot(
             title=self.title,
             place=self.destination,
             stages=stages,
-            readings=(
-                Reading("rows a second", rows),
+            metrics=(
+                Metric("rows a second", rows),
                 share,
-                Reading("left of this stage", left, "s", ticks=-1),
-                *([] if whole is None else [Reading("left of all", whole, "s", ticks=-1)]),
-                Reading("merges waiting", self._merging),
-                Reading("checkpoints written", saved),
-                Reading("since the last checkpoint", age, "s", ticks=1),
+                Metric("left of this stage", left, "s", ticks=-1),
+                *([] if whole is None else [Metric("left of all", whole, "s", ticks=-1)]),
+                Metric("merges waiting", self._merging),
+                Metric("checkpoints written", saved),
+                Metric("since the last checkpoint", age, "s", ticks=1),
             ),
-            lines=(Reading("rows a second", rows), share),
+            lines=(Metric("rows a second", rows), share),
             needed=self._needed,
             table=self._table,
         )
 
-    def _left(self, stages: Sequence[Stage]) -> float | None:
+    def _left(self, stages: Sequence[StageSnapshot]) -> float | None:
         """Return the seconds until all stages are done; None until the last one has started."""
         left = [stage.left for stage in stages]
         known = [seconds for seconds in left if seconds is not None]

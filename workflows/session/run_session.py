@@ -115,9 +115,9 @@ def open_monitored_cluster(
         progress = RunProgress(experiment.name, str(results), later, stop_at_progress(display))
         progress.peak = MatmulRate(client, experiment.model.precision)
         warn = partial(_warn, console)
-        with open_page(client, cluster.dashboard, progress.shown, warn) as page:
+        with open_page(client, cluster.dashboard, progress.snapshot, warn) as page:
             if page:
-                progress.changed = page.changed
+                progress.changed = page.request_update
             address = page.address if page else cluster.dashboard
             console.print(f"dashboard: {address}", highlight=False)
             if command := tunnel(address):

@@ -1,4 +1,4 @@
-"""Scheduler, driver and workers in one allocation: found, closed to others, ended together."""
+"""Scheduler, driver and workers in one allocation connect, are closed to others, end together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slurm]
 
 
 class Started:
-    """Four processes that one launcher has started."""
+    """Processes that one launcher has started."""
 
     def __init__(self, command: list[str], kind: str, folder: Path, mode: str) -> None:
         self.kind, self.folder = kind, folder
@@ -38,7 +38,7 @@ class Started:
         )
 
     def state(self) -> dict[str, Any]:
-        """What the driver knows, once all are there."""
+        """Wait until all processes have connected, and return what the driver has written."""
         file = self.folder / "state.json"
         eventually(lambda: file.exists() or self.popen.poll() is not None, 40)
         assert file.exists(), self.popen.communicate()
@@ -49,12 +49,12 @@ class Started:
         (self.folder / "go").touch()
 
     def end(self) -> tuple[int, str, str]:
-        """Exit code and what was said."""
+        """Wait for the end, and return exit code, output and errors."""
         out, err = self.popen.communicate(timeout=60)
         return self.popen.returncode, out, err
 
     def processes(self) -> list[psutil.Process]:
-        """All that are left of it, children too."""
+        """Return all processes that still run, child processes included."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -74,7 +74,7 @@ Start = Callable[..., Started]
 
 @pytest.fixture(params=["srun", "mpi"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
-    """Starts the program, by the launcher of each kind."""
+    """Start the program with the launcher of each kind."""
     if request.param == "srun":
         request.getfixturevalue("slurm")
     running: list[Started] = []
@@ -92,14 +92,14 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
         one.popen.communicate()
 
 
-def test_ranks_find_each_other_and_end_together(start, tmp_path):
+def test_ranks_connect_and_end_together(start, tmp_path):
     started = start("plain")
     code, out, err = started.end()
     assert (code, out, err) == (0, "result 1024\n", "")
     described = started.state()["described"]
     assert (described["kind"], described["workers"]) == (started.kind, 2)
     assert described["memory_gib"] < psutil.virtual_memory().total / 2**30 / 2 / 1.1
-    # It is for this machine alone, whichever network the others use.
+    # The dashboard listens on the loopback interface, whatever interface the workers use.
     assert started.state()["dashboard"].startswith("http://127.0.0.1:")
     assert list((tmp_path / "cluster").iterdir()) == []
     assert not started.processes()
@@ -111,7 +111,7 @@ def test_the_exit_code_is_that_of_the_driver(start):
     assert eventually(lambda: not started.processes(), 40)
 
 
-def test_nothing_but_the_own_interface_and_its_certificates_lets_in(start, tmp_path):
+def test_only_the_interface_is_open_and_needs_certificates(start, tmp_path):
     started = start("wait")
     state = started.state()
     assert state["address"].startswith("tls://127.0.0.1:")
@@ -125,7 +125,7 @@ def test_nothing_but_the_own_interface_and_its_certificates_lets_in(start, tmp_p
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening == {"127.0.0.1"}
-    # All have read the key, so it is no longer there to be read.
+    # All processes have read the key, so its file is removed.
     assert eventually(lambda: list((tmp_path / "cluster").iterdir()) == [], 40)
     with urllib.request.urlopen(state["dashboard"]) as page:
         assert page.status == 200
@@ -153,34 +153,34 @@ def test_all_end_when_one_is_killed(start, victim, mode, tmp_path):
     started = start(mode)
     os.kill(started.state()[victim], signal.SIGKILL)
     if victim == "scheduler":
-        started.go_on()  # a driver that is busy itself finds out when it wants something
+        started.go_on()  # a busy driver notices the loss at its next request
     code, out, err = started.end()
     assert code == 137
     assert out == ""
-    if started.kind == "srun":  # mpirun may end them before they say so
+    if started.kind == "srun":  # mpirun may end the processes before they print it
         rank = {"driver": 1, "scheduler": 0}[victim]
         assert f"the {victim}, rank {rank}, was lost" in err
     assert eventually(lambda: not started.processes(), 40)
     assert list((tmp_path / "cluster").iterdir()) == []
 
 
-def test_too_few_say_how_many(start):
+def test_too_few_processes_are_an_error_with_their_number(start):
     code, _, err = start("plain", size=2).end()
     assert code == 2
     assert "2 processes are too few for a scheduler, a driver and a worker; start 3 or more" in err
 
 
-def test_a_driver_that_never_comes_is_not_waited_for_for_ever(start):
+def test_the_wait_for_a_missing_driver_ends(start):
     started = start("absent")
     code, _, err = started.end()
     assert code == 7
     if started.kind == "srun":
         assert "rank 0: " in err
-        assert "the driver, rank 1, has not come after 3 s" in err
+        assert "the driver, rank 1, has not connected after 3 s" in err
     assert eventually(lambda: not started.processes(), 40)
 
 
-def test_a_lost_worker_is_done_without(slurm, tmp_path):
+def test_a_run_continues_without_a_lost_worker(slurm, tmp_path):
     started = Started(srun(4), "srun", tmp_path, "compute")
     os.kill(started.state()["workers"][0], signal.SIGKILL)
     started.go_on()

@@ -1,4 +1,4 @@
-"""Which process of one allocation this is: read from what launchers leave in the environment."""
+"""Ranks of the processes of one allocation, from the environment that launchers set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MIB = 2**20
 
 @pytest.fixture
 def step(monkeypatch):
-    """Sets the environment of a task of a job step, with some changes; None leaves a name out."""
+    """Set the environment of a task of a job step, with changes; None removes a variable."""
 
     def enter(**changes: str | None) -> None:
         for name in ("SLURM_MEM_PER_CPU", "SLURM_RESTART_COUNT", *STEP):
@@ -37,20 +37,20 @@ def step(monkeypatch):
     return enter
 
 
-def test_a_task_knows_its_place(step):
+def test_rank_size_and_memory_come_from_the_environment(step):
     step()
     found = find_ranks("srun")
     assert (found.rank, found.size) == (4, 7)
     assert found.memory == 500 * MIB  # two tasks on the third node
 
 
-def test_every_start_has_a_name_of_its_own(step):
+def test_every_start_has_a_unique_name(step):
     names = []
     for changes in ({}, {"SLURM_STEP_ID": "4"}, {"SLURM_RESTART_COUNT": "1"}):
         step(**changes)
         names.append(find_ranks("srun").name)
     step(SLURM_PROCID="0")
-    assert find_ranks("srun").name == names[0]  # but all tasks of a start have the same
+    assert find_ranks("srun").name == names[0]  # the same for all tasks of a start
     assert len(set(names)) == 3
 
 
@@ -59,7 +59,7 @@ def test_every_start_has_a_name_of_its_own(step):
     [
         ({"SLURM_NODEID": "3"}, 1000 * MIB),  # alone on the last node
         ({"SLURM_MEM_PER_NODE": None, "SLURM_MEM_PER_CPU": "300"}, 600 * MIB),
-        ({"SLURM_MEM_PER_NODE": "0"}, MEMORY_LIMIT // 2),  # Slurm's word for all there is
+        ({"SLURM_MEM_PER_NODE": "0"}, MEMORY_LIMIT // 2),  # all memory of the node
         ({"SLURM_MEM_PER_NODE": None}, MEMORY_LIMIT // 2),
         ({"SLURM_MEM_PER_NODE": str(2**40)}, MEMORY_LIMIT // 2),  # more than the machine has
     ],
@@ -69,13 +69,13 @@ def test_memory_is_an_equal_share_of_the_node(step, changes, memory):
     assert find_ranks("srun").memory == memory
 
 
-def test_outside_of_a_step_the_command_is_shown(step):
+def test_outside_of_a_step_the_error_names_the_command(step):
     step(SLURM_STEP_ID=None)  # as in the batch script itself
     with pytest.raises(ClusterError, match="'SLURM_STEP_ID' is not in .*srun --ntasks=4 gfrnn run"):
         find_ranks("srun")
 
 
-def test_two_are_too_few(step):
+def test_two_processes_are_too_few(step):
     step(SLURM_STEP_NUM_TASKS="2")
     with pytest.raises(ClusterError, match="2 processes are too few .*; start 3 or more"):
         find_ranks("srun")
@@ -83,17 +83,17 @@ def test_two_are_too_few(step):
     assert find_ranks("srun").size == 3
 
 
-def test_without_mpi4py_the_extra_is_named(monkeypatch):
+def test_without_mpi4py_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(ClusterError, match=r"needs the package mpi4py; pip install 'gfrnn\[mpi\]'"):
         find_ranks("mpi")
 
 
-def test_without_an_mpi_library_the_module_is_named(monkeypatch):
-    class Unfounded:
+def test_without_an_mpi_library_the_error_names_the_remedy(monkeypatch):
+    class BrokenMpi:
         def __getattr__(self, name: str) -> object:
             raise RuntimeError("cannot load MPI library")
 
-    monkeypatch.setitem(sys.modules, "mpi4py", Unfounded())
+    monkeypatch.setitem(sys.modules, "mpi4py", BrokenMpi())
     with pytest.raises(ClusterError, match=r"cannot load MPI library\); load the module"):
         find_ranks("mpi")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfrnn.cluster.dashboard import Shown, Stage, Table
+from gfrnn.cluster.dashboard import ResultTable, RunSnapshot, StageSnapshot
 from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn.workflows.session.run_progress import RunProgress
 
@@ -41,13 +41,13 @@ def follow(
         progress(Advance(name, done, total, rows=rows * done, work=1e9 * rows * done, needed=7))
 
 
-def stage(shown: Shown, name: str) -> Stage:
-    (found,) = (each for each in shown.stages if each.name == name)
+def stage(snapshot: RunSnapshot, name: str) -> StageSnapshot:
+    (found,) = (each for each in snapshot.stages if each.name == name)
     return found
 
 
-def reading(shown: Shown, label: str) -> float | None:
-    (found,) = (each.value for each in shown.readings if each.label == label)
+def metric(snapshot: RunSnapshot, label: str) -> float | None:
+    (found,) = (each.value for each in snapshot.metrics if each.label == label)
     return found
 
 
@@ -56,12 +56,14 @@ def test_a_steady_stage_has_a_rate_and_an_estimate(clock):
     for done in range(5):
         progress(Advance("rows", done, 20, rows=100.0 * done))
         clock.now += 2.0
-    shown = progress.shown()
-    assert reading(shown, "rows a second") == pytest.approx(50)
+    snapshot = progress.snapshot()
+    assert metric(snapshot, "rows a second") == pytest.approx(50)
     # Sixteen leaves of two seconds each remain; the next one started two seconds ago.
-    assert stage(shown, "rows") == Stage("rows", 4, 20, pytest.approx(10), pytest.approx(30))
-    assert reading(shown, "left of this stage") == pytest.approx(30)
-    assert [line.value for line in shown.lines] == [pytest.approx(50), None]
+    assert stage(snapshot, "rows") == StageSnapshot(
+        "rows", 4, 20, pytest.approx(10), pytest.approx(30)
+    )
+    assert metric(snapshot, "left of this stage") == pytest.approx(30)
+    assert [line.value for line in snapshot.lines] == [pytest.approx(50), None]
 
 
 def test_the_rate_is_the_recent_one(clock):
@@ -71,9 +73,9 @@ def test_the_rate_is_the_recent_one(clock):
     for done in range(101):
         clock.now += 1.0 if done <= 50 else 4.0
         slow(Advance("rows", done, 1000, rows=10.0 * done))
-    assert reading(progress.shown(), "rows a second") == pytest.approx(10)
-    assert reading(slow.shown(), "rows a second") == pytest.approx(2.5)
-    assert reading(slow.shown(), "left of this stage") == pytest.approx(900 * 4)
+    assert metric(progress.snapshot(), "rows a second") == pytest.approx(10)
+    assert metric(slow.snapshot(), "rows a second") == pytest.approx(2.5)
+    assert metric(slow.snapshot(), "left of this stage") == pytest.approx(900 * 4)
 
 
 def test_leaves_that_take_minutes_have_a_rate_too(clock):
@@ -81,26 +83,26 @@ def test_leaves_that_take_minutes_have_a_rate_too(clock):
     for done in range(3):
         progress(Advance("rows", done, 10, rows=6000.0 * done))
         clock.now += 300.0
-    assert reading(progress.shown(), "rows a second") == pytest.approx(20)
+    assert metric(progress.snapshot(), "rows a second") == pytest.approx(20)
 
 
 def test_unknown_numbers_are_none(clock):
     progress = started(clock, "forecast")
-    shown = progress.shown()
-    assert shown.stages == (Stage("forecast", 0, 0),)
-    assert reading(shown, "rows a second") is None
+    snapshot = progress.snapshot()
+    assert snapshot.stages == (StageSnapshot("forecast", 0, 0),)
+    assert metric(snapshot, "rows a second") is None
     progress(Advance("rows", 0, 5))
-    shown = progress.shown()
-    assert stage(shown, "rows").left is None
-    assert reading(shown, "since the last checkpoint") is None
-    assert "left of all" not in [each.label for each in shown.readings]
+    snapshot = progress.snapshot()
+    assert stage(snapshot, "rows").left is None
+    assert metric(snapshot, "since the last checkpoint") is None
+    assert "left of all" not in [each.label for each in snapshot.metrics]
 
 
 def test_announced_stages_come_in_order_before_later_ones(clock):
     progress = started(clock, "forecast", "verify")
     for name, total in (("climatology", 8), ("rows", 9), ("rows", 7), ("solve", 2)):
         progress(Advance(name, 0, total, coming=True))
-    names = [(each.name, each.total, each.seconds) for each in progress.shown().stages]
+    names = [(each.name, each.total, each.seconds) for each in progress.snapshot().stages]
     assert names == [
         ("climatology", 8, None),
         ("rows", 16, None),
@@ -109,9 +111,9 @@ def test_announced_stages_come_in_order_before_later_ones(clock):
         ("verify", 0, None),
     ]
     progress(Advance("forecast", 0, 3))
-    assert [each.name for each in progress.shown().stages][-2:] == ["forecast", "verify"]
+    assert [each.name for each in progress.snapshot().stages][-2:] == ["forecast", "verify"]
     progress.skip("verify")
-    assert [each.name for each in progress.shown().stages][-1] == "forecast"
+    assert [each.name for each in progress.snapshot().stages][-1] == "forecast"
 
 
 def test_parts_of_one_name_are_one_stage(clock):
@@ -120,14 +122,14 @@ def test_parts_of_one_name_are_one_stage(clock):
         progress(Advance("rows", 0, 4, coming=True))
     follow(progress, clock, "rows", 4, each=1.0, rows=10)
     clock.now += 5.0  # between the parts
-    shown = stage(progress.shown(), "rows")
-    assert (shown.done, shown.total, shown.seconds) == (4, 8, pytest.approx(4))
+    snapshot = stage(progress.snapshot(), "rows")
+    assert (snapshot.done, snapshot.total, snapshot.seconds) == (4, 8, pytest.approx(4))
     progress(Advance("rows", 0, 4))
     clock.now += 1.0
     progress(Advance("rows", 1, 4, rows=10))
-    assert stage(progress.shown(), "rows").done == 5
+    assert stage(progress.snapshot(), "rows").done == 5
     follow(progress, clock, "rows", 4, each=1.0, rows=10)
-    assert stage(progress.shown(), "rows").left == 0
+    assert stage(progress.snapshot(), "rows").left == 0
 
 
 def test_merges_after_the_last_leaf_do_not_restart_a_stage(clock):
@@ -135,9 +137,9 @@ def test_merges_after_the_last_leaf_do_not_restart_a_stage(clock):
     follow(progress, clock, "rows", 3, each=1.0, rows=10)
     clock.now += 1.0
     progress(Advance("rows", 3, 3, rows=30, merging=1, saved=1))
-    shown = progress.shown()
-    assert stage(shown, "rows") == Stage("rows", 3, 3, pytest.approx(3), 0.0)
-    assert reading(shown, "merges waiting") == 1
+    snapshot = progress.snapshot()
+    assert stage(snapshot, "rows") == StageSnapshot("rows", 3, 3, pytest.approx(3), 0.0)
+    assert metric(snapshot, "merges waiting") == 1
 
 
 def test_checkpoints_of_all_stages_count_and_have_an_age(clock):
@@ -148,9 +150,9 @@ def test_checkpoints_of_all_stages_count_and_have_an_age(clock):
     progress(Advance("rows", 1, 2, saved=1))
     clock.now += 12.0
     progress(Advance("rows", 2, 2, saved=1))
-    shown = progress.shown()
-    assert reading(shown, "checkpoints written") == 4
-    assert reading(shown, "since the last checkpoint") == pytest.approx(12)
+    snapshot = progress.snapshot()
+    assert metric(snapshot, "checkpoints written") == 4
+    assert metric(snapshot, "since the last checkpoint") == pytest.approx(12)
 
 
 def test_checkpoints_of_parts_add_up(clock):
@@ -158,7 +160,7 @@ def test_checkpoints_of_parts_add_up(clock):
     for saved in (2, 1):
         progress(Advance("rows", 0, 3))
         progress(Advance("rows", 3, 3, saved=saved))
-    assert reading(progress.shown(), "checkpoints written") == 3
+    assert metric(progress.snapshot(), "checkpoints written") == 3
 
 
 def test_operations_are_compared_with_matrix_products(clock):
@@ -168,7 +170,7 @@ def test_operations_are_compared_with_matrix_products(clock):
         rate=20e9, precision="float32", measure=lambda: measured.append(1)
     )
     follow(progress, clock, "rows", 10, each=0.5, rows=5)
-    (share,) = (each for each in progress.shown().readings if each.unit == "%")
+    (share,) = (each for each in progress.snapshot().metrics if each.unit == "%")
     assert share.label == "of the machine's sgemm rate"
     assert share.value == pytest.approx(10e9)
     assert share.of_thread == 20e9
@@ -181,17 +183,17 @@ def test_matrix_products_are_measured_only_once_work_starts(clock):
     progress(Advance("rows", 0, 10, coming=True))
     progress(Advance("rows", 0, 10, needed=5))
     progress(Advance("forecast", 0, 3))
-    assert progress.shown().readings[1].value is None
+    assert progress.snapshot().metrics[1].value is None
 
 
 def test_the_last_stage_gives_the_estimate_for_all(clock):
     progress = started(clock, "verify")
     follow(progress, clock, "rows", 2, each=1.0, rows=1)
-    assert "left of all" not in [each.label for each in progress.shown().readings]
+    assert "left of all" not in [each.label for each in progress.snapshot().metrics]
     progress(Advance("verify", 0, 4))
     clock.now += 3.0
     progress(Advance("verify", 1, 4))
-    assert reading(progress.shown(), "left of all") == pytest.approx(9)
+    assert metric(progress.snapshot(), "left of all") == pytest.approx(9)
 
 
 def test_display_and_page_get_every_report(clock):
@@ -200,10 +202,12 @@ def test_display_and_page_get_every_report(clock):
     changes: list[int] = []
     progress.changed = lambda: changes.append(1)
     progress(Advance("rows", 0, 2))
-    progress.show_table(Table("RMSE", ("system", "+1d"), (("forecast", "1.0"),)))
+    progress.show_table(ResultTable("RMSE", ("system", "+1d"), (("forecast", "1.0"),)))
     assert printed == [Advance("rows", 0, 2)]
     assert len(changes) == 2
-    assert progress.shown().table == Table("RMSE", ("system", "+1d"), (("forecast", "1.0"),))
+    assert progress.snapshot().table == ResultTable(
+        "RMSE", ("system", "+1d"), (("forecast", "1.0"),)
+    )
 
 
 @given(st.lists(st.floats(0.0, 500.0), min_size=1, max_size=60), st.integers(1, 3))
@@ -215,11 +219,11 @@ def test_numbers_are_consistent_for_any_arrival_of_leaves(waits, parts):
         for done, wait in enumerate(waits, 1):
             clock.now += wait
             progress(Advance("rows", done, len(waits), rows=float(done)))
-            shown = progress.shown()
-            (only,) = shown.stages
+            snapshot = progress.snapshot()
+            (only,) = snapshot.stages
             assert 0 < only.done <= only.total
             assert only.left is None or only.left >= 0
-            assert (reading(shown, "rows a second") or 1.0) > 0
+            assert (metric(snapshot, "rows a second") or 1.0) > 0
     assert only.done == only.total == parts * len(waits)
     assert only.left == 0
     assert only.seconds == pytest.approx(parts * sum(waits))

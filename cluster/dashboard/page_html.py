@@ -1,27 +1,29 @@
-"""The parts of the page that are text: HTML and its style."""
+"""HTML of the texts, tables and bars of the page, and its style."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from gfrnn.cluster.dashboard.messages import Stage, Table, Worker
-from gfrnn.cluster.dashboard.number_format import amount, duration, gibibytes
-from gfrnn.cluster.dashboard.page_state import PageState
+from dask.utils import format_bytes
 
-# Workers that have room on a screen.
+from gfrnn.cluster.dashboard.number_format import amount, duration
+from gfrnn.cluster.dashboard.page_state import PageState
+from gfrnn.cluster.dashboard.snapshot import ResultTable, StageSnapshot, WorkerMemory
+
+# Workers that fit on a screen.
 _MOST_WORKERS = 12
 
-# Of a worker's memory, what may be used before Dask begins to move it to the disk.
+# Fraction of a worker's memory limit beyond which Dask spills to disk.
 _SPILLS = 0.6
 
-GOES_ON = '<span class="state">running</span>'
-"""In the head while a run goes on."""
+RUNNING = '<span class="state">running</span>'
+"""Displayed in the head while a run is in progress."""
 
-_OVER = 'class="state over"'
+_ENDED = 'class="state over"'
 
-NOBODY = f"<span {_OVER}>no connection: the run or its scheduler has ended</span>"
-"""In the head when nobody answers any more."""
+DISCONNECTED = f"<span {_ENDED}>no connection: the run or its scheduler has ended</span>"
+"""Displayed in the head when the connection to the scheduler is lost."""
 
 STYLE = """
 .bk-clearfix { display: block; width: 100%; }
@@ -56,53 +58,52 @@ thead th { color: #6b767d; font-size: 12px; border-bottom: 1px solid #d5dbdf; }
 """
 
 
-def head(story: PageState, workers: int, others: Mapping[str, str]) -> str:
-    """What runs, where its results go, and whether it still runs."""
-    shown = story.shown
-    state = f"<span {_OVER}>{escape(story.end)}</span>" if story.end else GOES_ON
-    threads = story.threads
+def head(state: PageState, workers: int, others: Mapping[str, str]) -> str:
+    """Return the title, the folder of the results, the workers, other runs, and the state."""
+    snapshot, threads = state.snapshot, state.threads
+    badge = f"<span {_ENDED}>{escape(state.end)}</span>" if state.end else RUNNING
     count = f"{workers} worker{'s' * (workers != 1)}, {threads} thread{'s' * (threads != 1)}"
     links = ", ".join(
         f'<a href="?run={escape(key)}">{escape(title)}</a>' for key, title in others.items()
     )
     also = f'<span class="place">also on this scheduler: {links}</span>' if links else ""
     return (
-        f'<h1>{escape(shown.title)}</h1><span class="place">{escape(shown.place)}</span>'
-        f'<span class="place">{count}</span>{also}{state}'
+        f'<h1>{escape(snapshot.title)}</h1><span class="place">{escape(snapshot.place)}</span>'
+        f'<span class="place">{count}</span>{also}{badge}'
     )
 
 
-def tiles(story: PageState) -> str:
-    """The numbers."""
+def tiles(state: PageState) -> str:
+    """Return the metrics as tiles."""
     each = "".join(
-        f'<div class="tile"><b>{amount(story.now(reading), reading.unit)}</b>'
-        f"<span>{escape(reading.label)}</span></div>"
-        for reading in story.shown.readings
+        f'<div class="tile"><b>{amount(state.current(metric), metric.unit)}</b>'
+        f"<span>{escape(metric.label)}</span></div>"
+        for metric in state.snapshot.metrics
     )
     return f'<div class="tiles numbers">{each}</div>'
 
 
-def stages(stages: Sequence[Stage], silence: float) -> str:
-    """A bar for each stage.
+def stages(stages: Sequence[StageSnapshot], age: float) -> str:
+    """Return a table with a progress bar for each stage.
 
     Parameters
     ----------
-    silence : float
-        Seconds since they were told.
+    age : float
+        Seconds since the snapshot that holds the stages.
     """
-    rows = "".join(_stage(stage, silence) for stage in stages)
+    rows = "".join(_stage_row(stage, age) for stage in stages)
     return (
         '<h2>Stages</h2><table class="numbers"><thead><tr><th>stage</th><th></th><th>chunks</th>'
         f"<th>taken</th><th>left</th></tr></thead><tbody>{rows}</tbody></table>"
     )
 
 
-def _stage(stage: Stage, silence: float) -> str:
+def _stage_row(stage: StageSnapshot, age: float) -> str:
     begun, over = stage.seconds is not None, stage.left == 0
     kind = "done" if over else "going" if begun else "coming"
     share = 100 if over else 100 * stage.done / max(1, stage.total)
     known = f"{stage.done} / {stage.total}" if stage.total else ""
-    passing = silence if kind == "going" else 0.0
+    passing = age if kind == "going" else 0.0
     taken = duration(stage.seconds + passing) if stage.seconds is not None else ""
     left = "" if over or stage.left is None else duration(max(0.0, stage.left - passing))
     return (
@@ -113,8 +114,8 @@ def _stage(stage: Stage, silence: float) -> str:
     )
 
 
-def table(table: Table | None) -> str:
-    """Results; the rows that hold a heading only divide it."""
+def table(table: ResultTable | None) -> str:
+    """Return the results; a row that holds a heading only is a subheading."""
     if table is None:
         return ""
     columns = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
@@ -129,23 +130,22 @@ def table(table: Table | None) -> str:
     )
 
 
-def memory(workers: Sequence[Worker], needed: int) -> str:
-    """A bar for each worker, of its limit; of many, the fullest.
+def memory(workers: Sequence[WorkerMemory], needed: int) -> str:
+    """Return a bar for each worker, as a share of its limit; of many workers, the fullest.
 
     Parameters
     ----------
     needed : int
-        Bytes that a task was planned to need at most; 0 where nothing was planned.
+        Planned peak memory of a task in bytes; 0 where there is no plan.
     """
     fullest = sorted(workers, key=lambda worker: worker.used, reverse=True)[:_MOST_WORKERS]
     fullest.sort(key=lambda worker: worker.name)
     # Without limits, the bars compare the workers with each other.
     most = max((max(each.used, needed * each.threads) for each in workers), default=0)
-    rows = "".join(_memory_of(worker, needed, worker.limit or most) for worker in fullest)
+    rows = "".join(_memory_row(worker, needed, worker.limit or most) for worker in fullest)
     some = f": the {len(fullest)} fullest of {len(workers)}" if len(workers) > len(fullest) else ""
     plan = (
-        f'<span class="key mark"></span>planned for tasks at their peak '
-        f"({gibibytes(needed)} a thread)"
+        f'<span class="key mark"></span>planned peak of its tasks ({format_bytes(needed)} a thread)'
         if needed
         else ""
     )
@@ -157,15 +157,15 @@ def memory(workers: Sequence[Worker], needed: int) -> str:
     )
 
 
-def _memory_of(worker: Worker, needed: int, whole: int) -> str:
+def _memory_row(worker: WorkerMemory, needed: int, whole: int) -> str:
     def share(count: int) -> float:
         return 100 * min(1.0, count / whole) if whole else 0.0
 
     full = " full" if 0 < _SPILLS * worker.limit < worker.used else ""
     plan = f'<div class="plan" style="left:{share(needed * worker.threads):.1f}%"></div>'
-    limit = f" of {gibibytes(worker.limit)}" if worker.limit else ""
+    limit = f" of {format_bytes(worker.limit)}" if worker.limit else ""
     return (
         f'<tr><td>{escape(worker.name)}</td><td class="track-cell"><div class="track">'
         f'<div class="fill{full}" style="width:{share(worker.used):.1f}%"></div>'
-        f"{plan if needed else ''}</div></td><td>{gibibytes(worker.used)}{limit}</td></tr>"
+        f"{plan if needed else ''}</div></td><td>{format_bytes(worker.used)}{limit}</td></tr>"
     )
