@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from dask.utils import parse_bytes
@@ -83,6 +84,17 @@ class ClusterConfig(BaseModel):
                 parse_bytes(value)
             except ValueError:
                 raise ValueError(f"{value!r} is not a size; write for example 4GiB") from None
+        return value
+
+    @field_validator("dashboard")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        # Dask opens a dashboard whose host is left out on every interface of the machine.
+        if not re.fullmatch(r"(\S+)?:\d{1,5}", value):
+            raise ValueError(
+                f"{value!r} is not an address; write HOST:PORT, or :PORT for this machine only, "
+                "for example 127.0.0.1:8787"
+            )
         return value
 
     @field_validator("walltime", "queue_wait")

@@ -1,4 +1,4 @@
-"""What one job requests from its batch system."""
+"""Resources that one job requests from its batch system."""
 
 from __future__ import annotations
 

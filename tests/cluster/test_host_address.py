@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
-from gfrnn.cluster import ClusterError
-from gfrnn.cluster.host_address import address_of
+from gfrnn.cluster import ClusterConfig, ClusterError
+from gfrnn.cluster.host_address import address_of, dashboard_at
 
 
 def test_the_loopback_interface_has_its_address():
@@ -20,3 +21,16 @@ def test_the_default_is_an_ipv4_address():
 def test_an_unknown_interface_is_an_error_that_lists_the_others(key):
     with pytest.raises(ClusterError, match=rf"^{key}: .* no interface 'ib9'.*lo \(127\.0\.0\.1\)"):
         address_of("ib9", key)
+
+
+@pytest.mark.parametrize("address", ["8787", "", "0", "localhost", "127.0.0.1", ":x"])
+def test_a_dashboard_without_host_and_port_is_refused(address):
+    with pytest.raises(ValidationError, match="not an address.*HOST:PORT"):
+        ClusterConfig(dashboard=address)
+
+
+@pytest.mark.parametrize(
+    ("address", "opened"), [(":0", "127.0.0.1:0"), ("node7:8787", "node7:8787")]
+)
+def test_a_dashboard_listens_on_this_machine_only_unless_a_host_is_given(address, opened):
+    assert dashboard_at(ClusterConfig(dashboard=address).dashboard) == opened
