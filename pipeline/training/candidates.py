@@ -202,5 +202,5 @@ def gone(path: Path, name: str) -> RunError:
     """Return the error for a checkpoint that is needed but missing or damaged."""
     return RunError(
         f"{path}: a checkpoint of {name} is missing or damaged; run `gfrnn fit` again, with "
-        "--force if it reports that the fit is already done"
+        "--force if it reports the fit as done before"
     )

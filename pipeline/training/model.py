@@ -100,7 +100,8 @@ class ForecastModel:
     def walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
         """Yield the forecast lead by lead, shape (starts, size).
 
-        Memory does not grow with ``steps``. The parameters are those of :meth:`rollout`. A diverged forecast is NaN from then on.
+        The parameters are those of :meth:`rollout`; memory does not grow with ``steps``. A diverged
+        forecast is NaN from then on.
         """
         own = np.asarray(self.linear.leads)
         walks = [self._walk(network, history, initial, steps) for network in self.networks]
