@@ -21,7 +21,7 @@ from gfrnn.pipeline.training.training import Training
 # workers of one machine (`gfrnn bench plan` measures it again).
 TASK_SECONDS = 3.8e-3
 
-# Advice is given where stored chunks are decoded more often than this, on average.
+# Advice is given where stored chunks are decoded more often than this on average.
 _OFTEN = 1.5
 
 

@@ -49,7 +49,7 @@ _WIDE = 1200
 
 @dataclass(frozen=True)
 class Rates:
-    """The work that one thread does in a second.
+    """The speed of one thread.
 
     Attributes
     ----------

@@ -32,7 +32,7 @@ class FoldCheckpoints:
     def load(self) -> Arrays | None:
         """Return the summary of the fold, or None where it is missing or incomplete."""
         kept = self.checkpoints.load(self.name, self.key)
-        if kept is not None:  # a run killed between the two steps of `save` left blocks
+        if kept is not None:  # a run killed during `save` may have left blocks
             self.checkpoints.remove(self._blocks)
         return kept
 
@@ -94,7 +94,7 @@ def _spell(block: Block) -> str:
 
 @dataclass
 class FoldBlocks:
-    """A fold to reduce: its stretches, and its checkpoints where these are kept."""
+    """A fold to reduce: its stretches, and its checkpoints, or None where none are saved."""
 
     name: str
     key: str

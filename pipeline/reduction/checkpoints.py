@@ -1,4 +1,4 @@
-"""Finished summaries on disk, each under the key of its content."""
+"""Checkpoints: summaries on disk, each under a key of all that determines its content."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def content_key(*parts: Any) -> str:
 
 
 class Checkpoints:
-    """Finished summaries on disk, each under the key of its content.
+    """A store of summaries on disk, each under a key of all that determines its content.
 
     Parameters
     ----------

@@ -76,6 +76,7 @@ def check_call(name: str, needed: int, remedy: str) -> None:
     Raises
     ------
     ResourceError
+        If ``needed`` exceeds the usable share of the memory of a thread.
     """
     plan_calls(name, 1, needed, remedy).check(thread_memory())
 

@@ -134,7 +134,7 @@ class _Growing:
 class _Driver:
     """Submit as many leaves and merges as keep the workers busy, and save finished results.
 
-    Results are fetched and saved one at a time in a thread, so that submitting goes on.
+    Results are fetched and saved one at a time in a thread, so that submitting continues.
     """
 
     def __init__(self, run: Reduction, tasks: Tasks, thread: ThreadPoolExecutor) -> None:

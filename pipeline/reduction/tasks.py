@@ -216,5 +216,8 @@ def raise_failure(future: Future, name: str) -> None:
             "memory; give the workers more (cluster.memory) and read the workers' logs"
         ) from error
     if error is None:
-        raise ResourceError(f"{name}: a task was cancelled ({future.status}); check the cluster")
+        raise ResourceError(
+            f"{name}: a task was cancelled ({future.status}); check that the scheduler and the "
+            "workers are running, then run the same command again"
+        )
     raise error

@@ -1,4 +1,4 @@
-"""A fit on EOFs: the states of all times are kept, and the training pass runs on them."""
+"""A fit on EOFs: the states of all times are stored, and the training pass reads them."""
 
 from __future__ import annotations
 

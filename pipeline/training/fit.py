@@ -24,7 +24,7 @@ def fit(
     *,
     checked: bool = False,
 ) -> ForecastModel:
-    """Train a model.
+    """Fit a model to the training period and choose it on the validation period.
 
     Parameters
     ----------

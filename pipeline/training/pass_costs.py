@@ -153,7 +153,7 @@ def sampled(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCo
     """Estimate the measurement of the rows' precision on a leaf of the widest candidate."""
     widest = max(rows, key=lambda part: part.groups * part.columns**2)
     times, columns = leaf.stop - leaf.start, widest.columns
-    # Rows are made once in each precision; the other one takes half or twice the time.
+    # Rows are made in both precisions, of which float32 takes half the time of float64.
     often = 1.5 if widest.network.precision == "float64" else 3.0
     solving = {"solving": 2 * widest.groups * svd_flops(columns, columns)}
     if widest.rows_of(times) < widest.features:  # too few rows to solve: it ends early
@@ -176,8 +176,8 @@ def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:
     widths = fit.widths or [rows.network.width]
     flops = 0.0
     for count in [always, *(always + width for width in widths for _ in fit.balance)]:
-        # An SVD of a square matrix with both factors, whose products with triangles and targets
-        # follow; then products with the targets for each ridge.
+        # An SVD of a square matrix with both factors, their products with triangles and targets,
+        # and one product with the targets for each ridge.
         flops += svd_flops(count, count) + 2 * count**2 * (columns + targets)
         flops += len(fit.ridge) * 2 * columns * count * targets
     return {"solving": rows.groups * flops}

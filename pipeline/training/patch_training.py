@@ -54,7 +54,7 @@ class LocalTraining(Training):
 
     @property
     def unscaled(self) -> LocalLayout:
-        """The layout before the climatology is known."""
+        """The layout with a climatology of zero, for use before the climatology is known."""
         flat = Climatology.zero(*self.terms, self.fields.grid)
         return LocalLayout(Scaling(self.fields.grid, flat, area_weighted=False))
 
@@ -211,7 +211,7 @@ class LocalTraining(Training):
         self, states: FieldStates, network: SampledRNN, train: Array, count: int
     ) -> PassCost:
         """Estimate the gathering of patches at some training times."""
-        # The cost is independent of the seed, which decides the times, so any times will do.
+        # The seed decides the times but not the cost, so evenly spaced times serve.
         times = train[np.linspace(0, len(train) - 1, count).astype(int)]
         windows = np.stack([times - network.delays + 1, times + 2], axis=1)
         assert network.patches is not None

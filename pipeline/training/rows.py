@@ -148,7 +148,7 @@ class RowSummary:
         return self.factors(self.states.read(first, last), first).arrays()
 
     def reach(self, stretch: Stretch) -> tuple[int, int]:
-        """From where to where rows of the present times start..stop-1 need states."""
+        """Return the first time of the states that the rows of a stretch need, and the end."""
         return stretch.start - self.network.delays + 1, stretch.stop + max(self.network.leads)
 
     def factors(self, states: Array, first: int) -> Factors:
@@ -173,13 +173,13 @@ class RowSummary:
         lifted = 8 * rows * (2 * columns.linear + window)
         noise = 8 * (self._drawn(times) + times * self.states.size) if self.network.noise else 0
         inputs = 8 * times * (places if self.forcing.varies_by_place else 1) * self.forcing.count
-        # A block of rows, the current triangle, its copy in C order, and the other groups' ones.
+        # A block of rows, the current triangle, its final copy, and the other groups' triangles.
         folded = 8 * self.columns * (rows + (2 + self.groups) * self.columns)
         return noise + inputs + lifted + folded
 
     def merge_bytes(self) -> int:
-        # Both sides and the result of all groups, and for one group the copies that LAPACK needs
-        # and its result in Fortran order.
+        # Both sides and the result of all groups, and for one group LAPACK's copies of the
+        # sides and its result before it is reordered.
         return 3 * (self.groups + 1) * 8 * self.columns**2
 
     def result_bytes(self, times: int) -> int:
@@ -287,6 +287,6 @@ class SharedRows:
         return last - first
 
     def reach(self, stretch: Stretch) -> tuple[int, int]:
-        """From where to where rows of the present times start..stop-1 need states."""
+        """Return the first time of the states that the rows of a stretch need, and the end."""
         ends = [part.reach(stretch) for part in self.parts]
         return min(first for first, _ in ends), max(last for _, last in ends)

@@ -33,11 +33,11 @@ def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
     Raises
     ------
     ConfigError
-        Naming the period and the extent of the data.
+        Naming the period and the extent of the data, if a period is not inside or holds no time.
     """
     extent = f"{pd.Timestamp(time[0])} to {pd.Timestamp(time[-1])}"
     for name, period in periods:
-        # Data of one value a day need not start at midnight, nor end at its end.
+        # Daily data may start after midnight of the first day and end before the last day does.
         outside = (
             period.start < pd.Timestamp(time[0]).normalize()
             or period.end > pd.Timestamp(time[-1]).normalize() + ONE_DAY
@@ -45,11 +45,12 @@ def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
         if outside:
             raise ConfigError(
                 f"periods.{name}: {period} is not within the data, which go from {extent}; "
-                "choose dates inside"
+                "choose dates within them"
             )
         if not period.mask(time).any():
             raise ConfigError(
-                f"periods.{name}: {period} holds no time of the data, which go from {extent}"
+                f"periods.{name}: {period} contains no time of the data, which go from {extent}; "
+                "choose a longer period"
             )
 
 
@@ -162,7 +163,7 @@ def row_stretches(
     Parameters
     ----------
     known : ndarray of bool, shape (times,)
-        Times whose state is kept.
+        Which times have a state.
     delays, reach : int
         Number of states that a row needs up to the present time (included), and after it.
     length : int

@@ -69,7 +69,7 @@ class TrainingRows:
 
 @dataclass(frozen=True)
 class _Results:
-    """The results of all passes."""
+    """The results of all passes of a fit."""
 
     layout: EofLayout | LocalLayout
     candidates: tuple[Candidate, ...]
@@ -79,7 +79,7 @@ class _Results:
 
 @dataclass(frozen=True)
 class Training(ABC):
-    """A fit of one layout of the states.
+    """A fit for one layout of the states, as a sequence of passes.
 
     Attributes
     ----------
