@@ -1,4 +1,4 @@
-"""What a fit will take, said before it starts: tasks, reads, memory, disk, time."""
+"""Estimate the cost of a fit before it starts: tasks, reads, memory, disk, time."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from gfrnn.pipeline.reduction.tasks import current_client
 from gfrnn.pipeline.training.pass_costs import PassCost, check_costs
 from gfrnn.pipeline.training.training import Training
 
-# Seconds that scheduler and driver need for each task, whatever it does: what a pass of empty
-# leaves takes two workers of one machine, a task (`gfrnn bench plan` prints it anew).
+# Overhead of scheduler and driver in seconds per task, measured with a pass of empty leaves on two
+# workers of one machine (`gfrnn bench plan` measures it again).
 TASK_SECONDS = 3.8e-3
 
-# How often chunks may be decoded before it is worth a word.
+# Advice is given where stored chunks are decoded more often than this on average.
 _OFTEN = 1.5
 
 
 @dataclass(frozen=True)
 class Workforce:
-    """What a fit will run on.
+    """The threads and the memory that a fit will run on.
 
     Attributes
     ----------
     threads : int
-        Of all workers.
+        Number of threads of all workers.
     memory : int or None
         Bytes that one thread of a worker has; None where nothing limits it.
     """
@@ -42,7 +42,7 @@ class Workforce:
 
     @classmethod
     def current(cls) -> Workforce:
-        """That of the current Dask client, or this process where there is none."""
+        """Return the workforce of the current Dask client, or this process where there is none."""
         client = current_client()
         threads = sum(client.nthreads().values()) if client else 1
         return cls(threads, thread_memory())
@@ -50,26 +50,27 @@ class Workforce:
 
 @dataclass(frozen=True)
 class StageProjection:
-    """What one stage will take; stages of one name are together.
+    """The estimated cost of one stage, or of all stages that share a name.
 
     Attributes
     ----------
     name : str
     parts : int
-        How many stages these are: one a candidate.
+        Number of stages: one for each candidate.
     leaves, merges : int
-        Tasks.
+        Number of tasks of each kind.
     chunks, different : int
-        Stored chunks that are decoded, and how many of them are not the same.
+        Number of times that a stored chunk is decoded, and number of different chunks.
     decoded_bytes : int
-        All that is decoded, as stored.
+        Size of all decoded chunks together.
     operations : float
+        Floating point operations.
     leaf_bytes, merge_bytes, driver_bytes : int
-        Peak memory of a task, and what the driver holds at the end.
+        Peak memory of a leaf and of a merge, and memory of the driver at the end.
     kept_bytes : int
-        What is kept on disk, before it is compressed.
+        Size of the results on disk before compression.
     seconds : float or None
-        None where the rate of reading is not known.
+        Run time; None where the rate of reading is not known.
     """
 
     name: str
@@ -89,15 +90,16 @@ class StageProjection:
 
 @dataclass(frozen=True)
 class Projection:
-    """What a fit will take.
+    """The estimated cost of a fit.
 
     Attributes
     ----------
     stages : tuple of StageProjection
-        In their order.
+        Stages in the order in which they run.
     refusal : str or None
-        Why it does not fit into the workers, and what to do.
+        Why the fit exceeds the memory of the workers, and the remedy.
     advice : tuple of str
+        Changes that would make the fit faster.
     workforce : Workforce
     rates : Rates
     """
@@ -110,18 +112,18 @@ class Projection:
 
     @property
     def seconds(self) -> float | None:
-        """Of all stages."""
+        """Run time of all stages; None where that of one is not known."""
         each = [stage.seconds for stage in self.stages]
         known = [seconds for seconds in each if seconds is not None]
         return sum(known) if len(known) == len(each) else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything in plain values."""
+        """Return all values as plain types for JSON."""
         return dataclasses.asdict(self) | {"seconds": self.seconds}
 
 
 def project(training: Training, workforce: Workforce, rates: Rates | None = None) -> Projection:
-    """Say what a fit will take; nothing is written, and no cluster is needed.
+    """Estimate the cost of a fit; nothing is written, and no cluster is needed.
 
     Parameters
     ----------
@@ -129,7 +131,7 @@ def project(training: Training, workforce: Workforce, rates: Rates | None = None
         As :func:`gfrnn.pipeline.training.fit.prepare` gives it.
     workforce : Workforce
     rates : Rates, optional
-        By default this machine's, measured now.
+        Speed of a worker; by default that of this machine, measured now.
     """
     stages, fields = training.costs(), training.fields
     rates = rates or calibrate(stages, fields)
@@ -147,7 +149,7 @@ def project(training: Training, workforce: Workforce, rates: Rates | None = None
 def _together(
     stages: Sequence[PassCost], fields: Fields, workforce: Workforce, rates: Rates
 ) -> StageProjection:
-    """Stages of one name, which run one after the other."""
+    """Add up stages that share a name and run one after the other."""
     reads = [ChunkReads.count(fields.stored_chunks, stage.windows) for stage in stages]
     each = [
         _seconds(stage, read, workforce.threads, rates)
@@ -177,7 +179,7 @@ def _seconds(stage: PassCost, reads: ChunkReads, threads: int, rates: Rates) -> 
     tasks = stage.plan.leaves + stage.plan.merges
     alone = rates.seconds(stage.work) + reading
     chain = rates.seconds(stage.chain) + reading / max(1, stage.plan.leaves)
-    # Never slower than this where no thread idles while a task is ready (Brent 1974).
+    # Upper bound where no thread idles while a task is ready (Brent 1974).
     busy = max(chain + (alone - chain) / threads, tasks * TASK_SECONDS)
     return busy + stage.kept_bytes / rates.keeping
 

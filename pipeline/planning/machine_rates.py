@@ -1,4 +1,4 @@
-"""What this machine does in a second: of each kind of work a small piece, timed."""
+"""Measure the speed of this machine by timing a small piece of each kind of work."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from gfrnn_core.regression_rows import block_rows
 
 Array = NDArray[Any]
 
-# Operations of a piece that is timed, about: enough for the clock, and over soon.
+# Approximate operations of a timed piece: enough for the resolution of the clock, yet short.
 _PIECE = 1e10
 
-# How often a piece is timed, at most, and seconds after which that is enough.
+# Largest number of timings of a piece, and seconds after which no further one starts.
 _TRIALS, _ENOUGH = 4, 0.4
 
-# Values of a made-up field that is timed on, at most, unless one time has more.
+# Largest number of values of a synthetic field used for timing, unless one time has more.
 _VALUES = 2**21
 
-# Patches whose windows are gathered.
+# Number of patches whose windows are gathered.
 _GATHERED = 500
 
-# Rows and columns of the matrices that are multiplied: the rate hardly grows beyond.
+# Rows and columns of the multiplied matrices: the rate hardly grows with larger ones.
 _PRODUCT = 700
 
 # Columns from which on rates hardly change.
@@ -49,18 +49,18 @@ _WIDE = 1200
 
 @dataclass(frozen=True)
 class Rates:
-    """What one thread does in a second.
+    """The speed of one thread.
 
     Attributes
     ----------
     work : dict
-        Kind of work: operations.
+        Operations per second, by kind of work.
     products : dict
-        Precision: operations of a matrix product, to compare with.
+        Operations per second of a matrix product, by precision, as a reference.
     reading : float or None
-        Decoded bytes of the data; None where no chunk of them is there.
+        Decoded bytes of the data per second; None where the store has no chunk to read.
     keeping : float
-        Bytes of a summary that are made ready for the disk.
+        Bytes of a summary per second that are hashed and compressed for a checkpoint.
     """
 
     work: dict[str, float]
@@ -69,14 +69,14 @@ class Rates:
     keeping: float
 
     def seconds(self, work: Work) -> float:
-        """What work takes one thread."""
+        """Return the seconds that one thread needs for some work."""
         return sum(count / self.work[kind] for kind, count in work.items())
 
 
 def calibrate(stages: Sequence[PassCost], fields: Fields) -> Rates:
-    """Time a small piece of each kind of work that stages have, with one thread.
+    """Time a small piece of each kind of work of some stages, with one thread.
 
-    Values are made up, only for the rate of reading are some of the archive read.
+    The values are synthetic; only the rate of reading is measured on the archive itself.
     """
     rates: dict[str, float] = {}
     pieces: list[RowSummary | Any] = []
@@ -94,12 +94,12 @@ def calibrate(stages: Sequence[PassCost], fields: Fields) -> Rates:
 
 
 def product_rate(precision: str) -> float:
-    """Operations a second of a matrix product, with one thread; takes a tenth of a second."""
+    """Measure the operations per second of a matrix product on one thread, in about 0.1 s."""
     return single_threaded(_rate, _product(precision))
 
 
 def folding_rate(columns: int = 500) -> float:
-    """Operations a second of folding rows into a triangle, with one thread."""
+    """Measure the operations per second of folding rows into a triangle on one thread."""
     rows = np.random.default_rng(0).standard_normal((4 * columns, columns))
 
     def fold() -> float:
@@ -110,11 +110,11 @@ def folding_rate(columns: int = 500) -> float:
 
 
 Trial = Callable[[], float]
-"""Does a piece of work, returns how many operations it is."""
+"""Function that does a piece of work and returns the number of its operations."""
 
 
 def _rate(trial: Trial) -> float:
-    """Operations a second: the best of some, the first of which may load or compile."""
+    """Return the best rate of several timings, as the first may include loading or compiling."""
     best = spent = 0.0
     for _ in range(_TRIALS):
         begun = time.perf_counter()
@@ -127,7 +127,7 @@ def _rate(trial: Trial) -> float:
 
 
 def _trials(piece: Any) -> dict[str, Trial]:
-    """A trial of each kind of work of a summary."""
+    """Return a trial for each kind of work of a summary."""
     match piece:
         case ClimatologySummary() | EofSummary() | EofStateSummary():
             return _of_fields(piece)
@@ -155,7 +155,7 @@ def _of_rows(rows: RowSummary) -> dict[str, Trial]:
     network, states, columns = rows.network, rows.states, rows.columns
     found: dict[str, Trial] = {}
     rng = np.random.default_rng(0)
-    # As many rows as a block has, or fewer where they are very wide.
+    # Use as many rows as a block has, or fewer where they are very wide.
     cheap = max(_PIECE / (2 * columns**2), (_PIECE / (2 * columns)) ** 0.5)
     wanted = max(1, round(min(block_rows(columns), cheap)))
     places = 1 if network.patches is None else network.patches.places
@@ -240,7 +240,7 @@ def _product(precision: str) -> Trial:
 
 
 def made_up(fields: Fields, times: int) -> Fields:
-    """Noise on the grid and in the variables of some fields, in memory."""
+    """Return noise in memory on the grid and in the variables of some fields."""
     rng = np.random.default_rng(0)
     ds = fields.ds.isel(time=slice(times))
 
@@ -252,18 +252,18 @@ def made_up(fields: Fields, times: int) -> Fields:
 
 
 def reading_rate(fields: Fields, windows: Array) -> float | None:
-    """Decoded bytes a second, from some chunks in the middle of what is read.
+    """Measure the decoded bytes per second on some chunks in the middle of the reads.
 
     Parameters
     ----------
     fields : Fields
     windows : ndarray of int, shape (reads, 2)
-        First times and those after the last.
+        First time of each read, and the one after its last.
 
     Returns
     -------
     float or None
-        None where no chunk is there.
+        None where the store has no chunk to read.
     """
     stored = fields.stored_chunks
     if not stored or not len(windows):
@@ -274,7 +274,7 @@ def reading_rate(fields: Fields, windows: Array) -> float | None:
     decoded = ChunkReads.count(stored, np.array([[first, last]])).decoded_bytes
     begun, used = time.perf_counter(), time.process_time()
     values = fields.ds.isel(time=slice(first, last)).load()
-    # Decoding takes several threads at once, which other workers will have use for.
+    # Decoding runs on several threads, which other workers occupy in a fit: count processor time.
     seconds = max(time.perf_counter() - begun, time.process_time() - used)
     if all(_empty(array.values) for array in values.data_vars.values()):
         return None
@@ -282,5 +282,5 @@ def reading_rate(fields: Fields, windows: Array) -> float | None:
 
 
 def _empty(values: Array) -> bool:
-    """Whether there is nothing but the fill value, so that nothing was decoded."""
+    """Return whether all values are the fill value, so that nothing was decoded."""
     return bool(np.isnan(values).all() or np.ptp(values) == 0)

@@ -1,4 +1,4 @@
-"""Plan a fit: estimate what it will read, compute, hold and keep."""
+"""Plan a fit: estimate its reads, operations, memory and disk space."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def plan_fit(
     Parameters
     ----------
     experiment, ds
-        As in :func:`gfrnn.pipeline.fit`; of the data only metadata are read, and some chunks to
-        time the reading.
+        As in :func:`gfrnn.pipeline.fit`; only the metadata of the data are read, and some chunks
+        to time the reading.
     workforce : Workforce
         Workers that the fit will run on.
     rates : Rates, optional
-        Speed of a worker; by default this machine's, measured now.
+        Speed of a worker; by default that of this machine, measured now.
 
     Raises
     ------
     ConfigError, DataError
-        If the fit would.
+        If the fit would raise them before it starts.
     """
     check_settings(experiment, ds)
     training = training_class(experiment)(experiment, Fields(ds), Checkpoints(Path()), None)

@@ -1,4 +1,4 @@
-"""What is kept on disk of a fold: blocks of its tree while it is under way, then its summary."""
+"""Checkpoints of a fold: blocks of its tree while it is being computed, then its summary."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from gfrnn.pipeline.reduction.tree import Block, Stretch
 
 @dataclass(frozen=True)
 class FoldCheckpoints:
-    """Where the summary of one fold is kept, and the blocks that a resumed run goes on from.
+    """The checkpoints of one fold: its summary, or the blocks from which a run resumes.
 
     Attributes
     ----------
     checkpoints : Checkpoints
-    name, key : str
-        Of the summary, and of all that decides the fold's.
+    name : str
+        Name of the summary.
+    key : str
+        Key of everything that determines the summary of the fold.
     """
 
     checkpoints: Checkpoints
@@ -28,45 +30,46 @@ class FoldCheckpoints:
     key: str
 
     def load(self) -> Arrays | None:
-        """The fold's summary, or None where it is not whole."""
+        """Return the summary of the fold, or None where it is missing or incomplete."""
         kept = self.checkpoints.load(self.name, self.key)
-        if kept is not None:  # a run killed between the two steps of `save` left blocks
+        if kept is not None:  # a run killed during `save` may have left blocks
             self.checkpoints.remove(self._blocks)
         return kept
 
     def save(self, arrays: Arrays) -> None:
-        """Keep the fold's summary; its blocks have served."""
+        """Save the summary of the fold and remove its blocks, which are not needed any more."""
         self.checkpoints.save(self.name, self.key, arrays)
         self.checkpoints.remove(self._blocks)
 
     def load_block(self, block: Block) -> Arrays:
-        """A block that was found whole before.
+        """Return a block that was complete when it was found.
 
         Raises
         ------
         RunError
+            If it is missing or damaged by now.
         """
         kept = self.checkpoints.load(self._blocks, _spell(block))
         if kept is None:
             raise RunError(
-                f"{self.checkpoints.path}: a checkpoint of {self.name} is gone or damaged since it "
-                "was written; do all workers see this folder? The same command goes on from what "
-                "is whole"
+                f"{self.checkpoints.path}: a checkpoint of {self.name} is missing or damaged "
+                "since it was written; check that all workers can read this folder, then run the "
+                "same command again to resume from the remaining checkpoints"
             )
         return kept
 
     def save_block(self, block: Block, arrays: Arrays) -> None:
-        """Keep a block; those under it stay until :meth:`prune`."""
+        """Save a block; the blocks under it stay until :meth:`prune`."""
         self.checkpoints.save(self._blocks, _spell(block), arrays)
 
     def prune(self, block: Block, needed: set[Block]) -> None:
-        """Forget the blocks under one that is kept, except those that are needed."""
+        """Remove the blocks under one that is saved, except those that are needed."""
         for other in self._kept():
             if block.contains(other) and other not in needed:
                 self.checkpoints.remove(self._blocks, _spell(other))
 
     def whole(self) -> Iterator[tuple[Block, Arrays]]:
-        """The largest blocks that are kept whole, in their order, one at a time in memory."""
+        """Yield the largest complete blocks in order, with one at a time in memory."""
         stop = 0
         for block in sorted(self._kept(), key=lambda block: (block.first, -block.level)):
             if block.first < stop:
@@ -91,7 +94,7 @@ def _spell(block: Block) -> str:
 
 @dataclass
 class FoldBlocks:
-    """A fold to reduce."""
+    """A fold to reduce: its stretches, and its checkpoints, or None where none are saved."""
 
     name: str
     key: str
@@ -99,11 +102,11 @@ class FoldBlocks:
     shelf: FoldCheckpoints | None
 
     def under(self, block: Block | None) -> Sequence[Stretch]:
-        """The stretches of a block; all of them where it is none, as at the root."""
+        """Return the stretches of a block, or those of the whole fold for None."""
         return self.stretches[block.first : block.first + block.size] if block else self.stretches
 
     def pieces(self) -> Iterator[tuple[Block, Arrays | None]]:
-        """What its tree is pushed: blocks that are kept, and leaves (None) where there are none."""
+        """Yield the nodes to push to the tree: saved blocks, and between them leaves (None)."""
         first = 0
         for block, arrays in self.shelf.whole() if self.shelf else ():
             yield from ((Block(0, leaf), None) for leaf in range(first, block.first))
@@ -114,18 +117,21 @@ class FoldBlocks:
 
 @dataclass
 class Pace:
-    """Which blocks are worth keeping: those that take a period to compute, by the last of them.
+    """Decide which blocks are saved: those that take a period to compute, at the latest rate.
 
     Attributes
     ----------
     period : float
-        Seconds.
+        Seconds of work that a saved block has to be worth.
     clock : callable
+        Returns the time in seconds.
+    leaves : int or None
+        Leaves computed in the last whole period; None in the first, in which nothing is saved.
     """
 
     period: float
     clock: Callable[[], float] = time.monotonic
-    leaves: int | None = None  # of the last whole period; in the first nothing is worth keeping
+    leaves: int | None = None
     _count: int = 0
     _begun: float = field(init=False)
 
@@ -140,5 +146,5 @@ class Pace:
             self.leaves, self._count, self._begun = self._count, 0, now
 
     def worth(self, block: Block) -> bool:
-        # A right half is never worth it: it merges at once, into a block that covers more.
+        # A right half is never saved: it merges at once into a block that covers more.
         return self.leaves is not None and block.waits and block.size >= self.leaves

@@ -1,4 +1,4 @@
-"""Finished summaries on disk, each under the key of its content."""
+"""Checkpoints: summaries on disk, each under a key of all that determines its content."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.storage import array_in, write_whole
 
 Arrays = dict[str, NDArray[Any]]
-"""What a summary is while it is under way."""
+"""Arrays of a summary by name."""
 
 
 def content_key(*parts: Any) -> str:
-    """A short hash of anything that JSON can hold."""
+    """Return a short hash of values that JSON can represent."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 class Checkpoints:
-    """Finished summaries on disk, each under the key of its content.
+    """A store of summaries on disk, each under a key of all that determines its content.
 
     Parameters
     ----------
     path : Path
         The zarr store, ``summaries.zarr`` in a run's folder. Only the driver writes it.
     every : float
-        Seconds of work that a block of a fold must be worth to be kept while the fold is under
-        way. A kill loses up to twice as much.
+        Seconds of work that a block of a fold must be worth to be saved while the fold is being
+        computed. A killed run loses up to twice as much.
     """
 
     def __init__(self, path: Path, every: float = 30.0) -> None:
@@ -43,7 +43,7 @@ class Checkpoints:
         self.every = every
 
     def load(self, name: str, key: str) -> Arrays | None:
-        """The arrays kept under a key, or None where there are none or they are incomplete."""
+        """Return the arrays saved under a key, or None where they are missing or damaged."""
         place = self._place(name, key)
         if not (place / "zarr.json").exists():
             return None
@@ -52,14 +52,14 @@ class Checkpoints:
             attrs: dict[str, Any] = dict(group.attrs)
             prints = attrs["sha256"]
             arrays = {array: np.asarray(array_in(group, array)[...]) for array in prints}
-        except Exception:  # damaged in one of many ways: it is computed again
+        except Exception:  # damaged, in whatever way: computed again
             return None
-        # A chunk that is missing reads as zeros, in silence.
+        # Zarr reads a missing chunk as zeros without an error, so the hashes are compared.
         whole = all(_print(arrays[array]) == prints[array] for array in prints)
         return arrays if whole else None
 
     def save(self, name: str, key: str, arrays: Arrays) -> None:
-        """Keep arrays; they appear under their name only when they are whole."""
+        """Save arrays; they appear under their name only when they are complete."""
 
         def write(path: Path) -> None:
             group = zarr.create_group(path)
@@ -70,22 +70,22 @@ class Checkpoints:
         write_whole(self._place(name, key), write)
 
     def keys(self, name: str) -> list[str]:
-        """Under which keys something may be kept."""
+        """Return the keys under which something may be saved."""
         try:
             return sorted(os.listdir(self.path / name))
         except FileNotFoundError:
             return []
 
     def remove(self, name: str, key: str = "") -> None:
-        """Forget one key, or all of a name."""
+        """Remove the checkpoint of one key, or all those of a name."""
         shutil.rmtree(self._place(name, key), ignore_errors=True)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all checkpoints."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def keep_only(self, kept: Iterable[tuple[str, str]]) -> None:
-        """Forget everything but these names and keys."""
+        """Remove all checkpoints except those of the given names and keys."""
         places = {self._place(name, key) for name, key in kept}
         for place in self.path.glob("*/*"):
             if place not in places:

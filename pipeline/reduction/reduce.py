@@ -1,8 +1,8 @@
-"""THE tree reduction: plan, check memory, schedule, checkpoint, resume.
+"""The tree reduction: plan, check memory, schedule, checkpoint, resume.
 
-A summary is a leaf (a stretch of time -> a few small arrays) and a merge (two of those -> one).
-The tree depends on the stretches alone, never on the workers, the order of arrival or what was kept
-from an earlier run, so the result is the same bit for bit however it is computed.
+A summary consists of a leaf function (a stretch of time -> a few small arrays) and a merge function
+(two results -> one). The tree depends on the stretches alone, never on the workers, the order of
+arrival or the checkpoints of an earlier run, so the result is always the same bit for bit.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from gfrnn.pipeline.reduction.tasks import Progress, current_client
 from gfrnn.pipeline.reduction.tree import Stretch, Summary
 
 USABLE = 0.7
-"""Of a worker's memory, what Dask lets a task use before it starts to spill and pause."""
+"""Share of a worker's memory that a task may use before Dask starts to spill and pause."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a reduction will do, known before it starts."""
+    """The tasks of a reduction and their peak memory, known before it starts."""
 
     name: str
     leaves: int
@@ -37,11 +37,12 @@ class Plan:
     remedy: str
 
     def check(self, limit: int | None) -> None:
-        """Refuse work that does not fit into a worker.
+        """Refuse work that exceeds the memory of a worker's thread.
 
         Raises
         ------
         ResourceError
+            If a leaf or a merge needs more than the usable share of the limit.
         """
         if limit is None:
             return
@@ -55,9 +56,9 @@ class Plan:
 
 
 def plan_reduction(summary: Summary, stretches: Sequence[Stretch]) -> Plan:
-    """Count the tasks and project the memory."""
+    """Count the tasks and estimate their memory."""
     folds = len({stretch.fold for stretch in stretches})
-    # Those of one length take the same.
+    # Stretches of one length need the same memory.
     lengths = {stretch.stop - stretch.start: stretch for stretch in stretches}
     return Plan(
         name=summary.name,
@@ -70,22 +71,23 @@ def plan_reduction(summary: Summary, stretches: Sequence[Stretch]) -> Plan:
 
 
 def check_call(name: str, needed: int, remedy: str) -> None:
-    """Refuse calls of :func:`run_tasks` that need more bytes each than a worker has.
+    """Refuse calls of :func:`run_tasks` that need more bytes each than a thread has.
 
     Raises
     ------
     ResourceError
+        If ``needed`` exceeds the usable share of the memory of a thread.
     """
     plan_calls(name, 1, needed, remedy).check(thread_memory())
 
 
 def plan_calls(name: str, calls: int, needed: int, remedy: str) -> Plan:
-    """The plan of calls that need so many bytes each."""
+    """Return the plan of calls that need ``needed`` bytes each."""
     return Plan(name, leaves=calls, merges=0, leaf_bytes=needed, merge_bytes=0, remedy=remedy)
 
 
 def fold_keys(name: str, key: str, stretches: Sequence[Stretch]) -> dict[str, str]:
-    """Under which key the summary of each fold is kept."""
+    """Return the checkpoint key of each fold's summary."""
     folds: dict[str, list[tuple[int, int]]] = {}
     for part in stretches:
         folds.setdefault(part.fold, []).append((part.start, part.stop))
@@ -106,24 +108,24 @@ def reduce_stretches(
     ----------
     summary : Summary
     stretches : sequence of Stretch
-        Those of one fold follow each other.
+        Stretches in order, so that those of one fold follow each other.
     key : str
-        Of everything but the stretches that decides the result: experiment and data.
+        Key of everything but the stretches that determines the result: experiment and data.
     checkpoints : Checkpoints, optional
-        Folds kept there are not computed again; every finished fold is kept, and until then
-        blocks of it.
+        Folds found there are not computed again; every finished fold is saved, and blocks of it
+        before it is finished.
     progress : callable, optional
 
     Returns
     -------
     dict
-        fold: its summary, in the order of the stretches.
+        Summaries by fold, in the order of the stretches.
 
     Raises
     ------
     ResourceError
-        Before anything runs, if a leaf or a merge cannot fit into a worker; or when workers died
-        of a leaf again and again.
+        Before anything runs, if a leaf or a merge exceeds a worker's memory; later, if workers
+        died repeatedly while they computed one task.
     """
     client = current_client()
     plan = plan_reduction(summary, stretches)
@@ -167,9 +169,9 @@ def _folds(
 
 
 def thread_memory() -> int | None:
-    """The least memory that one thread of the current client's workers may use.
+    """Return the least memory that a thread of the current client's workers may use.
 
-    None where nothing limits it.
+    None where there is no limit.
     """
     return _memory_of_a_thread(current_client())
 

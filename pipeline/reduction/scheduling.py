@@ -1,4 +1,4 @@
-"""The tree of each fold, computed in this process or on the workers of a Dask cluster."""
+"""Compute the tree of each fold in this process or on the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from gfrnn.pipeline.reduction.tally import Tally
 from gfrnn.pipeline.reduction.tasks import Tasks, single_threaded
 from gfrnn.pipeline.reduction.tree import Block, Stretch, Summary, Tree
 
-# Leaves and merges under way for each thread: enough to keep it busy while messages travel, few
-# enough that results never pile up, however slow the merges.
+# Submitted leaves and merges per thread: enough to keep it busy while messages travel, few enough
+# that results do not accumulate even if merges are slow.
 _AHEAD = 4
 
-# Seconds to go on saving what is finished after something has failed.
+# Seconds for saving finished results after a failure.
 _PATIENCE = 30.0
 
-# Seconds to wait for what is under way when the work was asked to stop: its time is short.
+# Seconds to wait for running tasks after a request to stop, which leaves little time.
 _FAREWELL = 10.0
 
 
 @dataclass
 class Reduction:
-    """One reduction under way: what all ways of computing it share."""
+    """The state of a running reduction, in this process or on workers."""
 
     summary: Summary
     pace: Pace
@@ -44,7 +44,7 @@ class Reduction:
     found: dict[str, Arrays] = field(default_factory=dict)
 
     def worth(self, fold: FoldBlocks, block: Block) -> bool:
-        """Whether a block is to be kept. One that is all of its fold is kept as such."""
+        """Return whether to save a block; the block of a whole fold is saved as its summary."""
         return (
             fold.shelf is not None and block.size < len(fold.stretches) and self.pace.worth(block)
         )
@@ -95,7 +95,7 @@ def _fold_here(run: Reduction, fold: FoldBlocks) -> Arrays:
 
 
 def reduce_on_workers(run: Reduction, folds: Iterable[FoldBlocks], client: Client) -> None:
-    """Compute folds on the workers of a client, which may come and go meanwhile."""
+    """Compute folds on the workers of a client, which may join or leave meanwhile."""
     with ThreadPoolExecutor(1) as thread, Tasks(client, run.summary.name) as tasks:
         driver = _Driver(run, tasks, thread)
         try:
@@ -107,24 +107,24 @@ def reduce_on_workers(run: Reduction, folds: Iterable[FoldBlocks], client: Clien
             driver.take_leave()
             raise
         finally:
-            # What is finished is kept, also when something else has failed.
+            # Finished results are saved even if something else has failed.
             wait(driver.saving, timeout=_PATIENCE)
 
 
 @dataclass
 class _Growing:
-    """A fold whose tree is on the cluster."""
+    """A fold whose tree is being computed on the cluster."""
 
     fold: FoldBlocks
     tree: Tree
-    # Blocks that tasks read from the shelf, and read again when a worker dies.
+    # Blocks that tasks read from checkpoints, and read again when a worker dies.
     read: set[Block] = field(default_factory=set)
 
-    # Of its tree, what is under way and what has not been merged yet.
+    # Nodes of the tree that are being computed or have not been merged yet.
     nodes: WeakValueDictionary[Block, Future] = field(default_factory=WeakValueDictionary)
 
     def unkept(self) -> Iterator[tuple[Block, Future]]:
-        """The largest blocks that are finished, unless they are on the shelf."""
+        """Yield the largest finished blocks that have no checkpoint."""
         there = {block: node for block, node in self.nodes.items() if node.status == "finished"}
         for block, node in there.items():
             if block not in self.read and not any(other.contains(block) for other in there):
@@ -132,9 +132,9 @@ class _Growing:
 
 
 class _Driver:
-    """Submits leaves and merges, as many as keep the workers busy, and saves what is finished.
+    """Submit as many leaves and merges as keep the workers busy, and save finished results.
 
-    Results are fetched and saved one at a time in a thread, so that submitting goes on.
+    Results are fetched and saved one at a time in a thread, so that submitting continues.
     """
 
     def __init__(self, run: Reduction, tasks: Tasks, thread: ThreadPoolExecutor) -> None:
@@ -142,12 +142,12 @@ class _Driver:
         self.saving: set[Job[Any]] = set()
         self.merges = itertools.count()
         self.growing: list[_Growing] = []
-        # The summary (with the opened data in it) is a task of its own, so that it travels to each
-        # worker once and is made again if every worker that holds it dies.
+        # The summary (with the opened data in it) is a task of its own, so that it is sent to each
+        # worker once and recomputed if every worker that holds it dies.
         self.context = tasks.submit("summary", _identity, run.summary)
 
     def submit(self, fold: FoldBlocks) -> None:
-        """Submit a whole fold, waiting for room on the way."""
+        """Submit a whole fold, waiting whenever enough tasks are submitted."""
         growing = _Growing(fold, Tree(lambda *sides: self.merge(growing, *sides)))
         self.growing.append(growing)
         for block, kept in fold.pieces():
@@ -161,7 +161,7 @@ class _Driver:
         self.tasks.expect(growing.tree.root(), partial(self.finish, fold))
 
     def take_leave(self) -> None:
-        """Let what is under way arrive, for some seconds, and keep all that is there then."""
+        """Wait some seconds for running tasks, then save all results without a checkpoint."""
         end = time.monotonic() + _FAREWELL
         with suppress(Exception):  # time is up, or the workers are gone already
             while self.tasks.awaited:
@@ -200,7 +200,7 @@ class _Driver:
         sides = [left, right]
 
         def arrived(future: Future) -> None:
-            sides.clear()  # which could be kept in its place until now
+            sides.clear()  # until now they could be saved in place of the merged block
             self.run.tally.merging -= 1
             self.run.tally.merge(growing.fold.under(block))
             self.consider(growing, block, future)
@@ -210,7 +210,7 @@ class _Driver:
         return future
 
     def read(self, growing: _Growing, block: Block) -> Future:
-        """A kept block as a task of its own, so that it is read again if its worker dies."""
+        """Submit a task that reads a saved block, and reads it again if its worker dies."""
         growing.read.add(block)
         key = f"kept-{growing.fold.key}-{block.level}-{block.first}"
         future = self.tasks.submit(key, FoldCheckpoints.load_block, growing.fold.shelf, block)
@@ -218,14 +218,14 @@ class _Driver:
         return future
 
     def consider(self, growing: _Growing, block: Block | None, future: Future) -> None:
-        """Keep a block that is finished, if it is worth it and nothing is being saved."""
+        """Save a finished block if it is worth it and nothing else is being saved."""
         shelf = growing.fold.shelf
         if block is None or shelf is None or self.saving or not self.run.worth(growing.fold, block):
             return
 
         def kept(_: Arrays) -> None:
-            # From now on the block is read where it would be computed anew; and the scheduler may
-            # forget how that was done.
+            # From now on the block is read instead of being computed again, and the scheduler can
+            # release the tasks that it was computed from.
             swapped = growing.tree.swap(block, lambda: self.read(growing, block))
             shelf.prune(block, needed=set() if swapped else growing.read)
             self.run.tally.save()
@@ -233,7 +233,7 @@ class _Driver:
         self.save(future, partial(shelf.save_block, block), kept)
 
     def finish(self, fold: FoldBlocks, root: Future) -> None:
-        """Fetch and keep the summary of a fold."""
+        """Fetch and save the summary of a fold."""
 
         def kept(arrays: Arrays) -> None:
             self.run.found[fold.name] = arrays
@@ -245,7 +245,7 @@ class _Driver:
     def save(
         self, future: Future, keep: Callable[[Arrays], None], then: Callable[[Arrays], None]
     ) -> None:
-        """Fetch and keep a result in the thread, and then go on here."""
+        """Fetch and save a result in the thread, then call ``then`` in the main thread."""
 
         def fetch() -> Arrays:
             arrays: Arrays = self.tasks.result(future)
@@ -278,5 +278,5 @@ def _merge(summary: Summary, left: Arrays, right: Arrays) -> Arrays:
 
 
 def _ordered(arrays: Arrays) -> Arrays:
-    # The order in memory may decide how a sum is rounded, and what comes from disk has this one.
+    # The memory order may change how a sum is rounded; arrays read from disk are C-ordered.
     return {name: np.asarray(values, order="C") for name, values in arrays.items()}

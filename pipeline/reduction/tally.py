@@ -1,4 +1,4 @@
-"""What a reduction has done so far, counted and said."""
+"""Count the finished work of a reduction and report its progress."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gfrnn.pipeline.reduction.tree import Costed, Stretch, Summary
 
 @dataclass
 class Tally:
-    """Leaves, rows, operations, merges under way and checkpoints of one reduction.
+    """Counts of leaves, rows, operations, unfinished merges and checkpoints of a reduction.
 
     Attributes
     ----------
     summary : Summary
     total : int
-        Leaves in all.
+        Number of leaves.
     needed : int
-        Peak bytes of a task.
+        Peak memory of a task in bytes.
     progress : callable or None
-        Who is told.
+        Called with each report.
     """
 
     summary: Summary
@@ -36,7 +36,7 @@ class Tally:
     saved: int = 0
 
     def say(self) -> None:
-        """Say how far it has come."""
+        """Report the progress."""
         if self.progress:
             self.progress(
                 Advance(
@@ -52,32 +52,32 @@ class Tally:
             )
 
     def advance(self, leaves: int) -> None:
-        """Leaves are done, or were found done; say so."""
+        """Count leaves as done, computed now or found on disk, and report the progress."""
         self.done += leaves
         self.say()
 
     def leaf(self, stretch: Stretch) -> None:
-        """A leaf was computed."""
+        """Count a computed leaf."""
         rows, work = self._leaf_cost(stretch.stop - stretch.start)
         self.rows += rows
         self.work += work
 
     def merge(self, stretches: Sequence[Stretch]) -> None:
-        """A merge was computed, of these stretches from two sides of about the same length."""
+        """Count a computed merge of some stretches, whose two sides are about equally long."""
         times = sum(part.stop - part.start for part in stretches)
         self.work += self._merge_cost(times // 2)
         self._say_at_end()
 
     def save(self) -> None:
-        """A checkpoint was written."""
+        """Count a written checkpoint."""
         self.saved += 1
         self._say_at_end()
 
     def _say_at_end(self) -> None:
-        if self.done == self.total:  # otherwise the next leaf will say it
+        if self.done == self.total:  # otherwise the next leaf reports it
             self.say()
 
-    # Those of one length take the same, and it is asked for each task.
+    # Costs depend on the length alone and are needed for each task, hence the caches.
 
     @cached_property
     def _leaf_cost(self) -> Callable[[int], tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Calls on the current Dask client, or in this process where there is none."""
+"""Run function calls on the current Dask client, or in this process where there is none."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from gfrnn.pipeline.errors import GfrnnError, ResourceError
 
 @dataclass(frozen=True)
 class Advance:
-    """How far a piece of work has come.
+    """The progress of a piece of work.
 
     Attributes
     ----------
     name : str
-        Of the work, as people read it.
+        Name of the work, for display.
     done, total : int
-        Parts of it that are done, and parts in all.
+        Number of finished parts, and of all parts.
     coming : bool
-        It has not begun; this only says that it will.
+        Whether the work is only announced and has not begun.
     rows : float
-        Rows that were computed so far, or times where there are no rows.
+        Rows computed so far, or times where there are no rows.
     work : float
         Operations so far.
     needed : int
-        Peak bytes of a task as planned; 0 where nothing was planned.
+        Planned peak memory of a task in bytes; 0 where it was not planned.
     merging : int
-        Merges under way, or waiting for a worker.
+        Merges that are running or waiting for a worker.
     saved : int
         Checkpoints written so far.
     """
@@ -54,14 +54,14 @@ class Advance:
 
 
 Progress = Callable[[Advance], None]
-"""Called often while work goes on, and at its begin (nothing done) and end."""
+"""Callback that receives the progress at the start of work, often during it, and at its end."""
 
-# Seconds between two looks at how many threads the workers have.
+# Seconds after which the number of the workers' threads is queried again.
 _ASK_AGAIN = 5.0
 
 
 def current_client() -> Client | None:
-    """The client that calls go to."""
+    """Return the current Dask client, or None where there is none."""
     try:
         return get_client()
     except ValueError:
@@ -70,18 +70,18 @@ def current_client() -> Client | None:
 
 @dataclass
 class Tasks:
-    """Tasks of one piece of work, and what to do when each is there.
+    """Tasks of one piece of work, and the function to call when each is finished.
 
-    When the work fails, those that are left leave the cluster too. The client keeps the error, its
-    traceback the frames and these the futures: left alone, they would stay until the client closes.
+    When the work fails, the remaining futures are released. Otherwise they would stay on the
+    cluster until the client closes: it holds the error, whose traceback refers to their frames.
     """
 
     client: Client
     name: str
-    # A failed task would otherwise be remembered under its key.
+    # Makes keys unique: Dask would otherwise return an earlier failure under the same key.
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     known: weakref.WeakSet[Future] = field(default_factory=weakref.WeakSet)
-    # Waiting at a queue costs nothing; `as_completed` looks again ten times a second.
+    # A queue is used because waiting at it is free; `as_completed` polls ten times a second.
     arrived: SimpleQueue[tuple[Any, Callable[[Any], None]]] = field(default_factory=SimpleQueue)
     awaited: int = 0
     _threads: int = 0
@@ -89,7 +89,7 @@ class Tasks:
 
     @property
     def threads(self) -> int:
-        """Of all workers, which come and go."""
+        """Number of threads of all workers, which may join or leave meanwhile."""
         now = time.monotonic()
         if now - self._asked > _ASK_AGAIN:
             self._threads = max(1, sum(self.client.nthreads().values()))
@@ -99,7 +99,7 @@ class Tasks:
     def submit(
         self, key: str, function: Callable[..., Any], *arguments: Any, **options: Any
     ) -> Future:
-        """A task under a key that people recognise on the dashboard."""
+        """Submit a task under a key that is recognisable on the dashboard."""
         future = self.client.submit(
             function, *arguments, key=f"{self.name}-{key}-{self.token}", pure=False, **options
         )
@@ -107,27 +107,31 @@ class Tasks:
         return future
 
     def expect(self, future: Any, then: Callable[[Any], None]) -> None:
-        """Call ``then`` with the future, of Dask or of a thread, once it was received."""
+        """Have :meth:`receive` call ``then`` with a Dask or thread future once it is done."""
         self.awaited += 1
         future.add_done_callback(lambda future: self.arrived.put((future, then)))
 
     def receive(self, patience: float | None = None) -> None:
-        """Wait for the next of the expected, and do what belongs to it.
+        """Wait for the next expected future and call its function.
 
         Raises
         ------
-        What a task raised; ResourceError if workers died of it or the cluster is gone; queue.Empty
-        if nothing has come within so many seconds of patience.
+        Exception
+            The error that the task raised.
+        ResourceError
+            If workers died while running it, or it was cancelled.
+        queue.Empty
+            If no future is done within ``patience`` seconds.
         """
         future, then = self.arrived.get(timeout=patience)
         self.awaited -= 1
-        # Not one whose worker has died since: it is computed again, unless nobody needs it.
+        # A future whose worker has died since is no failure: it is recomputed if it is needed.
         if isinstance(future, Future) and future.status in ("error", "cancelled"):
             raise_failure(future, self.name)
         then(future)
 
     def result(self, future: Future) -> Any:
-        """What a task returned; raises as :meth:`receive` does."""
+        """Return the result of a task; raise the errors that :meth:`receive` raises."""
         try:
             return future.result()
         except Exception:
@@ -152,8 +156,8 @@ def run_tasks(
 ) -> list[Any]:
     """Call a function for each tuple of arguments, on the current client or in this process.
 
-    For work that has no merge: solving, writing forecasts. Results come in the order of the
-    arguments; no more calls are under way than keep the workers busy.
+    This serves work without a merge: solving, writing forecasts. Results are in the order of the
+    arguments; no more calls are submitted at a time than keep the workers busy.
     """
     calls = list(arguments)
     client = current_client()
@@ -189,28 +193,31 @@ def run_tasks(
 
 
 def single_threaded(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call with one BLAS thread."""
-    # Parallelism comes from tasks. Environment variables would miss workers without a nanny.
+    """Call a function with one BLAS thread."""
+    # Tasks run in parallel already. Environment variables would not reach workers without a nanny.
     with _thread_pools().limit(limits=1):
         return function(*arguments)
 
 
 @cache
 def _thread_pools() -> ThreadpoolController:
-    # To look for them takes milliseconds. Those of numpy and scipy are loaded with this package.
+    # Cached, as finding them takes milliseconds; numpy and scipy have loaded theirs by now.
     return ThreadpoolController()
 
 
 def raise_failure(future: Future, name: str) -> None:
-    """Turn the failure of a task into an error that says what to do."""
+    """Raise the failure of a task as an error that names the remedy."""
     error = future.exception()
     if isinstance(error, GfrnnError):
         raise error
     if type(error).__name__ == "KilledWorker":
         raise ResourceError(
-            f"{name}: workers died again and again while running one task, most likely for lack "
-            "of memory; give the workers more (cluster.memory), and look into the workers' logs"
+            f"{name}: workers died repeatedly while running one task, most likely for lack of "
+            "memory; give the workers more (cluster.memory) and read the workers' logs"
         ) from error
     if error is None:
-        raise ResourceError(f"{name}: a task was cancelled ({future.status}); is the cluster gone?")
+        raise ResourceError(
+            f"{name}: a task was cancelled ({future.status}); check that the scheduler and the "
+            "workers are running, then run the same command again"
+        )
     raise error

@@ -1,4 +1,4 @@
-"""The tree in which the stretches of a fold merge."""
+"""The binary tree in which the stretches of a fold are merged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gfrnn.pipeline.reduction.flops import Work
 
 @dataclass(frozen=True)
 class Stretch:
-    """Times ``start`` to ``stop - 1`` of the time axis, all in one fold and without a gap."""
+    """A period without a gap in one fold: times ``start`` to ``stop - 1`` of the time axis."""
 
     fold: str
     start: int
@@ -20,51 +20,51 @@ class Stretch:
 
 
 class Summary(Protocol):
-    """What the reducer runs. It is pickled once and sent to each worker once."""
+    """The functions that a tree reduction runs; pickled once and sent to each worker once."""
 
     @property
     def name(self) -> str:
-        """What people read in progress and on the dashboard."""
+        """Name to show in progress and on the dashboard."""
 
     @property
     def remedy(self) -> str:
-        """Which key of the experiment makes it smaller."""
+        """Keys of the experiment that reduce the memory if lowered."""
 
     def leaf(self, stretch: Stretch) -> Arrays:
-        """The summary of one stretch."""
+        """Return the summary of one stretch."""
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
-        """The summary of two stretches, ``left`` before ``right``."""
+        """Return the summary of two sides, of which ``left`` comes before ``right``."""
 
     def leaf_bytes(self, stretch: Stretch) -> int:
-        """Peak working memory of a leaf, its result included."""
+        """Return the peak memory of a leaf in bytes, its result included."""
 
     def merge_bytes(self) -> int:
-        """Peak working memory of a merge, both sides and the result included."""
+        """Return the peak memory of a merge in bytes, both sides and the result included."""
 
 
 @runtime_checkable
 class Costed(Summary, Protocol):
-    """A summary that knows before it runs what it will take."""
+    """A summary whose cost can be estimated before it runs."""
 
     def result_bytes(self, times: int) -> int:
-        """What the summary of so many times takes, at most."""
+        """Return the largest size in bytes of the summary of a number of times."""
 
     def leaf_rows(self, times: int) -> float:
-        """Rows that a leaf of so many times goes through; times where there are no rows."""
+        """Return the rows of a leaf of a number of times, or the times where there are no rows."""
 
     def leaf_work(self, times: int) -> Work:
-        """Operations of a leaf of so many times."""
+        """Return the operations of a leaf of a number of times."""
 
     def merge_work(self, times: int) -> Work:
-        """Operations of merging two summaries of so many times each."""
+        """Return the operations of merging two summaries, each of a number of times."""
 
 
 @dataclass(frozen=True, order=True)
 class Block:
-    """The ``2**level`` leaves of a fold from leaf ``first`` on: a node of every tree that has them.
+    """The ``2**level`` leaves of a fold from leaf ``first`` on: a complete subtree.
 
-    ``first`` is a multiple of the size.
+    ``first`` is a multiple of the size; every tree with these leaves has this node.
     """
 
     level: int
@@ -76,25 +76,25 @@ class Block:
 
     @property
     def waits(self) -> bool:
-        """Whether it is the left half of a larger block, so that its other half comes later."""
+        """Whether this is the left half of a larger block, so that its other half comes later."""
         return self.first >> self.level & 1 == 0
 
     def contains(self, other: Block) -> bool:
-        """Whether the other lies under it in the tree."""
+        """Return whether another block lies under this one in the tree."""
         return self.level > other.level and self.first == other.first >> self.level << self.level
 
 
 @dataclass
 class Tree:
-    """Leaves pushed in order merge like the carries of a binary counter.
+    """A tree whose leaves, pushed in order, merge like the carries of a binary counter.
 
-    So the tree is a function of the number of leaves alone, and at most log2 of it is waiting.
+    Its shape depends on the number n of leaves alone; at most log2(n) + 1 nodes wait at a time.
 
     Attributes
     ----------
     merge : callable
-        Makes a node of its left and its right side. It is told which block that is, or None for
-        what is left over at the end.
+        Makes a node from a block and the block's left and right side; the block is None for the
+        merges of the remaining nodes at the end.
     waiting : list
         Nodes without a right side, from the largest to the smallest.
     """
@@ -103,7 +103,7 @@ class Tree:
     waiting: list[tuple[Block, Any]] = field(default_factory=list)
 
     def push(self, block: Block, node: Any) -> None:
-        """Add the next leaf, or the next block whose node is there already."""
+        """Add the next leaf, or the next block whose node is already computed."""
         while self.waiting and self.waiting[-1][0].level == block.level:
             left, other = self.waiting.pop()
             block = Block(left.level + 1, left.first)
@@ -111,7 +111,7 @@ class Tree:
         self.waiting.append((block, node))
 
     def swap(self, block: Block, make: Callable[[], Any]) -> bool:
-        """Let an equal node stand in for one that waits; False if it waits no longer."""
+        """Replace a waiting node by an equal one; return False if it no longer waits."""
         for place, (other, _) in enumerate(self.waiting):
             if other == block:
                 self.waiting[place] = (block, make())
@@ -119,7 +119,7 @@ class Tree:
         return False
 
     def root(self) -> Any:
-        """Merge what is waiting; the tree is empty then."""
+        """Merge all waiting nodes and return the root; the tree is empty afterwards."""
         node = self.waiting.pop()[1]
         while self.waiting:
             node = self.merge(None, self.waiting.pop()[1], node)

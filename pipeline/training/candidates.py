@@ -1,6 +1,6 @@
-"""What a fit leaves on disk for later: where the triangles of its candidates are, the last states.
+"""The candidates of a fit on disk: the places of their triangles, and the last training states.
 
-With it another choice, or new data, need neither the archive nor the layout of the states.
+With these, a refit or an update needs neither the archive nor the layout of the states.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAME = "kept"
 
 @dataclass(frozen=True)
 class FoldTriangle:
-    """The triangle of one fold: its key among the checkpoints, and its rows."""
+    """The checkpoint key of one fold's triangle, and its number of rows."""
 
     key: str
     rows: int
@@ -37,24 +37,25 @@ class FoldTriangle:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The training pass of one candidate.
+    """A candidate and the results of its training pass.
 
     Attributes
     ----------
     values : dict
-        What the candidate has of the searched keys.
+        Values of the searched keys.
     network : SampledRNN
-        With hidden weights, not solved.
+        Network with hidden weights, not solved.
     size : int
-        Values that a row predicts at each lead.
+        Number of values that a row predicts at each lead.
     summary : str
         Name of the summary that made the triangles.
     folds : dict of FoldTriangle
-        ``train/2003``, ``validation/2008``, ...
+        Triangles by fold: ``train/2003``, ``validation/2008``, ...
     variance, beyond : ndarray, shape (leads,)
-        Of the validation states, see :func:`gfrnn.pipeline.training.selection.ridge.choose`.
+        Mean squares of the validation states; see
+        :func:`gfrnn.pipeline.training.selection.ridge.choose`.
     prefix : str
-        What the names of its arrays begin with, in summaries that it shares with others.
+        Prefix of the names of its arrays in a summary that it shares with other candidates.
     """
 
     values: dict[str, Any]
@@ -67,13 +68,13 @@ class Candidate:
     prefix: str = ""
 
     def names(self, period: str, without: Iterable[int] = ()) -> list[str]:
-        """The folds of a period, those of some years left out."""
+        """Return the folds of a period except those of some years."""
         left_out = {f"{period}/{year}" for year in without}
         return [n for n in self.folds if n.startswith(f"{period}/") and n not in left_out]
 
     @property
     def always(self) -> int:
-        """Features that are not hidden."""
+        """Number of features that are not hidden."""
         return self._columns.features - self.network.width
 
     @property
@@ -81,11 +82,12 @@ class Candidate:
         return self.network.columns(self.size, self.network.inputs or 0)
 
     def check_memory(self, name: str) -> None:
-        """Refuse work on the triangle that does not fit into a worker.
+        """Refuse work on the triangle that exceeds the memory of a worker's thread.
 
         Raises
         ------
         ResourceError
+            If the solve needs more than the usable share of it.
         """
         columns = self._columns.total
         groups = 1 if self.network.groups is None else len(np.unique(self.network.groups))
@@ -93,22 +95,22 @@ class Candidate:
         check_call(name, (3 * groups + 9) * 8 * columns**2, "model.width")
 
     def rows(self, names: Iterable[str]) -> int:
-        """Rows of some folds together."""
+        """Return the number of rows of some folds together."""
         return sum(self.folds[name].rows for name in names)
 
     def least_rows(self, name: str) -> int:
-        """Rows of a fold that the smallest group of places has."""
+        """Return the number of rows of the smallest group of places in a fold."""
         groups = self.network.groups
         share = 1.0 if groups is None else np.bincount(groups).min() / len(groups)
         return round(self.folds[name].rows * share)
 
     def factor(self, checkpoints: Checkpoints, names: Iterable[str]) -> Factors:
-        """The triangles of some folds together.
+        """Return the merged triangles of some folds.
 
         Raises
         ------
         RunError
-            If one of them is not there, or damaged.
+            If one of them is missing or damaged.
         """
         return merge_factors(self._load(checkpoints, self.folds[name].key) for name in names)
 
@@ -121,15 +123,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class FittedCandidates:
-    """The candidates of a fit, and the end of what they were trained on.
+    """The candidates of a fit, and the last states of their training period.
 
     Attributes
     ----------
     candidates : tuple of Candidate
     tail : ndarray, shape (times, modes)
-        The last states without a gap, as many as the first row across the border needs.
+        The last states without a gap, as many as the first row of an update needs.
     last : numpy.datetime64
-        Time of the last of them: nothing later is in the training triangles.
+        Time of the last of them, which is the latest in the training triangles.
     """
 
     candidates: tuple[Candidate, ...]
@@ -137,11 +139,11 @@ class FittedCandidates:
     last: np.datetime64
 
     def places(self) -> list[tuple[str, str]]:
-        """Names and keys of all triangles."""
+        """Return the checkpoint names and keys of all triangles."""
         return [(c.summary, fold.key) for c in self.candidates for fold in c.folds.values()]
 
     def save(self, checkpoints: Checkpoints) -> str:
-        """Keep it beside the triangles; returns its key there."""
+        """Save the candidates beside their triangles and return the checkpoint key."""
         about: dict[str, Any] = {"last": str(self.last), "candidates": []}
         arrays: Arrays = {"tail": self.tail}
         for index, candidate in enumerate(self.candidates):
@@ -166,12 +168,12 @@ class FittedCandidates:
 
     @classmethod
     def load(cls, checkpoints: Checkpoints, key: str) -> FittedCandidates:
-        """What is kept under a key.
+        """Load the candidates saved under a key.
 
         Raises
         ------
         RunError
-            If it is not there, or damaged.
+            If they are missing or damaged.
         """
         arrays = checkpoints.load(_NAME, key)
         if arrays is None:
@@ -197,8 +199,8 @@ class FittedCandidates:
 
 
 def gone(path: Path, name: str) -> RunError:
-    """What to say of a checkpoint that is needed and not there."""
+    """Return the error for a checkpoint that is needed but missing or damaged."""
     return RunError(
         f"{path}: a checkpoint of {name} is missing or damaged; run `gfrnn fit` again, with "
-        "--force where it says that it was done before"
+        "--force if it reports the fit as done before"
     )

@@ -1,4 +1,4 @@
-"""What can be seen before work starts: whether an experiment fits its data."""
+"""Check an experiment against its data before work starts."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from gfrnn.pipeline.training.stretches import (
 
 Array = NDArray[Any]
 
-# Rows of one leaf of the training pass for each column: enough that a merge, which costs as much
-# as half a row for each column, hardly counts beside the folds.
+# Rows per column in one leaf of the training pass: enough that merging, which costs as much as half
+# a row per column, is cheap compared with folding rows into the triangle.
 ROWS_PER_COLUMN = 16
 
 
 def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
-    """Refuse what cannot work, before anything is read.
+    """Check the experiment against the data's metadata and the files of the store.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
 
 
 def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
-    """The same but for the files of the store, of which there may be many.
+    """Check the experiment against the data's metadata, without looking at the store's files.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
 
 
 def _check_rows(experiment: Experiment, fields: Fields) -> None:
-    """Refuse weights that the rows of the training period do not carry."""
+    """Refuse more weights than the training period has rows to determine."""
     state = experiment.state
     seen, places = state.delays * state.modes, 1
     if state.layout == "local":
@@ -106,12 +106,12 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
 
 
 def local_forcing(experiment: Experiment, grid: Grid) -> Forcing:
-    """The inputs of the places of a local layout.
+    """Return the inputs of the places of a local layout.
 
     Raises
     ------
     DataError
-        For a static field that is not there, or tells no place from another.
+        If a static field is missing or equal at all places.
     """
     static, patches = experiment.state.static, cut_patches(experiment.state, grid)
     fields = open_static(experiment.data, grid, static)
@@ -121,33 +121,40 @@ def local_forcing(experiment: Experiment, grid: Grid) -> Forcing:
 
 
 def check_chunks(ds: xr.Dataset, used: Array | None = None) -> None:
-    """Refuse a store that misses chunks of the times in use (bool, shape (times,); default: all).
+    """Refuse a store that lacks chunks of the times in use.
+
+    Parameters
+    ----------
+    used : ndarray of bool, shape (times,), optional
+        Times in use; by default all.
 
     Raises
     ------
     DataError
+        Naming the missing chunks.
     """
     if missing := missing_chunks(ds, used):
         raise DataError(
             "\n".join(missing) + "\ncopy the store again or choose periods without these chunks; "
-            "if they rightly hold nothing but the fill value, write them (zarr's "
-            "write_empty_chunks)"
+            "if they hold only the fill value on purpose, write them with zarr's "
+            "write_empty_chunks"
         )
 
 
 def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) -> None:
-    """Refuse years that are not there, and widths that the columns or the rows do not carry.
+    """Check ``fit.without`` and the widths against the years, columns and rows of the triangles.
 
     Parameters
     ----------
     rows : mapping of int
-        Rows of each training year.
+        Number of rows by training year.
     always : int
-        Features that are not hidden.
+        Number of features that are not hidden.
 
     Raises
     ------
     ConfigError
+        If a year is unknown or none remains, or a width exceeds the hidden columns or the rows.
     """
     fit, width = experiment.fit, experiment.model.width
     if absent := [year for year in fit.without if year not in rows]:
@@ -175,12 +182,12 @@ def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) ->
 
 
 def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
-    """The data with the mask that the ends of the training period show; only these are read.
+    """Return the data with the mask found at the first and last training time, the only two read.
 
     Raises
     ------
     ConfigError, DataError
-        If they do not agree in what is missing, or too few cells are left.
+        If different cells are missing at the two times, or too few cells are left.
     """
     whole = Fields(ds)
     train = np.flatnonzero(experiment.periods.train.mask(whole.time))
@@ -202,7 +209,7 @@ def _check_modes(experiment: Experiment, cells: int, times: int) -> None:
 
 
 def model_leads(experiment: Experiment, time: Array) -> tuple[int, ...]:
-    """Leads with outer weights of their own, in steps; one step always is among them."""
+    """Return the leads with outer weights of their own, in steps, always including one step."""
     step = step_of(time)
     return tuple(
         sorted({1, *(steps("model.leads", lead, step) for lead in experiment.model.leads)})
@@ -210,7 +217,7 @@ def model_leads(experiment: Experiment, time: Array) -> tuple[int, ...]:
 
 
 def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretch]:
-    """Leaves of the training pass over the train or validation period."""
+    """Return the leaves of the training pass over the train or validation period."""
     state, periods, time = experiment.state, experiment.periods, fields.time
     leads = model_leads(experiment, time)
     delays, grain, phase = state.delays, 1, 0
@@ -218,7 +225,7 @@ def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretc
         columns = experiment.model.width + (delays + len(leads)) * state.modes
         length = experiment.fit.rows or ROWS_PER_COLUMN * columns
     else:
-        # Rows are made of the fields as they are read: for all candidates at once, along chunks.
+        # Rows are made from the fields during reading, for all candidates at once: cut at chunks.
         delays = max(variant.state.delays for _, variant in experiment.candidates())
         grain, phase = fields.ds.attrs["time_chunk"], fields.ds.attrs["time_chunk_start"]
         length = leaf_length(fields.grid.size, experiment.data.chunk, grain)

@@ -1,4 +1,4 @@
-"""A fit on EOFs: the states of all times are kept, and the training pass runs on them."""
+"""A fit on EOFs: the states of all times are stored, and the training pass reads them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Array = NDArray[Any]
 
 
 class EofTraining(Training):
-    """A fit on EOFs: passes for climatology, EOFs and states, then one for each candidate."""
+    """A fit on EOFs: passes for climatology, EOFs and states, then one pass per candidate."""
 
     @property
     def modes(self) -> int:
@@ -48,7 +48,7 @@ class EofTraining(Training):
             cuts = [(part.start, part.stop) for part in train]
             return content_key(self.climatology_key, modes, cuts)
 
-        # Twice the modes: what a leaf cuts off then hardly touches the modes kept.
+        # Twice the modes: truncation in a leaf then hardly affects the modes that are kept.
         svd = EofSummary(fields, scaling, rank=2 * modes)
         vectors = np.zeros((modes, fields.grid.size))
         planned = EofLayout(scaling, vectors, np.ones(modes), 1.0, len(fields.time))

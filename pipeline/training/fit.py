@@ -1,4 +1,4 @@
-"""Fit a model: climatology and states, triangles of every candidate, the choice among them."""
+"""Fit a model: climatology, states and triangles of every candidate, then choose the best."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def fit(
     *,
     checked: bool = False,
 ) -> ForecastModel:
-    """Train a model.
+    """Fit a model to the training period and choose it on the validation period.
 
     Parameters
     ----------
     experiment : Experiment
     ds : xarray.Dataset
-        As :func:`gfrnn.pipeline.open_source` gives it for ``experiment.data``.
+        Data as opened by :func:`gfrnn.pipeline.open_source` for ``experiment.data``.
     folder : Path
-        Where ``summaries.zarr`` keeps what is finished, so that a killed fit goes on from there.
+        Folder of the run; checkpoints in its ``summaries.zarr`` let a killed fit resume.
     progress : callable, optional
     checked : bool
-        The caller has called :func:`gfrnn.pipeline.training.checks.check_fit`, which looks for all
-        files of the store.
+        Whether the caller has called :func:`gfrnn.pipeline.training.checks.check_fit` already,
+        which looks for all files of the store.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def fit(
     Raises
     ------
     ConfigError, DataError, ResourceError
-        Before work starts wherever it can be seen then.
+        Before work starts wherever the cause can be found then.
     """
     if not checked:
         check_fit(experiment, ds)
@@ -57,7 +57,7 @@ def fit(
 def prepare(
     experiment: Experiment, ds: xr.Dataset, folder: Path, progress: Progress | None = None
 ) -> Training:
-    """Return a fit that is checked and not begun; parameters and errors as in :func:`fit`."""
+    """Return a fit that has not begun; parameters and errors are those of :func:`fit`."""
     checkpoints = Checkpoints(folder / "summaries.zarr")
     return training_class(experiment)(
         experiment, training_fields(experiment, ds), checkpoints, progress

@@ -1,4 +1,4 @@
-"""A trained model: what it takes to forecast, as zarr arrays and attributes, never pickled."""
+"""A trained model, which is stored as zarr arrays and attributes and never pickled."""
 
 from __future__ import annotations
 
@@ -33,29 +33,31 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class ForecastModel:
-    """Fields in, fields out.
+    """A trained model that forecasts fields from fields.
 
     Attributes
     ----------
     layout : EofLayout or LocalLayout
-        Fields <-> states.
+        Conversion between fields and states.
     networks : tuple of SampledRNN
-        A network of fewer modes than the layout works on the leading ones.
+        The networks that are averaged; one of fewer modes than the layout uses the leading ones.
     mixture : ndarray, shape (networks, leads)
-        Share of each network in the forecast at each of the leads with weights of their own; a
-        lead between two of them uses the shares of the shorter.
+        Share of each network in the forecast at each lead with weights of its own; a lead between
+        two of these uses the shares of the shorter.
     linear : SampledRNN
-        The model without hidden features, from the same triangle: a reference.
+        Reference model without hidden features, solved from the same triangle.
     lagged : ndarray, shape (leads + 1, ...)
-        Covariance of the training states with those some steps later, as the layout takes it:
-        damped persistence.
+        Covariance of the training states with those 0, 1, ... steps later, for damped
+        persistence; its other dimensions depend on the layout.
     step : numpy.timedelta64
+        Time step of the data.
     forcing : Forcing
-        Inputs.
+        Inputs of the networks.
     selection : dict of ndarray
-        How ridge and width were chosen: ``ridges``, ``widths``, ``errors`` (widths, ridges,
+        Tried values and validation errors: ``ridges``, ``widths``, ``errors`` (widths, ridges,
         leads), ``linear_errors`` (ridges, leads), ``spectrum``.
     notes : ModelNotes
+        Record of the choice and origin of the model.
     """
 
     layout: EofLayout | LocalLayout
@@ -70,22 +72,24 @@ class ForecastModel:
 
     @property
     def delays(self) -> int:
-        """Successive states that forecasts and references start from."""
+        """Number of successive states from which forecasts and references start."""
         return max(network.delays for network in (*self.networks, self.linear))
 
     def fields(self, ds: xr.Dataset) -> Fields:
-        """Data as the model reads them, held against its mask."""
+        """Return the fields of a dataset, to be checked against the mask of the model."""
         return Fields(ds, self.layout.scaling.grid.mask)
 
     def rollout(self, history: Array, initial: Array, steps: int) -> Array:
-        """The forecast: the networks' rollouts, mixed at each lead.
+        """Return the forecast: the weighted mean of the networks' rollouts at each lead.
 
         Parameters
         ----------
         history : ndarray, shape (starts, delays, size)
             States up to the initial time, oldest first.
         initial : ndarray of datetime64, shape (starts,)
+            Initial times.
         steps : int
+            Number of time steps to forecast.
 
         Returns
         -------
@@ -94,9 +98,10 @@ class ForecastModel:
         return np.stack(list(self.walk(history, initial, steps)), axis=1)
 
     def walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
-        """The same lead by lead, shape (starts, size): memory does not grow with their number.
+        """Yield the forecast lead by lead, shape (starts, size).
 
-        What left the weather that there is, is NaN from there on.
+        The parameters are those of :meth:`rollout`; memory does not grow with ``steps``. A diverged
+        forecast is NaN from then on.
         """
         own = np.asarray(self.linear.leads)
         walks = [self._walk(network, history, initial, steps) for network in self.networks]
@@ -105,12 +110,12 @@ class ForecastModel:
             mixed: Array = np.zeros((len(history), self.layout.size))
             for walk, share in zip(walks, shares, strict=True):
                 state = next(walk)
-                if share:  # one that left what weather can be is NaN, also times 0
+                if share:  # a diverged state is NaN even times 0
                     mixed += share * state
             yield mixed
 
     def linear_walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
-        """The same of the linear model."""
+        """Yield the forecast of the linear model lead by lead, shape (starts, size)."""
         yield from self._walk(self.linear, history, initial, steps)
 
     def _walk(
@@ -124,14 +129,14 @@ class ForecastModel:
             yield np.pad(state, ((0, 0), (0, self.layout.size - size)))
 
     def damping(self, lead: int) -> Array:
-        """Autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).
+        """Return the autocorrelation of each grid cell at a lead in steps: shape (grid.size,).
 
-        A cell that did not vary has none: 0.
+        It is 0 for a cell that did not vary.
         """
         return self.layout.autocorrelation(self.lagged, lead)
 
     def save(self, path: Path) -> None:
-        """Write the model; it appears under its name only when it is whole."""
+        """Write the model; it appears under its name only when it is complete."""
         write_whole(path, self._write)
 
     def _write(self, path: Path) -> None:
@@ -177,12 +182,12 @@ class ForecastModel:
 
     @classmethod
     def load(cls, path: Path) -> ForecastModel:
-        """Read a model. Nothing in it is executed.
+        """Read a model; nothing in it is executed.
 
         Raises
         ------
         RunError
-            If there is no model, or one of another format.
+            If there is no model, or its format or version differs.
         """
         try:
             group = zarr.open_group(path, mode="r")
@@ -236,5 +241,5 @@ class ForecastModel:
 
     @property
     def leads(self) -> list[pd.Timedelta]:
-        """Leads with outer weights of their own."""
+        """Leads that have outer weights of their own."""
         return [pd.Timedelta(self.step) * lead for lead in self.linear.leads]

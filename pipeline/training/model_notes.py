@@ -1,4 +1,4 @@
-"""What a model records of its choice and origin, kept in its attributes as plain values."""
+"""Record of a model's choice and origin, stored in its attributes as plain values."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class CandidateScore:
 
 @dataclass(frozen=True)
 class SolveSettings:
-    """How the outer weights of a network were solved, so that later triangles are solved alike.
+    """The settings of a solve for outer weights, so that an update can repeat it.
 
     Attributes
     ----------
     candidate : int
-        Place of its candidate.
+        Index of its candidate.
     width : int
         Hidden features.
     ridge, balance : list of float
@@ -49,14 +49,14 @@ class SolveSettings:
 
 @dataclass(frozen=True)
 class KeptTriangles:
-    """Where the triangles of a model are.
+    """The place of a model's triangles.
 
     Attributes
     ----------
     store : str
         Checkpoint store: a name in the run's folder, or a path.
     key : str
-        Key of the candidates in it.
+        Key of the candidates in the store.
     """
 
     store: str
@@ -65,16 +65,16 @@ class KeptTriangles:
 
 @dataclass(frozen=True)
 class LatestUpdate:
-    """The latest of the updates of a model.
+    """The latest update of a model.
 
     Attributes
     ----------
     first : str
-        First of its times.
+        First of the new times.
     times, rows : int
-        Number of new times, and of rows made of them.
+        Number of new times, and of the rows made from them.
     consecutive : bool
-        Whether they followed the earlier times without a gap.
+        Whether the new times followed the earlier ones without a gap.
     forget : float
         Weight of all earlier rows.
     """
@@ -88,12 +88,12 @@ class LatestUpdate:
 
 @dataclass(frozen=True)
 class Updates:
-    """What was folded into a model after its fit.
+    """The updates of a model since its fit.
 
     Attributes
     ----------
     last : str
-        Latest time that the model was trained with.
+        Latest time in the training data of the model.
     updates, rows : int
         Number of updates, and of their rows.
     latest : LatestUpdate
@@ -112,19 +112,19 @@ class Updates:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelNotes:
-    """What was chosen for a model, from what, and where its triangles are.
+    """The chosen settings of a model, the candidates, and the place of its triangles.
 
     Attributes
     ----------
     width, modes, delays : int
         Hidden features, values predicted at each lead, and successive states of the best candidate.
     chosen : dict
-        Its values of the searched keys.
+        Values of the searched keys of the best candidate.
     candidates : list of CandidateScore
     solves : list of SolveSettings
-        One for each network of the model.
+        Settings of the solve of each network of the model.
     linear_solve : SolveSettings
-        That of the linear model.
+        Settings of the solve of the linear model.
     rows, columns : int
         Size of the regression.
     variance_kept : float or None
@@ -135,7 +135,7 @@ class ModelNotes:
         Fingerprint of the data of the fit.
     kept : KeptTriangles
     precision : dict
-        Precision of the rows, and what the other one changes on a sample.
+        Precision of the rows, and error and seconds of either precision on a sample of them.
     updated : Updates or None
     """
 
@@ -161,7 +161,7 @@ class ModelNotes:
 
     @classmethod
     def parse(cls, found: Mapping[str, Any]) -> ModelNotes:
-        """Read what :meth:`as_attributes` made."""
+        """Read the plain values that :meth:`as_attributes` returns."""
         parts: dict[str, Any] = {
             "candidates": [CandidateScore(**each) for each in found["candidates"]],
             "solves": [SolveSettings(**each) for each in found["solves"]],

@@ -1,4 +1,4 @@
-"""Networks in plain values: what they are made with, and their hidden weights."""
+"""Convert networks to plain values and arrays, and back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PLAIN = (
 
 
 def network_options(network: SampledRNN) -> dict[str, Any]:
-    """What a sampled network is made with, as JSON holds it."""
+    """Return the options of a sampled network as plain values for JSON."""
     assert network.hidden is not None, "hidden weights decide how many values features see"
     low, high = network.low, network.high
     return {
@@ -42,7 +42,7 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
 
 
 def network_arrays(network: SampledRNN) -> dict[str, Array]:
-    """Hidden weights, groups of places and mask by name; a linear model has no hidden weights."""
+    """Return hidden weights (none in a linear model), groups of places and mask by name."""
     arrays: dict[str, Array] = {}
     if network.hidden is not None and network.width:
         arrays |= {"weights": network.hidden.weights, "biases": network.hidden.biases}
@@ -54,7 +54,7 @@ def network_arrays(network: SampledRNN) -> dict[str, Array]:
 
 
 def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> SampledRNN:
-    """The network of :func:`network_options` and :func:`network_arrays`, not solved."""
+    """Rebuild an unsolved network from :func:`network_options` and :func:`network_arrays`."""
     plain = SampledRNN(
         **{name: options[name] for name in _PLAIN},
         leads=tuple(options["leads"]),
@@ -71,7 +71,7 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
 
 
 def _tuples(value: Any) -> Any:
-    """Lists, as JSON has them, back to tuples."""
+    """Convert the lists of JSON to tuples, at any depth."""
     if isinstance(value, dict):
         return {name: _tuples(inner) for name, inner in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The stages of a fit as they are known before it starts: tasks, reads, memory, operations."""
+"""Estimate the stages of a fit before it starts: tasks, reads, memory, operations."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ NOTHING = np.zeros((0, 2), dtype=int)
 
 @dataclass(frozen=True)
 class PassCost:
-    """One of the stages.
+    """The estimated cost of one stage of a fit.
 
     Attributes
     ----------
     plan : Plan
-        Tasks, and the peak memory of each.
+        Number of tasks, and their peak memory.
     windows : ndarray of int, shape (reads, 2)
-        Times of the archive that tasks read: the first, and the one after the last.
+        Times of the archive that each task reads: the first, and the one after the last.
     work : dict
-        Operations of all tasks.
+        Operations of all tasks, by kind of work.
     chain : dict
-        Those of the longest row of tasks that wait for each other, and of the driver.
+        Operations on the critical path: the longest chain of dependent tasks, and the driver's.
     driver_bytes : int
-        What the driver holds at the end.
+        Memory of the driver at the end.
     kept_bytes : int
-        What is kept on disk, before it is compressed.
+        Size of the results on disk before compression.
     subject : Any
-        The summary, or whatever else a small piece can be measured of.
+        The summary or other object whose speed can be measured on a small piece of its work.
     """
 
     plan: Plan
@@ -56,21 +56,21 @@ class PassCost:
 
     @property
     def name(self) -> str:
-        """As in the plan."""
+        """Name of the stage."""
         return self.plan.name
 
 
 def reduction(
     summary: Costed, stretches: Sequence[Stretch], windows: Array, *, joined: bool = False
 ) -> PassCost:
-    """A pass.
+    """Estimate a tree reduction.
 
     Parameters
     ----------
     windows
-        As in :class:`PassCost`.
+        Times that each leaf reads, as in :class:`PassCost`.
     joined : bool
-        The driver merges the folds to one.
+        Whether the driver merges the folds to one.
     """
     folds: dict[str, list[int]] = {}
     for part in stretches:
@@ -99,10 +99,10 @@ def reduction(
 
 
 def _levels(leaves: int, times: float) -> list[tuple[int, float]]:
-    """Merges of a fold's tree of leaves of so many times: how many, and times of each side."""
+    """Return number of merges and times of a side by level, for leaves of ``times`` times each."""
     height = leaves.bit_length() - 1
     even = [(leaves >> level + 1, times * 2**level) for level in range(height)]
-    # What is left over at the end merges from the smallest block up, which are less than the next.
+    # Remaining blocks merge at the end, from the smallest up; together they are below the next.
     waiting = [level for level in range(height + 1) if leaves >> level & 1]
     return even + [(1, times * (leaves % 2**level)) for level in waiting[1:]]
 
@@ -116,7 +116,7 @@ def calls(
     windows: Array = NOTHING,
     subject: Any = None,
 ) -> PassCost:
-    """Calls that need so many bytes and operations each."""
+    """Estimate calls that need ``needed`` bytes and ``work`` operations each."""
     return PassCost(
         plan=plan_calls(name, count, needed, remedy),
         windows=windows,
@@ -127,17 +127,17 @@ def calls(
 
 
 def windows_of(stretches: Sequence[Stretch]) -> Array:
-    """What leaves read that need no time beside their own."""
+    """Return the windows of leaves that read no times other than their own."""
     return np.array([(part.start, part.stop) for part in stretches]).reshape(-1, 2)
 
 
 def solves(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> PassCost:
-    """What chooses ridge, balance and width of all candidates from their triangles.
+    """Estimate the choice of ridge, balance and width of all candidates from their triangles.
 
     Parameters
     ----------
     sizes : sequence of int
-        Values that a row of each candidate predicts at each lead.
+        Number of values that a row predicts at each lead, by candidate.
     """
     works = [_solve_work(part, fit, size) for part, size in zip(rows, sizes, strict=True)]
     widest = max(rows, key=lambda part: part.groups * part.columns**2)
@@ -150,13 +150,13 @@ def solves(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> 
 
 
 def sampled(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCost:
-    """What measures the precision of the rows on a part of a leaf, of the best candidate."""
+    """Estimate the measurement of the rows' precision on a leaf of the widest candidate."""
     widest = max(rows, key=lambda part: part.groups * part.columns**2)
     times, columns = leaf.stop - leaf.start, widest.columns
-    # Once in the precision of the experiment, and once in the other, of half or twice its speed.
+    # Rows are made in both precisions, of which float32 takes half the time of float64.
     often = 1.5 if widest.network.precision == "float64" else 3.0
     solving = {"solving": 2 * widest.groups * svd_flops(columns, columns)}
-    if widest.rows_of(times) < widest.features:  # no model follows, and it ends after the first
+    if widest.rows_of(times) < widest.features:  # too few rows to solve: it ends early
         often, solving = 1.0, {}
     work = total([total([widest.factors_work(times)], often), solving])
     work = total([work, widest.states.read_work(times)])
@@ -166,7 +166,7 @@ def sampled(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCo
 
 
 def _solve_bytes(rows: RowSummary) -> int:
-    # The triangles, their weighted copies, and the SVD of one with its working memory.
+    # The triangles, their weighted copies, and one SVD with its working memory.
     return (3 * rows.groups + 10) * 8 * rows.columns**2
 
 
@@ -176,20 +176,20 @@ def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:
     widths = fit.widths or [rows.network.width]
     flops = 0.0
     for count in [always, *(always + width for width in widths for _ in fit.balance)]:
-        # The SVD of a square with both factors, and their products with triangles and targets;
-        # then for each ridge the targets again.
+        # An SVD of a square matrix with both factors, their products with triangles and targets,
+        # and one product with the targets for each ridge.
         flops += svd_flops(count, count) + 2 * count**2 * (columns + targets)
         flops += len(fit.ridge) * 2 * columns * count * targets
     return {"solving": rows.groups * flops}
 
 
 def check_costs(costs: Iterable[PassCost], fields: Fields, limit: int | None) -> None:
-    """Refuse stages that do not fit into a worker's thread.
+    """Refuse stages that exceed the memory of a worker's thread.
 
     Raises
     ------
     ResourceError
-        Naming the first that does not, and the key to change.
+        Naming the first such stage and the key to change.
     """
     needed = fields.read_bytes(1)
     if limit is not None and needed > USABLE * limit:

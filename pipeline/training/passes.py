@@ -1,7 +1,7 @@
-"""The passes of a fit: each is written down once, and estimated, checked and run from that.
+"""The passes of a fit, each defined once for estimating, checking and running.
 
-A layout yields its passes one after the other and is sent the result of each. A fit runs them; a
-plan sends placeholders of the same shapes instead, so that it knows all costs before anything is
+A generator yields the passes one after the other and is sent the result of each. A fit runs them; a
+plan sends placeholders of the same shapes instead, so that all costs are known before anything is
 read.
 """
 
@@ -26,26 +26,26 @@ class Pass(Protocol):
     Attributes
     ----------
     placeholder : Any
-        Stands for the result while a fit is only planned; of the same shapes.
+        Value of the same shapes that replaces the result while a fit is only planned.
     """
 
     @property
     def placeholder(self) -> Any: ...
 
     def cost(self) -> PassCost | None:
-        """Estimate tasks, reads, memory and operations; None where these are negligible."""
+        """Estimate tasks, reads, memory and operations; return None where these are negligible."""
 
     def run(self, checkpoints: Checkpoints, progress: Progress | None) -> Any:
         """Compute the result."""
 
 
 Passes = Generator[Pass, Any, Result]
-"""Passes in their order; each ``yield`` gives the result of the pass, or its placeholder."""
+"""Generator of passes in order; each ``yield`` gives the pass's result or placeholder."""
 
 
 @dataclass(frozen=True)
 class ReductionPass:
-    """A tree reduction.
+    """A pass that is a tree reduction.
 
     Attributes
     ----------
@@ -53,14 +53,14 @@ class ReductionPass:
     stretches : sequence of Stretch
         Leaves.
     key : callable
-        Gives the key of everything but the stretches that decides the result.
+        Returns the key of everything but the stretches that determines the result.
     windows : ndarray of int, shape (leaves, 2)
         Times of the archive that the leaves read.
     finish : callable
-        Makes the result of the arrays of each fold, or of all folds together.
+        Makes the result from the arrays by fold, or from those of all folds merged.
     placeholder : Any
     joined : bool
-        The driver merges the folds, and ``finish`` gets the arrays of all together.
+        Whether the driver merges the folds, so that ``finish`` receives one set of arrays.
     """
 
     summary: Costed
@@ -93,14 +93,14 @@ class ReductionPass:
 
 @dataclass(frozen=True)
 class TaskPass:
-    """Tasks without a merge, such as the solves of the candidates.
+    """A pass of tasks without a merge, such as the solves of the candidates.
 
     Attributes
     ----------
     cost : callable
         Estimates the pass.
     work : callable
-        Computes the result, of checkpoints and progress.
+        Computes the result, given checkpoints and progress.
     placeholder : Any
     """
 
@@ -114,7 +114,7 @@ class TaskPass:
 
 @dataclass(frozen=True)
 class DriverStep:
-    """Work of the driver between two passes, too little to be estimated.
+    """A pass of the driver alone, whose cost is too small to be estimated.
 
     Attributes
     ----------
@@ -136,12 +136,12 @@ class DriverStep:
 def run_passes(
     passes: Passes[Result], checkpoints: Checkpoints, progress: Progress | None
 ) -> Result:
-    """Run all passes in their order and return what they lead to."""
+    """Run all passes in order and return the generator's return value."""
     return _follow(passes, lambda each: each.run(checkpoints, progress))
 
 
 def cost_of_passes(passes: Passes[Any]) -> list[PassCost]:
-    """Estimate all passes in their order; nothing is read."""
+    """Estimate all passes in order; nothing is read."""
     costs = []
 
     def estimate(each: Pass) -> Any:
@@ -154,7 +154,7 @@ def cost_of_passes(passes: Passes[Any]) -> list[PassCost]:
 
 
 def _follow(passes: Passes[Result], step: Callable[[Pass], Any]) -> Result:
-    """Send each pass what ``step`` makes of it; return what the generator returns."""
+    """Apply ``step`` to each pass, send the result back, and return the generator's value."""
     result = None
     while True:
         try:

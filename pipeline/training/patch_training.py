@@ -1,4 +1,4 @@
-"""A fit on patches of the grid: rows straight from the archive's fields, read once for all."""
+"""A fit on patches of the grid: rows are made from the archive's fields in a single pass."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ from gfrnn_core.regression_rows import pooled
 
 Array = NDArray[Any]
 
-# Training times whose patches the hidden weights are drawn from, at most.
+# Largest number of training times from whose patches the hidden weights are drawn.
 _POOL_TIMES = 64
 
-# In units of a channel's spread, what no weather reaches; a rollout three times as far is given up.
+# Bound in standard deviations of a channel that no weather reaches; a rollout three times as far
+# from zero is treated as diverged.
 _FAR = 20.0
 
-# An autocorrelation below counts as this: its logarithm is finite.
+# Lower bound of autocorrelations, so that their logarithm is finite.
 _UNRELATED = 1e-6
 
 
 class LocalTraining(Training):
-    """Climatology; then one pass over the fields for all candidates together."""
+    """A fit on patches: a pass for the climatology, then one over the fields for all candidates."""
 
     def layout_passes(self) -> Passes[LocalLayout]:
         """Yield the climatology."""
@@ -53,13 +54,13 @@ class LocalTraining(Training):
 
     @property
     def unscaled(self) -> LocalLayout:
-        """The layout before the climatology is known."""
+        """The layout with a climatology of zero, for use before the climatology is known."""
         flat = Climatology.zero(*self.terms, self.fields.grid)
         return LocalLayout(Scaling(self.fields.grid, flat, area_weighted=False))
 
     @cached_property
     def patches(self) -> Patches:
-        """Of the first candidate; all candidates own the same cells."""
+        """Patches of the first candidate; those of all candidates own the same cells."""
         return cut_patches(self.experiment.candidates()[0][1].state, self.fields.grid)
 
     @cached_property
@@ -71,7 +72,7 @@ class LocalTraining(Training):
 
     @cached_property
     def weights(self) -> Array:
-        """What a row of each place counts: shape (places,)."""
+        """Weight of a row of each place: shape (places,)."""
         return patch_area_weights(self.fields.grid, self.patches)
 
     @cached_property
@@ -84,7 +85,7 @@ class LocalTraining(Training):
         ]
 
     def local_network(self, variant: Experiment) -> SampledRNN:
-        """The network of one candidate, nothing drawn or solved."""
+        """Return the network of one candidate, without hidden or outer weights."""
         patches = cut_patches(variant.state, self.fields.grid)
         return replace(
             self.network(variant),
@@ -98,7 +99,7 @@ class LocalTraining(Training):
         )
 
     def seen(self, variant: Experiment, network: SampledRNN) -> Array:
-        """What hidden features see of delayed windows and inputs: bool."""
+        """Return which delayed values and inputs hidden features see: bool, shape (values,)."""
         assert network.patches is not None
         seen = np.tile(network.patches.seen_by_hidden, (network.delays, 1))
         seen[variant.model.hidden_delays or network.delays :] = False
@@ -106,7 +107,7 @@ class LocalTraining(Training):
         return np.concatenate([seen.reshape(-1), inputs])
 
     def rows(self, layout: LocalLayout, networks: list[SampledRNN]) -> SharedRows:
-        """The training pass of all candidates."""
+        """Return the summary that makes the triangles of all candidates."""
         states, time = FieldStates(self.fields, layout), self.fields.time
         return SharedRows(
             tuple(
@@ -177,9 +178,9 @@ class LocalTraining(Training):
         return sampled([each.rows for each in rows], widest.leaf, windows)
 
     def _sampled(self, layout: LocalLayout, variant: Experiment) -> Passes[SampledRNN]:
-        """Yield the pool that hidden weights of pairs are drawn from; return the network."""
+        """Yield the pass for the pool from which hidden weights are drawn; return the network."""
         network = self.local_network(variant)
-        if network.sampling == "normal":  # which no data decide
+        if network.sampling == "normal":  # drawn without data
             return self._drawn(variant, network)
         train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
         count = min(len(train), variant.fit.pool, _POOL_TIMES)
@@ -210,12 +211,12 @@ class LocalTraining(Training):
         self, states: FieldStates, network: SampledRNN, train: Array, count: int
     ) -> PassCost:
         """Estimate the gathering of patches at some training times."""
-        # Which times are drawn depends on the seed; their cost does not.
+        # The seed decides the times but not the cost, so evenly spaced times serve.
         times = train[np.linspace(0, len(train) - 1, count).astype(int)]
         windows = np.stack([times - network.delays + 1, times + 2], axis=1)
         assert network.patches is not None
         gathered = network.patches.places * network.delays * network.patches.window
-        # Gathered a delay after the other, together, and together with what other times give.
+        # Three copies: each delay gathered, the delays joined, and the pool joined over times.
         needed = states.read_bytes(network.delays + 1) + 3 * 8 * gathered
         work = states.read_work(network.delays + 1) | {"gathering": gathered}
         return calls("pool", count, needed, "data.region or state.halo", work, windows)
@@ -227,7 +228,7 @@ class LocalTraining(Training):
         pool: Array | None = None,
         following: Array | None = None,
     ) -> SampledRNN:
-        """The network with hidden weights; normal ones need no pool."""
+        """Return the network with hidden weights; normal ones need no pool."""
         seen = self.seen(variant, network)
         return network.sample(np.zeros((1, len(seen))) if pool is None else pool, following, seen)
 
@@ -249,7 +250,7 @@ class LocalTraining(Training):
 def _pool(
     states: FieldStates, network: SampledRNN, forcing: Forcing, time: int, count: int, seed: int
 ) -> tuple[Array, Array]:
-    """One task: what features see at some places of one time, and what follows there."""
+    """Return delayed values at randomly chosen places of one time, and the next values there."""
     first = time - network.delays + 1
     series = states.read(first, time + 2)
     inputs = forcing(states.fields.time[first : time + 2])
@@ -261,7 +262,7 @@ def _pool(
 
 
 def mean_squares(network: SampledRNN, folds: Sequence[Factors]) -> Array:
-    """Mean over rows of the squared length of the targets' states: shape (leads,)."""
+    """Return the mean over rows of the squared norm of the target states: shape (leads,)."""
     total = sum(
         np.square(_targets(network, part)).sum(axis=(0, 2)) for fold in folds for part in fold.parts
     )
@@ -269,7 +270,12 @@ def mean_squares(network: SampledRNN, folds: Sequence[Factors]) -> Array:
 
 
 def autocorrelation(network: SampledRNN, folds: Sequence[Factors]) -> Array:
-    """Of each channel at the leads of a network, all cells together: shape (leads, channels)."""
+    """Return each channel's autocorrelation over all cells at a network's leads.
+
+    Returns
+    -------
+    ndarray, shape (leads, channels)
+    """
     assert network.patches is not None
     leads, channels = len(network.leads), network.patches.channels
     products, squares = np.zeros((2, leads, channels))
@@ -278,21 +284,23 @@ def autocorrelation(network: SampledRNN, folds: Sequence[Factors]) -> Array:
             present, later = part.triangle[:, None, _present(network)], _targets(network, part)
             shape = (len(part.triangle), leads, -1, channels)
             products += (present * later).reshape(shape).sum(axis=(0, 2))
-            # Of the targets: noise in training is on the present alone.
+            # Squares of the targets alone, as training noise is added to the present values.
             squares += np.square(later).reshape(shape).sum(axis=(0, 2))
     return products / squares
 
 
 def damped(known: Array, leads: Sequence[int], horizon: int) -> Array:
-    """Autocorrelation at leads 0 to a horizon: shape (horizon + 1, channels).
+    """Return the autocorrelation at leads 0 to a horizon: shape (horizon + 1, channels).
 
     Parameters
     ----------
     known : ndarray, shape (len(leads), channels)
-        At some leads. It decays exponentially between them and, as fast as up to the last of
-        them, beyond.
+        Autocorrelation at some leads. It is taken to decay exponentially between these, and
+        beyond the last at the mean rate up to it.
     leads : sequence of int
+        Leads in steps, increasing.
     horizon : int
+        Last lead in steps.
     """
     decay = -np.log(np.clip(known, _UNRELATED, 1.0))
     wanted, last = np.arange(horizon + 1), leads[-1]
@@ -302,14 +310,14 @@ def damped(known: Array, leads: Sequence[int], horizon: int) -> Array:
 
 
 def _present(network: SampledRNN) -> Array:
-    """Columns of the present values of the cells that a patch owns."""
+    """Return the columns of the present values of the cells that a patch owns."""
     assert network.patches is not None
     alone = replace(network.patches, inner=((0, 0), (0, 0)))
     return np.flatnonzero(alone.seen_by_hidden)
 
 
 def _targets(network: SampledRNN, factor: RFactor) -> Array:
-    """Columns of the later states, increments added up: shape (rows, leads, own values)."""
+    """Return the target columns as states, also for increments: (rows, leads, own values)."""
     assert network.patches is not None
     leads, own = len(network.leads), network.patches.owned
     targets = factor.triangle[:, factor.columns - leads * own :].reshape(-1, leads, own)

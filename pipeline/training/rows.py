@@ -1,4 +1,4 @@
-"""The training pass: the R factors of the lifted rows, from states wherever they are."""
+"""The summaries of the training pass: R factors of the rows of features and targets."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ Array = NDArray[Any]
 
 
 class States(Protocol):
-    """Where a training pass finds its states."""
+    """The source of the states of a training pass."""
 
     @property
     def size(self) -> int:
         """Length of a state."""
 
     def read(self, start: int, stop: int) -> Array:
-        """The states of times ``start`` to ``stop - 1``: shape (times, size)."""
+        """Return the states of times ``start`` to ``stop - 1``: shape (times, size)."""
 
     def read_bytes(self, times: int) -> int:
-        """Peak working memory of reading so many times, the states included."""
+        """Return the peak memory in bytes of reading a number of times, the states included."""
 
     def read_work(self, times: int) -> Work:
-        """Operations that make so many states of what is read."""
+        """Return the operations that make the states of a number of times from the data read."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class StoredStates:
     Attributes
     ----------
     path : Path
-        Shape (times, at least ``size``); NaN where a time has no state.
+        Path of the array, shape (times, at least ``size``); NaN where a time has no state.
     size : int
-        Leading components that make up a network's state.
+        Number of leading components that a network uses.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class StoredStates:
 
 @dataclass(frozen=True)
 class FieldStates:
-    """States made of the archive's own fields, as they are read: nothing is stored twice."""
+    """States that are encoded from the archive's fields during reading, and not stored."""
 
     fields: Fields
     layout: LocalLayout
@@ -82,7 +82,7 @@ class FieldStates:
         return self.layout.encode(fields, self.fields.time[start:stop])
 
     def read_bytes(self, times: int) -> int:
-        # The fields and their states, and what the climatology is in units of a state.
+        # The fields, their states, and the coefficients of the climatology.
         terms = len(self.layout.scaling.climatology.coefficients)
         kind = self.fields.dtype
         encoding = (kind.itemsize + 8) * times * self.size
@@ -95,17 +95,20 @@ class FieldStates:
 
 @dataclass(frozen=True)
 class RowSummary:
-    """The R factors of the lifted rows.
+    """The summary that makes the R factors of one candidate's rows.
 
     Attributes
     ----------
     network : SampledRNN
-        With hidden weights.
+        Network with hidden weights.
     states : States
+        Source of the states.
     forcing : Forcing
+        Inputs of the network.
     time : ndarray of datetime64, shape (times,)
+        Time axis of the states.
     weights : ndarray, shape (places,), optional
-        What a row of each place counts.
+        Weight of a row of each place.
     """
 
     network: SampledRNN
@@ -118,17 +121,17 @@ class RowSummary:
 
     @cached_property
     def columns(self) -> int:
-        """Of a row: features and targets."""
+        """Number of columns of a row: features and targets."""
         return self.network.columns(self.states.size, self.forcing.count).total
 
     @property
     def features(self) -> int:
-        """Of a row."""
+        """Number of features of a row."""
         return self.network.columns(self.states.size, self.forcing.count).features
 
     @property
     def places(self) -> float:
-        """Rows that the smallest group has of a time."""
+        """Number of rows of the smallest group per time."""
         if self.network.patches is None:
             return self.network.share
         groups = self.network.groups
@@ -137,7 +140,7 @@ class RowSummary:
 
     @property
     def groups(self) -> int:
-        """Sets of outer weights."""
+        """Number of sets of outer weights."""
         return 1 if self.network.groups is None else len(np.unique(self.network.groups))
 
     def leaf(self, stretch: Stretch) -> Arrays:
@@ -145,11 +148,11 @@ class RowSummary:
         return self.factors(self.states.read(first, last), first).arrays()
 
     def reach(self, stretch: Stretch) -> tuple[int, int]:
-        """From where to where rows of the present times start..stop-1 need states."""
+        """Return the first time of the states that the rows of a stretch need, and the end."""
         return stretch.start - self.network.delays + 1, stretch.stop + max(self.network.leads)
 
     def factors(self, states: Array, first: int) -> Factors:
-        """Of the rows of a gapless stretch of states, which begins at time ``first``."""
+        """Return the R factors of states without a gap that begin at time ``first``."""
         inputs = self.forcing(self.time[first : first + len(states)])
         return Factors.of_series(self.network, states, inputs, first, self.weights)
 
@@ -161,22 +164,22 @@ class RowSummary:
         return self.states.read_bytes(last - first) + self.factors_bytes(last - first)
 
     def factors_bytes(self, times: int) -> int:
-        """Peak working memory of :meth:`factors` beside the states."""
+        """Return the peak memory in bytes of :meth:`factors`, without the states."""
         places = 1 if self.network.patches is None else self.network.patches.places
         rows = min(block_rows(self.columns), times * places)
-        # What features see, one delay after the other and together, and where it is found.
+        # The inputs of the features, per delay and joined, and the indices to gather them with.
         columns = self.network.columns(self.states.size, self.forcing.count)
         window = columns.linear // self.network.delays
         lifted = 8 * rows * (2 * columns.linear + window)
         noise = 8 * (self._drawn(times) + times * self.states.size) if self.network.noise else 0
         inputs = 8 * times * (places if self.forcing.varies_by_place else 1) * self.forcing.count
-        # A block of rows, the standing triangle and its tidied copy, those of the other groups.
+        # A block of rows, the current triangle, its final copy, and the other groups' triangles.
         folded = 8 * self.columns * (rows + (2 + self.groups) * self.columns)
         return noise + inputs + lifted + folded
 
     def merge_bytes(self) -> int:
-        # Both sides and the result of all groups, and what one group takes: copies for LAPACK and
-        # the result in its order.
+        # Both sides and the result of all groups, and for one group LAPACK's copies of the
+        # sides and its result before it is reordered.
         return 3 * (self.groups + 1) * 8 * self.columns**2
 
     def result_bytes(self, times: int) -> int:
@@ -190,7 +193,7 @@ class RowSummary:
         return total([self.states.read_work(times + overlap), self.factors_work(times)])
 
     def factors_work(self, times: int) -> Work:
-        """Operations of :meth:`factors` for so many present times."""
+        """Return the operations of :meth:`factors` for a number of present times."""
         columns = self.network.columns(self.states.size, self.forcing.count)
         rows = self.rows_of(times)
         lift = 2 * rows * columns.linear * columns.hidden
@@ -205,28 +208,28 @@ class RowSummary:
 
     @property
     def kind(self) -> str:
-        """Of the work: rows of so many columns."""
+        """Kind of the work, named after columns and precision of the rows."""
         return f"rows of {self.columns} {self.network.precision}"
 
     def rows_of(self, times: int) -> float:
-        """Rows of one group that so many present times give."""
+        """Return the number of rows of one group for a number of present times."""
         places = 1 if self.network.patches is None else self.network.patches.places
         return self.network.share * times * places / self.groups
 
     def _drawn(self, times: int) -> int:
-        """Random numbers that noise on so many states takes: they are drawn by whole blocks."""
+        """Return how many random numbers are drawn for noise on states, in whole blocks."""
         together = drawn_together(self.states.size)
         return (-(-times // together) + 1) * together * self.states.size
 
 
 @dataclass(frozen=True)
 class SharedRows:
-    """The training passes of several candidates as one: what they share is read once.
+    """The summary that makes the R factors of several candidates, for which states are read once.
 
     Attributes
     ----------
     parts : tuple of RowSummary
-        Of the same states, and of rows that need states from as far before and after.
+        Summaries of the candidates, with the same states.
     """
 
     parts: tuple[RowSummary, ...]
@@ -234,7 +237,7 @@ class SharedRows:
     remedy: str = "data.chunk, model.leads, model.width or the candidates of search"
 
     def prefix(self, index: int) -> str:
-        """What the names of a candidate's arrays begin with."""
+        """Return the prefix of the names of a candidate's arrays."""
         return f"{index}_"
 
     def leaf(self, stretch: Stretch) -> Arrays:
@@ -279,11 +282,11 @@ class SharedRows:
 
     @property
     def overlap(self) -> int:
-        """Times that a leaf reads besides the present ones."""
+        """Number of times that a leaf reads besides the present ones."""
         first, last = self.reach(Stretch("", 0, 0))
         return last - first
 
     def reach(self, stretch: Stretch) -> tuple[int, int]:
-        """From where to where rows of the present times start..stop-1 need states."""
+        """Return the first time of the states that the rows of a stretch need, and the end."""
         ends = [part.reach(stretch) for part in self.parts]
         return min(first for first, _ in ends), max(last for _, last in ends)

@@ -1,4 +1,4 @@
-"""What is taken from the series of states: a pool to sample from, lagged covariances."""
+"""Sampling pools, lagged covariances and last states from the time series of states."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Array = NDArray[Any]
 def draw_pool(
     states: Array, train: list[Stretch], delays: int, size: int, seed: int
 ) -> tuple[Array, Array]:
-    """Delayed states of randomly drawn training times, and the states one step on.
+    """Return delayed states of randomly drawn training times, and the states one step later.
 
-    The states of all times are there after the EOFs, so drawing costs no pass; fields of drawn
-    times, kept from the first pass, would take as much memory as the archive has cells.
+    They are drawn from the stored states, which costs no pass over the archive and far less memory
+    than fields of the drawn times would.
     """
     present = times_of(train)
     if len(present) > size:
@@ -31,15 +31,15 @@ def draw_pool(
 
 
 def lagged_covariance(states: Array, train: list[Stretch], horizon: int) -> Array:
-    """Covariance of training states with those 0 to ``horizon`` steps later.
+    """Return the covariance of training states with those 0 to ``horizon`` steps later.
 
     Returns
     -------
     ndarray, shape (horizon + 1, modes, modes)
-        Zero at lags that the training period does not hold.
+        Zero at lags for which the training period has no pair of states.
     """
     present = times_of(train)
-    # Times of one gapless run: pairs on both sides of a gap are further apart than they seem.
+    # Number the gapless runs: a pair across a gap is further apart than its positions suggest.
     run = np.cumsum(np.diff(present, prepend=present[0]) != 1)
     covariance = np.zeros((horizon + 1, states.shape[1], states.shape[1]))
     for lag in range(min(horizon + 1, len(present))):
@@ -51,7 +51,7 @@ def lagged_covariance(states: Array, train: list[Stretch], horizon: int) -> Arra
 
 
 def last_states(states: Array, time: Array, last: int, count: int) -> Array:
-    """The states of the ``count`` times up to place ``last``, or fewer where one is missing.
+    """Return the states of the ``count`` times up to index ``last``, or fewer where one is missing.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def last_states(states: Array, time: Array, last: int, count: int) -> Array:
 
 
 def times_of(stretches: list[Stretch]) -> Array:
-    """The times of stretches, in their order: shape (times,)."""
+    """Return the time indices of stretches in order: shape (times,)."""
     return np.concatenate(
         [np.arange(part.start, part.stop) for part in stretches] or [np.zeros(0, dtype=int)]
     )

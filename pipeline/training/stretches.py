@@ -1,4 +1,4 @@
-"""Which stretches of time go where: folds, leaves of a read, leaves of the training pass."""
+"""Divide periods into folds, leaves of passes over fields, and leaves of the training pass."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from gfrnn.pipeline.reduction.reduce import Stretch
 
 Array = NDArray[Any]
 
-# Fields that one leaf holds at once, as float64. Small enough for any worker, large enough for
-# the overhead of a task not to count.
+# Bytes of fields in a leaf, as float64: small enough for any worker, large enough that the overhead
+# of a task is negligible.
 _LEAF_BYTES = 64 * 2**20
 
-# So many times more where a leaf is shorter than a chunk of the store, which is decoded again for
-# each of its leaves.
+# Factor by which a leaf may be larger where it is shorter than a chunk of the store, because the
+# chunk is decoded again for each of its leaves.
 _LONGER = 4
 
 
 def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
-    """Refuse periods that the data do not cover.
+    """Check that the data cover the periods.
 
     Raises
     ------
     ConfigError
-        Naming the period and the extent of the data.
+        Naming the period and the extent of the data, if a period is not inside or holds no time.
     """
     extent = f"{pd.Timestamp(time[0])} to {pd.Timestamp(time[-1])}"
     for name, period in periods:
-        # Data of one value a day need not start at midnight, nor end at its end.
+        # Daily data may start after midnight of the first day and end before the last day does.
         outside = (
             period.start < pd.Timestamp(time[0]).normalize()
             or period.end > pd.Timestamp(time[-1]).normalize() + ONE_DAY
@@ -45,16 +45,17 @@ def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
         if outside:
             raise ConfigError(
                 f"periods.{name}: {period} is not within the data, which go from {extent}; "
-                "choose dates inside"
+                "choose dates within them"
             )
         if not period.mask(time).any():
             raise ConfigError(
-                f"periods.{name}: {period} holds no time of the data, which go from {extent}"
+                f"periods.{name}: {period} contains no time of the data, which go from {extent}; "
+                "choose a longer period"
             )
 
 
 def steps(name: str, duration: pd.Timedelta, step: np.timedelta64) -> int:
-    """A duration as a number of steps of the data.
+    """Return a duration as a number of time steps of the data.
 
     Raises
     ------
@@ -71,9 +72,9 @@ def steps(name: str, duration: pd.Timedelta, step: np.timedelta64) -> int:
 
 
 def folds(time: Array, period: Period, name: str) -> list[Stretch]:
-    """The period cut at gaps and calendar years: one fold a year.
+    """Cut a period at gaps and calendar years, with one fold for each year.
 
-    A fold is what may be left out later, and where a checkpoint is kept.
+    A fold can be left out of a later solve, and has a checkpoint of its own.
     """
     years = pd.DatetimeIndex(time).year.to_numpy()
     inside = period.mask(time)
@@ -87,7 +88,7 @@ def folds(time: Array, period: Period, name: str) -> list[Stretch]:
 
 
 def split(stretch: Stretch, length: int, grain: int = 1, phase: int = 0) -> list[Stretch]:
-    """Pieces of at most ``length`` times, cut where ``(time - phase) % grain == 0``."""
+    """Cut a stretch where ``(time - phase) % grain == 0``, at most ``length`` times apart."""
     length = max(1, length // grain * grain)
     first = stretch.start - (stretch.start - phase) % grain + length
     cuts = [stretch.start, *range(first, stretch.stop, length), stretch.stop]
@@ -95,9 +96,9 @@ def split(stretch: Stretch, length: int, grain: int = 1, phase: int = 0) -> list
 
 
 def leaf_length(columns: int, chunk: int | None, grain: int = 1) -> int:
-    """Times that a leaf reads at once: ``data.chunk``, or what fits into a fixed budget.
+    """Return the times that a leaf reads: ``data.chunk``, or as many as fit a fixed budget.
 
-    The budget is larger where chunks of the store, of ``grain`` times each, hold more than that.
+    The budget is larger where a chunk of the store, of ``grain`` times, exceeds it.
     """
     usual = max(1, _LEAF_BYTES // (8 * columns))
     return chunk or max(usual, min(grain, _LONGER * usual))
@@ -113,18 +114,18 @@ def read_stretches(
     grain: int,
     phase: int,
 ) -> list[Stretch]:
-    """Leaves of a pass that reads fields.
+    """Return the leaves of a pass that reads fields.
 
     Parameters
     ----------
     columns : int
-        Numbers in one field.
+        Number of values of one time.
     chunk : int or None
-        Times a leaf reads at once; by default what fits into a fixed budget, so that the tree
-        does not depend on the machine.
+        Times that a leaf reads; by default as many as fit a fixed budget, so that the tree does
+        not depend on the machine.
     grain, phase : int
-        Times in one chunk of the store, and the first time that begins one: leaves begin at
-        borders of chunks where they can, so that no chunk is decoded twice.
+        Times in one chunk of the store, and the first time at which one begins: leaves begin at
+        chunk boundaries where possible, so that no chunk is decoded twice.
     """
     length = leaf_length(columns, chunk, grain)
     grain = grain if grain <= length else 1
@@ -135,7 +136,7 @@ def read_stretches(
 
 
 def known_times(time: Array, *periods: Period) -> Array:
-    """Which times have a state, because a period holds them: bool, shape (times,)."""
+    """Return which times lie in one of the periods and so have a state: bool, shape (times,)."""
     mask = np.zeros(len(time), dtype=bool)
     for period in periods:
         mask |= period.mask(time)
@@ -154,21 +155,21 @@ def row_stretches(
     grain: int = 1,
     phase: int = 0,
 ) -> list[Stretch]:
-    """Leaves of the training pass: stretches of present times whose whole row is there.
+    """Return the leaves of the training pass: stretches of present times with complete rows.
 
-    A row belongs to a period if all its targets lie in it; the states that it starts from may lie
-    before, as they do in a forecast. It never crosses a gap.
+    A row belongs to a period if all its targets lie in it; its delayed states may lie earlier, as
+    they do in a forecast. A row never crosses a gap.
 
     Parameters
     ----------
     known : ndarray of bool, shape (times,)
-        Times whose state is kept.
+        Which times have a state.
     delays, reach : int
-        States before (the present one included) and after the present time that a row needs.
+        Number of states that a row needs up to the present time (included), and after it.
     length : int
-        Present times of one leaf, at most.
+        Largest number of present times of one leaf.
     grain, phase : int
-        As in :func:`read_stretches`, where rows are made of fields as they are read.
+        Chunks as in :func:`read_stretches`, where rows are made from fields during reading.
     """
     inside = period.mask(time)
     pieces = []
@@ -190,7 +191,7 @@ def row_stretches(
 
 
 def _runs(index: Array) -> list[Array]:
-    """Maximal runs of successive numbers."""
+    """Return the maximal runs of successive numbers."""
     if not len(index):
         return []
     return np.split(index, np.flatnonzero(np.diff(index) != 1) + 1)

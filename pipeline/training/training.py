@@ -1,4 +1,4 @@
-"""One fit under way: the passes in their order, whatever the states are."""
+"""The sequence of passes of a fit, which all layouts of the states share."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
 
-# Rows for each column, of those that show what their precision costs.
+# Rows per column in the sample on which the precision of the rows is measured.
 _SAMPLED = 4
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The rows of one candidate and what became of them.
+    """The rows of one candidate, and the candidate with their triangles.
 
     Attributes
     ----------
     rows : RowSummary
     leaf : Stretch
-        A piece of the training period, of some rows for each column.
+        Part of the training period on which the precision is measured.
     size : int
-        Values that a row predicts at each lead.
+        Number of values that a row predicts at each lead.
     candidate : Candidate
-        With the triangles of the rows; a placeholder, None, while a fit is only planned.
+        Candidate with the triangles of the rows; None while a fit is only planned.
     """
 
     rows: RowSummary
@@ -69,7 +69,7 @@ class TrainingRows:
 
 @dataclass(frozen=True)
 class _Results:
-    """The results of all passes."""
+    """The results of all passes of a fit."""
 
     layout: EofLayout | LocalLayout
     candidates: tuple[Candidate, ...]
@@ -79,13 +79,13 @@ class _Results:
 
 @dataclass(frozen=True)
 class Training(ABC):
-    """A fit of one layout of the states.
+    """A fit for one layout of the states, as a sequence of passes.
 
     Attributes
     ----------
     experiment : Experiment
     fields : Fields
-        With the mask.
+        Data with their mask.
     checkpoints : Checkpoints
     progress : callable or None
     """
@@ -95,7 +95,7 @@ class Training(ABC):
     checkpoints: Checkpoints
     progress: Progress | None
 
-    # Each layout has its own
+    # Methods that each layout implements
 
     @abstractmethod
     def layout_passes(self) -> Passes[Any]:
@@ -124,7 +124,7 @@ class Training(ABC):
         Parameters
         ----------
         best : int
-            Place of the best candidate.
+            Index of the best candidate.
         candidate : Candidate
             The best candidate.
         """
@@ -133,10 +133,10 @@ class Training(ABC):
     def notes(self, layout: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the layout's own entries of the model's selection and notes."""
 
-    # All layouts share this
+    # Methods that all layouts share
 
     def passes(self) -> Passes[_Results]:
-        """Yield all passes of the fit; return what the model is made of."""
+        """Yield all passes of the fit; return their results."""
         fit = self.experiment.fit
         layout = yield from self.layout_passes()
         rows = yield from self.row_passes(layout)
@@ -194,6 +194,7 @@ class Training(ABC):
         Raises
         ------
         ResourceError
+            If a stage exceeds the memory of a worker's thread.
         """
         costs = self.costs()
         check_costs(costs, self.fields, thread_memory())
@@ -203,12 +204,12 @@ class Training(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the data."""
+        """Fingerprint of the data."""
         return fingerprint(self.fields.ds)
 
     @property
     def terms(self) -> tuple[int, int]:
-        """Harmonics of the year and of the day."""
+        """Numbers of harmonics of the year and of the day in the climatology."""
         climatology = self.experiment.climatology
         annual, diurnal = climatology.annual, climatology.diurnal
         if diurnal is None:
@@ -217,7 +218,7 @@ class Training(ABC):
 
     @property
     def climatology_key(self) -> str:
-        """Key of everything that decides the climatology but the stretches."""
+        """Key of everything but the stretches that determines the climatology."""
         return content_key(self.fingerprint, *self.terms)
 
     def climatology_pass(self) -> ReductionPass:
@@ -234,7 +235,7 @@ class Training(ABC):
         )
 
     def reads(self, name: str) -> list[Stretch]:
-        """Leaves of a pass that reads the fields of a period."""
+        """Return the leaves of a pass that reads the fields of a period."""
         return read_stretches(
             self.fields.time,
             getattr(self.experiment.periods, name),
@@ -246,7 +247,7 @@ class Training(ABC):
         )
 
     def network(self, variant: Experiment) -> SampledRNN:
-        """The network of one candidate, nothing drawn or solved."""
+        """Return the network of one candidate, without hidden or outer weights."""
         model = variant.model
         return SampledRNN(
             width=model.width,
@@ -264,7 +265,7 @@ class Training(ABC):
         )
 
     def rows_key(self, variant: Experiment, *parts: Any) -> str:
-        """Of everything that decides the rows of a candidate but the stretches."""
+        """Return the key of everything but the stretches that determines a candidate's rows."""
         return content_key(
             self.fingerprint,
             variant.periods.model_dump(mode="json"),
@@ -280,7 +281,7 @@ class Training(ABC):
 def _measure_precision(
     rows: TrainingRows, chosen: Chosen, checkpoints: Checkpoints, progress: Progress | None
 ) -> dict[str, Any]:
-    """Measure what the precision of the rows costs, see :meth:`Sample.measure`."""
+    """Measure the effect of the rows' precision, see :meth:`Sample.measure`."""
     sample = Sample(
         rows.rows,
         rows.leaf,
@@ -294,7 +295,7 @@ def _measure_precision(
 
 
 def sample_of(rows: RowSummary, stretches: list[Stretch]) -> Stretch:
-    """The longest stretch, cut to the times that give some rows for each column."""
+    """Return the longest stretch, cut to a few rows per column."""
     longest = max(stretches, key=lambda part: part.stop - part.start)
     times = int(np.ceil(_SAMPLED * rows.columns / rows.places))
     return replace(longest, stop=min(longest.stop, longest.start + times))

@@ -18,12 +18,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Factors:
-    """R factors of the groups of places that have outer weights of their own.
+    """The R factors of one candidate, one for each group of places with weights of its own.
 
     Attributes
     ----------
     parts : tuple of RFactor
-        A single one where all share their weights, or there are no places.
+        R factors by group; a single one where all places share weights, or there are no places.
     """
 
     parts: tuple[RFactor, ...]
@@ -37,7 +37,7 @@ class Factors:
         first: int = 0,
         weights: Array | None = None,
     ) -> Factors:
-        """Of the rows of gapless series, see :meth:`gfrnn_core.SampledRNN.factorise`."""
+        """Factorise the rows of gapless series, see :meth:`gfrnn_core.SampledRNN.factorise`."""
         if network.groups is None:
             return cls((network.factorise(states, inputs, first, weights=weights),))
         places = (np.flatnonzero(network.groups == group) for group in np.unique(network.groups))
@@ -50,35 +50,35 @@ class Factors:
 
     @property
     def rows(self) -> int:
-        """Rows of all groups together."""
+        """Number of rows of all groups together."""
         return sum(part.rows for part in self.parts)
 
     @property
     def columns(self) -> int:
-        """Columns of a row, the same in all groups."""
+        """Number of columns of a row, the same in all groups."""
         return self.parts[0].columns
 
     def merge(self, other: Factors) -> Factors:
-        """Of the rows of both."""
+        """Return the R factors of the rows of both."""
         pairs = zip(self.parts, other.parts, strict=True)
         return Factors(tuple(mine.merge(theirs) for mine, theirs in pairs))
 
     def scale(self, factor: float) -> Factors:
-        """Of all rows multiplied."""
+        """Return the R factors of all rows multiplied by a factor."""
         return Factors(tuple(part.scale(factor) for part in self.parts))
 
     def arrays(self, prefix: str = "") -> Arrays:
-        """As plain arrays, whose names begin with a prefix."""
+        """Return the R factors as arrays, whose names begin with a prefix."""
         arrays: Arrays = {f"{prefix}rows": np.array([part.rows for part in self.parts])}
         return arrays | {f"{prefix}triangle{i}": p.triangle for i, p in enumerate(self.parts)}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, prefix: str = "") -> Factors:
-        """What :meth:`arrays` gave."""
+        """Build the R factors from the arrays that :meth:`arrays` returns."""
         counts = enumerate(arrays[f"{prefix}rows"])
         return cls(tuple(RFactor(arrays[f"{prefix}triangle{i}"], int(n)) for i, n in counts))
 
 
 def merge_factors(factors: Iterable[Factors]) -> Factors:
-    """Merge from left to right; at least one."""
+    """Merge one or more sets of R factors from left to right."""
     return reduce(Factors.merge, factors)

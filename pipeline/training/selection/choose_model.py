@@ -1,4 +1,4 @@
-"""From the kept triangles of the candidates to a model: what the validation period chooses."""
+"""Choose a model on the validation period from the saved triangles of the candidates."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Chosen:
-    """The part of a model that follows from triangles.
+    """The part of a model that is computed from triangles alone.
 
     Attributes
     ----------
     best : int
-        Place of the candidate with the least validation error.
+        Index of the candidate with the least validation error.
     networks, mixture, linear, selection, notes
-        As :class:`gfrnn.pipeline.training.model.ForecastModel` has them.
+        Attributes of :class:`gfrnn.pipeline.training.model.ForecastModel`.
     """
 
     best: int
@@ -45,14 +45,14 @@ def choose_model(
     fit: FitConfig,
     progress: Progress | None = None,
 ) -> Chosen:
-    """Solve every candidate, compare them on the validation period, mix the best at each lead.
+    """Solve every candidate, compare them on the validation period, average the best at each lead.
 
     Raises
     ------
     ResourceError
-        Before anything runs, if a candidate's solve does not fit into a worker.
+        Before anything runs, if a candidate's solve exceeds a worker's memory.
     RunError
-        If a triangle is not there, or damaged.
+        If a triangle is missing or damaged.
     """
     for candidate in candidates:
         candidate.check_memory("solve")
@@ -101,7 +101,7 @@ def choose_model(
 
 
 def _settings(candidate: int, path: RidgeSelection) -> SolveSettings:
-    """How the network of a path was solved, so that later triangles are solved alike."""
+    """Return the settings with which a network was solved, so that an update can repeat it."""
     return SolveSettings(
         candidate=candidate,
         width=path.network.width,
@@ -111,7 +111,7 @@ def _settings(candidate: int, path: RidgeSelection) -> SolveSettings:
 
 
 def _choose(candidate: Candidate, checkpoints: Checkpoints, fit: FitConfig) -> WidthSelection:
-    """Ridge, balance and width of one candidate, from the triangles of its folds on disk."""
+    """Choose ridge, balance and width of one candidate from its triangles on disk."""
     return choose(
         candidate.network,
         candidate.factor(checkpoints, candidate.names("train", fit.without)),

@@ -1,4 +1,4 @@
-"""What the precision of the rows costs, measured on a sample of them."""
+"""Measure the effect of the rows' precision on error and run time, on a sample of rows."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Sample:
-    """The rows of one leaf of the training period, and how their candidate was solved.
+    """The rows of one leaf of the training period, and the settings of their candidate's solve.
 
     Attributes
     ----------
     rows : RowSummary
+        Summary that makes the rows.
     stretch : Stretch
+        The leaf.
     candidate : Candidate
     width : int
+        Number of hidden features.
     ridge, balance : ndarray, shape (leads,)
     """
 
@@ -42,14 +45,14 @@ class Sample:
     balance: Array
 
     def measure(self, checkpoints: Checkpoints) -> dict[str, Any]:
-        """The rows in both precisions: seconds, and what a model of them alone would err by.
+        """Measure run time in both precisions, and the error of a model of these rows alone.
 
         Returns
         -------
         dict
             ``rows``, and for each precision ``error`` (mean over leads of the mean squared error on
             the validation period, relative to the variance there) and ``seconds`` of lifting and
-            factoring. Empty where the leaf has fewer rows than features, so that no model follows.
+            factoring. Empty where the leaf has fewer rows than features and cannot be solved.
         """
         candidate, found = self.candidate, {}
         validation = candidate.factor(checkpoints, candidate.names("validation"))
@@ -77,14 +80,16 @@ class Sample:
 
 
 def mean_squared_errors(network: SampledRNN, fold: Factors, size: int) -> Array:
-    """Of a solved network on the rows of a fold, targets of a row added up: shape (leads,).
+    """Return a solved network's mean squared errors on a fold, summed over targets: (leads,).
 
     Parameters
     ----------
     network : SampledRNN
+        Solved network.
     fold : Factors
+        Triangles of the fold.
     size : int
-        Targets of a lead.
+        Number of targets at each lead.
     """
     assert network.outer is not None, "only a solved network has errors"
     each = network.outer if network.groups is not None else network.outer[None]

@@ -1,4 +1,4 @@
-"""Ridge, balance and width, chosen on the validation period from triangles alone."""
+"""Choose ridge, balance and width on the validation period from triangles alone."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class RidgeSelection:
-    """Validation error against ridge, for one width.
+    """The validation error as a function of the ridge, for one width.
 
     Attributes
     ----------
     network : SampledRNN
-        Solved at the best ridge and balance of each lead.
+        Network solved at the best ridge and balance of each lead.
     errors : ndarray, shape (ridges, leads)
         Mean squared error of the states at the best balance, relative to their variance about
         the climatology.
     ridge, balance : ndarray, shape (leads,)
-        The best of each lead.
+        Best value at each lead.
     spectrum : ndarray
-        Singular values of R_ff.
+        Singular values of R_ff, the feature block of the triangle.
     """
 
     network: SampledRNN
@@ -40,19 +40,20 @@ class RidgeSelection:
 
     @property
     def score(self) -> float:
-        """Mean over leads at the best ridges: what widths and candidates are compared by."""
+        """Mean error over leads at the best ridges, by which widths and candidates are compared."""
         return float(self.errors.min(axis=0).mean())
 
 
 @dataclass(frozen=True)
 class WidthSelection:
-    """The path of every width, the best of them, and the linear model's.
+    """The ridge paths of all widths and of the linear model.
 
     Attributes
     ----------
     paths : tuple of RidgeSelection
-        In the order of the widths.
+        Paths in the order of the widths.
     linear : RidgeSelection
+        Path of the linear model.
     """
 
     paths: tuple[RidgeSelection, ...]
@@ -76,28 +77,28 @@ def choose(
     variance: Array,
     beyond: Array,
 ) -> WidthSelection:
-    """Follow the ridge path of each width.
+    """Compute the validation errors along the ridge path of each width.
 
     Parameters
     ----------
     network : SampledRNN
-        With hidden weights, not solved.
+        Network with hidden weights, not solved.
     train, validation : Factors
-        Of the same columns and groups.
+        Triangles of the same columns and groups.
     size : int
-        Values that a row predicts at each lead: a state's, or those that a patch owns.
+        Number of values that a row predicts at each lead: of a state, or owned by a patch.
     widths : sequence of int
         Numbers of leading hidden features to try.
     ridges : sequence of float
-        Relative to the largest singular value.
+        Ridges to try, relative to the largest singular value.
     balances : sequence of float
-        What hidden features are multiplied by before the ridge weighs all features alike: below 1
-        they are held back more than the linear terms, towards 0 the model becomes the linear one.
+        Factors by which hidden features are multiplied before the solve: below 1 the ridge
+        penalises them more than the linear terms; towards 0 the model becomes the linear one.
     variance : ndarray, shape (leads,)
-        Mean square of the validation states, all modes.
+        Mean square of the validation states over all modes.
     beyond : ndarray, shape (leads,)
-        The part of it in modes that the network does not have: models with fewer modes must
-        answer for what they leave out.
+        Part of the variance in modes that the network does not have, which counts as error so
+        that candidates of different numbers of modes are comparable.
     """
     leads = len(network.leads)
     strengths = np.asarray(ridges, dtype=float)
@@ -130,12 +131,12 @@ def choose(
 def solve(
     network: SampledRNN, train: Factors, *, size: int, width: int, ridge: Array, balance: Array
 ) -> SampledRNN:
-    """The network of one width, solved at a ridge and a balance for each lead.
+    """Solve the network of one width at a ridge and a balance for each lead.
 
     Parameters
     ----------
     network, train, size
-        As in :func:`choose`.
+        Parameters of :func:`choose`.
     width : int
         Number of leading hidden features.
     ridge, balance : ndarray, shape (leads,)
@@ -176,13 +177,13 @@ class _Balanced:
         return self.paths[0].singular_values
 
     def errors(self, fold: Factors, ridges: Array) -> Array:
-        """Sums of squared errors of all groups: shape (ridges, targets)."""
+        """Return the summed squared errors of all groups: shape (ridges, targets)."""
         pairs = zip(self.paths, fold.parts, strict=True)
         each = [path.errors(_weighted(part, self.weights), ridges) for path, part in pairs]
         return np.asarray(np.sum(each, axis=0))
 
     def outer(self, ridge: Array) -> Array:
-        """Outer weights of the features as they are: shape ([groups,] leads, features, size)."""
+        """Return outer weights of the unscaled features: ([groups,] leads, features, size)."""
         solved = [self.network.with_weights(path, ridge).outer for path in self.paths]
         each = np.stack([one for one in solved if one is not None])
         each *= self.weights[: each.shape[2], None]
@@ -190,31 +191,31 @@ class _Balanced:
 
 
 def _linear(network: SampledRNN, train: Factors, size: int) -> int:
-    """Features that are not hidden: linear terms, the constant and inputs."""
+    """Return the number of features not hidden: linear terms, the constant and inputs."""
     return train.columns - len(network.leads) * size - network.width
 
 
 def _unset(network: SampledRNN, train: Factors, size: int, width: int) -> Array:
-    """Room for outer weights: shape ([groups,] leads, features, size)."""
+    """Return NaN in the shape of outer weights: ([groups,] leads, features, size)."""
     groups = () if network.groups is None else (len(train.parts),)
     features = _linear(network, train, size) + width
     return np.full((*groups, len(network.leads), features, size), np.nan)
 
 
 def _weighted(factor: RFactor, weights: Array) -> RFactor:
-    """The R factor of the rows with their columns multiplied."""
+    """Return the R factor of the rows with their columns multiplied by weights."""
     return RFactor(factor.triangle * weights, factor.rows)
 
 
 def mixture(errors: Array, average: int) -> Array:
-    """Shares of the candidates at each lead: equal for the best there, nothing for the rest.
+    """Return the shares of the candidates at each lead: equal for the best, 0 for the rest.
 
     Parameters
     ----------
     errors : ndarray, shape (candidates, leads)
         Validation errors.
     average : int
-        How many share each lead.
+        Number of candidates that are averaged at each lead.
 
     Returns
     -------

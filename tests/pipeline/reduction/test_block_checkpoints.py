@@ -333,5 +333,7 @@ def test_a_block_that_is_gone_names_the_folder(tmp_path):
     shelf = FoldCheckpoints(Checkpoints(tmp_path / "s"), "record", "k")
     shelf.save_block(Block(1, 2), spelled("x"))
     assert read(shelf.load_block(Block(1, 2))) == "x"
-    with pytest.raises(RunError, match=r"s: a checkpoint of record is gone.*do all workers see"):
+    with pytest.raises(
+        RunError, match=r"s: a checkpoint of record is missing.*all workers.*same command"
+    ):
         shelf.load_block(Block(1, 4))

@@ -246,7 +246,7 @@ def test_periods_within_the_data_pass():
         (
             ("2001-01-01", "2001-02-28"),
             ("2001-06-10", "2001-06-12"),
-            r"periods\.test: .* holds no time of the data",
+            r"periods\.test: .* contains no time of the data.*choose a longer period",
         ),
     ],
 )
