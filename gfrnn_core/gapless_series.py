@@ -25,8 +25,8 @@ def paired(states: Series, inputs: Series | None) -> Iterator[Pair]:
     Raises
     ------
     ValueError
-        For a shape that does not fit, a value that is not finite, or inputs that are not as many
-        or as long as the states.
+        If a shape does not fit, a value is not finite, or inputs and states differ in number or
+        length.
     """
     single = hasattr(states, "ndim")
     if inputs is not None and single != hasattr(inputs, "ndim"):
@@ -68,9 +68,9 @@ def paired(states: Series, inputs: Series | None) -> Iterator[Pair]:
 
 
 def gapless(pairs: Iterable[Pair], overlap: int) -> Iterator[tuple[Array, Array | None, int]]:
-    """Yield each series, its inputs and how many times at its start repeat the series before.
+    """Yield each series, its inputs and the number of repeated times at its start.
 
-    A series is put after the last ``overlap`` times of the one before.
+    The last ``overlap`` times of each series are put in front of the next one.
     """
     before: Pair | None = None
     for states, inputs in pairs:
