@@ -1,4 +1,4 @@
-"""Estimate loss and gradient of rollouts over several steps from perturbations, by chunks of starts.
+"""Estimate loss and gradient of rollouts over several steps by perturbation, in chunks of starts.
 
 The method is node perturbation (arXiv 2405.08967) at the output of every step of a
 :class:`gfrnn_core.SampledRNN`. A start is rolled out with noise on the state after every step, and
@@ -273,7 +273,7 @@ def evaluate_chunk(
 def evaluate_here(
     network: SampledRNN, starts: RolloutStarts, noise: RolloutNoise | None
 ) -> RolloutSums:
-    """:func:`evaluate_chunk` over all starts in this process, in chunks of bounded memory."""
+    """Evaluate all starts in this process, in chunks of bounded memory."""
     return merged(evaluate_chunk(network, part, noise) for part in starts.chunks(rows(network)))
 
 

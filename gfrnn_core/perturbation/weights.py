@@ -3,8 +3,8 @@
     z_t = W0 u_t + R x^_t-1,    x_t = tanh(z_t),    x^_t = D x_t,    y_t = W1 x^_t
 
 It has no biases. D decorrelates the activity of the units; the decorrelated state feeds the
-recurrence and the readout. Source: Garcia Fernandez, Keemink and van Gerven, 'Gradient-free training of recurrent
-neural networks using random perturbations', arXiv 2405.08967.
+recurrence and the readout. Source: Garcia Fernandez, Keemink and van Gerven, 'Gradient-free
+training of recurrent neural networks using random perturbations', arXiv 2405.08967.
 """
 
 from __future__ import annotations
