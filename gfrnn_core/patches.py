@@ -48,10 +48,10 @@ class Patches:
         Halo of the hidden features, if it is smaller than that of the linear terms: long waves act
         linearly, and features of fewer values are learnt with less error.
     poles : tuple of two of {"none", "row", "between"}
-        What lies beyond the first and the last cell of the first axis, a latitude: nothing, or a
-        pole, on the last row or half a cell beyond it. Across a pole the other side is seen, half
-        a circle further along the second axis, a periodic longitude (the nearest cell where their
-        number is odd).
+        Pole beyond the first and the last cell of the first axis (latitude): none, on the last row,
+        or half a cell beyond it. A window across a pole continues on the other side, half a circle
+        further along the second axis, a periodic longitude (at the nearest cell if their number is
+        odd).
     turned : tuple of int
         Channels that change sign across a pole: components of a vector, such as wind.
 

@@ -46,9 +46,9 @@ class RecurrentNetwork:
         Leads, in steps, that have outer weights of their own, ascending from 1; a rollout builds
         every other lead from these.
     target : {"state", "increment", "lifted"}
-        What the outer weights predict. Increments suit small steps of smooth systems. Lifted: the
-        next linear terms, constant and hidden features, so that the outer weights are the Koopman
-        matrix, with twice the columns; one lead only, and no patches.
+        Values that the outer weights predict. Increments suit small steps of smooth systems. Lifted
+        targets are the next linear terms, constant and hidden features, so that the outer weights
+        are the Koopman matrix, with twice the columns; they allow one lead only, and no patches.
     ridge : float
         Ridge relative to the largest singular value of the features.
     input_width : int

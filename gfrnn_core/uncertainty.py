@@ -179,15 +179,16 @@ class WeightPosterior:
         ridge : float
             Relative to the largest singular value, one for all targets.
         covariance : ndarray, shape (targets, targets)
-            Of the residuals: :func:`left_out_covariance` or :func:`training_covariance`.
+            Covariance of the residuals, from :func:`left_out_covariance` or
+            :func:`training_covariance`.
 
         Raises
         ------
         ValueError
-            If the covariance is not one, or the ridge is negative or not finite; also where the
-            ridge is zero and features are numerically dependent. The pseudo-inverse sets weights
-            along such directions to zero, but the data say nothing of them: their posterior has no
-            finite width, and leaving them out would claim certainty just where there is none.
+            If the covariance is not symmetric and positive semi-definite, or the ridge is negative
+            or not finite; also if the ridge is zero and features are numerically dependent. The
+            data do not determine the weights along such directions, which the pseudo-inverse sets
+            to zero: their posterior has no finite width.
         """
         _require_ridge(ridge)
         _root(covariance, path.projected.shape[1])

@@ -26,6 +26,6 @@ class RunError(GfrnnError):
 class Stopped(BaseException):
     """The work was stopped early on request; finished parts are kept.
 
-    It is no subclass of `GfrnnError`, so that no handler takes it for a failure. It is raised by a
-    callback of progress or, like KeyboardInterrupt, by the handler of a signal.
+    It derives from BaseException, so that no handler of errors takes it for a failure. It is raised
+    by a callback of progress or, like KeyboardInterrupt, by the handler of a signal.
     """

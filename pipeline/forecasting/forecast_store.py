@@ -1,4 +1,4 @@
-"""Write and read the forecast store, a zarr store in the format of WeatherBench 2."""
+"""Write and read the forecast store: zarr with initial time and lead as dimensions."""
 
 from __future__ import annotations
 

@@ -173,8 +173,8 @@ def check_forecast(
     if updated is not None and time[used][0] < np.datetime64(updated.last):
         raise ConfigError(
             f"periods.test: {test} begins before {pd.Timestamp(updated.last)}, up to which the "
-            "model was updated: scores at times of the training would be too good; choose a later "
-            "test period"
+            "model was updated: scores at times of the training would be too good; choose a "
+            "test period that begins then or later"
         )
     check_chunks(ds, used)
 
