@@ -1,16 +1,16 @@
-"""Linear quadratic regulation of a system in its lifted space.
+"""Design linear quadratic regulators of a system in its lifted space.
 
 With rows [ Psi(h_t) | u_t | Psi(h_t+1) ] the lifted system is ``Psi(h') = Psi(h) K + u B`` (EDMD
 with control: Korda & Mezic, 'Linear predictors for nonlinear dynamical systems', Automatica 93,
-2018; LQR on a sampled dictionary: Bolager et al., arXiv 2410.23467). Coefficients are rows here;
-the Riccati equation of textbooks, ``z' = A z + B u``, gets the transposes.
+2018; LQR on a sampled dictionary: Bolager et al., arXiv 2410.23467). Coefficients are rows here,
+so the Riccati equation of textbooks, for ``z' = A z + B u``, gets the transposes.
 
-One B for all states is the weak point: an input moves a nonlinear function by ``dPsi/dh b``, which
-depends on the state, and least squares finds its mean over the data. Regulation happens near the
-target h*, where the effect is ``J b``, J the Jacobian of Psi at h* and b the state's own columns of
-B. With it the loop is right near the target: ``Psi(f(h)) = Psi(h) K`` has the derivative
-``A J = J df/dh``, so the image of J is invariant under (A, J b), and on it the lifted Riccati
-equation is that of the linearisation. Far from the target K still knows the free system.
+One B for all states is only approximate: an input changes a nonlinear function by ``dPsi/dh b``,
+which depends on the state, and least squares finds its mean over the data. Regulation happens near
+the target h*, where the effect is ``J b``, with J the Jacobian of Psi at h* and b the columns of B
+for the state itself. With it the loop is exact near the target: ``Psi(f(h)) = Psi(h) K`` has the
+derivative ``A J = J df/dh``, so the image of J is invariant under (A, J b), and on it the lifted
+Riccati equation is that of the linearisation. Far from the target, K describes the free system.
 """
 
 from __future__ import annotations

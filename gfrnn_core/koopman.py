@@ -1,12 +1,12 @@
-"""Koopman analysis from an R factor of rows [ Psi(h_t) | Psi(h_t+1) ].
+"""Compute Koopman operators from an R factor of rows [ Psi(h_t) | Psi(h_t+1) ].
 
 A :class:`gfrnn_core.SampledRNN` with target ``lifted`` has such rows.
 
 K = argmin ``|Psi' - Psi K|``; ``phi = Psi v`` with ``K v = mu v`` is an approximate eigenfunction:
-``phi(h_t+1) = mu phi(h_t)``. All is done in functions that are orthonormal on the rows,
-``q = Psi V S^-1`` with ``R_ff = U S V^T`` cut to its numerical range, so no rank deficient triangle
-is solved with. All rows of q' compress to ``[A; T]``: A is K in this basis, T what of q' the
-dictionary does not reach. Hence residuals and pseudospectra without the data (ResDMD: Colbrook &
+``phi(h_t+1) = mu phi(h_t)``. Computations use functions that are orthonormal on the rows,
+``q = Psi V S^-1`` with ``R_ff = U S V^T`` cut to its numerical range, so no system with a rank
+deficient triangle is solved. All rows of q' compress to ``[A; T]``: A is K in this basis, T the
+part of q' outside the dictionary. They give residuals and pseudospectra (ResDMD: Colbrook &
 Townsend, 'Rigorous data-driven computation of spectral properties of Koopman operators for
 dynamical systems', Comm. Pure Appl. Math. 77, 2024, arXiv 2111.14889).
 """

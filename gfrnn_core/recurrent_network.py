@@ -367,7 +367,7 @@ class RecurrentNetwork:
             return None
         values = np.asarray(inputs, dtype=float)
         if known == 0:
-            raise ValueError(f"inputs: shape {values.shape}, but the network knows no inputs")
+            raise ValueError(f"inputs: shape {values.shape}, but the network has no inputs")
         count = values.shape[-1:] if known is None else (known,)
         expected = [(*leading, *count)]
         if self.patches is not None:

@@ -25,10 +25,10 @@ Array = NDArray[Any]
 Schedule = Literal["constant", "cosine"]
 
 _RUNAWAY = 1e4
-"""Times the loss at the start, or that of outputs all zero, that counts as having run away.
+"""Multiple of the initial loss, or of the loss of zero outputs, above which learning has diverged.
 
-Perturbation rules stop there for good: the change that noise makes is lost in rounding, so the loss
-stays where it is and never becomes infinite.
+Perturbation rules do not recover from such a loss: the effect of noise is lost in rounding, so the
+loss stays constant and never becomes infinite.
 """
 
 
@@ -47,7 +47,7 @@ class DivergedError(ArithmeticError):
         self.epoch, self.last = epoch, last
         before = "no epoch ended before" if last is None else f"the last finite loss was {last:.4g}"
         super().__init__(
-            f"epoch {epoch}: the loss ran away; {before}. Take a smaller learning rate "
+            f"epoch {epoch}: the loss diverged; {before}. Take a smaller learning rate "
             f"(now {rate:g}) or decorrelation rate (now {decorrelation:g})"
         )
 

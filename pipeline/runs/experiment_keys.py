@@ -17,8 +17,8 @@ APART_FROM_MODEL = (
     "forecast.every",
     "forecast.batch",
 )
-"""Keys that a model which was updated, or copied from another run, does not depend on: they may
-differ when it forecasts."""
+"""Keys that do not affect a model that was updated or copied from another run; they may change
+before it forecasts."""
 
 
 def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.model_notes import Updates
 
 STAGES = ("fit", "forecast", "verify")
-"""The stages in their order; each needs the product of the one before."""
+"""Stages in their order; each needs the product of the one before."""
 
 _LIBRARIES = ("gfrnn", "numpy", "scipy", "xarray", "zarr", "dask", "distributed")
 

@@ -37,7 +37,7 @@ from gfrnn_core import SampledRNN
 Array = NDArray[Any]
 
 _SUMMARY, _MERGED = "merged", "train/merged"
-"""Name of the summary, and of the fold, of the triangle of all rows so far."""
+"""Name of the summary and of the fold that hold the triangle of all rows so far."""
 
 
 @dataclass(frozen=True)

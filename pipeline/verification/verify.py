@@ -30,10 +30,10 @@ from gfrnn_core import UnstableRollout
 Array = NDArray[Any]
 
 SYSTEMS = ("forecast", "linear", "damped persistence", "persistence", "climatology")
-"""What is scored: the forecasts, and the references."""
+"""Scored systems: the forecasts and the references."""
 
 STATISTICS = ("squared_error", "error", "anomaly_correlation")
-"""Area means over the grid, of each pair of forecast and truth."""
+"""Statistics of each pair of forecast and truth: area means over the grid."""
 
 # Bytes of the pairs of fields (float64) that one leaf holds at once.
 _LEAF_BYTES = 128 * 2**20

@@ -349,7 +349,7 @@ def test_shapes_are_checked():
         ({"truth": good.truth[:, :, :1]}, r"truth: shape \(295, 4, 1\) is not \(295, steps, 2\)"),
         ({"truth": good.truth[:, :0]}, "no start or no step"),
         ({"history": good.history[:, :1]}, r"history: .* is not \(starts, 2, 2\)"),
-        ({"inputs": np.zeros((295, STEPS, 1))}, "knows no inputs"),
+        ({"inputs": np.zeros((295, STEPS, 1))}, "has no inputs"),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate_chunk(network, replace(good, **change), None)
