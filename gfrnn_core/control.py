@@ -156,7 +156,7 @@ def lqr(
     k, p = np.shape(B)
     Q, R = _weight("state_cost", state_cost, k), _weight("input_cost", input_cost, p)
     if not np.linalg.eigvalsh(R)[0] > 0:
-        raise ValueError("input_cost: not positive definite; every input must cost something")
+        raise ValueError("input_cost: not positive definite; every input needs a positive cost")
     if not 0 < discount <= 1:
         raise ValueError(f"discount: {discount} is not in (0, 1]")
     A, B = np.sqrt(discount) * np.asarray(A), np.sqrt(discount) * np.asarray(B)

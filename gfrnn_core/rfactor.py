@@ -149,7 +149,7 @@ def merge_all(factors: Iterable[RFactor]) -> RFactor:
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no factor.
     """
     merged: RFactor | None = None
     for factor in factors:

@@ -249,7 +249,7 @@ def _require_folds(folds: Sequence[RFactor]) -> None:
                 f"{folds[0].columns}; they come from different models"
             )
         if fold.rows == 0:
-            raise ValueError(f"folds: number {index} has no rows; leave it away")
+            raise ValueError(f"folds: number {index} has no rows; leave it out")
 
 
 def _require_widths(folds: Sequence[RFactor], widths: Array, targets: int) -> None:

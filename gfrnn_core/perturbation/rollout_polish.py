@@ -175,7 +175,7 @@ class Polish:
         weights = lead_weights(network)
         given = network.factor if factor is None else factor
         if given is None:
-            raise ValueError("factor: the network has none, and none was given; it is the R factor")
+            raise ValueError("factor: the network has no R factor, and none was given; pass one")
         precondition = _preconditioner(given, weights, self.ridge)
         for starts in (training, held):
             if starts is not None:

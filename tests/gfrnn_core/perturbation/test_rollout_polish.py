@@ -370,7 +370,7 @@ def test_the_triangle_must_be_there_and_belong_to_the_network():
     network = solved(states)
     starts = RolloutStarts.cut(states, 1, STEPS)
     bare = replace(network, factor=None)
-    with pytest.raises(ValueError, match="factor: the network has none"):
+    with pytest.raises(ValueError, match="factor: the network has no R factor"):
         Polish().run(bare, starts)
     with pytest.raises(ValueError, match="comes from another network"):
         Polish().run(network, starts, factor=SampledRNN(3).fit(states).factor)
