@@ -1,16 +1,16 @@
-"""Linear quadratic regulation of a system in its lifted space.
+"""Design linear quadratic regulators of a system in its lifted space.
 
 With rows [ Psi(h_t) | u_t | Psi(h_t+1) ] the lifted system is ``Psi(h') = Psi(h) K + u B`` (EDMD
 with control: Korda & Mezic, 'Linear predictors for nonlinear dynamical systems', Automatica 93,
-2018; LQR on a sampled dictionary: Bolager et al., arXiv 2410.23467). Coefficients are rows here;
-the Riccati equation of textbooks, ``z' = A z + B u``, gets the transposes.
+2018; LQR on a sampled dictionary: Bolager et al., arXiv 2410.23467). Coefficients are rows here,
+so the Riccati equation of textbooks, for ``z' = A z + B u``, gets the transposes.
 
-One B for all states is the weak point: an input moves a nonlinear function by ``dPsi/dh b``, which
-depends on the state, and least squares finds its mean over the data. Regulation happens near the
-target h*, where the effect is ``J b``, J the Jacobian of Psi at h* and b the state's own columns of
-B. With it the loop is right near the target: ``Psi(f(h)) = Psi(h) K`` has the derivative
-``A J = J df/dh``, so the image of J is invariant under (A, J b), and on it the lifted Riccati
-equation is that of the linearisation. Far from the target K still knows the free system.
+One B for all states is only approximate: an input changes a nonlinear function by ``dPsi/dh b``,
+which depends on the state, and least squares finds its mean over the data. Regulation happens near
+the target h*, where the effect is ``J b``, with J the Jacobian of Psi at h* and b the columns of B
+for the state itself. With it the loop is exact near the target: ``Psi(f(h)) = Psi(h) K`` has the
+derivative ``A J = J df/dh``, so the image of J is invariant under (A, J b), and on it the lifted
+Riccati equation is that of the linearisation. Far from the target, K describes the free system.
 """
 
 from __future__ import annotations
@@ -49,29 +49,28 @@ def fit_lifted(
     Parameters
     ----------
     factor : RFactor
-        Of rows [Psi(h_t) | u_t | Psi(h_t+1)]. Its runs must be long enough to reach where the
-        system ends up: where most of them leave the data, K has spurious growing modes that no
-        input reaches, and there is no regulator.
+        R factor of rows [Psi(h_t) | u_t | Psi(h_t+1)]. The runs must be long enough to reach the
+        attractor of the system: if most of them leave the data, K has spurious growing modes that
+        no input reaches, and no regulator exists.
     inputs : int
         Number of input columns.
     rank, ridge
         See :meth:`KoopmanOperator.from_factor`.
     first : int, optional
-        Where the input columns begin, if they stand within the functions of h_t and not after
-        them.
+        First input column, if the inputs stand within the functions of h_t and not after them.
 
     Returns
     -------
     operator : KoopmanOperator
-        Of the system without input: of the rows [Psi(h_t) | Psi(h_t+1) - u_t B].
+        Operator of the system without input, from the rows [Psi(h_t) | Psi(h_t+1) - u_t B].
     input_weights : ndarray, shape (inputs, n)
-        B, the mean over the data where functions respond to inputs by more or less from state to
-        state; see :func:`response_at`.
+        B. If the response of the functions to inputs depends on the state, B is its mean over the
+        data; see :func:`response_at`.
 
     Raises
     ------
     ValueError
-        If the columns do not fit, or one input is a combination of the others: it must vary.
+        If the columns do not fit, or an input is zero or a combination of the others.
     """
     n, odd = divmod(factor.columns - inputs, 2)
     if odd or n < 1 or inputs < 1:
@@ -80,7 +79,7 @@ def fit_lifted(
     if not 0 <= begin <= n:
         raise ValueError(f"first: {first} is not within 0..{n}, the size of the dictionary")
     end = begin + inputs
-    # With the inputs first, the rows below are what of both dictionaries they do not explain.
+    # With the inputs first, the rows below are the parts of both dictionaries unexplained by them.
     leading = factor.select([*range(begin, end), *range(begin), *range(end, factor.columns)])
     forcing, present, after = np.split(leading.triangle[:inputs], [inputs, inputs + n], axis=1)
     sizes = np.linalg.svd(forcing, compute_uv=False)
@@ -100,17 +99,17 @@ def response_at(dictionary: Dictionary, state: ArrayLike, input_weights: Array) 
     Parameters
     ----------
     dictionary : callable
-        Rows of states, shape (rows, d), to rows of functions, shape (rows, n); the leading d are
+        Maps states, shape (rows, d), to functions, shape (rows, n); the leading d functions are
         the state itself.
     state : array_like, shape (d,)
-        Where the system is after a step without, or with the usual, input; a fixed point.
+        State after a step without input, or with the usual input; a fixed point.
     input_weights : ndarray, shape (p, n)
         B of :func:`fit_lifted`; only its leading d columns are used.
 
     Returns
     -------
     ndarray, shape (p, n)
-        J by central differences of the dictionary, good to some ten digits.
+        Response with J from central differences of the dictionary, accurate to about ten digits.
 
     Raises
     ------
@@ -136,7 +135,7 @@ def lqr(
     Parameters
     ----------
     A, B : ndarray, shapes (k, k) and (k, p)
-        ``z' = A z + B u``.
+        Matrices of ``z' = A z + B u``.
     state_cost, input_cost : ndarray, shapes (k, k) and (p, p)
         Q, positive semi-definite, and R, positive definite; symmetric.
     discount : float
@@ -152,12 +151,12 @@ def lqr(
     Raises
     ------
     ValueError
-        If shapes or definiteness do not fit, or a mode can be neither controlled nor left alone.
+        If shapes or definiteness do not fit, or a growing mode cannot be controlled.
     """
     k, p = np.shape(B)
     Q, R = _weight("state_cost", state_cost, k), _weight("input_cost", input_cost, p)
     if not np.linalg.eigvalsh(R)[0] > 0:
-        raise ValueError("input_cost: not positive definite; every input must cost something")
+        raise ValueError("input_cost: not positive definite; every input needs a positive cost")
     if not 0 < discount <= 1:
         raise ValueError(f"discount: {discount} is not in (0, 1]")
     A, B = np.sqrt(discount) * np.asarray(A), np.sqrt(discount) * np.asarray(B)
@@ -184,18 +183,18 @@ def lqr(
 
 @dataclass(frozen=True)
 class Regulator:
-    """The policy ``u = u* - F (Psi(h) - Psi(h*))``; called with a state, gives the input.
+    """The policy ``u = u* - F (Psi(h) - Psi(h*))``; calling it with a state returns the input.
 
     Attributes
     ----------
     dictionary : callable
-        Rows of states, shape (rows, d), to rows of features, shape (rows, n).
+        Maps states, shape (rows, d), to features, shape (rows, n).
     gain : ndarray, shape (p, n)
         F.
     target_features : ndarray, shape (n,)
         Psi(h*).
     target_input : ndarray, shape (p,)
-        u*, what holds the system at h*.
+        u*, the input that holds the system at h*.
     """
 
     dictionary: Dictionary
@@ -233,31 +232,31 @@ class Regulator:
         operator, input_weights
             See :func:`fit_lifted`.
         dictionary : callable
-            The operator's; its leading columns are the state.
+            Dictionary of the operator; its leading columns are the state.
         target : array_like, shape (d,)
             h*, a fixed point under `target_input`.
         state_cost, input_cost : ndarray, shapes (d, d) and (p, p)
-            Of the deviations from the target, see :func:`lqr`.
+            Costs of deviations from the target, see :func:`lqr`.
         constant : int, optional
-            The column of the constant function. No deviation from the target contains it, and no
-            input reaches it, though its eigenvalue is 1: it is left out.
+            Column of the constant function. It is left out: deviations from the target do not
+            contain it, and no input reaches it, though its eigenvalue is 1.
         target_input : array_like, shape (p,), optional
-            u*; zero by default. K is of the system without input, so a target that needs one is
-            held the less exactly the more nonlinear the functions are; then fit on inputs from
-            which u* was subtracted.
+            u*; zero by default. K describes the system without input, so a target that needs an
+            input is held less exactly the more nonlinear the functions are; in that case fit on
+            inputs from which u* was subtracted.
         response : {"target", "mean"}
-            What an input does to the functions: what it does at the target
-            (:func:`response_at`), or B as it was fitted, the mean over the data (Korda & Mezic).
-            The mean is right for linear functions only.
+            Response of the functions to an input: at the target (:func:`response_at`), or B as it
+            was fitted, the mean over the data (Korda & Mezic). The mean is right for linear
+            functions only.
         discount : float
         floor : float
-            Cost of every kept function, relative to the largest of the states' own: lets the
-            Riccati equation see modes that do not show in the state.
+            Cost of every kept function, relative to the largest cost of a state: it makes modes
+            visible to the Riccati equation that do not appear in the state.
 
         Raises
         ------
         ValueError
-            See :func:`lqr` and :func:`response_at`; or if `response` is none of the two.
+            If `response` is unknown; see also :func:`lqr` and :func:`response_at`.
         """
         if response not in get_args(Response):
             raise ValueError(
@@ -288,12 +287,12 @@ def simulate(
     Parameters
     ----------
     step : callable
-        States, shape (..., d), and inputs, shape (..., p), to the next states.
+        Maps states, shape (..., d), and inputs, shape (..., p), to the next states.
     initial : array_like, shape (..., d)
-        One start or many.
+        One initial state or several.
     steps : int
     policy : callable
-        States to inputs: a `Regulator`, or any other.
+        Maps states to inputs, for example a `Regulator`.
     """
     states, inputs = [np.asarray(initial, dtype=float)], []
     for _ in range(steps):
@@ -305,12 +304,12 @@ def simulate(
 def quadratic_cost(
     states: Array, inputs: Array, state_cost: Array, input_cost: Array, target: ArrayLike = 0.0
 ) -> Array:
-    """``sum_t (h_t - h*)^T Q (h_t - h*) + u_t^T R u_t`` of each run, its last state included.
+    """Return ``sum_t (h_t - h*)^T Q (h_t - h*) + u_t^T R u_t`` of each run, with its last state.
 
     Parameters
     ----------
     states, inputs : ndarray, shapes (steps + 1, ..., d) and (steps, ..., p)
-        As :func:`simulate` returns them.
+        Result of :func:`simulate`.
     state_cost, input_cost : ndarray, shapes (d, d) and (p, p)
     target : array_like, shape (d,)
 

@@ -25,12 +25,12 @@ def paired(states: Series, inputs: Series | None) -> Iterator[Pair]:
     Raises
     ------
     ValueError
-        For a shape that does not fit, a value that is not finite, or inputs that are not as many
-        or as long as the states.
+        If a shape does not fit, a value is not finite, or inputs and states differ in number or
+        length.
     """
     single = hasattr(states, "ndim")
     if inputs is not None and single != hasattr(inputs, "ndim"):
-        raise ValueError("inputs: of one series of states one array, of several as many arrays")
+        raise ValueError("inputs: give one array for one series of states, or one for each series")
     many: Iterable[Array] = [states] if single else states  # type: ignore[list-item]
     forcings: Iterable[Array | None] = repeat(None)
     if inputs is not None:
@@ -42,13 +42,15 @@ def paired(states: Series, inputs: Series | None) -> Iterator[Pair]:
         series = _checked(f"states: {name}", one)
         if size not in (None, series.shape[1]):
             raise ValueError(
-                f"states: {name}{series.shape[1]} coordinates, those before had {size}"
+                f"states: {name}{series.shape[1]} coordinates, but earlier series have {size}"
             )
         size = series.shape[1]
         try:
             forcing = next(others)
         except StopIteration:
-            raise ValueError(f"inputs: {index} series, but there are more of states") from None
+            raise ValueError(
+                f"inputs: {index} series, but there are more series of states"
+            ) from None
         if inputs is not None:
             forcing = np.asarray(forcing, dtype=float)
             if forcing.ndim not in (2, 3) or len(forcing) != len(series) or 0 in forcing.shape[1:]:
@@ -56,7 +58,7 @@ def paired(states: Series, inputs: Series | None) -> Iterator[Pair]:
                 raise ValueError(f"inputs: {name}shape {forcing.shape} is not {shape}")
             if kind not in (None, forcing.shape[1:]):
                 raise ValueError(
-                    f"inputs: {name}{forcing.shape[1:]} a time, those before had {kind}"
+                    f"inputs: {name}{forcing.shape[1:]} per time, but earlier series have {kind}"
                 )
             kind = forcing.shape[1:]
             if not np.isfinite(forcing).all():
@@ -64,13 +66,13 @@ def paired(states: Series, inputs: Series | None) -> Iterator[Pair]:
                 raise ValueError(f"inputs: {name}time {time}, input {number} is not finite")
         yield series, forcing
     if inputs is not None and next(others, None) is not None:
-        raise ValueError("inputs: more series than there are of states")
+        raise ValueError("inputs: more series of inputs than of states")
 
 
 def gapless(pairs: Iterable[Pair], overlap: int) -> Iterator[tuple[Array, Array | None, int]]:
-    """Yield each series, its inputs and how many times at its start repeat the series before.
+    """Yield each series, its inputs and the number of repeated times at its start.
 
-    A series is put after the last ``overlap`` times of the one before.
+    The last ``overlap`` times of each series are put in front of the next one.
     """
     before: Pair | None = None
     for states, inputs in pairs:

@@ -1,12 +1,12 @@
-"""Koopman analysis from an R factor of rows [ Psi(h_t) | Psi(h_t+1) ].
+"""Compute Koopman operators from an R factor of rows [ Psi(h_t) | Psi(h_t+1) ].
 
-Those are the rows of a :class:`gfrnn_core.SampledRNN` whose target is ``lifted``.
+A :class:`gfrnn_core.SampledRNN` with target ``lifted`` has such rows.
 
 K = argmin ``|Psi' - Psi K|``; ``phi = Psi v`` with ``K v = mu v`` is an approximate eigenfunction:
-``phi(h_t+1) = mu phi(h_t)``. All is done in functions that are orthonormal on the rows,
-``q = Psi V S^-1`` with ``R_ff = U S V^T`` cut to its numerical range, so no rank deficient triangle
-is solved with. All rows of q' compress to ``[A; T]``: A is K in this basis, T what of q' the
-dictionary does not reach. Hence residuals and pseudospectra without the data (ResDMD: Colbrook &
+``phi(h_t+1) = mu phi(h_t)``. Computations use functions that are orthonormal on the rows,
+``q = Psi V S^-1`` with ``R_ff = U S V^T`` cut to its numerical range, so no system with a rank
+deficient triangle is solved. All rows of q' compress to ``[A; T]``: A is K in this basis, T the
+part of q' outside the dictionary. They give residuals and pseudospectra (ResDMD: Colbrook &
 Townsend, 'Rigorous data-driven computation of spectral properties of Koopman operators for
 dynamical systems', Comm. Pure Appl. Math. 77, 2024, arXiv 2111.14889).
 """
@@ -36,9 +36,9 @@ class KoopmanOperator:
     basis : ndarray, shape (n, r)
         ``q = Psi basis``.
     spread : ndarray, shape (r, n)
-        Least squares of Psi on q.
+        Least-squares coefficients of Psi on q.
     onward : ndarray, shape (r, n)
-        The next Psi from q; with a ridge, shrunk.
+        Coefficients of the next Psi on q; shrunk if there is a ridge.
     response : ndarray, shape (at least r, r)
         ``[A; T]``: the next q in an orthonormal basis of rows of which q is the first part.
     """
@@ -52,23 +52,24 @@ class KoopmanOperator:
     def from_factor(
         cls, factor: RFactor, rank: int | None = None, ridge: float = 0.0
     ) -> KoopmanOperator:
-        """Least squares from R alone.
+        """Fit the operator by least squares from R alone.
 
         Parameters
         ----------
         factor : RFactor
-            Of rows [Psi(h_t) | Psi(h_t+1)]. With inputs: :func:`gfrnn_core.control.fit_lifted`.
+            R factor of rows [Psi(h_t) | Psi(h_t+1)]. For rows with inputs use
+            :func:`gfrnn_core.control.fit_lifted`.
         rank : int, optional
-            Singular directions of the dictionary to keep; by default, and at most, all above
-            rounding. Directions near rounding bring spurious eigenvalues: see `filtered`.
+            Number of singular directions of the dictionary to keep; by default, and at most, all
+            above rounding. Directions near rounding cause spurious eigenvalues, see `filtered`.
         ridge : float
-            Relative to the largest singular value.
+            Ridge relative to the largest singular value.
 
         Raises
         ------
         ValueError
-            If the columns are not two halves, rows are fewer than functions, or `rank` or `ridge`
-            is out of range.
+            If the number of columns is odd, there are fewer rows than functions, or `rank` or
+            `ridge` is out of range.
         """
         n, odd = divmod(factor.columns, 2)
         if odd or n < 1:
@@ -84,7 +85,7 @@ class KoopmanOperator:
             raise ValueError("factor: every function of the dictionary is zero on all rows")
         s, right = path.singular_values[:kept], path.right[:kept]
         basis = right.T / s
-        # Directions cut off are part of what the kept functions do not reach.
+        # Directions cut off count as not reached by the kept functions.
         beyond = np.vstack([path.projected[kept:], factor.triangle[n:, n:]]) @ basis
         response = _stacked(path.projected[:kept] @ basis, beyond)
         shrink = s**2 / (s**2 + (ridge * s[0]) ** 2)
@@ -125,21 +126,21 @@ class KoopmanOperator:
         return np.asarray(np.angle(self.eigenvalues) / (2 * np.pi * dt))
 
     def modes(self, size: int) -> Array:
-        """Least squares of the leading columns of Psi, the state, on the eigenfunctions.
+        """Return the least-squares coefficients of the state on the eigenfunctions.
 
-        ``state(t + s) = sum_j phi_j(t) mu_j^s modes[j]`` as far as eigenfunctions reach: complex,
-        shape (r, size).
+        The state is the leading columns of Psi. ``state(t + s) = sum_j phi_j(t) mu_j^s modes[j]``
+        up to the part that eigenfunctions do not reach: complex, shape (r, size).
         """
         return np.asarray(np.linalg.lstsq(self._pairs[1], self.spread[:, :size], rcond=None)[0])
 
     def residuals(self, fold: RFactor | None = None) -> Array:
-        """``|phi(h_t+1) - mu phi(h_t)| / |phi(h_t)|`` of every eigenpair over all rows: shape (r,).
+        """Return ``|phi(h_t+1) - mu phi(h_t)| / |phi(h_t)|`` of each eigenpair: shape (r,).
 
         Parameters
         ----------
         fold : RFactor, optional
-            Of rows left out, with the same columns; by default the training rows. Only a fold is
-            honest where the dictionary has not far fewer functions than there are rows.
+            R factor of held-out rows with the same columns; by default that of the training rows,
+            whose residuals are too small unless there are far more rows than functions.
         """
         values, vectors, _ = self._pairs
         if fold is None:
@@ -156,10 +157,11 @@ class KoopmanOperator:
         )
 
     def pseudospectrum(self, points: ArrayLike) -> Array:
-        """The least residual of any function in the span of q at each complex number.
+        """Return the least residual of any function in the span of q at each complex number.
 
-        The smallest singular value of ``[A - z; T]``: spurious eigenvalues do not show, since it is
-        small only near true spectrum. Work of r^3 a point. Any shape, and back the same shape.
+        It is the smallest singular value of ``[A - z; T]``, which is small only near the true
+        spectrum and so reveals spurious eigenvalues. A point takes r^3 operations. The result has
+        the shape of the argument.
         """
         z = np.asarray(points, dtype=complex)
         diagonal = np.arange(self.rank)
@@ -171,15 +173,15 @@ class KoopmanOperator:
         return smallest.reshape(z.shape)
 
     def filtered(self, bound: float) -> KoopmanOperator:
-        """The operator on the eigenfunctions whose training residual is at most ``bound``.
+        """Return the operator on the eigenfunctions whose training residual is at most ``bound``.
 
         Raises
         ------
         ValueError
-            If no eigenpair is as good as that.
+            If no eigenpair has such a small residual.
         """
         residuals, (values, vectors, _) = self.residuals(), self._pairs
-        # The two of a complex pair stand or fall together: one of them alone is not a real basis.
+        # Keep both eigenvalues of a complex pair or none: one alone gives no real basis.
         good = np.array([residuals[values == value.conj()].max() <= bound for value in values])
         if not good.any():
             raise ValueError(f"bound: {bound} is below every residual, least {residuals.min():.3g}")
@@ -196,10 +198,10 @@ class KoopmanOperator:
         )
 
     def stabilised(self, radius: float = 1.0) -> KoopmanOperator:
-        """Eigenvalues beyond the circle moved onto it, so that linear rollouts stay bounded.
+        """Return the operator with eigenvalues outside the unit circle moved onto it.
 
-        Eigenfunctions, and all other eigenvalues, stay as they are. Growth without an eigenvalue
-        beyond the circle, as ``h' = h + 1`` has it, stays too.
+        This bounds the growth of linear rollouts. Eigenfunctions and all other eigenvalues do not
+        change. Growth without an eigenvalue outside the circle, as in ``h' = h + 1``, remains.
         """
         values, vectors, left = self._pairs
         large = np.abs(values) > radius
@@ -213,7 +215,7 @@ class KoopmanOperator:
         return replace(self, onward=self.onward + correction @ self.spread)
 
     def rollout(self, features: Array, steps: int) -> Array:
-        """Linear forecast ``Psi K^t``, nothing lifted again: (starts, n) to (starts, steps, n)."""
+        """Forecast ``Psi K^t`` without lifting again: (starts, n) to (starts, steps, n)."""
         if np.ndim(features) != 2 or np.shape(features)[1] != len(self.basis):
             raise ValueError(f"features: {np.shape(features)} is not (starts, {len(self.basis)})")
         result = np.empty((len(features), steps, len(self.basis)))
@@ -225,7 +227,7 @@ class KoopmanOperator:
 
     @cached_property
     def _pairs(self) -> tuple[Array, Array, Array]:
-        """Eigenvalues, right and left eigenvectors of the reduced K; columns of norm 1."""
+        """Return eigenvalues, right and left eigenvectors of the reduced K; columns of norm 1."""
         values, left, right = scipy.linalg.eig(self.reduced, left=True)
         order = np.argsort(-np.abs(values), kind="stable")
         # LAPACK gives real vectors where all eigenvalues are real.
@@ -233,6 +235,6 @@ class KoopmanOperator:
 
 
 def _stacked(inside: Array, beyond: Array) -> Array:
-    """[inside; beyond], the rows below compressed to no more than columns."""
+    """Return [inside; beyond], with beyond compressed to at most as many rows as columns."""
     small = np.linalg.qr(beyond, mode="r") if len(beyond) > beyond.shape[1] else beyond
     return np.vstack([inside, np.asarray(small)])

@@ -80,15 +80,15 @@ def lift_into(block: Array, states: Array, inputs: Array | None, hidden: HiddenW
 
 
 def lift_hidden(block: Array, linear: int, start: int, hidden: HiddenWeights) -> None:
-    """Write the hidden features of the linear terms that stand in a block of rows.
+    """Write the hidden features of the linear terms that a block of rows contains.
 
     Parameters
     ----------
     block : ndarray, shape (rows, columns), Fortran order
     linear : int
-        Leading columns that hold the linear terms.
+        Number of leading columns, which hold the linear terms.
     start : int
-        Column that the hidden features begin at.
+        First column of the hidden features.
     hidden : HiddenWeights
     """
     features = block[:, start : start + hidden.width].T

@@ -1,9 +1,9 @@
 """Scores of forecasts of dynamical systems against a reference trajectory.
 
-Of states: `forecast_error` a lead, with ``nrmse`` the normalised root mean square error, and
-`normalised_mse` over all, with ``scale=1`` the plain mean squared error. Of long free runs, which
-no longer follow the truth and should still have its climate: `kl_divergence` and
-`spectral_distance`.
+Errors of states: `forecast_error` for each lead, with ``nrmse`` the normalised root mean square
+error, and `normalised_mse` over all leads, with ``scale=1`` the plain mean squared error. Long free
+runs no longer follow the truth, but should have its climate: `kl_divergence` and
+`spectral_distance` measure that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NORMS = ("nrmse", "nmse", "squared_relative")
 def forecast_error(
     forecast: ArrayLike, truth: ArrayLike, norm: ErrorNorm = "nrmse", scale: ArrayLike | None = None
 ) -> FloatArray:
-    """Error of each lead of each forecast, by one of the norms in use for chaotic systems.
+    """Return the error of each lead of each forecast, in a norm common for chaotic systems.
 
     Parameters
     ----------
@@ -38,26 +38,27 @@ def forecast_error(
           arXiv 2501.06661). A threshold on it is not one on ``nrmse``: 0.05 there is like 0.22
           on a relative error that is not squared.
     scale : array_like, broadcastable to (d,), optional
-        The s_i, in the states' units. By default the standard deviation of `truth` over leads and
-        starts, good only where these cover the attractor; pass the training data's otherwise.
+        The s_i, in the units of the states. The default is the standard deviation of `truth` over
+        leads and starts, which is good only if these cover the attractor; otherwise pass that of
+        the training data.
 
     Returns
     -------
     ndarray, shape (..., leads)
-        Infinite from the first lead at which a forecast is not finite, even where it returns.
+        Infinite from the first lead at which a forecast is not finite, even if it is finite later.
 
     Raises
     ------
     ValueError
-        For shapes that differ, a truth that is not finite, an unknown norm, a scale that is not
-        positive, or a scale with ``squared_relative``, which has none.
+        If shapes differ, the truth is not finite, the norm is unknown, the scale is not positive,
+        or a scale is given with ``squared_relative``, which has none.
     """
     found, reference = _pair(forecast, truth, least_dims=2)
     if norm not in _NORMS:
         raise ValueError(f"norm: {norm!r} is not one of {', '.join(_NORMS)}")
     finite = np.logical_and.accumulate(np.isfinite(found).all(axis=-1), axis=-1)
     difference = np.where(finite[..., None], found, reference) - reference
-    # A forecast may run off to where its square overflows: that is an infinite error, no warning.
+    # The square of a diverged forecast may overflow: its error is infinite, without a warning.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         if norm == "squared_relative":
             if scale is not None:
@@ -81,12 +82,12 @@ def valid_prediction_time(
     norm: ErrorNorm = "nrmse",
     scale: ArrayLike | None = None,
 ) -> FloatArray:
-    """How long each forecast stays good, in Lyapunov times.
+    """Return the time for which each forecast is valid, in Lyapunov times.
 
-    The number of leads before the error first exceeds `threshold`, times ``dt *
+    It is the number of leads before the error first exceeds `threshold`, times ``dt *
     lyapunov_exponent``. Row 0 is the first step **after** the initial state: a forecast that is
-    wrong at once scores 0. A forecast good to the end scores its length, a lower bound: see that
-    the forecasts are long enough.
+    wrong at once scores 0. A forecast that is valid to its end scores its length, a lower bound;
+    make sure that the forecasts are long enough.
 
     Two conventions are common. ``norm="nrmse"`` with a threshold of 0.3 or 0.4 is the relative
     root mean square error, normalised by the climatological standard deviation.
@@ -100,7 +101,7 @@ def valid_prediction_time(
     dt : float
         Time from one lead to the next.
     lyapunov_exponent : float
-        The system's largest, per unit of time; 1 gives the time in units of `dt`.
+        Largest exponent of the system, per unit of time; 1 gives the time in the unit of `dt`.
     threshold : float
         Largest error that still counts as valid.
     norm, scale
@@ -109,7 +110,7 @@ def valid_prediction_time(
     Returns
     -------
     ndarray, shape (...)
-        One time a start. A forecast that is not finite has failed at that lead.
+        Time for each start. A forecast is no longer valid from a lead at which it is not finite.
 
     Raises
     ------
@@ -134,17 +135,17 @@ def normalised_mse(
     normaliser: Literal["variance", "range"] = "variance",
     scale: ArrayLike | None = None,
 ) -> float:
-    """Mean squared error of all values, each variable divided by its own scale first.
+    """Return the mean squared error of all values, each variable divided by its own scale first.
 
     Parameters
     ----------
     forecast, truth : array_like, shape (..., d)
         Variables on the last axis; samples on all others.
     normaliser : {"variance", "range"}
-        What the squared error of a variable is divided by: its variance in `truth`, so that
-        forecasting the mean scores 1, or its squared range, as min-max scaled data have it.
+        Divisor of the squared error of a variable: its variance in `truth`, so that a forecast of
+        the mean scores 1, or its squared range, as for min-max scaled data.
     scale : array_like, broadcastable to (d,), optional
-        Divides instead: standard deviations or ranges of the training data.
+        Scales to use instead: standard deviations or ranges of the training data.
 
     Returns
     -------
@@ -154,8 +155,8 @@ def normalised_mse(
     Raises
     ------
     ValueError
-        For shapes that differ, a truth that is not finite or has a variable that never varies, an
-        unknown normaliser or a scale that is not positive.
+        If shapes differ, the truth is not finite or has a constant variable, the normaliser is
+        unknown or a scale is not positive.
     """
     found, reference = _pair(forecast, truth, least_dims=1)
     if normaliser not in ("variance", "range"):
@@ -172,13 +173,13 @@ def normalised_mse(
 def kl_divergence(
     samples: ArrayLike, reference: ArrayLike, bins: int = 30, pseudocount: float = 0.5
 ) -> float:
-    """Kullback-Leibler divergence of two invariant measures, ``D(reference || samples)``, in nats.
+    """Return the Kullback-Leibler divergence ``D(reference || samples)`` of two samples, in nats.
 
-    Histograms: each variable's range in `reference` is cut into `bins` of equal width, with one
-    more bin below and one above for what `samples` have outside. Cells are the products of bins.
-    Only cells that either sample visits count, and each of them gets `pseudocount` in both
-    histograms before these are normalised: so an empty cell costs much and not infinitely, on
-    either side alike, and equal samples have a divergence of exactly 0.
+    It is computed from histograms: the range of each variable in `reference` is cut into `bins` of
+    equal width, with one more bin below and one above for values of `samples` outside. Cells are
+    the products of bins. Only cells that either sample visits count, and each of them gets
+    `pseudocount` in both histograms before these are normalised: an empty cell costs much but not
+    infinitely, in both samples alike, and equal samples have a divergence of exactly 0.
 
     Empty cells dominate once there are about as many cells as samples: take no more than three or
     so variables (of an extended system, the values at neighbouring places), or fewer bins. The
@@ -190,10 +191,10 @@ def kl_divergence(
     samples, reference : array_like, shape (..., d)
         States of the forecast and of the truth; their numbers may differ.
     bins : int
-        A variable's bins over the range of `reference`.
+        Number of bins of a variable over the range of `reference`.
     pseudocount : float
-        Added to each count; 1/2 is the estimate of Krichevsky and Trofimov (1981), IEEE Trans. Inf.
-        Theory 27, 199-207.
+        Number added to each count; 1/2 is the estimate of Krichevsky and Trofimov (1981), IEEE
+        Trans. Inf. Theory 27, 199-207.
 
     Returns
     -------
@@ -203,8 +204,8 @@ def kl_divergence(
     Raises
     ------
     ValueError
-        For differing d, empty samples, a reference that is not finite or has a variable that
-        never varies, `bins` below 1 or a `pseudocount` that is not positive.
+        If the arrays differ in d, samples are empty, the reference is not finite or has a constant
+        variable, `bins` is below 1 or `pseudocount` is not positive.
     """
     found, truth = (_flat(name, v) for name, v in (("samples", samples), ("reference", reference)))
     if found.shape[1] != truth.shape[1]:
@@ -237,10 +238,10 @@ def kl_divergence(
 
 
 def power_spectrum(path: ArrayLike, dt: float, segment: int = 256) -> tuple[FloatArray, FloatArray]:
-    """Power spectral density of each variable by Welch's method.
+    """Estimate the power spectral density of each variable by Welch's method.
 
-    Half-overlapping segments under Hann's window, each without its mean; means over segments and
-    starts (Welch 1967, IEEE Trans. Audio Electroacoust. 15, 70-73).
+    Segments overlap by half, their means are subtracted and a Hann window is applied; the result is
+    the mean over segments and starts (Welch 1967, IEEE Trans. Audio Electroacoust. 15, 70-73).
 
     Parameters
     ----------
@@ -249,14 +250,14 @@ def power_spectrum(path: ArrayLike, dt: float, segment: int = 256) -> tuple[Floa
     dt : float
         Time from one sample to the next.
     segment : int
-        Samples in a segment: more resolve lower frequencies, fewer are less noisy.
+        Samples in a segment: long segments resolve lower frequencies, short ones give less noise.
 
     Returns
     -------
     frequency : ndarray, shape (segment // 2 + 1,)
         Cycles per unit of time, from 0.
     density : ndarray, shape (segment // 2 + 1, d)
-        The states' unit squared per frequency.
+        Density in the squared unit of the states per unit of frequency.
 
     Raises
     ------
@@ -277,11 +278,11 @@ def power_spectrum(path: ArrayLike, dt: float, segment: int = 256) -> tuple[Floa
 
 
 def spectral_distance(forecast: ArrayLike, truth: ArrayLike, segment: int = 256) -> float:
-    """Hellinger distance of the power spectra of long runs, averaged over variables.
+    """Return the Hellinger distance of the power spectra of long runs, averaged over variables.
 
-    Each spectrum is normalised to the sum 1, so the distance is one of shapes, from 0 (the same)
-    to 1 (no frequency in common); whether the variance is right is for `kl_divergence` to say.
-    A run that has come to rest has the distance 1.
+    Each spectrum is normalised to the sum 1, so the distance compares shapes, from 0 (equal) to 1
+    (no frequency in common); errors of the variance show in `kl_divergence`. A run that has come to
+    rest has the distance 1.
 
     Parameters
     ----------
@@ -293,12 +294,12 @@ def spectral_distance(forecast: ArrayLike, truth: ArrayLike, segment: int = 256)
     Returns
     -------
     float
-        1 if any value of `forecast` is not finite.
+        Mean distance; 1 if any value of `forecast` is not finite.
 
     Raises
     ------
     ValueError
-        For differing d or a variable of `truth` that never varies, and as `power_spectrum` does.
+        If the arrays differ in d or a variable of `truth` is constant; see also `power_spectrum`.
     """
     expected = power_spectrum(truth, 1.0, segment)[1]
     found = np.asarray(forecast, np.float64)
@@ -311,7 +312,7 @@ def spectral_distance(forecast: ArrayLike, truth: ArrayLike, segment: int = 256)
         return 1.0
     spectrum = power_spectrum(found, 1.0, segment)[1]
     own = spectrum.sum(axis=0)
-    # What rounding leaves of a run at rest is no spectrum.
+    # A run at rest has only rounding errors, which are no spectrum.
     moving = own > 1e-24 * power
     product = np.sqrt(spectrum / np.where(moving, own, 1.0) * (expected / power)).sum(axis=0)
     overlap = np.where(moving, product, 0.0)

@@ -1,4 +1,4 @@
-"""Patches of a grid, each with a halo, that share one network and all give rows.
+"""Cut a grid into patches with halos; all patches share one network and give rows to its fit.
 
 A field of a homogeneous system is forecast place by place from its neighbourhood: a patch owns some
 cells of the grid, whose next values it predicts, and sees these and a halo around them (Pathak et
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Pole = Literal["none", "row", "between"]
 
-# Indices of windows that are kept, at most.
+# Largest number of window indices that are kept in memory.
 _KEPT = 2**22
 
 
@@ -45,15 +45,15 @@ class Patches:
     channels : int
         Values in a cell.
     inner : tuple of (int, int), optional
-        The halo of the hidden features, where that is less than the linear terms': long waves act
-        linearly, and fewer values are learnt from with less error.
+        Halo of the hidden features, if it is smaller than that of the linear terms: long waves act
+        linearly, and features of fewer values are learnt with less error.
     poles : tuple of two of {"none", "row", "between"}
-        What lies beyond the first and the last cell of the first axis, a latitude: nothing, or a
-        pole, on the last row or half a cell beyond it. Across a pole the other side is seen, half
-        a circle further along the second axis, a periodic longitude (the nearest cell where their
-        number is odd).
+        Pole beyond the first and the last cell of the first axis (latitude): none, on the last row,
+        or half a cell beyond it. A window across a pole continues on the other side, half a circle
+        further along the second axis, a periodic longitude (at the nearest cell if their number is
+        odd).
     turned : tuple of int
-        Channels that change sign seen across a pole: components of a vector, such as wind.
+        Channels that change sign across a pole: components of a vector, such as wind.
 
     Raises
     ------
@@ -134,23 +134,23 @@ class Patches:
 
     @property
     def window(self) -> int:
-        """Values that a patch sees."""
+        """Number of values that a patch sees."""
         sides = (before + own + after for _, (before, after), _, own in self._axes())
         return int(np.prod(list(sides))) * self.channels
 
     @property
     def owned(self) -> int:
-        """Values that a patch owns."""
+        """Number of values that a patch owns."""
         return int(np.prod([own for _, _, _, own in self._axes()])) * self.channels
 
     @cached_property
     def seen(self) -> Array:
-        """Indices into a state of what each patch sees: shape (places, window)."""
+        """Indices into a state of the values that each patch sees: shape (places, window)."""
         return self._values(self._cells(np.arange(self.places), self.halo))
 
     @cached_property
     def own(self) -> Array:
-        """Indices into a state of what each patch owns: shape (places, own values)."""
+        """Indices into a state of the values that each patch owns: shape (places, own values)."""
         return self._values(self.own_cells)
 
     @cached_property
@@ -171,7 +171,7 @@ class Patches:
         return np.repeat(reduce(np.multiply.outer, inside), self.channels)
 
     def look(self, states: Array, time: Array, place: Array) -> Array:
-        """What patches see, at pairs of time and place: shape (rows, window).
+        """Return the windows at pairs of time and place: shape (rows, window).
 
         Parameters
         ----------
@@ -186,27 +186,27 @@ class Patches:
 
     @property
     def small(self) -> bool:
-        """Whether :attr:`seen` is kept. Of a fine grid it would take more than its fields."""
+        """Whether :attr:`seen` is kept; on a fine grid it would take more space than the fields."""
         return self.places * self.window <= _KEPT
 
     def seen_from(self, place: Array) -> Array:
-        """Indices into a state of what some patches see: shape (rows, window)."""
+        """Return indices into a state of the values that some patches see: shape (rows, window)."""
         return self.seen[place] if self.small else self._values(self._cells(place, self.halo))
 
     def signs_from(self, place: Array) -> Array | None:
-        """What some patches see is multiplied by: shape (rows, window), or None for nothing."""
+        """Return signs of the values that patches see: shape (rows, window); None if all are 1."""
         if not self.turned or self.poles == ("none", "none"):
             return None
         return self._signs[place] if self.small else self._turns(place)
 
     def windows(self, states: Array) -> Array:
-        """What each patch sees: shape (..., cells) to (..., places, window)."""
+        """Return the window of each patch: shape (..., cells) to (..., places, window)."""
         flat = states.reshape(-1, self.cells)
         time, place = np.divmod(np.arange(len(flat) * self.places), self.places)
         return self.look(flat, time, place).reshape(*states.shape[:-1], self.places, -1)
 
     def assembled(self, values: Array) -> Array:
-        """States from what patches own: shape (..., places, own values) to (..., cells)."""
+        """Assemble states from own values: shape (..., places, own values) to (..., cells)."""
         states = np.empty((*values.shape[:-2], self.cells), dtype=values.dtype)
         states[..., self.own] = values  # of values owned twice, the last one stays
         return states
@@ -216,7 +216,7 @@ class Patches:
         return self.halo if self.inner is None else self.inner
 
     def _axes(self) -> list[tuple[int, tuple[int, int], bool, int]]:
-        """Of each axis: cells, halo, whether it is periodic, cells that a patch owns."""
+        """Return cells, halo, periodicity and cells that a patch owns, for each axis."""
         axes = len(self.shape)
         periodic = self.periodic if isinstance(self.periodic, tuple) else (self.periodic,) * axes
         size = self.size if isinstance(self.size, tuple) else (self.size,) * axes
@@ -226,7 +226,7 @@ class Patches:
         return list(zip(self.shape, self.halo, periodic, size, strict=True))
 
     def _cells(self, place: Array, margins: tuple[tuple[int, int], ...]) -> Array:
-        """Cells of the windows of some places, with these margins: shape (rows, cells)."""
+        """Return the cells of windows at some places, with these margins: shape (rows, cells)."""
         flat = np.zeros((len(place), 1), dtype=np.intp)
         shift = np.zeros((len(place), 1, 1), dtype=np.intp)
         places = np.unravel_index(place, self.counts)
@@ -248,7 +248,7 @@ class Patches:
         return self._turns(np.arange(self.places))
 
     def _turns(self, place: Array) -> Array:
-        """-1 where a value changes sign because it lies across a pole, else 1: (rows, window)."""
+        """Return -1 where a value changes sign across a pole, else 1: shape (rows, window)."""
         cells, (before, after), _, own = self._axes()[0]
         begin = np.minimum(place // self.counts[1] * own, cells - own)
         across = self._beyond(begin[:, None] + np.arange(-before, own + after))
@@ -258,16 +258,16 @@ class Patches:
         return np.repeat(signs, width, axis=2).reshape(len(place), -1)
 
     def _across(self, along: Array) -> Array:
-        """How far along the second axis the other side of a pole lies, 0 on this side of it."""
+        """Return the shift along the second axis to the other side of a pole, 0 on this side."""
         return np.asarray(self._beyond(along) * (self.shape[-1] // 2))
 
     def _beyond(self, along: Array) -> Array:
-        """Which cells of the first axis lie across a pole."""
+        """Return which cells of the first axis lie across a pole."""
         south, north = (kind != "none" for kind in self.poles)
         return np.asarray(((along < 0) & south) | ((along >= self.shape[0]) & north))
 
     def _reflected(self, along: Array) -> Array:
-        """Cells of the first axis, those beyond a pole taken from its other side."""
+        """Return cells of the first axis; those beyond a pole are reflected to its other side."""
         south, north = self.poles
         if south != "none":
             along = np.where(along < 0, -along - (south == "between"), along)

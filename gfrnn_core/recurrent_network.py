@@ -1,4 +1,4 @@
-"""The recurrent network: settings, arrays, one step and rollouts; not its training.
+"""The recurrent network without its training: settings, arrays, one step and rollouts.
 
 Source: Bolager et al., 'Gradient-free training of recurrent neural networks', arXiv 2410.23467.
 """
@@ -46,28 +46,28 @@ class RecurrentNetwork:
         Leads, in steps, that have outer weights of their own, ascending from 1; a rollout builds
         every other lead from these.
     target : {"state", "increment", "lifted"}
-        What the outer weights predict. Increments suit small steps of smooth systems. Lifted: the
-        next linear terms, constant and hidden features, so that the outer weights are the Koopman
-        matrix, with twice the columns; one lead only, and no patches.
+        Values that the outer weights predict. Increments suit small steps of smooth systems. Lifted
+        targets are the next linear terms, constant and hidden features, so that the outer weights
+        are the Koopman matrix, with twice the columns; they allow one lead only, and no patches.
     ridge : float
-        Relative to the largest singular value of the features.
+        Ridge relative to the largest singular value of the features.
     input_width : int
         Number of hidden features of the inputs alone.
     joint : bool
-        Whether hidden features see the inputs together with the states, as they should where an
-        input (a latitude, an orography) decides what a state does. Inputs of order one, then.
+        Whether hidden features see the inputs together with the states. This is useful if an input
+        (latitude, orography) changes the dynamics of a state; inputs should then be of order one.
     noise : float
         Standard deviation of normal noise on the (scaled) states that features see in training;
-        targets stay clean. Where states fill few directions, as on smooth fields, this is what
+        targets have no noise. If states vary in few directions only, as smooth fields do, the noise
         keeps rollouts from leaving them.
     share : float
-        Part of all rows that training uses, drawn at random; below 1 where patches give more rows
+        Share of all rows that training uses, drawn at random; below 1 if patches give more rows
         than are needed.
     patches : Patches, optional
-        One set of weights for all places of a grid; by default features see all of a state.
+        Patches that share one set of weights; by default features see the whole state.
     precision : {"float64", "float32"}
-        Of lifted rows, their factorisation and rollouts. float32 is about twice as fast and enough
-        for noisy data; noise-free dynamics lose half of their predictability.
+        Precision of lifted rows, their factorisation and rollouts. float32 is about twice as fast
+        and enough for noisy data; noise-free dynamics lose half of their predictability.
     standardise : bool
         Whether ``fit`` shifts and scales each coordinate to mean 0 and standard deviation 1; with
         patches each channel.
@@ -77,25 +77,25 @@ class RecurrentNetwork:
     Attributes
     ----------
     shift, spread : ndarray, shape (d,), or None
-        Mean and standard deviation taken off each coordinate; None means not at all.
+        Mean and standard deviation of each coordinate; None if states are not standardised.
     low, high : ndarray, shape (d,), or None
         Least and largest scaled states in training. A rollout that leaves this range by more than
-        its own extent is stopped and reported.
+        the extent of the range is stopped and reported.
     hidden, input_hidden : HiddenWeights or None
         Hidden layers of the states and of the inputs; set by :meth:`prepare`.
     factor : RFactor or None
         R factor of all rows so far, which :meth:`partial_fit` merges into.
     times : int
-        Times seen by training so far.
+        Number of times used in training so far.
     inputs : int or None
-        Number of inputs, set by :meth:`prepare`; None is not known.
+        Number of inputs, set by :meth:`prepare`; None if it is not known.
     outer : ndarray, shape (leads, features, own values), or None
-        Set by :meth:`solve`; with groups (groups, leads, features, own values).
+        Outer weights, set by :meth:`solve`; with groups (groups, leads, features, own values).
     groups : ndarray of int, shape (places,), or None
-        Which set of outer weights each patch uses; None is one set for all.
+        Index of the set of outer weights of each patch; None if all patches share one set.
     mask : ndarray of bool, shape (d,), or None
-        Where a state never has a value, as the sea's temperature has none on land: rollouts keep
-        the 0 that stands there in training.
+        Coordinates without a value, such as sea surface temperature on land: they are 0 in training
+        and in rollouts.
     """
 
     width: int = 1000
@@ -152,23 +152,23 @@ class RecurrentNetwork:
 
     @property
     def overlap(self) -> int:
-        """Number of states that a series must repeat of the one before, for rows without a gap."""
+        """Number of states that a series must repeat of the one before, to lose no rows."""
         return self.delays - 1 + max(self.leads)
 
     def columns(self, size: int, inputs: int = 0) -> Columns:
-        """Return the columns of a row, for states of this size and this many inputs."""
+        """Return the columns of a row, for states of this size and this number of inputs."""
         own = size if self.patches is None else self.patches.owned
         driven = inputs + self.input_width if inputs and not self.joint else 0
         return row_columns(self._sampled(), driven, len(self.leads), own, self.target)
 
     def scaled(self, states: Array) -> Array:
-        """Standardise states as the network works on them."""
+        """Return states in the standardised units of the network."""
         if self.shift is None or self.spread is None:
             return np.asarray(states, dtype=float)
         return np.asarray((states - self.shift) / self.spread)
 
     def unscaled(self, states: Array) -> Array:
-        """Return standardised states to their own units."""
+        """Convert standardised states back to their own units."""
         if self.shift is None or self.spread is None:
             return states
         return np.asarray(states * self.spread + self.shift)
@@ -178,34 +178,36 @@ class RecurrentNetwork:
     ) -> Array:
         """Forecast a batch of starts.
 
-        Every step lifts anew. The state at lead L comes from the largest of ``leads`` that is not
-        above L, applied to the states that lead back: few steps, so little error piles up.
+        The state is lifted again at every step. The state at lead L is computed with the largest of
+        ``leads`` that is not above L, from the states that many steps earlier: few steps, so little
+        error accumulates.
 
         Parameters
         ----------
         history : ndarray, shape (starts, at least delays, d)
-            The latest states, oldest first, in their own units. A network remembers ``delays``
-            states, so these are all the warm-up it needs; earlier ones are not looked at.
+            Latest states, oldest first, in their own units. The network needs the last ``delays``
+            states; earlier ones are ignored.
         steps : int
         inputs : ndarray, shape (starts, steps, p), optional
             Inputs at steps 1 to ``steps`` after the start; with patches also
             (starts, steps, places, p).
         linear : bool
-            Lift the start only and go on in the lifted space, ``C K^t phi``; needs lifted targets.
-            Good for decaying and periodic motion, for chaos worth a fraction of lifting anew.
+            Whether to lift the start only and continue in the lifted space, ``C K^t phi``; this
+            needs lifted targets. It suits decaying and periodic motion, and is much worse than
+            lifting at every step for chaos.
 
         Returns
         -------
         ndarray, shape (starts, steps, d)
-            NaN from where a forecast left the range of the training data, reported by an
-            :class:`gfrnn_core.rollout.UnstableRollout` warning; so is a start or an input that
-            holds NaN. A coordinate that was constant in training has no range to leave.
+            Forecasts; NaN from the step at which one left the range of the training data, or had
+            NaN in its start or inputs, which an :class:`gfrnn_core.rollout.UnstableRollout` warning
+            reports. The range of a coordinate that was constant in training is not checked.
 
         Raises
         ------
         ValueError
-            If shapes do not fit, the network has not been solved for yet, or ``linear`` without
-            lifted targets.
+            If shapes do not fit, the network is not solved yet, or ``linear`` is set without lifted
+            targets.
         """
         if linear and self.target != "lifted":
             raise ValueError(f"linear: needs target 'lifted', but the network's is {self.target!r}")
@@ -224,7 +226,7 @@ class RecurrentNetwork:
     def walk(
         self, history: Array, steps: int, inputs: Iterable[Array] | None = None
     ) -> Iterator[Array]:
-        """Forecast as :meth:`rollout`, step by step: memory does not grow with their number.
+        """Yield the steps of :meth:`rollout` one by one: memory does not grow with their number.
 
         Parameters
         ----------
@@ -261,24 +263,24 @@ class RecurrentNetwork:
         return each()
 
     def predict(self, states: Array, inputs: Array | None = None) -> Array:
-        """Forecast each next state of an observed series, one step from those before it.
+        """Forecast each state of an observed series by one step from the states before it.
 
         Parameters
         ----------
         states : ndarray, shape (times, d)
-            In their own units.
+            States in their own units.
         inputs : ndarray, shape (times, p), optional
             With patches also (times, places, p).
 
         Returns
         -------
         ndarray, shape (times - delays, d)
-            Of the times ``delays`` to the last. What lies out of range is returned as it is.
+            Forecasts of the times ``delays`` to the last; their range is not checked.
 
         Raises
         ------
         ValueError
-            If shapes do not fit, a value is not finite, or the network has not been solved for yet.
+            If shapes do not fit, a value is not finite, or the network is not solved yet.
         """
         outer = self._solved()[..., : self._own()]
         forced = None if inputs is None else np.asarray(inputs)
@@ -307,7 +309,7 @@ class RecurrentNetwork:
         low, high = self.low, self.high
         if low is not None and high is not None:
             extent = np.where(high > low, high - low, np.inf)
-            # Rounding alone takes a forecast off a value that was constant: only finite counts.
+            # Rounding alone moves a forecast off a constant value, so these need only be finite.
             largest = np.finfo(self.precision).max
             low, high = np.maximum(low - extent, -largest), np.minimum(high + extent, largest)
         precision = np.dtype(self.precision)
@@ -332,7 +334,7 @@ class RecurrentNetwork:
         )
 
     def _own(self) -> int:
-        """Return the number of values that the outer weights predict of a place."""
+        """Return the number of values that the outer weights predict at a place."""
         if self.patches is not None:
             return self.patches.owned
         joined = (self.inputs or 0) if self.joint else 0
@@ -340,7 +342,7 @@ class RecurrentNetwork:
 
     @property
     def state_size(self) -> int:
-        """Length of a state, once hidden weights are drawn."""
+        """Length of a state; known once hidden weights are drawn."""
         return self._own() if self.patches is None else self.patches.cells
 
     def _check_size(self, states: Array) -> None:
@@ -365,7 +367,7 @@ class RecurrentNetwork:
             return None
         values = np.asarray(inputs, dtype=float)
         if known == 0:
-            raise ValueError(f"inputs: shape {values.shape}, but the network knows no inputs")
+            raise ValueError(f"inputs: shape {values.shape}, but the network has no inputs")
         count = values.shape[-1:] if known is None else (known,)
         expected = [(*leading, *count)]
         if self.patches is not None:

@@ -1,8 +1,8 @@
-"""Ridge regression, its errors and degrees of freedom, from R factors alone.
+"""Compute ridge regression, its errors and degrees of freedom from R factors alone.
 
 With R = [R_ff R_fy; 0 R_yy], the ridge solution for the targets y on the leading k feature columns
 comes from the SVD of the leading k x k block of R_ff. The features are numerically rank deficient
-(condition numbers beyond 1e17), so R_ff is never solved with as a triangle.
+(condition numbers beyond 1e17), so no triangular system with R_ff is solved.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class RidgePath:
-    """The SVD of R_ff and the targets in its basis: every ridge strength at once.
+    """SVD of R_ff and the targets in its basis, which give the solution for any ridge.
 
     Attributes
     ----------
     singular_values : ndarray, shape (k,)
-        Of the feature columns, largest first.
+        Singular values of the feature columns, largest first.
     right : ndarray, shape (k, k)
-        Right singular vectors, one a row.
+        Right singular vectors, one per row.
     projected : ndarray, shape (k, targets)
-        Left singular vectors' products with R_fy.
+        Products of the left singular vectors with R_fy.
     """
 
     singular_values: Array
@@ -44,10 +44,10 @@ class RidgePath:
         Parameters
         ----------
         factor : RFactor
-            Of rows [features | ... | targets].
+            R factor of rows [features | ... | targets].
         features : int
-            Number of leading columns that are used as features; fewer than all of them give the
-            narrower model.
+            Number of leading columns that are used as features; fewer than all give a narrower
+            model.
         targets : int
             Number of trailing columns that are targets.
 
@@ -77,10 +77,10 @@ class RidgePath:
         return cls(singular_values, right, projected)
 
     def filters(self, ridge: ArrayLike) -> Array:
-        """``s / (s^2 + (ridge s_1)^2)`` for one ridge or one a target: shape (k,) or (k, targets).
+        """Return ``s / (s^2 + (ridge s_1)^2)``: shape (k,), or (k, targets) for a ridge per target.
 
         The ridge is relative to the largest singular value, so that it does not depend on the
-        number of rows or the unit of the states. Zero is the plain pseudo-inverse.
+        number of rows or the unit of the states. Zero gives the pseudo-inverse.
         """
         s = self.singular_values
         strength = np.asarray(ridge, dtype=float)[..., None] * s[0]
@@ -106,10 +106,10 @@ class RidgePath:
         return np.asarray(self.right.T @ (filters * self.projected))
 
     def degrees_of_freedom(self, ridge: ArrayLike) -> Array:
-        """Effective degrees of freedom of the fit, the trace of its hat matrix.
+        """Return the effective degrees of freedom of the fit, the trace of its hat matrix.
 
-        ``sum s^2 / (s^2 + (ridge s_1)^2)`` (Hastie, Tibshirani, Friedman, 'The Elements of
-        Statistical Learning', equation 3.50); the numerical rank where the ridge is zero.
+        They are ``sum s^2 / (s^2 + (ridge s_1)^2)`` (Hastie, Tibshirani, Friedman, 'The Elements of
+        Statistical Learning', equation 3.50), and the numerical rank if the ridge is zero.
 
         Parameters
         ----------
@@ -122,14 +122,14 @@ class RidgePath:
         return np.asarray(self.singular_values @ self.filters(ridge))
 
     def errors(self, fold: RFactor, ridges: ArrayLike) -> Array:
-        """Squared error of each target on the rows of a fold, for each ridge.
+        """Return the squared error of each target on the rows of a fold, for each ridge.
 
-        ``norm(R_b [C; -I])`` is exactly the residual on the rows that R_b was made from.
+        ``norm(R_b [C; -I])`` is exactly the norm of the residuals on the rows of the factor R_b.
 
         Parameters
         ----------
         fold : RFactor
-            Of rows with the same columns, not used in the fit.
+            R factor of rows with the same columns that are not used in the fit.
         ridges : array, shape (ridges,)
 
         Returns

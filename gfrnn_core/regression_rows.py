@@ -1,7 +1,7 @@
-"""Rows of the regression, from a gapless series block by block, never all in memory.
+"""Compute the rows of the regression from a gapless series in blocks, never all in memory.
 
-Whatever is random in a row (input noise, which rows are used) is drawn from a seed and the row's
-own place in the series, so that any cut of a series into stretches gives the same rows.
+Random numbers of a row (input noise, selection of rows) are drawn from a seed and the position of
+the row in the series, so that any cut of a series into stretches gives the same rows.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from gfrnn_core.sampling import HiddenWeights
 Array = NDArray[Any]
 Target = Literal["state", "increment", "lifted"]
 
-# Most times and numbers that share one random generator; numbers beyond the series are wasted.
+# Largest numbers of times and of values that share one random generator; values beyond the series
+# are drawn in vain.
 _DRAW = 256
 _DRAWN = 2**20
 
 
-# Rows of a block, at least.
+# Least number of rows of a block.
 _BLOCK = 1024
 
-# States that hidden weights are drawn from, at most: more would only take memory.
+# Largest number of states that hidden weights are drawn from: more would only take memory.
 _POOL = 100_000
 
 
@@ -48,10 +49,10 @@ def delayed(states: Array, delays: int, start: int, stop: int) -> Array:
 
 
 def block_rows(columns: int) -> int:
-    """Return the number of rows of a block of so many columns.
+    """Return the number of rows of a block with this number of columns.
 
-    Enough that the work on the triangle does not count, few enough that a block stays in the
-    processor's cache while it is folded.
+    It is large enough to make the work on the triangle negligible, and small enough for a block to
+    stay in the processor's cache while it is folded.
     """
     return max(columns, _BLOCK)
 
@@ -84,8 +85,7 @@ def row_blocks(
 ) -> Iterator[Array]:
     """Yield the rows of a gapless series as Fortran-ordered blocks of one reused buffer.
 
-    Working memory is one block of :func:`block_rows`, which is where folding runs closest to the
-    speed of a matrix product.
+    Working memory is one block of :func:`block_rows` rows.
 
     Parameters
     ----------
@@ -100,30 +100,31 @@ def row_blocks(
         ``increment``: differences from the present state; ``lifted``: all linear terms, the
         constant and the hidden features one step on.
     patches : Patches, optional
-        One row a time and place; by default one row a time, which sees and predicts all of a state.
+        Patches with one row per time and place; by default there is one row per time, whose
+        features and targets are those of the whole state.
     joint : bool
-        Inputs stand among the linear terms, where hidden features see them too.
+        Whether inputs are part of the linear terms, where hidden features see them too.
     places : ndarray of int, optional
-        The places that give rows; by default all.
+        Places that give rows; by default all.
     weights : ndarray, shape (places of the patches,), optional
-        Weight of the squared error of a place's rows; places of weight 0 have no rows.
+        Weight of the squared error of the rows of a place; places of weight 0 have no rows.
     noise : float
         Standard deviation of normal noise on the states that features see. Increments are taken
-        from the noisy state to the clean later one, so that the network learns to come back to
-        the data.
+        from the noisy state to the clean later one, so that the network learns to return to the
+        data.
     share : float
-        Part of the rows that is used, drawn at random.
+        Share of the rows that is used, drawn at random.
     seed : int
         Seed of noise and share.
     first : int
-        Place of the series' first time in the whole record.
+        Index of the first time of the series in the whole record.
     dtype : dtype
         Precision of the blocks, float64 or float32.
 
     Yields
     ------
     ndarray, shape (rows, columns)
-        To be used up before the next one is asked for.
+        Block of rows; it is overwritten when the next one is requested.
     """
     times, size = states.shape
     begin, end = delays - 1, times - max(leads)
@@ -174,7 +175,7 @@ def pooled(
     seed: int,
     inputs: Sequence[Array] | None = None,
 ) -> tuple[Array, Array]:
-    """Collect states as features see them, with the next state of each, to draw weights from.
+    """Collect the values that features see, with the next states, to draw weights from.
 
     Parameters
     ----------
@@ -183,9 +184,9 @@ def pooled(
     delays : int
     patches : Patches or None
     seed : int
-        Seed of the choice where there are more than 100,000 states.
+        Seed of the selection if there are more than 100,000 states.
     inputs : sequence of ndarray, shape (times, p) or (times, places, p), optional
-        Joint inputs, which hidden features see with the states: those of the next time.
+        Joint inputs; hidden features see those of the next time together with a state.
 
     Returns
     -------
@@ -220,7 +221,7 @@ def _stacked(
     patches: Patches | None,
     inputs: Array | None = None,
 ) -> Array:
-    """Return what features see at times and places, the present first: (rows, delays * window).
+    """Return the values that features see, the present ones first: (rows, delays * window).
 
     Inputs, if there are any, come last.
     """
@@ -234,7 +235,7 @@ def _stacked(
 
 
 def _at(states: Array, time: Array) -> Array:
-    """Return the states of ascending times, read-only: a view where no time is left out."""
+    """Return states at ascending times, read-only; this is a view if no time is left out."""
     if time[-1] - time[0] == len(time) - 1:
         return states[time[0] : time[-1] + 1]
     return np.asarray(states[time])
@@ -253,14 +254,14 @@ def _inputs(inputs: Array | None, time: Array, place: Array) -> Array | None:
 
 
 def drawn_together(size: int) -> int:
-    """Return how many times share one random generator, for so many numbers a time."""
+    """Return the number of times that share one random generator, by the numbers per time."""
     return max(1, min(_DRAW, _DRAWN // size))
 
 
 def _drawn(
     kind: Literal["normal", "uniform"], seed: int, first: int, times: int, size: int
 ) -> Array:
-    """Draw the numbers of these times, which any cut of a series shares: (times, size)."""
+    """Draw the numbers of these times, independently of the cut of the series: (times, size)."""
     parts, together = [], drawn_together(size)
     for block in range(first // together, -(-(first + times) // together)):
         rng = np.random.default_rng([seed, 1 if kind == "normal" else 2, block])

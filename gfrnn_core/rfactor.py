@@ -1,8 +1,8 @@
-"""The R factor of a tall matrix of rows: fold blocks in, merge, select columns, scale.
+"""R factor of a tall matrix of rows: fold blocks, merge factors, select columns, scale.
 
-Two R factors of two stretches of rows merge into the R factor of both, in any grouping, so R is
-what a tree reduction over an archive keeps of it. These are the only LAPACK calls of the project:
-``geqrt`` factors a few columns of a block, products of matrices apply that to the others.
+The R factors of two stretches of rows merge into the R factor of both, in any grouping, so a tree
+reduction over an archive needs to keep only R. LAPACK's ``geqrt`` factors a few columns of a block;
+matrix products apply the result to the other columns.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 Array = NDArray[Any]
 
-# Columns whose reflectors are applied together: enough for the products to run at full speed, few
-# enough that factoring them, which is slower, does not count.
+# Columns whose reflectors are applied together: enough for products at full speed, and few enough
+# that the slower factorisation of these columns is negligible.
 _PANEL = 96
 
-# Rows of a triangle that are folded together: those further down have fewer columns.
+# Rows of a triangle that are folded together: lower rows have fewer columns.
 _STRIP = 256
 
 
@@ -49,31 +49,31 @@ class RFactor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the triangle takes."""
+        """Size of the triangle in bytes."""
         return int(self.triangle.nbytes)
 
     @classmethod
     def empty(cls, columns: int) -> RFactor:
-        """The R factor of no rows: merging it changes nothing."""
+        """Return the R factor of no rows; merging it changes nothing."""
         return cls(np.zeros((0, columns)), 0)
 
     @classmethod
     def from_blocks(cls, blocks: Iterable[Array], columns: int) -> RFactor:
-        """Fold blocks of rows one after the other, so that A itself need not exist.
+        """Fold blocks of rows one by one, so that A need not fit into memory.
 
         Parameters
         ----------
         blocks : iterable of ndarray, shape (rows of the block, columns)
-            float32 or float64, all alike. **Overwritten** where they are Fortran-ordered, so that
-            a lift may write into one buffer and hand it over again and again without a copy.
+            Blocks, all float32 or all float64. Fortran-ordered blocks are **overwritten**, so that
+            a caller may pass one buffer again and again without a copy.
         columns : int
             Number of columns of every block.
 
         Raises
         ------
         ValueError
-            If a block has another number of columns, or holds NaN or infinity: no silent NaN may
-            reach a factor, since every later result would be NaN without a place to blame.
+            If a block has another number of columns, or contains NaN or infinity, which would make
+            all later results NaN without a trace of their origin.
         """
         folding = _Folding()
         rows = 0
@@ -89,7 +89,7 @@ class RFactor:
 
     @classmethod
     def from_rows(cls, matrix: Array) -> RFactor:
-        """The R factor of a matrix that fits into memory; the matrix is left as it is.
+        """Return the R factor of a matrix that fits into memory; the matrix is not changed.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class RFactor:
         return cls.from_blocks([np.array(matrix, dtype=float, order="F")], matrix.shape[1])
 
     def merge(self, other: RFactor) -> RFactor:
-        """The R factor of the rows of both.
+        """Return the R factor of the rows of both.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class RFactor:
         return self._tidy(folding.standing, rows)
 
     def select(self, columns: Sequence[int] | slice) -> RFactor:
-        """The R factor of A with only these columns, in this order: small work, no data read."""
+        """Return the R factor of A with only these columns, in this order; no data are read."""
         chosen = np.array(self.triangle[:, columns], order="F")
         if not chosen.size:
             return self._tidy(chosen, self.rows)
@@ -127,14 +127,14 @@ class RFactor:
         return self._tidy(folding.standing, self.rows)
 
     def scale(self, factor: float) -> RFactor:
-        """The R factor of ``factor * A``; ``sqrt(gamma)`` makes old rows count gamma times."""
+        """Return the R factor of ``factor * A``; ``sqrt(gamma)`` weights the rows by gamma."""
         if not 0 < factor < np.inf:
             raise ValueError(f"factor: {factor} is not positive and finite")
         return RFactor(self.triangle * factor, self.rows)
 
     @classmethod
     def _tidy(cls, standing: Array, rows: int) -> RFactor:
-        # Fewer rows come in only where a selection names columns more than once.
+        # There are fewer rows only if a selection contains columns more than once.
         missing = min(rows, standing.shape[1]) - len(standing)
         triangle = np.triu(standing).astype(float, copy=False)
         triangle *= np.where(np.diag(triangle) < 0, -1.0, 1.0)[:, None]
@@ -149,7 +149,7 @@ def merge_all(factors: Iterable[RFactor]) -> RFactor:
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no factor.
     """
     merged: RFactor | None = None
     for factor in factors:
@@ -160,28 +160,28 @@ def merge_all(factors: Iterable[RFactor]) -> RFactor:
 
 
 class _Folding:
-    """R of the blocks folded so far, and memory that folding uses again and again.
+    """R of the blocks folded so far, and memory that folding reuses.
 
-    Workers of a cluster give freed memory back at once, and to get it again takes a tenth of the
-    time of a fold.
+    Workers of a cluster return freed memory to the system at once, and allocating it again takes a
+    tenth of the time of a fold.
 
     Attributes
     ----------
     standing : ndarray, shape (at most columns, columns), C order
-        What stands below the diagonal means nothing.
+        Triangle; values below the diagonal are undefined.
     """
 
     def __init__(self, standing: Array | None = None) -> None:
-        """Go on from an upper trapezoid, which is overwritten."""
+        """Start from an upper trapezoid, which is overwritten."""
         self.standing = np.zeros((0, 0)) if standing is None else standing
         self._memory = {"panel": np.empty(0), "across": np.empty(0)}
 
     def fold(self, block: Array) -> None:
-        """Fold a block of rows, which is overwritten where it is Fortran-ordered.
+        """Fold a block of rows, which is overwritten if it is Fortran-ordered.
 
-        As long as there are fewer rows than columns the two are stacked and factored anew: folding
-        under a square triangle padded with zero rows would spread the rows over all of it wherever
-        a column depends exactly on those before it.
+        As long as there are fewer rows than columns, the two are stacked and factored again.
+        Folding under a triangle padded with zero rows would spread the rows over the whole triangle
+        if a column depends exactly on those before it.
         """
         columns = block.shape[1]
         if len(self.standing) == columns:
@@ -189,10 +189,10 @@ class _Folding:
             return
         stacked = np.vstack([np.triu(self.standing), block]) if len(self.standing) else block
         folded, _ = _factored(np.asfortranarray(stacked), min(_PANEL, *stacked.shape))
-        self.standing = np.array(folded[:columns], order="C")  # a copy: the block is written anew
+        self.standing = np.array(folded[:columns], order="C")  # a copy, as the block is reused
 
     def merge(self, trapezoid: Array) -> None:
-        """Fold the rows of another upper trapezoid, which is left as it is."""
+        """Fold the rows of another upper trapezoid, which is not changed."""
         if len(self.standing) < trapezoid.shape[1]:
             self.fold(np.array(trapezoid, order="F"))
             return
@@ -201,9 +201,9 @@ class _Folding:
             self._fold_under(self.standing[first:, first:], strip)
 
     def _fold_under(self, standing: Array, block: Array) -> None:
-        """The triangle of [standing; block] in place of standing; the block becomes its reflectors.
+        """Replace standing by the triangle of [standing; block], and the block by its reflectors.
 
-        LAPACK's ``tpqrt`` does the same, but factors panels by products of a matrix and a vector.
+        LAPACK's ``tpqrt`` does the same, but slower: it factors panels by matrix-vector products.
 
         Parameters
         ----------
@@ -224,8 +224,8 @@ class _Folding:
         Returns
         -------
         ndarray, shape (k, k)
-            The triangular T of the product ``I - V T V^T`` of the reflectors V = [I; panel]: rows
-            of the corner that are zero in a column stay so, exactly.
+            Triangular T in the product ``I - V T V^T`` of the reflectors V = [I; panel]. Zero rows
+            of the corner in a column stay exactly zero.
         """
         k = len(corner)
         stacked = self._scratch("panel", (k + len(panel), k), panel.dtype)
@@ -248,7 +248,7 @@ class _Folding:
         below : ndarray, shape (rows, columns), Fortran order
         """
         gemm, trmm = _routines(below.dtype.char).gemm, _routines(below.dtype.char).trmm
-        # This way round, columns by k, the product is faster than its transpose.
+        # The product in this order, columns by k, is faster than its transpose.
         across = self._scratch("across", above.shape[::-1], below.dtype)
         across[...] = above.T
         across = gemm(1, below, reflectors, trans_a=True, beta=1, c=across, overwrite_c=True)
@@ -257,7 +257,7 @@ class _Folding:
         gemm(-1, reflectors, across, beta=1, c=below, trans_b=True, overwrite_c=True)
 
     def _scratch(self, name: str, shape: tuple[int, int], kind: Any) -> Array:
-        """Fortran-ordered memory of a shape, the same for the same name."""
+        """Return Fortran-ordered memory of a shape; a name always gets the same memory."""
         size = shape[0] * shape[1]
         if len(self._memory[name]) < size:
             self._memory[name] = np.empty(size, kind)
@@ -265,7 +265,7 @@ class _Folding:
 
 
 def _factored(matrix: Array, panel: int) -> tuple[Array, Array]:
-    """R and, below it, the reflectors in place of a Fortran-ordered matrix; their T."""
+    """Factor a Fortran-ordered matrix in place into R and reflectors; return both, and their T."""
     folded, factor, info = _routines(matrix.dtype.char).geqrt(panel, matrix, overwrite_a=True)
     if info != 0:
         raise RuntimeError(f"LAPACK refused its argument {-info}")
@@ -274,7 +274,7 @@ def _factored(matrix: Array, panel: int) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class _Routines:
-    """BLAS and LAPACK in one precision."""
+    """BLAS and LAPACK routines of one precision."""
 
     gemm: Any
     trmm: Any
@@ -289,7 +289,7 @@ def _routines(kind: str) -> _Routines:
 
 
 def _require_finite(block: Array, before: int) -> None:
-    # A sum is NaN or infinite if any term is, and needs no temporary as large as the block.
+    # A sum is NaN or infinite if any term is; it needs no temporary as large as the block.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(block.sum()):
             return

@@ -1,4 +1,4 @@
-"""The time loop of forecasts: lift, apply the outer weights, repeat, for many starts at once."""
+"""Time loop of forecasts for many starts at once: lift, apply the outer weights, repeat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gfrnn_core.sampling import HiddenWeights
 
 Array = NDArray[Any]
 
-# Bytes of lifted rows at a time, about what a core's caches hold.
+# Bytes of lifted rows at a time, about the size of a core's caches.
 _BUFFER = 2**22
 
 
@@ -29,11 +29,11 @@ class UnstableRollout(RuntimeWarning):
     Attributes
     ----------
     starts : ndarray of int
-        Which of the batch left.
+        Indices of the forecasts in the batch that left the range.
     steps : ndarray of int
-        The step, counted from 1, at which each of them did; starts are in this order.
+        Step, counted from 1, at which each of them left; starts are in this order.
     batch : int
-        Number of starts, those that stayed included.
+        Number of all starts of the batch.
     """
 
     def __init__(self, starts: Array, steps: Array, batch: int) -> None:
@@ -47,32 +47,32 @@ class UnstableRollout(RuntimeWarning):
         )
 
     def __reduce__(self) -> tuple[type, tuple[Array, Array, int]]:
-        # Workers send it back where it is raised; by default only the message would travel.
+        # Workers pickle the warning if it is raised; by default only the message would be kept.
         return type(self), (self.starts, self.steps, self.batch)
 
 
 @dataclass(frozen=True)
 class RolloutLoop:
-    """Arrays of a network that its time loop needs, in the network's own scaled units.
+    """Arrays of a network that its time loop needs, in the scaled units of the network.
 
     Attributes
     ----------
     hidden : HiddenWeights
     outer : ndarray, shape (leads, features, own values)
-        With groups (groups, leads, features, own values).
+        Outer weights; with groups (groups, leads, features, own values).
     leads : tuple of int
     delays : int
     increment : bool
         Whether outer weights predict differences from the present.
     patches : Patches or None
     low, high : ndarray, shape (d,), or None
-        Range outside of which a forecast has diverged; None allows all that is finite.
+        Range outside of which a forecast has diverged; None allows all finite values.
     joint : bool
-        Whether inputs stand among what hidden features see.
+        Whether hidden features see the inputs.
     groups : ndarray of int, shape (places,), or None
-        Which outer weights each place uses.
+        Index of the outer weights that each place uses.
     mask : ndarray of bool, shape (d,), or None
-        Where a state stays 0.
+        Coordinates of a state that stay 0.
     """
 
     hidden: HiddenWeights
@@ -90,8 +90,8 @@ class RolloutLoop:
     def run(self, history: Array, steps: int, inputs: Array | None) -> Array:
         """Run all steps: shape (steps, starts, d).
 
-        Parameters as in :meth:`walk`, but for inputs of shape (starts, steps, q) or
-        (starts, steps, places, q).
+        Parameters are those of :meth:`walk`, except that inputs have the shape (starts, steps, q)
+        or (starts, steps, places, q).
         """
         each = None if inputs is None else iter(np.moveaxis(inputs, 1, 0))
         path = np.empty((steps, *history.shape[1:]), history.dtype)
@@ -102,21 +102,21 @@ class RolloutLoop:
     def walk(
         self, history: Array, steps: int, inputs: Iterator[Array] | None, callers: int = 4
     ) -> Iterator[Array]:
-        """Lift anew at every step; only the states that later steps see are kept.
+        """Yield the states step by step; only those that later steps need are kept.
 
         Parameters
         ----------
         history : ndarray, shape (delays, starts, d)
-            Oldest first; float32 or float64, which the loop then works in.
+            Latest states, oldest first; float32 or float64, which is the precision of the loop.
         steps : int
         inputs : iterator of ndarray, shape (starts, q) or (starts, places, q), or None
         callers : int
-            Stack frames from the warning to the user's call.
+            Number of stack frames from the warning to the user's call.
 
         Yields
         ------
         ndarray, shape (starts, d)
-            Of the steps 1 to ``steps``; NaN once a start left.
+            States at the steps 1 to ``steps``; NaN once a forecast left the range.
         """
         starts, reach = history.shape[1], max(self.leads)
         states = deque(history, maxlen=self.delays - 1 + reach)
@@ -130,7 +130,7 @@ class RolloutLoop:
                 index = max(i for i, known in enumerate(self.leads) if known <= lead)
                 back = self.leads[index]
                 window = [states[j - back] for j in range(1 - self.delays, 1)]
-                # The input of the step after the one that is predicted from.
+                # Use the inputs one step after the present state of the window.
                 forcing = None if inputs is None else forcings[-back]
                 if len(alive) < starts:
                     window = [state[alive] for state in window]
@@ -146,7 +146,7 @@ class RolloutLoop:
 
     def step(self, window: Array, forcing: Array | None, index: int = 0) -> Array:
         """Apply the outer weights once: (delays, starts, d) to (starts, d)."""
-        # Weights that run away overflow before the range is looked at.
+        # A diverging forecast may overflow before its range is checked.
         with np.errstate(over="ignore", invalid="ignore"):
             values = self._applied(window, forcing, index)
             if self.patches is None:
@@ -159,7 +159,7 @@ class RolloutLoop:
         return state
 
     def run_linear(self, history: Array, steps: int, inputs: Array | None) -> Array:
-        """Lift once, then apply the outer weights of lifted targets: as :meth:`run`."""
+        """Lift once, then apply the outer weights of lifted targets; see :meth:`run`."""
         starts, size = history.shape[1:]
         path = np.full((steps, starts, size), np.nan, history.dtype)
         alive, left = np.arange(starts), np.zeros(starts, dtype=int)
@@ -185,8 +185,8 @@ class RolloutLoop:
     def _applied(self, window: Array, forcing: Array | None, index: int) -> Array:
         """Return the predicted values, places by group: shape (own values, places, starts).
 
-        A few places and starts at a time, so that what is lifted stays in cache. Columns come
-        first, so that what a step sees is written once, where the lift reads it.
+        A few places and starts are computed at a time, so that lifted rows stay in the cache.
+        Columns come first, so that windows are written once, where the lift reads them.
         """
         states = np.ascontiguousarray(window.transpose(0, 2, 1))
         starts, places = states.shape[2], len(self._order)
@@ -211,7 +211,7 @@ class RolloutLoop:
         return values
 
     def _lift(self, block: Array, states: Array, forcing: Array | None, where: slice) -> None:
-        """Write features, shape (features, places, starts), of states (delays, cells, starts)."""
+        """Write the features (features, places, starts) of states (delays, cells, starts)."""
         end, linear = 0, self.hidden.inputs
         for state in states[::-1]:
             begin, end = end, end + (len(state) if self.patches is None else self.patches.window)
@@ -225,7 +225,7 @@ class RolloutLoop:
         lift_hidden(rows, linear, len(block) - self.hidden.width, self.hidden)
 
     def _look(self, state: Array, where: slice, out: Array) -> None:
-        """Write what places see of a state, (cells, starts): shape (window, places, starts)."""
+        """Write the windows of a state (cells, starts) at places: (window, places, starts)."""
         if self.patches is None:
             out[:, 0] = state
             return
@@ -233,14 +233,14 @@ class RolloutLoop:
             seen = self._seen[:, where]
         else:
             seen = self.patches.seen_from(self._order[where]).T
-        np.take(state, seen, axis=0, out=out, mode="clip")  # buffered if it looked for mistakes
+        np.take(state, seen, axis=0, out=out, mode="clip")  # checking indices would need a buffer
         signs = self.patches.signs_from(self._order[where])
         if signs is not None:
             out *= signs.T[:, :, None]
 
     @cached_property
     def _order(self) -> Array:
-        """The places, those of a group next to each other."""
+        """Indices of the places, sorted by group."""
         if self.patches is None:
             return np.zeros(1, dtype=int)
         if self.groups is None:
@@ -249,13 +249,13 @@ class RolloutLoop:
 
     @cached_property
     def _seen(self) -> Array:
-        """Indices into a state of what each place sees: shape (window, places)."""
+        """Indices into a state of the window of each place: shape (window, places)."""
         assert self.patches is not None
         return np.ascontiguousarray(self.patches.seen[self._order].T)
 
     @cached_property
     def _origin(self) -> Array:
-        """Where among the values of all places, shape (own values, places), a state's come from."""
+        """Indices of a state's values among those of all places, shape (own values, places)."""
         assert self.patches is not None
         numbers = np.arange(self.patches.owned * len(self._order)).reshape(-1, len(self._order)).T
         ordered = np.empty_like(numbers)
@@ -263,9 +263,9 @@ class RolloutLoop:
         return self.patches.assembled(ordered)
 
     def _runs(self, where: slice) -> Iterator[tuple[Array, slice]]:
-        """Outer weights of groups that have as many of these places each, and the places.
+        """Yield outer weights and places of successive groups with equally many of these places.
 
-        One product of stacked matrices then does for all of them.
+        One product of stacked matrices then computes all of them.
         """
         if self.groups is None:
             yield self.outer[None], where
@@ -279,14 +279,14 @@ class RolloutLoop:
 
     @cached_property
     def _edges(self) -> Array:
-        """Where the places of each group begin in their order, and where the last ones end."""
+        """Limits of the groups in the sorted places: shape (groups + 1,)."""
         assert self.groups is not None
         return np.cumsum([0, *np.bincount(self.groups, minlength=len(self.outer))])
 
     def _believed(self, state: Array) -> Array:
         if self.low is None or self.high is None:
             return np.asarray(np.isfinite(state).all(axis=1))
-        # Comparisons with NaN are false.
+        # Comparisons with NaN are false, so NaN counts as outside.
         return np.asarray(((state >= self.low) & (state <= self.high)).all(axis=1))
 
 

@@ -1,4 +1,4 @@
-"""Training of the sampled recurrent network: sample, factorise, solve.
+"""Train the sampled recurrent network: sample, factorise, solve.
 
 Source: Bolager et al., 'Gradient-free training of recurrent neural networks', arXiv 2410.23467.
 The hidden layer is sampled; the outer weights are one linear least-squares problem (extended
@@ -42,25 +42,26 @@ class SampledRNN(RecurrentNetwork):
         Parameters
         ----------
         states : ndarray, shape (times, d), or iterable of them, or RFactor
-            One gapless series; or several, no row going from one to the next. Scales and hidden
-            weights come from all of an array, list or tuple. Any other iterable is read once, block
-            by block, and they come from its first block, which should be typical. An R factor of
-            this network's rows is only solved.
+            One gapless series, or several; no row extends from one series to the next. Scales and
+            hidden weights are computed from all of an array, list or tuple. Any other iterable is
+            read once, block by block, and they are computed from its first block, which should be
+            typical. An R factor of this network's rows is only solved.
         inputs : ndarray, shape (times, p), or iterable of them, optional
-            As long as the states. With patches also (times, places, p).
+            Inputs at the times of the states; with patches also (times, places, p).
         consecutive : bool
-            The series follow each other without a gap: rows reach from one into the next.
+            Whether the series follow each other without a gap, so that rows may extend from one
+            to the next.
 
         Returns
         -------
         SampledRNN
-            A new network, ready to roll out.
+            A new network, ready for rollouts.
 
         Raises
         ------
         ValueError
-            On shapes that do not fit, values that are not finite, a constant coordinate, or fewer
-            rows than feature columns.
+            If shapes do not fit, a value is not finite, a coordinate is constant, or there are
+            fewer rows than feature columns.
         """
         if isinstance(states, RFactor):
             if inputs is not None:
@@ -76,10 +77,10 @@ class SampledRNN(RecurrentNetwork):
     def prepare(
         self, states: Series, inputs: Series | None = None, *, consecutive: bool = False
     ) -> SampledRNN:
-        """Set what comes before the rows: scales, the range of the data, hidden weights.
+        """Set scales, the range of the data and hidden weights, which all rows depend on.
 
-        With :meth:`partial_fit` on each of many parts, this trains on more than fits into memory.
-        Parameters and errors as in :meth:`fit`.
+        Followed by :meth:`partial_fit` on each of many parts, this trains on data that do not fit
+        into memory. Parameters and errors are those of :meth:`fit`.
         """
         pairs = list(paired(states, inputs))
         series = [one for one, _ in pairs]
@@ -154,21 +155,21 @@ class SampledRNN(RecurrentNetwork):
     def partial_fit(
         self, states: Series, inputs: Series | None = None, *, consecutive: bool = False
     ) -> SampledRNN:
-        """Merge the rows of more data into the triangle and solve again: nothing is read twice.
+        """Merge the rows of more data into the triangle and solve again; no data are read twice.
 
-        Parameters and errors as in :meth:`fit`; the network must be prepared. To go on from
+        Parameters and errors are those of :meth:`fit`; the network must be prepared. To continue
         earlier data without a gap, begin with their last :attr:`overlap` states.
         """
         self._sampled()
         return self._merged(paired(states, inputs), consecutive)
 
     def forget(self, gamma: float) -> SampledRNN:
-        """Weight all rows so far by ``gamma`` against those merged later.
+        """Weight all earlier rows by ``gamma`` relative to rows merged later.
 
         Parameters
         ----------
         gamma : float
-            In (0, 1].
+            Weight in (0, 1].
         """
         if self.factor is None:
             raise ValueError("the network has no rows to forget yet; call fit first")
@@ -190,19 +191,19 @@ class SampledRNN(RecurrentNetwork):
         Parameters
         ----------
         states : ndarray, shape (times, d), or iterable of them
-            No row goes from one series to the next.
+            States; no row extends from one series to the next.
         inputs : ndarray, shape (times, p) or (times, places, p), or iterable of them, optional
         first : int
-            Place of the first time in the whole record, which noise and share are drawn by.
+            Index of the first time in the whole record, which decides the draws of noise and share.
         places : ndarray of int, optional
-            Patches that give rows, where outer weights differ between groups of them.
+            Patches that give rows, if outer weights differ between groups of patches.
         weights : ndarray, shape (places of the patches,), optional
-            What a row of each place counts, for example the area of a cell; 0 leaves it out.
+            Weight of the rows of each place, for example the area of a cell; 0 leaves a place out.
 
         Raises
         ------
         ValueError
-            On shapes that do not fit the network, or a value that is not finite.
+            If shapes do not fit the network, or a value is not finite.
         """
         pairs = paired(states, inputs)
         begun = next(pairs, None)
@@ -225,8 +226,8 @@ class SampledRNN(RecurrentNetwork):
         ----------
         factor : RFactor
         ridge : float, or array of shape (leads,), optional
-            Relative to the largest singular value; one for all leads or one a lead. By default the
-            network's own.
+            Ridge relative to the largest singular value, one for all leads or one per lead; by
+            default that of the network.
 
         Raises
         ------
@@ -241,7 +242,7 @@ class SampledRNN(RecurrentNetwork):
         return self.with_weights(path, self.ridge if ridge is None else ridge)
 
     def with_weights(self, path: RidgePath, ridge: ArrayLike) -> SampledRNN:
-        """Set the outer weights from a decomposed R factor, at one ridge or one a lead.
+        """Set the outer weights from a decomposed R factor, with one ridge or one per lead.
 
         A path of fewer features belongs to the network :meth:`narrowed` to them.
 
@@ -265,10 +266,10 @@ class SampledRNN(RecurrentNetwork):
         return replace(self, outer=np.ascontiguousarray(outer))
 
     def narrowed(self, width: int) -> SampledRNN:
-        """Return the network of the first ``width`` hidden features, still to be solved.
+        """Return the network of the first ``width`` hidden features, without outer weights.
 
-        The leading columns of the wider network's triangle are its features; with lifted targets
-        its targets are not the trailing ones, so select columns of the triangle first.
+        Its features are the leading columns of the wider network's triangle. With lifted targets,
+        its targets are not the trailing columns, so select columns of the triangle first.
         """
         if not 0 <= width <= self._sampled().width:
             raise ValueError(f"width: {width} is not within 0..{self._sampled().width}")
@@ -277,7 +278,7 @@ class SampledRNN(RecurrentNetwork):
         return replace(self, width=width, hidden=hidden, outer=None, factor=None, inputs=known)
 
     def _known(self) -> int | None:
-        """Return the number of inputs, None if it is not known."""
+        """Return the number of inputs; None if it is not known."""
         if self.inputs is None and self.input_hidden is not None:
             return self.input_hidden.inputs
         return self.inputs
@@ -323,7 +324,7 @@ class SampledRNN(RecurrentNetwork):
         )
 
     def _merged(self, pairs: Iterable[tuple[Array, Array | None]], consecutive: bool) -> SampledRNN:
-        """Fold the rows of series of states and inputs under the standing triangle, and solve."""
+        """Fold the rows of series of states and inputs into the present triangle, and solve."""
         low, high, reached = self.low, self.high, self.times
         series = gapless(pairs, self.overlap if consecutive else 0)
         begun = next(series, None)
@@ -350,7 +351,7 @@ class SampledRNN(RecurrentNetwork):
     def _standardised(self, states: Array) -> SampledRNN:
         channels = states.shape[1] if self.patches is None else self.patches.channels
         cells = states.reshape(-1, channels)
-        # The standard deviation of equal numbers may be above zero by rounding: compare them.
+        # Compare values: by rounding, the standard deviation of equal numbers may be above zero.
         varies = cells.max(axis=0) > cells.min(axis=0)
         if not varies.all():
             constant = int(np.flatnonzero(~varies)[0])
@@ -361,7 +362,7 @@ class SampledRNN(RecurrentNetwork):
         return replace(self, shift=shift, spread=spread)
 
     def _input_sampled(self, inputs: Array) -> SampledRNN:
-        """Hidden features of the inputs, as they are for standardised ones."""
+        """Return the network with hidden weights drawn for the standardised inputs."""
         if self.sampling != "normal" and not (inputs != inputs[0]).any():
             raise ValueError(
                 "inputs: all are constant, there is no pair to draw hidden features from; take "
@@ -372,7 +373,7 @@ class SampledRNN(RecurrentNetwork):
         hidden = sample_weights(
             (inputs - mean) / deviation,
             self.input_width,
-            # What follows depends on the state more than on the input: pairs are drawn uniformly.
+            # The next state depends more on the state than on the input: pairs are drawn uniformly.
             sampling="normal" if self.sampling == "normal" else "uniform_pairs",
             activation=self.activation,
             scale=self.scale,

@@ -19,7 +19,7 @@ Sampling = Literal["pairs", "uniform_pairs", "normal"]
 # (s1, s2): tanh is -1/2 at the first state and +1/2 at the second; ReLU is 0 and 1.
 _PAIR_CONSTANTS = {"tanh": (np.log(3.0), np.log(3.0) / 2.0), "relu": (1.0, 0.0)}
 
-# Candidate pairs for each pair kept: enough for the probabilities to matter.
+# Candidate pairs for each drawn pair: enough for the probabilities to matter.
 _CANDIDATES = 16
 
 
@@ -49,7 +49,7 @@ class HiddenWeights:
         return int(self.weights.shape[0])
 
     def narrowed(self, width: int) -> HiddenWeights:
-        """The first ``width`` features only."""
+        """Return the layer of the first ``width`` features."""
         return HiddenWeights(self.weights[:, :width], self.biases[:width], self.activation)
 
 
@@ -69,7 +69,7 @@ def sample_weights(
     ----------
     pool : ndarray, shape (states, inputs)
         States as the hidden layer will see them (delays stacked). For ``normal`` only their length
-        counts.
+        is used.
     width : int
         Number of features.
     sampling : {"pairs", "uniform_pairs", "normal"}
@@ -79,7 +79,7 @@ def sample_weights(
         [-1, 1].
     activation : {"tanh", "relu"}
     scale : float
-        Standard deviation of normal weights; the other ways scale themselves by the data.
+        Standard deviation of normal weights; weights of pairs are scaled by the data.
     following : ndarray, shape (states, outputs), optional
         F(h) of each pooled state, the state one step on; needed by ``pairs``.
     seed : int
@@ -88,8 +88,8 @@ def sample_weights(
     Raises
     ------
     ValueError
-        On an unknown name, a width below zero, a pool whose states are all alike or fewer than
-        two, values that are not finite, ``pairs`` without ``following``, or a seed that is none.
+        If a name is unknown, the width is negative, the pool has fewer than two different states, a
+        value is not finite, ``following`` is missing for ``pairs``, or the seed is not allowed.
     """
     if sampling not in get_args(Sampling):
         raise ValueError(f"sampling: {sampling!r} is not one of {', '.join(get_args(Sampling))}")
@@ -139,7 +139,7 @@ def check_seed(seed: Any) -> None:
 def _draw_pairs(
     pool: Array, following: Array | None, width: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Indices of the two states of each pair; pairs of equal states are never drawn."""
+    """Draw the indices of the two states of each pair; pairs of equal states are never drawn."""
     states = len(pool)
     if states < 2:
         raise ValueError(f"pool: {states} states, at least 2 are needed to form a pair")

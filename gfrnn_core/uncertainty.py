@@ -1,11 +1,11 @@
-"""Residual covariance and the posterior of the outer weights, from R factors alone.
+"""Compute residual covariances and the posterior of the outer weights from R factors alone.
 
-Both covariances here are second moments: a bias of the model counts as error. They answer two
-questions. The one from folds left out is that of new rows' errors, the error of the weights
-included: noise drawn from it is right by itself. The training covariance is meant as that of the
-noise alone, to which draws of the weights add the rest; with features nearly as many as rows it
-rests on few degrees of freedom. Weights drawn on top of the covariance from folds left out count
-their own error twice, which matters where the fit takes up a good part of the rows.
+Both covariances are second moments: a bias of the model counts as error. The covariance from
+left-out folds is that of the errors of new rows, the error of the weights included: noise drawn
+from it is correct by itself. The training covariance estimates the noise alone, to which draws of
+the weights add the rest; with nearly as many features as rows it has few degrees of freedom. If
+weights are drawn in addition to the covariance from left-out folds, their error counts twice, which
+matters if the number of features is a large part of the number of rows.
 
 The posterior treats rows as independent given the features. Errors that are correlated from row to
 row make it too narrow.
@@ -26,21 +26,23 @@ from gfrnn_core.sampling import check_seed
 
 Array = NDArray[Any]
 
-# How far below zero, relative to the largest entry, rounding may put an eigenvalue.
+# Most negative eigenvalue, relative to the largest entry, that counts as rounding.
 _ROUNDING = 1e-10
 
 
 def training_covariance(factor: RFactor, path: RidgePath, ridge: float) -> Array:
-    """Covariance of the residuals on the rows of the fit itself.
+    """Return the covariance of the residuals on the rows of the fit itself.
 
-    The residual products over the rows, by rows less effective degrees of freedom, the trace of the
-    hat matrix. Unbiased without ridge where targets are linear in the features plus noise.
+    It is the sum of the residual products, divided by the number of rows less the effective degrees
+    of freedom (the trace of the hat matrix). Without ridge it is unbiased if targets are linear in
+    the features plus noise.
 
     Parameters
     ----------
     factor : RFactor
-        That the path was made from, rows [features | ... | targets]. If it was scaled so that old
-        rows count less, each still counts as one row here, and the covariance comes out too small.
+        R factor from which the path was computed, of rows [features | ... | targets]. Rows that
+        were scaled to have less weight still count as one row each, which makes the covariance too
+        small.
     path : RidgePath
     ridge : float
         Relative to the largest singular value, one for all targets.
@@ -48,7 +50,7 @@ def training_covariance(factor: RFactor, path: RidgePath, ridge: float) -> Array
     Returns
     -------
     ndarray, shape (targets, targets)
-        In the unit of the targets squared.
+        Covariance in the squared unit of the targets.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def training_covariance(factor: RFactor, path: RidgePath, ridge: float) -> Array
     """
     _require_ridge(ridge)
     taken = float(path.degrees_of_freedom(ridge))
-    # The tolerance is for rounding of a trace that should be a whole number.
+    # The tolerance allows for rounding of a trace that should be a whole number.
     if factor.rows - taken < 1 - 1e-6:
         raise ValueError(
             f"factor: {factor.rows} rows less {taken:.4g} effective degrees of freedom leave less "
@@ -67,27 +69,27 @@ def training_covariance(factor: RFactor, path: RidgePath, ridge: float) -> Array
 
 
 def left_out_covariance(folds: Sequence[RFactor], weights: Iterable[Array]) -> Array:
-    """Covariance of the residuals on folds, each under weights fitted without it.
+    """Return the covariance of the residuals on folds, each with weights fitted without it.
 
-    Exactly what all rows would give. :func:`gfrnn_core.validation.left_out_weights` makes the
-    weights.
+    The result is exactly that of the rows. :func:`gfrnn_core.validation.left_out_weights` computes
+    the weights.
 
     Parameters
     ----------
     folds : sequence of RFactor
-        Of rows [features | ... | targets].
+        R factors of rows [features | ... | targets].
     weights : iterable of ndarray, shape (features, targets)
-        One a fold, in the same order.
+        Weights for each fold, in the same order.
 
     Returns
     -------
     ndarray, shape (targets, targets)
-        Residual products by the number of rows, in the unit of the targets squared.
+        Residual products divided by the number of rows, in the squared unit of the targets.
 
     Raises
     ------
     ValueError
-        If there are no rows, as many weights as folds are not given, or shapes do not fit.
+        If there are no rows, weights and folds differ in number, or shapes do not fit.
     """
     given = list(weights)
     if len(given) != len(folds):
@@ -105,15 +107,15 @@ def left_out_covariance(folds: Sequence[RFactor], weights: Iterable[Array]) -> A
 
 
 def residual_products(factor: RFactor, weights: Array) -> Array:
-    """Products of the residuals of each two targets, summed over the rows of a factor.
+    """Return products of the residuals of each two targets, summed over the rows of a factor.
 
-    ``E = R [C; -I]`` has the products of the residuals of all rows: ``E.T @ E``. They are formed
-    from residuals, never as a difference of large sums, so that small ones keep their digits.
+    They are ``E.T @ E`` with ``E = R [C; -I]``: formed from residuals, not as a difference of large
+    sums, so that small ones keep their digits.
 
     Parameters
     ----------
     factor : RFactor
-        Of rows [features | ... | targets].
+        R factor of rows [features | ... | targets].
     weights : ndarray, shape (features, targets)
 
     Returns
@@ -140,11 +142,12 @@ def residual_products(factor: RFactor, weights: Array) -> Array:
 class WeightPosterior:
     """Matrix normal posterior of the outer weights.
 
-    Rows ``y = x C + e`` with e normal of covariance S, and a priori C normal with mean zero, rows
-    independent with covariance ``S / l^2``, ``l = ridge s_1``. Then C is matrix normal: the ridge
-    solution is its mean, ``(F^T F + l^2 I)^-1`` the covariance of its rows and S that of its
-    columns (Minka, 'Bayesian linear regression', 2000; for one target Bishop, 'Pattern Recognition
-    and Machine Learning', 2006, section 3.3). S is an estimate that is put in as if it were known.
+    The model is ``y = x C + e`` with e normal of covariance S; a priori C is normal with mean zero
+    and independent rows of covariance ``S / l^2``, ``l = ridge s_1``. Then C is matrix normal: its
+    mean is the ridge solution, the covariance of its rows ``(F^T F + l^2 I)^-1`` and that of its
+    columns S (Minka, 'Bayesian linear regression', 2000; for one target Bishop, 'Pattern
+    Recognition and Machine Learning', 2006, section 3.3). S is an estimate that is used as if it
+    were known.
 
     With ``F = U diag(s) V^T`` the row covariance is ``V diag(1 / (s^2 + l^2)) V^T``. It is used in
     this form only: along nearly dependent features the weights of a draw are large, up to 1 / l,
@@ -154,11 +157,11 @@ class WeightPosterior:
     ----------
     mean : ndarray, shape (k, targets)
     right : ndarray, shape (k, k)
-        Right singular vectors of the features, one a row.
+        Right singular vectors of the features, one per row.
     deviations : ndarray, shape (k,)
-        Posterior standard deviation along each of them where S is 1: ``1 / sqrt(s^2 + l^2)``.
+        Posterior standard deviation along each of them for S = 1: ``1 / sqrt(s^2 + l^2)``.
     covariance : ndarray, shape (targets, targets)
-        S, in the unit of the targets squared.
+        S, in the squared unit of the targets.
     """
 
     mean: Array
@@ -168,7 +171,7 @@ class WeightPosterior:
 
     @classmethod
     def from_path(cls, path: RidgePath, ridge: float, covariance: Array) -> WeightPosterior:
-        """The posterior at one ridge.
+        """Return the posterior for one ridge.
 
         Parameters
         ----------
@@ -176,15 +179,16 @@ class WeightPosterior:
         ridge : float
             Relative to the largest singular value, one for all targets.
         covariance : ndarray, shape (targets, targets)
-            Of the residuals: :func:`left_out_covariance` or :func:`training_covariance`.
+            Covariance of the residuals, from :func:`left_out_covariance` or
+            :func:`training_covariance`.
 
         Raises
         ------
         ValueError
-            If the covariance is not one, or the ridge is negative or not finite; also where the
-            ridge is zero and features are numerically dependent. The pseudo-inverse sets weights
-            along such directions to zero, but the data say nothing of them: their posterior has no
-            finite width, and leaving them out would claim certainty just where there is none.
+            If the covariance is not symmetric and positive semi-definite, or the ridge is negative
+            or not finite; also if the ridge is zero and features are numerically dependent. The
+            data do not determine the weights along such directions, which the pseudo-inverse sets
+            to zero: their posterior has no finite width.
         """
         _require_ridge(ridge)
         _root(covariance, path.projected.shape[1])
@@ -222,7 +226,7 @@ class WeightPosterior:
         Raises
         ------
         ValueError
-            If the seed is not one, or the size is negative.
+            If the seed is not allowed, or the size is negative.
         """
         if not isinstance(seed, np.random.Generator):
             check_seed(seed)
@@ -238,11 +242,11 @@ class WeightPosterior:
         return draws
 
     def leverages(self, rows: Array) -> Array:
-        """``x^T (F^T F + l^2 I)^-1 x`` of rows of features.
+        """Return ``x^T (F^T F + l^2 I)^-1 x`` of rows of features.
 
         The covariance of a row's prediction, targets by targets, is this number times
-        :attr:`covariance`. Rows of the feature part of a triangle may be given too: their sum is
-        the sum over the rows that it was made from.
+        :attr:`covariance`. Rows may also be those of the feature part of a triangle: their sum is
+        the sum over all rows of the triangle's data.
 
         Parameters
         ----------
@@ -265,31 +269,31 @@ class WeightPosterior:
         return np.asarray(np.square((rows @ self.right.T) * self.deviations).sum(axis=-1))
 
     def predictive_variance(self, rows: Array, *, noise: bool = False) -> Array:
-        """Variance of the predictions of rows of features.
+        """Return the variance of the predictions of rows of features.
 
         Parameters
         ----------
         rows : ndarray, shape (..., k)
         noise : bool
-            Of the target that will be seen instead, which scatters about the prediction with
-            :attr:`covariance`.
+            Whether to return the variance of the observed targets instead, which scatter about the
+            prediction with :attr:`covariance`.
 
         Returns
         -------
         ndarray, shape (..., targets)
-            In the unit of the targets squared.
+            Variance in the squared unit of the targets.
 
         Raises
         ------
         ValueError
-            As :meth:`leverages`.
+            If the rows have another number of features.
         """
         leverages = self.leverages(rows) + (1.0 if noise else 0.0)
         return np.asarray(leverages[..., None] * np.diag(self.covariance))
 
 
 def _root(covariance: Array, targets: int) -> Array:
-    """The symmetric root: unlike Cholesky's it takes singular ones, and it is unique too."""
+    """Return the symmetric root, which is unique and exists for singular matrices too."""
     if targets == 0 or np.shape(covariance) != (targets, targets):
         raise ValueError(
             f"covariance: shape {np.shape(covariance)}; {targets} targets need "

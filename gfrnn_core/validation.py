@@ -1,14 +1,14 @@
-"""Errors on blocks left out, and the choice of width and ridge by them, from R factors alone.
+"""Compute errors on left-out blocks, and select width and ridge by them, from R factors alone.
 
 The R factors of all blocks but one merge into the R factor of the rows without that block, so
 every refit of a cross-validation costs a merge and an SVD, and no row is read again.
 
-Blocks are stretches of time that are left as they are. Rows next to each other in time are nearly
-alike: were they shuffled into folds, each row left out would have its neighbours among the rows of
-the fit, and the error would be that of filling in, not of forecasting (Roberts et al.,
+Blocks are contiguous in time. Rows next to each other in time are nearly equal: if they were
+shuffled into folds, the neighbours of each left-out row would be among the rows of the fit, and the
+error would be that of interpolation, not of forecasting (Roberts et al.,
 'Cross-validation strategies for data with temporal, spatial, hierarchical, or phylogenetic
-structure', Ecography 40, 2017). Only rows at the borders of a block keep such neighbours: blocks
-should be long beside the time over which errors stay correlated.
+structure', Ecography 40, 2017). Only rows at the borders of a block have such neighbours: blocks
+should be much longer than the time over which errors are correlated.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class FoldErrors:
     Attributes
     ----------
     squares : ndarray, shape (folds, widths, ridges, targets)
-        Sums over the rows of the fold, in the unit of the targets squared.
+        Sums over the rows of the fold, in the squared unit of the targets.
     rows : ndarray of int, shape (folds,)
     features : ndarray of int, shape (widths,)
         Numbers of leading feature columns.
     ridges : ndarray, shape (ridges,)
-        Relative to the largest singular value of each fit.
+        Ridges relative to the largest singular value of each fit.
     """
 
     squares: Array
@@ -48,13 +48,13 @@ class FoldErrors:
     ridges: Array
 
     def mean(self, weights: ArrayLike | None = None) -> Array:
-        """Mean squared error over all rows.
+        """Return the mean squared error over all rows.
 
         Parameters
         ----------
         weights : array, shape (targets,) or (targets, groups), optional
-            What the squared error of each target counts. By default 1 / targets. The unit matrix
-            gives every target by itself; zeros leave targets out (those of other leads, say).
+            Weight of the squared error of each target; by default 1 / targets. The unit matrix
+            gives the error of every target; zeros leave targets out, such as those of other leads.
 
         Returns
         -------
@@ -63,12 +63,12 @@ class FoldErrors:
         return np.asarray(self._weighted(weights).sum(axis=0) / self.rows.sum())
 
     def standard_error(self, weights: ArrayLike | None = None) -> Array:
-        """Standard error of :meth:`mean`, from the scatter over folds, in its shape.
+        """Return the standard error of :meth:`mean` from the scatter over folds, in its shape.
 
         The mean is a ratio of two sums over folds, errors and rows, and its standard error is that
         of a ratio estimator (Cochran, 'Sampling Techniques', 1977, chapter 6). With folds of equal
-        length it is the standard deviation of the folds' mean errors over the root of their
-        number. Folds share rows of their fits, so it is a guide and no exact interval.
+        length it is the standard deviation of the folds' mean errors divided by the root of their
+        number. The fits of the folds share rows, so it is only approximate.
         """
         sums = self._weighted(weights)
         lengths = self.rows.reshape(-1, *[1] * (sums.ndim - 1))
@@ -80,22 +80,22 @@ class FoldErrors:
     def best(
         self, weights: ArrayLike | None = None, *, one_standard_error: bool = False
     ) -> tuple[int, float]:
-        """The number of features and the ridge of the least mean error.
+        """Return the number of features and the ridge of the least mean error.
 
         Parameters
         ----------
         weights : array, shape (targets,), optional
-            As in :meth:`mean`.
+            Weights of the targets, see :meth:`mean`.
         one_standard_error : bool
-            Take the simplest model instead, the narrowest and of that width the one with the
-            largest ridge, whose mean error is within one standard error of the least (Breiman,
+            Whether to select the simplest model (the narrowest, and of that width the one with the
+            largest ridge) with a mean error within one standard error of the least (Breiman,
             Friedman, Olshen, Stone, 'Classification and Regression Trees', 1984, section 3.4.3;
             Hastie, Tibshirani, Friedman, 'The Elements of Statistical Learning', section 7.10).
 
         Raises
         ------
         ValueError
-            If weights are not one a target.
+            If there is not one weight per target.
         """
         if weights is not None and np.ndim(weights) != 1:
             raise ValueError(
@@ -129,7 +129,7 @@ def contiguous_folds(blocks: Sequence[RFactor], count: int) -> tuple[RFactor, ..
     Parameters
     ----------
     blocks : sequence of RFactor
-        In the order of time. Those without rows are passed over.
+        Blocks in the order of time; blocks without rows are skipped.
     count : int
         Number of folds, K.
 
@@ -145,19 +145,19 @@ def contiguous_folds(blocks: Sequence[RFactor], count: int) -> tuple[RFactor, ..
             "give 2 or more folds, and no more than there are blocks"
         )
     rows = np.array([block.rows for block in filled])
-    # Twice the row in the middle of each block: integers, so that ties are the same everywhere.
+    # Twice the middle row of each block: integers, so that ties are resolved equally everywhere.
     middles = 2 * np.cumsum(rows) - rows
     edges = np.searchsorted(middles * count, 2 * rows.sum() * np.arange(count + 1))
-    for fold in range(1, count):  # a block longer than a fold must not leave another one empty
+    for fold in range(1, count):  # a block longer than a fold must leave no other fold empty
         edges[fold] = min(max(edges[fold], edges[fold - 1] + 1), len(filled) - count + fold)
     return tuple(merge_all(filled[start:stop]) for start, stop in pairwise(edges))
 
 
 def complements(folds: Sequence[RFactor]) -> Iterator[RFactor]:
-    """Yield the R factor of all other rows, for every fold in turn.
+    """Yield the R factor of all other rows, for each fold.
 
-    Merges from the left and from the right meet at the fold left out: the work is three merges a
-    fold, and as many triangles again are held as there are folds.
+    Merges from the left and from the right meet at the left-out fold: there are three merges per
+    fold, and as many additional triangles in memory as folds.
 
     Raises
     ------
@@ -177,20 +177,20 @@ def complements(folds: Sequence[RFactor]) -> Iterator[RFactor]:
 def left_out_weights(
     folds: Sequence[RFactor], features: int, targets: int, ridge: ArrayLike
 ) -> Iterator[Array]:
-    """Outer weights of the model fitted without each fold in turn: shape (features, targets).
+    """Yield the outer weights fitted without each fold: shape (features, targets).
 
     Parameters
     ----------
     folds : sequence of RFactor
-        Of rows [features | ... | targets].
+        R factors of rows [features | ... | targets].
     features, targets : int
-        As in :meth:`RidgePath.from_factor`.
+        Numbers of columns, see :meth:`RidgePath.from_factor`.
     ridge : float, or array of shape (targets,)
 
     Raises
     ------
     ValueError
-        As :func:`fold_errors`.
+        See :func:`fold_errors`.
     """
     _require_folds(folds)
     _require_widths(folds, np.array([features]), targets)
@@ -205,18 +205,18 @@ def fold_errors(
     features: Sequence[int] | None = None,
     ridges: ArrayLike = 0.0,
 ) -> FoldErrors:
-    """Leave out each fold in turn, fit on the others, and measure on the fold, exactly.
+    """Leave out each fold in turn, fit on the others, and compute the exact errors on the fold.
 
     Parameters
     ----------
     folds : sequence of RFactor
-        One a block of rows [features | targets]; :func:`contiguous_folds` makes K of more.
+        R factors of rows [features | targets]; :func:`contiguous_folds` groups blocks into folds.
     targets : int
         Number of trailing columns that are targets.
     features : sequence of int, optional
         Widths to try: numbers of leading feature columns. By default all of them.
     ridges : array, shape (ridges,)
-        Relative to the largest singular value of each fit, zero for the pseudo-inverse.
+        Ridges relative to the largest singular value of each fit; zero is the pseudo-inverse.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def _require_folds(folds: Sequence[RFactor]) -> None:
                 f"{folds[0].columns}; they come from different models"
             )
         if fold.rows == 0:
-            raise ValueError(f"folds: number {index} has no rows; leave it away")
+            raise ValueError(f"folds: number {index} has no rows; leave it out")
 
 
 def _require_widths(folds: Sequence[RFactor], widths: Array, targets: int) -> None:

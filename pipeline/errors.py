@@ -1,10 +1,10 @@
-"""The errors a user can mend: each says what was found, what is allowed and what to do."""
+"""Errors that a user can correct: messages name what was found, what is allowed, what to do."""
 
 from __future__ import annotations
 
 
 class GfrnnError(Exception):
-    """Base of the errors that are shown without a traceback."""
+    """Base class of the errors that are shown without a traceback."""
 
 
 class ConfigError(GfrnnError, ValueError):
@@ -16,16 +16,16 @@ class DataError(GfrnnError, ValueError):
 
 
 class ResourceError(GfrnnError):
-    """The work does not fit into the workers that there are."""
+    """The work does not fit into the available workers."""
 
 
 class RunError(GfrnnError):
-    """A run's folder is not in the state that the command needs."""
+    """The folder of a run is not in the state that the command needs."""
 
 
 class Stopped(BaseException):
-    """The work was asked to end early; what is finished is kept.
+    """The work was stopped early on request; finished parts are kept.
 
-    Not one of the errors, so that nothing takes it for the failure of some part. Raised by a
-    callback of progress or, as the interrupt key does, by the handler of a signal.
+    It derives from BaseException, so that no handler of errors takes it for a failure. It is raised
+    by a callback of progress or, like KeyboardInterrupt, by the handler of a signal.
     """

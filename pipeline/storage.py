@@ -1,4 +1,4 @@
-"""Small habits of writing to disk that every store of a run follows."""
+"""Helpers to write files and zarr stores completely or not at all, and to read arrays."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import zarr
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` make a folder under another name, and give it its name when it is whole.
+    """Let ``write`` create a folder under a temporary name, and rename it when it is complete.
 
-    A reader never sees half of it, and what was there before stays until then.
+    A reader never sees an incomplete folder, and an earlier folder stays until then.
     """
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -32,7 +32,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file at once or not at all."""
+    """Write a file atomically: completely or not at all."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
@@ -41,19 +41,19 @@ def write_text(path: Path, text: str) -> None:
 def consolidate(path: Path) -> None:
     """Consolidate the metadata of a zarr store, so that opening it takes one read."""
     with warnings.catch_warnings():
-        # Tools of this field read consolidated metadata from format 3 although its
-        # specification is not final; the plain metadata stay beside it.
+        # Xarray reads consolidated metadata of zarr format 3, although they are not yet part of its
+        # specification; the metadata of each array stay beside them.
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         zarr.consolidate_metadata(path)
 
 
 def array_in(group: zarr.Group, name: str) -> zarr.Array:
-    """An array of a group.
+    """Return an array of a group.
 
     Raises
     ------
     KeyError
-        If there is none of this name.
+        If the group has no array of this name.
     """
     found = group[name]
     if not isinstance(found, zarr.Array):

@@ -13,15 +13,16 @@ import pytest
 from gfrnn_testing.paths import ROOT
 from gfrnn_testing.slurm import Slurm, why_not
 
-# Worker processes import test modules by their full names, `tests.pipeline...`, for which the top
-# folder must be on the path. The bare names of the packages must not be importable from there: they
+# Worker processes import test modules by full names such as `tests.pipeline...`, which needs the
+# top folder on the path. The packages in it must not be importable by their bare names, since they
 # are installed as parts of `gfrnn`.
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 for _bare in ("pipeline", "cluster", "workflows"):
     sys.modules[_bare] = None  # type: ignore[assignment]
 
-# Shells have what runs in the background ignore these, and all that tests start would do so too.
+# Shells let background processes ignore these signals, and all child processes of tests would
+# inherit that.
 for _number, _usual in (
     (signal.SIGHUP, signal.SIG_DFL),
     (signal.SIGINT, signal.default_int_handler),
@@ -32,7 +33,7 @@ for _number, _usual in (
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """A real Slurm, which this process and those it starts find by themselves."""
+    """Start a real Slurm, and set the environment in which commands find it."""
     if reason := why_not():
         pytest.skip(reason)
     running = Slurm(tmp_path_factory.mktemp("slurm"))
@@ -65,20 +66,20 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Pass the count on to the process that prints the summary, where tests run in several."""
+    """Pass the count to the process that prints the summary, if tests run in several processes."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["slow_left_out"] = session.config.stash.get(_SLOW_LEFT_OUT, 0)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take the count of a test process; every one of them collects all tests."""
+    """Use the count of one test process, as each of them collects all tests."""
     found = getattr(node, "workeroutput", {}).get("slow_left_out", 0)
     node.config.stash[_SLOW_LEFT_OUT] = found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests were left out, and why."""
+    """Print how many tests were left out, and why."""
     reasons: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         if isinstance(report.longrepr, tuple):

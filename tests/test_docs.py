@@ -1,4 +1,4 @@
-"""The documents keep up with the code: every key is described, every link leads somewhere."""
+"""Check the documents against the code: all keys are described, all links have a target."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 
 
 def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Sections of the experiment file inside ``Section | None`` or ``list[Section]``."""
+    """Yield the sections of the experiment file in ``Section | None`` or ``list[Section]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in getattr(annotation, "__args__", ()):
@@ -36,7 +36,7 @@ def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every key with a value of its own, by its path from the top of the file."""
+    """Yield each key with a value of its own, with its path from the top of the file."""
     for name, field in model.model_fields.items():
         inner = [section for section in sections_in(field.annotation) if section is not Period]
         for section in inner:
@@ -46,7 +46,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldI
 
 
 def spelled(field: FieldInfo) -> str:
-    """The default as the table writes it."""
+    """Return the default in the notation of the table."""
     default = field.get_default(call_default_factory=True)
     if field.is_required():
         return "required"
@@ -66,7 +66,7 @@ KEYS = dict(keys(Experiment)) | dict(keys(ClusterConfig, "cluster."))
 
 @pytest.fixture(scope="module")
 def described() -> dict[str, str]:
-    """Key: default, as docs/experiment.md has them."""
+    """Read the default of each key from docs/experiment.md."""
     text = (ROOT / "docs" / "experiment.md").read_text(encoding="utf-8")
     rows = list(_ROW.finditer(text))
     assert len({row["key"] for row in rows}) == len(rows), "a key is described twice"
@@ -91,7 +91,7 @@ def test_every_searchable_key_is_named() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    # What code shows is no link.
+    # Brackets in code are no links.
     text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.S)
     for match in _LINK.finditer(text):
         target = match[1] or match[2]
@@ -105,7 +105,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def anchors(document: Path) -> set[str]:
-    """Names under which the headings of a Markdown file can be linked to."""
+    """Return the anchors of the headings of a Markdown file."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.M)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return {heading.strip().replace(" ", "-") for heading in plain}

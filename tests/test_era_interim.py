@@ -1,4 +1,4 @@
-"""Eleven years of real weather: the experiment that comes along, made small."""
+"""Run a reduced version of the ERA-Interim experiment on eleven years of real weather."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def at(rmse: xr.DataArray, days: int) -> xr.DataArray:
 @pytest.mark.slow
 def test_z500_a_day_ahead(rmse):
     one = at(rmse, 1).sel(channel="geopotential_500")
-    # In m2 s-2: some 48 m of height, where persistence errs by 68 m.
+    # In m2 s-2: the limit is about 48 m of height, the error of persistence about 68 m.
     assert 300 < float(one.sel(system="forecast")) <= 485
     assert float(one.sel(system="persistence")) > 600
 

@@ -1,4 +1,4 @@
-"""The Slurm that other tests use is a real one, and it ends with them."""
+"""Check that the Slurm of other tests is a real one and ends with them."""
 
 from __future__ import annotations
 

@@ -17,8 +17,7 @@ from gfrnn_testing.paths import ROOT
 
 PACKAGES = ("gfrnn_core", "pipeline", "cluster", "workflows")
 
-# The folders of the pipeline in the order in which the data pass them: each may import from those
-# before it.
+# Folders of the pipeline in the order of processing: each may import from those before it.
 PIPELINE = (
     "errors",
     "storage",
@@ -38,14 +37,14 @@ ALLOWED = {
     "cluster": {"cluster"},
     "workflows": {"gfrnn_core", "pipeline", "cluster", "workflows"},
 }
-# Openings of docstrings that are no sentences and need what stands elsewhere to be understood.
+# First words of docstrings that are fragments and depend on text elsewhere.
 FRAGMENTS = ("Of ", "The same", "As ", "What ", "Whose ", "That ", "Those ")
 CROWDED = 16
-"""More modules than this in one folder hide the one that is looked for."""
+"""Largest number of modules in one folder."""
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:
-    """Paths below the top folder, and syntax trees, of all modules that are installed."""
+    """Yield path below the top folder and syntax tree of each installed module."""
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
@@ -55,7 +54,7 @@ MODULES = dict(modules())
 
 
 def imported(tree: ast.Module) -> Iterator[list[str]]:
-    """Dotted names of the project's own modules that a module imports, without ``gfrnn``."""
+    """Yield dotted names, without ``gfrnn``, of the project's modules that a module imports."""
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.ImportFrom):
@@ -136,7 +135,7 @@ def test_folders_are_not_crowded() -> None:
 
 
 def docstrings() -> Iterator[tuple[str, str]]:
-    """Places and texts of all docstrings."""
+    """Yield place and text of each docstring."""
     for path, tree in MODULES.items():
         for node in ast.walk(tree):
             if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):

@@ -17,17 +17,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Backpropagation:
-    """The gradient of a window's mean loss, exactly.
+    """Rule that computes the exact gradient of a window's mean loss.
 
-    Through all steps of the window: windows as long as the sequences give full backpropagation
-    through time, shorter ones truncate it at their borders (Williams and Peng 1990, Neural
-    Computation 2, 490-501). D is not trained by it, but the gradient passes through D.
+    The gradient goes through all steps of the window: windows as long as the sequences give full
+    backpropagation through time, shorter ones truncate it at their borders (Williams and Peng 1990,
+    Neural Computation 2, 490-501). D is not trained, but the gradient passes through D.
     """
 
     def estimate(
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator | None = None
     ) -> GradientEstimate:
-        """Loss and gradient of one window, as :meth:`Perturbation.estimate`; nothing is drawn."""
+        """Return loss and gradient of a window, see `Perturbation.estimate`; `rng` is not used."""
         steps, batch, _ = window.inputs.shape
         units = weights.units
         state = weights.checked_state(state, batch)

@@ -1,4 +1,4 @@
-"""A check of counts that several settings share."""
+"""Check counts, for several classes of settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_count(name: str, value: Any) -> None:
     Raises
     ------
     ValueError
-        Otherwise; the message gives the name and the value.
+        If it is not; the message gives the name and the value.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name}: {value!r} is not a positive integer")

@@ -14,16 +14,17 @@ Array = NDArray[Any]
 
 
 def decorrelate(weights: Weights, decorrelated: Array, rate: float) -> None:
-    """One step of ``D <- D - rate C D``, in place.
+    """Take one step of ``D <- D - rate C D``, in place.
 
-    Activity of fewer dimensions than units cannot be uncorrelated in all of them: units fall silent
-    one by one, and x^ loses power. Rates near ``2 / (units mean(x^2))`` and above let D run away.
+    Activity of fewer dimensions than units cannot be uncorrelated in all units: units become
+    silent one by one, and x^ loses power. D diverges at rates near ``2 / (units mean(x^2))`` and
+    above.
 
     Parameters
     ----------
     weights : Weights
     decorrelated : ndarray, shape (rows, units)
-        x^, whose mean product without its diagonal is C.
+        x^; C is the mean of ``x^ x^T`` without its diagonal.
     rate : float
     """
     D, rows = weights.decorrelation, len(decorrelated)
@@ -33,7 +34,7 @@ def decorrelate(weights: Weights, decorrelated: Array, rate: float) -> None:
         np.fill_diagonal(correlation, 0)
         D -= D.dtype.type(share) * (correlation @ D)
         return
-    # Fewer rows than units: C D through the rows, without C.
+    # With fewer rows than units it is cheaper to compute C D from the rows, without forming C.
     change = LowRankProduct(decorrelated, decorrelated @ D)
     D *= 1 + D.dtype.type(share) * np.einsum("ti,ti->i", decorrelated, decorrelated)[:, None]
     add(D, -share, change)

@@ -66,7 +66,7 @@ class GradientEstimate:
     Attributes
     ----------
     loss : float
-        Loss of the clean pass, the one without noise.
+        Loss of the clean pass, which is the pass without noise.
     slopes : tuple of ndarray or LowRankProduct
         Gradients for W0, R and W1, in the order of :meth:`Weights.trained`.
     states, decorrelated : ndarray, shape (steps * batch, units)

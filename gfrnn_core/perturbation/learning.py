@@ -1,4 +1,4 @@
-"""Training by epochs over sequences: windows, updates, decorrelation."""
+"""Train a network by epochs over sequences: windows, updates, decorrelation."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ Array = NDArray[Any]
 Schedule = Literal["constant", "cosine"]
 
 _RUNAWAY = 1e4
-"""Times the loss at the start, or that of outputs all zero, that counts as having run away.
+"""Multiple of the initial loss, or of the loss of zero outputs, above which learning has diverged.
 
-Perturbation rules stop there for good: the change that noise makes is lost in rounding, so the loss
-stays where it is and never becomes infinite.
+Perturbation rules do not recover from such a loss: the effect of noise is lost in rounding, so the
+loss stays constant and never becomes infinite.
 """
 
 
 class DivergedError(ArithmeticError):
-    """Learning diverged: the loss or a weight ran away.
+    """Learning diverged: the loss became too large, or a weight is not finite.
 
     Attributes
     ----------
     epoch : int
-        Counted from 1.
+        Epoch, counted from 1.
     last : float or None
-        The training loss of the epoch before; None if there was none.
+        Training loss of the epoch before; None in the first epoch.
     """
 
     def __init__(self, epoch: int, last: float | None, rate: float, decorrelation: float) -> None:
         self.epoch, self.last = epoch, last
         before = "no epoch ended before" if last is None else f"the last finite loss was {last:.4g}"
         super().__init__(
-            f"epoch {epoch}: the loss ran away; {before}. Take a smaller learning rate "
+            f"epoch {epoch}: the loss diverged; {before}. Take a smaller learning rate "
             f"(now {rate:g}) or decorrelation rate (now {decorrelation:g})"
         )
 
@@ -69,16 +69,16 @@ class Learning:
         Steps between updates: 1 is online, None all of a sequence.
     epochs : int
     schedule : {"constant", "cosine"}
-        Whether both rates stay as they are, or fall along half a cosine to 0 over all updates, so
-        that what is noise in the updates averages out in the end (Loshchilov and Hutter 2017,
-        arXiv 1608.03983, without restarts).
+        Whether both rates are constant, or fall along half a cosine to 0 over all updates, so that
+        noise in the updates averages out in the end (Loshchilov and Hutter 2017, arXiv 1608.03983,
+        without restarts).
     seed : int
         Seed of the noise.
 
     Raises
     ------
     ValueError
-        For a number out of its range.
+        If a number is out of its range.
     """
 
     rule: Perturbation | Backpropagation
@@ -109,19 +109,19 @@ class Learning:
         ----------
         weights : Weights
         train : sequence of Window
-            Sequences of a batch each; every one begins with the state zero.
+            Batches of sequences; each begins with the state zero.
 
         Yields
         ------
         float
-            Mean loss of the epoch's clean passes, as they were during learning.
+            Mean loss of the clean passes of the epoch, during learning.
 
         Raises
         ------
         ValueError
             If shapes do not fit.
         DivergedError
-            When the loss runs away, or a weight is no longer finite.
+            If the loss becomes too large, or a weight is not finite.
         """
         sequences = _checked(weights, train)
         rng = np.random.default_rng(self.seed)
@@ -132,7 +132,7 @@ class Learning:
         updates, done = self.epochs * sum(map(self._updates, sequences)), 0
         for epoch in range(1, self.epochs + 1):
             total = count = 0.0
-            # A loss that runs away overflows first; it is reported below.
+            # A diverging loss overflows first; it is reported below.
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 for sequence in sequences:
                     for estimate, counted in self._windows(weights, sequence, rng):
@@ -175,7 +175,7 @@ class Learning:
                 targets=sequence.targets[part],
                 counted=sequence.counted[part],
             )
-            if not window.counted.any():  # nothing to learn from, but the state goes on
+            if not window.counted.any():  # nothing to learn from, but the state must advance
                 state = weights.run(window.inputs, state)[1][-1]
                 continue
             estimate = self.rule.estimate(weights, window, state, rng)
@@ -184,7 +184,7 @@ class Learning:
 
 
 def mean_loss(weights: Weights, windows: Sequence[Window]) -> float:
-    """Mean loss over the counted steps of all windows, each from the state zero.
+    """Return the mean loss over the counted steps of all windows, each from the state zero.
 
     Raises
     ------

@@ -1,18 +1,18 @@
-"""Activity-based node perturbation with all draws solved at once.
+"""Solve for the slopes of activity-based node perturbation from all draws at once.
 
 One draw of ANP, ``g = dL d / |d|^2`` with d the change of the activations, is the shortest g with
-``d . g = dL``. Of several draws this is the least squares problem ``d_k . g = dL_k``: its solution
-needs no factor, and no bias is left once there are more draws than units, whereas a mean over
-draws keeps to the few slow directions that the activity changes along.
+``d . g = dL``. Several draws give the least-squares problem ``d_k . g = dL_k``: its solution needs
+no factor and has no bias once there are more draws than units, whereas a mean over draws is
+restricted to the few slow directions along which the activity changes.
 
-In time, what the losses from step t on change by is
+Over time, the losses from step t on change by
 
     dL_t + dL_t+1 + ... = dL_t + g_t+1 . (d_t+1 - xi_t+1)
 
-with ``xi_t+1`` the noise that step t + 1 added, which is known: taken off, later noise adds no
-variance, and what is left is linear in ``d_t``. Solved from the last step to the first, g_t is the
-gradient of backpropagation through time up to the noise's own size, from forward passes alone.
-The price is a draw a unit: with fewer, g_t is the part of it that the draws span.
+with ``xi_t+1`` the known noise that step t + 1 added: once it is subtracted, later noise adds no
+variance, and the rest is linear in ``d_t``. Solved from the last step to the first, g_t is the
+gradient of backpropagation through time up to the size of the noise, from forward passes alone.
+This needs one draw per unit: with fewer, g_t is the part of the gradient that the draws span.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def solved_slopes(
     Parameters
     ----------
     hidden, hidden_noise : ndarray, shape (steps, draws, batch, units)
-        Change of the pre-activations, and the part of it that the step's own noise is.
+        Change of the pre-activations, and the noise of the step that it contains.
     output, output_noise : ndarray, shape (steps, draws, batch, outputs)
-        Change of the outputs, and the part of it that the step's own noise is.
+        Change of the outputs, and the noise of the step that it contains.
     worse : ndarray, shape (steps, draws, batch)
         Change of each step's loss.
 
@@ -64,8 +64,8 @@ def _shortest(change: Array, worse: Array) -> Array:
     rows, wanted = change.transpose(1, 0, 2), worse.T[..., None]
     draws, size = rows.shape[1:]
     columns = rows.transpose(0, 2, 1)
-    # Noise of its own is in every direction, so the smaller product is far from singular; what is
-    # added keeps rounding from making it so, where noise is lost beside activations that ran away.
+    # Each draw has noise in all directions, so the smaller product is far from singular. The added
+    # diagonal keeps it regular where noise is lost to rounding because activations diverged.
     square = rows @ columns if draws <= size else columns @ rows
     diagonal = np.arange(min(draws, size))
     limits = np.finfo(change.dtype)

@@ -12,21 +12,22 @@ Loss = Literal["squared", "cross_entropy"]
 
 
 def check_loss(loss: str) -> None:
-    """Refuse the name of a loss that does not exist.
+    """Check that a loss of this name exists.
 
     Raises
     ------
     ValueError
+        If it does not.
     """
     if loss not in get_args(Loss):
         raise ValueError(f"loss: {loss!r} is not one of {', '.join(get_args(Loss))}")
 
 
 def step_losses(outputs: Array, targets: Array, loss: Loss) -> Array:
-    """The loss of each step and sample: shape (..., outputs) to (...).
+    """Return the loss of each step and sample: shape (..., outputs) to (...).
 
-    ``squared``: mean over outputs of the squared error. ``cross_entropy``: of the softmax of the
-    outputs with targets that sum to 1, in nats.
+    ``squared`` is the mean over outputs of the squared error, ``cross_entropy`` that of the softmax
+    of the outputs with targets that sum to 1, in nats.
     """
     if loss == "squared":
         return np.asarray(np.square(outputs - targets).mean(axis=-1))
@@ -34,7 +35,7 @@ def step_losses(outputs: Array, targets: Array, loss: Loss) -> Array:
 
 
 def output_gradient(outputs: Array, targets: Array, loss: Loss) -> Array:
-    """Derivative of :func:`step_losses` with respect to the outputs, shape (..., outputs)."""
+    """Return the derivative of :func:`step_losses` by the outputs, shape (..., outputs)."""
     if loss == "squared":
         return np.asarray((outputs - targets) * (2.0 / outputs.shape[-1]), outputs.dtype)
     return np.asarray(np.exp(_log_softmax(outputs)) - targets)

@@ -1,4 +1,4 @@
-"""Low-rank matrices as products of two thin ones, added to others without being formed.
+"""Low-rank matrices as products of two thin ones, which can be added without being formed.
 
 A window of few steps yields an update of low rank. One BLAS call adds it in place; forming it first
 would write and read the whole matrix several times.
@@ -30,17 +30,17 @@ class LowRankProduct:
     right: Array
 
     def dense(self) -> Array:
-        """The matrix, shape (n, m)."""
+        """Return the matrix, shape (n, m)."""
         return np.asarray(self.left.T @ self.right)
 
 
 def dense(matrix: Array | LowRankProduct) -> Array:
-    """Return a matrix, formed if it is a product."""
+    """Return a matrix; a low-rank product is formed."""
     return matrix.dense() if isinstance(matrix, LowRankProduct) else matrix
 
 
 def add(matrix: Array, factor: float, term: Array | LowRankProduct) -> None:
-    """``matrix += factor term``, in place.
+    """Compute ``matrix += factor term`` in place.
 
     Parameters
     ----------
@@ -48,13 +48,13 @@ def add(matrix: Array, factor: float, term: Array | LowRankProduct) -> None:
         float32 or float64.
     factor : float
     term : ndarray or LowRankProduct, shape (n, m)
-        In the matrix's precision.
+        Term in the precision of the matrix.
     """
     in_blas = matrix.flags.c_contiguous and matrix.dtype in (np.float32, np.float64)
     if not isinstance(term, LowRankProduct) or not in_blas:
         matrix += matrix.dtype.type(factor) * dense(term)
         return
-    # BLAS counts columns first: to it the matrix is its transpose, right^T left.
+    # BLAS stores columns first, so it takes the matrix for its transpose, right^T left.
     single = matrix.dtype == np.float32
     if len(term.left) == 1:
         ger = sger if single else dger

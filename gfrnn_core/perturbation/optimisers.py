@@ -28,7 +28,7 @@ class GradientDescent:
 
 @dataclass
 class Adam:
-    """Adam (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1), with its authors' constants."""
+    """Adam (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1) with the constants of its authors."""
 
     rate: float
     decay: float = 0.9
@@ -44,7 +44,7 @@ class Adam:
             self.means = [np.zeros_like(matrix) for matrix in matrices]
             self.squares = [np.zeros_like(matrix) for matrix in matrices]
         self.steps += 1
-        # Both moments start at zero: this takes their bias off.
+        # Both moments start at zero; this corrects their bias.
         rate = self.rate / (1 - self.decay**self.steps)
         share = 1 / np.sqrt(1 - self.square_decay**self.steps)
         for matrix, slope, mean, square in zip(
@@ -60,12 +60,12 @@ class Adam:
 
 
 def optimiser(name: OptimiserName, rate: float) -> GradientDescent | Adam:
-    """The optimiser of a name.
+    """Return the optimiser with this name.
 
     Raises
     ------
     ValueError
-        For a name that does not exist, or a rate that is not positive.
+        If the name does not exist, or the rate is not positive.
     """
     if name not in get_args(OptimiserName):
         raise ValueError(f"optimiser: {name!r} is not one of sgd, adam")

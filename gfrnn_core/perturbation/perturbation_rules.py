@@ -1,8 +1,8 @@
-"""Weight, node and activity-based node perturbation, in time.
+"""Weight, node and activity-based node perturbation of recurrent networks.
 
-A clean and some noisy passes run side by side. How much worse a noisy one does tells, without any
-derivative, how the weights should move. With ``dL_t`` the noisy loss minus the clean one and the
-credit ``c_t = dL_t + ... + dL_t+k-1`` of the noise at step t:
+A clean pass and several noisy passes are run together. The change of the loss from the clean to a
+noisy pass gives a direction for the weights without any derivative. With ``dL_t`` the noisy loss
+minus the clean one and the credit ``c_t = dL_t + ... + dL_t+k-1`` of the noise at step t:
 
 - weight perturbation (WP), noise ``sigma Xi`` on the weights: ``dW = (dL / sigma) Xi``;
 - node perturbation (NP), noise ``sigma xi_t`` on the pre-activations:
@@ -11,13 +11,13 @@ credit ``c_t = dL_t + ... + dL_t+k-1`` of the noise at step t:
   the noise: ``dR = sqrt(N) sum_t c_t (z~_t - z_t) x^_t-1^T / |z~_t - z_t|^2``.
 
 Source: arXiv 2405.08967, where the credit of a step is its own loss alone (k = 1). Longer credit
-sees what the noise does later, as backpropagation through time does, at the price of more variance;
-with all steps to come NP and WP estimate the gradient without bias. ANP's factor sqrt(N) is the
-paper's; a single random direction among N estimates the gradient without bias with the factor N.
-The length is that of a layer, a step and a sequence of the batch. With one output, ANP's readout
-learns by the exact delta rule, whatever the factor.
+includes later effects of the noise, as backpropagation through time does, but has more variance;
+with all later steps, NP and WP estimate the gradient without bias. The factor sqrt(N) of ANP is
+that of the paper; with the factor N, a single random direction estimates the gradient without bias.
+The length is that of a layer, a step and a sequence of the batch. With one output, the readout of
+ANP learns by the exact delta rule, whatever the factor.
 
-Several draws are averaged, or with ANP solved for at once, see
+Several draws are averaged, or with ANP solved at once, see
 :mod:`gfrnn_core.perturbation.least_squares_slopes`.
 """
 
@@ -40,7 +40,7 @@ Kind = Literal["wp", "np", "anp"]
 Scaling = Literal["paper", "unbiased"]
 Combination = Literal["mean", "solve"]
 
-# Bytes of noisy weights at a time.
+# Largest memory of noisy weights at a time, in bytes.
 _DRAWN = 2**24
 
 
@@ -54,24 +54,24 @@ class Perturbation:
     sigma : float
         Standard deviation of the noise.
     draws : int
-        Noisy passes.
+        Number of noisy passes.
     credit : int or None
-        Steps whose loss is credited to the noise of a step, its own included; None is all that
-        follow. WP always takes all of the window, since its noise stays for all of it, and so does
-        ``solve``.
+        Number of steps whose loss is credited to the noise of a step, its own included; None means
+        all later steps. WP always uses the whole window, since its noise is the same in all of it,
+        and so does ``solve``.
     scaling : {"paper", "unbiased"}
-        ANP's factor, the square root of the number of units or the number itself; ``solve`` needs
+        Factor of ANP: the square root of the number of units, or the number itself; ``solve`` needs
         none.
     combine : {"mean", "solve"}
-        How the draws are combined: their mean, whose variance falls as 1 / draws, or (ANP only) the
-        least squares solution that fits all of them. It comes to the gradient itself where there
-        are more draws than units, best by half: with about as many as units it is ill determined.
+        Combination of the draws: their mean, whose variance falls as 1 / draws, or (ANP only) the
+        least-squares solution of all draws. The latter is the gradient itself if there are more
+        draws than units, best by half: with about as many draws as units it is ill determined.
 
     Raises
     ------
     ValueError
-        For a kind, scaling or combination that does not exist, draws of another rule than ANP
-        solved, noise that is not positive, or a number of draws or steps that is not.
+        If kind, scaling or combination do not exist, ``solve`` is used with another rule than ANP,
+        or the noise or a number of draws or steps is not positive.
     """
 
     kind: Kind = "anp"
@@ -102,9 +102,9 @@ class Perturbation:
     def estimate(
         self, weights: Weights, window: Window, state: Array, rng: np.random.Generator
     ) -> GradientEstimate:
-        """Loss and update direction of one window.
+        """Return the loss and the estimated gradient of one window.
 
-        All passes start from the same state, so that losses differ by this window's noise alone.
+        All passes start from the same state, so that losses differ only by the noise of the window.
 
         Parameters
         ----------
@@ -173,7 +173,7 @@ class Perturbation:
         batch, units, dtype = window.inputs.shape[1], weights.units, weights.dtype
         clean = weights.propagate(weights.driven(window.inputs), state, kept=batch)
         trained = tuple(weights.trained())
-        # The clean loss in the order of sums of the noisy ones: rounding falls out of differences.
+        # Sum the clean loss in the order of the noisy ones: rounding cancels in differences.
         alone = [one[None] for one in trained]
         loss = _mean_losses(_outputs(alone, weights.decorrelation, window, state), window)
         slopes = tuple(np.zeros_like(matrix) for matrix in trained)
@@ -208,13 +208,13 @@ class Perturbation:
 
 
 def worse_credit(worse: Array, credit: int | None) -> Array:
-    """Sum of each step's loss change and those of the steps after it, ``credit`` in all.
+    """Return sums of loss changes over ``credit`` steps, from each step on.
 
     Parameters
     ----------
     worse : ndarray, shape (steps, ...)
     credit : int or None
-        None is all that follow.
+        Number of steps; None means all later steps.
     """
     if credit == 1:
         return worse
@@ -225,19 +225,19 @@ def worse_credit(worse: Array, credit: int | None) -> Array:
 
 
 def _squares(change: Array) -> Array:
-    """Squared length of each change, never zero: shape (..., n) to (...)."""
+    """Return the squared length of each change, never zero: shape (..., n) to (...)."""
     square = np.einsum("...i,...i->...", change, change)
     return np.asarray(np.maximum(square, np.finfo(change.dtype).tiny))
 
 
 def _mean(change: Array, factors: Array) -> Array:
-    """Mean over draws: shapes (steps, draws, batch, n) and (steps, draws, batch)."""
+    """Return the mean over draws: shapes (steps, draws, batch, n) and (steps, draws, batch)."""
     summed = np.einsum("tdbi,tdb->tbi", change, factors)
     return np.asarray(summed / summed.dtype.type(change.shape[1]))
 
 
 def _outputs(moved: list[Array], decorrelation: Array, window: Window, state: Array) -> Array:
-    """Outputs with each draw's own W0, R and W1: shape (draws, steps, batch, outputs)."""
+    """Return outputs with the W0, R and W1 of each draw: (draws, steps, batch, outputs)."""
     inputs, recurrent, readout = (one.transpose(0, 2, 1) for one in moved)
     steps, batch, width = window.inputs.shape
     force = window.inputs.reshape(steps * batch, width) @ inputs

@@ -1,11 +1,12 @@
-"""Loss and gradient of rollouts over several steps, from perturbations, one chunk of starts a time.
+"""Estimate loss and gradient of rollouts over several steps by perturbation, in chunks of starts.
 
-Node perturbation (arXiv 2405.08967) at the output of every step of a
+The method is node perturbation (arXiv 2405.08967) at the output of every step of a
 :class:`gfrnn_core.SampledRNN`. A start is rolled out with noise on the state after every step, and
-with the opposite noise. Half the difference of the two losses at later steps, over the noise's
-size, times the noise is, in the mean over draws, the slope of the loss in that step's output, up to
-terms of the square of the noise's size; the features of the unperturbed rollout turn it into the
-gradient in the weights. Starts are independent: sums over chunks add to the sums over all.
+with the opposite noise. Half the difference of the two losses at later steps, divided by the size
+of the noise and multiplied by the noise, is in the mean over draws the slope of the loss with
+respect to the output of that step, up to terms of the square of the noise's size; the features of
+the unperturbed rollout turn it into the gradient with respect to the weights. Starts are
+independent, so sums over chunks add up to the sums over all starts.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ from gfrnn_core.sampling import check_seed
 
 Array = NDArray[Any]
 
-# Bytes of features that a chunk of starts lifts at a time: about what a core's caches hold.
+# Bytes of features that a chunk of starts lifts at a time: about the size of a core's caches.
 _BUFFER = 2**22
 
 
 @dataclass(frozen=True)
 class RolloutStarts:
-    """Where rollouts start, and what followed, in the states' own units.
+    """Initial states of rollouts and the true states that follow, in their own units.
 
     Attributes
     ----------
     history : ndarray, shape (starts, at least delays, d)
-        The latest states, oldest first.
+        Latest states, oldest first.
     truth : ndarray, shape (starts, steps, d)
     inputs : ndarray, shape (starts, steps, p), optional
         Inputs at steps 1 to ``steps`` after the start.
     first : int
-        Place of the first of these among all starts: noise belongs to a place.
+        Index of the first of these starts among all starts, which determines the noise.
 
     Raises
     ------
@@ -69,7 +70,7 @@ class RolloutStarts:
     def cut(
         cls, states: Array, delays: int, steps: int, inputs: Array | None = None
     ) -> RolloutStarts:
-        """Cut a gapless series at every start that has its whole past and future in it.
+        """Cut a gapless series at every start whose whole past and future lie in it.
 
         Parameters
         ----------
@@ -121,16 +122,16 @@ class RolloutStarts:
 
 @dataclass(frozen=True)
 class RolloutNoise:
-    """The perturbation of one evaluation.
+    """Perturbation of one evaluation.
 
     Parameters
     ----------
     size : float
         Standard deviation, in the network's scaled units.
     draws : int
-        Antithetic pairs of perturbed rollouts a start, averaged.
+        Number of antithetic pairs of perturbed rollouts per start, which are averaged.
     seed : tuple of int
-        Seed of the whole evaluation; a start adds its own place.
+        Seed of the whole evaluation; each start adds its own index.
 
     Raises
     ------
@@ -152,11 +153,11 @@ class RolloutNoise:
             check_seed(seed)
 
     def drawn(self, first: int, starts: int, steps: int, size: int) -> Array:
-        """Perturbations, the same for a start in whatever chunk; each number has variance 1.
+        """Return perturbations of variance 1; those of a start do not depend on its chunk.
 
-        The draws of a start are orthogonal to each other as far as there is room: as many draws as
-        there are numbers in one (steps times coordinates) make the estimate exact but for terms of
-        the square of the noise's size.
+        The draws of a start are orthogonal to each other as far as possible: as many draws as one
+        has numbers (steps times coordinates) make the estimate exact up to terms of the square of
+        the noise's size.
 
         Returns
         -------
@@ -170,7 +171,7 @@ class RolloutNoise:
         if self.draws > 1:
             for begin in range(0, self.draws, room):
                 several = numbers[:, begin : begin + room].swapaxes(1, 2)
-                # Of Gaussian columns: a rotation without a preferred direction.
+                # QR of Gaussian columns gives a rotation without a preferred direction.
                 rotation = np.linalg.qr(several).Q
                 numbers[:, begin : begin + room] = np.sqrt(room) * rotation.swapaxes(1, 2)
         return np.moveaxis(numbers.reshape(starts, self.draws, steps, size), 0, 2)
@@ -198,11 +199,11 @@ class RolloutSums:
 
     @property
     def loss(self) -> float:
-        """Mean over starts, steps and coordinates."""
+        """Mean loss over starts, steps and coordinates."""
         return float(self.errors.mean()) / self.starts
 
     def merge(self, other: RolloutSums) -> RolloutSums:
-        """Return the sums over the starts of both."""
+        """Return the sums over the starts of both chunks."""
         both = self.gradient is not None and other.gradient is not None
         return RolloutSums(
             self.starts + other.starts,
@@ -218,25 +219,25 @@ Evaluate = Callable[[SampledRNN, RolloutStarts, RolloutNoise | None], RolloutSum
 def evaluate_chunk(
     network: SampledRNN, starts: RolloutStarts, noise: RolloutNoise | None
 ) -> RolloutSums:
-    """Loss and estimated gradient of one chunk of starts: a pure function of what it is given.
+    """Return loss and estimated gradient of one chunk of starts; the arguments do not change.
 
-    A rollout that leaves the range of the training data by more than its extent goes on from the
-    border of that range, so its error is large but finite. From the step on at which a perturbed
-    rollout does so, its start teaches nothing.
+    A rollout that leaves the range of the training data by more than its extent continues from the
+    border of that range, so its error is large but finite. From the step at which a perturbed
+    rollout does so, its start does not contribute to the gradient.
 
     Parameters
     ----------
     network : SampledRNN
-        Solved.
+        A solved network.
     starts : RolloutStarts
     noise : RolloutNoise or None
-        None gives the loss alone, at a third of the work.
+        Perturbation; None gives the loss alone, at a third of the work.
 
     Raises
     ------
     ValueError
         If shapes do not fit the network, a number is not finite, there is no start, or the network
-        is not one that can be polished.
+        cannot be polished.
     """
     outer = lead_weights(network)
     history, truth, forcing = scaled_starts(network, starts)
@@ -272,7 +273,7 @@ def evaluate_chunk(
 def evaluate_here(
     network: SampledRNN, starts: RolloutStarts, noise: RolloutNoise | None
 ) -> RolloutSums:
-    """:func:`evaluate_chunk` over all starts in this process, in chunks of bounded memory."""
+    """Evaluate all starts in this process, in chunks of bounded memory."""
     return merged(evaluate_chunk(network, part, noise) for part in starts.chunks(rows(network)))
 
 
@@ -287,13 +288,13 @@ def merged(sums: Iterable[RolloutSums]) -> RolloutSums:
 
 
 def rows(network: SampledRNN) -> int:
-    """Starts of a chunk whose features fit into a core's caches."""
+    """Return the number of starts whose features fit into a core's caches."""
     features = lead_weights(network).shape[0]
     return max(64, _BUFFER // (int(features) * np.dtype(network.precision).itemsize))
 
 
 def lead_weights(network: SampledRNN) -> Array:
-    """Outer weights of a network that can be polished: shape (features, d)."""
+    """Return the outer weights of a network, if it can be polished: shape (features, d)."""
     if network.outer is None:
         raise ValueError("network: has no outer weights yet; call fit or solve first")
     if network.leads != (1,):
@@ -308,7 +309,7 @@ def lead_weights(network: SampledRNN) -> Array:
 
 
 def scaled_starts(network: SampledRNN, starts: RolloutStarts) -> tuple[Array, Array, Array | None]:
-    """History (delays, starts, d), truth (steps, starts, d) and driven inputs, checked."""
+    """Check and scale history (delays, starts, d), truth (steps, starts, d) and inputs."""
     history = network._history(starts.history)[:, -network.delays :]
     truth = np.asarray(starts.truth, dtype=float)
     count, size = len(history), history.shape[2]
@@ -333,13 +334,13 @@ def _range(network: SampledRNN) -> tuple[Array, Array]:
     if network.low is None or network.high is None:
         raise ValueError("network: low and high, the range of its training data, are not known")
     extent = network.high - network.low
-    # A coordinate that was constant still needs an end.
+    # A coordinate that was constant still needs a finite range.
     extent = np.where(extent > 0, extent, max(1.0, float(extent.max())))
     return network.low - extent, network.high + extent
 
 
 def _kept(state: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    """States moved back to the border of the range, and which of them had left it."""
+    """Move states back to the border of the range; return also which of them had left it."""
     left = np.asarray(~((state >= low) & (state <= high)).all(axis=1))
     if left.any():
         state = np.where(np.isnan(state), low, np.clip(state, low, high)).astype(state.dtype)
@@ -355,7 +356,7 @@ def _slopes(
     first: int,
     ends: tuple[Array, Array],
 ) -> Array:
-    """Estimated slope of each start's mean loss in the output of each step: shaped as the truth."""
+    """Estimate the slope of each start's mean loss by the output of each step, shaped as truth."""
     steps, starts, size = truth.shape
     slopes = np.zeros(truth.shape, dtype=truth.dtype)
     for drawn in noise.drawn(first, starts, steps, size).astype(truth.dtype):

@@ -1,10 +1,10 @@
-"""Improvement of the rollouts of a solved network, by perturbing the output of each step.
+"""Improve the rollouts of a solved network by perturbing the output of each step.
 
-Least squares makes the outer weights best for one step. Here they move to where a rollout over
-several steps is best, from forward passes alone: :mod:`gfrnn_core.perturbation.rollout_gradient`
-estimates the gradient by node perturbation (arXiv 2405.08967). Features are nearly collinear, so
-the gradient is preconditioned by the triangle that the weights were solved from:
-``(F'F / N)^-1`` at a ridge, the step that least squares would take.
+Least squares finds the best outer weights for one step. This module improves them for rollouts over
+several steps, from forward passes alone: :mod:`gfrnn_core.perturbation.rollout_gradient` estimates
+the gradient by node perturbation (arXiv 2405.08967). Features are nearly collinear, so the gradient
+is preconditioned by the triangle that the weights were solved from: ``(F'F / N)^-1`` with a ridge,
+the step that least squares would take.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Iteration:
     Attributes
     ----------
     rate : float
-        Rate of the trial; 0 for the network that was given.
+        Rate of the trial; 0 for the given network.
     loss, held : float
-        Losses of the network tried, on the training and the held-out starts; ``held`` is NaN
-        where the trial was rejected, and without held-out starts.
+        Losses of the trial network on the training and the held-out starts; ``held`` is NaN if the
+        trial was rejected or there are no held-out starts.
     accepted : bool
     lost : int
-        Training starts whose rollout ran away.
+        Number of training starts whose rollout diverged.
     """
 
     rate: float
@@ -63,10 +63,10 @@ class Polished:
     Attributes
     ----------
     network : SampledRNN
-        With held-out starts the iterate of least loss on them, the given network if none is
-        better; without them the last iterate.
+        With held-out starts, the iterate of least loss on them, or the given network if none is
+        better; without them, the last iterate.
     iterations : sequence of Iteration
-        The given network first.
+        Trial steps; the first entry is the given network.
     """
 
     network: SampledRNN
@@ -74,7 +74,7 @@ class Polished:
 
     @property
     def best(self) -> Iteration:
-        """Iteration that gave the network."""
+        """Iteration that resulted in the network."""
         accepted = [one for one in self.iterations if one.accepted]
         if np.isnan(accepted[0].held):
             return accepted[-1]
@@ -90,18 +90,18 @@ class Polish:
     noise : float
         Standard deviation of the perturbation, in the network's scaled units.
     draws : int
-        Antithetic pairs a start and iteration.
+        Number of antithetic pairs per start and iteration.
     rate : float
         Rate of the first step; 1 would solve the least-squares problem of a single step.
     ridge : float
         Ridge of the preconditioner, relative to the largest singular value of the features.
-        It decides which directions move: those of smaller singular values hardly do.
+        Weights hardly change along directions of smaller singular values.
     iterations : int
-        Trial steps at most.
+        Largest number of trial steps.
     growth : float
-        The rate grows by this after a step that was accepted.
+        Factor on the rate after an accepted step.
     memory : float
-        Share of the direction so far in the next one, which averages out the noise of estimates.
+        Share of earlier directions in the next one, which averages out the noise of estimates.
     least : float
         Stop when the rate has fallen below this share of the first.
     seed : int
@@ -110,7 +110,7 @@ class Polish:
     Raises
     ------
     ValueError
-        On a number that is not allowed; zero noise among them.
+        If a number is not allowed, for example zero noise.
     """
 
     noise: float = 1e-2
@@ -147,19 +147,20 @@ class Polish:
         """Polish the outer weights of a solved network.
 
         A step is accepted only if the loss over the training starts falls; otherwise it is tried
-        again at half the rate, from a direction that one more estimate has gone into.
+        again at half the rate, in a direction to which one more estimate was added.
 
         Parameters
         ----------
         network : SampledRNN
-            Solved, with lead 1 alone, targets that are states or increments, and no patches.
+            A solved network with lead 1 alone, targets that are states or increments, and no
+            patches.
         training : RolloutStarts
         held : RolloutStarts, optional
-            Not for the steps, only for the choice among them. The fit must not have seen them
-            either: a network looks better than it is on what it was solved from, and nothing that
-            moves away from there would be kept. Without them all accepted steps are.
+            Held-out starts, which only select among the steps. They must not be part of the fit
+            either: the error on data of the fit is too small, and no later iterate would be
+            selected. Without them all accepted steps are kept.
         factor : RFactor, optional
-            Of the network's rows; by default the network's own.
+            R factor of the network's rows; by default the one in the network.
         evaluate : callable
             Maps (network without its factor, starts, noise or None) to :class:`RolloutSums`. On a
             cluster, map :func:`evaluate_chunk` over chunks and add the results.
@@ -174,7 +175,7 @@ class Polish:
         weights = lead_weights(network)
         given = network.factor if factor is None else factor
         if given is None:
-            raise ValueError("factor: the network has none, and none was given; it is the R factor")
+            raise ValueError("factor: the network has no R factor, and none was given; pass one")
         precondition = _preconditioner(given, weights, self.ridge)
         for starts in (training, held):
             if starts is not None:
@@ -200,7 +201,7 @@ class Polish:
             noise = RolloutNoise(self.noise, self.draws, (self.seed, number))
             slope = precondition(evaluated(current, training, noise))
             direction = self.memory * direction + (1 - self.memory) * slope
-            # As in Adam, so that the first estimates count in full.
+            # Correct the bias of the first estimates, as Adam does.
             trial = current - rate / (1 - self.memory**number) * direction
             found = evaluated(trial, training, None)
             accepted = found.loss < loss.loss
@@ -244,5 +245,5 @@ def _preconditioner(
 
 
 def _with(network: SampledRNN, outer: Array) -> SampledRNN:
-    """Return the network with other weights, without the triangle, which need not be sent."""
+    """Return the network with other weights, and without its triangle, to send less data."""
     return replace(network, outer=outer[None], factor=None)

@@ -1,4 +1,4 @@
-"""Tasks that recurrent networks are compared on: sequences to learn from, and others to test on."""
+"""Tasks to compare recurrent networks on, with sequences to train and to test on."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Task:
-    """A task: sequences to train and to test on, each begun with the state zero.
+    """A task: sequences to train and to test on, each starting from the state zero.
 
     Attributes
     ----------
     name : str
     train, test : tuple of Window
     references : dict of str to float
-        Test losses of simple forecasts, to be beaten.
+        Test losses of simple reference forecasts.
     """
 
     name: str
@@ -55,15 +55,15 @@ def forecasting(
     name : str
     inputs : ndarray, shape (times, inputs)
     targets : ndarray, shape (times, outputs)
-        Of the same times; the target of a step is ``ahead`` later.
+        Targets at the same times; the target of a step is the value ``ahead`` steps later.
     ahead : int
     split : int
-        Targets before this time are trained on, later ones tested.
+        Targets before this time are for training, later ones for the test.
     warm_up : int
-        Steps at the start of either part that do not count, while the state forgets that it began
-        with zero. Those of the test part are the last ones of training.
+        Number of steps at the start of either part that do not count, until the effect of the
+        initial state zero has decayed. Those of the test part are the last ones of training.
     lags : int
-        Of the linear reference.
+        Number of lags of the linear reference.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def mackey_glass(steps: int = 5000, ahead: int = 15, test: int = 1000) -> Task:
     Parameters
     ----------
     steps, test : int
-        Steps of one unit of time to learn from and to test on.
+        Number of steps, of one unit of time, to train and to test on.
     ahead : int
     """
     path = MackeyGlass().trajectory(steps + test + ahead, spinup=1000)
@@ -147,7 +147,7 @@ def copying(
     batch: int = 50,
     seed: int = 0,
 ) -> Task:
-    """Return the task to name the symbol shown ``delay`` steps ago, by its cross entropy.
+    """Return the task to output the symbol shown ``delay`` steps ago, with cross entropy as loss.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def copying(
         Number of symbols, one-hot inputs and outputs.
     delay : int
     sequences : int
-        To learn from; a fifth as many to test on.
+        Number of training sequences; there are a fifth as many test sequences.
     batch : int
     seed : int
 

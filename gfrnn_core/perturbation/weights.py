@@ -1,10 +1,10 @@
-"""The recurrent network that learns by perturbation: its weights and its forward pass.
+"""Weights and forward pass of the recurrent network that learns by perturbation.
 
     z_t = W0 u_t + R x^_t-1,    x_t = tanh(z_t),    x^_t = D x_t,    y_t = W1 x^_t
 
-No biases. D decorrelates the units' activity; the decorrelated state feeds the recurrence and the
-readout. Source: Garcia Fernandez, Keemink and van Gerven, 'Gradient-free training of recurrent
-neural networks using random perturbations', arXiv 2405.08967.
+It has no biases. D decorrelates the activity of the units; the decorrelated state feeds the
+recurrence and the readout. Source: Garcia Fernandez, Keemink and van Gerven, 'Gradient-free
+training of recurrent neural networks using random perturbations', arXiv 2405.08967.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNCOPIED = 1_000_000
 
 @dataclass(frozen=True)
 class Passes:
-    """Several passes through a network, side by side.
+    """Several passes through a network, computed together.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Passes:
 
 @dataclass
 class Weights:
-    """The matrices of a network; training changes them in place.
+    """Weight matrices of a network; training changes them in place.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Weights:
     Raises
     ------
     ValueError
-        If shapes do not fit each other, or the precision is not the same float32 or float64 in all.
+        If shapes do not fit each other, or the matrices are not all float32 or all float64.
     """
 
     inputs: Array
@@ -90,7 +90,7 @@ class Weights:
     def initial(
         cls, inputs: int, units: int, outputs: int, seed: int = 0, dtype: Any = np.float32
     ) -> Weights:
-        """Xavier normal weights: variance ``2 / (fan in + fan out)``.
+        """Draw Xavier normal weights, of variance ``2 / (fan in + fan out)``.
 
         Source: Glorot and Bengio (2010), AISTATS 9, 249-256.
 
@@ -121,7 +121,7 @@ class Weights:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
+        """Precision of the matrices, float32 or float64."""
         return np.dtype(self.recurrent.dtype)
 
     def trained(self) -> Iterator[Array]:
@@ -138,7 +138,7 @@ class Weights:
         Parameters
         ----------
         inputs : ndarray, shape (steps, batch, inputs)
-            Time first.
+            Inputs, time first.
         state : ndarray, shape (batch, units), optional
             x before the first step; zero by default.
 
@@ -201,9 +201,9 @@ class Weights:
         return Passes(states, _by_row(every[1:], self.readout), every[:, :kept], None)
 
     def merges(self, steps: int, rows: int) -> bool:
-        """Return whether it pays to form ``R D`` and have one product a step instead of two.
+        """Check whether it is faster to form ``R D`` and have one product per step instead of two.
 
-        The border is measured, with 500 and 1,000 units and 2 and 11 rows.
+        The limit was measured with 500 and 1,000 units and 2 and 11 rows.
         """
         return 4 * steps * rows > 3 * self.units
 
@@ -241,16 +241,17 @@ class Weights:
 
 
 class _Times:
-    """``matrix @ columns`` for a few columns, again and again, into the same memory.
+    """Compute ``matrix @ columns`` for a few columns repeatedly, into the same memory.
 
-    OpenBLAS multiplies without copying the matrix first only up to some 10^6 multiplications.
-    Larger products with few columns go block of rows by block: 3 times as fast with 1,000 units.
+    OpenBLAS multiplies without first copying the matrix only up to some 10^6 multiplications.
+    Larger products with few columns are computed by blocks of rows: 3 times as fast with 1,000
+    units.
     """
 
     def __init__(self, matrix: Array, columns: int) -> None:
         self.out = np.empty((len(matrix), columns), matrix.dtype)
         length = len(matrix)
-        if columns > 1:  # one column alone is never copied for
+        if columns > 1:  # for a single column, BLAS copies nothing
             length = max(16, _UNCOPIED // (matrix.shape[1] * columns))
         self.parts = [
             (matrix[begin : begin + length], self.out[begin : begin + length])
@@ -264,6 +265,6 @@ class _Times:
 
 
 def _by_row(rows: Array, matrix: Array) -> Array:
-    """``matrix @ row`` of each row, shape (..., n) to (..., m), as one product."""
+    """Return ``matrix @ row`` of each row, shape (..., n) to (..., m), as one product."""
     product = rows.reshape(-1, rows.shape[-1]) @ matrix.T
     return np.asarray(product.reshape(*rows.shape[:-1], len(matrix)))

@@ -1,4 +1,4 @@
-"""Dynamical systems that tests, cases and nature runs take as the truth."""
+"""Dynamical systems that serve as the truth in tests, cases and nature runs."""
 
 from gfrnn_core.systems.integration import integrate, runge_kutta_step, trusted_time
 from gfrnn_core.systems.kuramoto_sivashinsky import (

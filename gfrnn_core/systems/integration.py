@@ -1,4 +1,4 @@
-"""Reference integrators for dynamical systems, and how far their trajectories can be trusted."""
+"""Reference integrators for dynamical systems, and the accurate time of their trajectories."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def integrate(
 ) -> FloatArray:
     """Integrate an autonomous system of ordinary differential equations.
 
-    Dormand and Prince's method of order 8 with its own step control (Hairer, Norsett and Wanner,
-    Solving Ordinary Differential Equations I, section II.10), sampled at multiples of `dt`.
+    The method is that of Dormand and Prince, of order 8 with step control (Hairer, Norsett and
+    Wanner, Solving Ordinary Differential Equations I, section II.10), sampled at multiples of `dt`.
 
     Parameters
     ----------
     tendency : callable
-        State, shape (d,), to its time derivative, shape (d,).
+        Maps a state, shape (d,), to its time derivative, shape (d,).
     initial : array_like, shape (d,)
         State at time zero.
     dt : float
@@ -40,19 +40,19 @@ def integrate(
     steps : int
         Number of samples after the initial state.
     rtol, atol : float
-        Tolerances of one internal step; `atol` in the state's units.
+        Tolerances of one internal step; `atol` is in the units of the state.
 
     Returns
     -------
     ndarray, shape (steps + 1, d), float64
-        The trajectory; row 0 is `initial`.
+        Trajectory; row 0 is `initial`.
 
     Raises
     ------
     ValueError
         If `dt` is not positive, `steps` is negative, or `initial` is not a finite vector.
     ArithmeticError
-        If the integrator gives up, as it does when the solution leaves in finite time.
+        If the integration fails, for example because the solution diverges in finite time.
     """
     if not (np.isfinite(dt) and dt > 0):
         raise ValueError(f"dt: {dt!r} is not a positive number")
@@ -80,19 +80,19 @@ def integrate(
 
 
 def runge_kutta_step(tendency: Tendency, state: FloatArray, dt: float) -> FloatArray:
-    """State `dt` later by one step of the classical Runge-Kutta method of order four.
+    """Return the state `dt` later, by one step of the classical Runge-Kutta method of order four.
 
-    For many states at once and for controlled systems, where `integrate` cannot go: its error is
-    that of `dt`, with no control of it.
+    Unlike `integrate`, it works for many states at once and for controlled systems, but its error
+    depends on `dt` and is not controlled.
 
     Parameters
     ----------
     tendency : callable
-        States, shape (..., d), to their time derivatives; close over an input held for the step.
+        Maps states, shape (..., d), to their time derivatives; an input is constant in the step.
     state : ndarray, shape (..., d)
-        Left as it is.
+        State; it is not changed.
     dt : float
-        In the system's unit of time.
+        Time step in the unit of time of the system.
 
     Returns
     -------
@@ -115,33 +115,33 @@ def trusted_time(
 ) -> FloatArray:
     """Return the time up to which a numerical trajectory of a chaotic system can be trusted.
 
-    The trajectory is computed twice; the time is that of the last sample before the two part. It
-    bounds the error of the coarse path, if the fine one is clearly better; rounding parts them
-    too. No forecast can be verified for longer than that.
+    The trajectory is computed twice; the time is that of the last sample before the two differ. It
+    limits the error of the coarse path if the fine one is clearly better; rounding also makes them
+    differ. No forecast can be verified for a longer time.
 
     Parameters
     ----------
     path : callable
-        Precision (a tolerance, or a number of substeps) to a trajectory, shape
-        (..., steps + 1, d), row 0 the initial state, leading axes starts.
+        Maps a precision (a tolerance, or a number of substeps) to a trajectory, shape
+        (..., steps + 1, d); row 0 is the initial state, leading axes are starts.
     coarse, fine
-        The two precisions; the second the better one.
+        The two precisions; the second is the better one.
     dt : float
         Time from one sample to the next.
     tolerance : float
         Largest distance, as root mean square over the variables, each divided by its scale.
     scale : array_like, broadcastable to (d,), optional
-        By default the standard deviation of each variable along the fine path.
+        Scale of each variable; by default its standard deviation along the fine path.
 
     Returns
     -------
     ndarray, shape (...)
-        In the unit of `dt`. Paths that never part give their whole length, a lower bound.
+        Time in the unit of `dt`. Paths that never differ give their whole length, a lower bound.
 
     Raises
     ------
     ValueError
-        For paths whose shapes differ or that have no step, and as `valid_prediction_time` does.
+        If the shapes of the paths differ or they have no step; see also `valid_prediction_time`.
     """
     first, second = (np.asarray(path(level), np.float64) for level in (coarse, fine))
     if first.shape != second.shape or first.ndim < 2 or first.shape[-2] < 2:

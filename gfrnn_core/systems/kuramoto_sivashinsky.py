@@ -2,13 +2,13 @@
 
     u_t = -u u_x - u_xx - u_xxxx,    u(x + length) = u(x)
 
-Long waves grow at the rate q^2 - q^4, short ones are damped, and the product hands energy from
-the one to the other; it conserves the mean of u and of u^2.
+Long waves grow at the rate q^2 - q^4, short ones are damped, and the product transfers energy from
+long to short waves; it conserves the mean of u and of u^2.
 
-Numerics. Fourier in x; the linear part is exact, the product is taken on the grid, and time steps
-are ETDRK4, exponential time differencing of order four. The product is not unaliased: where
-length / points is 0.4 or less the field is resolved down to 1e-9 of its size, and aliasing
-is below that.
+Numerics: The method is spectral in x; the linear part is exact, the product is computed on the
+grid, and time steps are ETDRK4, exponential time differencing of order four. The product is not
+dealiased: if length / points is 0.4 or less, the field is resolved down to 1e-9 of its size, and
+aliasing is below that.
 
 Sources: Kuramoto (1978), Prog. Theor. Phys. Suppl. 64, 346-367; Sivashinsky (1977), Acta Astronaut.
 4, 1177-1206; Kassam and Trefethen (2005), SIAM J. Sci. Comput. 26, 1214-1233.
@@ -37,19 +37,19 @@ _CONTOUR_POINTS = 32
 
 @dataclass(frozen=True)
 class KuramotoSivashinsky:
-    """Kuramoto-Sivashinsky equation; the module's text has it.
+    """Kuramoto-Sivashinsky equation, as in the docstring of this module.
 
     A state is u at the grid points: float64, shape (..., points). Leading axes hold independent
-    states, stepped together.
+    states.
 
     Parameters
     ----------
     length : float
-        Of the period, in the equation's unit.
+        Length of the period, in the unit of the equation.
     points : int
-        Grid points in it, an even number.
+        Number of grid points, which is even.
     dt : float
-        Sampling interval of trajectories, in the equation's unit of time.
+        Sampling interval of trajectories, in the unit of time of the equation.
     substeps : int
         Time steps in one `dt`. For the default dt of 0.25 the relative error of one sampling
         interval on the attractor is 6e-5 with 1, 1e-6 with 4, 1.2e-7 with 8 and 1.2e-8 with 16,
@@ -59,7 +59,7 @@ class KuramotoSivashinsky:
     Raises
     ------
     ValueError
-        Where a parameter is out of its range.
+        If a parameter is out of its range.
     """
 
     length: float = 200.0
@@ -91,14 +91,14 @@ class KuramotoSivashinsky:
         return self.wavenumber**2 - self.wavenumber**4
 
     def initial(self, seed: int = 0, shape: tuple[int, ...] = ()) -> FloatArray:
-        """Random sums of the growing waves, of mean 0 and mean square 1 or so.
+        """Return random sums of the growing waves, of mean 0 and mean square about 1.
 
-        They are off the attractor: leave some 100 units of time out as spin-up.
+        They are off the attractor: discard about 100 units of time as spin-up.
 
         Parameters
         ----------
         seed : int
-            The same seed, the same states.
+            The same seed gives the same states.
         shape : tuple of int
             Leading axes, for several independent states.
 
@@ -113,7 +113,7 @@ class KuramotoSivashinsky:
         return np.asarray(fft.irfft(waves, n=self.points, norm="forward"), np.float64)
 
     def step(self, state: ArrayLike, steps: int = 1) -> FloatArray:
-        """State `steps` sampling intervals of ``dt`` later, shape (..., points).
+        """Return the state `steps` sampling intervals of ``dt`` later, shape (..., points).
 
         Raises
         ------
@@ -126,7 +126,7 @@ class KuramotoSivashinsky:
         return self._field(waves)
 
     def trajectory(self, initial: ArrayLike, steps: int, spinup: int = 0) -> FloatArray:
-        """Trajectories, shape (..., steps + 1, points), after `spinup` samples left out.
+        """Return trajectories, shape (..., steps + 1, points), after a spin-up.
 
         Parameters
         ----------
@@ -135,14 +135,14 @@ class KuramotoSivashinsky:
         steps : int
             Samples after the first one returned, ``dt`` apart.
         spinup : int
-            Samples to leave out, for the transient to the attractor.
+            Number of samples to discard, for the transient to the attractor.
 
         Raises
         ------
         ValueError
-            For another shape than that, or if `steps` or `spinup` is negative.
+            If `initial` has another shape, or `steps` or `spinup` is negative.
         FloatingPointError
-            When a state is no longer finite, so that a blow-up never passes for a trajectory.
+            If a state is not finite.
         """
         for name, value in (("steps", steps), ("spinup", spinup)):
             if value < 0:
@@ -172,7 +172,7 @@ class KuramotoSivashinsky:
         return np.asarray(fft.irfft(waves, n=self.points), np.float64)
 
     def _product(self, waves: ComplexArray) -> ComplexArray:
-        """Transform of -u u_x, as the derivative of -u^2 / 2: so the mean is conserved."""
+        """Return the transform of -u u_x, as the derivative of -u^2 / 2 to conserve the mean."""
         field = self._field(waves)
         field *= field
         out: ComplexArray = fft.rfft(field)
@@ -180,7 +180,7 @@ class KuramotoSivashinsky:
         return out
 
     def _advance(self, waves: ComplexArray) -> ComplexArray:
-        """One sampling interval; formulas (20) of Kassam and Trefethen."""
+        """Advance one sampling interval by formulas (20) of Kassam and Trefethen."""
         whole, half, quarter, first, middle, last = self._coefficients
         for _ in range(self.substeps):
             n_start = self._product(waves)
@@ -201,8 +201,8 @@ class KuramotoSivashinsky:
 
     @cached_property
     def _coefficients(self) -> tuple[FloatArray, ...]:
-        # The formulas cancel where h (q^2 - q^4) is small; their means over a unit circle about
-        # it do not. By symmetry the real part of the upper half is enough.
+        # The formulas suffer cancellation where h (q^2 - q^4) is small; their means over a unit
+        # circle about it do not. By symmetry the real part of the upper half is enough.
         h = self.dt / self.substeps
         angle = np.pi * (np.arange(_CONTOUR_POINTS) + 0.5) / _CONTOUR_POINTS
         z = h * self.growth[:, None] + np.exp(1j * angle)

@@ -24,15 +24,15 @@ error 0.0001.
 
 @dataclass(frozen=True)
 class MackeyGlass:
-    """Mackey-Glass equation; the module's text has it.
+    """Mackey-Glass equation, as in the docstring of this module.
 
     Time steps are classical Runge-Kutta of order four with a buffer of the last `delay`. A step
     needs the delayed value at its middle too; it is interpolated by Hermite's cubic when the
     buffer is written, so that the whole stays of order four.
 
-    The defaults are those of the common benchmark: a sample a unit of time, ten steps in it, and
-    the series fed to the network as ``tanh(x - 1)``. The public versions step it by Euler's
-    method, so their series are other ones of nearly the same attractor.
+    The defaults are those of the common benchmark: one sample per unit of time, ten time steps per
+    sample, and ``tanh(x - 1)`` as input of the network. Public versions use Euler's method, so
+    their series differ, on nearly the same attractor.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class MackeyGlass:
     power : float
         n.
     delay : float
-        tau; a whole number of time steps, at least 2.
+        Delay tau, a whole number of time steps, at least 2.
     dt : float
         Sampling interval of trajectories.
     substeps : int
@@ -50,7 +50,7 @@ class MackeyGlass:
     Raises
     ------
     ValueError
-        Where a parameter is out of its range.
+        If a parameter is out of its range.
     """
 
     beta: float = 0.2
@@ -73,30 +73,30 @@ class MackeyGlass:
 
     @property
     def lag(self) -> int:
-        """The delay in time steps."""
+        """Number of time steps in the delay."""
         return round(self.delay * self.substeps / self.dt)
 
     def production(self, delayed: FloatArray) -> FloatArray:
-        """First term of the time derivative, of the delayed value, in its shape."""
+        """Return the first term of the time derivative, for delayed values, in their shape."""
         return self.beta * delayed / (1 + delayed**self.power)
 
     def trajectory(self, steps: int, initial: ArrayLike = 1.2, spinup: int = 0) -> FloatArray:
-        """Trajectories, shape (..., steps + 1, 1), after `spinup` samples left out.
+        """Return trajectories, shape (..., steps + 1, 1), after a spin-up.
 
         Parameters
         ----------
         steps : int
             Samples after the first one returned, ``dt`` apart.
         initial : array_like, shape (...)
-            The value of x up to time zero, one a trajectory. The transient takes some 200 units of
+            Value of x up to time zero, for each trajectory. The transient takes about 200 units of
             time.
         spinup : int
-            Samples to leave out.
+            Number of samples to discard.
 
         Raises
         ------
         ValueError
-            If `steps` or `spinup` is negative or `initial` is not of finite numbers from zero up.
+            If `steps` or `spinup` is negative, or `initial` has negative or infinite values.
         """
         for name, value in (("steps", steps), ("spinup", spinup)):
             if value < 0:

@@ -33,18 +33,18 @@ Sprott (2003), Chaos and Time-Series Analysis, appendix A.
 
 @dataclass(frozen=True)
 class System:
-    """An autonomous system of ordinary differential equations with its reference figures.
+    """An autonomous system of ordinary differential equations with reference values.
 
     Parameters
     ----------
     name : str
-        As it appears in reports.
+        Name in reports.
     tendency : callable
-        State, shape (d,), to its time derivative, shape (d,).
+        Maps a state, shape (d,), to its time derivative, shape (d,).
     dimension : int
         d.
     lyapunov_exponent : float
-        Largest one, per unit of the system's time; 0 for a limit cycle, nan where not known.
+        Largest exponent, per unit of time of the system; 0 for a limit cycle, nan if not known.
     initial : tuple of float
         A state near the attractor, the default start of trajectories.
     """
@@ -64,7 +64,7 @@ class System:
     def trajectory(
         self, dt: float, steps: int, initial: ArrayLike | None = None, spinup: int = 0
     ) -> FloatArray:
-        """Reference trajectory, shape (steps + 1, d), after `spinup` samples left out.
+        """Return a reference trajectory, shape (steps + 1, d), after a spin-up.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class System:
         initial : array_like, shape (d,), optional
             Start of the spin-up; the system's own by default.
         spinup : int
-            Samples to leave out, for the transient to the attractor.
+            Number of samples to discard, for the transient to the attractor.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class System:
 def lorenz63_tendency(
     state: FloatArray, sigma: float = 10.0, rho: float = 28.0, beta: float = 8.0 / 3.0
 ) -> FloatArray:
-    """Time derivative of the system of Lorenz (1963), J. Atmos. Sci. 20, 130-141.
+    """Return the time derivative of the system of Lorenz (1963), J. Atmos. Sci. 20, 130-141.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ LORENZ63 = System(
 
 
 def lorenz63_trajectory(initial: ArrayLike, dt: float, steps: int, spinup: int = 0) -> FloatArray:
-    """Lorenz 63 trajectory, shape (steps + 1, 3), after `spinup` samples left out.
+    """Return a Lorenz 63 trajectory, shape (steps + 1, 3), after a spin-up.
 
     See `System.trajectory` for the parameters and errors.
     """
@@ -132,10 +132,10 @@ def lorenz63_trajectory(initial: ArrayLike, dt: float, steps: int, spinup: int =
 
 
 def lorenz96_tendency(state: FloatArray, forcing: float = 10.0) -> FloatArray:
-    """Time derivative of the system of Lorenz (1996), Proc. ECMWF Seminar on Predictability, 1-18.
+    """Return the time derivative of the system of Lorenz (1996).
 
     ``dx_i/dt = (x_{i+1} - x_{i-2}) x_{i-1} - x_i + F`` on a circle. The product conserves energy,
-    ``sum_i x_i^2 / 2``.
+    ``sum_i x_i^2 / 2``. Source: Proc. ECMWF Seminar on Predictability, 1-18.
 
     Parameters
     ----------
@@ -160,10 +160,10 @@ def lorenz96_tendency(state: FloatArray, forcing: float = 10.0) -> FloatArray:
 def lorenz96(
     size: int = 40, forcing: float = 10.0, lyapunov_exponent: float = float("nan")
 ) -> System:
-    """Lorenz 96 of any size and forcing.
+    """Return a Lorenz 96 system of any size and forcing.
 
     Its initial state is the fixed point ``x_i = F`` with one variable moved by 1, off the
-    attractor: leave some 10 units of time out as spin-up.
+    attractor: discard about 10 units of time as spin-up.
 
     Parameters
     ----------
@@ -172,12 +172,12 @@ def lorenz96(
     forcing : float
         F; chaos with 40 variables starts near 4.5.
     lyapunov_exponent : float
-        Largest one, per unit of time; it depends on both others.
+        Largest exponent, per unit of time; it depends on size and forcing.
 
     Raises
     ------
     ValueError
-        For fewer than 4 variables.
+        If there are fewer than 4 variables.
     """
     if size < 4:
         raise ValueError(f"size: found {size}, allowed: at least 4")
@@ -197,14 +197,14 @@ LORENZ96 = lorenz96(lyapunov_exponent=LORENZ96_LYAPUNOV_EXPONENT)
 def roessler_tendency(
     state: FloatArray, a: float = 0.2, b: float = 0.2, c: float = 5.7
 ) -> FloatArray:
-    """Time derivative of the system of Roessler (1976), Phys. Lett. A 57, 397-398.
+    """Return the time derivative of the system of Roessler (1976), Phys. Lett. A 57, 397-398.
 
     Parameters
     ----------
     state : ndarray, shape (..., 3)
         x, y, z; leading axes hold independent states.
     a, b, c : float
-        Without units.
+        Parameters of the system, without units.
 
     Returns
     -------
@@ -227,7 +227,7 @@ ROESSLER = System(
 def van_der_pol_tendency(
     state: FloatArray, inputs: ArrayLike | None = None, mu: float = 1.0
 ) -> FloatArray:
-    """Time derivative of van der Pol's oscillator, free or forced.
+    """Return the time derivative of van der Pol's oscillator, free or forced.
 
     ``dx/dt = v``, ``dv/dt = mu (1 - x^2) v - x + u`` (van der Pol 1926, Phil. Mag. 2, 978-992).
 
@@ -236,7 +236,7 @@ def van_der_pol_tendency(
     state : ndarray, shape (..., 2)
         x, v; leading axes hold independent states.
     inputs : array_like, broadcastable to (..., 1), optional
-        u; none is the free oscillator.
+        Input u; None gives the free oscillator.
     mu : float
         Strength of the damping, without units.
 

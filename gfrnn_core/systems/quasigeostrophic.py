@@ -48,12 +48,12 @@ _ROOT2 = 2.0**0.5
 
 @dataclass(frozen=True)
 class TwoLayerQG:
-    """Two-layer quasi-geostrophic channel model; the module's text has the equations.
+    """Two-layer quasi-geostrophic channel model, with the equations of the module's docstring.
 
     A state is the potential vorticity without beta*y as coefficients: complex128, shape
     (..., 2, modes_y, modes_x + 1), upper layer first, s-1. Entry [n - 1, k] multiplies
     ``sqrt(2) sin(n pi y / width) exp(2 pi i k x / length)``, with a cosine in y for k = 0, whose
-    coefficients are real. Leading axes hold independent members, stepped together.
+    coefficients are real. Leading axes hold independent members.
 
     Infinite time scales switch forcing, drag or diffusion off.
 
@@ -80,7 +80,7 @@ class TwoLayerQG:
     Raises
     ------
     ValueError
-        Where a parameter is out of its range.
+        If a parameter is out of its range.
     """
 
     modes_x: int = 21
@@ -119,7 +119,7 @@ class TwoLayerQG:
 
     @property
     def beta(self) -> float:
-        """Its meridional gradient at the centre, m-1 s-1."""
+        """Meridional gradient of the Coriolis parameter at the centre, m-1 s-1."""
         return float(2 * EARTH_ROTATION * np.cos(np.radians(self.centre_latitude)) / EARTH_RADIUS)
 
     @property
@@ -169,7 +169,7 @@ class TwoLayerQG:
         return 1 / (2 * self.deformation_radius**2)
 
     def potential_vorticity(self, streamfunction: ComplexArray) -> ComplexArray:
-        """State of streamfunction coefficients (m2 s-1, the shape and basis of a state)."""
+        """Return the state with these streamfunction coefficients (m2 s-1, shape of a state)."""
         shear = self.stretching * (streamfunction[..., 0, :, :] - streamfunction[..., 1, :, :])
         state = self.laplacian * streamfunction
         state[..., 0, :, :] -= shear
@@ -177,16 +177,17 @@ class TwoLayerQG:
         return state
 
     def streamfunction(self, state: ComplexArray) -> ComplexArray:
-        """Streamfunction coefficients in m2 s-1 of a state, in its shape and basis."""
+        """Return the streamfunction coefficients of a state, in its shape and basis, in m2 s-1."""
         same, other = self._inverse
         psi = same * state
         psi += other * state[..., ::-1, :, :]
         return psi
 
     def geopotential(self, state: ComplexArray) -> FloatArray:
-        """Geopotential anomaly f0 psi of each layer, shape (..., 2, latitudes, longitudes), m2 s-2.
+        """Return the geopotential anomaly f0 psi of each layer in m2 s-2.
 
-        It is the departure from the layer's mean over the channel.
+        It is the departure from the mean of the layer over the channel: shape (..., 2, latitudes,
+        longitudes).
         """
         psi = self.streamfunction(state)
         y = EARTH_RADIUS * np.radians(self.latitude - self.centre_latitude) + self.width / 2
@@ -197,15 +198,16 @@ class TwoLayerQG:
         return self.coriolis * field
 
     def initial(self, seed: int = 0, amplitude: float = 1e4) -> ComplexArray:
-        """The relaxation jet in the upper layer and random long waves, as one member's state.
+        """Return the relaxation jet in the upper layer with random long waves, for one member.
 
         Parameters
         ----------
         seed : int
-            Of the random waves: the same seed, the same weather. Chaos enlarges rounding, so that
-            another processor or library shows other weather of the same climate after some weeks.
+            Seed of the random waves; the same seed gives the same weather. Chaos enlarges rounding,
+            so another processor or library gives other weather of the same climate after some
+            weeks.
         amplitude : float
-            Their standard deviation, coefficient by coefficient, in m2 s-1.
+            Standard deviation of each coefficient of the waves, in m2 s-1.
         """
         rng = np.random.default_rng(seed)
         psi = np.zeros(self.state_shape, np.complex128)
@@ -216,7 +218,7 @@ class TwoLayerQG:
         return self.potential_vorticity(psi)
 
     def tendency(self, state: ComplexArray) -> ComplexArray:
-        """Time derivative of a state in s-2, in its shape."""
+        """Return the time derivative of a state in s-2, in its shape."""
         psi = self.streamfunction(state)
         ik, nodes = self._ik, self._nodes
         spectra = np.empty((*state.shape[:-3], 6, nodes.size, ik.size), np.complex128)
@@ -244,7 +246,7 @@ class TwoLayerQG:
         return out
 
     def step(self, state: ComplexArray, steps: int = 1) -> ComplexArray:
-        """State `steps` time steps of ``dt`` later; the given one is left as it is."""
+        """Return the state `steps` time steps of ``dt`` later; `state` is not changed."""
         h = self.dt
         for _ in range(steps):
             first = self.tendency(state)
@@ -263,7 +265,7 @@ class TwoLayerQG:
         Raises
         ------
         FloatingPointError
-            When a state is no longer finite, so that a blow-up is never written out as weather.
+            If a state is not finite.
         """
         for number in range(count):
             if number:
@@ -276,17 +278,18 @@ class TwoLayerQG:
             yield state
 
     def energy(self, state: ComplexArray) -> FloatArray:
-        """Kinetic plus available potential energy, both layers, per area and layer depth, m2 s-2.
+        """Return kinetic plus available potential energy per area and layer depth in m2 s-2.
 
-        Shape (...,): -<psi_1 q_1 + psi_2 q_2> / 2, angle brackets the mean over the channel.
+        It is the sum of both layers, shape (...,): -<psi_1 q_1 + psi_2 q_2> / 2, where angle
+        brackets are the mean over the channel.
         """
         layers = self._mean_product(self.streamfunction(state), state)
         return np.asarray(-0.5 * layers.sum(axis=-1), np.float64)
 
     def enstrophy(self, state: ComplexArray) -> FloatArray:
-        """Potential enstrophy <q_i^2> / 2 of each layer, without beta*y, shape (..., 2), s-2.
+        """Return the potential enstrophy <q_i^2> / 2 of each layer, without beta*y, in s-2.
 
-        Advection by a flow conserves each where beta is zero; with beta it conserves their sum.
+        The shape is (..., 2). Advection conserves both if beta is zero, otherwise their sum.
         """
         return 0.5 * self._mean_product(state, state)
 
@@ -302,7 +305,7 @@ class TwoLayerQG:
     @cached_property
     def _quadrature(self) -> tuple[FloatArray, FloatArray]:
         # Products of three half-range modes reach the phase 3 pi modes_y / 2 at the ends of
-        # [-1, 1]; Gauss-Legendre turns exact once twice its nodes pass that phase.
+        # [-1, 1]; Gauss-Legendre is exact once twice its nodes exceed that phase.
         points = np.polynomial.legendre.leggauss(-(-5 * self.modes_y // 2))
         x, weights = (np.asarray(values, np.float64) for values in points)
         return (x + 1) / 2 * self.width, weights / 2
@@ -354,7 +357,7 @@ class TwoLayerQG:
 
     @cached_property
     def _linear(self) -> tuple[ComplexArray, ComplexArray]:
-        """Coefficients of a layer's own state, and of the other layer's, in its tendency."""
+        """Return the coefficients of a layer's own and the other layer's state in its tendency."""
         own, cross = self._inverse
         relaxation = self.stretching / (self.relaxation_days * _DAY)
         damping = (self.laplacian / self.laplacian.min()) ** self.diffusion_order

@@ -1,4 +1,4 @@
-"""Forecast every initial time of the test period, each into its own region of the store."""
+"""Forecast from every initial time of the test period, each into its own region of the store."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ Array = NDArray[Any]
 
 
 def most_delays(experiment: Experiment) -> int:
-    """Return the most successive states that a network of any candidate sees."""
+    """Return the largest number of successive states that a network of any candidate sees."""
     return max(variant.state.delays for _, variant in experiment.candidates())
 
 
 def initial_times(experiment: Experiment, time: Array) -> Array:
-    """Return the places on the time axis from which forecasts start: shape (starts,).
+    """Return the indices on the time axis at which forecasts start: shape (starts,).
 
-    They lie in the test period, ``forecast.every`` apart, and have the earlier states which the
-    network sees, in the same stretch without a gap.
+    They lie in the test period, ``forecast.every`` apart, and the earlier states that the network
+    sees precede them without a gap.
 
     Raises
     ------
     ConfigError
-        If there is none.
+        If no such index exists.
     """
     delays = most_delays(experiment)
     starts: Array = np.concatenate(
@@ -80,7 +80,7 @@ def forecast(
 ) -> None:
     """Write the forecasts of the test period.
 
-    Forecasts in an unfinished store are kept: a resumed run computes the others.
+    Forecasts in an unfinished store are kept; a resumed run computes only the missing ones.
 
     Parameters
     ----------
@@ -88,16 +88,16 @@ def forecast(
     ds : xarray.Dataset
         Data from :func:`gfrnn.pipeline.open_source`.
     model : Path
-        ``model.zarr``.
+        Store of the model, ``model.zarr``.
     path : Path
-        ``forecast.zarr``.
+        Store to write, ``forecast.zarr``.
     progress : callable, optional
-        Counts batches of initial times.
+        Callback that counts batches of initial times.
 
     Raises
     ------
     ConfigError
-        If the horizon is not a multiple of the data's step, or no initial time is left.
+        If the horizon is not a multiple of the data's step, or there is no initial time.
     ResourceError
         If a batch does not fit into a worker.
     """
@@ -143,20 +143,20 @@ def forecast(
 def batch_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
     """Return the peak memory of forecasting one batch of initial times."""
     batch, delays = experiment.forecast.batch, most_delays(experiment)
-    # Successive initial times are read at once, others one after the other.
+    # Successive initial times are read in one read, others one by one.
     times = batch + delays - 1 if experiment.forecast.every is None else delays
     reading = fields.read_bytes(min(times, len(fields.time)))
     return max(reading, batch * _forecast_bytes(experiment, fields, horizon))
 
 
 def _forecast_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
-    """Return the working memory of one forecast of a batch, once its fields are read."""
+    """Return the working memory in bytes of one forecast of a batch, once its fields are read."""
     delays = most_delays(experiment)
     reach = max(model_leads(experiment, fields.time))
-    # Fields and states of a batch; it is forecast and decoded lead by lead.
+    # Fields and states; forecasts are computed and decoded lead by lead.
     values = 4 * (2 + delays) * fields.grid.size
     if experiment.state.layout == "local":
-        # The states that each network still needs, the latest stacked, and the predicted ones.
+        # Delayed states of each network, the latest of them stacked, and the predicted states.
         values += experiment.fit.average * (reach + 2 * delays + 2) * fields.grid.size
     return 8 * values + kept_bytes(fields.grid, horizon)
 
@@ -172,7 +172,7 @@ def _described(array: xr.DataArray) -> dict[str, Any]:
 def _forecast_batch(
     ds: xr.Dataset, model: str, path: str, horizon: int, first: int, starts: Array
 ) -> None:
-    """One task: read the latest states, roll out, write lead by lead."""
+    """Run one task: read the latest states, roll out, write lead by lead."""
     trained = load_model(model)
     fields = trained.fields(ds)
     initial = fields.time[starts]
@@ -185,7 +185,7 @@ def _forecast_batch(
 
 
 def read_history(fields: Fields, model: ForecastModel, starts: Array) -> Array:
-    """Return the states that forecasts start from: shape (starts, delays, modes), oldest first."""
+    """Return the states before each forecast: shape (starts, delays, modes), oldest first."""
     delays = model.delays
     first, last = int(starts[0]) - delays + 1, int(starts[-1]) + 1
     if last - first == len(starts) + delays - 1:  # successive times are read once
@@ -202,7 +202,7 @@ def read_history(fields: Fields, model: ForecastModel, starts: Array) -> Array:
 
 
 def load_model(path: str) -> ForecastModel:
-    """Load a model once a process, and again once it was replaced."""
+    """Load a model once per process, and again when its store was replaced."""
     try:
         state = (Path(path) / "zarr.json").stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The forecast store: zarr that the verification tools of this field read unchanged."""
+"""Write and read the forecast store: zarr with initial time and lead as dimensions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gfrnn.pipeline.storage import array_in, consolidate
 
 Array = NDArray[Any]
 
-# An int8 for each initial time, one chunk a batch: 0 where it is not on disk yet, 1 where it is,
-# 2 where it left what weather can be. It exists only while the store is unfinished.
+# Array of int8 per initial time, one chunk per batch: 0 if the forecast is not on disk yet, 1 if it
+# is, 2 if it is and has diverged. The array exists only while the store is unfinished.
 _WRITTEN = "written"
 
-# Of one variable of a forecast, what one shard holds at most: larger ones have a shard a lead, so
-# that a task need not keep all leads until the shard is whole.
+# Largest shard, in bytes. A variable of a forecast that is larger has one shard per lead, so that a
+# task need not keep all leads in memory until the shard is complete.
 _SHARD_BYTES = 2**23
 
 
@@ -36,12 +36,12 @@ def create_forecast_store(
     attrs: dict[str, Any],
     batch: int,
 ) -> None:
-    """Lay out an empty store: metadata and coordinates only.
+    """Create an empty store with metadata and coordinates only.
 
     Parameters
     ----------
     path : Path
-        Overwritten.
+        Path of the store; an existing one is overwritten.
     grid : Grid
     initial : ndarray of datetime64, shape (times,)
     leads : ndarray of timedelta64, shape (leads,)
@@ -50,7 +50,7 @@ def create_forecast_store(
     attrs : dict
         Global attributes.
     batch : int
-        Initial times that are marked as written together.
+        Number of initial times that are marked as written together.
     """
     levels = sorted({c.level for c in grid.channels if c.level is not None})
     coords: dict[str, Any] = {
@@ -97,7 +97,7 @@ def create_forecast_store(
         shape = (len(initial), len(leads), *deep, *plane)
         whole = _bytes_of_all(grid, variable, len(leads)) <= _SHARD_BYTES
         shard = (1, *shape[1:]) if whole else (1, 1, *shape[2:])
-        # Where variables have different levels, the rest of a variable's are NaN.
+        # If variables have different levels, a variable is NaN at the levels that it lacks.
         about = described[variable] | ({"levels": own} if own else {})
         empty = da.zeros(shape, dtype="float32", chunks=shard)  # never computed
         variables[variable] = (dims, empty, about)
@@ -130,7 +130,7 @@ def create_forecast_store(
 
 
 def kept_bytes(grid: Grid, leads: int) -> int:
-    """What writing keeps of one forecast until all of its leads are there."""
+    """Return the bytes of one forecast that are held in memory until all its leads are computed."""
     variables = {channel.variable for channel in grid.channels}
     sizes = [_bytes_of_all(grid, variable, leads) for variable in variables]
     kept = [size for size in sizes if size <= _SHARD_BYTES]
@@ -138,14 +138,14 @@ def kept_bytes(grid: Grid, leads: int) -> int:
 
 
 def _bytes_of_all(grid: Grid, variable: str, leads: int) -> int:
-    """All leads of one variable of a forecast, as they are stored."""
+    """Return the bytes of all leads of one variable of a forecast, as stored."""
     levels = {c.level for c in grid.channels if c.level is not None}
     deep = any(c.variable == variable and c.level is not None for c in grid.channels)
     return 4 * leads * (len(levels) if deep else 1) * grid.shape[1] * grid.shape[2]
 
 
 def _minutes(initial: Array, leads: Array) -> bool:
-    """Whether some time is not a whole hour."""
+    """Check whether any time is not a whole hour."""
     hour = np.timedelta64(1, "h")
     return bool(
         ((initial - initial.astype("datetime64[h]")) != np.timedelta64(0)).any()
@@ -154,19 +154,19 @@ def _minutes(initial: Array, leads: Array) -> bool:
 
 
 def write_forecasts(path: Path, grid: Grid, first: int, leads: Iterable[Array]) -> None:
-    """Write successive initial times, each into regions that nothing else touches.
+    """Write successive initial times, each into regions that no other task writes.
 
-    Variables with a shard a lead are written lead by lead; of those with a shard a forecast, all
-    leads are kept (as float32) until they are there.
+    Variables with one shard per lead are written lead by lead. For variables with one shard per
+    forecast, all leads are held in memory (as float32) until the last one is computed.
 
     Parameters
     ----------
     path : Path
     grid : Grid
     first : int
-        Place of the first initial time on the store's time axis, a multiple of the batch.
+        Index of the first initial time on the store's time axis, a multiple of the batch.
     leads : iterable of ndarray, shape (initial times, grid.size)
-        One a lead.
+        Fields of each lead.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     levels = np.asarray(array_in(group, "level")[...]).tolist() if "level" in group else []
@@ -195,7 +195,7 @@ def write_forecasts(path: Path, grid: Grid, first: int, leads: Iterable[Array]) 
 
 
 def _with_levels(planes: Array, own: list[float | None], levels: list[float]) -> Array:
-    """Planes of a variable as they are stored: (times, [levels,] latitudes, longitudes)."""
+    """Return a variable as it is stored: (times, [levels,] latitudes, longitudes)."""
     if own[0] is None:
         return np.asarray(planes[:, 0], dtype=np.float32)
     deep = np.full((len(planes), len(levels), *planes.shape[2:]), np.nan, dtype=np.float32)
@@ -204,7 +204,7 @@ def _with_levels(planes: Array, own: list[float | None], levels: list[float]) ->
 
 
 def written(path: Path) -> Array | None:
-    """Which initial times of an unfinished store are on disk; None if there is no such store."""
+    """Return which initial times of an unfinished store are on disk; None without such a store."""
     if not (path / "zarr.json").exists():
         return None
     group = zarr.open_group(path, mode="r", use_consolidated=False)
@@ -212,10 +212,10 @@ def written(path: Path) -> Array | None:
 
 
 def finish_forecast_store(path: Path) -> None:
-    """Say that the store is complete, and consolidate its metadata, once.
+    """Mark the store as complete, and consolidate its metadata, once.
 
-    The attribute ``lost_forecasts`` counts those that left what weather can be and are NaN from
-    there on.
+    The attribute ``lost_forecasts`` counts the forecasts that diverged; they are NaN from that
+    lead on.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     if _WRITTEN in group:
@@ -232,7 +232,7 @@ def open_forecasts(path: Path) -> xr.Dataset:
     Raises
     ------
     RunError
-        If there is none, or it is not finished.
+        If the store does not exist or is not finished.
     """
     if not (path / "zarr.json").exists():
         raise RunError(f"{path}: no forecasts there; run `gfrnn forecast` first")

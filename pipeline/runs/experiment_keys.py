@@ -1,4 +1,4 @@
-"""Which keys of an experiment decide its result, and where two experiments differ in them."""
+"""Find the keys of an experiment that decide its result, and compare two experiments by them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 
-# These do not decide a result, and so may differ when a run is resumed.
+# Keys that do not decide a result may differ when a run is resumed.
 _INCIDENTAL = ("cluster", "output", "description")
 
 APART_FROM_MODEL = (
@@ -17,8 +17,8 @@ APART_FROM_MODEL = (
     "forecast.every",
     "forecast.batch",
 )
-"""Keys that a model which was updated, or copied from another run, does not depend on: they may
-differ when it forecasts."""
+"""Keys that do not affect a model that was updated or copied from another run; they may change
+before it forecasts."""
 
 
 def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str,
         section, name = key.split(".")
         tree[section].pop(name)
     if tree["data"]["variables"] is not None:
-        # Mappings compare equal in any order, but the order of variables is that of the columns.
+        # Mappings compare equal in any order, but variables must have the order of the columns.
         tree["data"]["variables"] = list(map(list, tree["data"]["variables"].items()))
     return tree
 

@@ -1,4 +1,4 @@
-"""The folder of a run: its paths, the lock on it, the experiment and the record in it."""
+"""Folder of a run: its paths, its lock, its experiment and its record."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gfrnn.pipeline.runs.experiment_keys import APART_FROM_MODEL, deciding_keys,
 from gfrnn.pipeline.runs.record import RunRecord
 from gfrnn.pipeline.storage import write_text
 
-# Processes of the run meet here, which may be before anything else is there.
+# The processes of a batch job exchange files here, possibly before the run has written anything.
 _CLUSTER = "cluster"
 
 
 class RunFolder:
-    """The paths of a run, and who may use them.
+    """Paths of a run, and the lock that lets one process at a time work on them.
 
     Parameters
     ----------
     folder : Path
-        It need not exist.
+        Folder of the run; it need not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,67 +31,68 @@ class RunFolder:
 
     @property
     def experiment_file(self) -> Path:
-        """The experiment with every default filled in."""
+        """File of the experiment with all defaults filled in."""
         return self.folder / "experiment.yaml"
 
     @property
     def record_file(self) -> Path:
-        """The record of the stages."""
+        """File of the record of the stages."""
         return self.folder / "run.json"
 
     @property
     def summaries(self) -> Path:
-        """The checkpoints of the fit."""
+        """Store of the checkpoints of the fit."""
         return self.folder / "summaries.zarr"
 
     @property
     def updates(self) -> Path:
-        """The merged triangles of a model that was updated."""
+        """Store of the merged triangles of an updated model."""
         return self.folder / "updates.zarr"
 
     @property
     def model(self) -> Path:
-        """The product of the stage ``fit``."""
+        """Store of the model, the product of the stage ``fit``."""
         return self.folder / "model.zarr"
 
     @property
     def forecasts(self) -> Path:
-        """The product of the stage ``forecast``."""
+        """Store of the forecasts, the product of the stage ``forecast``."""
         return self.folder / "forecast.zarr"
 
     @property
     def scores(self) -> Path:
-        """The product of the stage ``verify``."""
+        """Store of the scores, the product of the stage ``verify``."""
         return self.folder / "scores.zarr"
 
     def read_record(self) -> RunRecord:
-        """Read the record; an empty one where there is none."""
+        """Read the record of the run; return an empty one if there is none."""
         return RunRecord.read(self.record_file) or RunRecord()
 
     def stored_experiment(self) -> Experiment:
-        """Read the experiment of the folder.
+        """Read the experiment in the folder.
 
         Raises
         ------
         RunError
-            If it holds none.
+            If the folder has no experiment.
         """
         if not self.experiment_file.exists():
             raise RunError(f"{self.folder}: not a run's folder (it has no experiment.yaml)")
         return load_experiment(self.experiment_file)
 
     def claim(self, experiment: Experiment, *, force: bool) -> None:
-        """Use the folder for an experiment, unless it belongs to another.
+        """Claim the folder for an experiment.
 
         Raises
         ------
         RunError
+            If the folder belongs to another experiment, or is not the folder of a run.
         """
         self._check_claim(experiment, force)
         self.folder.mkdir(parents=True, exist_ok=True)
         text = dump_experiment(experiment)
         path = self.experiment_file
-        # Others may be reading it: several forecasts copy the model of one run at the same time.
+        # Other processes may read the file: several forecasts may copy one run's model at once.
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
 
@@ -108,7 +109,7 @@ class RunFolder:
                     "choose another --output"
                 )
             return
-        # An experiment that was refused before it computed anything may be changed in place.
+        # The experiment may be changed as long as nothing was computed with it.
         begun = any(path.exists() for path in (self.summaries, self.model, self.forecasts))
         if force or not begun:
             return
@@ -122,12 +123,12 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep a second process from working in the folder; the lock ends with the process.
+        """Lock the folder against other processes; the lock ends with the process.
 
         Raises
         ------
         RunError
-            If another process has it.
+            If another process holds the lock.
         """
         with open(self.folder / ".lock", "w") as handle:
             try:

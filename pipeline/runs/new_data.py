@@ -1,4 +1,4 @@
-"""New data beside a trained model: whether they are of its kind, and their states."""
+"""Open new data for a trained model, check that they match it, and encode them as states."""
 
 from __future__ import annotations
 
@@ -31,31 +31,32 @@ from gfrnn.pipeline.training.stretches import check_periods, known_times, leaf_l
 
 Array = NDArray[Any]
 
-_TOLERANCE = 1e-4  # degrees, as sources have it
+_TOLERANCE = 1e-4  # degrees: rounding of coordinates in files
 
-# In units of a channel's spread, root mean square over all its cells and times. Weather has 1;
-# an anomaly, another quantity or another unit in a field's place has tens.
+# Root mean square anomaly over all cells and times, in standard deviations of the channel. It is
+# about 1 for weather, and 10 or more for anomalies, another quantity or another unit.
 _IMPLAUSIBLE = 10.0
 
 
 def open_new_data(
     data: DataConfig, paths: Sequence[str], model: ForecastModel, period: Period | None = None
 ) -> Fields:
-    """Open new data as the run's data were, with the model's variables and levels.
+    """Open new data like the data of the run, with the model's variables and levels.
 
     Parameters
     ----------
     data : DataConfig
-        Of the run: its region, step, and what its sources say of names, units and levels.
+        Data section of the run: region, step, and the names, units and levels of its sources.
     paths : sequence of str
-        Where all of the run's sources say the same, any number; else one for each, in their order.
+        Any number of paths if all sources of the run have equal settings; otherwise one path for
+        each source, in their order.
     period : Period, optional
-        Times to take; all by default.
+        Times to select; all by default.
 
     Raises
     ------
     ConfigError, DataError
-        For data that are not there, not readable, or not of the model's grid and step.
+        If the data are missing or not readable, or differ from the model in grid or step.
     """
     variables: dict[str, list[float] | None] = {}
     for channel in model.layout.scaling.grid.channels:
@@ -78,7 +79,7 @@ def open_new_data(
 
 
 def _alike(sources: list[SourceConfig], paths: Sequence[str]) -> list[SourceConfig]:
-    """The new paths with what the run's sources say besides theirs."""
+    """Return sources with the new paths and all other settings of the run's sources."""
     if len(paths) != len(sources):
         if any(_elsewhere(source, "") != _elsewhere(sources[0], "") for source in sources):
             raise ConfigError(
@@ -95,11 +96,12 @@ def _elsewhere(source: SourceConfig, path: str) -> SourceConfig:
 
 
 def check_same(ds: xr.Dataset, model: ForecastModel) -> None:
-    """Refuse data of another grid, other channels or another step than the model's.
+    """Check that data have the grid, channels and step of the model.
 
     Raises
     ------
     DataError
+        If one of them differs.
     """
     found, own = Fields(ds).grid, model.layout.scaling.grid
     if found.channels != own.channels:
@@ -126,11 +128,12 @@ def _extent(values: Array) -> str:
 
 
 def check_later(time: Array, last: np.datetime64, step: np.timedelta64) -> None:
-    """Refuse times that the model was trained on, or that lie off its steps.
+    """Check that new times follow those of the training, by whole steps.
 
     Raises
     ------
     DataError
+        If the model was trained with a time, or a time is not a whole number of steps later.
     """
     first, end = pd.Timestamp(time[0]), pd.Timestamp(last)
     if first <= end:
@@ -149,16 +152,19 @@ def check_later(time: Array, last: np.datetime64, step: np.timedelta64) -> None:
 def check_forecast(
     experiment: Experiment, ds: xr.Dataset, model: Path, updated: Updates | None
 ) -> None:
-    """Refuse data of another kind than the model's, or times that an update trained it with.
+    """Check that data match the model, and that no update trained it with times to be scored.
 
     Parameters
     ----------
     updated : Updates or None
-        The updates of the model.
+        Updates of the model.
 
     Raises
     ------
-    ConfigError, DataError
+    ConfigError
+        If the test period begins before the end of the updates.
+    DataError
+        If the data differ from the model in grid, channels or step.
     """
     check_same(ds, ForecastModel.load(model))
     time, test = ds["time"].values, experiment.periods.test
@@ -167,18 +173,18 @@ def check_forecast(
     if updated is not None and time[used][0] < np.datetime64(updated.last):
         raise ConfigError(
             f"periods.test: {test} begins before {pd.Timestamp(updated.last)}, up to which the "
-            "model was updated: scores of times that it was trained with would flatter it; choose "
-            "a test period from then on"
+            "model was updated: scores at times of the training would be too good; choose a "
+            "test period that begins then or later"
         )
     check_chunks(ds, used)
 
 
 @dataclass(frozen=True)
 class NewStateSummary:
-    """States of new times, and how far their fields lie from the climatology.
+    """Summary of new times: their states, and the distance of their fields from the climatology.
 
-    ``squares`` are sums over cells and times of a channel's squared anomaly, in units of its
-    spread.
+    ``squares`` is, per channel, the sum over cells and times of the squared anomaly in units of the
+    channel's variance.
     """
 
     fields: Fields
@@ -201,7 +207,7 @@ class NewStateSummary:
 
     def leaf_bytes(self, stretch: Stretch) -> int:
         times = stretch.stop - stretch.start
-        # The anomalies take the place of the fields; their squares or, as states, their copies.
+        # Anomalies overwrite the fields; beside them there are their squares, or copies as states.
         scaling = 3 * 8 * times * self.fields.grid.size
         return max(self.fields.read_bytes(times), scaling)
 
@@ -212,12 +218,12 @@ class NewStateSummary:
 def encode_new_data(
     fields: Fields, model: ForecastModel, chunk: int | None, progress: Progress | None
 ) -> Array:
-    """The states of all new times: shape (times, modes).
+    """Return the states of all new times: shape (times, modes).
 
     Raises
     ------
     DataError
-        If a value is missing, or a channel lies implausibly far from the model's climatology.
+        If a value is missing, or a channel is implausibly far from the model's climatology.
     """
     length = leaf_length(fields.grid.size, chunk)
     pieces = split(Stretch("new", 0, len(fields.time)), length)

@@ -1,4 +1,4 @@
-"""Forecast another test period with a trained model; no training data are read."""
+"""Forecast another test period with a trained model, without reading training data."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from gfrnn.pipeline.training.model import ForecastModel
 
 @dataclass(frozen=True)
 class NewPeriod:
-    """Another test period for a model, checked as far as it can be without the data.
+    """Another test period for a model; all is checked that needs no data.
 
     Attributes
     ----------
     source : Run
-        The run whose model is copied.
+        Run whose model is copied.
     experiment : Experiment
-        The experiment of the source, with the other test period.
+        Experiment of the source, with the other test period.
     folder : Path
-        Folder of the forecasts and a copy of the model, which can be verified without the source.
+        Folder of the forecasts and of a copy of the model; it can be verified without the source.
     model : ForecastModel
-        The model of the source.
+        Model of the source.
     """
 
     source: Run
@@ -45,15 +45,18 @@ class NewPeriod:
         Parameters
         ----------
         folder : Path
-            Folder of a run that is fitted.
+            Folder of a run with a finished fit.
         period : Period
             The other test period.
         output : Path, optional
-            Folder of the forecasts; by default ``folder`` with the first day, ``-20090101``.
+            Folder of the forecasts; by default ``folder`` and the first day, as in ``-20090101``.
 
         Raises
         ------
-        ConfigError, RunError
+        ConfigError
+            If the period does not fit the experiment.
+        RunError
+            If the run has no finished fit, or `output` holds a run with a fit of its own.
         """
         source = Run.reopen(folder)
         model = source.trained()
@@ -70,16 +73,16 @@ class NewPeriod:
     def run(self, progress: Progress | None = None) -> Run:
         """Return the run that forecasts; its stage ``fit`` is finished.
 
-        Its earlier forecasts stay, unless the source has got another model since.
+        Earlier forecasts in its folder are kept, unless the model of the source has changed.
 
         Raises
         ------
         ConfigError, DataError
-            If the data do not hold the period, or the model was trained with it.
+            If the data do not cover the period, or the model was trained with it.
         """
         run = Run(self.experiment, self.folder, progress)
         check_forecast(run.experiment, run.ds, self.source.model, self.source.updated)
-        # The notes hold all that was chosen, and the keys of the triangles.
+        # The notes identify a model: they contain all selected settings and keys of triangles.
         notes, done, trained = self.model.notes, run.record.fit, self.source.record.fit
         copied = CopiedModel(str(self.source.folder), content_key(notes.as_attributes()))
         if run.finished("fit") and done is not None and done.taken == copied:

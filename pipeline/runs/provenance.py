@@ -1,4 +1,4 @@
-"""What a result was made with: versions and the machine."""
+"""Provenance of a result: versions of the software, and the machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def provenance(libraries: Sequence[str]) -> dict[str, Any]:
-    """Return ``versions`` of Python and these distributions, and the ``machine``."""
+    """Return the ``versions`` of Python and of these distributions, and the ``machine``."""
     versions = {"python": platform.python_version()}
     for library in libraries:
         try:

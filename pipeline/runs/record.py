@@ -1,4 +1,4 @@
-"""The record of a run, ``run.json``: which stages are finished, with what, and where."""
+"""Record of a run, ``run.json``: finished stages, software, machine and cluster."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.model_notes import Updates
 
 STAGES = ("fit", "forecast", "verify")
-"""The stages in their order; each needs the product of the one before."""
+"""Stages in their order; each needs the product of the one before."""
 
 _LIBRARIES = ("gfrnn", "numpy", "scipy", "xarray", "zarr", "dask", "distributed")
 
 
 @dataclass(frozen=True)
 class CopiedModel:
-    """Where a model was copied from.
+    """Origin of a copied model.
 
     Attributes
     ----------
     of : str
         Folder of the run that trained it.
     model : str
-        Key of its notes.
+        Key of the notes of the model.
     """
 
     of: str
@@ -38,27 +38,27 @@ class CopiedModel:
 
 @dataclass(frozen=True)
 class RefitModel:
-    """Which run's triangles a model was refitted from; ``of`` is its folder."""
+    """Origin of a refitted model: ``of`` is the folder of the run whose triangles were used."""
 
     of: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
-    """The state of one stage.
+    """State of one stage.
 
     Attributes
     ----------
     key : str
-        Key of everything that decides its product.
+        Key of everything that decides the product of the stage.
     seconds : float or None
         Wall time.
     finished : str or None
-        Time (UTC) at which it ended; None while it is not finished.
+        Time (UTC) at which the stage ended; None while it is not finished.
     refit : RefitModel or None
     taken : CopiedModel or None
     updated : Updates or None
-        How the model of a stage ``fit`` came about, where it was not trained in this folder alone.
+        Origin of the model of a stage ``fit`` that was refitted, copied or updated.
     """
 
     key: str = ""
@@ -70,12 +70,12 @@ class StageRecord:
 
     @property
     def external(self) -> bool:
-        """Whether the model does not follow from the data of its folder: copied, or updated."""
+        """Whether the model was copied or updated, so that the run's data do not determine it."""
         return self.taken is not None or self.updated is not None
 
     @classmethod
     def parse(cls, found: Mapping[str, Any]) -> StageRecord:
-        """Read an entry of ``run.json``."""
+        """Parse a stage's entry in ``run.json``."""
         parts: dict[str, Any] = {}
         if "refit" in found:
             parts["refit"] = RefitModel(**found["refit"])
@@ -88,7 +88,7 @@ class StageRecord:
 
 @dataclass
 class RunRecord:
-    """What ``run.json`` holds.
+    """Contents of ``run.json``.
 
     Attributes
     ----------
@@ -98,9 +98,9 @@ class RunRecord:
     fingerprint : str or None
         Fingerprint of the data.
     versions, machine : dict or None
-        As :func:`gfrnn.pipeline.runs.provenance.provenance` gives them.
+        Result of :func:`gfrnn.pipeline.runs.provenance.provenance`.
     cluster : dict or None
-        Where the run was computed.
+        Description of the cluster on which the run was computed.
     """
 
     name: str = ""
@@ -112,7 +112,7 @@ class RunRecord:
 
     @classmethod
     def read(cls, path: Path) -> RunRecord | None:
-        """Read ``run.json``; None where there is none."""
+        """Read ``run.json``; return None if it does not exist."""
         if not path.exists():
             return None
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -120,14 +120,14 @@ class RunRecord:
         return cls(**{**found, "stages": stages})
 
     def write(self, path: Path) -> None:
-        """Write ``run.json`` at once or not at all, without the keys that do not apply."""
+        """Write ``run.json`` atomically, without the keys that do not apply."""
         plain = _applicable(asdict(self))
         plain["stages"] = {stage: _applicable(entry) for stage, entry in plain["stages"].items()}
         write_text(path, json.dumps(plain, indent=2) + "\n")
 
     @property
     def fit(self) -> StageRecord | None:
-        """The stage ``fit``."""
+        """State of the stage ``fit``."""
         return self.stages.get("fit")
 
     @property
@@ -136,19 +136,19 @@ class RunRecord:
         return self.fit is not None and self.fit.external
 
     def note(self, stage: str, entry: StageRecord, fingerprint: str) -> None:
-        """Set the state of a stage, and what it is computed with."""
+        """Set the state of a stage, and the versions and machine that compute it."""
         self.stages[stage] = entry
         self.fingerprint = fingerprint
         found = provenance(_LIBRARIES)
         self.versions, self.machine = found["versions"], found["machine"]
 
     def drop_later(self, stage: str) -> None:
-        """Forget the stages that follow from one."""
+        """Remove the stages that depend on a stage."""
         for later in STAGES[STAGES.index(stage) + 1 :]:
             self.stages.pop(later, None)
 
     def reopen_stage(self, stage: str) -> None:
-        """Mark a stage as not finished, and forget what follows from it."""
+        """Mark a stage as not finished, and remove the stages that depend on it."""
         if stage in self.stages:
             old = self.stages[stage]
             self.stages[stage] = StageRecord(key=old.key, seconds=old.seconds)
@@ -156,7 +156,7 @@ class RunRecord:
 
 
 def now() -> str:
-    """Return the time, UTC, in the form of records."""
+    """Return the current time (UTC) in the format of records."""
     return f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}"
 
 

@@ -1,4 +1,4 @@
-"""Choose a model anew from the triangles of a fit; no field is read."""
+"""Select a model again from the triangles of a fit, without reading fields."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ from gfrnn.pipeline.training.selection.choose_model import choose_model
 
 @dataclass(frozen=True)
 class Refit:
-    """A refit that was checked and can start.
+    """A refit that has passed its checks and can start.
 
     Attributes
     ----------
     source : Run
-        The run whose triangles are used.
+        Run whose triangles are used.
     experiment : Experiment
-        The experiment of the source with the changed keys.
+        Experiment of the source with the changed keys.
     folder : Path
         Folder of the new run.
     model : ForecastModel
-        The model of the source.
+        Model of the source.
     store : Path
         Store of the triangles.
     kept : FittedCandidates
+        Candidates of the source.
     """
 
     source: Run
@@ -60,29 +61,32 @@ class Refit:
         balance: Sequence[float] | None = None,
         force: bool = False,
     ) -> Refit:
-        """Check the keys that change against the triangles of a run.
+        """Check the changed keys against the triangles of a run.
 
         Parameters
         ----------
         folder : Path
-            Folder of a run that is fitted.
+            Folder of a run with a finished fit.
         output : Path, optional
-            Folder of the new run; by default ``folder`` with ``-refit``.
+            Folder of the new run; by default ``folder`` with the suffix ``-refit``.
         without, ridge, widths, balance : sequence, optional
-            Keys of ``fit`` in the experiment file; by default as they were.
+            Keys of ``fit`` in the experiment file; unchanged by default.
         force : bool
-            Replace another refit in ``output``.
+            Whether to replace another refit in ``output``.
 
         Raises
         ------
-        ConfigError, RunError
+        ConfigError
+            If a changed key does not fit the triangles.
+        RunError
+            If the run cannot be refitted, or `output` cannot be used.
         """
         source = Run.reopen(folder)
         model = source.trained()
         if source.updated:
             raise RunError(
-                f"{folder}: was updated to {source.updated.last}, and its years are merged for "
-                "good; refit a run that was not updated, then update the refitted run"
+                f"{folder}: was updated to {source.updated.last}, which merged the triangles of "
+                "its years; refit a run that was not updated, then update the refitted run"
             )
         store, kept = source.kept(model)
         output = output or folder.with_name(folder.name + "-refit")
@@ -101,7 +105,7 @@ class Refit:
         return cls(source, experiment, output, model, store, kept)
 
     def run(self, progress: Progress | None = None) -> Run:
-        """Solve and choose; the new run's stage ``fit`` is finished."""
+        """Solve and select; return the new run with a finished stage ``fit``."""
         begun = time.perf_counter()
         chosen = choose_model(
             self.kept.candidates, Checkpoints(self.store), self.experiment.fit, progress
@@ -136,10 +140,10 @@ def refit(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Run:
-    """Choose a model anew from the triangles of a run, into a folder of its own.
+    """Select a model again from the triangles of a run, and write it into another folder.
 
     See :meth:`Refit.of` for the parameters. Climatology, EOFs, hidden weights and the covariances
-    of damped persistence stay those of the run, whichever years are left out.
+    of damped persistence stay those of the run, even if years are left out.
     """
     return Refit.of(
         folder, output, without=without, ridge=ridge, widths=widths, balance=balance, force=force
@@ -147,13 +151,15 @@ def refit(
 
 
 def _check_output(output: Path, source: Run, force: bool) -> None:
-    """Refuse a folder that holds anything but a refit that may be replaced."""
+    """Check that a folder does not exist, or holds a refit that may be replaced."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if output.absolute() == source.folder:
         raise RunError(f"{output}: is the run itself; choose another --output")
     there = RunFolder(output).read_record().fit
     if there is None or there.refit is None:
-        raise RunError(f"{output}: exists and is no refit; choose another --output")
+        raise RunError(f"{output}: exists and is not a refit; choose another --output")
     if not force:
-        raise RunError(f"{output}: holds a refit; choose another --output, or --force replaces it")
+        raise RunError(
+            f"{output}: holds a refit; choose another --output, or replace it with --force"
+        )

@@ -1,4 +1,4 @@
-"""The stages of a run in their order: fit, forecast, verify; each is skipped once it is done."""
+"""Run the stages of an experiment in order: fit, forecast, verify; finished ones are skipped."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ from gfrnn.pipeline.verification.verify import verify
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """The result of a stage.
+    """Result of a stage.
 
     Attributes
     ----------
     stage : str
     skipped : bool
-        It was done before, with the same experiment and data.
+        Whether the stage was done before, with the same experiment and data.
     seconds : float
-        Wall time, of the earlier run where it was skipped.
+        Wall time; that of the earlier run if the stage was skipped.
     product : Path
+        Store that the stage writes.
     """
 
     stage: str
@@ -61,15 +62,15 @@ class Run(RunFolder):
     ----------
     experiment : Experiment
     folder : Path
-        Made where it is missing.
+        Folder of the run; it is created if it is missing.
     progress : callable, optional
     force : bool
-        Replace the run of another experiment.
+        Whether to replace the run of another experiment.
 
     Raises
     ------
     RunError
-        If the folder belongs to another experiment, or is something else.
+        If the folder belongs to another experiment, or is not the folder of a run.
     """
 
     def __init__(
@@ -90,12 +91,12 @@ class Run(RunFolder):
 
     @classmethod
     def reopen(cls, folder: Path, progress: Progress | None = None) -> Run:
-        """Open the run that a folder holds.
+        """Open the run in a folder.
 
         Raises
         ------
         RunError
-            If it holds none.
+            If the folder holds no run.
         """
         return cls(RunFolder(folder).stored_experiment(), folder, progress)
 
@@ -110,19 +111,20 @@ class Run(RunFolder):
         return fingerprint(self.ds)
 
     def check(self, *, force: bool = False) -> None:
-        """Refuse what cannot work before anything is computed.
+        """Check the experiment and the data before anything is computed.
 
         Parameters
         ----------
         force : bool
-            The model will be trained anew, whatever is there.
+            Whether the model will be trained again even if it exists.
 
         Raises
         ------
         ConfigError, DataError
+            If the experiment cannot be computed with these data.
         """
         trains = force or not self.record.external_model
-        if trains in self._checked:  # a command and its stages check once
+        if trains in self._checked:  # a command and its stages need one check
             return
         axis = self.ds["time"].values
         if not trains:
@@ -136,13 +138,13 @@ class Run(RunFolder):
     # Stages
 
     def fit(self, *, force: bool = False) -> StageOutcome:
-        """Train; the product is ``model.zarr``."""
+        """Train the model; the product is ``model.zarr``."""
         self.check(force=force)
 
         def work() -> None:
             if force:
                 Checkpoints(self.summaries).clear()
-            # The check of a model that is only to be used is not that of a fit.
+            # A run whose model is only used has other checks than a fit.
             checked = True in self._checked
             trained = fit(self.experiment, self.ds, self.folder, self.progress, checked=checked)
             trained.save(self.model)
@@ -176,7 +178,7 @@ class Run(RunFolder):
         return self._stage("verify", self.scores, work, force)
 
     def finished(self, stage: str) -> bool:
-        """Whether a stage is done, with this experiment and these data."""
+        """Check whether a stage is done, with this experiment and these data."""
         done = self.record.stages.get(stage)
         return done is not None and bool(done.finished) and done.key == self._key_for(stage)
 
@@ -197,7 +199,7 @@ class Run(RunFolder):
         return StageOutcome(stage, False, seconds, product)
 
     def _require(self, stage: str, product: Path) -> None:
-        """Refuse what an earlier stage left for another experiment, other data, or half done."""
+        """Refuse a product that is unfinished, or of another experiment or other data."""
         if product.exists() and not self.finished(stage):
             raise RunError(
                 f"{product}: not finished, or not of these data and this experiment; run "
@@ -208,16 +210,16 @@ class Run(RunFolder):
 
     @property
     def updated(self) -> Updates | None:
-        """The updates that were folded into the model after its fit."""
+        """Updates of the model after its fit; None if there were none."""
         return None if self.record.fit is None else self.record.fit.updated
 
     def trained(self) -> ForecastModel:
-        """Load the model of a finished fit, whether its data are still there or not.
+        """Load the model of a finished fit; the data need not exist any more.
 
         Raises
         ------
         RunError
-            If there is none.
+            If the run has no finished fit.
         """
         done, key = self.record.fit, self._key_of_model
         if not self.record.external_model:
@@ -229,31 +231,33 @@ class Run(RunFolder):
         return ForecastModel.load(self.model)
 
     def kept(self, model: ForecastModel) -> tuple[Path, FittedCandidates]:
-        """Load the candidates of this run's model, with the store that their triangles are in.
+        """Load the candidates of this run's model, and the path of the store of their triangles.
 
         Raises
         ------
         RunError
-            If they are missing or damaged.
+            If the candidates are missing or damaged.
         """
         if model.notes.kept is None:
             raise RunError(
-                f"{self.model}: does not name the triangles that it was solved from; run "
+                f"{self.model}: has no record of the triangles that it was solved from; run "
                 "`gfrnn fit --force` again"
             )
         store = self.folder / model.notes.kept.store
         return store, FittedCandidates.load(Checkpoints(store), model.notes.kept.key)
 
     def store_model(self, model: ForecastModel, entry: StageRecord) -> None:
-        """Save a model that follows from an earlier fit as the product of the stage ``fit``.
+        """Save a model that was derived from an earlier fit as the product of the stage ``fit``.
 
-        The caller holds the lock. The record is written first: after a kill between the two, an
-        update may be repeated, but no forecast of the earlier model counts as the new one's.
+        The caller holds the lock. The record is written before the model: if the process is killed
+        in between, an update may be repeated, but no forecast of the earlier model counts as one of
+        the new model.
 
         Parameters
         ----------
         entry : StageRecord
-            ``seconds``, and ``refit``, ``updated`` or ``taken``; its key and time are set here.
+            Entry with ``seconds`` and ``refit``, ``updated`` or ``taken``; key and time of the end
+            are set here.
         """
         data = model.notes.fingerprint
         key = self._key_of_model if entry.external else self._key_of(data)
@@ -269,22 +273,22 @@ class Run(RunFolder):
         if self.record.external_model and stage == "fit":
             return self._key_of_model
         if self.record.external_model and stage == "forecast":
-            # Later times may be added to the data: the forecasts will be scored with them.
+            # Later times may be added to the data, and forecasts must then be scored with them.
             read = times_read(self.experiment, self.ds["time"].values)
             return self._key_of(fingerprint(self.ds.isel(time=read)))
         return self._key_of(self.fingerprint)
 
     def _key_of(self, data: str) -> str:
-        """Return the key of the experiment and the fingerprint of data."""
+        """Return a key made from the experiment and the fingerprint of the data."""
         return content_key(deciding_keys(self.experiment), data)
 
     @property
     def _key_of_model(self) -> str:
-        """Key of what decides a model that does not follow from the folder's data."""
+        """Return the key of a model that was copied or updated."""
         return content_key(deciding_keys(self.experiment, APART_FROM_MODEL))
 
     def describe_cluster(self, description: dict[str, Any]) -> None:
-        """Note where the run is computed."""
+        """Record the cluster on which the run is computed."""
         self.record.cluster = description
         self._save()
 

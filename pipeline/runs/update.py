@@ -1,4 +1,4 @@
-"""Fold new data into a trained model: merge triangles, solve again as it was chosen."""
+"""Update a trained model with new data: merge triangles, solve again with the same settings."""
 
 from __future__ import annotations
 
@@ -37,30 +37,31 @@ from gfrnn_core import SampledRNN
 Array = NDArray[Any]
 
 _SUMMARY, _MERGED = "merged", "train/merged"
-"""Name of the summary, and of the fold, of the triangle of all rows so far."""
+"""Name of the summary and of the fold that hold the triangle of all rows so far."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """An update that was checked as far as it can be without reading fields.
+    """An update of a model; all is checked that needs no fields.
 
     Attributes
     ----------
     source : Run
-        The run whose model is updated.
+        Run whose model is updated.
     experiment : Experiment
-        The experiment of the updated run.
+        Experiment of the updated run.
     folder : Path
-        Folder of the updated run; that of the source or another.
+        Folder of the updated run: the folder of the source or another.
     fields : Fields
-        The new data.
+        New data.
     forget : float
         Weight of the earlier rows.
     model : ForecastModel
-        The model of the source.
+        Model of the source.
     store : Path
-        Store of its triangles.
+        Store of the triangles of the source.
     kept : FittedCandidates
+        Candidates of the source.
     """
 
     source: Run
@@ -87,29 +88,38 @@ class Update:
         Parameters
         ----------
         folder : Path
-            Folder of a run that is fitted.
+            Folder of a run with a finished fit.
         paths : sequence of str
-            The new data, see :func:`gfrnn.pipeline.runs.new_data.open_new_data`.
+            New data, see :func:`gfrnn.pipeline.runs.new_data.open_new_data`.
         output : Path, optional
-            A new folder for the updated run; by default the model takes the place of the run's.
+            New folder for the updated run; by default the run is updated in place.
         forget : float
-            Weight of all rows so far, within (0, 1].
+            Weight of all earlier rows, within (0, 1].
         period : Period, optional
-            The part of the new data to take.
+            Part of the new data to use.
 
         Raises
         ------
-        ConfigError, DataError, RunError
+        ConfigError
+            If an argument is out of range, or the paths do not match the sources of the run.
+        DataError
+            If the new data do not match the model, or do not follow its training data.
+        RunError
+            If the run has no finished fit, or `output` exists.
         """
         if not 0 < forget <= 1:
-            raise ConfigError(f"--forget: {forget} is not within (0, 1]; 1 forgets nothing")
+            raise ConfigError(
+                f"--forget: {forget} is not within (0, 1]; 1 keeps the full weight of earlier data"
+            )
         source = Run.reopen(folder)
         model = source.trained()
         store, kept = source.kept(model)
         experiment = source.experiment
         if output is not None:
             if output.exists():
-                raise RunError(f"{output}: exists; choose another --output, or none for in place")
+                raise RunError(
+                    f"{output}: exists; choose another --output, or leave it out to update in place"
+                )
             tree = to_tree(experiment) | {"output": str(output)}
             experiment = checked(Experiment, tree, "update")
         fields = open_new_data(experiment.data, paths, model, period)
@@ -119,18 +129,18 @@ class Update:
 
     @property
     def consecutive(self) -> bool:
-        """Whether the new times follow the earlier ones without a gap."""
+        """Whether the new times follow the earlier times without a gap."""
         return bool(self.fields.time[0] - self.kept.last == self.model.step)
 
     def run(self, progress: Progress | None = None) -> Run:
-        """Fold and solve; the earlier model stays until the new one is whole.
+        """Fold the new rows and solve; the earlier model stays until the new one is complete.
 
         Raises
         ------
         DataError
-            Before anything is written, for fields that no weather of this climatology has.
+            If fields are implausibly far from the climatology; nothing is written then.
         RunError
-            If another process works in the folder, or has updated the model meanwhile.
+            If another process is working in the folder, or has updated the model meanwhile.
         """
         begun = time.perf_counter()
         with self.source.lock():
@@ -171,12 +181,12 @@ class Update:
 
     @property
     def _settings(self) -> list[SolveSettings]:
-        """How each network was solved, the linear model last."""
+        """Settings with which each network was solved, those of the linear model last."""
         return [*self.model.notes.solves, self.model.notes.linear_solve]
 
     @cached_property
     def _used(self) -> dict[int, Candidate]:
-        """The candidates that the model is made of."""
+        """Candidates that the model uses, by index."""
         indices = dict.fromkeys(each.candidate for each in self._settings)
         return {index: self.kept.candidates[index] for index in indices}
 
@@ -184,7 +194,7 @@ class Update:
         return candidate.names("train", self.experiment.fit.without)
 
     def _new_states(self, progress: Progress | None) -> NewStates:
-        """The new states without gaps; the first ones go on from the last states before them."""
+        """Return the new states in gapless series; the first continues the earlier states."""
         chunk, time, step = self.experiment.data.chunk, self.fields.time, self.model.step
         states = encode_new_data(self.fields, self.model, chunk, progress)
         series = [(time[part], states[part]) for part in segments(time, step)]
@@ -200,7 +210,7 @@ class Update:
     def _kept(
         self, new_states: NewStates, factors: dict[int, Factors], checkpoints: Checkpoints
     ) -> FittedCandidates:
-        """What the next update needs; the triangles are written."""
+        """Write the triangles, and return the candidates that the next update needs."""
         previous = self.model.notes.kept
         assert previous is not None  # self.kept was loaded by it
         origin = asdict(previous), self.forget, fingerprint(self.fields.ds)
@@ -224,7 +234,7 @@ class Update:
         factors: dict[int, Factors],
         progress: Progress | None,
     ) -> ForecastModel:
-        """The model with outer weights of all rows, at the ridge, balance and width it had."""
+        """Return the model with outer weights of all rows, at the same ridge, balance and width."""
         solving = [(kept.candidates[each.candidate], checkpoints, each) for each in self._settings]
         *networks, linear = run_tasks("solve", _solve, solving, progress)
         index, candidate = next(iter(self._used.items()))
@@ -253,16 +263,16 @@ class Update:
 
 @dataclass(frozen=True)
 class NewStates:
-    """New states, without gaps.
+    """New states in gapless series.
 
     Attributes
     ----------
     series : list of (time, states)
         Shapes (times,) and (times, modes).
     repeated : int
-        How many times at the start of the first were there before.
+        Number of times at the start of the first series that earlier data contain.
     forcing : Forcing
-        Inputs.
+        Inputs of the network.
     grid : Grid
     """
 
@@ -272,10 +282,10 @@ class NewStates:
     grid: Grid
 
     def rows(self, candidate: Candidate) -> Factors | None:
-        """The triangle of the rows with a new target, or None where there is none."""
+        """Return the triangle of the rows with a new target, or None if there are none."""
         network, pairs = candidate.network, []
         for number, (when, states) in enumerate(self.series):
-            # A candidate of fewer delays had all rows within the longest tail.
+            # A candidate with fewer delays needs fewer repeated states: more would repeat rows.
             first = max(0, self.repeated - network.overlap) if number == 0 else 0
             if len(states) - first > network.overlap:
                 pairs.append((states[first:, : network.state_size], when[first:]))
@@ -296,7 +306,7 @@ def _fold(
     names: list[str],
     forget: float,
 ) -> Factors:
-    """One task: the rows so far, counting less, and the new ones."""
+    """Run one task: merge the earlier rows, weighted by ``forget``, and the new rows."""
     merged = candidate.factor(checkpoints, names)
     if forget < 1:
         merged = merged.scale(float(np.sqrt(forget)))
@@ -305,7 +315,7 @@ def _fold(
 
 
 def _solve(candidate: Candidate, checkpoints: Checkpoints, settings: SolveSettings) -> SampledRNN:
-    """One task: a network from its merged triangle, at the ridge and balance of each lead."""
+    """Run one task: solve a network from its merged triangle, with the settings of each lead."""
     return solve(
         candidate.network,
         candidate.factor(checkpoints, candidate.names("train")),
@@ -325,9 +335,9 @@ def update(
     period: Period | None = None,
     progress: Progress | None = None,
 ) -> Run:
-    """Fold new times into a trained model and solve again with what was chosen before.
+    """Fold new times into a trained model and solve again with the same settings.
 
     See :meth:`Update.of` for the parameters. Climatology, EOFs, hidden weights and the covariances
-    of damped persistence stay as they were trained.
+    of damped persistence do not change.
     """
     return Update.of(folder, paths, output, forget=forget, period=period).run(progress)

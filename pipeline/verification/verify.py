@@ -1,7 +1,7 @@
-"""Scores of the forecasts and of the references that any forecast must beat.
+"""Compute scores of the forecasts and of reference forecasts.
 
-A metric is a function of means of statistics over pairs of forecast and truth. The statistics are
-a summary, so the reducer computes them; the metrics follow at the end.
+A metric is a function of means of statistics over pairs of forecast and truth. The reducer computes
+the sums of the statistics; the metrics are computed from them at the end.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from gfrnn_core import UnstableRollout
 Array = NDArray[Any]
 
 SYSTEMS = ("forecast", "linear", "damped persistence", "persistence", "climatology")
-"""What is scored: the forecasts, and the references."""
+"""Scored systems: the forecasts and the references."""
 
 STATISTICS = ("squared_error", "error", "anomaly_correlation")
-"""Area means over the grid, of each pair of forecast and truth."""
+"""Statistics of each pair of forecast and truth: area means over the grid."""
 
-# Pairs of fields that one leaf holds at once, as float64.
+# Bytes of the pairs of fields (float64) that one leaf holds at once.
 _LEAF_BYTES = 128 * 2**20
 
 
@@ -58,12 +58,12 @@ class ScoreSummary:
 
     @cached_property
     def starts(self) -> Array:
-        """Places of the initial times on the data's time axis."""
+        """Return the indices of the initial times on the data's time axis."""
         return np.searchsorted(self.fields.time, self.store["time"].values)
 
     def leaf(self, stretch: Stretch) -> Arrays:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnstableRollout)  # of the linear model: scores are NaN
+            warnings.simplefilter("ignore", UnstableRollout)  # scores are NaN instead
             return self._leaf(stretch)
 
     def _leaf(self, stretch: Stretch) -> Arrays:
@@ -76,12 +76,12 @@ class ScoreSummary:
         shape = (len(SYSTEMS), len(STATISTICS), len(grid.channels), horizon)
         sums, counts = np.zeros(shape), np.zeros(horizon, dtype=int)
         climatology = model.layout.scaling.climatology
-        # One read for the initial times and the truth of all leads.
+        # Initial times and the truth of all leads are read in one read.
         first, last = int(starts[0]), min(int(starts[-1]) + horizon + 1, len(time))
         real = self.fields.read(first, last)
         real -= climatology(time[first:last])
         for lead, linear in enumerate(model.linear_walk(history, time[starts], horizon), 1):
-            # Only where the truth is there, and the clock says it is the truth of that lead.
+            # Use only times in the data at the exact distance of the lead: data may have gaps.
             valid = time[starts] + model.step * lead
             later = np.searchsorted(time, valid)
             known = later < len(time)
@@ -115,9 +115,9 @@ class ScoreSummary:
         # The first states and their scaled copies, the states that the linear model still needs,
         # the latest stacked, and the predicted ones.
         walked = linear.state_size * (max(linear.leads) + 4 * linear.delays + 2)
-        # Of each pair eight fields and climatologies, and five products for the statistics.
+        # Eight fields and climatologies per pair, and five products for the statistics.
         scoring = self.fields.grid.size * (2 * times + 13 * len(starts)) + walked * len(starts)
-        # The truth is read while the states that the references start from are held.
+        # The initial states of the references are held while the truth is read.
         history = model.delays * model.layout.size * len(starts)
         return max(self.fields.read_bytes(times) + 8 * history, 8 * scoring)
 
@@ -126,7 +126,7 @@ class ScoreSummary:
         return 3 * 8 * len(SYSTEMS) * len(STATISTICS) * len(self.fields.grid.channels) * horizon
 
     def _forecasts(self, stretch: Stretch, lead: int) -> Array:
-        """The stored forecasts at a lead: shape (initial times, grid.size), 0 in the mask."""
+        """Return the forecasts at a lead: shape (initial times, grid.size), 0 in the mask."""
         chosen = self.store.isel(
             time=slice(stretch.start, stretch.stop), prediction_timedelta=lead - 1
         )
@@ -145,9 +145,9 @@ class ScoreSummary:
 
 
 def _statistics(forecast: Array, truth: Array, weights: Array) -> Array:
-    """Sums over times of the statistics: shape (statistics, channels).
+    """Return sums over times of the statistics: shape (statistics, channels).
 
-    ``weights`` are those of all cells, shape (channels, latitudes, longitudes).
+    ``weights`` are the weights of all cells: shape (channels, latitudes, longitudes).
     """
     dims = ("time", "channel", "latitude", "longitude")
     given = xr.DataArray(forecast.reshape(-1, *weights.shape), dims=dims)
@@ -155,7 +155,7 @@ def _statistics(forecast: Array, truth: Array, weights: Array) -> Array:
     area = xr.DataArray(weights, dims=dims[1:])
 
     def mean(values: xr.DataArray) -> xr.DataArray:
-        # What is not a number must not vanish from the mean.
+        # NaN values must make the mean NaN.
         return values.weighted(area).mean(("latitude", "longitude"), skipna=False)
 
     error = given - real
@@ -177,35 +177,35 @@ def verify(
     path: Path,
     progress: Progress | None = None,
 ) -> xr.Dataset:
-    """Score the forecasts against the data, beside the references, and write ``scores.zarr``.
+    """Score the forecasts and the references against the data, and write ``scores.zarr``.
 
     Parameters
     ----------
     ds : xarray.Dataset
-        The truth, as :func:`gfrnn.pipeline.open_source` gives it.
+        The truth, from :func:`gfrnn.pipeline.open_source`.
     model, forecasts : Path
-        ``model.zarr`` and ``forecast.zarr``.
+        Stores ``model.zarr`` and ``forecast.zarr``.
     path : Path
-        ``scores.zarr``.
+        Store to write, ``scores.zarr``.
     progress : callable, optional
 
     Returns
     -------
     xarray.Dataset
         ``rmse``, ``bias`` (in the units of each channel) and ``acc`` (uncentred anomaly
-        correlation, mean of the maps'), dims (system, channel, prediction_timedelta);
-        cos-latitude weighted, the mask left out. ``pairs`` counts the initial times of each lead.
+        correlation, mean over maps), dims (system, channel, prediction_timedelta), weighted with
+        cos latitude and without the mask. ``pairs`` counts the initial times of each lead.
 
     Raises
     ------
     RunError
-        If model or forecasts are not there or not finished.
+        If model or forecasts are missing or not finished.
     """
     fields = ForecastModel.load(model).fields(ds)
     summary = ScoreSummary(fields, model, forecasts)
     store = summary.store
     horizon = store.sizes["prediction_timedelta"]
-    # As many initial times as the leads that all of them share the truth of.
+    # An initial time takes the truth of all its leads and eight fields of a pair.
     length = max(1, _LEAF_BYTES // (8 * fields.grid.size * (horizon + 8)))
     stretches = [
         Stretch("scores", start, min(start + length, store.sizes["time"]))
@@ -251,5 +251,5 @@ def _metrics(root: Arrays, fields: Fields, store: xr.Dataset) -> xr.Dataset:
 
 
 def _text(words: Iterable[Any]) -> Array:
-    # Strings of any length: those of fixed length have no place in the specification of zarr 3.
+    # Strings have variable length: zarr 3 does not specify strings of fixed length.
     return np.array([str(word) for word in words], dtype=np.dtypes.StringDType())

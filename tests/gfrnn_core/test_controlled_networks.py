@@ -165,7 +165,7 @@ def test_a_later_part_must_have_the_inputs_of_the_first():
         with_inputs.partial_fit(states)
     with pytest.raises(ValueError, match=r"inputs: shape \(50, 2\) is not \(50, 3\)"):
         with_inputs.partial_fit(states, inputs[:, :2])
-    with pytest.raises(ValueError, match="knows no inputs"):
+    with pytest.raises(ValueError, match="has no inputs"):
         SampledRNN(width=2).fit(states).partial_fit(states, inputs)
 
 

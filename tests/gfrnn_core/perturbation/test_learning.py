@@ -109,7 +109,7 @@ def test_learning_that_runs_away_gives_the_epoch_and_the_last_finite_loss(rule, 
     error, losses = runaway(rule, rate)
     assert error.epoch == len(losses) + 1
     assert error.last == losses[-1]
-    assert f"epoch {error.epoch}: the loss ran away" in str(error)
+    assert f"epoch {error.epoch}: the loss diverged" in str(error)
     assert f"the last finite loss was {losses[-1]:.4g}" in str(error)
     assert f"(now {rate:g})" in str(error)
 

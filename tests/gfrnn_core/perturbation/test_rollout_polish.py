@@ -349,7 +349,7 @@ def test_shapes_are_checked():
         ({"truth": good.truth[:, :, :1]}, r"truth: shape \(295, 4, 1\) is not \(295, steps, 2\)"),
         ({"truth": good.truth[:, :0]}, "no start or no step"),
         ({"history": good.history[:, :1]}, r"history: .* is not \(starts, 2, 2\)"),
-        ({"inputs": np.zeros((295, STEPS, 1))}, "knows no inputs"),
+        ({"inputs": np.zeros((295, STEPS, 1))}, "has no inputs"),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate_chunk(network, replace(good, **change), None)
@@ -370,7 +370,7 @@ def test_the_triangle_must_be_there_and_belong_to_the_network():
     network = solved(states)
     starts = RolloutStarts.cut(states, 1, STEPS)
     bare = replace(network, factor=None)
-    with pytest.raises(ValueError, match="factor: the network has none"):
+    with pytest.raises(ValueError, match="factor: the network has no R factor"):
         Polish().run(bare, starts)
     with pytest.raises(ValueError, match="comes from another network"):
         Polish().run(network, starts, factor=SampledRNN(3).fit(states).factor)

@@ -157,7 +157,7 @@ def test_force_replaces_a_refit_and_nothing_else(fitted, tmp_path):
     assert model_of(second).notes.width == 9
     assert not second.finished("forecast")
     for place in (fitted.folder, fitted.folder.parent):
-        with pytest.raises(RunError, match="is the run itself|is no refit"):
+        with pytest.raises(RunError, match="is the run itself|is not a refit"):
             refit(fitted.folder, place, widths=[9], force=True)
 
 

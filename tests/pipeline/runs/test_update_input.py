@@ -189,7 +189,9 @@ def test_runs_that_cannot_be_updated(weather, copy, tmp_path):
 
 def test_an_update_is_not_refitted(weather, copy, tmp_path):
     update(copy, [str(weather.path)], period=SPRING)
-    with pytest.raises(RunError, match="was updated to 2002-05-31 .*merged for good"):
+    with pytest.raises(
+        RunError, match="was updated to 2002-05-31 .*refit a run that was not updated"
+    ):
         refit(copy, tmp_path / "refit")
 
 
