@@ -220,7 +220,7 @@ def run(settings: Lorenz63Settings, seeds: Sequence[int], progress: Progress) ->
 
 
 def _climate_distance(network: SampledRNN, starts: Array, reference: Array) -> float:
-    """Of free runs from the starts of one set of truths to the other set."""
+    """Compute the divergence of free runs that start at one set of truths from the other set."""
     with quietly():
         path = network.rollout(starts[:, : network.delays], reference.shape[1] - network.delays)
     return kl_divergence(np.concatenate([starts[:, : network.delays], path], axis=1), reference)

@@ -134,7 +134,7 @@ def run(settings: PolishSettings, seeds: Sequence[int], progress: Progress) -> C
 
 
 def _losses(found: Polished) -> Array:
-    """Of the accepted steps, as shares of the first."""
+    """Return the losses of the accepted steps, as shares of the first."""
     losses = np.array([one.loss for one in found.iterations if one.accepted])
     return losses / losses[:1]
 

@@ -62,7 +62,7 @@ class StationCaseSettings(Section):
 
     @property
     def stations(self) -> dict[str, StationSettings]:
-        """Those that are asked for."""
+        """Return the stations that are requested."""
         return {"wth": self.wth} | ({} if self.jena is None else {"jena": self.jena})
 
 
@@ -83,7 +83,7 @@ class MethodForecast:
 
 @dataclass(frozen=True)
 class StationForecasts:
-    """What the methods forecast for one station: by entry, one trial a seed."""
+    """Forecasts of all methods for one station: by entry, one trial a seed."""
 
     name: str
     station: StationSettings

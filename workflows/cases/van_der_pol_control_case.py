@@ -45,7 +45,7 @@ SHARE = Score("share", "cost relative to no control")
 
 
 class CostWeights(Section):
-    """What a step costs: ``state |h|^2 + input u^2``."""
+    """Cost of one step: ``state |h|^2 + input u^2``."""
 
     state: PositiveFloat
     input: PositiveFloat
@@ -105,7 +105,7 @@ class ControlProblem:
 
     @property
     def weights(self) -> tuple[Array, Array]:
-        """Of states and of inputs."""
+        """Return the weights of states and of inputs."""
         return self.settings.cost.state * np.eye(2), self.settings.cost.input * np.eye(1)
 
     def step(self, states: Array, inputs: Array) -> Array:

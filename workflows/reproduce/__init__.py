@@ -1,1 +1,1 @@
-"""What ``gfrnn reproduce`` does with any case: settings, choice, run, table, page."""
+"""Reproduction of any case: settings, their choice, the run, its table and page."""

@@ -1,4 +1,4 @@
-"""What a case of the papers is: settings, a run that gives a result, and validations.
+"""Definition of a case of the papers: settings, a run that gives a result, and validations.
 
 The settings file ``workflows/cases/settings/NAME.yaml`` registers a case; the module of the same
 name in ``workflows/cases`` (underscores for hyphens) defines one :class:`Case`, called ``CASE``.
@@ -95,7 +95,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Bar:
-    """What the median over seeds of one entry must reach.
+    """Bound that the median over seeds of one entry must reach.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What came of a case.
+    """Result of a case.
 
     Parameters
     ----------

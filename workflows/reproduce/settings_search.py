@@ -46,7 +46,7 @@ class CandidateRange(Section):
 
 
 class CandidateSearch(Section):
-    """What one validation tries.
+    """Ranges of settings that one validation tries.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class SettingsChoice:
 
 
 def searches(case: Case[Any], loaded: LoadedSettings[Any]) -> dict[str, CandidateSearch]:
-    """What the settings file says to try, checked down to every key before work starts.
+    """Return the ranges in the settings file, with every key checked before work starts.
 
     Raises
     ------

@@ -88,7 +88,7 @@ def test_a_worker_that_does_not_reach_the_scheduler(refused):
 
 
 def test_too_little_memory_for_a_worker(refused):
-    message = refused(memory="40MiB", timeout=20)  # its process starts, grows and is ended
+    message = refused(memory="40MiB", timeout=60)  # its process starts, grows and is ended
     assert message.startswith("cluster.memory: 40MiB")
     assert "too little" in message
 

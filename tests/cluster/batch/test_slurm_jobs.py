@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +100,23 @@ def test_nothing_listens_on_other_addresses(slurm, tmp_path):
         assert {ip for ip, _ in worker | (own - there)} == {"127.0.0.1"}
 
 
-def _listening(*, parent: bool = False) -> set[tuple[str, int]]:
-    """Where this process accepts connections, and the one that started it."""
-    own = psutil.Process()
-    return {
-        tuple(connection.laddr)
-        for process in ([own, own.parent()] if parent else [own])
-        if process is not None
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+def _by_value() -> Callable[..., set[tuple[str, int]]]:
+    # A nested function is pickled by value: jobs cannot import the tests.
+    def listening(*, parent: bool = False) -> set[tuple[str, int]]:
+        """Return where this process, and its parent, accept connections."""
+        own = psutil.Process()
+        return {
+            tuple(connection.laddr)
+            for process in ([own, own.parent()] if parent else [own])
+            if process is not None
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+
+    return listening
+
+
+_listening = _by_value()
 
 
 def test_a_cancelled_job_is_replaced(slurm, tmp_path):

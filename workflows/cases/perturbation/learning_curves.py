@@ -1,4 +1,4 @@
-"""What came of perturbation learning: curves by rule and seed, and a dataset of them."""
+"""Results of perturbation learning: curves by rule and seed, and a dataset of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LearningCurves:
     references: Mapping[str, Mapping[str, float]]
 
     def median(self, part: TaskPart, name: RuleName) -> float | None:
-        """Of the final test losses over seeds; None where the rule was not run."""
+        """Return the median of the final test losses over seeds; None where the rule was not run."""
         found = self.runs.get((part.key, name))
         if found is None:
             return None

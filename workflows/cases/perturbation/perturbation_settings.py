@@ -30,7 +30,7 @@ class LearningRule(Section):
     combine: Literal["mean", "solve"] = "mean"
 
     def method(self, name: RuleName) -> Perturbation | Backpropagation:
-        """What estimates the gradient."""
+        """Settings of the rule that estimates the gradient."""
         if "bptt" in name:
             return Backpropagation()
         kind: Literal["wp", "np", "anp"]
@@ -39,7 +39,7 @@ class LearningRule(Section):
 
 
 class PerturbationNetwork(Section):
-    """What all rules share: the network and how it sees the data."""
+    """Settings that all rules share: the network and its inputs."""
 
     units: PositiveInt
     epochs: PositiveInt
@@ -90,7 +90,7 @@ class ScalingSettings(Section):
 
 
 class TaskSettings(Section):
-    """What every task has."""
+    """Settings that every task has."""
 
     network: PerturbationNetwork
     rules: dict[RuleName, LearningRule]

@@ -32,7 +32,7 @@ NOT_INSTALLED = (
 
 
 class EchoStateSettings(Section):
-    """What the authors tune; all else as reservoirpy has it by default."""
+    """Settings that the authors of reservoirpy tune; all others keep their defaults."""
 
     spectral_radius: PositiveFloat
     leak: float = Field(gt=0, le=1)

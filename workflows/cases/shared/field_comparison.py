@@ -78,7 +78,7 @@ class FieldModel(Section):
 
     @property
     def name(self) -> str:
-        """What it is called in the table."""
+        """Name in the table."""
         return f"sampled network, {self.width:,} features" if self.width else LINEAR
 
 

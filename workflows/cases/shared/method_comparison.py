@@ -150,7 +150,7 @@ def train_sampled(settings: ComparisonSettings, data: ComparisonData, seed: int)
 
 
 def train_linear(settings: ComparisonSettings, data: ComparisonData, seed: int) -> ComparedModel:
-    """The same regression without hidden features."""
+    """Fit the linear model: the regression without hidden features."""
     return SampledRNN(0, ridge=settings.linear_ridge, delays=settings.delays).fit(data.train)
 
 

@@ -73,7 +73,7 @@ def scattered(system: System, count: int, seed: int, time: float, spread: float 
 
 @dataclass(frozen=True)
 class Truth:
-    """What follows after some starts, and for how long that is known.
+    """True trajectories after some starts, and the time for which they can be trusted.
 
     Attributes
     ----------

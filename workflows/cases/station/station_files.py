@@ -22,7 +22,7 @@ _SENTINEL = -9999.0
 
 @dataclass(frozen=True)
 class StationArchive:
-    """What the file of a station holds, and where people get it.
+    """Contents of a station's file, and its source.
 
     Attributes
     ----------

@@ -46,7 +46,7 @@ class StationData(Section):
 
 
 class StationNetwork(Section):
-    """What the network sees, and its hidden layer; see :class:`View`."""
+    """Settings of the inputs and of the hidden layer, see :class:`View`."""
 
     width: PositiveInt
     scale: PositiveFloat
@@ -95,13 +95,13 @@ class StationLeads(Section):
 
     @property
     def named(self) -> dict[str, LeadSettings]:
-        """Those that are forecast."""
+        """Settings of the leads that are forecast, by name."""
         every = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: lead for name, lead in every.items() if lead is not None}
 
     @property
     def hours(self) -> tuple[int, ...]:
-        """Of those that are forecast."""
+        """Leads that are forecast, in hours."""
         return tuple(lead.hours for lead in self.named.values())
 
     @property
@@ -140,7 +140,7 @@ class StationHours:
 
     @property
     def time(self) -> pd.DatetimeIndex:
-        """Of each row of the table."""
+        """Times of the rows of the table."""
         return pd.DatetimeIndex(self.table.index)
 
 

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class StationPredictors:
-    """What the network sees of the past.
+    """Past values that are inputs of the network.
 
     Parameters
     ----------
