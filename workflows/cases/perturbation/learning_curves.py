@@ -40,7 +40,7 @@ class LearningCurves:
     references: Mapping[str, Mapping[str, float]]
 
     def median(self, part: TaskPart, name: RuleName) -> float | None:
-        """Return the median of the final test losses over seeds; None where the rule was not run."""
+        """Return the median of the final test losses, None for a rule that was not run."""
         found = self.runs.get((part.key, name))
         if found is None:
             return None
