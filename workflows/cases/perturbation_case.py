@@ -180,7 +180,7 @@ def _bars(settings: PerturbationSettings, curves: LearningCurves) -> Iterator[Ba
             level = curves.median(part, rival)
             if level is not None:
                 text = f"Half of the median of {rival}'s, the rival without decorrelation."
-                # Where both ran away nothing is reached.
+                # Where both diverged, the bar is not reached.
                 yield Bar(f"loss{part.key}", OURS, level / 2, strict=np.isinf(level), text=text)
 
 
@@ -236,10 +236,10 @@ def _diverged(curves: LearningCurves) -> Iterator[str]:
             if one.diverged is not None:
                 label = next(share.label for share in curves.parts if share.key == part)
                 where = f", {label}" if label else ""
-                yield f"{name}{where}, seed {seed} ran away and counts as infinite: {one.diverged}."
+                yield f"{name}{where}, seed {seed} diverged and counts as infinite: {one.diverged}."
     for (name, units), one in curves.scaling.items():
         if one.diverged is not None:
-            yield f"{name} of {units} units ran away: {one.diverged}."
+            yield f"{name} of {units} units diverged: {one.diverged}."
 
 
 def _measure(task: TaskName, name: RuleName, settings: PerturbationSettings, seed: int) -> float:

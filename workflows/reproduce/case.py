@@ -60,7 +60,7 @@ class Entry:
         as persistence.
     scores : mapping of str to sequence of float
         Key of a score: its values, one a seed. What knows no seed has one value. A score left out
-        was not measured. Values may be infinite or NaN: a forecast that ran away.
+        was not measured. Values may be infinite or NaN: a forecast that diverged.
     training : sequence of float, optional
         Seconds, one a seed, each measured by :func:`workflows.reproduce.timing.timed`.
     """
@@ -226,7 +226,7 @@ class CaseResult:
         if found is None or wanted is None:
             return Verdict(bar, score, wanted, found, None)
         ahead = found > wanted if score.better == "higher" else found < wanted
-        # A rival that ran away (NaN) is beaten by whatever did not.
+        # A method that diverged (NaN) is worse than any that did not.
         ahead = ahead or (bar.against is not None and np.isnan(wanted) and not np.isnan(found))
         level = found == wanted and not bar.strict and bar.against is None
         return Verdict(bar, score, wanted, found, bool(ahead or level))

@@ -283,7 +283,7 @@ def test_rules_that_run_away_reach_nothing(tiny):
     tiny.write_text(TINY.replace("rate: 0.01", "rate: 1.0e+9"))  # np and danp
     result = run(load_settings(CASE, tiny).settings, [0], SILENT)
     assert [verdict.reached for verdict in result.verdicts()] == [False] * 3
-    wanted = "danp, seed 0 ran away and counts as infinite: epoch"
+    wanted = "danp, seed 0 diverged and counts as infinite: epoch"
     assert any(note.startswith(wanted) for note in result.notes)
     result.draw(Figure(layout="constrained"))
 

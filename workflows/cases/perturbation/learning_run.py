@@ -28,11 +28,11 @@ class LearningRun:
     Attributes
     ----------
     train, test : ndarray, shape (epochs,)
-        Losses: of the clean passes while learning, and after the epoch. NaN once it ran away.
+        Losses: of the clean passes while learning, and after the epoch. NaN once it diverged.
     seconds : ndarray, shape (epochs,)
         Wall time of learning since the start; tests are not in it.
     diverged : str or None
-        How it ran away.
+        How it diverged.
     """
 
     train: Array
@@ -42,12 +42,12 @@ class LearningRun:
 
     @property
     def final(self) -> float:
-        """Test loss after the last epoch; infinite where learning ran away."""
+        """Test loss after the last epoch; infinite where learning diverged."""
         return float(self.test[-1]) if np.isfinite(self.test[-1]) else float("inf")
 
     @property
     def total(self) -> float:
-        """Seconds of learning, until it ran away where it did."""
+        """Seconds of learning, up to the step at which it diverged, if it did."""
         known = self.seconds[np.isfinite(self.seconds)]
         return float(known[-1]) if known.size else 0.0
 

@@ -250,7 +250,7 @@ def neighbours(path: Array, apart: int) -> Array:
 def run(
     field: FieldSystem, settings: FieldCaseSettings, seeds: Sequence[int], progress: Progress
 ) -> CaseResult:
-    """Train and score everybody."""
+    """Train and score all methods."""
     data, climate = settings.data, settings.climate
     states = training_series(field, data.times, progress)
     truth = true_trajectories(
@@ -365,7 +365,7 @@ def _draw(
     growth, *pictures = figure.subplots(1, 4, width_ratios=(2.2, 1, 1, 1))
     times = np.arange(1, data.steps + 1) * field.dt * field.exponent
     for (name, found), style in zip(shown.items(), STYLES, strict=False):
-        # What ran away is far above everything that is drawn.
+        # The error of a diverged forecast is far above everything that is drawn.
         error = np.nan_to_num(found.error, posinf=1e3)
         low, middle, high = np.quantile(error, [0.25, 0.5, 0.75], axis=0)
         growth.plot(times, middle, label=name, **style)

@@ -180,7 +180,7 @@ def error(found: Array, data: ComparisonData, steps: int) -> float:
 def run(
     compared: ComparedSystem, settings: ComparisonSettings, seeds: Sequence[int], progress: Progress
 ) -> CaseResult:
-    """Train and score everybody."""
+    """Train and score all methods."""
     data = make_data(compared, settings.data, TEST_SEED)
     steps = data.truth.path.shape[1]
     trainers = {name: train for name, train in TRAINERS.items() if name != ECHO_STATE_NETWORK}
@@ -306,7 +306,7 @@ def _measure(compared: ComparedSystem, name: str, settings: ComparisonSettings, 
 
 
 def comparison_case(name: str, summary: str, compared: ComparedSystem) -> Case[ComparisonSettings]:
-    """The case of one arena."""
+    """Return the case that compares the methods on one system."""
     score = Score("log_nmse", "log10 of the normalised MSE")
     keys = {"network": OURS, "echo": ECHO_STATE_NETWORK, "linear": LINEAR}
     return Case(
