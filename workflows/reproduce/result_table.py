@@ -17,7 +17,7 @@ KINDS = {"ours": "this project", "peer": "peer", "reference": "reference"}
 
 
 def figure_of(value: float) -> str:
-    """Format a number with three digits; a diverged value differs from one that was not measured."""
+    """Format a number with three digits; NaN, a diverged value, becomes ``undefined``."""
     if math.isnan(value):
         return "undefined"
     if math.isinf(value):

@@ -186,7 +186,7 @@ def test_the_error_names_the_section(name):
 # A whole case
 
 
-def test_everybody_is_in_the_table():
+def test_every_method_is_in_the_table():
     progressed: list[Advance] = []
     result = field_comparison.run(FIELD, SETTINGS, [0, 1], progressed.append)
     by_name = {entry.name: entry for entry in result.entries}

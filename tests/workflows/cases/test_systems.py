@@ -201,7 +201,7 @@ def small_comparison(name, **keys):
 
 
 @pytest.mark.parametrize("name", ["rossler", "van-der-pol", "van-der-pol-delays"])
-def test_duels_fill_their_tables(name):
+def test_comparisons_fill_their_tables(name):
     pytest.importorskip("reservoirpy")
     keys = {"data.valid_steps": 200} if name == "rossler" else {}
     result = small_comparison(name, **keys)
