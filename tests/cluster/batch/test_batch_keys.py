@@ -105,5 +105,5 @@ def test_certificates_that_are_not_there_are_named(tmp_path, missing):
     for name in {"certificate.pem", "key.pem"} - {missing}:
         (tmp_path / name).write_text("")
     config = ClusterConfig(kind="existing", address="tls://h:1", certificates=str(tmp_path))
-    with pytest.raises(ClusterError, match=rf"cluster\.certificates: .*{missing} is not there"):
+    with pytest.raises(ClusterError, match=rf"cluster\.certificates: .*{missing} does not exist"):
         open_cluster(config).__enter__()
