@@ -40,7 +40,8 @@ def job_limit(environment: Mapping[str, str] = os.environ) -> JobLimit | None:
         if (end := system.job_end(environment)) is not None:
             seconds: float | None = end - time.time()
         else:
-            seconds = system.read_time_left(_output(system.time_left_command(environment)))
+            command = system.time_left_command(environment)
+            seconds = system.read_time_left(_output(command)) if command else None
         if seconds is None:
             return None
         return JobLimit(

@@ -12,7 +12,7 @@ import xarray as xr
 from xarray.core import indexing
 
 from gfrnn.pipeline.data.canonical_array import CanonicalArray, FileTimeRange, IndexMap, LevelGroup
-from gfrnn.pipeline.data.file_variables import FileVariable
+from gfrnn.pipeline.data.variables.file_variables import FileVariable
 from gfrnn.pipeline.errors import DataError
 
 # Variables of files by canonical name and levels, in order of time.

@@ -17,10 +17,14 @@ from gfrnn.pipeline.data.combine import (
     lazy_variable,
     time_chunks,
 )
-from gfrnn.pipeline.data.file_variables import FileVariable, file_variables, source_variables
 from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, format_extent
-from gfrnn.pipeline.data.names import suggest_names
 from gfrnn.pipeline.data.time_axis import keep_step
+from gfrnn.pipeline.data.variables.file_variables import (
+    FileVariable,
+    file_variables,
+    source_variables,
+)
+from gfrnn.pipeline.data.variables.names import suggest_names
 from gfrnn.pipeline.errors import DataError
 
 _ORIGIN = ("title", "institution", "source", "comment")

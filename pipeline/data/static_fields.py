@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import DataConfig
 from gfrnn.pipeline.data.canonical_array import FileTimeRange, read_from_file
-from gfrnn.pipeline.data.file_variables import FileVariable, source_variables, static_file_variables
 from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, Grid, format_extent
-from gfrnn.pipeline.data.names import QUANTITIES, suggest_names
+from gfrnn.pipeline.data.variables.file_variables import (
+    FileVariable,
+    source_variables,
+    static_file_variables,
+)
+from gfrnn.pipeline.data.variables.names import QUANTITIES, suggest_names
 from gfrnn.pipeline.errors import DataError
 
 Array = NDArray[Any]

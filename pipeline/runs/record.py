@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.runs.provenance import provenance
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.model_notes import Updates
@@ -112,12 +113,24 @@ class RunRecord:
 
     @classmethod
     def read(cls, path: Path) -> RunRecord | None:
-        """Read ``run.json``; return None if it does not exist."""
+        """Read ``run.json``; return None if it does not exist.
+
+        Raises
+        ------
+        RunError
+            If the file is damaged, or has keys of another version of this program.
+        """
         if not path.exists():
             return None
-        found = json.loads(path.read_text(encoding="utf-8"))
-        stages = {stage: StageRecord.parse(entry) for stage, entry in found["stages"].items()}
-        return cls(**{**found, "stages": stages})
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            stages = {stage: StageRecord.parse(entry) for stage, entry in found["stages"].items()}
+            return cls(**{**found, "stages": stages})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunError(
+                f"{path}: is not a record that this version can read ({error}); restore the file, "
+                "or remove it to do the stages again from their checkpoints"
+            ) from None
 
     def write(self, path: Path) -> None:
         """Write ``run.json`` atomically, without the keys that do not apply."""

@@ -140,12 +140,12 @@ class BatchSystem(ABC):
         environment does not hold that."""
         return None
 
-    def time_left_command(self, environment: Mapping[str, str]) -> list[str]:
-        """Return the command that shows the time left of the current job.
+    def time_left_command(self, environment: Mapping[str, str]) -> list[str] | None:
+        """Return the command that shows the time left of the current job, or None if there is none.
 
         It is called only where ``job_id_variable`` is in the environment.
         """
-        raise NotImplementedError
+        return None
 
     def read_time_left(self, answer: str) -> float | None:
         """Return the seconds in the answer of :meth:`time_left_command`, or None where the job has

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.data.grid import Channel
-from gfrnn.pipeline.data.names import QUANTITIES
+from gfrnn.pipeline.data.variables.names import QUANTITIES
 
 # Fill values in use that are of a possible size for some quantity.
 _FILL_VALUES = (-9999.0, -999.0, -99999.0, 9999.0, 99999.0, -32767.0, -32768.0, 32767.0)

@@ -15,7 +15,7 @@ from gfrnn.pipeline.config.experiment import DataConfig
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.static_fields import open_static
-from gfrnn.pipeline.data.units import GRAVITY
+from gfrnn.pipeline.data.variables.units import GRAVITY
 from gfrnn.pipeline.errors import DataError
 from gfrnn_testing.archives import DATA, make, real
 

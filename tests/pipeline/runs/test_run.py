@@ -293,6 +293,18 @@ def test_a_refused_experiment_may_be_mended_in_place(turning, tmp_path):
     assert Run.reopen(tmp_path / "run").experiment == mended.experiment
 
 
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"stages": {"fit": {"unheard_of": 1}}}', '{"stages": {}, "x": 1}']
+)
+def test_a_record_that_cannot_be_read_is_refused_with_what_to_do(turning, tmp_path, text):
+    folder = tmp_path / "run"
+    Run(experiment(turning.path, **SHORT), folder)
+    (folder / "run.json").write_text(text)
+    with pytest.raises(RunError, match=r"run\.json: is not a record .* remove it"):
+        Run.reopen(folder)
+    assert (folder / "run.json").read_text() == text
+
+
 def test_a_foreign_folder_is_refused_and_not_touched(turning, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     before = stamps(tmp_path)

@@ -19,9 +19,9 @@ from gfrnn.pipeline.data.file_coordinates import (
     read_times,
 )
 from gfrnn.pipeline.data.files import RawFile, find_files
-from gfrnn.pipeline.data.names import QUANTITIES, split_name, suggest_names
-from gfrnn.pipeline.data.recognise import recognise_variable
-from gfrnn.pipeline.data.units import canonical_unit
+from gfrnn.pipeline.data.variables.names import QUANTITIES, split_name, suggest_names
+from gfrnn.pipeline.data.variables.recognise import recognise_variable
+from gfrnn.pipeline.data.variables.units import canonical_unit
 from gfrnn.pipeline.errors import DataError
 
 _BOUNDS = {"bnds", "bounds", "nv", "nbnds", "nbnd"}

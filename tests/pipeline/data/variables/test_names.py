@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gfrnn.pipeline.data.names import (
+from gfrnn.pipeline.data.variables.names import (
     ALIASES,
     QUANTITIES,
     dimension_kind,
     split_name,
 )
-from gfrnn.pipeline.data.units import conversion, parse_unit
+from gfrnn.pipeline.data.variables.units import conversion, parse_unit
 
 
 @pytest.mark.parametrize(

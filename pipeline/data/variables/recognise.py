@@ -5,8 +5,8 @@ from __future__ import annotations
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import SourceConfig
-from gfrnn.pipeline.data import names
 from gfrnn.pipeline.data.file_coordinates import FileLevels
+from gfrnn.pipeline.data.variables import names
 
 Levels = tuple[float, ...]  # hPa, ascending
 _SURFACE = {name for name, quantity in names.QUANTITIES.items() if not quantity.on_levels}

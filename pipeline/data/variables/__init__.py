@@ -1,0 +1,1 @@
+"""Variables of files: their names, units and levels, in canonical form."""
