@@ -41,6 +41,8 @@ _KINDS_WITH_KEY: dict[str, tuple[str, ...]] = {
 )
 """Kinds that have a key; keys that are not listed belong to all kinds."""
 
+_MAX_PORT = 2**16 - 1
+
 _MIN_WALLTIME = 60
 """Seconds."""
 
@@ -90,7 +92,8 @@ class ClusterConfig(BaseModel):
     @classmethod
     def _is_address(cls, value: str) -> str:
         # Dask opens a dashboard whose host is left out on every interface of the machine.
-        if not re.fullmatch(r"(\S+)?:\d{1,5}", value):
+        match = re.fullmatch(r"\S*:(\d{1,5})", value)
+        if match is None or int(match[1]) > _MAX_PORT:
             raise ValueError(
                 f"{value!r} is not an address; write HOST:PORT, or :PORT for this machine only, "
                 "for example 127.0.0.1:8787"

@@ -44,8 +44,9 @@ def local_size(config: ClusterConfig) -> tuple[int, int | None]:
 def open_local(config: ClusterConfig) -> Iterator[Client]:
     """Start a local cluster and yield its client; the cluster ends with the block.
 
-    Every connection needs certificates that are made for this cluster and exist in memory only:
-    without them, any user of the machine could connect on the loopback interface and run code.
+    Every connection needs certificates that are made for this cluster and held in memory: without
+    them, any user of the machine could connect on the loopback interface and run code. Dask writes
+    them into a temporary folder of mode 0700 for the moment in which it sets up a connection.
 
     Raises
     ------

@@ -26,11 +26,19 @@ def private_temporary_folder() -> Iterator[Path]:
     Raises
     ------
     ClusterError
-        If the folder belongs to another user, or others may enter it.
+        If the folder belongs to another user, others may enter it, or it cannot be made.
     """
     parent = dask.config.get("temporary-directory") or tempfile.gettempdir()
     folder = Path(parent) / f"gfrnn-{os.getuid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        pass  # whatever it is, it is checked below
+    except OSError as error:
+        raise ClusterError(
+            f"cluster: {folder} cannot be made ({error.strerror}); set TMPDIR to a folder "
+            "of your own"
+        ) from None
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ClusterError(

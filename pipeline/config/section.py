@@ -93,10 +93,20 @@ def read_tree(path: Path) -> dict[str, Any]:
     return parse_tree(text, str(path))
 
 
+class _TextDates(yaml.SafeLoader):
+    """A loader that leaves dates as text, so that a wrong one is reported with its key."""
+
+
+_TextDates.yaml_implicit_resolvers = {
+    first: [each for each in found if each[0] != "tag:yaml.org,2002:timestamp"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def parse_tree(text: str, where: str) -> dict[str, Any]:
     """Parse the keys and values of YAML text; ``where`` is named in errors."""
     try:
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, _TextDates)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML: {error}") from None
     if not isinstance(tree, dict):

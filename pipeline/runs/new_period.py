@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import Period, checked
+from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import content_key
 from gfrnn.pipeline.reduction.tasks import Progress
@@ -80,8 +81,10 @@ class NewPeriod:
         ConfigError, DataError
             If the data do not cover the period, or the model was trained with it.
         """
-        run = Run(self.experiment, self.folder, progress)
-        check_forecast(run.experiment, run.ds, self.source.model, self.source.updated)
+        ds = open_source(self.experiment.data)
+        check_forecast(self.experiment, ds, self.source.model, self.source.updated)
+        run = Run(self.experiment, self.folder, progress)  # makes the folder
+        run.ds = ds
         # The notes identify a model: they contain all selected settings and keys of triangles.
         notes, done, trained = self.model.notes, run.record.fit, self.source.record.fit
         copied = CopiedModel(str(self.source.folder), content_key(notes.as_attributes()))

@@ -126,10 +126,11 @@ class RunRecord:
             found = json.loads(path.read_text(encoding="utf-8"))
             stages = {stage: StageRecord.parse(entry) for stage, entry in found["stages"].items()}
             return cls(**{**found, "stages": stages})
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(
                 f"{path}: is not a record that this version can read ({error}); restore the file, "
-                "or remove it to do the stages again from their checkpoints"
+                "or remove it to do the stages again from their checkpoints (updates of the model "
+                "are lost then; a folder of `gfrnn forecast --period` is made again by it)"
             ) from None
 
     def write(self, path: Path) -> None:

@@ -187,12 +187,21 @@ class ForecastModel:
         Raises
         ------
         RunError
-            If there is no model, or its format or version differs.
+            If there is no model, its format or version differs, or it is damaged.
         """
         try:
-            group = zarr.open_group(path, mode="r")
+            return cls._load(path)
         except FileNotFoundError:
             raise RunError(f"{path}: no trained model there; run `gfrnn fit` first") from None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(
+                f"{path}: is damaged, or written by another version ({type(error).__name__}: "
+                f"{error}); fit the model again"
+            ) from error
+
+    @classmethod
+    def _load(cls, path: Path) -> ForecastModel:
+        group = zarr.open_group(path, mode="r")
         attrs: dict[str, Any] = dict(group.attrs)
         if attrs.get("format") != FORMAT or attrs.get("version") != VERSION:
             raise RunError(

@@ -23,7 +23,9 @@ def test_an_unknown_interface_is_an_error_that_lists_the_others(key):
         address_of("ib9", key)
 
 
-@pytest.mark.parametrize("address", ["8787", "", "0", "localhost", "127.0.0.1", ":x"])
+@pytest.mark.parametrize(
+    "address", ["8787", "", "0", "localhost", "127.0.0.1", ":x", "127.0.0.1:99999"]
+)
 def test_a_dashboard_without_host_and_port_is_refused(address):
     with pytest.raises(ValidationError, match="not an address.*HOST:PORT"):
         ClusterConfig(dashboard=address)

@@ -28,12 +28,18 @@ def test_the_folder_is_made_for_its_owner_and_used_again(parent):
         assert dask.config.get("temporary-directory") == str(parent)
 
 
-@pytest.mark.parametrize("how", ["open to others", "of another user", "a link"])
+@pytest.mark.parametrize(
+    "how", ["open to others", "of another user", "a link", "a link to nothing", "a file"]
+)
 def test_a_folder_that_others_control_is_refused(parent, how):
     folder = parent / f"gfrnn-{os.getuid()}"
     if how == "a link":
         (parent / "elsewhere").mkdir(mode=0o700)
         folder.symlink_to(parent / "elsewhere")
+    elif how == "a link to nothing":
+        folder.symlink_to(parent / "nothing")
+    elif how == "a file":
+        folder.touch()
     else:
         folder.mkdir(mode=0o700)
     if how == "open to others":
@@ -46,3 +52,13 @@ def test_a_folder_that_others_control_is_refused(parent, how):
         pass
     for part in (str(folder), "0700", "TMPDIR"):
         assert part in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        dask.config.set({"temporary-directory": str(tmp_path / "file")}),
+        pytest.raises(ClusterError, match="cannot be made .*TMPDIR"),
+        private_temporary_folder(),
+    ):
+        pass

@@ -43,7 +43,7 @@ def inspect(
     print_findings(
         (finding.severity, finding.variable or "", finding.message) for finding in audit(ds)
     )
-    text = starting_experiment(ds, data, name)
+    text = starting_experiment(ds, sources if level else data, name)
     if save is None:
         console.print("\n# experiment file to start from", highlight=False)
         console.print(text, highlight=False, markup=False)

@@ -62,7 +62,7 @@ class Entry:
         Key of a score: its values, one a seed. What knows no seed has one value. A score left out
         was not measured. Values may be infinite or NaN: a forecast that diverged.
     training : sequence of float, optional
-        Seconds, one a seed, each measured by :func:`workflows.reproduce.timing.timed`.
+        Seconds, one a seed, each measured by :func:`gfrnn.workflows.reproduce.timing.timed`.
     """
 
     name: str

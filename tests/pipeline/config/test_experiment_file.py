@@ -269,6 +269,15 @@ def test_every_finding_has_its_line():
     assert all(line.startswith("my.yaml: ") for line in lines)
 
 
+@pytest.mark.parametrize("date", ["2002-13-31", "2002-02-30", "2002-1-99"])
+def test_an_impossible_date_is_named_with_its_key(date):
+    message = refused(
+        f"periods: {{train: [2000-01-01, {date}], validation: [2003-01-01, 2003-12-31], "
+        "test: [2004-01-01, 2004-12-31]}"
+    )
+    assert f"periods.train: {date!r} is not a date; write for example 2008-12-31" in message
+
+
 def test_text_that_is_no_yaml_is_refused():
     message = refused("name: [unclosed\nmodel: {")
     assert message.startswith("my.yaml: not valid YAML: ")

@@ -227,3 +227,21 @@ def test_a_cell_that_never_varies_is_not_damped_to_nan(model):
     still = replace(model, layout=replace(model.layout, vectors=vectors))
     assert still.damping(2)[3] == 0.0
     assert np.isfinite(still.damping(2)).all()
+
+
+@pytest.mark.parametrize("how", ["broken metadata", "an unknown note", "no networks"])
+def test_damaged_metadata_are_refused_with_what_to_do(tmp_path, model, how):
+    place = tmp_path / "model.zarr"
+    model.save(place)
+    file = place / "zarr.json"
+    if how == "broken metadata":
+        file.write_text("{")
+    else:
+        tree = json.loads(file.read_text())
+        if how == "an unknown note":
+            tree["attributes"]["notes"]["unheard_of"] = 1
+        else:
+            del tree["attributes"]["networks"]
+        file.write_text(json.dumps(tree))
+    with pytest.raises(RunError, match=r"model\.zarr: is damaged.* fit the model again"):
+        ForecastModel.load(place)

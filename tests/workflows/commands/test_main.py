@@ -18,6 +18,7 @@ import yaml
 from typer.testing import CliRunner
 
 from gfrnn.pipeline.config.experiment import load_experiment
+from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.commands.main import app, main
 from gfrnn_testing.weather import Weather, experiment, finish, make_weather, stamps, tree
@@ -144,6 +145,17 @@ def test_without_a_command_the_help_is_shown():
 
 
 # From data to scores
+
+
+def test_a_level_that_the_command_states_is_in_the_saved_experiment(weather, said, tmp_path):
+    with xr.open_zarr(weather.path) as store:
+        field = store["geopotential"].sel(level=500, drop=True).load().drop_encoding()
+    field.to_dataset().to_netcdf(tmp_path / "z.nc")
+    path = tmp_path / "start.yaml"
+    assert said("inspect", tmp_path / "z.nc", "--level", 500, "--save", path).code == 0
+    experiment = load_experiment(path)
+    assert [source.level for source in experiment.data.sources] == [500]
+    open_source(experiment.data)
 
 
 @pytest.mark.slow
