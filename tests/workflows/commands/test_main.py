@@ -149,7 +149,7 @@ def test_without_a_command_the_help_is_shown():
 
 def test_a_level_that_the_command_states_is_in_the_saved_experiment(weather, said, tmp_path):
     with xr.open_zarr(weather.path, consolidated=False) as store:
-        field = store["geopotential"].sel(level=500, drop=True).load().drop_encoding()
+        field = store["z"].sel(level=500, drop=True).load().drop_encoding()
     field.to_dataset().to_netcdf(tmp_path / "z.nc")
     path = tmp_path / "start.yaml"
     assert said("inspect", tmp_path / "z.nc", "--level", 500, "--save", path).code == 0
