@@ -26,6 +26,9 @@ _WRITTEN = "written"
 # task need not keep all leads in memory until the shard is complete.
 _SHARD_BYTES = 2**23
 
+# CF units of leads, and their codes in numpy.
+_UNITS = {"days": "D", "hours": "h", "minutes": "m", "seconds": "s"}
+
 
 def create_forecast_store(
     path: Path,
@@ -55,10 +58,8 @@ def create_forecast_store(
     levels = sorted({c.level for c in grid.channels if c.level is not None})
     coords: dict[str, Any] = {
         "time": ("time", initial, {"standard_name": "forecast_reference_time"}),
-        "prediction_timedelta": (
-            "prediction_timedelta",
-            leads,
-            {"standard_name": "forecast_period", "long_name": "time since the initial time"},
+        "prediction_timedelta": encode_leads(
+            leads, standard_name="forecast_period", long_name="time since the initial time"
         ),
         "latitude": (
             "latitude",
@@ -127,6 +128,25 @@ def create_forecast_store(
         fill_value=0,
         dimension_names=("time",),  # so that xarray opens an unfinished store too
     )
+
+
+def encode_leads(leads: Array, **attrs: str) -> xr.Variable:
+    """Return leads as integers in the longest unit that all of them are whole multiples of.
+
+    Versions of xarray encode timedelta64 in different units, so none is left to encode them.
+
+    Parameters
+    ----------
+    leads : ndarray of timedelta64, shape (leads,)
+        Whole seconds.
+    **attrs
+        Attributes of the variable.
+    """
+    units = {name: np.timedelta64(1, code) for name, code in _UNITS.items()}
+    common = next(name for name, unit in units.items() if not (leads % unit).any())
+    described = attrs | {"dtype": "timedelta64[ns]", "units": common}
+    numbers = (leads // units[common]).astype(np.int64)
+    return xr.Variable("prediction_timedelta", numbers, described)
 
 
 def kept_bytes(grid: Grid, leads: int) -> int:

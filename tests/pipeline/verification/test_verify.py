@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
@@ -179,6 +180,12 @@ def test_the_scores_have_their_names(verified):
     np.testing.assert_array_equal(
         scores["prediction_timedelta"].values, pd.to_timedelta(np.arange(1, 7), "D").values
     )
+
+
+def test_leads_of_the_scores_are_encoded_as_those_of_the_forecasts(verified):
+    leads = zarr.open_group(verified.run.scores, mode="r")["prediction_timedelta"]
+    assert dict(leads.attrs) == {"dtype": "timedelta64[ns]", "units": "days"}
+    np.testing.assert_array_equal(leads[...], np.arange(1, LEADS + 1))
 
 
 @pytest.mark.parametrize("lead", range(1, LEADS + 1))
