@@ -26,8 +26,13 @@ _WRITTEN = "written"
 # task need not keep all leads in memory until the shard is complete.
 _SHARD_BYTES = 2**23
 
-# CF units of leads, and their codes in numpy.
-_UNITS = {"days": "D", "hours": "h", "minutes": "m", "seconds": "s"}
+# CF units of leads.
+_UNITS = {
+    "days": np.timedelta64(1, "D"),
+    "hours": np.timedelta64(1, "h"),
+    "minutes": np.timedelta64(1, "m"),
+    "seconds": np.timedelta64(1, "s"),
+}
 
 
 def create_forecast_store(
@@ -142,10 +147,9 @@ def encode_leads(leads: Array, **attrs: str) -> xr.Variable:
     **attrs
         Attributes of the variable.
     """
-    units = {name: np.timedelta64(1, code) for name, code in _UNITS.items()}
-    common = next(name for name, unit in units.items() if not (leads % unit).any())
-    described = attrs | {"dtype": "timedelta64[ns]", "units": common}
-    numbers = (leads // units[common]).astype(np.int64)
+    name, unit = next((name, unit) for name, unit in _UNITS.items() if not (leads % unit).any())
+    described = attrs | {"dtype": "timedelta64[ns]", "units": name}
+    numbers = (leads // unit).astype(np.int64)
     return xr.Variable("prediction_timedelta", numbers, described)
 
 
