@@ -112,6 +112,7 @@ def create_forecast_store(
             "shards": shard,
             "dtype": "float32",
             "_FillValue": np.float32(np.nan),
+            "fill_value": np.float32(np.nan),  # of chunks that are not written
         }
     encoding["time"] = {
         "dtype": "int64",

@@ -135,6 +135,7 @@ def test_encodings(run, store):
         assert np.isnan(array.encoding["_FillValue"])
     group = zarr.open_group(run.forecasts, mode="r")
     assert group.metadata.zarr_format == 3
+    assert all(np.isnan(group[name].fill_value) for name in store.data_vars)
     lead = group["prediction_timedelta"]
     assert lead.attrs["dtype"] == "timedelta64[ns]"
     assert lead.attrs["units"] == "days"
