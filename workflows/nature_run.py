@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn_core.systems import TwoLayerQG
 
@@ -127,7 +127,7 @@ def write_nature(
             for array, field in zip(arrays, _fields(weather, block, pressure), strict=True):
                 array[begin:end] = field.astype(np.float32)
             if progress is not None:
-                progress(Advance("nature run", end, hours.size))
+                progress(ProgressUpdate("nature run", end, hours.size))
         consolidate(store)
 
     def write_or_remove(store: Path) -> None:

@@ -12,8 +12,7 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.stored_chunks import ChunkReads
 from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.planning.machine_rates import Rates, calibrate
-from gfrnn.pipeline.reduction.reduce import thread_memory
-from gfrnn.pipeline.reduction.tasks import current_client
+from gfrnn.pipeline.reduction.dask_client import current_client, thread_memory
 from gfrnn.pipeline.training.pass_costs import PassCost, check_costs
 from gfrnn.pipeline.training.training import Training
 

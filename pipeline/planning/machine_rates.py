@@ -16,8 +16,8 @@ from zarr.storage import MemoryStore
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.stored_chunks import ChunkReads
+from gfrnn.pipeline.reduction.blas_threads import single_threaded
 from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, svd_flops
-from gfrnn.pipeline.reduction.tasks import single_threaded
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import ClimatologySummary
 from gfrnn.pipeline.states.eof_states import EofStateSummary, EofSummary

@@ -20,8 +20,9 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.checks import check_chunks

@@ -10,7 +10,7 @@ from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import content_key
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast
 from gfrnn.pipeline.runs.record import CopiedModel, StageRecord

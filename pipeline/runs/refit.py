@@ -12,7 +12,7 @@ from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.record import RefitModel, StageRecord
 from gfrnn.pipeline.runs.run import Run

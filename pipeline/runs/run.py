@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import APART_FROM_MODEL, deciding_keys
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast
@@ -140,63 +141,65 @@ class Run(RunFolder):
     def fit(self, *, force: bool = False) -> StageOutcome:
         """Train the model; the product is ``model.zarr``."""
         self.check(force=force)
-
-        def work() -> None:
-            if force:
-                Checkpoints(self.summaries).clear()
-            # A run whose model is only used has other checks than a fit.
-            checked = True in self._checked
-            trained = fit(self.experiment, self.ds, self.folder, self.progress, checked=checked)
-            trained.save(self.model)
-            Checkpoints(self.updates).clear()
-
-        return self._stage("fit", self.model, work, force)
+        skipped = not force and self._is_done("fit", self.model)
+        if not skipped:
+            with self._computing("fit"):
+                if force:
+                    Checkpoints(self.summaries).clear()
+                # A run whose model is only used has other checks than a fit.
+                checked = True in self._checked
+                trained = fit(self.experiment, self.ds, self.folder, self.progress, checked=checked)
+                trained.save(self.model)
+                Checkpoints(self.updates).clear()
+        return self._outcome("fit", self.model, skipped)
 
     def forecast(self, *, force: bool = False) -> StageOutcome:
         """Forecast the test period; the product is ``forecast.zarr``."""
-
-        def work() -> None:
-            self._require("fit", self.model)
-            if self.record.external_model:
-                self.check()
-            key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
-            if force or begun is None or begun.key != key:
-                shutil.rmtree(self.forecasts, ignore_errors=True)
-                self._note("forecast", StageRecord(key=key))
-            forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
-
-        return self._stage("forecast", self.forecasts, work, force)
+        skipped = not force and self._is_done("forecast", self.forecasts)
+        if not skipped:
+            with self._computing("forecast"):
+                self._require("fit", self.model)
+                if self.record.external_model:
+                    self.check()
+                key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
+                if force or begun is None or begun.key != key:
+                    shutil.rmtree(self.forecasts, ignore_errors=True)
+                    self._note("forecast", StageRecord(key=key))
+                forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
+        return self._outcome("forecast", self.forecasts, skipped)
 
     def verify(self, *, force: bool = False) -> StageOutcome:
         """Score the forecasts; the product is ``scores.zarr``."""
-
-        def work() -> None:
-            open_forecasts(self.forecasts)
-            self._require("forecast", self.forecasts)
-            verify(self.ds, self.model, self.forecasts, self.scores, self.progress)
-
-        return self._stage("verify", self.scores, work, force)
+        skipped = not force and self._is_done("verify", self.scores)
+        if not skipped:
+            with self._computing("verify"):
+                open_forecasts(self.forecasts)
+                self._require("forecast", self.forecasts)
+                verify(self.ds, self.model, self.forecasts, self.scores, self.progress)
+        return self._outcome("verify", self.scores, skipped)
 
     def finished(self, stage: str) -> bool:
         """Check whether a stage is done, with this experiment and these data."""
         done = self.record.stages.get(stage)
         return done is not None and bool(done.finished) and done.key == self._key_for(stage)
 
-    def _stage(
-        self, stage: str, product: Path, work: Callable[[], None], force: bool
-    ) -> StageOutcome:
-        if not force and self.finished(stage) and product.exists():
-            seconds = self.record.stages[stage].seconds
-            return StageOutcome(stage, True, 0.0 if seconds is None else seconds, product)
+    def _is_done(self, stage: str, product: Path) -> bool:
+        return self.finished(stage) and product.exists()
+
+    @contextmanager
+    def _computing(self, stage: str) -> Iterator[None]:
+        """Hold the lock while a stage is computed, and record its time once it is finished."""
         with self.lock():
             begun = time.perf_counter()
             self.record.reopen_stage(stage)
             self._save()
-            work()
+            yield
             seconds = time.perf_counter() - begun
         key = self._key_for(stage)
         self._note(stage, StageRecord(key=key, seconds=round(seconds, 3), finished=now()))
-        return StageOutcome(stage, False, seconds, product)
+
+    def _outcome(self, stage: str, product: Path, skipped: bool) -> StageOutcome:
+        return StageOutcome(stage, skipped, self.record.stages[stage].seconds or 0.0, product)
 
     def _require(self, stage: str, product: Path) -> None:
         """Refuse a product that is unfinished, or of another experiment or other data."""

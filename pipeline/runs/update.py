@@ -21,7 +21,8 @@ from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.time_axis import segments
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.runs.new_data import check_later, encode_new_data, open_new_data
 from gfrnn.pipeline.runs.record import StageRecord
 from gfrnn.pipeline.runs.run import Run

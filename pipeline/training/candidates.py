@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints, content_key
-from gfrnn.pipeline.reduction.reduce import check_call
+from gfrnn.pipeline.reduction.task_memory import check_call
 from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
-from gfrnn.pipeline.training.triangles import Factors, merge_factors
+from gfrnn.pipeline.training.triangles import Factors, group_count, merge_factors, solve_bytes
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import Columns
 
@@ -89,10 +89,8 @@ class Candidate:
         ResourceError
             If the solve needs more than the usable share of it.
         """
-        columns = self._columns.total
-        groups = 1 if self.network.groups is None else len(np.unique(self.network.groups))
-        # The triangles and their weighted copies, and an SVD with its working memory.
-        check_call(name, (3 * groups + 9) * 8 * columns**2, "model.width")
+        needed = solve_bytes(group_count(self.network), self._columns.total)
+        check_call(name, needed, "model.width")
 
     def rows(self, names: Iterable[str]) -> int:
         """Return the number of rows of some folds together."""

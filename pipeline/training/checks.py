@@ -16,7 +16,7 @@ from gfrnn.pipeline.data.missing_chunks import missing_chunks
 from gfrnn.pipeline.data.static_fields import open_static
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing, input_width
 from gfrnn.pipeline.states.sphere_patches import (
     cut_patches,

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
-from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys
+from gfrnn.pipeline.reduction.reduce import fold_keys
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout, EofStateSummary, EofSummary
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import row_leaves
 from gfrnn.pipeline.training.pass_costs import NOTHING, PassCost, sampled, windows_of
-from gfrnn.pipeline.training.passes import DriverStep, Passes, ReductionPass
+from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
 from gfrnn.pipeline.training.state_series import draw_pool, lagged_covariance, last_states, times_of
 from gfrnn.pipeline.training.training import Training, TrainingRows, sample_of
@@ -108,8 +109,8 @@ class EofTraining(Training):
             train, validation = (
                 row_leaves(variant, self.fields, name) for name in ("train", "validation")
             )
-            network = yield DriverStep(
-                work=partial(self._sampled, variant, train), placeholder=self._planned(variant)
+            network = yield FunctionPass(
+                run=partial(self._sampled, variant, train), placeholder=self._planned(variant)
             )
             rows = self.rows(variant, network)
 
@@ -127,7 +128,7 @@ class EofTraining(Training):
             found.append(TrainingRows(rows, leaf, variant.state.modes, candidate))
         return found
 
-    def _sampled(self, variant: Experiment, train: list[Stretch]) -> SampledRNN:
+    def _sampled(self, variant: Experiment, train: list[Stretch], *_: Any) -> SampledRNN:
         """Return the network of a candidate, its hidden weights drawn from training states."""
         model, modes = variant.model, variant.state.modes
         network = replace(self.network(variant), inputs=self.forcing().count)

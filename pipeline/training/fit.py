@@ -8,12 +8,12 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.training.checks import check_fit, training_fields
 from gfrnn.pipeline.training.eof_training import EofTraining
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.passes import run_passes
 from gfrnn.pipeline.training.patch_training import LocalTraining
-from gfrnn.pipeline.training.training import Training
 
 
 def fit(
@@ -49,19 +49,10 @@ def fit(
     """
     if not checked:
         check_fit(experiment, ds)
-    training = prepare(experiment, ds, folder, progress)
+    checkpoints, fields = Checkpoints(folder / "summaries.zarr"), training_fields(experiment, ds)
+    training = training_class(experiment)(experiment, fields, checkpoints, progress)
     training.check_memory()
-    return training.run()
-
-
-def prepare(
-    experiment: Experiment, ds: xr.Dataset, folder: Path, progress: Progress | None = None
-) -> Training:
-    """Return a fit that has not begun; parameters and errors are those of :func:`fit`."""
-    checkpoints = Checkpoints(folder / "summaries.zarr")
-    return training_class(experiment)(
-        experiment, training_fields(experiment, ds), checkpoints, progress
-    )
+    return training.model(run_passes(training.passes(), checkpoints, progress))
 
 
 def training_class(experiment: Experiment) -> type[EofTraining] | type[LocalTraining]:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.time_axis import segments
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.reduce import fold_keys
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
@@ -23,7 +25,7 @@ from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import local_forcing, row_leaves
 from gfrnn.pipeline.training.pass_costs import PassCost, calls, sampled
-from gfrnn.pipeline.training.passes import Passes, ReductionPass, TaskPass
+from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.state_series import times_of
 from gfrnn.pipeline.training.training import Training, TrainingRows, sample_of
@@ -200,9 +202,9 @@ class LocalTraining(Training):
             return self._drawn(variant, network, pool, following)
 
         planned = self._drawn(variant, replace(network, sampling="normal"))
-        drawn: SampledRNN = yield TaskPass(
+        drawn: SampledRNN = yield FunctionPass(
+            run=draw,
             cost=lambda: self._pool_cost(FieldStates(self.fields, layout), planned, train, count),
-            work=draw,
             placeholder=planned,
         )
         return drawn

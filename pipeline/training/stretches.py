@@ -14,7 +14,7 @@ from gfrnn.pipeline.config.durations import ONE_DAY, format_duration
 from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.time_axis import segments
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 
 Array = NDArray[Any]
 

@@ -15,8 +15,10 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
-from gfrnn.pipeline.reduction.reduce import Stretch, thread_memory
-from gfrnn.pipeline.reduction.tasks import Advance, Progress, run_tasks
+from gfrnn.pipeline.reduction.dask_client import thread_memory
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
@@ -27,11 +29,10 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import KeptTriangles, ModelNotes
 from gfrnn.pipeline.training.pass_costs import PassCost, check_costs, solves, windows_of
 from gfrnn.pipeline.training.passes import (
+    FunctionPass,
     Passes,
     ReductionPass,
-    TaskPass,
     cost_of_passes,
-    run_passes,
 )
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.choose_model import Chosen, choose_model
@@ -68,7 +69,7 @@ class TrainingRows:
 
 
 @dataclass(frozen=True)
-class _Results:
+class TrainingResults:
     """The results of all passes of a fit."""
 
     layout: EofLayout | LocalLayout
@@ -135,28 +136,27 @@ class Training(ABC):
 
     # Methods that all layouts share
 
-    def passes(self) -> Passes[_Results]:
+    def passes(self) -> Passes[TrainingResults]:
         """Yield all passes of the fit; return their results."""
         fit = self.experiment.fit
         layout = yield from self.layout_passes()
         rows = yield from self.row_passes(layout)
         candidates = tuple(each.candidate for each in rows)
         sizes = [each.size for each in rows]
-        chosen = yield TaskPass(
+        chosen = yield FunctionPass(
+            run=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
             cost=lambda: solves([each.rows for each in rows], fit, sizes),
-            work=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
         )
-        precision = yield TaskPass(
-            cost=lambda: self.sample_cost(rows),
-            work=lambda checkpoints, progress: _measure_precision(
+        precision = yield FunctionPass(
+            run=lambda checkpoints, progress: _measure_precision(
                 rows[chosen.best], chosen, checkpoints, progress
             ),
+            cost=lambda: self.sample_cost(rows),
         )
-        return _Results(layout, candidates, chosen, precision)
+        return TrainingResults(layout, candidates, chosen, precision)
 
-    def run(self) -> ForecastModel:
-        """Run all passes and return the model."""
-        found = run_passes(self.passes(), self.checkpoints, self.progress)
+    def model(self, found: TrainingResults) -> ForecastModel:
+        """Return the model that the results of all passes make, and save the candidates."""
         layout, candidates, chosen = found.layout, found.candidates, found.chosen
         last = int(times_of(self.reads("train")).max())
         count = max(candidate.network.overlap for candidate in candidates)
@@ -200,7 +200,7 @@ class Training(ABC):
         check_costs(costs, self.fields, thread_memory())
         for cost in costs:
             if self.progress:
-                self.progress(Advance(cost.name, 0, cost.plan.leaves, coming=True))
+                self.progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -7,7 +7,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.reduction.tasks import current_client
+from gfrnn.pipeline.reduction.dask_client import current_client
 from gfrnn.workflows.benchmarks.training_pass import TrainingPass
 from gfrnn_core.sampling import HiddenWeights
 

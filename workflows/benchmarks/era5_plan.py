@@ -23,7 +23,7 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.planning.estimate import Projection, Workforce
 from gfrnn.pipeline.planning.machine_rates import Rates, reading_rate
 from gfrnn.pipeline.planning.plan_fit import plan_fit
-from gfrnn.pipeline.reduction.tasks import single_threaded
+from gfrnn.pipeline.reduction.blas_threads import single_threaded
 from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
 from gfrnn.workflows.human_units import human_bytes, human_duration
 

@@ -15,8 +15,8 @@ import zarr
 from gfrnn.pipeline.config.experiment import DataConfig
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.reduction.reduce import Stretch
-from gfrnn.pipeline.reduction.tasks import run_tasks
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout

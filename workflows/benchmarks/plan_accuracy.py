@@ -18,8 +18,8 @@ from gfrnn.pipeline import Experiment, fit, open_source
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.planning.estimate import Projection, Workforce
 from gfrnn.pipeline.planning.plan_fit import plan_fit
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
 
@@ -119,11 +119,11 @@ class StageStopwatch:
         self.begun: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
 
-    def __call__(self, advance: Advance) -> None:
-        now, name = time.perf_counter(), advance.name
-        if advance.done == 0 and not advance.coming:
+    def __call__(self, update: ProgressUpdate) -> None:
+        now, name = time.perf_counter(), update.name
+        if update.done == 0 and not update.announced:
             self.begun[name] = now
-        if advance.done >= advance.total and name in self.begun:
+        if update.done >= update.total and name in self.begun:
             passed = now - self.begun.pop(name)
             self.seconds[name] = self.seconds.get(name, 0.0) + passed
 

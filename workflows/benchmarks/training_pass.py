@@ -10,8 +10,8 @@ import zarr
 from distributed import Client
 
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.reduction.tree import Summary
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch, Summary
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.checks import ROWS_PER_COLUMN
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates

@@ -14,7 +14,7 @@ import numpy as np
 from distributed import Client
 
 from gfrnn.cluster import ClusterConfig, open_cluster
-from gfrnn.pipeline.reduction.tasks import single_threaded
+from gfrnn.pipeline.reduction.blas_threads import single_threaded
 from gfrnn.workflows.benchmarks.training_pass import PassSize
 
 

@@ -13,8 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch
-from gfrnn.pipeline.reduction.tree import Summary
+from gfrnn.pipeline.reduction.tree import Stretch, Summary
 from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck, bar_table, plain_table
 from gfrnn.workflows.benchmarks.training_pass import PassSize, TrainingPass, reduced, warm_up
 from gfrnn.workflows.benchmarks.worker_measurement import (

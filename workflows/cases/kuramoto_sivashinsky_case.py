@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.workflows.cases.shared.field_comparison import FieldSystem, field_case
 from gfrnn.workflows.cases.shared.trajectories import Truth
 from gfrnn_core.systems import KURAMOTO_SIVASHINSKY_LYAPUNOV_EXPONENT, KuramotoSivashinsky
@@ -28,11 +28,11 @@ _ROUGH, _COARSE, _FINE = (KuramotoSivashinsky(substeps=number) for number in (1,
 def series(seed: int, times: int, progress: Progress) -> Array:
     """One trajectory on the attractor, shape (times, 512)."""
     pieces = [states(1, seed)]
-    progress(Advance("training series", 0, times))
+    progress(ProgressUpdate("training series", 0, times))
     while (done := sum(map(len, pieces))) < times:
         steps = min(_PIECE, times - done)
         pieces.append(_FINE.trajectory(pieces[-1][-1], steps)[1:])
-        progress(Advance("training series", done + steps, times))
+        progress(ProgressUpdate("training series", done + steps, times))
     return np.concatenate(pieces)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from gfrnn.pipeline.config.section import Section
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.workflows.cases.shared.trajectories import Truth, along, quietly, scattered
 from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
 from gfrnn.workflows.reproduce.figure_style import STYLES
@@ -186,7 +186,7 @@ def run(settings: Lorenz63Settings, seeds: Sequence[int], progress: Progress) ->
     errors: dict[str, Array] = {}
     total = len(seeds) * (1 + sum(map(len, settings.networks.values())))
     done = 0
-    progress(Advance("networks", 0, total))
+    progress(ProgressUpdate("networks", 0, total))
     plans = [(LABELS[name], nets) for name, nets in settings.networks.items()]
     plans.insert(1, (GRAM, {"fine": settings.networks["normal"]["fine"]}))
     for label, nets in plans:
@@ -211,7 +211,7 @@ def run(settings: Lorenz63Settings, seeds: Sequence[int], progress: Progress) ->
                         _climate_distance(network, truths[0], truths[1])
                     )
                 done += 1
-                progress(Advance("networks", done, total))
+                progress(ProgressUpdate("networks", done, total))
         kind: Literal["ours", "reference"] = "ours" if label != GRAM else "reference"
         entries.append(Entry(label, kind, scores, training or None))
     floor = kl_divergence(truths[0], truths[1])

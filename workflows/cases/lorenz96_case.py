@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.workflows.cases.shared.field_comparison import FieldSystem, field_case
 from gfrnn.workflows.cases.shared.trajectories import Truth, along, scattered
 from gfrnn_core.systems import LORENZ96
@@ -24,11 +24,11 @@ def series(seed: int, times: int, progress: Progress) -> Array:
     """One trajectory on the attractor, shape (times, 40)."""
     first = scattered(LORENZ96, 1, seed, _SPINUP)[0]
     pieces = [first[None]]
-    progress(Advance("training series", 0, times))
+    progress(ProgressUpdate("training series", 0, times))
     while (done := sum(map(len, pieces))) < times:
         steps = min(_PIECE, times - done)
         pieces.append(LORENZ96.trajectory(DT, steps, pieces[-1][-1])[1:])
-        progress(Advance("training series", done + steps, times))
+        progress(ProgressUpdate("training series", done + steps, times))
     return np.concatenate(pieces)
 
 

@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.workflows.cases.perturbation.learning_curves import LearningCurves, dataset
 from gfrnn.workflows.cases.perturbation.learning_figure import draw
 from gfrnn.workflows.cases.perturbation.learning_run import LearningRun, learn, validation_loss

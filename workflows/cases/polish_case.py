@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from gfrnn.pipeline.config.section import Section
-from gfrnn.pipeline.reduction.tasks import Advance, Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.workflows.cases.lorenz63_case import (
     Lorenz63Data,
     Lorenz63Network,
@@ -104,7 +105,7 @@ def run(settings: PolishSettings, seeds: Sequence[int], progress: Progress) -> C
     entries: list[Entry] = []
     falls: dict[str, Array] = {}
     total, done = len(seeds) * len(NAMES) * len(settings.setups), 0
-    progress(Advance("networks", 0, total))
+    progress(ProgressUpdate("networks", 0, total))
     for kind, name in NAMES.items():
         before: dict[str, list[float]] = {part: [] for part in settings.setups}
         after: dict[str, list[float]] = {part: [] for part in settings.setups}
@@ -125,7 +126,7 @@ def run(settings: PolishSettings, seeds: Sequence[int], progress: Progress) -> C
                     seconds[1].append(fitting + moving)
                 falls.setdefault(f"{name}, {PARTS[part]}", _losses(found))
                 done += 1
-                progress(Advance("networks", done, total))
+                progress(ProgressUpdate("networks", done, total))
         entries += [
             Entry(f"{name}, solved", "reference", before, seconds[0]),
             Entry(f"{name}, polished", "ours", after, seconds[1]),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from gfrnn.pipeline.config.section import Section
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.workflows.cases.station.station_files import ARCHIVES, TEMPERATURE
 from gfrnn.workflows.cases.station.station_fit import (
     StationHours,
@@ -108,14 +108,14 @@ def run(settings: StationCaseSettings, seeds: Sequence[int], progress: Progress)
     hours = {name: read_hours(name, station.data) for name, station in settings.stations.items()}
     total = len(hours) * len(seeds) * settings.networks
     done = 0
-    progress(Advance("networks", done, total))
+    progress(ProgressUpdate("networks", done, total))
     outcomes = []
     for name, station in settings.stations.items():
 
         def step() -> None:
             nonlocal done
             done += 1
-            progress(Advance("networks", done, total))
+            progress(ProgressUpdate("networks", done, total))
 
         outcomes.append(_outcome(name, station, hours[name], settings.networks, seeds, step))
     kinds = {OURS: "ours", SINGLE: "ours"}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt
 
 from gfrnn.pipeline.config.section import Section
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
 from gfrnn.workflows.reproduce.figure_style import STYLES
 from gfrnn.workflows.reproduce.timing import timed
@@ -223,14 +223,14 @@ def run(settings: ControlSettings, seeds: Sequence[int], progress: Progress) -> 
     }
     policies: dict[str, list[Policy | None]] = {name: [] for name in variants}
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    progress(Advance("regulators", 0, len(seeds)))
+    progress(ProgressUpdate("regulators", 0, len(seeds)))
     for done, seed in enumerate(seeds, start=1):
         runs = record(problem, seed)
         for name, (width, response) in variants.items():
             policy, took = timed(partial(design, problem, runs, seed, width, response))
             policies[name].append(policy)
             seconds[name].append(took)
-        progress(Advance("regulators", done, len(seeds)))
+        progress(ProgressUpdate("regulators", done, len(seeds)))
     best, free = problem.costs(true), problem.costs(uncontrolled)
 
     def scores(tried: Sequence[Policy | None]) -> dict[str, list[float]]:

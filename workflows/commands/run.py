@@ -14,7 +14,7 @@ from gfrnn.cluster import ClusterConfig
 from gfrnn.pipeline import Experiment, Run, load_experiment
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.workflows.commands.console import console
@@ -77,9 +77,9 @@ def run(
                 _run_stage(stage, force, progress)
         scores = xr.open_zarr(opened.scores, chunks=None, decode_timedelta=True)
         progress.show_table(dashboard_table(scores))
-        progress(Advance("report", 0, 1))
+        progress(ProgressUpdate("report", 0, 1))
         page = write_report(opened)
-        progress(Advance("report", 1, 1))
+        progress(ProgressUpdate("report", 1, 1))
     console.print(f"[bold]report[/bold]: {page}", highlight=False)
     console.print(terminal_table(scores))
 

@@ -16,7 +16,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from gfrnn.pipeline.config.section import Section
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
 
 Better = Literal["higher", "lower"]
 Kind = Literal["ours", "peer", "reference"]
@@ -280,7 +280,7 @@ class Case(Generic[Settings]):
         settings is chosen by another score than another part.
     parallel : bool
         Whether ``run`` puts its jobs on the current Dask client, as
-        :func:`gfrnn.pipeline.reduction.tasks.run_tasks` does.
+        :func:`gfrnn.pipeline.reduction.run_tasks.run_tasks` does.
 
     Notes
     -----

@@ -20,7 +20,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from threadpoolctl import threadpool_info
 
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.provenance import provenance
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.workflows.report.figures import STYLE, WIDTH

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from gfrnn.pipeline.config.section import Section, checked
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.workflows.reproduce.case import Case, Validation
 from gfrnn.workflows.reproduce.result_table import figure_of
 from gfrnn.workflows.reproduce.settings_file import LoadedSettings, plain, with_values

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import FitConfig
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.training.candidates import Candidate
 from gfrnn.pipeline.training.model_notes import CandidateScore, SolveSettings
 from gfrnn.pipeline.training.selection.ridge import RidgeSelection, WidthSelection, choose, mixture

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.candidates import Candidate
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.ridge import solve

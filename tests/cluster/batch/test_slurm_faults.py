@@ -7,7 +7,7 @@ import time
 import pytest
 
 from gfrnn.cluster import ClusterError, open_cluster
-from gfrnn.pipeline.reduction.tasks import run_tasks
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn_testing.batch_systems import batch, watchdogs
 from gfrnn_testing.waiting import eventually
 

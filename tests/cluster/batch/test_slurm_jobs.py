@@ -22,7 +22,7 @@ from distributed.security import Security
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.errors import ResourceError
-from gfrnn.pipeline.reduction.tasks import run_tasks
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn_testing.batch_systems import batch, watchdogs
 from gfrnn_testing.paths import with_support
 from gfrnn_testing.waiting import eventually

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import DataError
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import ClimatologySummary, Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout, EofStateSummary, EofSummary
 from gfrnn.pipeline.training.state_series import lagged_covariance

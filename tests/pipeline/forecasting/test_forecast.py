@@ -17,7 +17,7 @@ import zarr
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_testing.weather import Weather, contents, experiment, finish, make_weather, stamps
@@ -322,7 +322,7 @@ def test_only_what_is_missing_is_computed(run, interrupted, monkeypatch):
     steps = []
     forecasting.forecast(run.experiment, run.ds, run.model, interrupted, steps.append)
     assert firsts == [16, 24]
-    assert steps == [Advance("forecast", done, 2) for done in (0, 1, 2)]
+    assert steps == [ProgressUpdate("forecast", done, 2) for done in (0, 1, 2)]
     after = stamps(interrupted / "temperature")
     assert {name: after[name] for name in before} == before
     assert contents(interrupted) == contents(run.forecasts)

@@ -16,7 +16,7 @@ from gfrnn.pipeline.errors import ConfigError, ResourceError
 from gfrnn.pipeline.planning.estimate import TASK_SECONDS, Workforce
 from gfrnn.pipeline.planning.machine_rates import Rates
 from gfrnn.pipeline.planning.plan_fit import plan_fit
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
 from gfrnn_testing.reduction_toys import row_summary
 from gfrnn_testing.weather import experiment, make_weather, tree
@@ -55,7 +55,7 @@ def planned(experiment, workforce=None, rates=None):
 def test_the_tasks_are_those_that_a_fit_reports(weather, tmp_path):
     seen: dict[str, int] = {}
 
-    def progress(advance: Advance) -> None:
+    def progress(advance: ProgressUpdate) -> None:
         assert seen.setdefault(advance.name, advance.total) == advance.total
 
     for config in (experiment(weather.path), local_experiment(weather.path)):
@@ -181,7 +181,7 @@ def test_a_chunk_that_no_worker_can_decode_is_refused_before_anything_else(weath
 def test_a_fit_refuses_what_the_plan_refuses(weather, tmp_path, monkeypatch):
     config = experiment(weather.path)
     monkeypatch.setattr(
-        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: MIB // 16
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: MIB // 16
     )
     with pytest.raises(ResourceError) as caught:
         Run(config, tmp_path / "run").fit()

@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn.pipeline.errors import DataError, ResourceError
-from gfrnn.pipeline.reduction import reduce
+from gfrnn.pipeline.reduction import dask_client
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
-from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys, plan_reduction, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Advance, run_tasks
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
+from gfrnn.pipeline.reduction.reduce import fold_keys, reduce_stretches
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.task_memory import plan_reduction
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_testing.reduction_toys import Record, Troubled, cut, read, row_pieces, row_summary
 
@@ -119,22 +122,22 @@ def test_rows_reduced_are_the_rows_factored_at_once(tmp_path):
 
 
 def test_progress_counts_every_leaf_once():
-    seen: list[Advance] = []
+    seen: list[ProgressUpdate] = []
     reduce_stretches(Record(), cut(20, 3, ("a", 8), ("b", 20)), key="k", progress=seen.append)
-    assert [advance.done for advance in seen if advance.done < 7] == list(range(7))
-    assert {(advance.name, advance.total) for advance in seen} == {("record", 7)}
+    assert [update.done for update in seen if update.done < 7] == list(range(7))
+    assert {(update.name, update.total) for update in seen} == {("record", 7)}
     assert seen[-1].done == 7
-    assert not any(advance.coming for advance in seen)
+    assert not any(update.announced for update in seen)
 
 
 def test_progress_counts_kept_folds_at_once(tmp_path):
     stretches = cut(20, 3, ("a", 8), ("b", 20))
     checkpoints = Checkpoints(tmp_path / "s")
     reduce_stretches(Record(), stretches[:3], key="k", checkpoints=checkpoints)
-    seen: list[Advance] = []
+    seen: list[ProgressUpdate] = []
     reduce_stretches(Record(), stretches, key="k", checkpoints=checkpoints, progress=seen.append)
-    assert sorted({advance.done for advance in seen}) == [0, 3, 4, 5, 6, 7]
-    assert {advance.total for advance in seen} == {7}
+    assert sorted({update.done for update in seen}) == [0, 3, 4, 5, 6, 7]
+    assert {update.total for update in seen} == {7}
 
 
 def test_an_error_of_a_leaf_keeps_its_type_and_message(troubled):
@@ -269,11 +272,11 @@ def worker(limit: int | None, nthreads: int = 1) -> dict[str, Any]:
 
 def test_the_smallest_share_of_a_thread_counts():
     many = [worker(900 * MIB)] * 8
-    assert reduce._memory_of_a_thread(None) is None
-    assert reduce._memory_of_a_thread(FakeClient()) is None
-    assert reduce._memory_of_a_thread(FakeClient(worker(None), worker(0))) is None
+    assert dask_client._memory_of_a_thread(None) is None
+    assert dask_client._memory_of_a_thread(FakeClient()) is None
+    assert dask_client._memory_of_a_thread(FakeClient(worker(None), worker(0))) is None
     client = FakeClient(*many, worker(1000 * MIB, nthreads=4), worker(None))
-    assert reduce._memory_of_a_thread(client) == 250 * MIB
+    assert dask_client._memory_of_a_thread(client) == 250 * MIB
 
 
 @pytest.mark.parametrize(
@@ -289,7 +292,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
 ):
     (tmp_path / "calls").mkdir()
     watched = Troubled(summary, tmp_path / "calls")
-    monkeypatch.setattr(reduce, "current_client", lambda: FakeClient(worker(100 * MIB)))
+    monkeypatch.setattr(dask_client, "current_client", lambda: FakeClient(worker(100 * MIB)))
     stretches = [Stretch("a", 0, 3), Stretch("a", 3, 15), Stretch("a", 15, 17)]
     with pytest.raises(ResourceError) as caught:
         reduce_stretches(watched, stretches, key="k")
@@ -314,10 +317,10 @@ def test_what_just_fits_is_let_through():
 
 
 def test_tasks_come_back_in_order():
-    seen: list[Advance] = []
+    seen: list[ProgressUpdate] = []
     found = run_tasks("power", pow, ((2, i) for i in range(5)), progress=seen.append)
     assert found == [1, 2, 4, 8, 16]
-    assert seen == [Advance("power", done, 5) for done in range(6)]
+    assert seen == [ProgressUpdate("power", done, 5) for done in range(6)]
     assert run_tasks("power", pow, []) == []
 
 

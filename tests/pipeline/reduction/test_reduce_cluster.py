@@ -17,8 +17,10 @@ from distributed import Client
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.errors import DataError, ResourceError
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Advance, run_tasks
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn_testing.reduction_toys import Record, Troubled, cut, read, row_pieces, row_summary
@@ -146,19 +148,19 @@ def test_the_tree_on_the_cluster_is_that_of_one_process(client, calls):
 
 
 def test_progress_is_monotone_and_complete(client, calls):
-    seen: list[Advance] = []
+    seen: list[ProgressUpdate] = []
     reduce_stretches(
         Troubled(Record(), calls, naps=6),
         cut(12, 1, ("a", 5), ("b", 12)),
         key="k",
         progress=seen.append,
     )
-    done = [advance.done for advance in seen]
+    done = [update.done for update in seen]
     assert done == sorted(done)
     assert set(done) == set(range(13))
-    assert {(advance.name, advance.total) for advance in seen} == {("record", 12)}
-    assert max(advance.merging for advance in seen) > 0
-    assert seen[-1].merging == 0
+    assert {(update.name, update.total) for update in seen} == {("record", 12)}
+    assert max(update.pending_merges for update in seen) > 0
+    assert seen[-1].pending_merges == 0
 
 
 def test_checkpoints_of_the_cluster_serve_one_process(client, calls, tmp_path):

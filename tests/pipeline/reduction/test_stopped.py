@@ -13,10 +13,11 @@ from distributed import Client
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.errors import DataError, Stopped
-from gfrnn.pipeline.reduction import scheduling
+from gfrnn.pipeline.reduction import reduce_on_workers
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn_testing.reduction_toys import Record, Troubled, cut, read, spelled
 
 LEAVES = cut(45, 2, ("a", 31), ("b", 45))
@@ -44,9 +45,9 @@ def stop_at(leaves: int) -> Progress:
     """Progress that asks once that so many leaves are done."""
     asked: list[int] = []
 
-    def progress(advance: Advance) -> None:
-        if advance.done >= leaves and not asked:
-            asked.append(advance.done)
+    def progress(update: ProgressUpdate) -> None:
+        if update.done >= leaves and not asked:
+            asked.append(update.done)
             raise Stopped
 
     return progress
@@ -119,8 +120,8 @@ class Failing(Endless):
 def test_an_error_meanwhile_does_not_hide_that_it_was_asked(tmp_path, kept, client):
     gate = tmp_path / "gate"
 
-    def progress(advance: Advance) -> None:
-        if advance.done and not gate.exists():
+    def progress(update: ProgressUpdate) -> None:
+        if update.done and not gate.exists():
             gate.touch()
             raise Stopped
 
@@ -130,8 +131,8 @@ def test_an_error_meanwhile_does_not_hide_that_it_was_asked(tmp_path, kept, clie
 
 @pytest.mark.cluster
 def test_what_takes_too_long_is_left_and_the_rest_is_kept(tmp_path, kept, client, monkeypatch):
-    monkeypatch.setattr(scheduling, "_FAREWELL", 1.0)
-    monkeypatch.setattr(scheduling, "_AHEAD", 2)
+    monkeypatch.setattr(reduce_on_workers, "_STOP_SECONDS", 1.0)
+    monkeypatch.setattr(reduce_on_workers, "_TASKS_PER_THREAD", 2)
     gate = tmp_path / "gate"
     try:
         with pytest.raises(Stopped):

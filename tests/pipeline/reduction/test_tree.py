@@ -93,9 +93,9 @@ def test_what_waits_in_the_tree_are_left_halves(count):
     for leaf in range(count):
         tree.push(Block(0, leaf), "")
     waiting = [block for block, _ in tree.waiting]
-    assert all(block.waits for block in waiting)
+    assert all(block.is_left_half for block in waiting)
     assert [leaf for block in waiting for leaf in sorted(leaves(block))] == list(range(count))
-    assert not any(Block(block.level, block.first + block.size).waits for block in waiting)
+    assert not any(Block(block.level, block.first + block.size).is_left_half for block in waiting)
 
 
 def test_a_node_that_waits_can_be_swapped():

@@ -282,7 +282,9 @@ def test_a_worker_too_small_for_the_width_is_refused_before_any_work(tmp_path):
 
 
 def test_a_worker_too_small_for_a_leaf_is_refused_before_any_work(weather, tmp_path, monkeypatch):
-    monkeypatch.setattr("gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 2**20)
+    monkeypatch.setattr(
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: 2**20
+    )
     run = Run(experiment(weather.path), tmp_path / "run")
     with pytest.raises(ResourceError, match=r"climatology: a leaf needs 1 MiB.* lower data\.chunk"):
         run.fit()
@@ -296,7 +298,9 @@ def test_a_batch_of_forecasts_too_large_is_refused_before_any_is_written(
 ):
     run = Run(experiment(weather.path), tmp_path / "run")
     run.fit()
-    monkeypatch.setattr("gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 2**12)
+    monkeypatch.setattr(
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: 2**12
+    )
     with pytest.raises(ResourceError, match=r"forecast: .* lower forecast\.batch"):
         run.forecast()
     assert not run.forecasts.exists()
@@ -306,7 +310,7 @@ def test_a_worker_too_small_to_solve_is_refused_before_any_work(tmp_path, weathe
     run = Run(experiment(weather.path, model={"width": 200}), tmp_path / "run")
     # Enough for a merge of two triangles of 213 columns or more, not for the SVD of one.
     monkeypatch.setattr(
-        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 5 * 2**20
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: 5 * 2**20
     )
     with pytest.raises(ResourceError, match=r"solve: .* lower model\.width"):
         run.fit()

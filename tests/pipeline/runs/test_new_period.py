@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.errors import ConfigError, RunError, Stopped
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
@@ -142,8 +142,8 @@ def test_an_updated_model_forecasts_what_comes_after(weather, archive):
 def test_a_killed_forecast_goes_on(fitted, tmp_path):
     run = reused(fitted.folder, *LATER, tmp_path / "later")
 
-    def stop(advance: Advance) -> None:
-        if advance.done == 2:
+    def stop(update: ProgressUpdate) -> None:
+        if update.done == 2:
             raise Stopped
 
     run.progress = stop

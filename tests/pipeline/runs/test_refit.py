@@ -247,7 +247,7 @@ def test_an_experiment_file_that_was_edited_since(fitted, tmp_path):
 
 def test_a_solve_that_does_not_fit_is_refused(fitted, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 10_000
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: 10_000
     )
     with pytest.raises(ResourceError, match="solve: .* MiB"):
         refit(fitted.folder, tmp_path / "refit")

@@ -21,7 +21,7 @@ import zarr
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training import checks
 from gfrnn.pipeline.training.model import ForecastModel
@@ -334,7 +334,7 @@ except RunError as error:
 def test_a_second_process_in_the_same_folder_is_refused(turning, tmp_path):
     answers: list[subprocess.CompletedProcess[str]] = []
 
-    def intrude(_: Advance) -> None:
+    def intrude(_: ProgressUpdate) -> None:
         if not answers:
             command = [sys.executable, "-c", SECOND, str(tmp_path / "run")]
             answers.append(subprocess.run(command, capture_output=True, text=True, check=False))

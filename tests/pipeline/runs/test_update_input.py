@@ -197,7 +197,7 @@ def test_an_update_is_not_refitted(weather, copy, tmp_path):
 
 def test_too_little_memory(weather, copy, monkeypatch):
     monkeypatch.setattr(
-        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 90_000
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: 90_000
     )
     with pytest.raises(ResourceError, match="fold: .* MiB"):
         update(copy, [str(weather.path)], period=SPRING)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch, Summary, reduce_stretches
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch, Summary
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary, Scaling
 from gfrnn.pipeline.states.eof_states import EofStateSummary, EofSummary
 from gfrnn.pipeline.states.harmonics import harmonics

@@ -14,7 +14,7 @@ from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import ConfigError, DataError, GfrnnError, ResourceError
 from gfrnn.pipeline.forecasting.forecast import _forecast_bytes, load_model
-from gfrnn.pipeline.reduction import reduce
+from gfrnn.pipeline.reduction import dask_client
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.checks import training_fields
 from gfrnn_testing.spheres import (
@@ -193,7 +193,7 @@ def limit(monkeypatch):
     """Let the workers' threads have so many MiB."""
 
     def set_limit(mebibytes: float) -> None:
-        monkeypatch.setattr(reduce, "_memory_of_a_thread", lambda client: int(2**20 * mebibytes))
+        monkeypatch.setattr(dask_client, "_memory_of_a_thread", lambda client: int(2**20 * mebibytes))
 
     return set_limit
 

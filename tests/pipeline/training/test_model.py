@@ -12,7 +12,7 @@ import pytest
 
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing

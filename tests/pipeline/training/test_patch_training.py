@@ -9,7 +9,7 @@ import pytest
 
 from gfrnn.pipeline.config.experiment import StateConfig
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
 from gfrnn.pipeline.training.model import ForecastModel

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gfrnn.pipeline.config.experiment import PeriodsConfig
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.stretches import (
     check_periods,
     folds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.selection.ridge import mixture
 from gfrnn.pipeline.training.state_series import draw_pool, lagged_covariance, last_states
 

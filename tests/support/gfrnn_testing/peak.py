@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gfrnn.pipeline.reduction.reduce import Stretch, Summary, reduce_stretches
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch, Summary
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary, Scaling
 from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn_testing.reduction_toys import cut, fields_of, row_pieces, row_summary

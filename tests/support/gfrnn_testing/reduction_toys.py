@@ -18,7 +18,7 @@ from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.states.forcing import Forcing

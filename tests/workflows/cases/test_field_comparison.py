@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from pydantic import ValidationError
 
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.workflows.cases import kuramoto_sivashinsky_case, load_case, lorenz96_case
 from gfrnn.workflows.cases.shared import field_comparison
 from gfrnn.workflows.cases.shared.field_comparison import (
@@ -187,7 +187,7 @@ def test_the_error_names_the_section(name):
 
 
 def test_every_method_is_in_the_table():
-    progressed: list[Advance] = []
+    progressed: list[ProgressUpdate] = []
     result = field_comparison.run(FIELD, SETTINGS, [0, 1], progressed.append)
     by_name = {entry.name: entry for entry in result.entries}
     assert list(by_name) == [WIDE, SMALL, LINEAR, TRUTH, "somebody"]
@@ -201,7 +201,7 @@ def test_every_method_is_in_the_table():
     # All four forecasts were good to the end, so that 1.5 is a lower bound, and that is said.
     assert "Of the 4 forecasts of the first seed 4 were still valid" in result.notes[0]
     networks = [advance for advance in progressed if advance.name == "networks"]
-    assert networks == [Advance("networks", done, 15) for done in range(16)]
+    assert networks == [ProgressUpdate("networks", done, 15) for done in range(16)]
     figure = Figure()
     result.draw(figure)
     assert len(figure.axes) == 5  # four panels and a colour bar

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gfrnn.cluster import ClusterConfig, open_cluster
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.workflows.cases import load_case, polish_case
 from gfrnn.workflows.cases.lorenz63_case import Lorenz63Data
 from gfrnn.workflows.reproduce.settings_file import load_settings, with_values
@@ -30,7 +30,7 @@ def test_the_table_is_filled():
     case, settings = small()
     calls = []
     result = case.run(settings, [0, 1], calls.append)
-    assert calls[-1] == Advance("networks", 8, 8)
+    assert calls[-1] == ProgressUpdate("networks", 8, 8)
     assert [entry.kind for entry in result.entries] == ["reference", "ours"] * 2
     for entry in result.entries:
         assert set(entry.scores) == set(polish_case.PARTS)

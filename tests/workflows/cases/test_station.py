@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.errors import ConfigError, DataError
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.workflows.cases.station.station_files import ARCHIVES, read_station
 from gfrnn.workflows.cases.station.station_fit import (
     changes,
@@ -263,9 +263,9 @@ def test_holes_are_left_out_and_not_forecast_from() -> None:
 
 
 def test_case_on_made_up_weather(tiny: StationCaseSettings) -> None:
-    calls: list[Advance] = []
+    calls: list[ProgressUpdate] = []
     result = run(tiny, [0, 1], calls.append)
-    assert calls[-1] == Advance("networks", 4, 4)
+    assert calls[-1] == ProgressUpdate("networks", 4, 4)
     scores = {entry.name: entry.scores["wth-hour"] for entry in result.entries}
     assert len(scores[OURS]) == 2
     assert scores[OURS][0] != scores[OURS][1]

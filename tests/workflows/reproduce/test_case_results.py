@@ -19,7 +19,7 @@ from rich.console import Console
 
 from gfrnn.pipeline.config.section import Section
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.workflows.cases import case_names, load_case
 from gfrnn.workflows.reproduce import run_case as reproducing
 from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
@@ -65,7 +65,7 @@ def result(**changes):
 
 
 def toy_run(settings, seeds, progress):
-    progress(Advance("toys", len(seeds), len(seeds)))
+    progress(ProgressUpdate("toys", len(seeds), len(seeds)))
     return result()
 
 

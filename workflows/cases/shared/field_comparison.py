@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from gfrnn.pipeline.config.section import Section
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.workflows.cases.shared.trajectories import Truth, quietly
 from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Kind, Score, Validation
 from gfrnn.workflows.reproduce.figure_style import STYLES
@@ -142,7 +142,7 @@ class FieldSystem:
     truth: str
 
 
-def no_progress(_: Advance) -> None:
+def no_progress(_: ProgressUpdate) -> None:
     """Progress that nobody looks at."""
 
 
@@ -159,10 +159,10 @@ def true_trajectories(
     """The truth after the starts of one seed."""
     first = field.scattered(starts, seed)
     parts = []
-    progress(Advance("truth", 0, starts))
+    progress(ProgressUpdate("truth", 0, starts))
     for begin in range(0, starts, _BATCH):
         parts.append(field.follow(first[begin : begin + _BATCH], steps, scale))
-        progress(Advance("truth", min(begin + _BATCH, starts), starts))
+        progress(ProgressUpdate("truth", min(begin + _BATCH, starts), starts))
     return Truth(
         first, np.concatenate([p.path for p in parts]), np.concatenate([p.trusted for p in parts])
     )
@@ -265,11 +265,11 @@ def run(
     steps = count(1)
 
     def step() -> None:
-        progress(Advance("networks", next(steps), total))
+        progress(ProgressUpdate("networks", next(steps), total))
 
     entries: list[Entry] = []
     shown: dict[str, FieldForecasts] = {}
-    progress(Advance("networks", 0, total))
+    progress(ProgressUpdate("networks", 0, total))
     for model, own in plans:
         scores: dict[str, list[float]] = {"valid": [], "kl": []}
         training_times = []

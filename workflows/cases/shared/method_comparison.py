@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from gfrnn.pipeline.config.section import Section
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.workflows.cases.shared.echo_state_network import (
     ECHO_STATE_NETWORK,
     NOT_INSTALLED,
@@ -191,7 +191,7 @@ def run(
     shown: dict[str, Array] = {}
     done = 0
     total = len(trainers) * len(seeds)
-    progress(Advance("networks", 0, total))
+    progress(ProgressUpdate("networks", 0, total))
     for name, train in trainers.items():
         scores: dict[str, list[float]] = {"nmse": []}
         training = []
@@ -204,7 +204,7 @@ def run(
             if settings.data.valid_steps is not None:
                 scores.setdefault("valid", []).append(_valid(compared, settings, data, found))
             done += 1
-            progress(Advance("networks", done, total))
+            progress(ProgressUpdate("networks", done, total))
         kind: Literal["ours", "peer", "reference"]
         kind = "ours" if name == OURS else "peer" if name == ECHO_STATE_NETWORK else "reference"
         entries.append(Entry(name, kind, scores, training))

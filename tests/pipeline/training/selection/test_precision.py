@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.pass_costs import NOTHING, sampled
 from gfrnn.pipeline.training.rows import RowSummary
