@@ -177,7 +177,7 @@ class Update:
             seconds = round(time.perf_counter() - begun, 3)
             entry = StageRecord(seconds=seconds, updated=model.notes.updated)
             target.store_model(model, entry)
-            checkpoints.keep_only([("kept", key), *kept.places()])
+            checkpoints.keep_only([("kept", key), *kept.checkpoint_keys()])
         return target
 
     @property

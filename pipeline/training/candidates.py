@@ -115,7 +115,7 @@ class Candidate:
     def _load(self, checkpoints: Checkpoints, key: str) -> Factors:
         arrays = checkpoints.load(self.summary, key)
         if arrays is None:
-            raise gone(checkpoints.path, self.summary)
+            raise missing_checkpoint(checkpoints.path, self.summary)
         return Factors.from_arrays(arrays, self.prefix)
 
 
@@ -136,7 +136,7 @@ class FittedCandidates:
     tail: Array
     last: np.datetime64
 
-    def places(self) -> list[tuple[str, str]]:
+    def checkpoint_keys(self) -> list[tuple[str, str]]:
         """Return the checkpoint names and keys of all triangles."""
         return [(c.summary, fold.key) for c in self.candidates for fold in c.folds.values()]
 
@@ -175,7 +175,7 @@ class FittedCandidates:
         """
         arrays = checkpoints.load(_NAME, key)
         if arrays is None:
-            raise gone(checkpoints.path, _NAME)
+            raise missing_checkpoint(checkpoints.path, _NAME)
         about = json.loads(arrays["about"].tobytes())
 
         def candidate(index: int, entry: dict[str, Any]) -> Candidate:
@@ -196,7 +196,7 @@ class FittedCandidates:
         return cls(candidates, arrays["tail"], np.datetime64(about["last"], "ns"))
 
 
-def gone(path: Path, name: str) -> RunError:
+def missing_checkpoint(path: Path, name: str) -> RunError:
     """Return the error for a checkpoint that is needed but missing or damaged."""
     return RunError(
         f"{path}: a checkpoint of {name} is missing or damaged; run `gfrnn fit` again, with "

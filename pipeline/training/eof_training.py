@@ -21,11 +21,11 @@ from gfrnn.pipeline.states.eof_states import EofLayout, EofStateSummary, EofSumm
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import row_leaves
-from gfrnn.pipeline.training.pass_costs import NOTHING, PassCost, sampled, windows_of
+from gfrnn.pipeline.training.pass_costs import NO_READS, PassCost, precision_cost, read_windows
 from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
 from gfrnn.pipeline.training.state_series import draw_pool, lagged_covariance, last_states, times_of
-from gfrnn.pipeline.training.training import Training, TrainingRows, sample_of
+from gfrnn.pipeline.training.training import Training, TrainingRows, precision_leaf
 from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
@@ -57,7 +57,7 @@ class EofTraining(Training):
             summary=svd,
             stretches=train,
             key=key,
-            windows=windows_of(train),
+            windows=read_windows(train),
             finish=lambda root: svd.finish(root, modes),
             placeholder=(planned, None),
             joined=True,
@@ -78,7 +78,7 @@ class EofTraining(Training):
             summary=EofStateSummary(fields, layout),
             stretches=validation,
             key=key,
-            windows=windows_of(validation),
+            windows=read_windows(validation),
             finish=keep_states,
             joined=True,
         )
@@ -110,7 +110,8 @@ class EofTraining(Training):
                 row_leaves(variant, self.fields, name) for name in ("train", "validation")
             )
             network = yield FunctionPass(
-                run=partial(self._sampled, variant, train), placeholder=self._planned(variant)
+                run=partial(self._sample_network, variant, train),
+                placeholder=self._placeholder_network(variant),
             )
             rows = self.rows(variant, network)
 
@@ -121,14 +122,14 @@ class EofTraining(Training):
                 summary=rows,
                 stretches=train + validation,
                 key=key,
-                windows=NOTHING,
+                windows=NO_READS,
                 finish=partial(self._candidate, values, rows, key, train, validation),
             )
-            leaf = sample_of(rows, train)
+            leaf = precision_leaf(rows, train)
             found.append(TrainingRows(rows, leaf, variant.state.modes, candidate))
         return found
 
-    def _sampled(self, variant: Experiment, train: list[Stretch], *_: Any) -> SampledRNN:
+    def _sample_network(self, variant: Experiment, train: list[Stretch], *_: Any) -> SampledRNN:
         """Return the network of a candidate, its hidden weights drawn from training states."""
         model, modes = variant.model, variant.state.modes
         network = replace(self.network(variant), inputs=self.forcing().count)
@@ -138,7 +139,7 @@ class EofTraining(Training):
         seen[: model.hidden_delays, : model.hidden_modes] = True
         return network.sample(*pool, seen.reshape(-1))
 
-    def _planned(self, variant: Experiment) -> SampledRNN:
+    def _placeholder_network(self, variant: Experiment) -> SampledRNN:
         """Return a network of the same size, for estimates."""
         network = replace(self.network(variant), sampling="normal")
         return network.sample(np.zeros((1, variant.state.delays * variant.state.modes)))
@@ -171,7 +172,7 @@ class EofTraining(Training):
 
     def sample_cost(self, rows: list[TrainingRows]) -> PassCost:
         leaf = max((each.leaf for each in rows), key=lambda part: part.stop - part.start)
-        return sampled([each.rows for each in rows], leaf, NOTHING)
+        return precision_cost([each.rows for each in rows], leaf, NO_READS)
 
     def tail(self, layout: EofLayout, last: int, count: int) -> Array:
         return last_states(self.states, self.fields.time, last, count)

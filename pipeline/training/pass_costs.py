@@ -20,7 +20,7 @@ from gfrnn.pipeline.training.triangles import solve_bytes
 
 Array = NDArray[Any]
 
-NOTHING = np.zeros((0, 2), dtype=int)
+NO_READS = np.zeros((0, 2), dtype=int)
 """The windows of tasks that read no fields."""
 
 
@@ -60,7 +60,7 @@ class PassCost:
         return self.plan.name
 
 
-def reduction(
+def reduction_cost(
     summary: CostedSummary, stretches: Sequence[Stretch], windows: Array, *, joined: bool = False
 ) -> PassCost:
     """Estimate a tree reduction.
@@ -107,13 +107,13 @@ def _levels(leaves: int, times: float) -> list[tuple[int, float]]:
     return even + [(1, times * (leaves % 2**level)) for level in waiting[1:]]
 
 
-def calls(
+def call_cost(
     name: str,
     count: int,
     needed: int,
     remedy: str,
     work: Work,
-    windows: Array = NOTHING,
+    windows: Array = NO_READS,
     subject: Any = None,
 ) -> PassCost:
     """Estimate calls that need ``needed`` bytes and ``work`` operations each."""
@@ -126,12 +126,12 @@ def calls(
     )
 
 
-def windows_of(stretches: Sequence[Stretch]) -> Array:
+def read_windows(stretches: Sequence[Stretch]) -> Array:
     """Return the windows of leaves that read no times other than their own."""
     return np.array([(part.start, part.stop) for part in stretches]).reshape(-1, 2)
 
 
-def solves(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> PassCost:
+def solve_cost(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> PassCost:
     """Estimate the choice of ridge, balance and width of all candidates from their triangles.
 
     Parameters
@@ -145,13 +145,13 @@ def solves(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> 
         plan=plan_calls(
             "solve", len(rows), solve_bytes(widest.groups, widest.columns), widest.remedy
         ),
-        windows=NOTHING,
+        windows=NO_READS,
         work=total(works),
         chain=max(works, key=lambda work: sum(work.values())),
     )
 
 
-def sampled(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCost:
+def precision_cost(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCost:
     """Estimate the measurement of the rows' precision on a leaf of the widest candidate."""
     widest = max(rows, key=lambda part: part.groups * part.columns**2)
     times, columns = leaf.stop - leaf.start, widest.columns
@@ -164,7 +164,7 @@ def sampled(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCo
     work = total([work, widest.states.read_work(times)])
     read = widest.states.read_bytes(times + widest.network.overlap)
     needed = max(widest.leaf_bytes(leaf), read + solve_bytes(widest.groups, widest.columns))
-    return calls("precision", 1, needed, widest.remedy, work, windows)
+    return call_cost("precision", 1, needed, widest.remedy, work, windows)
 
 
 def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:
@@ -180,7 +180,7 @@ def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:
     return {"solving": rows.groups * flops}
 
 
-def check_costs(costs: Iterable[PassCost], fields: Fields, limit: int | None) -> None:
+def check_pass_memory(costs: Iterable[PassCost], fields: Fields, limit: int | None) -> None:
     """Refuse stages that exceed the memory of a worker's thread.
 
     Raises

@@ -15,7 +15,7 @@ from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch
-from gfrnn.pipeline.training.pass_costs import Array, PassCost, reduction
+from gfrnn.pipeline.training.pass_costs import Array, PassCost, reduction_cost
 
 Result = TypeVar("Result")
 
@@ -72,7 +72,7 @@ class ReductionPass:
     joined: bool = False
 
     def cost(self) -> PassCost:
-        return reduction(self.summary, self.stretches, self.windows, joined=self.joined)
+        return reduction_cost(self.summary, self.stretches, self.windows, joined=self.joined)
 
     def run(self, checkpoints: Checkpoints, progress: Progress | None) -> Any:
         folds = reduce_stretches(

@@ -27,7 +27,7 @@ from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import KeptTriangles, ModelNotes
-from gfrnn.pipeline.training.pass_costs import PassCost, check_costs, solves, windows_of
+from gfrnn.pipeline.training.pass_costs import PassCost, check_pass_memory, read_windows, solve_cost
 from gfrnn.pipeline.training.passes import (
     FunctionPass,
     Passes,
@@ -44,7 +44,7 @@ from gfrnn_core import SampledRNN
 Array = NDArray[Any]
 
 # Rows per column in the sample on which the precision of the rows is measured.
-_SAMPLED = 4
+_SAMPLE_ROWS_PER_COLUMN = 4
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Training(ABC):
         sizes = [each.size for each in rows]
         chosen = yield FunctionPass(
             run=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
-            cost=lambda: solves([each.rows for each in rows], fit, sizes),
+            cost=lambda: solve_cost([each.rows for each in rows], fit, sizes),
         )
         precision = yield FunctionPass(
             run=lambda checkpoints, progress: _measure_precision(
@@ -197,7 +197,7 @@ class Training(ABC):
             If a stage exceeds the memory of a worker's thread.
         """
         costs = self.costs()
-        check_costs(costs, self.fields, thread_memory())
+        check_pass_memory(costs, self.fields, thread_memory())
         for cost in costs:
             if self.progress:
                 self.progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
@@ -228,7 +228,7 @@ class Training(ABC):
             summary=moments,
             stretches=reads,
             key=lambda: self.climatology_key,
-            windows=windows_of(reads),
+            windows=read_windows(reads),
             finish=moments.finish,
             placeholder=Climatology.zero(*self.terms, self.fields.grid),
             joined=True,
@@ -294,8 +294,8 @@ def _measure_precision(
     return {"chosen": rows.candidate.network.precision, **found}
 
 
-def sample_of(rows: RowSummary, stretches: list[Stretch]) -> Stretch:
+def precision_leaf(rows: RowSummary, stretches: list[Stretch]) -> Stretch:
     """Return the longest stretch, cut to a few rows per column."""
     longest = max(stretches, key=lambda part: part.stop - part.start)
-    times = int(np.ceil(_SAMPLED * rows.columns / rows.places))
+    times = int(np.ceil(_SAMPLE_ROWS_PER_COLUMN * rows.columns / rows.places))
     return replace(longest, stop=min(longest.stop, longest.start + times))

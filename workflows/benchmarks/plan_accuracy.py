@@ -16,7 +16,7 @@ from rich.table import Table
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline import Experiment, fit, open_source
 from gfrnn.pipeline.config.section import checked
-from gfrnn.pipeline.planning.estimate import Projection, Workforce
+from gfrnn.pipeline.planning.fit_estimate import FitEstimate, Workforce
 from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
@@ -132,7 +132,7 @@ def add_rows(
     table: Table,
     layout: str,
     width: int,
-    planned: Projection,
+    planned: FitEstimate,
     stopwatches: Sequence[StageStopwatch],
 ) -> None:
     pairs = [

@@ -11,7 +11,8 @@ import pytest
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.forecasting import forecast as forecasting
-from gfrnn.pipeline.reduction import reduce
+from gfrnn.pipeline.reduction import dask_client
+from gfrnn.pipeline.reduction.task_memory import USABLE_SHARE
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
 from gfrnn_testing.paths import ROOT, with_support
@@ -71,8 +72,8 @@ def test_a_chunk_that_does_not_fit_is_refused(forecast_run, tmp_path, monkeypatc
     run = forecast_run
     chunk = Fields(run.ds).read_bytes(1)
     assert chunk > 1 * MIB  # far more than the few fields of the task
-    memory = int(0.9 * chunk / reduce.USABLE)
-    monkeypatch.setattr(reduce, "thread_memory", lambda: memory)
+    memory = int(0.9 * chunk / USABLE_SHARE)
+    monkeypatch.setattr(dask_client, "_memory_of_a_thread", lambda client: memory)
     part = period("2002-09-01", "2002-09-10")
 
     def work() -> None:

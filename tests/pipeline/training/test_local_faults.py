@@ -193,7 +193,9 @@ def limit(monkeypatch):
     """Let the workers' threads have so many MiB."""
 
     def set_limit(mebibytes: float) -> None:
-        monkeypatch.setattr(dask_client, "_memory_of_a_thread", lambda client: int(2**20 * mebibytes))
+        monkeypatch.setattr(
+            dask_client, "_memory_of_a_thread", lambda client: int(2**20 * mebibytes)
+        )
 
     return set_limit
 

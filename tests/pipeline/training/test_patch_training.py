@@ -13,7 +13,11 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.patch_training import autocorrelation, damped, mean_squares
+from gfrnn.pipeline.training.patch_training import (
+    autocorrelation,
+    decaying_autocorrelation,
+    mean_squares,
+)
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
 from gfrnn.pipeline.training.selection.ridge import choose
 from gfrnn.pipeline.training.triangles import Factors
@@ -223,7 +227,7 @@ def test_mean_squares_are_those_of_the_targets(target, noise):
 
 
 def test_damping_decays_exponentially_between_leads_and_beyond_the_last():
-    found = damped(np.array([[0.8, 0.5], [0.2, 0.4]]), (1, 3), 6)
+    found = decaying_autocorrelation(np.array([[0.8, 0.5], [0.2, 0.4]]), (1, 3), 6)
     assert found.shape == (7, 2)
     np.testing.assert_allclose(found[[0, 1, 3]], [[1, 1], [0.8, 0.5], [0.2, 0.4]])
     np.testing.assert_allclose(found[2], np.sqrt([0.8 * 0.2, 0.5 * 0.4]))
@@ -232,7 +236,7 @@ def test_damping_decays_exponentially_between_leads_and_beyond_the_last():
 
 
 def test_damping_of_what_is_unrelated_or_against_itself_is_none():
-    found = damped(np.array([[0.0, -0.5, 1.0]]), (1,), 3)
+    found = decaying_autocorrelation(np.array([[0.0, -0.5, 1.0]]), (1,), 3)
     np.testing.assert_allclose(found[1:, :2], 0, atol=1e-5)
     np.testing.assert_array_equal(found[:, 2], 1)
 

@@ -22,7 +22,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.eof_training import EofTraining
 from gfrnn.pipeline.training.pass_costs import PassCost
-from gfrnn.pipeline.training.patch_training import LocalTraining, _pool
+from gfrnn.pipeline.training.patch_training import LocalTraining, draw_at_time
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
 from gfrnn.pipeline.training.selection.precision import Sample
 from gfrnn.pipeline.training.selection.ridge import choose
@@ -118,7 +118,7 @@ def pooled(stage: PassCost, rows: PassCost, training: LocalTraining) -> None:
     assert isinstance(part.states, FieldStates)
 
     def pool() -> None:
-        _pool(part.states, part.network, part.forcing, 200, 40, 0)
+        draw_at_time(part.states, part.network, part.forcing, 200, 40, 0)
 
     pool()
     gc.collect()

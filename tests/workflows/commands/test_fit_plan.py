@@ -10,7 +10,7 @@ import yaml
 from distributed import LocalCluster
 
 from gfrnn.cluster import ClusterConfig, open_cluster
-from gfrnn.pipeline.planning.estimate import Workforce
+from gfrnn.pipeline.planning.fit_estimate import Workforce
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.fit_plan import expected_workforce
 from gfrnn.workflows.commands.main import main

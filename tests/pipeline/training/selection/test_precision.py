@@ -8,7 +8,7 @@ import pytest
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
-from gfrnn.pipeline.training.pass_costs import NOTHING, sampled
+from gfrnn.pipeline.training.pass_costs import NO_READS, precision_cost
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.precision import Sample, mean_squared_errors
 from gfrnn.pipeline.training.selection.ridge import solve
@@ -84,7 +84,7 @@ def test_a_leaf_of_fewer_rows_than_features_measures_nothing(tmp_path, rows):
 
 def test_no_solving_is_planned_for_a_leaf_of_fewer_rows_than_features(rows):
     few, enough = (
-        sampled([rows], Stretch("train/2001", 0, count), NOTHING).work
+        precision_cost([rows], Stretch("train/2001", 0, count), NO_READS).work
         for count in (rows.features - 1, rows.features)
     )
     assert "solving" not in few

@@ -13,9 +13,9 @@ from gfrnn.pipeline import open_source
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.errors import ConfigError, ResourceError
-from gfrnn.pipeline.planning.estimate import TASK_SECONDS, Workforce
-from gfrnn.pipeline.planning.machine_rates import Rates
-from gfrnn.pipeline.planning.plan_fit import plan_fit
+from gfrnn.pipeline.planning.fit_estimate import Workforce
+from gfrnn.pipeline.planning.machine_rates import MachineRates
+from gfrnn.pipeline.planning.plan_fit import TASK_SECONDS, plan_fit
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
 from gfrnn_testing.reduction_toys import row_summary
@@ -38,8 +38,8 @@ class Same(dict):
         return self["any"]
 
 
-def rates_of(work: float, reading: float | None = 1e6, keeping: float = 1e12) -> Rates:
-    return Rates(Same(any=work), {"float64": work}, reading, keeping)
+def rates_of(work: float, reading: float | None = 1e6, keeping: float = 1e12) -> MachineRates:
+    return MachineRates(Same(any=work), {"float64": work}, reading, keeping)
 
 
 def local_experiment(path, **sections):
