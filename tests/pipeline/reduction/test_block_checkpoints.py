@@ -1,4 +1,4 @@
-"""What is kept of a fold under way, and what a resumed run makes of it, in one process."""
+"""Checkpoints of blocks of an unfinished fold, and runs that resume from them, in one process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def calls(tmp_path: Path) -> Path:
 
 
 def eager(folder: Path) -> Checkpoints:
-    """Every left half is worth keeping."""
+    """Return checkpoints for which every left half is saved."""
     return Checkpoints(folder / "s", every=0)
 
 
@@ -48,7 +48,7 @@ def blocks_in(checkpoints: Checkpoints, name: str = "record") -> list[Path]:
 
 
 def stopped_at(summary: Any, leaf: int, stretches: list[Stretch], calls: Path, kept: Checkpoints):
-    """A run that fails at a leaf."""
+    """Run a reduction that fails at a leaf."""
     broken = Troubled(summary, calls, fails=stretches[leaf].start)
     with pytest.raises(DataError):
         reduce_stretches(broken, stretches, key="k", checkpoints=kept)
@@ -56,7 +56,7 @@ def stopped_at(summary: Any, leaf: int, stretches: list[Stretch], calls: Path, k
         mark.unlink()
 
 
-# --- which blocks are worth it ------------------------------------------------------------------
+# --- which blocks are saved ---------------------------------------------------------------------
 
 
 class Clock:
@@ -129,7 +129,7 @@ def _with(clock: Clock) -> Any:
     return lambda self, period: plain(self, period, clock)
 
 
-# --- going on -----------------------------------------------------------------------------------
+# --- resumed runs -------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -169,7 +169,7 @@ def test_nothing_that_was_done_is_done_again(tmp_path_factory, count, data):
     st.sets(st.integers(0, 30)),
 )
 def test_any_blocks_on_disk_give_the_same_tree(tmp_path_factory, count, blocks, damaged):
-    """Also with blocks under blocks, and with damaged ones among them."""
+    """Blocks on disk may lie under others and may be damaged."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "calls").mkdir()
     stretches, checkpoints = cut(count, 1), Checkpoints(folder / "s")
@@ -212,7 +212,7 @@ def test_numbers_of_a_resumed_run_are_the_same_bit_for_bit(tmp_path, calls, kind
 
 
 def test_merges_see_arrays_as_they_come_from_disk(monkeypatch):
-    """The order in memory may decide how a sum is rounded."""
+    """The memory order of arrays may change how a sum is rounded."""
 
     def leaf(*_: Any) -> dict[str, Any]:
         return {"x": np.asfortranarray(np.ones((3, 2))), "n": np.array(1)}

@@ -1,4 +1,4 @@
-"""Summaries on disk: whole or not there."""
+"""Checkpoints on disk: complete or missing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def cut_chunk(place: Path) -> None:
 
 
 def other_chunk(place: Path) -> None:
-    """A whole chunk of wrong numbers, as a file system may hand out after a crash."""
+    """Replace a chunk by a complete one of other numbers, which a crash may leave."""
     array = zarr.open_array(place / "triangle", mode="r+")
     array[0, 0] = array[0, 0] + 1.0
 
@@ -91,7 +91,7 @@ def no_group(place: Path) -> None:
 
 
 def other_attributes(place: Path) -> None:
-    """As a program without checksums left it."""
+    """Remove the hashes from the attributes."""
     tree = json.loads((place / "zarr.json").read_text())
     tree["attributes"] = {}
     (place / "zarr.json").write_text(json.dumps(tree))

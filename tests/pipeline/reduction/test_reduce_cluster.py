@@ -1,4 +1,4 @@
-"""The reducer on workers: the same numbers whoever computes them, and what happens on failure."""
+"""Reductions on workers: the same bits on any number of them, and failures."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def two() -> Iterator[Client]:
 
 @pytest.fixture
 def client(two: Client) -> Iterator[Client]:
-    """Two workers; whatever a test did, both are there afterwards and nothing is left on them."""
+    """Start two workers; check after each test that both are running and hold nothing."""
     yield two
     two.wait_for_workers(2, timeout=30)
     assert_nothing_left(two)
 
 
 def assert_nothing_left(client: Client) -> None:
-    """No future here, no task there. Releases travel, so look several times."""
+    """Check repeatedly that the client has no future and the workers have no task."""
     end = time.monotonic() + 10
     while time.monotonic() < end:
         gc.collect()
@@ -86,7 +86,7 @@ def eofs() -> EofSummary:
 
 @pytest.fixture(scope="module")
 def row_leaves(rows: RowSummary) -> list[Stretch]:
-    """More leaves than two workers take at once, in three folds, one of a single leaf."""
+    """Return more leaves than two workers get at once, in three folds, one of a single leaf."""
     return row_pieces(rows, 170, ("2001", 1400), ("2002", 1500), ("2003", 2999))
 
 

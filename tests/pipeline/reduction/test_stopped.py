@@ -1,4 +1,4 @@
-"""Work that is asked to stop: what is there is kept, and nothing is done twice."""
+"""Reductions that are asked to stop: results are saved, and none is computed twice."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def calls(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Checkpoints:
-    """Nothing is kept in the middle of a fold, unless the work is asked to stop."""
+    """Return checkpoints for which no block is saved unless the work is asked to stop."""
     return Checkpoints(tmp_path / "s", every=1e9)
 
 
 def stop_at(leaves: int) -> Progress:
-    """Progress that asks once that so many leaves are done."""
+    """Return a callback that asks once to stop, after a number of leaves."""
     asked: list[int] = []
 
     def progress(update: ProgressUpdate) -> None:
@@ -83,7 +83,7 @@ def test_on_workers_what_is_under_way_arrives_and_is_kept(leaves, calls, kept, c
 
 @dataclass(frozen=True)
 class Endless:
-    """A summary whose last leaves wait for a file."""
+    """Summary whose last leaves wait for a file."""
 
     gate: Path
     name: str = "endless"
@@ -106,7 +106,7 @@ class Endless:
 
 @dataclass(frozen=True)
 class Failing(Endless):
-    """A summary whose fourth leaf waits for a file, and fails."""
+    """Summary whose fourth leaf waits for a file and fails."""
 
     def leaf(self, stretch: Stretch) -> Arrays:
         if stretch != LEAVES[3]:

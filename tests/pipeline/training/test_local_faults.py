@@ -1,4 +1,4 @@
-"""Local layouts that cannot work: refused with the key, what was found and what to do, at once."""
+"""Local layouts that cannot work are refused before work, with the key and what to do."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def store(tmp_path_factory) -> Path:
 
 
 def refused(kind: type[GfrnnError], folder: Path, source: Path, **sections: Any) -> str:
-    """The message of a run that must be refused before anything is computed."""
+    """Return the message of a run that is refused before anything is computed."""
     return weather_refused(kind, Run(local_experiment(source, **sections), folder / "run"))
 
 
@@ -78,7 +78,7 @@ def test_keys_that_do_not_go_together_are_refused(sections, words):
 
 
 def test_an_unsearched_key_of_the_other_layout_may_be_written_out_with_its_default():
-    """The run's folder keeps every default."""
+    """The experiment file in a run's folder holds every default."""
     tree = local_tree("x.zarr", state={"modes": 80})
     assert parse_experiment(yaml.safe_dump(tree)).state.layout == "local"
 
@@ -141,7 +141,7 @@ def test_a_candidate_of_a_search_that_does_not_fit_is_refused(store, tmp_path):
 
 
 def test_a_mask_may_leave_too_few_rows_for_bands(tmp_path):
-    """Seen once the two ends of the training period were read."""
+    """The mask is known once the first and last training time have been read."""
     fields = drift()
     for values in fields.values():
         values[:, :2, 3:] = np.nan  # of the southernmost row of patches only one is left
@@ -190,7 +190,7 @@ def test_a_variable_that_never_changes_anywhere_is_refused(tmp_path):
 
 @pytest.fixture
 def limit(monkeypatch):
-    """Let the workers' threads have so many MiB."""
+    """Return a function that sets the memory of the workers' threads in MiB."""
 
     def set_limit(mebibytes: float) -> None:
         monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""The small functions of training: shares of candidates, the pool, lagged covariances."""
+"""Shares of candidates, the pool, last states and lagged covariances."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_last_states_begin_after_one_that_is_not_there():
 
 
 def by_hand(states: np.ndarray, runs: list[range], lag: int) -> np.ndarray:
-    """Over the pairs of training times of one run, ``lag`` apart."""
+    """Compute it from the pairs of training times of one run that are ``lag`` apart."""
     pairs = [(t, t + lag) for run in runs for t in run if t + lag in run]
     total = np.zeros((states.shape[1], states.shape[1]))
     for earlier, later in pairs:
