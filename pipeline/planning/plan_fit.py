@@ -18,6 +18,7 @@ from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.training.checks import check_settings
 from gfrnn.pipeline.training.fit import training_class
 from gfrnn.pipeline.training.pass_costs import PassCost, check_pass_memory
+from gfrnn.pipeline.training.passes import cost_of_passes
 
 # Overhead of scheduler and driver in seconds per task, measured with a pass of empty leaves on two
 # workers of one machine (`gfrnn bench plan` measures it again).
@@ -49,7 +50,8 @@ def plan_fit(
     """
     check_settings(experiment, ds)
     fields = Fields(ds)
-    stages = training_class(experiment)(experiment, fields, Checkpoints(Path()), None).costs()
+    training = training_class(experiment)(experiment, fields, Checkpoints(Path()))
+    stages = cost_of_passes(training.passes())
     rates = rates or measure_rates(stages, fields)
     groups = groupby(stages, key=lambda stage: stage.name)
     found = [_estimate_stage(list(group), fields, workforce, rates) for _, group in groups]

@@ -63,7 +63,7 @@ class EofTraining(Training):
             joined=True,
         )
 
-        def keep_states(root: Arrays) -> None:
+        def save_states(root: Arrays) -> None:
             series = np.full((len(fields.time), modes), np.nan)
             series[times_of(train)] = states
             series[times_of(validation)] = root["states"]
@@ -79,7 +79,7 @@ class EofTraining(Training):
             stretches=validation,
             key=key,
             windows=read_windows(validation),
-            finish=keep_states,
+            finish=save_states,
             joined=True,
         )
         return layout

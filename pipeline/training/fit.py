@@ -8,11 +8,13 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.dask_client import thread_memory
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.pipeline.training.checks import check_fit, training_fields
 from gfrnn.pipeline.training.eof_training import EofTraining
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.passes import run_passes
+from gfrnn.pipeline.training.pass_costs import check_pass_memory
+from gfrnn.pipeline.training.passes import cost_of_passes, run_passes
 from gfrnn.pipeline.training.patch_training import LocalTraining
 
 
@@ -50,8 +52,12 @@ def fit(
     if not checked:
         check_fit(experiment, ds)
     checkpoints, fields = Checkpoints(folder / "summaries.zarr"), training_fields(experiment, ds)
-    training = training_class(experiment)(experiment, fields, checkpoints, progress)
-    training.check_memory()
+    training = training_class(experiment)(experiment, fields, checkpoints)
+    costs = cost_of_passes(training.passes())
+    check_pass_memory(costs, fields, thread_memory())
+    for cost in costs:
+        if progress:
+            progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
     return training.model(run_passes(training.passes(), checkpoints, progress))
 
 

@@ -15,8 +15,7 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
-from gfrnn.pipeline.reduction.dask_client import thread_memory
-from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
+from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary
@@ -27,12 +26,11 @@ from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import KeptTriangles, ModelNotes
-from gfrnn.pipeline.training.pass_costs import PassCost, check_pass_memory, read_windows, solve_cost
+from gfrnn.pipeline.training.pass_costs import PassCost, read_windows, solve_cost
 from gfrnn.pipeline.training.passes import (
     FunctionPass,
     Passes,
     ReductionPass,
-    cost_of_passes,
 )
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.choose_model import Chosen, choose_model
@@ -70,7 +68,19 @@ class TrainingRows:
 
 @dataclass(frozen=True)
 class TrainingResults:
-    """The results of all passes of a fit."""
+    """The results of all passes of a fit.
+
+    Attributes
+    ----------
+    layout : EofLayout or LocalLayout
+        Conversion between fields and states.
+    candidates : tuple of Candidate
+        Candidates with their triangles.
+    chosen : Chosen
+        The part of the model that is computed from the triangles.
+    precision : dict
+        Precision of the rows, and error and seconds of either precision on a sample of them.
+    """
 
     layout: EofLayout | LocalLayout
     candidates: tuple[Candidate, ...]
@@ -88,13 +98,11 @@ class Training(ABC):
     fields : Fields
         Data with their mask.
     checkpoints : Checkpoints
-    progress : callable or None
     """
 
     experiment: Experiment
     fields: Fields
     checkpoints: Checkpoints
-    progress: Progress | None
 
     # Methods that each layout implements
 
@@ -183,24 +191,6 @@ class Training(ABC):
                 precision=found.precision,
             ),
         )
-
-    def costs(self) -> list[PassCost]:
-        """Estimate all passes in their order; nothing is read."""
-        return cost_of_passes(self.passes())
-
-    def check_memory(self) -> None:
-        """Announce all passes as progress to come, and refuse those too large for the workers.
-
-        Raises
-        ------
-        ResourceError
-            If a stage exceeds the memory of a worker's thread.
-        """
-        costs = self.costs()
-        check_pass_memory(costs, self.fields, thread_memory())
-        for cost in costs:
-            if self.progress:
-                self.progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -22,6 +22,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.eof_training import EofTraining
 from gfrnn.pipeline.training.pass_costs import PassCost
+from gfrnn.pipeline.training.passes import cost_of_passes
 from gfrnn.pipeline.training.patch_training import LocalTraining, draw_at_time
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
 from gfrnn.pipeline.training.selection.precision import Sample
@@ -58,7 +59,6 @@ def training_of(layout: str, folder: Path) -> Training:
         experiment,
         Fields(open_source(experiment.data)),
         Checkpoints(folder / "summaries.zarr"),
-        None,
     )
     if isinstance(training, EofTraining):
         states = np.random.default_rng(0).standard_normal((len(training.fields.time), 20))
@@ -159,7 +159,7 @@ def size_of(part: RowSummary, training: Training) -> int:
 
 def main(layout: str, folder: Path) -> None:
     training = training_of(layout, folder)
-    stages = {stage.name: stage for stage in training.costs()}
+    stages = {stage.name: stage for stage in cost_of_passes(training.passes())}
     for name, stage in stages.items():
         if name == "solve":
             solved(stage, stages["rows"], training)
