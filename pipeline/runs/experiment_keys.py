@@ -10,7 +10,7 @@ from gfrnn.pipeline.config.experiment import Experiment, to_tree
 # Keys that do not decide a result may differ when a run is resumed.
 _INCIDENTAL = ("cluster", "output", "description")
 
-APART_FROM_MODEL = (
+MODEL_INDEPENDENT_KEYS = (
     "data.sources",
     "data.chunk",
     "periods.test",

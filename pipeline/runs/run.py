@@ -21,9 +21,9 @@ from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_r
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.tasks import Progress
-from gfrnn.pipeline.runs.experiment_keys import APART_FROM_MODEL, deciding_keys
+from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
 from gfrnn.pipeline.runs.folder import RunFolder
-from gfrnn.pipeline.runs.new_data import check_forecast
+from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.record import StageRecord, now
 from gfrnn.pipeline.training.candidates import FittedCandidates
 from gfrnn.pipeline.training.checks import check_fit
@@ -128,7 +128,7 @@ class Run(RunFolder):
             return
         axis = self.ds["time"].values
         if not trains:
-            check_forecast(self.experiment, self.ds, self.model, self.updated)
+            check_forecast_data(self.experiment, self.ds, self.model, self.updated)
         else:
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
@@ -213,7 +213,7 @@ class Run(RunFolder):
         """Updates of the model after its fit; None if there were none."""
         return None if self.record.fit is None else self.record.fit.updated
 
-    def trained(self) -> ForecastModel:
+    def load_model(self) -> ForecastModel:
         """Load the model of a finished fit; the data need not exist any more.
 
         Raises
@@ -230,7 +230,7 @@ class Run(RunFolder):
             )
         return ForecastModel.load(self.model)
 
-    def kept(self, model: ForecastModel) -> tuple[Path, FittedCandidates]:
+    def load_candidates(self, model: ForecastModel) -> tuple[Path, FittedCandidates]:
         """Load the candidates of this run's model, and the path of the store of their triangles.
 
         Raises
@@ -285,7 +285,7 @@ class Run(RunFolder):
     @property
     def _key_of_model(self) -> str:
         """Return the key of a model that was copied or updated."""
-        return content_key(deciding_keys(self.experiment, APART_FROM_MODEL))
+        return content_key(deciding_keys(self.experiment, MODEL_INDEPENDENT_KEYS))
 
     def describe_cluster(self, description: dict[str, Any]) -> None:
         """Record the cluster on which the run is computed."""

@@ -153,7 +153,7 @@ def forecast(
         return
     if file is None or not file.is_dir():
         raise ConfigError("--period: needs the folder of a run; give it in place of FILE")
-    reuse = NewPeriod.of(file, checked(Period, period, "--period"), output)
+    reuse = NewPeriod.prepare(file, checked(Period, period, "--period"), output)
     config = options.config(reuse.experiment.cluster, str(file))
     with (
         open_run(reuse.run, reuse.experiment, reuse.folder, config, console) as (opened, progress),

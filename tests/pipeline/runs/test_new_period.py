@@ -55,7 +55,7 @@ def replace_store(store: Path, weather: Weather, first: str, last: str) -> None:
 
 
 def reused(folder: Path, start: str, end: str, output: Path | None = None) -> Run:
-    return NewPeriod.of(folder, period(start, end), output).run()
+    return NewPeriod.prepare(folder, period(start, end), output).run()
 
 
 def pairs(run: Run) -> list[int]:
@@ -76,7 +76,7 @@ def test_forecasts_and_scores_are_those_of_a_run_of_that_period(weather, fitted,
 
 
 def test_the_folder_has_the_first_day_in_its_name(fitted):
-    assert NewPeriod.of(fitted.folder, period(*LATER)).folder == fitted.folder.with_name(
+    assert NewPeriod.prepare(fitted.folder, period(*LATER)).folder == fitted.folder.with_name(
         "run-20020801"
     )
 

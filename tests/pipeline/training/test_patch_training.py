@@ -15,7 +15,7 @@ from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.patch_training import autocorrelation, damped, mean_squares
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
-from gfrnn.pipeline.training.selection.ridge import choose
+from gfrnn.pipeline.training.selection.ridge import select_ridge_and_width
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
 from gfrnn_testing.spheres import (
@@ -60,10 +60,10 @@ def learnt(rows: RowSummary, times: int) -> ForecastModel:
     """Solved on all but the last quarter of the times."""
     cut = 3 * times // 4
     leads, owned = rows.network.leads, rows.network.patches.owned
-    choice = choose(
+    choice = select_ridge_and_width(
         rows.network, triangles(rows, 0, cut), triangles(rows, cut, times), size=owned,
         widths=[rows.network.width], ridges=[1e-13, 1e-10, 1e-6, 1e-3], balances=[1.0],
-        variance=np.ones(len(leads)), beyond=np.zeros(len(leads)),
+        variance=np.ones(len(leads)), truncated_variance=np.zeros(len(leads)),
     )  # fmt: skip
     best, linear = choice.best.network, choice.linear.network
     states: FieldStates = rows.states
