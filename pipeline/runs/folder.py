@@ -77,7 +77,10 @@ class RunFolder:
             If the folder has no experiment.
         """
         if not self.experiment_file.exists():
-            raise RunError(f"{self.folder}: not a run's folder (it has no experiment.yaml)")
+            raise RunError(
+                f"{self.folder}: not a run's folder (it has no experiment.yaml); give the folder "
+                "of a run, such as runs/NAME, or make one with `gfrnn run FILE`"
+            )
         return load_experiment(self.experiment_file)
 
     def claim(self, experiment: Experiment, *, force: bool) -> None:

@@ -88,7 +88,8 @@ class NewPeriod:
         # The notes identify a model: they contain all selected settings and keys of triangles.
         notes, done, trained = self.model.notes, run.record.fit, self.source.record.fit
         copied = CopiedModel(str(self.source.folder), content_key(notes.as_attributes()))
-        if run.finished("fit") and done is not None and done.taken == copied:
+        unchanged = done is not None and done.taken == copied and run.finished("fit")
+        if unchanged and run.model.exists():
             return run
         entry = StageRecord(
             seconds=None if trained is None else trained.seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -122,10 +123,14 @@ class Run(RunFolder):
         ------
         ConfigError, DataError
             If the experiment cannot be computed with these data.
+        RunError
+            If the model comes from another run, and the model or its origin is missing.
         """
         trains = force or not self.record.external_model
         if trains in self._checked:  # a command and its stages need one check
             return
+        if not force:
+            self._check_external_model()
         axis = self.ds["time"].values
         if not trains:
             check_forecast_data(self.experiment, self.ds, self.model, self.updated)
@@ -156,6 +161,7 @@ class Run(RunFolder):
         """Forecast the test period; the product is ``forecast.zarr``."""
 
         def work() -> None:
+            self._check_external_model()
             self._require("fit", self.model)
             if self.record.external_model:
                 self.check()
@@ -171,6 +177,7 @@ class Run(RunFolder):
         """Score the forecasts; the product is ``scores.zarr``."""
 
         def work() -> None:
+            self._check_external_model()
             open_forecasts(self.forecasts)
             self._require("forecast", self.forecasts)
             verify(self.ds, self.model, self.forecasts, self.scores, self.progress)
@@ -221,6 +228,7 @@ class Run(RunFolder):
         RunError
             If the run has no finished fit.
         """
+        self._check_external_model()
         done, key = self.record.fit, self._key_of_model
         if not self.record.external_model:
             key = self._key_of(self.record.fingerprint or "")
@@ -245,6 +253,39 @@ class Run(RunFolder):
             )
         store = self.folder / model.notes.kept.store
         return store, FittedCandidates.load(Checkpoints(store), model.notes.kept.key)
+
+    def _check_external_model(self) -> None:
+        """Check that a model which was not trained in this folder is there, with its origin.
+
+        A fit leaves its checkpoints in the folder. Without them and without the record, a model or
+        forecasts come from a command that uses the model of another run.
+
+        Raises
+        ------
+        RunError
+            If the model or its origin is missing; `gfrnn fit` would train another model then.
+        """
+        done, folder = self.record.fit, self.folder
+        period = [end.removesuffix(" 00:00:00") for end in self.experiment.periods.test.as_pair()]
+
+        def forecast_again(source: str) -> str:
+            words = ["gfrnn", "forecast", source, "--period", *period, "--output", str(folder)]
+            return f"`{shlex.join(words)}`"
+
+        if done is not None and done.taken is not None and not self.model.exists():
+            raise RunError(
+                f"{self.model}: the copy of the model of {done.taken.of} is missing; copy it again "
+                f"with {forecast_again(done.taken.of)}"
+            )
+        made = self.model.exists() or self.forecasts.exists()
+        if done is None and made and not self.summaries.exists():
+            raise RunError(
+                f"{folder}: has neither run.json, which names the run that the model is from, nor "
+                "summaries.zarr, the checkpoints of a fit; repeat the command that made the "
+                f"folder: {forecast_again('RUN')} for forecasts of another period, "
+                "`gfrnn refit RUN` or `gfrnn update RUN` with its --output for another model; "
+                f"`gfrnn fit {shlex.quote(str(folder))} --force` trains a new model instead"
+            )
 
     def store_model(self, model: ForecastModel, entry: StageRecord) -> None:
         """Save a model that was derived from an earlier fit as the product of the stage ``fit``.

@@ -161,6 +161,37 @@ def test_a_killed_forecast_goes_on(fitted, tmp_path):
     assert contents(again.forecasts) == contents(expected.forecasts)
 
 
+@pytest.mark.parametrize("lost", ["run.json", "model.zarr", "both"])
+def test_a_folder_without_record_or_model_is_made_again_by_forecast(lost, fitted, tmp_path):
+    folder = tmp_path / "later"
+    run = reused(fitted.folder, *LATER, folder)
+    run.forecast()
+    expected = contents(run.forecasts)
+    if lost != "model.zarr":
+        run.record_file.unlink()
+    if lost != "run.json":
+        shutil.rmtree(run.model)
+    works = ("check", "forecast", "verify") + ("fit", "load_model") * (lost != "model.zarr")
+    for work in works:
+        again = Run.reopen(folder)
+        if work == "forecast" and lost == "model.zarr":
+            assert again.forecast().skipped
+            continue
+        with pytest.raises(RunError) as caught:
+            getattr(again, work)()
+        message = str(caught.value)
+        assert str(folder) in message
+        assert ("run.json" if lost != "model.zarr" else "model.zarr") in message
+        assert "gfrnn forecast " in message
+        assert f"--period 2002-08-01 2002-08-09 --output {folder}" in message
+        assert "gfrnn fit` first" not in message
+    mended = reused(fitted.folder, *LATER, folder)
+    mended.forecast()
+    mended.verify()
+    assert contents(mended.forecasts) == expected
+    assert mended.model.exists()
+
+
 @pytest.mark.parametrize(
     ("start", "end", "message"),
     [
