@@ -117,12 +117,12 @@ class KoopmanOperator:
         return np.asarray(self.basis @ self._pairs[1])
 
     def rates(self, dt: float) -> Array:
-        """Growth rates ``log|mu| / dt``, shape (r,); minus infinity where mu is 0."""
+        """Return the growth rates ``log|mu| / dt``, shape (r,); minus infinity where mu is 0."""
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(np.abs(self.eigenvalues)) / dt)
 
     def frequencies(self, dt: float) -> Array:
-        """``arg(mu) / (2 pi dt)``, cycles per unit of time, shape (r,): up to ``1 / (2 dt)``."""
+        """Return ``arg(mu) / (2 pi dt)``, in cycles per unit of time: shape (r,)."""
         return np.asarray(np.angle(self.eigenvalues) / (2 * np.pi * dt))
 
     def modes(self, size: int) -> Array:

@@ -17,8 +17,7 @@ MODEL_INDEPENDENT_KEYS = (
     "forecast.every",
     "forecast.batch",
 )
-"""Keys that do not affect a model that was updated or copied from another run; they may change
-before it forecasts."""
+"""Keys that do not affect a model; they may change before an updated or copied model forecasts."""
 
 
 def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Run(RunFolder):
 
     @cached_property
     def ds(self) -> xr.Dataset:
-        """The data, opened once."""
+        """Canonical Dataset of the data, opened once."""
         return open_source(self.experiment.data)
 
     @cached_property

@@ -75,7 +75,7 @@ class Candidate:
     @property
     def linear_features(self) -> int:
         """Number of features that are not hidden: linear terms, the constant and inputs."""
-        return self._columns.features - self.network.width
+        return self._columns.linear_features
 
     @property
     def _columns(self) -> Columns:
