@@ -1,4 +1,4 @@
-"""R factor of a tall matrix of rows: fold blocks, merge factors, select columns, scale.
+"""R factor of a tall matrix of rows: fold blocks, merge factors, select or scale columns.
 
 The R factors of two stretches of rows merge into the R factor of both, in any grouping, so a tree
 reduction over an archive needs to keep only R. LAPACK's ``geqrt`` factors a few columns of a block;
@@ -131,6 +131,24 @@ class RFactor:
         if not 0 < factor < np.inf:
             raise ValueError(f"factor: {factor} is not positive and finite")
         return RFactor(self.triangle * factor, self.rows)
+
+    def scale_columns(self, factors: Array) -> RFactor:
+        """Return the R factor of ``A diag(factors)``.
+
+        Parameters
+        ----------
+        factors : ndarray, shape (columns,)
+
+        Raises
+        ------
+        ValueError
+            If there is not one factor a column, or one is not positive and finite.
+        """
+        if np.shape(factors) != (self.columns,):
+            raise ValueError(f"factors: shape {np.shape(factors)}; give ({self.columns},)")
+        if not ((factors > 0) & (factors < np.inf)).all():
+            raise ValueError("factors: every factor must be positive and finite")
+        return RFactor(self.triangle * factors, self.rows)
 
     @classmethod
     def _tidy(cls, standing: Array, rows: int) -> RFactor:

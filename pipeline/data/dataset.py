@@ -17,7 +17,7 @@ from gfrnn.pipeline.data.combine import (
     lazy_variable,
     time_chunks,
 )
-from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, format_extent
+from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, format_extent, same_coordinates
 from gfrnn.pipeline.data.time_axis import keep_step
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
@@ -179,7 +179,7 @@ def _common_grid(fields: list[FileVariable]) -> tuple[np.ndarray, np.ndarray]:
     for field in fields[1:]:
         for name in ("latitude", "longitude"):
             a, b = getattr(first, name), getattr(field, name)
-            if a.shape != b.shape or np.abs(a - b).max() > COORDINATE_TOLERANCE:
+            if not same_coordinates(a, b):
                 raise DataError(
                     f"{first.file.path} and {field.file.path} have different {name}s: "
                     f"{format_extent(a)} and {format_extent(b)}; use one grid for all, or "

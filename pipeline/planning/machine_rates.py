@@ -199,7 +199,7 @@ def _gathering(patches: Patches, series: Array) -> Trial:
     times = np.zeros(len(place), dtype=int)
 
     def gather() -> float:
-        patches.look(series, times, place)
+        patches.windows_at(series, times, place)
         return float(len(place) * patches.window)
 
     return gather

@@ -24,7 +24,7 @@ from gfrnn_core.lifting import Columns
 
 Array = NDArray[Any]
 
-_NAME = "kept"
+_CHECKPOINT_NAME = "kept"
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Candidate:
         Name of the summary that made the triangles.
     folds : dict of FoldTriangle
         Triangles by fold: ``train/2003``, ``validation/2008``, ...
-    variance, beyond : ndarray, shape (leads,)
+    variance, truncated_variance : ndarray, shape (leads,)
         Mean squares of the validation states; see
-        :func:`gfrnn.pipeline.training.selection.ridge.choose`.
+        :func:`gfrnn.pipeline.training.selection.ridge.select_ridge_and_width`.
     prefix : str
         Prefix of the names of its arrays in a summary that it shares with other candidates.
     """
@@ -64,7 +64,7 @@ class Candidate:
     summary: str
     folds: dict[str, FoldTriangle]
     variance: Array
-    beyond: Array
+    truncated_variance: Array
     prefix: str = ""
 
     def names(self, period: str, without: Iterable[int] = ()) -> list[str]:
@@ -73,9 +73,9 @@ class Candidate:
         return [n for n in self.folds if n.startswith(f"{period}/") and n not in left_out]
 
     @property
-    def always(self) -> int:
-        """Number of features that are not hidden."""
-        return self._columns.features - self.network.width
+    def linear_features(self) -> int:
+        """Number of features that are not hidden: linear terms, the constant and inputs."""
+        return self._columns.linear_features
 
     @property
     def _columns(self) -> Columns:
@@ -136,9 +136,10 @@ class FittedCandidates:
     tail: Array
     last: np.datetime64
 
-    def checkpoint_keys(self) -> list[tuple[str, str]]:
-        """Return the checkpoint names and keys of all triangles."""
-        return [(c.summary, fold.key) for c in self.candidates for fold in c.folds.values()]
+    def checkpoints_in_use(self, key: str) -> list[tuple[str, str]]:
+        """Return names and keys of the checkpoints of the candidates, saved under a key."""
+        triangles = [(c.summary, fold.key) for c in self.candidates for fold in c.folds.values()]
+        return [(_CHECKPOINT_NAME, key), *triangles]
 
     def save(self, checkpoints: Checkpoints) -> str:
         """Save the candidates beside their triangles and return the checkpoint key."""
@@ -156,12 +157,12 @@ class FittedCandidates:
                 }
             )
             own = network_arrays(candidate.network)
-            own |= {"variance": candidate.variance, "beyond": candidate.beyond}
+            own |= {"variance": candidate.variance, "beyond": candidate.truncated_variance}
             arrays |= {f"{index}/{name}": values for name, values in own.items()}
         text = json.dumps(about)
         arrays["about"] = np.frombuffer(text.encode(), dtype=np.uint8)
         key = content_key(text)
-        checkpoints.save(_NAME, key, arrays)
+        checkpoints.save(_CHECKPOINT_NAME, key, arrays)
         return key
 
     @classmethod
@@ -173,9 +174,9 @@ class FittedCandidates:
         RunError
             If they are missing or damaged.
         """
-        arrays = checkpoints.load(_NAME, key)
+        arrays = checkpoints.load(_CHECKPOINT_NAME, key)
         if arrays is None:
-            raise missing_checkpoint(checkpoints.path, _NAME)
+            raise missing_checkpoint(checkpoints.path, "the candidates")
         about = json.loads(arrays["about"].tobytes())
 
         def candidate(index: int, entry: dict[str, Any]) -> Candidate:
@@ -184,7 +185,7 @@ class FittedCandidates:
             return Candidate(
                 values=entry["values"],
                 variance=own.pop("variance"),
-                beyond=own.pop("beyond"),
+                truncated_variance=own.pop("beyond"),
                 network=rebuild_network(entry["network"], own),
                 size=entry["size"],
                 prefix=entry["prefix"],

@@ -167,7 +167,7 @@ class EofTraining(Training):
                 fold: FoldTriangle(keys[fold], int(found[fold]["rows"].sum())) for fold in found
             },
             variance=squares.sum(axis=1),
-            beyond=squares[:, modes:].sum(axis=1),
+            truncated_variance=squares[:, modes:].sum(axis=1),
         )
 
     def sample_cost(self, rows: list[TrainingRows]) -> PassCost:

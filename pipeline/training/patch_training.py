@@ -170,7 +170,7 @@ class LocalTraining(Training):
             summary=rows.name,
             folds={fold: FoldTriangle(keys[fold], factors.rows) for fold, factors in own.items()},
             variance=mean_squares(network, validation),
-            beyond=np.zeros(len(network.leads)),
+            truncated_variance=np.zeros(len(network.leads)),
             prefix=prefix,
         )
 

@@ -25,7 +25,7 @@ from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.model_notes import KeptTriangles, ModelNotes
+from gfrnn.pipeline.training.model_notes import ModelNotes, TriangleLocation
 from gfrnn.pipeline.training.pass_costs import PassCost, read_windows, solve_cost
 from gfrnn.pipeline.training.passes import (
     FunctionPass,
@@ -33,8 +33,8 @@ from gfrnn.pipeline.training.passes import (
     ReductionPass,
 )
 from gfrnn.pipeline.training.rows import RowSummary
-from gfrnn.pipeline.training.selection.choose_model import Chosen, choose_model
-from gfrnn.pipeline.training.selection.precision import Sample
+from gfrnn.pipeline.training.selection.choose_model import SelectedModel, choose_model
+from gfrnn.pipeline.training.selection.precision import PrecisionSample
 from gfrnn.pipeline.training.state_series import times_of
 from gfrnn.pipeline.training.stretches import read_stretches, steps
 from gfrnn_core import SampledRNN
@@ -76,7 +76,7 @@ class TrainingResults:
         Conversion between fields and states.
     candidates : tuple of Candidate
         Candidates with their triangles.
-    chosen : Chosen
+    chosen : SelectedModel
         The part of the model that is computed from the triangles.
     precision : dict
         Precision of the rows, and error and seconds of either precision on a sample of them.
@@ -84,7 +84,7 @@ class TrainingResults:
 
     layout: EofLayout | LocalLayout
     candidates: tuple[Candidate, ...]
-    chosen: Chosen
+    chosen: SelectedModel
     precision: dict[str, Any]
 
 
@@ -173,7 +173,7 @@ class Training(ABC):
         step = step_of(self.fields.time)
         horizon = steps("forecast.horizon", self.experiment.forecast.horizon, step)
         selection, notes = self.notes(layout)
-        place = KeptTriangles(self.checkpoints.path.name, kept.save(self.checkpoints))
+        place = TriangleLocation(self.checkpoints.path.name, kept.save(self.checkpoints))
         return ForecastModel(
             layout=layout,
             networks=chosen.networks,
@@ -269,10 +269,10 @@ class Training(ABC):
 
 
 def _measure_precision(
-    rows: TrainingRows, chosen: Chosen, checkpoints: Checkpoints, progress: Progress | None
+    rows: TrainingRows, chosen: SelectedModel, checkpoints: Checkpoints, progress: Progress | None
 ) -> dict[str, Any]:
-    """Measure the effect of the rows' precision, see :meth:`Sample.measure`."""
-    sample = Sample(
+    """Measure the effect of the rows' precision, see :meth:`PrecisionSample.measure`."""
+    sample = PrecisionSample(
         rows.rows,
         rows.leaf,
         rows.candidate,

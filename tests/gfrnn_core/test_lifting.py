@@ -53,4 +53,4 @@ def test_activations_work_in_place():
 
 def test_columns_add_up():
     columns = Columns(linear=6, inputs=2, hidden=100, targets=9)
-    assert (columns.always, columns.features, columns.total) == (9, 109, 118)
+    assert (columns.linear_features, columns.features, columns.total) == (9, 109, 118)

@@ -13,7 +13,7 @@ from gfrnn_testing.core_toys import forced, noisy, rotating
 
 def rollout_by_hand(network, history, steps, inputs):
     """One start. Each lead comes from the largest known lead that is not above it."""
-    path = [(row - network.shift) / network.spread for row in history]
+    path = [(row - network.shift) / network.std for row in history]
     present = len(path) - 1
     for lead in range(1, steps + 1):
         step = max(known for known in network.leads if known <= lead)
@@ -24,7 +24,7 @@ def rollout_by_hand(network, history, steps, inputs):
         row = np.concatenate([seen, [1.0], forcing, hidden])
         found = row @ network.outer[network.leads.index(step)]
         path.append(found + path[base] if network.target == "increment" else found)
-    return np.array([row * network.spread + network.shift for row in path[present + 1 :]])
+    return np.array([row * network.std + network.shift for row in path[present + 1 :]])
 
 
 @pytest.mark.parametrize("target", ["state", "increment"])
@@ -146,7 +146,7 @@ def test_float32_rollouts_are_near_those_of_float64():
         double = network.rollout(*case, linear=linear)
         single = replace(network, precision="float32").rollout(*case, linear=linear)
         assert 0 < np.abs(single - double).max() < 1e-4
-        unscaled = replace(network, precision="float32", shift=None, spread=None)
+        unscaled = replace(network, precision="float32", shift=None, std=None)
         assert unscaled.rollout(*case, linear=linear).dtype == np.float32
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn_core import RFactor, RidgePath, merge_all
+from gfrnn_core.regression import residual_triangle
 
 cases = settings(deadline=None, derandomize=True, max_examples=40)
 RIDGES = [1e-8, 1e-4, 1e-2, 0.3, 10.0]
@@ -273,3 +274,13 @@ def test_fewer_rows_than_features_are_refused():
     with pytest.raises(ValueError, match="6 feature columns, but only 5 rows"):
         RidgePath.from_factor(factor, 6, 2)
     assert RidgePath.from_factor(factor, 5, 2).weights(0.1).shape == (5, 2)
+
+
+@pytest.mark.parametrize("first", [6, 7, None])
+def test_products_of_a_residual_triangle_are_those_of_the_residuals(first):
+    x, y = problem(targets=3)
+    factor, weights = RFactor.from_rows(np.hstack([x, y])), np.ones((6, 2))
+    targets = y[:, -2:] if first is None else y[:, first - 6 : first - 4]
+    residuals = x @ weights - targets
+    found = residual_triangle(factor, weights, first)
+    np.testing.assert_allclose(found.T @ found, residuals.T @ residuals)

@@ -401,3 +401,20 @@ def test_factors_of_other_columns_do_not_merge(other):
 def test_scales_that_are_not_positive_are_refused(factor):
     with pytest.raises(ValueError, match="not positive"):
         RFactor.from_rows(np.ones((5, 3))).scale(factor)
+
+
+@given(matrices, st.integers(0, 2**32 - 1))
+@cases
+def test_scaled_columns_give_the_r_of_scaled_columns(matrix, seed):
+    factors = np.random.default_rng(seed).uniform(1e-3, 1e3, matrix.shape[1])
+    found = RFactor.from_rows(matrix).scale_columns(factors)
+    assert_is_r_of(found, matrix * factors)
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [([1.0, 0.0, 1.0], "positive"), ([1.0, np.nan, 1.0], "positive"), ([1.0, 2.0], r"give \(3,\)")],
+)
+def test_factors_that_do_not_fit_the_columns_are_refused(factors, message):
+    with pytest.raises(ValueError, match=message):
+        RFactor.from_rows(np.ones((5, 3))).scale_columns(np.array(factors))

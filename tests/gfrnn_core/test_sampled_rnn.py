@@ -58,7 +58,7 @@ def test_fit_leaves_the_network_and_the_data_alone():
     before = states.copy(), inputs.copy()
     network = SampledRNN(width=5)
     fitted = network.fit(states, inputs)
-    assert network.hidden is network.outer is network.shift is network.spread is None
+    assert network.hidden is network.outer is network.shift is network.std is None
     assert fitted is not network
     assert fitted.width == 5
     np.testing.assert_array_equal(states, before[0])
@@ -156,7 +156,7 @@ def test_patches_are_standardised_by_channel():
     patches = Patches((4,), ((1, 1),), channels=2)
     network = SampledRNN(width=3, patches=patches).fit(states.reshape(50, 8))
     np.testing.assert_allclose(network.shift, np.tile(states.mean(axis=(0, 1)), 4))
-    np.testing.assert_allclose(network.spread, np.tile(states.std(axis=(0, 1)), 4))
+    np.testing.assert_allclose(network.std, np.tile(states.std(axis=(0, 1)), 4))
 
 
 def test_one_patch_of_all_cells_is_the_network_without_patches():
@@ -177,13 +177,13 @@ def test_states_are_standardised_and_come_back():
     np.testing.assert_allclose(scaled.std(axis=0), 1, rtol=1e-12)
     np.testing.assert_allclose(network.unscaled(scaled), states, rtol=1e-12)
     np.testing.assert_allclose(network.shift, states.mean(axis=0))
-    np.testing.assert_allclose(network.spread, states.std(axis=0))
+    np.testing.assert_allclose(network.std, states.std(axis=0))
 
 
 def test_without_standardisation_states_are_left_as_they_are():
     states = noisy() + 100
     network = SampledRNN(width=3, standardise=False).fit(states)
-    assert network.shift is network.spread is None
+    assert network.shift is network.std is None
     np.testing.assert_array_equal(network.scaled(states), states)
     np.testing.assert_array_equal(network.unscaled(states), states)
 
@@ -264,7 +264,7 @@ def test_a_constant_coordinate_is_named(value, times):
 
 def test_a_coordinate_that_varies_little_is_no_constant():
     states = noisy(200) * [1.0, 1e-6] + [0.0, 300.0]
-    assert SampledRNN(width=1).fit(states).spread[1] < 1e-5
+    assert SampledRNN(width=1).fit(states).std[1] < 1e-5
 
 
 @pytest.mark.parametrize("shape", [(39, 2), (41, 2), (40,)])

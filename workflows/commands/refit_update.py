@@ -70,7 +70,7 @@ def refit(
     Example: [bold]gfrnn refit runs/era_interim_europe --without 2003 --width 500[/bold]
     """
     set_time_limit(stop_before, stop_after)
-    work = Refit.of(
+    work = Refit.prepare(
         folder,
         output,
         without=without,
@@ -119,7 +119,7 @@ def update(
     """
     set_time_limit(stop_before, stop_after)
     part = None if period is None else checked(Period, period, "--period")
-    work = Update.of(folder, data, output, forget=forget, period=part)
+    work = Update.prepare(folder, data, output, forget=forget, period=part)
     options = ClusterOptions(cluster, workers, memory, scheduler)
     with _open_session(work, "update", folder, options) as progress:
         run = work.run(progress)

@@ -15,6 +15,7 @@ from gfrnn.pipeline import Experiment, Run, load_experiment
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
+from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.workflows.commands.console import console
@@ -153,7 +154,7 @@ def forecast(
         return
     if file is None or not file.is_dir():
         raise ConfigError("--period: needs the folder of a run; give it in place of FILE")
-    reuse = NewPeriod.of(file, checked(Period, period, "--period"), output)
+    reuse = NewPeriod.prepare(file, checked(Period, period, "--period"), output)
     config = options.config(reuse.experiment.cluster, str(file))
     with (
         open_run(reuse.run, reuse.experiment, reuse.folder, config, console) as (opened, progress),
@@ -216,9 +217,9 @@ def _run_stage(stage: Callable[..., StageOutcome], force: bool, progress: RunPro
 def _load(file: Path | None, options: ClusterOptions) -> tuple[Experiment, ClusterConfig]:
     """Load an experiment file, or the embedded one, whose data are simulated if missing."""
     if file is not None:
-        file = file / "experiment.yaml" if file.is_dir() else file
-        experiment = load_experiment(file)
-        return experiment, options.config(experiment.cluster, str(file))
+        experiment = RunFolder(file).stored_experiment() if file.is_dir() else load_experiment(file)
+        where = file / "experiment.yaml" if file.is_dir() else file
+        return experiment, options.config(experiment.cluster, str(where))
     experiment = load_experiment(EMBEDDED)
     config = options.config(experiment.cluster, EMBEDDED.name)
     store = Path(str(experiment.data.sources[0].path))

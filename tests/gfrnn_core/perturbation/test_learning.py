@@ -16,7 +16,7 @@ from gfrnn_core.perturbation import (
     Window,
     mean_loss,
 )
-from gfrnn_core.perturbation.tasks import sine
+from gfrnn_core.perturbation.sequence_tasks import sine
 from gfrnn_testing.perturbation_toys import network, plain_loss, window
 
 STILL = 1e-300  # a rate at which nothing moves

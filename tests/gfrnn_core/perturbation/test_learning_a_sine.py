@@ -3,7 +3,7 @@
 import pytest
 
 from gfrnn_core.perturbation import Backpropagation, Learning, Perturbation, Weights, mean_loss
-from gfrnn_core.perturbation.tasks import sine
+from gfrnn_core.perturbation.sequence_tasks import sine
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_the_loss_is_that_of_the_rollout():
     network = solved(states, delays=2)
     starts = RolloutStarts.cut(states, 2, STEPS)
     path = network.rollout(starts.history, STEPS)
-    expected = np.square((path - starts.truth) / network.spread).mean(axis=(0, 2))
+    expected = np.square((path - starts.truth) / network.std).mean(axis=(0, 2))
     sums = evaluate_here(network, starts, None)
     np.testing.assert_allclose(sums.errors / len(starts), expected, rtol=1e-9)
     assert sums.loss == pytest.approx(expected.mean(), rel=1e-9)

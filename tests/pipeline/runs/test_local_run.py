@@ -207,7 +207,7 @@ def test_an_update_learns_a_law_that_has_changed(tmp_path, weights):
     )
     run.fit()
     period = Period.model_validate(["2001-12-27", "2002-02-28"])
-    work = Update.of(run.folder, [str(source)], forget=1e-12, period=period)
+    work = Update.prepare(run.folder, [str(source)], forget=1e-12, period=period)
     updated = finish(work.run())
     assert worst(updated) < 1e-3
 

@@ -55,7 +55,7 @@ def replace_store(store: Path, weather: Weather, first: str, last: str) -> None:
 
 
 def reused(folder: Path, start: str, end: str, output: Path | None = None) -> Run:
-    return NewPeriod.of(folder, period(start, end), output).run()
+    return NewPeriod.prepare(folder, period(start, end), output).run()
 
 
 def pairs(run: Run) -> list[int]:
@@ -76,7 +76,7 @@ def test_forecasts_and_scores_are_those_of_a_run_of_that_period(weather, fitted,
 
 
 def test_the_folder_has_the_first_day_in_its_name(fitted):
-    assert NewPeriod.of(fitted.folder, period(*LATER)).folder == fitted.folder.with_name(
+    assert NewPeriod.prepare(fitted.folder, period(*LATER)).folder == fitted.folder.with_name(
         "run-20020801"
     )
 
@@ -159,6 +159,37 @@ def test_a_killed_forecast_goes_on(fitted, tmp_path):
     expected = reused(fitted.folder, *LATER, tmp_path / "expected")
     expected.forecast()
     assert contents(again.forecasts) == contents(expected.forecasts)
+
+
+@pytest.mark.parametrize("lost", ["run.json", "model.zarr", "both"])
+def test_a_folder_without_record_or_model_is_made_again_by_forecast(lost, fitted, tmp_path):
+    folder = tmp_path / "later"
+    run = reused(fitted.folder, *LATER, folder)
+    run.forecast()
+    expected = contents(run.forecasts)
+    if lost != "model.zarr":
+        run.record_file.unlink()
+    if lost != "run.json":
+        shutil.rmtree(run.model)
+    works = ("check", "forecast", "verify") + ("fit", "load_model") * (lost != "model.zarr")
+    for work in works:
+        again = Run.reopen(folder)
+        if work == "forecast" and lost == "model.zarr":
+            assert again.forecast().skipped
+            continue
+        with pytest.raises(RunError) as caught:
+            getattr(again, work)()
+        message = str(caught.value)
+        assert str(folder) in message
+        assert ("run.json" if lost != "model.zarr" else "model.zarr") in message
+        assert "gfrnn forecast " in message
+        assert f"--period 2002-08-01 2002-08-09 --output {folder}" in message
+        assert "gfrnn fit` first" not in message
+    mended = reused(fitted.folder, *LATER, folder)
+    mended.forecast()
+    mended.verify()
+    assert contents(mended.forecasts) == expected
+    assert mended.model.exists()
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def cut_a_chunk(run: Run) -> None:
     ("harm", "message"),
     [
         (lambda run: damage(run, "rows"), "a checkpoint of rows is missing or damaged.*gfrnn fit"),
-        (lambda run: damage(run, "kept"), "a checkpoint of kept is missing or damaged.*gfrnn fit"),
+        (lambda run: damage(run, "kept"), "candidates is missing or damaged.*gfrnn fit"),
         (cut_a_chunk, "a checkpoint of rows is missing or damaged"),
         (lambda run: shutil.rmtree(run.model), "holds no finished fit.*run `gfrnn fit` first"),
         (lambda run: (run.folder / "run.json").unlink(), "holds no finished fit"),

@@ -51,7 +51,7 @@ def model_of(run: Run) -> ForecastModel:
 
 
 def kept_of(run: Run) -> tuple[FittedCandidates, Checkpoints]:
-    store, kept = run.kept(model_of(run))
+    store, kept = run.load_candidates(model_of(run))
     return kept, Checkpoints(store)
 
 
@@ -284,7 +284,7 @@ def test_two_updates_at_once(weather, copy):
 
 def test_a_model_that_was_updated_meanwhile(weather, copy):
 
-    late = Update.of(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-30"))
+    late = Update.prepare(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-30"))
     update(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-15"))
     before = contents(copy)
     with pytest.raises(RunError, match="another process has updated the model.*start it again"):

@@ -19,7 +19,7 @@ from gfrnn.pipeline.training.patch_training import (
     mean_squares,
 )
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
-from gfrnn.pipeline.training.selection.ridge import choose
+from gfrnn.pipeline.training.selection.ridge import select_ridge_and_width
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
 from gfrnn_testing.spheres import (
@@ -64,10 +64,10 @@ def learnt(rows: RowSummary, times: int) -> ForecastModel:
     """Return a network solved on all but the last quarter of the times."""
     cut = 3 * times // 4
     leads, owned = rows.network.leads, rows.network.patches.owned
-    choice = choose(
+    choice = select_ridge_and_width(
         rows.network, triangles(rows, 0, cut), triangles(rows, cut, times), size=owned,
         widths=[rows.network.width], ridges=[1e-13, 1e-10, 1e-6, 1e-3], balances=[1.0],
-        variance=np.ones(len(leads)), beyond=np.zeros(len(leads)),
+        variance=np.ones(len(leads)), truncated_variance=np.zeros(len(leads)),
     )  # fmt: skip
     best, linear = choice.best.network, choice.linear.network
     states: FieldStates = rows.states

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.training.selection.ridge import mixture
+from gfrnn.pipeline.training.selection.ridge import candidate_shares
 from gfrnn.pipeline.training.state_series import draw_pool, lagged_covariance, last_states
 
 ERRORS = np.array([[0.5, 0.2, 0.9], [0.3, 0.4, 0.9], [0.4, 0.1, 0.1]])
 
 
 def test_the_best_of_each_lead_takes_it_all():
-    np.testing.assert_array_equal(mixture(ERRORS, 1), [[0, 0, 0], [1, 0, 0], [0, 1, 1]])
+    np.testing.assert_array_equal(candidate_shares(ERRORS, 1), [[0, 0, 0], [1, 0, 0], [0, 1, 1]])
 
 
 def test_the_best_share_equally():
     half = 0.5
     np.testing.assert_array_equal(
-        mixture(ERRORS, 2), [[0, half, half], [half, 0, 0], [half, half, half]]
+        candidate_shares(ERRORS, 2), [[0, half, half], [half, 0, 0], [half, half, half]]
     )
-    np.testing.assert_allclose(mixture(ERRORS, 3), np.full((3, 3), 1 / 3))
+    np.testing.assert_allclose(candidate_shares(ERRORS, 3), np.full((3, 3), 1 / 3))
 
 
 # --- the pool -----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
-from gfrnn.pipeline.training.selection.ridge import choose, solve
+from gfrnn.pipeline.training.selection.ridge import select_ridge_and_width, solve
 from gfrnn.pipeline.training.triangles import Factors, merge_factors
 from gfrnn_core import Patches, RFactor, SampledRNN
 
@@ -96,8 +96,17 @@ def test_weights_of_a_group_are_those_of_its_rows_alone():
 
 def test_the_error_of_a_choice_is_that_of_all_groups_on_their_own_rows():
     train, validation = pieces(0), pieces(1)
-    choice = choose(network(), train, validation, size=RING.owned, widths=[4], ridges=RIDGES,
-                    balances=[1.0], variance=np.ones(2), beyond=np.zeros(2))  # fmt: skip
+    choice = select_ridge_and_width(
+        network(),
+        train,
+        validation,
+        size=RING.owned,
+        widths=[4],
+        ridges=RIDGES,
+        balances=[1.0],
+        variance=np.ones(2),
+        truncated_variance=np.zeros(2),
+    )
     expected = np.zeros((len(RIDGES), 2))
     features = RING.window + 1 + 4
     for index, ridge in enumerate(RIDGES):

@@ -14,9 +14,9 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import (
     CandidateScore,
-    KeptTriangles,
     ModelNotes,
     SolveSettings,
+    TriangleLocation,
 )
 from gfrnn_core import SampledRNN
 
@@ -77,7 +77,7 @@ def make_model() -> ForecastModel:
             rows=100,
             columns=30,
             fingerprint="",
-            kept=KeptTriangles("summaries.zarr", "key"),
+            kept=TriangleLocation("summaries.zarr", "key"),
             precision={"chosen": "float64"},
         ),
     )

@@ -25,8 +25,8 @@ from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.passes import cost_of_passes
 from gfrnn.pipeline.training.patch_training import LocalTraining, draw_at_time
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
-from gfrnn.pipeline.training.selection.precision import Sample
-from gfrnn.pipeline.training.selection.ridge import choose
+from gfrnn.pipeline.training.selection.precision import PrecisionSample
+from gfrnn.pipeline.training.selection.ridge import select_ridge_and_width
 from gfrnn.pipeline.training.training import Training
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import RFactor
@@ -95,7 +95,7 @@ def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
 
     def solve() -> None:
         fit, leads = training.experiment.fit, len(part.network.leads)
-        choose(
+        select_ridge_and_width(
             part.network,
             factors(),
             factors(),
@@ -104,7 +104,7 @@ def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
             ridges=fit.ridge,
             balances=fit.balance,
             variance=np.ones(leads),
-            beyond=np.zeros(leads),
+            truncated_variance=np.zeros(leads),
         )
 
     solve()
@@ -141,10 +141,10 @@ def measured(stage: PassCost, rows: PassCost, training: Training) -> None:
         summary="rows",
         folds={"validation/1": FoldTriangle(key, 10**6)},
         variance=np.ones(leads),
-        beyond=np.zeros(leads),
+        truncated_variance=np.zeros(leads),
     )
     ones = np.ones(leads)
-    sample = Sample(part, leaf, candidate, part.network.width, 1e-3 * ones, ones)
+    sample = PrecisionSample(part, leaf, candidate, part.network.width, 1e-3 * ones, ones)
     sample.measure(training.checkpoints)
     gc.collect()
     rose = rise(lambda: sample.measure(training.checkpoints))

@@ -387,6 +387,15 @@ def test_mistakes_are_named(words, message, file, at_home, said):
     assert list(at_home.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["run", "fit", "forecast", "verify", "report"])
+def test_a_folder_that_is_no_run_is_named_with_a_remedy(command, at_home, said):
+    (at_home / "plots").mkdir()
+    message = complaint(said(command, "plots"))
+    for part in ("plots: not a run's folder", "experiment.yaml", "gfrnn run FILE"):
+        assert part in message
+    assert list((at_home / "plots").iterdir()) == []
+
+
 def test_impossible_experiments_are_refused_before_a_cluster_starts(weather, file, at_home, said):
     file.write_text(yaml.safe_dump(tree(weather.path, **SMALL | {"model": {"width": 5000}})))
     answer = said("run", file)

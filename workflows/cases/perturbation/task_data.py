@@ -17,7 +17,7 @@ from gfrnn.workflows.cases.perturbation.perturbation_settings import (
 )
 from gfrnn.workflows.cases.station.station_files import TEMPERATURE, read_station
 from gfrnn_core.perturbation import Task, Window
-from gfrnn_core.perturbation.tasks import copying, forecasting, mackey_glass
+from gfrnn_core.perturbation.sequence_tasks import copying, forecasting, mackey_glass
 
 Array = NDArray[Any]
 TaskData = MackeyGlassData | CopyingData | WeatherData

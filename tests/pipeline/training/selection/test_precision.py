@@ -10,7 +10,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.pass_costs import NO_READS, precision_cost
 from gfrnn.pipeline.training.rows import RowSummary
-from gfrnn.pipeline.training.selection.precision import Sample, mean_squared_errors
+from gfrnn.pipeline.training.selection.precision import PrecisionSample, mean_squared_errors
 from gfrnn.pipeline.training.selection.ridge import solve
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_testing.reduction_toys import row_summary
@@ -50,7 +50,7 @@ def candidate(rows: RowSummary, checkpoints: Checkpoints) -> Candidate:
         summary=rows.name,
         folds=folds,
         variance=np.array([2.0]),
-        beyond=np.array([0.25]),
+        truncated_variance=np.array([0.25]),
     )
 
 
@@ -62,7 +62,7 @@ def test_errors_from_a_triangle_are_those_of_its_rows(rows):
 
 def test_both_precisions_are_measured_on_the_same_rows(tmp_path, rows):
     checkpoints = Checkpoints(tmp_path / "s")
-    sample = Sample(rows, TRAIN, candidate(rows, checkpoints), WIDTH, RIDGE, BALANCE)
+    sample = PrecisionSample(rows, TRAIN, candidate(rows, checkpoints), WIDTH, RIDGE, BALANCE)
     found = sample.measure(checkpoints)
     assert found["rows"] == TRAIN.stop - TRAIN.start
     for precision in ("float32", "float64"):
@@ -75,8 +75,8 @@ def test_both_precisions_are_measured_on_the_same_rows(tmp_path, rows):
 
 def test_a_leaf_of_fewer_rows_than_features_measures_nothing(tmp_path, rows):
     checkpoints = Checkpoints(tmp_path / "s")
-    few = Stretch("train/2001", 1, candidate(rows, checkpoints).always + WIDTH)
-    sample = Sample(rows, few, candidate(rows, checkpoints), WIDTH, RIDGE, BALANCE)
+    few = Stretch("train/2001", 1, candidate(rows, checkpoints).linear_features + WIDTH)
+    sample = PrecisionSample(rows, few, candidate(rows, checkpoints), WIDTH, RIDGE, BALANCE)
     assert sample.measure(checkpoints) == {}
     enough = replace(sample, stretch=replace(few, stop=few.stop + 1))
     assert enough.measure(checkpoints)["rows"] == few.stop + 1 - few.start

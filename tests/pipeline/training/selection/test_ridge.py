@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gfrnn.pipeline.training.selection.ridge import WidthSelection, choose
+from gfrnn.pipeline.training.selection.ridge import WidthSelection, select_ridge_and_width
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
@@ -16,7 +16,7 @@ from gfrnn_core.regression_rows import delayed
 SIZE, DELAYS, LEADS, WIDTH = 3, 2, (1, 3), 24
 RIDGES = [1e-6, 1e-3, 1e-2, 0.1, 1.0]
 BALANCES = [1.0, 0.3, 0.05]
-BEYOND, VARIANCE = np.array([0.4, 0.7]), np.array([4.0, 5.0])
+TRUNCATED, VARIANCE = np.array([0.4, 0.7]), np.array([4.0, 5.0])
 
 
 def make_series(times: int, seed: int) -> np.ndarray:
@@ -48,7 +48,7 @@ TRAIN, VALIDATION = make_series(150, 1), make_series(110, 2)
 
 
 def chosen(network: SampledRNN, **options: object) -> WidthSelection:
-    return choose(
+    return select_ridge_and_width(
         network,
         Factors.of_series(network, TRAIN),
         Factors.of_series(network, VALIDATION),
@@ -58,7 +58,7 @@ def chosen(network: SampledRNN, **options: object) -> WidthSelection:
             "ridges": RIDGES,
             "balances": BALANCES,
             "variance": VARIANCE,
-            "beyond": BEYOND,
+            "truncated_variance": TRUNCATED,
         }
         | options,
     )
@@ -89,7 +89,7 @@ def brute_force(network, width, balances):
                 solved = np.linalg.lstsq(pulled, target, rcond=None)[0] * factors[:, None]
                 weights[b, r, lead] = solved
                 residual = np.square(checked @ solved - truth[lead]).sum() / len(checked)
-                errors[b, r, lead] = (residual + BEYOND[lead]) / VARIANCE[lead]
+                errors[b, r, lead] = (residual + TRUNCATED[lead]) / VARIANCE[lead]
     return errors, weights
 
 
@@ -151,9 +151,12 @@ def test_the_best_path_has_the_least_score():
 
 def test_modes_left_out_count_against_a_model():
     network = make_network()
-    none, some = chosen(network, beyond=np.zeros(2)), chosen(network, beyond=BEYOND)
+    none, some = (
+        chosen(network, truncated_variance=np.zeros(2)),
+        chosen(network, truncated_variance=TRUNCATED),
+    )
     for a, b in zip((*none.paths, none.linear), (*some.paths, some.linear), strict=True):
-        np.testing.assert_allclose(b.errors - a.errors, np.tile(BEYOND / VARIANCE, (5, 1)))
+        np.testing.assert_allclose(b.errors - a.errors, np.tile(TRUNCATED / VARIANCE, (5, 1)))
         np.testing.assert_array_equal(a.ridge, b.ridge)
 
 

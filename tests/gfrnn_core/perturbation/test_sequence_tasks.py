@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gfrnn_core.perturbation import Weights, mean_loss
-from gfrnn_core.perturbation.tasks import copying, forecasting, lorenz, mackey_glass, sine
+from gfrnn_core.perturbation.sequence_tasks import copying, forecasting, lorenz, mackey_glass, sine
 
 
 @pytest.fixture(scope="module")
