@@ -176,7 +176,11 @@ def _page(result: CaseResult, record: dict[str, Any], settings: str, picture: st
         for entry in result.entries
     ]
     verdicts = [
-        {"text": verdict_sentence(verdict), "source": verdict.bar.text, "word": verdict_word(verdict)}
+        {
+            "text": verdict_sentence(verdict),
+            "source": verdict.bar.text,
+            "word": verdict_word(verdict),
+        }
         for verdict in result.verdicts()
     ]
     encoded = base64.b64encode(picture.encode()).decode()

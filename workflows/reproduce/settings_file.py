@@ -166,5 +166,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: found a {type(tree).__name__}; allowed: keys with values")
     for key in _EXTRA:
         if not isinstance(tree.get(key, {}), dict):
-            raise ConfigError(f"{path}: {key}: {tree[key]!r} is not allowed; write keys with values")
+            raise ConfigError(
+                f"{path}: {key}: {tree[key]!r} is not allowed; write keys with values"
+            )
     return tree

@@ -69,7 +69,9 @@ class CandidateSearch(Section):
     def _ranges_need_trials(self) -> CandidateSearch:
         ranges = [key for key, values in self.keys.items() if isinstance(values, CandidateRange)]
         if ranges and self.trials is None:
-            raise ValueError(f"trials: missing; give the number of draws, as {ranges[0]} is a range")
+            raise ValueError(
+                f"trials: missing; give the number of draws, as {ranges[0]} is a range"
+            )
         return self
 
     def combinations(self) -> Iterator[dict[str, Any]]:
@@ -137,7 +139,10 @@ def searches(case: Case[Any], loaded: LoadedSettings[Any]) -> dict[str, Candidat
         if case.validations[name].applies(loaded.settings):
             found[name] = search
     if not found:
-        raise ConfigError(f"{where}: none of {', '.join(loaded.candidates)} applies to these settings; add one that does")
+        raise ConfigError(
+            f"{where}: none of {', '.join(loaded.candidates)} applies to these settings; "
+            "add one that does"
+        )
     return found
 
 
@@ -200,10 +205,12 @@ def choice_table(choice: SettingsChoice, most: int = 40) -> Table:
 
 
 def _known(values: Mapping[str, Any], combination: Mapping[str, Any], where: str) -> None:
-    """Refuse unknown keys with their full name; the check of the model names the section only."""
+    """Refuse unknown keys by their full names; the model's check names only their sections."""
     for key in combination:
         place: Any = values
         for part in key.split("."):
             if not isinstance(place, Mapping) or part not in place:
-                raise ConfigError(f"{where}.keys.{key}: the settings have no such key; check its name")
+                raise ConfigError(
+                    f"{where}.keys.{key}: the settings have no such key; check its name"
+                )
             place = place[part]

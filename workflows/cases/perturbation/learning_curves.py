@@ -1,4 +1,4 @@
-"""Results of perturbation learning: curves by rule and seed, and a dataset of them."""
+"""Learning curves of all rules and seeds, and their dataset."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class LearningCurves:
 
     Attributes
     ----------
-    parts : sequence of Part
+    parts : sequence of TaskPart
     rules : sequence of str
     seeds : sequence of int
     runs : mapping
-        By key of the part and name of the rule: a run a seed.
+        One run for each seed, by key of the part and name of the rule.
     scaling : mapping
-        By name of the rule and number of units, on the first part.
+        Runs on the first part by name of the rule and number of hidden units.
     references : mapping
-        By key of the part: test losses by what they are of.
+        Test losses of simple methods, by key of the part and name of the method.
     """
 
     parts: Sequence[TaskPart]
@@ -40,7 +40,7 @@ class LearningCurves:
     references: Mapping[str, Mapping[str, float]]
 
     def median(self, part: TaskPart, name: RuleName) -> float | None:
-        """Return the median of the final test losses, None for a rule that was not run."""
+        """Return the median of the final test losses; None if the rule was not run."""
         found = self.runs.get((part.key, name))
         if found is None:
             return None
@@ -50,14 +50,15 @@ class LearningCurves:
 
 
 def dataset(curves: LearningCurves, settings: PerturbationSettings) -> xr.Dataset:
-    """Curves as arrays: NaN after a run went away.
+    """Return the curves as a dataset.
 
     Returns
     -------
     Dataset
-        ``train_loss``, ``test_loss`` and ``seconds`` (part, rule, seed, epoch);
-        ``scaling_loss`` (scaled_rule, units) after the last epoch, infinite where learning ran
-        away, and ``scaling_seconds`` an epoch; ``reference_loss`` (part, reference).
+        ``train_loss``, ``test_loss`` and ``seconds`` (part, rule, seed, epoch), NaN after a run
+        diverged; ``scaling_loss`` (scaled_rule, units) after the last epoch, infinite if the run
+        diverged; ``scaling_seconds`` (scaled_rule, units) per epoch; ``reference_loss`` (part,
+        reference).
     """
     own = settings.task_settings.network
     dims = ("part", "rule", "seed", "epoch")
@@ -115,5 +116,5 @@ def dataset(curves: LearningCurves, settings: PerturbationSettings) -> xr.Datase
 
 
 def _words(words: Iterable[str]) -> NDArray[Any]:
-    """Text of any length, which zarr has a specification for; fixed lengths it has not."""
+    """Return text of variable length; zarr does not specify text of fixed length."""
     return np.array(list(words), dtype=np.dtypes.StringDType())

@@ -28,6 +28,7 @@ from gfrnn.workflows.cases.shared.field_system import (
 )
 from gfrnn.workflows.cases.shared.step_progress import no_progress, step_progress
 from gfrnn.workflows.cases.shared.trajectories import (
+    LONG_RUN_SEEDS,
     TEST_SEED,
     VALIDATION_SEED,
     Truth,
@@ -39,9 +40,6 @@ from gfrnn.workflows.reproduce.timing import timed
 from gfrnn_core.metrics import kl_divergence
 
 Array = NDArray[Any]
-
-LONG_RUN_SEEDS = 3, 4
-"""Seeds of the long true runs: those that free runs start from, and those they are compared with."""
 
 TRUTH = "another stretch of the truth"
 
