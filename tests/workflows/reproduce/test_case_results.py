@@ -1,4 +1,4 @@
-"""The machinery of the cases: results, tables, settings, choices, files."""
+"""Results, tables, settings, choices and files of cases."""
 
 from __future__ import annotations
 
@@ -22,8 +22,14 @@ from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn.workflows.cases import case_names, load_case
 from gfrnn.workflows.reproduce import run_case as reproducing
-from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
-from gfrnn.workflows.reproduce.result_table import csv_text, json_tree, sentence, terminal_table
+from gfrnn.workflows.reproduce.case import Case, Validation
+from gfrnn.workflows.reproduce.case_result import Bar, CaseResult, Entry, Score
+from gfrnn.workflows.reproduce.result_table import (
+    csv_text,
+    json_tree,
+    terminal_table,
+    verdict_sentence,
+)
 from gfrnn.workflows.reproduce.settings_file import LoadedSettings, dump, load_settings, overlaid
 from gfrnn.workflows.reproduce.settings_search import choice_table, choose, searches
 from gfrnn.workflows.reproduce.timing import timed
@@ -49,7 +55,7 @@ def draw(figure):
 def result(**changes):
     parts = {
         "title": "A <toy>",
-        "about": ["About it & more."],
+        "description": ["About it & more."],
         "scores": [LONG, ERROR],
         "entries": [
             Entry("mine", "ours", {"long": [3.0, 1.0, 2.0], "error": [0.5, 0.5, 0.5]}, [1, 2, 9]),
@@ -134,7 +140,7 @@ def test_a_rival_that_ran_away_is_beaten_and_never_beats():
     [
         ({"bars": [Bar("wide", "mine", 1.0)]}, "no score 'wide'"),
         ({"bars": [Bar("long", "nobody", 1.0)]}, "no entry 'nobody'"),
-        ({"scores": [LONG, LONG]}, "score: 'long' is there twice"),
+        ({"scores": [LONG, LONG]}, "score: 'long' occurs twice"),
         ({"scores": [LONG]}, "entry 'mine': no score 'error'"),
     ],
 )
@@ -150,7 +156,7 @@ def test_a_bar_is_a_value_or_a_rival(given):
 
 
 def test_sentences_of_bars():
-    said = [sentence(verdict) for verdict in result().verdicts()]
+    said = [verdict_sentence(verdict) for verdict in result().verdicts()]
     assert said == [
         "mine: how long 2.00 days, wanted at least 2.00 days: reached",
         "mine: training 2.00 s, wanted below 4.00 s of theirs: reached",
@@ -225,7 +231,7 @@ def test_every_case_can_be_loaded(name, quick):
     [
         ("widht: 3", "unknown key; did you mean width?"),
         ("data: {starts: 0}", "data.starts: 0 is not allowed"),
-        ("[1]", "found list, allowed: keys with values"),
+        ("[1]", "found a list; allowed: keys with values"),
         ("quick: 3", "quick: 3 is not allowed"),
         ("a: [", "not a YAML file"),
     ],

@@ -1,20 +1,18 @@
-"""The case of the forced Van der Pol oscillator: the problem it poses, and that its bars hold."""
+"""The case of the forced Van der Pol oscillator: the control problem, and that bars hold."""
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from scipy.integrate import solve_ivp
 
+from gfrnn.workflows.cases.control.control_problem import ControlProblem
+from gfrnn.workflows.cases.control.regulators import design, training_runs, uncontrolled
 from gfrnn.workflows.cases.van_der_pol_control_case import (
     CASE,
-    FREE,
-    MEAN,
-    OURS,
-    TRUE,
-    ControlProblem,
-    design,
-    record,
-    uncontrolled,
+    LIFTED,
+    LIFTED_MEAN,
+    NO_CONTROL,
+    TRUE_LQR,
     validation_cost,
 )
 from gfrnn.workflows.reproduce.settings_file import load_settings
@@ -67,17 +65,17 @@ def test_no_other_linear_gain_is_cheaper_near_rest(problem):
 
 
 def test_inputs_of_the_record_lead_to_its_states(problem):
-    states, inputs = record(problem, 0)
+    states, inputs = training_runs(problem, 0)
     np.testing.assert_allclose(states[:, 5], problem.step(states[:, 4], inputs[:, 5]), atol=0)
-    again, _ = record(problem, 0)
-    other, _ = record(problem, 1)
+    again, _ = training_runs(problem, 0)
+    other, _ = training_runs(problem, 1)
     assert (states == again).all()
     assert (states != other).any()
 
 
 def test_the_bars_are_reached(result):
     assert [verdict.reached for verdict in result.verdicts()] == [True, True, True]
-    ours, mean, true = (scores(result, name) for name in (OURS, MEAN, TRUE))
+    ours, mean, true = (scores(result, name) for name in (LIFTED, LIFTED_MEAN, TRUE_LQR))
     # Each seed, not the median alone.
     assert max(ours["relative"]) < 1.05
     assert max(ours["near"]) < 1.05
@@ -86,20 +84,24 @@ def test_the_bars_are_reached(result):
     assert np.median(mean["near"]) > np.median(ours["near"])
     assert true["relative"] == [1.0]
     assert true["near"] == [1.0]
-    assert scores(result, FREE)["share"] == [1.0]
+    assert scores(result, NO_CONTROL)["share"] == [1.0]
     np.testing.assert_allclose(ours["cost"], np.multiply(ours["relative"], true["cost"][0]))
 
 
 def test_the_same_seed_gives_the_same_scores(result, settings):
     again = CASE.run(settings, [1], lambda advance: None)
-    assert scores(again, OURS)["cost"] == scores(result, OURS)["cost"][1:]
+    assert scores(again, LIFTED)["cost"] == scores(result, LIFTED)["cost"][1:]
 
 
 def test_the_figure_is_drawn(result):
     figure = Figure()
     result.draw(figure)
     plane, forces = figure.axes
-    assert [text.get_text() for text in forces.get_legend().get_texts()] == [FREE, TRUE, OURS]
+    assert [text.get_text() for text in forces.get_legend().get_texts()] == [
+        NO_CONTROL,
+        TRUE_LQR,
+        LIFTED,
+    ]
     # Four starts under three policies, the starts, rest.
     assert len(plane.lines) == 14
 
@@ -128,5 +130,5 @@ def test_what_runs_away_or_cannot_be_designed_costs_infinity(settings, problem):
         update={"data": settings.data.model_copy(update={"times": 1, "reach": 0.5, "push": 0.1})}
     )
     short = ControlProblem(poor, problem.starts)
-    assert design(short, record(short, 0), 0, 60) is None
+    assert design(short, training_runs(short, 0), 0, 60) is None
     assert uncontrolled(problem.starts).shape == (len(problem.starts), 1)
