@@ -42,7 +42,7 @@ def test_the_rollout_is_that_of_reservoirpy():
             out = model.step(out)
 
 
-def test_the_peer_learns_and_depends_on_its_seed():
+def test_the_echo_state_network_learns_and_depends_on_its_seed():
     pytest.importorskip("reservoirpy")
     series = waves()
     one, same, other = (

@@ -45,7 +45,7 @@ def model(width: int) -> FieldModel:
 
 
 def travelling(first: Any, times: int) -> Any:
-    """A field that moves on by a cell a step: shape (..., cells) to (..., times, cells)."""
+    """Move a field by one cell in each step, shape (..., cells) to (..., times, cells)."""
     return np.stack([np.roll(first, step, axis=-1) for step in range(times)], axis=-2)
 
 
@@ -87,18 +87,18 @@ STATES = FIELD.training_series(TRAIN_SEED, 60, no_progress)
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept():
-    """Series and truths are kept by field and length: tests start without."""
+def empty_caches():
+    """Clear the caches of series and truths, so that each test starts without."""
     field_system.training_states.cache_clear()
     field_system.true_trajectories.cache_clear()
 
 
-# What is known
+# Analytic answers
 
 
 @pytest.mark.parametrize("size", [1, 4])
 @pytest.mark.parametrize("width", [0, 6])
-def test_a_field_that_travels_is_forecast_for_as_long_as_one_likes(size, width):
+def test_a_travelling_field_is_forecast_to_the_end(size, width):
     network = train(NET.model_copy(update={"size": size}), model(width), 0, STATES)
     found = forecast(FIELD, network, follow(initial_states(30, 1) / 2, 50, 1.0), 0.05)
     assert found.errors.max() < 1e-12
@@ -106,7 +106,7 @@ def test_a_field_that_travels_is_forecast_for_as_long_as_one_likes(size, width):
     np.testing.assert_allclose(found.first[6], np.roll(initial_states(30, 1)[0] / 2, 7), atol=1e-6)
 
 
-def test_a_halo_on_the_wrong_side_sees_nothing_of_what_comes():
+def test_a_halo_on_the_downstream_side_gives_no_skill():
     net = NET.model_copy(update={"halo": (0, 3), "inner": (0, 3)})
     found = forecast(
         FIELD, train(net, model(0), 0, STATES), follow(initial_states(5, 1) / 2, 20, 1.0), 0.05
@@ -114,7 +114,7 @@ def test_a_halo_on_the_wrong_side_sees_nothing_of_what_comes():
     assert found.valid_times.max() == 0
 
 
-def test_forecasts_count_to_where_the_truth_is_trusted():
+def test_valid_times_end_with_the_trusted_time():
     truth = follow(initial_states(30, 1) / 2, 50, 1.0)
     trusted = np.arange(30) * 0.4
     found = forecast(
@@ -123,7 +123,7 @@ def test_forecasts_count_to_where_the_truth_is_trusted():
     np.testing.assert_allclose(found.valid_times, trusted * EXPONENT)
 
 
-def test_pairs_of_values_stand_apart():
+def test_value_pairs_have_the_given_distance():
     path = np.arange(2 * 11 * 4).reshape(2, 11, 4)
     pairs = value_pairs(path, 1)
     # Times 0 and 10 of two runs, four places each; the last place meets the first.
@@ -152,7 +152,7 @@ def test_hidden_features_see_the_inner_window_only(size, inner, more):
     assert np.count_nonzero(weights) == 3 * (sum(inner) + size)
 
 
-def test_the_rows_used_are_about_as_many_as_asked_for():
+def test_the_number_of_training_rows_is_about_the_given_one():
     factor = train(NET, model(2), 0, STATES).factor
     assert factor is not None
     assert 330 < factor.rows < 470  # of 59 * 20
@@ -179,7 +179,7 @@ def test_hidden_features_that_see_more_than_the_linear_terms_are_refused(inner):
 
 
 @pytest.mark.parametrize("name", ["lorenz96", "kuramoto-sivashinsky"])
-def test_the_error_names_the_section(name):
+def test_the_error_of_a_window_names_its_section(name):
     case = load_case(name)
     values = load_settings(case).values
     with pytest.raises(ConfigError, match="network"):
@@ -201,7 +201,7 @@ def test_every_method_is_in_the_table():
     assert by_name["somebody"].scores == {"valid": [1.0]}
     assert by_name["somebody"].training is None
     assert [verdict.reached for verdict in result.verdicts()] == [True, True]
-    # All four forecasts were good to the end, so that 1.5 is a lower bound, and that is said.
+    # All four forecasts are valid to the end, so that 1.5 is a lower bound, which a note states.
     assert "Of the 4 forecasts of the first seed 4 were still valid" in result.notes[0]
     networks = [advance for advance in progressed if advance.name == "networks"]
     assert networks == [Advance("networks", done, 15) for done in range(16)]
@@ -210,14 +210,14 @@ def test_every_method_is_in_the_table():
     assert len(figure.axes) == 5  # four panels and a colour bar
 
 
-def test_free_runs_of_the_truth_itself_are_as_near_as_another_stretch_of_it():
+def test_free_runs_of_an_exact_model_have_the_divergence_of_true_runs():
     entries = field_comparison.run(FIELD, SETTINGS, [0], no_progress).entries
     distance = {entry.name: entry.scores.get("kl", [np.nan])[0] for entry in entries}
     assert distance[TRUTH] > 0
     assert distance[WIDE] == pytest.approx(distance[TRUTH], rel=0.2)
 
 
-def test_the_choice_never_looks_at_test_starts():
+def test_validation_does_not_use_test_starts():
     asked = []
 
     def recording(number, seed):
@@ -248,11 +248,11 @@ def test_a_series_in_pieces_is_one_trajectory(module):
     assert done == [(0, 17), (8, 17), (15, 17), (17, 17)]
     np.testing.assert_allclose(pieces, whole, rtol=0, atol=1e-9)
     steps = np.abs(np.diff(pieces, axis=0)).max(axis=1)
-    assert (steps > 0).all()  # no state is there twice
+    assert (steps > 0).all()  # no state occurs twice
 
 
 @pytest.mark.parametrize("module", [lorenz96_case, kuramoto_sivashinsky_case])
-def test_every_seed_has_states_of_its_own(module):
+def test_seeds_give_different_states(module):
     first, same, other = (module.initial_states(2, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
     assert np.abs(first - other).max() > 1
@@ -270,7 +270,7 @@ def test_small_long_waves_grow_as_the_linear_equation_says():
 
 
 @pytest.mark.parametrize("module", [lorenz96_case, kuramoto_sivashinsky_case])
-def test_truth_is_good_for_the_bar(module):
+def test_the_truth_is_trusted_longer_than_the_bar(module):
     field = module.CASE.run.args[0]
     steps = round((field.bar + 2) / (field.dt * field.exponent))
     starts = module.initial_states(2, TEST_SEED)

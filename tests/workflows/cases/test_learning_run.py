@@ -30,13 +30,13 @@ SMALL = PerturbationNetwork(units=8, epochs=3, window=20)
     ("name", "kind"),
     [("wp", "wp"), ("dwp", "wp"), ("np", "np"), ("dnp", "np"), ("anp", "anp"), ("danp", "anp")],
 )
-def test_names_of_rules(name, kind):
+def test_rule_names_give_the_method(name, kind):
     rule = LearningRule(rate=0.1, sigma=0.5, draws=3, credit=None, scaling="unbiased")
     assert rule.method(name) == Perturbation(kind, 0.5, 3, None, "unbiased")
     assert rule.method("bptt") == Backpropagation()
 
 
-def test_a_job_is_the_core_s_learning():
+def test_a_job_gives_the_losses_of_the_core():
     rule = LearningRule(rate=0.01, decorrelation=1e-3, draws=2)
     found = learn(MACKEY, 15, SMALL, "danp", rule, 4)
     task = make_task(MACKEY, 15, validation=False)
@@ -56,7 +56,7 @@ def test_backpropagation_beats_persistence():
     assert found.test[-1] < found.test[0]
 
 
-def test_a_rate_that_runs_away_is_infinite():
+def test_the_loss_of_a_diverged_run_is_infinite():
     found = learn(MACKEY, 15, SMALL, "bptt", LearningRule(rate=1e9), 0)
     assert found.final == math.inf
     assert "epoch" in found.diverged

@@ -46,7 +46,7 @@ def test_lorenz63_fills_its_table():
     assert all(len(values) == 2 for values in ours.scores.values())
     longest = 200 * 0.02 * LORENZ63.lyapunov_exponent
     assert all(0 < value <= longest for value in ours.scores["fine"])
-    # The more noise, the shorter.
+    # More noise shortens the valid time.
     assert np.mean(ours.scores["noise_2"]) < np.mean(ours.scores["fine"])
     assert entries["Gram matrix, normal"].scores["fine"]
     assert {bar.score: bar.entry for bar in result.bars} == {
@@ -57,7 +57,7 @@ def test_lorenz63_fills_its_table():
     }
 
 
-def test_forecasts_are_counted_to_where_the_truth_is_trusted():
+def test_valid_times_end_with_the_trusted_time():
     _, settings = small_lorenz()
     data = Lorenz63Data.make(settings.setups["fine"], 1, 1)
     whole = data.valid_times(data.truth.states)
@@ -68,7 +68,7 @@ def test_forecasts_are_counted_to_where_the_truth_is_trusted():
     )
 
 
-def test_noise_is_a_share_of_the_spread_and_validation_has_its_own():
+def test_noise_is_relative_to_the_standard_deviation_and_validation_has_other_starts():
     _, settings = small_lorenz()
     data = Lorenz63Data.make(settings.setups["noise_2"], 1, 1)
     share = (data.noisy(0) - data.train).std(axis=0) / data.train.std(axis=0)

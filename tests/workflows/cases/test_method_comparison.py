@@ -51,8 +51,8 @@ def test_test_and_validation_share_the_training_but_no_start():
     test, validation = (make_data(compared, data, seed) for seed in (TEST_SEED, VALIDATION_SEED))
     np.testing.assert_array_equal(test.train, validation.train)
     assert np.abs(test.history - validation.history).max() > 0.1
-    assert test.history.shape[-1] == 1  # only what is seen
-    # The truth goes on where the history ends.
+    assert test.history.shape[-1] == 1  # only observed coordinates
+    # The truth continues the history.
     assert np.abs(test.truth.states[:, 0] - test.history[:, -1]).max() < 0.5
 
 
@@ -63,7 +63,7 @@ def test_more_delays_than_history_are_refused():
         with_values(case, found.values, {"delays": 21}, "test")
 
 
-def test_without_reservoirpy_the_peer_is_left_out_and_a_note_says_so(monkeypatch):
+def test_without_reservoirpy_the_echo_state_network_is_left_out_with_a_note(monkeypatch):
     found = importlib.util.find_spec
     hidden = {"reservoirpy"}
     monkeypatch.setattr(
@@ -78,7 +78,7 @@ def test_without_reservoirpy_the_peer_is_left_out_and_a_note_says_so(monkeypatch
     assert {verdict.reached for verdict in result.verdicts()} == {None}
 
 
-def test_every_second_first_state_lies_on_the_limit_cycle():
+def test_every_second_initial_state_is_on_the_limit_cycle():
     states = initial_states(10, np.random.default_rng(0))
     path = trajectories(VAN_DER_POL, states, 6.66328686 / 50, 50)
     gap = np.abs(path[:, -1] - path[:, 0]).max(axis=1)  # after one period

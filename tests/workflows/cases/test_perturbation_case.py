@@ -43,7 +43,7 @@ def tiny(tmp_path):
     return path
 
 
-def test_the_result(tiny):
+def test_losses_bars_dataset_and_figure(tiny):
     tree = load_settings(CASE, tiny).settings
     result = run(tree, [0, 1], SILENT)
     by_name = {entry.name: entry for entry in result.entries}
@@ -70,7 +70,7 @@ def test_the_result(tiny):
     }
 
 
-def test_rules_that_run_away_reach_nothing(tiny):
+def test_diverged_rules_reach_no_bar(tiny):
     tiny.write_text(TINY.replace("rate: 0.01", "rate: 1.0e+9"))  # np and danp
     result = run(load_settings(CASE, tiny).settings, [0], SILENT)
     assert [verdict.reached for verdict in result.verdicts()] == [False] * 3
@@ -80,7 +80,7 @@ def test_rules_that_run_away_reach_nothing(tiny):
     result.draw(Figure(layout="constrained"))
 
 
-def test_horizons_are_parts(station, tiny):
+def test_each_horizon_has_its_own_scores(station, tiny):
     tree = load_settings(CASE, tiny, options={"task": "weather"}).settings
     network = PerturbationNetwork(units=6, epochs=1, window=None, streams=4)
     change = {"data": station, "network": network}
@@ -116,7 +116,7 @@ def test_workers_change_nothing(tiny):
     assert chosen_alone.trials == chosen_spread.trials
 
 
-def test_candidates_of_the_task_alone():
+def test_only_candidates_of_the_task_are_searched():
     own = searches(
         CASE, load_settings(CASE, options={"task": "copying", "rules": ["danp", "bptt"]})
     )

@@ -39,7 +39,7 @@ def test_the_table_is_filled():
         assert set(entry.scores) == set(polish_case.NOISE_LABELS)
         assert all(len(values) == 2 and min(values) > 0 for values in entry.scores.values())
     solved, polished = result.entries[:2]
-    assert solved.scores != polished.scores  # it did something
+    assert solved.scores != polished.scores
     assert all(a > b for a, b in zip(polished.training, solved.training, strict=True))
     assert {bar.against for bar in result.bars} == {"one state, solved", "delays, solved"}
     again = case.run(settings, [0, 1], lambda advance: None)
@@ -54,7 +54,7 @@ def test_no_iterations_leave_the_network():
     assert polish_case.polished(network, series, descent, 0).network is network
 
 
-def test_validation_looks_at_other_starts():
+def test_validation_uses_other_starts_than_the_test():
     case, settings = small()
     data = validation_data(settings.setups["noise_2"].model_dump_json(), 1)
     test = Lorenz63Data.make(settings.setups["noise_2"], TEST_SEED, 1)

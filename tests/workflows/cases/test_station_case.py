@@ -41,7 +41,7 @@ from gfrnn_testing.station_toys import wth_text
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> StationCaseSettings:
-    """The case on a made-up file of two months."""
+    """Settings of the case on a synthetic file of two months."""
     path = tmp_path / "made-up.csv"
     path.write_text(wth_text(), encoding="utf-8")
     loaded = load_settings(CASE)
@@ -58,7 +58,7 @@ def tiny(tmp_path: Path) -> StationCaseSettings:
     return with_values(CASE, loaded.values, keys, "test")
 
 
-def test_case_on_made_up_weather(tiny: StationCaseSettings) -> None:
+def test_scores_on_synthetic_weather(tiny: StationCaseSettings) -> None:
     calls: list[Advance] = []
     result = run(tiny, [0, 1], calls.append)
     assert calls[-1] == Advance("networks", 4, 4)
@@ -67,7 +67,7 @@ def test_case_on_made_up_weather(tiny: StationCaseSettings) -> None:
     assert scores[NETWORK_MEAN][0] != scores[NETWORK_MEAN][1]
     assert scores[RIDGE_CALENDAR][0] < scores[PERSISTENCE][0]
     assert scores[NETWORK_MEAN][0] < scores[PERSISTENCE][0]
-    # The mean of several is not much worse than a member, by convexity on average better.
+    # By convexity, the error of the mean is on average at most that of a member.
     assert np.mean(scores[NETWORK_MEAN]) < 1.05 * np.mean(scores[ONE_NETWORK])
     assert np.isfinite(scores[CLIMATOLOGY][0])
     assert run(tiny, [0, 1], lambda advance: None).entries[0].scores == result.entries[0].scores
@@ -77,7 +77,7 @@ def test_case_on_made_up_weather(tiny: StationCaseSettings) -> None:
     assert [bar.value for bar in result.bars] == [3.99e-4, 2.56e-3, 4.9e-3]
 
 
-def test_validation_never_sees_the_test_hours(tiny: StationCaseSettings, tmp_path: Path) -> None:
+def test_validation_does_not_use_test_hours(tiny: StationCaseSettings, tmp_path: Path) -> None:
     before = CASE.validations["wth-hour"].measure(tiny, 0)
     text = pd.read_csv(tiny.wth.data.path)
     inside = pd.to_datetime(text["date"]) >= tiny.wth.data.test.start
@@ -91,7 +91,7 @@ def test_validation_never_sees_the_test_hours(tiny: StationCaseSettings, tmp_pat
     assert np.isnan(CASE.validations["jena-day"].measure(tiny, 0))
 
 
-def test_validation_is_that_of_a_network_fitted_without_the_period(
+def test_the_validation_network_is_fitted_without_the_period(
     tiny: StationCaseSettings,
 ) -> None:
     station = tiny.wth
@@ -111,7 +111,7 @@ def test_validation_is_that_of_a_network_fitted_without_the_period(
     )
 
 
-def test_all_files_are_looked_for_before_work_starts(tiny: StationCaseSettings) -> None:
+def test_missing_files_are_found_before_work_starts(tiny: StationCaseSettings) -> None:
     jena = load_settings(CASE).settings.jena
     data = jena.data.model_copy(update={"path": "/nowhere/at.zip"})
     both = tiny.model_copy(update={"jena": jena.model_copy(update={"data": data})})

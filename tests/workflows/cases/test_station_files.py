@@ -27,7 +27,7 @@ def test_wind_from_the_west_blows_towards_the_east(tmp_path: Path) -> None:
 
 
 @real
-def test_jena_with_its_sentinels_its_repeat_and_its_gap() -> None:
+def test_the_jena_file_with_sentinels_repeated_rows_and_a_gap() -> None:
     path = DATA / load_settings(CASE).settings.jena.data.path
     hours = read_station("jena", str(path), "data.path")
     assert hours.index[0] == pd.Timestamp("2020-01-01 01:00")
@@ -85,14 +85,14 @@ def test_a_missing_file_is_named_with_its_source(
         (lambda text: "", "cannot be read"),
     ],
 )
-def test_spoilt_files_are_refused(tmp_path: Path, spoil: Any, message: str) -> None:
+def test_damaged_files_are_refused(tmp_path: Path, spoil: Any, message: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text(spoil(wth_text(100)), encoding="utf-8")
     with pytest.raises(DataError, match=message):
         read_station("wth", str(path), "data.path")
 
 
-def test_no_zip_archive(tmp_path: Path) -> None:
+def test_a_file_that_is_no_zip_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_text("no archive", encoding="utf-8")
     with pytest.raises(DataError, match="cannot be read .*zip"):

@@ -96,7 +96,7 @@ def test_climatology_finds_a_daily_wave_that_changes_over_the_year() -> None:
     np.testing.assert_allclose(climatology(rows, wave, train, 1, 1), wave, atol=1e-9)
 
 
-def test_balance_is_a_ridge_of_its_own_for_hidden_features() -> None:
+def test_balance_scales_the_ridge_of_hidden_features() -> None:
     hours = linear_table(seed=2)
     train = np.ones(400, bool)
     rows = build_rows(hours, train, StationPredictors((0, 1), ()), (1,))
@@ -114,7 +114,7 @@ def test_balance_is_a_ridge_of_its_own_for_hidden_features() -> None:
     )
 
 
-def test_leads_with_a_balance_of_their_own_are_solved_alone() -> None:
+def test_leads_with_different_balances_are_solved_separately() -> None:
     rows = build_rows(
         linear_table(seed=2), np.ones(400, bool), StationPredictors((0,), ()), (1, 5, 24)
     )
@@ -143,7 +143,7 @@ def test_no_row_of_a_fit_touches_the_period_held_out(
     rows = build_rows(hours, np.ones(400, bool), predictors, leads)
     [(fit, inside)] = held_out(rows, np.ones(400, bool), [period], predictors.history)
     assert inside.sum() == length + 1
-    # Indices of all hours that the fit reads, then of those that may stay in it.
+    # Rows that the fit uses, and all rows that have predictors and targets.
     places, every = np.flatnonzero(fit), np.arange(predictors.history, 400 - max(leads))
     offsets = [*range(-predictors.history, 1), *leads]
     touched = {place + offset for place in places for offset in offsets}
@@ -168,7 +168,7 @@ def test_test_hours_do_not_change_what_is_trained() -> None:
     np.testing.assert_array_equal(weights[0], weights[1])
 
 
-def test_holes_are_left_out_and_not_forecast_from() -> None:
+def test_rows_with_missing_values_are_neither_fitted_nor_forecast_from() -> None:
     hours = linear_table()
     hours.iloc[100, 1] = np.nan
     train = np.arange(400) < 300
@@ -196,7 +196,7 @@ def test_persistence_on_the_real_file() -> None:
 
 @pytest.mark.slow
 @real
-def test_linear_model_on_the_real_file_beats_the_present_alone() -> None:
+def test_the_linear_model_on_the_real_file_beats_least_squares_on_the_present() -> None:
     station = load_settings(CASE).settings.wth
     data = station.data.model_copy(update={"path": str(DATA / station.data.path)})
     hours = read_hours("wth", data)

@@ -53,7 +53,7 @@ def test_streams_count_every_step_once(steps, first, number):
 @pytest.mark.parametrize(
     ("window", "number"), [(ramp(5, 3), 3), (make_task(COPY, 2, validation=False).train[0], 2)]
 )
-def test_streams_that_do_not_fit(window, number):
+def test_streams_that_do_not_fit_are_refused(window, number):
     with pytest.raises(ConfigError, match=r"network\.streams: \d pieces"):
         streams(window, number)
 
@@ -64,7 +64,7 @@ def test_validation_is_the_end_of_the_training_part():
     train, held = full.train[0], part.test[0]
     own = held.targets[held.counted]
     assert len(own) == 120
-    # The last target of the training part is the last one that validation sees.
+    # Validation ends with the last target of the training part.
     np.testing.assert_array_equal(own, train.targets[train.counted][-len(own) :])
     border = part.train[0].targets[part.train[0].counted]
     assert len(border) + 120 == train.counted.sum()
@@ -77,7 +77,7 @@ def test_validation_of_copying_takes_the_last_sequences():
         np.testing.assert_array_equal(one.inputs, other.inputs)
 
 
-def test_weather_wants_the_change(station):
+def test_weather_targets_are_changes(station):
     task = make_task(station, 6, validation=False)
     truth = periodic_wth_table()["DryBulbFarenheit"].to_numpy()
     window = task.test[0]
@@ -99,10 +99,10 @@ def test_weather_is_scaled_by_training_rows_alone(station, tmp_path):
         one, two = (make_task(data, 1, validation=validation) for data in (station, moved))
         np.testing.assert_array_equal(one.train[0].inputs, two.train[0].inputs)
         same = np.array_equal(one.test[0].inputs, two.test[0].inputs)
-        assert same == validation  # validation never sees the test
+        assert same == validation  # validation does not use the test
 
 
-def test_weather_with_gaps(station, tmp_path):
+def test_weather_with_missing_values_is_refused(station, tmp_path):
     gappy = periodic_wth_table()
     gappy.loc[5, "WindSpeed"] = -9999
     gappy.to_csv(tmp_path / "gappy.csv", index=False)
@@ -119,7 +119,7 @@ def test_weather_with_gaps(station, tmp_path):
         (COPY, {"validation": 20}, "20 sequences in batches.*validation"),
     ],
 )
-def test_data_that_are_too_few(data, change, message):
+def test_too_few_data_are_refused(data, change, message):
     with pytest.raises(ConfigError, match=message):
         make_task(data.model_copy(update=change), 15, validation=True)
 

@@ -15,7 +15,7 @@ from gfrnn_core.systems import LORENZ63, System
 OSCILLATOR = System("harmonic", lambda s: np.stack([s[..., 1], -s[..., 0]], -1), 2, 0.0, (1.0, 0.0))
 
 
-def test_many_starts_are_followed_at_once():
+def test_many_starts_are_integrated_together():
     starts = np.array([[1.0, 0.0], [0.0, 2.0], [-3.0, 1.0]])
     path = trajectories(OSCILLATOR, starts, 0.1, 50)
     angle = 0.1 * np.arange(51)[None, :]
@@ -32,12 +32,12 @@ def test_a_regular_system_is_trusted_to_the_end_and_a_chaotic_one_is_not():
     starts = attractor_states(LORENZ63, 3, 0, 10.0)
     chaotic = Truth.follow(LORENZ63, starts, 0.02, 2500, np.full(3, 8.0))
     assert chaotic.states.shape == (3, 2500, 3)
-    # An error of 1e-13 grows to 0.03 in ln(3e11) = 26 Lyapunov times, give or take.
+    # An error of 1e-13 grows to 0.03 in ln(3e11) = 26 Lyapunov times, approximately.
     assert (chaotic.trusted_time * LORENZ63.lyapunov_exponent > 18).all()
     assert (chaotic.trusted_time * LORENZ63.lyapunov_exponent < 36).all()
 
 
-def test_other_seeds_are_other_states_on_the_attractor():
+def test_seeds_give_different_states_on_the_attractor():
     first, same, other = (attractor_states(LORENZ63, 5, seed, 20.0) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
     assert np.abs(first - other).max() > 1

@@ -38,7 +38,7 @@ def scores(result, name):
     return next(entry for entry in result.entries if entry.name == name).scores
 
 
-def test_a_step_is_that_of_the_held_input(problem):
+def test_a_step_solves_the_equation_with_constant_input(problem):
     states, inputs = np.array([[1.5, -2.0], [0.1, 0.3]]), np.array([[0.7], [-1.0]])
     exact = [
         solve_ivp(
@@ -64,7 +64,7 @@ def test_no_other_linear_gain_is_cheaper_near_rest(problem):
         assert cost(gain + change) > cost(gain)
 
 
-def test_inputs_of_the_record_lead_to_its_states(problem):
+def test_inputs_of_training_runs_lead_to_their_states(problem):
     states, inputs = training_runs(problem, 0)
     np.testing.assert_allclose(states[:, 5], problem.step(states[:, 4], inputs[:, 5]), atol=0)
     again, _ = training_runs(problem, 0)
@@ -76,10 +76,10 @@ def test_inputs_of_the_record_lead_to_its_states(problem):
 def test_the_bars_are_reached(result):
     assert [verdict.reached for verdict in result.verdicts()] == [True, True, True]
     ours, mean, true = (scores(result, name) for name in (LIFTED, LIFTED_MEAN, TRUE_LQR))
-    # Each seed, not the median alone.
+    # Each seed reaches the bar, not only the median.
     assert max(ours["relative"]) < 1.05
     assert max(ours["near"]) < 1.05
-    # Nothing beats the optimum near rest: what does was measured wrongly.
+    # No regulator can beat the optimum near rest.
     assert min(ours["near"]) > 0.999
     assert np.median(mean["near"]) > np.median(ours["near"])
     assert true["relative"] == [1.0]
@@ -102,11 +102,11 @@ def test_the_figure_is_drawn(result):
         TRUE_LQR,
         LIFTED,
     ]
-    # Four starts under three policies, the starts, rest.
+    # Runs from four starts under three policies, the starts, and rest.
     assert len(plane.lines) == 14
 
 
-def test_validation_has_starts_and_data_of_its_own(settings, problem, monkeypatch):
+def test_validation_has_other_starts_than_the_test(settings, problem, monkeypatch):
     seen = []
     kept = ControlProblem.costs
 
@@ -122,7 +122,7 @@ def test_validation_has_starts_and_data_of_its_own(settings, problem, monkeypatc
         assert not np.isin(starts, problem.starts).any()
 
 
-def test_what_runs_away_or_cannot_be_designed_costs_infinity(settings, problem):
+def test_diverged_and_missing_regulators_have_infinite_cost(settings, problem):
     assert problem.costs(None) == (np.inf, np.inf)
     assert problem.costs(lambda h: 50 * h[..., :1])[0] == np.inf
     # Runs that only move outwards look like growing modes that no input reaches.

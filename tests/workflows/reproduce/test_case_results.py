@@ -124,11 +124,11 @@ def test_quartiles_are_over_seeds():
         (Bar("long", "plain", 1.0), None),
     ],
 )
-def test_bars(bar, reached):
+def test_bars_are_reached_or_not_or_not_measured(bar, reached):
     assert result(bars=[bar]).verdicts()[0].reached is reached
 
 
-def test_a_rival_that_ran_away_is_beaten_and_never_beats():
+def test_a_diverged_method_is_beaten_and_never_beats():
     away = Entry("away", "peer", {"error": [math.nan]})
     entries = [*result().entries, away]
     bars = [Bar("error", "mine", against="away"), Bar("error", "away", against="mine")]
@@ -144,13 +144,13 @@ def test_a_rival_that_ran_away_is_beaten_and_never_beats():
         ({"scores": [LONG]}, "entry 'mine': no score 'error'"),
     ],
 )
-def test_results_that_name_what_is_not_there(changes, message):
+def test_results_with_unknown_or_repeated_names_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         result(**changes)
 
 
 @pytest.mark.parametrize("given", [{}, {"value": 1.0, "against": "theirs"}])
-def test_a_bar_is_a_value_or_a_rival(given):
+def test_a_bar_is_either_a_value_or_a_method(given):
     with pytest.raises(ValueError, match="either value or against"):
         Bar("long", "mine", **given)
 
@@ -184,7 +184,7 @@ def test_the_json_is_json():
     assert [bar["verdict"] for bar in tree["bars"]] == ["reached", "reached"]
 
 
-def test_the_terminal_table_fits_a_narrow_one():
+def test_the_terminal_table_fits_a_narrow_terminal():
     console = Console(width=70, record=True, file=io.StringIO())
     console.print(terminal_table(result()))
     text = console.export_text()
@@ -196,13 +196,13 @@ def test_the_terminal_table_fits_a_narrow_one():
 # Settings
 
 
-def test_mappings_are_overlaid_and_all_else_replaced():
+def test_mappings_are_merged_and_other_values_replaced():
     below = {"a": {"x": 1, "y": [1, 2]}, "b": 3}
     assert overlaid(below, {"a": {"y": [5]}}) == {"a": {"x": 1, "y": [5]}, "b": 3}
     assert below == {"a": {"x": 1, "y": [1, 2]}, "b": 3}
 
 
-def test_a_file_goes_over_quick_and_quick_over_the_case(tmp_path):
+def test_a_users_file_precedes_quick_settings_and_these_precede_the_case(tmp_path):
     case = load_case("van-der-pol")
     own, quick = load_settings(case), load_settings(case, quick=True)
     assert quick.settings.width < own.settings.width
@@ -220,7 +220,7 @@ def test_every_case_can_be_loaded(name, quick):
     assert case.name == name
     assert "\n" not in case.summary
     found = load_settings(case, quick=quick)
-    # What is written into a folder gives the same settings again.
+    # The written settings give the same settings when they are loaded.
     again = case.settings.model_validate(yaml.safe_load(dump(found.values)))
     assert again == found.settings
     assert searches(case, found)
@@ -244,7 +244,7 @@ def test_settings_that_are_refused(text, message, tmp_path):
     assert "mine.yaml" in str(caught.value)
 
 
-def test_a_settings_file_that_is_not_there(tmp_path):
+def test_a_missing_settings_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings(load_case("van-der-pol"), tmp_path / "none.yaml")
 
@@ -267,7 +267,7 @@ def test_higher_may_be_better_and_a_later_validation_sees_the_earlier_choice():
     assert chosen.settings == Toy(size=5, inner=Inner(power=3.0))
 
 
-def test_what_is_not_a_number_is_never_chosen():
+def test_nan_is_never_chosen():
     case = Case("toy", "", Toy, toy_run, {"root": Validation(LONG, lambda s, seed: _root(s))})
     tree = loaded(root={"keys": {"inner.power": [-1.0, 4.0, -2.0]}})
     chosen, (choice,) = choose(case, tree, SILENT)
@@ -282,7 +282,7 @@ def _root(settings):
     return math.sqrt(power) if power >= 0 else math.nan
 
 
-def test_random_search_stays_within_its_ranges_and_is_the_same_again():
+def test_random_search_stays_within_its_ranges_and_is_reproducible():
     keys = {"inner.power": {"log": [0.01, 10.0]}, "size": [1, 2, 3]}
     search = searches(CASE, loaded(near={"keys": keys, "trials": 200}))["near"]
     draws = list(search.combinations())
@@ -322,7 +322,7 @@ def folder(tmp_path):
     return tmp_path / "out"
 
 
-def test_the_folder_holds_the_result_and_nothing_else(folder):
+def test_the_folder_has_the_files_of_the_result_only(folder):
     names = {"settings.yaml", "table.csv", "result.json", "figure.svg", "index.html"}
     assert {path.name for path in folder.iterdir()} == names
     record = json.loads((folder / "result.json").read_text())
@@ -333,7 +333,7 @@ def test_the_folder_holds_the_result_and_nothing_else(folder):
     assert yaml.safe_load((folder / "settings.yaml").read_text()) == loaded().values
 
 
-def test_the_page_needs_nothing_else_and_escapes(folder):
+def test_the_page_is_self_contained_and_escapes_text(folder):
     page = (folder / "index.html").read_text()
     assert "A &lt;toy&gt;" in page
     assert "<toy>" not in page
@@ -352,7 +352,7 @@ def test_the_page_needs_nothing_else_and_escapes(folder):
     ElementTree.parse(folder / "figure.svg")
 
 
-def test_what_fails_leaves_the_earlier_result(folder, monkeypatch):
+def test_a_failed_write_leaves_the_earlier_result(folder, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / "mine.txt").write_text("keep")
     monkeypatch.setattr(
@@ -369,7 +369,7 @@ def _fail_at(write, name, text, **options):
     raise OSError("no space left")
 
 
-def test_same_result_same_figure():
+def test_equal_results_give_equal_figures():
     assert reproducing.draw(result()) == reproducing.draw(result())
 
 
