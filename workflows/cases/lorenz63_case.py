@@ -16,6 +16,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from gfrnn.pipeline.config.section import Section
 from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.workflows.cases.shared.invariant_measure import KL, LONG_RUN_SEEDS, TRUE_RUNS
 from gfrnn.workflows.cases.shared.lorenz63_data import (
     EXPONENT,
     VALIDATION_SCORE,
@@ -26,7 +27,6 @@ from gfrnn.workflows.cases.shared.lorenz63_data import (
 )
 from gfrnn.workflows.cases.shared.step_progress import step_progress
 from gfrnn.workflows.cases.shared.trajectories import (
-    LONG_RUN_SEEDS,
     TEST_SEED,
     attractor_states,
     divergence_allowed,
@@ -51,7 +51,6 @@ LABELS = {
     "uniform_pairs": "R factor, uniform pairs",
 }
 GRAM = "Gram matrix, normal"
-TRUTH = "another stretch of the truth"
 
 BAR_SOURCES = {
     "fine": "Measured for this project before; see the Gram matrix in the same column.",
@@ -128,7 +127,7 @@ def run(settings: Lorenz63Settings, seeds: Sequence[int], progress: Progress) ->
                 step()
         kind: Kind = "ours" if label != GRAM else "reference"
         entries.append(Entry(label, kind, scores, training or None))
-    entries.append(Entry(TRUTH, "reference", {"kl": [kl_divergence(origin, other)]}))
+    entries.append(Entry(TRUE_RUNS, "reference", {"kl": [kl_divergence(origin, other)]}))
     return _result(settings, data, entries, errors)
 
 
@@ -172,7 +171,7 @@ def _result(
             name = LABELS["normal_delays" if key.startswith("noise") else "normal"]
             bars.append(Bar(key, name, setup.bar, strict=key != "fine", text=BAR_SOURCES[key]))
         notes.append(f"{label}: {_truth_note(own)}")
-    scores.append(Score("kl", "KL divergence of the invariant measure", "nats", "lower"))
+    scores.append(KL)
     notes.append(
         f"KL divergence: {settings.climate_starts} free runs of {settings.climate_steps} steps "
         "each, histograms of 30 bins a variable, against as many states of other true runs. The "

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 Better = Literal["higher", "lower"]
 Kind = Literal["ours", "peer", "reference"]
@@ -73,16 +74,22 @@ class Entry:
 
         All three are NaN if any value is.
         """
-        values = np.asarray(self.values(key), dtype=float)
-        if values.size == 0:
-            return None
-        if np.isnan(values).any():
-            return (np.nan, np.nan, np.nan)
-        # Linear interpolation would take the difference of two infinities.
-        method: Literal["linear", "nearest"]
-        method = "linear" if np.isfinite(values).all() else "nearest"
-        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], method=method)
-        return float(low), float(middle), float(high)
+        values = self.values(key)
+        return quartiles(values) if len(values) else None
+
+
+def quartiles(values: ArrayLike) -> tuple[float, float, float]:
+    """Return lower quartile, median and upper quartile, all NaN if any value is.
+
+    Values may be infinite.
+    """
+    found = np.asarray(values, dtype=float)
+    if np.isnan(found).any():
+        return (np.nan, np.nan, np.nan)
+    # Linear interpolation would take the difference of two infinities.
+    method: Literal["linear", "nearest"] = "linear" if np.isfinite(found).all() else "nearest"
+    low, middle, high = np.quantile(found, [0.25, 0.5, 0.75], method=method)
+    return float(low), float(middle), float(high)
 
 
 @dataclass(frozen=True)

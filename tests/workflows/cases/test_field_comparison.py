@@ -16,7 +16,7 @@ from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn.workflows.cases import kuramoto_sivashinsky_case, load_case, lorenz96_case
 from gfrnn.workflows.cases.shared import field_comparison, field_system
-from gfrnn.workflows.cases.shared.field_comparison import TRUTH, FieldCaseSettings, value_pairs
+from gfrnn.workflows.cases.shared.field_comparison import FieldCaseSettings, value_pairs
 from gfrnn.workflows.cases.shared.field_forecasts import (
     LINEAR,
     FieldModel,
@@ -25,9 +25,9 @@ from gfrnn.workflows.cases.shared.field_forecasts import (
     train,
 )
 from gfrnn.workflows.cases.shared.field_system import FieldSystem
+from gfrnn.workflows.cases.shared.invariant_measure import LONG_RUN_SEEDS, TRUE_RUNS
 from gfrnn.workflows.cases.shared.step_progress import no_progress
 from gfrnn.workflows.cases.shared.trajectories import (
-    LONG_RUN_SEEDS,
     TEST_SEED,
     TRAIN_SEED,
     VALIDATION_SEED,
@@ -193,7 +193,7 @@ def test_every_method_is_in_the_table():
     progressed: list[Advance] = []
     result = field_comparison.run(FIELD, SETTINGS, [0, 1], progressed.append)
     by_name = {entry.name: entry for entry in result.entries}
-    assert list(by_name) == [WIDE, SMALL, LINEAR, TRUTH, "somebody"]
+    assert list(by_name) == [WIDE, SMALL, LINEAR, TRUE_RUNS, "somebody"]
     lasting = pytest.approx(30 * DT * EXPONENT)
     assert list(by_name[WIDE].scores["valid"]) == [lasting, lasting]
     assert len(by_name[WIDE].training or ()) == 2
@@ -213,8 +213,8 @@ def test_every_method_is_in_the_table():
 def test_free_runs_of_an_exact_model_have_the_divergence_of_true_runs():
     entries = field_comparison.run(FIELD, SETTINGS, [0], no_progress).entries
     distance = {entry.name: entry.scores.get("kl", [np.nan])[0] for entry in entries}
-    assert distance[TRUTH] > 0
-    assert distance[WIDE] == pytest.approx(distance[TRUTH], rel=0.2)
+    assert distance[TRUE_RUNS] > 0
+    assert distance[WIDE] == pytest.approx(distance[TRUE_RUNS], rel=0.2)
 
 
 def test_validation_does_not_use_test_starts():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gfrnn.workflows.cases.perturbation.learning_run import LearningRun
 from gfrnn.workflows.cases.perturbation.perturbation_settings import PerturbationSettings, RuleName
 from gfrnn.workflows.cases.perturbation.task_data import TaskPart
+from gfrnn.workflows.reproduce.case_result import quartiles
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,7 @@ class LearningCurves:
     def median(self, part: TaskPart, name: RuleName) -> float | None:
         """Return the median of the final test losses; None if the rule was not run."""
         found = self.runs.get((part.key, name))
-        if found is None:
-            return None
-        finals = np.array([one.final for one in found])
-        method = "linear" if np.isfinite(finals).all() else "nearest"
-        return float(np.quantile(finals, 0.5, method=method))  # type: ignore[call-overload]
+        return None if found is None else quartiles([one.final for one in found])[1]
 
 
 def dataset(curves: LearningCurves, settings: PerturbationSettings) -> xr.Dataset:

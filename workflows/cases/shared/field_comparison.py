@@ -26,9 +26,9 @@ from gfrnn.workflows.cases.shared.field_system import (
     training_states,
     true_trajectories,
 )
+from gfrnn.workflows.cases.shared.invariant_measure import KL, LONG_RUN_SEEDS, TRUE_RUNS
 from gfrnn.workflows.cases.shared.step_progress import no_progress, step_progress
 from gfrnn.workflows.cases.shared.trajectories import (
-    LONG_RUN_SEEDS,
     TEST_SEED,
     VALIDATION_SEED,
     Truth,
@@ -41,10 +41,7 @@ from gfrnn_core.metrics import kl_divergence
 
 Array = NDArray[Any]
 
-TRUTH = "another stretch of the truth"
-
 VALID = Score("valid", "valid prediction time, mean of starts", "Lyapunov times", "higher")
-KL = Score("kl", "KL divergence of the invariant measure", "nats", "lower")
 
 # Successive states of long runs are almost equal, so that statistics take every tenth one.
 _THINNING = 10
@@ -133,7 +130,7 @@ def run(
             step()
         kind: Kind = "ours" if model.width else "reference"
         entries.append(Entry(model.name, kind, scores, training_times))
-    entries.append(Entry(TRUTH, "reference", {"kl": [divergence(origin[:, 1:])]}))
+    entries.append(Entry(TRUE_RUNS, "reference", {"kl": [divergence(origin[:, 1:])]}))
     entries.append(Entry(system.published_method, "reference", {"valid": [system.published_time]}))
     return _result(system, settings, truth, entries, forecasts)
 

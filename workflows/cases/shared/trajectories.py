@@ -22,9 +22,6 @@ Array = NDArray[Any]
 TRAIN_SEED, TEST_SEED, VALIDATION_SEED = 0, 1, 2
 """Seeds of the initial states, so that no trajectory serves two purposes."""
 
-LONG_RUN_SEEDS = 3, 4
-"""Seeds of two sets of long true runs: free runs start from one and are compared with the other."""
-
 FINE, COARSE = 3e-14, 1e-13
 """Tolerances of the truth and of the integration that it is compared with."""
 
