@@ -29,7 +29,7 @@ class Validation(Generic[Settings]):
         (settings, seed) to the score; NaN ranks last. It must not use test data, and it must be
         picklable, as the workers of a cluster call it.
     applies : callable
-        Function of the settings that tells whether this validation is used with them. A case of
+        Function of the settings that returns whether this validation is used with them. A case of
         several tasks uses those of the task in its settings.
     """
 

@@ -1,4 +1,4 @@
-"""Result of a case: scores, methods, bars and what the page shows besides."""
+"""Result of a case: scores of all methods, bars, and further content of its page."""
 
 from __future__ import annotations
 

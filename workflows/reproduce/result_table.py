@@ -12,7 +12,7 @@ from rich.table import Table
 from gfrnn.workflows.report.labels import number
 from gfrnn.workflows.reproduce.case_result import TRAINING, CaseResult, Entry, Score, Verdict
 
-KINDS = {"ours": "this project", "peer": "peer", "reference": "reference"}
+KINDS = {"ours": "this project", "peer": "published method", "reference": "reference"}
 """Text for each kind of entry."""
 
 
@@ -51,7 +51,7 @@ def best_entries(result: CaseResult, score: Score) -> set[str]:
 
 
 def verdict_sentence(verdict: Verdict) -> str:
-    """Describe a verdict: ``R factor: valid prediction time 24.5, wanted at least 20: reached``."""
+    """Describe a verdict: ``R factor: valid time 24.5, required at least 20: reached``."""
     bar, score = verdict.bar, verdict.score
     unit = f" {score.unit}" if score.unit else ""
     if verdict.wanted is None:
@@ -65,8 +65,8 @@ def verdict_sentence(verdict: Verdict) -> str:
         goal = f"{words[score.better, strict]} {number_text(verdict.wanted)}{unit}"
         if bar.against is not None:
             goal += f" of {bar.against}"
-    found = "nothing" if verdict.found is None else number_text(verdict.found) + unit
-    return f"{bar.entry}: {score.label} {found}, wanted {goal}: {verdict_word(verdict)}"
+    found = "not measured" if verdict.found is None else number_text(verdict.found) + unit
+    return f"{bar.entry}: {score.label} {found}, required {goal}: {verdict_word(verdict)}"
 
 
 def verdict_word(verdict: Verdict) -> str:
@@ -85,11 +85,11 @@ def terminal_table(result: CaseResult) -> Table:
         table.add_row(f"[bold]{score.label}[/bold]{unit}, {score.better} is better")
         best = best_entries(result, score)
         for entry in result.entries:
-            middle, spread = table_cell(entry, score)
-            if middle:
+            median, quartiles = table_cell(entry, score)
+            if median:
                 strong = entry.name in best and score is not TRAINING
-                middle = f"[bold]{middle}[/bold]" if strong else middle
-                table.add_row(f"  {entry.name}", middle, spread)
+                median = f"[bold]{median}[/bold]" if strong else median
+                table.add_row(f"  {entry.name}", median, quartiles)
         table.add_section()
     return table
 

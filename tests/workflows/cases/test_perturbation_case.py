@@ -133,7 +133,7 @@ def test_the_command_writes_a_store(call, tiny, tmp_path):
     code, out, err = call("perturbation", *words)
     assert code == 0, err
     folder = tmp_path / "runs" / "reproduce" / "perturbation-mackey-glass"
-    assert "wanted below 0.0106" in out
+    assert "required below 0.0106" in out
     store = xr.open_zarr(folder / "result.zarr", chunks=None)
     assert store["rule"].values.tolist() == ["danp", "bptt"]
     assert store.attrs["task"] == "mackey-glass"

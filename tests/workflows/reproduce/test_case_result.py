@@ -77,6 +77,6 @@ def test_a_bar_is_either_a_value_or_a_method(given):
 def test_sentences_of_bars():
     said = [verdict_sentence(verdict) for verdict in result().verdicts()]
     assert said == [
-        "mine: how long 2.00 days, wanted at least 2.00 days: reached",
-        "mine: training 2.00 s, wanted below 4.00 s of theirs: reached",
+        "mine: how long 2.00 days, required at least 2.00 days: reached",
+        "mine: training 2.00 s, required below 4.00 s of theirs: reached",
     ]

@@ -59,7 +59,7 @@ def trajectories(
 
 
 def attractor_states(
-    system: System, count: int, seed: int, time: float, spread: float = 0.3
+    system: System, count: int, seed: int, time: float, deviation: float = 0.3
 ) -> Array:
     """Return independent states on the attractor, shape (count, d).
 
@@ -71,13 +71,13 @@ def attractor_states(
         Each seed gives other states; training, validation and test have seeds of their own.
     time : float
         Time of integration from near the system's initial state to the returned state.
-    spread : float
+    deviation : float
         Standard deviation of the perturbations of the initial state, relative to its largest
         coordinate.
     """
     rng = np.random.default_rng(seed)
     centre = np.array(system.initial)
-    first = centre + spread * np.abs(centre).max() * rng.standard_normal((count, len(centre)))
+    first = centre + deviation * np.abs(centre).max() * rng.standard_normal((count, len(centre)))
     return trajectories(system, first, time, 1, tolerance=1e-10)[:, -1]
 
 

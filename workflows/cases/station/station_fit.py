@@ -229,13 +229,13 @@ def validation_error(name: str, station: StationSettings, lead: str, seed: int) 
     Triangles and their decompositions are cached, so that further ridges of the same network cost
     little.
     """
-    wanted = station.leads.named[lead]
+    chosen = station.leads.named[lead]
     column = list(station.leads.named).index(lead)
     where = (name, station.data, station.network, station.leads.hours, seed)
     errors = []
-    for fold, path in zip(_folds(*where), _paths(*where, wanted.balance), strict=True):
-        outer = path.weights(np.full(len(fold.rows.leads), wanted.ridge))
-        outer[len(outer) - station.network.width :] *= wanted.balance
+    for fold, path in zip(_folds(*where), _paths(*where, chosen.balance), strict=True):
+        outer = path.weights(np.full(len(fold.rows.leads), chosen.ridge))
+        outer[len(outer) - station.network.width :] *= chosen.balance
         found = forecast_changes(fold.rows, fold.hidden, outer, fold.inside)
         errors.append(lead_error(fold.rows, fold.inside, found[:, column], column))
     return float(np.mean(errors))
