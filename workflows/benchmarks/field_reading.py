@@ -34,7 +34,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class BenchmarkArchive:
-    """Synthetic ERA5-like fields: float32, one time of a variable with all its levels in a chunk.
+    """Synthetic ERA5-like fields: float32, with one time and all levels of a variable in a chunk.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class BenchmarkArchive:
         return f"{self.times:,} times of {channels} x {self.latitudes} x {self.longitudes} cells"
 
     def write(self, path: Path) -> None:
-        """Write the archive with xarray, a batch of times at once."""
+        """Write the archive with xarray, one batch of times after another."""
         for first in range(0, self.times, _BATCH):
             self._write(path, np.arange(first, min(first + _BATCH, self.times)))
 
@@ -98,7 +98,7 @@ class BenchmarkArchive:
 
 @dataclass(frozen=True)
 class FieldReading:
-    """An archive on disk with both ways of reading it.
+    """An archive on disk that is read by a training pass or only decoded.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class FieldReading:
 
     @property
     def stretches(self) -> list[Stretch]:
-        """Leaves, cut as a run cuts them."""
+        """Leaves of the pass, of the same size as in a run."""
         length = leaf_length(self.summary.states.size, None)
         return split(Stretch("all", 0, len(self.summary.time) - 1), length)
 

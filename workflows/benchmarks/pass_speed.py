@@ -1,4 +1,4 @@
-"""Measure the training pass beside matrix products, beside dask.array and beside reading alone."""
+"""Comparison of the training pass with matrix products, dask.array and reading alone."""
 
 from __future__ import annotations
 

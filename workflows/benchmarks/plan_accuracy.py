@@ -1,4 +1,4 @@
-"""Compare the times that a plan of a fit estimates with those that the fit takes."""
+"""Comparison of the estimated times of a fit with those that it takes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(sizes: Sequence[int], rounds: int) -> Table:
     sizes : sequence of int
         Numbers of hidden features.
     rounds : int
-        Number of fits; the least time of each stage counts.
+        Number of fits, of which the least time of each stage is taken.
     """
     table = plain_table(
         "seconds of each stage, planned and measured",
@@ -135,6 +135,7 @@ def add_rows(
     planned: FitEstimate,
     stopwatches: Sequence[StageStopwatch],
 ) -> None:
+    """Add one line for each stage, with its estimated and its least measured seconds."""
     pairs = [
         (
             stage.name,

@@ -1,4 +1,4 @@
-"""Measure time and memory of work on worker processes, and their rate of matrix products."""
+"""Time and memory of work on worker processes, and their rate of matrix products."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class WorkMeasurement:
     ----------
     seconds : float
     memory : int
-        Bytes by which the resident memory of the workers rose, each at its own peak, added up.
+        Increase of the resident memory of the workers in bytes, each at its own peak, summed.
     peak : int
         Resident memory of the largest worker at its peak, in bytes; loaded libraries included.
     result : object
@@ -97,7 +97,7 @@ class MatmulSpeed:
 
     @classmethod
     def of(cls, client: Client, size: PassSize) -> MatmulSpeed:
-        """Create one with matrices and times that suit a pass of this size."""
+        """Create an instance whose matrices and times suit a pass of this size."""
         return cls(client, min(2048, size.rows), min(1.0, size.rows / 1e5))
 
     def measure(self, *precisions: str) -> None:

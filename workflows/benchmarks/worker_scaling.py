@@ -1,4 +1,4 @@
-"""Measure how the training pass scales with workers and rows, and its overhead."""
+"""Scaling of the training pass with workers and rows, and its overhead."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FEWER = 8
 """Ratio of the two numbers of rows whose memory is compared."""
 
 REPEATS = 3
-"""Number of times that the rows are taken, so that waiting for the last leaves weighs less."""
+"""Number of repetitions of the rows, which reduces the share of waiting for the last leaves."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class ScalingPass:
     Attributes
     ----------
     workers, rows, leaves : int
-    measured : Measured
+    measured : WorkMeasurement
     speed : str
         Rate of matrix products on the same workers, as text.
     """
@@ -111,7 +111,7 @@ class ScalingPass:
 def run(settings: WorkerScalingSettings, rounds: int) -> Iterator[Table]:
     """Yield the table of all passes and the bars.
 
-    The fastest round of each pass counts, with the most memory of all its rounds.
+    The values of a pass are those of its fastest round, with the most memory of all rounds.
     """
     with tempfile.TemporaryDirectory() as folder:
         speed = TrainingPass.create(Path(folder) / "speed", settings.speed)
@@ -120,7 +120,7 @@ def run(settings: WorkerScalingSettings, rounds: int) -> Iterator[Table]:
         (two,) = passes(speed, 2, [often], rounds)
         memory = TrainingPass.create(Path(folder) / "memory", settings.memory)
         some = memory.stretches(settings.memory.rows // FEWER)
-        # The first one is not used: workers keep some of the memory that they have taken.
+        # The first pass is not used, because workers do not return all of its memory.
         _, fewer, more = passes(memory, 2, [some, some, memory.stretches()], rounds)
     table = plain_table(
         f"{settings.speed}, {REPEATS} times; for memory {settings.memory}",
@@ -167,7 +167,7 @@ def bar_checks(
 def passes(
     training_pass: TrainingPass, workers: int, cuts: list[list[Stretch]], rounds: int
 ) -> list[ScalingPass]:
-    """Run one pass for each cut of the rows, on a cluster of their own."""
+    """Run one pass for each list of leaves, all on the same new cluster."""
     summary = TimedSummary(training_pass.summary())
     with open_workers(workers) as client:
         warm_up(client, training_pass)

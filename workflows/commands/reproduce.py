@@ -18,7 +18,7 @@ from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.cases import case_names, load_case
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import ClusterFile, ClusterOptions, Workers
-from gfrnn.workflows.reproduce.result_table import sentence, terminal_table
+from gfrnn.workflows.reproduce.result_table import terminal_table, verdict_sentence
 from gfrnn.workflows.reproduce.run_case import reproduce as reproduce_case
 from gfrnn.workflows.reproduce.run_case import write_files
 from gfrnn.workflows.reproduce.settings_file import dump, load_settings
@@ -152,7 +152,7 @@ def run_case(
     console.print(terminal_table(result))
     for verdict in result.verdicts():
         style = {True: "green", False: "red", None: "dim"}[verdict.reached]
-        console.print(sentence(verdict), style=style, highlight=False, markup=False)
+        console.print(verdict_sentence(verdict), style=style, highlight=False, markup=False)
     for note in result.notes:
         console.print(note, style="dim", highlight=False, markup=False)
     console.print(f"[bold]page[/bold]: {folder / 'index.html'}", highlight=False)

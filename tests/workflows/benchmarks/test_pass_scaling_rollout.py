@@ -257,6 +257,6 @@ def test_commands_take_the_full_size_or_the_quick_one(command, module, monkeypat
     for words in ([], ["--quick", "--rounds", "3"]):
         result = runner.invoke(app, ["bench", command, *words])
         assert result.exit_code == 0, result.output
-        assert "figures and bars" in result.output
+        assert "values and bars" in result.output
     assert [given[0] for given in calls] == [module.FULL, module.QUICK]
     assert calls[1][1] == 3
