@@ -29,11 +29,9 @@ from gfrnn.cluster.errors import ClusterError
 from gfrnn.cluster.existing_scheduler import address_in
 from gfrnn.cluster.host_address import address_of, dashboard_at
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
+from gfrnn.cluster.worker_memory import memory_limit
 
 _DRIVER_NAME = "driver"
-
-# Ratio of a worker's share of memory to its limit: Dask does not count all that Python needs.
-_HEADROOM = 1.12
 
 
 @contextmanager
@@ -171,7 +169,7 @@ class _Meeting:
                 host=address_of(self.config.interface),
                 security=security,
                 nthreads=self.config.threads,
-                memory_limit=self.config.memory or int(self.ranks.memory / _HEADROOM),
+                memory_limit=self.config.memory or memory_limit(self.ranks.memory),
                 local_directory=self._spill(),
                 name=str(self.ranks.rank),
                 death_timeout=self.config.timeout,

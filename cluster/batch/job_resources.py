@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.durations import parse_duration
-
-HEADROOM = 112
-"""Memory that a job requests, per cent of its workers' memory: the rest is for nannies, buffers,
-and growth between two of the nannies' checks of memory, ten of which happen in a second."""
+from gfrnn.cluster.worker_memory import requested_memory
 
 _MIB = 2**20
 
@@ -41,7 +38,7 @@ class JobResources:
         return cls(
             workers=config.per_job,
             cores=config.per_job * config.threads,
-            memory=-(-HEADROOM * config.per_job * config.memory_bytes // 100),
+            memory=requested_memory(config.per_job * config.memory_bytes),
             walltime=parse_duration(config.walltime),
         )
 
