@@ -9,7 +9,7 @@ from dask.utils import parse_bytes
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gfrnn.cluster.batch.systems import SYSTEMS
-from gfrnn.cluster.durations import parse_duration
+from gfrnn.cluster.walltime import parse_walltime
 
 BATCH_KINDS = tuple(SYSTEMS)
 """Kinds whose workers are jobs of a batch system."""
@@ -103,7 +103,7 @@ class ClusterConfig(BaseModel):
     @field_validator("walltime", "queue_wait")
     @classmethod
     def _is_duration(cls, value: str | int) -> str | int:
-        parse_duration(value)
+        parse_walltime(value)
         return value
 
     @model_validator(mode="after")
@@ -128,7 +128,7 @@ class ClusterConfig(BaseModel):
             raise ValueError(
                 f"workers: {self.workers} is not a multiple of per_job, {self.per_job}"
             )
-        if parse_duration(self.walltime) < _MIN_WALLTIME:
+        if parse_walltime(self.walltime) < _MIN_WALLTIME:
             raise ValueError(f"walltime: {self.walltime} is less than {_MIN_WALLTIME} s")
         SYSTEMS[self.kind].check(self)
 

@@ -28,6 +28,7 @@ from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
 from gfrnn.cluster.existing_scheduler import address_in
 from gfrnn.cluster.host_address import address_of, dashboard_at
+from gfrnn.cluster.private_folder import make_private_folder
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
 from gfrnn.cluster.worker_memory import memory_limit
 
@@ -170,15 +171,19 @@ class _Meeting:
                 security=security,
                 nthreads=self.config.threads,
                 memory_limit=self.config.memory or memory_limit(self.ranks.memory),
-                local_directory=self._spill(),
+                local_directory=self._temporary_folder(),
                 name=str(self.ranks.rank),
                 death_timeout=self.config.timeout,
             )
         async with nanny:
             await nanny.finished()
 
-    def _spill(self) -> str:
-        return os.path.expandvars(self.config.spill or dask.config.get("temporary-directory"))
+    def _temporary_folder(self) -> str:
+        """Return the private folder of this node, in the spill folder where one is given."""
+        if self.config.spill:
+            return make_private_folder(os.path.expandvars(self.config.spill), "cluster.spill")
+        default: str = dask.config.get("temporary-directory")
+        return default
 
 
 class _Gathering(SchedulerPlugin):

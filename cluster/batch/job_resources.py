@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from gfrnn.cluster.config import ClusterConfig
-from gfrnn.cluster.durations import parse_duration
+from gfrnn.cluster.walltime import parse_walltime
 from gfrnn.cluster.worker_memory import requested_memory
 
 _MIB = 2**20
@@ -39,7 +39,7 @@ class JobResources:
             workers=config.per_job,
             cores=config.per_job * config.threads,
             memory=requested_memory(config.per_job * config.memory_bytes),
-            walltime=parse_duration(config.walltime),
+            walltime=parse_walltime(config.walltime),
         )
 
     @property

@@ -22,8 +22,8 @@ from gfrnn.cluster.batch.systems import SYSTEMS, JobState
 from gfrnn.cluster.batch.systems.base import SUBMITTED
 from gfrnn.cluster.batch.worker_activity import WorkerActivity
 from gfrnn.cluster.config import ClusterConfig
-from gfrnn.cluster.durations import parse_duration
 from gfrnn.cluster.errors import ClusterError
+from gfrnn.cluster.walltime import parse_walltime
 
 _MAX_FAILURES = 3
 """Failures that are taken for systematic: jobs in a row that end before their workers finish a
@@ -285,7 +285,7 @@ class JobSupervisor:
                     "cluster.directives"
                 )
         waiting = min((job.submitted for job in self._jobs), default=now)
-        if not self._outcome_known.is_set() and now - waiting > parse_duration(
+        if not self._outcome_known.is_set() and now - waiting > parse_walltime(
             self.config.queue_wait
         ):
             raise ClusterError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -42,6 +43,18 @@ def test_a_queue_that_is_not_there(refused):
 
 def test_a_directive_that_slurm_does_not_know(refused):
     assert "unrecognized option '--nonsense=3'" in refused(directives=["--nonsense=3"])
+
+
+@pytest.mark.parametrize("given", ["spill", "TMPDIR"])
+def test_a_spill_folder_that_others_control(refused, tmp_path, monkeypatch, given):
+    folder = tmp_path / f"gfrnn-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    if given == "TMPDIR":
+        monkeypatch.setenv("TMPDIR", str(tmp_path))  # of the job; the driver has found its own
+    message = refused(**({"spill": str(tmp_path)} if given == "spill" else {}))
+    for part in ("3 jobs in a row ended", str(folder), "0700", "cluster.spill"):
+        assert part in message
 
 
 def test_more_time_than_the_queue_has(refused):

@@ -9,6 +9,7 @@ import ssl
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,6 +47,9 @@ def test_workers_are_as_configured_and_end(slurm, tmp_path):
         assert list(limits.values()) == [300 * 2**20] * 4
         threads = cluster.client.run(lambda name: os.environ.get(name), "OPENBLAS_NUM_THREADS")
         assert list(threads.values()) == ["1"] * 4
+        private = Path(tempfile.gettempdir()) / f"gfrnn-{os.getuid()}"
+        scratch = cluster.client.run(lambda dask_worker: dask_worker.local_directory)
+        assert all(Path(folder).is_relative_to(private) for folder in scratch.values())
         asked = slurm.run("squeue", "--noheader", "--format=%P %C %m %l").split("\n")[:2]
         assert asked == ["debug 4 672M 10:00"] * 2
         assert cluster.describe() == {
