@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dask.utils import format_time
 from distributed import Scheduler
 
 from gfrnn.cluster.batch.cancellation import CancellationJournal
@@ -23,6 +22,7 @@ from gfrnn.cluster.batch.systems.base import SUBMITTED
 from gfrnn.cluster.batch.worker_activity import WorkerActivity
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
+from gfrnn.cluster.human_units import human_duration
 from gfrnn.cluster.walltime import parse_walltime
 
 _MAX_FAILURES = 3
@@ -210,11 +210,11 @@ class JobSupervisor:
         """Raise where workers connect but finish nothing."""
         for task, count in list(self.activity.interrupted.items()):
             if count >= _MAX_FAILURES or task in self.activity.never_finished:
+                lifetime = human_duration(self.resources.lifetime, 0)
                 raise ClusterError(
                     f"cluster.walltime: {self.config.walltime} is too short: workers had to leave "
-                    f"(they do after about {format_time(self.resources.lifetime)}) in the middle "
-                    f"of a task that had run for all their time ({task}); give jobs more time, or "
-                    "make tasks smaller"
+                    f"(they do after about {lifetime}) in the middle of a task that had run for "
+                    f"all their time ({task}); give jobs more time, or make tasks smaller"
                 )
         worker, starts = next(iter(self.activity.starts.most_common(1)), ("", 0))
         if starts > _MAX_FAILURES:
@@ -265,7 +265,7 @@ class JobSupervisor:
             )
         if not self._outcome_known.is_set():
             raise ClusterError(
-                f"cluster: a job runs, but after {format_time(self.config.timeout)} its worker has "
+                f"cluster: a job runs, but after {self.config.timeout:g} s its worker has "
                 f"not reached the scheduler at {self.scheduler.address}; is cluster.interface one "
                 f"that the nodes reach, and cluster.setup quick? Else give cluster.timeout "
                 f"more{details}"

@@ -14,12 +14,12 @@ from rich.console import Console
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.cluster.dashboard import open_page
+from gfrnn.cluster.human_units import human_duration
 from gfrnn.cluster.performance_report import performance_kept
 from gfrnn.cluster.ssh_tunnel import tunnel
 from gfrnn.pipeline import Experiment, Run
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import StageOutcome
-from gfrnn.workflows.human_units import human_duration
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
 from gfrnn.workflows.session.progress_display import show_progress
