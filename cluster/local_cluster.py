@@ -17,7 +17,7 @@ from distributed.worker_memory import parse_memory_limit
 
 from gfrnn.cluster.certificates import new_certificates
 from gfrnn.cluster.config import ClusterConfig
-from gfrnn.cluster.host_address import LOOPBACK, dashboard_at
+from gfrnn.cluster.host_address import LOOPBACK, dashboard_bind_address
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
 
 _LOGGER = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
                 host=LOOPBACK,
                 protocol="tls://",
                 security=security,
-                dashboard_address=dashboard_at(config.dashboard),
+                dashboard_address=dashboard_bind_address(config.dashboard),
                 silence_logs=logging.ERROR,
             )
         with cluster, Client(cluster, timeout=config.timeout) as client:

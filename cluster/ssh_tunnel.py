@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from gfrnn.cluster.batch.systems import SYSTEMS
 
 
-def tunnel(address: str, environment: Mapping[str, str] = os.environ) -> str | None:
+def ssh_tunnel_command(address: str, environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the command that forwards a page of this network to the user's computer.
 
     Parameters

@@ -14,7 +14,7 @@ def parse_walltime(value: str | int) -> int:
     Raises
     ------
     ValueError
-        If the value is none of these, or ambiguous.
+        If the value is not a duration, or is ambiguous.
     """
     if isinstance(value, int):
         # YAML reads an unquoted 12:00:00 as a number of seconds, and so 12:00 as 720: twelve

@@ -135,6 +135,7 @@ def add_rows(
     planned: Projection,
     stopwatches: Sequence[StageStopwatch],
 ) -> None:
+    """Add a line for each stage of a fit, and one for all of them; the least time counts."""
     pairs = [
         (
             stage.name,

@@ -73,7 +73,7 @@ def check(
         if not as_json:
             print_cluster_line(console, line)
 
-    with open_cluster(config, folder=output, say=print_line) as opened:
+    with open_cluster(config, folder=output, report=print_line) as opened:
         missing = _await_workers(opened, config)
         probes = probe_workers(opened.client, output, config.timeout)
         description = opened.describe()

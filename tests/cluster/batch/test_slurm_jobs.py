@@ -38,7 +38,7 @@ def secrets_in(folder: Path) -> list[Path]:
 def test_workers_are_as_configured_and_end(slurm, tmp_path):
     said: list[str] = []
     config = batch(workers=4, per_job=2, threads=2, memory="300MiB", queue="debug")
-    with open_cluster(config, folder=tmp_path, say=said.append) as cluster:
+    with open_cluster(config, folder=tmp_path, report=said.append) as cluster:
         assert get_client() is cluster.client
         cluster.client.wait_for_workers(4, timeout=30)
         assert len(slurm.queue()) == 2
@@ -85,7 +85,7 @@ def test_only_who_has_the_certificate_gets_in(slurm, tmp_path):
 
 
 def _strangers() -> Iterator[dict[str, Any]]:
-    """How somebody without the run's certificate may try to connect."""
+    """Yield arguments of connections by those who lack the run's certificate."""
     another = Security.temporary().get_connection_args("client")["ssl_context"]
     for context in (another, ssl.create_default_context()):
         context.check_hostname = False
