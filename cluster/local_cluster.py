@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import dask
 from dask.system import CPU_COUNT
+from dask.utils import parse_timedelta
 from distributed import Client, LocalCluster
 from distributed.worker_memory import parse_memory_limit
 
@@ -30,6 +31,10 @@ _FOR_THE_DRIVER = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+
+_CONNECTION_TIMEOUT = 120.0
+"""Least timeout of connections in seconds. On an overloaded machine, processes wait longer for a core
+than Dask's default of 30 s; one that has ended is noticed without a timeout."""
 
 
 def local_size(config: ClusterConfig) -> tuple[int, int | None]:
@@ -55,7 +60,7 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
     """
     workers, _ = local_size(config)
     security = new_certificates()
-    with safe_import_path():
+    with safe_import_path(), dask.config.set(_connection_timeouts()):
         with _signals_ignored(), dask.config.set(nanny_settings()), warnings.catch_warnings():
             # Where the port is taken, Dask uses another one, whose address is printed.
             warnings.filterwarnings("ignore", message="Port .* is already in use")
@@ -72,6 +77,12 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
             )
         with cluster, Client(cluster, timeout=config.timeout) as client:
             yield client
+
+
+def _connection_timeouts() -> dict[str, float]:
+    """Return settings of Dask for connections; larger values of the user's configuration stay."""
+    keys = (f"distributed.comm.timeouts.{name}" for name in ("connect", "tcp"))
+    return {key: max(_CONNECTION_TIMEOUT, parse_timedelta(dask.config.get(key))) for key in keys}
 
 
 @contextmanager
