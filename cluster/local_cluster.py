@@ -33,8 +33,8 @@ _FOR_THE_DRIVER = (
 )
 
 _CONNECTION_TIMEOUT = 120.0
-"""Least timeout of connections in seconds. On an overloaded machine, processes wait longer for a core
-than Dask's default of 30 s; one that has ended is noticed without a timeout."""
+"""Least timeout of connections in seconds. Where machines are overloaded, processes wait longer
+for a core than Dask's default of 30 s; one that has ended is noticed without a timeout."""
 
 
 def local_size(config: ClusterConfig) -> tuple[int, int | None]:
