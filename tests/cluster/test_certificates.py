@@ -63,6 +63,7 @@ def answers(security: Security, folder: Path) -> bool:
             protocol="tls",
             security=certificates_in(folder),
             dashboard=False,
+            dashboard_address="127.0.0.1:0",  # a web server listens there even without a dashboard
             port=0,
         ) as scheduler:
             try:

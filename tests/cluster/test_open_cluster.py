@@ -180,6 +180,24 @@ def test_a_local_cluster_ends_after_an_error():
     assert eventually(lambda: ("127.0.0.1", port) not in listening(family()), 20)
 
 
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_worker_that_gets_no_processor_for_a_while_is_not_lost():
+    """A stopped process accepts no connection for longer than Dask's default timeout of 30 s."""
+    with open_cluster(ClusterConfig(workers=2, dashboard=":0")) as cluster:
+        nannies: dict[str, Any] = cluster.client.cluster.workers  # no connection is made before
+        processes = [psutil.Process(nanny.pid) for nanny in nannies.values()]
+        processes[0].suspend()
+        timer = threading.Timer(35, processes[0].resume)
+        timer.start()
+        try:
+            found = cluster.client.run(os.getpid)
+        finally:
+            timer.cancel()
+            processes[0].resume()
+        assert sorted(found.values()) == sorted(process.pid for process in processes)
+
+
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # tornado's, of the taken port
 def test_a_taken_dashboard_port_is_no_trouble():

@@ -17,6 +17,7 @@ import pandas as pd
 import zarr
 from rich.table import Table
 
+from gfrnn.cluster.human_units import human_bytes, human_duration
 from gfrnn.pipeline import Experiment, open_source
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.data.fields import Fields
@@ -25,7 +26,6 @@ from gfrnn.pipeline.planning.machine_rates import MachineRates, reading_rate
 from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.pipeline.reduction.blas_threads import single_threaded
 from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
-from gfrnn.workflows.human_units import human_bytes, human_duration
 
 CORES = 32
 """Cores of a node; each runs a worker of one thread, as fast as a core of this machine."""

@@ -56,13 +56,13 @@ class BenchmarkArchive:
 
     def _write(self, path: Path, times: np.ndarray) -> None:
         variables: dict[str, Any] = {}
-        for number, (name, (units, mean, spread)) in enumerate((_UPPER | _SURFACE).items()):
+        for number, (name, (units, mean, deviation)) in enumerate((_UPPER | _SURFACE).items()):
             levels = ("level",) if name in _UPPER else ()
             shape = (len(_LEVELS),) * len(levels) + (self.latitudes, self.longitudes)
             patterns = np.random.default_rng(number).standard_normal((_PATTERNS, *shape))
             rng = np.random.default_rng([number, int(times[0])])
             amplitudes = rng.standard_normal((len(times), _PATTERNS)) / _PATTERNS**0.5
-            values = mean + spread * np.tensordot(amplitudes, patterns, 1)
+            values = mean + deviation * np.tensordot(amplitudes, patterns, 1)
             dims = ("time", *levels, "latitude", "longitude")
             variables[name] = (dims, values.astype(np.float32), {"units": units})
         start = np.datetime64("2001-01-01", "ns")

@@ -135,7 +135,7 @@ def add_rows(
     planned: FitEstimate,
     stopwatches: Sequence[StageStopwatch],
 ) -> None:
-    """Add one line for each stage, with its estimated and its least measured seconds."""
+    """Add a line for each stage of a fit, and one for all of them; the least time counts."""
     pairs = [
         (
             stage.name,

@@ -77,7 +77,7 @@ def _resident(name: str) -> int:
     return int(found.split()[1]) * 1024
 
 
-class MatmulSpeed:
+class MatmulThroughput:
     """Rate at which all workers together multiply large matrices at the same time.
 
     The rate of a machine changes with time, so it is measured again between other measurements.
@@ -96,7 +96,7 @@ class MatmulSpeed:
         self.found: dict[str, list[float]] = {}
 
     @classmethod
-    def of(cls, client: Client, size: PassSize) -> MatmulSpeed:
+    def of(cls, client: Client, size: PassSize) -> MatmulThroughput:
         """Create an instance whose matrices and times suit a pass of this size."""
         return cls(client, min(2048, size.rows), min(1.0, size.rows / 1e5))
 

@@ -17,7 +17,7 @@ from gfrnn.pipeline.reduction.tree import Stretch, Summary
 from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck, bar_table, plain_table
 from gfrnn.workflows.benchmarks.training_pass import PassSize, TrainingPass, reduced, warm_up
 from gfrnn.workflows.benchmarks.worker_measurement import (
-    MatmulSpeed,
+    MatmulThroughput,
     WorkMeasurement,
     fastest_round,
     measure,
@@ -171,7 +171,7 @@ def passes(
     summary = TimedSummary(training_pass.summary())
     with open_workers(workers) as client:
         warm_up(client, training_pass)
-        matmul_speed = MatmulSpeed.of(client, training_pass.size)
+        matmul_speed = MatmulThroughput.of(client, training_pass.size)
         matmul_speed.measure("float64")
         found: list[list[WorkMeasurement]] = [[] for _ in cuts]
         for _ in range(rounds):

@@ -14,6 +14,7 @@ from rich import box
 from rich.table import Table
 
 from gfrnn.cluster import Cluster, ClusterConfig, open_cluster
+from gfrnn.cluster.human_units import human_bytes
 from gfrnn.workflows.cluster_check.probe import WorkerProbe, probe_workers
 from gfrnn.workflows.cluster_check.problems import ClusterFinding, find_problems
 from gfrnn.workflows.commands.console import console, print_findings
@@ -24,7 +25,6 @@ from gfrnn.workflows.commands.options import (
     Scheduler,
     Workers,
 )
-from gfrnn.workflows.human_units import human_bytes
 from gfrnn.workflows.session.run_session import print_cluster_line
 
 CHECK_FAILED = 1
@@ -73,7 +73,7 @@ def check(
         if not as_json:
             print_cluster_line(console, line)
 
-    with open_cluster(config, folder=output, say=print_line) as opened:
+    with open_cluster(config, folder=output, report=print_line) as opened:
         missing = _await_workers(opened, config)
         probes = probe_workers(opened.client, output, config.timeout)
         description = opened.describe()

@@ -9,11 +9,11 @@ from rich import box
 from rich.table import Table
 
 from gfrnn.cluster import ClusterConfig, open_cluster, planned_cluster_size
+from gfrnn.cluster.human_units import human_bytes, human_duration
 from gfrnn.pipeline import Experiment, open_source
 from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Workforce
 from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.workflows.commands.console import console
-from gfrnn.workflows.human_units import human_bytes, human_duration
 
 
 def show_plan(experiment: Experiment, config: ClusterConfig, *, as_json: bool = False) -> bool:

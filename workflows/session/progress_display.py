@@ -17,8 +17,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from gfrnn.cluster.human_units import human_duration
 from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
-from gfrnn.workflows.human_units import human_duration
 
 # Seconds between two plain lines of one stage, which keeps the log of a batch job short.
 _INTERVAL = 5.0

@@ -73,7 +73,7 @@ def test_a_script_without_the_keys_that_may_be_left_out(script):
 
 
 def words(text: str) -> list[str]:
-    (line,) = (line for line in text.splitlines() if "dask_worker" in line)
+    (line,) = (line for line in text.splitlines() if "start_workers" in line)
     return shlex.split(line)
 
 

@@ -9,6 +9,7 @@ import ssl
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ def secrets_in(folder: Path) -> list[Path]:
 def test_workers_are_as_configured_and_end(slurm, tmp_path):
     said: list[str] = []
     config = batch(workers=4, per_job=2, threads=2, memory="300MiB", queue="debug")
-    with open_cluster(config, folder=tmp_path, say=said.append) as cluster:
+    with open_cluster(config, folder=tmp_path, report=said.append) as cluster:
         assert get_client() is cluster.client
         cluster.client.wait_for_workers(4, timeout=30)
         assert len(slurm.queue()) == 2
@@ -46,6 +47,9 @@ def test_workers_are_as_configured_and_end(slurm, tmp_path):
         assert list(limits.values()) == [300 * 2**20] * 4
         threads = cluster.client.run(lambda name: os.environ.get(name), "OPENBLAS_NUM_THREADS")
         assert list(threads.values()) == ["1"] * 4
+        private = Path(tempfile.gettempdir()) / f"gfrnn-{os.getuid()}"
+        scratch = cluster.client.run(lambda dask_worker: dask_worker.local_directory)
+        assert all(Path(folder).is_relative_to(private) for folder in scratch.values())
         asked = slurm.run("squeue", "--noheader", "--format=%P %C %m %l").split("\n")[:2]
         assert asked == ["debug 4 672M 10:00"] * 2
         assert cluster.describe() == {
@@ -81,7 +85,7 @@ def test_only_who_has_the_certificate_gets_in(slurm, tmp_path):
 
 
 def _strangers() -> Iterator[dict[str, Any]]:
-    """How somebody without the run's certificate may try to connect."""
+    """Yield arguments of connections by those who lack the run's certificate."""
     another = Security.temporary().get_connection_args("client")["ssl_context"]
     for context in (another, ssl.create_default_context()):
         context.check_hostname = False

@@ -1,4 +1,4 @@
-"""Which tasks count as finished, and which as interrupted by the end of a worker."""
+"""Count of finished tasks, and of those that the end of a worker interrupts."""
 
 from __future__ import annotations
 

@@ -44,7 +44,10 @@ def main() -> None:
         sys.exit(7)
     patience = 3.0 if mode == "absent" else _PATIENCE
     interface = _leading_out() if mode == "plain" else "lo"
-    config = ClusterConfig(kind=kind, interface=interface, dashboard=":0", timeout=patience)
+    spill = str(folder / "spill") if mode == "spill" else None
+    config = ClusterConfig(
+        kind=kind, interface=interface, dashboard=":0", timeout=patience, spill=spill
+    )
     with open_cluster(config, folder=folder) as cluster:
         client = cluster.client
         ranks = client.run(os.getppid)  # nannies are the processes that were started
@@ -54,6 +57,7 @@ def main() -> None:
             "scheduler": client.run_on_scheduler(os.getpid),
             "workers": list(ranks.values()),
             "dashboard": cluster.dashboard,
+            "scratch": list(client.run(lambda dask_worker: dask_worker.local_directory).values()),
             "described": cluster.describe(),
         }
         (folder / "partial").write_text(json.dumps(state))

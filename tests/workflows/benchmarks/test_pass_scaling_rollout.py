@@ -117,7 +117,7 @@ def test_of_some_rounds_the_fastest_counts_and_the_most_memory():
 
 
 def test_the_speed_of_products_is_a_median():
-    products = worker_measurement.MatmulSpeed(client=None, size=1, seconds=0.0)
+    products = worker_measurement.MatmulThroughput(client=None, size=1, seconds=0.0)
     products.found["float64"] = [1e9, 5e9, 3e9]
     assert products.rate("float64") == 3e9
     assert products.describe("float64") == "3.0 GFLOP/s (1.0 to 5.0)"
@@ -209,7 +209,7 @@ def test_shares_and_ratios_of_a_pass_follow_from_its_measurements():
     """A pass that takes twice as long as products of as many operations has the share 0.5."""
     size = PassSize(rows=460, states=3, features=12)
     settings = pass_speed.PassSpeedSettings(size, BenchmarkArchive(3, 4, 8))
-    speed = worker_measurement.MatmulSpeed(client=None, size=1, seconds=0.0)
+    speed = worker_measurement.MatmulThroughput(client=None, size=1, seconds=0.0)
     rate = size.operations
     speed.found = {"float64": [rate, rate, 9 * rate], "float32": [2 * rate]}
     took = {

@@ -53,7 +53,7 @@ def weather(name: str, hours: np.ndarray, latitude: np.ndarray, longitude: np.nd
 
 
 def write_arco(path: Path) -> Path:
-    """As ARCO-ERA5: hourly chunks, latitude from north, a padded time axis, levels as integers.
+    """Write a store like ARCO-ERA5 with hourly chunks, latitude from north, a padded time axis.
 
     Only the hours that the experiment is to read can be read: the chunks of all others, in the
     padding and between the 6-hourly times, hold bytes that no codec takes.
@@ -94,7 +94,7 @@ def write_arco(path: Path) -> Path:
 
 
 def write_weatherbench2(path: Path) -> Path:
-    """As WeatherBench 2: 6-hourly, longitude before latitude, 64 x 32 points, zarr format 2."""
+    """Write a store like WeatherBench 2 with longitude before latitude, in zarr format 2."""
     time = pd.date_range(START, f"{STOP} 18:00", freq="6h")
     latitude, longitude = np.arange(-87.1875, 90.0, 5.625), np.arange(0.0, 360.0, 5.625)
     hours = np.arange(len(time)) * 6.0
@@ -126,7 +126,7 @@ def small(name: str, store: Path) -> Experiment:
 
 
 def local(experiment: Experiment, **sections: dict[str, Any]) -> Experiment:
-    """The same on patches of the grid; sections are merged into it key by key."""
+    """Return the experiment on patches of the grid; sections are merged into it key by key."""
     tree = to_tree(experiment)
     keys = {"layout": "local", "patch": [4, 4], "halo": [1, 1], "delays": 2, "static": ["latitude"]}
     tree["state"] = keys
