@@ -36,14 +36,14 @@ def private_temporary_folder() -> Iterator[Path]:
         pass  # whatever it is, it is checked below
     except OSError as error:
         raise ClusterError(
-            f"cluster: {folder} cannot be made ({error.strerror}); set TMPDIR to a folder "
+            f"cluster: {folder} cannot be created ({error.strerror}); set TMPDIR to a folder "
             "of your own"
         ) from None
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ClusterError(
-            f"cluster: {folder} is not a folder that belongs to you alone (mode 0700), so data "
-            "would not be safe there; remove it, or set TMPDIR to a folder of your own"
+            f"cluster: {folder} is not a folder that only you may enter (mode 0700), so others "
+            "could read data there; remove it, or set TMPDIR to a folder of your own"
         )
     with dask.config.set({"temporary-directory": str(folder)}):
         yield folder

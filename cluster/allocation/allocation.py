@@ -113,8 +113,9 @@ class _Meeting:
                 if client.status == "running":
                     raise
                 raise ClusterError(
-                    f"cluster.kind: {self.config.kind}: the scheduler, rank {SCHEDULER}, was lost; "
-                    "look at its output, and start again: the run resumes from the finished work"
+                    f"cluster.kind: {self.config.kind}: the connection to the scheduler, rank "
+                    f"{SCHEDULER}, was lost; look at its output, and start again: the run resumes "
+                    "from the finished work"
                 ) from error
             finally:
                 if client.status == "running":
@@ -125,7 +126,7 @@ class _Meeting:
             client.wait_for_workers(self.workers, timeout=self.config.timeout)
         except TimeoutError:
             there = len(client.nthreads())
-            raise self.late(f"{there} of {self.workers} workers are there") from None
+            raise self.late(f"only {there} of {self.workers} workers have connected") from None
 
     def serve(self) -> None:
         """Run the scheduler or a worker until it ends."""
@@ -238,7 +239,8 @@ class _Gathering(SchedulerPlugin):
         if self.lost.is_set():
             kind = self.meeting.config.kind
             raise ClusterError(
-                f"cluster.kind: {kind}: the driver, rank {DRIVER}, was lost; all processes end"
+                f"cluster.kind: {kind}: the connection to the driver, rank {DRIVER}, was lost; all "
+                "processes end; look at its output, and start again to resume"
             )
 
 

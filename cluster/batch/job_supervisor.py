@@ -137,8 +137,8 @@ class JobSupervisor:
             except (RuntimeError, OSError, ValueError) as error:
                 raise ClusterError(
                     f"cluster: no job can be submitted to {self.config.kind}: "
-                    f"{error_output(error)}; see "
-                    "cluster.queue, cluster.account, cluster.walltime and cluster.directives"
+                    f"{error_output(error)}; check cluster.queue, cluster.account, "
+                    "cluster.walltime and cluster.directives"
                 ) from error
             self.journal.add(submission.job_id)
             self._submissions += 1
@@ -154,7 +154,7 @@ class JobSupervisor:
         except ClusterError as error:
             self.error = error
         except Exception as error:  # supervision has ended, so the run must
-            self.error = ClusterError(f"cluster: jobs are not looked after any more: {error!r}")
+            self.error = ClusterError(f"cluster: the supervision of jobs has failed: {error!r}")
             self.error.__cause__ = error
         self._outcome_known.set()
         while not self._stopping.is_set():  # so that no client waits for ever
@@ -211,16 +211,16 @@ class JobSupervisor:
         for task, count in list(self.activity.interrupted.items()):
             if count >= _MAX_FAILURES or task in self.activity.never_finished:
                 raise ClusterError(
-                    f"cluster.walltime: {self.config.walltime} is too short: workers had to leave "
-                    f"(they do after about {format_time(self.resources.lifetime)}) in the middle "
-                    f"of a task that had run for all their time ({task}); give jobs more time, or "
-                    "make tasks smaller"
+                    f"cluster.walltime: {self.config.walltime} is too short: workers stopped "
+                    f"(which they do after about {format_time(self.resources.lifetime)}) during a "
+                    f"task that had run for all their time ({task}); increase it, or make "
+                    "tasks smaller (data.chunk, fit.rows, forecast.batch)"
                 )
         worker, starts = next(iter(self.activity.starts.most_common(1)), ("", 0))
         if starts > _MAX_FAILURES:
             raise ClusterError(
                 f"cluster.memory: {self.config.memory} may be too little: the process of a worker "
-                f"({worker}) was started {starts} times and finished nothing"
+                f"({worker}) was started {starts} times and completed no task; increase it"
                 f"{self._details(self._jobs)}"
             )
 
@@ -251,7 +251,8 @@ class JobSupervisor:
         self._failures += 1
         if self._failures >= _MAX_FAILURES:
             raise ClusterError(
-                f"cluster: {self._failures} jobs in a row ended before a worker got anything done"
+                f"cluster: {self._failures} jobs in a row ended before a worker completed a task; "
+                "see the logs, cluster.setup and cluster.python"
                 f"{self._details([job])}"
             )
 
@@ -260,15 +261,15 @@ class JobSupervisor:
         details = self._details([job])
         if "memory budget" in details:  # the nanny's warning
             raise ClusterError(
-                f"cluster.memory: {self.config.memory} is too little: a worker's process is ended "
-                f"before it has reached the scheduler{details}"
+                f"cluster.memory: {self.config.memory} is too little: a worker's process was ended "
+                f"before it had connected to the scheduler; increase it{details}"
             )
         if not self._outcome_known.is_set():
             raise ClusterError(
                 f"cluster: a job runs, but after {format_time(self.config.timeout)} its worker has "
-                f"not reached the scheduler at {self.scheduler.address}; is cluster.interface one "
-                f"that the nodes reach, and cluster.setup quick? Else give cluster.timeout "
-                f"more{details}"
+                f"not connected to the scheduler at {self.scheduler.address}; choose a "
+                "cluster.interface that the nodes can reach, or increase cluster.timeout if "
+                f"cluster.setup takes long{details}"
             )
         await job.job.close()
         self._record_end(job, now)
@@ -280,7 +281,7 @@ class JobSupervisor:
         for job in self._jobs:
             if job.state.hopeless:
                 raise ClusterError(
-                    f"cluster: job {job.number} will not start: {job.state.text}; see "
+                    f"cluster: job {job.number} will not start: {job.state.text}; check "
                     "cluster.queue, cluster.account, cluster.walltime, cluster.memory and "
                     "cluster.directives"
                 )
@@ -289,7 +290,8 @@ class JobSupervisor:
             self.config.queue_wait
         ):
             raise ClusterError(
-                f"cluster.queue_wait: no job has started within {self.config.queue_wait}"
+                f"cluster.queue_wait: no job has started within {self.config.queue_wait}; increase "
+                "it, or ask for less (cluster.walltime, cluster.memory, cluster.per_job)"
                 f"{self._details(self._jobs)}"
             )
         self._report_waiting()

@@ -36,7 +36,9 @@ class Region(Section):
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not -90 <= value[0] < value[1] <= 90:
-            raise ValueError(f"{list(value)} is not [south, north] within -90..90")
+            raise ValueError(
+                f"{list(value)} is not [south, north] within -90..90; write for example [35, 70]"
+            )
         return value
 
 
@@ -112,15 +114,15 @@ class StateConfig(Section):
             if getattr(self, name) != StateConfig.model_fields[name].default:
                 other = "local" if self.layout == "eof" else "eof"
                 raise ValueError(
-                    f"state.{name} belongs to state.layout: {other}, but it is {self.layout}; "
-                    "leave it out"
+                    f"state.{name} is allowed with state.layout: {other} only, but the layout is "
+                    f"{self.layout}; leave the key out"
                 )
         if self.inner is not None and any(
             inner > halo for inner, halo in zip(self.inner, self.halo, strict=True)
         ):
             raise ValueError(
                 f"state.inner: {list(self.inner)} is more than state.halo, {list(self.halo)}; "
-                "take at most the halo"
+                "give at most the halo"
             )
         return self
 
@@ -155,7 +157,7 @@ class ModelConfig(Section):
     @classmethod
     def _sorted(cls, value: list[pd.Timedelta]) -> list[pd.Timedelta]:
         if len(set(value)) != len(value):
-            raise ValueError("a lead is given twice")
+            raise ValueError("the same lead is given twice; give each lead once")
         return sorted(value)
 
 
@@ -241,24 +243,24 @@ class Experiment(Section):
                     f"search.{key} cannot be searched; allowed: {', '.join(SEARCHABLE)}"
                 )
             if not values:
-                raise ValueError(f"search.{key} has no candidates")
+                raise ValueError(f"search.{key} has no candidates; list some, or leave the key out")
         candidates = len(list(self._grid()))
         if self.fit.average > candidates:
             raise ValueError(
                 f"fit.average: {self.fit.average} is more than the {candidates} candidates of "
-                "search; name more there, for example model.seed: [0, 1, 2]"
+                "search; add some there, for example model.seed: [0, 1, 2]"
             )
         if self.state.layout == "eof" and "insolation" in self.model.inputs:
             raise ValueError(
-                "model.inputs: insolation differs from place to place, which the states of "
-                "state.layout: eof do not have; leave it out, or choose state.layout: local"
+                "model.inputs: insolation is allowed with state.layout: local only, but the layout "
+                "is eof; leave it out, or choose state.layout: local"
             )
         if self.search:  # each candidate must itself be a valid experiment
             self.candidates()
         if self.state.layout == "local" and self.model.hidden_modes is not None:
             raise ValueError(
-                "model.hidden_modes belongs to state.layout: eof; use state.inner to limit what "
-                "hidden features see of a patch"
+                "model.hidden_modes is allowed with state.layout: eof only, but the layout is "
+                "local; leave the key out, or limit the hidden features' input with state.inner"
             )
         for name, given, limit in (
             ("hidden_delays", self.model.hidden_delays, self.state.delays),
@@ -266,7 +268,9 @@ class Experiment(Section):
         ):
             if f"model.{name}" not in self.search and given is not None and given > limit:
                 key = f"state.{name.removeprefix('hidden_')}"
-                raise ValueError(f"model.{name}: {given} is more than {key}: {limit}")
+                raise ValueError(
+                    f"model.{name}: {given} is more than {key}: {limit}; give at most {limit}"
+                )
         return self
 
     def _grid(self) -> Iterator[dict[str, Any]]:

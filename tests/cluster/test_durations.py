@@ -32,15 +32,17 @@ def test_times_are_read(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "soon", "90", "1.5", "12:00", "1:60:00", "4 parsecs", "-3"])
-def test_what_is_no_time_is_refused_with_an_example(text):
+def test_text_that_is_no_duration_is_refused_with_an_example(text):
     with pytest.raises(
-        ValueError, match=re.escape(f"{text!r} is not a time; write for example 2h")
+        ValueError, match=re.escape(f"{text!r} is not a duration; write for example 2h")
     ):
         parse_duration(text)
 
 
-def test_what_yaml_makes_of_half_a_time_is_refused():
-    with pytest.raises(ValueError, match="720 may mean several times; write for example 12min"):
+def test_an_unquoted_clock_time_without_seconds_is_refused():
+    with pytest.raises(
+        ValueError, match="720 is ambiguous without a unit; write for example 12min"
+    ):
         parse_duration(720)  # 12:00 without quotes
 
 

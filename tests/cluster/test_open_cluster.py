@@ -62,25 +62,31 @@ def test_defaults_are_this_machine():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"kind": "existing"}, "kind existing needs either address or scheduler_file"),
+        (
+            {"kind": "existing"},
+            "kind existing needs either address or scheduler_file, none given",
+        ),
         (
             {"kind": "existing", "address": "tcp://h:1", "scheduler_file": "s.json"},
-            "kind existing needs either address or scheduler_file",
+            "kind existing needs either address or scheduler_file, both given",
         ),
-        ({"address": "tcp://h:1"}, "address belongs to kind existing, but kind is local"),
-        ({"scheduler_file": "s"}, "scheduler_file belongs to kind existing, but kind is local"),
+        ({"address": "tcp://h:1"}, "address is allowed with kind existing only, but kind is local"),
+        (
+            {"scheduler_file": "s"},
+            "scheduler_file is allowed with kind existing only, but kind is local",
+        ),
         (
             {"kind": "existing", "address": "tcp://h:1", "workers": 2},
-            "workers belongs to kind local, slurm, pbs, lsf, sge, oar or htcondor, "
+            "workers is allowed with kind local, slurm, pbs, lsf, sge, oar or htcondor only, "
             "but kind is existing",
         ),
         (
             {"kind": "existing", "address": "tcp://h:1", "memory": "1GiB"},
-            "memory belongs to kind local, slurm",
+            "memory is allowed with kind local, slurm",
         ),
         (
             {"queue": "debug"},
-            "queue belongs to kind slurm, pbs, lsf, sge or oar, but kind is local",
+            "queue is allowed with kind slurm, pbs, lsf, sge or oar only, but kind is local",
         ),
         ({"memory": "lots"}, "'lots' is not a size; write for example 4GiB"),
         ({"memory": "4 parsecs"}, "'4 parsecs' is not a size; write for example 4GiB"),

@@ -58,7 +58,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with (
         dask.config.set({"temporary-directory": str(tmp_path / "file")}),
-        pytest.raises(ClusterError, match="cannot be made .*TMPDIR"),
+        pytest.raises(ClusterError, match="cannot be created .*TMPDIR"),
         private_temporary_folder(),
     ):
         pass

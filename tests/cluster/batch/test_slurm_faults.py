@@ -67,7 +67,7 @@ def test_more_than_the_node_has_is_waited_for_no_longer_than_said(refused, slurm
 
 def test_jobs_that_fail_are_not_submitted_for_ever(refused, slurm, tmp_path):
     message = refused(setup=["echo the module is gone >&2", "exit 3"])
-    assert "3 jobs in a row ended before a worker got anything done" in message
+    assert "3 jobs in a row ended before a worker completed a task" in message
     assert "FAILED (NonZeroExitCode)" in message
     assert "  the module is gone" in message
     assert len(list((tmp_path / "cluster").glob("gfrnn-*.err"))) == 3
@@ -80,7 +80,7 @@ def test_a_python_that_is_not_there(refused):
 def test_a_worker_that_does_not_reach_the_scheduler(refused):
     message = refused(setup=["echo slow >&2", "sleep 100"], timeout=3)
     assert "a job runs" in message
-    assert "its worker has not reached the scheduler at tls://" in message
+    assert "its worker has not connected to the scheduler at tls://" in message
     assert "cluster.timeout" in message
     assert "cluster.interface" in message
     assert "  slow" in message

@@ -212,7 +212,7 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"data": {"sources": "a", "static": [{"unit": "m"}]}},
          "data.static.0.unit: unknown key; did you mean units?"),
         ({"model": {"inputs": ["hour", "insolation"]}},
-         "model.inputs: insolation differs from place to place"),
+         "model.inputs: insolation is allowed with state.layout: local only"),
         ({"data": {}}, "my.yaml: data.sources: missing; it has no default and must be given"),
         ({"data": {"sources": "a", "region": {"latitude": [60, 35], "longitude": [0, 9]}}},
          "data.region.latitude: [60.0, 35.0] is not [south, north] within -90..90"),
@@ -222,9 +222,11 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"periods": periods(train=["soon", "2002-01-01"])}, "'soon' is not a date"),
         ({"periods": periods(train=[2001, 2005])}, "periods.train: 2001 is not a date"),
         ({"periods": periods(train=["2001-01-01T00:00+01:00", "2002-01-01"])},
-         "is not a date without time zone; times are UTC"),
-        ({"periods": periods(train="2001")}, "periods.train: a period is a pair of dates"),
-        ({"periods": periods(train=["2001-01-01"])}, "periods.train: a period is a pair of dates"),
+         "'2001-01-01T00:00+01:00' has a time zone; times are UTC"),
+        ({"periods": periods(train="2001")}, "periods.train: '2001' is not a pair of dates"),
+        ({"periods": periods(train=["2001-01-01"])},
+         "periods.train: ['2001-01-01'] is not a pair of dates"),
+        ({"periods": periods(train=["NaT", "2001-01-01"])}, "'NaT' is not a date"),
         ({"periods": periods(train=["2005-12-31", "2001-01-01"])},
          "periods.train: the period ends (2001-01-01) before it starts (2005-12-31)"),
         ({"periods": periods(train=["2001-01-01", "2006-01-01"])},
@@ -239,7 +241,7 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"forecast": {"horizon": 10}}, "forecast.horizon: 10 is not a duration"),
         ({"forecast": {"horizon": "-1d"}}, "forecast.horizon: '-1d' is not a positive duration"),
         ({"forecast": {"every": "0h"}}, "forecast.every: '0h' is not a positive duration"),
-        ({"model": {"leads": ["1d", "24h"]}}, "model.leads: a lead is given twice"),
+        ({"model": {"leads": ["1d", "24h"]}}, "model.leads: the same lead is given twice"),
         # Search
         ({"search": {"model.width": [10, 20]}},
          "my.yaml: search.model.width cannot be searched; allowed: state.modes, state.delays,"),
@@ -284,9 +286,11 @@ def test_text_that_is_no_yaml_is_refused():
     assert "line" in message
 
 
-@pytest.mark.parametrize(("text", "found"), [("", "NoneType"), ("- a\n- b", "list"), ("a", "str")])
+@pytest.mark.parametrize(
+    ("text", "found"), [("", "no content"), ("- a\n- b", "a list"), ("a", "a single value")]
+)
 def test_text_without_keys_is_refused(text, found):
-    assert refused(text) == f"my.yaml: expected keys and values, found {found}"
+    assert refused(text).startswith(f"my.yaml: found {found}; write keys and values")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
@@ -301,7 +305,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "model.yaml"
     path.write_bytes(b"\x89HDF\r\n\x1a\n\xff\xfe")
-    with pytest.raises(ConfigError, match=r"model\.yaml: not a text file"):
+    with pytest.raises(ConfigError, match=r"model\.yaml: is not UTF-8 text"):
         load_experiment(path)
 
 

@@ -57,7 +57,7 @@ def test_damaged_files(tmp_path: Path, plain: Path) -> None:
     with pytest.raises(DataError, match="install cfgrib and eccodes"):
         opened(tmp_path / "message.grib")
     xr.Dataset().to_zarr(tmp_path / "empty.zarr")
-    with pytest.raises(DataError, match=r"empty\.zarr: it has no variables"):
+    with pytest.raises(DataError, match=r"empty\.zarr: contains no variables"):
         opened(tmp_path / "empty.zarr")
     with pytest.raises(DataError, match="a folder, not a zarr store"):
         opened(tmp_path)

@@ -204,10 +204,10 @@ def test_a_value_in_the_mask_is_named():
         fields.read(90, 200)
     message = str(caught.value)
     assert message.startswith(
-        "temperature_850: mask changes in time: 271.5 at 2001-04-11T00:00, latitude 65, longitude "
-        "40 (and 1 more such values in this time slice)"
+        "temperature_850: the mask changes in time: 271.5 at 2001-04-11T00:00, latitude 65, "
+        "longitude 40 (and 1 more such values in this time slice)"
     )
-    assert "the ends of the training period have no value" in message
+    assert "missing (NaN) at the first and last time of the training period" in message
     assert "leave the variable out (data.variables)" in message
 
 
@@ -246,8 +246,8 @@ def test_a_channel_without_any_value_is_refused():
     with pytest.raises(DataError) as caught:
         fields_of(values, TIME).with_mask(3, 9)
     assert str(caught.value) == (
-        "temperature_850: no value anywhere at 2001-01-04T00:00 and 2001-01-10T00:00, the ends of "
-        "the training period; leave it out (data.variables)"
+        "temperature_850: all values are missing (NaN) at 2001-01-04T00:00 and 2001-01-10T00:00, "
+        "the first and last time of the training period; leave the variable out (data.variables)"
     )
 
 

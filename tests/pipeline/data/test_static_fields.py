@@ -183,7 +183,7 @@ def refusal(*args: Any, **data: Any) -> str:
 def test_a_name_that_is_nowhere(whole: str) -> None:
     said = refusal(["soil"], whole)
     assert "soil: no such static field in data.sources or data.static" in said
-    assert "there is latitude, geopotential_at_surface, land_sea_mask" in said
+    assert "allowed: latitude, geopotential_at_surface, land_sea_mask" in said
     assert "did you mean land_sea_mask?" in refusal(["lsm"], whole)
 
 

@@ -66,7 +66,7 @@ def test_variable_that_is_not_there(weather, tmp_path):
 def test_level_that_is_not_there(weather, tmp_path):
     data = {"variables": {"geopotential": [500, 700]}}
     message = refused(DataError, tmp_path, weather.path, data=data)
-    assert "data.variables.geopotential: [700.0] hPa is not in the data" in message
+    assert "data.variables.geopotential: levels [700.0] (hPa) are not in the data" in message
     assert "[500.0, 850.0]" in message
 
 
@@ -106,12 +106,12 @@ def test_width_above_the_rows(weather, tmp_path):
 def test_modes_above_the_cells(weather, tmp_path):
     message = refused(ConfigError, tmp_path, weather.path, state={"modes": 161})
     assert "state.modes: 161 EOFs, but the training period has 455 times of 160" in message
-    assert "take at most 160" in message
+    assert "choose at most 160" in message
 
 
 def test_widths_beyond_that_of_the_triangle(weather, tmp_path):
     message = refused(ConfigError, tmp_path, weather.path, fit={"widths": [10, 30]})
-    assert "fit.widths: 30 is wider than model.width, 20" in message
+    assert "fit.widths: 30 is more than model.width, 20; give at most 20" in message
 
 
 def test_lead_that_is_no_multiple_of_the_step(weather, tmp_path):
@@ -122,7 +122,7 @@ def test_lead_that_is_no_multiple_of_the_step(weather, tmp_path):
 def test_period_too_short_for_a_row(weather, tmp_path):
     periods = {"validation": ["2002-04-01", "2002-04-02"]}
     message = refused(ConfigError, tmp_path, weather.path, periods=periods)
-    assert "periods.validation: no stretch without a gap is long enough" in message
+    assert "periods.validation: no part without a gap is long enough" in message
     assert "a lead of 3 steps" in message
 
 
@@ -241,14 +241,16 @@ def test_a_period_without_usable_stretch_is_refused(weather, tmp_path, name):
     source = without(weather, tmp_path / "gappy.zarr", *holes)
     parts = {"state": {"delays": 2}, "model": {"leads": ["3d"]}}
     message = refused(ConfigError, tmp_path, source, **parts)
-    assert f"periods.{name}: no stretch without a gap is long enough for 2 delays" in message
+    assert f"periods.{name}: no part without a gap is long enough for 2 delays" in message
 
 
 def test_a_test_period_without_start_is_refused(weather, tmp_path):
     holes = [(str(day.date()),) * 2 for day in pd.date_range("2002-06-29", "2002-09-02", freq="2D")]
     source = without(weather, tmp_path / "gappy.zarr", *holes)
     run = Run(experiment(source, state={"delays": 2}), tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"periods.test: no time in .* has 2 successive states"):
+    with pytest.raises(
+        ConfigError, match=r"periods.test: no time in .* has the 2 successive states"
+    ):
         run.check()
 
 

@@ -176,7 +176,7 @@ def test_periods_that_cannot_be_are_refused(start, end, message, fitted, tmp_pat
 
 def test_folders_with_work_of_their_own_are_refused(weather, fitted, tmp_path):
     before = contents(fitted.folder, metadata=True)
-    with pytest.raises(RunError, match="holds a run with a fit of its own"):
+    with pytest.raises(RunError, match="contains a run with its own fit.* choose another --output"):
         reused(fitted.folder, *LATER, fitted.folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()

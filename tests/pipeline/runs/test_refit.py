@@ -157,7 +157,7 @@ def test_force_replaces_a_refit_and_nothing_else(fitted, tmp_path):
     assert model_of(second).notes.width == 9
     assert not second.finished("forecast")
     for place in (fitted.folder, fitted.folder.parent):
-        with pytest.raises(RunError, match="is the run itself|is not a refit"):
+        with pytest.raises(RunError, match="is the folder of the run itself|is not a refit"):
             refit(fitted.folder, place, widths=[9], force=True)
 
 
@@ -183,8 +183,8 @@ def test_a_killed_replacement_leaves_no_earlier_model(fitted, tmp_path, monkeypa
     ("changes", "message"),
     [
         ({"without": [2013]}, "fit.without: 2013 is not among the training years, 2001, 2002"),
-        ({"without": [2001, 2002]}, "fit.without: leaves none of the training years, 2001, 2002"),
-        ({"widths": [21]}, "fit.widths: 21 is wider than model.width, 20"),
+        ({"without": [2001, 2002]}, "fit.without: leaves out all training years, 2001, 2002"),
+        ({"widths": [21]}, "fit.widths: 21 is more than model.width, 20"),
         ({"ridge": [-1.0]}, r"fit.ridge.0: -1.0 is not allowed"),
         ({"balance": []}, r"fit.balance: \[\] is not allowed"),
     ],

@@ -342,7 +342,7 @@ def test_a_second_process_in_the_same_folder_is_refused(turning, tmp_path):
     Run(experiment(turning.path, **SHORT), tmp_path / "run", intrude).fit()
     (answer,) = answers
     assert answer.returncode == 7, answer.stderr
-    assert "another process is working in it" in answer.stdout
+    assert "another process is using this folder" in answer.stdout
 
 
 # Killed and taken up again

@@ -272,7 +272,7 @@ def test_two_updates_at_once(weather, copy):
     def intrude(*_: object) -> None:
         if not intruded:
             intruded.append(True)
-            with pytest.raises(RunError, match="another process is working in it"):
+            with pytest.raises(RunError, match="another process is using this folder"):
                 update(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-30"))
 
     run = update(

@@ -89,7 +89,7 @@ BAD: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     "dates long ago": (lambda ds: times_shifted(ds, -24 * 365), "begin at 2001-04-01"),
     "another hour": (
         lambda ds: times_shifted(ds, 6),
-        r"2002-04-01 06:00:00 is no whole number of steps \(1d\) after 2002-03-31",
+        r"2002-04-01 06:00:00 is not a whole number of steps \(1d\) after 2002-03-31",
     ),
     "another step": (
         lambda ds: ds.isel(time=slice(None, None, 2)),
@@ -109,18 +109,19 @@ BAD: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     ),
     "a level less": (
         lambda ds: ds.sel(level=[850.0]),
-        r"data.variables.geopotential: \[500.0\] hPa is not in the data; there is \[850.0\]",
+        r"data.variables.geopotential: levels \[500.0\] \(hPa\) are not in the data; "
+        r"choose from \[850.0\]",
     ),
     "an unknown unit": (lambda ds: with_unit(ds, "temperature", "furlong"), "furlong"),
     "a missing value": (spoilt, "mean_sea_level_pressure: nan at 2002-04-08"),
     "anomalies": (
         lambda ds: ds.assign(geopotential=ds["geopotential"] - ds["geopotential"].mean("time")),
-        r"NEW_DATA: geopotential_500 lies [\d.]+ of the model's standard deviations \([\d.]+\) "
-        "from its climatology.*not an anomaly",
+        r"NEW_DATA: geopotential_500 differs from the model's climatology by [\d.]+ standard "
+        r"deviations of [\d.]+ .*not an anomaly",
     ),
     "another quantity": (
         lambda ds: ds.assign(temperature=ds["temperature"] - 273.15),
-        r"NEW_DATA: temperature_850 lies",
+        "NEW_DATA: temperature_850 differs from the model's climatology",
     ),
 }
 
@@ -155,12 +156,12 @@ def test_strong_weather_is_taken(weather, copy, tmp_path):
 
 @pytest.mark.parametrize("forget", [0.0, -0.5, 1.01, float("nan")])
 def test_forgetting_out_of_range(weather, copy, forget):
-    with pytest.raises(ConfigError, match=r"--forget: .* is not within \(0, 1\]"):
+    with pytest.raises(ConfigError, match="--forget: .* is not above 0 and at most 1"):
         update(copy, [str(weather.path)], forget=forget, period=SPRING)
 
 
 def test_a_period_without_data(weather, copy):
-    with pytest.raises(DataError, match="--period: 2013-01-01..2013-02-01 holds no time of NEW_DA"):
+    with pytest.raises(DataError, match="--period: 2013-01-01..2013-02-01 contains no time of NEW"):
         update(copy, [str(weather.path)], period=period("2013-01-01", "2013-02-01"))
 
 

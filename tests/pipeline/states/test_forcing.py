@@ -220,7 +220,7 @@ def test_places_round_the_whole_globe_have_no_sun_of_their_own():
     belts = np.arange(60).reshape(5, 12)
     fields = np.arange(60.0).reshape(1, 5, 12)
     assert Forcing.from_grid(("hour",), ("height",), fields, GRID, belts).count == 3
-    with pytest.raises(DataError, match="insolation: .* all round the globe"):
+    with pytest.raises(DataError, match="insolation: .* surround the globe"):
         Forcing.from_grid(("insolation",), ("height",), fields, GRID, belts)
 
 

@@ -113,7 +113,7 @@ def test_what_hidden_features_see_is_the_inner_halo():
         (GLOBE, {"patch": [7, 2]}, r"state.patch: \[7, 2\].* 6 latitudes.*at most 6 along lat"),
         (BOX, {"patch": [2, 9]}, r"state.patch: \[2, 9\].* 6 longitudes.*at most 6 along long"),
         (GLOBE, {"patch": [2, 4], "halo": [1, 5]}, r"state.halo: .* 14 longitudes.* 12.*twice"),
-        (GLOBE, {"patch": [2, 2], "halo": [6, 1]}, r"state.halo: 6 rows.* 6 latitudes.*most 5"),
+        (GLOBE, {"patch": [2, 2], "halo": [6, 1]}, r"state.halo: 6 latitudes.* grid of 6.*most 5"),
     ],
 )
 def test_windows_that_do_not_fit_are_refused(grid, keys, words):

@@ -179,7 +179,7 @@ def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
     assert saved.code == 0
     assert f"experiment file: {path}" in saved.out
     assert yaml.safe_load(path.read_text()) == yaml.safe_load(printed)
-    assert "exists; choose another name for --save" in complaint(
+    assert "exists already; choose another name" in complaint(
         said("inspect", weather.path, "--save", path)
     )
     # It is accepted as it is, but for a width that suits so short a record.
@@ -360,11 +360,11 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         (["train"], "No such command"),
         (
             ["forecast", "{file}", "--period", "2002-08-01", "2002-08-02"],
-            "give it in place of FILE",
+            "give the folder in place of FILE",
         ),
         (
             ["forecast", "nowhere", "--period", "2002-08-01", "2002-08-02"],
-            "give it in place of FILE",
+            "found nowhere; give the folder in place of FILE",
         ),
         (["run", "{file}", "--stop-after", "5"], "--stop-after: '5' is not a duration"),
         (["inspect", "nowhere.nc"], "nowhere.nc not found; looked in"),
@@ -410,7 +410,7 @@ def test_nature_writes_a_store_that_can_be_inspected(tmp_path, said):
         assert store.sizes["time"] == 4 * 365
         assert str(store["time"].values[0])[:10] == "2001-01-01"
     before = stamps(path)
-    assert "exists; choose another name, or --force to replace it" in complaint(
+    assert "exists already; choose another name, or replace it with --force" in complaint(
         said("nature", path, "--years", 1)
     )
     assert stamps(path) == before

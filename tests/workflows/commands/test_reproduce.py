@@ -51,4 +51,4 @@ def test_an_output_that_is_a_file(call, tmp_path):
     (tmp_path / "taken").write_text("")
     code, _, err = call("van-der-pol", "-o", "taken")
     assert code == 2
-    assert "--output: taken is a file; name a folder" in err
+    assert "--output: taken is a file; give the name of a folder" in err
