@@ -1,4 +1,4 @@
-"""The configuration of the cluster that a run is computed on."""
+"""Configuration of the cluster on which a run is computed."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _KINDS_WITH_KEY: dict[str, tuple[str, ...]] = {
     ),
     BATCH_KINDS,
 )
-"""Kinds that have a key; keys that are not listed belong to all kinds."""
+"""Kinds that allow a key; a key that is not listed is allowed with every kind."""
 
 _MAX_PORT = 2**16 - 1
 
 _MIN_WALLTIME = 60
-"""Seconds."""
+"""Shortest walltime in seconds."""
 
 
 class ClusterConfig(BaseModel):
@@ -55,28 +55,28 @@ class ClusterConfig(BaseModel):
     kind: Literal[
         "local", "existing", "slurm", "pbs", "lsf", "sge", "oar", "htcondor", "srun", "mpi"
     ] = "local"
-    workers: int | None = Field(None, gt=0, description="processes; local: default one a core")
-    memory: str | None = Field(None, description="of one worker, e.g. 4GiB; default: a fair share")
-    dashboard: str = Field("127.0.0.1:8787", description="address of the dashboard; :0 any port")
-    timeout: float = Field(60.0, gt=0, description="seconds to wait for the workers")
+    workers: int | None = Field(None, gt=0, description="number; local: default one a core")
+    memory: str | None = Field(None, description="memory of a worker, e.g. 4GiB")
+    dashboard: str = Field("127.0.0.1:8787", description="address; port 0: any")
+    timeout: float = Field(60.0, gt=0, description="seconds to wait for workers")
 
-    address: str | None = Field(None, description="of an existing scheduler, e.g. tcp://host:8786")
-    scheduler_file: str | None = Field(None, description="that an existing scheduler wrote")
-    certificates: str | None = Field(None, description="folder of an existing scheduler's TLS")
+    address: str | None = Field(None, description="scheduler, e.g. tcp://host:8786")
+    scheduler_file: str | None = Field(None, description="file that the scheduler wrote")
+    certificates: str | None = Field(None, description="folder of TLS certificates")
 
-    threads: int = Field(1, gt=0, description="of one worker; each runs one task")
+    threads: int = Field(1, gt=0, description="threads of a worker")
     per_job: int = Field(1, gt=0, description="workers in one job")
-    walltime: str | int = Field("1h", description="of one job, e.g. 2h or 02:00:00")
-    queue: str | None = Field(None, description="or partition")
-    account: str | None = Field(None, description="or project that is charged")
-    interface: str | None = Field(None, description="network of the workers, e.g. ib0")
-    scheduler_interface: str | None = Field(None, description="here, where it has another name")
-    directives: tuple[str, ...] = Field((), description="more options of the job, as in a script")
-    setup: tuple[str, ...] = Field((), description="shell lines before the worker starts")
-    python: str | None = Field(None, description="on the nodes; default: the one that runs here")
-    spill: str | None = Field(None, description="local folder on the nodes; default $TMPDIR")
-    folder: str | None = Field(None, description="for logs and certificates, seen by all nodes")
-    queue_wait: str | int = Field("1h", description="for the first job to start")
+    walltime: str | int = Field("1h", description="time limit of a job, e.g. 2h")
+    queue: str | None = Field(None, description="queue or partition")
+    account: str | None = Field(None, description="account or project")
+    interface: str | None = Field(None, description="network interface, e.g. ib0")
+    scheduler_interface: str | None = Field(None, description="its name on this machine")
+    directives: tuple[str, ...] = Field((), description="further options of a job")
+    setup: tuple[str, ...] = Field((), description="shell lines before a worker")
+    python: str | None = Field(None, description="interpreter on the nodes")
+    spill: str | None = Field(None, description="folder on a disk of the node")
+    folder: str | None = Field(None, description="folder of logs, for all nodes")
+    queue_wait: str | int = Field("1h", description="longest wait for the first job")
 
     @field_validator("memory")
     @classmethod
