@@ -1,4 +1,4 @@
-"""Rules of the source tree: the direction of imports, names, and what is installed."""
+"""Test rules of the source tree: direction of imports, names, and what is installed."""
 
 from __future__ import annotations
 

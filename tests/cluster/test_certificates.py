@@ -1,4 +1,4 @@
-"""Certificates of a run: only for their owner, only for a while, and no way in without them."""
+"""Test the certificates of a run: private, temporary, and required for every connection."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_without_the_package_it_is_named(tmp_path, monkeypatch):
 
 
 def answers(security: Security, folder: Path) -> bool:
-    """Whether a scheduler with the folder's certificates lets a client in."""
+    """Return whether a scheduler with the folder's certificates accepts a client."""
 
     async def attempt() -> bool:
         async with Scheduler(

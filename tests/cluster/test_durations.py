@@ -1,4 +1,4 @@
-"""Times as people and batch systems write them."""
+"""Test durations in the notations of people and batch systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening and joining clusters: on this machine only, nothing left running, no endless waits."""
+"""Test that clusters open on this machine only, leave nothing running, and never wait endlessly."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def existing(**keys: Any) -> ClusterConfig:
 
 
 def listening(processes: list[psutil.Process]) -> set[tuple[str, int]]:
-    """The addresses at which processes accept connections."""
+    """Return the addresses at which processes accept connections."""
     return {
         (connection.laddr.ip, connection.laddr.port)
         for process in processes
@@ -243,7 +243,7 @@ def address_in(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a scheduler without workers."""
+    """Start a scheduler without workers and return its folder."""
     folder = tmp_path_factory.mktemp("lonely")
     scheduler = start_scheduler(folder)
     address_in(folder)
@@ -253,7 +253,7 @@ def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a scheduler with one worker of two threads and no memory limit."""
+    """Start a scheduler with one worker of two threads without memory limit; return its folder."""
     folder = tmp_path_factory.mktemp("running")
     scheduler = start_scheduler(folder)
     worker = start(
@@ -319,7 +319,7 @@ def test_a_scheduler_file_may_come_later(running, tmp_path):
 
 
 def in_time(config: ClusterConfig) -> ClusterError:
-    """The error of opening, which must come soon: a thread that waits longer fails the test."""
+    """Return the error of opening; fail if the thread that opens waits too long."""
     caught: list[BaseException] = []
 
     def attempt() -> None:

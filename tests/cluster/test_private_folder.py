@@ -1,4 +1,4 @@
-"""The folder for temporary files is its owner's alone."""
+"""Test that only the owner may enter the folder of temporary files."""
 
 from __future__ import annotations
 

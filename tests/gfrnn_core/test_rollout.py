@@ -1,4 +1,4 @@
-"""The time loop with weights given by hand: what leaves, when, and that nothing else is touched."""
+"""Test the time loop with given weights: divergence, its time, and untouched other starts."""
 
 import pickle
 import warnings
@@ -12,7 +12,7 @@ from gfrnn_core.rollout import RolloutLoop
 
 
 def doubling(**options):
-    """x_t+1 = 2 x_t (+ u_t+1), believed from -10 to 10; all numbers are exact."""
+    """Return the network x_t+1 = 2 x_t (+ u_t+1), valid from -10 to 10; all numbers are exact."""
     settings = {
         "hidden": HiddenWeights(np.zeros((1, 0)), np.zeros(0), "tanh"),
         "outer": np.array([[[2.0], [0.0]]]),
@@ -102,7 +102,7 @@ def test_a_start_that_is_not_a_number_is_reported_at_the_first_step():
 
 
 def test_inputs_go_to_the_starts_that_are_left():
-    """x_t+1 = x_t + u_t+1."""
+    """The network is x_t+1 = x_t + u_t+1."""
     loop = doubling(outer=np.array([[[1.0], [0.0], [1.0]]]))
     inputs = np.array([[100, 0, 0, 0], [1, 2, 3, 0], [0, 50, 0, 0], [0, 0, -1, -2]])[:, :, None]
     with pytest.warns(UnstableRollout) as record:
@@ -114,7 +114,7 @@ def test_inputs_go_to_the_starts_that_are_left():
 
 
 def test_leads_of_their_own_go_on_from_what_is_left():
-    """Double in one step; plus 3 in two."""
+    """The network doubles the state in one step, and adds 3 in two steps."""
     loop = doubling(outer=np.array([[[2.0], [0.0]], [[1.0], [3.0]]]), leads=(1, 2))
     with pytest.warns(UnstableRollout):
         path = loop.run(history(6, 1), 4, None)
@@ -143,7 +143,7 @@ def test_a_place_out_of_range_takes_out_its_whole_state():
 @pytest.mark.parametrize("patches", [None, Patches((2,), ((0, 0),), size=2)])
 @pytest.mark.parametrize("increment", [False, True])
 def test_masked_cells_are_zero_at_every_step(increment, patches):
-    """(x, y) goes to (x + y, y + 1); with y masked, x stays as it is after the first step."""
+    """(x, y) goes to (x + y, y + 1); with y masked, x is constant after the first step."""
     kept = 0.0 if increment else 1.0
     loop = doubling(
         hidden=HiddenWeights(np.zeros((2, 0)), np.zeros(0), "tanh"),
@@ -163,7 +163,7 @@ def test_masked_cells_are_zero_at_every_step(increment, patches):
 
 
 def test_a_linear_run_reports_alike():
-    """(x, 1) goes to (2 x + u, 1)."""
+    """The network maps (x, 1) to (2 x + u, 1)."""
     loop = doubling(outer=np.array([[[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]]))
     inputs = np.array([[0.0, 0, 0, 0], [100, 0, 0, 0], [1, 0, 1, 0]])[:, :, None]
     with pytest.warns(UnstableRollout) as record:
@@ -177,7 +177,7 @@ def test_a_linear_run_reports_alike():
 
 
 def wild(seed=0, delays=1, leads=(1,)):
-    """A network whose increments grow with the state: starts far out run away at once."""
+    """Return a network whose increments grow with the state: distant starts diverge at once."""
     states = np.random.default_rng(seed).standard_normal((300, 3)).cumsum(axis=0) / 10
     network = SampledRNN(width=20, delays=delays, leads=leads, ridge=1e-3).fit(states)
     return network, states

@@ -1,4 +1,4 @@
-"""Ranks of the processes of one allocation, from the environment that launchers set."""
+"""Test the ranks of the processes of an allocation, which launchers set in the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keys of batch systems: what they need, what they do not have, what goes together."""
+"""Test the keys of batch systems: which are required, not allowed, or excluded by each other."""
 
 from __future__ import annotations
 

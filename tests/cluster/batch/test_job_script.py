@@ -1,4 +1,4 @@
-"""The script of a job for each batch system, compared whole, and the arithmetic in it.
+"""Compare the job script of each batch system as a whole, and check the arithmetic in it.
 
 A golden file is written anew from what its test shows, after it was read line by line.
 """

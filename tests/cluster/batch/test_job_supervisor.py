@@ -1,4 +1,4 @@
-"""Supervision of jobs on a fake batch system: which failures are mended, and which are errors."""
+"""Test the supervision of jobs on a fake batch system: failures that are recovered, and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STUCK = JobState("waiting", "PENDING (held)", hopeless=True)
 
 
 class World:
-    """A scheduler, a batch system, and the supervisor between them."""
+    """A fake batch system and a scheduler, with the supervisor that connects them."""
 
     def __init__(self, folder, **keys):
         config = {"kind": "slurm", "workers": 2, "memory": "1GiB", "timeout": 0.6}
@@ -69,7 +69,7 @@ class World:
 
 
 class Job:
-    """A job with the number of its worker's name."""
+    """A job, with the number in the name of its worker."""
 
     def __init__(self, world, name):
         self.world, self.job_id = world, name.removeprefix("worker-")
@@ -88,7 +88,7 @@ class Job:
 
 @pytest.fixture
 def play(monkeypatch, tmp_path):
-    """Run a scene in a world whose seconds are short; the first two workers are there."""
+    """Run a scene in a world whose seconds are short; two workers have connected at its start."""
     monkeypatch.setattr(job_supervisor, "_MIN_PAUSE", 0.005)
     monkeypatch.setattr(job_supervisor, "_MAX_PAUSE", 0.02)
     monkeypatch.setattr(job_supervisor, "_QUEUE_LAG", 0.5)

@@ -1,4 +1,4 @@
-"""Reading the answers of batch systems: examples as their manuals show them."""
+"""Test the parsing of the output of batch systems with examples from their manuals."""
 
 from __future__ import annotations
 

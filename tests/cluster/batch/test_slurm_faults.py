@@ -1,4 +1,4 @@
-"""What goes wrong on a real Slurm gives an error that says so, soon, and leaves no job behind."""
+"""Test that faults on a real Slurm give a clear error soon and leave no job behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.cluster]
 
 @pytest.fixture
 def refused(slurm, tmp_path):
-    """The message of a cluster that does not open, or breaks down while something is done."""
+    """Return the error of a cluster that does not open, or fails while it is used."""
 
     def attempt(do, keys):
         with open_cluster(batch(**keys), folder=tmp_path) as cluster:

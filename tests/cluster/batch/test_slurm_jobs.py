@@ -1,4 +1,4 @@
-"""Workers as jobs of a real Slurm: they come, are replaced, and never outlive the driver."""
+"""Test workers as jobs of a real Slurm: they connect, are replaced, and end with the driver."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_only_who_has_the_certificate_gets_in(slurm, tmp_path):
 
 
 def _strangers() -> Iterator[dict[str, Any]]:
-    """How somebody without the run's certificate may try to connect."""
+    """Return connections that somebody without the certificate of the run may try."""
     another = Security.temporary().get_connection_args("client")["ssl_context"]
     for context in (another, ssl.create_default_context()):
         context.check_hostname = False
@@ -103,7 +103,7 @@ def test_nothing_listens_on_other_addresses(slurm, tmp_path):
 def _by_value() -> Callable[..., set[tuple[str, int]]]:
     # A nested function is pickled by value: jobs cannot import the tests.
     def listening(*, parent: bool = False) -> set[tuple[str, int]]:
-        """Return where this process, and its parent, accept connections."""
+        """Return the addresses on which this process and its parent accept connections."""
         own = psutil.Process()
         return {
             tuple(connection.laddr)

@@ -1,4 +1,4 @@
-"""The watchdog cleans up after a run when its driver ends."""
+"""Test that the watchdog cancels the jobs of a run when its driver ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gfrnn_testing.waiting import eventually
 
 @pytest.fixture
 def cancel(tmp_path) -> str:
-    """Return a cancel command that writes down its arguments; its own path has a blank."""
+    """Return a cancel command that records its arguments; its own path has a blank."""
     script = tmp_path / "cancel jobs"
     script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/cancelled\nexit 1\n')
     script.chmod(0o755)

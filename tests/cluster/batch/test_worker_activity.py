@@ -1,4 +1,4 @@
-"""Which tasks count as finished, and which as interrupted by the end of a worker."""
+"""Test which tasks count as finished, and which as interrupted by the end of a worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONG = 100.0
 
 
 class FakeScheduler:
-    """A scheduler that only has tasks and workers, with a clock that is set by hand."""
+    """A scheduler that only has tasks, workers and a clock that is set by hand."""
 
     def __init__(self):
         self.now, self.workers, self.tasks = 0.0, {}, {}

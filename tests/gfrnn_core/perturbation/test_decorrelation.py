@@ -1,4 +1,4 @@
-"""The decorrelation of activity against its formula and what it is for."""
+"""Compare the decorrelation of activity with its formula, and test its effect."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Epochs: windows, the state, seeds, and learning that runs away."""
+"""Test epochs of learning: windows, the state, seeds, and learning that diverges."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def sequences():
 
 
 def plain_mean(weights, parts):
-    """Every counted step of every sequence weighs the same, and each begins with zero."""
+    """Return the loss with equal weight for each counted step of sequences that begin with zero."""
     total = count = 0
     for part in parts:
         batch = part.inputs.shape[1]

@@ -1,4 +1,4 @@
-"""ANP with all draws solved at once: one draw is ANP, more draws than units are the gradient."""
+"""Test ANP solved for all draws at once: one draw gives ANP, many draws the gradient."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Polishing the outer weights of a solved network for rollouts of several steps."""
+"""Test the polishing of solved outer weights for rollouts of several steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS = 4
 
 
 def cycle(times=300, noise=0.05, seed=0):
-    """A limit cycle in the plane, seen with noise."""
+    """Return a limit cycle in the plane, observed with noise."""
     rng = np.random.default_rng(seed)
     states = np.empty((times, 2))
     states[0] = 1.0, 0.3
@@ -52,7 +52,7 @@ def loss_at(network, starts, outer):
 
 
 def numerical(network, starts, width=1e-5):
-    """Central differences of the loss in every weight."""
+    """Return central differences of the loss in every weight."""
     outer = network.outer[0]
     found = np.empty_like(outer)
     for place in np.ndindex(outer.shape):
@@ -71,7 +71,7 @@ def numerical(network, starts, width=1e-5):
     [{}, {"delays": 3}, {"target": "state"}, {"activation": "relu"}, {"inputs": True, "delays": 2}],
 )
 def test_as_many_draws_as_numbers_give_the_gradient(keys):
-    """Orthogonal draws that fill the space leave an error of the square of the noise's size."""
+    """Orthogonal draws that span the space have an error of the order of the squared noise."""
     keys = dict(keys)
     states, inputs = driven() if keys.pop("inputs", False) else (cycle(), None)
     network = solved(states, inputs, **keys)

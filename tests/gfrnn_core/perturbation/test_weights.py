@@ -1,4 +1,4 @@
-"""The network against its equations written out."""
+"""Compare the network with its equations written out."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The experiment file: defaults, rejected values, and the messages about them."""
+"""Test the experiment file: defaults, rejected values, and the messages about them."""
 
 from __future__ import annotations
 

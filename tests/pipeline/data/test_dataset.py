@@ -1,4 +1,4 @@
-"""Files of all common layouts give the same canonical Dataset, or a clear error."""
+"""Test that files of all common layouts give the same canonical Dataset, or a clear error."""
 
 from __future__ import annotations
 

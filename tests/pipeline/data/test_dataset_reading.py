@@ -1,4 +1,4 @@
-"""Search and reading of archives: damage, laziness, other processes, chunks, fingerprints."""
+"""Test search and reading of archives: damage, lazy reading, processes, chunks, fingerprints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks: results with cells that never have values are those without these cells."""
+"""Test masks: results with masked cells equal those of data without these cells."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def fitted(fields: Fields, modes: int = MODES) -> tuple[EofLayout, np.ndarray]:
 
 
 def test_a_masked_third_is_as_good_as_cut_out():
-    """The mask is the last columns, so that the areas of the other cells stay the same."""
+    """The mask covers the last columns, so that the areas of the other cells stay the same."""
     mask = columns(4, 5)
     fields = masked_fields(mask)
     narrow = Fields(fields.ds.isel(longitude=slice(0, 4)))
@@ -84,7 +84,7 @@ def test_a_masked_third_is_as_good_as_cut_out():
 
 
 def test_a_mask_of_one_channel_leaves_the_others_whole():
-    """EOFs are those of numpy on the valid columns."""
+    """The EOFs equal those of numpy on the valid columns."""
     mask = np.zeros(SHAPE, dtype=bool)
     mask[1, 2:4, 1:3] = mask[1, 0] = True
     layout, _ = fitted(masked_fields(mask))
@@ -257,7 +257,7 @@ def test_a_channel_without_any_value_is_refused():
 @pytest.mark.slow
 @real
 def test_the_sea_is_analysed_as_if_there_were_no_land():
-    """EOFs are those of numpy on the cells of the sea, some of which are always under ice."""
+    """The EOFs equal those of numpy on the sea cells, some of which are always under ice."""
     ds = opened(DATA / "traps/ersst_monthly_2010_2020_sst.mnmean.nc")
     fields = Fields(ds).with_mask(0, 127)
     raw = ds["sea_surface_temperature"].values.reshape(128, -1).astype(float)

@@ -1,4 +1,4 @@
-"""Static fields: found in all sources, put on the grid of the data, or rejected with the reason."""
+"""Test that static fields are found in all sources and put on the grid, or rejected."""
 
 from __future__ import annotations
 

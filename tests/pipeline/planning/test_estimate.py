@@ -1,4 +1,4 @@
-"""What a fit will take: from rates that are given, so that nothing here depends on a machine."""
+"""Test the estimate of a fit with given rates, so that nothing depends on the machine."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ LOCAL = {"layout": "local", "patch": [2, 2], "halo": [1, 1], "delays": 1}
 
 @pytest.fixture(scope="module")
 def weather(tmp_path_factory):
-    """800 days in chunks of 100."""
+    """Write 800 days in chunks of 100."""
     return make_weather(tmp_path_factory.mktemp("weather") / "store.zarr")
 
 
 class Same(dict):
-    """The same rate for every kind of work."""
+    """Rates that are equal for every kind of work."""
 
     def __missing__(self, kind: str) -> float:
         return self["any"]

@@ -1,4 +1,4 @@
-"""What is kept of a fold under way, and what a resumed run makes of it, in one process."""
+"""Test which blocks of an unfinished fold are saved, and how a resumed run uses them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def calls(tmp_path: Path) -> Path:
 
 
 def eager(folder: Path) -> Checkpoints:
-    """Every block that waits is worth keeping."""
+    """Save every block that waits."""
     return Checkpoints(folder / "s", every=0)
 
 
@@ -48,7 +48,7 @@ def blocks_in(checkpoints: Checkpoints, name: str = "record") -> list[Path]:
 
 
 def stopped_at(summary: Any, leaf: int, stretches: list[Stretch], calls: Path, kept: Checkpoints):
-    """A run that fails at a leaf."""
+    """Run a reduction that fails at a leaf."""
     broken = Troubled(summary, calls, fails=stretches[leaf].start)
     with pytest.raises(DataError):
         reduce_stretches(broken, stretches, key="k", checkpoints=kept)
@@ -91,7 +91,7 @@ def test_each_leaf_is_worth_keeping_when_it_takes_longer_than_a_period():
 
 
 def test_blocks_are_as_far_apart_as_they_are_worth(tmp_path, monkeypatch):
-    """A leaf takes a second: blocks of 32 leaves are the smallest that take 30 s."""
+    """A leaf takes a second, so blocks of 32 leaves are the smallest that take 30 s."""
     clock, saved = Clock(), []
     monkeypatch.setattr(Pace, "__init__", _with(clock))
     plain = FoldCheckpoints.save_block
@@ -162,7 +162,7 @@ def test_nothing_that_was_done_is_done_again(tmp_path_factory, count, data):
     st.sets(st.integers(0, 30)),
 )
 def test_any_blocks_on_disk_give_the_same_tree(tmp_path_factory, count, blocks, damaged):
-    """Also with blocks under blocks, and with damaged ones among them."""
+    """This includes blocks below blocks, and damaged ones among them."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "calls").mkdir()
     stretches, checkpoints = cut(count, 1), Checkpoints(folder / "s")
@@ -205,7 +205,7 @@ def test_numbers_of_a_resumed_run_are_the_same_bit_for_bit(tmp_path, calls, kind
 
 
 def test_merges_see_arrays_as_they_come_from_disk(monkeypatch):
-    """The order in memory may decide how a sum is rounded."""
+    """The memory layout may decide how a sum is rounded."""
 
     def leaf(*_: Any) -> dict[str, Any]:
         return {"x": np.asfortranarray(np.ones((3, 2))), "n": np.array(1)}

@@ -1,4 +1,4 @@
-"""Summaries on disk: whole or not there."""
+"""Test summaries on disk: they are complete, or treated as missing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def cut_chunk(place: Path) -> None:
 
 
 def other_chunk(place: Path) -> None:
-    """A whole chunk of wrong numbers, as a file system may hand out after a crash."""
+    """Write a complete chunk of wrong numbers, as a file system may return after a crash."""
     array = zarr.open_array(place / "triangle", mode="r+")
     array[0, 0] = array[0, 0] + 1.0
 
@@ -91,7 +91,7 @@ def no_group(place: Path) -> None:
 
 
 def other_attributes(place: Path) -> None:
-    """As a program without checksums left it."""
+    """Write attributes of a version without checksums."""
     tree = json.loads((place / "zarr.json").read_text())
     tree["attributes"] = {}
     (place / "zarr.json").write_text(json.dumps(tree))

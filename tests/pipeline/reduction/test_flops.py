@@ -1,4 +1,4 @@
-"""Operations of QR, merges and SVD, against known limits and a count of what a tree does."""
+"""Compare operations of QR, merges and SVD with known limits and a count over a tree."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_work_adds_up_by_kind():
 
 
 class Counted:
-    """Work that tells leaves and merges apart: the sizes of sides, squared."""
+    """A summary whose work is the squared sizes, so that leaves and merges can be distinguished."""
 
     name, remedy = "counted", "nothing"
 
@@ -59,7 +59,7 @@ class Counted:
 
 
 def spent_by_the_tree(leaves: int, length: int) -> int:
-    """What the real tree spends, a merge by the smaller of its sides."""
+    """Return the work of the real tree; a merge counts the smaller of its sides."""
     spent = 0
 
     def merge(block: Block | None, left: int, right: int) -> int:

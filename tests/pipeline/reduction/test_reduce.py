@@ -1,4 +1,4 @@
-"""The reducer in one process: the tree, the checkpoints, the memory check, the errors."""
+"""Test the reducer in one process: the tree, checkpoints, the memory check, errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def balanced(leaves: list[str]) -> str:
 
 
 def expected_tree(leaves: list[str]) -> str:
-    """The largest full binary tree from the left, and the same again for what is left over."""
+    """Return the largest full binary tree from the left, merged with the tree of the rest."""
     block = 1 << (len(leaves).bit_length() - 1)
     if block == len(leaves):
         return balanced(leaves)
@@ -253,7 +253,7 @@ def test_a_checkpoint_killed_half_way_is_ignored(tmp_path, troubled, monkeypatch
 
 
 class FakeClient:
-    """Answers what a client answers about its workers."""
+    """A client that returns given information on its workers."""
 
     def __init__(self, *workers: dict[str, Any]) -> None:
         self.workers = workers

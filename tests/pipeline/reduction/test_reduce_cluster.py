@@ -1,4 +1,4 @@
-"""The reducer on workers: the same numbers whoever computes them, and what happens on failure."""
+"""Test the reducer on workers: equal numbers on any of them, and failures."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def two() -> Iterator[Client]:
 
 @pytest.fixture
 def client(two: Client) -> Iterator[Client]:
-    """Two workers; whatever a test did, both are there afterwards and nothing is left on them."""
+    """Start two workers; check after each test that both are there and hold nothing."""
     yield two
     two.wait_for_workers(2, timeout=30)
     assert_nothing_left(two)
 
 
 def assert_nothing_left(client: Client) -> None:
-    """No future here, no task there. Releases travel, so look several times."""
+    """Assert that no future and no task is left; releases take a moment to arrive."""
     end = time.monotonic() + 10
     while time.monotonic() < end:
         gc.collect()
@@ -84,7 +84,7 @@ def eofs() -> EofSummary:
 
 @pytest.fixture(scope="module")
 def row_leaves(rows: RowSummary) -> list[Stretch]:
-    """More leaves than two workers take at once, in three folds, one of a single leaf."""
+    """Return more leaves than two workers take at once, in three folds, one of a single leaf."""
     return row_pieces(rows, 170, ("2001", 1400), ("2002", 1500), ("2003", 2999))
 
 

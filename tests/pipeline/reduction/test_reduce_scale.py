@@ -1,4 +1,4 @@
-"""The reducer on workers that come, go and die, and with more leaves than anything may hold."""
+"""Test the reducer on workers that join, leave and die, and with very many leaves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CONFIG = ClusterConfig(workers=2, dashboard="127.0.0.1:0", memory="600MiB")
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    """Two workers of one thread each. They may be killed, but two must be there in the end."""
+    """Start two workers of one thread; check that two are there after each test."""
     with open_cluster(CONFIG) as cluster:
         yield cluster.client
 
@@ -47,7 +47,7 @@ def calls(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def blocks_of_eight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks are kept by their size, not by the time that they take here."""
+    """Save blocks by their size, not by the time that they take."""
     monkeypatch.setattr(Pace, "worth", lambda _, block: block.waits and block.level >= 3)
 
 
@@ -57,7 +57,7 @@ def spelled_in_process(leaves: int) -> str:
 
 
 def kill_all(client: Client) -> None:
-    """Kill every worker, and wait until others are there."""
+    """Kill every worker, and wait until they are replaced."""
     before = client.run(os.getpid)
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
@@ -75,7 +75,7 @@ def until(true: Any) -> None:
 
 
 class Watch(SchedulerPlugin):
-    """Writes down which tasks a scheduler gets."""
+    """A plugin that records the tasks of a scheduler."""
 
     name = "watch"
 
@@ -101,7 +101,7 @@ def test_at_most_two_tasks_a_leaf_and_one_for_the_summary(client):
 
 
 def test_the_driver_holds_few_futures(client):
-    """The bits of the number of leaves, and what is under way."""
+    """It holds one for each bit of the number of leaves, and the tasks in progress."""
     held: list[int] = []
     reduce_stretches(
         Record(), cut(140, 1), key="k", progress=lambda *_: held.append(len(client.futures))
@@ -199,7 +199,7 @@ def assert_same_bits(found: dict[str, Arrays], expected: dict[str, Arrays]) -> N
 
 @pytest.mark.slow
 def test_results_that_die_before_they_are_noticed_are_computed_again(client, calls):
-    """Leaves have arrived in the queue, but are lost with their workers until the driver looks."""
+    """Leaves are in the queue, but their workers die before the driver processes them."""
 
     def disaster(advance: Advance) -> None:
         if advance.done == 3:

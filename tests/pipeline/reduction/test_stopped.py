@@ -1,4 +1,4 @@
-"""Work that is asked to stop: what is there is kept, and nothing is done twice."""
+"""Test work that is asked to stop: results are saved, and nothing is computed twice."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def calls(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Checkpoints:
-    """Nothing is kept in the middle of a fold, unless the work is asked to stop."""
+    """Save nothing in the middle of a fold, unless the work is asked to stop."""
     return Checkpoints(tmp_path / "s", every=1e9)
 
 
 def stop_at(leaves: int) -> Progress:
-    """Progress that asks once that so many leaves are done."""
+    """Return a progress callback that asks once to stop, after some leaves."""
     asked: list[int] = []
 
     def progress(advance: Advance) -> None:

@@ -1,4 +1,4 @@
-"""What a reduction tells of itself: leaves, rows, operations, merges and checkpoints."""
+"""Test what a reduction reports: leaves, rows, operations, merges and checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gfrnn_testing.reduction_toys import Record, cut
 
 @dataclass(frozen=True)
 class Priced(Record):
-    """A time is three rows and ten operations; a merge takes as many as the times of a side."""
+    """A summary with three rows and ten operations a time; a merge takes the times of a side."""
 
     def result_bytes(self, times: int) -> int:
         return 1

@@ -1,4 +1,4 @@
-"""The tree of a fold: a binary counter, whatever is pushed into it."""
+"""Test the tree of a fold, which grows like a binary counter with whatever is pushed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def joined(_: Block | None, left: str, right: str) -> str:
 
 
 def grown(pieces: list[Block]) -> str:
-    """The root of a tree into which each piece was pushed as what its own leaves give."""
+    """Return the root of a tree into which each piece was pushed as the result of its leaves."""
     tree = Tree(joined)
     for piece in pieces:
         own = Tree(joined)
@@ -40,7 +40,7 @@ def test_seven_leaves_by_hand():
 
 
 def test_few_nodes_wait_at_a_time():
-    """As many as the bits of the number of leaves: a long archive does not pile up."""
+    """At most one node waits for each bit of the number of leaves."""
     tree = Tree(lambda _, left, right: left + right)
     waiting = []
     for leaf in range(1000):

@@ -1,4 +1,4 @@
-"""Bad input: refused with its name, what was found and what to do, before work where possible."""
+"""Test that bad input is refused with its key, the value found and the remedy, early."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def weather(tmp_path_factory) -> Weather:
 
 
 def raw(weather: Weather) -> xr.Dataset:
-    """The store as its maker wrote it, in memory, to be damaged."""
+    """Return the data of the store in memory, to be damaged."""
     with xr.open_zarr(weather.path, consolidated=False) as ds:
         return ds.load()
 
 
 def refused(kind: type[GfrnnError], folder: Path, source: Path | str, **sections: Any) -> str:
-    """The message of a run that must be refused before anything is computed."""
+    """Return the message with which a run is refused before anything is computed."""
     return weather_refused(kind, Run(experiment(source, **sections), folder / "run"))
 
 
@@ -210,7 +210,7 @@ def test_a_few_constant_cells_are_no_trouble(weather, tmp_path):
 
 
 def without(weather: Weather, path: Path, *days: tuple[str, str]) -> Path:
-    """The store without these days."""
+    """Write the store without some days."""
     ds = raw(weather)
     keep = np.ones(ds.sizes["time"], dtype=bool)
     for first, last in days:
@@ -220,7 +220,7 @@ def without(weather: Weather, path: Path, *days: tuple[str, str]) -> Path:
 
 
 def test_training_never_crosses_a_gap(tmp_path):
-    """A gap after which the pattern has turned on: rows across it would break the exact law."""
+    """The pattern has turned on after the gap, so rows across it would break the exact law."""
     turning = make_weather(tmp_path / "turning.zarr", times=680)
     source = without(turning, tmp_path / "gappy.zarr", ("2001-06-03", "2001-06-06"))
     run = finish(Run(experiment(source, state={"delays": 2}), tmp_path / "run"))
@@ -234,7 +234,7 @@ def test_training_never_crosses_a_gap(tmp_path):
 
 @pytest.mark.parametrize("name", ["train", "validation"])
 def test_a_period_without_usable_stretch_is_refused(weather, tmp_path, name):
-    """Of every five days one is missing, and a row needs five in a row."""
+    """One of every five days is missing, and a row needs five in a row."""
     first, last = tree("")["periods"][name]
     days = pd.date_range(first, last)[2::5]
     holes = [(str(day.date()),) * 2 for day in days]
@@ -259,7 +259,7 @@ def test_a_test_period_without_start_is_refused(weather, tmp_path):
 
 @pytest.mark.cluster
 def test_a_worker_too_small_for_the_width_is_refused_before_any_work(tmp_path):
-    """Real workers; the width is what does not fit, and no earlier pass runs in vain."""
+    """Workers are real; only the width needs too much memory, and no earlier pass is run."""
     long = make_weather(
         tmp_path / "long.zarr", start="1992-01-01", times=3900, shape=(2, 2), noise=0.1, damping=0.9
     )
@@ -338,7 +338,7 @@ def test_truncated_netcdf(weather, tmp_path, kind):
 
 
 def test_a_missing_chunk_is_refused(weather, tmp_path):
-    """It would read as the fill value in silence, which here is a number."""
+    """It would be read as the fill value without an error."""
     source = tmp_path / "holes.zarr"
     shutil.copytree(weather.path, source)
     metadata = source / "msl" / "zarr.json"

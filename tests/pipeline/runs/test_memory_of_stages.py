@@ -1,4 +1,4 @@
-"""Peak memory of update, forecast and verify: never above what is planned and checked."""
+"""Test that the peak memory of update, forecast and verify is not above the estimate."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_no_task_after_a_fit_needs_more_memory_than_planned(tmp_path, layout):
 
 @pytest.fixture(scope="module")
 def forecast_run(tmp_path_factory) -> Run:
-    """A run whose store has one chunk, of some MiB, while a task reads few times of it."""
+    """Return a run whose store has one chunk of some MiB, while a task reads few times of it."""
     folder = tmp_path_factory.mktemp("chunks")
     weather = make_weather(
         folder / "w.zarr", times=680, chunk=680, shape=(12, 16), damping=0.95, noise=0.3

@@ -1,4 +1,4 @@
-"""A trained model taken to other periods, and to data that grow."""
+"""Test forecasts of a trained model for other periods, and from growing data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LATER = ("2002-08-01", "2002-08-09")
 
 @pytest.fixture
 def archive(weather, fitted, tmp_path) -> Path:
-    """An archive that a test may change, and beside it `run`, fitted with it."""
+    """Write an archive that a test may change, and beside it `run`, fitted with it."""
     store = tmp_path / "weather.zarr"
     shutil.copytree(weather.path, store)
     shutil.copytree(fitted.folder, tmp_path / "run")
@@ -47,7 +47,7 @@ def archive(weather, fitted, tmp_path) -> Path:
 
 
 def replace_store(store: Path, weather: Weather, first: str, last: str) -> None:
-    """Let an archive hold these times only."""
+    """Replace the contents of an archive by some of its times."""
     with xr.open_zarr(weather.path, consolidated=False) as ds:
         part = ds.sel(time=slice(first, last)).load()
     shutil.rmtree(store)

@@ -1,4 +1,4 @@
-"""A model chosen anew from kept triangles, against fits and rows that it never sees."""
+"""Compare models selected again from stored triangles with fits on the rows themselves."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def weather(tmp_path_factory) -> Weather:
 
 @pytest.fixture(scope="module")
 def fitted(weather, tmp_path_factory) -> Run:
-    """A fit of two training years; tests leave it as it is."""
+    """Fit two training years; tests do not change the result."""
     run = Run(experiment(weather.path, **PARTS), tmp_path_factory.mktemp("fitted") / "run")
     run.fit()
     return run
@@ -79,7 +79,7 @@ def test_a_refit_is_the_fit_of_the_changed_experiment(weather, fitted, tmp_path,
 
 
 def rows_of(run: Run, first: SampledRNN, years: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Features of a network and targets, of the rows whose next state is in some years."""
+    """Return features and targets of the rows whose next state is in some years."""
     states = np.asarray(zarr.open_array(run.folder / "summaries.zarr" / "series", mode="r")[...])
     time = run.ds["time"].values
     last = np.flatnonzero(run.experiment.periods.train.mask(time))[-1]

@@ -1,4 +1,4 @@
-"""Real weather: years left out of a fit, and years that come later."""
+"""Test refit and update on real weather: years left out, and later years."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXPERIMENT = ROOT / "workflows" / "experiments" / "era_interim_europe.yaml"
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> Run:
-    """Six years of ERA-Interim, a small network."""
+    """Run six years of ERA-Interim with a small network."""
     tree = yaml.safe_load(EXPERIMENT.read_text(encoding="utf-8"))
     del tree["search"], tree["fit"]
     tree["periods"] |= {

@@ -1,4 +1,4 @@
-"""A run from data to scores: its skill on weather of known law, and its stages taken up again."""
+"""Test a run from data to scores: its skill on weather of known law, and resumed stages."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ SHORT = {"periods": {"test": ["2002-07-01", "2002-07-12"]}, "forecast": {"horizo
 
 @pytest.fixture(scope="module")
 def turning(tmp_path_factory) -> Weather:
-    """Patterns that turn for ever, without noise."""
+    """Write patterns that turn for ever, without noise."""
     return make_weather(tmp_path_factory.mktemp("turning") / "turning.zarr")
 
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory) -> Weather:
-    """Patterns that turn, fade and are stirred."""
+    """Write patterns that turn, decay and are forced by noise."""
     path = tmp_path_factory.mktemp("noisy") / "noisy.zarr"
     return make_weather(path, damping=0.95, noise=0.3, times=1600, start="1999-01-01")
 
@@ -134,7 +134,7 @@ def test_networks_are_averaged_at_each_lead(noisy, tmp_path):
 
 @pytest.fixture(scope="module")
 def done(turning, tmp_path_factory) -> Run:
-    """A small run with all stages done; copy its folder to change it."""
+    """Return a small run with all stages done; copy its folder to change it."""
     return finish(Run(experiment(turning.path, **SHORT), tmp_path_factory.mktemp("done") / "run"))
 
 
@@ -262,7 +262,7 @@ def test_a_folder_of_another_experiment_is_refused(done, copy, turning):
 
 
 def test_variables_in_another_order_are_another_experiment(done, copy):
-    """The model's columns come in the order of the file."""
+    """The columns of the model are in the order of the file."""
     own = to_tree(done.experiment)
     own["data"]["variables"] = dict(reversed(own["data"]["variables"].items()))
     with pytest.raises(RunError, match=r"data.variables: \[\['geopotential', .* there"):
@@ -349,7 +349,7 @@ def test_a_second_process_in_the_same_folder_is_refused(turning, tmp_path):
 
 
 def wait_for(moment: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Until the moment has come; the process must not end before."""
+    """Wait until a condition holds; fail if the process ends before."""
     while not moment():
         assert process.poll() is None, process.communicate()
         time.sleep(0.002)

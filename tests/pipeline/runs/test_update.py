@@ -1,4 +1,4 @@
-"""New data folded into a trained model, against the rows of old and new times together."""
+"""Compare updates of a trained model with fits of the rows of old and new times together."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ END = "2002-03-31"
 
 @pytest.fixture
 def copy(fitted, tmp_path) -> Path:
-    """A copy of its folder, to be updated in place."""
+    """Copy the folder of the run, to be updated in place."""
     folder = tmp_path / "copy"
     shutil.copytree(fitted.folder, folder)
     return folder
@@ -56,7 +56,7 @@ def kept_of(run: Run) -> tuple[FittedCandidates, Checkpoints]:
 
 
 def states_of(run: Run, first: str, last: str) -> tuple[np.ndarray, np.ndarray]:
-    """Times of the run's data, and their states on its EOFs."""
+    """Return times of the run's data, and their states on its EOFs."""
     inside = np.flatnonzero(period(first, last).mask(run.ds["time"].values))
     time = run.ds["time"].values[inside]
     fields = Fields(run.ds).read(int(inside[0]), int(inside[-1]) + 1)
@@ -64,7 +64,7 @@ def states_of(run: Run, first: str, last: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rows_of(run: Run, network: SampledRNN, size: int, *periods: tuple[str, str]) -> Factors:
-    """The triangle of all rows of gapless periods, from fields anew."""
+    """Compute the triangle of all rows of gapless periods from the fields."""
     series = [states_of(run, *part) for part in periods]
     inputs = [calendar_inputs(time, ("day_of_year",)) for time, _ in series]
     return Factors.of_series(network, [states[:, :size] for _, states in series], inputs)
@@ -82,7 +82,7 @@ def assert_same_rows(ours: Factors, theirs: Factors) -> None:
 
 
 def assert_model_of_rows(run: Run, *periods: tuple[str, str]) -> None:
-    """Triangles and networks are those of the rows of these periods."""
+    """Assert that triangles and networks are those of the rows of these periods."""
     (kept, checkpoints), model = kept_of(run), model_of(run)
     settings = [*model.notes.solves, model.notes.linear_solve]
     for each, network in zip(settings, (*model.networks, model.linear), strict=True):

@@ -1,4 +1,4 @@
-"""What an update refuses before it writes, and what the updated run may forecast and score."""
+"""Test what an update refuses before it writes, and which scores it allows afterwards."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def weather(tmp_path_factory) -> Weather:
 
 @pytest.fixture(scope="module")
 def done(weather, tmp_path_factory) -> Run:
-    """A run with all stages done; tests leave it as it is."""
+    """Return a run with all stages done; tests do not change it."""
     folder = tmp_path_factory.mktemp("done") / "run"
     return finish(Run(experiment(weather.path, **PARTS), folder))
 
@@ -226,7 +226,7 @@ def test_sources_of_different_settings_are_given_one_by_one(weather, tmp_path):
 
 
 def with_test(source: Path, first: str, last: str, **sections: Any) -> Experiment:
-    """The experiment with other data and another test period."""
+    """Return the experiment with other data and another test period."""
     return experiment(source, **PARTS | {"periods": {"test": [first, last]}} | sections)
 
 
@@ -251,7 +251,7 @@ def test_times_trained_on_are_neither_forecast_nor_scored(weather, copy):
 
 
 def test_scores_go_on_with_recent_data_alone(weather, copy, tmp_path):
-    """Forecasts start from the last time that was folded in; the archive is not needed."""
+    """Forecasts start from the last time of the training; the archive is not needed."""
     recent = tmp_path / "recent.zarr"
     write_store(weather.ds.sel(time=slice("2002-07-01", None)).load(), recent)
     update(copy, [str(weather.path)], period=period("2002-04-01", "2002-07-05"))

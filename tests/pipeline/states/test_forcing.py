@@ -1,4 +1,4 @@
-"""Forcing: insolation compared with astronomy, order of inputs, static fields of places."""
+"""Test forcing: insolation compared with astronomy, order of inputs, static fields."""
 
 from __future__ import annotations
 

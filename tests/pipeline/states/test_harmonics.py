@@ -1,4 +1,4 @@
-"""Harmonics of the calendar: known phases, periods, leap years."""
+"""Test harmonics of the calendar: known phases, periods, leap years."""
 
 from __future__ import annotations
 

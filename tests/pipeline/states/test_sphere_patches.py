@@ -1,4 +1,4 @@
-"""Patches on regional and global grids: Greenwich, poles, groups of weights, areas."""
+"""Test patches on regional and global grids: Greenwich, poles, groups of weights, areas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Climatology, EOFs, states and rows: merged summaries equal numpy on all data at once."""
+"""Compare merged climatology, EOFs, states and rows with numpy on all data at once."""
 
 from __future__ import annotations
 

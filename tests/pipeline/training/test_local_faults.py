@@ -1,4 +1,4 @@
-"""Local layouts that cannot work: refused with the key, what was found and what to do, at once."""
+"""Test that impossible local layouts are refused with key, value found and remedy."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_keys_that_do_not_go_together_are_refused(sections, words):
 
 
 def test_an_unsearched_key_of_the_other_layout_may_be_written_out_with_its_default():
-    """The run's folder keeps every default."""
+    """The file in the run's folder contains every default."""
     tree = local_tree("x.zarr", state={"modes": 80})
     assert parse_experiment(yaml.safe_dump(tree)).state.layout == "local"
 
@@ -190,7 +190,7 @@ def test_a_variable_that_never_changes_anywhere_is_refused(tmp_path):
 
 @pytest.fixture
 def limit(monkeypatch):
-    """Let the workers' threads have so many MiB."""
+    """Set the memory of each worker thread in MiB."""
 
     def set_limit(mebibytes: float) -> None:
         monkeypatch.setattr(reduce, "_memory_of_a_thread", lambda client: int(2**20 * mebibytes))

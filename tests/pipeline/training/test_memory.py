@@ -1,4 +1,4 @@
-"""Peak memory: independent of the length of the archive, and never above what was projected."""
+"""Test that peak memory does not depend on the archive's length and is not above the estimate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def output_of(program: str, *arguments: object) -> str:
-    """What a program of these tests prints, in a fresh process."""
+    """Return the output of a test program, run in a new process."""
     # Large arrays go back to the system at once, so that the peak is that of what is held.
     environment = with_support() | {"MALLOC_MMAP_THRESHOLD_": "65536", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -35,7 +35,7 @@ def output_of(program: str, *arguments: object) -> str:
 
 
 def measured(kind: str, folder: Path, argument: object) -> tuple[int, int]:
-    """Bytes projected and bytes needed."""
+    """Return estimated and measured bytes."""
     projected, needed = map(int, output_of("peak", kind, folder, argument).split())
     return projected, needed
 

@@ -1,4 +1,4 @@
-"""Models on disk and in use: round trips, mixtures of networks, damping."""
+"""Test models on disk and in use: round trips, averages of networks, damping."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_mask_is_read_back(tmp_path, model):
 
 
 def test_nothing_is_pickled(tmp_path, model):
-    """Metadata as JSON and chunks of plain numbers, no file of another kind."""
+    """The store contains metadata as JSON and chunks of numbers, and no other file."""
     place = tmp_path / "model.zarr"
     model.save(place)
     files = [file for file in place.rglob("*") if file.is_file()]
@@ -153,7 +153,7 @@ def test_a_model_killed_half_way_is_no_model(tmp_path, model):
 
 
 def test_a_mixture_is_the_sum_of_its_networks(model):
-    """Each network on its own modes and delays; leads between use the shares of the shorter."""
+    """Each network has its own modes and delays; leads between use the shares of the shorter."""
     history, steps = make_history(), 6
     found = model.rollout(history, INITIAL, steps)
     later = INITIAL[:, None] + model.step * np.arange(1, steps + 1)
@@ -196,7 +196,7 @@ def test_starts_do_not_touch_each_other(model):
 
 
 def test_damping_is_the_autocorrelation_of_each_cell(model):
-    """With all modes nothing is cut off, so the EOFs must give it back exactly."""
+    """With all modes nothing is truncated, so the EOFs must reproduce it exactly."""
     rng = np.random.default_rng(5)
     grid = Grid((Channel("temperature", 850.0),), np.linspace(30, 60, 3), np.arange(4.0))
     noise = rng.standard_normal((400, grid.size)) @ rng.standard_normal((grid.size, grid.size))

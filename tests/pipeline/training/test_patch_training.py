@@ -1,4 +1,4 @@
-"""What a local fit learns: known laws exactly, and the numbers that follow from its triangles."""
+"""Test that a local fit learns known laws exactly, and quantities derived from its triangles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WIND = "10m_u_component_of_wind"
 
 
 def rows_of(fields: Fields, state: dict, **options) -> RowSummary:
-    """The training pass over fields that are their own anomalies."""
+    """Run the training pass over fields that are their own anomalies."""
     config = StateConfig(layout="local", **({"patch": (2, 3), "halo": (1, 1)} | state))
     patches = cut_patches(config, fields.grid)
     layout = layout_of_anomalies(fields.grid)
@@ -57,7 +57,7 @@ def triangles(rows: RowSummary, first: int, last: int) -> Factors:
 
 
 def learnt(rows: RowSummary, times: int) -> ForecastModel:
-    """Solved on all but the last quarter of the times."""
+    """Return the network solved on all but the last quarter of the times."""
     cut = 3 * times // 4
     leads, owned = rows.network.leads, rows.network.patches.owned
     choice = choose(
@@ -73,7 +73,7 @@ def learnt(rows: RowSummary, times: int) -> ForecastModel:
 
 
 def error(rows: RowSummary, times: int, steps: int) -> float:
-    """The largest error of forecasts of the last times, in units of the field's largest value."""
+    """Return the largest forecast error at the last times, relative to the largest value."""
     model, delays = learnt(rows, times), rows.network.delays
     states = rows.states.read(0, times)
     starts = np.arange(times - steps - 10, times - steps)
@@ -108,7 +108,7 @@ def test_what_leaves_the_halo_in_a_step_is_not():
 @pytest.mark.parametrize("weights", ["shared", "own"])
 @pytest.mark.parametrize("patch", [(2, 3), (3, 4), (4, 5)])
 def test_waves_go_across_poles(kind, weights, patch):
-    """Two channels, of which the one that is a component of a vector changes sign there."""
+    """One of two channels is a component of a vector and changes its sign across a pole."""
     shape, names = (7, 12), ("2m_temperature", WIND)
     times = 600 if weights == "own" else 150
     values = np.stack([waves(times, shape, kind), waves(times, shape, kind, -1, seed=1)], axis=1)
@@ -127,7 +127,7 @@ def test_a_wave_across_poles_needs_the_sign_of_its_kind(sign):
 
 
 def test_waves_in_a_box_across_greenwich_are_those_of_a_box_in_one_piece():
-    """Beyond a border its cells are repeated, as the law here has it."""
+    """The cells at a border are repeated beyond it, as the law of these waves requires."""
     east = (np.arange(8) * 5.0 - 15) % 360
     rng = np.random.default_rng(0)
     path = [rng.normal(size=(6, 8)), rng.normal(size=(6, 8))]
@@ -181,7 +181,7 @@ def test_masked_patches_are_left_out_and_the_law_of_the_others_is_learnt():
 
 
 def some_rows(target: str, noise: float, leads=(1, 3)) -> tuple[RowSummary, np.ndarray]:
-    """Two channels that remember 0.9 and 0.5 of themselves a step, with spreads 1 and 3."""
+    """Return rows of two channels with lag correlations 0.9 and 0.5, and std 1 and 3."""
     rng, times = np.random.default_rng(0), 2000
     memory = np.array([0.9, 0.5])[:, None, None]
     field = rng.normal(size=(2, 4, 6))
@@ -241,7 +241,7 @@ def test_damping_of_what_is_unrelated_or_against_itself_is_none():
 
 
 def test_a_network_that_leaves_counts_only_where_it_has_a_share():
-    """Of two, one runs away at once; it has no share of the first lead and half of the second."""
+    """One of two networks diverges at once; its share is 0 at the first lead, 1/2 at the second."""
     grid = grid_of(latitudes(4, "between"), longitudes(6))
     fields = memory_fields(np.random.default_rng(0).normal(size=(20, 1, 4, 6)), grid)
     model = learnt(rows_of(fields, {}, leads=(1, 2)), 20)

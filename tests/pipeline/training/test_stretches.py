@@ -1,4 +1,4 @@
-"""Which times go where: folds, gaps, leaves, against a plain look at every time."""
+"""Compare folds, gaps and leaves with a plain check of every time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOUR = np.timedelta64(1, "h")
 
 @st.composite
 def axes(draw: st.DrawFn) -> np.ndarray:
-    """Six-hourly or daily times around a change of year, with up to four gaps."""
+    """Draw six-hourly or daily times around a change of year, with up to four gaps."""
     step = draw(st.sampled_from([6, 24]))
     count = draw(st.integers(30, 90))
     keep = np.ones(count, dtype=bool)
@@ -44,7 +44,7 @@ def axes(draw: st.DrawFn) -> np.ndarray:
 
 
 def follows(time: np.ndarray, step: np.timedelta64) -> np.ndarray:
-    """Whether a time is one step after the one before it."""
+    """Return whether a time is one step after the one before it."""
     return np.diff(time, prepend=time[:1]) == step
 
 
@@ -54,7 +54,7 @@ def the_step(time: np.ndarray) -> np.timedelta64:
 
 
 def middle(time: np.ndarray, low: int, high: int):
-    """A period from one time to another, by its place on the axis."""
+    """Return the period between two positions on the time axis."""
     low, high = sorted((low % len(time), high % len(time)))
     return period(pd.Timestamp(time[low]), pd.Timestamp(time[high]))
 

@@ -1,4 +1,4 @@
-"""The small functions of training: shares of candidates, the pool, lagged covariances."""
+"""Test small functions of training: shares of candidates, the pool, lagged covariances."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_last_states_begin_after_one_that_is_not_there():
 
 
 def by_hand(states: np.ndarray, runs: list[range], lag: int) -> np.ndarray:
-    """Over the pairs of training times of one run, ``lag`` apart."""
+    """Return the covariance over pairs of training times that are ``lag`` apart in one stretch."""
     pairs = [(t, t + lag) for run in runs for t in run if t + lag in run]
     total = np.zeros((states.shape[1], states.shape[1]))
     for earlier, later in pairs:

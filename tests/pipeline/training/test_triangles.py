@@ -1,4 +1,4 @@
-"""R factors of groups of places: kept, merged and scaled together, chosen from group by group."""
+"""Test R factors of groups of places: stored, merged, scaled together, selected by group."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def pieces(seed: int) -> Factors:
 
 
 def test_weights_of_a_group_are_those_of_its_rows_alone():
-    """The ridge is one for all, relative to each group's own largest singular value."""
+    """One ridge applies to all, relative to the largest singular value of each group."""
     train, ridge = pieces(0), np.array([1e-3, 1e-1])
     solved = solve(network(), train, size=RING.owned, width=4, ridge=ridge, balance=np.ones(2))
     assert solved.outer.shape == (2, 2, RING.window + 1 + 4, RING.owned)

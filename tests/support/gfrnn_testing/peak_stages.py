@@ -1,4 +1,4 @@
-"""Run as a program: peak memory of each stage of a small fit, one after the other.
+"""Print the peak memory of each stage of a small fit; run as a program of its own.
 
 Prints a line for each task: its name, the bytes that the plan says, and those that resident memory
 rose by at the peak.
@@ -34,7 +34,7 @@ from gfrnn_testing.weather import make_weather, tree
 
 
 def experiment_of(layout: str, folder: Path) -> Experiment:
-    """A fit on a store whose chunks hold more times than a leaf."""
+    """Return a fit on a store whose chunks hold more times than a leaf."""
     path = folder / "weather.zarr"
     make_weather(path, times=700, chunk=350, shape=(24, 48))
     kinds = {
@@ -67,7 +67,7 @@ def training_of(layout: str, folder: Path) -> Training:
 
 
 def reduced(stage: PassCost, training: Training) -> None:
-    """A leaf and a merge of the longest stretches."""
+    """Compute a leaf and a merge of the longest stretches."""
     summary, plan = stage.subject, stage.plan
     lengths = stage.windows[:, 1] - stage.windows[:, 0]
     overlap = summary.overlap if hasattr(summary, "overlap") else 0
@@ -84,7 +84,7 @@ def reduced(stage: PassCost, training: Training) -> None:
 
 
 def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
-    """The choice of one candidate, from two triangles."""
+    """Select one candidate from two triangles."""
     part = rows.subject.parts[0] if hasattr(rows.subject, "parts") else rows.subject
     size = size_of(part, training)
     rng = np.random.default_rng(0)
@@ -113,7 +113,7 @@ def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
 
 
 def pooled(stage: PassCost, rows: PassCost, training: LocalTraining) -> None:
-    """The patches of one time."""
+    """Return the patches of one time."""
     part = rows.subject.parts[0]
     assert isinstance(part.states, FieldStates)
 
@@ -126,7 +126,7 @@ def pooled(stage: PassCost, rows: PassCost, training: LocalTraining) -> None:
 
 
 def measured(stage: PassCost, rows: PassCost, training: Training) -> None:
-    """One leaf in both precisions, and the model of it solved."""
+    """Compute one leaf in both precisions, and solve for its model."""
     part = rows.subject.parts[0] if hasattr(rows.subject, "parts") else rows.subject
     leaf = Stretch("a", 2, 2 + 110)
     square = np.triu(np.random.default_rng(0).standard_normal((part.columns, part.columns)))
@@ -152,7 +152,7 @@ def measured(stage: PassCost, rows: PassCost, training: Training) -> None:
 
 
 def size_of(part: RowSummary, training: Training) -> int:
-    """Values that a row predicts at each lead."""
+    """Return the number of values that a row predicts at each lead."""
     patches = part.network.patches
     return training.experiment.state.modes if patches is None else patches.owned
 

@@ -1,4 +1,4 @@
-"""Fields forecast by one network for all places: a field that only travels, then the two cases."""
+"""Test fields forecast by one network for all places: a travelling field, then two cases."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def model(width: int) -> FieldModel:
 
 
 def travelling(first: Any, times: int) -> Any:
-    """A field that moves on by a cell a step: shape (..., cells) to (..., times, cells)."""
+    """Return a field that moves by a cell a step: shape (..., cells) to (..., times, cells)."""
     return np.stack([np.roll(first, step, axis=-1) for step in range(times)], axis=-2)
 
 
@@ -86,7 +86,7 @@ STATES = FIELD.series(TRAIN_SEED, 60, field_comparison.no_progress)
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
-    """Series and truths are kept by field and length: tests start without."""
+    """Clear the cached series and truths before each test."""
     field_comparison.training_series.cache_clear()
     field_comparison.true_trajectories.cache_clear()
 

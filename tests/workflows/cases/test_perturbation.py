@@ -1,4 +1,4 @@
-"""The case of perturbation learning: tasks, jobs, the table, choices, the command."""
+"""Test the case of perturbation learning: tasks, jobs, the table, choices, the command."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def tiny(tmp_path):
 
 
 def table(hours=900, seed=0):
-    """A station's file: the temperature an hour later is known exactly from two columns."""
+    """Write a station's file in which two columns determine the temperature an hour later."""
     rng = np.random.default_rng(seed)
     wave = np.sin(2 * np.pi * np.arange(hours) / 24)
     return pd.DataFrame(
@@ -92,7 +92,7 @@ def station(tmp_path):
 
 
 def ramp(steps, first):
-    """Inputs count the steps, targets are their negatives."""
+    """Return inputs that count the steps, with their negatives as targets."""
     values = np.arange(steps, dtype=float)[:, None, None]
     return Window(values, -values, np.arange(steps) >= first, "squared")
 

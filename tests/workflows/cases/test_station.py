@@ -1,4 +1,4 @@
-"""The case of one station: reading, rows, outer weights, and the case as a whole."""
+"""Test the case of one station: reading, rows, outer weights, and the case as a whole."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from gfrnn_testing.archives import DATA, real
 
 
 def table(hours: int = 400, seed: int = 0) -> pd.DataFrame:
-    """A damped linear system of two variables that drives itself without noise, and a third."""
+    """Return a damped linear system of two variables without noise, and a third variable."""
     rng = np.random.default_rng(seed)
     state = np.empty((hours, 2))
     state[0] = 3.0, -1.0
@@ -67,7 +67,7 @@ def table(hours: int = 400, seed: int = 0) -> pd.DataFrame:
 
 
 def wth_text(hours: int = 1500, begin: str = "2001-01-01") -> str:
-    """A made-up file of the layout of WTH.csv: a daily and a slow wave with noise."""
+    """Return a synthetic file with the layout of WTH.csv: a daily and a slow wave with noise."""
     time = pd.date_range(begin, periods=hours, freq="h")
     rng = np.random.default_rng(1)
     t = np.arange(hours)
@@ -82,7 +82,7 @@ def wth_text(hours: int = 1500, begin: str = "2001-01-01") -> str:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> StationCaseSettings:
-    """The case on a made-up file of two months."""
+    """Return the case on a synthetic file of two months."""
     path = tmp_path / "made-up.csv"
     path.write_text(wth_text(), encoding="utf-8")
     loaded = load_settings(CASE)

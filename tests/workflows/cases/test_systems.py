@@ -1,4 +1,4 @@
-"""Trajectories, the peer and the solvers of the cases, at sizes that take a moment."""
+"""Test trajectories, the echo state network and the solvers of the cases, at small sizes."""
 
 from __future__ import annotations
 

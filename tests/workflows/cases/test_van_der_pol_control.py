@@ -1,4 +1,4 @@
-"""The case of the forced Van der Pol oscillator: the problem it poses, and that its bars hold."""
+"""Test the case of the forced Van der Pol oscillator: its definition, and its bars."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""``gfrnn cluster check``: problems are found and named, and sound clusters have none."""
+"""Test ``gfrnn cluster check``: problems are found and named, and sound clusters have none."""
 
 from __future__ import annotations
 

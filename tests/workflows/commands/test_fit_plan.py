@@ -1,4 +1,4 @@
-"""``gfrnn fit --plan``: its output and exit code, and that it writes nothing."""
+"""Test ``gfrnn fit --plan``: its output and exit code, and that it writes nothing."""
 
 from __future__ import annotations
 

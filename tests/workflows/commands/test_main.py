@@ -1,4 +1,4 @@
-"""The ``gfrnn`` command as users call it."""
+"""Test the ``gfrnn`` command as users call it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def weather(tmp_path_factory) -> Weather:
 
 @pytest.fixture
 def file(weather, tmp_path) -> Path:
-    """An experiment file."""
+    """Write an experiment file."""
     path = tmp_path / "turning.yaml"
     path.write_text(yaml.safe_dump(tree(weather.path, **SMALL), sort_keys=False))
     return path
@@ -52,7 +52,7 @@ def file(weather, tmp_path) -> Path:
 
 @pytest.fixture
 def at_home(tmp_path, monkeypatch) -> Path:
-    """An empty working directory."""
+    """Change to an empty working directory."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.chdir(home)
@@ -60,7 +60,7 @@ def at_home(tmp_path, monkeypatch) -> Path:
 
 
 def gfrnn(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     command = [*GFRNN, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 

@@ -1,4 +1,4 @@
-"""Options that several commands share: precedence of keys, and errors."""
+"""Test options that several commands share: precedence of keys, and errors."""
 
 from __future__ import annotations
 

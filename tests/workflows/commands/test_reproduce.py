@@ -1,4 +1,4 @@
-"""``gfrnn reproduce`` as users call it."""
+"""Test ``gfrnn reproduce`` as users call it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report page of a tiny run."""
+"""Test the report page of a tiny run."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_box_across_greenwich_is_drawn_in_one_piece(longitude, expected) -> No
 
 
 def pixels(picture: str) -> np.ndarray:
-    """Colours of an embedded PNG: shape (lines, columns, 3)."""
+    """Return the colours of an embedded PNG: shape (lines, columns, 3)."""
     data = base64.b64decode(picture.removeprefix("data:image/png;base64,"))
     return np.asarray(matplotlib.image.imread(io.BytesIO(data))[..., :3])
 

@@ -1,4 +1,4 @@
-"""The report page and the command's lines of a run on patches, and of forecasts that diverged."""
+"""Test report page and printed lines of a run on patches, and of diverged forecasts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gfrnn_testing.waves import make_source
 
 
 def local_run(folder: Path, **state: Any) -> Run:
-    """Waves on a box across Greenwich, on patches; no stage done."""
+    """Return a run of waves on a box across Greenwich, on patches, with no stage done."""
     tree = {
         "name": "patches",
         "data": {"sources": [str(make_source(folder / "waves.nc"))]},

@@ -1,4 +1,4 @@
-"""The machinery of the cases: results, tables, settings, choices, files."""
+"""Test the framework of the cases: results, tables, settings, choices, files."""
 
 from __future__ import annotations
 

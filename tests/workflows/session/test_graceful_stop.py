@@ -1,4 +1,4 @@
-"""Graceful stop: by the timer, by signals, in the middle of the work."""
+"""Test the graceful stop by the timer and by signals during work."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; 
 
 
 def answering(folder: Path, command: str, answer: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A command of a batch system that gives this answer and writes down its words."""
+    """Write a command of a batch system with a given output that records its arguments."""
     script = folder / command
     script.write_text(f'#!/bin/sh\necho "$@" > {folder}/words\ncat <<END\n{answer}\nEND\n')
     script.chmod(0o755)
@@ -256,7 +256,7 @@ def test_ignored_signals_stay_ignored_and_handlers_are_restored():
 
 @pytest.fixture
 def file(tmp_path) -> Path:
-    """An experiment file with many small tasks in each stage."""
+    """Write an experiment file with many small tasks in each stage."""
     weather = make_weather(tmp_path / "weather.zarr", damping=0.95, noise=0.3, times=600)
     small = tree(
         weather.path,

@@ -1,4 +1,4 @@
-"""Findings of the audit in good data, in bad data, and in real files with known faults."""
+"""Test the findings of the audit in good, bad and real data with known faults."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_values(
 
 
 def test_a_mask_hides_nothing_else(looked: Callable[..., list[DataFinding]]) -> None:
-    """Beside a mask, single missing values, missing times and scrambled points are found."""
+    """Besides a mask, single missing values, missing times and scrambled points are found."""
     ds = make()
     values = ds.t2m.values
     values[:, :3, :6] = np.nan
