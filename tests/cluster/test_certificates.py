@@ -76,11 +76,11 @@ def answers(security: Security, folder: Path) -> bool:
     return asyncio.run(attempt())
 
 
-def test_who_has_the_certificates_is_let_in(tmp_path):
+def test_a_client_with_the_certificates_can_connect(tmp_path):
     with temporary_certificates(tmp_path / "ours"):
         assert answers(certificates_in(tmp_path / "ours"), tmp_path / "ours")
 
 
-def test_who_has_others_is_refused(tmp_path):
+def test_a_client_with_other_certificates_is_refused(tmp_path):
     with temporary_certificates(tmp_path / "ours"):
         assert not answers(Security.temporary(), tmp_path / "ours")

@@ -97,13 +97,13 @@ def test_defaults_are_this_machine():
         ({"worker": 2}, "worker"),
     ],
 )
-def test_what_does_not_go_together_is_refused(keys, message):
+def test_keys_that_exclude_each_other_are_refused(keys, message):
     with pytest.raises(ValidationError, match=re.escape(message)):
         ClusterConfig(**keys)
 
 
 @pytest.mark.parametrize("memory", ["4GiB", "500MB", "1e9", "2 GB"])
-def test_sizes_are_taken(memory):
+def test_memory_sizes_are_accepted(memory):
     assert ClusterConfig(memory=memory).memory == memory
 
 
@@ -188,7 +188,7 @@ def test_a_local_cluster_ends_after_an_error():
 
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # tornado's, of the taken port
-def test_a_taken_dashboard_port_is_no_trouble():
+def test_another_port_is_used_if_the_dashboard_port_is_taken():
     with open_cluster(local()) as first:
         port = first.dashboard.split(":")[2].split("/")[0]
         with open_cluster(local(dashboard=f"127.0.0.1:{port}")) as second:
@@ -348,7 +348,7 @@ def in_time(config: ClusterConfig) -> ClusterError:
     ],
     ids=["nobody", "nonsense", "tls", "no file"],
 )
-def test_nobody_there(place, found):
+def test_a_scheduler_that_does_not_answer_is_an_error_in_time(place, found):
     message = str(in_time(existing(timeout=0.5, **place)))
     assert message.startswith("cluster: no scheduler answers at ")
     assert "within 0.5 s" in message
@@ -357,7 +357,7 @@ def test_nobody_there(place, found):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"address": '])
-def test_a_scheduler_file_without_an_address(tmp_path, text):
+def test_a_scheduler_file_without_an_address_is_refused(tmp_path, text):
     file = tmp_path / "scheduler.json"
     file.write_text(text)
     message = str(in_time(existing(timeout=0.2, scheduler_file=str(file))))
@@ -365,7 +365,7 @@ def test_a_scheduler_file_without_an_address(tmp_path, text):
 
 
 @pytest.mark.cluster
-def test_a_scheduler_without_workers(lonely):
+def test_a_scheduler_without_workers_is_an_error_in_time(lonely):
     address = address_in(lonely)
     message = str(in_time(existing(address=address, timeout=1)))
     assert f"the scheduler at {address} has no worker after 1 s" in message

@@ -54,7 +54,7 @@ def test_a_folder_that_others_control_is_refused(parent, how):
         assert part in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").touch()
     with (
         dask.config.set({"temporary-directory": str(tmp_path / "file")}),

@@ -224,7 +224,7 @@ def test_unseen_modes_at_the_edge_need_the_floor():
     assert np.abs(np.linalg.eigvals(edge - push @ regulator.gain)).max() < 1
 
 
-def test_modes_out_of_reach():
+def test_modes_out_of_reach_are_refused():
     unreachable = np.diag([1.02, 0.5])
     push = np.array([[0.0], [1.0]])
     with pytest.raises(ValueError, match=r"no input reaches the mode with eigenvalue 1.02"):
@@ -238,7 +238,7 @@ def test_modes_out_of_reach():
     assert gain.shape == (1, 2)
 
 
-def test_costs_that_are_none_are_refused():
+def test_invalid_costs_are_refused():
     with pytest.raises(ValueError, match=r"state_cost: found shape \(3, 3\), allowed: .*\(2, 2\)"):
         lqr(A, B, np.eye(3), R)
     with pytest.raises(ValueError, match="state_cost: found .* symmetric"):
@@ -324,7 +324,7 @@ def test_the_oscillator_is_brought_to_rest_as_cheaply_as_by_the_true_model(start
     assert np.abs(final).max() < 1e-3
 
 
-def test_the_mean_response_is_what_made_the_oscillators_gain_wrong():
+def test_a_gain_from_the_mean_response_is_worse_on_the_oscillator():
     gain = lqr(*linearised(), Q, R)[0]
     true = cost(lambda h: -h @ gain.T, FAR / 100)
     best, mean = (

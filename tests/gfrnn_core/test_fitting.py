@@ -158,7 +158,7 @@ def test_series_of_another_size_are_refused():
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_part_by_part_is_all_at_once(settings):
+def test_training_part_by_part_equals_training_at_once(settings):
     _, _, pieces, driving = parts()
     prepared = SampledRNN(ridge=1e-3, **settings).prepare(pieces, driving)
     network = prepared
@@ -170,7 +170,7 @@ def test_part_by_part_is_all_at_once(settings):
     same(network, replace(prepared).fit(pieces, driving))
 
 
-def test_going_on_from_an_overlap_leaves_no_gap():
+def test_overlapping_parts_leave_no_gap():
     states, inputs, _, _ = parts()
     network = SampledRNN(width=8, delays=3, leads=(1, 2), ridge=1e-3)
     assert network.overlap == 4
@@ -182,7 +182,7 @@ def test_going_on_from_an_overlap_leaves_no_gap():
     np.testing.assert_allclose(gram(late), gram(whole), rtol=0, atol=1e-9)
 
 
-def test_the_range_grows_with_what_is_seen():
+def test_the_range_grows_with_the_training_data():
     states = noisy()
     network = SampledRNN(width=2).fit(states)
     moved = states + [100.0, -100.0]
@@ -202,7 +202,7 @@ def test_the_seed_decides_noise_and_share():
     assert (first[0] != other[0]).all()
 
 
-def test_fit_begins_anew():
+def test_fit_discards_earlier_training():
     states = noisy()
     network = SampledRNN(width=4, ridge=1e-3)
     same(network.fit(noisy(seed=3)).fit(states), network.fit(states), 0)
@@ -214,7 +214,7 @@ def test_training_needs_a_prepared_network():
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.25, 1e-3])
-def test_what_is_forgotten_counts_gamma_times(gamma):
+def test_forgotten_rows_have_the_weight_gamma(gamma):
     """Squared errors of old rows have the weight gamma, and gamma squared after two updates."""
     old, middle, new = noisy(80), noisy(70, seed=1), noisy(60, seed=2)
     network = SampledRNN(width=6, ridge=1e-2, target="state").fit(old)
@@ -235,7 +235,7 @@ def test_what_is_forgotten_counts_gamma_times(gamma):
 
 
 @pytest.mark.parametrize("gamma", [0.0, -1.0, 1.5, np.nan])
-def test_what_cannot_be_forgotten(gamma):
+def test_invalid_forgetting_factors_are_refused(gamma):
     network = SampledRNN(width=2)
     with pytest.raises(ValueError, match="no rows to forget yet"):
         network.forget(0.5)
@@ -246,7 +246,7 @@ def test_what_cannot_be_forgotten(gamma):
 # --- from an R factor ---------------------------------------------------------------------------
 
 
-def test_an_r_factor_is_solved_and_gone_on_from():
+def test_an_r_factor_is_solved_and_training_continues_from_it():
     early, late = noisy(), noisy(seed=1)
     prepared = SampledRNN(width=6, ridge=1e-3).prepare(early)
     factor = prepared.factorise(prepared.scaled(early))
@@ -292,7 +292,7 @@ def test_what_is_known_of_the_inputs_of_a_layer_drawn_by_hand():
 
 
 @pytest.mark.parametrize("ridge", [-1.0, np.nan, np.inf, [1e-3, 1e-3], [[1e-3]]])
-def test_a_ridge_that_is_none_is_refused(ridge):
+def test_an_invalid_ridge_is_refused(ridge):
     network = SampledRNN(width=6).fit(noisy())
     with pytest.raises(ValueError, match="ridge"):
         network.solve(network.factor, ridge)
@@ -319,7 +319,7 @@ def test_float32_rows_are_folded_as_such():
     assert cut.factor.rows == single.factor.rows
 
 
-def test_noise_reaches_the_fit_and_pulls_back_to_the_data():
+def test_noise_in_training_makes_forecasts_return_to_the_data():
     """States lie on a line; only noise determines the forecast beside it, which is to return."""
     along = noisy(400, 1)
     states = np.hstack([along, along])

@@ -250,7 +250,7 @@ def test_the_pseudospectrum_vanishes_only_at_eigenvalues_of_an_exact_dictionary(
     assert operator.pseudospectrum([0.5 + 0.5j, 0.0, 1.2]).min() > 0.01
 
 
-def test_truncation_pollutes_and_the_pseudospectrum_says_so():
+def test_truncation_gives_spurious_eigenvalues_with_large_residuals():
     """For the cos of a rotation alone, the eigenvalue is cos(angle), the residual sin(angle)."""
     theta = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     now, after = np.cos(theta)[:, None], np.cos(theta + 0.7)[:, None]
@@ -335,7 +335,7 @@ def test_the_constant_is_an_eigenfunction_of_any_dictionary():
 # --- errors -------------------------------------------------------------------------------------
 
 
-def test_what_does_not_fit_is_refused():
+def test_arguments_that_do_not_fit_are_refused():
     now, after, _ = linear()
     factor = factor_of(now, after)
     with pytest.raises(ValueError, match="7 columns are not two dictionaries"):

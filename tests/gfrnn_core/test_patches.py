@@ -126,7 +126,7 @@ def test_every_cell_is_owned_and_stands_in_the_middle_of_its_window(patches):
         assert patches.own.size == patches.cells
 
 
-def test_what_is_owned_twice_comes_from_the_last_patch():
+def test_cells_owned_twice_come_from_the_last_patch():
     patches = Patches((5,), ((0, 0),), size=3, periodic=False)
     np.testing.assert_array_equal(patches.own, [[0, 1, 2], [2, 3, 4]])
     values = np.array([[1.0, 2, 3], [30, 4, 5]])

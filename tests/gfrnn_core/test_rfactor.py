@@ -329,7 +329,7 @@ def test_fortran_ordered_blocks_are_used_up_where_they_lie(dtype):
     assert (block != before).any()
 
 
-def test_one_buffer_may_be_handed_over_again_and_again():
+def test_one_buffer_may_be_used_for_many_blocks():
     matrix = np.random.default_rng(10).standard_normal((55, 6))
     buffer = np.empty((10, 6), order="F")
 

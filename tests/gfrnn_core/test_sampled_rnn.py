@@ -230,7 +230,7 @@ def test_forecasts_do_not_depend_on_units(target):
         ({"input_width": -1}, "input_width: -1 is negative"),
     ],
 )
-def test_settings_that_make_no_network_are_refused(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         SampledRNN(**settings)
 

@@ -144,7 +144,7 @@ def test_features_do_not_depend_on_the_unit_or_the_origin_of_the_states(sampling
     )
 
 
-def test_only_pairs_looks_at_the_next_states():
+def test_only_the_sampling_pairs_uses_the_next_states():
     pool, following = some_pool()
     drawn = [
         sample_weights(pool, 30, sampling="uniform_pairs", following=f).weights

@@ -169,7 +169,7 @@ def test_products_of_a_fold_do_not_depend_on_its_blocks(cuts, seed):
     np.testing.assert_allclose(expected, residual.T @ residual, atol=1e-10 * scale)
 
 
-def test_only_folds_left_out_see_a_misfit_of_many_features():
+def test_only_errors_of_left_out_folds_show_an_overfit():
     """With nearly as many features as rows, training residuals are small and new ones are not."""
     rng = np.random.default_rng(5)
     x, y = rng.standard_normal((60, 40)), rng.standard_normal((60, 1))
@@ -248,7 +248,7 @@ def test_draws_have_the_mean_and_covariance_of_the_matrix_normal(ridge):
     )
 
 
-def test_posterior_covers_the_truth_as_often_as_it_says():
+def test_posterior_covers_the_truth_with_its_nominal_probability():
     """With laws from the prior and noise of S, 68.3% of the laws are within one deviation."""
     rng = np.random.default_rng(6)
     x, ridge, hits = rng.standard_normal((25, 8)), 0.4, []
@@ -264,7 +264,7 @@ def test_posterior_covers_the_truth_as_often_as_it_says():
     np.testing.assert_allclose(np.mean(hits), 0.683, atol=0.03)
 
 
-def test_nearly_dependent_features_spread_predictions_as_they_should():
+def test_predictions_of_nearly_dependent_features_have_the_right_variance():
     """Single weights are huge there and cancel along rows, so predictions are compared."""
     x, y = smooth_features()
     path = path_of(x, y)
@@ -296,7 +296,7 @@ def test_a_singular_covariance_moves_targets_together():
 
 
 @real
-def test_the_spread_of_a_station_is_that_of_the_next_year():
+def test_the_predicted_variance_of_a_station_is_that_of_the_next_year():
     """The change of dry bulb and dew point over six hours is fitted, from twelve hours.
 
     Every sixth hour of 2010 is fitted, width and ridge chosen by ten folds of it; 2011 is new.
@@ -364,7 +364,7 @@ def test_how_rows_are_grouped_does_not_change_draws(cuts, seed):
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "one", None, True])
-def test_seeds_that_are_none(seed):
+def test_invalid_seeds_are_refused(seed):
     with pytest.raises(ValueError, match="is not an integer from 0 on"):
         posterior_of(*problem(), 0.1).draw(seed, 1)
 
@@ -399,7 +399,7 @@ def test_a_ridge_too_small_for_a_number():
 
 
 @pytest.mark.parametrize("ridge", [-0.1, np.nan, np.inf, [0.1, 0.2]])
-def test_ridges_that_are_not_one_number(ridge):
+def test_ridges_that_are_not_one_number_are_refused(ridge):
     x, y = problem()
     with pytest.raises(ValueError, match="ridge: .* is not one finite number"):
         posterior_of(x, y, ridge)
@@ -417,7 +417,7 @@ def test_ridges_that_are_not_one_number(ridge):
         (np.array([[1.0, 2.0], [2.0, 1.0]]), "negative eigenvalue -1"),
     ],
 )
-def test_covariances_that_are_none(covariance, message):
+def test_invalid_covariances_are_refused(covariance, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         posterior_of(*problem(), 0.1, covariance)
 
@@ -430,7 +430,7 @@ def test_as_many_features_as_rows_leave_no_training_covariance():
     assert np.isfinite(training_covariance(factor_of(x, y), path_of(x, y), 0.0)).all()
 
 
-def test_weights_that_do_not_fit_folds():
+def test_weights_that_do_not_fit_the_folds_are_refused():
     x, y = problem()
     folds = [factor_of(x[:40], y[:40]), factor_of(x[40:], y[40:])]
     outer = refit(x, y, 0.1)
@@ -447,7 +447,7 @@ def test_weights_that_do_not_fit_folds():
             residual_products(folds[0], wrong)
 
 
-def test_rows_of_another_number_of_features():
+def test_rows_of_another_number_of_features_are_refused():
     posterior = posterior_of(*problem(), 0.1)
     for wrong in (np.ones((3, 5)), np.ones(()), np.ones(7)):
         with pytest.raises(ValueError, match="the model has 6 features"):

@@ -228,7 +228,7 @@ def test_weights_without_each_fold():
             np.testing.assert_allclose(outer[:, target], expected, rtol=1e-9)
 
 
-def test_validation_holds_noise_back_that_the_fit_takes_in():
+def test_validation_rejects_noise_features_that_the_fit_uses():
     """Features beyond the first two are pure noise, which the fit to all rows cannot detect."""
     rng = np.random.default_rng(5)
     x = rng.standard_normal((60, 30))
@@ -312,14 +312,14 @@ def test_a_width_beyond_the_rows_left():
 
 
 @pytest.mark.parametrize("folds", [[], factors(problem(), [])])
-def test_fewer_than_two_folds(folds):
+def test_fewer_than_two_folds_are_refused(folds):
     with pytest.raises(ValueError, match=f"folds: {len(folds)} given"):
         fold_errors(folds, 2)
     with pytest.raises(ValueError, match=f"folds: {len(folds)} given"):
         next(complements(folds))
 
 
-def test_folds_of_other_columns_or_without_rows():
+def test_folds_of_other_columns_or_without_rows_are_refused():
     folds = factors(problem(), [40])
     with pytest.raises(ValueError, match="number 2 has 7 columns, the first has 8"):
         fold_errors([*folds, RFactor.from_rows(np.ones((3, 7)))], 2)
@@ -340,19 +340,19 @@ def test_widths_that_are_not_among_the_columns(width):
 
 
 @pytest.mark.parametrize("widths", [[], [2.5], [[1, 2]]])
-def test_widths_that_are_not_integers(widths):
+def test_widths_that_are_not_integers_are_refused(widths):
     with pytest.raises(ValueError, match="features: .*; give one or more integers"):
         fold_errors(factors(problem(), [40]), 2, widths)
 
 
 @pytest.mark.parametrize("ridges", [[-0.1], [0.1, np.nan], np.inf])
-def test_ridges_that_are_none(ridges):
+def test_invalid_ridges_are_refused(ridges):
     with pytest.raises(ValueError, match="ridge: .* is not a finite number of zero or more"):
         fold_errors(factors(problem(), [40]), 2, [6], ridges)
 
 
 @pytest.mark.parametrize("ridges", [[], [[0.1]]])
-def test_ridges_of_another_shape(ridges):
+def test_ridges_of_another_shape_are_refused(ridges):
     with pytest.raises(ValueError, match="ridge: shape .*; give one or more numbers"):
         fold_errors(factors(problem(), [40]), 2, [6], ridges)
 
@@ -365,7 +365,7 @@ def test_weights_that_are_not_one_a_target(weights):
 
 
 @pytest.mark.parametrize("weights", [[-1.0, 1.0], [np.nan, 1.0]])
-def test_weights_that_are_negative_or_not_finite(weights):
+def test_weights_that_are_negative_or_not_finite_are_refused(weights):
     with pytest.raises(ValueError, match="must be finite and not negative"):
         fold_errors(factors(problem(), [40]), 2).best(weights)
 

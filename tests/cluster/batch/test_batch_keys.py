@@ -58,7 +58,7 @@ def test_workers_and_memory_are_needed(kind, left_out):
         ({"kind": "slurm", "wall_time": "2h"}, "wall_time"),
     ],
 )
-def test_what_does_not_go_together_is_refused(keys, message):
+def test_keys_that_exclude_each_other_are_refused(keys, message):
     with pytest.raises(ValidationError, match=re.escape(message)):
         ClusterConfig(**LEAST | keys)
 
@@ -79,7 +79,7 @@ def test_the_size_is_known_before_a_job_is_submitted():
 
 
 @pytest.mark.parametrize("kind", BATCH_KINDS)
-def test_a_machine_without_the_batch_system_says_so(kind, tmp_path, monkeypatch):
+def test_a_machine_without_the_batch_system_is_an_error(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     config = ClusterConfig(kind=kind, **LEAST, interface="lo", dashboard=":0")
     with (
@@ -92,7 +92,7 @@ def test_a_machine_without_the_batch_system_says_so(kind, tmp_path, monkeypatch)
     assert not list((tmp_path / "cluster").glob("tls-*"))
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     config = ClusterConfig(kind="slurm", **LEAST, folder=str(tmp_path / "file" / "inside"))
     with pytest.raises(ClusterError, match=r"cluster\.folder: .*inside cannot be created"):
@@ -107,7 +107,7 @@ def test_certificates_may_be_signed_by_another(tmp_path, authority):
 
 
 @pytest.mark.parametrize("missing", ["certificate.pem", "key.pem"])
-def test_certificates_that_are_not_there_are_named(tmp_path, missing):
+def test_missing_certificates_are_named(tmp_path, missing):
     for name in {"certificate.pem", "key.pem"} - {missing}:
         (tmp_path / name).write_text("")
     config = ClusterConfig(kind="existing", address="tls://h:1", certificates=str(tmp_path))

@@ -62,7 +62,7 @@ def script(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", BATCH_KINDS)
-def test_scripts_are_as_they_were_read(script, kind):
+def test_scripts_are_those_of_the_golden_files(script, kind):
     found = script(kind=kind, **SHOWN, **OWN[kind])
     assert found == (GOLDEN / f"{kind}.sh").read_text(encoding="utf-8")
 

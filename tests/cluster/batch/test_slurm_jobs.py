@@ -61,7 +61,7 @@ def test_workers_are_as_configured_and_end(slurm, tmp_path):
     assert len(list((tmp_path / "cluster").glob("gfrnn-*.err"))) == 2
 
 
-def test_only_who_has_the_certificate_gets_in(slurm, tmp_path):
+def test_only_clients_with_the_certificate_can_connect(slurm, tmp_path):
     with open_cluster(batch(), folder=tmp_path) as cluster:
         address = cluster.client.scheduler.address
         assert address.startswith("tls://127.0.0.1:")

@@ -248,7 +248,7 @@ def test_a_perfect_network_stays():
     assert found.best.loss < 1e-24
 
 
-def test_rollouts_that_run_away_leave_finite_weights():
+def test_diverging_rollouts_leave_finite_weights():
     states = cycle()
     network = solved(states)
     wild = replace(network, outer=network.outer * 50)
@@ -263,7 +263,7 @@ def test_rollouts_that_run_away_leave_finite_weights():
     assert np.isfinite(found.network.outer).all()
 
 
-def test_a_start_that_ran_away_teaches_nothing_from_then_on():
+def test_a_diverged_start_does_not_contribute_afterwards():
     states = cycle()
     network = solved(states, target="state")
     outer = network.outer[0].copy()
@@ -274,7 +274,7 @@ def test_a_start_that_ran_away_teaches_nothing_from_then_on():
     np.testing.assert_array_equal(sums.gradient, 0)
 
 
-def test_weights_that_overflow_are_no_silent_nan():
+def test_overflowing_weights_leave_finite_sums():
     states = cycle()
     network = solved(states)
     huge = network.outer.copy()

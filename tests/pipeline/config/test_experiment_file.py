@@ -110,14 +110,14 @@ def test_defaults():
         },
     ],
 )
-def test_what_is_dumped_parses_to_the_same(sections):
+def test_a_dumped_experiment_parses_to_the_same(sections):
     experiment = parsed(**sections)
     text = dump_experiment(experiment)
     assert parse_experiment(text) == experiment
     assert dump_experiment(parse_experiment(text)) == text
 
 
-def test_experiments_that_come_along_are_valid():
+def test_the_example_experiments_are_valid():
     folder = ROOT / "workflows" / "experiments"
     files = sorted(folder.glob("*.yaml"))
     assert len(files) >= 2
@@ -137,7 +137,7 @@ def test_durations_are_spelled_as_they_are_read(text):
     assert horizon == pd.Timedelta(text.replace("d", "D"))
 
 
-def test_the_last_day_of_a_period_belongs_to_it():
+def test_the_last_day_of_a_period_is_included():
     time = pd.date_range("2001-01-01", "2001-01-05", freq="6h").to_numpy()
     whole = Period.model_validate(["2001-01-02", "2001-01-03"])
     assert whole.mask(time).sum() == 8
@@ -265,7 +265,7 @@ def test_bad_values_are_named(sections, message):
     assert message in complaint(**sections)
 
 
-def test_every_finding_has_its_line():
+def test_every_error_has_its_own_line():
     lines = complaint(model={"widht": 5}, state={"modes": 0}).splitlines()
     assert len(lines) == 2
     assert all(line.startswith("my.yaml: ") for line in lines)
@@ -280,7 +280,7 @@ def test_an_impossible_date_is_named_with_its_key(date):
     assert f"periods.train: {date!r} is not a date; write for example 2008-12-31" in message
 
 
-def test_text_that_is_no_yaml_is_refused():
+def test_invalid_yaml_is_refused():
     message = refused("name: [unclosed\nmodel: {")
     assert message.startswith("my.yaml: not valid YAML: ")
     assert "line" in message
@@ -293,7 +293,7 @@ def test_text_without_keys_is_refused(text, found):
     assert refused(text).startswith(f"my.yaml: found {found}; write keys and values")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "none.yaml"
     with pytest.raises(ConfigError) as caught:
         load_experiment(path)
@@ -302,14 +302,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         load_experiment(tmp_path)  # a folder
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path):
+def test_a_binary_file_is_refused(tmp_path):
     path = tmp_path / "model.yaml"
     path.write_bytes(b"\x89HDF\r\n\x1a\n\xff\xfe")
     with pytest.raises(ConfigError, match=r"model\.yaml: is not UTF-8 text"):
         load_experiment(path)
 
 
-def test_a_file_names_itself_in_errors(tmp_path):
+def test_errors_name_the_file(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(MINIMAL | {"modle": {}}), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"mine\.yaml: modle: unknown key"):

@@ -61,7 +61,7 @@ def fitted(fields: Fields, modes: int = MODES) -> tuple[EofLayout, np.ndarray]:
 # --- as if they were not there ------------------------------------------------------------------
 
 
-def test_a_masked_third_is_as_good_as_cut_out():
+def test_a_masked_third_gives_the_results_without_these_cells():
     """The mask covers the last columns, so that the areas of the other cells stay the same."""
     mask = columns(4, 5)
     fields = masked_fields(mask)
@@ -102,7 +102,7 @@ def test_a_mask_of_one_channel_leaves_the_others_whole():
     np.testing.assert_allclose(layout.singular_values, expected, rtol=1e-9)
 
 
-def test_scores_are_those_of_the_cells_that_there_are():
+def test_scores_are_those_of_the_valid_cells():
     rng = np.random.default_rng(3)
     forecast, truth = rng.standard_normal((2, 7, *SHAPE))
     mask = columns(0, 3)
@@ -114,7 +114,7 @@ def test_scores_are_those_of_the_cells_that_there_are():
     )
 
 
-def test_what_is_no_number_does_not_vanish_from_the_scores():
+def test_nan_outside_of_the_mask_stays_in_the_scores():
     forecast, truth = np.random.default_rng(4).standard_normal((2, 7, *SHAPE))
     forecast[2, 1, 0, 0] = np.nan
     found = _statistics(forecast.reshape(7, -1), truth.reshape(7, -1), np.ones(SHAPE))
@@ -145,14 +145,14 @@ def test_any_mask_is_found_and_comes_back(seed, share):
     np.testing.assert_allclose(layout.encode(found, TIME[10:40]), states[10:40], atol=1e-9)
 
 
-def test_states_of_other_times_do_not_hear_of_the_mask():
+def test_states_with_a_mask_do_not_depend_on_the_leaf():
     fields = masked_fields(columns(1))
     layout, states = fitted(fields)
     rest = EofStateSummary(fields, layout).leaf(Stretch("a", 200, 220))["states"]
     np.testing.assert_allclose(rest, states[200:220], atol=1e-9)
 
 
-def test_data_without_holes_have_no_mask():
+def test_data_without_missing_values_have_no_mask():
     fields = fields_of(make_values(), TIME)
     assert fields.with_mask(0, TIMES - 1) is fields
     assert fields.grid.valid.all()
@@ -182,7 +182,7 @@ def test_cells_that_never_vary_are_not_damped():
     np.testing.assert_allclose(layout.decode(states, TIME)[:, still], 271.35, rtol=1e-9)
 
 
-def test_a_channel_that_never_varies_where_it_is_is_refused():
+def test_a_channel_constant_outside_of_the_mask_is_refused():
     values = make_values()
     values[:, 1] = 271.35
     summary = ClimatologySummary(masked_fields(columns(0, 1), values), 1, 0)

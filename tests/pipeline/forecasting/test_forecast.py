@@ -155,7 +155,7 @@ def test_there_is_one_file_for_each_variable_and_initial_time(run):
         assert sorted(files) == sorted(f"{start}/{inner}" for start in range(STARTS))
 
 
-def test_levels_that_a_variable_has_not_are_nan(store):
+def test_missing_levels_of_a_variable_are_nan(store):
     assert store["geopotential"].attrs["levels"] == LEVELS["geopotential"]
     assert store["temperature"].attrs["levels"] == LEVELS["temperature"]
     assert np.isfinite(store["geopotential"].values).all()
@@ -164,7 +164,7 @@ def test_levels_that_a_variable_has_not_are_nan(store):
     assert np.isfinite(store["temperature"].sel(level=850).values).all()
 
 
-def test_numbers_are_of_the_right_size(store, weather):
+def test_means_of_forecasts_are_near_those_of_the_data(store, weather):
     for name, levels in (*LEVELS.items(), ("mean_sea_level_pressure", None)):
         ours, real = store[name], weather.ds[name]
         if levels:
@@ -298,7 +298,7 @@ def interrupted(run, tmp_path, monkeypatch) -> Path:
     return path
 
 
-def test_an_unfinished_store_says_so(interrupted):
+def test_an_unfinished_store_is_an_error_with_a_remedy(interrupted):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         store = xr.open_zarr(interrupted, decode_timedelta=True, consolidated=False)

@@ -84,7 +84,7 @@ def test_the_merges_of_a_stage_are_those_of_the_tree(leaves):
     assert (stage.plan.leaves, stage.plan.merges) == (leaves, leaves - 1)
 
 
-def test_the_longest_row_of_tasks_is_one_leaf_and_a_merge_of_each_level():
+def test_the_longest_chain_of_tasks_is_one_leaf_and_a_merge_of_each_level():
     stage = reduction(Counted(), cut(8 * 5, 5, ("a", 20), ("b", 40)), NOTHING)
     assert stage.chain == {"leaves": 5, "merges": 5**2 + 10**2}
     assert (stage.kept_bytes, stage.driver_bytes) == (16 * 40, 16 * 40)

@@ -57,20 +57,20 @@ def test_unknown_key(weather):
         parse_experiment(text)
 
 
-def test_variable_that_is_not_there(weather, tmp_path):
+def test_missing_variable_is_named(weather, tmp_path):
     data = {"variables": {"geopotental": [500]}}
     message = refused(DataError, tmp_path, weather.path, data=data)
     assert "data.variables: geopotental is not in the data; did you mean geopotential?" in message
 
 
-def test_level_that_is_not_there(weather, tmp_path):
+def test_missing_level_is_named(weather, tmp_path):
     data = {"variables": {"geopotential": [500, 700]}}
     message = refused(DataError, tmp_path, weather.path, data=data)
     assert "data.variables.geopotential: levels [700.0] (hPa) are not in the data" in message
     assert "[500.0, 850.0]" in message
 
 
-def test_source_that_is_not_there(tmp_path):
+def test_missing_source_is_named(tmp_path):
     message = refused(DataError, tmp_path, tmp_path / "nowhere.zarr")
     assert "data.sources[0]" in message
     assert "nowhere.zarr not found" in message
@@ -156,7 +156,7 @@ def test_nan_is_named_and_nothing_finished_is_lost(weather, tmp_path):
 
 
 @pytest.mark.slow
-def test_nan_where_nobody_looks_is_no_trouble(weather, tmp_path):
+def test_nan_outside_of_the_data_in_use_is_allowed(weather, tmp_path):
     damaged = raw(weather)
     damaged["t"].loc[{"level": 500}] = np.nan  # a level that is not chosen
     damaged["msl"].loc[{"time": slice("2002-09-20", None)}] = np.nan  # after all periods
@@ -196,7 +196,7 @@ def test_constant_variable(weather, tmp_path, value):
 
 
 @pytest.mark.slow
-def test_a_few_constant_cells_are_no_trouble(weather, tmp_path):
+def test_a_few_constant_cells_are_allowed(weather, tmp_path):
     flat = raw(weather)
     flat["msl"][:, :2] = 101325.0
     write_store(flat, tmp_path / "flat.zarr")
@@ -354,7 +354,7 @@ def test_a_missing_chunk_is_refused(weather, tmp_path):
     assert "copy the store again" in message
 
 
-def test_a_missing_chunk_outside_of_all_periods_is_no_trouble(weather, tmp_path):
+def test_a_missing_chunk_outside_of_all_periods_is_allowed(weather, tmp_path):
     source = tmp_path / "holes.zarr"
     shutil.copytree(weather.path, source)
     (source / "msl" / "c" / "6" / "0" / "0").unlink()  # from 2002-08-24 on

@@ -79,7 +79,7 @@ def drifted(drift, tmp_path_factory) -> Run:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["shared", "bands", "own"])
-def test_what_moves_by_a_cell_a_day_is_forecast(drift, tmp_path, weights):
+def test_a_field_that_moves_by_a_cell_a_day_is_forecast(drift, tmp_path, weights):
     run = done(drift, tmp_path / "run", state={"weights": weights, "bands": 3})
     assert worst(run) < 1e-6
     assert worst(run, "linear") < 1e-6  # it is the same model
@@ -256,7 +256,7 @@ def test_a_cell_that_never_changes_has_no_anomaly_and_is_forecast_as_it_is(tmp_p
 # Forecasts that run away
 
 
-def test_forecasts_that_run_away_are_nan_and_counted(drift, tmp_path):
+def test_diverged_forecasts_are_nan_and_counted(drift, tmp_path):
     run = Run(local_experiment(drift), tmp_path / "run")
     run.fit()
     outer = zarr.open_group(run.model, mode="r+")["networks/0/outer"]

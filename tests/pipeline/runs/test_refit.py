@@ -118,7 +118,7 @@ def test_the_basis_stays_whichever_year_is_left_out(fitted, tmp_path):
 # The folder
 
 
-def test_later_stages_go_on_in_the_new_folder(fitted, tmp_path):
+def test_later_stages_continue_in_the_new_folder(fitted, tmp_path):
     run = Run.reopen(refit(fitted.folder, tmp_path / "refit", widths=[6]).folder)
     assert run.fit().skipped
     finish(run)
@@ -129,7 +129,7 @@ def test_later_stages_go_on_in_the_new_folder(fitted, tmp_path):
     assert not fitted.forecasts.exists()
 
 
-def test_the_data_need_not_be_there(tmp_path):
+def test_the_data_are_not_needed(tmp_path):
     source = tmp_path / "weather.zarr"
     make_weather(source, damping=0.95, noise=0.3, times=600)
     run = Run(experiment(source, **PARTS), tmp_path / "run")
@@ -189,7 +189,7 @@ def test_a_killed_replacement_leaves_no_earlier_model(fitted, tmp_path, monkeypa
         ({"balance": []}, r"fit.balance: \[\] is not allowed"),
     ],
 )
-def test_changes_that_cannot_be(fitted, tmp_path, changes, message):
+def test_impossible_changes_are_refused(fitted, tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
         refit(fitted.folder, tmp_path / "refit", **changes)
     assert not (tmp_path / "refit").exists()
@@ -227,7 +227,7 @@ def cut_a_chunk(run: Run) -> None:
         (lambda run: (run.folder / "experiment.yaml").unlink(), "not a run's folder"),
     ],
 )
-def test_what_is_not_there_any_more(fitted, tmp_path, harm, message):
+def test_runs_without_triangles_are_refused(fitted, tmp_path, harm, message):
     copy = tmp_path / "copy"
     shutil.copytree(fitted.folder, copy)
     harm(Run(fitted.experiment, copy))

@@ -71,7 +71,7 @@ def test_a_linear_law_without_noise_is_recovered(turning, tmp_path, target, dela
     assert relative.sel(system="persistence").min() > 0.1
 
 
-def test_stirred_weather_is_forecast_as_well_as_its_law_allows(noisy, tmp_path):
+def test_noisy_weather_is_forecast_as_well_as_its_law_allows(noisy, tmp_path):
     periods = {"train": ["1999-01-01", "2002-03-31"]}
     run = finish(Run(experiment(noisy.path, periods=periods), tmp_path / "run"))
     rmse = scores_of(run)["rmse"]
@@ -101,7 +101,7 @@ def test_stirred_weather_is_forecast_as_well_as_its_law_allows(noisy, tmp_path):
             assert 0.97 * limit < found < 1.1 * limit, (name, lead)
 
 
-def test_a_candidate_that_cannot_hold_the_law_is_not_chosen(turning, tmp_path):
+def test_a_candidate_that_cannot_represent_the_law_is_not_chosen(turning, tmp_path):
     # Two modes cannot hold three turning pairs.
     parts = {"search": {"state.modes": [2, 6]}, **SHORT}
     run = Run(experiment(turning.path, **parts), tmp_path / "run")
@@ -143,7 +143,7 @@ def copy(done, tmp_path) -> Path:
     return Path(shutil.copytree(done.folder, tmp_path / "run"))
 
 
-def test_a_run_holds_what_it_promises(done):
+def test_a_run_has_all_documented_files(done):
     names = {path.name for path in done.folder.iterdir()} - {".lock"}
     assert names == {"experiment.yaml", "run.json", "summaries.zarr", *STORES}
     record = json.loads((done.folder / "run.json").read_text())
@@ -161,7 +161,7 @@ def test_nothing_is_pickled(done):
             assert file.is_dir() or not file.read_bytes().startswith(b"\x80\x04")
 
 
-def test_what_is_done_is_skipped_and_not_touched(done, copy):
+def test_finished_stages_are_skipped_and_unchanged(done, copy):
     before = {name: stamps(copy / name) for name in (*STORES, "summaries.zarr")}
     run = Run(done.experiment, copy)
     outcomes = [run.fit(), run.forecast(), run.verify()]
@@ -171,7 +171,7 @@ def test_what_is_done_is_skipped_and_not_touched(done, copy):
     assert {name: stamps(copy / name) for name in before} == before
 
 
-def test_force_does_it_again_with_the_same_result(done, copy):
+def test_force_repeats_a_stage_with_the_same_result(done, copy):
     before = {name: contents(copy / name) for name in STORES}
     times = {name: stamps(copy / name) for name in (*STORES, "summaries.zarr")}
     run = Run(done.experiment, copy, force=True)
@@ -184,7 +184,7 @@ def test_force_does_it_again_with_the_same_result(done, copy):
     assert {name: contents(copy / name) for name in STORES} == before
 
 
-def test_what_follows_from_a_stage_that_is_done_again_is_done_again(done, copy):
+def test_stages_after_a_repeated_stage_are_repeated(done, copy):
     run = Run(done.experiment, copy)
     assert not run.fit(force=True).skipped
     assert not run.forecast().skipped
@@ -227,7 +227,7 @@ def test_changed_data_are_noticed(tmp_path):
         assert contents(fresh.folder / name) == contents(again.folder / name), name
 
 
-def test_the_files_of_the_store_are_looked_for_once(turning, tmp_path, monkeypatch):
+def test_the_files_of_the_store_are_listed_once(turning, tmp_path, monkeypatch):
     looked, missing_chunks = [], checks.missing_chunks
     monkeypatch.setattr(
         checks, "missing_chunks", lambda *given: looked.append(given) or missing_chunks(*given)
@@ -238,7 +238,7 @@ def test_the_files_of_the_store_are_looked_for_once(turning, tmp_path, monkeypat
     assert len(looked) == 1
 
 
-def test_stages_say_what_is_missing(turning, tmp_path):
+def test_stages_name_the_missing_stage(turning, tmp_path):
     run = Run(experiment(turning.path, **SHORT), tmp_path / "run")
     with pytest.raises(RunError, match=r"model\.zarr: no trained model there; run `gfrnn fit`"):
         run.forecast()
@@ -269,7 +269,7 @@ def test_variables_in_another_order_are_another_experiment(done, copy):
         Run(Experiment.model_validate(own), copy)
 
 
-def test_where_it_runs_makes_no_other_experiment(done, copy, turning):
+def test_the_cluster_does_not_change_the_experiment(done, copy, turning):
     same = experiment(turning.path, **SHORT | {"cluster": {"workers": 1}})
     assert Run(same.model_copy(update={"description": "reworded"}), copy).fit().skipped
 
@@ -284,7 +284,7 @@ def test_force_replaces_another_experiment(done, copy, turning):
     assert Run.reopen(copy).experiment == other
 
 
-def test_a_refused_experiment_may_be_mended_in_place(turning, tmp_path):
+def test_a_refused_experiment_can_be_corrected_in_the_same_folder(turning, tmp_path):
     wrong = Run(experiment(turning.path, **SHORT | {"model": {"width": 10_000}}), tmp_path / "run")
     with pytest.raises(ConfigError, match=r"model\.width"):
         wrong.fit()
@@ -305,7 +305,7 @@ def test_a_record_that_cannot_be_read_is_refused_with_what_to_do(turning, tmp_pa
     assert (folder / "run.json").read_text() == text
 
 
-def test_a_foreign_folder_is_refused_and_not_touched(turning, tmp_path):
+def test_a_folder_of_other_files_is_refused_and_unchanged(turning, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     before = stamps(tmp_path)
     for force in (False, True):
@@ -356,7 +356,7 @@ def wait_for(moment: Callable[[], bool], process: subprocess.Popen[str]) -> None
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_result(noisy, tmp_path):
+def test_a_killed_run_resumes_to_the_same_result(noisy, tmp_path):
     parts = {
         "periods": {
             "train": ["1999-01-01", "2002-03-31"],

@@ -106,7 +106,7 @@ def test_the_case_has_candidates_of_different_delays(fitted):
     assert len({each.candidate for each in model.notes.solves}) > 1
 
 
-def test_solving_the_kept_triangles_gives_the_networks_back(fitted):
+def test_solving_the_stored_triangles_gives_the_same_networks(fitted):
     (kept, checkpoints), model = kept_of(fitted), model_of(fitted)
     settings = [*model.notes.solves, model.notes.linear_solve]
     for each, network in zip(settings, (*model.networks, model.linear), strict=True):
@@ -122,7 +122,7 @@ def test_solving_the_kept_triangles_gives_the_networks_back(fitted):
         np.testing.assert_allclose(again.outer, network.outer, atol=1e-12)
 
 
-def test_consecutive_data_are_as_if_they_had_been_there(weather, fitted, tmp_path):
+def test_consecutive_data_give_the_rows_of_one_series(weather, fitted, tmp_path):
     part = period("2002-04-01", "2002-06-30")
     run = update(fitted.folder, [str(weather.path)], tmp_path / "new", period=part)
     assert_model_of_rows(run, ("2001-01-01", "2002-06-30"))
@@ -190,7 +190,7 @@ def test_forgetting_makes_earlier_rows_count_less(weather, fitted, copy):
     np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
 
 
-def test_a_year_that_was_left_out_stays_out(weather, fitted, tmp_path):
+def test_a_year_left_out_of_the_fit_stays_left_out(weather, fitted, tmp_path):
     less = refit(fitted.folder, tmp_path / "less", without=[2001])
     part = period("2002-04-01", "2002-06-30")
     run = update(less.folder, [str(weather.path)], period=part)
@@ -236,7 +236,7 @@ def test_another_folder_leaves_the_run_as_it_was(weather, fitted, tmp_path):
     assert_model_of_rows(second, ("2001-01-01", "2002-06-30"))
 
 
-def test_a_fit_done_again_forgets_the_updates(weather, fitted, copy):
+def test_a_repeated_fit_discards_the_updates(weather, fitted, copy):
     update(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-30"))
     run = Run(fitted.experiment, copy, force=True)
     run.fit(force=True)
@@ -266,7 +266,7 @@ def test_a_killed_update_can_be_done_again(weather, fitted, copy, monkeypatch, p
     assert run.updated.updates == 1
 
 
-def test_two_updates_at_once(weather, copy):
+def test_a_second_update_at_the_same_time_is_refused(weather, copy):
     intruded = []
 
     def intrude(*_: object) -> None:

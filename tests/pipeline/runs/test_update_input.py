@@ -147,7 +147,7 @@ def test_units_that_are_known_are_converted(weather, copy, done, tmp_path):
     np.testing.assert_allclose(*outer, atol=1e-5)
 
 
-def test_strong_weather_is_taken(weather, copy, tmp_path):
+def test_strong_anomalies_are_accepted(weather, copy, tmp_path):
     ds = spring(weather)
     mean = ds["temperature"].mean("time")
     write_store(ds.assign(temperature=mean + 4 * (ds["temperature"] - mean)), tmp_path / "new.zarr")
@@ -155,7 +155,7 @@ def test_strong_weather_is_taken(weather, copy, tmp_path):
 
 
 @pytest.mark.parametrize("forget", [0.0, -0.5, 1.01, float("nan")])
-def test_forgetting_out_of_range(weather, copy, forget):
+def test_forgetting_factors_out_of_range_are_refused(weather, copy, forget):
     with pytest.raises(ConfigError, match="--forget: .* is not above 0 and at most 1"):
         update(copy, [str(weather.path)], forget=forget, period=SPRING)
 
@@ -230,7 +230,7 @@ def with_test(source: Path, first: str, last: str, **sections: Any) -> Experimen
     return experiment(source, **PARTS | {"periods": {"test": [first, last]}} | sections)
 
 
-def test_what_the_earlier_model_forecast_is_outdated(weather, copy):
+def test_forecasts_of_the_earlier_model_are_outdated(weather, copy):
     run = update(copy, [str(weather.path)], period=SPRING)
     assert run.fit().skipped
     assert not run.finished("forecast")

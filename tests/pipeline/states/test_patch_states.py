@@ -49,7 +49,7 @@ def test_patches_cut_such_a_state_into_neighbours():
                                             [0, 5, 10], [5, 10, 10]])  # fmt: skip
 
 
-def test_states_are_anomalies_in_units_of_a_spread():
+def test_states_are_anomalies_in_units_of_the_standard_deviation():
     layout = some_layout(BOX)
     climatology = layout.scaling.climatology
     fields = climatology(TIME)

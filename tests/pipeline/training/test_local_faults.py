@@ -123,7 +123,7 @@ def test_more_features_than_rows_name_the_width(store, tmp_path):
     assert "at most 4267" in message
 
 
-def test_the_sun_over_patches_all_round_the_globe_is_refused(store, tmp_path):
+def test_insolation_of_patches_that_surround_the_globe_is_refused(store, tmp_path):
     message = refused(
         DataError, tmp_path, store, model={"inputs": ["insolation"]},
         state={"patch": [2, 12], "halo": [1, 0]},

@@ -88,7 +88,7 @@ def error(rows: RowSummary, times: int, steps: int) -> float:
 
 @pytest.mark.parametrize("weights", ["shared", "bands", "own"])
 @pytest.mark.parametrize("target", ["state", "increment"])
-def test_what_moves_by_a_cell_a_step_is_forecast_to_rounding(weights, target):
+def test_a_field_that_moves_by_a_cell_a_step_is_forecast_to_rounding(weights, target):
     values = advected(6, 12, 1, 60)[:, None]
     fields = memory_fields(values, grid_of(latitudes(6, "between"), longitudes(12)))
     # A patch sees one cell to the west, and moves round the globe.
@@ -96,7 +96,7 @@ def test_what_moves_by_a_cell_a_step_is_forecast_to_rounding(weights, target):
     assert error(rows, 60, 15) < 1e-9
 
 
-def test_what_leaves_the_halo_in_a_step_is_not():
+def test_a_field_that_moves_beyond_the_halo_in_a_step_is_not_forecast():
     fields = memory_fields(
         advected(6, 12, 2, 60)[:, None], grid_of(latitudes(6, "between"), longitudes(12))
     )
@@ -231,7 +231,7 @@ def test_damping_decays_exponentially_between_leads_and_beyond_the_last():
     assert (np.diff(found, axis=0) <= 0).all()
 
 
-def test_damping_of_what_is_unrelated_or_against_itself_is_none():
+def test_damping_is_zero_without_positive_autocorrelation():
     found = damped(np.array([[0.0, -0.5, 1.0]]), (1,), 3)
     np.testing.assert_allclose(found[1:, :2], 0, atol=1e-5)
     np.testing.assert_array_equal(found[:, 2], 1)
@@ -240,7 +240,7 @@ def test_damping_of_what_is_unrelated_or_against_itself_is_none():
 # Rollouts
 
 
-def test_a_network_that_leaves_counts_only_where_it_has_a_share():
+def test_a_diverged_network_affects_only_leads_with_a_share_of_it():
     """One of two networks diverges at once; its share is 0 at the first lead, 1/2 at the second."""
     grid = grid_of(latitudes(4, "between"), longitudes(6))
     fields = memory_fields(np.random.default_rng(0).normal(size=(20, 1, 4, 6)), grid)

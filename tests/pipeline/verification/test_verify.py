@@ -198,7 +198,7 @@ def test_references_are_those_made_by_hand(verified, system, lead):
         np.testing.assert_allclose(found[metric].values, expected[metric], rtol=1e-6, atol=1e-7)
 
 
-def test_only_leads_whose_truth_is_there_count(verified):
+def test_only_leads_with_a_truth_are_scored(verified):
     pairs = verified.scores["pairs"].values
     # 48 days, 3 of them in the gap and one without the state of the day before.
     assert verified.forecasts.sizes["time"] == 44
@@ -210,7 +210,7 @@ def test_only_leads_whose_truth_is_there_count(verified):
     assert pairs[1] == 44 - 2 - 2
 
 
-def test_a_lead_without_any_truth_is_not_a_number(tmp_path):
+def test_a_lead_without_any_truth_scores_nan(tmp_path):
     weather = make_weather(tmp_path / "short.zarr", times=550)
     periods = {"test": ["2002-07-01", "2002-07-04"]}
     assert str(weather.time[-1].date()) == "2002-07-04"

@@ -96,7 +96,7 @@ def nothing_kept():
 
 @pytest.mark.parametrize("size", [1, 4])
 @pytest.mark.parametrize("width", [0, 6])
-def test_a_field_that_travels_is_forecast_for_as_long_as_one_likes(size, width):
+def test_a_travelling_field_is_forecast_for_the_whole_length(size, width):
     network = train(NET.model_copy(update={"size": size}), model(width), 0, STATES)
     found = forecast(FIELD, network, follow(scattered(30, 1) / 2, 50, 1.0), 0.05)
     assert found.error.max() < 1e-12
@@ -104,7 +104,7 @@ def test_a_field_that_travels_is_forecast_for_as_long_as_one_likes(size, width):
     np.testing.assert_allclose(found.shown[6], np.roll(scattered(30, 1)[0] / 2, 7), atol=1e-6)
 
 
-def test_a_halo_on_the_wrong_side_sees_nothing_of_what_comes():
+def test_a_halo_on_the_wrong_side_gives_no_skill():
     net = NET.model_copy(update={"halo": (0, 3), "inner": (0, 3)})
     found = forecast(
         FIELD, train(net, model(0), 0, STATES), follow(scattered(5, 1) / 2, 20, 1.0), 0.05

@@ -119,7 +119,7 @@ def test_streams_count_every_step_once(steps, first, number):
 @pytest.mark.parametrize(
     ("window", "number"), [(ramp(5, 3), 3), (make_task(COPY, 2, validation=False).train[0], 2)]
 )
-def test_streams_that_do_not_fit(window, number):
+def test_streams_that_do_not_fit_are_refused(window, number):
     with pytest.raises(ConfigError, match=r"network\.streams: \d pieces"):
         streams(window, number)
 
@@ -146,7 +146,7 @@ def test_validation_of_copying_takes_the_last_sequences():
         np.testing.assert_array_equal(one.inputs, other.inputs)
 
 
-def test_weather_wants_the_change(station):
+def test_weather_targets_are_changes(station):
     task = make_task(station, 6, validation=False)
     truth = table()["DryBulbFarenheit"].to_numpy()
     window = task.test[0]
@@ -171,7 +171,7 @@ def test_weather_is_scaled_by_training_rows_alone(station, tmp_path):
         assert same == validation  # validation never sees the test
 
 
-def test_weather_with_gaps(station, tmp_path):
+def test_weather_with_gaps_is_refused(station, tmp_path):
     gappy = table()
     gappy.loc[5, "WindSpeed"] = -9999
     gappy.to_csv(tmp_path / "gappy.csv", index=False)
@@ -188,7 +188,7 @@ def test_weather_with_gaps(station, tmp_path):
         (COPY, {"validation": 20}, "leave nothing to learn from"),
     ],
 )
-def test_data_that_are_too_few(data, change, message):
+def test_too_few_data_are_refused(data, change, message):
     with pytest.raises(ConfigError, match=message):
         make_task(data.model_copy(update=change), 15, validation=True)
 
@@ -215,7 +215,7 @@ def test_names_of_rules(name, kind):
     assert rule.method("bptt") == Backpropagation()
 
 
-def test_a_job_is_the_core_s_learning():
+def test_a_job_gives_the_results_of_the_library():
     rule = LearningRule(rate=0.01, decorrelation=1e-3, draws=2)
     found = learn(MACKEY, 15, SMALL, "danp", rule, 4)
     task = make_task(MACKEY, 15, validation=False)
@@ -235,7 +235,7 @@ def test_backpropagation_beats_persistence():
     assert found.test[-1] < found.test[0]
 
 
-def test_a_rate_that_runs_away_is_infinite():
+def test_a_diverging_learning_rate_has_infinite_loss():
     found = learn(MACKEY, 15, SMALL, "bptt", LearningRule(rate=1e9), 0)
     assert found.final == math.inf
     assert "epoch" in found.diverged
@@ -252,7 +252,7 @@ def test_the_validation_loss_is_a_mean_over_horizons(station):
 # Results
 
 
-def test_the_result(tiny):
+def test_the_result_has_scores_bars_data_and_a_figure(tiny):
     tree = load_settings(CASE, tiny).settings
     result = run(tree, [0, 1], SILENT)
     by_name = {entry.name: entry for entry in result.entries}
@@ -279,7 +279,7 @@ def test_the_result(tiny):
     }
 
 
-def test_rules_that_run_away_reach_nothing(tiny):
+def test_diverged_rules_miss_their_bars(tiny):
     tiny.write_text(TINY.replace("rate: 0.01", "rate: 1.0e+9"))  # np and danp
     result = run(load_settings(CASE, tiny).settings, [0], SILENT)
     assert [verdict.reached for verdict in result.verdicts()] == [False] * 3
@@ -365,7 +365,7 @@ def test_the_command_writes_a_store(call, tiny, tmp_path):
         (["perturbation", "--rules", ""], "rules"),
     ],
 )
-def test_options_that_are_not_allowed(words, message, call):
+def test_options_that_are_not_allowed_are_refused(words, message, call):
     code, _, err = call(*words)
     assert code == 2
     assert message in err

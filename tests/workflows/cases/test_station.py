@@ -262,7 +262,7 @@ def test_holes_are_left_out_and_not_forecast_from() -> None:
 # The case as a whole
 
 
-def test_case_on_made_up_weather(tiny: StationCaseSettings) -> None:
+def test_case_on_synthetic_weather(tiny: StationCaseSettings) -> None:
     calls: list[Advance] = []
     result = run(tiny, [0, 1], calls.append)
     assert calls[-1] == Advance("networks", 4, 4)
@@ -346,7 +346,7 @@ def test_linear_model_on_the_real_file_beats_the_present_alone() -> None:
 
 
 @real
-def test_jena_with_its_sentinels_its_repeat_and_its_gap() -> None:
+def test_the_jena_file_is_read_with_missing_values_repeated_rows_and_a_gap() -> None:
     path = DATA / load_settings(CASE).settings.jena.data.path
     hours = read_station("jena", str(path), "data.path")
     assert hours.index[0] == pd.Timestamp("2020-01-01 01:00")
@@ -397,7 +397,7 @@ def test_a_missing_file_is_named_with_its_source(
     assert len(read_station("jena", "nowhere/weather.zip", "jena.data.path")) == 1
 
 
-def test_all_files_are_looked_for_before_work_starts(tiny: StationCaseSettings) -> None:
+def test_all_files_are_checked_before_work_starts(tiny: StationCaseSettings) -> None:
     jena = load_settings(CASE).settings.jena
     data = jena.data.model_copy(update={"path": "/nowhere/at.zip"})
     both = tiny.model_copy(update={"jena": jena.model_copy(update={"data": data})})
@@ -417,14 +417,14 @@ def test_all_files_are_looked_for_before_work_starts(tiny: StationCaseSettings) 
         (lambda text: "", "cannot be read"),
     ],
 )
-def test_spoilt_files_are_refused(tmp_path: Path, spoil: Any, message: str) -> None:
+def test_damaged_files_are_refused(tmp_path: Path, spoil: Any, message: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text(spoil(wth_text(100)), encoding="utf-8")
     with pytest.raises(DataError, match=message):
         read_station("wth", str(path), "data.path")
 
 
-def test_no_zip_archive(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_zip_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_text("no archive", encoding="utf-8")
     with pytest.raises(DataError, match="cannot be read .*zip"):

@@ -88,7 +88,7 @@ def small_lorenz(**keys):
 
 
 @pytest.mark.slow
-def test_lorenz63_fills_its_table():
+def test_lorenz63_has_all_rows_of_its_table():
     case, settings = small_lorenz()
     calls = []
     result = case.run(settings, [0, 1], calls.append)
@@ -158,7 +158,7 @@ def test_the_rollout_is_that_of_reservoirpy():
             out = model.step(out)
 
 
-def test_the_peer_learns_and_depends_on_its_seed():
+def test_the_echo_state_network_learns_and_depends_on_its_seed():
     pytest.importorskip("reservoirpy")
     series = waves()
     one, same, other = (
@@ -172,7 +172,7 @@ def test_the_peer_learns_and_depends_on_its_seed():
     assert np.abs(one[0] - series[301:351]).max() < 0.05 * 3
 
 
-def test_without_reservoirpy_the_peer_is_left_out_and_a_note_says_so(monkeypatch):
+def test_without_reservoirpy_its_row_is_left_out_with_a_note(monkeypatch):
     found = importlib.util.find_spec
     hidden = {"reservoirpy"}
     monkeypatch.setattr(
@@ -201,7 +201,7 @@ def small_comparison(name, **keys):
 
 
 @pytest.mark.parametrize("name", ["rossler", "van-der-pol", "van-der-pol-delays"])
-def test_comparisons_fill_their_tables(name):
+def test_comparisons_have_all_rows_of_their_tables(name):
     pytest.importorskip("reservoirpy")
     keys = {"data.valid_steps": 200} if name == "rossler" else {}
     result = small_comparison(name, **keys)

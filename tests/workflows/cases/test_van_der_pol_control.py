@@ -120,7 +120,7 @@ def test_validation_has_starts_and_data_of_its_own(settings, problem, monkeypatc
         assert not np.isin(starts, problem.starts).any()
 
 
-def test_what_runs_away_or_cannot_be_designed_costs_infinity(settings, problem):
+def test_diverged_and_impossible_regulators_have_infinite_cost(settings, problem):
     assert problem.costs(None) == (np.inf, np.inf)
     assert problem.costs(lambda h: 50 * h[..., :1])[0] == np.inf
     # Runs that only move outwards look like growing modes that no input reaches.

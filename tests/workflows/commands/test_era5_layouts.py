@@ -241,7 +241,7 @@ def write_full_resolution(path: Path, hours: int) -> Path:
     return path
 
 
-def test_a_globe_of_a_quarter_degree_on_patches(tmp_path: Path) -> None:
+def test_a_quarter_degree_globe_runs_on_patches_in_little_memory(tmp_path: Path) -> None:
     """A few hours of one field show that the whole job runs in little memory, not its skill."""
     store = write_full_resolution(tmp_path / "full.zarr", 8)
     tree = to_tree(small("arco_era5", store))

@@ -380,7 +380,7 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         (["update", "nowhere"], "Missing argument"),
     ],
 )
-def test_mistakes_are_named(words, message, file, at_home, said):
+def test_user_errors_are_named(words, message, file, at_home, said):
     text = file.read_text()
     assert message in complaint(said(*(word.format(file=file) for word in words)))
     assert file.read_text() == text

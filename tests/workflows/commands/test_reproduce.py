@@ -47,7 +47,7 @@ def test_choosing_writes_settings_and_runs_nothing_else(call, tmp_path):
     assert yaml.safe_load((tmp_path / "out" / "chosen.yaml").read_text())["linear_ridge"] == 0.0
 
 
-def test_an_output_that_is_a_file(call, tmp_path):
+def test_an_output_that_is_a_file_is_refused(call, tmp_path):
     (tmp_path / "taken").write_text("")
     code, _, err = call("van-der-pol", "-o", "taken")
     assert code == 2

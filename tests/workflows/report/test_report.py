@@ -174,7 +174,7 @@ def test_the_page_is_replaced_whole_or_not_at_all(
     assert not list(finished.folder.glob("report.html.*"))
 
 
-def test_without_scores_it_says_what_to_do(untouched: Run) -> None:
+def test_without_scores_the_error_names_the_command(untouched: Run) -> None:
     with pytest.raises(RunError, match="run `gfrnn verify` first"):
         write_report(untouched)
     assert not (untouched.folder / "report.html").exists()

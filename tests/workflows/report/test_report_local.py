@@ -51,7 +51,7 @@ def lines(outcome: Any) -> str:
         ({"weights": "bands", "bands": 2}, ["2 sets of them", "the first set of outer weights"]),
     ],
 )
-def test_the_page_says_what_patches_see_and_share(tmp_path, state, said):
+def test_the_page_describes_patches_halo_and_weights(tmp_path, state, said):
     run = local_run(tmp_path, **state)
     run.fit()
     assert "warning" not in lines(run.forecast())

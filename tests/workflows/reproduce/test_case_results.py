@@ -122,7 +122,7 @@ def test_bars(bar, reached):
     assert result(bars=[bar]).verdicts()[0].reached is reached
 
 
-def test_a_rival_that_ran_away_is_beaten_and_never_beats():
+def test_a_diverged_reference_never_wins():
     away = Entry("away", "peer", {"error": [math.nan]})
     entries = [*result().entries, away]
     bars = [Bar("error", "mine", against="away"), Bar("error", "away", against="mine")]
@@ -138,7 +138,7 @@ def test_a_rival_that_ran_away_is_beaten_and_never_beats():
         ({"scores": [LONG]}, "entry 'mine': no score 'error'"),
     ],
 )
-def test_results_that_name_what_is_not_there(changes, message):
+def test_results_with_unknown_names_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         result(**changes)
 
@@ -230,7 +230,7 @@ def test_every_case_can_be_loaded(name, quick):
         ("a: [", "not a YAML file"),
     ],
 )
-def test_settings_that_are_refused(text, message, tmp_path):
+def test_wrong_settings_are_refused(text, message, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=re.escape(message)) as caught:
@@ -238,7 +238,7 @@ def test_settings_that_are_refused(text, message, tmp_path):
     assert "mine.yaml" in str(caught.value)
 
 
-def test_a_settings_file_that_is_not_there(tmp_path):
+def test_a_missing_settings_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings(load_case("van-der-pol"), tmp_path / "none.yaml")
 
@@ -261,7 +261,7 @@ def test_higher_may_be_better_and_a_later_validation_sees_the_earlier_choice():
     assert chosen.settings == Toy(size=5, inner=Inner(power=3.0))
 
 
-def test_what_is_not_a_number_is_never_chosen():
+def test_settings_with_nan_scores_are_never_chosen():
     case = Case("toy", "", Toy, toy_run, {"root": Validation(LONG, lambda s, seed: _root(s))})
     tree = loaded(root={"keys": {"inner.power": [-1.0, 4.0, -2.0]}})
     chosen, (choice,) = choose(case, tree, SILENT)
@@ -302,7 +302,7 @@ def test_random_search_stays_within_its_ranges_and_is_the_same_again():
         ({"near": {"keys": {"size": []}}}, "keys"),
     ],
 )
-def test_candidates_that_are_refused(candidates, message):
+def test_wrong_candidates_are_refused(candidates, message):
     with pytest.raises(ConfigError, match=message):
         searches(CASE, loaded(**candidates))
 
@@ -346,7 +346,7 @@ def test_the_page_needs_nothing_else_and_escapes(folder):
     ElementTree.parse(folder / "figure.svg")
 
 
-def test_what_fails_leaves_the_earlier_result(folder, monkeypatch):
+def test_a_failed_case_leaves_the_earlier_result(folder, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / "mine.txt").write_text("keep")
     monkeypatch.setattr(

@@ -21,7 +21,7 @@ SCRIPTS = ROOT / "workflows" / "slurm"
 PATIENCE = 300.0
 
 
-def test_shellcheck_finds_nothing():
+def test_shellcheck_has_no_findings():
     if shutil.which("shellcheck") is None:
         pytest.skip("no shellcheck here; apt-get install shellcheck")
     scripts = sorted(map(str, SCRIPTS.glob("*.sh")))

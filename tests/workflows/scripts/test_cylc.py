@@ -64,7 +64,7 @@ def forecast_made(folder: Path) -> bool:
 
 
 @pytest.mark.cluster
-def test_each_day_is_learnt_forecast_and_verified_when_its_time_has_come(cylc, tmp_path):
+def test_each_day_is_added_to_the_model_forecast_and_verified(cylc, tmp_path):
     cut_into_days(tmp_path)
     archive, cycles = tmp_path / "archive", tmp_path / "cycles"
     parts = {"forecast": {"horizon": "1d"}, "cluster": {"dashboard": ":0"}}

@@ -87,7 +87,7 @@ QSTAT = """Job Id: 7.head
         ({"LSB_JOBID": "3"}, "bjobs", "0:02 E", "-noheader -o time_left 3", None),
     ],
 )
-def test_a_batch_system_is_asked_what_is_left(
+def test_the_remaining_time_is_read_from_the_batch_system(
     environment, command, answer, words, seconds, tmp_path, monkeypatch
 ):
     asked = answering(tmp_path, command, answer, monkeypatch)
@@ -96,7 +96,7 @@ def test_a_batch_system_is_asked_what_is_left(
     assert (limit.seconds if limit else None) == seconds
 
 
-def test_slurm_is_not_asked_where_the_environment_knows(tmp_path, monkeypatch):
+def test_squeue_is_not_called_if_the_environment_has_the_end_of_the_job(tmp_path, monkeypatch):
     asked = answering(tmp_path, "squeue", "1:00", monkeypatch)
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     limit = job_limit({"SLURM_JOB_ID": "5", "SLURM_JOB_END_TIME": "1600"})

@@ -110,7 +110,7 @@ def test_errors_and_choices_are_those_of_brute_force(target):
         np.testing.assert_allclose(path.score, errors.min(axis=(0, 1)).mean())
 
 
-def test_the_case_is_worth_choosing_in():
+def test_the_best_settings_differ_between_leads():
     """The best ridges and balances differ between leads and widths, and are not at the edges."""
     choice = chosen(make_network())
     settings = {
@@ -120,7 +120,7 @@ def test_the_case_is_worth_choosing_in():
     assert {path.ridge[lead] for path in choice.paths for lead in range(2)} != {RIDGES[0]}
 
 
-def test_the_linear_model_knows_no_hidden_feature_nor_balance():
+def test_the_linear_model_has_no_hidden_features_and_no_balance():
     network = make_network()
     choice = chosen(network)
     errors, weights = brute_force(network, 0, [1.0])
