@@ -227,7 +227,7 @@ def cut_a_chunk(run: Run) -> None:
         (lambda run: (run.folder / "experiment.yaml").unlink(), "not a run's folder"),
     ],
 )
-def test_runs_without_triangles_are_refused(fitted, tmp_path, harm, message):
+def test_damaged_runs_are_refused(fitted, tmp_path, harm, message):
     copy = tmp_path / "copy"
     shutil.copytree(fitted.folder, copy)
     harm(Run(fitted.experiment, copy))

@@ -48,7 +48,7 @@ def lines(outcome: Any) -> str:
     ("state", "said"),
     [
         ({}, ["shared by all"]),
-        ({"weights": "bands", "bands": 2}, ["2 sets of them", "the first set of outer weights"]),
+        ({"weights": "bands", "bands": 2}, ["2 sets", "the first set of outer weights"]),
     ],
 )
 def test_the_page_describes_patches_halo_and_weights(tmp_path, state, said):
@@ -58,7 +58,7 @@ def test_the_page_describes_patches_halo_and_weights(tmp_path, state, said):
     run.verify()
     text = write_report(run).read_text(encoding="utf-8")
     # 2 fields: 5 x 8 cells twice, a constant, 10 hidden features, two leads of 12 cells.
-    assert "4 patches of 3 x 4 cells that see 5 x 8, 2 successive states" in text
+    assert "4 patches of 3 x 4 cells, forecast from 5 x 8 cells, 2 successive states" in text
     assert f"{270 * 4} rows of {2 * 2 * 5 * 8 + 1 + 10 + 2 * 2 * 12} columns" in text
     for words in said:
         assert words in text
