@@ -300,7 +300,7 @@ def test_a_record_that_cannot_be_read_is_refused_with_what_to_do(turning, tmp_pa
     folder = tmp_path / "run"
     Run(experiment(turning.path, **SHORT), folder)
     (folder / "run.json").write_text(text)
-    with pytest.raises(RunError, match=r"run\.json: is not a record .* remove it"):
+    with pytest.raises(RunError, match=r"run\.json: cannot be read by this version .* remove it"):
         Run.reopen(folder)
     assert (folder / "run.json").read_text() == text
 

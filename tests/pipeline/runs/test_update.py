@@ -287,6 +287,8 @@ def test_a_model_that_was_updated_meanwhile(weather, copy):
     late = Update.of(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-30"))
     update(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-15"))
     before = contents(copy)
-    with pytest.raises(RunError, match="another process has updated the model.*start it again"):
+    with pytest.raises(
+        RunError, match="another process has updated the model.*run the command again"
+    ):
         late.run()
     assert contents(copy) == before
