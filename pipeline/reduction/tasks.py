@@ -212,7 +212,7 @@ def raise_failure(future: Future, name: str) -> None:
         raise error
     if type(error).__name__ == "KilledWorker":
         raise ResourceError(
-            f"{name}: the processes of several workers ended while running the same task, most "
+            f"{name}: worker processes ended repeatedly while running one task, most "
             "likely for lack of memory; give the workers more (cluster.memory), and read their logs"
         ) from error
     if error is None:

@@ -181,5 +181,7 @@ def _hog() -> int:
 def test_a_task_that_needs_too_much_memory_ends_the_run(slurm, tmp_path):
     with open_cluster(batch(workers=2, memory="400MiB"), folder=tmp_path) as cluster:
         cluster.client.wait_for_workers(2, timeout=30)
-        with pytest.raises(ResourceError, match=r"workers died.*cluster\.memory"):
+        with pytest.raises(
+            ResourceError, match=r"worker processes ended repeatedly.*cluster\.memory"
+        ):
             run_tasks("hog", _hog, [()])

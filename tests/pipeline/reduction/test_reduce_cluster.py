@@ -245,7 +245,9 @@ def test_workers_that_die_again_and_again_end_the_run(client, calls):
     before = client.run_on_scheduler(allow, failures=0)
     try:
         deadly = Troubled(Record(), calls, dies=2, deaths=99)
-        with pytest.raises(ResourceError, match=r"record: workers died.*cluster\.memory"):
+        with pytest.raises(
+            ResourceError, match=r"record: worker processes ended repeatedly.*cluster\.memory"
+        ):
             reduce_stretches(deadly, cut(4, 1), key="k")
     finally:
         client.run_on_scheduler(allow, failures=before)
