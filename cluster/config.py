@@ -1,4 +1,4 @@
-"""The configuration of the cluster that a run is computed on."""
+"""Configuration of the cluster on which a run is computed."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _KINDS_WITH_KEY: dict[str, tuple[str, ...]] = {
     ),
     BATCH_KINDS,
 )
-"""Kinds that have a key; keys that are not listed belong to all kinds."""
+"""Kinds that allow a key; a key that is not listed is allowed with every kind."""
 
 _MAX_PORT = 2**16 - 1
 
 _MIN_WALLTIME = 60
-"""Seconds."""
+"""Shortest walltime in seconds."""
 
 
 class ClusterConfig(BaseModel):
@@ -111,9 +111,15 @@ class ClusterConfig(BaseModel):
         for key in sorted(self.model_fields_set):
             kinds = _KINDS_WITH_KEY.get(key, (self.kind,))
             if self.kind not in kinds and getattr(self, key) is not None:
-                raise ValueError(f"{key} belongs to kind {_listed(kinds)}, but kind is {self.kind}")
+                raise ValueError(
+                    f"{key} is allowed with kind {_listed(kinds)} only, but kind is {self.kind}; "
+                    "leave it out"
+                )
         if self.kind == "existing" and (self.address is None) == (self.scheduler_file is None):
-            raise ValueError("kind existing needs either address or scheduler_file")
+            found = "both" if self.address else "none"
+            raise ValueError(
+                f"kind existing needs either address or scheduler_file, {found} given; give one"
+            )
         if self.kind in BATCH_KINDS:
             self._check_job()
         return self
@@ -121,12 +127,13 @@ class ClusterConfig(BaseModel):
     def _check_job(self) -> None:
         if self.workers is None or self.memory is None:
             raise ValueError(
-                f"kind {self.kind} needs workers and memory: how many, and how much each has, "
-                "e.g. workers: 8 and memory: 4GiB"
+                f"kind {self.kind} needs workers (their number) and memory (of one worker); write "
+                "for example workers: 8 and memory: 4GiB"
             )
         if self.workers % self.per_job:
             raise ValueError(
-                f"workers: {self.workers} is not a multiple of per_job, {self.per_job}"
+                f"workers: {self.workers} is not a multiple of per_job, {self.per_job}; change one "
+                "of them"
             )
         if parse_walltime(self.walltime) < _MIN_WALLTIME:
             raise ValueError(f"walltime: {self.walltime} is less than {_MIN_WALLTIME} s")
@@ -141,7 +148,7 @@ class ClusterConfig(BaseModel):
     def memory_bytes(self) -> int:
         """Memory of one worker in bytes; GB are powers of ten, GiB of two."""
         if self.memory is None:
-            raise ValueError("no memory is given")
+            raise ValueError("memory: not given; write for example memory: 4GiB")
         size: int = parse_bytes(self.memory)
         return size
 

@@ -38,7 +38,7 @@ def write_performance_report(
         client.run_on_scheduler(_limit)
         client.sync(report.__aenter__, callback_timeout=_TIMEOUT)
     except Exception as error:  # such as a package that the scheduler's Python lacks
-        warn(f"no Dask performance report: {type(error).__name__}: {error}")
+        warn(f"Dask's performance report is not written: {type(error).__name__}: {error}")
         yield
         return
     try:
@@ -48,7 +48,7 @@ def write_performance_report(
             if path.parent.exists() and client.get_task_stream(start=begun, count=1):
                 client.sync(report.__aexit__, None, None, None, code="", callback_timeout=_TIMEOUT)
         except Exception as error:  # must not hide the error of the block
-            warn(f"no Dask performance report: {type(error).__name__}: {error}")
+            warn(f"Dask's performance report is not written: {type(error).__name__}: {error}")
 
 
 def _limit(dask_scheduler: Any) -> None:

@@ -20,7 +20,7 @@ def parse_walltime(value: str | int) -> int:
         # YAML reads an unquoted 12:00:00 as a number of seconds, and so 12:00 as 720: twelve
         # hours for some batch systems, twelve minutes for others.
         if value < 3600:
-            raise ValueError(f"{value} may mean several times; write for example 12min or 12h")
+            raise ValueError(f"{value} is ambiguous without a unit; write for example 12min or 12h")
         return value
     import pandas as pd  # 35 MiB, which the program that starts a job's workers does not need
 
@@ -33,7 +33,7 @@ def parse_walltime(value: str | int) -> int:
         return round(pd.Timedelta(value).total_seconds())
     except ValueError:
         raise ValueError(
-            f"{value!r} is not a time; write for example 2h, 90min or 02:00:00"
+            f"{value!r} is not a duration; write for example 2h, 90min or 02:00:00"
         ) from None
 
 

@@ -155,9 +155,11 @@ def _times(start: str, years: int, days: int | None) -> NDArray[np.int64]:
     try:
         first = np.datetime64(start, "h")
     except ValueError as error:
-        raise ValueError(f"start: {start!r} is not an ISO 8601 time") from error
+        raise ValueError(
+            f"start: {start!r} is not an ISO 8601 time; write for example 2001-01-01"
+        ) from error
     if np.isnat(first):
-        raise ValueError(f"start: {start!r} is not a time")
+        raise ValueError(f"start: {start!r} is not an ISO 8601 time; write for example 2001-01-01")
     if days is None:
         into_month = first - first.astype("datetime64[M]").astype("datetime64[h]")
         last = (first.astype("datetime64[M]") + 12 * years).astype("datetime64[h]") + into_month

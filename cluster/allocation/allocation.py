@@ -120,8 +120,9 @@ class _Rendezvous:
                 if client.status == "running":
                     raise
                 raise ClusterError(
-                    f"cluster.kind: {self.config.kind}: the scheduler, rank {SCHEDULER}, was lost; "
-                    "look at its output, and start again: the run resumes from the finished work"
+                    f"cluster.kind: {self.config.kind}: the connection to the scheduler, rank "
+                    f"{SCHEDULER}, was lost; look at its output, and start again: the run resumes "
+                    "from the finished work"
                 ) from error
             finally:
                 if client.status == "running":
@@ -251,7 +252,8 @@ class _ConnectionMonitor(SchedulerPlugin):
         if self.lost.is_set():
             kind = self.rendezvous.config.kind
             raise ClusterError(
-                f"cluster.kind: {kind}: the driver, rank {DRIVER}, was lost; all processes end"
+                f"cluster.kind: {kind}: the connection to the driver, rank {DRIVER}, was lost; all "
+                "processes end; look at its output, and start again to resume"
             )
 
 

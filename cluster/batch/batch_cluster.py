@@ -103,16 +103,19 @@ def _make_shared_folder(folder: Path) -> Path:
     folder = folder.absolute()
     if shlex.quote(str(folder)) != str(folder):
         raise ClusterError(
-            f"cluster.folder: {str(folder)!r} has characters that job scripts cannot have (blanks, "
-            "quotes); choose another folder that all nodes see"
+            f"cluster.folder: {str(folder)!r} has characters that are not allowed in job scripts "
+            "(blanks, quotes); choose another folder that all nodes can access"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ClusterError(
-            f"cluster.folder: {folder} cannot be made ({error.strerror}); choose one that is "
-            "writable here and seen by all nodes"
+            f"cluster.folder: {folder} cannot be created ({error.strerror}); choose one that is "
+            "writable here and on all nodes"
         ) from None
     if not os.access(folder, os.W_OK):
-        raise ClusterError(f"cluster.folder: {folder} is not writable; choose another one")
+        raise ClusterError(
+            f"cluster.folder: {folder} is not writable; choose one that is writable here and "
+            "on all nodes"
+        )
     return folder

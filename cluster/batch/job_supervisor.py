@@ -137,8 +137,8 @@ class JobSupervisor:
             except (RuntimeError, OSError, ValueError) as error:
                 raise ClusterError(
                     f"cluster: no job can be submitted to {self.config.kind}: "
-                    f"{error_output(error)}; see "
-                    "cluster.queue, cluster.account, cluster.walltime and cluster.directives"
+                    f"{error_output(error)}; check cluster.queue, cluster.account, "
+                    "cluster.walltime and cluster.directives"
                 ) from error
             self.journal.add(submission.job_id)
             self._submissions += 1
@@ -226,7 +226,7 @@ class JobSupervisor:
         if starts > _MAX_FAILURES:
             raise ClusterError(
                 f"cluster.memory: {self.config.memory} may be too little: the process of a worker "
-                f"({worker}) was started {starts} times and finished nothing"
+                f"({worker}) was started {starts} times and completed no task; increase it"
                 f"{self._details(self._jobs)}"
             )
 
@@ -298,7 +298,7 @@ class JobSupervisor:
         for job in self._jobs:
             if job.state.hopeless:
                 raise ClusterError(
-                    f"cluster: job {job.number} will not start: {job.state.text}; see "
+                    f"cluster: job {job.number} will not start: {job.state.text}; check "
                     "cluster.queue, cluster.account, cluster.walltime, cluster.memory and "
                     "cluster.directives"
                 )
@@ -307,7 +307,8 @@ class JobSupervisor:
             self.config.queue_wait
         ):
             raise ClusterError(
-                f"cluster.queue_wait: no job has started within {self.config.queue_wait}"
+                f"cluster.queue_wait: no job has started within {self.config.queue_wait}; increase "
+                "it, or ask for less (cluster.walltime, cluster.memory, cluster.per_job)"
                 f"{self._details(self._jobs)}"
             )
         self._report_waiting()

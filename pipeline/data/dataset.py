@@ -152,14 +152,13 @@ def _check_levels(name: str, levels: list[float] | None, own: list[FileVariable]
     there = {level for field in own for level in field.levels or ()}
     if not there:
         raise DataError(
-            f"data.variables.{name}: the variable has no levels; write {name}: without any"
+            f"data.variables.{name}: the variable has no levels, but {levels} are given; write "
+            f"`{name}:` without levels"
         )
     absent = [level for level in levels if level not in there]
     if absent or not levels:
-        raise DataError(
-            f"data.variables.{name}: {absent or 'no level'} hPa is not in the data; there is "
-            f"{sorted(there)}"
-        )
+        found = f"levels {absent} (hPa) are not in the data" if absent else "no level is given"
+        raise DataError(f"data.variables.{name}: {found}; choose from {sorted(there)}")
 
 
 def _with_levels(field: FileVariable, levels: tuple[float, ...] | None) -> FileVariable:
@@ -207,6 +206,6 @@ def _select_region(
         if found.size == 0:
             raise DataError(
                 f"data.region.{name}: {list(getattr(region, name))} contains no point of the data, "
-                f"which have {format_extent(values)}"
+                f"which have {format_extent(values)}; choose a region within them"
             )
     return rows, columns

@@ -59,8 +59,9 @@ def initial_times(experiment: Experiment, time: Array) -> Array:
         starts = starts[elapsed % every == 0]
     if not len(starts):
         raise ConfigError(
-            f"periods.test: no time in {experiment.periods.test} has {delays} successive states; "
-            "choose a longer period or one without gaps"
+            f"periods.test: no time in {experiment.periods.test} has the {delays} successive "
+            "states (state.delays) that a forecast starts from; choose a longer period, or one "
+            "without gaps"
         )
     return starts
 

@@ -104,7 +104,7 @@ class RunFolder:
         if not folder.exists():
             return
         if not folder.is_dir():
-            raise RunError(f"{folder}: not a folder; choose another --output")
+            raise RunError(f"{folder}: exists and is not a folder; choose another --output")
         if not self.experiment_file.exists():
             if any(path.name != _CLUSTER for path in folder.iterdir()):
                 raise RunError(
@@ -138,7 +138,7 @@ class RunFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(
-                    f"{self.folder}: another process is working in it; wait for it, or choose "
-                    "another --output"
+                    f"{self.folder}: another process is using this folder; wait for it, or "
+                    "choose another --output"
                 ) from None
             yield

@@ -72,7 +72,8 @@ def open_new_data(
     if not inside.any():
         first, last = (pd.Timestamp(ds["time"].values[i]) for i in (0, -1))
         raise DataError(
-            f"--period: {period} holds no time of NEW_DATA, which go from {first} to {last}"
+            f"--period: {period} contains no time of NEW_DATA, which go from {first} to {last}; "
+            "choose dates within them"
         )
     check_chunks(ds, inside)
     return model.fields(ds.isel(time=slice(inside.argmax(), len(inside) - inside[::-1].argmax())))
@@ -106,7 +107,10 @@ def check_matches_model(ds: xr.Dataset, model: ForecastModel) -> None:
     found, own = Fields(ds).grid, model.layout.scaling.grid
     if found.channels != own.channels:
         there, wanted = ([channel.name for channel in g.channels] for g in (found, own))
-        raise DataError(f"the data have the channels {there}, the model has {wanted}")
+        raise DataError(
+            f"the data have the channels {there}, the model has {wanted}; give data with the "
+            "model's variables and levels"
+        )
     for name in ("latitude", "longitude"):
         a, b = getattr(found, name), getattr(own, name)
         if not same_coordinates(a, b):
@@ -118,8 +122,8 @@ def check_matches_model(ds: xr.Dataset, model: ForecastModel) -> None:
     if len(time) > 1 and step_of(time) != model.step:
         steps = (format_duration(pd.Timedelta(step)) for step in (step_of(time), model.step))
         raise DataError(
-            "the data have a step of {}, the model of {}; give successive times, and set "
-            "data.step where the data have more".format(*steps)
+            "the data have a step of {}, the model of {}; give data with the model's step, or a "
+            "shorter one and data.step".format(*steps)
         )
 
 
@@ -139,9 +143,9 @@ def check_follows_training(time: Array, last: np.datetime64, step: np.timedelta6
         )
     if off := np.flatnonzero((time - last) % step != np.timedelta64(0)).tolist():
         raise DataError(
-            f"NEW_DATA: {pd.Timestamp(time[off[0]])} is no whole number of steps "
+            f"NEW_DATA: {pd.Timestamp(time[off[0]])} is not a whole number of steps "
             f"({format_duration(pd.Timedelta(step))}) after {end}, the last time that the model "
-            "was trained with"
+            "was trained with; give times at the model's steps"
         )
 
 
@@ -169,8 +173,8 @@ def check_forecast_data(
     if updated is not None and time[used][0] < np.datetime64(updated.last):
         raise ConfigError(
             f"periods.test: {test} begins before {pd.Timestamp(updated.last)}, up to which the "
-            "model was updated: scores at times of the training would be too good; choose a "
-            "test period that begins then or later"
+            "model was trained by an update; scores at times of the training would be too good; "
+            "choose a test period that begins then or later"
         )
     check_chunks(ds, used)
 
@@ -231,9 +235,9 @@ def encode_new_data(
     for channel, far, unit in zip(fields.grid.channels, distance, std, strict=True):
         if far > _IMPLAUSIBLE:
             raise DataError(
-                f"NEW_DATA: {channel.name} lies {far:.3g} of the model's standard deviations "
-                f"({unit:.3g}) from its climatology, root mean square; weather lies about 1, at "
-                f"most {_IMPLAUSIBLE:g} is taken; is it the same quantity, the field itself and "
-                "not an anomaly, in the unit that the data state?"
+                f"NEW_DATA: {channel.name} differs from the model's climatology by {far:.3g} "
+                f"standard deviations of {unit:.3g} (root mean square); about 1 is usual, at most "
+                f"{_IMPLAUSIBLE:g} is allowed; check that it is the same quantity, not an anomaly, "
+                "and in the unit that the file states"
             )
     return np.asarray(root["states"])

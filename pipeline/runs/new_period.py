@@ -68,7 +68,10 @@ class NewPeriod:
         experiment = checked(Experiment, tree, "--period")
         there = RunFolder(output).read_record().fit
         if there is not None and there.taken is None:
-            raise RunError(f"{output}: holds a run with a fit of its own; choose another --output")
+            raise RunError(
+                f"{output}: contains a run with its own fit, which is not replaced; choose another "
+                "--output"
+            )
         return cls(source, experiment, output, model)
 
     def run(self, progress: Progress | None = None) -> Run:

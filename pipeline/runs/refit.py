@@ -155,7 +155,7 @@ def _check_output(output: Path, source: Run, force: bool) -> None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if output.absolute() == source.folder:
-        raise RunError(f"{output}: is the run itself; choose another --output")
+        raise RunError(f"{output}: is the folder of the run itself; choose another --output")
     there = RunFolder(output).read_record().fit
     if there is None or there.refit is None:
         raise RunError(f"{output}: exists and is not a refit; choose another --output")

@@ -115,7 +115,8 @@ class Update:
         """
         if not 0 < forget <= 1:
             raise ConfigError(
-                f"--forget: {forget} is not within (0, 1]; 1 keeps the full weight of earlier data"
+                f"--forget: {forget} is not above 0 and at most 1; 1 keeps the full weight of "
+                "earlier data"
             )
         source = Run.reopen(folder)
         model = source.load_model()
@@ -153,7 +154,7 @@ class Update:
             if self.source.load_model().notes.kept != self.model.notes.kept:
                 raise RunError(
                     f"{self.source.folder}: another process has updated the model since this "
-                    "update was checked; start it again"
+                    "update was checked; run the command again"
                 )
             for candidate in self._used.values():
                 candidate.check_memory("fold")

@@ -1,4 +1,4 @@
-"""Addresses of network interfaces."""
+"""Test the addresses of network interfaces."""
 
 from __future__ import annotations
 

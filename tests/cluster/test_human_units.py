@@ -1,4 +1,4 @@
-"""Durations and sizes in bytes as people read them."""
+"""Test durations and sizes in bytes in readable units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dask's performance report of a computation."""
+"""Test Dask's performance report of a computation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ssh command that forwards a page to the user's computer."""
+"""Test the ssh command that forwards a page to the user's computer."""
 
 from __future__ import annotations
 

@@ -32,9 +32,9 @@ def test_times_are_read(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "soon", "90", "1.5", "12:00", "1:60:00", "4 parsecs", "-3"])
-def test_what_is_no_time_is_refused_with_an_example(text):
+def test_text_that_is_no_duration_is_refused_with_an_example(text):
     with pytest.raises(
-        ValueError, match=re.escape(f"{text!r} is not a time; write for example 2h")
+        ValueError, match=re.escape(f"{text!r} is not a duration; write for example 2h")
     ):
         parse_walltime(text)
 

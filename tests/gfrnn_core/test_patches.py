@@ -1,4 +1,4 @@
-"""Patches against plain loops over the cells of a grid."""
+"""Compare patches with plain loops over the cells of a grid."""
 
 from dataclasses import replace
 from itertools import product
@@ -12,7 +12,7 @@ from gfrnn_core import Patches
 
 
 def plain_cells(patches, place, margins, state):
-    """What the patch at this place of the grid sees, cell by cell, channel by channel."""
+    """Return the input cells of a patch, cell by cell, channel by channel."""
     axes = len(patches.shape)
     periodic = (
         patches.periodic if isinstance(patches.periodic, tuple) else [patches.periodic] * axes
@@ -100,7 +100,7 @@ def test_windows_and_owned_cells_are_those_of_plain_loops(patches):
 
 
 def without_halo(patches):
-    """Where in its window a patch's own values stand."""
+    """Return the positions of a patch's own values in its window."""
     return replace(patches, inner=((0, 0),) * len(patches.shape)).seen_by_hidden
 
 
@@ -126,7 +126,7 @@ def test_every_cell_is_owned_and_stands_in_the_middle_of_its_window(patches):
         assert patches.own.size == patches.cells
 
 
-def test_what_is_owned_twice_comes_from_the_last_patch():
+def test_cells_owned_twice_come_from_the_last_patch():
     patches = Patches((5,), ((0, 0),), size=3, periodic=False)
     np.testing.assert_array_equal(patches.own, [[0, 1, 2], [2, 3, 4]])
     values = np.array([[1.0, 2, 3], [30, 4, 5]])

@@ -1,4 +1,4 @@
-"""Training on one series: least squares to equal, scales, and what is refused."""
+"""Test training on one series: equality with least squares, scales, and refusals."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def test_fit_is_least_squares_on_all_rows(settings, forcing):
 
 
 def test_fit_samples_from_the_pairs_of_its_delayed_states():
-    """Each neuron is -1/2 and 1/2 at two states that it may see, each with its next state."""
+    """Each neuron is -1/2 and 1/2 at two of its possible input states."""
     states = noisy()
     network = SampledRNN(width=30, delays=2).fit(states)
     scaled = network.scaled(states)
@@ -230,7 +230,7 @@ def test_forecasts_do_not_depend_on_units(target):
         ({"input_width": -1}, "input_width: -1 is negative"),
     ],
 )
-def test_settings_that_make_no_network_are_refused(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         SampledRNN(**settings)
 
@@ -247,7 +247,7 @@ def test_settings_that_make_no_network_are_refused(settings, message):
     ],
 )
 def test_series_that_cannot_be_fitted_are_refused(states, message):
-    """A single time has no spread either, so scaling is off here."""
+    """A single time has no standard deviation, so scaling is off here."""
     with pytest.raises(ValueError, match=message):
         SampledRNN(width=1, standardise=False).fit(states)
 
@@ -255,7 +255,7 @@ def test_series_that_cannot_be_fitted_are_refused(states, message):
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -273.15, 1e5 / 3])
 @pytest.mark.parametrize("times", [37, 1000])
 def test_a_constant_coordinate_is_named(value, times):
-    """Also where the mean of equal numbers is not the number, to rounding."""
+    """This includes numbers whose mean differs from them by rounding."""
     states = noisy(times, 3)
     states[:, 1] = value
     with pytest.raises(ValueError, match="coordinate 1 is constant"):

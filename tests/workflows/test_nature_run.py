@@ -1,4 +1,4 @@
-"""The store of the nature run, opened as users do."""
+"""Test the store of the nature run, opened as users do."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ DAYS = 20
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A short run with a length that is no multiple of its chunks, and its reports of progress."""
+    """Write a short run whose length is not a multiple of its chunks, and record its progress."""
     calls = []
     path = write_nature(
         tmp_path_factory.mktemp("nature") / "deep" / "nature.zarr",

@@ -37,7 +37,7 @@ _LEGEND = (
 )
 
 cluster = typer.Typer(
-    help="Check the cluster on which runs are computed.\n\n"
+    help="Check whether a cluster can compute runs.\n\n"
     "Example: [bold]gfrnn cluster check --cluster slurm.yaml[/bold]",
     no_args_is_help=True,
 )
@@ -45,7 +45,7 @@ cluster = typer.Typer(
 
 @cluster.callback()
 def group() -> None:
-    """Keep ``check`` a subcommand although it is the only one."""
+    """Keep ``check`` a subcommand; typer would drop the name of an only one."""
 
 
 @cluster.command()
@@ -53,7 +53,9 @@ def check(
     cluster: ClusterFile = None,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Folder for runs, which all workers must see."),
+        typer.Option(
+            "--output", "-o", help="Folder for runs, which all workers must be able to write."
+        ),
     ] = Path("runs"),
     workers: Workers = None,
     memory: Memory = None,
@@ -62,8 +64,8 @@ def check(
 ) -> None:
     """Start a cluster, run a short test on every worker, list problems, and stop it.
 
-    Checks hosts, memory, threads, package versions, bandwidth, the folder of runs and the spill
-    folder. The exit code is 1 if runs would fail.
+    The test covers hosts, memory, threads, package versions, speed, bandwidth,
+    the folder of runs and the spill folder. The exit code is 1 if runs would fail.
 
     Example: [bold]gfrnn cluster check --cluster slurm.yaml --output /scratch/me/runs[/bold]
     """

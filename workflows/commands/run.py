@@ -59,7 +59,8 @@ def run(
 ) -> None:
     """Run all stages of an experiment: fit, forecast, verify and report.
 
-    Stages that are done are skipped, and a run that was killed resumes from its checkpoints.
+    Finished stages are skipped, and a run that was killed resumes from its
+    checkpoints.
 
     Examples: [bold]gfrnn run[/bold] (embedded nature run, no data needed);
     [bold]gfrnn run workflows/experiments/era_interim_europe.yaml --workers 4[/bold]
@@ -97,7 +98,8 @@ def fit(
         bool,
         typer.Option(
             "--plan",
-            help="Only estimate tasks, reads, memory, disk and time, and check that they fit.",
+            help="Only estimate tasks, reads, memory, disk and time of the fit, and check whether "
+            "the workers have enough memory.",
         ),
     ] = False,
     as_json: Annotated[
@@ -108,14 +110,14 @@ def fit(
 ) -> None:
     """Train a model: climatology, EOFs, triangles, and selection of ridge and width.
 
-    With --plan, no cluster is started and nothing is written; the exit code is 2 if the fit does
-    not fit into the workers.
+    With --plan, no cluster is started and nothing is written; the exit code is
+    2 if the workers have too little memory for the fit.
 
     Examples: [bold]gfrnn fit workflows/experiments/era_interim_europe.yaml[/bold];
     [bold]gfrnn fit my.yaml --plan --workers 8 --memory 4GiB[/bold]
     """
     if as_json and not plan:
-        raise ConfigError("--json: belongs to --plan; add --plan, or leave --json out")
+        raise ConfigError("--json: allowed with --plan only; add --plan, or leave --json out")
     options = ClusterOptions(cluster, workers, memory, scheduler)
     if not plan:
         set_time_limit(stop_before, stop_after)
@@ -140,9 +142,9 @@ def forecast(
 ) -> None:
     """Forecast from every initial time of the test period with a trained model.
 
-    With --period, forecast another period with the model in the folder of a run. The result is a
-    folder of its own (default RUN-YYYYMMDD, the first day) for [bold]gfrnn verify[/bold] and
-    [bold]gfrnn report[/bold].
+    With --period, forecast another period with the model of an earlier run. The
+    result is a new folder, by default RUN-YYYYMMDD with the first day of the
+    period, which [bold]gfrnn verify[/bold] and [bold]gfrnn report[/bold] accept.
 
     Examples: [bold]gfrnn forecast workflows/experiments/era_interim_europe.yaml[/bold];
     [bold]gfrnn forecast runs/my --period 2021-01-01 2021-12-31 --output runs/my-2021[/bold]
@@ -174,7 +176,10 @@ def verify(
     stop_before: StopBefore = None,
     stop_after: StopAfter = None,
 ) -> None:
-    """Score the forecasts, and as references climatology, persistence and the linear model.
+    """Compute RMSE, bias and ACC of the forecasts and of reference forecasts.
+
+    The references are climatology, persistence, damped persistence and the
+    linear model.
 
     Example: [bold]gfrnn verify workflows/experiments/era_interim_europe.yaml[/bold]
     """
@@ -184,7 +189,7 @@ def verify(
 
 
 def report(folder: Folder) -> None:
-    """Write the report page of a verified run again.
+    """Write the page report.html into the folder of a verified run again.
 
     Example: [bold]gfrnn report runs/era_interim_europe[/bold]
     """
@@ -194,7 +199,7 @@ def report(folder: Folder) -> None:
 def _run_one(
     stage: str, file: Path | None, output: Path | None, force: bool, options: ClusterOptions
 ) -> None:
-    """Run one stage of an experiment."""
+    """Open the run and its cluster, and compute one stage."""
     experiment, config = _load(file, options)
     # Only a new fit may replace the run of another experiment.
     replace = force and stage == "fit"

@@ -1,4 +1,4 @@
-"""Scheduler, driver and workers in one allocation connect, are closed to others, end together."""
+"""Test that the processes of one allocation connect, exclude others, and end together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slurm]
 
 
 class Started:
-    """Processes that one launcher has started."""
+    """The processes that one launcher has started."""
 
     def __init__(self, command: list[str], kind: str, folder: Path, mode: str) -> None:
         self.kind, self.folder = kind, folder

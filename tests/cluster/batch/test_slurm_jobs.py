@@ -1,4 +1,4 @@
-"""Workers as jobs of a real Slurm: they come, are replaced, and never outlive the driver."""
+"""Test workers as jobs of a real Slurm: they connect, are replaced, and end with the driver."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_workers_are_as_configured_and_end(slurm, tmp_path):
     assert len(list((tmp_path / "cluster").glob("gfrnn-*.err"))) == 2
 
 
-def test_only_who_has_the_certificate_gets_in(slurm, tmp_path):
+def test_only_clients_with_the_certificate_can_connect(slurm, tmp_path):
     with open_cluster(batch(), folder=tmp_path) as cluster:
         address = cluster.client.scheduler.address
         assert address.startswith("tls://127.0.0.1:")
@@ -107,7 +107,7 @@ def test_nothing_listens_on_other_addresses(slurm, tmp_path):
 def _by_value() -> Callable[..., set[tuple[str, int]]]:
     # A nested function is pickled by value: jobs cannot import the tests.
     def listening(*, parent: bool = False) -> set[tuple[str, int]]:
-        """Return where this process, and its parent, accept connections."""
+        """Return the addresses on which this process and its parent accept connections."""
         own = psutil.Process()
         return {
             tuple(connection.laddr)
@@ -185,5 +185,7 @@ def _hog() -> int:
 def test_a_task_that_needs_too_much_memory_ends_the_run(slurm, tmp_path):
     with open_cluster(batch(workers=2, memory="400MiB"), folder=tmp_path) as cluster:
         cluster.client.wait_for_workers(2, timeout=30)
-        with pytest.raises(ResourceError, match=r"workers died.*cluster\.memory"):
+        with pytest.raises(
+            ResourceError, match=r"worker processes ended repeatedly.*cluster\.memory"
+        ):
             run_tasks("hog", _hog, [()])

@@ -1,4 +1,4 @@
-"""The dashboard page of a run: its texts and figures, and its opening and closing with the run."""
+"""Test the dashboard page of a run: its texts and figures, and when it opens and closes."""
 
 from __future__ import annotations
 

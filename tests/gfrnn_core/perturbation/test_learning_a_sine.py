@@ -1,4 +1,4 @@
-"""Every rule learns to forecast a sine."""
+"""Test that every rule learns to forecast a sine."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The tasks by hand and by brute force."""
+"""Compare the tasks with values by hand and by brute force."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from gfrnn_core.perturbation.sequence_tasks import copying, forecasting, lorenz,
 
 @pytest.fixture(scope="module")
 def ramp():
-    """Inputs count the time, so that every place shows where it came from."""
+    """Return inputs that count the time, so that the origin of each value is visible."""
     time = np.arange(60.0)
     inputs = np.stack([time, -time], axis=1)
     return forecasting("ramp", inputs, 100 + time[:, None], 3, 40, warm_up=5, lags=4)

@@ -104,7 +104,7 @@ def test_time_is_operations_over_rates_and_bytes_over_the_rate_of_reading(weathe
         assert stage.seconds == pytest.approx(expected, rel=1e-6), name
 
 
-def test_more_threads_take_less_time_down_to_the_longest_row_of_tasks(weather):
+def test_more_threads_take_less_time_down_to_the_longest_chain_of_tasks(weather):
     config = experiment(weather.path, data={"chunk": 20})
     stages = [
         planned(config, Workforce(threads), rates_of(1e5, reading=1e5))[1]["climatology"]
@@ -116,7 +116,7 @@ def test_more_threads_take_less_time_down_to_the_longest_row_of_tasks(weather):
     assert seconds[3] > seconds[0] / stages[0].leaves  # one leaf, and merges
 
 
-def test_no_number_of_threads_outruns_the_scheduler(weather):
+def test_the_scheduler_limits_the_speed_of_any_number_of_threads(weather):
     _, stages = planned(
         experiment(weather.path, data={"chunk": 1}), Workforce(10**6), rates_of(1e15, reading=1e15)
     )
@@ -154,7 +154,7 @@ def test_rows_of_the_local_layout_read_the_times_of_their_targets_too(tmp_path):
     assert rows.chunks == 3 * (455 - 3 + 91 - 2 + 3 * rows.leaves)
 
 
-def test_noise_counts_with_the_numbers_that_are_drawn_together(tmp_path):
+def test_noise_costs_all_random_numbers_that_are_drawn_together(tmp_path):
     quiet = row_summary(tmp_path, 400)
     noisy = replace(quiet, network=replace(quiet.network, noise=0.1))
     drawn = 2 * 256 * quiet.states.size
@@ -163,7 +163,7 @@ def test_noise_counts_with_the_numbers_that_are_drawn_together(tmp_path):
     assert "noise" not in quiet.leaf_work(200)
 
 
-def test_what_does_not_fit_is_refused_with_the_key_as_a_fit_refuses_it(weather, tmp_path):
+def test_a_plan_that_does_not_fit_is_refused_with_the_message_of_the_fit(weather, tmp_path):
     config = experiment(weather.path, model={"width": 400})
     found, _ = planned(config, Workforce(1, 4 * MIB))
     assert found.refusal is not None
@@ -189,7 +189,7 @@ def test_a_fit_refuses_what_the_plan_refuses(weather, tmp_path, monkeypatch):
     assert found.refusal == str(caught.value)
 
 
-def test_mistakes_in_the_experiment_are_those_of_a_fit(weather):
+def test_errors_in_the_experiment_are_those_of_a_fit(weather):
     with pytest.raises(ConfigError, match="model.width"):
         planned(experiment(weather.path, model={"width": 10_000}))
 

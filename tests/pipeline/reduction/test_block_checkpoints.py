@@ -97,8 +97,8 @@ def test_each_leaf_is_worth_keeping_when_it_takes_longer_than_a_period():
     assert not policy.should_save(Block(0, 1))  # it merges at once
 
 
-def test_blocks_are_as_far_apart_as_they_are_worth(tmp_path, monkeypatch):
-    """A leaf takes a second: blocks of 32 leaves are the smallest that take 30 s."""
+def test_distances_of_saved_blocks_follow_from_the_time_of_a_leaf(tmp_path, monkeypatch):
+    """A leaf takes a second, so blocks of 32 leaves are the smallest that take 30 s."""
     clock, saved = Clock(), []
     monkeypatch.setattr(BlockSavePolicy, "__init__", _with(clock))
     plain = FoldCheckpoints.save_block
@@ -135,7 +135,7 @@ def _with(clock: Clock) -> Any:
 @pytest.mark.slow
 @cases
 @given(st.integers(2, 40), st.data())
-def test_nothing_that_was_done_is_done_again(tmp_path_factory, count, data):
+def test_saved_leaves_are_not_computed_again(tmp_path_factory, count, data):
     folder = tmp_path_factory.mktemp("run")
     (folder / "calls").mkdir()
     stop = data.draw(st.integers(0, count - 1))
@@ -264,7 +264,7 @@ def test_few_blocks_are_on_disk_at_a_time(tmp_path):
     assert blocks_in(checkpoints) == []
 
 
-def test_what_is_all_of_a_fold_is_kept_once(tmp_path, monkeypatch):
+def test_a_block_that_is_the_whole_fold_is_saved_once(tmp_path, monkeypatch):
     saved: list[Block] = []
     monkeypatch.setattr(FoldCheckpoints, "save_block", lambda _, block, __: saved.append(block))
     reduce_stretches(Record(), cut(4, 1), key="k", checkpoints=eager(tmp_path))
@@ -302,7 +302,7 @@ def test_blocks_are_forgotten_only_when_their_fold_is_kept(tmp_path, calls, monk
     assert blocks_in(eager(tmp_path)) == []
 
 
-def test_blocks_left_behind_go_with_the_next_run(tmp_path, calls):
+def test_leftover_blocks_are_removed_by_the_next_run(tmp_path, calls):
     stopped_at(Record(), 9, cut(12, 1), calls, eager(tmp_path))
     left = blocks_in(eager(tmp_path))[0].parent
     shutil.copytree(left, tmp_path / "copy")
@@ -312,7 +312,7 @@ def test_blocks_left_behind_go_with_the_next_run(tmp_path, calls):
     assert not left.exists()
 
 
-def test_a_block_killed_half_way_is_ignored(tmp_path, calls, monkeypatch):
+def test_a_partly_written_block_is_ignored(tmp_path, calls, monkeypatch):
     plain = zarr.Group.create_array
 
     class Killed(BaseException):

@@ -15,7 +15,7 @@ from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn_core import RFactor
 
 
-def test_a_leftover_of_another_run_does_not_leak_in(tmp_path):
+def test_a_partial_leftover_is_not_used(tmp_path):
     checkpoints = Checkpoints(tmp_path / "s")
     arrays = {"x": np.arange(3.0)}
     leftover = tmp_path / "s" / "n" / "k.partial"
@@ -29,7 +29,7 @@ def test_a_leftover_of_another_run_does_not_leak_in(tmp_path):
     assert not leftover.exists()
 
 
-def test_saving_again_replaces(tmp_path):
+def test_saving_again_replaces_the_checkpoint(tmp_path):
     checkpoints = Checkpoints(tmp_path / "s")
     checkpoints.save("n", "k", {"x": np.arange(3.0)})
     checkpoints.save("n", "k", {"y": np.arange(4)})
@@ -123,7 +123,7 @@ def test_a_damaged_checkpoint_is_computed_again(tmp_path, damage):
     np.testing.assert_array_equal(found["triangle"], triangle)
 
 
-def test_clear_forgets(tmp_path):
+def test_clear_removes_all_checkpoints(tmp_path):
     checkpoints = Checkpoints(tmp_path / "s")
     checkpoints.save("n", "k", {"x": np.arange(3.0)})
     checkpoints.clear()

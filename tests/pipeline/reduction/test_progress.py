@@ -54,7 +54,7 @@ def test_a_summary_that_does_not_know_its_cost_counts_times():
     assert (last.rows, last.work) == (16, 0)
 
 
-def test_what_was_kept_is_done_but_not_computed(tmp_path):
+def test_stored_folds_count_as_done_but_not_as_computed(tmp_path):
     checkpoints, stretches = Checkpoints(tmp_path / "s"), cut(16, 2, ("a", 8), ("b", 16))
     reduce_stretches(Priced(), stretches[:4], key="k", checkpoints=checkpoints)
     seen = told(Priced(), stretches, checkpoints=checkpoints)

@@ -148,7 +148,7 @@ def test_an_error_of_a_leaf_keeps_its_type_and_message(troubled):
     assert troubled.ran() == [0, 3, 6]
 
 
-def test_a_failed_run_goes_on_at_its_fold(tmp_path, troubled):
+def test_a_failed_run_resumes_at_its_fold(tmp_path, troubled):
     stretches = cut(12, 2, ("a", 4), ("b", 8), ("c", 12))
     checkpoints = Checkpoints(tmp_path / "s")
     broken = Troubled(Record(), troubled.calls, fails=6)
@@ -203,7 +203,7 @@ def test_kept_numbers_are_the_same_bit_for_bit(tmp_path):
     ],
     ids=["nothing", "key", "name", "cuts", "extent", "new fold"],
 )
-def test_what_has_changed_is_computed_anew(tmp_path, troubled, key, name, stretches, anew):
+def test_changed_contents_are_computed_again(tmp_path, troubled, key, name, stretches, anew):
     checkpoints = Checkpoints(tmp_path / "s")
     before = cut(12, 2, ("a", 4), ("b", 12))
     reduce_stretches(Record(), before, key="k", checkpoints=checkpoints)
@@ -228,7 +228,7 @@ def kept_at(folder: Path) -> Path:
     return place
 
 
-def test_a_checkpoint_killed_half_way_is_ignored(tmp_path, troubled, monkeypatch):
+def test_a_partly_written_checkpoint_is_ignored(tmp_path, troubled, monkeypatch):
     checkpoints = Checkpoints(tmp_path / "s")
 
     class Killed(BaseException):
@@ -287,7 +287,7 @@ def test_the_smallest_share_of_a_thread_counts():
     ],
     ids=["leaf", "merge"],
 )
-def test_what_does_not_fit_is_refused_before_anything_runs(
+def test_tasks_larger_than_the_memory_are_refused_before_anything_runs(
     tmp_path, monkeypatch, summary, part, needed
 ):
     (tmp_path / "calls").mkdir()
@@ -304,7 +304,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
     assert watched.ran() == []
 
 
-def test_what_just_fits_is_let_through():
+def test_a_task_as_large_as_the_memory_is_accepted():
     plan = plan_reduction(Record(leaf_size=MIB, merge_size=70 * MIB), cut(210, 70))
     assert (plan.leaf_bytes, plan.merge_bytes) == (70 * MIB, 70 * MIB)
     plan.check(101 * MIB)

@@ -190,7 +190,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
 
 
 @pytest.mark.slow
-def test_a_leaf_that_raises_raises_here(client, calls):
+def test_an_error_of_a_leaf_is_raised_by_the_driver(client, calls):
     broken = Troubled(Record(), calls, naps=8, fails=5)
     with pytest.raises(DataError, match=r"^temperature_850: nan at time 5$") as caught:
         reduce_stretches(broken, cut(40, 1), key="k")
@@ -208,7 +208,7 @@ def test_a_failed_leaf_is_tried_anew_by_the_next_run(client, calls):
     assert read(found["a"]) == "((0-1,1-2),2-3)"
 
 
-def test_a_task_that_raises_raises_here(client):
+def test_an_error_of_a_task_is_raised_by_the_driver(client):
     with pytest.raises(ZeroDivisionError) as caught:
         run_tasks("power", pow, [(2, 1), (0, -1), *[(2, i) for i in range(30)]])
     assert caught.value.__traceback__ is not None
@@ -229,7 +229,7 @@ def test_folds_finished_before_an_error_are_kept(client, calls, tmp_path):
     assert read(found["a"]) == "((0-1,1-2),(2-3,3-4))"
 
 
-def test_what_the_workers_cannot_hold_is_refused_before_anything_runs(client, calls):
+def test_tasks_larger_than_a_worker_are_refused_before_anything_runs(client, calls):
     needed = 500 * 2**20  # of 600 MiB, 420 MiB may be used
     large = Troubled(Record(leaf_size=needed), calls)
     with pytest.raises(ResourceError, match=r"record: a leaf needs 500 MiB.*420 MiB.*toy\.size"):
@@ -247,7 +247,9 @@ def test_workers_that_die_again_and_again_end_the_run(client, calls):
     before = client.run_on_scheduler(allow, failures=0)
     try:
         deadly = Troubled(Record(), calls, dies=2, deaths=99)
-        with pytest.raises(ResourceError, match=r"record: workers died.*cluster\.memory"):
+        with pytest.raises(
+            ResourceError, match=r"record: worker processes ended repeatedly.*cluster\.memory"
+        ):
             reduce_stretches(deadly, cut(4, 1), key="k")
     finally:
         client.run_on_scheduler(allow, failures=before)

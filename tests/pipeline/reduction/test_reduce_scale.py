@@ -216,7 +216,7 @@ def test_results_that_die_before_they_are_noticed_are_computed_again(client, cal
 
 
 @pytest.mark.slow
-def test_what_is_kept_is_read_when_its_worker_dies(
+def test_saved_blocks_are_read_when_their_worker_dies(
     client, tmp_path, calls, monkeypatch, blocks_of_eight
 ):
     safe: list[Block] = []

@@ -59,7 +59,7 @@ def reduced(summary: Any, kept: Checkpoints, progress: Any = None) -> dict[str, 
 
 
 @pytest.mark.parametrize("leaves", [1, 6, 13, 16, 22])
-def test_in_this_process_every_leaf_is_computed_once(leaves, calls, kept):
+def test_without_workers_every_leaf_is_computed_once(leaves, calls, kept):
     summary = Troubled(Record(), calls)
     with pytest.raises(Stopped):
         reduced(summary, kept, stop_at(leaves))
@@ -71,7 +71,7 @@ def test_in_this_process_every_leaf_is_computed_once(leaves, calls, kept):
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.parametrize("leaves", [1, 8, 14])
-def test_on_workers_what_is_under_way_arrives_and_is_kept(leaves, calls, kept, client):
+def test_on_workers_running_tasks_finish_and_are_saved(leaves, calls, kept, client):
     summary = Troubled(Record(), calls, naps=leaves)
     with pytest.raises(Stopped):
         reduced(summary, kept, stop_at(leaves))
@@ -117,7 +117,7 @@ class Failing(Endless):
 
 
 @pytest.mark.cluster
-def test_an_error_meanwhile_does_not_hide_that_it_was_asked(tmp_path, kept, client):
+def test_an_error_during_a_stop_does_not_hide_the_stop(tmp_path, kept, client):
     gate = tmp_path / "gate"
 
     def progress(update: ProgressUpdate) -> None:

@@ -65,7 +65,7 @@ def test_blocks_in_place_of_their_leaves_give_the_same_tree(count, random):
 
 @cases
 @given(st.integers(1, 70))
-def test_merges_are_told_their_block(count):
+def test_merges_get_the_block_that_they_cover(count):
     def union(block: Block | None, left: set[int], right: set[int]) -> set[int]:
         assert max(left) + 1 == min(right)
         assert block is None or left | right == leaves(block)
@@ -88,7 +88,7 @@ def test_a_block_contains_what_lies_under_it(one, other):
 
 @cases
 @given(st.integers(1, 200))
-def test_what_waits_in_the_tree_are_left_halves(count):
+def test_waiting_nodes_are_left_halves(count):
     tree = Tree(joined)
     for leaf in range(count):
         tree.push(Block(0, leaf), "")

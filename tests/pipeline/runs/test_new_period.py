@@ -1,4 +1,4 @@
-"""A trained model taken to other periods, and to data that grow."""
+"""Test forecasts of a trained model for other periods, and from growing data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LATER = ("2002-08-01", "2002-08-09")
 
 @pytest.fixture
 def archive(weather, fitted, tmp_path) -> Path:
-    """An archive that a test may change, and beside it `run`, fitted with it."""
+    """Write an archive that a test may change, and beside it `run`, fitted with it."""
     store = tmp_path / "weather.zarr"
     shutil.copytree(weather.path, store)
     shutil.copytree(fitted.folder, tmp_path / "run")
@@ -47,7 +47,7 @@ def archive(weather, fitted, tmp_path) -> Path:
 
 
 def replace_store(store: Path, weather: Weather, first: str, last: str) -> None:
-    """Let an archive hold these times only."""
+    """Replace the contents of an archive by some of its times."""
     with xr.open_zarr(weather.path, consolidated=False) as ds:
         part = ds.sel(time=slice(first, last)).load()
     shutil.rmtree(store)
@@ -81,7 +81,7 @@ def test_the_folder_has_the_first_day_in_its_name(fitted):
     )
 
 
-def test_the_training_data_may_be_gone(weather, archive):
+def test_the_training_data_are_not_needed(weather, archive):
     replace_store(archive, weather, "2002-07-25", "2002-09-01")
     run = reused(archive.with_name("run"), *LATER)
     run.forecast()
@@ -89,7 +89,7 @@ def test_the_training_data_may_be_gone(weather, archive):
     assert pairs(run) == [9, 9, 9, 9]
 
 
-def test_data_that_come_later_score_the_forecasts_that_are_there(weather, archive):
+def test_later_data_score_existing_forecasts(weather, archive):
     replace_store(archive, weather, "2001-01-01", "2002-08-09")
     folder = archive.with_name("run")
     run = reused(folder, *LATER)
@@ -139,7 +139,7 @@ def test_an_updated_model_forecasts_what_comes_after(weather, archive):
     assert not Run.reopen(again.folder).verify(force=True).skipped
 
 
-def test_a_killed_forecast_goes_on(fitted, tmp_path):
+def test_a_killed_forecast_resumes(fitted, tmp_path):
     run = reused(fitted.folder, *LATER, tmp_path / "later")
 
     def stop(update: ProgressUpdate) -> None:
@@ -199,15 +199,15 @@ def test_a_folder_without_record_or_model_is_made_again_by_forecast(lost, fitted
         ("2003-01-01", "2003-01-02", "periods.test: 2003-01-01..2003-01-02 is not within the data"),
     ],
 )
-def test_periods_that_cannot_be_are_refused(start, end, message, fitted, tmp_path):
+def test_periods_that_are_not_allowed_are_refused(start, end, message, fitted, tmp_path):
     with pytest.raises(ConfigError, match=message):
         reused(fitted.folder, start, end, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
-def test_folders_with_work_of_their_own_are_refused(weather, fitted, tmp_path):
+def test_wrong_folders_are_refused_and_unchanged(weather, fitted, tmp_path):
     before = contents(fitted.folder, metadata=True)
-    with pytest.raises(RunError, match="holds a run with a fit of its own"):
+    with pytest.raises(RunError, match="contains a run with its own fit.* choose another --output"):
         reused(fitted.folder, *LATER, fitted.folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()

@@ -1,4 +1,4 @@
-"""Refit and update of a local network, whose rows come from patches of the fields."""
+"""Test refit and update of a local network, whose rows come from patches of the fields."""
 
 from __future__ import annotations
 

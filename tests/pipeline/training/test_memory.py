@@ -55,7 +55,7 @@ def test_the_row_pass_needs_no_more_memory_for_four_times_the_rows(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["leaf", "merge"])
 @pytest.mark.parametrize("kind", ["rows", "climatology", "eofs"])
-def test_memory_is_not_above_the_projection(tmp_path, kind, part):
+def test_memory_is_not_above_the_estimate(tmp_path, kind, part):
     projected, needed = measured(kind, tmp_path, part)
     assert needed <= projected + SLACK
     assert projected <= 4 * needed  # and the projection refuses nothing that would fit

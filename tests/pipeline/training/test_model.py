@@ -1,4 +1,4 @@
-"""Models on disk and in use: round trips, mixtures of networks, damping."""
+"""Test models on disk and in use: round trips, averages of networks, damping."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_model_read_back_forecasts_the_same_bits(tmp_path, model):
         assert again.damping(lead).tobytes() == model.damping(lead).tobytes()
 
 
-def test_everything_else_is_read_back_too(tmp_path, model):
+def test_all_other_attributes_are_read_back(tmp_path, model):
     model.save(tmp_path / "model.zarr")
     again = ForecastModel.load(tmp_path / "model.zarr")
     assert again.layout.scaling.grid.channels == model.layout.scaling.grid.channels
@@ -117,7 +117,7 @@ def test_saving_again_replaces_the_whole_model(tmp_path, model):
     assert [file.name for file in tmp_path.iterdir()] == ["model.zarr"]
 
 
-def test_no_model_is_said(tmp_path):
+def test_a_missing_model_is_an_error_with_a_remedy(tmp_path):
     with pytest.raises(RunError, match=r"model\.zarr: no trained model there; run `gfrnn fit`"):
         ForecastModel.load(tmp_path / "model.zarr")
 
@@ -138,7 +138,7 @@ def test_another_format_is_refused(tmp_path, model, key, value):
         ForecastModel.load(place)
 
 
-def test_a_model_killed_half_way_is_no_model(tmp_path, model):
+def test_a_partly_written_model_is_not_loaded(tmp_path, model):
     def fail(path: Path) -> None:
         model._write(path)
         raise KeyboardInterrupt
@@ -185,7 +185,7 @@ def test_inputs_are_those_of_the_valid_times(model):
     )
 
 
-def test_starts_do_not_touch_each_other(model):
+def test_starts_do_not_affect_each_other(model):
     history = make_history()
     together = model.rollout(history, INITIAL, 4)
     alone = [model.rollout(history[i : i + 1], INITIAL[i : i + 1], 4)[0] for i in range(5)]

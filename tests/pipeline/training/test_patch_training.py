@@ -92,7 +92,7 @@ def error(rows: RowSummary, times: int, steps: int) -> float:
 
 @pytest.mark.parametrize("weights", ["shared", "bands", "own"])
 @pytest.mark.parametrize("target", ["state", "increment"])
-def test_what_moves_by_a_cell_a_step_is_forecast_to_rounding(weights, target):
+def test_a_field_that_moves_by_a_cell_a_step_is_forecast_to_rounding(weights, target):
     values = advected(6, 12, 1, 60)[:, None]
     fields = memory_fields(values, grid_of(latitudes(6, "between"), longitudes(12)))
     # A patch sees one cell to the west, and moves round the globe.
@@ -100,7 +100,7 @@ def test_what_moves_by_a_cell_a_step_is_forecast_to_rounding(weights, target):
     assert error(rows, 60, 15) < 1e-9
 
 
-def test_what_leaves_the_halo_in_a_step_is_not():
+def test_a_field_that_moves_beyond_the_halo_in_a_step_is_not_forecast():
     fields = memory_fields(
         advected(6, 12, 2, 60)[:, None], grid_of(latitudes(6, "between"), longitudes(12))
     )

@@ -16,7 +16,7 @@ def test_the_best_of_each_lead_takes_it_all():
     np.testing.assert_array_equal(candidate_shares(ERRORS, 1), [[0, 0, 0], [1, 0, 0], [0, 1, 1]])
 
 
-def test_the_best_share_equally():
+def test_averaged_candidates_have_equal_shares():
     half = 0.5
     np.testing.assert_array_equal(
         candidate_shares(ERRORS, 2), [[0, half, half], [half, 0, 0], [half, half, half]]
@@ -74,7 +74,7 @@ def test_the_last_states_never_cross_a_gap(count):
     np.testing.assert_array_equal(last_states(series(), gappy, 28, 3), series()[26:29])
 
 
-def test_the_last_states_begin_after_one_that_is_not_there():
+def test_the_last_states_begin_after_a_missing_one():
     states = series()
     states[26] = states[28] = np.nan
     np.testing.assert_array_equal(last_states(states, DAYS, 30, 4), series()[29:31])

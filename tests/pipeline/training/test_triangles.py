@@ -66,7 +66,7 @@ def test_factors_of_other_groups_do_not_merge():
 
 
 @pytest.mark.parametrize("prefix", ["", "3_"])
-def test_factors_come_back_from_their_arrays_among_those_of_others(prefix):
+def test_factors_are_read_back_from_arrays_stored_together(prefix):
     factors = Factors.of_series(network(), series(30, 0))
     others = Factors.of_series(network(), series(20, 1)).arrays("30_")
     again = Factors.from_arrays(others | factors.arrays(prefix), prefix)
@@ -94,7 +94,7 @@ def test_weights_of_a_group_are_those_of_its_rows_alone():
         np.testing.assert_allclose(solved.outer[group], alone.outer, rtol=1e-9, atol=1e-12)
 
 
-def test_the_error_of_a_choice_is_that_of_all_groups_on_their_own_rows():
+def test_the_error_of_a_ridge_sums_the_residuals_of_all_groups():
     train, validation = pieces(0), pieces(1)
     choice = select_ridge_and_width(
         network(),

@@ -23,7 +23,7 @@ def _wait_for(file: Path) -> None:
 
 
 def _leading_out() -> str:
-    """A network that is not this machine alone, where there is one."""
+    """Return a network interface other than loopback, if there is one."""
     found = [
         name
         for name, entries in psutil.net_if_addrs().items()
@@ -38,7 +38,7 @@ def _rank() -> int:
 
 
 def main() -> None:
-    """Join the others; in the driver, do what the mode says."""
+    """Join the other processes; in the driver, act by the mode."""
     kind, folder, mode = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     if mode == "absent" and _rank() == 1:
         sys.exit(7)

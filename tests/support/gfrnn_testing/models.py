@@ -25,7 +25,7 @@ INITIAL = pd.date_range("2004-02-27", periods=5, freq="12h").to_numpy()
 
 
 def make_network(modes: int, delays: int, width: int, seed: int, **options: object) -> SampledRNN:
-    """Solved for random targets: what it forecasts is small and depends on everything."""
+    """Solve a network for random targets, so that its forecasts are small and general."""
     rng = np.random.default_rng(seed)
     network = SampledRNN(
         width=width,

@@ -1,4 +1,4 @@
-"""Benchmarks of the pass, its scaling and rollouts: the same work as their references."""
+"""Test that benchmarks of pass, scaling and rollouts do the same work as their references."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def training_pass(tmp_path) -> TrainingPass:
 
 
 def test_useful_operations_are_those_of_the_products_and_of_the_reflections():
-    """Counted one by one: entries of the lift, and the columns that each reflection changes."""
+    """Entries of the lift, and the columns that each reflection changes, are counted one by one."""
     size = PassSize(rows=400, states=5, features=40)
     products = sum(2 * size.states for _ in range(size.rows) for _ in range(size.hidden))
     reflections = sum(

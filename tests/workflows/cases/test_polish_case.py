@@ -1,4 +1,4 @@
-"""The case of polished networks, at sizes that take a moment."""
+"""Test the case of polished networks, at small sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress of a run: rates, times and estimates from reports at known times."""
+"""Test the progress of a run: rates, times and estimates from reports at known times."""
 
 from __future__ import annotations
 

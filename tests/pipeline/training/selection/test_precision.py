@@ -1,4 +1,4 @@
-"""What the precision of the rows costs, against the rows themselves."""
+"""Compare the measured error of float32 rows with the rows themselves."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def rows(tmp_path_factory) -> RowSummary:
 
 
 def squares(rows: RowSummary, solved, stretch: Stretch) -> float:
-    """Mean over rows of the squared error of one step, from the states themselves."""
+    """Return the mean squared error of one step over all rows, from the states themselves."""
     first, last = rows.reach(stretch)
     states = rows.states.read(first, last)
     predicted = solved.predict(states, rows.forcing(rows.time[first:last]))

@@ -1,4 +1,4 @@
-"""The choice of ridge, balance and width against least squares on all rows, which it never sees."""
+"""Compare the choice of ridge, balance and width with least squares on all rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRUNCATED, VARIANCE = np.array([0.4, 0.7]), np.array([4.0, 5.0])
 
 
 def make_series(times: int, seed: int) -> np.ndarray:
-    """A damped rotation with noise and a weak nonlinear term."""
+    """Return a damped rotation with noise and a weak nonlinear term."""
     rng = np.random.default_rng(seed)
     law = 0.92 * np.linalg.qr(np.random.default_rng(0).standard_normal((SIZE, SIZE)))[0]
     states = np.zeros((times, SIZE))
@@ -73,7 +73,7 @@ def features_and_targets(network, states, width):
 
 
 def brute_force(network, width, balances):
-    """errors[balance, ridge, lead] and weights, each from rows of its own."""
+    """Return errors[balance, ridge, lead] and weights, each from rows computed for it."""
     x, y = features_and_targets(network, TRAIN, width)
     checked, truth = features_and_targets(network, VALIDATION, width)
     factors = np.ones(x.shape[1])
@@ -110,8 +110,8 @@ def test_errors_and_choices_are_those_of_brute_force(target):
         np.testing.assert_allclose(path.score, errors.min(axis=(0, 1)).mean())
 
 
-def test_the_case_is_worth_choosing_in():
-    """Ridges and balances of different leads and widths differ, and none is at the edge always."""
+def test_the_best_settings_differ_between_leads():
+    """The best ridges and balances differ between leads and widths, and are not at the edges."""
     choice = chosen(make_network())
     settings = {
         (path.ridge[lead], path.balance[lead]) for path in choice.paths for lead in range(2)
@@ -120,7 +120,7 @@ def test_the_case_is_worth_choosing_in():
     assert {path.ridge[lead] for path in choice.paths for lead in range(2)} != {RIDGES[0]}
 
 
-def test_the_linear_model_knows_no_hidden_feature_nor_balance():
+def test_the_linear_model_has_no_hidden_features_and_no_balance():
     network = make_network()
     choice = chosen(network)
     errors, weights = brute_force(network, 0, [1.0])
