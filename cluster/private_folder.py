@@ -39,7 +39,7 @@ def make_private_folder(parent: str, setting: str) -> str:
         pass  # whatever it is, it is checked below
     except OSError as error:
         raise ClusterError(
-            f"cluster: {folder} cannot be made ({error.strerror}); set {setting} to a folder of "
+            f"cluster: {folder} cannot be created ({error.strerror}); set {setting} to a folder of "
             "your own"
         ) from None
     found = folder.lstat()

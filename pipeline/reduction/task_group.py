@@ -114,8 +114,8 @@ def _raise_failure(future: Future, name: str) -> None:
         raise error
     if type(error).__name__ == "KilledWorker":
         raise ResourceError(
-            f"{name}: workers died repeatedly while running one task, most likely for lack of "
-            "memory; give the workers more (cluster.memory) and read the workers' logs"
+            f"{name}: worker processes ended repeatedly while running one task, most "
+            "likely for lack of memory; give the workers more (cluster.memory), and read their logs"
         ) from error
     if error is None:
         raise ResourceError(

@@ -155,7 +155,10 @@ def forecast(
         _run_one("forecast", file, output, force, options)
         return
     if file is None or not file.is_dir():
-        raise ConfigError("--period: needs the folder of a run; give it in place of FILE")
+        found = "no FILE" if file is None else str(file)
+        raise ConfigError(
+            f"--period: needs the folder of a run, found {found}; give the folder in place of FILE"
+        )
     reuse = NewPeriod.prepare(file, checked(Period, period, "--period"), output)
     config = options.config(reuse.experiment.cluster, str(file))
     with (

@@ -32,7 +32,7 @@ def test_temporary_files_and_import_path_are_in_the_private_folder(tmp_path, cou
     private = tmp_path / f"gfrnn-{os.getuid()}"
     with (
         LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
-        Client(cluster) as client,
+        Client(cluster, set_as_default=False) as client,
     ):
         command = [
             *(*PROGRAM, client.scheduler.address, "--nanny", "--nworkers", str(count)),
