@@ -284,5 +284,6 @@ def reading_rate(fields: Fields, windows: Array) -> float | None:
 
 
 def _empty(values: Array) -> bool:
-    """Return whether all values are the fill value, so that nothing was decoded."""
-    return bool(np.isnan(values).all() or np.ptp(values) == 0)
+    """Check whether all values are the fill value or at levels that are not stored (NaN)."""
+    stored = values[~np.isnan(values)]
+    return not stored.size or bool(np.ptp(stored) == 0)

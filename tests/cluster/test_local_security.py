@@ -36,11 +36,11 @@ def family() -> list[psutil.Process]:
 
 def ports_of(processes: list[psutil.Process]) -> set[int]:
     """Return the TCP ports on which processes listen."""
+    own = {process.pid for process in processes}
     return {
         connection.laddr.port
-        for process in processes
-        for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
+        for connection in psutil.net_connections("tcp")
+        if connection.pid in own and connection.status == psutil.CONN_LISTEN
     }
 
 

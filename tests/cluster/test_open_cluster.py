@@ -36,11 +36,11 @@ def existing(**keys: Any) -> ClusterConfig:
 
 def listening(processes: list[psutil.Process]) -> set[tuple[str, int]]:
     """Return the addresses at which processes accept connections."""
+    own = {process.pid for process in processes}
     return {
         (connection.laddr.ip, connection.laddr.port)
-        for process in processes
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
+        for connection in psutil.net_connections("inet")
+        if connection.pid in own and connection.status == psutil.CONN_LISTEN
     }
 
 

@@ -141,12 +141,11 @@ def test_only_the_interface_is_open_and_needs_certificates(start, tmp_path):
     assert state["address"].startswith("tls://127.0.0.1:")
     ours = [psutil.Process(state[name]) for name in ("driver", "scheduler")]
     ours += [psutil.Process(worker) for worker in state["workers"]]
+    own = {process.pid for one in ours for process in (one, *one.children(recursive=True))}
     listening = {
         connection.laddr.ip
-        for one in ours
-        for process in (one, *one.children(recursive=True))
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
+        for connection in psutil.net_connections("inet")
+        if connection.pid in own and connection.status == psutil.CONN_LISTEN
     }
     assert listening == {"127.0.0.1"}
     # All processes have read the key, so its file is removed.

@@ -108,13 +108,11 @@ def _by_value() -> Callable[..., set[tuple[str, int]]]:
     # A nested function is pickled by value: jobs cannot import the tests.
     def listening(*, parent: bool = False) -> set[tuple[str, int]]:
         """Return the addresses on which this process and its parent accept connections."""
-        own = psutil.Process()
+        own = {os.getpid(), os.getppid()} if parent else {os.getpid()}
         return {
             tuple(connection.laddr)
-            for process in ([own, own.parent()] if parent else [own])
-            if process is not None
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
+            for connection in psutil.net_connections("inet")
+            if connection.pid in own and connection.status == psutil.CONN_LISTEN
         }
 
     return listening

@@ -16,7 +16,7 @@ import zarr
 
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import ConfigError, RunError
-from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import encode_leads, open_forecasts
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
@@ -135,11 +135,32 @@ def test_encodings(run, store):
         assert np.isnan(array.encoding["_FillValue"])
     group = zarr.open_group(run.forecasts, mode="r")
     assert group.metadata.zarr_format == 3
+    assert all(np.isnan(group[name].fill_value) for name in store.data_vars)
     lead = group["prediction_timedelta"]
     assert lead.attrs["dtype"] == "timedelta64[ns]"
     assert lead.attrs["units"] == "days"
     assert group["time"].attrs["units"].startswith("hours since ")
     assert np.issubdtype(group["time"].dtype, np.integer)
+
+
+@pytest.mark.parametrize(
+    ("leads", "units", "numbers"),
+    [
+        (["24h", "72h"], "days", [1, 3]),
+        (["6h", "24h"], "hours", [6, 24]),
+        (["60min", "90min"], "minutes", [60, 90]),
+        (["30s", "60s"], "seconds", [30, 60]),
+    ],
+)
+def test_leads_are_encoded_in_the_longest_common_unit(leads, units, numbers):
+    spans = pd.to_timedelta(leads).to_numpy("timedelta64[ns]")
+    encoded = encode_leads(spans, long_name="lead")
+    assert encoded.attrs == {"long_name": "lead", "dtype": "timedelta64[ns]", "units": units}
+    assert encoded.dtype == np.int64
+    assert encoded.values.tolist() == numbers
+    decoded = xr.decode_cf(xr.Dataset({"lead": encoded}), decode_timedelta=True)["lead"]
+    np.testing.assert_array_equal(decoded.values, spans)
+    assert decoded.dtype == spans.dtype
 
 
 def test_metadata_are_consolidated(run):

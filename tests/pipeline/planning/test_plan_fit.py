@@ -210,11 +210,18 @@ def test_every_kind_of_work_has_a_rate(weather, layout):
     assert all(rate > 0 for rate in found.rates.work.values())
 
 
-def test_an_archive_of_metadata_alone_is_planned_without_a_rate_of_reading(tmp_path, weather):
+@pytest.mark.parametrize("fill_value", ["NaN", 0.0])
+def test_an_archive_of_metadata_alone_is_planned_without_a_rate_of_reading(
+    tmp_path, weather, fill_value
+):
     store = tmp_path / "empty.zarr"
     make_weather(store)
     for array in ("z", "t", "msl"):
         shutil.rmtree(store / array / "c")
+        metadata = store / array / "zarr.json"
+        metadata.write_text(
+            json.dumps(json.loads(metadata.read_text()) | {"fill_value": fill_value})
+        )
     found = plan_fit(experiment(store), open_source(experiment(store).data), Workforce(2))
     assert found.rates.reading is None
     assert found.seconds is None

@@ -44,11 +44,12 @@ def test_saving_again_replaces_the_checkpoint(tmp_path):
     [
         np.arange(5),
         np.zeros((4, 3)),
+        np.full((4, 3), -0.0),
         np.array(7),
         np.zeros((0, 4)),
         np.asfortranarray(np.eye(3, 2)),
     ],
-    ids=["whole", "zeros", "scalar", "empty", "fortran"],
+    ids=["whole", "zeros", "negative zeros", "scalar", "empty", "fortran"],
 )
 def test_arrays_of_every_shape_are_kept(tmp_path, values):
     checkpoints = Checkpoints(tmp_path / "s")
@@ -57,6 +58,7 @@ def test_arrays_of_every_shape_are_kept(tmp_path, values):
     assert found is not None
     assert found["x"].dtype == values.dtype
     np.testing.assert_array_equal(found["x"], values, strict=True)
+    assert found["x"].tobytes() == values.tobytes()
 
 
 def no_chunk(place: Path) -> None:

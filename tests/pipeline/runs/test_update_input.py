@@ -80,6 +80,14 @@ def spoilt(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
+def rescaled(
+    ds: xr.Dataset, name: str, factor: float = 1, offset: float | xr.DataArray = 0
+) -> xr.Dataset:
+    """Return the data with ``factor * values + offset``, in the same unit."""
+    array = ds[name]
+    return ds.assign({name: (factor * array + offset).assign_attrs(array.attrs)})
+
+
 BAD: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     "dates trained on": (
         lambda ds: times_shifted(ds, -24),
@@ -115,12 +123,12 @@ BAD: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     "an unknown unit": (lambda ds: with_unit(ds, "temperature", "furlong"), "furlong"),
     "a missing value": (spoilt, "mean_sea_level_pressure: nan at 2002-04-08"),
     "anomalies": (
-        lambda ds: ds.assign(geopotential=ds["geopotential"] - ds["geopotential"].mean("time")),
+        lambda ds: rescaled(ds, "geopotential", offset=-ds["geopotential"].mean("time")),
         r"NEW_DATA: geopotential_500 differs from the model's climatology by [\d.]+ standard "
         r"deviations of [\d.]+ .*not an anomaly",
     ),
     "another quantity": (
-        lambda ds: ds.assign(temperature=ds["temperature"] - 273.15),
+        lambda ds: rescaled(ds, "temperature", offset=-273.15),
         "NEW_DATA: temperature_850 differs from the model's climatology",
     ),
 }
@@ -149,8 +157,8 @@ def test_units_that_are_known_are_converted(weather, copy, done, tmp_path):
 
 def test_strong_anomalies_are_accepted(weather, copy, tmp_path):
     ds = spring(weather)
-    mean = ds["temperature"].mean("time")
-    write_store(ds.assign(temperature=mean + 4 * (ds["temperature"] - mean)), tmp_path / "new.zarr")
+    strong = rescaled(ds, "temperature", factor=4, offset=-3 * ds["temperature"].mean("time"))
+    write_store(strong, tmp_path / "new.zarr")
     assert update(copy, [str(tmp_path / "new.zarr")]).updated
 
 

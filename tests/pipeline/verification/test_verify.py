@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
@@ -181,6 +182,12 @@ def test_the_scores_have_their_names(verified):
     )
 
 
+def test_leads_of_the_scores_are_encoded_as_those_of_the_forecasts(verified):
+    leads = zarr.open_group(verified.run.scores, mode="r")["prediction_timedelta"]
+    assert dict(leads.attrs) == {"dtype": "timedelta64[ns]", "units": "days"}
+    np.testing.assert_array_equal(leads[...], np.arange(1, LEADS + 1))
+
+
 @pytest.mark.parametrize("lead", range(1, LEADS + 1))
 def test_the_forecasts_scores_are_those_of_numpy(verified, lead):
     found = verified.scores.sel(system="forecast").isel(prediction_timedelta=lead - 1)
@@ -241,6 +248,7 @@ def test_scores_are_those_of_the_scores_library(verified, channel):
         dims=("valid_time", "latitude", "longitude"),
     )
     weights = create_latitude_weights(ours["latitude"])
+    weights /= weights.mean()  # earlier versions of scores do not divide by the sum of the weights
     for lead in range(LEADS):
         one = ours.isel(prediction_timedelta=lead).astype(float)
         one = one.swap_dims(time="valid_time").drop_vars(["time", "prediction_timedelta"])

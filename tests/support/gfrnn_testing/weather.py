@@ -131,7 +131,10 @@ def write_store(raw: xr.Dataset, path: Path, chunk: int = 100) -> None:
     for array in raw.data_vars.values():
         array.encoding = {}
     encoding = {
-        str(name): {"chunks": (min(chunk, raw.sizes["time"]), *array.shape[1:])}
+        str(name): {
+            "chunks": (min(chunk, raw.sizes["time"]), *array.shape[1:]),
+            "fill_value": np.nan,
+        }
         for name, array in raw.data_vars.items()
     }
     raw.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
