@@ -21,8 +21,9 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.forecasting.forecast import load_model, read_history
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads, open_forecasts
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_core import UnstableRollout
