@@ -1,0 +1,1 @@
+"""Sampled recurrent networks for fields that close in longitude: one regression a wavenumber."""
