@@ -1,4 +1,4 @@
-"""Where a run is computed. Nothing here knows what is computed."""
+"""Clusters on which runs are computed; this package is independent of what is computed."""
 
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError

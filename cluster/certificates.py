@@ -28,7 +28,8 @@ def new_certificates() -> Security:
         security = Security.temporary()
     except ImportError:
         raise ClusterError(
-            "cluster: TLS needs the package cryptography; pip install cryptography"
+            "cluster: TLS needs the package cryptography, which is not installed; run pip install "
+            "cryptography"
         ) from None
     return security
 
@@ -56,8 +57,8 @@ def temporary_certificates(folder: Path) -> Iterator[Security]:
         _write(folder / _KEY, made.tls_scheduler_key)
     except OSError as error:
         raise ClusterError(
-            f"cluster: {folder}: no certificates can be written ({error.strerror}); "
-            "give cluster.folder a new place that is shared and writable"
+            f"cluster: certificates cannot be written to {folder} ({error.strerror}); "
+            "set cluster.folder to a folder that is shared and writable"
         ) from None
     try:
         yield certificates_in(folder)

@@ -1,4 +1,4 @@
-"""The configuration of the cluster that a run is computed on."""
+"""Configuration of the cluster on which a run is computed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dask.utils import parse_bytes
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gfrnn.cluster.batch.systems import SYSTEMS
-from gfrnn.cluster.durations import parse_duration
+from gfrnn.cluster.walltime import parse_walltime
 
 BATCH_KINDS = tuple(SYSTEMS)
 """Kinds whose workers are jobs of a batch system."""
@@ -39,12 +39,12 @@ _KINDS_WITH_KEY: dict[str, tuple[str, ...]] = {
     ),
     BATCH_KINDS,
 )
-"""Kinds that have a key; keys that are not listed belong to all kinds."""
+"""Kinds that allow a key; a key that is not listed is allowed with every kind."""
 
 _MAX_PORT = 2**16 - 1
 
 _MIN_WALLTIME = 60
-"""Seconds."""
+"""Shortest walltime in seconds."""
 
 
 class ClusterConfig(BaseModel):
@@ -56,27 +56,27 @@ class ClusterConfig(BaseModel):
         "local", "existing", "slurm", "pbs", "lsf", "sge", "oar", "htcondor", "srun", "mpi"
     ] = "local"
     workers: int | None = Field(None, gt=0, description="processes; local: default one a core")
-    memory: str | None = Field(None, description="of one worker, e.g. 4GiB; default: a fair share")
+    memory: str | None = Field(None, description="memory of a worker, e.g. 4GiB")
     dashboard: str = Field("127.0.0.1:8787", description="address of the dashboard; :0 any port")
     timeout: float = Field(60.0, gt=0, description="seconds to wait for the workers")
 
-    address: str | None = Field(None, description="of an existing scheduler, e.g. tcp://host:8786")
-    scheduler_file: str | None = Field(None, description="that an existing scheduler wrote")
+    address: str | None = Field(None, description="of a scheduler, e.g. tcp://host:8786")
+    scheduler_file: str | None = Field(None, description="scheduler file of an existing scheduler")
     certificates: str | None = Field(None, description="folder of an existing scheduler's TLS")
 
-    threads: int = Field(1, gt=0, description="of one worker; each runs one task")
+    threads: int = Field(1, gt=0, description="threads of one worker; each runs one task")
     per_job: int = Field(1, gt=0, description="workers in one job")
-    walltime: str | int = Field("1h", description="of one job, e.g. 2h or 02:00:00")
-    queue: str | None = Field(None, description="or partition")
-    account: str | None = Field(None, description="or project that is charged")
+    walltime: str | int = Field("1h", description="time limit of one job, e.g. 2h or 02:00:00")
+    queue: str | None = Field(None, description="queue or partition of the jobs")
+    account: str | None = Field(None, description="account or project that is charged")
     interface: str | None = Field(None, description="network of the workers, e.g. ib0")
-    scheduler_interface: str | None = Field(None, description="here, where it has another name")
+    scheduler_interface: str | None = Field(None, description="network of the scheduler")
     directives: tuple[str, ...] = Field((), description="more options of the job, as in a script")
     setup: tuple[str, ...] = Field((), description="shell lines before the worker starts")
-    python: str | None = Field(None, description="on the nodes; default: the one that runs here")
-    spill: str | None = Field(None, description="local folder on the nodes; default $TMPDIR")
-    folder: str | None = Field(None, description="for logs and certificates, seen by all nodes")
-    queue_wait: str | int = Field("1h", description="for the first job to start")
+    python: str | None = Field(None, description="Python on the nodes; default: this one")
+    spill: str | None = Field(None, description="folder of each node; default $TMPDIR")
+    folder: str | None = Field(None, description="logs and certificates, for all nodes")
+    queue_wait: str | int = Field("1h", description="longest wait for the first job to start")
 
     @field_validator("memory")
     @classmethod
@@ -103,7 +103,7 @@ class ClusterConfig(BaseModel):
     @field_validator("walltime", "queue_wait")
     @classmethod
     def _is_duration(cls, value: str | int) -> str | int:
-        parse_duration(value)
+        parse_walltime(value)
         return value
 
     @model_validator(mode="after")
@@ -111,9 +111,15 @@ class ClusterConfig(BaseModel):
         for key in sorted(self.model_fields_set):
             kinds = _KINDS_WITH_KEY.get(key, (self.kind,))
             if self.kind not in kinds and getattr(self, key) is not None:
-                raise ValueError(f"{key} belongs to kind {_listed(kinds)}, but kind is {self.kind}")
+                raise ValueError(
+                    f"{key} is allowed with kind {_listed(kinds)} only, but kind is {self.kind}; "
+                    "leave it out"
+                )
         if self.kind == "existing" and (self.address is None) == (self.scheduler_file is None):
-            raise ValueError("kind existing needs either address or scheduler_file")
+            found = "both" if self.address else "none"
+            raise ValueError(
+                f"kind existing needs either address or scheduler_file, {found} given; give one"
+            )
         if self.kind in BATCH_KINDS:
             self._check_job()
         return self
@@ -121,14 +127,15 @@ class ClusterConfig(BaseModel):
     def _check_job(self) -> None:
         if self.workers is None or self.memory is None:
             raise ValueError(
-                f"kind {self.kind} needs workers and memory: how many, and how much each has, "
-                "e.g. workers: 8 and memory: 4GiB"
+                f"kind {self.kind} needs workers (their number) and memory (of one worker); write "
+                "for example workers: 8 and memory: 4GiB"
             )
         if self.workers % self.per_job:
             raise ValueError(
-                f"workers: {self.workers} is not a multiple of per_job, {self.per_job}"
+                f"workers: {self.workers} is not a multiple of per_job, {self.per_job}; change one "
+                "of them"
             )
-        if parse_duration(self.walltime) < _MIN_WALLTIME:
+        if parse_walltime(self.walltime) < _MIN_WALLTIME:
             raise ValueError(f"walltime: {self.walltime} is less than {_MIN_WALLTIME} s")
         SYSTEMS[self.kind].check(self)
 
@@ -141,7 +148,7 @@ class ClusterConfig(BaseModel):
     def memory_bytes(self) -> int:
         """Memory of one worker in bytes; GB are powers of ten, GiB of two."""
         if self.memory is None:
-            raise ValueError("no memory is given")
+            raise ValueError("memory: not given; write for example memory: 4GiB")
         size: int = parse_bytes(self.memory)
         return size
 

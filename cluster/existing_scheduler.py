@@ -28,7 +28,9 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
     """
     place = config.address or f"scheduler_file {config.scheduler_file}"
     try:
-        address = config.address or address_in(Path(str(config.scheduler_file)), config.timeout)
+        address = config.address or wait_for_address(
+            Path(str(config.scheduler_file)), config.timeout
+        )
         security = _security(config)
         _check_address(address, security)
         client = Client(address, timeout=config.timeout, security=security)
@@ -86,7 +88,7 @@ def _check_address(address: str, security: Security) -> None:
         )
 
 
-def address_in(file: Path, timeout: float) -> str:
+def wait_for_address(file: Path, timeout: float) -> str:
     """Wait for a scheduler's file and return the address in it.
 
     Dask's own wait for such a file has no timeout.

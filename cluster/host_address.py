@@ -12,7 +12,7 @@ from gfrnn.cluster.errors import ClusterError
 LOOPBACK = "127.0.0.1"
 
 
-def address_of(interface: str | None, key: str = "cluster.interface") -> str:
+def interface_address(interface: str | None, key: str = "cluster.interface") -> str:
     """Return the IPv4 address of a network interface, by default that of the outgoing network.
 
     Parameters
@@ -44,7 +44,7 @@ def address_of(interface: str | None, key: str = "cluster.interface") -> str:
     return found[interface]
 
 
-def dashboard_at(address: str) -> str:
+def dashboard_bind_address(address: str) -> str:
     """Return the address of a dashboard, on the loopback interface if only ``:PORT`` is given.
 
     Dask would open such a port on every interface.

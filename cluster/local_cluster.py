@@ -12,12 +12,13 @@ from contextlib import contextmanager
 
 import dask
 from dask.system import CPU_COUNT
+from dask.utils import parse_timedelta
 from distributed import Client, LocalCluster
 from distributed.worker_memory import parse_memory_limit
 
 from gfrnn.cluster.certificates import new_certificates
 from gfrnn.cluster.config import ClusterConfig
-from gfrnn.cluster.host_address import LOOPBACK, dashboard_at
+from gfrnn.cluster.host_address import LOOPBACK, dashboard_bind_address
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
 
 _LOGGER = logging.getLogger(__name__)
@@ -30,6 +31,10 @@ _FOR_THE_DRIVER = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+
+_CONNECTION_TIMEOUT = 120.0
+"""Least timeout of connections in seconds. Where machines are overloaded, processes wait longer
+for a core than Dask's default of 30 s; one that has ended is noticed without a timeout."""
 
 
 def local_size(config: ClusterConfig) -> tuple[int, int | None]:
@@ -55,7 +60,7 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
     """
     workers, _ = local_size(config)
     security = new_certificates()
-    with safe_import_path():
+    with safe_import_path(), dask.config.set(_connection_timeouts()):
         with _signals_ignored(), dask.config.set(nanny_settings()), warnings.catch_warnings():
             # Where the port is taken, Dask uses another one, whose address is printed.
             warnings.filterwarnings("ignore", message="Port .* is already in use")
@@ -67,11 +72,17 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
                 host=LOOPBACK,
                 protocol="tls://",
                 security=security,
-                dashboard_address=dashboard_at(config.dashboard),
+                dashboard_address=dashboard_bind_address(config.dashboard),
                 silence_logs=logging.ERROR,
             )
         with cluster, Client(cluster, timeout=config.timeout) as client:
             yield client
+
+
+def _connection_timeouts() -> dict[str, float]:
+    """Return settings of Dask for connections; larger values of the user's configuration stay."""
+    keys = (f"distributed.comm.timeouts.{name}" for name in ("connect", "tcp"))
+    return {key: max(_CONNECTION_TIMEOUT, parse_timedelta(dask.config.get(key))) for key in keys}
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def open_cluster(
     config: ClusterConfig | None = None,
     *,
     folder: Path | None = None,
-    say: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Iterator[Cluster]:
     """Start or join a cluster; its client is the current one until the block ends.
 
@@ -94,8 +94,8 @@ def open_cluster(
     folder : Path, optional
         Folder of the run: logs and certificates are in its folder ``cluster``, unless
         ``config.folder`` names another place; default ``runs``.
-    say : callable, optional
-        Called with a line that describes what is waited for; by default nothing is.
+    report : callable, optional
+        Called with a line that describes what the cluster waits for; by default it is not shown.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def open_cluster(
     place = Path(config.folder) if config.folder else (folder or Path("runs")) / "cluster"
     with (
         private_temporary_folder(),
-        _OPENERS[config.kind](config, place, say or _nothing) as client,
+        _OPENERS[config.kind](config, place, report or _nothing) as client,
     ):
         yield Cluster(client, config)
 
@@ -119,7 +119,9 @@ def open_cluster(
 def planned_cluster_size(config: ClusterConfig) -> tuple[int, int | None] | None:
     """Return the number of threads that a cluster will have, and bytes of memory for each.
 
-    None for a scheduler that runs already, and in an allocation: there the cluster is asked."""
+    The result is None for a running scheduler and in an allocation, whose sizes only the scheduler
+    knows.
+    """
     if config.kind == "local":
         return local_size(config)
     if config.kind in BATCH_KINDS:

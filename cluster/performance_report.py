@@ -14,12 +14,14 @@ from distributed.diagnostics.task_stream import TaskStreamPlugin
 # Latest tasks that the report draws, at most. More of them slow down scheduler and browser.
 _TASKS = 20_000
 
-# Timeout for starting and for writing the report, in seconds.
-_PATIENCE = 30.0
+# Seconds for starting and for writing the report, each.
+_TIMEOUT = 30.0
 
 
 @contextmanager
-def performance_kept(client: Client, path: Path, warn: Callable[[str], None]) -> Iterator[None]:
+def write_performance_report(
+    client: Client, path: Path, warn: Callable[[str], None]
+) -> Iterator[None]:
     """Write the report of a block, also if the block fails, unless it computes nothing.
 
     Parameters
@@ -34,9 +36,9 @@ def performance_kept(client: Client, path: Path, warn: Callable[[str], None]) ->
     begun = time.time()
     try:
         client.run_on_scheduler(_limit)
-        client.sync(report.__aenter__, callback_timeout=_PATIENCE)
+        client.sync(report.__aenter__, callback_timeout=_TIMEOUT)
     except Exception as error:  # such as a package that the scheduler's Python lacks
-        warn(f"no Dask performance report: {type(error).__name__}: {error}")
+        warn(f"Dask's performance report is not written: {type(error).__name__}: {error}")
         yield
         return
     try:
@@ -44,9 +46,9 @@ def performance_kept(client: Client, path: Path, warn: Callable[[str], None]) ->
     finally:
         try:
             if path.parent.exists() and client.get_task_stream(start=begun, count=1):
-                client.sync(report.__aexit__, None, None, None, code="", callback_timeout=_PATIENCE)
+                client.sync(report.__aexit__, None, None, None, code="", callback_timeout=_TIMEOUT)
         except Exception as error:  # must not hide the error of the block
-            warn(f"no Dask performance report: {type(error).__name__}: {error}")
+            warn(f"Dask's performance report is not written: {type(error).__name__}: {error}")
 
 
 def _limit(dask_scheduler: Any) -> None:

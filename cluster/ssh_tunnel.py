@@ -9,11 +9,10 @@ import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-# Variables in which batch systems store the name of the machine that a job was submitted on.
-_SUBMITTED_ON = ("SLURM_SUBMIT_HOST", "PBS_O_HOST", "LSB_SUB_HOST", "SGE_O_HOST")
+from gfrnn.cluster.batch.systems import SYSTEMS
 
 
-def tunnel(address: str, environment: Mapping[str, str] = os.environ) -> str | None:
+def ssh_tunnel_command(address: str, environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the command that forwards a page of this network to the user's computer.
 
     Parameters
@@ -30,7 +29,7 @@ def tunnel(address: str, environment: Mapping[str, str] = os.environ) -> str | N
     """
     place = urlsplit(address)
     host, port = place.hostname or "localhost", place.port or 80
-    submitted = next((environment[key] for key in _SUBMITTED_ON if environment.get(key)), None)
+    submitted = _submit_host(environment)
     near = _is_loopback(host)
     if near and submitted is None and "SSH_CONNECTION" not in environment:
         return None
@@ -42,6 +41,14 @@ def tunnel(address: str, environment: Mapping[str, str] = os.environ) -> str | N
         # The node is reached through the machine that users log in to.
         return f"ssh -N {to} -J {user}@{submitted} {user}@{here}"
     return f"ssh -N {to} {user}@{submitted or here}"
+
+
+def _submit_host(environment: Mapping[str, str]) -> str | None:
+    """Return the host that the current batch job was submitted on, None where it is not known."""
+    for system in SYSTEMS.values():
+        if system.submit_host_variable and (host := environment.get(system.submit_host_variable)):
+            return host
+    return None
 
 
 def _is_loopback(host: str) -> bool:

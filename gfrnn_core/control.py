@@ -265,12 +265,12 @@ class Regulator:
         Q = _weight("state_cost", state_cost, np.size(target))
         if response == "target":
             input_weights = response_at(dictionary, target, input_weights)
-        q_basis, outward, reduced = operator.basis, operator.spread, operator.reduced
+        q_basis, coefficients, reduced = operator.basis, operator.coefficients, operator.reduced
         if constant is not None:
-            inner = scipy.linalg.null_space(outward[:, [constant]].T)
-            q_basis, outward = q_basis @ inner, inner.T @ outward
+            inner = scipy.linalg.null_space(coefficients[:, [constant]].T)
+            q_basis, coefficients = q_basis @ inner, inner.T @ coefficients
             reduced = inner.T @ reduced @ inner
-        seen = outward[:, : len(Q)]
+        seen = coefficients[:, : len(Q)]
         cost = seen @ Q @ seen.T
         cost += floor * np.linalg.norm(cost, 2) * np.eye(len(cost))
         gain, _ = lqr(reduced.T, (input_weights @ q_basis).T, cost, input_cost, discount)

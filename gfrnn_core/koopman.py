@@ -35,17 +35,17 @@ class KoopmanOperator:
     ----------
     basis : ndarray, shape (n, r)
         ``q = Psi basis``.
-    spread : ndarray, shape (r, n)
+    coefficients : ndarray, shape (r, n)
         Least-squares coefficients of Psi on q.
-    onward : ndarray, shape (r, n)
+    next_coefficients : ndarray, shape (r, n)
         Coefficients of the next Psi on q; shrunk if there is a ridge.
     response : ndarray, shape (at least r, r)
         ``[A; T]``: the next q in an orthonormal basis of rows of which q is the first part.
     """
 
     basis: Array
-    spread: Array
-    onward: Array
+    coefficients: Array
+    next_coefficients: Array
     response: Array
 
     @classmethod
@@ -99,12 +99,12 @@ class KoopmanOperator:
     @property
     def reduced(self) -> Array:
         """K in the basis q, shape (r, r): ``q(h_t+1) = q(h_t) reduced``."""
-        return np.asarray(self.onward @ self.basis)
+        return np.asarray(self.next_coefficients @ self.basis)
 
     @property
     def matrix(self) -> Array:
         """K, shape (n, n): ``Psi(h_t+1) = Psi(h_t) K``."""
-        return np.asarray(self.basis @ self.onward)
+        return np.asarray(self.basis @ self.next_coefficients)
 
     @property
     def eigenvalues(self) -> Array:
@@ -117,12 +117,12 @@ class KoopmanOperator:
         return np.asarray(self.basis @ self._pairs[1])
 
     def rates(self, dt: float) -> Array:
-        """Growth rates ``log|mu| / dt``, shape (r,); minus infinity where mu is 0."""
+        """Return the growth rates ``log|mu| / dt``, shape (r,); minus infinity where mu is 0."""
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(np.abs(self.eigenvalues)) / dt)
 
     def frequencies(self, dt: float) -> Array:
-        """``arg(mu) / (2 pi dt)``, cycles per unit of time, shape (r,): up to ``1 / (2 dt)``."""
+        """Return ``arg(mu) / (2 pi dt)``, in cycles per unit of time: shape (r,)."""
         return np.asarray(np.angle(self.eigenvalues) / (2 * np.pi * dt))
 
     def modes(self, size: int) -> Array:
@@ -131,7 +131,9 @@ class KoopmanOperator:
         The state is the leading columns of Psi. ``state(t + s) = sum_j phi_j(t) mu_j^s modes[j]``
         up to the part that eigenfunctions do not reach: complex, shape (r, size).
         """
-        return np.asarray(np.linalg.lstsq(self._pairs[1], self.spread[:, :size], rcond=None)[0])
+        return np.asarray(
+            np.linalg.lstsq(self._pairs[1], self.coefficients[:, :size], rcond=None)[0]
+        )
 
     def residuals(self, fold: RFactor | None = None) -> Array:
         """Return ``|phi(h_t+1) - mu phi(h_t)| / |phi(h_t)|`` of each eigenpair: shape (r,).
@@ -192,8 +194,8 @@ class KoopmanOperator:
         return replace(
             self,
             basis=self.basis @ inside,
-            spread=inside.T @ self.spread,
-            onward=inside.T @ self.onward,
+            coefficients=inside.T @ self.coefficients,
+            next_coefficients=inside.T @ self.next_coefficients,
             response=_stacked(inside.T @ top, np.vstack([outside.T @ top, rest])),
         )
 
@@ -212,7 +214,9 @@ class KoopmanOperator:
         )
         change = (radius / np.abs(values[large]) - 1) * values[large]
         correction = ((vectors[:, large] * change) @ duals).real
-        return replace(self, onward=self.onward + correction @ self.spread)
+        return replace(
+            self, next_coefficients=self.next_coefficients + correction @ self.coefficients
+        )
 
     def rollout(self, features: Array, steps: int) -> Array:
         """Forecast ``Psi K^t`` without lifting again: (starts, n) to (starts, steps, n)."""
@@ -221,7 +225,7 @@ class KoopmanOperator:
         result = np.empty((len(features), steps, len(self.basis)))
         q, reduced = features @ self.basis, self.reduced
         for step in range(steps):
-            result[:, step] = q @ self.onward
+            result[:, step] = q @ self.next_coefficients
             q = q @ reduced
         return result
 

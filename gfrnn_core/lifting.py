@@ -34,18 +34,18 @@ class Columns:
     targets: int
 
     @property
-    def always(self) -> int:
-        """Feature columns that every model has: linear terms, constant, inputs."""
+    def linear_features(self) -> int:
+        """Number of features that are not hidden: linear terms, the constant and inputs."""
         return self.linear + 1 + self.inputs
 
     @property
     def features(self) -> int:
-        """All feature columns."""
-        return self.always + self.hidden
+        """Number of feature columns."""
+        return self.linear_features + self.hidden
 
     @property
     def total(self) -> int:
-        """All columns of a row."""
+        """Number of columns of a row."""
         return self.features + self.targets
 
 

@@ -341,14 +341,14 @@ def _pair(forecast: ArrayLike, truth: ArrayLike, least_dims: int) -> tuple[Float
 
 def _scale(scale: ArrayLike | None, truth: FloatArray) -> FloatArray:
     if scale is None:
-        spread: FloatArray = truth.reshape(-1, truth.shape[-1]).std(axis=0)
+        scales: FloatArray = truth.reshape(-1, truth.shape[-1]).std(axis=0)
         advice = "truth never varies there: pass a scale"
     else:
-        spread = np.asarray(scale, np.float64)
+        scales = np.asarray(scale, np.float64)
         advice = "allowed: positive numbers"
-        if spread.shape not in ((), (1,), truth.shape[-1:]):
-            raise ValueError(f"scale: found shape {spread.shape}, allowed: {truth.shape[-1:]}")
-    if not (np.isfinite(spread).all() and (spread > 0).all()):
-        bad = np.flatnonzero(~(np.isfinite(spread) & (spread > 0)))[0]
-        raise ValueError(f"scale: found {spread.ravel()[bad]} for variable {bad}; {advice}")
-    return spread
+        if scales.shape not in ((), (1,), truth.shape[-1:]):
+            raise ValueError(f"scale: found shape {scales.shape}, allowed: {truth.shape[-1:]}")
+    if not (np.isfinite(scales).all() and (scales > 0).all()):
+        bad = np.flatnonzero(~(np.isfinite(scales) & (scales > 0)))[0]
+        raise ValueError(f"scale: found {scales.ravel()[bad]} for variable {bad}; {advice}")
+    return scales

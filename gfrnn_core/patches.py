@@ -170,7 +170,7 @@ class Patches:
         ]
         return np.repeat(reduce(np.multiply.outer, inside), self.channels)
 
-    def look(self, states: Array, time: Array, place: Array) -> Array:
+    def windows_at(self, states: Array, time: Array, place: Array) -> Array:
         """Return the windows at pairs of time and place: shape (rows, window).
 
         Parameters
@@ -185,27 +185,27 @@ class Patches:
         return found
 
     @property
-    def small(self) -> bool:
+    def indexed(self) -> bool:
         """Whether :attr:`seen` is kept; on a fine grid it would take more space than the fields."""
         return self.places * self.window <= _KEPT
 
     def seen_from(self, place: Array) -> Array:
         """Return indices into a state of the values that some patches see: shape (rows, window)."""
-        return self.seen[place] if self.small else self._values(self._cells(place, self.halo))
+        return self.seen[place] if self.indexed else self._values(self._cells(place, self.halo))
 
     def signs_from(self, place: Array) -> Array | None:
         """Return signs of the values that patches see: shape (rows, window); None if all are 1."""
         if not self.turned or self.poles == ("none", "none"):
             return None
-        return self._signs[place] if self.small else self._turns(place)
+        return self._signs[place] if self.indexed else self._turns(place)
 
     def windows(self, states: Array) -> Array:
         """Return the window of each patch: shape (..., cells) to (..., places, window)."""
         flat = states.reshape(-1, self.cells)
         time, place = np.divmod(np.arange(len(flat) * self.places), self.places)
-        return self.look(flat, time, place).reshape(*states.shape[:-1], self.places, -1)
+        return self.windows_at(flat, time, place).reshape(*states.shape[:-1], self.places, -1)
 
-    def assembled(self, values: Array) -> Array:
+    def assemble(self, values: Array) -> Array:
         """Assemble states from own values: shape (..., places, own values) to (..., cells)."""
         states = np.empty((*values.shape[:-2], self.cells), dtype=values.dtype)
         states[..., self.own] = values  # of values owned twice, the last one stays

@@ -76,7 +76,7 @@ class RecurrentNetwork:
 
     Attributes
     ----------
-    shift, spread : ndarray, shape (d,), or None
+    shift, std : ndarray, shape (d,), or None
         Mean and standard deviation of each coordinate; None if states are not standardised.
     low, high : ndarray, shape (d,), or None
         Least and largest scaled states in training. A rollout that leaves this range by more than
@@ -115,7 +115,7 @@ class RecurrentNetwork:
     standardise: bool = True
     seed: int = 0
     shift: Array | None = field(default=None, repr=False)
-    spread: Array | None = field(default=None, repr=False)
+    std: Array | None = field(default=None, repr=False)
     low: Array | None = field(default=None, repr=False)
     high: Array | None = field(default=None, repr=False)
     hidden: HiddenWeights | None = field(default=None, repr=False)
@@ -163,15 +163,15 @@ class RecurrentNetwork:
 
     def scaled(self, states: Array) -> Array:
         """Return states in the standardised units of the network."""
-        if self.shift is None or self.spread is None:
+        if self.shift is None or self.std is None:
             return np.asarray(states, dtype=float)
-        return np.asarray((states - self.shift) / self.spread)
+        return np.asarray((states - self.shift) / self.std)
 
     def unscaled(self, states: Array) -> Array:
         """Convert standardised states back to their own units."""
-        if self.shift is None or self.spread is None:
+        if self.shift is None or self.std is None:
             return states
-        return np.asarray(states * self.spread + self.shift)
+        return np.asarray(states * self.std + self.shift)
 
     def rollout(
         self, history: Array, steps: int, inputs: Array | None = None, *, linear: bool = False

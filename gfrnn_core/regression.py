@@ -151,3 +151,35 @@ class RidgePath:
             residual = rotated @ (self.filters(ridge)[:, None] * self.projected) - truth
             errors[index] = np.square(np.abs(residual)).sum(axis=0)
         return errors
+
+
+def residual_triangle(factor: RFactor, weights: Array, first: int | None = None) -> Array:
+    """Return ``E = R [C; -I]``, whose products ``E.T @ E`` are exactly those of the residuals.
+
+    Parameters
+    ----------
+    factor : RFactor
+        R factor of rows [features | ... | targets].
+    weights : ndarray, shape (features, targets)
+        C.
+    first : int, optional
+        Column of the first target; by default the targets are the last columns.
+
+    Returns
+    -------
+    ndarray, shape (rows of the triangle, targets)
+
+    Raises
+    ------
+    ValueError
+        If the weights do not fit into the columns.
+    """
+    if np.ndim(weights) != 2 or not 0 < sum(np.shape(weights)) <= factor.columns:
+        raise ValueError(
+            f"weights: shape {np.shape(weights)} does not fit into the {factor.columns} columns of "
+            "the R factor; give (features, targets)"
+        )
+    features, targets = weights.shape
+    first = factor.columns - targets if first is None else first
+    truth = factor.triangle[:, first : first + targets]
+    return np.asarray(factor.triangle[:, :features] @ weights - truth)

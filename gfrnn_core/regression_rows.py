@@ -226,7 +226,7 @@ def _stacked(
     Inputs, if there are any, come last.
     """
     parts = [
-        _at(states, time - j) if patches is None else patches.look(states, time - j, place)
+        _at(states, time - j) if patches is None else patches.windows_at(states, time - j, place)
         for j in range(delays)
     ]
     if inputs is not None:

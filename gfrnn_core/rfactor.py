@@ -1,4 +1,4 @@
-"""R factor of a tall matrix of rows: fold blocks, merge factors, select columns, scale.
+"""R factor of a tall matrix of rows: fold blocks, merge factors, select or scale columns.
 
 The R factors of two stretches of rows merge into the R factor of both, in any grouping, so a tree
 reduction over an archive needs to keep only R. LAPACK's ``geqrt`` factors a few columns of a block;
@@ -136,6 +136,24 @@ class RFactor:
             raise ValueError(f"factor: {factor} is not positive and finite")
         return RFactor(self.triangle * factor, self.rows)
 
+    def scale_columns(self, factors: Array) -> RFactor:
+        """Return the R factor of ``A diag(factors)``.
+
+        Parameters
+        ----------
+        factors : ndarray, shape (columns,)
+
+        Raises
+        ------
+        ValueError
+            If there is not one factor a column, or one is not positive and finite.
+        """
+        if np.shape(factors) != (self.columns,):
+            raise ValueError(f"factors: shape {np.shape(factors)}; give ({self.columns},)")
+        if not ((factors > 0) & (factors < np.inf)).all():
+            raise ValueError("factors: every factor must be positive and finite")
+        return RFactor(self.triangle * factors, self.rows)
+
     @classmethod
     def _tidy(cls, standing: Array, rows: int) -> RFactor:
         # There are fewer rows only if a selection contains columns more than once.
@@ -194,7 +212,9 @@ class _Folding:
             self._fold_under(self.standing, np.asfortranarray(block))
             return
         stacked = np.vstack([np.triu(self.standing), block]) if len(self.standing) else block
-        folded, _ = _factored(np.asfortranarray(stacked), min(_PANEL, *stacked.shape))
+        geqrt = _routines(block.dtype.char).geqrt
+        panel = min(_PANEL, *stacked.shape)
+        folded, _, _ = geqrt(panel, np.asfortranarray(stacked), overwrite_a=True)
         self.standing = np.array(folded[:columns], order="C")  # a copy, as the block is reused
 
     def merge(self, trapezoid: Array) -> None:
@@ -237,7 +257,7 @@ class _Folding:
         stacked = self._scratch("panel", (k + len(panel), k), panel.dtype)
         stacked[:k] = np.triu(corner)
         stacked[k:] = panel
-        folded, factor = _factored(stacked, k)
+        folded, factor, _ = _routines(panel.dtype.char).geqrt(k, stacked, overwrite_a=True)
         corner[...] = folded[:k]
         panel[...] = folded[k:]
         return factor
@@ -270,17 +290,13 @@ class _Folding:
         return self._memory[name][:size].reshape(shape, order="F")
 
 
-def _factored(matrix: Array, panel: int) -> tuple[Array, Array]:
-    """Factor a Fortran-ordered matrix in place into R and reflectors; return both, and their T."""
-    folded, factor, info = _routines(matrix.dtype.char).geqrt(panel, matrix, overwrite_a=True)
-    if info != 0:
-        raise RuntimeError(f"LAPACK refused its argument {-info}")
-    return folded, factor
-
-
 @dataclass(frozen=True)
 class _Routines:
-    """BLAS and LAPACK routines of one precision."""
+    """BLAS and LAPACK routines of one precision.
+
+    ``geqrt`` factors a matrix in place into R and reflectors, and returns both in one array, then
+    T, then LAPACK's info, which is 0: SciPy checks the arguments before the call.
+    """
 
     gemm: Any
     trmm: Any

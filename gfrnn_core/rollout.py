@@ -215,7 +215,7 @@ class RolloutLoop:
         end, linear = 0, self.hidden.inputs
         for state in states[::-1]:
             begin, end = end, end + (len(state) if self.patches is None else self.patches.window)
-            self._look(state, where, block[begin:end])
+            self._write_windows(state, where, block[begin:end])
         block[linear] = 1.0
         if forcing is not None:
             begin = end if self.joint else linear + 1
@@ -224,12 +224,12 @@ class RolloutLoop:
         rows = block.reshape(len(block), -1).T
         lift_hidden(rows, linear, len(block) - self.hidden.width, self.hidden)
 
-    def _look(self, state: Array, where: slice, out: Array) -> None:
+    def _write_windows(self, state: Array, where: slice, out: Array) -> None:
         """Write the windows of a state (cells, starts) at places: (window, places, starts)."""
         if self.patches is None:
             out[:, 0] = state
             return
-        if self.patches.small:
+        if self.patches.indexed:
             seen = self._seen[:, where]
         else:
             seen = self.patches.seen_from(self._order[where]).T
@@ -260,7 +260,7 @@ class RolloutLoop:
         numbers = np.arange(self.patches.owned * len(self._order)).reshape(-1, len(self._order)).T
         ordered = np.empty_like(numbers)
         ordered[self._order] = numbers
-        return self.patches.assembled(ordered)
+        return self.patches.assemble(ordered)
 
     def _runs(self, where: slice) -> Iterator[tuple[Array, slice]]:
         """Yield outer weights and places of successive groups with equally many of these places.

@@ -358,8 +358,8 @@ class SampledRNN(RecurrentNetwork):
             kind = "coordinate" if self.patches is None else "channel"
             raise ValueError(f"states: {kind} {constant} is constant; leave it out")
         repeats = states.shape[1] // channels
-        shift, spread = np.tile(cells.mean(axis=0), repeats), np.tile(cells.std(axis=0), repeats)
-        return replace(self, shift=shift, spread=spread)
+        shift, std = np.tile(cells.mean(axis=0), repeats), np.tile(cells.std(axis=0), repeats)
+        return replace(self, shift=shift, std=std)
 
     def _input_sampled(self, inputs: Array) -> SampledRNN:
         """Return the network with hidden weights drawn for the standardised inputs."""

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.regression import RidgePath
+from gfrnn_core.regression import RidgePath, residual_triangle
 from gfrnn_core.rfactor import RFactor
 from gfrnn_core.sampling import check_seed
 
@@ -127,14 +127,7 @@ def residual_products(factor: RFactor, weights: Array) -> Array:
     ValueError
         If the weights do not fit into the columns.
     """
-    if np.ndim(weights) != 2 or not 0 < sum(np.shape(weights)) <= factor.columns:
-        raise ValueError(
-            f"weights: shape {np.shape(weights)} does not fit into the {factor.columns} columns of "
-            "the R factor; give (features, targets)"
-        )
-    features, targets = weights.shape
-    triangle = factor.triangle
-    residual = triangle[:, :features] @ weights - triangle[:, factor.columns - targets :]
+    residual = residual_triangle(factor, weights)
     return np.asarray(residual.T @ residual)
 
 

@@ -1,4 +1,4 @@
-"""Compute errors on left-out blocks, and select width and ridge by them, from R factors alone.
+"""Cross-validate width and ridge over contiguous blocks of rows, from R factors alone.
 
 The R factors of all blocks but one merge into the R factor of the rows without that block, so
 every refit of a cross-validation costs a merge and an SVD, and no row is read again.
@@ -9,6 +9,10 @@ error would be that of interpolation, not of forecasting (Roberts et al.,
 'Cross-validation strategies for data with temporal, spatial, hierarchical, or phylogenetic
 structure', Ecography 40, 2017). Only rows at the borders of a block have such neighbours: blocks
 should be much longer than the time over which errors are correlated.
+
+Every block is left out once here. Selection on one fixed validation period needs no merges: fit on
+the R factor of the training period, and call :meth:`gfrnn_core.RidgePath.errors` with that of the
+validation period.
 """
 
 from __future__ import annotations
@@ -72,10 +76,10 @@ class FoldErrors:
         """
         sums = self._weighted(weights)
         lengths = self.rows.reshape(-1, *[1] * (sums.ndim - 1))
-        beyond = sums - lengths * (sums.sum(axis=0) / lengths.sum())
+        departures = sums - lengths * (sums.sum(axis=0) / lengths.sum())
         count = len(self.rows)
-        spread = np.sqrt(count / (count - 1) * np.square(beyond).sum(axis=0))
-        return np.asarray(spread / self.rows.sum())
+        error_of_sum = np.sqrt(count / (count - 1) * np.square(departures).sum(axis=0))
+        return np.asarray(error_of_sum / self.rows.sum())
 
     def best(
         self, weights: ArrayLike | None = None, *, one_standard_error: bool = False

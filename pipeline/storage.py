@@ -57,5 +57,5 @@ def array_in(group: zarr.Group, name: str) -> zarr.Array:
     """
     found = group[name]
     if not isinstance(found, zarr.Array):
-        raise KeyError(f"{name} in {group.store_path} is a group, not an array")
+        raise KeyError(f"{name} in {group.store_path}: found a group, expected an array")
     return found

@@ -1,4 +1,4 @@
-"""Settings and fixtures of all tests."""
+"""Set options and define fixtures of all tests."""
 
 from __future__ import annotations
 

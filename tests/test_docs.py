@@ -90,7 +90,7 @@ def test_every_searchable_key_is_named() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_have_targets(document: Path) -> None:
     # Brackets in code are no links.
     text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.S)
     for match in _LINK.finditer(text):

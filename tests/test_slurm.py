@@ -39,7 +39,7 @@ def test_a_job_that_is_cancelled_ends(slurm, tmp_path):
     assert not (tmp_path / "late").exists()
 
 
-def test_two_live_side_by_side_and_nothing_is_left_of_one(slurm, tmp_path_factory):
+def test_two_instances_run_side_by_side_and_leave_no_process(slurm, tmp_path_factory):
     other = Slurm(tmp_path_factory.mktemp("other"))
     try:
         job = submit(other, "sleep 200", "--output=/dev/null")

@@ -1,4 +1,4 @@
-"""Rules of the source tree: the direction of imports, names, and what is installed."""
+"""Test rules of the source tree: direction of imports, names, and what is installed."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_folders_of_the_pipeline_import_one_way() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_nobody_imports_the_bare_names() -> None:
+def test_no_module_imports_the_bare_names() -> None:
     bare = {"pipeline", "cluster", "workflows"}
     wrong = []
     for path in [*ROOT.glob("tests/**/*.py"), *(ROOT / path for path in MODULES)]:

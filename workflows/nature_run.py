@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn_core.systems import TwoLayerQG
 
@@ -127,7 +127,7 @@ def write_nature(
             for array, field in zip(arrays, _fields(weather, block, pressure), strict=True):
                 array[begin:end] = field.astype(np.float32)
             if progress is not None:
-                progress(Advance("nature run", end, hours.size))
+                progress(ProgressUpdate("nature run", end, hours.size))
         consolidate(store)
 
     def write_or_remove(store: Path) -> None:
@@ -155,9 +155,11 @@ def _times(start: str, years: int, days: int | None) -> NDArray[np.int64]:
     try:
         first = np.datetime64(start, "h")
     except ValueError as error:
-        raise ValueError(f"start: {start!r} is not an ISO 8601 time") from error
+        raise ValueError(
+            f"start: {start!r} is not an ISO 8601 time; write for example 2001-01-01"
+        ) from error
     if np.isnat(first):
-        raise ValueError(f"start: {start!r} is not a time")
+        raise ValueError(f"start: {start!r} is not an ISO 8601 time; write for example 2001-01-01")
     if days is None:
         into_month = first - first.astype("datetime64[M]").astype("datetime64[h]")
         last = (first.astype("datetime64[M]") + 12 * years).astype("datetime64[h]") + into_month

@@ -26,19 +26,18 @@ from gfrnn.cluster.allocation.ranks import DRIVER, SCHEDULER, Ranks, find_ranks
 from gfrnn.cluster.certificates import read_certificates, temporary_certificates
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
-from gfrnn.cluster.existing_scheduler import address_in
-from gfrnn.cluster.host_address import address_of, dashboard_at
+from gfrnn.cluster.existing_scheduler import wait_for_address
+from gfrnn.cluster.host_address import dashboard_bind_address, interface_address
+from gfrnn.cluster.private_folder import make_private_folder
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
+from gfrnn.cluster.worker_memory import memory_limit
 
 _DRIVER_NAME = "driver"
-
-# Ratio of a worker's share of memory to its limit: Dask does not count all that Python needs.
-_HEADROOM = 1.12
 
 
 @contextmanager
 def open_allocation(
-    config: ClusterConfig, folder: Path, say: Callable[[str], None]
+    config: ClusterConfig, folder: Path, report: Callable[[str], None]
 ) -> Iterator[Client]:
     """Yield a client in the driver; the other processes serve it until it ends, and then exit.
 
@@ -51,18 +50,18 @@ def open_allocation(
         In all processes but the driver, when the driver has ended.
     """
     ranks = find_ranks(config.kind)
-    meeting = _Meeting(config, ranks, folder.absolute() / ranks.name)
+    rendezvous = _Rendezvous(config, ranks, folder.absolute() / ranks.name)
     if ranks.rank == DRIVER:
-        with meeting.drive() as client:
+        with rendezvous.run_driver() as client:
             yield client
         return
-    _leave_signals_to_the_driver()
-    meeting.serve()
+    _ignore_signals()
+    rendezvous.serve()
     sys.exit(0)
 
 
-class _Meeting:
-    """Folder with certificates and the scheduler's address, by which the processes connect.
+class _Rendezvous:
+    """Folder with certificates and the scheduler's address, through which the processes connect.
 
     Parameters
     ----------
@@ -81,7 +80,7 @@ class _Meeting:
         """Number of workers that are expected."""
         return self.ranks.size - 2
 
-    def late(self, what: str) -> ClusterError:
+    def timeout_error(self, what: str) -> ClusterError:
         """Return the error for a timeout."""
         return ClusterError(
             f"cluster.kind: {self.config.kind}: {what} after {self.config.timeout:g} s; look "
@@ -90,20 +89,28 @@ class _Meeting:
             "increase cluster.timeout"
         )
 
-    def find(self) -> tuple[str, Security]:
-        """Wait for the scheduler, and return its address and certificates."""
+    def find_scheduler(self) -> tuple[str, Security]:
+        """Wait for the scheduler, and return its address and certificates.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler does not start in time.
+        """
         try:
-            address = address_in(self.file, self.config.timeout)
+            address = wait_for_address(self.file, self.config.timeout)
             return address, read_certificates(self.folder)
         except OSError:  # also if the folder was removed after the timeout of another process
-            raise self.late(f"rank {self.ranks.rank} has not found the scheduler") from None
+            raise self.timeout_error(
+                f"rank {self.ranks.rank} has not found the scheduler"
+            ) from None
 
     @contextmanager
-    def drive(self) -> Iterator[Client]:
+    def run_driver(self) -> Iterator[Client]:
         """Yield the driver's client; all other processes end with the block."""
         # The client would log each attempt to reconnect to a lost scheduler.
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-        address, security = self.find()
+        address, security = self.find_scheduler()
         timeout = self.config.timeout
         with Client(address, security=security, timeout=timeout, name=_DRIVER_NAME) as client:
             try:
@@ -113,8 +120,9 @@ class _Meeting:
                 if client.status == "running":
                     raise
                 raise ClusterError(
-                    f"cluster.kind: {self.config.kind}: the scheduler, rank {SCHEDULER}, was lost; "
-                    "look at its output, and start again: the run resumes from the finished work"
+                    f"cluster.kind: {self.config.kind}: the connection to the scheduler, rank "
+                    f"{SCHEDULER}, was lost; look at its output, and start again: the run resumes "
+                    "from the finished work"
                 ) from error
             finally:
                 if client.status == "running":
@@ -125,7 +133,7 @@ class _Meeting:
             client.wait_for_workers(self.workers, timeout=self.config.timeout)
         except TimeoutError:
             there = len(client.nthreads())
-            raise self.late(f"{there} of {self.workers} workers are there") from None
+            raise self.timeout_error(f"{there} of {self.workers} workers are there") from None
 
     def serve(self) -> None:
         """Run the scheduler or a worker until it ends."""
@@ -140,56 +148,60 @@ class _Meeting:
 
     async def _schedule(self) -> None:
         """Run the scheduler until the driver ends it or is lost."""
-        gathering = _Gathering(self)
+        monitor = _ConnectionMonitor(self)
         async with AsyncExitStack() as stack:
             with temporary_certificates(self.folder):
-                scheduler = await stack.enter_async_context(self._scheduler(gathering))
-                await gathering.complete(scheduler)
-            await gathering.over(scheduler)
+                scheduler = await stack.enter_async_context(self._scheduler(monitor))
+                await monitor.wait_for_all(scheduler)
+            await monitor.wait_for_end(scheduler)
 
-    def _scheduler(self, gathering: _Gathering) -> Scheduler:
+    def _scheduler(self, monitor: _ConnectionMonitor) -> Scheduler:
         with warnings.catch_warnings():
             # If the port is in use, Dask takes another one, whose address is printed.
             warnings.filterwarnings("ignore", message="Port .* is already in use")
             return Scheduler(
                 protocol="tls",
-                host=address_of(self.config.interface),
+                host=interface_address(self.config.interface),
                 port=0,
                 security=read_certificates(self.folder),
-                dashboard_address=dashboard_at(self.config.dashboard),
+                dashboard_address=dashboard_bind_address(self.config.dashboard),
                 scheduler_file=str(self.file),
-                plugins=[gathering],
+                plugins=[monitor],
             )
 
     async def _work(self) -> None:
         """Run a worker until the scheduler ends it or is lost."""
-        address, security = self.find()
+        address, security = self.find_scheduler()
         with dask.config.set(nanny_settings()):
             nanny = Nanny(
                 address,
                 protocol="tls",
-                host=address_of(self.config.interface),
+                host=interface_address(self.config.interface),
                 security=security,
                 nthreads=self.config.threads,
-                memory_limit=self.config.memory or int(self.ranks.memory / _HEADROOM),
-                local_directory=self._spill(),
+                memory_limit=self.config.memory or memory_limit(self.ranks.memory),
+                local_directory=self._temporary_folder(),
                 name=str(self.ranks.rank),
                 death_timeout=self.config.timeout,
             )
         async with nanny:
             await nanny.finished()
 
-    def _spill(self) -> str:
-        return os.path.expandvars(self.config.spill or dask.config.get("temporary-directory"))
+    def _temporary_folder(self) -> str:
+        """Return the private folder of this node, in the spill folder where one is given."""
+        if self.config.spill:
+            return make_private_folder(os.path.expandvars(self.config.spill), "cluster.spill")
+        default: str = dask.config.get("temporary-directory")
+        return default
 
 
-class _Gathering(SchedulerPlugin):
+class _ConnectionMonitor(SchedulerPlugin):
     """Plugin that detects when all processes have connected, and when the driver is lost."""
 
-    name = "gfrnn-gathering"
+    name = "gfrnn-monitor"
 
-    def __init__(self, meeting: _Meeting) -> None:
-        self.meeting = meeting
+    def __init__(self, rendezvous: _Rendezvous) -> None:
+        self.rendezvous = rendezvous
         self.driver, self.all, self.lost = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def add_client(self, scheduler: Scheduler, client: str) -> None:
@@ -203,7 +215,7 @@ class _Gathering(SchedulerPlugin):
         self._count(scheduler)
 
     def _count(self, scheduler: Scheduler) -> None:
-        if self.driver.is_set() and len(scheduler.workers) >= self.meeting.workers:
+        if self.driver.is_set() and len(scheduler.workers) >= self.rendezvous.workers:
             self.all.set()
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
@@ -212,7 +224,7 @@ class _Gathering(SchedulerPlugin):
         if _is_driver(client) and scheduler.status == Status.running:
             self.lost.set()
 
-    async def complete(self, scheduler: Scheduler) -> None:
+    async def wait_for_all(self, scheduler: Scheduler) -> None:
         """Wait until all processes have connected, or the driver has stopped waiting for them.
 
         Raises
@@ -221,12 +233,14 @@ class _Gathering(SchedulerPlugin):
             If the driver does not connect in time.
         """
         try:
-            await asyncio.wait_for(self.driver.wait(), self.meeting.config.timeout)
+            await asyncio.wait_for(self.driver.wait(), self.rendezvous.config.timeout)
         except TimeoutError:
-            raise self.meeting.late(f"the driver, rank {DRIVER}, has not connected") from None
+            raise self.rendezvous.timeout_error(
+                f"the driver, rank {DRIVER}, has not connected"
+            ) from None
         await _first(self.all.wait(), self.lost.wait(), scheduler.finished())
 
-    async def over(self, scheduler: Scheduler) -> None:
+    async def wait_for_end(self, scheduler: Scheduler) -> None:
         """Wait until the driver has ended the scheduler.
 
         Raises
@@ -236,9 +250,10 @@ class _Gathering(SchedulerPlugin):
         """
         await _first(self.lost.wait(), scheduler.finished())
         if self.lost.is_set():
-            kind = self.meeting.config.kind
+            kind = self.rendezvous.config.kind
             raise ClusterError(
-                f"cluster.kind: {kind}: the driver, rank {DRIVER}, was lost; all processes end"
+                f"cluster.kind: {kind}: the connection to the driver, rank {DRIVER}, was lost; all "
+                "processes end; look at its output, and start again to resume"
             )
 
 
@@ -254,7 +269,7 @@ async def _first(*events: Coroutine[Any, Any, Any]) -> None:
         task.cancel()
 
 
-def _leave_signals_to_the_driver() -> None:
+def _ignore_signals() -> None:
     """Ignore the signals of a batch system, which sends them to all processes.
 
     The driver handles them, and ends the other processes in order.

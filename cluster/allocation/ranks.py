@@ -42,7 +42,7 @@ class Ranks:
     memory: int
 
 
-def of_srun() -> Ranks:
+def srun_ranks() -> Ranks:
     """Return the ranks of a job step of Slurm.
 
     Raises
@@ -83,7 +83,7 @@ def _memory_of_job() -> int:
     return (of_node or of_cores * cores) * _MIB or MEMORY_LIMIT
 
 
-def of_mpi() -> Ranks:
+def mpi_ranks() -> Ranks:
     """Return the ranks of the processes that ``mpirun`` or another MPI launcher started.
 
     Raises
@@ -95,7 +95,8 @@ def of_mpi() -> Ranks:
         from mpi4py import MPI
     except ImportError:
         raise ClusterError(
-            "cluster.kind: mpi needs the package mpi4py; pip install 'gfrnn[mpi]'"
+            "cluster.kind: mpi needs the package mpi4py, which is not installed; run pip install "
+            "'gfrnn[mpi]'"
         ) from None
     except RuntimeError as error:
         raise ClusterError(
@@ -112,8 +113,8 @@ def of_mpi() -> Ranks:
 
 
 _LAUNCHERS: dict[str, tuple[Callable[[], Ranks], str]] = {
-    "srun": (of_srun, "srun --ntasks=4"),
-    "mpi": (of_mpi, "mpirun -np 4"),
+    "srun": (srun_ranks, "srun --ntasks=4"),
+    "mpi": (mpi_ranks, "mpirun -np 4"),
 }
 
 

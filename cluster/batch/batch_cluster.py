@@ -22,11 +22,13 @@ from gfrnn.cluster.batch.job_supervisor import JobSupervisor
 from gfrnn.cluster.certificates import temporary_certificates
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
-from gfrnn.cluster.host_address import address_of, dashboard_at
+from gfrnn.cluster.host_address import dashboard_bind_address, interface_address
 
 
 @contextmanager
-def open_batch(config: ClusterConfig, folder: Path, say: Callable[[str], None]) -> Iterator[Client]:
+def open_batch(
+    config: ClusterConfig, folder: Path, report: Callable[[str], None]
+) -> Iterator[Client]:
     """Open a client of a scheduler in this process; its workers are jobs that end with the block.
 
     Raises
@@ -36,9 +38,9 @@ def open_batch(config: ClusterConfig, folder: Path, say: Callable[[str], None]) 
     """
     folder = _make_shared_folder(folder)
     if config.scheduler_interface:
-        host = address_of(config.scheduler_interface, "cluster.scheduler_interface")
+        host = interface_address(config.scheduler_interface, "cluster.scheduler_interface")
     else:
-        host = address_of(config.interface)
+        host = interface_address(config.interface)
     secret = folder / f"tls-{secrets.token_hex(8)}"
     with (
         cancellation_journal(job_class(config).cancel_command, secret) as journal,
@@ -55,7 +57,7 @@ def open_batch(config: ClusterConfig, folder: Path, say: Callable[[str], None]) 
             scheduler=cluster.scheduler,
             journal=journal,
             folder=folder,
-            say=say,
+            report=report,
         )
         try:
             cluster.sync(supervisor.start)
@@ -75,7 +77,7 @@ def _scheduler(config: ClusterConfig, host: str, security: Security) -> Iterator
         "protocol": "tls://",
         "host": host,
         "security": security,
-        "dashboard_address": dashboard_at(config.dashboard),
+        "dashboard_address": dashboard_bind_address(config.dashboard),
     }
     with warnings.catch_warnings():
         # Where the port is taken, another one is used, and its address is printed.
@@ -101,16 +103,19 @@ def _make_shared_folder(folder: Path) -> Path:
     folder = folder.absolute()
     if shlex.quote(str(folder)) != str(folder):
         raise ClusterError(
-            f"cluster.folder: {str(folder)!r} has characters that job scripts cannot have (blanks, "
-            "quotes); choose another folder that all nodes see"
+            f"cluster.folder: {str(folder)!r} has characters that are not allowed in job scripts "
+            "(blanks, quotes); choose another folder that all nodes can access"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ClusterError(
-            f"cluster.folder: {folder} cannot be made ({error.strerror}); choose one that is "
-            "writable here and seen by all nodes"
+            f"cluster.folder: {folder} cannot be created ({error.strerror}); choose one that is "
+            "writable here and on all nodes"
         ) from None
     if not os.access(folder, os.W_OK):
-        raise ClusterError(f"cluster.folder: {folder} is not writable; choose another one")
+        raise ClusterError(
+            f"cluster.folder: {folder} is not writable; choose one that is writable here and "
+            "on all nodes"
+        )
     return folder

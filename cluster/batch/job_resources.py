@@ -6,11 +6,8 @@ import math
 from dataclasses import dataclass
 
 from gfrnn.cluster.config import ClusterConfig
-from gfrnn.cluster.durations import parse_duration
-
-HEADROOM = 112
-"""Memory that a job requests, per cent of its workers' memory: the rest is for nannies, buffers,
-and growth between two of the nannies' checks of memory, ten of which happen in a second."""
+from gfrnn.cluster.walltime import parse_walltime
+from gfrnn.cluster.worker_memory import requested_memory
 
 _MIB = 2**20
 
@@ -41,8 +38,8 @@ class JobResources:
         return cls(
             workers=config.per_job,
             cores=config.per_job * config.threads,
-            memory=-(-HEADROOM * config.per_job * config.memory_bytes // 100),
-            walltime=parse_duration(config.walltime),
+            memory=requested_memory(config.per_job * config.memory_bytes),
+            walltime=parse_walltime(config.walltime),
         )
 
     @property

@@ -39,10 +39,11 @@ def make_job(
         "protocol": "tls://",
         "security": security,
         "interface": config.interface,
-        "nanny": True,
         "death_timeout": math.ceil(config.timeout),
         "local_directory": config.spill or "${TMPDIR:-/tmp}",
+        "worker_command": "gfrnn.cluster.batch.start_workers",
         "worker_extra_args": [
+            *("--nanny", "--nworkers", str(resources.workers)),
             *("--lifetime", f"{resources.lifetime}s"),
             *("--lifetime-stagger", f"{resources.stagger}s"),
             *("--dashboard-address", "127.0.0.1:0"),  # else on every interface of the node
@@ -86,7 +87,8 @@ def _import_jobqueue(kind: str) -> Any:
         import dask_jobqueue
     except ImportError:
         raise ClusterError(
-            f"cluster.kind: {kind} needs the package dask-jobqueue; pip install 'gfrnn[hpc]'"
+            f"cluster.kind: {kind} needs the package dask-jobqueue, which is not installed; run "
+            "pip install 'gfrnn[hpc]'"
         ) from None
     if signal.getsignal(signal.SIGINT) is not before:
         # Its import installs a handler with which the interrupt key ends the process with exit

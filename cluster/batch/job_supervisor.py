@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dask.utils import format_time
 from distributed import Scheduler
 
 from gfrnn.cluster.batch.cancellation import CancellationJournal
 from gfrnn.cluster.batch.job_logs import error_output, log_tails
 from gfrnn.cluster.batch.job_resources import JobResources
 from gfrnn.cluster.batch.queues import query_queue
-from gfrnn.cluster.batch.systems import SYSTEMS, JobState
-from gfrnn.cluster.batch.systems.base import SUBMITTED
+from gfrnn.cluster.batch.systems import SYSTEMS
+from gfrnn.cluster.batch.systems.base import SUBMITTED, JobState
 from gfrnn.cluster.batch.worker_activity import WorkerActivity
 from gfrnn.cluster.config import ClusterConfig
-from gfrnn.cluster.durations import parse_duration
 from gfrnn.cluster.errors import ClusterError
+from gfrnn.cluster.human_units import human_duration
+from gfrnn.cluster.walltime import parse_walltime
 
 _MAX_FAILURES = 3
 """Failures that are taken for systematic: jobs in a row that end before their workers finish a
@@ -79,10 +79,10 @@ class JobSupervisor:
     journal : CancellationJournal
     folder : Path
         Folder of the jobs' logs.
-    say : callable
-        Called with a line that describes what is waited for, whenever that changes.
+    report : callable
+        Called with the states of waiting jobs in one line, whenever they change.
     error : ClusterError or None
-        Why supervision ended; from then on all tasks of the scheduler are cancelled.
+        Error that ended supervision; from then on all tasks of the scheduler are cancelled.
     """
 
     config: ClusterConfig
@@ -90,7 +90,7 @@ class JobSupervisor:
     scheduler: Scheduler
     journal: CancellationJournal
     folder: Path
-    say: Callable[[str], None]
+    report: Callable[[str], None]
     error: ClusterError | None = None
     _jobs: list[_SubmittedJob] = field(default_factory=list)
     _submissions: int = 0
@@ -137,8 +137,8 @@ class JobSupervisor:
             except (RuntimeError, OSError, ValueError) as error:
                 raise ClusterError(
                     f"cluster: no job can be submitted to {self.config.kind}: "
-                    f"{error_output(error)}; see "
-                    "cluster.queue, cluster.account, cluster.walltime and cluster.directives"
+                    f"{error_output(error)}; check cluster.queue, cluster.account, "
+                    "cluster.walltime and cluster.directives"
                 ) from error
             self.journal.add(submission.job_id)
             self._submissions += 1
@@ -154,7 +154,7 @@ class JobSupervisor:
         except ClusterError as error:
             self.error = error
         except Exception as error:  # supervision has ended, so the run must
-            self.error = ClusterError(f"cluster: jobs are not looked after any more: {error!r}")
+            self.error = ClusterError(f"cluster: the supervision of jobs has failed: {error!r}")
             self.error.__cause__ = error
         self._outcome_known.set()
         while not self._stopping.is_set():  # so that no client waits for ever
@@ -207,20 +207,26 @@ class JobSupervisor:
                 self._pause, self._next_query = _MIN_PAUSE, now
 
     def _check_workers(self) -> None:
-        """Raise where workers connect but finish nothing."""
+        """Check that workers which connect finish tasks.
+
+        Raises
+        ------
+        ClusterError
+            If a task was interrupted or a worker restarted too often.
+        """
         for task, count in list(self.activity.interrupted.items()):
             if count >= _MAX_FAILURES or task in self.activity.never_finished:
+                lifetime = human_duration(self.resources.lifetime, 0)
                 raise ClusterError(
                     f"cluster.walltime: {self.config.walltime} is too short: workers had to leave "
-                    f"(they do after about {format_time(self.resources.lifetime)}) in the middle "
-                    f"of a task that had run for all their time ({task}); give jobs more time, or "
-                    "make tasks smaller"
+                    f"(they do after about {lifetime}) in the middle of a task that had run for "
+                    f"all their time ({task}); give jobs more time, or make tasks smaller"
                 )
         worker, starts = next(iter(self.activity.starts.most_common(1)), ("", 0))
         if starts > _MAX_FAILURES:
             raise ClusterError(
                 f"cluster.memory: {self.config.memory} may be too little: the process of a worker "
-                f"({worker}) was started {starts} times and finished nothing"
+                f"({worker}) was started {starts} times and completed no task; increase it"
                 f"{self._details(self._jobs)}"
             )
 
@@ -251,45 +257,58 @@ class JobSupervisor:
         self._failures += 1
         if self._failures >= _MAX_FAILURES:
             raise ClusterError(
-                f"cluster: {self._failures} jobs in a row ended before a worker got anything done"
+                f"cluster: {self._failures} jobs in a row ended before a worker finished a task"
                 f"{self._details([job])}"
             )
 
     async def _handle_missing_worker(self, job: _SubmittedJob, now: float) -> None:
-        """Cancel a job that runs without a worker; raise if no other job has brought one yet."""
+        """Cancel a job that runs without a worker.
+
+        Raises
+        ------
+        ClusterError
+            If no worker of any job has connected yet, or the log shows too little memory.
+        """
         details = self._details([job])
         if "memory budget" in details:  # the nanny's warning
             raise ClusterError(
                 f"cluster.memory: {self.config.memory} is too little: a worker's process is ended "
-                f"before it has reached the scheduler{details}"
+                f"before it has connected to the scheduler{details}"
             )
         if not self._outcome_known.is_set():
             raise ClusterError(
-                f"cluster: a job runs, but after {format_time(self.config.timeout)} its worker has "
-                f"not reached the scheduler at {self.scheduler.address}; is cluster.interface one "
-                f"that the nodes reach, and cluster.setup quick? Else give cluster.timeout "
-                f"more{details}"
+                f"cluster: a job runs, but after {self.config.timeout:g} s its worker has "
+                f"not connected to the scheduler at {self.scheduler.address}; check that the nodes "
+                "can reach the network of cluster.interface and that cluster.setup is quick, or "
+                f"increase cluster.timeout{details}"
             )
         await job.job.close()
         self._record_end(job, now)
 
     def _check_start(self, now: float) -> None:
-        """Raise where no job will start, or none has started in time."""
+        """Check that a job has started in time, or still may.
+
+        Raises
+        ------
+        ClusterError
+            If no job will start, or none has started in time.
+        """
         if self.activity.present or any(job.running_since for job in self._jobs):
             return
         for job in self._jobs:
             if job.state.hopeless:
                 raise ClusterError(
-                    f"cluster: job {job.number} will not start: {job.state.text}; see "
+                    f"cluster: job {job.number} will not start: {job.state.text}; check "
                     "cluster.queue, cluster.account, cluster.walltime, cluster.memory and "
                     "cluster.directives"
                 )
         waiting = min((job.submitted for job in self._jobs), default=now)
-        if not self._outcome_known.is_set() and now - waiting > parse_duration(
+        if not self._outcome_known.is_set() and now - waiting > parse_walltime(
             self.config.queue_wait
         ):
             raise ClusterError(
-                f"cluster.queue_wait: no job has started within {self.config.queue_wait}"
+                f"cluster.queue_wait: no job has started within {self.config.queue_wait}; increase "
+                "it, or ask for less (cluster.walltime, cluster.memory, cluster.per_job)"
                 f"{self._details(self._jobs)}"
             )
         self._report_waiting()
@@ -301,7 +320,7 @@ class JobSupervisor:
         text = f"jobs of {self.config.kind}: {states}"
         if self._jobs and text != self._last_report:
             self._last_report = text
-            self.say(text)
+            self.report(text)
 
     def _finished_tasks(self, job: _SubmittedJob) -> int:
         counts = self.activity.finished

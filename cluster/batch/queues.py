@@ -6,8 +6,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 
-from gfrnn.cluster.batch.systems import BatchSystem, JobState
-from gfrnn.cluster.batch.systems.base import NOT_QUEUED
+from gfrnn.cluster.batch.systems.base import NOT_QUEUED, BatchSystem, JobState
 
 _ANSWER_TIMEOUT = 30.0
 """Seconds for a batch system to answer."""

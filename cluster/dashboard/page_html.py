@@ -7,15 +7,18 @@ from html import escape
 
 from dask.utils import format_bytes
 
-from gfrnn.cluster.dashboard.number_format import amount, duration
 from gfrnn.cluster.dashboard.page_state import PageState
 from gfrnn.cluster.dashboard.snapshot import ResultTable, StageSnapshot, WorkerMemory
+from gfrnn.cluster.human_units import human_duration
 
 # Workers that fit on a screen.
 _MOST_WORKERS = 12
 
 # Fraction of a worker's memory limit beyond which Dask spills to disk.
 _SPILLS = 0.6
+
+# Displayed where a number is not known.
+_UNKNOWN = "\N{EN DASH}"
 
 RUNNING = '<span class="state">running</span>'
 """Displayed in the head while a run is in progress."""
@@ -76,11 +79,22 @@ def head(state: PageState, workers: int, others: Mapping[str, str]) -> str:
 def tiles(state: PageState) -> str:
     """Return the metrics as tiles."""
     each = "".join(
-        f'<div class="tile"><b>{amount(state.current(metric), metric.unit)}</b>'
+        f'<div class="tile"><b>{_amount(state.current(metric), metric.unit)}</b>'
         f"<span>{escape(metric.label)}</span></div>"
         for metric in state.snapshot.metrics
     )
     return f'<div class="tiles numbers">{each}</div>'
+
+
+def _amount(value: float | None, unit: str) -> str:
+    """Return a number with its unit, with a thin space as the separator of thousands."""
+    if value is None:
+        return _UNKNOWN
+    if unit == "s":
+        return human_duration(value, 0)
+    digits = 0 if value >= 100 or value == int(value) else 1
+    text = f"{value:,.{digits}f}".replace(",", "\N{THIN SPACE}")
+    return f"{text} {unit}".rstrip()
 
 
 def stages(stages: Sequence[StageSnapshot], age: float) -> str:
@@ -104,8 +118,8 @@ def _stage_row(stage: StageSnapshot, age: float) -> str:
     share = 100 if over else 100 * stage.done / max(1, stage.total)
     known = f"{stage.done} / {stage.total}" if stage.total else ""
     passing = age if kind == "going" else 0.0
-    taken = duration(stage.seconds + passing) if stage.seconds is not None else ""
-    left = "" if over or stage.left is None else duration(max(0.0, stage.left - passing))
+    taken = human_duration(stage.seconds + passing, 0) if stage.seconds is not None else ""
+    left = "" if over or stage.left is None else human_duration(max(0.0, stage.left - passing), 0)
     return (
         f'<tr class="{kind}" data-stage="{escape(stage.name)}" data-done="{stage.done}">'
         f'<td class="name">{escape(stage.name)}</td><td class="track-cell"><div class="track">'

@@ -97,7 +97,7 @@ def open_page(
         _without_log(client.register_plugin, PagePlugin())
         client.sync(publisher.publish, callback_timeout=_OPEN_TIMEOUT)
     except Exception as error:  # any error of another Python on the scheduler
-        warn(f"no page of this run on the dashboard: {_reason(error)}")
+        warn(f"the dashboard has no page of this run: {_reason(error)}")
         yield None
         return
     sentence = EARLY

@@ -6,7 +6,7 @@ from gfrnn_core.perturbation.learning import DivergedError, Learning, mean_loss
 from gfrnn_core.perturbation.perturbation_rules import Perturbation
 from gfrnn_core.perturbation.rollout_gradient import RolloutStarts
 from gfrnn_core.perturbation.rollout_polish import Polish
-from gfrnn_core.perturbation.tasks import Task
+from gfrnn_core.perturbation.sequence_tasks import Task
 from gfrnn_core.perturbation.weights import Weights
 
 __all__ = [

@@ -263,7 +263,7 @@ def evaluate_chunk(
         with np.errstate(over="ignore", invalid="ignore"):
             state = block @ loop.outer[0]
             state = state + window[-1] if loop.increment else state
-        state, left = _kept(state, low, high)
+        state, left = _clipped(state, low, high)
         gone |= left
         errors[step] = np.square(state - truth[step], dtype=float).mean(axis=1).sum()
         window = np.concatenate([window[1:], state[None]])
@@ -339,7 +339,7 @@ def _range(network: SampledRNN) -> tuple[Array, Array]:
     return network.low - extent, network.high + extent
 
 
-def _kept(state: Array, low: Array, high: Array) -> tuple[Array, Array]:
+def _clipped(state: Array, low: Array, high: Array) -> tuple[Array, Array]:
     """Move states back to the border of the range; return also which of them had left it."""
     left = np.asarray(~((state >= low) & (state <= high)).all(axis=1))
     if left.any():
@@ -368,7 +368,7 @@ def _slopes(
             for step in range(steps):
                 given = None if forcing is None else forcing[:, step]
                 state = loop.step(window, given) + (sign * noise.size) * drawn[step]
-                state, left = _kept(state.astype(truth.dtype, copy=False), *ends)
+                state, left = _clipped(state.astype(truth.dtype, copy=False), *ends)
                 standing &= ~left
                 alive[step] &= standing
                 losses[row, step] = np.square(state - truth[step], dtype=float).mean(axis=1)

@@ -17,17 +17,17 @@ from gfrnn.pipeline.config.section import Period, Section, checked, parse_tree, 
 
 
 class SourceConfig(Section):
-    """A source of data: files that belong together, or one store."""
+    """A source of data: files that are read as one data set, or one store."""
 
     path: str | list[str]
-    level: float | None = Field(None, gt=0, description="hPa, where only the file's name gives it")
-    rename: dict[str, str] = Field({}, description="name in the file: name of ERA5")
-    units: dict[str, str] = Field({}, description="name in the file: its unit, where not stated")
-    storage_options: dict[str, Any] = Field({}, description="passed to fsspec for URLs")
+    level: float | None = Field(None, gt=0, description="level in hPa, if the file has none")
+    rename: dict[str, str] = Field({}, description="mapping: name in the file to ERA5 name")
+    units: dict[str, str] = Field({}, description="mapping: name in the file to unit")
+    storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
 
 
 class Region(Section):
-    """A box of latitude and longitude (-180..180 or 0..360), which may cross Greenwich."""
+    """A region in latitude and longitude (-180..180 or 0..360), which may cross Greenwich."""
 
     latitude: tuple[float, float]
     longitude: tuple[float, float]
@@ -36,21 +36,23 @@ class Region(Section):
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not -90 <= value[0] < value[1] <= 90:
-            raise ValueError(f"{list(value)} is not [south, north] within -90..90")
+            raise ValueError(
+                f"{list(value)} is not [south, north] within -90..90; write for example [35, 70]"
+            )
         return value
 
 
 class DataConfig(Section):
-    """Data that are read: sources, variables, region and step."""
+    """Input data: sources, variables, region and time step."""
 
     sources: list[SourceConfig] = Field(min_length=1)
-    static: list[SourceConfig] = Field([], description="more sources, of static fields only")
+    static: list[SourceConfig] = Field([], description="sources of static fields only")
     variables: dict[str, list[float] | None] | None = Field(
-        None, description="ERA5 long name: levels in hPa, or nothing for all there are"
+        None, description="mapping: ERA5 name to levels in hPa, or to nothing for all levels"
     )
     region: Region | None = None
-    step: Duration | None = Field(None, description="keep only every such time, e.g. 6h")
-    chunk: int | None = Field(None, gt=0, description="times that a leaf reads at once")
+    step: Duration | None = Field(None, description="time step to use, e.g. 6h")
+    chunk: int | None = Field(None, gt=0, description="number of times that a leaf reads at once")
 
     @field_validator("sources", "static", mode="before")
     @classmethod
@@ -77,33 +79,35 @@ class PeriodsConfig(Section):
 
 
 class ClimatologyConfig(Section):
-    """Numbers of harmonics of the year and of the day in the climatology of a grid cell."""
+    """Numbers of harmonics of the annual and the diurnal cycle of the climatology."""
 
     annual: int = Field(2, ge=0, le=12)
-    diurnal: int | None = Field(None, ge=0, le=12, description="default: 1 for steps below 12 h")
+    diurnal: int | None = Field(
+        None, ge=0, le=12, description="default: 1 if the step is below 12 h"
+    )
 
 
 Cells = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
 
 class StateConfig(Section):
-    """Mapping of fields to the states of the network."""
+    """Settings that determine how fields become states of the network."""
 
     layout: Literal["eof", "local"] = "eof"
     modes: int = Field(80, gt=0, description="number of EOFs kept, all variables together")
     delays: int = Field(
-        2, gt=0, description="successive states that features see, with the present"
+        2, gt=0, description="number of successive states that are input, with the present one"
     )
     patch: tuple[PositiveInt, PositiveInt] = Field(
-        (4, 4), description="latitudes and longitudes of cells that a patch forecasts"
+        (4, 4), description="size of a patch in cells: latitudes, longitudes"
     )
-    halo: Cells = Field((2, 2), description="cells seen around a patch")
-    inner: Cells | None = Field(None, description="of the halo, what hidden features see")
+    halo: Cells = Field((2, 2), description="cells around a patch that are input")
+    inner: Cells | None = Field(None, description="part of the halo that hidden features use")
     weights: Literal["shared", "bands", "own"] = Field(
-        "shared", description="outer weights of all patches, of bands of latitude, of each patch"
+        "shared", description="outer weights for all patches, bands of latitude, or each patch"
     )
-    bands: int = Field(6, gt=0, description="bands of latitude with weights of their own")
-    static: list[str] = Field([], description="static fields that all patches see")
+    bands: int = Field(6, gt=0, description="number of bands of latitude")
+    static: list[str] = Field([], description="static fields that are input for each patch")
 
     @model_validator(mode="after")
     def _keys_of_one_layout(self) -> StateConfig:
@@ -112,15 +116,15 @@ class StateConfig(Section):
             if getattr(self, name) != StateConfig.model_fields[name].default:
                 other = "local" if self.layout == "eof" else "eof"
                 raise ValueError(
-                    f"state.{name} belongs to state.layout: {other}, but it is {self.layout}; "
-                    "leave it out"
+                    f"state.{name} is allowed with state.layout: {other} only, but the layout is "
+                    f"{self.layout}; leave the key out"
                 )
         if self.inner is not None and any(
             inner > halo for inner, halo in zip(self.inner, self.halo, strict=True)
         ):
             raise ValueError(
                 f"state.inner: {list(self.inner)} is more than state.halo, {list(self.halo)}; "
-                "take at most the halo"
+                "give at most the halo"
             )
         return self
 
@@ -130,68 +134,68 @@ class ModelConfig(Section):
 
     width: int = Field(1000, ge=0, description="number of hidden features; 0 is the linear model")
     hidden_delays: int | None = Field(
-        None, gt=0, description="of the delays, those that hidden features see; default: all"
+        None, gt=0, description="number of latest states that hidden features use; default: all"
     )
     hidden_modes: int | None = Field(
-        None, gt=0, description="of the modes, those that hidden features see; default: all"
+        None, gt=0, description="number of leading EOFs that hidden features use; default: all"
     )
     activation: Literal["tanh", "relu"] = "tanh"
     sampling: Literal["pairs", "uniform_pairs", "normal"] = "normal"
-    scale: float = Field(0.15, gt=0, description="of normal weights; the first mode has variance 1")
+    scale: float = Field(0.15, gt=0, description="standard deviation of normal weights")
     target: Literal["state", "increment"] = "state"
     leads: list[Duration] = Field(
-        [], description="with outer weights of their own; one step always"
+        [], description="leads with their own outer weights, besides one step"
     )
     inputs: list[Literal["day_of_year", "hour", "insolation"]] = Field(
-        [], description="inputs psi(x) of the calendar and, of each place, of the sun"
+        [], description="inputs from the calendar and, for each place, the insolation"
     )
-    noise: float = Field(0.0, ge=0, description="on the states that features see in training")
+    noise: float = Field(0.0, ge=0, description="standard deviation of noise on input states")
     precision: Literal["float64", "float32"] = Field(
-        "float64", description="of lifted rows, their triangles within a leaf, and rollouts"
+        "float64", description="precision of rows, their triangles within a leaf, and rollouts"
     )
-    seed: int = Field(0, ge=0, description="of the hidden weights")
+    seed: int = Field(0, ge=0, description="seed of the hidden weights")
 
     @field_validator("leads")
     @classmethod
     def _sorted(cls, value: list[pd.Timedelta]) -> list[pd.Timedelta]:
         if len(set(value)) != len(value):
-            raise ValueError("a lead is given twice")
+            raise ValueError("the same lead is given twice; give each lead once")
         return sorted(value)
 
 
 class FitConfig(Section):
-    """Solution for the outer weights from the triangle, and choice of the model."""
+    """Settings of the regression for the outer weights, and of the choice of a model."""
 
     ridge: list[Annotated[float, Field(gt=0)]] = Field(
         [float(f"{r:.3g}") for r in 10 ** np.arange(-8, 0.01, 0.25)],
         min_length=1,
-        description="candidates, in units of the largest singular value of R_ff",
+        description="ridge strengths to try, in units of the largest singular value of R_ff",
     )
     widths: list[Annotated[int, Field(gt=0)]] = Field(
-        [], description="tried by selecting columns of the triangle; none means model.width alone"
+        [], description="numbers of hidden features to try; none means model.width alone"
     )
     without: list[int] = Field(
-        [], description="years of the training period that the solve leaves out"
+        [], description="training years whose rows are left out of the regression"
     )
     balance: list[Annotated[float, Field(gt=0)]] = Field(
         [1.0],
         min_length=1,
-        description="weights of hidden features against linear terms, tried at each lead",
+        description="weights of hidden features relative to linear terms to try at each lead",
     )
     average: int = Field(
-        1, gt=0, description="candidates averaged at each lead: the best on the validation period"
+        1, gt=0, description="number of best candidates that are averaged at each lead"
     )
-    pool: int = Field(2000, ge=2, description="states kept for drawing data pairs")
-    rows: int | None = Field(None, gt=0, description="rows of a leaf of the training pass")
-    share: float = Field(1.0, gt=0, le=1, description="of the rows, drawn at random, that are used")
+    pool: int = Field(2000, ge=2, description="number of training states to draw pairs from")
+    rows: int | None = Field(None, gt=0, description="number of rows of a leaf")
+    share: float = Field(1.0, gt=0, le=1, description="share of rows that is used")
 
 
 class ForecastConfig(Section):
-    """Initial times and horizon of the forecasts."""
+    """Initial times and length of the forecasts."""
 
     horizon: Duration = 10 * ONE_DAY
-    every: Duration | None = Field(None, description="between initial times; default: a step")
-    batch: int = Field(32, gt=0, description="initial times forecast by one task")
+    every: Duration | None = Field(None, description="time between initial times")
+    batch: int = Field(32, gt=0, description="number of initial times of a task")
 
 
 SEARCHABLE = (
@@ -210,7 +214,7 @@ SEARCHABLE = (
     "state.weights",
     "state.bands",
 )
-"""Keys of which candidates can be compared on the validation period."""
+"""Keys that are allowed in ``search``."""
 
 
 class Experiment(Section):
@@ -226,12 +230,10 @@ class Experiment(Section):
     model: ModelConfig = ModelConfig()
     fit: FitConfig = FitConfig()
     search: dict[str, list[Any]] = Field(
-        {}, description="key: candidates, compared on the validation period"
+        {}, description="mapping: key to candidates, compared on the validation period"
     )
     forecast: ForecastConfig = ForecastConfig()
-    cluster: dict[str, Any] = Field(
-        {}, description="Dask cluster of the run: keys of cluster.ClusterConfig"
-    )
+    cluster: dict[str, Any] = Field({}, description="keys of gfrnn.cluster.ClusterConfig")
 
     @model_validator(mode="after")
     def _searchable(self) -> Experiment:
@@ -241,24 +243,24 @@ class Experiment(Section):
                     f"search.{key} cannot be searched; allowed: {', '.join(SEARCHABLE)}"
                 )
             if not values:
-                raise ValueError(f"search.{key} has no candidates")
+                raise ValueError(f"search.{key} has no candidates; list some, or leave the key out")
         candidates = len(list(self._grid()))
         if self.fit.average > candidates:
             raise ValueError(
                 f"fit.average: {self.fit.average} is more than the {candidates} candidates of "
-                "search; name more there, for example model.seed: [0, 1, 2]"
+                "search; add some there, for example model.seed: [0, 1, 2]"
             )
         if self.state.layout == "eof" and "insolation" in self.model.inputs:
             raise ValueError(
-                "model.inputs: insolation differs from place to place, which the states of "
-                "state.layout: eof do not have; leave it out, or choose state.layout: local"
+                "model.inputs: insolation is allowed with state.layout: local only, but the layout "
+                "is eof; leave it out, or choose state.layout: local"
             )
         if self.search:  # each candidate must itself be a valid experiment
             self.candidates()
         if self.state.layout == "local" and self.model.hidden_modes is not None:
             raise ValueError(
-                "model.hidden_modes belongs to state.layout: eof; use state.inner to limit what "
-                "hidden features see of a patch"
+                "model.hidden_modes is allowed with state.layout: eof only, but the layout is "
+                "local; leave the key out, or limit the hidden features' input with state.inner"
             )
         for name, given, limit in (
             ("hidden_delays", self.model.hidden_delays, self.state.delays),
@@ -266,7 +268,9 @@ class Experiment(Section):
         ):
             if f"model.{name}" not in self.search and given is not None and given > limit:
                 key = f"state.{name.removeprefix('hidden_')}"
-                raise ValueError(f"model.{name}: {given} is more than {key}: {limit}")
+                raise ValueError(
+                    f"model.{name}: {given} is more than {key}: {limit}; give at most {limit}"
+                )
         return self
 
     def _grid(self) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Sections of the experiment file, periods, YAML, and the messages of what is not allowed."""
+"""Sections of the experiment file, periods, YAML, and the messages on values not allowed."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ def _to_timestamp(value: Any) -> pd.Timestamp:
         stamp = pd.Timestamp(value)
     except ValueError:
         raise ValueError(f"{value!r} is not a date; write for example 2008-12-31") from None
-    if pd.isna(stamp) or stamp.tzinfo is not None:
-        raise ValueError(f"{value!r} is not a date without time zone; times are UTC")
+    if pd.isna(stamp):
+        raise ValueError(f"{value!r} is not a date; write for example 2008-12-31")
+    if stamp.tzinfo is not None:
+        raise ValueError(f"{value!r} has a time zone; times are UTC, so write it without one")
     return stamp
 
 
@@ -53,14 +55,16 @@ class Period(Section):
             value = [value["start"], value["end"]]
         if not isinstance(value, (list, tuple)) or len(value) != 2:
             raise ValueError(
-                "a period is a pair of dates; write for example [2000-01-01, 2007-12-31]"
+                f"{value!r} is not a pair of dates; write for example [2000-01-01, 2007-12-31]"
             )
         start, end = map(_to_timestamp, value)
         # A date without an hour, as the end of a period, means all of that day.
         if end == end.normalize() and len(str(value[1])) <= 10:
             end = end + ONE_DAY - pd.Timedelta(1, "ns")
         if end < start:
-            raise ValueError(f"the period ends ({value[1]}) before it starts ({value[0]})")
+            raise ValueError(
+                f"the period ends ({value[1]}) before it starts ({value[0]}); swap them"
+            )
         return {"start": start, "end": end}
 
     def mask(self, time: np.ndarray) -> np.ndarray:
@@ -89,18 +93,21 @@ def read_tree(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file in UTF-8") from None
+        raise ConfigError(f"{path}: is not UTF-8 text; give a YAML file") from None
     return parse_tree(text, str(path))
 
 
 class _TextDates(yaml.SafeLoader):
-    """A loader that leaves dates as text, so that a wrong one is reported with its key."""
+    """YAML loader that leaves dates as text, so that a wrong date is reported with its key."""
 
 
 _TextDates.yaml_implicit_resolvers = {
     first: [each for each in found if each[0] != "tag:yaml.org,2002:timestamp"]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+_YAML_NAMES = {type(None): "no content", list: "a list"}
 
 
 def parse_tree(text: str, where: str) -> dict[str, Any]:
@@ -110,7 +117,8 @@ def parse_tree(text: str, where: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML: {error}") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{where}: expected keys and values, found {type(tree).__name__}")
+        found = _YAML_NAMES.get(type(tree), "a single value")
+        raise ConfigError(f"{where}: found {found}; write keys and values, as in `name: my_run`")
     return tree
 
 

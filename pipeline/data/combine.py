@@ -37,15 +37,15 @@ def group_variables(variables: list[FileVariable]) -> VariableGroups:
             if a.file == b.file:
                 raise DataError(
                     f"{a.file.path}: {a.raw_name} and {b.raw_name} are both {variable}; give one "
-                    "of them another name (rename in its source)"
+                    "of them another name with the key rename of its source"
                 )
         for level in levels or (None,):
             other = seen.setdefault((variable, level), parts[0])
             if other is not parts[0]:
                 raise DataError(
                     f"{other.file.path} and {parts[0].file.path} have different levels of "
-                    f"{variable}: {list(other.levels or ())} and {list(levels or ())}; name "
-                    "those that all files have in data.variables"
+                    f"{variable}: {list(other.levels or ())} and {list(levels or ())}; list "
+                    "the levels that all files have in data.variables"
                 )
     return groups
 
@@ -90,7 +90,10 @@ def common_times(groups: VariableGroups) -> tuple[np.ndarray, list[str]]:
             extents = "; ".join(
                 f"{name} {_span(_join_times(fields)[0])}" for (name, _), fields in groups.items()
             )
-            raise DataError(f"the variables have no common time: {extents}")
+            raise DataError(
+                f"the variables have no common time: {extents}; give files of the same times, or "
+                "leave a variable out (data.variables)"
+            )
         common = both
     assert common is not None
     if common.size < longest:

@@ -17,7 +17,7 @@ from gfrnn.pipeline.data.combine import (
     lazy_variable,
     time_chunks,
 )
-from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, format_extent
+from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, format_extent, same_coordinates
 from gfrnn.pipeline.data.time_axis import keep_step
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
@@ -152,14 +152,13 @@ def _check_levels(name: str, levels: list[float] | None, own: list[FileVariable]
     there = {level for field in own for level in field.levels or ()}
     if not there:
         raise DataError(
-            f"data.variables.{name}: the variable has no levels; write {name}: without any"
+            f"data.variables.{name}: the variable has no levels, but {levels} are given; write "
+            f"`{name}:` without levels"
         )
     absent = [level for level in levels if level not in there]
     if absent or not levels:
-        raise DataError(
-            f"data.variables.{name}: {absent or 'no level'} hPa is not in the data; there is "
-            f"{sorted(there)}"
-        )
+        found = f"levels {absent} (hPa) are not in the data" if absent else "no level is given"
+        raise DataError(f"data.variables.{name}: {found}; choose from {sorted(there)}")
 
 
 def _with_levels(field: FileVariable, levels: tuple[float, ...] | None) -> FileVariable:
@@ -179,7 +178,7 @@ def _common_grid(fields: list[FileVariable]) -> tuple[np.ndarray, np.ndarray]:
     for field in fields[1:]:
         for name in ("latitude", "longitude"):
             a, b = getattr(first, name), getattr(field, name)
-            if a.shape != b.shape or np.abs(a - b).max() > COORDINATE_TOLERANCE:
+            if not same_coordinates(a, b):
                 raise DataError(
                     f"{first.file.path} and {field.file.path} have different {name}s: "
                     f"{format_extent(a)} and {format_extent(b)}; use one grid for all, or "
@@ -207,6 +206,6 @@ def _select_region(
         if found.size == 0:
             raise DataError(
                 f"data.region.{name}: {list(getattr(region, name))} contains no point of the data, "
-                f"which have {format_extent(values)}"
+                f"which have {format_extent(values)}; choose a region within them"
             )
     return rows, columns

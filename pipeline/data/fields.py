@@ -76,9 +76,9 @@ class Fields:
         if whole.any():
             channel = self.grid.channels[np.flatnonzero(whole)[0]]
             raise DataError(
-                f"{channel.name}: no value anywhere at {self._stamp(first)} and "
-                f"{self._stamp(last)}, the ends of the training period; leave it out "
-                "(data.variables)"
+                f"{channel.name}: all values are missing (NaN) at {self._stamp(first)} and "
+                f"{self._stamp(last)}, the first and last time of the training period; leave the "
+                "variable out (data.variables)"
             )
         for own, other in ((0, 1), (1, 0)):
             if (lost := empty[[own]] & ~empty[[other]]).any():
@@ -147,9 +147,9 @@ class Fields:
     def _mask_message(self, values: Array, mask: Array, start: int) -> str:
         name, found = self._first_value(values, ~np.isnan(values) & mask, start)
         return (
-            f"{name}: mask changes in time: {found}, where the ends of the training period "
-            "have no value; cells must be missing at all times or at none; fill them, or leave the "
-            "variable out (data.variables)"
+            f"{name}: the mask changes in time: {found}, in a cell that is missing (NaN) at the "
+            "first and last time of the training period; cells must be missing at all times or at "
+            "none; fill them, or leave the variable out (data.variables)"
         )
 
     def _first_value(self, values: Array, bad: Array, start: int) -> tuple[str, str]:

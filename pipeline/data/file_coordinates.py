@@ -103,7 +103,7 @@ def read_times(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileTime
         except ValueError:
             raise DataError(
                 f"{file.path}: its extent, valid_time_start {start!r} to valid_time_stop {stop!r}, "
-                "is not a pair of dates; correct or remove these attributes"
+                "is not a pair of dates; correct or remove the two attributes"
             ) from None
         if not inside.all():
             notes.append(
@@ -145,18 +145,23 @@ def read_grid(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileGrid:
             values.astype(str).astype(float) if values.dtype == np.float32 else values.astype(float)
         )
         if not np.isfinite(values).all():
-            raise DataError(f"{file.path}: {kind} {name} has missing entries")
+            raise DataError(
+                f"{file.path}: {kind} {name} has missing entries; drop these points or fill them in"
+            )
     rows = np.argsort(found["latitude"])
     latitude = found["latitude"][rows]
     if np.abs(latitude).max() > 90.001 or np.any(np.diff(latitude) <= 0):
         raise DataError(
-            f"{file.path}: latitudes {latitude[0]}..{latitude[-1]} repeat or leave -90..90"
+            f"{file.path}: latitudes {latitude[0]}..{latitude[-1]} repeat or are outside of "
+            "-90..90; give each once, in degrees"
         )
     wrapped = np.round(found["longitude"] % 360, 8) % 360
     longitude, columns = np.unique(wrapped, return_index=True)
     repeated = wrapped.size - longitude.size
     if repeated > 1:
-        raise DataError(f"{file.path}: {repeated} longitudes repeat (modulo 360); give one of each")
+        raise DataError(
+            f"{file.path}: {repeated} longitudes repeat (modulo 360); give each longitude once"
+        )
     notes = ["one longitude is given twice (modulo 360); the second is dropped"] if repeated else []
     return FileGrid(latitude, longitude, rows, columns, notes)
 

@@ -131,6 +131,11 @@ def contiguous_longitudes(longitude: Array) -> tuple[Array, Array]:
     return order, np.where(order >= first, longitude[order] - 360 * (first > 0), longitude[order])
 
 
+def same_coordinates(a: Array, b: Array) -> bool:
+    """Check whether two latitudes or longitudes are equal up to the rounding of files."""
+    return a.shape == b.shape and bool(np.abs(a - b).max() <= COORDINATE_TOLERANCE)
+
+
 def format_extent(values: np.ndarray) -> str:
     """Write the ends and the number of coordinates, for example ``-20..14.5 (24)``."""
     return f"{values[0]:g}..{values[-1]:g} ({values.size})"

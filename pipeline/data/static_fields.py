@@ -106,7 +106,8 @@ def _find_static(name: str, series: Sequence[Sequence[FileVariable]], grid: Grid
         if not _equal(values, more):
             raise DataError(
                 f"{name}: {first.file.path} ({first.raw_name}) and {other.file.path} "
-                f"({other.raw_name}) differ; rename one of them in its source, or leave it out"
+                f"({other.raw_name}) differ; give one of them another name with the key rename of "
+                "its source, or leave it out"
             )
     return values
 
@@ -149,7 +150,10 @@ def _read(field: FileVariable, which: int, grid: Grid) -> Array:
         raise DataError(f"{field.file.path}: {field.problem}")
     times = _time_positions(field)
     if not times.size:
-        raise DataError(f"{field.file.path}: {field.raw_name} has no times")
+        raise DataError(
+            f"{field.file.path}: the time dimension of {field.raw_name} is empty; give a file with "
+            "values"
+        )
     rows, columns = (_grid_positions(field, grid, axis) for axis in ("latitude", "longitude"))
     part = FileTimeRange(
         field.file, field.raw_name, field.grid, 0, range(1), field.factor, field.offset

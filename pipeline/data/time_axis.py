@@ -49,12 +49,14 @@ def decode_times(raw: xr.Variable, name: str, where: str) -> Times:
             raise ValueError(f"dates outside of the years 1678 to 2262 ({decoded.values.flat[0]})")
     except (ValueError, OverflowError) as error:
         raise DataError(
-            f"{where}: time coordinate {name} ({units}) cannot be decoded: {error}"
+            f"{where}: time coordinate {name} ({units}) cannot be decoded: {error}; correct its "
+            "values or units"
         ) from None
     times = np.atleast_1d(decoded.values).astype("datetime64[ns]")
     if np.isnat(times).any():
         raise DataError(
-            f"{where}: {np.isnat(times).sum()} entries of {name} are missing; drop them"
+            f"{where}: {np.isnat(times).sum()} entries of the time coordinate {name} are missing; "
+            "drop these times"
         )
     # Dates stored as days in floating point have errors of some microseconds.
     whole = (times + np.timedelta64(500, "ms")).astype("datetime64[s]")
@@ -70,7 +72,10 @@ def step_of(time: Times) -> np.timedelta64:
         If there are fewer than two times.
     """
     if time.size < 2:
-        raise DataError(f"{time.size} time has no step; at least two times are needed")
+        raise DataError(
+            f"the data have {time.size} time, which is too few to determine the time step; give at "
+            "least two"
+        )
     steps, counts = np.unique(np.diff(time), return_counts=True)
     step: np.timedelta64 = steps[np.argmax(counts)]
     return step
@@ -114,7 +119,7 @@ def keep_step(time: Times, step: pd.Timedelta) -> np.ndarray:
     if wanted % native != np.timedelta64(0):
         raise DataError(
             f"data.step: {format_duration(step)} is not a multiple of the step of the data, "
-            f"{format_duration(pd.Timedelta(native))}"
+            f"{format_duration(pd.Timedelta(native))}; choose a multiple, or leave the key out"
         )
     midnight = time[0].astype("datetime64[D]")
     keep = (time - midnight) % wanted == np.timedelta64(0)

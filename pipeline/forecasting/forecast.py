@@ -22,8 +22,9 @@ from gfrnn.pipeline.forecasting.forecast_store import (
     write_forecasts,
     written,
 )
-from gfrnn.pipeline.reduction.reduce import check_call
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.task_memory import check_call
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.stretches import steps
@@ -58,8 +59,9 @@ def initial_times(experiment: Experiment, time: Array) -> Array:
         starts = starts[elapsed % every == 0]
     if not len(starts):
         raise ConfigError(
-            f"periods.test: no time in {experiment.periods.test} has {delays} successive states; "
-            "choose a longer period or one without gaps"
+            f"periods.test: no time in {experiment.periods.test} has the {delays} successive "
+            "states (state.delays) that a forecast starts from; choose a longer period, or one "
+            "without gaps"
         )
     return starts
 

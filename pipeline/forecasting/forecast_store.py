@@ -26,6 +26,14 @@ _WRITTEN = "written"
 # task need not keep all leads in memory until the shard is complete.
 _SHARD_BYTES = 2**23
 
+# CF units of leads.
+_UNITS = {
+    "days": np.timedelta64(1, "D"),
+    "hours": np.timedelta64(1, "h"),
+    "minutes": np.timedelta64(1, "m"),
+    "seconds": np.timedelta64(1, "s"),
+}
+
 
 def create_forecast_store(
     path: Path,
@@ -55,10 +63,8 @@ def create_forecast_store(
     levels = sorted({c.level for c in grid.channels if c.level is not None})
     coords: dict[str, Any] = {
         "time": ("time", initial, {"standard_name": "forecast_reference_time"}),
-        "prediction_timedelta": (
-            "prediction_timedelta",
-            leads,
-            {"standard_name": "forecast_period", "long_name": "time since the initial time"},
+        "prediction_timedelta": encode_leads(
+            leads, standard_name="forecast_period", long_name="time since the initial time"
         ),
         "latitude": (
             "latitude",
@@ -106,6 +112,7 @@ def create_forecast_store(
             "shards": shard,
             "dtype": "float32",
             "_FillValue": np.float32(np.nan),
+            "fill_value": np.float32(np.nan),  # of chunks that are not written
         }
     encoding["time"] = {
         "dtype": "int64",
@@ -127,6 +134,24 @@ def create_forecast_store(
         fill_value=0,
         dimension_names=("time",),  # so that xarray opens an unfinished store too
     )
+
+
+def encode_leads(leads: Array, **attrs: str) -> xr.Variable:
+    """Return leads as integers in the longest unit that all of them are whole multiples of.
+
+    Versions of xarray encode timedelta64 in different units, so none is left to encode them.
+
+    Parameters
+    ----------
+    leads : ndarray of timedelta64, shape (leads,)
+        Whole seconds.
+    **attrs
+        Attributes of the variable.
+    """
+    name, unit = next((name, unit) for name, unit in _UNITS.items() if not (leads % unit).any())
+    described = attrs | {"dtype": "timedelta64[ns]", "units": name}
+    numbers = (leads // unit).astype(np.int64)
+    return xr.Variable("prediction_timedelta", numbers, described)
 
 
 def kept_bytes(grid: Grid, leads: int) -> int:

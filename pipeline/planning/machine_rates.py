@@ -16,8 +16,8 @@ from zarr.storage import MemoryStore
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.stored_chunks import ChunkReads
+from gfrnn.pipeline.reduction.blas_threads import single_threaded
 from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, svd_flops
-from gfrnn.pipeline.reduction.tasks import single_threaded
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import ClimatologySummary
 from gfrnn.pipeline.states.eof_states import EofStateSummary, EofSummary
@@ -29,26 +29,26 @@ from gfrnn_core.regression_rows import block_rows
 Array = NDArray[Any]
 
 # Approximate operations of a timed piece: enough for the resolution of the clock, yet short.
-_PIECE = 1e10
+_TRIAL_OPERATIONS = 1e10
 
 # Largest number of timings of a piece, and seconds after which no further one starts.
-_TRIALS, _ENOUGH = 4, 0.4
+_TRIALS, _TRIAL_SECONDS = 4, 0.4
 
 # Largest number of values of a synthetic field used for timing, unless one time has more.
-_VALUES = 2**21
+_FIELD_VALUES = 2**21
 
 # Number of patches whose windows are gathered.
-_GATHERED = 500
+_GATHERED_PATCHES = 500
 
 # Rows and columns of the multiplied matrices: the rate hardly grows with larger ones.
-_PRODUCT = 700
+_PRODUCT_SIZE = 700
 
 # Columns from which on rates hardly change.
-_WIDE = 1200
+_TRIAL_COLUMNS = 1200
 
 
 @dataclass(frozen=True)
-class Rates:
+class MachineRates:
     """The speed of one thread.
 
     Attributes
@@ -73,7 +73,7 @@ class Rates:
         return sum(count / self.work[kind] for kind, count in work.items())
 
 
-def calibrate(stages: Sequence[PassCost], fields: Fields) -> Rates:
+def measure_rates(stages: Sequence[PassCost], fields: Fields) -> MachineRates:
     """Time a small piece of each kind of work of some stages, with one thread.
 
     The values are synthetic; only the rate of reading is measured on the archive itself.
@@ -90,7 +90,7 @@ def calibrate(stages: Sequence[PassCost], fields: Fields) -> Rates:
     products = {name: product_rate(name) for name in ("float64", "float32")}
     windows = stages[0].windows
     reading = single_threaded(reading_rate, fields, windows)
-    return Rates(rates, products, reading, single_threaded(_rate, _keep))
+    return MachineRates(rates, products, reading, single_threaded(_rate, _save_summary))
 
 
 def product_rate(precision: str) -> float:
@@ -121,7 +121,7 @@ def _rate(trial: Trial) -> float:
         done = trial()
         passed = time.perf_counter() - begun
         best, spent = max(best, done / passed), spent + passed
-        if spent > _ENOUGH:
+        if spent > _TRIAL_SECONDS:
             break
     return best
 
@@ -130,19 +130,19 @@ def _trials(piece: Any) -> dict[str, Trial]:
     """Return a trial for each kind of work of a summary."""
     match piece:
         case ClimatologySummary() | EofSummary() | EofStateSummary():
-            return _of_fields(piece)
+            return _field_trials(piece)
         case RowSummary():
-            return _of_rows(piece)
+            return _row_trials(piece)
     return {}
 
 
-def _of_fields(summary: ClimatologySummary | EofSummary | EofStateSummary) -> dict[str, Trial]:
+def _field_trials(summary: ClimatologySummary | EofSummary | EofStateSummary) -> dict[str, Trial]:
     size = summary.fields.grid.size
     (kind,) = summary.leaf_work(1)
-    count = min(max(1, _VALUES // size), len(summary.fields.time))
-    while count > 1 and summary.leaf_work(count)[kind] > _PIECE:
+    count = min(max(1, _FIELD_VALUES // size), len(summary.fields.time))
+    while count > 1 and summary.leaf_work(count)[kind] > _TRIAL_OPERATIONS:
         count //= 2
-    small: Any = replace(summary, fields=made_up(summary.fields, count))
+    small: Any = replace(summary, fields=synthetic_fields(summary.fields, count))
 
     def trial() -> float:
         small.leaf(Stretch("", 0, count))
@@ -151,12 +151,12 @@ def _of_fields(summary: ClimatologySummary | EofSummary | EofStateSummary) -> di
     return {kind: trial}
 
 
-def _of_rows(rows: RowSummary) -> dict[str, Trial]:
+def _row_trials(rows: RowSummary) -> dict[str, Trial]:
     network, states, columns = rows.network, rows.states, rows.columns
     found: dict[str, Trial] = {}
     rng = np.random.default_rng(0)
     # Use as many rows as a block has, or fewer where they are very wide.
-    cheap = max(_PIECE / (2 * columns**2), (_PIECE / (2 * columns)) ** 0.5)
+    cheap = max(_TRIAL_OPERATIONS / (2 * columns**2), (_TRIAL_OPERATIONS / (2 * columns)) ** 0.5)
     wanted = max(1, round(min(block_rows(columns), cheap)))
     places = 1 if network.patches is None else network.patches.places
     present = -(-wanted // places)
@@ -171,7 +171,7 @@ def _of_rows(rows: RowSummary) -> dict[str, Trial]:
         return small.factors_work(present)[rows.kind]
 
     found[rows.kind] = lift_and_fold
-    narrow = min(columns, _WIDE)
+    narrow = min(columns, _TRIAL_COLUMNS)
     sides = [RFactor(np.triu(rng.standard_normal((narrow, narrow))), narrow) for _ in range(2)]
 
     def merge() -> float:
@@ -181,10 +181,10 @@ def _of_rows(rows: RowSummary) -> dict[str, Trial]:
     found[f"merging {columns}"] = merge
     if network.patches is not None:
         found["gathering"] = _gathering(network.patches, series)
-    found |= {"solving": _solving(min(columns, _WIDE // 2)), "noise": _noise}
+    found |= {"solving": _solving(min(columns, _TRIAL_COLUMNS // 2)), "noise": _noise}
     if isinstance(states, FieldStates):
-        count = min(max(1, _VALUES // states.size), len(states.fields.time))
-        source = replace(states, fields=made_up(states.fields, count))
+        count = min(max(1, _FIELD_VALUES // states.size), len(states.fields.time))
+        source = replace(states, fields=synthetic_fields(states.fields, count))
 
         def encode() -> float:
             source.read(0, count)
@@ -195,11 +195,11 @@ def _of_rows(rows: RowSummary) -> dict[str, Trial]:
 
 
 def _gathering(patches: Patches, series: Array) -> Trial:
-    place = np.arange(min(_GATHERED, patches.places))
+    place = np.arange(min(_GATHERED_PATCHES, patches.places))
     times = np.zeros(len(place), dtype=int)
 
     def gather() -> float:
-        patches.look(series, times, place)
+        patches.windows_at(series, times, place)
         return float(len(place) * patches.window)
 
     return gather
@@ -222,7 +222,7 @@ def _noise() -> float:
     return 2.0**20
 
 
-def _keep() -> float:
+def _save_summary() -> float:
     values = np.random.default_rng(0).standard_normal(2**20)
     zarr.create_group(MemoryStore()).create_array("values", data=values)
     hashlib.sha256(values.data)
@@ -230,7 +230,9 @@ def _keep() -> float:
 
 
 def _product(precision: str) -> Trial:
-    matrix = np.random.default_rng(0).standard_normal((_PRODUCT, _PRODUCT)).astype(precision)
+    matrix = (
+        np.random.default_rng(0).standard_normal((_PRODUCT_SIZE, _PRODUCT_SIZE)).astype(precision)
+    )
 
     def multiply() -> float:
         matrix @ matrix
@@ -239,7 +241,7 @@ def _product(precision: str) -> Trial:
     return multiply
 
 
-def made_up(fields: Fields, times: int) -> Fields:
+def synthetic_fields(fields: Fields, times: int) -> Fields:
     """Return noise in memory on the grid and in the variables of some fields."""
     rng = np.random.default_rng(0)
     ds = fields.ds.isel(time=slice(times))
@@ -269,7 +271,7 @@ def reading_rate(fields: Fields, windows: Array) -> float | None:
     if not stored or not len(windows):
         return None
     first, last = map(int, windows[len(windows) // 2])
-    last = min(last, first + max(1, 4 * _VALUES // fields.grid.size))
+    last = min(last, first + max(1, 4 * _FIELD_VALUES // fields.grid.size))
     fields.ds.isel(time=int(windows[0, 0])).load()  # opens files
     decoded = ChunkReads.count(stored, np.array([[first, last]])).decoded_bytes
     begun, used = time.perf_counter(), time.process_time()
@@ -282,5 +284,6 @@ def reading_rate(fields: Fields, windows: Array) -> float | None:
 
 
 def _empty(values: Array) -> bool:
-    """Return whether all values are the fill value, so that nothing was decoded."""
-    return bool(np.isnan(values).all() or np.ptp(values) == 0)
+    """Check whether all values are the fill value or at levels that are not stored (NaN)."""
+    stored = values[~np.isnan(values)]
+    return not stored.size or bool(np.ptp(stored) == 0)

@@ -1,33 +1,46 @@
-"""Plan a fit: estimate its reads, operations, memory and disk space."""
+"""Plan a fit: estimate its reads, operations, memory, disk space and time before it starts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.planning.estimate import Projection, Workforce, project
-from gfrnn.pipeline.planning.machine_rates import Rates
+from gfrnn.pipeline.data.stored_chunks import ChunkReads
+from gfrnn.pipeline.errors import ResourceError
+from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Workforce
+from gfrnn.pipeline.planning.machine_rates import MachineRates, measure_rates
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.training.checks import check_settings
 from gfrnn.pipeline.training.fit import training_class
+from gfrnn.pipeline.training.pass_costs import PassCost, check_pass_memory
+from gfrnn.pipeline.training.passes import cost_of_passes
+
+# Overhead of scheduler and driver in seconds per task, measured with a pass of empty leaves on two
+# workers of one machine (`gfrnn bench plan` measures it again).
+TASK_SECONDS = 3.8e-3
+
+# Advice is given where stored chunks are decoded more often than this on average.
+_REPEATED_READS = 1.5
 
 
 def plan_fit(
-    experiment: Experiment, ds: xr.Dataset, workforce: Workforce, rates: Rates | None = None
-) -> Projection:
+    experiment: Experiment, ds: xr.Dataset, workforce: Workforce, rates: MachineRates | None = None
+) -> FitEstimate:
     """Estimate the cost of a fit. Nothing is written.
 
     Parameters
     ----------
     experiment, ds
-        As in :func:`gfrnn.pipeline.fit`; only the metadata of the data are read, and some chunks
+        Parameters of :func:`gfrnn.pipeline.fit`; only metadata are read, and some chunks
         to time the reading.
     workforce : Workforce
         Workers that the fit will run on.
-    rates : Rates, optional
+    rates : MachineRates, optional
         Speed of a worker; by default that of this machine, measured now.
 
     Raises
@@ -36,5 +49,73 @@ def plan_fit(
         If the fit would raise them before it starts.
     """
     check_settings(experiment, ds)
-    training = training_class(experiment)(experiment, Fields(ds), Checkpoints(Path()), None)
-    return project(training, workforce, rates)
+    fields = Fields(ds)
+    training = training_class(experiment)(experiment, fields, Checkpoints(Path()))
+    stages = cost_of_passes(training.passes())
+    rates = rates or measure_rates(stages, fields)
+    groups = groupby(stages, key=lambda stage: stage.name)
+    found = [_estimate_stage(list(group), fields, workforce, rates) for _, group in groups]
+    return FitEstimate(
+        stages=tuple(found),
+        refusal=_refusal(stages, fields, workforce.memory),
+        advice=tuple(_advice(found, fields)),
+        workforce=workforce,
+        rates=rates,
+    )
+
+
+def _estimate_stage(
+    stages: Sequence[PassCost], fields: Fields, workforce: Workforce, rates: MachineRates
+) -> StageEstimate:
+    """Add up stages that share a name and run one after the other."""
+    reads = [ChunkReads.count(fields.stored_chunks, stage.windows) for stage in stages]
+    each = [
+        _seconds(stage, read, workforce.threads, rates)
+        for stage, read in zip(stages, reads, strict=True)
+    ]
+    return StageEstimate(
+        name=stages[0].name,
+        parts=len(stages),
+        leaves=sum(stage.plan.leaves for stage in stages),
+        merges=sum(stage.plan.merges for stage in stages),
+        chunks=sum(read.chunks for read in reads),
+        different=max(read.distinct for read in reads),
+        decoded_bytes=sum(read.decoded_bytes for read in reads),
+        operations=sum(sum(stage.work.values()) for stage in stages),
+        leaf_bytes=max(stage.plan.leaf_bytes for stage in stages),
+        merge_bytes=max(stage.plan.merge_bytes for stage in stages),
+        driver_bytes=max(stage.driver_bytes for stage in stages),
+        kept_bytes=sum(stage.kept_bytes for stage in stages),
+        seconds=None if None in each else sum(filter(None, each)),
+    )
+
+
+def _seconds(stage: PassCost, reads: ChunkReads, threads: int, rates: MachineRates) -> float | None:
+    if reads.chunks and rates.reading is None:
+        return None
+    reading = reads.decoded_bytes / rates.reading if rates.reading else 0.0
+    tasks = stage.plan.leaves + stage.plan.merges
+    alone = rates.seconds(stage.work) + reading
+    chain = rates.seconds(stage.chain) + reading / max(1, stage.plan.leaves)
+    # Upper bound where no thread idles while a task is ready (Brent 1974).
+    busy = max(chain + (alone - chain) / threads, tasks * TASK_SECONDS)
+    return busy + stage.kept_bytes / rates.keeping
+
+
+def _advice(stages: Sequence[StageEstimate], fields: Fields) -> Iterator[str]:
+    for stage in stages:
+        often = stage.chunks / stage.parts / max(1, stage.different)
+        if often > _REPEATED_READS:
+            longest = max(each.times for each in fields.stored_chunks)
+            yield (
+                f"{stage.name}: each stored chunk is decoded {often:.1f} times; raise data.chunk, "
+                f"the times that a leaf reads (a stored chunk has {longest})"
+            )
+
+
+def _refusal(stages: Sequence[PassCost], fields: Fields, memory: int | None) -> str | None:
+    try:
+        check_pass_memory(stages, fields, memory)
+    except ResourceError as error:
+        return str(error)
+    return None

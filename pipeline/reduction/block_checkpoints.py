@@ -31,15 +31,15 @@ class FoldCheckpoints:
 
     def load(self) -> Arrays | None:
         """Return the summary of the fold, or None where it is missing or incomplete."""
-        kept = self.checkpoints.load(self.name, self.key)
-        if kept is not None:  # a run killed during `save` may have left blocks
-            self.checkpoints.remove(self._blocks)
-        return kept
+        arrays = self.checkpoints.load(self.name, self.key)
+        if arrays is not None:  # a run killed during `save` may have left blocks
+            self.checkpoints.remove(self._blocks_name)
+        return arrays
 
     def save(self, arrays: Arrays) -> None:
         """Save the summary of the fold and remove its blocks, which are not needed any more."""
         self.checkpoints.save(self.name, self.key, arrays)
-        self.checkpoints.remove(self._blocks)
+        self.checkpoints.remove(self._blocks_name)
 
     def load_block(self, block: Block) -> Arrays:
         """Return a block that was complete when it was found.
@@ -49,66 +49,79 @@ class FoldCheckpoints:
         RunError
             If it is missing or damaged by now.
         """
-        kept = self.checkpoints.load(self._blocks, _spell(block))
-        if kept is None:
+        arrays = self.checkpoints.load(self._blocks_name, _block_key(block))
+        if arrays is None:
             raise RunError(
                 f"{self.checkpoints.path}: a checkpoint of {self.name} is missing or damaged "
                 "since it was written; check that all workers can read this folder, then run the "
                 "same command again to resume from the remaining checkpoints"
             )
-        return kept
+        return arrays
 
     def save_block(self, block: Block, arrays: Arrays) -> None:
-        """Save a block; the blocks under it stay until :meth:`prune`."""
-        self.checkpoints.save(self._blocks, _spell(block), arrays)
+        """Save a block; the blocks under it stay until :meth:`remove_under`."""
+        self.checkpoints.save(self._blocks_name, _block_key(block), arrays)
 
-    def prune(self, block: Block, needed: set[Block]) -> None:
+    def remove_under(self, block: Block, needed: set[Block]) -> None:
         """Remove the blocks under one that is saved, except those that are needed."""
-        for other in self._kept():
+        for other in self._saved_blocks():
             if block.contains(other) and other not in needed:
-                self.checkpoints.remove(self._blocks, _spell(other))
+                self.checkpoints.remove(self._blocks_name, _block_key(other))
 
-    def whole(self) -> Iterator[tuple[Block, Arrays]]:
+    def complete_blocks(self) -> Iterator[tuple[Block, Arrays]]:
         """Yield the largest complete blocks in order, with one at a time in memory."""
         stop = 0
-        for block in sorted(self._kept(), key=lambda block: (block.first, -block.level)):
+        for block in sorted(self._saved_blocks(), key=lambda block: (block.first, -block.level)):
             if block.first < stop:
                 continue
-            arrays = self.checkpoints.load(self._blocks, _spell(block))
+            arrays = self.checkpoints.load(self._blocks_name, _block_key(block))
             if arrays is not None:
                 stop = block.first + block.size
                 yield block, arrays
 
-    def _kept(self) -> list[Block]:
-        found = (re.fullmatch(r"(\d+)-(\d+)", key) for key in self.checkpoints.keys(self._blocks))
+    def _saved_blocks(self) -> list[Block]:
+        found = (
+            re.fullmatch(r"(\d+)-(\d+)", key) for key in self.checkpoints.keys(self._blocks_name)
+        )
         return [Block(int(match[1]), int(match[2])) for match in found if match]
 
     @property
-    def _blocks(self) -> str:
+    def _blocks_name(self) -> str:
         return f"{self.name}/{self.key}.blocks"
 
 
-def _spell(block: Block) -> str:
+def _block_key(block: Block) -> str:
     return f"{block.level}-{block.first}"
 
 
 @dataclass
-class FoldBlocks:
-    """A fold to reduce: its stretches, and its checkpoints, or None where none are saved."""
+class Fold:
+    """A fold to reduce.
+
+    Attributes
+    ----------
+    name : str
+    key : str
+        Key of everything that determines its summary.
+    stretches : sequence of Stretch
+        Leaves in order.
+    checkpoints : FoldCheckpoints or None
+        None where no checkpoints are saved.
+    """
 
     name: str
     key: str
     stretches: Sequence[Stretch]
-    shelf: FoldCheckpoints | None
+    checkpoints: FoldCheckpoints | None
 
-    def under(self, block: Block | None) -> Sequence[Stretch]:
+    def stretches_of(self, block: Block | None) -> Sequence[Stretch]:
         """Return the stretches of a block, or those of the whole fold for None."""
         return self.stretches[block.first : block.first + block.size] if block else self.stretches
 
-    def pieces(self) -> Iterator[tuple[Block, Arrays | None]]:
+    def nodes(self) -> Iterator[tuple[Block, Arrays | None]]:
         """Yield the nodes to push to the tree: saved blocks, and between them leaves (None)."""
         first = 0
-        for block, arrays in self.shelf.whole() if self.shelf else ():
+        for block, arrays in self.checkpoints.complete_blocks() if self.checkpoints else ():
             yield from ((Block(0, leaf), None) for leaf in range(first, block.first))
             yield block, arrays
             first = block.first + block.size
@@ -116,7 +129,7 @@ class FoldBlocks:
 
 
 @dataclass
-class Pace:
+class BlockSavePolicy:
     """Decide which blocks are saved: those that take a period to compute, at the latest rate.
 
     Attributes
@@ -138,13 +151,14 @@ class Pace:
     def __post_init__(self) -> None:
         self._begun = self.clock()
 
-    def arrive(self) -> None:
+    def count_leaf(self) -> None:
         """Count a leaf that was computed."""
         self._count += 1
         now = self.clock()
         if now - self._begun >= self.period:
             self.leaves, self._count, self._begun = self._count, 0, now
 
-    def worth(self, block: Block) -> bool:
+    def should_save(self, block: Block) -> bool:
+        """Return whether a block took long enough to compute."""
         # A right half is never saved: it merges at once into a block that covers more.
-        return self.leaves is not None and block.waits and block.size >= self.leaves
+        return self.leaves is not None and block.is_left_half and block.size >= self.leaves

@@ -50,12 +50,12 @@ class Checkpoints:
         try:
             group = zarr.open_group(place, mode="r")
             attrs: dict[str, Any] = dict(group.attrs)
-            prints = attrs["sha256"]
-            arrays = {array: np.asarray(array_in(group, array)[...]) for array in prints}
-        except Exception:  # damaged, in whatever way: computed again
+            hashes = attrs["sha256"]
+            arrays = {array: np.asarray(array_in(group, array)[...]) for array in hashes}
+        except Exception:  # damaged in some way
             return None
         # Zarr reads a missing chunk as zeros without an error, so the hashes are compared.
-        whole = all(_print(arrays[array]) == prints[array] for array in prints)
+        whole = all(_sha256(arrays[array]) == hashes[array] for array in hashes)
         return arrays if whole else None
 
     def save(self, name: str, key: str, arrays: Arrays) -> None:
@@ -65,7 +65,7 @@ class Checkpoints:
             group = zarr.create_group(path)
             for array, values in arrays.items():
                 group.create_array(array, data=np.asarray(values))
-            group.attrs["sha256"] = {array: _print(values) for array, values in arrays.items()}
+            group.attrs["sha256"] = {array: _sha256(values) for array, values in arrays.items()}
 
         write_whole(self._place(name, key), write)
 
@@ -95,7 +95,7 @@ class Checkpoints:
         return self.path / name / key
 
 
-def _print(values: NDArray[Any]) -> str:
+def _sha256(values: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{values.dtype.str} {values.shape} ".encode())
     digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()

@@ -44,7 +44,7 @@ class Summary(Protocol):
 
 
 @runtime_checkable
-class Costed(Summary, Protocol):
+class CostedSummary(Summary, Protocol):
     """A summary whose cost can be estimated before it runs."""
 
     def result_bytes(self, times: int) -> int:
@@ -72,10 +72,11 @@ class Block:
 
     @property
     def size(self) -> int:
+        """Number of leaves."""
         return 1 << self.level
 
     @property
-    def waits(self) -> bool:
+    def is_left_half(self) -> bool:
         """Whether this is the left half of a larger block, so that its other half comes later."""
         return self.first >> self.level & 1 == 0
 

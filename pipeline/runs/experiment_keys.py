@@ -10,15 +10,14 @@ from gfrnn.pipeline.config.experiment import Experiment, to_tree
 # Keys that do not decide a result may differ when a run is resumed.
 _INCIDENTAL = ("cluster", "output", "description")
 
-APART_FROM_MODEL = (
+MODEL_INDEPENDENT_KEYS = (
     "data.sources",
     "data.chunk",
     "periods.test",
     "forecast.every",
     "forecast.batch",
 )
-"""Keys that do not affect a model that was updated or copied from another run; they may change
-before it forecasts."""
+"""Keys that do not affect a model; they may change before an updated or copied model forecasts."""
 
 
 def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str, Any]:

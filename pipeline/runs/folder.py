@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gfrnn.pipeline.config.experiment import Experiment, dump_experiment, load_experiment
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.runs.experiment_keys import APART_FROM_MODEL, deciding_keys, differences
+from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys, differences
 from gfrnn.pipeline.runs.record import RunRecord
 from gfrnn.pipeline.storage import write_text
 
@@ -77,7 +77,10 @@ class RunFolder:
             If the folder has no experiment.
         """
         if not self.experiment_file.exists():
-            raise RunError(f"{self.folder}: not a run's folder (it has no experiment.yaml)")
+            raise RunError(
+                f"{self.folder}: not a run's folder (it has no experiment.yaml); give the folder "
+                "of a run, such as runs/NAME, or make one with `gfrnn run FILE`"
+            )
         return load_experiment(self.experiment_file)
 
     def claim(self, experiment: Experiment, *, force: bool) -> None:
@@ -101,7 +104,7 @@ class RunFolder:
         if not folder.exists():
             return
         if not folder.is_dir():
-            raise RunError(f"{folder}: not a folder; choose another --output")
+            raise RunError(f"{folder}: exists and is not a folder; choose another --output")
         if not self.experiment_file.exists():
             if any(path.name != _CLUSTER for path in folder.iterdir()):
                 raise RunError(
@@ -113,7 +116,7 @@ class RunFolder:
         begun = any(path.exists() for path in (self.summaries, self.model, self.forecasts))
         if force or not begun:
             return
-        free = APART_FROM_MODEL if self.read_record().external_model else ()
+        free = MODEL_INDEPENDENT_KEYS if self.read_record().external_model else ()
         there, here = (deciding_keys(each, free) for each in (self.stored_experiment(), experiment))
         if differing := differences(there, here):
             raise RunError(
@@ -135,7 +138,7 @@ class RunFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(
-                    f"{self.folder}: another process is working in it; wait for it, or choose "
-                    "another --output"
+                    f"{self.folder}: another process is using this folder; wait for it, or "
+                    "choose another --output"
                 ) from None
             yield

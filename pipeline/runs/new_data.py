@@ -17,11 +17,13 @@ from gfrnn.pipeline.config.experiment import DataConfig, Experiment, SourceConfi
 from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import format_extent, same_coordinates
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.checks import check_chunks
@@ -30,8 +32,6 @@ from gfrnn.pipeline.training.model_notes import Updates
 from gfrnn.pipeline.training.stretches import check_periods, known_times, leaf_length, split
 
 Array = NDArray[Any]
-
-_TOLERANCE = 1e-4  # degrees: rounding of coordinates in files
 
 # Root mean square anomaly over all cells and times, in standard deviations of the channel. It is
 # about 1 for weather, and 10 or more for anomalies, another quantity or another unit.
@@ -63,39 +63,40 @@ def open_new_data(
         levels = variables.setdefault(channel.variable, None if channel.level is None else [])
         if levels is not None and channel.level is not None:
             levels.append(channel.level)
-    given = {"sources": _alike(data.sources, paths), "variables": variables}
+    given = {"sources": _new_sources(data.sources, paths), "variables": variables}
     ds = open_source(data.model_copy(update=given))
-    check_same(ds, model)
+    check_matches_model(ds, model)
     inside = np.ones(ds.sizes["time"], dtype=bool)
     if period is not None:
         inside = period.mask(ds["time"].values)
     if not inside.any():
         first, last = (pd.Timestamp(ds["time"].values[i]) for i in (0, -1))
         raise DataError(
-            f"--period: {period} holds no time of NEW_DATA, which go from {first} to {last}"
+            f"--period: {period} contains no time of NEW_DATA, which go from {first} to {last}; "
+            "choose dates within them"
         )
     check_chunks(ds, inside)
     return model.fields(ds.isel(time=slice(inside.argmax(), len(inside) - inside[::-1].argmax())))
 
 
-def _alike(sources: list[SourceConfig], paths: Sequence[str]) -> list[SourceConfig]:
+def _new_sources(sources: list[SourceConfig], paths: Sequence[str]) -> list[SourceConfig]:
     """Return sources with the new paths and all other settings of the run's sources."""
     if len(paths) != len(sources):
-        if any(_elsewhere(source, "") != _elsewhere(sources[0], "") for source in sources):
+        if any(_with_path(source, "") != _with_path(sources[0], "") for source in sources):
             raise ConfigError(
                 f"NEW_DATA: {len(paths)} given, but the run has {len(sources)} data.sources that "
                 "differ in level, rename, units or storage_options; give one for each, in their "
                 "order"
             )
         sources = [sources[0]] * len(paths)
-    return [_elsewhere(source, path) for source, path in zip(sources, paths, strict=True)]
+    return [_with_path(source, path) for source, path in zip(sources, paths, strict=True)]
 
 
-def _elsewhere(source: SourceConfig, path: str) -> SourceConfig:
+def _with_path(source: SourceConfig, path: str) -> SourceConfig:
     return source.model_copy(update={"path": path})
 
 
-def check_same(ds: xr.Dataset, model: ForecastModel) -> None:
+def check_matches_model(ds: xr.Dataset, model: ForecastModel) -> None:
     """Check that data have the grid, channels and step of the model.
 
     Raises
@@ -106,28 +107,27 @@ def check_same(ds: xr.Dataset, model: ForecastModel) -> None:
     found, own = Fields(ds).grid, model.layout.scaling.grid
     if found.channels != own.channels:
         there, wanted = ([channel.name for channel in g.channels] for g in (found, own))
-        raise DataError(f"the data have the channels {there}, the model has {wanted}")
+        raise DataError(
+            f"the data have the channels {there}, the model has {wanted}; give data with the "
+            "model's variables and levels"
+        )
     for name in ("latitude", "longitude"):
         a, b = getattr(found, name), getattr(own, name)
-        if a.shape != b.shape or np.abs(a - b).max() > _TOLERANCE:
+        if not same_coordinates(a, b):
             raise DataError(
-                f"the data have the {name}s {_extent(a)}, the model has {_extent(b)}; give data "
-                "of the model's grid, or interpolate them to it"
+                f"the data have the {name}s {format_extent(a)}, the model has {format_extent(b)}; "
+                "give data of the model's grid, or interpolate them to it"
             )
     time = ds["time"].values
     if len(time) > 1 and step_of(time) != model.step:
         steps = (format_duration(pd.Timedelta(step)) for step in (step_of(time), model.step))
         raise DataError(
-            "the data have a step of {}, the model of {}; give successive times, and set "
-            "data.step where the data have more".format(*steps)
+            "the data have a step of {}, the model of {}; give data with the model's step, or a "
+            "shorter one and data.step".format(*steps)
         )
 
 
-def _extent(values: Array) -> str:
-    return f"{values[0]:g}..{values[-1]:g} ({len(values)})"
-
-
-def check_later(time: Array, last: np.datetime64, step: np.timedelta64) -> None:
+def check_follows_training(time: Array, last: np.datetime64, step: np.timedelta64) -> None:
     """Check that new times follow those of the training, by whole steps.
 
     Raises
@@ -143,13 +143,13 @@ def check_later(time: Array, last: np.datetime64, step: np.timedelta64) -> None:
         )
     if off := np.flatnonzero((time - last) % step != np.timedelta64(0)).tolist():
         raise DataError(
-            f"NEW_DATA: {pd.Timestamp(time[off[0]])} is no whole number of steps "
+            f"NEW_DATA: {pd.Timestamp(time[off[0]])} is not a whole number of steps "
             f"({format_duration(pd.Timedelta(step))}) after {end}, the last time that the model "
-            "was trained with"
+            "was trained with; give times at the model's steps"
         )
 
 
-def check_forecast(
+def check_forecast_data(
     experiment: Experiment, ds: xr.Dataset, model: Path, updated: Updates | None
 ) -> None:
     """Check that data match the model, and that no update trained it with times to be scored.
@@ -166,15 +166,15 @@ def check_forecast(
     DataError
         If the data differ from the model in grid, channels or step.
     """
-    check_same(ds, ForecastModel.load(model))
+    check_matches_model(ds, ForecastModel.load(model))
     time, test = ds["time"].values, experiment.periods.test
     check_periods(time, [("test", test)])
     used = known_times(time, test)
     if updated is not None and time[used][0] < np.datetime64(updated.last):
         raise ConfigError(
             f"periods.test: {test} begins before {pd.Timestamp(updated.last)}, up to which the "
-            "model was updated: scores at times of the training would be too good; choose a "
-            "test period that begins then or later"
+            "model was trained by an update; scores at times of the training would be too good; "
+            "choose a test period that begins then or later"
         )
     check_chunks(ds, used)
 
@@ -231,13 +231,13 @@ def encode_new_data(
     (root,) = reduce_stretches(summary, pieces, key="", progress=progress).values()
     cells = fields.grid.valid.sum(axis=(1, 2))
     distance = np.sqrt(root["squares"] / (cells * len(fields.time)))
-    spread = model.layout.scaling.climatology.std
-    for channel, far, unit in zip(fields.grid.channels, distance, spread, strict=True):
+    std = model.layout.scaling.climatology.std
+    for channel, far, unit in zip(fields.grid.channels, distance, std, strict=True):
         if far > _IMPLAUSIBLE:
             raise DataError(
-                f"NEW_DATA: {channel.name} lies {far:.3g} of the model's standard deviations "
-                f"({unit:.3g}) from its climatology, root mean square; weather lies about 1, at "
-                f"most {_IMPLAUSIBLE:g} is taken; is it the same quantity, the field itself and "
-                "not an anomaly, in the unit that the data state?"
+                f"NEW_DATA: {channel.name} differs from the model's climatology by {far:.3g} "
+                f"standard deviations of {unit:.3g} (root mean square); about 1 is usual, at most "
+                f"{_IMPLAUSIBLE:g} is allowed; check that it is the same quantity, not an anomaly, "
+                "and in the unit that the file states"
             )
     return np.asarray(root["states"])

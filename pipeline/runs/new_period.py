@@ -10,9 +10,9 @@ from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import content_key
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.folder import RunFolder
-from gfrnn.pipeline.runs.new_data import check_forecast
+from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.record import CopiedModel, StageRecord
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
@@ -40,7 +40,7 @@ class NewPeriod:
     model: ForecastModel
 
     @classmethod
-    def of(cls, folder: Path, period: Period, output: Path | None = None) -> NewPeriod:
+    def prepare(cls, folder: Path, period: Period, output: Path | None = None) -> NewPeriod:
         """Check another test period against the run whose model is used.
 
         Parameters
@@ -60,7 +60,7 @@ class NewPeriod:
             If the run has no finished fit, or `output` holds a run with a fit of its own.
         """
         source = Run.reopen(folder)
-        model = source.trained()
+        model = source.load_model()
         output = output or folder.with_name(f"{folder.name}-{period.start:%Y%m%d}")
         tree = to_tree(source.experiment)
         tree["periods"]["test"] = period.as_pair()
@@ -68,7 +68,10 @@ class NewPeriod:
         experiment = checked(Experiment, tree, "--period")
         there = RunFolder(output).read_record().fit
         if there is not None and there.taken is None:
-            raise RunError(f"{output}: holds a run with a fit of its own; choose another --output")
+            raise RunError(
+                f"{output}: contains a run with its own fit, which is not replaced; choose another "
+                "--output"
+            )
         return cls(source, experiment, output, model)
 
     def run(self, progress: Progress | None = None) -> Run:
@@ -82,13 +85,14 @@ class NewPeriod:
             If the data do not cover the period, or the model was trained with it.
         """
         ds = open_source(self.experiment.data)
-        check_forecast(self.experiment, ds, self.source.model, self.source.updated)
+        check_forecast_data(self.experiment, ds, self.source.model, self.source.updated)
         run = Run(self.experiment, self.folder, progress)  # makes the folder
         run.ds = ds
         # The notes identify a model: they contain all selected settings and keys of triangles.
         notes, done, trained = self.model.notes, run.record.fit, self.source.record.fit
         copied = CopiedModel(str(self.source.folder), content_key(notes.as_attributes()))
-        if run.finished("fit") and done is not None and done.taken == copied:
+        unchanged = done is not None and done.taken == copied and run.finished("fit")
+        if unchanged and run.model.exists():
             return run
         entry = StageRecord(
             seconds=None if trained is None else trained.seconds,

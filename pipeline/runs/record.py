@@ -128,9 +128,9 @@ class RunRecord:
             return cls(**{**found, "stages": stages})
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(
-                f"{path}: is not a record that this version can read ({error}); restore the file, "
-                "or remove it to do the stages again from their checkpoints (updates of the model "
-                "are lost then; a folder of `gfrnn forecast --period` is made again by it)"
+                f"{path}: cannot be read by this version ({error}); restore the file, or remove it "
+                "to run the stages again from their checkpoints (updates of the model are lost "
+                "then; a folder of `gfrnn forecast --period` must be made again by that command)"
             ) from None
 
     def write(self, path: Path) -> None:

@@ -12,7 +12,7 @@ from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.record import RefitModel, StageRecord
 from gfrnn.pipeline.runs.run import Run
@@ -38,7 +38,7 @@ class Refit:
         Model of the source.
     store : Path
         Store of the triangles.
-    kept : FittedCandidates
+    fitted : FittedCandidates
         Candidates of the source.
     """
 
@@ -47,10 +47,10 @@ class Refit:
     folder: Path
     model: ForecastModel
     store: Path
-    kept: FittedCandidates
+    fitted: FittedCandidates
 
     @classmethod
-    def of(
+    def prepare(
         cls,
         folder: Path,
         output: Path | None = None,
@@ -82,35 +82,35 @@ class Refit:
             If the run cannot be refitted, or `output` cannot be used.
         """
         source = Run.reopen(folder)
-        model = source.trained()
+        model = source.load_model()
         if source.updated:
             raise RunError(
                 f"{folder}: was updated to {source.updated.last}, which merged the triangles of "
                 "its years; refit a run that was not updated, then update the refitted run"
             )
-        store, kept = source.kept(model)
+        store, fitted = source.load_candidates(model)
         output = output or folder.with_name(folder.name + "-refit")
         changes = {"without": without, "ridge": ridge, "widths": widths, "balance": balance}
         tree = to_tree(source.experiment)
         tree["fit"] |= {key: list(value) for key, value in changes.items() if value is not None}
         tree["output"] = str(output)
         experiment = checked(Experiment, tree, "refit")
-        for candidate in kept.candidates:
+        for candidate in fitted.candidates:
             rows = {
                 int(name.removeprefix("train/")): candidate.least_rows(name)
                 for name in candidate.names("train")
             }
-            check_solve(experiment, rows, candidate.always)
+            check_solve(experiment, rows, candidate.linear_features)
         _check_output(output, source, force)
-        return cls(source, experiment, output, model, store, kept)
+        return cls(source, experiment, output, model, store, fitted)
 
     def run(self, progress: Progress | None = None) -> Run:
         """Solve and select; return the new run with a finished stage ``fit``."""
         begun = time.perf_counter()
         chosen = choose_model(
-            self.kept.candidates, Checkpoints(self.store), self.experiment.fit, progress
+            self.fitted.candidates, Checkpoints(self.store), self.experiment.fit, progress
         )
-        assert self.model.notes.kept is not None  # self.kept was loaded by it
+        assert self.model.notes.kept is not None  # self.fitted was loaded by it
         kept = replace(self.model.notes.kept, store=str(self.store))
         model = replace(
             self.model,
@@ -142,10 +142,10 @@ def refit(
 ) -> Run:
     """Select a model again from the triangles of a run, and write it into another folder.
 
-    See :meth:`Refit.of` for the parameters. Climatology, EOFs, hidden weights and the covariances
-    of damped persistence stay those of the run, even if years are left out.
+    See :meth:`Refit.prepare` for the parameters. Climatology, EOFs, hidden weights and the
+    covariances of damped persistence stay those of the run, even if years are left out.
     """
-    return Refit.of(
+    return Refit.prepare(
         folder, output, without=without, ridge=ridge, widths=widths, balance=balance, force=force
     ).run(progress)
 
@@ -155,7 +155,7 @@ def _check_output(output: Path, source: Run, force: bool) -> None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if output.absolute() == source.folder:
-        raise RunError(f"{output}: is the run itself; choose another --output")
+        raise RunError(f"{output}: is the folder of the run itself; choose another --output")
     there = RunFolder(output).read_record().fit
     if there is None or there.refit is None:
         raise RunError(f"{output}: exists and is not a refit; choose another --output")

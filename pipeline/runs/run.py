@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +22,10 @@ from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
-from gfrnn.pipeline.reduction.tasks import Progress
-from gfrnn.pipeline.runs.experiment_keys import APART_FROM_MODEL, deciding_keys
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
 from gfrnn.pipeline.runs.folder import RunFolder
-from gfrnn.pipeline.runs.new_data import check_forecast
+from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.record import StageRecord, now
 from gfrnn.pipeline.training.candidates import FittedCandidates
 from gfrnn.pipeline.training.checks import check_fit
@@ -102,7 +104,7 @@ class Run(RunFolder):
 
     @cached_property
     def ds(self) -> xr.Dataset:
-        """The data, opened once."""
+        """Canonical Dataset of the data, opened once."""
         return open_source(self.experiment.data)
 
     @cached_property
@@ -122,13 +124,17 @@ class Run(RunFolder):
         ------
         ConfigError, DataError
             If the experiment cannot be computed with these data.
+        RunError
+            If the model comes from another run, and the model or its origin is missing.
         """
         trains = force or not self.record.external_model
         if trains in self._checked:  # a command and its stages need one check
             return
+        if not force:
+            self._check_external_model()
         axis = self.ds["time"].values
         if not trains:
-            check_forecast(self.experiment, self.ds, self.model, self.updated)
+            check_forecast_data(self.experiment, self.ds, self.model, self.updated)
         else:
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
@@ -140,63 +146,67 @@ class Run(RunFolder):
     def fit(self, *, force: bool = False) -> StageOutcome:
         """Train the model; the product is ``model.zarr``."""
         self.check(force=force)
-
-        def work() -> None:
-            if force:
-                Checkpoints(self.summaries).clear()
-            # A run whose model is only used has other checks than a fit.
-            checked = True in self._checked
-            trained = fit(self.experiment, self.ds, self.folder, self.progress, checked=checked)
-            trained.save(self.model)
-            Checkpoints(self.updates).clear()
-
-        return self._stage("fit", self.model, work, force)
+        skipped = not force and self._is_done("fit", self.model)
+        if not skipped:
+            with self._computing("fit"):
+                if force:
+                    Checkpoints(self.summaries).clear()
+                # A run whose model is only used has other checks than a fit.
+                checked = True in self._checked
+                trained = fit(self.experiment, self.ds, self.folder, self.progress, checked=checked)
+                trained.save(self.model)
+                Checkpoints(self.updates).clear()
+        return self._outcome("fit", self.model, skipped)
 
     def forecast(self, *, force: bool = False) -> StageOutcome:
         """Forecast the test period; the product is ``forecast.zarr``."""
-
-        def work() -> None:
-            self._require("fit", self.model)
-            if self.record.external_model:
-                self.check()
-            key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
-            if force or begun is None or begun.key != key:
-                shutil.rmtree(self.forecasts, ignore_errors=True)
-                self._note("forecast", StageRecord(key=key))
-            forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
-
-        return self._stage("forecast", self.forecasts, work, force)
+        skipped = not force and self._is_done("forecast", self.forecasts)
+        if not skipped:
+            with self._computing("forecast"):
+                self._check_external_model()
+                self._require("fit", self.model)
+                if self.record.external_model:
+                    self.check()
+                key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
+                if force or begun is None or begun.key != key:
+                    shutil.rmtree(self.forecasts, ignore_errors=True)
+                    self._note("forecast", StageRecord(key=key))
+                forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
+        return self._outcome("forecast", self.forecasts, skipped)
 
     def verify(self, *, force: bool = False) -> StageOutcome:
         """Score the forecasts; the product is ``scores.zarr``."""
-
-        def work() -> None:
-            open_forecasts(self.forecasts)
-            self._require("forecast", self.forecasts)
-            verify(self.ds, self.model, self.forecasts, self.scores, self.progress)
-
-        return self._stage("verify", self.scores, work, force)
+        skipped = not force and self._is_done("verify", self.scores)
+        if not skipped:
+            with self._computing("verify"):
+                self._check_external_model()
+                open_forecasts(self.forecasts)
+                self._require("forecast", self.forecasts)
+                verify(self.ds, self.model, self.forecasts, self.scores, self.progress)
+        return self._outcome("verify", self.scores, skipped)
 
     def finished(self, stage: str) -> bool:
         """Check whether a stage is done, with this experiment and these data."""
         done = self.record.stages.get(stage)
         return done is not None and bool(done.finished) and done.key == self._key_for(stage)
 
-    def _stage(
-        self, stage: str, product: Path, work: Callable[[], None], force: bool
-    ) -> StageOutcome:
-        if not force and self.finished(stage) and product.exists():
-            seconds = self.record.stages[stage].seconds
-            return StageOutcome(stage, True, 0.0 if seconds is None else seconds, product)
+    def _is_done(self, stage: str, product: Path) -> bool:
+        return self.finished(stage) and product.exists()
+
+    @contextmanager
+    def _computing(self, stage: str) -> Iterator[None]:
+        """Hold the lock while a stage is computed, and record its time once it is finished."""
         with self.lock():
             begun = time.perf_counter()
             self.record.reopen_stage(stage)
             self._save()
-            work()
+            yield
             seconds = time.perf_counter() - begun
         key = self._key_for(stage)
         self._note(stage, StageRecord(key=key, seconds=round(seconds, 3), finished=now()))
-        return StageOutcome(stage, False, seconds, product)
+
+    def _outcome(self, stage: str, product: Path, skipped: bool) -> StageOutcome:
+        return StageOutcome(stage, skipped, self.record.stages[stage].seconds or 0.0, product)
 
     def _require(self, stage: str, product: Path) -> None:
         """Refuse a product that is unfinished, or of another experiment or other data."""
@@ -213,7 +223,7 @@ class Run(RunFolder):
         """Updates of the model after its fit; None if there were none."""
         return None if self.record.fit is None else self.record.fit.updated
 
-    def trained(self) -> ForecastModel:
+    def load_model(self) -> ForecastModel:
         """Load the model of a finished fit; the data need not exist any more.
 
         Raises
@@ -221,6 +231,7 @@ class Run(RunFolder):
         RunError
             If the run has no finished fit.
         """
+        self._check_external_model()
         done, key = self.record.fit, self._key_of_model
         if not self.record.external_model:
             key = self._key_of(self.record.fingerprint or "")
@@ -230,7 +241,7 @@ class Run(RunFolder):
             )
         return ForecastModel.load(self.model)
 
-    def kept(self, model: ForecastModel) -> tuple[Path, FittedCandidates]:
+    def load_candidates(self, model: ForecastModel) -> tuple[Path, FittedCandidates]:
         """Load the candidates of this run's model, and the path of the store of their triangles.
 
         Raises
@@ -245,6 +256,39 @@ class Run(RunFolder):
             )
         store = self.folder / model.notes.kept.store
         return store, FittedCandidates.load(Checkpoints(store), model.notes.kept.key)
+
+    def _check_external_model(self) -> None:
+        """Check that a model which was not trained in this folder is there, with its origin.
+
+        A fit leaves its checkpoints in the folder. Without them and without the record, a model or
+        forecasts come from a command that uses the model of another run.
+
+        Raises
+        ------
+        RunError
+            If the model or its origin is missing; `gfrnn fit` would train another model then.
+        """
+        done, folder = self.record.fit, self.folder
+        period = [end.removesuffix(" 00:00:00") for end in self.experiment.periods.test.as_pair()]
+
+        def forecast_again(source: str) -> str:
+            words = ["gfrnn", "forecast", source, "--period", *period, "--output", str(folder)]
+            return f"`{shlex.join(words)}`"
+
+        if done is not None and done.taken is not None and not self.model.exists():
+            raise RunError(
+                f"{self.model}: the copy of the model of {done.taken.of} is missing; copy it again "
+                f"with {forecast_again(done.taken.of)}"
+            )
+        made = self.model.exists() or self.forecasts.exists()
+        if done is None and made and not self.summaries.exists():
+            raise RunError(
+                f"{folder}: has neither run.json, which names the run that the model is from, nor "
+                "summaries.zarr, the checkpoints of a fit; repeat the command that made the "
+                f"folder: {forecast_again('RUN')} for forecasts of another period, "
+                "`gfrnn refit RUN` or `gfrnn update RUN` with its --output for another model; "
+                f"`gfrnn fit {shlex.quote(str(folder))} --force` trains a new model instead"
+            )
 
     def store_model(self, model: ForecastModel, entry: StageRecord) -> None:
         """Save a model that was derived from an earlier fit as the product of the stage ``fit``.
@@ -285,7 +329,7 @@ class Run(RunFolder):
     @property
     def _key_of_model(self) -> str:
         """Return the key of a model that was copied or updated."""
-        return content_key(deciding_keys(self.experiment, APART_FROM_MODEL))
+        return content_key(deciding_keys(self.experiment, MODEL_INDEPENDENT_KEYS))
 
     def describe_cluster(self, description: dict[str, Any]) -> None:
         """Record the cluster on which the run is computed."""

@@ -21,15 +21,21 @@ from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.time_axis import segments
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
-from gfrnn.pipeline.runs.new_data import check_later, encode_new_data, open_new_data
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.runs.new_data import check_follows_training, encode_new_data, open_new_data
 from gfrnn.pipeline.runs.record import StageRecord
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.sphere_patches import patch_area_weights
 from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates, FoldTriangle
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.model_notes import KeptTriangles, LatestUpdate, SolveSettings, Updates
+from gfrnn.pipeline.training.model_notes import (
+    LatestUpdate,
+    SolveSettings,
+    TriangleLocation,
+    Updates,
+)
 from gfrnn.pipeline.training.selection.ridge import solve
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
@@ -60,7 +66,7 @@ class Update:
         Model of the source.
     store : Path
         Store of the triangles of the source.
-    kept : FittedCandidates
+    fitted : FittedCandidates
         Candidates of the source.
     """
 
@@ -71,10 +77,10 @@ class Update:
     forget: float
     model: ForecastModel
     store: Path
-    kept: FittedCandidates
+    fitted: FittedCandidates
 
     @classmethod
-    def of(
+    def prepare(
         cls,
         folder: Path,
         paths: Sequence[str],
@@ -109,11 +115,12 @@ class Update:
         """
         if not 0 < forget <= 1:
             raise ConfigError(
-                f"--forget: {forget} is not within (0, 1]; 1 keeps the full weight of earlier data"
+                f"--forget: {forget} is not above 0 and at most 1; 1 keeps the full weight of "
+                "earlier data"
             )
         source = Run.reopen(folder)
-        model = source.trained()
-        store, kept = source.kept(model)
+        model = source.load_model()
+        store, fitted = source.load_candidates(model)
         experiment = source.experiment
         if output is not None:
             if output.exists():
@@ -123,14 +130,14 @@ class Update:
             tree = to_tree(experiment) | {"output": str(output)}
             experiment = checked(Experiment, tree, "update")
         fields = open_new_data(experiment.data, paths, model, period)
-        check_later(fields.time, kept.last, model.step)
+        check_follows_training(fields.time, fitted.last, model.step)
         where = (output or folder).absolute()
-        return cls(source, experiment, where, fields, forget, model, store, kept)
+        return cls(source, experiment, where, fields, forget, model, store, fitted)
 
     @property
     def consecutive(self) -> bool:
         """Whether the new times follow the earlier times without a gap."""
-        return bool(self.fields.time[0] - self.kept.last == self.model.step)
+        return bool(self.fields.time[0] - self.fitted.last == self.model.step)
 
     def run(self, progress: Progress | None = None) -> Run:
         """Fold the new rows and solve; the earlier model stays until the new one is complete.
@@ -144,10 +151,10 @@ class Update:
         """
         begun = time.perf_counter()
         with self.source.lock():
-            if self.source.trained().notes.kept != self.model.notes.kept:
+            if self.source.load_model().notes.kept != self.model.notes.kept:
                 raise RunError(
                     f"{self.source.folder}: another process has updated the model since this "
-                    "update was checked; start it again"
+                    "update was checked; run the command again"
                 )
             for candidate in self._used.values():
                 candidate.check_memory("fold")
@@ -168,15 +175,15 @@ class Update:
             if self.folder != self.source.folder:
                 target = Run(self.experiment, self.folder, progress)
             checkpoints = Checkpoints(target.updates)
-            kept = self._kept(new_states, factors, checkpoints)
-            key = kept.save(checkpoints)
-            model = self._solved(kept, checkpoints, factors, progress)
-            place = KeptTriangles(store=target.updates.name, key=key)
+            fitted = self._save_triangles(new_states, factors, checkpoints)
+            key = fitted.save(checkpoints)
+            model = self._solved(fitted, checkpoints, factors, progress)
+            place = TriangleLocation(store=target.updates.name, key=key)
             model = replace(model, notes=replace(model.notes, kept=place))
             seconds = round(time.perf_counter() - begun, 3)
             entry = StageRecord(seconds=seconds, updated=model.notes.updated)
             target.store_model(model, entry)
-            checkpoints.keep_only([("kept", key), *kept.places()])
+            checkpoints.keep_only(fitted.checkpoints_in_use(key))
         return target
 
     @property
@@ -188,7 +195,7 @@ class Update:
     def _used(self) -> dict[int, Candidate]:
         """Candidates that the model uses, by index."""
         indices = dict.fromkeys(each.candidate for each in self._settings)
-        return {index: self.kept.candidates[index] for index in indices}
+        return {index: self.fitted.candidates[index] for index in indices}
 
     def _folds(self, candidate: Candidate) -> list[str]:
         return candidate.names("train", self.experiment.fit.without)
@@ -198,24 +205,24 @@ class Update:
         chunk, time, step = self.experiment.data.chunk, self.fields.time, self.model.step
         states = encode_new_data(self.fields, self.model, chunk, progress)
         series = [(time[part], states[part]) for part in segments(time, step)]
-        repeated = len(self.kept.tail) if self.consecutive else 0
+        repeated = len(self.fitted.tail) if self.consecutive else 0
         if repeated:
-            before = self.kept.last - step * np.arange(repeated)[::-1]
+            before = self.fitted.last - step * np.arange(repeated)[::-1]
             series[0] = (
                 np.concatenate([before, series[0][0]]),
-                np.concatenate([self.kept.tail, series[0][1]]),
+                np.concatenate([self.fitted.tail, series[0][1]]),
             )
         return NewStates(series, repeated, self.model.forcing, self.model.layout.scaling.grid)
 
-    def _kept(
+    def _save_triangles(
         self, new_states: NewStates, factors: dict[int, Factors], checkpoints: Checkpoints
     ) -> FittedCandidates:
         """Write the triangles, and return the candidates that the next update needs."""
         previous = self.model.notes.kept
-        assert previous is not None  # self.kept was loaded by it
+        assert previous is not None  # self.fitted was loaded by it
         origin = asdict(previous), self.forget, fingerprint(self.fields.ds)
         candidates = []
-        for index, candidate in enumerate(self.kept.candidates):
+        for index, candidate in enumerate(self.fitted.candidates):
             folds = {}
             if index in factors:
                 factor, key = factors[index], content_key(*origin, index)
@@ -229,13 +236,15 @@ class Update:
 
     def _solved(
         self,
-        kept: FittedCandidates,
+        fitted: FittedCandidates,
         checkpoints: Checkpoints,
         factors: dict[int, Factors],
         progress: Progress | None,
     ) -> ForecastModel:
         """Return the model with outer weights of all rows, at the same ridge, balance and width."""
-        solving = [(kept.candidates[each.candidate], checkpoints, each) for each in self._settings]
+        solving = [
+            (fitted.candidates[each.candidate], checkpoints, each) for each in self._settings
+        ]
         *networks, linear = run_tasks("solve", _solve, solving, progress)
         index, candidate = next(iter(self._used.items()))
         rows = factors[index].rows - candidate.rows(self._folds(candidate))
@@ -337,7 +346,7 @@ def update(
 ) -> Run:
     """Fold new times into a trained model and solve again with the same settings.
 
-    See :meth:`Update.of` for the parameters. Climatology, EOFs, hidden weights and the covariances
-    of damped persistence do not change.
+    See :meth:`Update.prepare` for the parameters. Climatology, EOFs, hidden weights and the
+    covariances of damped persistence do not change.
     """
-    return Update.of(folder, paths, output, forget=forget, period=period).run(progress)
+    return Update.prepare(folder, paths, output, forget=forget, period=period).run(progress)

@@ -110,7 +110,7 @@ class Forcing:
         unknown = [name for name in self.inputs if name not in _WIDTHS]
         if unknown:
             raise ConfigError(
-                f"inputs: unknown {', '.join(unknown)}; allowed: {', '.join(_WIDTHS)}"
+                f"model.inputs: unknown {', '.join(unknown)}; allowed: {', '.join(_WIDTHS)}"
             )
 
     @classmethod
@@ -149,8 +149,9 @@ class Forcing:
         direction = np.exp(1j * np.deg2rad(grid.longitude[column])).mean(axis=1)
         if "insolation" in inputs and np.abs(direction).min() < 1e-6:
             raise DataError(
-                f"insolation: cells of place {np.abs(direction).argmin()} are all round the globe, "
-                "so that it has no longitude; use smaller patches (state.patch)"
+                f"insolation: the cells of place {np.abs(direction).argmin()} surround the globe, "
+                "so that it has no longitude; choose smaller patches (state.patch), or leave "
+                "insolation out (model.inputs)"
             )
         own = fields.reshape(len(static), grid.latitude.size * grid.longitude.size)[:, cells].mean(
             axis=2
@@ -159,8 +160,8 @@ class Forcing:
         for name, centre, width in zip(static, mean, std, strict=True):
             if width <= 1e-6 * abs(centre):
                 raise DataError(
-                    f"{name}: this static field is {centre:g} at all {len(cells)} places; leave it "
-                    "out (state.static)"
+                    f"{name}: this static field is {centre:g} at all {len(cells)} places and has "
+                    "no effect; leave it out (state.static)"
                 )
         return cls(
             tuple(inputs),

@@ -40,7 +40,7 @@ def cut_patches(state: StateConfig, grid: Grid) -> Patches:
         if size > cells:
             raise ConfigError(
                 f"state.patch: {list(state.patch)} is larger than the grid, which has {rows} "
-                f"latitudes and {columns} longitudes; take at most {cells} along {name}"
+                f"latitudes and {columns} longitudes; choose at most {cells} along {name}"
             )
     poles = _poles(grid.latitude) if periodic else ("none", "none")
     halo, inner = state.halo, state.inner
@@ -48,12 +48,12 @@ def cut_patches(state: StateConfig, grid: Grid) -> Patches:
         raise ConfigError(
             f"state.halo: a patch of {state.patch[1]} and a halo of {halo[1]} on both sides are "
             f"{state.patch[1] + 2 * halo[1]} longitudes, but the globe has {columns}, so that a "
-            "patch would see a cell twice; take a smaller patch or halo"
+            "patch would contain a cell twice; choose a smaller patch or halo"
         )
     if poles != ("none", "none") and halo[0] >= rows:
         raise ConfigError(
-            f"state.halo: {halo[0]} rows across a pole are too many for {rows} latitudes; take at "
-            f"most {rows - 1}"
+            f"state.halo: {halo[0]} latitudes across a pole are too many for a grid of {rows}; "
+            f"choose at most {rows - 1}"
         )
     return Patches(
         shape=(rows, columns),
@@ -90,8 +90,8 @@ def weight_groups(state: StateConfig, grid: Grid, patches: Patches) -> Array | N
     else:
         if state.bands > rows:
             raise ConfigError(
-                f"state.bands: {state.bands} bands, but there are {rows} rows of patches; take at "
-                f"most {rows}, or smaller patches (state.patch)"
+                f"state.bands: {state.bands} bands, but there are {rows} rows of patches; choose "
+                f"at most {rows}, or smaller patches (state.patch)"
             )
         groups = np.repeat(np.arange(rows) * state.bands // rows, columns)
     trained = patch_area_weights(grid, patches) > 0

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints, content_key
-from gfrnn.pipeline.reduction.reduce import check_call
+from gfrnn.pipeline.reduction.task_memory import check_call
 from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
-from gfrnn.pipeline.training.triangles import Factors, merge_factors
+from gfrnn.pipeline.training.triangles import Factors, group_count, merge_factors, solve_bytes
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import Columns
 
 Array = NDArray[Any]
 
-_NAME = "kept"
+_CHECKPOINT_NAME = "kept"
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Candidate:
         Name of the summary that made the triangles.
     folds : dict of FoldTriangle
         Triangles by fold: ``train/2003``, ``validation/2008``, ...
-    variance, beyond : ndarray, shape (leads,)
+    variance, truncated_variance : ndarray, shape (leads,)
         Mean squares of the validation states; see
-        :func:`gfrnn.pipeline.training.selection.ridge.choose`.
+        :func:`gfrnn.pipeline.training.selection.ridge.select_ridge_and_width`.
     prefix : str
         Prefix of the names of its arrays in a summary that it shares with other candidates.
     """
@@ -64,7 +64,7 @@ class Candidate:
     summary: str
     folds: dict[str, FoldTriangle]
     variance: Array
-    beyond: Array
+    truncated_variance: Array
     prefix: str = ""
 
     def names(self, period: str, without: Iterable[int] = ()) -> list[str]:
@@ -73,9 +73,9 @@ class Candidate:
         return [n for n in self.folds if n.startswith(f"{period}/") and n not in left_out]
 
     @property
-    def always(self) -> int:
-        """Number of features that are not hidden."""
-        return self._columns.features - self.network.width
+    def linear_features(self) -> int:
+        """Number of features that are not hidden: linear terms, the constant and inputs."""
+        return self._columns.linear_features
 
     @property
     def _columns(self) -> Columns:
@@ -89,10 +89,8 @@ class Candidate:
         ResourceError
             If the solve needs more than the usable share of it.
         """
-        columns = self._columns.total
-        groups = 1 if self.network.groups is None else len(np.unique(self.network.groups))
-        # The triangles and their weighted copies, and an SVD with its working memory.
-        check_call(name, (3 * groups + 9) * 8 * columns**2, "model.width")
+        needed = solve_bytes(group_count(self.network), self._columns.total)
+        check_call(name, needed, "model.width")
 
     def rows(self, names: Iterable[str]) -> int:
         """Return the number of rows of some folds together."""
@@ -117,7 +115,7 @@ class Candidate:
     def _load(self, checkpoints: Checkpoints, key: str) -> Factors:
         arrays = checkpoints.load(self.summary, key)
         if arrays is None:
-            raise gone(checkpoints.path, self.summary)
+            raise missing_checkpoint(checkpoints.path, self.summary)
         return Factors.from_arrays(arrays, self.prefix)
 
 
@@ -138,9 +136,10 @@ class FittedCandidates:
     tail: Array
     last: np.datetime64
 
-    def places(self) -> list[tuple[str, str]]:
-        """Return the checkpoint names and keys of all triangles."""
-        return [(c.summary, fold.key) for c in self.candidates for fold in c.folds.values()]
+    def checkpoints_in_use(self, key: str) -> list[tuple[str, str]]:
+        """Return names and keys of the checkpoints of the candidates, saved under a key."""
+        triangles = [(c.summary, fold.key) for c in self.candidates for fold in c.folds.values()]
+        return [(_CHECKPOINT_NAME, key), *triangles]
 
     def save(self, checkpoints: Checkpoints) -> str:
         """Save the candidates beside their triangles and return the checkpoint key."""
@@ -158,12 +157,12 @@ class FittedCandidates:
                 }
             )
             own = network_arrays(candidate.network)
-            own |= {"variance": candidate.variance, "beyond": candidate.beyond}
+            own |= {"variance": candidate.variance, "beyond": candidate.truncated_variance}
             arrays |= {f"{index}/{name}": values for name, values in own.items()}
         text = json.dumps(about)
         arrays["about"] = np.frombuffer(text.encode(), dtype=np.uint8)
         key = content_key(text)
-        checkpoints.save(_NAME, key, arrays)
+        checkpoints.save(_CHECKPOINT_NAME, key, arrays)
         return key
 
     @classmethod
@@ -175,9 +174,9 @@ class FittedCandidates:
         RunError
             If they are missing or damaged.
         """
-        arrays = checkpoints.load(_NAME, key)
+        arrays = checkpoints.load(_CHECKPOINT_NAME, key)
         if arrays is None:
-            raise gone(checkpoints.path, _NAME)
+            raise missing_checkpoint(checkpoints.path, "the candidates")
         about = json.loads(arrays["about"].tobytes())
 
         def candidate(index: int, entry: dict[str, Any]) -> Candidate:
@@ -186,7 +185,7 @@ class FittedCandidates:
             return Candidate(
                 values=entry["values"],
                 variance=own.pop("variance"),
-                beyond=own.pop("beyond"),
+                truncated_variance=own.pop("beyond"),
                 network=rebuild_network(entry["network"], own),
                 size=entry["size"],
                 prefix=entry["prefix"],
@@ -198,7 +197,7 @@ class FittedCandidates:
         return cls(candidates, arrays["tail"], np.datetime64(about["last"], "ns"))
 
 
-def gone(path: Path, name: str) -> RunError:
+def missing_checkpoint(path: Path, name: str) -> RunError:
     """Return the error for a checkpoint that is needed but missing or damaged."""
     return RunError(
         f"{path}: a checkpoint of {name} is missing or damaged; run `gfrnn fit` again, with "

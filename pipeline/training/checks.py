@@ -16,7 +16,7 @@ from gfrnn.pipeline.data.missing_chunks import missing_chunks
 from gfrnn.pipeline.data.static_fields import open_static
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing, input_width
 from gfrnn.pipeline.states.sphere_patches import (
     cut_patches,
@@ -71,9 +71,9 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
         for name in ("train", "validation"):
             if not row_leaves(variant, fields, name):
                 raise ConfigError(
-                    f"periods.{name}: no stretch without a gap is long enough for "
-                    f"{variant.state.delays} delays and a lead of {max(leads)} steps; "
-                    "take a longer period, fewer delays or shorter leads"
+                    f"periods.{name}: no part without a gap is long enough for "
+                    f"{variant.state.delays} delays and a lead of {max(leads)} steps; choose a "
+                    "longer period, fewer state.delays or shorter model.leads"
                 )
         _check_rows(variant, fields)
     if experiment.state.layout == "local":
@@ -97,10 +97,10 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
         rows[year] = rows.get(year, 0) + (part.stop - part.start) * places
     if state.layout == "local" and state.weights != "shared" and always > sum(rows.values()):
         raise ConfigError(
-            f"state.weights: {state.weights}, but a set of weights of its own has only "
-            f"{sum(rows.values())} rows of the training period for {always} linear terms and "
-            "inputs; take shared weights, fewer bands (state.bands), a smaller state.halo or "
-            "fewer state.delays"
+            f"state.weights: {state.weights} leaves {sum(rows.values())} rows of the training "
+            f"period for one set of weights, fewer than its {always} linear terms and inputs; "
+            "choose shared weights, fewer bands (state.bands), a smaller state.halo or fewer "
+            "state.delays"
         )
     check_solve(experiment, rows, always)
 
@@ -160,23 +160,22 @@ def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) ->
     if absent := [year for year in fit.without if year not in rows]:
         raise ConfigError(
             f"fit.without: {absent[0]} is not among the training years, "
-            f"{', '.join(map(str, sorted(rows)))}; name some of them"
+            f"{', '.join(map(str, sorted(rows)))}; choose from these"
         )
     left = {year: count for year, count in rows.items() if year not in fit.without}
     if not left:
         raise ConfigError(
-            f"fit.without: leaves none of the training years, {', '.join(map(str, sorted(rows)))}; "
+            f"fit.without: leaves out all training years, {', '.join(map(str, sorted(rows)))}; "
             "keep at least one"
         )
     if wide := [each for each in fit.widths if each > width]:
         raise ConfigError(
-            f"fit.widths: {wide[0]} is wider than model.width, {width}; the triangle has "
-            f"{width} hidden columns to select from"
+            f"fit.widths: {wide[0]} is more than model.width, {width}; give at most {width}"
         )
     if always + max(fit.widths, default=width) > sum(left.values()):
         raise ConfigError(
             f"model.width: {max(fit.widths, default=width)} hidden and {always} other features are "
-            f"more than the {sum(left.values())} rows of the training period; take a width of at "
+            f"more than the {sum(left.values())} rows of the training period; choose a width of at "
             f"most {max(0, sum(left.values()) - always)}, or a longer period"
         )
 
@@ -204,7 +203,7 @@ def _check_modes(experiment: Experiment, cells: int, times: int) -> None:
     if experiment.state.modes > min(cells, times):
         raise ConfigError(
             f"state.modes: {experiment.state.modes} EOFs, but the training period has {times} "
-            f"times of {cells} grid cells; take at most {min(cells, times)}"
+            f"times of {cells} grid cells; choose at most {min(cells, times)}"
         )
 
 

@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
-from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys
+from gfrnn.pipeline.reduction.reduce import fold_keys
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout, EofStateSummary, EofSummary
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import row_leaves
-from gfrnn.pipeline.training.pass_costs import NOTHING, PassCost, sampled, windows_of
-from gfrnn.pipeline.training.passes import DriverStep, Passes, ReductionPass
+from gfrnn.pipeline.training.pass_costs import NO_READS, PassCost, precision_cost, read_windows
+from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
 from gfrnn.pipeline.training.state_series import draw_pool, lagged_covariance, last_states, times_of
-from gfrnn.pipeline.training.training import Training, TrainingRows, sample_of
+from gfrnn.pipeline.training.training import Training, TrainingRows, precision_leaf
 from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
@@ -56,13 +57,13 @@ class EofTraining(Training):
             summary=svd,
             stretches=train,
             key=key,
-            windows=windows_of(train),
+            windows=read_windows(train),
             finish=lambda root: svd.finish(root, modes),
             placeholder=(planned, None),
             joined=True,
         )
 
-        def keep_states(root: Arrays) -> None:
+        def save_states(root: Arrays) -> None:
             series = np.full((len(fields.time), modes), np.nan)
             series[times_of(train)] = states
             series[times_of(validation)] = root["states"]
@@ -77,8 +78,8 @@ class EofTraining(Training):
             summary=EofStateSummary(fields, layout),
             stretches=validation,
             key=key,
-            windows=windows_of(validation),
-            finish=keep_states,
+            windows=read_windows(validation),
+            finish=save_states,
             joined=True,
         )
         return layout
@@ -108,8 +109,9 @@ class EofTraining(Training):
             train, validation = (
                 row_leaves(variant, self.fields, name) for name in ("train", "validation")
             )
-            network = yield DriverStep(
-                work=partial(self._sampled, variant, train), placeholder=self._planned(variant)
+            network = yield FunctionPass(
+                run=partial(self._sample_network, variant, train),
+                placeholder=self._placeholder_network(variant),
             )
             rows = self.rows(variant, network)
 
@@ -120,14 +122,14 @@ class EofTraining(Training):
                 summary=rows,
                 stretches=train + validation,
                 key=key,
-                windows=NOTHING,
+                windows=NO_READS,
                 finish=partial(self._candidate, values, rows, key, train, validation),
             )
-            leaf = sample_of(rows, train)
+            leaf = precision_leaf(rows, train)
             found.append(TrainingRows(rows, leaf, variant.state.modes, candidate))
         return found
 
-    def _sampled(self, variant: Experiment, train: list[Stretch]) -> SampledRNN:
+    def _sample_network(self, variant: Experiment, train: list[Stretch], *_: Any) -> SampledRNN:
         """Return the network of a candidate, its hidden weights drawn from training states."""
         model, modes = variant.model, variant.state.modes
         network = replace(self.network(variant), inputs=self.forcing().count)
@@ -137,7 +139,7 @@ class EofTraining(Training):
         seen[: model.hidden_delays, : model.hidden_modes] = True
         return network.sample(*pool, seen.reshape(-1))
 
-    def _planned(self, variant: Experiment) -> SampledRNN:
+    def _placeholder_network(self, variant: Experiment) -> SampledRNN:
         """Return a network of the same size, for estimates."""
         network = replace(self.network(variant), sampling="normal")
         return network.sample(np.zeros((1, variant.state.delays * variant.state.modes)))
@@ -165,12 +167,12 @@ class EofTraining(Training):
                 fold: FoldTriangle(keys[fold], int(found[fold]["rows"].sum())) for fold in found
             },
             variance=squares.sum(axis=1),
-            beyond=squares[:, modes:].sum(axis=1),
+            truncated_variance=squares[:, modes:].sum(axis=1),
         )
 
     def sample_cost(self, rows: list[TrainingRows]) -> PassCost:
         leaf = max((each.leaf for each in rows), key=lambda part: part.stop - part.start)
-        return sampled([each.rows for each in rows], leaf, NOTHING)
+        return precision_cost([each.rows for each in rows], leaf, NO_READS)
 
     def tail(self, layout: EofLayout, last: int, count: int) -> Array:
         return last_states(self.states, self.fields.time, last, count)

@@ -8,12 +8,14 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.dask_client import thread_memory
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.pipeline.training.checks import check_fit, training_fields
 from gfrnn.pipeline.training.eof_training import EofTraining
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.pass_costs import check_pass_memory
+from gfrnn.pipeline.training.passes import cost_of_passes, run_passes
 from gfrnn.pipeline.training.patch_training import LocalTraining
-from gfrnn.pipeline.training.training import Training
 
 
 def fit(
@@ -49,19 +51,14 @@ def fit(
     """
     if not checked:
         check_fit(experiment, ds)
-    training = prepare(experiment, ds, folder, progress)
-    training.check_memory()
-    return training.run()
-
-
-def prepare(
-    experiment: Experiment, ds: xr.Dataset, folder: Path, progress: Progress | None = None
-) -> Training:
-    """Return a fit that has not begun; parameters and errors are those of :func:`fit`."""
-    checkpoints = Checkpoints(folder / "summaries.zarr")
-    return training_class(experiment)(
-        experiment, training_fields(experiment, ds), checkpoints, progress
-    )
+    checkpoints, fields = Checkpoints(folder / "summaries.zarr"), training_fields(experiment, ds)
+    training = training_class(experiment)(experiment, fields, checkpoints)
+    costs = cost_of_passes(training.passes())
+    check_pass_memory(costs, fields, thread_memory())
+    for cost in costs:
+        if progress:
+            progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
+    return training.model(run_passes(training.passes(), checkpoints, progress))
 
 
 def training_class(experiment: Experiment) -> type[EofTraining] | type[LocalTraining]:

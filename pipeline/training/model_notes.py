@@ -48,7 +48,7 @@ class SolveSettings:
 
 
 @dataclass(frozen=True)
-class KeptTriangles:
+class TriangleLocation:
     """The place of a model's triangles.
 
     Attributes
@@ -133,7 +133,7 @@ class ModelNotes:
         Number of patches of a local layout.
     fingerprint : str
         Fingerprint of the data of the fit.
-    kept : KeptTriangles
+    kept : TriangleLocation
     precision : dict
         Precision of the rows, and error and seconds of either precision on a sample of them.
     updated : Updates or None
@@ -151,7 +151,7 @@ class ModelNotes:
     variance_kept: float | None = None
     patches: int | None = None
     fingerprint: str
-    kept: KeptTriangles | None = None
+    kept: TriangleLocation | None = None
     precision: dict[str, Any]
     updated: Updates | None = None
 
@@ -168,7 +168,7 @@ class ModelNotes:
             "linear_solve": SolveSettings(**found["linear_solve"]),
         }
         if "kept" in found:
-            parts["kept"] = KeptTriangles(**found["kept"])
+            parts["kept"] = TriangleLocation(**found["kept"])
         if "updated" in found:
             parts["updated"] = Updates.parse(found["updated"])
         return cls(**{**found, **parts})

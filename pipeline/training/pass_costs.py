@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import FitConfig
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.reduction.flops import Work, svd_flops, total
-from gfrnn.pipeline.reduction.reduce import USABLE, Plan, plan_calls, plan_reduction
-from gfrnn.pipeline.reduction.tree import Costed, Stretch
+from gfrnn.pipeline.reduction.task_memory import TaskPlan, check_memory, plan_calls, plan_reduction
+from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch
 from gfrnn.pipeline.training.rows import RowSummary
+from gfrnn.pipeline.training.triangles import solve_bytes
 
 Array = NDArray[Any]
 
-NOTHING = np.zeros((0, 2), dtype=int)
+NO_READS = np.zeros((0, 2), dtype=int)
 """The windows of tasks that read no fields."""
 
 
@@ -30,7 +30,7 @@ class PassCost:
 
     Attributes
     ----------
-    plan : Plan
+    plan : TaskPlan
         Number of tasks, and their peak memory.
     windows : ndarray of int, shape (reads, 2)
         Times of the archive that each task reads: the first, and the one after the last.
@@ -46,7 +46,7 @@ class PassCost:
         The summary or other object whose speed can be measured on a small piece of its work.
     """
 
-    plan: Plan
+    plan: TaskPlan
     windows: Array
     work: Work
     chain: Work
@@ -60,8 +60,8 @@ class PassCost:
         return self.plan.name
 
 
-def reduction(
-    summary: Costed, stretches: Sequence[Stretch], windows: Array, *, joined: bool = False
+def reduction_cost(
+    summary: CostedSummary, stretches: Sequence[Stretch], windows: Array, *, joined: bool = False
 ) -> PassCost:
     """Estimate a tree reduction.
 
@@ -107,13 +107,13 @@ def _levels(leaves: int, times: float) -> list[tuple[int, float]]:
     return even + [(1, times * (leaves % 2**level)) for level in waiting[1:]]
 
 
-def calls(
+def call_cost(
     name: str,
     count: int,
     needed: int,
     remedy: str,
     work: Work,
-    windows: Array = NOTHING,
+    windows: Array = NO_READS,
     subject: Any = None,
 ) -> PassCost:
     """Estimate calls that need ``needed`` bytes and ``work`` operations each."""
@@ -126,12 +126,12 @@ def calls(
     )
 
 
-def windows_of(stretches: Sequence[Stretch]) -> Array:
+def read_windows(stretches: Sequence[Stretch]) -> Array:
     """Return the windows of leaves that read no times other than their own."""
     return np.array([(part.start, part.stop) for part in stretches]).reshape(-1, 2)
 
 
-def solves(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> PassCost:
+def solve_cost(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> PassCost:
     """Estimate the choice of ridge, balance and width of all candidates from their triangles.
 
     Parameters
@@ -142,14 +142,16 @@ def solves(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> 
     works = [_solve_work(part, fit, size) for part, size in zip(rows, sizes, strict=True)]
     widest = max(rows, key=lambda part: part.groups * part.columns**2)
     return PassCost(
-        plan=plan_calls("solve", len(rows), _solve_bytes(widest), widest.remedy),
-        windows=NOTHING,
+        plan=plan_calls(
+            "solve", len(rows), solve_bytes(widest.groups, widest.columns), widest.remedy
+        ),
+        windows=NO_READS,
         work=total(works),
         chain=max(works, key=lambda work: sum(work.values())),
     )
 
 
-def sampled(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCost:
+def precision_cost(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCost:
     """Estimate the measurement of the rows' precision on a leaf of the widest candidate."""
     widest = max(rows, key=lambda part: part.groups * part.columns**2)
     times, columns = leaf.stop - leaf.start, widest.columns
@@ -161,13 +163,8 @@ def sampled(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCo
     work = total([total([widest.factors_work(times)], often), solving])
     work = total([work, widest.states.read_work(times)])
     read = widest.states.read_bytes(times + widest.network.overlap)
-    needed = max(widest.leaf_bytes(leaf), read + _solve_bytes(widest))
-    return calls("precision", 1, needed, widest.remedy, work, windows)
-
-
-def _solve_bytes(rows: RowSummary) -> int:
-    # The triangles, their weighted copies, and one SVD with its working memory.
-    return (3 * rows.groups + 10) * 8 * rows.columns**2
+    needed = max(widest.leaf_bytes(leaf), read + solve_bytes(widest.groups, widest.columns))
+    return call_cost("precision", 1, needed, widest.remedy, work, windows)
 
 
 def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:
@@ -183,7 +180,7 @@ def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:
     return {"solving": rows.groups * flops}
 
 
-def check_costs(costs: Iterable[PassCost], fields: Fields, limit: int | None) -> None:
+def check_pass_memory(costs: Iterable[PassCost], fields: Fields, limit: int | None) -> None:
     """Refuse stages that exceed the memory of a worker's thread.
 
     Raises
@@ -191,14 +188,13 @@ def check_costs(costs: Iterable[PassCost], fields: Fields, limit: int | None) ->
     ResourceError
         Naming the first such stage and the key to change.
     """
-    needed = fields.read_bytes(1)
-    if limit is not None and needed > USABLE * limit:
-        largest = max((each.chunk_bytes for each in fields.stored_chunks), default=0)
-        raise ResourceError(
-            f"data: one time needs {needed / 2**20:.0f} MiB to be read (a stored chunk has "
-            f"{largest / 2**20:.0f} MiB), but a worker's thread has {USABLE * limit / 2**20:.0f} "
-            f"MiB for it ({USABLE:.0%} of its memory limit); give the workers more "
-            "(cluster.memory), choose fewer data.variables, or store smaller chunks"
-        )
+    largest = max((each.chunk_bytes for each in fields.stored_chunks), default=0)
+    check_memory(
+        fields.read_bytes(1),
+        limit,
+        "data: one time",
+        "choose fewer data.variables or store smaller chunks "
+        f"(the largest has {largest / 2**20:.0f} MiB)",
+    )
     for cost in costs:
         cost.plan.check(limit)

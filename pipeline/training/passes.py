@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Progress
-from gfrnn.pipeline.reduction.tree import Costed
-from gfrnn.pipeline.training.pass_costs import Array, PassCost, reduction
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch
+from gfrnn.pipeline.training.pass_costs import Array, PassCost, reduction_cost
 
 Result = TypeVar("Result")
 
@@ -49,7 +49,7 @@ class ReductionPass:
 
     Attributes
     ----------
-    summary : Costed
+    summary : CostedSummary
     stretches : sequence of Stretch
         Leaves.
     key : callable
@@ -63,7 +63,7 @@ class ReductionPass:
         Whether the driver merges the folds, so that ``finish`` receives one set of arrays.
     """
 
-    summary: Costed
+    summary: CostedSummary
     stretches: Sequence[Stretch]
     key: Callable[[], str]
     windows: Array
@@ -72,7 +72,7 @@ class ReductionPass:
     joined: bool = False
 
     def cost(self) -> PassCost:
-        return reduction(self.summary, self.stretches, self.windows, joined=self.joined)
+        return reduction_cost(self.summary, self.stretches, self.windows, joined=self.joined)
 
     def run(self, checkpoints: Checkpoints, progress: Progress | None) -> Any:
         folds = reduce_stretches(
@@ -92,74 +92,46 @@ class ReductionPass:
 
 
 @dataclass(frozen=True)
-class TaskPass:
-    """A pass of tasks without a merge, such as the solves of the candidates.
+class FunctionPass:
+    """A pass without a merge, such as the solves of the candidates.
 
     Attributes
     ----------
-    cost : callable
-        Estimates the pass.
-    work : callable
+    run : callable
         Computes the result, given checkpoints and progress.
+    cost : callable
+        Estimates the pass; by default its cost is negligible.
     placeholder : Any
     """
 
-    cost: Callable[[], PassCost]
-    work: Callable[[Checkpoints, Progress | None], Any]
+    run: Callable[[Checkpoints, Progress | None], Any]
+    cost: Callable[[], PassCost | None] = lambda: None
     placeholder: Any = None
-
-    def run(self, checkpoints: Checkpoints, progress: Progress | None) -> Any:
-        return self.work(checkpoints, progress)
-
-
-@dataclass(frozen=True)
-class DriverStep:
-    """A pass of the driver alone, whose cost is too small to be estimated.
-
-    Attributes
-    ----------
-    work : callable
-        Computes the result.
-    placeholder : Any
-    """
-
-    work: Callable[[], Any]
-    placeholder: Any = None
-
-    def cost(self) -> None:
-        return None
-
-    def run(self, checkpoints: Checkpoints, progress: Progress | None) -> Any:
-        return self.work()
 
 
 def run_passes(
     passes: Passes[Result], checkpoints: Checkpoints, progress: Progress | None
 ) -> Result:
     """Run all passes in order and return the generator's return value."""
-    return _follow(passes, lambda each: each.run(checkpoints, progress))
-
-
-def cost_of_passes(passes: Passes[Any]) -> list[PassCost]:
-    """Estimate all passes in order; nothing is read."""
-    costs = []
-
-    def estimate(each: Pass) -> Any:
-        if cost := each.cost():
-            costs.append(cost)
-        return each.placeholder
-
-    _follow(passes, estimate)
-    return costs
-
-
-def _follow(passes: Passes[Result], step: Callable[[Pass], Any]) -> Result:
-    """Apply ``step`` to each pass, send the result back, and return the generator's value."""
-    result = None
+    result: Any = None
     while True:
         try:
             each = passes.send(result)
         except StopIteration as end:
             found: Result = end.value
             return found
-        result = step(each)
+        result = each.run(checkpoints, progress)
+
+
+def cost_of_passes(passes: Passes[Any]) -> list[PassCost]:
+    """Estimate all passes in order; nothing is read."""
+    costs: list[PassCost] = []
+    placeholder: Any = None
+    while True:
+        try:
+            each = passes.send(placeholder)
+        except StopIteration:
+            return costs
+        if cost := each.cost():
+            costs.append(cost)
+        placeholder = each.placeholder

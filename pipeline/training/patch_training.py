@@ -14,19 +14,21 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.time_axis import segments
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.reduce import fold_keys
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import local_forcing, row_leaves
-from gfrnn.pipeline.training.pass_costs import PassCost, calls, sampled
-from gfrnn.pipeline.training.passes import Passes, ReductionPass, TaskPass
+from gfrnn.pipeline.training.pass_costs import PassCost, call_cost, precision_cost
+from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.state_series import times_of
-from gfrnn.pipeline.training.training import Training, TrainingRows, sample_of
+from gfrnn.pipeline.training.training import Training, TrainingRows, precision_leaf
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import Patches, RFactor, SampledRNN
 from gfrnn_core.regression_rows import pooled
@@ -38,10 +40,10 @@ _POOL_TIMES = 64
 
 # Bound in standard deviations of a channel that no weather reaches; a rollout three times as far
 # from zero is treated as diverged.
-_FAR = 20.0
+_STATE_BOUND = 20.0
 
 # Lower bound of autocorrelations, so that their logarithm is finite.
-_UNRELATED = 1e-6
+_LEAST_AUTOCORRELATION = 1e-6
 
 
 class LocalTraining(Training):
@@ -53,7 +55,7 @@ class LocalTraining(Training):
         return LocalLayout(Scaling(self.fields.grid, climatology, area_weighted=False))
 
     @property
-    def unscaled(self) -> LocalLayout:
+    def layout_without_climatology(self) -> LocalLayout:
         """The layout with a climatology of zero, for use before the climatology is known."""
         flat = Climatology.zero(*self.terms, self.fields.grid)
         return LocalLayout(Scaling(self.fields.grid, flat, area_weighted=False))
@@ -93,9 +95,9 @@ class LocalTraining(Training):
             groups=weight_groups(variant.state, self.fields.grid, patches),
             joint=self._forcing.count > 0,
             inputs=self._forcing.count,
-            low=np.array(-_FAR),
-            high=np.array(_FAR),
-            mask=self.unscaled.mask,
+            low=np.array(-_STATE_BOUND),
+            high=np.array(_STATE_BOUND),
+            mask=self.layout_without_climatology.mask,
         )
 
     def seen(self, variant: Experiment, network: SampledRNN) -> Array:
@@ -121,7 +123,7 @@ class LocalTraining(Training):
         variants = self.experiment.candidates()
         networks = []
         for _, variant in variants:
-            networks.append((yield from self._sampled(layout, variant)))
+            networks.append((yield from self._sample_network(layout, variant)))
         rows = self.rows(layout, networks)
 
         def key() -> str:
@@ -145,7 +147,7 @@ class LocalTraining(Training):
         )
         train = row_leaves(self.experiment, self.fields, "train")
         return [
-            TrainingRows(part, sample_of(part, train), self.patches.owned, candidate)
+            TrainingRows(part, precision_leaf(part, train), self.patches.owned, candidate)
             for part, candidate in zip(rows.parts, candidates, strict=True)
         ]
 
@@ -168,16 +170,16 @@ class LocalTraining(Training):
             summary=rows.name,
             folds={fold: FoldTriangle(keys[fold], factors.rows) for fold, factors in own.items()},
             variance=mean_squares(network, validation),
-            beyond=np.zeros(len(network.leads)),
+            truncated_variance=np.zeros(len(network.leads)),
             prefix=prefix,
         )
 
     def sample_cost(self, rows: list[TrainingRows]) -> PassCost:
         widest = max(rows, key=lambda each: each.rows.columns / each.rows.places)
         windows = np.array([widest.rows.reach(widest.leaf)])
-        return sampled([each.rows for each in rows], widest.leaf, windows)
+        return precision_cost([each.rows for each in rows], widest.leaf, windows)
 
-    def _sampled(self, layout: LocalLayout, variant: Experiment) -> Passes[SampledRNN]:
+    def _sample_network(self, layout: LocalLayout, variant: Experiment) -> Passes[SampledRNN]:
         """Yield the pass for the pool from which hidden weights are drawn; return the network."""
         network = self.local_network(variant)
         if network.sampling == "normal":  # drawn without data
@@ -195,14 +197,14 @@ class LocalTraining(Training):
                 (states, network, self._forcing, time, each, seed)
                 for time, seed in zip(times.tolist(), seeds.tolist(), strict=True)
             ]
-            found = run_tasks("pool", _pool, arguments, progress)
+            found = run_tasks("pool", draw_at_time, arguments, progress)
             pool, following = (np.concatenate(part) for part in zip(*found, strict=True))
             return self._drawn(variant, network, pool, following)
 
         planned = self._drawn(variant, replace(network, sampling="normal"))
-        drawn: SampledRNN = yield TaskPass(
+        drawn: SampledRNN = yield FunctionPass(
+            run=draw,
             cost=lambda: self._pool_cost(FieldStates(self.fields, layout), planned, train, count),
-            work=draw,
             placeholder=planned,
         )
         return drawn
@@ -219,7 +221,7 @@ class LocalTraining(Training):
         # Three copies: each delay gathered, the delays joined, and the pool joined over times.
         needed = states.read_bytes(network.delays + 1) + 3 * 8 * gathered
         work = states.read_work(network.delays + 1) | {"gathering": gathered}
-        return calls("pool", count, needed, "data.region or state.halo", work, windows)
+        return call_cost("pool", count, needed, "data.region or state.halo", work, windows)
 
     def _drawn(
         self,
@@ -241,13 +243,13 @@ class LocalTraining(Training):
         names = candidate.names("train")
         factors = [candidate.factor(self.checkpoints, [name]) for name in names]
         known = autocorrelation(candidate.network, factors)
-        return damped(known, candidate.network.leads, horizon)
+        return decaying_autocorrelation(known, candidate.network.leads, horizon)
 
     def notes(self, layout: LocalLayout) -> tuple[dict[str, Array], dict[str, Any]]:
         return {}, {"patches": int(np.count_nonzero(self.weights))}
 
 
-def _pool(
+def draw_at_time(
     states: FieldStates, network: SampledRNN, forcing: Forcing, time: int, count: int, seed: int
 ) -> tuple[Array, Array]:
     """Return delayed values at randomly chosen places of one time, and the next values there."""
@@ -289,7 +291,7 @@ def autocorrelation(network: SampledRNN, folds: Sequence[Factors]) -> Array:
     return products / squares
 
 
-def damped(known: Array, leads: Sequence[int], horizon: int) -> Array:
+def decaying_autocorrelation(known: Array, leads: Sequence[int], horizon: int) -> Array:
     """Return the autocorrelation at leads 0 to a horizon: shape (horizon + 1, channels).
 
     Parameters
@@ -302,7 +304,7 @@ def damped(known: Array, leads: Sequence[int], horizon: int) -> Array:
     horizon : int
         Last lead in steps.
     """
-    decay = -np.log(np.clip(known, _UNRELATED, 1.0))
+    decay = -np.log(np.clip(known, _LEAST_AUTOCORRELATION, 1.0))
     wanted, last = np.arange(horizon + 1), leads[-1]
     decays = [np.interp(wanted, [0, *leads], [0.0, *own]) for own in decay.T]
     beyond = np.maximum(wanted / last, 1.0)[:, None]

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, total
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
-from gfrnn.pipeline.training.triangles import Factors
+from gfrnn.pipeline.training.triangles import Factors, group_count
 from gfrnn_core import SampledRNN
 from gfrnn_core.regression_rows import block_rows, drawn_together
 
@@ -141,7 +141,7 @@ class RowSummary:
     @property
     def groups(self) -> int:
         """Number of sets of outer weights."""
-        return 1 if self.network.groups is None else len(np.unique(self.network.groups))
+        return group_count(self.network)
 
     def leaf(self, stretch: Stretch) -> Arrays:
         first, last = self.reach(stretch)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.time_axis import segments
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn_core.regression_rows import delayed
 
 Array = NDArray[Any]

@@ -14,7 +14,7 @@ from gfrnn.pipeline.config.durations import ONE_DAY, format_duration
 from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.time_axis import segments
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 
 Array = NDArray[Any]
 
@@ -24,7 +24,7 @@ _LEAF_BYTES = 64 * 2**20
 
 # Factor by which a leaf may be larger where it is shorter than a chunk of the store, because the
 # chunk is decoded again for each of its leaves.
-_LONGER = 4
+_CHUNK_FACTOR = 4
 
 
 def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
@@ -101,7 +101,7 @@ def leaf_length(columns: int, chunk: int | None, grain: int = 1) -> int:
     The budget is larger where a chunk of the store, of ``grain`` times, exceeds it.
     """
     usual = max(1, _LEAF_BYTES // (8 * columns))
-    return chunk or max(usual, min(grain, _LONGER * usual))
+    return chunk or max(usual, min(grain, _CHUNK_FACTOR * usual))
 
 
 def read_stretches(

@@ -15,8 +15,9 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
-from gfrnn.pipeline.reduction.reduce import Stretch, thread_memory
-from gfrnn.pipeline.reduction.tasks import Advance, Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
@@ -24,18 +25,16 @@ from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.model_notes import KeptTriangles, ModelNotes
-from gfrnn.pipeline.training.pass_costs import PassCost, check_costs, solves, windows_of
+from gfrnn.pipeline.training.model_notes import ModelNotes, TriangleLocation
+from gfrnn.pipeline.training.pass_costs import PassCost, read_windows, solve_cost
 from gfrnn.pipeline.training.passes import (
+    FunctionPass,
     Passes,
     ReductionPass,
-    TaskPass,
-    cost_of_passes,
-    run_passes,
 )
 from gfrnn.pipeline.training.rows import RowSummary
-from gfrnn.pipeline.training.selection.choose_model import Chosen, choose_model
-from gfrnn.pipeline.training.selection.precision import Sample
+from gfrnn.pipeline.training.selection.choose_model import SelectedModel, choose_model
+from gfrnn.pipeline.training.selection.precision import PrecisionSample
 from gfrnn.pipeline.training.state_series import times_of
 from gfrnn.pipeline.training.stretches import read_stretches, steps
 from gfrnn_core import SampledRNN
@@ -43,7 +42,7 @@ from gfrnn_core import SampledRNN
 Array = NDArray[Any]
 
 # Rows per column in the sample on which the precision of the rows is measured.
-_SAMPLED = 4
+_SAMPLE_ROWS_PER_COLUMN = 4
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,24 @@ class TrainingRows:
 
 
 @dataclass(frozen=True)
-class _Results:
-    """The results of all passes of a fit."""
+class TrainingResults:
+    """The results of all passes of a fit.
+
+    Attributes
+    ----------
+    layout : EofLayout or LocalLayout
+        Conversion between fields and states.
+    candidates : tuple of Candidate
+        Candidates with their triangles.
+    chosen : SelectedModel
+        The part of the model that is computed from the triangles.
+    precision : dict
+        Precision of the rows, and error and seconds of either precision on a sample of them.
+    """
 
     layout: EofLayout | LocalLayout
     candidates: tuple[Candidate, ...]
-    chosen: Chosen
+    chosen: SelectedModel
     precision: dict[str, Any]
 
 
@@ -87,13 +98,11 @@ class Training(ABC):
     fields : Fields
         Data with their mask.
     checkpoints : Checkpoints
-    progress : callable or None
     """
 
     experiment: Experiment
     fields: Fields
     checkpoints: Checkpoints
-    progress: Progress | None
 
     # Methods that each layout implements
 
@@ -135,28 +144,27 @@ class Training(ABC):
 
     # Methods that all layouts share
 
-    def passes(self) -> Passes[_Results]:
+    def passes(self) -> Passes[TrainingResults]:
         """Yield all passes of the fit; return their results."""
         fit = self.experiment.fit
         layout = yield from self.layout_passes()
         rows = yield from self.row_passes(layout)
         candidates = tuple(each.candidate for each in rows)
         sizes = [each.size for each in rows]
-        chosen = yield TaskPass(
-            cost=lambda: solves([each.rows for each in rows], fit, sizes),
-            work=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
+        chosen = yield FunctionPass(
+            run=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
+            cost=lambda: solve_cost([each.rows for each in rows], fit, sizes),
         )
-        precision = yield TaskPass(
-            cost=lambda: self.sample_cost(rows),
-            work=lambda checkpoints, progress: _measure_precision(
+        precision = yield FunctionPass(
+            run=lambda checkpoints, progress: _measure_precision(
                 rows[chosen.best], chosen, checkpoints, progress
             ),
+            cost=lambda: self.sample_cost(rows),
         )
-        return _Results(layout, candidates, chosen, precision)
+        return TrainingResults(layout, candidates, chosen, precision)
 
-    def run(self) -> ForecastModel:
-        """Run all passes and return the model."""
-        found = run_passes(self.passes(), self.checkpoints, self.progress)
+    def model(self, found: TrainingResults) -> ForecastModel:
+        """Return the model that the results of all passes make, and save the candidates."""
         layout, candidates, chosen = found.layout, found.candidates, found.chosen
         last = int(times_of(self.reads("train")).max())
         count = max(candidate.network.overlap for candidate in candidates)
@@ -165,7 +173,7 @@ class Training(ABC):
         step = step_of(self.fields.time)
         horizon = steps("forecast.horizon", self.experiment.forecast.horizon, step)
         selection, notes = self.notes(layout)
-        place = KeptTriangles(self.checkpoints.path.name, kept.save(self.checkpoints))
+        place = TriangleLocation(self.checkpoints.path.name, kept.save(self.checkpoints))
         return ForecastModel(
             layout=layout,
             networks=chosen.networks,
@@ -183,24 +191,6 @@ class Training(ABC):
                 precision=found.precision,
             ),
         )
-
-    def costs(self) -> list[PassCost]:
-        """Estimate all passes in their order; nothing is read."""
-        return cost_of_passes(self.passes())
-
-    def check_memory(self) -> None:
-        """Announce all passes as progress to come, and refuse those too large for the workers.
-
-        Raises
-        ------
-        ResourceError
-            If a stage exceeds the memory of a worker's thread.
-        """
-        costs = self.costs()
-        check_costs(costs, self.fields, thread_memory())
-        for cost in costs:
-            if self.progress:
-                self.progress(Advance(cost.name, 0, cost.plan.leaves, coming=True))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -228,7 +218,7 @@ class Training(ABC):
             summary=moments,
             stretches=reads,
             key=lambda: self.climatology_key,
-            windows=windows_of(reads),
+            windows=read_windows(reads),
             finish=moments.finish,
             placeholder=Climatology.zero(*self.terms, self.fields.grid),
             joined=True,
@@ -279,10 +269,10 @@ class Training(ABC):
 
 
 def _measure_precision(
-    rows: TrainingRows, chosen: Chosen, checkpoints: Checkpoints, progress: Progress | None
+    rows: TrainingRows, chosen: SelectedModel, checkpoints: Checkpoints, progress: Progress | None
 ) -> dict[str, Any]:
-    """Measure the effect of the rows' precision, see :meth:`Sample.measure`."""
-    sample = Sample(
+    """Measure the effect of the rows' precision, see :meth:`PrecisionSample.measure`."""
+    sample = PrecisionSample(
         rows.rows,
         rows.leaf,
         rows.candidate,
@@ -294,8 +284,8 @@ def _measure_precision(
     return {"chosen": rows.candidate.network.precision, **found}
 
 
-def sample_of(rows: RowSummary, stretches: list[Stretch]) -> Stretch:
+def precision_leaf(rows: RowSummary, stretches: list[Stretch]) -> Stretch:
     """Return the longest stretch, cut to a few rows per column."""
     longest = max(stretches, key=lambda part: part.stop - part.start)
-    times = int(np.ceil(_SAMPLED * rows.columns / rows.places))
+    times = int(np.ceil(_SAMPLE_ROWS_PER_COLUMN * rows.columns / rows.places))
     return replace(longest, stop=min(longest.stop, longest.start + times))

@@ -16,6 +16,25 @@ from gfrnn_core import RFactor, SampledRNN
 Array = NDArray[Any]
 
 
+def group_count(network: SampledRNN) -> int:
+    """Return the number of groups of places with outer weights of their own, at least 1."""
+    return 1 if network.groups is None else len(np.unique(network.groups))
+
+
+def solve_bytes(groups: int, columns: int) -> int:
+    """Return the peak memory in bytes of solving for outer weights from triangles.
+
+    Parameters
+    ----------
+    groups : int
+        Number of triangles.
+    columns : int
+        Number of columns of a row: features and targets.
+    """
+    # The triangles, their weighted copies, and one SVD with its working memory.
+    return (3 * groups + 10) * 8 * columns**2
+
+
 @dataclass(frozen=True)
 class Factors:
     """The R factors of one candidate, one for each group of places with weights of its own.

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.forecasting.forecast import load_model, read_history
-from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import encode_leads, open_forecasts
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_core import UnstableRollout
@@ -215,7 +216,10 @@ def verify(
     scores = _metrics(root, fields, store)
 
     def write(partial: Path) -> None:
-        scores.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+        stored = scores.assign_coords(
+            prediction_timedelta=encode_leads(scores["prediction_timedelta"].values)
+        )
+        stored.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
         consolidate(partial)
 
     write_whole(path, write)

@@ -1,4 +1,4 @@
-"""Certificates of a run: only for their owner, only for a while, and no way in without them."""
+"""Test the certificates of a run: private, temporary, and required for every connection."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_without_the_package_it_is_named(tmp_path, monkeypatch):
 
 
 def answers(security: Security, folder: Path) -> bool:
-    """Whether a scheduler with the folder's certificates lets a client in."""
+    """Return whether a scheduler with the folder's certificates accepts a client."""
 
     async def attempt() -> bool:
         async with Scheduler(
@@ -63,6 +63,7 @@ def answers(security: Security, folder: Path) -> bool:
             protocol="tls",
             security=certificates_in(folder),
             dashboard=False,
+            dashboard_address="127.0.0.1:0",  # a web server listens there even without a dashboard
             port=0,
         ) as scheduler:
             try:
@@ -76,11 +77,11 @@ def answers(security: Security, folder: Path) -> bool:
     return asyncio.run(attempt())
 
 
-def test_who_has_the_certificates_is_let_in(tmp_path):
+def test_a_client_with_the_certificates_can_connect(tmp_path):
     with temporary_certificates(tmp_path / "ours"):
         assert answers(certificates_in(tmp_path / "ours"), tmp_path / "ours")
 
 
-def test_who_has_others_is_refused(tmp_path):
+def test_a_client_with_other_certificates_is_refused(tmp_path):
     with temporary_certificates(tmp_path / "ours"):
         assert not answers(Security.temporary(), tmp_path / "ours")

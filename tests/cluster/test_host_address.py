@@ -1,4 +1,4 @@
-"""Addresses of network interfaces."""
+"""Test the addresses of network interfaces."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import pytest
 from pydantic import ValidationError
 
 from gfrnn.cluster import ClusterConfig, ClusterError
-from gfrnn.cluster.host_address import address_of, dashboard_at
+from gfrnn.cluster.host_address import dashboard_bind_address, interface_address
 
 
 def test_the_loopback_interface_has_its_address():
-    assert address_of("lo") == "127.0.0.1"
+    assert interface_address("lo") == "127.0.0.1"
 
 
 def test_the_default_is_an_ipv4_address():
-    assert address_of(None).count(".") == 3
+    assert interface_address(None).count(".") == 3
 
 
 @pytest.mark.parametrize("key", ["cluster.interface", "cluster.scheduler_interface"])
 def test_an_unknown_interface_is_an_error_that_lists_the_others(key):
     with pytest.raises(ClusterError, match=rf"^{key}: .* no interface 'ib9'.*lo \(127\.0\.0\.1\)"):
-        address_of("ib9", key)
+        interface_address("ib9", key)
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_a_dashboard_without_host_and_port_is_refused(address):
     ("address", "opened"), [(":0", "127.0.0.1:0"), ("node7:8787", "node7:8787")]
 )
 def test_a_dashboard_listens_on_this_machine_only_unless_a_host_is_given(address, opened):
-    assert dashboard_at(ClusterConfig(dashboard=address).dashboard) == opened
+    assert dashboard_bind_address(ClusterConfig(dashboard=address).dashboard) == opened

@@ -1,4 +1,4 @@
-"""A local cluster is closed to all that do not hold its certificates, other users included."""
+"""Test that a local cluster accepts nobody without its certificates, other users included."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def family() -> list[psutil.Process]:
 
 
 def ports_of(processes: list[psutil.Process]) -> set[int]:
-    """TCP ports that processes listen on."""
+    """Return the TCP ports on which processes listen."""
+    own = {process.pid for process in processes}
     return {
         connection.laddr.port
-        for process in processes
-        for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
+        for connection in psutil.net_connections("tcp")
+        if connection.pid in own and connection.status == psutil.CONN_LISTEN
     }
 
 
@@ -55,7 +55,7 @@ class OpenCluster:
 
     @property
     def client(self) -> Client:
-        """Client of the cluster."""
+        """Return a client of the cluster."""
         return self.cluster.client
 
 
@@ -148,7 +148,7 @@ def test_the_certificates_are_in_no_file_and_in_no_environment(opened):
 
 
 def total(values: list[int]) -> int:
-    """Compute in further tasks, on all workers."""
+    """Compute a sum in further tasks, on all workers."""
     client = get_client()
     secede()  # its thread is needed for them
     workers = list(client.scheduler_info(n_workers=-1)["workers"])

@@ -1,4 +1,4 @@
-"""Opening and joining clusters: on this machine only, nothing left running, no endless waits."""
+"""Test that clusters open on this machine only, leave nothing running, and never wait endlessly."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def existing(**keys: Any) -> ClusterConfig:
 
 
 def listening(processes: list[psutil.Process]) -> set[tuple[str, int]]:
-    """The addresses at which processes accept connections."""
+    """Return the addresses at which processes accept connections."""
+    own = {process.pid for process in processes}
     return {
         (connection.laddr.ip, connection.laddr.port)
-        for process in processes
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
+        for connection in psutil.net_connections("inet")
+        if connection.pid in own and connection.status == psutil.CONN_LISTEN
     }
 
 
@@ -62,25 +62,31 @@ def test_defaults_are_this_machine():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"kind": "existing"}, "kind existing needs either address or scheduler_file"),
+        (
+            {"kind": "existing"},
+            "kind existing needs either address or scheduler_file, none given",
+        ),
         (
             {"kind": "existing", "address": "tcp://h:1", "scheduler_file": "s.json"},
-            "kind existing needs either address or scheduler_file",
+            "kind existing needs either address or scheduler_file, both given",
         ),
-        ({"address": "tcp://h:1"}, "address belongs to kind existing, but kind is local"),
-        ({"scheduler_file": "s"}, "scheduler_file belongs to kind existing, but kind is local"),
+        ({"address": "tcp://h:1"}, "address is allowed with kind existing only, but kind is local"),
+        (
+            {"scheduler_file": "s"},
+            "scheduler_file is allowed with kind existing only, but kind is local",
+        ),
         (
             {"kind": "existing", "address": "tcp://h:1", "workers": 2},
-            "workers belongs to kind local, slurm, pbs, lsf, sge, oar or htcondor, "
+            "workers is allowed with kind local, slurm, pbs, lsf, sge, oar or htcondor only, "
             "but kind is existing",
         ),
         (
             {"kind": "existing", "address": "tcp://h:1", "memory": "1GiB"},
-            "memory belongs to kind local, slurm",
+            "memory is allowed with kind local, slurm",
         ),
         (
             {"queue": "debug"},
-            "queue belongs to kind slurm, pbs, lsf, sge or oar, but kind is local",
+            "queue is allowed with kind slurm, pbs, lsf, sge or oar only, but kind is local",
         ),
         ({"memory": "lots"}, "'lots' is not a size; write for example 4GiB"),
         ({"memory": "4 parsecs"}, "'4 parsecs' is not a size; write for example 4GiB"),
@@ -91,13 +97,13 @@ def test_defaults_are_this_machine():
         ({"worker": 2}, "worker"),
     ],
 )
-def test_what_does_not_go_together_is_refused(keys, message):
+def test_keys_that_exclude_each_other_are_refused(keys, message):
     with pytest.raises(ValidationError, match=re.escape(message)):
         ClusterConfig(**keys)
 
 
 @pytest.mark.parametrize("memory", ["4GiB", "500MB", "1e9", "2 GB"])
-def test_sizes_are_taken(memory):
+def test_memory_sizes_are_accepted(memory):
     assert ClusterConfig(memory=memory).memory == memory
 
 
@@ -180,9 +186,27 @@ def test_a_local_cluster_ends_after_an_error():
     assert eventually(lambda: ("127.0.0.1", port) not in listening(family()), 20)
 
 
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_worker_that_gets_no_processor_for_a_while_is_not_lost():
+    """A stopped process accepts no connection for longer than Dask's default timeout of 30 s."""
+    with open_cluster(ClusterConfig(workers=2, dashboard=":0")) as cluster:
+        nannies: dict[str, Any] = cluster.client.cluster.workers  # no connection is made before
+        processes = [psutil.Process(nanny.pid) for nanny in nannies.values()]
+        processes[0].suspend()
+        timer = threading.Timer(35, processes[0].resume)
+        timer.start()
+        try:
+            found = cluster.client.run(os.getpid)
+        finally:
+            timer.cancel()
+            processes[0].resume()
+        assert sorted(found.values()) == sorted(process.pid for process in processes)
+
+
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # tornado's, of the taken port
-def test_a_taken_dashboard_port_is_no_trouble():
+def test_another_port_is_used_if_the_dashboard_port_is_taken():
     with open_cluster(local()) as first:
         port = first.dashboard.split(":")[2].split("/")[0]
         with open_cluster(local(dashboard=f"127.0.0.1:{port}")) as second:
@@ -237,7 +261,7 @@ def address_in(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a scheduler without workers."""
+    """Start a scheduler without workers and return its folder."""
     folder = tmp_path_factory.mktemp("lonely")
     scheduler = start_scheduler(folder)
     address_in(folder)
@@ -247,7 +271,7 @@ def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a scheduler with one worker of two threads and no memory limit."""
+    """Start a scheduler with one worker of two threads without memory limit; return its folder."""
     folder = tmp_path_factory.mktemp("running")
     scheduler = start_scheduler(folder)
     worker = start(
@@ -313,7 +337,7 @@ def test_a_scheduler_file_may_come_later(running, tmp_path):
 
 
 def in_time(config: ClusterConfig) -> ClusterError:
-    """The error of opening, which must come soon: a thread that waits longer fails the test."""
+    """Return the error of opening; fail if the thread that opens waits too long."""
     caught: list[BaseException] = []
 
     def attempt() -> None:
@@ -342,7 +366,7 @@ def in_time(config: ClusterConfig) -> ClusterError:
     ],
     ids=["nobody", "nonsense", "tls", "no file"],
 )
-def test_nobody_there(place, found):
+def test_a_scheduler_that_does_not_answer_is_an_error_in_time(place, found):
     message = str(in_time(existing(timeout=0.5, **place)))
     assert message.startswith("cluster: no scheduler answers at ")
     assert "within 0.5 s" in message
@@ -351,7 +375,7 @@ def test_nobody_there(place, found):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"address": '])
-def test_a_scheduler_file_without_an_address(tmp_path, text):
+def test_a_scheduler_file_without_an_address_is_refused(tmp_path, text):
     file = tmp_path / "scheduler.json"
     file.write_text(text)
     message = str(in_time(existing(timeout=0.2, scheduler_file=str(file))))
@@ -359,7 +383,7 @@ def test_a_scheduler_file_without_an_address(tmp_path, text):
 
 
 @pytest.mark.cluster
-def test_a_scheduler_without_workers(lonely):
+def test_a_scheduler_without_workers_is_an_error_in_time(lonely):
     address = address_in(lonely)
     message = str(in_time(existing(address=address, timeout=1)))
     assert f"the scheduler at {address} has no worker after 1 s" in message

@@ -1,4 +1,4 @@
-"""The folder for temporary files is its owner's alone."""
+"""Test that only the owner may enter the folder of temporary files."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def test_a_folder_that_others_control_is_refused(parent, how):
         assert part in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").touch()
     with (
         dask.config.set({"temporary-directory": str(tmp_path / "file")}),
-        pytest.raises(ClusterError, match="cannot be made .*TMPDIR"),
+        pytest.raises(ClusterError, match="cannot be created .*TMPDIR"),
         private_temporary_folder(),
     ):
         pass

@@ -1,4 +1,4 @@
-"""The ssh command that forwards a page to the user's computer."""
+"""Test the ssh command that forwards a page to the user's computer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from gfrnn.cluster.ssh_tunnel import tunnel
+from gfrnn.cluster.ssh_tunnel import ssh_tunnel_command
 
 LOCAL = "http://127.0.0.1:8787/gfrnn"
 FAR = "http://10.1.2.3:9000/gfrnn"
@@ -20,33 +20,35 @@ def _names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_page_of_this_machine_needs_no_tunnel():
-    assert tunnel(LOCAL, {}) is None
-    assert tunnel("http://localhost:8787/gfrnn", {}) is None
-    assert tunnel("http://[::1]:8787/gfrnn", {}) is None
+    assert ssh_tunnel_command(LOCAL, {}) is None
+    assert ssh_tunnel_command("http://localhost:8787/gfrnn", {}) is None
+    assert ssh_tunnel_command("http://[::1]:8787/gfrnn", {}) is None
 
 
 def test_an_ssh_session_forwards_through_this_machine():
     session = {"SSH_CONNECTION": "1.2.3.4 50000 10.0.0.1 22"}
-    assert tunnel(LOCAL, session) == "ssh -N -L 8787:127.0.0.1:8787 ada@node7.cluster.org"
-    assert tunnel(FAR, session) == "ssh -N -L 9000:10.1.2.3:9000 ada@node7.cluster.org"
+    assert (
+        ssh_tunnel_command(LOCAL, session) == "ssh -N -L 8787:127.0.0.1:8787 ada@node7.cluster.org"
+    )
+    assert ssh_tunnel_command(FAR, session) == "ssh -N -L 9000:10.1.2.3:9000 ada@node7.cluster.org"
 
 
 def test_a_page_of_another_machine_is_forwarded_through_this_one():
-    assert tunnel(FAR, {}) == "ssh -N -L 9000:10.1.2.3:9000 ada@node7.cluster.org"
-    assert tunnel("http://[fe80::1]:9000/gfrnn", {}) == (
+    assert ssh_tunnel_command(FAR, {}) == "ssh -N -L 9000:10.1.2.3:9000 ada@node7.cluster.org"
+    assert ssh_tunnel_command("http://[fe80::1]:9000/gfrnn", {}) == (
         "ssh -N -L 9000:[fe80::1]:9000 ada@node7.cluster.org"
     )
 
 
 @pytest.mark.parametrize("key", ["SLURM_SUBMIT_HOST", "PBS_O_HOST", "LSB_SUB_HOST", "SGE_O_HOST"])
 def test_a_job_forwards_through_the_machine_that_submitted_it(key):
-    assert tunnel(LOCAL, {key: "login1"}) == (
+    assert ssh_tunnel_command(LOCAL, {key: "login1"}) == (
         "ssh -N -L 8787:127.0.0.1:8787 -J ada@login1 ada@node7.cluster.org"
     )
-    assert tunnel(FAR, {key: "login1"}) == "ssh -N -L 9000:10.1.2.3:9000 ada@login1"
+    assert ssh_tunnel_command(FAR, {key: "login1"}) == "ssh -N -L 9000:10.1.2.3:9000 ada@login1"
 
 
 def test_a_job_on_the_machine_that_submitted_it_needs_no_jump():
-    assert tunnel(LOCAL, {"SLURM_SUBMIT_HOST": "node7"}) == (
+    assert ssh_tunnel_command(LOCAL, {"SLURM_SUBMIT_HOST": "node7"}) == (
         "ssh -N -L 8787:127.0.0.1:8787 ada@node7"
     )

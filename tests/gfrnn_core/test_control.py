@@ -1,4 +1,4 @@
-"""Regulators against scipy's Riccati solution and on the forced Van der Pol oscillator."""
+"""Compare regulators with scipy's Riccati solution, and test them on a Van der Pol oscillator."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def uncontrolled(h):
 
 
 def van_der_pol(h, u):
-    """One step, the input held."""
+    """Return the state one step later, with a constant input."""
     return runge_kutta_step(lambda state: van_der_pol_tendency(state, u), h, DT)
 
 
@@ -53,7 +53,7 @@ def test_a_linear_system_with_inputs_is_found_exactly():
 
 
 def test_without_cut_it_is_the_joint_least_squares():
-    """Also where the inputs depend on the state, as those of a controlled system do."""
+    """This holds also if the inputs depend on the state, as those of a controlled system do."""
     h, u, after = linear_rows()
     u = u + h[:, :1]
     after = after + 0.3 * np.random.default_rng(1).standard_normal(after.shape)
@@ -92,7 +92,7 @@ def test_inputs_that_cannot_be_told_apart_are_refused():
 
 
 def slow_manifold(h):
-    """Functions in which the free system of `curved_rows` is linear (Brunton et al. 2016)."""
+    """Return functions in which the free `curved_rows` are linear (Brunton et al. 2016)."""
     return np.column_stack([h, np.ones(len(h)), h[:, 0] ** 2])
 
 
@@ -100,7 +100,7 @@ SLOW, FAST, BEND, PUSH = 0.95, 0.6, 0.4, 0.5
 
 
 def curved_rows():
-    """x' = 0.95 x + 0.5 u, y' = 0.6 y + 0.4 x^2, each state far off rest, with both u and -u.
+    """Return rows of x' = 0.95 x + 0.5 u, y' = 0.6 y + 0.4 x^2, far from rest, with both u and -u.
 
     u moves x^2 by 0.95 x u, which is no function of u alone: its mean is far from 0, its value at
     rest. Both signs make K exact all the same.
@@ -160,7 +160,7 @@ def test_the_gain_is_that_of_the_riccati_equation():
 
 @pytest.mark.parametrize("discount", [1.0, 0.7])
 def test_no_other_gain_is_cheaper(discount):
-    """P gives the cost of the gain; the discount counts for states and inputs alike."""
+    """P gives the cost of the gain; the discount applies to states and inputs alike."""
     gain, P = lqr(A, B, Q, R, discount)
     start = np.array([1.0, -0.5])
 
@@ -193,7 +193,7 @@ def test_the_design_from_data_of_a_linear_system_is_its_lqr():
 
 
 def test_the_constant_and_dependent_functions_do_not_disturb():
-    """A constant has eigenvalue 1 and no input reaches it; copies make K rank deficient."""
+    """A constant has eigenvalue 1 and cannot be controlled; copies make K rank deficient."""
 
     def dictionary(h):
         return np.column_stack([h, np.ones(len(h)), h[:, :1] + h[:, 1:]])
@@ -210,7 +210,7 @@ def test_the_constant_and_dependent_functions_do_not_disturb():
 
 
 def test_unseen_modes_at_the_edge_need_the_floor():
-    """A controllable integrator that the cost does not see: no stabilising solution without it."""
+    """A controllable integrator without cost has no stabilising solution without the floor."""
     edge, push = np.diag([0.9, 1.0]), np.array([[1.0], [1.0]])
     unseen = np.diag([1.0, 0.0])
     # Rounding decides whether the solver fails or its closed loop does not decay.
@@ -224,7 +224,7 @@ def test_unseen_modes_at_the_edge_need_the_floor():
     assert np.abs(np.linalg.eigvals(edge - push @ regulator.gain)).max() < 1
 
 
-def test_modes_out_of_reach():
+def test_modes_out_of_reach_are_refused():
     unreachable = np.diag([1.02, 0.5])
     push = np.array([[0.0], [1.0]])
     with pytest.raises(ValueError, match=r"no input reaches the mode with eigenvalue 1.02"):
@@ -238,7 +238,7 @@ def test_modes_out_of_reach():
     assert gain.shape == (1, 2)
 
 
-def test_costs_that_are_none_are_refused():
+def test_invalid_costs_are_refused():
     with pytest.raises(ValueError, match=r"state_cost: found shape \(3, 3\), allowed: .*\(2, 2\)"):
         lqr(A, B, np.eye(3), R)
     with pytest.raises(ValueError, match="state_cost: found .* symmetric"):
@@ -269,7 +269,7 @@ def test_the_cost_of_a_run_by_hand():
 
 
 def designed(seed, response="target"):
-    """A regulator from 500 short runs under random inputs."""
+    """Return a regulator from 500 short runs with random inputs."""
     rng = np.random.default_rng([1, seed])
     runs, times = 500, 20
     inputs = rng.uniform(-2, 2, (times + 1, runs, 1))
@@ -295,7 +295,7 @@ def designed(seed, response="target"):
 
 
 def linearised():
-    """The exact linear system of one step at rest."""
+    """Return the exact linear system of one step at rest."""
     flow = scipy.linalg.expm(DT * np.array([[0, 1, 0], [-1, 1, 1], [0, 0, 0]]))
     return flow[:2, :2], flow[:2, 2:]
 
@@ -324,7 +324,7 @@ def test_the_oscillator_is_brought_to_rest_as_cheaply_as_by_the_true_model(start
     assert np.abs(final).max() < 1e-3
 
 
-def test_the_mean_response_is_what_made_the_oscillators_gain_wrong():
+def test_a_gain_from_the_mean_response_is_worse_on_the_oscillator():
     gain = lqr(*linearised(), Q, R)[0]
     true = cost(lambda h: -h @ gain.T, FAR / 100)
     best, mean = (

@@ -1,4 +1,4 @@
-"""Controlled networks: C_h sigma(W_h h + b_h) + C_x sigma(W_x x + b_x), inputs also linear."""
+"""Test controlled networks: C_h sigma(W_h h + b_h) + C_x sigma(W_x x + b_x), also linear inputs."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from gfrnn_testing.core_toys import ROTATION, forced, noisy
 
 
 def pushed(times=600, seed=0):
-    """x_t+1 = 0.8 Q x_t + tanh(3 u_t+1) (1, -1): an input that acts through a bent law."""
+    """Return x_t+1 = 0.8 Q x_t + tanh(3 u_t+1) (1, -1), which is nonlinear in its input."""
     inputs = np.random.default_rng(seed).uniform(-2, 2, (times, 1))
     states = np.zeros((times, 2))
     for t in range(1, times):
@@ -90,7 +90,7 @@ def test_the_seed_decides_both_layers_and_they_differ():
 
 @pytest.mark.parametrize("input_width", [0, 10])
 def test_a_constant_input_adds_nothing(input_width):
-    """It is the constant again; of two alike columns the pseudo-inverse takes both by half."""
+    """The input equals the constant column; the pseudo-inverse gives each half of the weight."""
     states, inputs = pushed(200)
     network = SampledRNN(width=4, ridge=1e-9, input_width=input_width)
     more = np.hstack([inputs, np.full((200, 1), 7.0)])
@@ -111,7 +111,7 @@ def test_inputs_that_are_all_constant_have_no_pairs():
 
 @pytest.mark.parametrize("input_width", [0, 4])
 def test_every_place_has_its_own_inputs(input_width):
-    """x_i' = x_i-1 / 2 + u_i, a law of three cells: recovered, and rolled out."""
+    """The law x_i' = x_i-1 / 2 + u_i of three cells is recovered, and rolled out."""
     inputs = np.random.default_rng(3).standard_normal((60, 3, 2))
     states = np.zeros((60, 3))
     for t in range(1, 60):

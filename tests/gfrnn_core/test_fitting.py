@@ -1,4 +1,4 @@
-"""Training on several series, on streams of them, part by part, and from an R factor."""
+"""Test training on several series, on streams, part by part, and from an R factor."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ SETTINGS = [
 
 
 def parts(times=300, cuts=(110, 200), forcing=True):
-    """A long series, the same in parts, and its inputs."""
+    """Return a long series, the same series in parts, and its inputs."""
     states, inputs = forced(times, seed=1)
     states = states + noisy(times)
     inputs = inputs if forcing else None
@@ -31,12 +31,12 @@ def parts(times=300, cuts=(110, 200), forcing=True):
 
 
 def gram(network):
-    """R'R, which is unique where a column depends on those before it and R is not."""
+    """Return R'R, which is unique even where columns are dependent and R is not."""
     return network.factor.triangle.T @ network.factor.triangle
 
 
 def same(found, expected, tolerance=1e-9):
-    """The same network up to rounding: scales, hidden layer, triangle."""
+    """Assert that networks are equal up to rounding: scales, hidden layer, triangle."""
     np.testing.assert_array_equal(found.hidden.weights, expected.hidden.weights)
     np.testing.assert_array_equal(found.shift, expected.shift)
     assert found.factor.rows == expected.factor.rows
@@ -75,7 +75,7 @@ def test_several_series_are_their_factors_merged(settings, forcing):
 
 
 def test_the_pool_holds_no_pair_across_a_gap():
-    """Hidden weights come from states and what follows them in their own series."""
+    """Hidden weights come from states and their next states in the same series."""
     pieces = [noisy(40, seed=seed) + 50 * seed for seed in range(2)]
     network = SampledRNN(width=20, delays=2).fit(pieces)
     scaled = [network.scaled(piece) for piece in pieces]
@@ -87,7 +87,7 @@ def test_the_pool_holds_no_pair_across_a_gap():
 @given(cuts=st.lists(st.integers(1, 299), max_size=6).map(sorted), which=st.sampled_from(SETTINGS))
 @options(max_examples=25, deadline=None)
 def test_consecutive_series_are_one_long_series(cuts, which):
-    """Whatever the cuts, also into parts shorter than a row reaches and empty ones."""
+    """The cuts do not matter, even with parts shorter than a row's extent and empty ones."""
     states, inputs, pieces, driving = parts(cuts=cuts)
     network = SampledRNN(ridge=1e-3, **which)
     same(network.fit(pieces, driving, consecutive=True), network.fit(states, inputs))
@@ -145,7 +145,7 @@ def test_an_empty_stream_is_refused():
 
 
 def test_series_of_another_size_are_refused():
-    """Also where numpy would stretch one coordinate to two."""
+    """This includes sizes that numpy would broadcast from one coordinate to two."""
     network = SampledRNN(width=1).fit(noisy())
     for size in (1, 3):
         with pytest.raises(ValueError, match=rf"shape \(120, {size}\) is not \(times, 2\)"):
@@ -158,7 +158,7 @@ def test_series_of_another_size_are_refused():
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_part_by_part_is_all_at_once(settings):
+def test_training_part_by_part_equals_training_at_once(settings):
     _, _, pieces, driving = parts()
     prepared = SampledRNN(ridge=1e-3, **settings).prepare(pieces, driving)
     network = prepared
@@ -170,7 +170,7 @@ def test_part_by_part_is_all_at_once(settings):
     same(network, replace(prepared).fit(pieces, driving))
 
 
-def test_going_on_from_an_overlap_leaves_no_gap():
+def test_overlapping_parts_leave_no_gap():
     states, inputs, _, _ = parts()
     network = SampledRNN(width=8, delays=3, leads=(1, 2), ridge=1e-3)
     assert network.overlap == 4
@@ -182,7 +182,7 @@ def test_going_on_from_an_overlap_leaves_no_gap():
     np.testing.assert_allclose(gram(late), gram(whole), rtol=0, atol=1e-9)
 
 
-def test_the_range_grows_with_what_is_seen():
+def test_the_range_grows_with_the_training_data():
     states = noisy()
     network = SampledRNN(width=2).fit(states)
     moved = states + [100.0, -100.0]
@@ -202,7 +202,7 @@ def test_the_seed_decides_noise_and_share():
     assert (first[0] != other[0]).all()
 
 
-def test_fit_begins_anew():
+def test_fit_discards_earlier_training():
     states = noisy()
     network = SampledRNN(width=4, ridge=1e-3)
     same(network.fit(noisy(seed=3)).fit(states), network.fit(states), 0)
@@ -214,8 +214,8 @@ def test_training_needs_a_prepared_network():
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.25, 1e-3])
-def test_what_is_forgotten_counts_gamma_times(gamma):
-    """Least squares with the squares of old rows weighted by gamma; twice, so gamma squared."""
+def test_forgotten_rows_have_the_weight_gamma(gamma):
+    """Squared errors of old rows have the weight gamma, and gamma squared after two updates."""
     old, middle, new = noisy(80), noisy(70, seed=1), noisy(60, seed=2)
     network = SampledRNN(width=6, ridge=1e-2, target="state").fit(old)
     outer = network.outer
@@ -235,7 +235,7 @@ def test_what_is_forgotten_counts_gamma_times(gamma):
 
 
 @pytest.mark.parametrize("gamma", [0.0, -1.0, 1.5, np.nan])
-def test_what_cannot_be_forgotten(gamma):
+def test_invalid_forgetting_factors_are_refused(gamma):
     network = SampledRNN(width=2)
     with pytest.raises(ValueError, match="no rows to forget yet"):
         network.forget(0.5)
@@ -246,7 +246,7 @@ def test_what_cannot_be_forgotten(gamma):
 # --- from an R factor ---------------------------------------------------------------------------
 
 
-def test_an_r_factor_is_solved_and_gone_on_from():
+def test_an_r_factor_is_solved_and_training_continues_from_it():
     early, late = noisy(), noisy(seed=1)
     prepared = SampledRNN(width=6, ridge=1e-3).prepare(early)
     factor = prepared.factorise(prepared.scaled(early))
@@ -275,7 +275,7 @@ def test_a_factor_of_another_network_is_refused():
 
 
 def test_what_is_known_of_the_inputs_of_a_layer_drawn_by_hand():
-    """Surplus columns pass for inputs there, missing ones never do."""
+    """Surplus columns are taken for inputs in such a layer; missing ones are an error."""
     states, inputs, _, _ = parts()
     network = SampledRNN(width=6, sampling="normal", ridge=1e-3).sample(np.zeros((2, 2)))
     factor = network.factorise(states, inputs)
@@ -292,7 +292,7 @@ def test_what_is_known_of_the_inputs_of_a_layer_drawn_by_hand():
 
 
 @pytest.mark.parametrize("ridge", [-1.0, np.nan, np.inf, [1e-3, 1e-3], [[1e-3]]])
-def test_a_ridge_that_is_none_is_refused(ridge):
+def test_an_invalid_ridge_is_refused(ridge):
     network = SampledRNN(width=6).fit(noisy())
     with pytest.raises(ValueError, match="ridge"):
         network.solve(network.factor, ridge)
@@ -302,7 +302,7 @@ def test_a_ridge_that_is_none_is_refused(ridge):
 
 
 def test_float32_rows_are_folded_as_such():
-    """Near float64, and no nearer than seven digits allow."""
+    """The result is close to that of float64, to the seven digits of float32."""
     states, inputs, pieces, driving = parts()
     network = SampledRNN(width=10, input_width=4, delays=2, ridge=1e-2)
     double = network.fit(states, inputs)
@@ -319,8 +319,8 @@ def test_float32_rows_are_folded_as_such():
     assert cut.factor.rows == single.factor.rows
 
 
-def test_noise_reaches_the_fit_and_pulls_back_to_the_data():
-    """States on a line: noise alone tells what to do beside it, namely to come back."""
+def test_noise_in_training_makes_forecasts_return_to_the_data():
+    """States lie on a line; only noise determines the forecast beside it, which is to return."""
     along = noisy(400, 1)
     states = np.hstack([along, along])
     plain = SampledRNN(width=0, standardise=False, ridge=1e-12)

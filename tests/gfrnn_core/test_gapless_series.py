@@ -1,4 +1,4 @@
-"""Series as training takes them: pairs, what is refused, and stretches that overlap."""
+"""Test the series that training accepts: pairs, refusals, and overlapping stretches."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from gfrnn_core.gapless_series import gapless, paired
 
 
 def numbered(times, size=2, start=0):
-    """States that tell their time and coordinate."""
+    """Return states whose values encode time and coordinate."""
     return 10.0 * np.arange(start, start + times)[:, None] + np.arange(size)
 
 
@@ -91,7 +91,7 @@ def test_series_that_do_not_fit_are_refused(states, inputs, message):
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(0, 6), st.booleans())
 def test_stretches_begin_with_the_last_times_of_what_came_before(lengths, overlap, forced):
-    """Also where a stretch is shorter than the overlap: it then reaches further back."""
+    """A stretch that is shorter than the overlap makes the next one extend further back."""
     borders = np.cumsum([0, *lengths])
     whole = numbered(borders[-1])
     pairs = [

@@ -1,4 +1,4 @@
-"""Koopman analysis against systems with known spectra, and against brute force on all rows."""
+"""Compare Koopman analysis with known spectra of systems, and with brute force on all rows."""
 
 import tracemalloc
 from dataclasses import replace
@@ -22,7 +22,7 @@ def by_size(values):
 
 
 def linear(rows=60, seed=0):
-    """h' = h M^T with eigenvalues 0.95 exp(+-0.3i) and 0.5 behind a random change of basis."""
+    """Return h' = h M^T with eigenvalues 0.95 exp(+-0.3i) and 0.5 in a random basis."""
     rng = np.random.default_rng(seed)
     angle = 0.3
     block = 0.95 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -33,7 +33,7 @@ def linear(rows=60, seed=0):
 
 
 def slow_manifold(state):
-    """x1' = mu x1, x2' = lam x2 + (mu^2 - lam) x1^2 (Brunton et al. 2016, PLoS ONE 11)."""
+    """Return x1' = mu x1, x2' = lam x2 + (mu^2 - lam) x1^2 (Brunton et al. 2016, PLoS ONE 11)."""
     x1, x2 = state.T
     return np.stack([MU * x1, LAM * x2 + (MU**2 - LAM) * x1**2], axis=1)
 
@@ -43,7 +43,7 @@ def quadratic(state):
 
 
 def noisy(rows=300, n=6, seed=3):
-    """Generic rows: no exact eigenfunction, no rank deficiency."""
+    """Return generic rows without exact eigenfunctions and without rank deficiency."""
     rng = np.random.default_rng(seed)
     now = rng.standard_normal((rows, n)) * np.logspace(0, -2, n)
     return now, now @ rng.standard_normal((n, n)) * 0.4 + 0.02 * rng.standard_normal((rows, n))
@@ -184,7 +184,7 @@ def test_residuals_from_the_factor_are_those_of_all_rows(options):
 
 
 def test_spurious_eigenvalues_have_large_residuals_and_are_filtered():
-    """Random functions of the state beside an exact dictionary: their eigenvalues are pollution."""
+    """Random functions of the state beside an exact dictionary add spurious eigenvalues."""
     rng = np.random.default_rng(4)
     state = rng.uniform(-2, 2, (400, 2))
     weights = 3 * rng.standard_normal((2, 5))
@@ -250,8 +250,8 @@ def test_the_pseudospectrum_vanishes_only_at_eigenvalues_of_an_exact_dictionary(
     assert operator.pseudospectrum([0.5 + 0.5j, 0.0, 1.2]).min() > 0.01
 
 
-def test_truncation_pollutes_and_the_pseudospectrum_says_so():
-    """cos of a rotation alone: eigenvalue cos(angle), inside the circle, with residual sin."""
+def test_truncation_gives_spurious_eigenvalues_with_large_residuals():
+    """For the cos of a rotation alone, the eigenvalue is cos(angle), the residual sin(angle)."""
     theta = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     now, after = np.cos(theta)[:, None], np.cos(theta + 0.7)[:, None]
     operator = KoopmanOperator.from_factor(factor_of(now, after))
@@ -292,7 +292,7 @@ def series(seed, times=150):
 
 
 def factor_of_series(states, hidden, **options):
-    """Rows [ Psi(h_t) | Psi(h_t+1) ] of one or several series."""
+    """Return the R factor of rows [ Psi(h_t) | Psi(h_t+1) ] of one or several series."""
     network = SampledRNN(hidden.width, target="lifted", **options)
     return replace(network, hidden=hidden).factorise(states)
 
@@ -335,7 +335,7 @@ def test_the_constant_is_an_eigenfunction_of_any_dictionary():
 # --- errors -------------------------------------------------------------------------------------
 
 
-def test_what_does_not_fit_is_refused():
+def test_arguments_that_do_not_fit_are_refused():
     now, after, _ = linear()
     factor = factor_of(now, after)
     with pytest.raises(ValueError, match="7 columns are not two dictionaries"):

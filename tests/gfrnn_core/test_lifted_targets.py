@@ -1,4 +1,4 @@
-"""Lifted targets: outer weights that are the Koopman matrix, and rollouts in the lifted space.
+"""Test lifted targets: outer weights equal the Koopman matrix; rollouts in the lifted space.
 
 Source: Bolager et al., 'Gradient-free training of recurrent neural networks', arXiv 2410.23467.
 """
@@ -14,7 +14,7 @@ from gfrnn_testing.core_toys import forced, noisy, rotating
 @pytest.mark.parametrize("forcing", [False, True])
 @pytest.mark.parametrize("delays", [1, 2])
 def test_the_outer_weights_of_lifted_targets_hold_those_of_the_state(delays, forcing):
-    """Fitting h' directly equals C K: the state is the leading part of what is lifted."""
+    """A direct fit of h' equals C K, as the state is the leading part of the lifted vector."""
     states, inputs = forced(200)
     inputs = inputs if forcing else None
     settings = {"width": 12, "delays": delays, "ridge": 1e-3}

@@ -1,4 +1,4 @@
-"""Features of states against a loop that writes them down one value at a time."""
+"""Compare features of states with a loop that computes them one value at a time."""
 
 import math
 
@@ -18,7 +18,7 @@ def batch(rows=60, size=2, inputs=3, width=4, activation="tanh"):
 
 
 def plain(state, forcing, hidden):
-    """[ h | 1 | inputs | sigma(w h + b) ], value by value."""
+    """Return [ h | 1 | inputs | sigma(w h + b) ], computed value by value."""
     row = [*state, 1.0, *([] if forcing is None else forcing)]
     for k in range(hidden.width):
         total = sum(hidden.weights[i, k] * state[i] for i in range(len(state))) + hidden.biases[k]
@@ -53,4 +53,4 @@ def test_activations_work_in_place():
 
 def test_columns_add_up():
     columns = Columns(linear=6, inputs=2, hidden=100, targets=9)
-    assert (columns.always, columns.features, columns.total) == (9, 109, 118)
+    assert (columns.linear_features, columns.features, columns.total) == (9, 109, 118)

@@ -1,4 +1,4 @@
-"""Scores against trajectories whose error is written down by hand."""
+"""Compare scores with values for trajectories of known error."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ LEADS = 6
 
 
 def truth_and_forecast(errors):
-    """One variable alternating +-1 (mean 0, standard deviation 1), with the given errors added."""
+    """Return a variable alternating +-1 (mean 0, standard deviation 1), and its sum with errors."""
     truth = np.resize([1.0, -1.0], len(errors))[:, None]
     return truth, truth + np.asarray(errors)[:, None]
 
@@ -251,7 +251,7 @@ def test_bad_histograms_are_named(change, name):
 
 
 def waves(*frequencies, dt=0.5, times=1024):
-    """A sine a variable, of amplitude sqrt(2) and so of variance 1."""
+    """Return a sine for each variable, of amplitude sqrt(2) and so of variance 1."""
     return 2**0.5 * np.sin(2 * np.pi * np.outer(np.arange(times) * dt, frequencies))
 
 

@@ -1,4 +1,4 @@
-"""What local networks need: joint inputs, groups of places, weights of rows, step by step."""
+"""Test parts of local networks one by one: joint inputs, groups of places, weights of rows."""
 
 from dataclasses import replace
 from itertools import islice
@@ -151,7 +151,7 @@ def test_a_walk_refuses_what_a_rollout_refuses():
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_any_cut_gives_the_same_rows_where_a_time_alone_is_drawn(monkeypatch, share):
-    """As on fine grids, of which 256 times together would fill the memory."""
+    """On fine grids, 256 times together would fill the memory."""
     monkeypatch.setattr(regression_rows, "_DRAWN", 3 * RING.cells)
     states = smooth()
     network = SampledRNN(width=5, patches=RING, noise=0.1, share=share, standardise=False)

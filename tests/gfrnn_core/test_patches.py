@@ -1,4 +1,4 @@
-"""Patches against plain loops over the cells of a grid."""
+"""Compare patches with plain loops over the cells of a grid."""
 
 from dataclasses import replace
 from itertools import product
@@ -12,7 +12,7 @@ from gfrnn_core import Patches
 
 
 def plain_cells(patches, place, margins, state):
-    """What the patch at this place of the grid sees, cell by cell, channel by channel."""
+    """Return the input cells of a patch, cell by cell, channel by channel."""
     axes = len(patches.shape)
     periodic = (
         patches.periodic if isinstance(patches.periodic, tuple) else [patches.periodic] * axes
@@ -100,7 +100,7 @@ def test_windows_and_owned_cells_are_those_of_plain_loops(patches):
 
 
 def without_halo(patches):
-    """Where in its window a patch's own values stand."""
+    """Return the positions of a patch's own values in its window."""
     return replace(patches, inner=((0, 0),) * len(patches.shape)).seen_by_hidden
 
 
@@ -111,10 +111,10 @@ def test_indices_made_for_some_rows_are_those_of_all_places(patches):
     states = rng.standard_normal((3, patches.cells))
     time, place = rng.integers(0, 3, 8), rng.integers(0, patches.places, 8)
     expected = np.stack([patches.windows(states[t])[p] for t, p in zip(time, place, strict=True)])
-    np.testing.assert_array_equal(patches.look(states, time, place), expected)
+    np.testing.assert_array_equal(patches.windows_at(states, time, place), expected)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gfrnn_core.patches._KEPT", 0)
-        np.testing.assert_array_equal(patches.look(states, time, place), expected)
+        np.testing.assert_array_equal(patches.windows_at(states, time, place), expected)
 
 
 @settings(deadline=None)
@@ -126,11 +126,11 @@ def test_every_cell_is_owned_and_stands_in_the_middle_of_its_window(patches):
         assert patches.own.size == patches.cells
 
 
-def test_what_is_owned_twice_comes_from_the_last_patch():
+def test_cells_owned_twice_come_from_the_last_patch():
     patches = Patches((5,), ((0, 0),), size=3, periodic=False)
     np.testing.assert_array_equal(patches.own, [[0, 1, 2], [2, 3, 4]])
     values = np.array([[1.0, 2, 3], [30, 4, 5]])
-    np.testing.assert_array_equal(patches.assembled(values), [1, 2, 30, 4, 5])
+    np.testing.assert_array_equal(patches.assemble(values), [1, 2, 30, 4, 5])
 
 
 def test_across_a_pole_lies_the_other_side_and_winds_turn():
@@ -165,7 +165,7 @@ def test_states_are_assembled_from_what_patches_own(patches):
     assert patches.window == patches.seen.shape[1]
     assert patches.owned == patches.own.shape[1]
     assert patches.windows(states).shape == (2, 3, patches.places, patches.window)
-    found = patches.assembled(patches.windows(states)[..., without_halo(patches)])
+    found = patches.assemble(patches.windows(states)[..., without_halo(patches)])
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, states)
 

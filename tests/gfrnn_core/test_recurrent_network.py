@@ -1,4 +1,4 @@
-"""A network in use: rollouts that equal loops, one step of a series, and what is refused."""
+"""Test a fitted network: rollouts compared with loops, one step of a series, and refusals."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from gfrnn_testing.core_toys import forced, noisy, rotating
 
 def rollout_by_hand(network, history, steps, inputs):
     """One start. Each lead comes from the largest known lead that is not above it."""
-    path = [(row - network.shift) / network.spread for row in history]
+    path = [(row - network.shift) / network.std for row in history]
     present = len(path) - 1
     for lead in range(1, steps + 1):
         step = max(known for known in network.leads if known <= lead)
@@ -24,7 +24,7 @@ def rollout_by_hand(network, history, steps, inputs):
         row = np.concatenate([seen, [1.0], forcing, hidden])
         found = row @ network.outer[network.leads.index(step)]
         path.append(found + path[base] if network.target == "increment" else found)
-    return np.array([row * network.spread + network.shift for row in path[present + 1 :]])
+    return np.array([row * network.std + network.shift for row in path[present + 1 :]])
 
 
 @pytest.mark.parametrize("target", ["state", "increment"])
@@ -50,7 +50,7 @@ def test_rollout_is_the_loop_written_by_hand(delays, leads, forcing, target):
 
 
 def test_a_known_lead_is_reached_in_one_step():
-    """Weights of a lead that no chain of shorter steps could give."""
+    """The weights of the lead cannot result from any chain of shorter steps."""
     network = SampledRNN(width=0, leads=(1, 3), target="state", standardise=False)
     network = network.fit(noisy(30, 1))
     outer = np.array([[[2.0], [0.0]], [[0.0], [100.0]]])  # double; or 100 whatever the state
@@ -61,7 +61,7 @@ def test_a_known_lead_is_reached_in_one_step():
     np.testing.assert_array_equal(found[0, :, 0], [2, 4, 101, 102, 104, 201, 202])
 
 
-def test_starts_do_not_touch_each_other():
+def test_starts_do_not_affect_each_other():
     states, inputs = forced(200, seed=3)
     network = SampledRNN(width=12, delays=2, leads=(1, 2), ridge=1e-3).fit(states, inputs)
     history = np.stack([states[start : start + 2] for start in range(0, 50, 10)])
@@ -82,7 +82,7 @@ def test_a_longer_rollout_begins_like_a_shorter_one():
     assert network.rollout(states[:0, None], 4).shape == (0, 4, 2)
 
 
-def test_older_states_than_delays_are_not_looked_at():
+def test_states_older_than_the_delays_are_not_used():
     states = noisy()
     network = SampledRNN(width=8, delays=2, ridge=1e-2).fit(states)
     longer = states[None, 10:15].copy()
@@ -146,15 +146,15 @@ def test_float32_rollouts_are_near_those_of_float64():
         double = network.rollout(*case, linear=linear)
         single = replace(network, precision="float32").rollout(*case, linear=linear)
         assert 0 < np.abs(single - double).max() < 1e-4
-        unscaled = replace(network, precision="float32", shift=None, spread=None)
+        unscaled = replace(network, precision="float32", shift=None, std=None)
         assert unscaled.rollout(*case, linear=linear).dtype == np.float32
 
 
 # --- stability ----------------------------------------------------------------------------------
 
 
-def test_an_unstable_network_is_reported_with_the_step_at_which_it_left():
-    """x_t+1 = 2 x_t, made so on purpose; the range is the data's and once more on either side."""
+def test_an_unstable_network_is_reported_with_the_step_of_divergence():
+    """The network is x_t+1 = 2 x_t; the allowed range is three times that of the data."""
     network = SampledRNN(width=0, target="state", standardise=False).fit(noisy(40, 1))
     low, high = network.low[0], network.high[0]
     network = replace(network, outer=np.array([[[2.0], [0.0]]]))
@@ -173,7 +173,7 @@ def test_an_unstable_network_is_reported_with_the_step_at_which_it_left():
 
 
 def test_a_constant_coordinate_without_standardisation_has_no_range_to_leave():
-    """Rounding takes it off its only value, which is no instability; infinity still is."""
+    """Rounding changes its only value, which is not divergence; infinity still is."""
     states = np.hstack([rotating(100), np.full((100, 1), 0.1)])
     network = SampledRNN(width=5, target="state", standardise=False, ridge=1e-8).fit(states)
     assert network.low[2] == network.high[2]
@@ -193,7 +193,7 @@ def test_a_constant_coordinate_without_standardisation_has_no_range_to_leave():
 
 
 def test_a_cell_that_is_constant_has_no_range_either():
-    """A channel is standardised as a whole, so one constant cell of it is no constant channel."""
+    """A channel is standardised as a whole, so one constant cell does not make it constant."""
     states = np.random.default_rng(0).standard_normal((200, 4))
     states[:, 2] = 0.3
     network = SampledRNN(width=0, patches=Patches((4,), ((1, 1),)), ridge=1e-3).fit(states)
@@ -253,7 +253,7 @@ def test_a_list_of_states_is_one_series_to_predict():
 # --- refusals -----------------------------------------------------------------------------------
 
 
-def test_nothing_works_before_its_time():
+def test_methods_before_fit_are_refused():
     network = SampledRNN(width=2)
     states = noisy(20)
     with pytest.raises(ValueError, match="no outer weights yet"):

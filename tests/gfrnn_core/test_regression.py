@@ -1,4 +1,4 @@
-"""The ridge path against least squares on all rows, which it never sees."""
+"""Compare the ridge path, computed from R alone, with least squares on all rows."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn_core import RFactor, RidgePath, merge_all
+from gfrnn_core.regression import residual_triangle
 
 cases = settings(deadline=None, derandomize=True, max_examples=40)
 RIDGES = [1e-8, 1e-4, 1e-2, 0.3, 10.0]
@@ -24,7 +25,7 @@ def path_of(x, y):
 
 
 def brute_force(x, y, ridge):
-    """Least squares on all rows and on as many more rows, which pull each weight to zero."""
+    """Return least squares on all rows and further rows that penalise each weight."""
     strength = ridge * np.linalg.norm(x, 2)
     columns = x.shape[1]
     pulled = np.vstack([x, strength * np.eye(columns)])
@@ -73,7 +74,7 @@ def test_singular_values_and_vectors_are_those_of_the_features():
 
 
 def test_zero_ridge_is_the_pseudo_inverse():
-    """Also of dependent features, whose smallest singular values are rounding noise."""
+    """This includes dependent features, whose smallest singular values are rounding noise."""
     x, y = problem()
     absent, repeated = x.copy(), x.copy()
     absent[:, 2] = 0.0
@@ -146,7 +147,7 @@ def test_one_ridge_a_target():
 
 
 def test_nearly_dependent_features_fit_as_well_as_on_all_rows():
-    """Condition number 1e16 or so: the fit is judged, for the weights are not unique."""
+    """The condition number is about 1e16; the fit is compared, as the weights are not unique."""
     rng = np.random.default_rng(4)
     states = rng.standard_normal((600, 1))
     x = np.tanh(0.3 * states @ rng.standard_normal((1, 80)) + rng.uniform(-1, 1, 80))
@@ -183,7 +184,7 @@ def test_the_slow_decomposition_takes_over_where_the_fast_one_fails(monkeypatch)
 @given(st.integers(1, 40), st.floats(1e-6, 10.0), st.integers(0, 2**32))
 @cases
 def test_errors_are_the_residuals_on_the_rows_of_the_fold(fold_rows, ridge, seed):
-    """Also where the fold has fewer rows than columns."""
+    """This includes folds with fewer rows than columns."""
     x, y = problem(60 + fold_rows, seed=seed)
     path = path_of(x[fold_rows:], y[fold_rows:])
     fold = RFactor.from_rows(np.hstack([x, y])[:fold_rows])
@@ -203,7 +204,7 @@ def test_errors_of_every_ridge_and_target():
 
 
 def test_errors_of_a_short_fold_with_a_silent_feature():
-    """An input that is zero all through the fold, such as sunlight at night, costs no accuracy."""
+    """An input that is zero in the whole fold, such as sunlight at night, costs no accuracy."""
     x, y = problem()
     path = path_of(x, y)
     dark, truth = x[:3].copy(), y[:3]
@@ -252,7 +253,7 @@ def test_leading_columns_are_the_narrower_model_fitted_from_scratch(width):
 
 
 def test_leading_targets_may_be_passed_over():
-    """Only the trailing columns are targets; those between are not looked at."""
+    """Only the trailing columns are targets; those between are not used."""
     x, y = problem(targets=3)
     path = RidgePath.from_factor(RFactor.from_rows(np.hstack([x, y])), 6, 1)
     np.testing.assert_allclose(path.weights(0.1), brute_force(x, y[:, 2:], 0.1), rtol=1e-8)
@@ -273,3 +274,13 @@ def test_fewer_rows_than_features_are_refused():
     with pytest.raises(ValueError, match="6 feature columns, but only 5 rows"):
         RidgePath.from_factor(factor, 6, 2)
     assert RidgePath.from_factor(factor, 5, 2).weights(0.1).shape == (5, 2)
+
+
+@pytest.mark.parametrize("first", [6, 7, None])
+def test_products_of_a_residual_triangle_are_those_of_the_residuals(first):
+    x, y = problem(targets=3)
+    factor, weights = RFactor.from_rows(np.hstack([x, y])), np.ones((6, 2))
+    targets = y[:, -2:] if first is None else y[:, first - 6 : first - 4]
+    residuals = x @ weights - targets
+    found = residual_triangle(factor, weights, first)
+    np.testing.assert_allclose(found.T @ found, residuals.T @ residuals)

@@ -1,4 +1,4 @@
-"""Rows against a loop that writes them down one value at a time."""
+"""Compare rows with a loop that computes them one value at a time."""
 
 import math
 
@@ -20,7 +20,7 @@ def series(times=60, size=2, inputs=3, width=4, delays=1, seed=0, activation="ta
 
 
 def plain_row(states, inputs, hidden, t, delays, leads, increment):
-    """[ h_t, h_t-1, ... | 1 | inputs of t + 1 | sigma(w h + b) | targets of each lead ]."""
+    """Return [ h_t, h_t-1, ... | 1 | inputs of t + 1 | sigma(w h + b) | targets of each lead ]."""
     seen = [float(value) for j in range(delays) for value in states[t - j]]
     row = [*seen, 1.0]
     if inputs is not None:
@@ -40,7 +40,7 @@ def plain_rows(states, inputs, hidden, delays=1, leads=(1,), increment=False):
 
 
 def all_rows(states, inputs, hidden, delays=1, leads=(1,), increment=False, **more):
-    """The blocks as they come, copied because their memory is used again."""
+    """Return copies of all blocks, as their memory is used again."""
     blocks = row_blocks(
         states,
         inputs,
@@ -84,7 +84,7 @@ def test_the_linear_model_has_no_hidden_features():
 
 
 def test_borders_of_blocks_change_nothing():
-    """A long series has many blocks of as many rows as suit its columns, the last one short."""
+    """A long series has many blocks of a length that suits its columns; the last one is short."""
     case = series(times=2500, inputs=0, width=3)
     blocks = all_rows(*case, leads=(1, 2), increment=True)
     rows = block_rows(10)
@@ -136,7 +136,7 @@ def test_float32_rows():
 
 @pytest.mark.parametrize(("times", "rows"), [(0, 0), (3, 0), (4, 0), (5, 1), (6, 2)])
 def test_a_series_as_short_as_delays_and_leads_has_no_row(times, rows):
-    """A row of two delays and a lead of three takes five times."""
+    """A row of two delays and a lead of three needs five times."""
     case = series(times=times, delays=2)
     blocks = all_rows(*case, delays=2, leads=(1, 3))
     assert sum(len(block) for block in blocks) == rows
@@ -154,7 +154,7 @@ def test_delays_put_the_present_state_first():
 
 
 def stacked(**options):
-    """All rows of a series: its blocks, copied because their memory is used again."""
+    """Return all rows of a series; blocks are copied, as their memory is used again."""
     return np.vstack([block.copy() for block in row_blocks(**options)])
 
 
@@ -174,7 +174,7 @@ def test_lifted_targets_are_the_next_row_without_its_inputs(delays, inputs):
 @pytest.mark.parametrize("forcing", [None, "shared", "local"])
 @pytest.mark.parametrize("increment", [False, True])
 def test_patches_give_the_rows_of_each_place(increment, forcing):
-    """Every time and place is a small series of its own: its window, and what it owns."""
+    """Every time and place has rows like those of a small series: its window and its own cells."""
     patches = Patches((6,), ((2, 1),), size=2, channels=2)
     rng = np.random.default_rng(3)
     states = rng.standard_normal((30, 12))
@@ -206,7 +206,7 @@ def test_patches_give_the_rows_of_each_place(increment, forcing):
 
 
 def test_one_patch_that_is_all_of_the_grid_is_no_patch():
-    """Bit for bit: then the network is the one without patches."""
+    """The rows equal those of the network without patches, bit for bit."""
     states, inputs, hidden = series(times=50, size=6)
     case = {"states": states, "inputs": inputs, "hidden": hidden, "target": "increment"}
     for patches in (Patches((6,), ((0, 0),), size=6), Patches((3,), ((0, 0),), size=3, channels=2)):
@@ -251,7 +251,7 @@ def test_lifted_targets_are_clean():
 
 
 def test_noise_scales_and_goes_to_nothing():
-    """Bit for bit the rows without, whatever the seed."""
+    """With noise of zero, the rows are bit for bit those without noise, with every seed."""
     case = noisy_case()
     clean = stacked(**case | {"noise": 0.0})
     np.testing.assert_array_equal(clean, stacked(**case | {"noise": 0.0, "seed": 8}))
@@ -268,7 +268,7 @@ def test_the_seed_and_the_place_in_the_record_decide_the_noise():
 
 
 def cut_rows(case, cuts):
-    """The rows of a series cut into stretches that overlap as far as a row reaches."""
+    """Return the rows of a series that is cut into stretches which overlap by a row's extent."""
     begins, ends = [0, *cuts], [*cuts, len(case["states"]) - 4]
     parts = []
     for begin, end in zip(begins, ends, strict=True):
@@ -349,7 +349,7 @@ RING = Patches((3,), ((1, 1),), channels=2)
     [(None, None), (None, (2,)), (RING, None), (RING, (2,)), (RING, (3, 2))],
 )
 def test_the_pool_holds_what_features_see_and_what_follows(patches, forcing):
-    """Joint inputs of time t + 1 stand beside the states of time t, as they do in rows."""
+    """Joint inputs of time t + 1 stand beside the states of time t, as in rows."""
     rng = np.random.default_rng(6)
     many = [rng.standard_normal((times, 6)) for times in (9, 2, 0, 5)]
     inputs = forcing and [rng.standard_normal((len(states), *forcing)) for states in many]

@@ -1,4 +1,4 @@
-"""The R factor against triangles written down by hand, and R'R = A'A for everything else."""
+"""Compare R factors with triangles computed by hand, and R'R with A'A in all other cases."""
 
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ ROUNDING = 1e-13
 
 
 def matrix_of(kind, rows, columns, seed):
-    """Matrices that training meets: dependent, empty and badly scaled columns, and plain ones."""
+    """Return matrices that occur in training: dependent, empty, badly scaled and plain columns."""
     rng = np.random.default_rng(seed)
     matrix = rng.standard_normal((rows, columns))
     if kind == "leading zeros":
@@ -41,13 +41,13 @@ matrices = st.builds(
 
 
 def pieces_of(matrix, cuts):
-    """The rows between the cuts, each a Fortran-ordered copy."""
+    """Return the rows between the cuts, each a Fortran-ordered copy."""
     edges = [0, *sorted(min(cut, len(matrix)) for cut in cuts), len(matrix)]
     return [np.array(matrix[start:stop], order="F") for start, stop in pairwise(edges)]
 
 
 def gram_error(factor, matrix):
-    """Largest entry of R'R - A'A, where each column of A counts by its own length."""
+    """Return the largest entry of R'R - A'A, relative to the lengths of the columns of A."""
     lengths = np.linalg.norm(matrix, axis=0)
     unit = np.where(lengths > 0, lengths, 1.0)
     difference = factor.triangle.T @ factor.triangle - matrix.T @ matrix
@@ -105,7 +105,7 @@ def test_orthogonal_columns_give_the_identity():
 
 @pytest.mark.parametrize("columns", [1, 2, 47, 48, 49, 130])
 def test_a_known_r_is_found_again(columns):
-    """Widths on both sides of the columns that one blocked reflector covers."""
+    """Widths are on both sides of the number of columns of one blocked reflector."""
     rng = np.random.default_rng(columns)
     orthogonal = np.linalg.qr(rng.standard_normal((3 * columns, columns)))[0]
     known = np.triu(rng.uniform(-0.1, 0.1, (columns, columns)), 1) + np.diag(
@@ -185,7 +185,7 @@ def test_merging_in_any_grouping_and_order_gives_the_r_of_all_rows(matrix, cuts,
 )
 @cases
 def test_the_triangle_itself_does_not_depend_on_the_grouping(columns, cuts, seed):
-    """With independent columns R is unique: LAPACK's QR of all rows is the same triangle."""
+    """With independent columns, R is unique: it equals that of LAPACK's QR of all rows."""
     rng = np.random.default_rng(seed)
     matrix = np.vstack([np.eye(columns), 0.3 * rng.standard_normal((40, columns))])
     reference = np.linalg.qr(matrix, mode="r")
@@ -200,7 +200,7 @@ def test_the_triangle_itself_does_not_depend_on_the_grouping(columns, cuts, seed
 
 
 def test_short_stretches_of_nearly_dependent_features_lose_nothing():
-    """Fewer rows than columns, and leading columns that are dependent to rounding."""
+    """There are fewer rows than columns, and leading columns that are dependent to rounding."""
     rng = np.random.default_rng(2)
     states = rng.standard_normal((400, 2))
     features = np.tanh(0.1 * states @ rng.standard_normal((2, 60)) + rng.uniform(-1, 1, 60))
@@ -284,7 +284,7 @@ def test_forgetting_makes_old_rows_count_less():
 
 @pytest.mark.parametrize("exponent", [0, 4, 8, 12, 16])
 def test_small_residuals_survive_any_condition_number(exponent):
-    """A residual of 1e-10 of the targets is right to 1e-4, which squares of numbers cannot hold."""
+    """A residual of 1e-10 of the targets is right to 1e-4, which A'A cannot represent."""
     rng = np.random.default_rng(exponent)
     rows, columns = 300, 20
     left = np.linalg.qr(rng.standard_normal((rows, columns)))[0]
@@ -329,7 +329,7 @@ def test_fortran_ordered_blocks_are_used_up_where_they_lie(dtype):
     assert (block != before).any()
 
 
-def test_one_buffer_may_be_handed_over_again_and_again():
+def test_one_buffer_may_be_used_for_many_blocks():
     matrix = np.random.default_rng(10).standard_normal((55, 6))
     buffer = np.empty((10, 6), order="F")
 
@@ -401,3 +401,20 @@ def test_factors_of_other_columns_do_not_merge(other):
 def test_scales_that_are_not_positive_are_refused(factor):
     with pytest.raises(ValueError, match="not positive"):
         RFactor.from_rows(np.ones((5, 3))).scale(factor)
+
+
+@given(matrices, st.integers(0, 2**32 - 1))
+@cases
+def test_scaled_columns_give_the_r_of_scaled_columns(matrix, seed):
+    factors = np.random.default_rng(seed).uniform(1e-3, 1e3, matrix.shape[1])
+    found = RFactor.from_rows(matrix).scale_columns(factors)
+    assert_is_r_of(found, matrix * factors)
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [([1.0, 0.0, 1.0], "positive"), ([1.0, np.nan, 1.0], "positive"), ([1.0, 2.0], r"give \(3,\)")],
+)
+def test_factors_that_do_not_fit_the_columns_are_refused(factors, message):
+    with pytest.raises(ValueError, match=message):
+        RFactor.from_rows(np.ones((5, 3))).scale_columns(np.array(factors))

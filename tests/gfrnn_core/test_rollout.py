@@ -1,4 +1,4 @@
-"""The time loop with weights given by hand: what leaves, when, and that nothing else is touched."""
+"""Test the time loop with given weights: divergence, its time, and untouched other starts."""
 
 import pickle
 import warnings
@@ -12,7 +12,7 @@ from gfrnn_core.rollout import RolloutLoop
 
 
 def doubling(**options):
-    """x_t+1 = 2 x_t (+ u_t+1), believed from -10 to 10; all numbers are exact."""
+    """Return the network x_t+1 = 2 x_t (+ u_t+1), valid from -10 to 10; all numbers are exact."""
     settings = {
         "hidden": HiddenWeights(np.zeros((1, 0)), np.zeros(0), "tanh"),
         "outer": np.array([[[2.0], [0.0]]]),
@@ -30,7 +30,7 @@ def history(*starts, dtype=float):
     return np.array(starts, dtype=dtype)[None, :, None]
 
 
-def test_forecasts_that_leave_are_nan_from_there_on_and_reported():
+def test_diverged_forecasts_are_nan_from_there_on_and_reported():
     with pytest.warns(UnstableRollout) as record:
         path = doubling().run(history(1, 0, 3, -1, 0.5), 5, None)
     expected = [
@@ -50,7 +50,7 @@ def test_forecasts_that_leave_are_nan_from_there_on_and_reported():
     assert "first (start 2) at step 2;" in text
 
 
-def test_the_border_of_the_range_is_inside():
+def test_the_limits_of_the_range_are_allowed():
     loop = doubling(low=np.array([-8.0]), high=np.array([8.0]))
     with pytest.warns(UnstableRollout) as record:
         path = loop.run(history(1, -1), 4, None)
@@ -59,7 +59,7 @@ def test_the_border_of_the_range_is_inside():
 
 
 @pytest.mark.parametrize("known", [(None, None), (np.array([-10.0]), None)])
-def test_without_a_range_all_that_is_finite_is_believed(known):
+def test_without_a_range_all_finite_values_are_allowed(known):
     loop = doubling(outer=np.array([[[1e200], [0.0]]]), low=known[0], high=known[1])
     with pytest.warns(UnstableRollout) as record:
         path = loop.run(history(1, 1e-300, 0), 3, None)
@@ -79,7 +79,7 @@ def test_float32_overflows_where_float64_does_not():
     np.testing.assert_array_equal(np.isnan(path[:, 0, 0]), [False, True])
 
 
-def test_all_may_leave():
+def test_all_starts_may_diverge():
     with pytest.warns(UnstableRollout) as record:
         path = doubling().run(history(6, 7), 300, None)
     assert np.isnan(path).all()
@@ -87,7 +87,7 @@ def test_all_may_leave():
     np.testing.assert_array_equal(record[0].message.steps, [1, 1])
 
 
-def test_no_warning_where_all_stay():
+def test_no_warning_if_no_start_diverges():
     path = doubling().run(history(1, -1), 3, None)
     np.testing.assert_array_equal(path[:, :, 0], [[2, -2], [4, -4], [8, -8]])
 
@@ -101,8 +101,8 @@ def test_a_start_that_is_not_a_number_is_reported_at_the_first_step():
     np.testing.assert_array_equal(record[0].message.steps, [1])
 
 
-def test_inputs_go_to_the_starts_that_are_left():
-    """x_t+1 = x_t + u_t+1."""
+def test_inputs_belong_to_the_remaining_starts():
+    """The network is x_t+1 = x_t + u_t+1."""
     loop = doubling(outer=np.array([[[1.0], [0.0], [1.0]]]))
     inputs = np.array([[100, 0, 0, 0], [1, 2, 3, 0], [0, 50, 0, 0], [0, 0, -1, -2]])[:, :, None]
     with pytest.warns(UnstableRollout) as record:
@@ -113,8 +113,8 @@ def test_inputs_go_to_the_starts_that_are_left():
     np.testing.assert_array_equal(record[0].message.starts, [0, 2])
 
 
-def test_leads_of_their_own_go_on_from_what_is_left():
-    """Double in one step; plus 3 in two."""
+def test_later_leads_continue_from_the_remaining_starts():
+    """The network doubles the state in one step, and adds 3 in two steps."""
     loop = doubling(outer=np.array([[[2.0], [0.0]], [[1.0], [3.0]]]), leads=(1, 2))
     with pytest.warns(UnstableRollout):
         path = loop.run(history(6, 1), 4, None)
@@ -123,7 +123,7 @@ def test_leads_of_their_own_go_on_from_what_is_left():
     assert np.isnan(path[:, 0]).all()
 
 
-def test_a_place_out_of_range_takes_out_its_whole_state():
+def test_one_place_out_of_range_ends_the_whole_state():
     hidden = HiddenWeights(np.zeros((1, 0)), np.zeros(0), "tanh")
     loop = doubling(
         hidden=hidden,
@@ -143,7 +143,7 @@ def test_a_place_out_of_range_takes_out_its_whole_state():
 @pytest.mark.parametrize("patches", [None, Patches((2,), ((0, 0),), size=2)])
 @pytest.mark.parametrize("increment", [False, True])
 def test_masked_cells_are_zero_at_every_step(increment, patches):
-    """(x, y) goes to (x + y, y + 1); with y masked, x stays as it is after the first step."""
+    """(x, y) goes to (x + y, y + 1); with y masked, x is constant after the first step."""
     kept = 0.0 if increment else 1.0
     loop = doubling(
         hidden=HiddenWeights(np.zeros((2, 0)), np.zeros(0), "tanh"),
@@ -162,8 +162,8 @@ def test_masked_cells_are_zero_at_every_step(increment, patches):
     np.testing.assert_array_equal(path.swapaxes(0, 1), [[[1, 0]] * 3, [[5, 0]] * 3])
 
 
-def test_a_linear_run_reports_alike():
-    """(x, 1) goes to (2 x + u, 1)."""
+def test_a_linear_rollout_reports_divergence_too():
+    """The network maps (x, 1) to (2 x + u, 1)."""
     loop = doubling(outer=np.array([[[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]]))
     inputs = np.array([[0.0, 0, 0, 0], [100, 0, 0, 0], [1, 0, 1, 0]])[:, :, None]
     with pytest.warns(UnstableRollout) as record:
@@ -177,14 +177,14 @@ def test_a_linear_run_reports_alike():
 
 
 def wild(seed=0, delays=1, leads=(1,)):
-    """A network whose increments grow with the state: starts far out run away at once."""
+    """Return a network whose increments grow with the state: distant starts diverge at once."""
     states = np.random.default_rng(seed).standard_normal((300, 3)).cumsum(axis=0) / 10
     network = SampledRNN(width=20, delays=delays, leads=leads, ridge=1e-3).fit(states)
     return network, states
 
 
 @pytest.mark.parametrize("leads", [(1,), (1, 3)])
-def test_a_runaway_does_not_touch_its_neighbours(leads):
+def test_a_diverging_start_does_not_affect_others(leads):
     network, states = wild(delays=2, leads=leads)
     starts = np.stack([states[t : t + 2] for t in range(0, 50, 10)])
     expected = network.rollout(starts, 12)
@@ -222,7 +222,7 @@ def test_the_warning_points_to_the_caller():
     assert record[0].filename == __file__
 
 
-def test_the_warning_can_be_an_error_and_travel():
+def test_the_warning_can_be_raised_and_pickled():
     network, _ = wild()
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnstableRollout)

@@ -1,4 +1,4 @@
-"""Training on one series: least squares to equal, scales, and what is refused."""
+"""Test training on one series: equality with least squares, scales, and refusals."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def test_fit_is_least_squares_on_all_rows(settings, forcing):
 
 
 def test_fit_samples_from_the_pairs_of_its_delayed_states():
-    """Each neuron is -1/2 and 1/2 at two states that it may see, each with its next state."""
+    """Each neuron is -1/2 and 1/2 at two of its possible input states."""
     states = noisy()
     network = SampledRNN(width=30, delays=2).fit(states)
     scaled = network.scaled(states)
@@ -58,7 +58,7 @@ def test_fit_leaves_the_network_and_the_data_alone():
     before = states.copy(), inputs.copy()
     network = SampledRNN(width=5)
     fitted = network.fit(states, inputs)
-    assert network.hidden is network.outer is network.shift is network.spread is None
+    assert network.hidden is network.outer is network.shift is network.std is None
     assert fitted is not network
     assert fitted.width == 5
     np.testing.assert_array_equal(states, before[0])
@@ -156,7 +156,7 @@ def test_patches_are_standardised_by_channel():
     patches = Patches((4,), ((1, 1),), channels=2)
     network = SampledRNN(width=3, patches=patches).fit(states.reshape(50, 8))
     np.testing.assert_allclose(network.shift, np.tile(states.mean(axis=(0, 1)), 4))
-    np.testing.assert_allclose(network.spread, np.tile(states.std(axis=(0, 1)), 4))
+    np.testing.assert_allclose(network.std, np.tile(states.std(axis=(0, 1)), 4))
 
 
 def test_one_patch_of_all_cells_is_the_network_without_patches():
@@ -177,13 +177,13 @@ def test_states_are_standardised_and_come_back():
     np.testing.assert_allclose(scaled.std(axis=0), 1, rtol=1e-12)
     np.testing.assert_allclose(network.unscaled(scaled), states, rtol=1e-12)
     np.testing.assert_allclose(network.shift, states.mean(axis=0))
-    np.testing.assert_allclose(network.spread, states.std(axis=0))
+    np.testing.assert_allclose(network.std, states.std(axis=0))
 
 
 def test_without_standardisation_states_are_left_as_they_are():
     states = noisy() + 100
     network = SampledRNN(width=3, standardise=False).fit(states)
-    assert network.shift is network.spread is None
+    assert network.shift is network.std is None
     np.testing.assert_array_equal(network.scaled(states), states)
     np.testing.assert_array_equal(network.unscaled(states), states)
 
@@ -230,7 +230,7 @@ def test_forecasts_do_not_depend_on_units(target):
         ({"input_width": -1}, "input_width: -1 is negative"),
     ],
 )
-def test_settings_that_make_no_network_are_refused(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         SampledRNN(**settings)
 
@@ -247,7 +247,7 @@ def test_settings_that_make_no_network_are_refused(settings, message):
     ],
 )
 def test_series_that_cannot_be_fitted_are_refused(states, message):
-    """A single time has no spread either, so scaling is off here."""
+    """A single time has no standard deviation, so scaling is off here."""
     with pytest.raises(ValueError, match=message):
         SampledRNN(width=1, standardise=False).fit(states)
 
@@ -255,7 +255,7 @@ def test_series_that_cannot_be_fitted_are_refused(states, message):
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -273.15, 1e5 / 3])
 @pytest.mark.parametrize("times", [37, 1000])
 def test_a_constant_coordinate_is_named(value, times):
-    """Also where the mean of equal numbers is not the number, to rounding."""
+    """This includes numbers whose mean differs from them by rounding."""
     states = noisy(times, 3)
     states[:, 1] = value
     with pytest.raises(ValueError, match="coordinate 1 is constant"):
@@ -264,7 +264,7 @@ def test_a_constant_coordinate_is_named(value, times):
 
 def test_a_coordinate_that_varies_little_is_no_constant():
     states = noisy(200) * [1.0, 1e-6] + [0.0, 300.0]
-    assert SampledRNN(width=1).fit(states).spread[1] < 1e-5
+    assert SampledRNN(width=1).fit(states).std[1] < 1e-5
 
 
 @pytest.mark.parametrize("shape", [(39, 2), (41, 2), (40,)])

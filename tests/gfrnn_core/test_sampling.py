@@ -1,4 +1,4 @@
-"""Hidden weights against their definition, and their distribution with a fixed seed."""
+"""Compare hidden weights with their definition, and test their distribution with a fixed seed."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def some_pool(states=40, inputs=3, seed=0):
 
 
 def drawn_distances(hidden):
-    """Distance of the two states of each pair, from |w| = ln 3 / distance."""
+    """Return the distance of the two states of each pair, from |w| = ln 3 / distance."""
     return np.log(3.0) / np.linalg.norm(hidden.weights, axis=0)
 
 
@@ -50,7 +50,7 @@ def test_tanh_weights_of_a_pool_of_two_states(sampling):
 @given(st.integers(2, 30), st.integers(1, 5), st.integers(0, 2**32))
 @cases
 def test_every_neuron_lies_between_two_states(sampling, activation, low, high, states, size, seed):
-    """Its values there are -1/2 and 1/2 (tanh; 0 and 1, ReLU), its weights along the difference."""
+    """Its values there are -1/2 and 1/2 (ReLU: 0 and 1); its weights point along the difference."""
     pool, following = some_pool(states, size, seed)
     hidden = sample_weights(
         pool, 12, sampling=sampling, activation=activation, following=following, seed=seed
@@ -73,7 +73,7 @@ def test_every_neuron_lies_between_two_states(sampling, activation, low, high, s
 
 
 def test_pairs_are_drawn_in_proportion_to_their_ratio():
-    """Three states on a line; the largest coordinate of the change counts, over the distance."""
+    """There are three states on a line; the ratio is the largest change over the distance."""
     pool = np.array([[0.0], [1.0], [3.0]])
     following = np.array([[0.0, 0.0], [1.0, 1.0], [4.0, 0.0]])
     ratios = {1.0: 1.0 / 1.0, 2.0: 3.0 / 2.0, 3.0: 4.0 / 3.0}
@@ -144,7 +144,7 @@ def test_features_do_not_depend_on_the_unit_or_the_origin_of_the_states(sampling
     )
 
 
-def test_only_pairs_looks_at_the_next_states():
+def test_only_the_sampling_pairs_uses_the_next_states():
     pool, following = some_pool()
     drawn = [
         sample_weights(pool, 30, sampling="uniform_pairs", following=f).weights

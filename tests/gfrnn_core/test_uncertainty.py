@@ -1,4 +1,4 @@
-"""Residual covariance and posterior against the full data, which they never see."""
+"""Compare residual covariance and posterior, computed from R alone, with the full data."""
 
 import re
 from dataclasses import replace
@@ -39,7 +39,7 @@ def path_of(x, y):
 
 
 def normal_equations(x, ridge):
-    """F^T F + l^2 I, for features that are well conditioned."""
+    """Return F^T F + l^2 I, for features that are well conditioned."""
     return x.T @ x + (ridge * np.linalg.norm(x, 2)) ** 2 * np.eye(x.shape[1])
 
 
@@ -52,7 +52,7 @@ def posterior_of(x, y, ridge, covariance=NOISE):
 
 
 def smooth_features(rows=600, features=80, seed=4):
-    """Condition number beyond 1e14."""
+    """Return features with a condition number above 1e14."""
     rng = np.random.default_rng(seed)
     states = rng.standard_normal((rows, 1))
     x = np.tanh(0.3 * states @ rng.standard_normal((1, features)) + rng.uniform(-1, 1, features))
@@ -86,7 +86,7 @@ def test_dependent_features_take_no_degree_of_freedom():
 
 
 def test_the_variance_of_a_sample():
-    """One constant feature: the textbook sample covariance."""
+    """With one constant feature, it is the textbook sample covariance."""
     y = np.random.default_rng(1).standard_normal((20, 3))
     x = np.ones((20, 1))
     found = training_covariance(factor_of(x, y), path_of(x, y), 0.0)
@@ -108,7 +108,7 @@ def test_training_covariance_is_that_of_all_rows(ridge, width):
 
 
 def test_training_covariance_is_unbiased_without_ridge():
-    """Half as many features as rows: the plain mean of squares would be half the noise."""
+    """With half as many features as rows, the mean of squares would be half the noise variance."""
     rng = np.random.default_rng(2)
     x, found = rng.standard_normal((40, 20)), np.zeros((2, 2))
     for _ in range(400):
@@ -118,7 +118,7 @@ def test_training_covariance_is_unbiased_without_ridge():
 
 
 def test_small_residuals_keep_their_digits():
-    """Noise of 1e-9 beside targets of order one; products of R would keep no digit of it."""
+    """Noise is 1e-9, targets are of order one; products of R would lose all digits of it."""
     rng = np.random.default_rng(3)
     x, noise = rng.standard_normal((50, 4)), 1e-9 * rng.standard_normal((50, 2))
     y = x @ rng.standard_normal((4, 2)) + noise
@@ -169,8 +169,8 @@ def test_products_of_a_fold_do_not_depend_on_its_blocks(cuts, seed):
     np.testing.assert_allclose(expected, residual.T @ residual, atol=1e-10 * scale)
 
 
-def test_only_folds_left_out_see_a_misfit_of_many_features():
-    """Features near the number of rows: in-sample residuals are small, new ones are not."""
+def test_only_errors_of_left_out_folds_show_an_overfit():
+    """With nearly as many features as rows, training residuals are small and new ones are not."""
     rng = np.random.default_rng(5)
     x, y = rng.standard_normal((60, 40)), rng.standard_normal((60, 1))
     folds = contiguous_folds([factor_of(x[k : k + 3], y[k : k + 3]) for k in range(0, 60, 3)], 10)
@@ -185,7 +185,7 @@ def test_only_folds_left_out_see_a_misfit_of_many_features():
 
 
 def test_the_posterior_of_a_mean():
-    """One constant feature and one target: variance S / (n + l^2), l = ridge sqrt(n)."""
+    """For one constant feature and one target, the variance is S / (n + l^2), l = ridge sqrt(n)."""
     y = np.arange(4.0)[:, None]
     posterior = posterior_of(np.ones((4, 1)), y, 0.5, np.array([[3.0]]))
     np.testing.assert_allclose(posterior.mean, [[6 / 5]])
@@ -217,7 +217,7 @@ def test_mean_and_row_covariance_are_those_of_the_normal_equations(features, tar
 
 @pytest.mark.parametrize("ridge", RIDGES)
 def test_leverages_of_the_fit_sum_to_its_degrees_of_freedom(ridge):
-    """And the triangle of any rows has the sum over them."""
+    """The triangle of any rows gives the sum over these rows."""
     x, y = problem()
     posterior, path = posterior_of(x, y, ridge), path_of(x, y)
     assert posterior.leverages(x).sum() == pytest.approx(path.degrees_of_freedom(ridge))
@@ -227,7 +227,7 @@ def test_leverages_of_the_fit_sum_to_its_degrees_of_freedom(ridge):
 
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
 def test_draws_have_the_mean_and_covariance_of_the_matrix_normal(ridge):
-    """The covariance of all weights with each other: Kronecker of rows and targets."""
+    """The covariance of all weights is the Kronecker product of those of rows and targets."""
     x, y = problem(30, 3, 2)
     posterior, size = posterior_of(x, y, ridge), 40_000
     draws = posterior.draw(0, size)
@@ -248,8 +248,8 @@ def test_draws_have_the_mean_and_covariance_of_the_matrix_normal(ridge):
     )
 
 
-def test_posterior_covers_the_truth_as_often_as_it_says():
-    """Laws drawn from the prior, noise of S: 68.3% of laws within one deviation, by target."""
+def test_posterior_covers_the_truth_with_its_nominal_probability():
+    """With laws from the prior and noise of S, 68.3% of the laws are within one deviation."""
     rng = np.random.default_rng(6)
     x, ridge, hits = rng.standard_normal((25, 8)), 0.4, []
     root = np.linalg.cholesky(NOISE).T
@@ -264,8 +264,8 @@ def test_posterior_covers_the_truth_as_often_as_it_says():
     np.testing.assert_allclose(np.mean(hits), 0.683, atol=0.03)
 
 
-def test_nearly_dependent_features_spread_predictions_as_they_should():
-    """Weights of a draw are huge there and cancel along rows: by the spread of predictions."""
+def test_predictions_of_nearly_dependent_features_have_the_right_variance():
+    """Single weights are huge there and cancel along rows, so predictions are compared."""
     x, y = smooth_features()
     path = path_of(x, y)
     assert path.singular_values[0] > 1e14 * path.singular_values[-1]
@@ -280,7 +280,7 @@ def test_nearly_dependent_features_spread_predictions_as_they_should():
 
 
 def test_a_singular_covariance_moves_targets_together():
-    """Two targets that always err alike: every draw departs alike in both."""
+    """Two targets have equal errors, so every draw deviates equally in both."""
     x, y = problem()
     posterior = posterior_of(x, y, 0.1, np.array([[1.0, 2.0], [2.0, 4.0]]))
     departure = posterior.draw(1, 5) - posterior.mean
@@ -296,8 +296,8 @@ def test_a_singular_covariance_moves_targets_together():
 
 
 @real
-def test_the_spread_of_a_station_is_that_of_the_next_year():
-    """Change of dry bulb and dew point over six hours, from twelve hours, 300 tanh features.
+def test_the_predicted_variance_of_a_station_is_that_of_the_next_year():
+    """The change of dry bulb and dew point over six hours is fitted, from twelve hours.
 
     Every sixth hour of 2010 is fitted, width and ridge chosen by ten folds of it; 2011 is new.
     """
@@ -364,7 +364,7 @@ def test_how_rows_are_grouped_does_not_change_draws(cuts, seed):
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "one", None, True])
-def test_seeds_that_are_none(seed):
+def test_invalid_seeds_are_refused(seed):
     with pytest.raises(ValueError, match="is not an integer from 0 on"):
         posterior_of(*problem(), 0.1).draw(seed, 1)
 
@@ -399,7 +399,7 @@ def test_a_ridge_too_small_for_a_number():
 
 
 @pytest.mark.parametrize("ridge", [-0.1, np.nan, np.inf, [0.1, 0.2]])
-def test_ridges_that_are_not_one_number(ridge):
+def test_ridges_that_are_not_one_number_are_refused(ridge):
     x, y = problem()
     with pytest.raises(ValueError, match="ridge: .* is not one finite number"):
         posterior_of(x, y, ridge)
@@ -417,7 +417,7 @@ def test_ridges_that_are_not_one_number(ridge):
         (np.array([[1.0, 2.0], [2.0, 1.0]]), "negative eigenvalue -1"),
     ],
 )
-def test_covariances_that_are_none(covariance, message):
+def test_invalid_covariances_are_refused(covariance, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         posterior_of(*problem(), 0.1, covariance)
 
@@ -430,7 +430,7 @@ def test_as_many_features_as_rows_leave_no_training_covariance():
     assert np.isfinite(training_covariance(factor_of(x, y), path_of(x, y), 0.0)).all()
 
 
-def test_weights_that_do_not_fit_folds():
+def test_weights_that_do_not_fit_the_folds_are_refused():
     x, y = problem()
     folds = [factor_of(x[:40], y[:40]), factor_of(x[40:], y[40:])]
     outer = refit(x, y, 0.1)
@@ -447,7 +447,7 @@ def test_weights_that_do_not_fit_folds():
             residual_products(folds[0], wrong)
 
 
-def test_rows_of_another_number_of_features():
+def test_rows_of_another_number_of_features_are_refused():
     posterior = posterior_of(*problem(), 0.1)
     for wrong in (np.ones((3, 5)), np.ones(()), np.ones(7)):
         with pytest.raises(ValueError, match="the model has 6 features"):

@@ -1,4 +1,4 @@
-"""Errors on folds left out, against refits on all rows but those of the fold."""
+"""Compare errors on folds left out with refits on all rows but those of the fold."""
 
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ RIDGES = [1e-6, 1e-3, 0.1, 3.0]
 
 
 def problem(rows=90, features=6, targets=2, seed=0):
-    """Rows [features | targets]; the last feature matters least, as of widths that nest."""
+    """Return rows [features | targets]; the last feature matters least, as for nested widths."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((rows, features))
     law = rng.standard_normal((features, targets)) * 0.3 ** np.arange(features)[:, None]
@@ -33,7 +33,7 @@ def factors(rows, cuts):
 
 
 def refit(x, y, ridge):
-    """The explicit normal equations, for features that are well conditioned."""
+    """Solve the explicit normal equations, for features that are well conditioned."""
     strength = (ridge * np.linalg.norm(x, 2)) ** 2
     return np.linalg.solve(x.T @ x + strength * np.eye(x.shape[1]), x.T @ y)
 
@@ -53,7 +53,7 @@ def brute_force(rows, cuts, targets, widths, ridges):
 
 
 def table(squares, rows, features=(1,), ridges=(0.1,)):
-    """FoldErrors written down by hand."""
+    """Return FoldErrors with values by hand."""
     return FoldErrors(
         np.array(squares, dtype=float), np.array(rows), np.array(features), np.array(ridges)
     )
@@ -63,7 +63,7 @@ def table(squares, rows, features=(1,), ridges=(0.1,)):
 
 
 def test_leaving_out_one_row_each_of_a_mean():
-    """One constant feature: the fit is the mean of the other rows."""
+    """With one constant feature, the fit is the mean of the other rows."""
     y = np.array([0.0, 3.0, 6.0])
     folds = factors(np.column_stack([np.ones(3), y]), [1, 2])
     errors = fold_errors(folds, 1)
@@ -75,7 +75,7 @@ def test_leaving_out_one_row_each_of_a_mean():
 
 
 def test_single_rows_left_out_are_the_press_residuals():
-    """Allen's PRESS: the residual of the fit to all rows over one less the leverage."""
+    """Allen's PRESS is the residual of the fit to all rows over one less the leverage."""
     rows = problem(rows=20, features=4, targets=2)
     x, y = rows[:, :4], rows[:, 4:]
     hat = x @ np.linalg.pinv(x)
@@ -101,7 +101,7 @@ def test_the_standard_error_of_equal_folds_is_that_of_their_means():
 
 
 def test_the_standard_error_of_unequal_folds():
-    """Two folds, 2 and 6 rows, sums 4 and 4: mean 1, departures +2 and -2."""
+    """Two folds of 2 and 6 rows have the sums 4 and 4: mean 1, departures +2 and -2."""
     errors = table(np.full((2, 1, 1, 1), 4.0), [2, 6])
     np.testing.assert_allclose(errors.mean(), [[1.0]])
     np.testing.assert_allclose(errors.standard_error(), [[np.sqrt(2 * 8) / 8]])
@@ -110,7 +110,7 @@ def test_the_standard_error_of_unequal_folds():
 
 
 def test_the_one_standard_error_rule_by_hand():
-    """Widths 8, 2, 4 by three ridges; the least mean is 10 with a standard error of 1."""
+    """Widths are 8, 2, 4 with three ridges; the least mean is 10 with a standard error of 1."""
     means = np.array([[10.0, 10.5, 14.0], [13.0, 12.0, 11.5], [10.9, 11.5, 10.95]])
     spread = np.array([-1.0, 1.0])[:, None, None, None]  # departures of two folds: error 1
     errors = table(means[None, ..., None] + spread, [1, 1], (8, 2, 4), (0.1, 1.0, 0.01))
@@ -122,7 +122,7 @@ def test_the_one_standard_error_rule_by_hand():
 
 
 def test_weights_say_which_targets_count():
-    """Target 0 wants the first ridge, target 1 the second."""
+    """Target 0 is fitted best with the first ridge, target 1 with the second."""
     squares = np.array([[[[1.0, 9.0], [2.0, 4.0]]]] * 2)
     errors = table(squares, [1, 1], (3,), (0.1, 0.2))
     np.testing.assert_allclose(errors.mean(), [[5.0, 3.0]])
@@ -228,8 +228,8 @@ def test_weights_without_each_fold():
             np.testing.assert_allclose(outer[:, target], expected, rtol=1e-9)
 
 
-def test_validation_holds_noise_back_that_the_fit_takes_in():
-    """Features of pure noise beyond the first two: the fit to all rows cannot see it."""
+def test_validation_rejects_noise_features_that_the_fit_uses():
+    """Features beyond the first two are pure noise, which the fit to all rows cannot detect."""
     rng = np.random.default_rng(5)
     x = rng.standard_normal((60, 30))
     rows = np.hstack([x, x[:, :2] @ [[1.0], [1.0]] + rng.standard_normal((60, 1))])
@@ -312,14 +312,14 @@ def test_a_width_beyond_the_rows_left():
 
 
 @pytest.mark.parametrize("folds", [[], factors(problem(), [])])
-def test_fewer_than_two_folds(folds):
+def test_fewer_than_two_folds_are_refused(folds):
     with pytest.raises(ValueError, match=f"folds: {len(folds)} given"):
         fold_errors(folds, 2)
     with pytest.raises(ValueError, match=f"folds: {len(folds)} given"):
         next(complements(folds))
 
 
-def test_folds_of_other_columns_or_without_rows():
+def test_folds_of_other_columns_or_without_rows_are_refused():
     folds = factors(problem(), [40])
     with pytest.raises(ValueError, match="number 2 has 7 columns, the first has 8"):
         fold_errors([*folds, RFactor.from_rows(np.ones((3, 7)))], 2)
@@ -340,19 +340,19 @@ def test_widths_that_are_not_among_the_columns(width):
 
 
 @pytest.mark.parametrize("widths", [[], [2.5], [[1, 2]]])
-def test_widths_that_are_not_integers(widths):
+def test_widths_that_are_not_integers_are_refused(widths):
     with pytest.raises(ValueError, match="features: .*; give one or more integers"):
         fold_errors(factors(problem(), [40]), 2, widths)
 
 
 @pytest.mark.parametrize("ridges", [[-0.1], [0.1, np.nan], np.inf])
-def test_ridges_that_are_none(ridges):
+def test_invalid_ridges_are_refused(ridges):
     with pytest.raises(ValueError, match="ridge: .* is not a finite number of zero or more"):
         fold_errors(factors(problem(), [40]), 2, [6], ridges)
 
 
 @pytest.mark.parametrize("ridges", [[], [[0.1]]])
-def test_ridges_of_another_shape(ridges):
+def test_ridges_of_another_shape_are_refused(ridges):
     with pytest.raises(ValueError, match="ridge: shape .*; give one or more numbers"):
         fold_errors(factors(problem(), [40]), 2, [6], ridges)
 
@@ -365,7 +365,7 @@ def test_weights_that_are_not_one_a_target(weights):
 
 
 @pytest.mark.parametrize("weights", [[-1.0, 1.0], [np.nan, 1.0]])
-def test_weights_that_are_negative_or_not_finite(weights):
+def test_weights_that_are_negative_or_not_finite_are_refused(weights):
     with pytest.raises(ValueError, match="must be finite and not negative"):
         fold_errors(factors(problem(), [40]), 2).best(weights)
 

@@ -1,4 +1,4 @@
-"""Weather and a model fitted to it, for tests of what comes after a fit."""
+"""Define fixtures: weather and a model fitted to it, for tests of work after a fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def weather(tmp_path_factory: pytest.TempPathFactory) -> Weather:
 def fitted(
     request: pytest.FixtureRequest, weather: Weather, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """A fit of what the test module has as PARTS; tests leave it as it is."""
+    """Fit the settings that the test module has as PARTS; tests do not change the result."""
     parts = request.module.PARTS
     run = Run(experiment(weather.path, **parts), tmp_path_factory.mktemp("fitted") / "run")
     run.fit()

@@ -1,4 +1,4 @@
-"""Fixtures: runs on a few hundred synthetic days, and the command ``gfrnn``."""
+"""Define fixtures: runs on a few hundred synthetic days, and the command ``gfrnn``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from gfrnn_testing.waves import make_run
 
 @pytest.fixture
 def untouched(tmp_path: Path) -> Run:
-    """A run with no stage done."""
+    """Return a run with no stage done."""
     return make_run(tmp_path)
 
 
 @pytest.fixture
 def masked(tmp_path: Path) -> Run:
-    """A run with no stage done, on data with a mask."""
+    """Return a run with no stage done, on data with a mask."""
     return make_run(tmp_path, land=True)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run with all stages done; tests leave its stores as they are."""
+    """Return a run with all stages done; tests do not change its stores."""
     run = make_run(tmp_path_factory.mktemp("waves"))
     run.fit()
     run.forecast()
@@ -53,7 +53,7 @@ def call(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory) -> Path:
-    """A folder with the command ``gfrnn`` that runs this source tree."""
+    """Return a folder with the command ``gfrnn`` that runs this source tree."""
     folder = tmp_path_factory.mktemp("bin")
     command = folder / "gfrnn"
     code = (

@@ -1,11 +1,11 @@
-"""The store of the nature run, opened as users do."""
+"""Test the store of the nature run, opened as users do."""
 
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
 
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.workflows.nature_run import reference_profile, write_nature
 from gfrnn_core.systems import TwoLayerQG
 
@@ -14,7 +14,7 @@ DAYS = 20
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A short run with a length that is no multiple of its chunks, and its reports of progress."""
+    """Write a short run whose length is not a multiple of its chunks, and record its progress."""
     calls = []
     path = write_nature(
         tmp_path_factory.mktemp("nature") / "deep" / "nature.zarr",
@@ -79,7 +79,7 @@ def test_format_and_chunks(run):
 
 
 def test_progress_counts_to_the_end(run):
-    assert run[1] == [Advance("nature run", done, 80) for done in (60, 80)]
+    assert run[1] == [ProgressUpdate("nature run", done, 80) for done in (60, 80)]
 
 
 def test_geopotential_is_linear_between_the_layers_and_temperature_hydrostatic(store):

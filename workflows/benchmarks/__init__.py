@@ -1,1 +1,1 @@
-"""Benchmarks: ``gfrnn bench NAME`` measures this machine beside references of the same run."""
+"""Benchmarks of this machine (``gfrnn bench NAME``), with references measured in the same run."""

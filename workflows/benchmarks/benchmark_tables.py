@@ -1,4 +1,4 @@
-"""Tables of benchmarks: plain ones, and measured values beside their bars."""
+"""Tables of benchmarks, and of measured values with their bars."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def bar_table(checks: Iterable[BarCheck], full: bool) -> Table:
     ----------
     checks : iterable of BarCheck
     full : bool
-        Whether the full sizes were measured; the title says so where they were not.
+        Whether the full sizes were measured; otherwise the title states that they were not.
     """
-    title = "figures and bars" if full else "figures and bars (bars are for the full size)"
-    table = plain_table(title, "figure", "measured", "bar", "", text=("figure",))
+    title = "values and bars" if full else "values and bars (bars are for the full size)"
+    table = plain_table(title, "quantity", "measured", "bar", "", text=("quantity",))
     for check in checks:
         sign = "<=" if check.at_most else ">="
         table.add_row(

@@ -1,4 +1,4 @@
-"""Solve the regression of the training pass with dask.array alone, as its documentation does."""
+"""Regression of the training pass with dask.array alone, as in the documentation of Dask."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.reduction.tasks import current_client
+from gfrnn.pipeline.reduction.dask_client import current_client
 from gfrnn.workflows.benchmarks.training_pass import TrainingPass
 from gfrnn_core.sampling import HiddenWeights
 
 Array = NDArray[np.float64]
 
 CHUNK_BYTES = 100 * 2**20
-"""Size of a chunk of lifted rows in bytes, as Dask recommends."""
+"""Size of a chunk of features in bytes, as Dask recommends."""
 
 
 def features_and_targets(training_pass: TrainingPass) -> tuple[da.Array, da.Array]:
-    """Return lifted rows and targets as lazy arrays with the same chunks of rows."""
+    """Return features and targets as lazy arrays with the same chunks of rows."""
     size = training_pass.size
     rows = min(size.rows, CHUNK_BYTES // (8 * size.features))
     states = da.from_zarr(str(training_pass.path))

@@ -17,15 +17,15 @@ import pandas as pd
 import zarr
 from rich.table import Table
 
+from gfrnn.cluster.human_units import human_bytes, human_duration
 from gfrnn.pipeline import Experiment, open_source
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.planning.estimate import Projection, Workforce
-from gfrnn.pipeline.planning.machine_rates import Rates, reading_rate
+from gfrnn.pipeline.planning.fit_estimate import FitEstimate, Workforce
+from gfrnn.pipeline.planning.machine_rates import MachineRates, reading_rate
 from gfrnn.pipeline.planning.plan_fit import plan_fit
-from gfrnn.pipeline.reduction.tasks import single_threaded
+from gfrnn.pipeline.reduction.blas_threads import single_threaded
 from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
-from gfrnn.workflows.human_units import human_bytes, human_duration
 
 CORES = 32
 """Cores of a node; each runs a worker of one thread, as fast as a core of this machine."""
@@ -149,7 +149,7 @@ def experiment_on(archive: Path, step: str) -> Experiment:
     return checked(Experiment, tree, "bench")
 
 
-def _rates(archive: Path) -> Rates:
+def _rates(archive: Path) -> MachineRates:
     """Measure the rates of this machine; two times are written to measure the rate of reading."""
     experiment = experiment_on(archive, STEPS[-1])
     ds = open_source(experiment.data)
@@ -159,7 +159,7 @@ def _rates(archive: Path) -> Rates:
     return replace(measured, reading=reading)
 
 
-def _add_rows(table: Table, step: str, nodes: int, found: Projection) -> None:
+def _add_rows(table: Table, step: str, nodes: int, found: FitEstimate) -> None:
     for stage in found.stages:
         table.add_row(
             step,

@@ -15,8 +15,8 @@ import zarr
 from gfrnn.pipeline.config.experiment import DataConfig
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.reduction.reduce import Stretch
-from gfrnn.pipeline.reduction.tasks import run_tasks
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
@@ -34,7 +34,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class BenchmarkArchive:
-    """Synthetic ERA5-like fields: float32, one time of a variable with all its levels in a chunk.
+    """Synthetic ERA5-like fields: float32, with one time and all levels of a variable in a chunk.
 
     Attributes
     ----------
@@ -50,19 +50,19 @@ class BenchmarkArchive:
         return f"{self.times:,} times of {channels} x {self.latitudes} x {self.longitudes} cells"
 
     def write(self, path: Path) -> None:
-        """Write the archive with xarray, a batch of times at once."""
+        """Write the archive with xarray, one batch of times after another."""
         for first in range(0, self.times, _BATCH):
             self._write(path, np.arange(first, min(first + _BATCH, self.times)))
 
     def _write(self, path: Path, times: np.ndarray) -> None:
         variables: dict[str, Any] = {}
-        for number, (name, (units, mean, spread)) in enumerate((_UPPER | _SURFACE).items()):
+        for number, (name, (units, mean, deviation)) in enumerate((_UPPER | _SURFACE).items()):
             levels = ("level",) if name in _UPPER else ()
             shape = (len(_LEVELS),) * len(levels) + (self.latitudes, self.longitudes)
             patterns = np.random.default_rng(number).standard_normal((_PATTERNS, *shape))
             rng = np.random.default_rng([number, int(times[0])])
             amplitudes = rng.standard_normal((len(times), _PATTERNS)) / _PATTERNS**0.5
-            values = mean + spread * np.tensordot(amplitudes, patterns, 1)
+            values = mean + deviation * np.tensordot(amplitudes, patterns, 1)
             dims = ("time", *levels, "latitude", "longitude")
             variables[name] = (dims, values.astype(np.float32), {"units": units})
         start = np.datetime64("2001-01-01", "ns")
@@ -98,7 +98,7 @@ class BenchmarkArchive:
 
 @dataclass(frozen=True)
 class FieldReading:
-    """An archive on disk with both ways of reading it.
+    """An archive on disk that is read by a training pass or only decoded.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class FieldReading:
 
     @property
     def stretches(self) -> list[Stretch]:
-        """Leaves, cut as a run cuts them."""
+        """Leaves of the pass, of the same size as in a run."""
         length = leaf_length(self.summary.states.size, None)
         return split(Stretch("all", 0, len(self.summary.time) - 1), length)
 

@@ -1,4 +1,4 @@
-"""Measure the training pass beside matrix products, beside dask.array and beside reading alone."""
+"""Comparison of the training pass with matrix products, dask.array and reading alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck, bar_table, pla
 from gfrnn.workflows.benchmarks.field_reading import BenchmarkArchive, FieldReading
 from gfrnn.workflows.benchmarks.training_pass import PassSize, TrainingPass
 from gfrnn.workflows.benchmarks.worker_measurement import (
-    MatmulSpeed,
+    MatmulThroughput,
     WorkMeasurement,
     fastest_round,
     measure,
@@ -57,7 +57,7 @@ def run(settings: PassSpeedSettings, rounds: int) -> Iterator[Table]:
     """Yield the table of least seconds and most memory over some rounds, and the bars."""
     size, found = settings.size, dict[str, list[WorkMeasurement]]()
     with tempfile.TemporaryDirectory() as folder, open_workers(WORKERS) as client:
-        matmul_speed = MatmulSpeed.of(client, size)
+        matmul_speed = MatmulThroughput.of(client, size)
         training_pass = TrainingPass.create(Path(folder) / "states", size)
         small = TrainingPass.create(Path(folder) / "small", replace(size, rows=2 * size.columns))
         reading = FieldReading(Path(folder) / "fields")
@@ -84,7 +84,7 @@ class PassSpeedResult:
 
     settings: PassSpeedSettings
     found: dict[str, WorkMeasurement]
-    matmul_speed: MatmulSpeed
+    matmul_speed: MatmulThroughput
 
     def share(self, name: str) -> float:
         """Return the rate of useful operations of a pass over the rate of matrix products."""

@@ -1,4 +1,4 @@
-"""Time learning by perturbation beside a PyTorch loop of the same two forward passes.
+"""Comparison of learning by perturbation with a PyTorch loop of the same two forward passes.
 
 The PyTorch loop runs the clean and the noisy pass step by step, without learning and without
 gradients. This project's learning runs both passes, the update of the rule and the decorrelation.
@@ -21,7 +21,7 @@ STEPS = 1000
 EPOCH = 5000
 """Time steps of an epoch, for which the table gives seconds."""
 WINDOWS = (250, 50)
-"""Time steps between two updates, one line of the table each."""
+"""Numbers of time steps between two updates, one for each line of the table."""
 
 PYTORCH = "PyTorch, the two passes only"
 
@@ -34,7 +34,7 @@ def run(sizes: Sequence[int], rounds: int) -> Table:
     sizes : sequence of int
         Numbers of hidden units.
     rounds : int
-        The least time of these counts.
+        Number of rounds, of which the least time is taken.
     """
     table = plain_table(
         f"an epoch of {EPOCH} steps, batch 1, float32, one thread; least of {rounds} rounds",
@@ -93,7 +93,7 @@ def _functions(units: int) -> dict[str, Callable[[], None]]:
 
 
 def _torch_passes(weights: Weights, inputs: np.ndarray) -> Callable[[], None] | None:
-    """Return the loop of both passes in PyTorch; None where PyTorch is not installed."""
+    """Return the loop of both passes in PyTorch; None if PyTorch is not installed."""
     try:
         import torch
     except ImportError:

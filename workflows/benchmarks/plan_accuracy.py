@@ -1,4 +1,4 @@
-"""Compare the times that a plan of a fit estimates with those that the fit takes."""
+"""Comparison of the estimated times of a fit with those that it takes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from rich.table import Table
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline import Experiment, fit, open_source
 from gfrnn.pipeline.config.section import checked
-from gfrnn.pipeline.planning.estimate import Projection, Workforce
+from gfrnn.pipeline.planning.fit_estimate import FitEstimate, Workforce
 from gfrnn.pipeline.planning.plan_fit import plan_fit
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Advance
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
 
@@ -41,7 +41,7 @@ def run(sizes: Sequence[int], rounds: int) -> Table:
     sizes : sequence of int
         Numbers of hidden features.
     rounds : int
-        Number of fits; the least time of each stage counts.
+        Number of fits, of which the least time of each stage is taken.
     """
     table = plain_table(
         "seconds of each stage, planned and measured",
@@ -119,11 +119,11 @@ class StageStopwatch:
         self.begun: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
 
-    def __call__(self, advance: Advance) -> None:
-        now, name = time.perf_counter(), advance.name
-        if advance.done == 0 and not advance.coming:
+    def __call__(self, update: ProgressUpdate) -> None:
+        now, name = time.perf_counter(), update.name
+        if update.done == 0 and not update.announced:
             self.begun[name] = now
-        if advance.done >= advance.total and name in self.begun:
+        if update.done >= update.total and name in self.begun:
             passed = now - self.begun.pop(name)
             self.seconds[name] = self.seconds.get(name, 0.0) + passed
 
@@ -132,9 +132,10 @@ def add_rows(
     table: Table,
     layout: str,
     width: int,
-    planned: Projection,
+    planned: FitEstimate,
     stopwatches: Sequence[StageStopwatch],
 ) -> None:
+    """Add a line for each stage of a fit, and one for all of them; the least time counts."""
     pairs = [
         (
             stage.name,

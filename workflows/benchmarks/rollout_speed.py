@@ -1,4 +1,4 @@
-"""Time the steps of a rollout on patches beside the bare arithmetic and a plain Python loop."""
+"""Comparison of a rollout on patches with its arithmetic alone and with a plain Python loop."""
 
 from __future__ import annotations
 

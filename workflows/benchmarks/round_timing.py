@@ -1,4 +1,4 @@
-"""Time several functions in rounds, in turn, so that a disturbance affects all alike."""
+"""Timing of several functions in turn, so that disturbances affect all of them alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training pass that benchmarks measure: random states in zarr, one network, its operations."""
+"""Training pass of the benchmarks: random states in zarr, the network and its operations."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import zarr
 from distributed import Client
 
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.reduction.tree import Summary
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch, Summary
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.checks import ROWS_PER_COLUMN
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
@@ -19,7 +19,7 @@ from gfrnn.pipeline.training.stretches import split
 from gfrnn_core import SampledRNN
 from gfrnn_core.recurrent_network import Precision
 
-_CHUNK = 4096  # times, as a run stores its states
+_CHUNK = 4096  # times in a chunk, as in the stored states of a run
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class PassSize:
 
     @property
     def operations(self) -> float:
-        """Useful floating-point operations: the lift, and one plain QR of all rows.
+        """Useful floating-point operations: the hidden features, and one QR of all rows.
 
-        The lift counts the product of states and hidden weights, the QR counts R of Householder's
-        QR without Q. Merging triangles does not count as useful.
+        Counted are the product of states and hidden weights, and R of Householder's QR without Q;
+        activations and merges of triangles are not.
         """
         lift = 2.0 * self.rows * self.states * self.hidden
         return lift + 2.0 * self.columns**2 * (self.rows - self.columns / 3)
@@ -111,7 +111,7 @@ class TrainingPass:
         return RowSummary(self.network(precision), states, Forcing.calendar(()), time)
 
     def stretches(self, rows: int | None = None, *, parts: int = 1) -> list[Stretch]:
-        """Return the leaves of all rows as one fold, cut as a run cuts them.
+        """Return the leaves of all rows as one fold, of the same size as in a run.
 
         Parameters
         ----------

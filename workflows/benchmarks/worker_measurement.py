@@ -1,4 +1,4 @@
-"""Measure time and memory of work on worker processes, and their rate of matrix products."""
+"""Time and memory of work on worker processes, and their rate of matrix products."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from distributed import Client
 
 from gfrnn.cluster import ClusterConfig, open_cluster
-from gfrnn.pipeline.reduction.tasks import single_threaded
+from gfrnn.pipeline.reduction.blas_threads import single_threaded
 from gfrnn.workflows.benchmarks.training_pass import PassSize
 
 
@@ -33,7 +33,7 @@ class WorkMeasurement:
     ----------
     seconds : float
     memory : int
-        Bytes by which the resident memory of the workers rose, each at its own peak, added up.
+        Increase of the resident memory of the workers in bytes, each at its own peak, summed.
     peak : int
         Resident memory of the largest worker at its peak, in bytes; loaded libraries included.
     result : object
@@ -77,7 +77,7 @@ def _resident(name: str) -> int:
     return int(found.split()[1]) * 1024
 
 
-class MatmulSpeed:
+class MatmulThroughput:
     """Rate at which all workers together multiply large matrices at the same time.
 
     The rate of a machine changes with time, so it is measured again between other measurements.
@@ -96,8 +96,8 @@ class MatmulSpeed:
         self.found: dict[str, list[float]] = {}
 
     @classmethod
-    def of(cls, client: Client, size: PassSize) -> MatmulSpeed:
-        """Create one with matrices and times that suit a pass of this size."""
+    def of(cls, client: Client, size: PassSize) -> MatmulThroughput:
+        """Create an instance whose matrices and times suit a pass of this size."""
         return cls(client, min(2048, size.rows), min(1.0, size.rows / 1e5))
 
     def measure(self, *precisions: str) -> None:

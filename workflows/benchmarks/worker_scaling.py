@@ -1,4 +1,4 @@
-"""Measure how the training pass scales with workers and rows, and its overhead."""
+"""Scaling of the training pass with workers and rows, and its overhead."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import numpy as np
 from rich.table import Table
 
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch
-from gfrnn.pipeline.reduction.tree import Summary
+from gfrnn.pipeline.reduction.tree import Stretch, Summary
 from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck, bar_table, plain_table
 from gfrnn.workflows.benchmarks.training_pass import PassSize, TrainingPass, reduced, warm_up
 from gfrnn.workflows.benchmarks.worker_measurement import (
-    MatmulSpeed,
+    MatmulThroughput,
     WorkMeasurement,
     fastest_round,
     measure,
@@ -29,7 +28,7 @@ FEWER = 8
 """Ratio of the two numbers of rows whose memory is compared."""
 
 REPEATS = 3
-"""Number of times that the rows are taken, so that waiting for the last leaves weighs less."""
+"""Number of repetitions of the rows, which reduces the share of waiting for the last leaves."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class ScalingPass:
     Attributes
     ----------
     workers, rows, leaves : int
-    measured : Measured
+    measured : WorkMeasurement
     speed : str
         Rate of matrix products on the same workers, as text.
     """
@@ -112,7 +111,7 @@ class ScalingPass:
 def run(settings: WorkerScalingSettings, rounds: int) -> Iterator[Table]:
     """Yield the table of all passes and the bars.
 
-    The fastest round of each pass counts, with the most memory of all its rounds.
+    The values of a pass are those of its fastest round, with the most memory of all rounds.
     """
     with tempfile.TemporaryDirectory() as folder:
         speed = TrainingPass.create(Path(folder) / "speed", settings.speed)
@@ -121,7 +120,7 @@ def run(settings: WorkerScalingSettings, rounds: int) -> Iterator[Table]:
         (two,) = passes(speed, 2, [often], rounds)
         memory = TrainingPass.create(Path(folder) / "memory", settings.memory)
         some = memory.stretches(settings.memory.rows // FEWER)
-        # The first one is not used: workers keep some of the memory that they have taken.
+        # The first pass is not used, because workers do not return all of its memory.
         _, fewer, more = passes(memory, 2, [some, some, memory.stretches()], rounds)
     table = plain_table(
         f"{settings.speed}, {REPEATS} times; for memory {settings.memory}",
@@ -168,11 +167,11 @@ def bar_checks(
 def passes(
     training_pass: TrainingPass, workers: int, cuts: list[list[Stretch]], rounds: int
 ) -> list[ScalingPass]:
-    """Run one pass for each cut of the rows, on a cluster of their own."""
+    """Run one pass for each list of leaves, all on the same new cluster."""
     summary = TimedSummary(training_pass.summary())
     with open_workers(workers) as client:
         warm_up(client, training_pass)
-        matmul_speed = MatmulSpeed.of(client, training_pass.size)
+        matmul_speed = MatmulThroughput.of(client, training_pass.size)
         matmul_speed.measure("float64")
         found: list[list[WorkMeasurement]] = [[] for _ in cuts]
         for _ in range(rounds):

@@ -1,57 +1,48 @@
-"""Kuramoto-Sivashinsky equation: one network for all places of the line."""
+"""Kuramoto-Sivashinsky equation, forecast by one network for all places of the line."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
-from gfrnn.workflows.cases.shared.field_comparison import FieldSystem, field_case
-from gfrnn.workflows.cases.shared.trajectories import Truth
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.workflows.cases.shared.field_comparison import field_case
+from gfrnn.workflows.cases.shared.field_system import FieldSystem
+from gfrnn.workflows.cases.shared.trajectories import Truth, long_trajectory
 from gfrnn_core.systems import KURAMOTO_SIVASHINSKY_LYAPUNOV_EXPONENT, KuramotoSivashinsky
-from gfrnn_core.systems.integration import trusted_time
 
 Array = NDArray[Any]
 
 FINE, COARSE = 32, 16
-"""Time steps in a sampling interval: of all that is computed, and of what it is compared with."""
+"""Numbers of time steps in a sampling interval: of the truth, and of its comparison."""
 
 _SPINUP = 800  # samples
-# Samples integrated at a time, between two signs of progress.
-_PIECE = 500
+_PIECE = 500  # samples between two reports of progress
 
 _ROUGH, _COARSE, _FINE = (KuramotoSivashinsky(substeps=number) for number in (1, COARSE, FINE))
 
 
-def series(seed: int, times: int, progress: Progress) -> Array:
-    """One trajectory on the attractor, shape (times, 512)."""
-    pieces = [states(1, seed)]
-    progress(Advance("training series", 0, times))
-    while (done := sum(map(len, pieces))) < times:
-        steps = min(_PIECE, times - done)
-        pieces.append(_FINE.trajectory(pieces[-1][-1], steps)[1:])
-        progress(Advance("training series", done + steps, times))
-    return np.concatenate(pieces)
+def training_series(seed: int, times: int, progress: Progress, piece: int = _PIECE) -> Array:
+    """Return one trajectory on the attractor, shape (times, 512)."""
+    first = initial_states(1, seed)[0]
+    return long_trajectory(first, times, piece, _FINE.trajectory, progress)
 
 
-def states(number: int, seed: int) -> Array:
-    """States on the attractor that know nothing of each other: shape (number, 512)."""
+def initial_states(number: int, seed: int) -> Array:
+    """Return independent states on the attractor, shape (number, 512)."""
     return _ROUGH.trajectory(_ROUGH.initial(seed, (number,)), 0, _SPINUP)[:, 0]
 
 
 def follow(starts: Array, steps: int, scale: float) -> Truth:
-    """The truth after some starts; computed with two numbers of time steps."""
+    """Compute the truth with two time steps; it is trusted until the results differ."""
     coarse, fine = (system.trajectory(starts, steps) for system in (_COARSE, _FINE))
-    paths = {COARSE: coarse, FINE: fine}
-    trusted = trusted_time(paths.__getitem__, COARSE, FINE, _FINE.dt, 0.03, scale)
-    return Truth(starts, fine[:, 1:], trusted)
+    return Truth.compare(starts, coarse, fine, _FINE.dt, scale)
 
 
-def free(number: int, seed: int, steps: int) -> Array:
-    """Long trajectories, whose statistics count and not their paths."""
-    return KuramotoSivashinsky(substeps=4).trajectory(states(number, seed), steps)
+def long_runs(number: int, seed: int, steps: int) -> Array:
+    """Return long trajectories for statistics, which need less accuracy than the truth."""
+    return KuramotoSivashinsky(substeps=4).trajectory(initial_states(number, seed), steps)
 
 
 CASE = field_case(
@@ -59,7 +50,7 @@ CASE = field_case(
     "Kuramoto-Sivashinsky equation on a long line: one network for all places",
     FieldSystem(
         title="Kuramoto-Sivashinsky, L = 200",
-        about=(
+        description=(
             "u_t = -u u_x - u_xx - u_xxxx on a periodic line of length "
             f"{_FINE.length:g} with {_FINE.points} points and samples every {_FINE.dt:g}: chaos in "
             "space and time.",
@@ -67,17 +58,17 @@ CASE = field_case(
         cells=_FINE.points,
         dt=_FINE.dt,
         exponent=KURAMOTO_SIVASHINSKY_LYAPUNOV_EXPONENT,
-        apart=4,
-        series=series,
-        scattered=states,
+        pair_distance=4,
+        training_series=training_series,
+        initial_states=initial_states,
         follow=follow,
-        free=free,
-        rival="DeepRFM, 2 x 15,000 features (quoted)",
-        rival_valid=5.04,
+        long_runs=long_runs,
+        published_method="DeepRFM, 2 x 15,000 features (quoted)",
+        published_time=5.04,
         bar=6.0,
-        truth=(
-            f"Truth and training series are computed with {FINE} steps in a sampling interval; "
-            f"the truth is compared with one of {COARSE}."
+        truth_note=(
+            f"Truth and training series are computed with {FINE} time steps in a sampling "
+            f"interval; the truth is compared with an integration with {COARSE}."
         ),
     ),
 )

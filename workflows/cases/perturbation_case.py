@@ -1,14 +1,15 @@
-"""Learning by random perturbations beside backpropagation through time: curves and scaling."""
+"""Learning by random perturbations compared with backpropagation through time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.workflows.cases.perturbation.learning_curves import LearningCurves, dataset
 from gfrnn.workflows.cases.perturbation.learning_figure import draw
 from gfrnn.workflows.cases.perturbation.learning_run import LearningRun, learn, validation_loss
@@ -22,11 +23,12 @@ from gfrnn.workflows.cases.perturbation.perturbation_settings import (
     WeatherData,
 )
 from gfrnn.workflows.cases.perturbation.task_data import TaskPart, make_task, parts
-from gfrnn.workflows.reproduce.case import Bar, Case, CaseResult, Entry, Score, Validation
+from gfrnn.workflows.reproduce.case import Case, Validation
+from gfrnn.workflows.reproduce.case_result import Bar, CaseResult, Entry, Kind, Score
 from gfrnn_core.perturbation import Perturbation
 
-OURS: RuleName = "danp"
-"""What the bars are for."""
+MAIN_RULE: RuleName = "danp"
+"""Rule that the bars apply to."""
 
 PUBLISHED: Mapping[tuple[TaskName, int], Mapping[str, float]] = {
     ("mackey-glass", 15): {"20-lag linear map, to beat": 0.0106},
@@ -34,7 +36,7 @@ PUBLISHED: Mapping[tuple[TaskName, int], Mapping[str, float]] = {
     ("weather", 24): {"least squares on 9 features, to beat": 4.14e-3},
     ("weather", 48): {"least squares on 9 features, to beat": 8.21e-3},
 }
-"""Test losses measured for this project before, of what any claim must beat."""
+"""Test losses of simple methods, measured for this project before, as bars."""
 
 _TITLES: Mapping[TaskName, str] = {
     "mackey-glass": "Mackey-Glass",
@@ -44,13 +46,13 @@ _TITLES: Mapping[TaskName, str] = {
 
 
 def run(settings: PerturbationSettings, seeds: Sequence[int], progress: Progress) -> CaseResult:
-    """Every rule, seed and horizon is a job of its own; so is every size of the scaling."""
-    task_settings, rules = settings.task_settings, settings.named
-    shares = parts(task_settings.data)
+    """Run all rules; each rule, seed and horizon is one job, as is each size of the scaling."""
+    task_settings, rules = settings.task_settings, settings.distinct_rules
+    horizons = parts(task_settings.data)
     references = {
-        part: make_task(task_settings.data, part.ahead, validation=False) for part in shares
+        part: make_task(task_settings.data, part.ahead, validation=False) for part in horizons
     }
-    places = [(part, name, seed) for part in shares for name in rules for seed in seeds]
+    jobs = [(part, name, seed) for part in horizons for name in rules for seed in seeds]
     learnt = run_tasks(
         "learning",
         learn,
@@ -63,19 +65,19 @@ def run(settings: PerturbationSettings, seeds: Sequence[int], progress: Progress
                 task_settings.rules[name],
                 seed,
             )
-            for part, name, seed in places
+            for part, name, seed in jobs
         ],
         progress,
     )
     runs: dict[tuple[str, RuleName], list[LearningRun]] = {}
-    for (part, name, _), found in zip(places, learnt, strict=True):
+    for (part, name, _), found in zip(jobs, learnt, strict=True):
         runs.setdefault((part.key, name), []).append(found)
     curves = LearningCurves(
-        shares,
+        horizons,
         rules,
         list(seeds),
         runs,
-        _scaling(settings, shares[0], rules, progress),
+        _scaling(settings, horizons[0], rules, progress),
         {
             part.key: {**task.references, **PUBLISHED.get((settings.task, part.ahead), {})}
             for part, task in references.items()
@@ -87,6 +89,7 @@ def run(settings: PerturbationSettings, seeds: Sequence[int], progress: Progress
 def _scaling(
     settings: PerturbationSettings, part: TaskPart, rules: Sequence[RuleName], progress: Progress
 ) -> dict[tuple[RuleName, int], LearningRun]:
+    """Run some rules with several numbers of hidden units; return runs by rule and number."""
     task_settings, scaling = settings.task_settings, settings.task_settings.scaling
     sizes = [(name, units) for name in scaling.rules if name in rules for units in scaling.units]
 
@@ -110,9 +113,9 @@ def _result(settings: PerturbationSettings, curves: LearningCurves) -> CaseResul
         where = f", {part.label}" if part.label else ""
         scores.append(Score(f"loss{part.key}", f"test loss{where}", loss))
         scores.append(
-            Score(f"relative{part.key}", f"test loss over the median of {REFERENCE}'s{where}")
+            Score(f"relative{part.key}", f"test loss over the median of {REFERENCE}{where}")
         )
-    scores.append(Score("epoch", "an epoch", "s"))
+    scores.append(Score("epoch", "time of an epoch", "s"))
     entries = [_entry(curves, name) for name in curves.rules]
     for text in dict.fromkeys(text for lines in curves.references.values() for text in lines):
         values = {
@@ -122,29 +125,29 @@ def _result(settings: PerturbationSettings, curves: LearningCurves) -> CaseResul
         }
         entries.append(Entry(text, "reference", values))
     network, scaling = task_settings.network, task_settings.scaling
-    streams = f", in {network.streams} streams side by side" if network.streams > 1 else ""
+    streams = f", {network.streams} parallel streams" if network.streams > 1 else ""
     window = "all steps of a sequence" if network.window is None else f"{network.window} steps"
     return CaseResult(
         title=f"{_TITLES[task]}: learning by perturbation, {network.units} hidden units",
-        about=[_about(settings), _ABOUT_RULES],
+        description=[_task_description(settings), _RULES_DESCRIPTION],
         scores=scores,
         entries=entries,
-        bars=list(_bars(settings, curves)) if OURS in curves.rules else [],
+        bars=list(_bars(settings, curves)) if MAIN_RULE in curves.rules else [],
         notes=[
-            f"{network.epochs} epochs, an update every {window}{streams}; all rules start from the "
-            "same weights and see the same data, each with its own settings. Where settings were "
-            "chosen, it was on the end of the training part; the settings file says which. Seeds "
-            "are of weights and noise together.",
+            f"{network.epochs} epochs, an update after {window}{streams}. All rules start from the "
+            "same weights and use the same data, each with its own settings. The settings file "
+            "states which settings were chosen; they were chosen on the end of the training part. "
+            "A seed is that of the weights and of the noise.",
             *_settings_notes(settings, curves.rules),
             *_diverged(curves),
         ],
         draw=partial(draw, curves, loss),
         caption=(
-            "Test loss against epochs and against seconds of learning, median over seeds and the "
-            "span of the seeds; horizontal lines: what simple forecasts reach. Right: test loss "
+            "Left and middle: test loss against epochs and against seconds of learning, median and "
+            "range over seeds; horizontal lines: simple references. Right: test loss "
             f"(first horizon, one seed) after {scaling.epochs} epochs of {scaling.draws} draws in "
-            f"{scaling.streams} streams against hidden units, above, and seconds an epoch, below; "
-            f"the rates are those of {network.units} units."
+            f"{scaling.streams} streams (above) and seconds per epoch (below) against hidden "
+            f"units, with the learning rates for {network.units} units."
         ),
         dataset=dataset(curves, settings),
     )
@@ -164,54 +167,64 @@ def _entry(curves: LearningCurves, name: RuleName) -> Entry:
         training += [one.total for one in found]
         epochs.append([one.epoch_seconds for one in found])
     scores["epoch"] = list(np.mean(epochs, axis=0))
-    kind: Literal["ours", "reference"] = "reference" if "bptt" in name else "ours"
+    kind: Kind = "reference" if "bptt" in name else "ours"
     return Entry(name, kind, scores, list(training))
 
 
 def _bars(settings: PerturbationSettings, curves: LearningCurves) -> Iterator[Bar]:
     for part in curves.parts:
         for text, value in PUBLISHED.get((settings.task, part.ahead), {}).items():
-            yield Bar(f"loss{part.key}", OURS, value, strict=True, text=f"{text}.".capitalize())
+            yield Bar(
+                f"loss{part.key}", MAIN_RULE, value, strict=True, text=f"{text}.".capitalize()
+            )
         if settings.task == "weather" and part.ahead > 1:
             continue
         if curves.median(part, REFERENCE) is not None:
-            yield Bar(f"relative{part.key}", OURS, 1.1, text=f"Within 10% of {REFERENCE}'s.")
-        for rival in ("np", "wp"):
-            level = curves.median(part, rival)
+            yield Bar(
+                f"relative{part.key}", MAIN_RULE, 1.1, text=f"10 % above the median of {REFERENCE}."
+            )
+        for other in ("np", "wp"):
+            level = curves.median(part, other)
             if level is not None:
-                text = f"Half of the median of {rival}'s, the rival without decorrelation."
-                # Where both diverged, the bar is not reached.
-                yield Bar(f"loss{part.key}", OURS, level / 2, strict=np.isinf(level), text=text)
+                text = f"Half of the median of {other}, which has no decorrelation."
+                # If both diverged, the bar is not reached.
+                yield Bar(
+                    f"loss{part.key}", MAIN_RULE, level / 2, strict=np.isinf(level), text=text
+                )
 
 
-_ABOUT_RULES = (
+_RULES_DESCRIPTION = (
     "Weight perturbation (wp), node perturbation (np) and activity-based node perturbation (anp) "
-    "learn from the losses of a clean and some noisy forward passes alone (arXiv 2405.08967); a d "
-    "before the name stands for decorrelated activity. All have as many noisy passes an update; "
-    "anp and danp solve for the slope that fits all of them, the others take their mean. bptt is "
-    "true backpropagation through time, through all steps of a window, and dbptt the same with "
-    "decorrelated activity."
+    "learn from the losses of one clean and several noisy forward passes (arXiv 2405.08967). A d "
+    "before the name stands for decorrelated activity. All rules have the same number of noisy "
+    "passes in an update; anp and danp solve for the gradient that fits all of them, the others "
+    "take the mean of their estimates. bptt is exact backpropagation through all steps of a "
+    "window, dbptt the same with decorrelated activity."
 )
 
 
-def _about(settings: PerturbationSettings) -> str:
+def _task_description(settings: PerturbationSettings) -> str:
     data = settings.task_settings.data
     if isinstance(data, WeatherData):
         return (
-            "Dry bulb temperature of a station (WTH.csv) from its hourly values, scaled by the "
-            f"extremes of the first {data.train} rows, which are learnt from; the rest, November "
-            "and December 2013, is the test. The network gives the change from the present value, "
-            "and a constant input stands for the biases that it lacks."
+            "Dry bulb temperature of a station (WTH.csv) from its hourly values, scaled by their "
+            f"extremes in the first {data.train} rows, which are the training part. The remaining "
+            "rows, November and December 2013, are the test. The network predicts the change from "
+            "the present temperature. A constant input replaces biases."
         )
     if settings.task == "copying":
-        return "Name the symbol that was shown some steps ago; the loss is the cross entropy."
+        return (
+            "Copying memory: output the symbol that was shown some steps before; the loss is the "
+            "cross entropy."
+        )
     return (
-        "The Mackey-Glass series of delay 17, squashed by tanh(x - 1), posed forwards: the present "
-        "value goes in, a later one is wanted."
+        "Mackey-Glass series with a delay of 17, transformed by tanh(x - 1): the input is the "
+        "present value, the target a later one."
     )
 
 
 def _settings_notes(settings: PerturbationSettings, rules: Sequence[RuleName]) -> Iterator[str]:
+    """Yield one note on the settings of each rule."""
     for name in rules:
         rule = settings.task_settings.rules[name]
         text = f"{name}: {rule.optimiser}, rate {rule.rate:g}, {rule.schedule}"
@@ -222,7 +235,7 @@ def _settings_notes(settings: PerturbationSettings, rules: Sequence[RuleName]) -
             text += f", noise {rule.sigma:g}, draws {rule.draws}"
             solved = method.combine == "solve"
             if solved:
-                text += " solved at once"
+                text += " solved together"
             elif method.kind != "wp":
                 text += f", credit {'to the end' if rule.credit is None else rule.credit}"
             if method.kind == "anp" and not solved:
@@ -231,18 +244,21 @@ def _settings_notes(settings: PerturbationSettings, rules: Sequence[RuleName]) -
 
 
 def _diverged(curves: LearningCurves) -> Iterator[str]:
+    """Yield one note on each run that diverged."""
     for (part, name), found in curves.runs.items():
         for seed, one in zip(curves.seeds, found, strict=True):
             if one.diverged is not None:
-                label = next(share.label for share in curves.parts if share.key == part)
+                label = next(one.label for one in curves.parts if one.key == part)
                 where = f", {label}" if label else ""
-                yield f"{name}{where}, seed {seed} diverged and counts as infinite: {one.diverged}."
+                yield f"{name}{where}, seed {seed} diverged (infinite loss): {one.diverged}."
     for (name, units), one in curves.scaling.items():
         if one.diverged is not None:
-            yield f"{name} of {units} units diverged: {one.diverged}."
+            yield f"{name} with {units} units diverged: {one.diverged}."
 
 
-def _measure(task: TaskName, name: RuleName, settings: PerturbationSettings, seed: int) -> float:
+def _validation_score(
+    task: TaskName, name: RuleName, settings: PerturbationSettings, seed: int
+) -> float:
     task_settings = settings.model_copy(update={"task": task}).task_settings
     aheads = [part.ahead for part in parts(task_settings.data)]
     return validation_loss(
@@ -262,7 +278,7 @@ CASE = Case(
     validations={
         f"{task}_{name}": Validation(
             Score("log_loss", "log10 of the validation loss"),
-            partial(_measure, task, name),
+            partial(_validation_score, task, name),
             partial(_applies, task, name),
         )
         for task in get_args(TaskName)

@@ -1,9 +1,10 @@
-"""Van der Pol's free oscillator from its position alone: the velocity is in the delays."""
+"""Free Van der Pol oscillator from its position alone; delays replace the velocity."""
 
 from __future__ import annotations
 
-from gfrnn.workflows.cases.shared.method_comparison import ComparedSystem, comparison_case
-from gfrnn.workflows.cases.van_der_pol_case import first_states
+from gfrnn.workflows.cases.shared.compared_methods import ComparedSystem
+from gfrnn.workflows.cases.shared.method_comparison import comparison_case
+from gfrnn.workflows.cases.van_der_pol_case import initial_states
 from gfrnn_core.systems import VAN_DER_POL
 
 CASE = comparison_case(
@@ -12,13 +13,13 @@ CASE = comparison_case(
     ComparedSystem(
         VAN_DER_POL,
         1,
-        first_states,
+        initial_states,
         "Van der Pol's oscillator from its position",
         (
-            "The free oscillator with mu = 1, of which only the position is seen. The velocity is "
-            "in the delays of our network and in the memory of the echo state network. Half of "
-            "the training series and of the test starts lie on the limit cycle, half began "
-            "anywhere in a square of side 6 about the origin.",
+            "The free oscillator with mu = 1, of which only the position is observed. The sampled "
+            "network infers the velocity from delays, the echo state network from its memory. Half "
+            "of the initial states of training and test are on the limit cycle, the others are "
+            "uniform in a square of side 6 about the origin.",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""The commands ``gfrnn bench ...``: measurements of this machine beside references."""
+"""The commands ``gfrnn bench ...``: speed on this machine, compared with reference programs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import parse_counts
 
 Rounds = Annotated[
-    int, typer.Option(min=1, help="Repetitions, e.g. 3; the shortest time of each counts.")
+    int, typer.Option(min=1, help="Number of repetitions, e.g. 3; the shortest time counts.")
 ]
 Quick = Annotated[
-    bool, typer.Option("--quick", help="Run the same code on a smaller problem, under a minute.")
+    bool,
+    typer.Option("--quick", help="Run the same code on a smaller problem, in less than a minute."),
 ]
 Sizes = Annotated[str, typer.Option("--sizes", help="Numbers of hidden features, e.g. 500,1000.")]
 
 bench = typer.Typer(
-    help="Measure this machine beside references measured in the same run.\n\n"
+    help="Measure the speed on this machine, compared with reference programs.\n\n"
     "Example: [bold]gfrnn bench pass --quick[/bold]",
     no_args_is_help=True,
 )
@@ -34,9 +35,9 @@ bench = typer.Typer(
 
 @bench.command("pass")
 def training_pass(quick: Quick = False, rounds: Rounds = 1) -> None:
-    """Compare the training pass with matrix products, dask.array and reading alone.
+    """Compare the speed of the training pass with matrix products, dask.array and plain reading.
 
-    Two workers with one thread each.
+    It runs on two workers with one thread each.
 
     Example: [bold]gfrnn bench pass --quick[/bold]
     """
@@ -46,7 +47,7 @@ def training_pass(quick: Quick = False, rounds: Rounds = 1) -> None:
 
 @bench.command("scaling")
 def scaling(quick: Quick = False, rounds: Rounds = 1) -> None:
-    """Compare the training pass on one and two workers, with few and many rows.
+    """Compare the speed of the training pass on one and on two workers, with few and many rows.
 
     Example: [bold]gfrnn bench scaling --quick[/bold]
     """
@@ -56,7 +57,7 @@ def scaling(quick: Quick = False, rounds: Rounds = 1) -> None:
 
 @bench.command("rollout")
 def rollout(quick: Quick = False, rounds: Rounds = 5) -> None:
-    """Compare forecast steps on 64 patches with their arithmetic alone.
+    """Compare the time of forecast steps on 64 patches with that of their matrix products.
 
     Example: [bold]gfrnn bench rollout --quick[/bold]
     """
@@ -68,7 +69,7 @@ def rollout(quick: Quick = False, rounds: Rounds = 5) -> None:
 def perturbation(sizes: Sizes = "500", rounds: Rounds = 5) -> None:
     """Compare learning by perturbation with a PyTorch loop of the same forward passes.
 
-    Needs PyTorch: pip install 'gfrnn\\[bench]'.
+    It needs PyTorch: pip install 'gfrnn\\[bench]'.
 
     Example: [bold]gfrnn bench perturbation --sizes 500,1000[/bold]
     """

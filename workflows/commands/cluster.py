@@ -14,6 +14,7 @@ from rich import box
 from rich.table import Table
 
 from gfrnn.cluster import Cluster, ClusterConfig, open_cluster
+from gfrnn.cluster.human_units import human_bytes
 from gfrnn.workflows.cluster_check.probe import WorkerProbe, probe_workers
 from gfrnn.workflows.cluster_check.problems import ClusterFinding, find_problems
 from gfrnn.workflows.commands.console import console, print_findings
@@ -24,7 +25,6 @@ from gfrnn.workflows.commands.options import (
     Scheduler,
     Workers,
 )
-from gfrnn.workflows.human_units import human_bytes
 from gfrnn.workflows.session.run_session import print_cluster_line
 
 CHECK_FAILED = 1
@@ -37,7 +37,7 @@ _LEGEND = (
 )
 
 cluster = typer.Typer(
-    help="Check the cluster on which runs are computed.\n\n"
+    help="Check whether a cluster can compute runs.\n\n"
     "Example: [bold]gfrnn cluster check --cluster slurm.yaml[/bold]",
     no_args_is_help=True,
 )
@@ -45,7 +45,7 @@ cluster = typer.Typer(
 
 @cluster.callback()
 def group() -> None:
-    """Keep ``check`` a subcommand although it is the only one."""
+    """Keep ``check`` a subcommand; typer would drop the name of an only one."""
 
 
 @cluster.command()
@@ -53,7 +53,9 @@ def check(
     cluster: ClusterFile = None,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Folder for runs, which all workers must see."),
+        typer.Option(
+            "--output", "-o", help="Folder for runs, which all workers must be able to write."
+        ),
     ] = Path("runs"),
     workers: Workers = None,
     memory: Memory = None,
@@ -62,8 +64,8 @@ def check(
 ) -> None:
     """Start a cluster, run a short test on every worker, list problems, and stop it.
 
-    Checks hosts, memory, threads, package versions, bandwidth, the folder of runs and the spill
-    folder. The exit code is 1 if runs would fail.
+    The test covers hosts, memory, threads, package versions, speed, bandwidth,
+    the folder of runs and the spill folder. The exit code is 1 if runs would fail.
 
     Example: [bold]gfrnn cluster check --cluster slurm.yaml --output /scratch/me/runs[/bold]
     """
@@ -73,7 +75,7 @@ def check(
         if not as_json:
             print_cluster_line(console, line)
 
-    with open_cluster(config, folder=output, say=print_line) as opened:
+    with open_cluster(config, folder=output, report=print_line) as opened:
         missing = _await_workers(opened, config)
         probes = probe_workers(opened.client, output, config.timeout)
         description = opened.describe()

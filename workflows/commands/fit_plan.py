@@ -9,11 +9,11 @@ from rich import box
 from rich.table import Table
 
 from gfrnn.cluster import ClusterConfig, open_cluster, planned_cluster_size
+from gfrnn.cluster.human_units import human_bytes, human_duration
 from gfrnn.pipeline import Experiment, open_source
-from gfrnn.pipeline.planning.estimate import Projection, StageProjection, Workforce
+from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Workforce
 from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.workflows.commands.console import console
-from gfrnn.workflows.human_units import human_bytes, human_duration
 
 
 def show_plan(experiment: Experiment, config: ClusterConfig, *, as_json: bool = False) -> bool:
@@ -40,7 +40,7 @@ def expected_workforce(config: ClusterConfig) -> Workforce:
         return Workforce.current()
 
 
-def print_plan(found: Projection) -> None:
+def print_plan(found: FitEstimate) -> None:
     """Print the table, the measured rates, advice, and whether the fit can start."""
     console.print(plan_table(found))
     work, rates = found.workforce, found.rates
@@ -62,7 +62,7 @@ def print_plan(found: Projection) -> None:
         console.print(found.refusal, highlight=False, markup=False)
 
 
-def plan_table(found: Projection) -> Table:
+def plan_table(found: FitEstimate) -> Table:
     """Return a table with a column for each stage and one for the totals."""
     table = Table(
         title="plan of the fit",
@@ -96,7 +96,7 @@ _LABELS = (
 )
 
 
-def _cells(stage: StageProjection) -> list[str]:
+def _cells(stage: StageEstimate) -> list[str]:
     repeats = stage.chunks / stage.parts / stage.different if stage.different else 0
     return [
         f"{stage.leaves}",
@@ -113,7 +113,7 @@ def _cells(stage: StageProjection) -> list[str]:
     ]
 
 
-def _totals(found: Projection) -> list[str]:
+def _totals(found: FitEstimate) -> list[str]:
     stages = found.stages
     return [
         f"{sum(stage.leaves for stage in stages)}",

@@ -19,11 +19,16 @@ from gfrnn.workflows.commands.console import console, print_findings
 
 def inspect(
     data: Annotated[
-        list[str], typer.Argument(help="Files, zarr stores, globs or URLs of one data set.")
+        list[str],
+        typer.Argument(
+            help="Files, zarr stores, globs or URLs of one data set.", metavar="DATA..."
+        ),
     ],
     level: Annotated[
         float | None,
-        typer.Option(help="Pressure level in hPa, if only the file name states it; e.g. 500."),
+        typer.Option(
+            help="Pressure level in hPa, if only the name of the file contains it, e.g. 500."
+        ),
     ] = None,
     name: Annotated[
         str, typer.Option(help="Name for the generated experiment, e.g. my_region.")
@@ -33,7 +38,9 @@ def inspect(
         typer.Option(help="Write the generated experiment file here, e.g. my.yaml."),
     ] = None,
 ) -> None:
-    """Describe data, list problems in them, and generate an experiment file to start from.
+    """Describe data, list their problems, and generate an experiment file to start from.
+
+    The experiment file is printed if --save is not given.
 
     Example: [bold]gfrnn inspect 'era5/*.nc' --save my.yaml[/bold]
     """
@@ -49,6 +56,6 @@ def inspect(
         console.print(text, highlight=False, markup=False)
         return
     if save.exists():
-        raise RunError(f"{save}: exists; choose another name for --save")
+        raise RunError(f"--save: {save} exists already; choose another name, or remove it")
     save.write_text(text, encoding="utf-8")
     console.print(f"experiment file: {save}", highlight=False)

@@ -1,4 +1,4 @@
-"""The ``gfrnn`` command: its subcommands, and how its errors are shown."""
+"""The ``gfrnn`` command with its subcommands; errors are printed without a traceback."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from gfrnn.workflows.session.graceful_stop import StopRequested, graceful_stop
 
 app = typer.Typer(
     name="gfrnn",
-    help="Train recurrent networks for weather forecasts without gradients, forecast, and verify."
-    "\n\nExample: [bold]gfrnn run[/bold] (an experiment that needs no data)",
+    help="Train recurrent networks for weather forecasts without gradients, forecast with them, "
+    "and verify the forecasts.\n\n"
+    "Example: [bold]gfrnn run[/bold] (the embedded experiment, which needs no data)",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -52,7 +53,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Options of the command itself."""
+    """Accept the options of ``gfrnn`` itself, before any subcommand."""
 
 
 USAGE_ERROR = 2

@@ -24,7 +24,7 @@ def nature(
     Example: [bold]gfrnn nature nature.zarr --years 10[/bold]
     """
     if path.exists() and not force:
-        raise RunError(f"{path}: exists; choose another name, or --force to replace it")
+        raise RunError(f"{path}: exists already; choose another name, or replace it with --force")
     with show_progress(console) as progress:
         write_nature(path, years=years, seed=seed, overwrite=force, progress=progress)
     console.print(f"[bold]nature run[/bold]: {path} (simulated weather, not the real one)")

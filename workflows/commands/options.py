@@ -25,27 +25,32 @@ Output = Annotated[
     typer.Option("--output", "-o", help="Folder of the run. Default: runs/NAME."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Repeat stages that are already done.")]
-Workers = Annotated[
-    int | None, typer.Option(help="Number of worker processes on this machine, e.g. 4.")
+Workers = Annotated[int | None, typer.Option(help="Number of worker processes, e.g. 4.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="Memory limit of each worker, e.g. 4GiB."),
 ]
-Memory = Annotated[str | None, typer.Option(help="Memory of each worker, e.g. 4GiB.")]
 Scheduler = Annotated[
     str | None,
-    typer.Option(help="Running Dask cluster: address, e.g. tcp://host:8786, or scheduler file."),
+    typer.Option(
+        help="Dask scheduler that runs already: address, e.g. tcp://host:8786, or scheduler file."
+    ),
 ]
 ClusterFile = Annotated[
     Path | None,
     typer.Option(
         "--cluster",
         metavar="FILE",
-        help="YAML file with keys of the section cluster, which replaces that of the experiment.",
+        help="YAML file with the keys of the section cluster, e.g. slurm.yaml. It replaces that "
+        "section of the experiment.",
     ),
 ]
 PeriodOption = Annotated[
     tuple[str, str] | None,
     typer.Option(
         "--period",
-        help="Forecast another period, both ends included, e.g. 2021-01-01 2021-12-31.",
+        help="Forecast this period, both ends included, e.g. 2021-01-01 2021-12-31. FILE must be "
+        "the folder of a run.",
         metavar="START END",
     ),
 ]

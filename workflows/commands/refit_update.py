@@ -38,7 +38,7 @@ def refit(
         typer.Option(help="Leave out this training year, e.g. 2003; may be repeated."),
     ] = None,
     ridge: Annotated[
-        str | None, typer.Option(help="Candidates for fit.ridge, e.g. 1e-3,1e-2.")
+        str | None, typer.Option(help="Ridge strengths to try (fit.ridge), e.g. 1e-3,1e-2.")
     ] = None,
     width: Annotated[
         list[int] | None,
@@ -48,7 +48,8 @@ def refit(
         ),
     ] = None,
     balance: Annotated[
-        str | None, typer.Option(help="Candidates for fit.balance, e.g. 1,0.3.")
+        str | None,
+        typer.Option(help="Weights of hidden features to try (fit.balance), e.g. 1,0.3."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -62,15 +63,15 @@ def refit(
     stop_before: StopBefore = None,
     stop_after: StopAfter = None,
 ) -> None:
-    """Solve and select the model again from the triangles of a fit, without reading the data.
+    """Solve and select a model again from the R factors of a fit, without reading the data.
 
-    Settings that are not given stay the same. Continue in the new folder with
-    [bold]gfrnn forecast[/bold] and [bold]gfrnn verify[/bold].
+    Settings that are not given stay the same. The result is a new folder, in
+    which [bold]gfrnn forecast[/bold] and [bold]gfrnn verify[/bold] continue.
 
     Example: [bold]gfrnn refit runs/era_interim_europe --without 2003 --width 500[/bold]
     """
     set_time_limit(stop_before, stop_after)
-    work = Refit.of(
+    work = Refit.prepare(
         folder,
         output,
         without=without,
@@ -92,7 +93,7 @@ def update(
         typer.Argument(help="New data: files, zarr stores, globs or URLs.", metavar="NEW_DATA..."),
     ],
     forget: Annotated[
-        float, typer.Option(help="Weight of all earlier rows, within (0, 1], e.g. 0.99.")
+        float, typer.Option(help="Weight of all earlier data, above 0 and at most 1, e.g. 0.99.")
     ] = 1.0,
     period: Annotated[
         tuple[str, str] | None,
@@ -114,12 +115,16 @@ def update(
 ) -> None:
     """Train an existing model further with new data, without reading the old data again.
 
+    The new data must begin after the last time that the model was trained with.
+    The result is that of a fit to the old and the new data together, with the
+    same climatology, EOFs and hidden weights.
+
     Examples: [bold]gfrnn update runs/era_interim_europe 'era5/2021-0[1-3].nc'[/bold];
     [bold]gfrnn update runs/my era5.zarr --period 2021-04-01 2021-04-30 --forget 0.99[/bold]
     """
     set_time_limit(stop_before, stop_after)
     part = None if period is None else checked(Period, period, "--period")
-    work = Update.of(folder, data, output, forget=forget, period=part)
+    work = Update.prepare(folder, data, output, forget=forget, period=part)
     options = ClusterOptions(cluster, workers, memory, scheduler)
     with _open_session(work, "update", folder, options) as progress:
         run = work.run(progress)

@@ -18,7 +18,7 @@ from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.cases import case_names, load_case
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import ClusterFile, ClusterOptions, Workers
-from gfrnn.workflows.reproduce.result_table import sentence, terminal_table
+from gfrnn.workflows.reproduce.result_table import terminal_table, verdict_sentence
 from gfrnn.workflows.reproduce.run_case import reproduce as reproduce_case
 from gfrnn.workflows.reproduce.run_case import write_files
 from gfrnn.workflows.reproduce.settings_file import dump, load_settings
@@ -36,7 +36,8 @@ def reproduce(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds for the hidden weights.")] = 5,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Run the same code on a smaller case, under a minute.")
+        bool,
+        typer.Option("--quick", help="Run the same code on a smaller case, in less than a minute."),
     ] = False,
     output: Annotated[
         Path | None,
@@ -46,7 +47,9 @@ def reproduce(
     ] = None,
     settings: Annotated[
         Path | None,
-        typer.Option(help="YAML file of settings that replace those of the case, e.g. mine.yaml."),
+        typer.Option(
+            help="YAML file with settings that replace those of the case, e.g. mine.yaml."
+        ),
     ] = None,
     choose: Annotated[
         bool,
@@ -67,7 +70,7 @@ def reproduce(
     cluster: ClusterFile = None,
     listing: Annotated[bool, typer.Option("--list", help="List the cases.")] = False,
 ) -> None:
-    """Run a case of the papers again and write a table, a figure and a page with both.
+    """Repeat an experiment of the papers; write a table, a figure and a page with both.
 
     Examples: [bold]gfrnn reproduce[/bold] (lists the cases);
     [bold]gfrnn reproduce lorenz63 --quick[/bold];
@@ -140,8 +143,8 @@ def run_case(
     loaded = load_settings(case, file, quick=quick, options=options)
     if cluster.arguments and not case.parallel:
         raise ConfigError(
-            f"{cluster.arguments[0]}: the case {name} runs in one process; leave it out, "
-            "or add --choose"
+            f"{cluster.arguments[0]}: the case {name} runs in one process; leave the option out, "
+            "or add --choose, which uses workers"
         )
     folder = _folder(name, quick, output, options)
     command = _command(
@@ -152,7 +155,7 @@ def run_case(
     console.print(terminal_table(result))
     for verdict in result.verdicts():
         style = {True: "green", False: "red", None: "dim"}[verdict.reached]
-        console.print(sentence(verdict), style=style, highlight=False, markup=False)
+        console.print(verdict_sentence(verdict), style=style, highlight=False, markup=False)
     for note in result.notes:
         console.print(note, style="dim", highlight=False, markup=False)
     console.print(f"[bold]page[/bold]: {folder / 'index.html'}", highlight=False)
@@ -214,7 +217,7 @@ def _folder(name: str, quick: bool, output: Path | None, options: Mapping[str, A
     ]
     folder = output or Path("runs") / "reproduce" / "-".join(words)
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"--output: {folder} is a file; name a folder")
+        raise ConfigError(f"--output: {folder} is a file; give the name of a folder")
     return folder
 
 

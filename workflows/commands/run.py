@@ -14,7 +14,8 @@ from gfrnn.cluster import ClusterConfig
 from gfrnn.pipeline import Experiment, Run, load_experiment
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
+from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.workflows.commands.console import console
@@ -58,7 +59,8 @@ def run(
 ) -> None:
     """Run all stages of an experiment: fit, forecast, verify and report.
 
-    Stages that are done are skipped, and a run that was killed resumes from its checkpoints.
+    Finished stages are skipped, and a run that was killed resumes from its
+    checkpoints.
 
     Examples: [bold]gfrnn run[/bold] (embedded nature run, no data needed);
     [bold]gfrnn run workflows/experiments/era_interim_europe.yaml --workers 4[/bold]
@@ -77,9 +79,9 @@ def run(
                 _run_stage(stage, force, progress)
         scores = xr.open_zarr(opened.scores, chunks=None, decode_timedelta=True)
         progress.show_table(dashboard_table(scores))
-        progress(Advance("report", 0, 1))
+        progress(ProgressUpdate("report", 0, 1))
         page = write_report(opened)
-        progress(Advance("report", 1, 1))
+        progress(ProgressUpdate("report", 1, 1))
     console.print(f"[bold]report[/bold]: {page}", highlight=False)
     console.print(terminal_table(scores))
 
@@ -96,7 +98,8 @@ def fit(
         bool,
         typer.Option(
             "--plan",
-            help="Only estimate tasks, reads, memory, disk and time, and check that they fit.",
+            help="Only estimate tasks, reads, memory, disk and time of the fit, and check whether "
+            "the workers have enough memory.",
         ),
     ] = False,
     as_json: Annotated[
@@ -107,14 +110,14 @@ def fit(
 ) -> None:
     """Train a model: climatology, EOFs, triangles, and selection of ridge and width.
 
-    With --plan, no cluster is started and nothing is written; the exit code is 2 if the fit does
-    not fit into the workers.
+    With --plan, no cluster is started and nothing is written; the exit code is
+    2 if the workers have too little memory for the fit.
 
     Examples: [bold]gfrnn fit workflows/experiments/era_interim_europe.yaml[/bold];
     [bold]gfrnn fit my.yaml --plan --workers 8 --memory 4GiB[/bold]
     """
     if as_json and not plan:
-        raise ConfigError("--json: belongs to --plan; add --plan, or leave --json out")
+        raise ConfigError("--json: allowed with --plan only; add --plan, or leave --json out")
     options = ClusterOptions(cluster, workers, memory, scheduler)
     if not plan:
         set_time_limit(stop_before, stop_after)
@@ -139,9 +142,9 @@ def forecast(
 ) -> None:
     """Forecast from every initial time of the test period with a trained model.
 
-    With --period, forecast another period with the model in the folder of a run. The result is a
-    folder of its own (default RUN-YYYYMMDD, the first day) for [bold]gfrnn verify[/bold] and
-    [bold]gfrnn report[/bold].
+    With --period, forecast another period with the model of an earlier run. The
+    result is a new folder, by default RUN-YYYYMMDD with the first day of the
+    period, which [bold]gfrnn verify[/bold] and [bold]gfrnn report[/bold] accept.
 
     Examples: [bold]gfrnn forecast workflows/experiments/era_interim_europe.yaml[/bold];
     [bold]gfrnn forecast runs/my --period 2021-01-01 2021-12-31 --output runs/my-2021[/bold]
@@ -152,8 +155,11 @@ def forecast(
         _run_one("forecast", file, output, force, options)
         return
     if file is None or not file.is_dir():
-        raise ConfigError("--period: needs the folder of a run; give it in place of FILE")
-    reuse = NewPeriod.of(file, checked(Period, period, "--period"), output)
+        found = "no FILE" if file is None else str(file)
+        raise ConfigError(
+            f"--period: needs the folder of a run, found {found}; give the folder in place of FILE"
+        )
+    reuse = NewPeriod.prepare(file, checked(Period, period, "--period"), output)
     config = options.config(reuse.experiment.cluster, str(file))
     with (
         open_run(reuse.run, reuse.experiment, reuse.folder, config, console) as (opened, progress),
@@ -173,7 +179,10 @@ def verify(
     stop_before: StopBefore = None,
     stop_after: StopAfter = None,
 ) -> None:
-    """Score the forecasts, and as references climatology, persistence and the linear model.
+    """Compute RMSE, bias and ACC of the forecasts and of reference forecasts.
+
+    The references are climatology, persistence, damped persistence and the
+    linear model.
 
     Example: [bold]gfrnn verify workflows/experiments/era_interim_europe.yaml[/bold]
     """
@@ -183,7 +192,7 @@ def verify(
 
 
 def report(folder: Folder) -> None:
-    """Write the report page of a verified run again.
+    """Write the page report.html into the folder of a verified run again.
 
     Example: [bold]gfrnn report runs/era_interim_europe[/bold]
     """
@@ -193,7 +202,7 @@ def report(folder: Folder) -> None:
 def _run_one(
     stage: str, file: Path | None, output: Path | None, force: bool, options: ClusterOptions
 ) -> None:
-    """Run one stage of an experiment."""
+    """Open the run and its cluster, and compute one stage."""
     experiment, config = _load(file, options)
     # Only a new fit may replace the run of another experiment.
     replace = force and stage == "fit"
@@ -216,9 +225,9 @@ def _run_stage(stage: Callable[..., StageOutcome], force: bool, progress: RunPro
 def _load(file: Path | None, options: ClusterOptions) -> tuple[Experiment, ClusterConfig]:
     """Load an experiment file, or the embedded one, whose data are simulated if missing."""
     if file is not None:
-        file = file / "experiment.yaml" if file.is_dir() else file
-        experiment = load_experiment(file)
-        return experiment, options.config(experiment.cluster, str(file))
+        experiment = RunFolder(file).stored_experiment() if file.is_dir() else load_experiment(file)
+        where = file / "experiment.yaml" if file.is_dir() else file
+        return experiment, options.config(experiment.cluster, str(where))
     experiment = load_experiment(EMBEDDED)
     config = options.config(experiment.cluster, EMBEDDED.name)
     store = Path(str(experiment.data.sources[0].path))

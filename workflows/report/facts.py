@@ -30,7 +30,7 @@ def run_facts(contents: RunContents) -> list[tuple[str, str]]:
                        f"{len(model.networks)} networks, {experiment.fit.average} at each lead")),
         ("Regression", f"{notes.rows} rows of {notes.columns} columns"),
         ("Precision", precision_line(notes.precision)),
-        ("Best candidate", picks or "nothing searched"),
+        ("Best candidate", picks or "no search"),
     ]  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def _training(contents: RunContents) -> str:
 
 
 def _state(contents: RunContents) -> list[tuple[str, str]]:
-    """Describe the states that the network gets: EOFs or patches."""
+    """Describe the states of the network: EOFs or patches."""
     notes, network = contents.model.notes, contents.model.networks[0]
     delays = f"{notes.delays} successive states"
     if network.patches is None:
@@ -73,8 +73,11 @@ def _state(contents: RunContents) -> list[tuple[str, str]]:
     size = " x ".join(map(str, state.patch))
     window = f"{state.patch[0] + before + after} x {state.patch[1] + west + east}"
     groups = network.groups
-    sets = "shared by all" if groups is None else f"{len(np.unique(groups))} sets of them"
+    sets = "shared by all patches" if groups is None else f"{len(np.unique(groups))} sets"
     return [
-        ("State", f"{notes.patches} patches of {size} cells that see {window}, {delays}"),
+        (
+            "State",
+            f"{notes.patches} patches of {size} cells, forecast from {window} cells, {delays}",
+        ),
         ("Outer weights", sets),
     ]

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gfrnn.cluster.human_units import human_duration
 from gfrnn.pipeline.config.experiment import dump_experiment
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.model_notes import ModelNotes
-from gfrnn.workflows.human_units import human_duration
 from gfrnn.workflows.report.facts import run_facts
 from gfrnn.workflows.report.figures import USEFUL, ridge_picture, skill_picture, spectrum_picture
 from gfrnn.workflows.report.labels import (

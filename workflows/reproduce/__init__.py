@@ -1,1 +1,1 @@
-"""Reproduction of any case: settings, their choice, the run, its table and page."""
+"""Reproduction of cases: settings and their choice, the run, its table and page."""

@@ -1,10 +1,10 @@
-"""How the figures of all cases look."""
+"""Colours and line styles of the figures of all cases."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Told apart by people who do not see red or green, and by the strokes on a black-and-white print;
+# Readers who do not see red or green, and readers of a black-and-white print, can tell these apart;
 # the colours are those of the report's figures.
 STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#0b4f8a", "linewidth": 2.2},
@@ -13,7 +13,7 @@ STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#b35c8f", "linestyle": (0, (1, 1.2))},
     {"color": "0.5", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
 )
-"""Colour and stroke of the first, second, ... entry of a figure."""
+"""Colours and line styles of the methods in a figure, in the order of the methods."""
 
 TRUTH: dict[str, Any] = {"color": "0.15", "linewidth": 1.0}
-"""The truth in the same figure."""
+"""Colour and line width of the truth."""

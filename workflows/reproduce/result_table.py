@@ -1,4 +1,4 @@
-"""The table of a case: in a terminal, as long-form CSV and as JSON."""
+"""Table of a case in a terminal, as long-form CSV and as JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from rich.table import Table
 
 from gfrnn.workflows.report.labels import number
-from gfrnn.workflows.reproduce.case import TRAINING, CaseResult, Entry, Score, Verdict
+from gfrnn.workflows.reproduce.case_result import TRAINING, CaseResult, Entry, Score, Verdict
 
-KINDS = {"ours": "this project", "peer": "peer", "reference": "reference"}
-"""How the kinds of entries are called."""
+KINDS = {"ours": "this project", "peer": "published method", "reference": "reference"}
+"""Text for each kind of entry."""
 
 
-def figure_of(value: float) -> str:
-    """Format a number with three digits; NaN, a diverged value, becomes ``undefined``."""
+def number_text(value: float) -> str:
+    """Format a number with three digits; NaN (diverged) becomes ``undefined``."""
     if math.isnan(value):
         return "undefined"
     if math.isinf(value):
@@ -25,20 +25,20 @@ def figure_of(value: float) -> str:
     return number(value)
 
 
-def cell(entry: Entry, score: Score) -> tuple[str, str]:
-    """Median and quartiles over seeds as text; both empty where not measured.
+def table_cell(entry: Entry, score: Score) -> tuple[str, str]:
+    """Format median and quartiles over seeds.
 
-    The quartiles are empty where there is a single value.
+    Both texts are empty if nothing was measured; the quartiles are also empty for a single value.
     """
     quartiles = entry.quartiles(score.key)
     if quartiles is None:
         return "", ""
-    low, middle, high = map(figure_of, quartiles)
+    low, middle, high = map(number_text, quartiles)
     return middle, f"{low} to {high}" if len(entry.values(score.key)) > 1 else ""
 
 
 def best_entries(result: CaseResult, score: Score) -> set[str]:
-    """Names of the entries whose median is best, where at least two were measured."""
+    """Return the names of the entries with the best median if at least two were measured."""
     medians = {
         entry.name: quartiles[1]
         for entry in result.entries
@@ -50,8 +50,8 @@ def best_entries(result: CaseResult, score: Score) -> set[str]:
     return {name for name, median in medians.items() if median == best}
 
 
-def sentence(verdict: Verdict) -> str:
-    """A bar in words: ``R factor: valid prediction time 24.5, at least 20: reached``."""
+def verdict_sentence(verdict: Verdict) -> str:
+    """Describe a verdict: ``R factor: valid time 24.5, required at least 20: reached``."""
     bar, score = verdict.bar, verdict.score
     unit = f" {score.unit}" if score.unit else ""
     if verdict.wanted is None:
@@ -62,20 +62,20 @@ def sentence(verdict: Verdict) -> str:
             ("higher", True): "above", ("higher", False): "at least",
             ("lower", True): "below", ("lower", False): "at most",
         }  # fmt: skip
-        goal = f"{words[score.better, strict]} {figure_of(verdict.wanted)}{unit}"
+        goal = f"{words[score.better, strict]} {number_text(verdict.wanted)}{unit}"
         if bar.against is not None:
             goal += f" of {bar.against}"
-    found = "nothing" if verdict.found is None else figure_of(verdict.found) + unit
-    return f"{bar.entry}: {score.label} {found}, wanted {goal}: {word(verdict)}"
+    found = "not measured" if verdict.found is None else number_text(verdict.found) + unit
+    return f"{bar.entry}: {score.label} {found}, required {goal}: {verdict_word(verdict)}"
 
 
-def word(verdict: Verdict) -> str:
-    """``reached``, ``not reached`` or ``not measured``."""
+def verdict_word(verdict: Verdict) -> str:
+    """Return ``reached``, ``not reached`` or ``not measured``."""
     return {True: "reached", False: "not reached", None: "not measured"}[verdict.reached]
 
 
 def terminal_table(result: CaseResult) -> Table:
-    """Median and quartiles over seeds, a section a score, a line an entry."""
+    """Return a table with a section for each score and a line for each entry."""
     table = Table(title=result.title, title_justify="left")
     table.add_column("")
     table.add_column("median", justify="right", no_wrap=True)
@@ -85,19 +85,19 @@ def terminal_table(result: CaseResult) -> Table:
         table.add_row(f"[bold]{score.label}[/bold]{unit}, {score.better} is better")
         best = best_entries(result, score)
         for entry in result.entries:
-            middle, spread = cell(entry, score)
-            if middle:
+            median, quartiles = table_cell(entry, score)
+            if median:
                 strong = entry.name in best and score is not TRAINING
-                middle = f"[bold]{middle}[/bold]" if strong else middle
-                table.add_row(f"  {entry.name}", middle, spread)
+                median = f"[bold]{median}[/bold]" if strong else median
+                table.add_row(f"  {entry.name}", median, quartiles)
         table.add_section()
     return table
 
 
 def csv_text(result: CaseResult, seeds: list[int]) -> str:
-    """Long form: ``entry, kind, score, unit, seed, value``; training times are a score too.
+    """Return all values in long form: ``entry, kind, score, unit, seed, value``.
 
-    The seed is empty for values that depend on none.
+    Training times are included. The seed is empty for values that do not depend on one.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -115,7 +115,7 @@ def csv_text(result: CaseResult, seeds: list[int]) -> str:
 
 
 def json_tree(result: CaseResult) -> dict[str, Any]:
-    """Scores, entries and bars as plain lists and dictionaries; what is not finite as text."""
+    """Return scores, entries and bars for JSON; numbers that are not finite become text."""
     entries = []
     for entry in result.entries:
         summary = {}
@@ -132,7 +132,7 @@ def json_tree(result: CaseResult) -> dict[str, Any]:
             "against": verdict.bar.against,
             "wanted": _jsonable(verdict.wanted),
             "found": _jsonable(verdict.found),
-            "verdict": word(verdict),
+            "verdict": verdict_word(verdict),
             "text": verdict.bar.text,
         }
         for verdict in result.verdicts()
@@ -151,5 +151,5 @@ def json_tree(result: CaseResult) -> dict[str, Any]:
 
 
 def _jsonable(value: float | None) -> float | str | None:
-    """JSON has no infinity and no NaN."""
+    """Return the text of infinity and NaN, which JSON does not have, and other values as given."""
     return value if value is None or math.isfinite(value) else repr(value)

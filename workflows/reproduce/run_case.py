@@ -1,4 +1,4 @@
-"""Run a case and write what came of it into a folder."""
+"""Run a case and write its results into a folder."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ import xarray as xr
 from matplotlib.figure import Figure
 from threadpoolctl import threadpool_info
 
-from gfrnn.pipeline.reduction.tasks import Progress
+from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.provenance import provenance
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.workflows.report.figures import STYLE, WIDTH
-from gfrnn.workflows.reproduce.case import TRAINING, Case, CaseResult
+from gfrnn.workflows.reproduce.case import Case
+from gfrnn.workflows.reproduce.case_result import TRAINING, CaseResult
 from gfrnn.workflows.reproduce.result_table import (
     KINDS,
     best_entries,
-    cell,
     csv_text,
     json_tree,
-    sentence,
-    word,
+    table_cell,
+    verdict_sentence,
+    verdict_word,
 )
 from gfrnn.workflows.reproduce.settings_file import LoadedSettings, dump
 
 _LIBRARIES = ("gfrnn", "numpy", "scipy", "reservoirpy")
-_QUICK = "These are the quick settings; the bars are meant for the full ones."
+_QUICK = "These are the quick settings; the bars apply to the full ones."
 
 
 def reproduce(
@@ -50,27 +51,23 @@ def reproduce(
 ) -> CaseResult:
     """Run a case and write ``settings.yaml``, ``table.csv``, ``result.json``, figure and page.
 
-    A result's dataset goes to ``result.zarr``, of zarr format 3.
-
-    Nothing is written before all is computed; then files are made in a folder of their own and
-    moved to their places, ``index.html`` last. Other files of the folder stay.
+    A dataset of the result is written to ``result.zarr`` in zarr format 3. Nothing is written
+    before the computation has finished. Other files in the folder are kept.
 
     Parameters
     ----------
     case : Case
-    loaded : Loaded
-        Its settings.
+    loaded : LoadedSettings
     seeds : sequence of int
     folder : Path
-        Made where it is missing.
+        Created if it does not exist.
     progress : callable
-        (stage, done, total).
     command : str
-        What reruns this, for the page.
+        Command line that repeats the run, for the page.
 
     Returns
     -------
-    Result
+    CaseResult
     """
     begun = datetime.now(UTC)
     result = case.run(loaded.settings, list(seeds), progress)
@@ -110,7 +107,7 @@ def _write_dataset(path: Path, dataset: xr.Dataset) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Versions, cores and the BLAS."""
+    """Return versions of libraries, number of cores and the BLAS."""
     found = provenance(_LIBRARIES)
     blas = sorted(
         {
@@ -125,7 +122,7 @@ def machine() -> dict[str, Any]:
 
 @matplotlib.rc_context({**STYLE, "svg.hashsalt": "gfrnn", "svg.fonttype": "path"})
 def draw(result: CaseResult) -> str:
-    """The figure of a result as SVG text."""
+    """Draw the figure of a result and return it as SVG text."""
     figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
     result.draw(figure)
     buffer = io.StringIO()
@@ -134,7 +131,16 @@ def draw(result: CaseResult) -> str:
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:
-    """Write all files aside, then move them to their places in the order given."""
+    """Write files so that a failure leaves the earlier ones as they were.
+
+    All are written to a temporary folder, then moved to their places in the given order.
+
+    Parameters
+    ----------
+    folder : Path
+    files : dict of str to str
+        Text by name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
     try:
@@ -161,7 +167,7 @@ def _page(result: CaseResult, record: dict[str, Any], settings: str, picture: st
             "kind": KINDS[entry.kind],
             "cells": [
                 (
-                    *cell(entry, score),
+                    *table_cell(entry, score),
                     score is not TRAINING and entry.name in best[score.key],
                 )
                 for score in result.columns
@@ -170,7 +176,11 @@ def _page(result: CaseResult, record: dict[str, Any], settings: str, picture: st
         for entry in result.entries
     ]
     verdicts = [
-        {"text": sentence(verdict), "source": verdict.bar.text, "word": word(verdict)}
+        {
+            "text": verdict_sentence(verdict),
+            "source": verdict.bar.text,
+            "word": verdict_word(verdict),
+        }
         for verdict in result.verdicts()
     ]
     encoded = base64.b64encode(picture.encode()).decode()
@@ -180,6 +190,6 @@ def _page(result: CaseResult, record: dict[str, Any], settings: str, picture: st
         settings=settings,
         rows=rows,
         verdicts=verdicts,
-        # As an image of its own, nothing in the SVG can meet names of the page.
+        # An SVG in an img element cannot clash with ids and styles of the page.
         picture=f"data:image/svg+xml;base64,{encoded}",
     )

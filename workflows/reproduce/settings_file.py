@@ -1,4 +1,4 @@
-"""The settings of a case: its file, a user's file over it, and the overrides of ``--quick``."""
+"""Settings of a case from its file, a user's file, the quick settings and the command line."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _EXTRA = ("quick", "candidates")
 
 @dataclass(frozen=True)
 class LoadedSettings(Generic[Settings]):
-    """Settings as resolved.
+    """Resolved settings of a case.
 
     Attributes
     ----------
     settings : Section
-        The case's model.
+        Instance of the model of the case.
     values : dict
-        The same as plain lists and dictionaries.
+        The settings as plain lists and dictionaries.
     candidates : dict
-        What ``--choose`` tries, as the file has it.
+        Section ``candidates`` of the file: values that ``--choose`` tries.
     where : str
-        The file, for messages.
+        Name of the file, for messages.
     quick : bool
-        Whether the overrides of ``--quick`` are in.
+        Whether the section ``quick`` was applied.
     """
 
     settings: Settings
@@ -50,31 +50,32 @@ def load_settings(
     quick: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> LoadedSettings[Settings]:
-    """The settings of a case, checked.
+    """Load and check the settings of a case.
 
     Parameters
     ----------
     case : Case
     file : Path, optional
-        Laid over the case's own file: what it leaves out stays as it is. Its ``candidates``
-        replace the case's as a whole.
+        File of a user. Its values replace those of the case's own file, one by one; its section
+        ``candidates`` replaces that of the case as a whole.
     quick : bool
-        Lay the overrides of ``--quick`` over the values: the case's own below the user's file.
+        Apply the section ``quick`` of each file. Values of the user's file take precedence over
+        the quick settings of the case.
     options : mapping of str to value, optional
-        Settings that the command line names, ``--KEY``; laid over everything.
+        Settings from the command line, ``--KEY``, which take precedence over all files.
 
     Raises
     ------
     ConfigError
-        If a file is missing or no mapping, a key or value is not allowed, or the settings of the
-        case have no key of an option's name.
+        If a file is missing or no mapping, a key or value is not allowed, or an option is no
+        setting of the case.
     """
     options = options or {}
     for key in options:
         if key not in case.settings.model_fields:
             raise ConfigError(
-                f"--{key}: the case {case.name} has no such setting, its settings are "
-                f"{', '.join(case.settings.model_fields)}; leave it out"
+                f"--{key}: not a setting of the case {case.name}; allowed: "
+                f"{', '.join(case.settings.model_fields)}; leave the option out"
             )
     own = SETTINGS / f"{case.name}.yaml"
     tree: dict[str, Any] = {}
@@ -96,12 +97,22 @@ def load_settings(
 def with_values(
     case: Case[Settings], values: Mapping[str, Any], keys: Mapping[str, Any], where: str
 ) -> Settings:
-    """Settings with some values replaced by their dotted keys.
+    """Return settings with some values replaced.
+
+    Parameters
+    ----------
+    case : Case
+    values : mapping
+        All settings as plain values.
+    keys : mapping of str to value
+        New values by dotted keys.
+    where : str
+        Name of the file, for messages.
 
     Raises
     ------
     ConfigError
-        If a key is not there or a value is not allowed.
+        If a key or a value is not allowed.
     """
     tree: Mapping[str, Any] = values
     for key, value in keys.items():
@@ -113,7 +124,7 @@ def with_values(
 
 
 def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """One mapping over another; mappings inside are overlaid too, all else is replaced."""
+    """Merge two mappings recursively; values of `above` take precedence."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
@@ -123,12 +134,12 @@ def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
 
 
 def plain(settings: Section) -> dict[str, Any]:
-    """Settings as lists, dictionaries, numbers and texts."""
+    """Convert settings to lists, dictionaries, numbers and texts."""
     return dict(_spelled(settings, settings.model_dump(mode="json")))
 
 
 def _spelled(value: Any, dumped: Any) -> Any:
-    """Periods as a file has them: as plain times they would lose the end of their last day."""
+    """Write periods as pairs of dates; plain times would lose the end of the last day."""
     if isinstance(value, Period):
         return value.as_pair()
     if isinstance(value, BaseModel):
@@ -139,7 +150,7 @@ def _spelled(value: Any, dumped: Any) -> Any:
 
 
 def dump(values: Mapping[str, Any]) -> str:
-    """Settings as the text of a file that ``--settings`` takes."""
+    """Return settings as YAML text for ``--settings``."""
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
 
@@ -147,13 +158,15 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the name") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a YAML file: {error}") from None
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: found {type(tree).__name__}, allowed: keys with values")
+        raise ConfigError(f"{path}: found a {type(tree).__name__}; allowed: keys with values")
     for key in _EXTRA:
         if not isinstance(tree.get(key, {}), dict):
-            raise ConfigError(f"{path}: {key}: {tree[key]!r} is not allowed: keys with values")
+            raise ConfigError(
+                f"{path}: {key}: {tree[key]!r} is not allowed; write keys with values"
+            )
     return tree

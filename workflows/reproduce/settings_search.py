@@ -1,4 +1,4 @@
-"""Choose settings of a case on its validation trajectories: what ``--choose`` does."""
+"""Choose settings of a case on its validation trajectories (``--choose``)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from rich.table import Table
 
 from gfrnn.pipeline.config.section import Section, checked
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.workflows.reproduce.case import Case, Validation
-from gfrnn.workflows.reproduce.result_table import figure_of
+from gfrnn.workflows.reproduce.result_table import number_text
 from gfrnn.workflows.reproduce.settings_file import LoadedSettings, plain, with_values
 
 
 class CandidateRange(Section):
-    """Numbers between two ends: of equal probability, or of equal probability of the logarithm."""
+    """Range of a random number with a uniform distribution of itself or of its logarithm."""
 
     uniform: tuple[float, float] | None = None
     log: tuple[float, float] | None = None
@@ -32,30 +33,31 @@ class CandidateRange(Section):
         if ends is None or (self.log is not None and self.uniform is not None):
             raise ValueError("give either uniform: [low, high] or log: [low, high]")
         if not ends[0] < ends[1] or (self.log is not None and ends[0] <= 0):
-            raise ValueError(f"{list(ends)} is not a low and a high end")
+            low = "low" if self.log is None else "positive low"
+            raise ValueError(f"{list(ends)} is not a {low} and a high end")
         return self
 
     def draw(self, rng: np.random.Generator) -> float:
-        """One number, rounded to the three digits that a settings file shows."""
+        """Draw a number, rounded to the three digits that a settings file shows."""
         if self.log is not None:
             value = math.exp(rng.uniform(math.log(self.log[0]), math.log(self.log[1])))
         else:
-            low, high = self.uniform or (0.0, 1.0)  # one of the two is there
+            low, high = self.uniform or (0.0, 1.0)  # the validator ensures one of the two
             value = rng.uniform(low, high)
         return float(f"{value:.3g}")
 
 
 class CandidateSearch(Section):
-    """Ranges of settings that one validation tries.
+    """Values of settings that one validation tries.
 
     Attributes
     ----------
-    keys : mapping of str to list or Range
-        Dotted keys of the settings.
+    keys : mapping of str to list or CandidateRange
+        Values by dotted keys of the settings.
     trials : int, optional
-        Draw so many combinations; without it every combination of the lists is tried.
+        Number of random combinations; by default all combinations of the lists are tried.
     seeds : int
-        A combination is scored by the mean over so many seeds of hidden weights.
+        Number of seeds; their mean is the score of a combination.
     """
 
     keys: dict[str, Annotated[list[Any], Field(min_length=1)] | CandidateRange] = Field(
@@ -68,11 +70,13 @@ class CandidateSearch(Section):
     def _ranges_need_trials(self) -> CandidateSearch:
         ranges = [key for key, values in self.keys.items() if isinstance(values, CandidateRange)]
         if ranges and self.trials is None:
-            raise ValueError(f"trials: missing; {ranges[0]} is a range, so say how many to draw")
+            raise ValueError(
+                f"trials: missing; give the number of draws, as {ranges[0]} is a range"
+            )
         return self
 
     def combinations(self) -> Iterator[dict[str, Any]]:
-        """Every combination, or the draws; the same at each call."""
+        """Yield all combinations or the random ones; each call yields the same."""
         if self.trials is None:
             for values in itertools.product(*self.keys.values()):
                 yield dict(zip(self.keys, values, strict=True))
@@ -89,7 +93,7 @@ class CandidateSearch(Section):
 
 @dataclass(frozen=True)
 class SettingsTrial:
-    """A combination with its mean validation score over seeds."""
+    """Combination of settings and its mean validation score over seeds."""
 
     values: dict[str, Any]
     score: float
@@ -97,7 +101,7 @@ class SettingsTrial:
 
 @dataclass(frozen=True)
 class SettingsChoice:
-    """The trials of one validation and the best of them."""
+    """All trials of one validation."""
 
     name: str
     validation: Validation[Any]
@@ -105,24 +109,24 @@ class SettingsChoice:
 
     @property
     def best(self) -> SettingsTrial:
-        """The first of the best; what is not a number is worst."""
+        """First trial with the best score; NaN ranks last."""
         sign = -1.0 if self.validation.score.better == "higher" else 1.0
         worst = math.inf
         return min(self.trials, key=lambda t: worst if math.isnan(t.score) else sign * t.score)
 
 
 def searches(case: Case[Any], loaded: LoadedSettings[Any]) -> dict[str, CandidateSearch]:
-    """Return the ranges in the settings file, with every key checked before work starts.
+    """Return the candidates of the settings file by validation, checked before work starts.
 
     Raises
     ------
     ConfigError
-        If there is nothing to try, a name is no validation of the case, or a key or value is not
-        allowed, also among candidates that do not apply to these settings.
+        If there are no candidates, a name is no validation of the case, or a key or value is not
+        allowed. Candidates that do not apply to these settings are checked as well.
     """
     where = f"{loaded.where}: candidates"
     if not loaded.candidates:
-        raise ConfigError(f"{where}: missing; there is nothing to choose")
+        raise ConfigError(f"{where}: missing; there is nothing to choose, so add candidates")
     found = {}
     for name, tree in loaded.candidates.items():
         if name not in case.validations:
@@ -136,22 +140,24 @@ def searches(case: Case[Any], loaded: LoadedSettings[Any]) -> dict[str, Candidat
         if case.validations[name].applies(loaded.settings):
             found[name] = search
     if not found:
-        raise ConfigError(f"{where}: none of them applies to these settings")
+        raise ConfigError(
+            f"{where}: none of {', '.join(loaded.candidates)} applies to these settings; "
+            "add one that does"
+        )
     return found
 
 
 def choose(
     case: Case[Any], loaded: LoadedSettings[Any], progress: Progress
 ) -> tuple[LoadedSettings[Any], list[SettingsChoice]]:
-    """Try all candidates on the validation trajectories and take over the best.
+    """Try all candidates on the validation trajectories and adopt the best.
 
-    One validation after another, in the order of the file; a later one sees what the earlier ones
-    chose. Every combination and seed is a job of its own, on the current Dask client where there is
-    one.
+    Validations run in the order of the file; each one starts from the choices of those before it.
+    Each combination and seed is one job, on the current Dask client if there is one.
 
     Returns
     -------
-    chosen : Loaded
+    chosen : LoadedSettings
         The settings with the best values.
     choices : list of SettingsChoice
     """
@@ -178,7 +184,7 @@ def choose(
 
 
 def choice_table(choice: SettingsChoice, most: int = 40) -> Table:
-    """Validation scores, best first, the best marked."""
+    """Return a table of validation scores, best first."""
     score, best = choice.validation.score, choice.best
     title = f"{choice.name}: {score.label} on the validation trajectories, {score.better} is better"
     table = Table(title=title, title_justify="left")
@@ -187,23 +193,25 @@ def choice_table(choice: SettingsChoice, most: int = 40) -> Table:
     table.add_column(score.label + (f" ({score.unit})" if score.unit else ""), justify="right")
     table.add_column("")
     sign = -1.0 if score.better == "higher" else 1.0
-    # Sorting keeps the order of equals, so that the best, the first of them, comes first.
+    # Sorting is stable, so the first of several best trials comes first, as in `best`.
     order = sorted(choice.trials, key=lambda t: math.inf if math.isnan(t.score) else sign * t.score)
     for trial in order[:most]:
         style = "bold" if trial is best else None
         cells = [f"{v:g}" if isinstance(v, float) else str(v) for v in trial.values.values()]
         mark = "best" if trial is best else ""
-        table.add_row(*cells, figure_of(trial.score), mark, style=style)
+        table.add_row(*cells, number_text(trial.score), mark, style=style)
     if len(order) > most:
         table.caption = f"the best {most} of {len(order)}"
     return table
 
 
 def _known(values: Mapping[str, Any], combination: Mapping[str, Any], where: str) -> None:
-    """A key that the settings do not hold would be refused with the path of a section only."""
+    """Refuse unknown keys by their full names; the model's check names only their sections."""
     for key in combination:
         place: Any = values
         for part in key.split("."):
             if not isinstance(place, Mapping) or part not in place:
-                raise ConfigError(f"{where}.keys.{key}: the settings have no such key")
+                raise ConfigError(
+                    f"{where}.keys.{key}: the settings have no such key; check its name"
+                )
             place = place[part]

@@ -1,4 +1,4 @@
-"""Training times, measured the same way for every entry of every case."""
+"""Measurement of training times, common to all methods and cases."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Value = TypeVar("Value")
 
 
 def timed(train: Callable[[], Value]) -> tuple[Value, float]:
-    """Call ``train`` on one BLAS thread and measure it.
+    """Call ``train`` on one BLAS thread and measure its time.
 
-    Everything that turns a training series into a trained model belongs into ``train``, and
-    nothing else: no making of data, no forecast.
+    ``train`` should do everything from the training series to the trained model, and nothing else:
+    it should not make data or forecast.
 
     Parameters
     ----------
     train : callable
-        Without arguments.
+        Function without arguments.
 
     Returns
     -------
     value
-        What ``train`` returned.
+        Return value of ``train``.
     seconds : float
         Wall time.
     """

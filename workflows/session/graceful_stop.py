@@ -203,8 +203,8 @@ def _before(given: str | None, limit: JobLimit | None) -> tuple[float, str, str]
         return None
     if limit is None:
         raise ConfigError(
-            "--stop-before: the end of this job is not known from any batch system; give "
-            "--stop-after instead"
+            f"--stop-before: {given} is given, but no batch system states when this job ends; "
+            "give --stop-after instead"
         )
     margin = min(_MARGIN, _MARGIN_SHARE * limit.seconds)
     if given is not None:

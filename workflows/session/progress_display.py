@@ -17,8 +17,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
-from gfrnn.workflows.human_units import human_duration
+from gfrnn.cluster.human_units import human_duration
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 
 # Seconds between two plain lines of one stage, which keeps the log of a batch job short.
 _INTERVAL = 5.0
@@ -41,15 +41,15 @@ def show_progress(console: Console) -> Iterator[Progress]:
     with Bars(*columns, console=console) as bars:
         open_bars: dict[str, TaskID] = {}
 
-        def show(advance: Advance) -> None:
-            name, done, total = advance.name, advance.done, advance.total
-            if _outside_stage(advance, open_bars):
+        def show(update: ProgressUpdate) -> None:
+            name, done, total = update.name, update.done, update.total
+            if _outside_stage(update, open_bars):
                 return
             if name not in open_bars:
                 open_bars[name] = bars.add_task(name, total=total, rate="")
             bar = open_bars[name]
             elapsed = bars.tasks[bar].elapsed
-            rate = f"{advance.rows / elapsed:,.0f} rows/s" if elapsed and advance.rows else ""
+            rate = f"{update.rows / elapsed:,.0f} rows/s" if elapsed and update.rows else ""
             bars.update(bar, completed=done, total=total, rate=rate)
             if done >= total:  # the same stage may start again, for the next candidate
                 del open_bars[name]
@@ -57,19 +57,19 @@ def show_progress(console: Console) -> Iterator[Progress]:
         yield show
 
 
-def _outside_stage(advance: Advance, active: dict[str, TaskID] | dict[str, float]) -> bool:
+def _outside_stage(update: ProgressUpdate, active: dict[str, TaskID] | dict[str, float]) -> bool:
     """Check for a report of a stage that has not started, or is done but for its last merges."""
-    done = advance.done >= advance.total > 0 and advance.name not in active
-    return advance.coming or done
+    done = update.done >= update.total > 0 and update.name not in active
+    return update.announced or done
 
 
 def _plain_lines(console: Console) -> Progress:
     printed: dict[str, float] = {}
     started: dict[str, float] = {}
 
-    def show(advance: Advance) -> None:
-        name, done, total = advance.name, advance.done, advance.total
-        if _outside_stage(advance, started):
+    def show(update: ProgressUpdate) -> None:
+        name, done, total = update.name, update.done, update.total
+        if _outside_stage(update, started):
             return
         now = time.monotonic()
         started.setdefault(name, now)
@@ -80,8 +80,8 @@ def _plain_lines(console: Console) -> Progress:
         parts = [f"{name}: {done} of {total}", human_duration(elapsed)]
         if done < total:
             parts.append(f"{human_duration(elapsed / done * (total - done))} left")
-        if advance.rows and elapsed:
-            parts.append(f"{advance.rows / elapsed:,.0f} rows/s")
+        if update.rows and elapsed:
+            parts.append(f"{update.rows / elapsed:,.0f} rows/s")
         console.print(", ".join(parts), highlight=False)
         if done >= total:
             printed.pop(name)

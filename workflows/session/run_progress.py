@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gfrnn.cluster.dashboard import Metric, ResultTable, RunSnapshot, StageSnapshot
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.workflows.session.matmul_rate import MatmulRate
 
 # Seconds over which rates are averaged, and samples that are kept whatever their age.
@@ -59,7 +59,7 @@ class StageProgress:
     started: float | None = None
     saved: int = 0
     samples: deque[ProgressSample] = field(default_factory=deque)
-    _part: Advance | None = None
+    _part: ProgressUpdate | None = None
     _before: ProgressSample = _START
     _saved_before: int = 0
 
@@ -73,25 +73,25 @@ class StageProgress:
         """Whether all known parts are finished."""
         return bool(self.samples) and self.started is None and self.done >= self.total
 
-    def update(self, advance: Advance, now: float) -> None:
+    def update(self, update: ProgressUpdate, now: float) -> None:
         """Add a report of progress."""
         last = self._part
-        if last is None or (last.done >= last.total and advance.done == 0):
+        if last is None or (last.done >= last.total and update.done == 0):
             self._start_part(now)
-        self._part = advance
+        self._part = update
         before = self._before
-        self.saved = self._saved_before + advance.saved
-        self.total = max(self.total, int(before.done) + advance.total)
+        self.saved = self._saved_before + update.saved
+        self.total = max(self.total, int(before.done) + update.total)
         self._append(
             ProgressSample(
                 now,
-                before.done + advance.done,
-                before.rows + advance.rows,
-                before.work + advance.work,
+                before.done + update.done,
+                before.rows + update.rows,
+                before.work + update.work,
             )
         )
         # Reports of the last merges and checkpoints of a part follow after its leaves are done.
-        if advance.done >= advance.total and self.started is not None:
+        if update.done >= update.total and self.started is not None:
             self.seconds += now - self.started
             self.started = None
 
@@ -172,15 +172,15 @@ class RunProgress:
         self._needed = self._merging = 0
         self._saved_at: float | None = None
 
-    def __call__(self, advance: Advance) -> None:
+    def __call__(self, update: ProgressUpdate) -> None:
         with self._lock:
-            self._update(advance)
-        if self.peak and advance.work and not self._measured:
+            self._update(update)
+        if self.peak and update.work and not self._measured:
             self._measured = True
             self.peak.measure()
         self.changed()
         if self.display:
-            self.display(advance)
+            self.display(update)
 
     def show_table(self, table: ResultTable) -> None:
         """Show a table of results on the page from now on."""
@@ -198,16 +198,16 @@ class RunProgress:
         with self._lock:
             return self._snapshot(self._clock())
 
-    def _update(self, advance: Advance) -> None:
-        stage = self._stages.setdefault(advance.name, StageProgress(advance.name))
-        self._later = [name for name in self._later if name != advance.name]
-        if advance.coming:
-            stage.total += advance.total
+    def _update(self, update: ProgressUpdate) -> None:
+        stage = self._stages.setdefault(update.name, StageProgress(update.name))
+        self._later = [name for name in self._later if name != update.name]
+        if update.announced:
+            stage.total += update.total
             return
         now, saved = self._clock(), stage.saved
-        stage.update(advance, now)
-        self._latest, self._needed = stage, advance.needed
-        self._merging = advance.merging
+        stage.update(update, now)
+        self._latest, self._needed = stage, update.task_bytes
+        self._merging = update.pending_merges
         if stage.saved > saved:
             self._saved_at = now
 

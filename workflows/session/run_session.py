@@ -14,12 +14,12 @@ from rich.console import Console
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.cluster.dashboard import open_page
-from gfrnn.cluster.performance_report import performance_kept
-from gfrnn.cluster.ssh_tunnel import tunnel
+from gfrnn.cluster.human_units import human_duration
+from gfrnn.cluster.performance_report import write_performance_report
+from gfrnn.cluster.ssh_tunnel import ssh_tunnel_command
 from gfrnn.pipeline import Experiment, Run
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import StageOutcome
-from gfrnn.workflows.human_units import human_duration
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
 from gfrnn.workflows.session.progress_display import show_progress
@@ -105,7 +105,7 @@ def open_monitored_cluster(
     if not config.in_allocation:
         print_time_limit(console)
     with (
-        open_cluster(config, folder=folder, say=partial(print_cluster_line, console)) as cluster,
+        open_cluster(config, folder=folder, report=partial(print_cluster_line, console)) as cluster,
         show_progress(console) as display,
     ):
         if config.in_allocation:  # only the driver's process gets here
@@ -120,7 +120,7 @@ def open_monitored_cluster(
                 progress.changed = page.request_update
             address = page.address if page else cluster.dashboard
             console.print(f"dashboard: {address}", highlight=False)
-            if command := tunnel(address):
+            if command := ssh_tunnel_command(address):
                 console.print(f"from elsewhere: {command}", highlight=False)
             yield cluster.describe(), progress
 
@@ -129,7 +129,7 @@ def open_monitored_cluster(
 def record_performance(folder: Path, command: str, console: Console) -> Iterator[None]:
     """Write Dask's performance report of a command into the folder of its results."""
     path = folder / f"performance-{command}.html"
-    with performance_kept(get_client(), path, partial(_warn, console)):
+    with write_performance_report(get_client(), path, partial(_warn, console)):
         yield
 
 

@@ -28,7 +28,7 @@ class JobState:
     phase : str
         ``unknown`` where the batch system does not know the job (any more).
     text : str
-        State in the batch system's own words, with its reason.
+        State as the batch system prints it, with its reason.
     hopeless : bool
         Whether the job waits and will never start.
     """
@@ -57,7 +57,7 @@ class BatchSystem(ABC):
     jobqueue_class : str
         Name of its cluster class in dask-jobqueue, which also has the command that cancels jobs.
     submit_command : str or None
-        Command that submits the script it is given, where dask-jobqueue's is not good enough.
+        Command that submits a script, if it replaces that of dask-jobqueue.
     has_queues : bool
         Whether it has named queues, and so the key ``cluster.queue``.
     submit_host_variable : str or None
@@ -73,8 +73,8 @@ class BatchSystem(ABC):
     hopeless : str
         Pattern that is searched in the state and reason of waiting jobs: they will not start.
     gone : str
-        Pattern that is searched, in any case of letters, in the error message of the queue's
-        command: it says only that jobs have left the queue.
+        Pattern that is searched, in any case of letters, in the error message of
+        :meth:`queue_command`; where it matches, the only fault is that jobs have left the queue.
     """
 
     kind: ClassVar[str]

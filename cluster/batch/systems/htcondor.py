@@ -27,8 +27,9 @@ class HTCondorSystem(BatchSystem):
 
     def check(self, config: ClusterConfig) -> None:
         """Check that directives are lines of a submit description."""
-        if not all("=" in line for line in config.directives):
-            raise ValueError("directives: those of kind htcondor are of the form name = value")
+        for line in config.directives:
+            if "=" not in line:
+                raise ValueError(f"directives: {line!r} is not of the form name = value")
 
     def job_options(
         self, config: ClusterConfig, resources: JobResources, folder: Path

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfrnn.cluster.batch.systems.base import NEVER, BatchSystem
-from gfrnn.cluster.durations import format_clock
+from gfrnn.cluster.walltime import format_clock
 
 if TYPE_CHECKING:
     from gfrnn.cluster.batch.job_resources import JobResources

@@ -39,7 +39,7 @@ def _check_times(ds: xr.Dataset) -> Iterator[DataFinding]:
     """Find gaps, irregular steps, short records and unusual times."""
     time = ds["time"].values
     if time.size < 2:
-        yield DataFinding("error", None, f"{time.size} times; training needs many")
+        yield DataFinding("error", None, f"only {time.size} times; training needs many more")
         return
     step, runs = step_of(time), segments(time)
     steps = np.diff(time)
@@ -73,10 +73,14 @@ def _check_times(ds: xr.Dataset) -> Iterator[DataFinding]:
                 f"after {_minute(time[shorter[0]])}; set data.step to select regular ones",
             )
         if max(lengths) < 3:
-            yield DataFinding("error", None, f"no three successive times have the step {name}")
+            yield DataFinding(
+                "error",
+                None,
+                f"no three successive times have the step {name}; training needs them",
+            )
     if time.size < _SHORT:
         yield DataFinding(
-            "warning", None, f"short record: {time.size} times; most models need more"
+            "warning", None, f"short record: {time.size} times, while most models need more"
         )
     elif time[-1] - time[0] < np.timedelta64(364, "D"):
         yield DataFinding(
@@ -87,7 +91,7 @@ def _check_times(ds: xr.Dataset) -> Iterator[DataFinding]:
         yield DataFinding(
             "note",
             None,
-            f"times at minute {minutes[-1]}: often hourly means, not instantaneous",
+            f"times are at minute {minutes[-1]} of the hour, so values may be hourly means",
         )
 
 

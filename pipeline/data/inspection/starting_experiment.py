@@ -15,6 +15,7 @@ from gfrnn.pipeline.config.durations import format_duration
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import DataError
 
+_LEAST_TIMES = 8
 _SHARES = (0.75, 0.875)  # shares of the record before validation and before the test
 
 
@@ -38,8 +39,11 @@ def starting_experiment(
         If there are too few times for three periods.
     """
     time = ds["time"].values
-    if time.size < 8:
-        raise DataError(f"{time.size} times are too few for a training, validation and test period")
+    if time.size < _LEAST_TIMES:
+        raise DataError(
+            f"{time.size} times are too few for a training, validation and test period; give data "
+            f"of at least {_LEAST_TIMES} times"
+        )
     periods, test = _periods(time)
     step = pd.Timedelta(step_of(time))
     points = ds.sizes["latitude"] * ds.sizes["longitude"]

@@ -62,7 +62,9 @@ def _check_channel(
     infinite = np.isinf(fields)
     if infinite.any():
         yield DataFinding(
-            "error", channel.name, f"{infinite.sum()} infinite values, first {point(infinite)}"
+            "error",
+            channel.name,
+            f"{infinite.sum()} infinite values, first {point(infinite)}; correct them",
         )
     quantity = QUANTITIES.get(channel.variable)
     low, high = (quantity.low, quantity.high) if quantity else (-np.inf, np.inf)

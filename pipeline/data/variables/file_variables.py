@@ -129,7 +129,8 @@ def file_variables(file: RawFile, source: SourceConfig, key: str) -> list[FileVa
     if not variables:
         listed = ", ".join(f"{name} {list(map(str, v.dims))}" for name, v in ds.data_vars.items())
         raise DataError(
-            f"{file.path}: no variable with time, latitude and longitude; there is {listed}"
+            f"{file.path}: no variable has the dimensions time, latitude and longitude; found "
+            f"{listed}; give a file of gridded fields"
         )
     return variables
 
@@ -156,11 +157,12 @@ def static_file_variables(file: RawFile, source: SourceConfig, key: str) -> list
 
 
 def _open(file: RawFile) -> tuple[xr.Dataset, dict[str, str]]:
-    """Open a file and tell the kinds of its dimensions."""
+    """Open a file and determine the kinds of its dimensions."""
     ds = file.open()
     if not ds.data_vars:
         raise DataError(
-            f"{file.path}: it has no variables; give the path of the group that has them"
+            f"{file.path}: contains no variables; if they are in a group, give the path of "
+            "the group"
         )
     return ds, dimension_kinds(ds)
 

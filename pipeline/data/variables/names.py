@@ -182,7 +182,7 @@ DIMENSIONS: dict[str, re.Pattern[str]] = {
 
 
 def dimension_kind(name: str) -> str | None:
-    """Tell the kind of a dimension by its name: ``latitude`` for ``g0_lat_1``, None if unknown."""
+    """Return the kind of a dimension, ``latitude`` for ``g0_lat_1``; None if it is unknown."""
     lower = name.lower()
     return next((kind for kind, names in DIMENSIONS.items() if names.fullmatch(lower)), None)
 
@@ -210,4 +210,4 @@ def suggest_names(name: str, allowed: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, allowed, 3)
     known = split_name(name)[0]
     near = [known, *near] if known in allowed and known not in near else near
-    return f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(allowed)}"
+    return f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(allowed)}"

@@ -1,4 +1,4 @@
-"""Choose a model on the validation period from the saved triangles of the candidates."""
+"""Select a model on the validation period from the saved triangles of the candidates."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import FitConfig
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.tasks import Progress, run_tasks
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.training.candidates import Candidate
 from gfrnn.pipeline.training.model_notes import CandidateScore, SolveSettings
-from gfrnn.pipeline.training.selection.ridge import RidgeSelection, WidthSelection, choose, mixture
+from gfrnn.pipeline.training.selection.ridge import (
+    RidgeSelection,
+    WidthSelection,
+    candidate_shares,
+    select_ridge_and_width,
+)
 from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedModel:
     """The part of a model that is computed from triangles alone.
 
     Attributes
@@ -44,7 +50,7 @@ def choose_model(
     checkpoints: Checkpoints,
     fit: FitConfig,
     progress: Progress | None = None,
-) -> Chosen:
+) -> SelectedModel:
     """Solve every candidate, compare them on the validation period, average the best at each lead.
 
     Raises
@@ -57,13 +63,15 @@ def choose_model(
     for candidate in candidates:
         candidate.check_memory("solve")
     solving = [(candidate, checkpoints, fit) for candidate in candidates]
-    choices: list[WidthSelection] = run_tasks("solve", _choose, solving, progress)
+    choices: list[WidthSelection] = run_tasks("solve", _select_for_candidate, solving, progress)
     best = int(np.argmin([choice.best.score for choice in choices]))
-    straight = int(np.argmin([choice.linear.score for choice in choices]))
-    candidate, choice, linear = candidates[best], choices[best], choices[straight].linear
-    shares = mixture(np.stack([choice.best.errors.min(axis=0) for choice in choices]), fit.average)
+    best_linear = int(np.argmin([choice.linear.score for choice in choices]))
+    candidate, choice, linear = candidates[best], choices[best], choices[best_linear].linear
+    shares = candidate_shares(
+        np.stack([choice.best.errors.min(axis=0) for choice in choices]), fit.average
+    )
     used = np.flatnonzero(shares.any(axis=1))
-    return Chosen(
+    return SelectedModel(
         best=best,
         networks=tuple(choices[index].best.network for index in used),
         mixture=shares[used],
@@ -93,7 +101,7 @@ def choose_model(
                 for candidate, chosen, share in zip(candidates, choices, shares, strict=True)
             ],
             "solves": [_settings(int(index), choices[index].best) for index in used],
-            "linear_solve": _settings(straight, linear),
+            "linear_solve": _settings(best_linear, linear),
             "rows": candidate.rows(candidate.names("train", fit.without)),
             "columns": len(choice.best.spectrum) + len(linear.network.leads) * candidate.size,
         },
@@ -110,9 +118,11 @@ def _settings(candidate: int, path: RidgeSelection) -> SolveSettings:
     )
 
 
-def _choose(candidate: Candidate, checkpoints: Checkpoints, fit: FitConfig) -> WidthSelection:
-    """Choose ridge, balance and width of one candidate from its triangles on disk."""
-    return choose(
+def _select_for_candidate(
+    candidate: Candidate, checkpoints: Checkpoints, fit: FitConfig
+) -> WidthSelection:
+    """Run one task: select ridge, balance and width of one candidate from its triangles on disk."""
+    return select_ridge_and_width(
         candidate.network,
         candidate.factor(checkpoints, candidate.names("train", fit.without)),
         candidate.factor(checkpoints, candidate.names("validation")),
@@ -121,5 +131,5 @@ def _choose(candidate: Candidate, checkpoints: Checkpoints, fit: FitConfig) -> W
         ridges=fit.ridge,
         balances=fit.balance,
         variance=candidate.variance,
-        beyond=candidate.beyond,
+        truncated_variance=candidate.truncated_variance,
     )

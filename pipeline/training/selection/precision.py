@@ -10,19 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.candidates import Candidate
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.ridge import solve
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
 from gfrnn_core.recurrent_network import Precision
+from gfrnn_core.regression import residual_triangle
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Sample:
+class PrecisionSample:
     """The rows of one leaf of the training period, and the settings of their candidate's solve.
 
     Attributes
@@ -63,7 +64,7 @@ class Sample:
             begun = time.perf_counter()
             factors = replace(self.rows, network=network).factors(states, first)
             seconds = time.perf_counter() - begun
-            if min(part.rows for part in factors.parts) < candidate.always + self.width:
+            if min(part.rows for part in factors.parts) < candidate.linear_features + self.width:
                 return {}
             solved = solve(
                 network,
@@ -74,7 +75,7 @@ class Sample:
                 balance=self.balance,
             )
             squares = mean_squared_errors(solved, validation, candidate.size)
-            error = float(((squares + candidate.beyond) / candidate.variance).mean())
+            error = float(((squares + candidate.truncated_variance) / candidate.variance).mean())
             found[precision] = {"error": error, "seconds": seconds}
         return {"rows": factors.rows, **found}
 
@@ -93,10 +94,10 @@ def mean_squared_errors(network: SampledRNN, fold: Factors, size: int) -> Array:
     """
     assert network.outer is not None, "only a solved network has errors"
     each = network.outer if network.groups is not None else network.outer[None]
-    leads, features = each.shape[1:3]
+    leads = each.shape[1]
     squares = np.zeros(leads)
     for part, outer in zip(fold.parts, each, strict=True):
-        targets = part.triangle[:, part.columns - leads * size :].reshape(-1, leads, size)
-        predicted = np.moveaxis(part.triangle[:, :features] @ outer, 0, 1)
-        squares += np.square(predicted - targets).sum(axis=(0, 2))
+        targets = range(part.columns - leads * size, part.columns, size)
+        residuals = [residual_triangle(part, *lead) for lead in zip(outer, targets, strict=True)]
+        squares += np.square(np.stack(residuals, axis=1)).sum(axis=(0, 2))
     return np.asarray(squares / fold.rows)

@@ -1,4 +1,9 @@
-"""Choose ridge, balance and width on the validation period from triangles alone."""
+"""Select ridge, balance and width on the validation period from triangles alone.
+
+This is hold-out validation on one later period, with a ridge and a balance for each lead, and not
+the cross-validation of :mod:`gfrnn_core.validation`, which leaves out every fold once. Both take
+the errors along the ridge from :class:`gfrnn_core.RidgePath`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.training.triangles import Factors
-from gfrnn_core import RFactor, RidgePath, SampledRNN
+from gfrnn_core import RidgePath, SampledRNN
 
 Array = NDArray[Any]
 
@@ -65,7 +70,7 @@ class WidthSelection:
         return min(self.paths, key=lambda path: path.score)
 
 
-def choose(
+def select_ridge_and_width(
     network: SampledRNN,
     train: Factors,
     validation: Factors,
@@ -75,9 +80,9 @@ def choose(
     ridges: Sequence[float],
     balances: Sequence[float],
     variance: Array,
-    beyond: Array,
+    truncated_variance: Array,
 ) -> WidthSelection:
-    """Compute the validation errors along the ridge path of each width.
+    """Select the ridge and the balance of each lead for every width and for the linear model.
 
     Parameters
     ----------
@@ -96,22 +101,22 @@ def choose(
         penalises them more than the linear terms; towards 0 the model becomes the linear one.
     variance : ndarray, shape (leads,)
         Mean square of the validation states over all modes.
-    beyond : ndarray, shape (leads,)
+    truncated_variance : ndarray, shape (leads,)
         Part of the variance in modes that the network does not have, which counts as error so
         that candidates of different numbers of modes are comparable.
     """
     leads = len(network.leads)
     strengths = np.asarray(ridges, dtype=float)
 
-    def follow(width: int, factors: Sequence[float]) -> RidgeSelection:
-        outer = _unset(network, train, size, width)
+    def scan(width: int, factors: Sequence[float]) -> RidgeSelection:
+        outer = _unsolved_weights(network, train, size, width)
         least = np.full((len(strengths), leads), np.inf)
         ridge, balance, best = np.empty(leads), np.empty(leads), np.full(leads, np.inf)
         spectrum = np.empty(0)
         for factor in factors:
-            balanced = _Balanced.of(network, train, size, width, factor)
+            balanced = _BalancedPaths.decompose(network, train, size, width, factor)
             squares = balanced.errors(validation, strengths).reshape(len(strengths), leads, size)
-            errors = (squares.sum(axis=2) / validation.rows + beyond) / variance
+            errors = (squares.sum(axis=2) / validation.rows + truncated_variance) / variance
             solved = balanced.outer(strengths[errors.argmin(axis=0)])
             better = errors.min(axis=0) < best
             outer[..., better, :, :] = solved[..., better, :, :]
@@ -123,8 +128,8 @@ def choose(
         chosen = replace(network.narrowed(width), outer=outer)
         return RidgeSelection(chosen, least, ridge, balance, spectrum)
 
-    paths = tuple(follow(width, balances) for width in widths if width > 0)
-    linear = follow(0, [1.0])
+    paths = tuple(scan(width, balances) for width in widths if width > 0)
+    linear = scan(0, [1.0])
     return WidthSelection(paths or (linear,), linear)
 
 
@@ -136,40 +141,49 @@ def solve(
     Parameters
     ----------
     network, train, size
-        Parameters of :func:`choose`.
+        Parameters of :func:`select_ridge_and_width`.
     width : int
         Number of leading hidden features.
     ridge, balance : ndarray, shape (leads,)
     """
-    outer = _unset(network, train, size, width)
+    outer = _unsolved_weights(network, train, size, width)
     for factor in np.unique(balance):
-        mine = balance == factor
-        solved = _Balanced.of(network, train, size, width, factor).outer(ridge)
-        outer[..., mine, :, :] = solved[..., mine, :, :]
+        leads = balance == factor
+        solved = _BalancedPaths.decompose(network, train, size, width, factor).outer(ridge)
+        outer[..., leads, :, :] = solved[..., leads, :, :]
     return replace(network.narrowed(width), outer=outer)
 
 
 @dataclass(frozen=True)
-class _Balanced:
-    """The ridge path of a network whose hidden features are multiplied by a factor."""
+class _BalancedPaths:
+    """The ridge paths, one a group, of a network whose hidden features are scaled by a factor.
+
+    Attributes
+    ----------
+    network : SampledRNN
+        Network of the width, not solved.
+    paths : tuple of RidgePath
+    scales : ndarray, shape (columns,)
+        Factor of each column of a row.
+    """
 
     network: SampledRNN
     paths: tuple[RidgePath, ...]
-    weights: Array
+    scales: Array
 
     @classmethod
-    def of(
+    def decompose(
         cls, network: SampledRNN, train: Factors, size: int, width: int, factor: float
-    ) -> _Balanced:
-        always = _linear(network, train, size)
-        weights = np.ones(train.columns)
-        weights[always : always + network.width] = factor
+    ) -> _BalancedPaths:
+        linear = _linear_features(network, train, size)
+        scales = np.ones(train.columns)
+        scales[linear : linear + network.width] = factor
         targets = len(network.leads) * size
         paths = tuple(
-            RidgePath.from_factor(_weighted(part, weights), always + width, targets)
+            RidgePath.from_factor(part.scale_columns(scales), linear + width, targets)
             for part in train.parts
         )
-        return cls(network.narrowed(width), paths, weights)
+        return cls(network.narrowed(width), paths, scales)
 
     @property
     def spectrum(self) -> Array:
@@ -179,35 +193,30 @@ class _Balanced:
     def errors(self, fold: Factors, ridges: Array) -> Array:
         """Return the summed squared errors of all groups: shape (ridges, targets)."""
         pairs = zip(self.paths, fold.parts, strict=True)
-        each = [path.errors(_weighted(part, self.weights), ridges) for path, part in pairs]
+        each = [path.errors(part.scale_columns(self.scales), ridges) for path, part in pairs]
         return np.asarray(np.sum(each, axis=0))
 
     def outer(self, ridge: Array) -> Array:
         """Return outer weights of the unscaled features: ([groups,] leads, features, size)."""
         solved = [self.network.with_weights(path, ridge).outer for path in self.paths]
         each = np.stack([one for one in solved if one is not None])
-        each *= self.weights[: each.shape[2], None]
+        each *= self.scales[: each.shape[2], None]
         return each if self.network.groups is not None else each[0]
 
 
-def _linear(network: SampledRNN, train: Factors, size: int) -> int:
-    """Return the number of features not hidden: linear terms, the constant and inputs."""
+def _linear_features(network: SampledRNN, train: Factors, size: int) -> int:
+    """Return the number of features that are not hidden: linear terms, the constant and inputs."""
     return train.columns - len(network.leads) * size - network.width
 
 
-def _unset(network: SampledRNN, train: Factors, size: int, width: int) -> Array:
+def _unsolved_weights(network: SampledRNN, train: Factors, size: int, width: int) -> Array:
     """Return NaN in the shape of outer weights: ([groups,] leads, features, size)."""
     groups = () if network.groups is None else (len(train.parts),)
-    features = _linear(network, train, size) + width
+    features = _linear_features(network, train, size) + width
     return np.full((*groups, len(network.leads), features, size), np.nan)
 
 
-def _weighted(factor: RFactor, weights: Array) -> RFactor:
-    """Return the R factor of the rows with their columns multiplied by weights."""
-    return RFactor(factor.triangle * weights, factor.rows)
-
-
-def mixture(errors: Array, average: int) -> Array:
+def candidate_shares(errors: Array, average: int) -> Array:
     """Return the shares of the candidates at each lead: equal for the best, 0 for the rest.
 
     Parameters

@@ -1,12 +1,14 @@
-"""Scheduler, driver and workers in one allocation connect, are closed to others, end together."""
+"""Test that the processes of one allocation connect, exclude others, and end together."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slurm]
 
 
 class Started:
-    """Processes that one launcher has started."""
+    """The processes that one launcher has started."""
 
     def __init__(self, command: list[str], kind: str, folder: Path, mode: str) -> None:
         self.kind, self.folder = kind, folder
@@ -105,6 +107,28 @@ def test_ranks_connect_and_end_together(start, tmp_path):
     assert not started.processes()
 
 
+@pytest.mark.parametrize("mode", ["plain", "spill"])
+def test_temporary_files_of_workers_are_in_a_private_folder(start, mode, tmp_path):
+    started = start(mode)
+    assert started.end()[0] == 0
+    parent = tmp_path / "spill" if mode == "spill" else Path(tempfile.gettempdir())
+    private = parent / f"gfrnn-{os.getuid()}"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    scratch = started.state()["scratch"]
+    assert len(scratch) == 2
+    assert all(Path(folder).is_relative_to(private) for folder in scratch)
+
+
+def test_a_spill_folder_that_others_control_is_an_error(start, tmp_path):
+    folder = tmp_path / "spill" / f"gfrnn-{os.getuid()}"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    code, _, err = start("spill").end()
+    assert code != 0
+    for part in (str(folder), "0700", "cluster.spill"):
+        assert part in err
+
+
 def test_the_exit_code_is_that_of_the_driver(start):
     started = start("fail")
     assert started.end()[0] == 5
@@ -117,12 +141,11 @@ def test_only_the_interface_is_open_and_needs_certificates(start, tmp_path):
     assert state["address"].startswith("tls://127.0.0.1:")
     ours = [psutil.Process(state[name]) for name in ("driver", "scheduler")]
     ours += [psutil.Process(worker) for worker in state["workers"]]
+    own = {process.pid for one in ours for process in (one, *one.children(recursive=True))}
     listening = {
         connection.laddr.ip
-        for one in ours
-        for process in (one, *one.children(recursive=True))
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
+        for connection in psutil.net_connections("inet")
+        if connection.pid in own and connection.status == psutil.CONN_LISTEN
     }
     assert listening == {"127.0.0.1"}
     # All processes have read the key, so its file is removed.

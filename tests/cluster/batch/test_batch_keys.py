@@ -1,4 +1,4 @@
-"""The keys of batch systems: what they need, what they do not have, what goes together."""
+"""Test the keys of batch systems: which are required, not allowed, or excluded by each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def test_workers_and_memory_are_enough(kind):
 @pytest.mark.parametrize("left_out", LEAST)
 def test_workers_and_memory_are_needed(kind, left_out):
     given = {key: value for key, value in LEAST.items() if key != left_out}
-    with pytest.raises(ValidationError, match=f"kind {kind} needs workers and memory"):
+    with pytest.raises(
+        ValidationError,
+        match=rf"kind {kind} needs workers .* and memory .*workers: 8 and memory: 4GiB",
+    ):
         ClusterConfig(kind=kind, **given)
 
 
@@ -33,26 +36,29 @@ def test_workers_and_memory_are_needed(kind, left_out):
     [
         (
             {"kind": "slurm", "address": "tcp://h:1"},
-            "address belongs to kind existing, but kind is",
+            "address is allowed with kind existing only, but kind is slurm",
         ),
-        ({"kind": "htcondor", "queue": "q"}, "queue belongs to kind slurm, pbs, lsf, sge or oar"),
-        ({"kind": "local", "walltime": "2h"}, "walltime belongs to kind slurm, pbs"),
-        ({"kind": "local", "interface": "ib0"}, "interface belongs to kind slurm, pbs"),
-        ({"kind": "slurm", "certificates": "x"}, "certificates belongs to kind existing"),
+        (
+            {"kind": "htcondor", "queue": "q"},
+            "queue is allowed with kind slurm, pbs, lsf, sge or oar",
+        ),
+        ({"kind": "local", "walltime": "2h"}, "walltime is allowed with kind slurm, pbs"),
+        ({"kind": "local", "interface": "ib0"}, "interface is allowed with kind slurm, pbs"),
+        ({"kind": "slurm", "certificates": "x"}, "certificates is allowed with kind existing"),
         ({"kind": "slurm", "workers": 10, "per_job": 4}, "10 is not a multiple of per_job, 4"),
         ({"kind": "slurm", "walltime": "59s"}, "walltime: 59s is less than 60 s"),
         ({"kind": "slurm", "walltime": "12:00"}, "walltime"),
-        ({"kind": "slurm", "walltime": 720}, "720 may mean several times"),
+        ({"kind": "slurm", "walltime": 720}, "720 is ambiguous without a unit"),
         ({"kind": "slurm", "queue_wait": "long"}, "queue_wait"),
         ({"kind": "slurm", "threads": 0}, "threads"),
         ({"kind": "slurm", "per_job": 0}, "per_job"),
         ({"kind": "slurm", "directives": "--exclusive"}, "directives"),
         ({"kind": "sge", "threads": 4}, "4 cores in a job of kind sge need the name of a parallel"),
-        ({"kind": "htcondor", "directives": ["noop"]}, "of the form name = value"),
+        ({"kind": "htcondor", "directives": ["noop"]}, "'noop' is not of the form name = value"),
         ({"kind": "slurm", "wall_time": "2h"}, "wall_time"),
     ],
 )
-def test_what_does_not_go_together_is_refused(keys, message):
+def test_keys_that_exclude_each_other_are_refused(keys, message):
     with pytest.raises(ValidationError, match=re.escape(message)):
         ClusterConfig(**LEAST | keys)
 
@@ -73,7 +79,7 @@ def test_the_size_is_known_before_a_job_is_submitted():
 
 
 @pytest.mark.parametrize("kind", BATCH_KINDS)
-def test_a_machine_without_the_batch_system_says_so(kind, tmp_path, monkeypatch):
+def test_a_machine_without_the_batch_system_is_an_error(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     config = ClusterConfig(kind=kind, **LEAST, interface="lo", dashboard=":0")
     with (
@@ -86,10 +92,10 @@ def test_a_machine_without_the_batch_system_says_so(kind, tmp_path, monkeypatch)
     assert not list((tmp_path / "cluster").glob("tls-*"))
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     config = ClusterConfig(kind="slurm", **LEAST, folder=str(tmp_path / "file" / "inside"))
-    with pytest.raises(ClusterError, match=r"cluster\.folder: .*inside cannot be made"):
+    with pytest.raises(ClusterError, match=r"cluster\.folder: .*inside cannot be created"):
         open_cluster(config).__enter__()
 
 
@@ -101,7 +107,7 @@ def test_certificates_may_be_signed_by_another(tmp_path, authority):
 
 
 @pytest.mark.parametrize("missing", ["certificate.pem", "key.pem"])
-def test_certificates_that_are_not_there_are_named(tmp_path, missing):
+def test_missing_certificates_are_named(tmp_path, missing):
     for name in {"certificate.pem", "key.pem"} - {missing}:
         (tmp_path / name).write_text("")
     config = ClusterConfig(kind="existing", address="tls://h:1", certificates=str(tmp_path))

@@ -1,4 +1,4 @@
-"""The script of a job for each batch system, compared whole, and the arithmetic in it.
+"""Compare the job script of each batch system as a whole, and check the arithmetic in it.
 
 A golden file is written anew from what its test shows, after it was read line by line.
 """
@@ -62,7 +62,7 @@ def script(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", BATCH_KINDS)
-def test_scripts_are_as_they_were_read(script, kind):
+def test_scripts_are_those_of_the_golden_files(script, kind):
     found = script(kind=kind, **SHOWN, **OWN[kind])
     assert found == (GOLDEN / f"{kind}.sh").read_text(encoding="utf-8")
 
@@ -73,7 +73,7 @@ def test_a_script_without_the_keys_that_may_be_left_out(script):
 
 
 def words(text: str) -> list[str]:
-    (line,) = (line for line in text.splitlines() if "dask_worker" in line)
+    (line,) = (line for line in text.splitlines() if "start_workers" in line)
     return shlex.split(line)
 
 

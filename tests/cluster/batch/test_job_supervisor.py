@@ -1,4 +1,4 @@
-"""Supervision of jobs on a fake batch system: which failures are mended, and which are errors."""
+"""Test the supervision of jobs on a fake batch system: failures that are recovered, and errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from gfrnn.cluster import ClusterConfig, ClusterError
 from gfrnn.cluster.batch import job_supervisor
 from gfrnn.cluster.batch.job_supervisor import JobSupervisor
-from gfrnn.cluster.batch.systems import JobState
+from gfrnn.cluster.batch.systems.base import JobState
 
 RUNNING = JobState("running", "RUNNING")
 OVER = JobState("over", "FAILED")
@@ -19,7 +19,7 @@ STUCK = JobState("waiting", "PENDING (held)", hopeless=True)
 
 
 class World:
-    """A scheduler, a batch system, and the supervisor between them."""
+    """A fake batch system and a scheduler, with the supervisor that connects them."""
 
     def __init__(self, folder, **keys):
         config = {"kind": "slurm", "workers": 2, "memory": "1GiB", "timeout": 0.6}
@@ -41,7 +41,7 @@ class World:
                 remove=lambda job: self.journal.append(f"-{job}"),
             ),
             folder=folder,
-            say=self.said.append,
+            report=self.said.append,
         )
         self.activity = self.supervisor.activity
 
@@ -69,7 +69,7 @@ class World:
 
 
 class Job:
-    """A job with the number of its worker's name."""
+    """A job, with the number in the name of its worker."""
 
     def __init__(self, world, name):
         self.world, self.job_id = world, name.removeprefix("worker-")
@@ -88,7 +88,7 @@ class Job:
 
 @pytest.fixture
 def play(monkeypatch, tmp_path):
-    """Run a scene in a world whose seconds are short; the first two workers are there."""
+    """Run a scene in a world whose seconds are short; two workers have connected at its start."""
     monkeypatch.setattr(job_supervisor, "_MIN_PAUSE", 0.005)
     monkeypatch.setattr(job_supervisor, "_MAX_PAUSE", 0.02)
     monkeypatch.setattr(job_supervisor, "_QUEUE_LAG", 0.5)
@@ -123,7 +123,7 @@ def test_a_job_that_is_over_is_replaced(play):
     assert world.supervisor.error is None
 
 
-def test_short_jobs_that_got_something_done_are_replaced_for_ever(play):
+def test_short_jobs_with_finished_tasks_are_always_replaced(play):
     async def scene(world):
         for number in range(2, 8):
             world.activity.finished[f"worker-{number - 2}"] = 1
@@ -155,7 +155,7 @@ def test_a_job_that_is_not_known_yet_is_waited_for(play):
     play(scene)
 
 
-def test_a_worker_that_is_back_soon_is_no_reason_to_do_anything(play):
+def test_a_worker_that_reconnects_soon_changes_nothing(play):
     async def scene(world):
         world.leave("worker-0")
         await world.settle()
@@ -200,7 +200,7 @@ def test_submission_may_fail_for_a_while_as_long_as_there_is_a_worker(play):
     play(scene)
 
 
-def test_without_any_worker_it_is_given_up(play):
+def test_failing_submission_without_any_worker_is_an_error(play):
     async def scene(world):
         world.activity.finished.update({"worker-0": 1, "worker-1": 1})
         world.trouble = RuntimeError("stderr:\nthe controller is away")
@@ -221,19 +221,19 @@ def test_a_first_submission_that_fails_is_an_error_at_once(play):
     assert play(scene, begun=False).journal == []
 
 
-def test_three_jobs_in_vain_are_enough(play):
+def test_three_jobs_without_a_finished_task_are_an_error(play):
     async def scene(world):
         world.leave("worker-0", "worker-1")
         world.states.update({str(number): OVER for number in range(10)})
         await world.until(lambda: world.supervisor.error is not None)
 
     world = play(scene, timeout=30)
-    assert "3 jobs in a row ended before a worker got anything done" in str(world.supervisor.error)
+    assert "3 jobs in a row ended" in str(world.supervisor.error)
     assert "FAILED" in str(world.supervisor.error)
     assert world.journal.count("+2") + world.journal.count("+3") <= 2
 
 
-def test_workers_that_had_nothing_to_do_until_they_left_are_not_in_vain(play):
+def test_jobs_without_tasks_do_not_count_as_failures(play):
     async def scene(world):
         for number in range(2, 8):
             await asyncio.sleep(world.config.timeout + 0.05)
@@ -254,7 +254,7 @@ def test_a_job_that_will_never_start_ends_the_wait(play):
     play(scene, begun=False)
 
 
-def test_with_another_worker_it_is_borne(play):
+def test_a_job_that_never_starts_is_tolerated_beside_a_worker(play):
     async def scene(world):
         world.activity.finished["worker-0"] = 1
         world.leave("worker-0")
@@ -265,7 +265,7 @@ def test_with_another_worker_it_is_borne(play):
     assert play(scene).supervisor.error is None
 
 
-def test_no_start_in_time_is_an_error_also_without_an_answer(play):
+def test_no_start_within_queue_wait_is_an_error_even_without_job_states(play):
     async def scene(world):
         world.states = None
         with pytest.raises(
@@ -288,7 +288,7 @@ def test_a_task_that_no_worker_has_time_for_is_an_error(play, interrupted, never
     assert "(leaf-7)" in message
 
 
-def test_a_task_that_was_lost_twice_is_bad_luck(play):
+def test_a_task_that_was_lost_twice_is_no_error(play):
     async def scene(world):
         world.activity.interrupted["leaf-7"] = 2
         await world.settle()
@@ -304,12 +304,12 @@ def test_a_worker_that_starts_again_and_again_is_an_error(play):
     assert str(play(scene).supervisor.error).startswith("cluster.memory: 1GiB may be too little")
 
 
-def test_what_is_wrong_in_the_keeper_itself_is_not_waited_for(play):
+def test_an_error_of_the_supervisor_itself_ends_the_run(play):
     async def scene(world):
         world.activity.present = None
         await world.until(lambda: world.supervisor.error is not None)
 
-    assert "not looked after any more: AttributeError" in str(play(scene).supervisor.error)
+    assert "supervision of jobs has failed: AttributeError" in str(play(scene).supervisor.error)
 
 
 def test_a_job_that_is_being_submitted_at_the_end_is_not_forgotten(play):
@@ -323,7 +323,7 @@ def test_a_job_that_is_being_submitted_at_the_end_is_not_forgotten(play):
     assert play(scene).journal == ["+0", "+1", "-0", "+2"]
 
 
-def test_people_are_told_what_is_waited_for(play):
+def test_waiting_jobs_are_reported(play):
     async def scene(world):
         waiting = asyncio.create_task(world.supervisor.start())
         world.states |= {

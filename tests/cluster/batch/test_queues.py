@@ -1,4 +1,4 @@
-"""Reading the answers of batch systems: examples as their manuals show them."""
+"""Test the parsing of the output of batch systems with examples from their manuals."""
 
 from __future__ import annotations
 
@@ -121,11 +121,11 @@ def test_a_job_that_is_gone_is_unknown(answering, kind, command, complaint):
 
 
 @pytest.mark.parametrize("kind", BATCH_KINDS)
-def test_no_answer_is_no_news(answering, kind):
+def test_an_empty_answer_gives_no_states(answering, kind):
     answering(ANSWERS[kind][0], complaint="Unable to contact the controller", code=1)
     assert asyncio.run(query_queue(SYSTEMS[kind], ["12"])) is None
 
 
-def test_no_command_is_no_news(tmp_path, monkeypatch):
+def test_a_missing_command_gives_no_states(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert asyncio.run(query_queue(SYSTEMS["slurm"], ["12"])) is None

@@ -1,13 +1,14 @@
-"""What goes wrong on a real Slurm gives an error that says so, soon, and leaves no job behind."""
+"""Faults on a real Slurm soon give an error that names them, and leave no job behind."""
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
 
 from gfrnn.cluster import ClusterError, open_cluster
-from gfrnn.pipeline.reduction.tasks import run_tasks
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn_testing.batch_systems import batch, watchdogs
 from gfrnn_testing.waiting import eventually
 
@@ -16,7 +17,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.cluster]
 
 @pytest.fixture
 def refused(slurm, tmp_path):
-    """The message of a cluster that does not open, or breaks down while something is done."""
+    """Return the error of a cluster that does not open, or fails while it is used."""
 
     def attempt(do, keys):
         with open_cluster(batch(**keys), folder=tmp_path) as cluster:
@@ -33,15 +34,27 @@ def refused(slurm, tmp_path):
     return refused
 
 
-def test_a_queue_that_is_not_there(refused):
+def test_an_unknown_queue_is_named(refused):
     message = refused(queue="nowhere")
     assert message.startswith("cluster: no job can be submitted to slurm: sbatch: error: ")
     assert "invalid partition specified: nowhere" in message
     assert "cluster.queue" in message
 
 
-def test_a_directive_that_slurm_does_not_know(refused):
+def test_an_unknown_directive_is_named(refused):
     assert "unrecognized option '--nonsense=3'" in refused(directives=["--nonsense=3"])
+
+
+@pytest.mark.parametrize("given", ["spill", "TMPDIR"])
+def test_a_spill_folder_that_others_control(refused, tmp_path, monkeypatch, given):
+    folder = tmp_path / f"gfrnn-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    if given == "TMPDIR":
+        monkeypatch.setenv("TMPDIR", str(tmp_path))  # of the job; the driver has found its own
+    message = refused(**({"spill": str(tmp_path)} if given == "spill" else {}))
+    for part in ("3 jobs in a row ended", str(folder), "0700", "cluster.spill"):
+        assert part in message
 
 
 def test_more_time_than_the_queue_has(refused):
@@ -50,7 +63,7 @@ def test_more_time_than_the_queue_has(refused):
     assert "cluster.walltime" in message
 
 
-def test_more_than_the_node_has_is_waited_for_no_longer_than_said(refused, slurm, tmp_path):
+def test_waiting_for_a_busy_node_ends_after_queue_wait(refused, slurm, tmp_path):
     blocker = slurm.run("sbatch", "--parsable", "--exclusive", "-o/dev/null", "--wrap=sleep 90")
     assert eventually(lambda: slurm.queue().get(blocker.strip()) == "RUNNING", 30)
     try:
@@ -67,33 +80,33 @@ def test_more_than_the_node_has_is_waited_for_no_longer_than_said(refused, slurm
 
 def test_jobs_that_fail_are_not_submitted_for_ever(refused, slurm, tmp_path):
     message = refused(setup=["echo the module is gone >&2", "exit 3"])
-    assert "3 jobs in a row ended before a worker got anything done" in message
+    assert "3 jobs in a row ended" in message
     assert "FAILED (NonZeroExitCode)" in message
     assert "  the module is gone" in message
     assert len(list((tmp_path / "cluster").glob("gfrnn-*.err"))) == 3
 
 
-def test_a_python_that_is_not_there(refused):
+def test_a_missing_python_is_named(refused):
     assert "/no/such/python: No such file or directory" in refused(python="/no/such/python")
 
 
-def test_a_worker_that_does_not_reach_the_scheduler(refused):
+def test_a_worker_that_does_not_connect_is_an_error_with_its_log(refused):
     message = refused(setup=["echo slow >&2", "sleep 100"], timeout=3)
     assert "a job runs" in message
-    assert "its worker has not reached the scheduler at tls://" in message
+    assert "its worker has not connected to the scheduler at tls://" in message
     assert "cluster.timeout" in message
     assert "cluster.interface" in message
     assert "  slow" in message
     assert "RUNNING" in message
 
 
-def test_too_little_memory_for_a_worker(refused):
+def test_too_little_memory_for_a_worker_is_named(refused):
     message = refused(memory="40MiB", timeout=60)  # its process starts, grows and is ended
     assert message.startswith("cluster.memory: 40MiB")
     assert "too little" in message
 
 
-def test_a_walltime_shorter_than_a_task(refused):
+def test_a_walltime_shorter_than_a_task_is_named(refused):
     begun = time.monotonic()
     message = refused(lambda _: run_tasks("long", time.sleep, [(500,)]), walltime="1min")
     assert message.startswith("cluster.walltime: 1min is too short")
@@ -101,7 +114,7 @@ def test_a_walltime_shorter_than_a_task(refused):
     assert time.monotonic() - begun < 300  # not only when the task is over
 
 
-def test_jobs_that_are_cancelled_again_and_again(refused, slurm):
+def test_jobs_that_are_cancelled_repeatedly_are_an_error(refused, slurm):
     cancelled: set[str] = set()
 
     def cancel(_):

@@ -1,4 +1,4 @@
-"""Workers as jobs of a real Slurm: they come, are replaced, and never outlive the driver."""
+"""Test workers as jobs of a real Slurm: they connect, are replaced, and end with the driver."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ssl
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from distributed.security import Security
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.errors import ResourceError
-from gfrnn.pipeline.reduction.tasks import run_tasks
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn_testing.batch_systems import batch, watchdogs
 from gfrnn_testing.paths import with_support
 from gfrnn_testing.waiting import eventually
@@ -37,7 +38,7 @@ def secrets_in(folder: Path) -> list[Path]:
 def test_workers_are_as_configured_and_end(slurm, tmp_path):
     said: list[str] = []
     config = batch(workers=4, per_job=2, threads=2, memory="300MiB", queue="debug")
-    with open_cluster(config, folder=tmp_path, say=said.append) as cluster:
+    with open_cluster(config, folder=tmp_path, report=said.append) as cluster:
         assert get_client() is cluster.client
         cluster.client.wait_for_workers(4, timeout=30)
         assert len(slurm.queue()) == 2
@@ -46,6 +47,9 @@ def test_workers_are_as_configured_and_end(slurm, tmp_path):
         assert list(limits.values()) == [300 * 2**20] * 4
         threads = cluster.client.run(lambda name: os.environ.get(name), "OPENBLAS_NUM_THREADS")
         assert list(threads.values()) == ["1"] * 4
+        private = Path(tempfile.gettempdir()) / f"gfrnn-{os.getuid()}"
+        scratch = cluster.client.run(lambda dask_worker: dask_worker.local_directory)
+        assert all(Path(folder).is_relative_to(private) for folder in scratch.values())
         asked = slurm.run("squeue", "--noheader", "--format=%P %C %m %l").split("\n")[:2]
         assert asked == ["debug 4 672M 10:00"] * 2
         assert cluster.describe() == {
@@ -61,7 +65,7 @@ def test_workers_are_as_configured_and_end(slurm, tmp_path):
     assert len(list((tmp_path / "cluster").glob("gfrnn-*.err"))) == 2
 
 
-def test_only_who_has_the_certificate_gets_in(slurm, tmp_path):
+def test_only_clients_with_the_certificate_can_connect(slurm, tmp_path):
     with open_cluster(batch(), folder=tmp_path) as cluster:
         address = cluster.client.scheduler.address
         assert address.startswith("tls://127.0.0.1:")
@@ -81,7 +85,7 @@ def test_only_who_has_the_certificate_gets_in(slurm, tmp_path):
 
 
 def _strangers() -> Iterator[dict[str, Any]]:
-    """How somebody without the run's certificate may try to connect."""
+    """Yield arguments of connections by those who lack the run's certificate."""
     another = Security.temporary().get_connection_args("client")["ssl_context"]
     for context in (another, ssl.create_default_context()):
         context.check_hostname = False
@@ -103,14 +107,12 @@ def test_nothing_listens_on_other_addresses(slurm, tmp_path):
 def _by_value() -> Callable[..., set[tuple[str, int]]]:
     # A nested function is pickled by value: jobs cannot import the tests.
     def listening(*, parent: bool = False) -> set[tuple[str, int]]:
-        """Return where this process, and its parent, accept connections."""
-        own = psutil.Process()
+        """Return the addresses on which this process and its parent accept connections."""
+        own = {os.getpid(), os.getppid()} if parent else {os.getpid()}
         return {
             tuple(connection.laddr)
-            for process in ([own, own.parent()] if parent else [own])
-            if process is not None
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
+            for connection in psutil.net_connections("inet")
+            if connection.pid in own and connection.status == psutil.CONN_LISTEN
         }
 
     return listening
@@ -181,5 +183,7 @@ def _hog() -> int:
 def test_a_task_that_needs_too_much_memory_ends_the_run(slurm, tmp_path):
     with open_cluster(batch(workers=2, memory="400MiB"), folder=tmp_path) as cluster:
         cluster.client.wait_for_workers(2, timeout=30)
-        with pytest.raises(ResourceError, match=r"workers died.*cluster\.memory"):
+        with pytest.raises(
+            ResourceError, match=r"worker processes ended repeatedly.*cluster\.memory"
+        ):
             run_tasks("hog", _hog, [()])

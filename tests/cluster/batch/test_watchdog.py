@@ -1,4 +1,4 @@
-"""The watchdog cleans up after a run when its driver ends."""
+"""Test that the watchdog cancels the jobs of a run when its driver ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gfrnn_testing.waiting import eventually
 
 @pytest.fixture
 def cancel(tmp_path) -> str:
-    """Return a cancel command that writes down its arguments; its own path has a blank."""
+    """Return a cancel command that records its arguments; its own path has a blank."""
     script = tmp_path / "cancel jobs"
     script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/cancelled\nexit 1\n')
     script.chmod(0o755)
@@ -70,7 +70,7 @@ def test_an_error_ends_the_block_all_the_same(cancel, secrets):
     assert cancelled(secrets) == "--now 12\n"
 
 
-def test_a_command_that_is_not_there_keeps_no_secrets(secrets):
+def test_certificates_are_removed_even_if_the_cancel_command_is_missing(secrets):
     with cancellation_journal("/no/such/command", secrets) as journal:
         journal.add("12")
     assert not secrets.exists()
@@ -89,7 +89,7 @@ with cancellation_journal(sys.argv[1], Path(sys.argv[2])) as journal:
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_the_driver_may_end_as_it_likes(cancel, secrets, end):
+def test_jobs_are_cancelled_however_the_driver_ends(cancel, secrets, end):
     driver = subprocess.Popen(
         [sys.executable, "-c", _DRIVER, cancel, str(secrets)],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Which tasks count as finished, and which as interrupted by the end of a worker."""
+"""Count of finished tasks, and of those that the end of a worker interrupts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONG = 100.0
 
 
 class FakeScheduler:
-    """A scheduler that only has tasks and workers, with a clock that is set by hand."""
+    """A scheduler that only has tasks, workers and a clock that is set by hand."""
 
     def __init__(self):
         self.now, self.workers, self.tasks = 0.0, {}, {}
@@ -75,7 +75,7 @@ def test_a_worker_that_leaves_in_the_middle_of_a_long_task_has_lost_it(scheduler
     assert scheduler.activity.never_finished == (set() if finished_before else {"x"})
 
 
-def test_a_short_time_is_no_loss(scheduler):
+def test_a_task_interrupted_early_is_not_counted(scheduler):
     scheduler.come("w")
     scheduler.begin("x", "w")
     scheduler.now = LONG - 1
@@ -94,7 +94,7 @@ def test_a_task_that_waited_for_others_on_its_worker_is_no_loss(scheduler):
     assert not scheduler.activity.interrupted
 
 
-def test_a_task_that_is_finished_later_is_lost_no_more(scheduler):
+def test_a_task_that_is_finished_later_is_not_counted_as_lost(scheduler):
     for name in "ab":
         scheduler.come(name)
         scheduler.begin("x", name)
@@ -123,6 +123,6 @@ def test_an_error_counts_as_finished(scheduler):
     assert scheduler.activity.finished == {"w": 1}
 
 
-def test_what_was_never_begun_here_is_nothing(scheduler):
+def test_a_task_that_never_started_on_the_worker_is_not_counted(scheduler):
     scheduler.end("x")
     assert not scheduler.activity.finished

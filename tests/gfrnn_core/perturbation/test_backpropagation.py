@@ -1,4 +1,4 @@
-"""Backpropagation through time against finite differences."""
+"""Compare backpropagation through time with finite differences."""
 
 import numpy as np
 import pytest

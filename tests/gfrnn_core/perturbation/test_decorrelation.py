@@ -1,4 +1,4 @@
-"""The decorrelation of activity against its formula and what it is for."""
+"""Compare the decorrelation of activity with its formula, and test its effect."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_stationary_activity_is_decorrelated():
     assert (hat**2).mean(axis=0).min() > 0.01
 
 
-def test_what_is_not_correlated_is_left_alone_whatever_its_scale():
+def test_uncorrelated_activity_is_not_changed():
     x = np.linalg.qr(np.random.default_rng(0).standard_normal((50, 5)))[0] * [0.1, 1, 2, 5, 10]
     weights = network()
     weights.decorrelation[:] = np.eye(5)

@@ -1,4 +1,4 @@
-"""How much the estimates of the rules scatter, against the laws.
+"""Compare the variance of the gradient estimates of the rules with theory.
 
 For a loss that changes by ``g . xi`` and noise xi of M independent normal values, the estimate
 ``(g . xi) xi`` has the variance ``(M + 1) |g|^2``, summed over its values; that of a part with the
@@ -15,7 +15,7 @@ ESTIMATES = 1500
 
 
 def single_step(units):
-    """One step from the state zero with the input 1, so that W0's gradient is that of z."""
+    """Return one step from the state zero with input 1, so that W0's gradient is that of z."""
     weights = network(1, units, 1, dtype=np.float64)
     weights.decorrelation[:] = np.eye(units)
     # As long a gradient in all units together as in the output, whatever their number.
@@ -26,7 +26,7 @@ def single_step(units):
 
 
 def scatter(rule, weights, part, state):
-    """Variance of W0's estimate, summed over its values, and of all weights' together."""
+    """Return the summed variance of the estimates of W0 alone, and of all weights."""
     rng = np.random.default_rng(0)
     found = [rule.estimate(weights, part, state, rng).gradient for _ in range(ESTIMATES)]
     variances = [np.var([one[place] for one in found], axis=0).sum() for place in range(3)]

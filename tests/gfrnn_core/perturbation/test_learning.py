@@ -1,4 +1,4 @@
-"""Epochs: windows, the state, seeds, and learning that runs away."""
+"""Test epochs of learning: windows, the state, seeds, and learning that diverges."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from gfrnn_core.perturbation import (
     Window,
     mean_loss,
 )
-from gfrnn_core.perturbation.tasks import sine
+from gfrnn_core.perturbation.sequence_tasks import sine
 from gfrnn_testing.perturbation_toys import network, plain_loss, window
 
 STILL = 1e-300  # a rate at which nothing moves
@@ -28,7 +28,7 @@ def sequences():
 
 
 def plain_mean(weights, parts):
-    """Every counted step of every sequence weighs the same, and each begins with zero."""
+    """Return the loss with equal weight for each counted step of sequences that begin with zero."""
     total = count = 0
     for part in parts:
         batch = part.inputs.shape[1]
@@ -104,7 +104,7 @@ def runaway(rule, rate, decorrelation=0.0):
     ("rule", "rate"),
     [(Backpropagation(), 3.0), (Perturbation("np"), 3.0), (Perturbation("anp"), 1.0)],
 )
-def test_learning_that_runs_away_gives_the_epoch_and_the_last_finite_loss(rule, rate):
+def test_diverged_learning_reports_the_epoch_and_the_last_finite_loss(rule, rate):
     # Rules that perturb stay at a huge finite loss, since rounding hides what noise does there.
     error, losses = runaway(rule, rate)
     assert error.epoch == len(losses) + 1
@@ -115,13 +115,13 @@ def test_learning_that_runs_away_gives_the_epoch_and_the_last_finite_loss(rule, 
 
 
 @pytest.mark.parametrize("kind", ["wp", "np", "anp"])
-def test_learning_that_runs_away_at_once_says_so(kind):
+def test_learning_that_diverges_at_once_is_reported(kind):
     error, losses = runaway(Perturbation(kind), 1e30)
     assert (error.epoch, error.last, losses) == (1, None, [])
     assert "no epoch ended before" in str(error)
 
 
-def test_decorrelation_that_runs_away_is_told_too():
+def test_diverged_decorrelation_is_reported():
     error, _ = runaway(Backpropagation(), 1e-6, decorrelation=1e3)
     assert "decorrelation rate (now 1000)" in str(error)
 

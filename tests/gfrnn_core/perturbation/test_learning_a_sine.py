@@ -1,9 +1,9 @@
-"""Every rule learns to forecast a sine."""
+"""Test that every rule learns to forecast a sine."""
 
 import pytest
 
 from gfrnn_core.perturbation import Backpropagation, Learning, Perturbation, Weights, mean_loss
-from gfrnn_core.perturbation.tasks import sine
+from gfrnn_core.perturbation.sequence_tasks import sine
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""ANP with all draws solved at once: one draw is ANP, more draws than units are the gradient."""
+"""Test ANP solved for all draws at once: one draw gives ANP, many draws the gradient."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_more_draws_than_units_give_the_gradient_of_backpropagation_through_time
         np.testing.assert_allclose(slope, reference, atol=1e-3 * np.abs(reference).max())
 
 
-def test_float32_comes_near_it_too():
+def test_float32_is_close_to_the_gradient():
     exact, part = network(), window(counted=COUNTED)
     weights = type(exact)(
         *(one.astype(np.float32) for one in (*exact.trained(), exact.decorrelation))
@@ -74,7 +74,7 @@ def test_each_slope_is_the_shortest_that_fits_linear_changes(draws):
         np.testing.assert_allclose(found[t, b], expected, rtol=1e-6, atol=1e-8)
 
 
-def test_noise_that_is_lost_in_rounding_teaches_nothing():
+def test_noise_below_rounding_gives_no_estimate():
     change = np.zeros((3, 4, 2, 5), np.float32)
     change[1, :, 0, :2] = 1.0
     worse = np.ones((3, 4, 2), np.float32)

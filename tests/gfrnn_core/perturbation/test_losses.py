@@ -1,4 +1,4 @@
-"""Losses by hand, and their gradients by differences."""
+"""Compare losses with values by hand, and their gradients with differences."""
 
 import numpy as np
 import pytest

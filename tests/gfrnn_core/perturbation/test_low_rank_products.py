@@ -1,4 +1,4 @@
-"""Products added in place."""
+"""Test products that are added in place."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Steps of the optimisers by hand."""
+"""Compare steps of the optimisers with steps by hand."""
 
 import numpy as np
 import pytest

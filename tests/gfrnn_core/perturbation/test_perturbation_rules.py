@@ -1,4 +1,4 @@
-"""Each rule's mean update against the gradient.
+"""Compare the mean update of each rule with the gradient.
 
 Draws along every direction in turn replace a statistical mean by an exact one (see
 :class:`EveryDirection`); true noise is tried too.
@@ -140,7 +140,7 @@ def test_mean_over_true_noise_points_along_the_gradient(kind, credit, steps, sur
 
 @pytest.mark.parametrize("kind", ["np", "anp"])
 def test_the_readout_is_credited_with_the_loss_of_its_own_step_alone(kind):
-    """Noise on outputs changes no later step: later losses would only add variance."""
+    """Noise on outputs changes no later step, so later losses would only add variance."""
     weights, part, state = network(), window(counted=COUNTED), start(network())
     own, later = (
         Perturbation(kind, draws=3, credit=credit)

@@ -1,4 +1,4 @@
-"""Polishing the outer weights of a solved network for rollouts of several steps."""
+"""Test the polishing of solved outer weights for rollouts of several steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS = 4
 
 
 def cycle(times=300, noise=0.05, seed=0):
-    """A limit cycle in the plane, seen with noise."""
+    """Return a limit cycle in the plane, observed with noise."""
     rng = np.random.default_rng(seed)
     states = np.empty((times, 2))
     states[0] = 1.0, 0.3
@@ -52,7 +52,7 @@ def loss_at(network, starts, outer):
 
 
 def numerical(network, starts, width=1e-5):
-    """Central differences of the loss in every weight."""
+    """Return central differences of the loss in every weight."""
     outer = network.outer[0]
     found = np.empty_like(outer)
     for place in np.ndindex(outer.shape):
@@ -71,7 +71,7 @@ def numerical(network, starts, width=1e-5):
     [{}, {"delays": 3}, {"target": "state"}, {"activation": "relu"}, {"inputs": True, "delays": 2}],
 )
 def test_as_many_draws_as_numbers_give_the_gradient(keys):
-    """Orthogonal draws that fill the space leave an error of the square of the noise's size."""
+    """Orthogonal draws that span the space have an error of the order of the squared noise."""
     keys = dict(keys)
     states, inputs = driven() if keys.pop("inputs", False) else (cycle(), None)
     network = solved(states, inputs, **keys)
@@ -123,7 +123,7 @@ def test_the_loss_is_that_of_the_rollout():
     network = solved(states, delays=2)
     starts = RolloutStarts.cut(states, 2, STEPS)
     path = network.rollout(starts.history, STEPS)
-    expected = np.square((path - starts.truth) / network.spread).mean(axis=(0, 2))
+    expected = np.square((path - starts.truth) / network.std).mean(axis=(0, 2))
     sums = evaluate_here(network, starts, None)
     np.testing.assert_allclose(sums.errors / len(starts), expected, rtol=1e-9)
     assert sums.loss == pytest.approx(expected.mean(), rel=1e-9)
@@ -248,7 +248,7 @@ def test_a_perfect_network_stays():
     assert found.best.loss < 1e-24
 
 
-def test_rollouts_that_run_away_leave_finite_weights():
+def test_diverging_rollouts_leave_finite_weights():
     states = cycle()
     network = solved(states)
     wild = replace(network, outer=network.outer * 50)
@@ -263,7 +263,7 @@ def test_rollouts_that_run_away_leave_finite_weights():
     assert np.isfinite(found.network.outer).all()
 
 
-def test_a_start_that_ran_away_teaches_nothing_from_then_on():
+def test_a_diverged_start_does_not_contribute_afterwards():
     states = cycle()
     network = solved(states, target="state")
     outer = network.outer[0].copy()
@@ -274,7 +274,7 @@ def test_a_start_that_ran_away_teaches_nothing_from_then_on():
     np.testing.assert_array_equal(sums.gradient, 0)
 
 
-def test_weights_that_overflow_are_no_silent_nan():
+def test_overflowing_weights_leave_finite_sums():
     states = cycle()
     network = solved(states)
     huge = network.outer.copy()

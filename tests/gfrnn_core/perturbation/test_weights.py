@@ -1,4 +1,4 @@
-"""The network against its equations written out."""
+"""Compare the network with its equations written out."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ FEW = st.integers(1, 4)
 
 @settings(deadline=None, max_examples=40)
 @given(steps=st.integers(1, 12), batch=FEW, inputs=FEW, units=st.integers(1, 40), outputs=FEW)
-def test_it_runs_as_its_equations_say(steps, batch, inputs, units, outputs):
+def test_the_network_follows_its_equations(steps, batch, inputs, units, outputs):
     # The sizes lie on both sides of the choice whether R D is formed.
     weights = network(inputs, units, outputs)
     weights.decorrelation /= units
@@ -78,7 +78,7 @@ def test_a_copy_has_its_own_memory():
 
 @pytest.mark.parametrize("name", ["inputs", "units", "outputs"])
 @pytest.mark.parametrize("size", [0, -3, 2.5, True])
-def test_sizes_that_are_none_are_refused(name, size):
+def test_invalid_sizes_are_refused(name, size):
     sizes = {"inputs": 1, "units": 4, "outputs": 1, name: size}
     with pytest.raises(ValueError, match=f"{name}: {size} is not a positive integer"):
         Weights.initial(**sizes)

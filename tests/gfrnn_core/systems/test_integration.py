@@ -1,4 +1,4 @@
-"""Integrators against solutions in closed form, and the time that their paths can be trusted."""
+"""Compare integrators with closed solutions, and test how long their paths can be trusted."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The Kuramoto-Sivashinsky equation against what is known of it in closed form."""
+"""Compare the Kuramoto-Sivashinsky equation with its properties known in closed form."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ SMALL = KuramotoSivashinsky(length=22.0, points=64, substeps=4)
 
 @pytest.fixture(scope="module")
 def chaos():
-    """Two states on the attractor of the small model."""
+    """Return two states on the attractor of the small model."""
     return replace(SMALL, substeps=1).step(SMALL.initial(seed=3, shape=(2,)), 800)
 
 

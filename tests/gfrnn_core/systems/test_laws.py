@@ -1,4 +1,4 @@
-"""Laws that a network must recover exactly, and some that only hidden features can learn."""
+"""Test laws that a network must recover exactly, and some that need hidden features."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def test_a_linear_map_is_recovered_from_standardised_states(target):
 
 
 def test_a_linear_map_with_inputs():
-    """The inputs of step t + 1 lead from the state of t to that of t + 1."""
+    """The inputs of step t + 1 act from the state at t to that at t + 1."""
     states, inputs = forced(200)
     network = SampledRNN(width=0, ridge=0.0, target="state", standardise=False).fit(states, inputs)
     law = np.vstack([0.9 * ROTATION.T, SHIFT, COUPLING.T])
@@ -65,7 +65,7 @@ def test_each_lead_has_the_weights_of_its_own_power():
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_hidden_features_learn_what_a_linear_model_cannot(activation):
-    """The logistic map, one step ahead."""
+    """The law is the logistic map, forecast one step ahead."""
     states = np.empty((400, 1))
     states[0] = 0.3
     for t in range(1, 400):
@@ -80,7 +80,7 @@ def test_hidden_features_learn_what_a_linear_model_cannot(activation):
 
 
 def ring(times, shape=(6,), seed=0):
-    """x_i' = 0.3 x_i-1 - 0.8 x_i + 0.2 x_i+1 + 0.1 on a ring, kicked so that it never dies away."""
+    """Return x_i' = 0.3 x_i-1 - 0.8 x_i + 0.2 x_i+1 + 0.1 on a ring, perturbed at random times."""
     states = np.empty((times, *shape))
     states[0] = np.random.default_rng(seed).standard_normal(shape)
     for t in range(1, times):
@@ -92,7 +92,7 @@ def ring(times, shape=(6,), seed=0):
 @pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("target", ["state", "increment"])
 def test_a_law_of_neighbours_is_recovered_from_few_times(target, size):
-    """A wider halo than the law's gets zeros. Twelve times would not do for all cells at once."""
+    """A halo wider than the law gets zero weights; twelve times are too few without patches."""
     states = ring(12)
     patches = Patches((6,), ((2, 1),), size=size)
     network = SampledRNN(width=0, ridge=0.0, target=target, standardise=False, patches=patches)
@@ -108,7 +108,7 @@ def test_a_law_of_neighbours_is_recovered_from_few_times(target, size):
 
 
 def test_a_law_that_ends_at_walls_needs_open_patches():
-    """x_i' = 0.5 x_i-1 + 0.4 x_i with the first cell its own neighbour."""
+    """The law is x_i' = 0.5 x_i-1 + 0.4 x_i, where the first cell is its own neighbour."""
     states = np.empty((12, 5))
     states[0] = np.random.default_rng(2).standard_normal(5)
     for t in range(1, 12):

@@ -1,4 +1,4 @@
-"""Lorenz 63 without noise: why R and not the Gram matrix."""
+"""Test on noise-free Lorenz 63 that R keeps precision which the Gram matrix loses."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ DT, TRAINING, STARTS, APART, LEADS = 0.02, 5000, 30, 100, 1400
 
 @pytest.fixture(scope="module")
 def lorenz():
-    """A trajectory of 5,000 samples to learn from, and 30 starts after it."""
+    """Return a trajectory of 5,000 training samples, and 30 starts after it."""
     path = LORENZ63.trajectory(DT, TRAINING + STARTS * APART + LEADS, spinup=500)
     starts = TRAINING + APART * np.arange(STARTS)
     truth = np.stack([path[start + 1 : start + 1 + LEADS] for start in starts])
@@ -41,7 +41,7 @@ def test_lorenz_63_is_forecast_for_18_lyapunov_times(network, lorenz):
 
 @pytest.mark.slow
 def test_the_gram_matrix_would_lose_a_third_of_it(network, lorenz):
-    """The same features and targets through F'F, at its best ridge."""
+    """The same features and targets are solved through F'F, at its best ridge."""
     scaled = network.scaled(lorenz[0])
     features = lift(scaled[:-1], None, network.hidden)
     values, vectors = np.linalg.eigh(features.T @ features)
@@ -57,7 +57,7 @@ def test_the_gram_matrix_would_lose_a_third_of_it(network, lorenz):
 
 
 def test_single_precision_loses_much_of_it(lorenz):
-    """Rows are rounded to seven digits, and so is what the triangle holds of them."""
+    """Rows are rounded to seven digits, so the triangle has no more."""
     fine = SampledRNN(width=300, sampling="normal", scale=0.5, ridge=1e-15)
     double = median_lyapunov_times(fine.fit(lorenz[0]), lorenz)
     coarse = replace(fine, precision="float32", ridge=1e-7)

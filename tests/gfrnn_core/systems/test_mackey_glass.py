@@ -1,4 +1,4 @@
-"""The Mackey-Glass equation against solutions interval by interval."""
+"""Compare the Mackey-Glass equation with solutions computed interval by interval."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def test_spinup_and_starts_are_kept_apart():
 
 
 def growth_rate(model):
-    """Mean growth rate of small errors of the series, over 1,000 units of time."""
+    """Return the mean growth rate of small errors of the series over 1,000 units of time."""
     starts = np.random.default_rng(0).uniform(0.5, 1.3, 60)
     pair = model.trajectory(1050, [starts, starts + 1e-9], spinup=300)[..., 0]
     # The error oscillates with the series: its root mean square over about one cycle.

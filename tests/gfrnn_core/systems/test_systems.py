@@ -1,4 +1,4 @@
-"""Systems against what is known of them in closed form."""
+"""Compare systems with their properties known in closed form."""
 
 from dataclasses import replace
 
@@ -83,7 +83,7 @@ def test_system_checks_its_shapes():
 
 
 def growth_rate(tendency, starts, dt, lead, steps):
-    """Mean growth rate of small errors over `steps`, after `lead` steps to turn to the fastest."""
+    """Return the mean growth rate of small errors over `steps`, after `lead` steps of alignment."""
     rng = np.random.default_rng(0)
     state = np.array([starts, starts + 1e-9 * rng.standard_normal(starts.shape)])
     distance = []
@@ -176,13 +176,13 @@ INVISCID = {"relaxation_days": np.inf, "drag_days": np.inf, "diffusion_hours": n
 
 @pytest.fixture(scope="module")
 def weather():
-    """The default model and a state on its attractor."""
+    """Return the default model and a state on its attractor."""
     model = TwoLayerQG()
     return model, model.step(model.initial(seed=1), 16 * 60)
 
 
 def eddies(state):
-    """State without its zonal mean."""
+    """Return the state without its zonal mean."""
     out = state.copy()
     out[..., 0] = 0
     return out

@@ -1,4 +1,4 @@
-"""The experiment file: defaults, rejected values, and the messages about them."""
+"""Test the experiment file: defaults, rejected values, and the messages about them."""
 
 from __future__ import annotations
 
@@ -110,14 +110,14 @@ def test_defaults():
         },
     ],
 )
-def test_what_is_dumped_parses_to_the_same(sections):
+def test_a_dumped_experiment_parses_to_the_same(sections):
     experiment = parsed(**sections)
     text = dump_experiment(experiment)
     assert parse_experiment(text) == experiment
     assert dump_experiment(parse_experiment(text)) == text
 
 
-def test_experiments_that_come_along_are_valid():
+def test_the_example_experiments_are_valid():
     folder = ROOT / "workflows" / "experiments"
     files = sorted(folder.glob("*.yaml"))
     assert len(files) >= 2
@@ -137,7 +137,7 @@ def test_durations_are_spelled_as_they_are_read(text):
     assert horizon == pd.Timedelta(text.replace("d", "D"))
 
 
-def test_the_last_day_of_a_period_belongs_to_it():
+def test_the_last_day_of_a_period_is_included():
     time = pd.date_range("2001-01-01", "2001-01-05", freq="6h").to_numpy()
     whole = Period.model_validate(["2001-01-02", "2001-01-03"])
     assert whole.mask(time).sum() == 8
@@ -212,7 +212,7 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"data": {"sources": "a", "static": [{"unit": "m"}]}},
          "data.static.0.unit: unknown key; did you mean units?"),
         ({"model": {"inputs": ["hour", "insolation"]}},
-         "model.inputs: insolation differs from place to place"),
+         "model.inputs: insolation is allowed with state.layout: local only"),
         ({"data": {}}, "my.yaml: data.sources: missing; it has no default and must be given"),
         ({"data": {"sources": "a", "region": {"latitude": [60, 35], "longitude": [0, 9]}}},
          "data.region.latitude: [60.0, 35.0] is not [south, north] within -90..90"),
@@ -222,9 +222,11 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"periods": periods(train=["soon", "2002-01-01"])}, "'soon' is not a date"),
         ({"periods": periods(train=[2001, 2005])}, "periods.train: 2001 is not a date"),
         ({"periods": periods(train=["2001-01-01T00:00+01:00", "2002-01-01"])},
-         "is not a date without time zone; times are UTC"),
-        ({"periods": periods(train="2001")}, "periods.train: a period is a pair of dates"),
-        ({"periods": periods(train=["2001-01-01"])}, "periods.train: a period is a pair of dates"),
+         "'2001-01-01T00:00+01:00' has a time zone; times are UTC"),
+        ({"periods": periods(train="2001")}, "periods.train: '2001' is not a pair of dates"),
+        ({"periods": periods(train=["2001-01-01"])},
+         "periods.train: ['2001-01-01'] is not a pair of dates"),
+        ({"periods": periods(train=["NaT", "2001-01-01"])}, "'NaT' is not a date"),
         ({"periods": periods(train=["2005-12-31", "2001-01-01"])},
          "periods.train: the period ends (2001-01-01) before it starts (2005-12-31)"),
         ({"periods": periods(train=["2001-01-01", "2006-01-01"])},
@@ -239,7 +241,7 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"forecast": {"horizon": 10}}, "forecast.horizon: 10 is not a duration"),
         ({"forecast": {"horizon": "-1d"}}, "forecast.horizon: '-1d' is not a positive duration"),
         ({"forecast": {"every": "0h"}}, "forecast.every: '0h' is not a positive duration"),
-        ({"model": {"leads": ["1d", "24h"]}}, "model.leads: a lead is given twice"),
+        ({"model": {"leads": ["1d", "24h"]}}, "model.leads: the same lead is given twice"),
         # Search
         ({"search": {"model.width": [10, 20]}},
          "my.yaml: search.model.width cannot be searched; allowed: state.modes, state.delays,"),
@@ -263,7 +265,7 @@ def test_bad_values_are_named(sections, message):
     assert message in complaint(**sections)
 
 
-def test_every_finding_has_its_line():
+def test_every_error_has_its_own_line():
     lines = complaint(model={"widht": 5}, state={"modes": 0}).splitlines()
     assert len(lines) == 2
     assert all(line.startswith("my.yaml: ") for line in lines)
@@ -278,18 +280,20 @@ def test_an_impossible_date_is_named_with_its_key(date):
     assert f"periods.train: {date!r} is not a date; write for example 2008-12-31" in message
 
 
-def test_text_that_is_no_yaml_is_refused():
+def test_invalid_yaml_is_refused():
     message = refused("name: [unclosed\nmodel: {")
     assert message.startswith("my.yaml: not valid YAML: ")
     assert "line" in message
 
 
-@pytest.mark.parametrize(("text", "found"), [("", "NoneType"), ("- a\n- b", "list"), ("a", "str")])
+@pytest.mark.parametrize(
+    ("text", "found"), [("", "no content"), ("- a\n- b", "a list"), ("a", "a single value")]
+)
 def test_text_without_keys_is_refused(text, found):
-    assert refused(text) == f"my.yaml: expected keys and values, found {found}"
+    assert refused(text).startswith(f"my.yaml: found {found}; write keys and values")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "none.yaml"
     with pytest.raises(ConfigError) as caught:
         load_experiment(path)
@@ -298,14 +302,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         load_experiment(tmp_path)  # a folder
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path):
+def test_a_binary_file_is_refused(tmp_path):
     path = tmp_path / "model.yaml"
     path.write_bytes(b"\x89HDF\r\n\x1a\n\xff\xfe")
-    with pytest.raises(ConfigError, match=r"model\.yaml: not a text file"):
+    with pytest.raises(ConfigError, match=r"model\.yaml: is not UTF-8 text"):
         load_experiment(path)
 
 
-def test_a_file_names_itself_in_errors(tmp_path):
+def test_errors_name_the_file(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(MINIMAL | {"modle": {}}), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"mine\.yaml: modle: unknown key"):

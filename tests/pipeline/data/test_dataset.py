@@ -1,4 +1,4 @@
-"""Files of all common layouts give the same canonical Dataset, or a clear error."""
+"""Test that files of all common layouts give the same canonical Dataset, or a clear error."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_selection(plain: Path) -> None:
     with pytest.raises(DataError, match="z is not in the data; did you mean geopotential"):
         opened(plain, variables={"z": [500]})
     with pytest.raises(
-        DataError, match=r"\[700.0\] hPa is not in the data; there is \[500.0, 850.0\]"
+        DataError, match=r"\[700.0\] \(hPa\) are not in the data; choose from \[500.0, 850.0\]"
     ):
         opened(plain, variables={"geopotential": [500, 700]})
     with pytest.raises(DataError, match="has no levels"):

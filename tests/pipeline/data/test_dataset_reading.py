@@ -1,4 +1,4 @@
-"""Search and reading of archives: damage, laziness, other processes, chunks, fingerprints."""
+"""Test search and reading of archives: damage, lazy reading, processes, chunks, fingerprints."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plain(tmp_path: Path) -> Path:
     return path
 
 
-def test_other_grids_are_named(tmp_path: Path) -> None:
+def test_different_grids_are_refused_with_both_extents(tmp_path: Path) -> None:
     make()[["z"]].to_netcdf(tmp_path / "one.nc")
     make()[["t2m"]].isel(longitude=slice(0, 4)).to_netcdf(tmp_path / "two.nc")
     with pytest.raises(
@@ -57,7 +57,7 @@ def test_damaged_files(tmp_path: Path, plain: Path) -> None:
     with pytest.raises(DataError, match="install cfgrib and eccodes"):
         opened(tmp_path / "message.grib")
     xr.Dataset().to_zarr(tmp_path / "empty.zarr")
-    with pytest.raises(DataError, match=r"empty\.zarr: it has no variables"):
+    with pytest.raises(DataError, match=r"empty\.zarr: contains no variables"):
         opened(tmp_path / "empty.zarr")
     with pytest.raises(DataError, match="a folder, not a zarr store"):
         opened(tmp_path)
@@ -67,7 +67,9 @@ def test_damaged_files(tmp_path: Path, plain: Path) -> None:
         opened(tmp_path / "plane.nc")
 
 
-def test_paths_are_looked_for(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_searched_in_all_folders(
+    tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "deep/here").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "deep/here")
     monkeypatch.delenv("GFRNN_DATA", raising=False)
@@ -116,7 +118,7 @@ def test_pickled_datasets_read_in_another_process(tmp_path: Path, kind: str) -> 
     assert float(run.stdout) == pytest.approx(float(make().z.values[3:5].mean()), rel=1e-6)
 
 
-def test_only_what_is_asked_for_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_requested_values_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make(30)
     for number in range(3):
         whole.isel(time=slice(10 * number, 10 * number + 10)).to_netcdf(tmp_path / f"{number}.nc")

@@ -1,4 +1,4 @@
-"""Real archives: each is read correctly, or rejected with the reason."""
+"""Test that real archives are read correctly, or rejected with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks: results with cells that never have values are those without these cells."""
+"""Test masks: results with masked cells equal those of data without these cells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import DataError
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import ClimatologySummary, Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout, EofStateSummary, EofSummary
 from gfrnn.pipeline.training.state_series import lagged_covariance
@@ -61,8 +62,8 @@ def fitted(fields: Fields, modes: int = MODES) -> tuple[EofLayout, np.ndarray]:
 # --- as if they were not there ------------------------------------------------------------------
 
 
-def test_a_masked_third_is_as_good_as_cut_out():
-    """The mask is the last columns, so that the areas of the other cells stay the same."""
+def test_a_masked_third_gives_the_results_without_these_cells():
+    """The mask covers the last columns, so that the areas of the other cells stay the same."""
     mask = columns(4, 5)
     fields = masked_fields(mask)
     narrow = Fields(fields.ds.isel(longitude=slice(0, 4)))
@@ -84,7 +85,7 @@ def test_a_masked_third_is_as_good_as_cut_out():
 
 
 def test_a_mask_of_one_channel_leaves_the_others_whole():
-    """EOFs are those of numpy on the valid columns."""
+    """The EOFs equal those of numpy on the valid columns."""
     mask = np.zeros(SHAPE, dtype=bool)
     mask[1, 2:4, 1:3] = mask[1, 0] = True
     layout, _ = fitted(masked_fields(mask))
@@ -102,7 +103,7 @@ def test_a_mask_of_one_channel_leaves_the_others_whole():
     np.testing.assert_allclose(layout.singular_values, expected, rtol=1e-9)
 
 
-def test_scores_are_those_of_the_cells_that_there_are():
+def test_scores_are_those_of_the_valid_cells():
     rng = np.random.default_rng(3)
     forecast, truth = rng.standard_normal((2, 7, *SHAPE))
     mask = columns(0, 3)
@@ -114,7 +115,7 @@ def test_scores_are_those_of_the_cells_that_there_are():
     )
 
 
-def test_what_is_no_number_does_not_vanish_from_the_scores():
+def test_nan_outside_of_the_mask_stays_in_the_scores():
     forecast, truth = np.random.default_rng(4).standard_normal((2, 7, *SHAPE))
     forecast[2, 1, 0, 0] = np.nan
     found = _statistics(forecast.reshape(7, -1), truth.reshape(7, -1), np.ones(SHAPE))
@@ -145,14 +146,14 @@ def test_any_mask_is_found_and_comes_back(seed, share):
     np.testing.assert_allclose(layout.encode(found, TIME[10:40]), states[10:40], atol=1e-9)
 
 
-def test_states_of_other_times_do_not_hear_of_the_mask():
+def test_states_with_a_mask_do_not_depend_on_the_leaf():
     fields = masked_fields(columns(1))
     layout, states = fitted(fields)
     rest = EofStateSummary(fields, layout).leaf(Stretch("a", 200, 220))["states"]
     np.testing.assert_allclose(rest, states[200:220], atol=1e-9)
 
 
-def test_data_without_holes_have_no_mask():
+def test_data_without_missing_values_have_no_mask():
     fields = fields_of(make_values(), TIME)
     assert fields.with_mask(0, TIMES - 1) is fields
     assert fields.grid.valid.all()
@@ -182,7 +183,7 @@ def test_cells_that_never_vary_are_not_damped():
     np.testing.assert_allclose(layout.decode(states, TIME)[:, still], 271.35, rtol=1e-9)
 
 
-def test_a_channel_that_never_varies_where_it_is_is_refused():
+def test_a_channel_constant_outside_of_the_mask_is_refused():
     values = make_values()
     values[:, 1] = 271.35
     summary = ClimatologySummary(masked_fields(columns(0, 1), values), 1, 0)
@@ -204,10 +205,10 @@ def test_a_value_in_the_mask_is_named():
         fields.read(90, 200)
     message = str(caught.value)
     assert message.startswith(
-        "temperature_850: mask changes in time: 271.5 at 2001-04-11T00:00, latitude 65, longitude "
-        "40 (and 1 more such values in this time slice)"
+        "temperature_850: the mask changes in time: 271.5 at 2001-04-11T00:00, latitude 65, "
+        "longitude 40 (and 1 more such values in this time slice)"
     )
-    assert "the ends of the training period have no value" in message
+    assert "missing (NaN) at the first and last time of the training period" in message
     assert "leave the variable out (data.variables)" in message
 
 
@@ -246,8 +247,8 @@ def test_a_channel_without_any_value_is_refused():
     with pytest.raises(DataError) as caught:
         fields_of(values, TIME).with_mask(3, 9)
     assert str(caught.value) == (
-        "temperature_850: no value anywhere at 2001-01-04T00:00 and 2001-01-10T00:00, the ends of "
-        "the training period; leave it out (data.variables)"
+        "temperature_850: all values are missing (NaN) at 2001-01-04T00:00 and 2001-01-10T00:00, "
+        "the first and last time of the training period; leave the variable out (data.variables)"
     )
 
 
@@ -257,7 +258,7 @@ def test_a_channel_without_any_value_is_refused():
 @pytest.mark.slow
 @real
 def test_the_sea_is_analysed_as_if_there_were_no_land():
-    """EOFs are those of numpy on the cells of the sea, some of which are always under ice."""
+    """The EOFs equal those of numpy on the sea cells, some of which are always under ice."""
     ds = opened(DATA / "traps/ersst_monthly_2010_2020_sst.mnmean.nc")
     fields = Fields(ds).with_mask(0, 127)
     raw = ds["sea_surface_temperature"].values.reshape(128, -1).astype(float)

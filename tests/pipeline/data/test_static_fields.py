@@ -1,4 +1,4 @@
-"""Static fields: found in all sources, put on the grid of the data, or rejected with the reason."""
+"""Test that static fields are found in all sources and put on the grid, or rejected."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_variables_without_time_beside_the_states(whole: str) -> None:
     np.testing.assert_allclose(found, [LAND, HEIGHT * GRAVITY], rtol=1e-6)
 
 
-def test_files_of_their_own(plain: str, tmp_path: Path) -> None:
+def test_static_fields_in_separate_files(plain: str, tmp_path: Path) -> None:
     height = written(fields({"orog": HEIGHT}), tmp_path / "height.nc")
     land = tmp_path / "land.zarr"
     fields({"sftlf": 100 * LAND}).to_zarr(land)
@@ -88,7 +88,7 @@ def test_variables_that_have_time_but_never_change(
     np.testing.assert_allclose(found, HEIGHT * GRAVITY, rtol=1e-6)
 
 
-def test_latitude_is_out_of_no_file(plain: str) -> None:
+def test_latitude_needs_no_file(plain: str) -> None:
     (found,) = statics(["latitude"], plain)
     sine = np.sin(np.deg2rad([40, 41.5, 43, 44.5]))
     np.testing.assert_allclose(found, np.repeat(sine[:, None], 8, axis=1))
@@ -180,10 +180,10 @@ def refusal(*args: Any, **data: Any) -> str:
     return str(caught.value)
 
 
-def test_a_name_that_is_nowhere(whole: str) -> None:
+def test_a_name_that_no_source_has_is_refused(whole: str) -> None:
     said = refusal(["soil"], whole)
     assert "soil: no such static field in data.sources or data.static" in said
-    assert "there is latitude, geopotential_at_surface, land_sea_mask" in said
+    assert "allowed: latitude, geopotential_at_surface, land_sea_mask" in said
     assert "did you mean land_sea_mask?" in refusal(["lsm"], whole)
 
 
@@ -197,7 +197,7 @@ def test_a_geopotential_on_a_level_is_not_that_of_the_surface(plain: str, tmp_pa
             assert said.startswith(f"{name}: no such static field")
 
 
-def test_a_field_that_changes(plain: str, tmp_path: Path) -> None:
+def test_a_field_that_changes_in_time_is_refused(plain: str, tmp_path: Path) -> None:
     assert "plain.nc: t2m (2m_temperature) changes in time" in refusal(["2m_temperature"], plain)
     # The change may lie between two files only.
     parts = [
@@ -207,7 +207,7 @@ def test_a_field_that_changes(plain: str, tmp_path: Path) -> None:
     assert "2001-01-01.nc: t2m" in refusal(["2m_temperature"], {"path": parts})
 
 
-def test_another_grid(plain: str, tmp_path: Path) -> None:
+def test_a_field_on_another_grid_is_refused(plain: str, tmp_path: Path) -> None:
     ds = fields({"orog": HEIGHT})
     coarse = written(ds.isel(longitude=slice(None, None, 2)), tmp_path / "coarse.nc")
     said = refusal(["geopotential_at_surface"], plain, static=[coarse])
@@ -226,7 +226,7 @@ def test_another_grid(plain: str, tmp_path: Path) -> None:
         (np.inf, "has inf at latitude 41.5"),
     ],
 )
-def test_values_that_cannot_be(plain: str, tmp_path: Path, value: float, said: str) -> None:
+def test_impossible_values_are_refused(plain: str, tmp_path: Path, value: float, said: str) -> None:
     land = LAND.copy()
     land[1, 2] = value
     path = written(fields({"lsm": land}), tmp_path / "land.nc")
@@ -239,7 +239,7 @@ def test_values_that_cannot_be(plain: str, tmp_path: Path, value: float, said: s
     np.testing.assert_array_equal(rest, LAND[2:])
 
 
-def test_copies_that_differ(whole: str, tmp_path: Path) -> None:
+def test_copies_that_differ_are_refused(whole: str, tmp_path: Path) -> None:
     other = HEIGHT.copy()
     other[3, 7] += 5
     path = written(fields({"orog": other}), tmp_path / "other.nc")
@@ -249,7 +249,7 @@ def test_copies_that_differ(whole: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(statics(["land_sea_mask"], whole, static=[path])[0], LAND)
 
 
-def test_a_unit_that_is_not_known(plain: str, tmp_path: Path) -> None:
+def test_an_unknown_unit_is_refused(plain: str, tmp_path: Path) -> None:
     ds = fields({"orog": HEIGHT})
     ds.orog.attrs["units"] = "furlong"
     said = refusal(["geopotential_at_surface"], plain, static=[written(ds, tmp_path / "odd.nc")])
@@ -257,14 +257,14 @@ def test_a_unit_that_is_not_known(plain: str, tmp_path: Path) -> None:
     assert "set data.static[0].units" in said
 
 
-def test_options_of_names_that_are_not_there(plain: str, tmp_path: Path) -> None:
+def test_options_for_missing_names_are_refused(plain: str, tmp_path: Path) -> None:
     path = written(fields({"orog": HEIGHT}), tmp_path / "height.nc")
     entry = {"path": path, "rename": {"org": "geopotential_at_surface"}}
     said = refusal(["geopotential_at_surface"], plain, static=[entry])
     assert "data.static[0].rename: the source has no variable org; did you mean orog?" in said
 
 
-def test_files_that_are_not_there(plain: str) -> None:
+def test_missing_files_are_refused(plain: str) -> None:
     said = refusal(["land_sea_mask"], plain, static=["nowhere.nc"])
     assert "data.static[0]: nowhere.nc not found" in said
 

@@ -1,4 +1,4 @@
-"""Chunks that a read decodes, compared with a plain count, and their memory."""
+"""Compare the chunks that a read decodes with a plain count, and test their memory."""
 
 from __future__ import annotations
 

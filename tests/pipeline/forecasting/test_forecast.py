@@ -1,4 +1,4 @@
-"""The forecast store as the tools of this field read it, and what is in it."""
+"""Test the forecast store: its contents, and how common tools read it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import zarr
 
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import ConfigError, RunError
-from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.forecasting.forecast_store import encode_leads, open_forecasts
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_testing.weather import Weather, contents, experiment, finish, make_weather, stamps
@@ -37,7 +37,7 @@ def weather(tmp_path_factory) -> Weather:
 
 @pytest.fixture(scope="module")
 def run(weather, tmp_path_factory) -> Run:
-    """Two networks mixed, two delays, leads of their own at one and three days."""
+    """Forecast with two averaged networks, two delays, and leads of one and three days."""
     parts = {
         "periods": {"test": ["2002-07-01", "2002-07-31"]},
         "state": {"delays": 2, "modes": 5},
@@ -54,7 +54,7 @@ def run(weather, tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="module")
 def store(run) -> xr.Dataset:
-    """As anybody opens it; pytest makes errors of warnings."""
+    """Open the store with plain xarray; pytest turns warnings into errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return xr.open_zarr(run.forecasts, decode_timedelta=True)
@@ -135,11 +135,32 @@ def test_encodings(run, store):
         assert np.isnan(array.encoding["_FillValue"])
     group = zarr.open_group(run.forecasts, mode="r")
     assert group.metadata.zarr_format == 3
+    assert all(np.isnan(group[name].fill_value) for name in store.data_vars)
     lead = group["prediction_timedelta"]
     assert lead.attrs["dtype"] == "timedelta64[ns]"
     assert lead.attrs["units"] == "days"
     assert group["time"].attrs["units"].startswith("hours since ")
     assert np.issubdtype(group["time"].dtype, np.integer)
+
+
+@pytest.mark.parametrize(
+    ("leads", "units", "numbers"),
+    [
+        (["24h", "72h"], "days", [1, 3]),
+        (["6h", "24h"], "hours", [6, 24]),
+        (["60min", "90min"], "minutes", [60, 90]),
+        (["30s", "60s"], "seconds", [30, 60]),
+    ],
+)
+def test_leads_are_encoded_in_the_longest_common_unit(leads, units, numbers):
+    spans = pd.to_timedelta(leads).to_numpy("timedelta64[ns]")
+    encoded = encode_leads(spans, long_name="lead")
+    assert encoded.attrs == {"long_name": "lead", "dtype": "timedelta64[ns]", "units": units}
+    assert encoded.dtype == np.int64
+    assert encoded.values.tolist() == numbers
+    decoded = xr.decode_cf(xr.Dataset({"lead": encoded}), decode_timedelta=True)["lead"]
+    np.testing.assert_array_equal(decoded.values, spans)
+    assert decoded.dtype == spans.dtype
 
 
 def test_metadata_are_consolidated(run):
@@ -155,7 +176,7 @@ def test_there_is_one_file_for_each_variable_and_initial_time(run):
         assert sorted(files) == sorted(f"{start}/{inner}" for start in range(STARTS))
 
 
-def test_levels_that_a_variable_has_not_are_nan(store):
+def test_missing_levels_of_a_variable_are_nan(store):
     assert store["geopotential"].attrs["levels"] == LEVELS["geopotential"]
     assert store["temperature"].attrs["levels"] == LEVELS["temperature"]
     assert np.isfinite(store["geopotential"].values).all()
@@ -164,7 +185,7 @@ def test_levels_that_a_variable_has_not_are_nan(store):
     assert np.isfinite(store["temperature"].sel(level=850).values).all()
 
 
-def test_numbers_are_of_the_right_size(store, weather):
+def test_means_of_forecasts_are_near_those_of_the_data(store, weather):
     for name, levels in (*LEVELS.items(), ("mean_sea_level_pressure", None)):
         ours, real = store[name], weather.ds[name]
         if levels:
@@ -179,7 +200,7 @@ def test_numbers_are_of_the_right_size(store, weather):
 
 
 def test_values_are_the_rollout_of_the_model(run, store, weather):
-    """Made by hand from the arrays of model.zarr alone."""
+    """The rollout is computed by hand from the arrays of model.zarr alone."""
     group = zarr.open_group(run.model, mode="r")
     arrays = {name: np.asarray(array[...]) for name, array in group.members(max_depth=None)
               if isinstance(array, zarr.Array)}  # fmt: skip
@@ -282,7 +303,7 @@ def test_steps_that_do_not_fit_are_refused(weather, tmp_path, key, value):
 
 @pytest.fixture
 def interrupted(run, tmp_path, monkeypatch) -> Path:
-    """A store whose writing broke off after two of its four batches."""
+    """Return a store whose writing was interrupted after two of its four batches."""
     path = tmp_path / "forecast.zarr"
     real, calls = forecasting._forecast_batch, itertools.count()
 
@@ -298,7 +319,7 @@ def interrupted(run, tmp_path, monkeypatch) -> Path:
     return path
 
 
-def test_an_unfinished_store_says_so(interrupted):
+def test_an_unfinished_store_is_an_error_with_a_remedy(interrupted):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         store = xr.open_zarr(interrupted, decode_timedelta=True, consolidated=False)
@@ -322,7 +343,7 @@ def test_only_what_is_missing_is_computed(run, interrupted, monkeypatch):
     steps = []
     forecasting.forecast(run.experiment, run.ds, run.model, interrupted, steps.append)
     assert firsts == [16, 24]
-    assert steps == [Advance("forecast", done, 2) for done in (0, 1, 2)]
+    assert steps == [ProgressUpdate("forecast", done, 2) for done in (0, 1, 2)]
     after = stamps(interrupted / "temperature")
     assert {name: after[name] for name in before} == before
     assert contents(interrupted) == contents(run.forecasts)
@@ -334,7 +355,7 @@ def test_only_what_is_missing_is_computed(run, interrupted, monkeypatch):
 
 @pytest.fixture(scope="module")
 def hourly(tmp_path_factory) -> Weather:
-    """Every six hours, with a cycle of the year and of the day."""
+    """Run an experiment of six-hourly data with an annual and a diurnal cycle."""
     path = tmp_path_factory.mktemp("hourly") / "hourly.zarr"
     return make_weather(path, times=2000, freq="6h", cycle=True, periods=(30.3, 57.7), chunk=250)
 
@@ -379,7 +400,7 @@ def test_harmonics_of_the_day_can_be_left_out(hourly, tmp_path):
 
 @pytest.mark.slow
 def test_calendar_inputs(hourly, tmp_path):
-    """Without climatology of any cycle, inputs tell the network of the hour and the season."""
+    """With a constant climatology, only the inputs contain the hour and the season."""
     plain = SIX_HOURLY | {"climatology": {"annual": 0, "diurnal": 0}}
     plain["state"] = {"modes": 5}
     told = plain | {"model": SIX_HOURLY["model"] | {"inputs": ["day_of_year", "hour"]}}
@@ -412,6 +433,6 @@ def test_times_off_the_hour_are_kept(tmp_path):
 
 
 def test_the_data_opened_are_those_of_the_store(run, weather):
-    """The reference of these tests, made by hand, is what the pipeline reads."""
+    """The reference of these tests, made by hand, equals the data that the pipeline reads."""
     ds = open_source(run.experiment.data)
     assert ds["mean_sea_level_pressure"].equals(weather.ds["mean_sea_level_pressure"])

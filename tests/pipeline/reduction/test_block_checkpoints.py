@@ -1,4 +1,4 @@
-"""What is kept of a fold under way, and what a resumed run makes of it, in one process."""
+"""Checkpoints of blocks of an unfinished fold, and runs that resume from them, in one process."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn.pipeline.errors import DataError, RunError
-from gfrnn.pipeline.reduction.block_checkpoints import FoldCheckpoints, Pace
+from gfrnn.pipeline.reduction.block_checkpoints import BlockSavePolicy, FoldCheckpoints
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Advance
-from gfrnn.pipeline.reduction.tree import Block
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
+from gfrnn.pipeline.reduction.reduce import fold_keys, reduce_stretches
+from gfrnn.pipeline.reduction.tree import Block, Stretch
 from gfrnn_testing.reduction_toys import (
     Record,
     Troubled,
@@ -39,7 +39,7 @@ def calls(tmp_path: Path) -> Path:
 
 
 def eager(folder: Path) -> Checkpoints:
-    """Every block that waits is worth keeping."""
+    """Return checkpoints for which every left half is saved."""
     return Checkpoints(folder / "s", every=0)
 
 
@@ -48,7 +48,7 @@ def blocks_in(checkpoints: Checkpoints, name: str = "record") -> list[Path]:
 
 
 def stopped_at(summary: Any, leaf: int, stretches: list[Stretch], calls: Path, kept: Checkpoints):
-    """A run that fails at a leaf."""
+    """Run a reduction that fails at a leaf."""
     broken = Troubled(summary, calls, fails=stretches[leaf].start)
     with pytest.raises(DataError):
         reduce_stretches(broken, stretches, key="k", checkpoints=kept)
@@ -56,7 +56,7 @@ def stopped_at(summary: Any, leaf: int, stretches: list[Stretch], calls: Path, k
         mark.unlink()
 
 
-# --- which blocks are worth it ------------------------------------------------------------------
+# --- which blocks are saved ---------------------------------------------------------------------
 
 
 class Clock:
@@ -68,32 +68,39 @@ class Clock:
 
 def test_a_block_is_worth_keeping_when_it_takes_a_period():
     clock = Clock()
-    pace = Pace(30.0, clock)
+    policy = BlockSavePolicy(30.0, clock)
     for _ in range(60):
-        assert not pace.worth(Block(20, 0))  # nothing is known yet, and little is lost
+        assert not policy.should_save(Block(20, 0))  # nothing is known yet, and little is lost
         clock.now += 0.5
-        pace.arrive()
-    assert [level for level in range(9) if pace.worth(Block(level, 0))] == [6, 7, 8]
+        policy.count_leaf()
+    assert [level for level in range(9) if policy.should_save(Block(level, 0))] == [6, 7, 8]
     for _ in range(7):  # workers have left
         clock.now += 5
-        pace.arrive()
-    assert [level for level in range(9) if pace.worth(Block(level, 0))] == [3, 4, 5, 6, 7, 8]
+        policy.count_leaf()
+    assert [level for level in range(9) if policy.should_save(Block(level, 0))] == [
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+    ]
 
 
 def test_each_leaf_is_worth_keeping_when_it_takes_longer_than_a_period():
     clock = Clock()
-    pace = Pace(30.0, clock)
+    policy = BlockSavePolicy(30.0, clock)
     clock.now += 400
-    pace.arrive()
-    assert pace.worth(Block(0, 0))
-    assert pace.worth(Block(0, 2))
-    assert not pace.worth(Block(0, 1))  # it merges at once
+    policy.count_leaf()
+    assert policy.should_save(Block(0, 0))
+    assert policy.should_save(Block(0, 2))
+    assert not policy.should_save(Block(0, 1))  # it merges at once
 
 
-def test_blocks_are_as_far_apart_as_they_are_worth(tmp_path, monkeypatch):
-    """A leaf takes a second: blocks of 32 leaves are the smallest that take 30 s."""
+def test_distances_of_saved_blocks_follow_from_the_time_of_a_leaf(tmp_path, monkeypatch):
+    """A leaf takes a second, so blocks of 32 leaves are the smallest that take 30 s."""
     clock, saved = Clock(), []
-    monkeypatch.setattr(Pace, "__init__", _with(clock))
+    monkeypatch.setattr(BlockSavePolicy, "__init__", _with(clock))
     plain = FoldCheckpoints.save_block
     monkeypatch.setattr(
         FoldCheckpoints,
@@ -118,17 +125,17 @@ def test_blocks_are_as_far_apart_as_they_are_worth(tmp_path, monkeypatch):
 
 
 def _with(clock: Clock) -> Any:
-    plain = Pace.__init__
+    plain = BlockSavePolicy.__init__
     return lambda self, period: plain(self, period, clock)
 
 
-# --- going on -----------------------------------------------------------------------------------
+# --- resumed runs -------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 @cases
 @given(st.integers(2, 40), st.data())
-def test_nothing_that_was_done_is_done_again(tmp_path_factory, count, data):
+def test_saved_leaves_are_not_computed_again(tmp_path_factory, count, data):
     folder = tmp_path_factory.mktemp("run")
     (folder / "calls").mkdir()
     stop = data.draw(st.integers(0, count - 1))
@@ -141,7 +148,7 @@ def test_nothing_that_was_done_is_done_again(tmp_path_factory, count, data):
         stretches,
         key="k",
         checkpoints=checkpoints,
-        progress=lambda advance: seen.append(advance.done),
+        progress=lambda update: seen.append(update.done),
     )
     assert mended.ran() == list(range(stop, count))
     assert read(found["a"]) == read(reduce_stretches(Record(), stretches, key="k")["a"])
@@ -162,18 +169,18 @@ def test_nothing_that_was_done_is_done_again(tmp_path_factory, count, data):
     st.sets(st.integers(0, 30)),
 )
 def test_any_blocks_on_disk_give_the_same_tree(tmp_path_factory, count, blocks, damaged):
-    """Also with blocks under blocks, and with damaged ones among them."""
+    """Blocks on disk may lie under others and may be damaged."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "calls").mkdir()
     stretches, checkpoints = cut(count, 1), Checkpoints(folder / "s")
     stopped_at(Record(), 0, stretches, folder / "calls", checkpoints)
     (fold,) = fold_keys("record", "k", stretches).values()
-    shelf, whole = FoldCheckpoints(checkpoints, "record", fold), set()
+    fold_checkpoints, whole = FoldCheckpoints(checkpoints, "record", fold), set()
     for number, block in enumerate(sorted(blocks)):
         if block.first + block.size > count:
             continue
         inside = stretches[block.first : block.first + block.size]
-        shelf.save_block(block, reduce_stretches(Record(), inside, key="k")["a"])
+        fold_checkpoints.save_block(block, reduce_stretches(Record(), inside, key="k")["a"])
         if number in damaged:
             place = checkpoints.path / "record" / f"{fold}.blocks" / f"{block.level}-{block.first}"
             shutil.rmtree(place / "text" / "c")
@@ -205,7 +212,7 @@ def test_numbers_of_a_resumed_run_are_the_same_bit_for_bit(tmp_path, calls, kind
 
 
 def test_merges_see_arrays_as_they_come_from_disk(monkeypatch):
-    """The order in memory may decide how a sum is rounded."""
+    """The memory order of arrays may change how a sum is rounded."""
 
     def leaf(*_: Any) -> dict[str, Any]:
         return {"x": np.asfortranarray(np.ones((3, 2))), "n": np.array(1)}
@@ -247,8 +254,8 @@ def test_each_fold_goes_on_from_its_own_blocks(tmp_path, calls):
 def test_few_blocks_are_on_disk_at_a_time(tmp_path):
     checkpoints, seen = eager(tmp_path), []
 
-    def look(advance: Advance) -> None:
-        if advance.done < advance.total:
+    def look(update: ProgressUpdate) -> None:
+        if update.done < update.total:
             seen.append(len(blocks_in(checkpoints)))
 
     reduce_stretches(Record(), cut(64, 1), key="k", checkpoints=checkpoints, progress=look)
@@ -257,7 +264,7 @@ def test_few_blocks_are_on_disk_at_a_time(tmp_path):
     assert blocks_in(checkpoints) == []
 
 
-def test_what_is_all_of_a_fold_is_kept_once(tmp_path, monkeypatch):
+def test_a_block_that_is_the_whole_fold_is_saved_once(tmp_path, monkeypatch):
     saved: list[Block] = []
     monkeypatch.setattr(FoldCheckpoints, "save_block", lambda _, block, __: saved.append(block))
     reduce_stretches(Record(), cut(4, 1), key="k", checkpoints=eager(tmp_path))
@@ -265,11 +272,11 @@ def test_what_is_all_of_a_fold_is_kept_once(tmp_path, monkeypatch):
 
 
 def test_blocks_that_are_needed_stay(tmp_path):
-    shelf = FoldCheckpoints(Checkpoints(tmp_path / "s"), "record", "k")
+    fold_checkpoints = FoldCheckpoints(Checkpoints(tmp_path / "s"), "record", "k")
     for block in (Block(0, 0), Block(1, 0), Block(1, 2), Block(0, 4), Block(2, 0)):
-        shelf.save_block(block, spelled("x"))
-    shelf.prune(Block(2, 0), needed={Block(1, 2)})
-    kept = [place.name for place in blocks_in(shelf.checkpoints)]
+        fold_checkpoints.save_block(block, spelled("x"))
+    fold_checkpoints.remove_under(Block(2, 0), needed={Block(1, 2)})
+    kept = [place.name for place in blocks_in(fold_checkpoints.checkpoints)]
     assert kept == ["0-4", "1-2", "2-0"]
 
 
@@ -295,7 +302,7 @@ def test_blocks_are_forgotten_only_when_their_fold_is_kept(tmp_path, calls, monk
     assert blocks_in(eager(tmp_path)) == []
 
 
-def test_blocks_left_behind_go_with_the_next_run(tmp_path, calls):
+def test_leftover_blocks_are_removed_by_the_next_run(tmp_path, calls):
     stopped_at(Record(), 9, cut(12, 1), calls, eager(tmp_path))
     left = blocks_in(eager(tmp_path))[0].parent
     shutil.copytree(left, tmp_path / "copy")
@@ -305,7 +312,7 @@ def test_blocks_left_behind_go_with_the_next_run(tmp_path, calls):
     assert not left.exists()
 
 
-def test_a_block_killed_half_way_is_ignored(tmp_path, calls, monkeypatch):
+def test_a_partly_written_block_is_ignored(tmp_path, calls, monkeypatch):
     plain = zarr.Group.create_array
 
     class Killed(BaseException):
@@ -330,10 +337,10 @@ def test_a_block_killed_half_way_is_ignored(tmp_path, calls, monkeypatch):
 
 
 def test_a_block_that_is_gone_names_the_folder(tmp_path):
-    shelf = FoldCheckpoints(Checkpoints(tmp_path / "s"), "record", "k")
-    shelf.save_block(Block(1, 2), spelled("x"))
-    assert read(shelf.load_block(Block(1, 2))) == "x"
+    fold_checkpoints = FoldCheckpoints(Checkpoints(tmp_path / "s"), "record", "k")
+    fold_checkpoints.save_block(Block(1, 2), spelled("x"))
+    assert read(fold_checkpoints.load_block(Block(1, 2))) == "x"
     with pytest.raises(
         RunError, match=r"s: a checkpoint of record is missing.*all workers.*same command"
     ):
-        shelf.load_block(Block(1, 4))
+        fold_checkpoints.load_block(Block(1, 4))

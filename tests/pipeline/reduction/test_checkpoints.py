@@ -1,4 +1,4 @@
-"""Summaries on disk: whole or not there."""
+"""Checkpoints on disk: complete or missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn_core import RFactor
 
 
-def test_a_leftover_of_another_run_does_not_leak_in(tmp_path):
+def test_a_partial_leftover_is_not_used(tmp_path):
     checkpoints = Checkpoints(tmp_path / "s")
     arrays = {"x": np.arange(3.0)}
     leftover = tmp_path / "s" / "n" / "k.partial"
@@ -29,7 +29,7 @@ def test_a_leftover_of_another_run_does_not_leak_in(tmp_path):
     assert not leftover.exists()
 
 
-def test_saving_again_replaces(tmp_path):
+def test_saving_again_replaces_the_checkpoint(tmp_path):
     checkpoints = Checkpoints(tmp_path / "s")
     checkpoints.save("n", "k", {"x": np.arange(3.0)})
     checkpoints.save("n", "k", {"y": np.arange(4)})
@@ -44,11 +44,12 @@ def test_saving_again_replaces(tmp_path):
     [
         np.arange(5),
         np.zeros((4, 3)),
+        np.full((4, 3), -0.0),
         np.array(7),
         np.zeros((0, 4)),
         np.asfortranarray(np.eye(3, 2)),
     ],
-    ids=["whole", "zeros", "scalar", "empty", "fortran"],
+    ids=["whole", "zeros", "negative zeros", "scalar", "empty", "fortran"],
 )
 def test_arrays_of_every_shape_are_kept(tmp_path, values):
     checkpoints = Checkpoints(tmp_path / "s")
@@ -57,6 +58,7 @@ def test_arrays_of_every_shape_are_kept(tmp_path, values):
     assert found is not None
     assert found["x"].dtype == values.dtype
     np.testing.assert_array_equal(found["x"], values, strict=True)
+    assert found["x"].tobytes() == values.tobytes()
 
 
 def no_chunk(place: Path) -> None:
@@ -69,7 +71,7 @@ def cut_chunk(place: Path) -> None:
 
 
 def other_chunk(place: Path) -> None:
-    """A whole chunk of wrong numbers, as a file system may hand out after a crash."""
+    """Replace a chunk by a complete one of other numbers, which a crash may leave."""
     array = zarr.open_array(place / "triangle", mode="r+")
     array[0, 0] = array[0, 0] + 1.0
 
@@ -91,7 +93,7 @@ def no_group(place: Path) -> None:
 
 
 def other_attributes(place: Path) -> None:
-    """As a program without checksums left it."""
+    """Remove the hashes from the attributes."""
     tree = json.loads((place / "zarr.json").read_text())
     tree["attributes"] = {}
     (place / "zarr.json").write_text(json.dumps(tree))
@@ -123,7 +125,7 @@ def test_a_damaged_checkpoint_is_computed_again(tmp_path, damage):
     np.testing.assert_array_equal(found["triangle"], triangle)
 
 
-def test_clear_forgets(tmp_path):
+def test_clear_removes_all_checkpoints(tmp_path):
     checkpoints = Checkpoints(tmp_path / "s")
     checkpoints.save("n", "k", {"x": np.arange(3.0)})
     checkpoints.clear()

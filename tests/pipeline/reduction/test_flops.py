@@ -1,4 +1,4 @@
-"""Operations of QR, merges and SVD, against known limits and a count of what a tree does."""
+"""Operations of QR, merges and SVD, compared with known limits and with a count over a tree."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gfrnn.pipeline.reduction.flops import merge_flops, qr_flops, svd_flops, total
 from gfrnn.pipeline.reduction.tree import Block, Tree
-from gfrnn.pipeline.training.pass_costs import NOTHING, reduction
+from gfrnn.pipeline.training.pass_costs import NO_READS, reduction_cost
 from gfrnn_testing.reduction_toys import cut
 
 
@@ -38,7 +38,7 @@ def test_work_adds_up_by_kind():
 
 
 class Counted:
-    """Work that tells leaves and merges apart: the sizes of sides, squared."""
+    """Summary whose merges take the square of the size of a side."""
 
     name, remedy = "counted", "nothing"
 
@@ -59,7 +59,7 @@ class Counted:
 
 
 def spent_by_the_tree(leaves: int, length: int) -> int:
-    """What the real tree spends, a merge by the smaller of its sides."""
+    """Count the operations of a real tree, with the smaller side of each merge."""
     spent = 0
 
     def merge(block: Block | None, left: int, right: int) -> int:
@@ -77,7 +77,7 @@ def spent_by_the_tree(leaves: int, length: int) -> int:
 @settings(deadline=None, derandomize=True)
 @given(st.integers(1, 70))
 def test_the_merges_of_a_stage_are_those_of_the_tree(leaves):
-    stage = reduction(Counted(), cut(3 * leaves, 3), NOTHING)
+    stage = reduction_cost(Counted(), cut(3 * leaves, 3), NO_READS)
     assert stage.work == {"leaves": 3 * leaves} | (
         {"merges": spent_by_the_tree(leaves, 3)} if leaves > 1 else {}
     )
@@ -85,13 +85,13 @@ def test_the_merges_of_a_stage_are_those_of_the_tree(leaves):
 
 
 def test_the_longest_row_of_tasks_is_one_leaf_and_a_merge_of_each_level():
-    stage = reduction(Counted(), cut(8 * 5, 5, ("a", 20), ("b", 40)), NOTHING)
+    stage = reduction_cost(Counted(), cut(8 * 5, 5, ("a", 20), ("b", 40)), NO_READS)
     assert stage.chain == {"leaves": 5, "merges": 5**2 + 10**2}
     assert (stage.kept_bytes, stage.driver_bytes) == (16 * 40, 16 * 40)
 
 
 def test_the_driver_merges_folds_that_are_joined():
-    stage = reduction(Counted(), cut(8 * 5, 5, ("a", 20), ("b", 40)), NOTHING, joined=True)
+    stage = reduction_cost(Counted(), cut(8 * 5, 5, ("a", 20), ("b", 40)), NO_READS, joined=True)
     assert stage.chain == {"leaves": 5, "merges": 5**2 + 10**2 + 20**2}
     assert stage.work == {"leaves": 40, "merges": 4 * 5**2 + 2 * 10**2 + 20**2}
     assert stage.driver_bytes == 16 * 40 + 100

@@ -1,4 +1,4 @@
-"""The reducer in one process: the tree, the checkpoints, the memory check, the errors."""
+"""Reductions in one process: tree, checkpoints, memory check and errors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn.pipeline.errors import DataError, ResourceError
-from gfrnn.pipeline.reduction import reduce
+from gfrnn.pipeline.reduction import dask_client
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
-from gfrnn.pipeline.reduction.reduce import Stretch, fold_keys, plan_reduction, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Advance, run_tasks
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
+from gfrnn.pipeline.reduction.reduce import fold_keys, reduce_stretches
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.task_memory import plan_reduction
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_testing.reduction_toys import Record, Troubled, cut, read, row_pieces, row_summary
 
@@ -31,7 +34,7 @@ def balanced(leaves: list[str]) -> str:
 
 
 def expected_tree(leaves: list[str]) -> str:
-    """The largest full binary tree from the left, and the same again for what is left over."""
+    """Spell the largest full binary tree from the left, merged with that of the other leaves."""
     block = 1 << (len(leaves).bit_length() - 1)
     if block == len(leaves):
         return balanced(leaves)
@@ -119,22 +122,22 @@ def test_rows_reduced_are_the_rows_factored_at_once(tmp_path):
 
 
 def test_progress_counts_every_leaf_once():
-    seen: list[Advance] = []
+    seen: list[ProgressUpdate] = []
     reduce_stretches(Record(), cut(20, 3, ("a", 8), ("b", 20)), key="k", progress=seen.append)
-    assert [advance.done for advance in seen if advance.done < 7] == list(range(7))
-    assert {(advance.name, advance.total) for advance in seen} == {("record", 7)}
+    assert [update.done for update in seen if update.done < 7] == list(range(7))
+    assert {(update.name, update.total) for update in seen} == {("record", 7)}
     assert seen[-1].done == 7
-    assert not any(advance.coming for advance in seen)
+    assert not any(update.announced for update in seen)
 
 
 def test_progress_counts_kept_folds_at_once(tmp_path):
     stretches = cut(20, 3, ("a", 8), ("b", 20))
     checkpoints = Checkpoints(tmp_path / "s")
     reduce_stretches(Record(), stretches[:3], key="k", checkpoints=checkpoints)
-    seen: list[Advance] = []
+    seen: list[ProgressUpdate] = []
     reduce_stretches(Record(), stretches, key="k", checkpoints=checkpoints, progress=seen.append)
-    assert sorted({advance.done for advance in seen}) == [0, 3, 4, 5, 6, 7]
-    assert {advance.total for advance in seen} == {7}
+    assert sorted({update.done for update in seen}) == [0, 3, 4, 5, 6, 7]
+    assert {update.total for update in seen} == {7}
 
 
 def test_an_error_of_a_leaf_keeps_its_type_and_message(troubled):
@@ -145,7 +148,7 @@ def test_an_error_of_a_leaf_keeps_its_type_and_message(troubled):
     assert troubled.ran() == [0, 3, 6]
 
 
-def test_a_failed_run_goes_on_at_its_fold(tmp_path, troubled):
+def test_a_failed_run_resumes_at_its_fold(tmp_path, troubled):
     stretches = cut(12, 2, ("a", 4), ("b", 8), ("c", 12))
     checkpoints = Checkpoints(tmp_path / "s")
     broken = Troubled(Record(), troubled.calls, fails=6)
@@ -200,7 +203,7 @@ def test_kept_numbers_are_the_same_bit_for_bit(tmp_path):
     ],
     ids=["nothing", "key", "name", "cuts", "extent", "new fold"],
 )
-def test_what_has_changed_is_computed_anew(tmp_path, troubled, key, name, stretches, anew):
+def test_changed_contents_are_computed_again(tmp_path, troubled, key, name, stretches, anew):
     checkpoints = Checkpoints(tmp_path / "s")
     before = cut(12, 2, ("a", 4), ("b", 12))
     reduce_stretches(Record(), before, key="k", checkpoints=checkpoints)
@@ -225,7 +228,7 @@ def kept_at(folder: Path) -> Path:
     return place
 
 
-def test_a_checkpoint_killed_half_way_is_ignored(tmp_path, troubled, monkeypatch):
+def test_a_partly_written_checkpoint_is_ignored(tmp_path, troubled, monkeypatch):
     checkpoints = Checkpoints(tmp_path / "s")
 
     class Killed(BaseException):
@@ -253,7 +256,7 @@ def test_a_checkpoint_killed_half_way_is_ignored(tmp_path, troubled, monkeypatch
 
 
 class FakeClient:
-    """Answers what a client answers about its workers."""
+    """Client that only has information about workers."""
 
     def __init__(self, *workers: dict[str, Any]) -> None:
         self.workers = workers
@@ -269,11 +272,11 @@ def worker(limit: int | None, nthreads: int = 1) -> dict[str, Any]:
 
 def test_the_smallest_share_of_a_thread_counts():
     many = [worker(900 * MIB)] * 8
-    assert reduce._memory_of_a_thread(None) is None
-    assert reduce._memory_of_a_thread(FakeClient()) is None
-    assert reduce._memory_of_a_thread(FakeClient(worker(None), worker(0))) is None
+    assert dask_client._memory_of_a_thread(None) is None
+    assert dask_client._memory_of_a_thread(FakeClient()) is None
+    assert dask_client._memory_of_a_thread(FakeClient(worker(None), worker(0))) is None
     client = FakeClient(*many, worker(1000 * MIB, nthreads=4), worker(None))
-    assert reduce._memory_of_a_thread(client) == 250 * MIB
+    assert dask_client._memory_of_a_thread(client) == 250 * MIB
 
 
 @pytest.mark.parametrize(
@@ -284,12 +287,12 @@ def test_the_smallest_share_of_a_thread_counts():
     ],
     ids=["leaf", "merge"],
 )
-def test_what_does_not_fit_is_refused_before_anything_runs(
+def test_tasks_larger_than_the_memory_are_refused_before_anything_runs(
     tmp_path, monkeypatch, summary, part, needed
 ):
     (tmp_path / "calls").mkdir()
     watched = Troubled(summary, tmp_path / "calls")
-    monkeypatch.setattr(reduce, "current_client", lambda: FakeClient(worker(100 * MIB)))
+    monkeypatch.setattr(dask_client, "current_client", lambda: FakeClient(worker(100 * MIB)))
     stretches = [Stretch("a", 0, 3), Stretch("a", 3, 15), Stretch("a", 15, 17)]
     with pytest.raises(ResourceError) as caught:
         reduce_stretches(watched, stretches, key="k")
@@ -301,7 +304,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
     assert watched.ran() == []
 
 
-def test_what_just_fits_is_let_through():
+def test_a_task_as_large_as_the_memory_is_accepted():
     plan = plan_reduction(Record(leaf_size=MIB, merge_size=70 * MIB), cut(210, 70))
     assert (plan.leaf_bytes, plan.merge_bytes) == (70 * MIB, 70 * MIB)
     plan.check(101 * MIB)
@@ -314,10 +317,10 @@ def test_what_just_fits_is_let_through():
 
 
 def test_tasks_come_back_in_order():
-    seen: list[Advance] = []
+    seen: list[ProgressUpdate] = []
     found = run_tasks("power", pow, ((2, i) for i in range(5)), progress=seen.append)
     assert found == [1, 2, 4, 8, 16]
-    assert seen == [Advance("power", done, 5) for done in range(6)]
+    assert seen == [ProgressUpdate("power", done, 5) for done in range(6)]
     assert run_tasks("power", pow, []) == []
 
 

@@ -1,4 +1,4 @@
-"""The reducer on workers: the same numbers whoever computes them, and what happens on failure."""
+"""Reductions on workers: the same bits on any number of them, and failures."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from distributed import Client
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.errors import DataError, ResourceError
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Advance, run_tasks
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn_testing.reduction_toys import Record, Troubled, cut, read, row_pieces, row_summary
@@ -39,14 +41,14 @@ def two() -> Iterator[Client]:
 
 @pytest.fixture
 def client(two: Client) -> Iterator[Client]:
-    """Two workers; whatever a test did, both are there afterwards and nothing is left on them."""
+    """Start two workers; check after each test that both are running and hold nothing."""
     yield two
     two.wait_for_workers(2, timeout=30)
     assert_nothing_left(two)
 
 
 def assert_nothing_left(client: Client) -> None:
-    """No future here, no task there. Releases travel, so look several times."""
+    """Check repeatedly that the client has no future and the workers have no task."""
     end = time.monotonic() + 10
     while time.monotonic() < end:
         gc.collect()
@@ -84,7 +86,7 @@ def eofs() -> EofSummary:
 
 @pytest.fixture(scope="module")
 def row_leaves(rows: RowSummary) -> list[Stretch]:
-    """More leaves than two workers take at once, in three folds, one of a single leaf."""
+    """Return more leaves than two workers get at once, in three folds, one of a single leaf."""
     return row_pieces(rows, 170, ("2001", 1400), ("2002", 1500), ("2003", 2999))
 
 
@@ -146,19 +148,19 @@ def test_the_tree_on_the_cluster_is_that_of_one_process(client, calls):
 
 
 def test_progress_is_monotone_and_complete(client, calls):
-    seen: list[Advance] = []
+    seen: list[ProgressUpdate] = []
     reduce_stretches(
         Troubled(Record(), calls, naps=6),
         cut(12, 1, ("a", 5), ("b", 12)),
         key="k",
         progress=seen.append,
     )
-    done = [advance.done for advance in seen]
+    done = [update.done for update in seen]
     assert done == sorted(done)
     assert set(done) == set(range(13))
-    assert {(advance.name, advance.total) for advance in seen} == {("record", 12)}
-    assert max(advance.merging for advance in seen) > 0
-    assert seen[-1].merging == 0
+    assert {(update.name, update.total) for update in seen} == {("record", 12)}
+    assert max(update.pending_merges for update in seen) > 0
+    assert seen[-1].pending_merges == 0
 
 
 def test_checkpoints_of_the_cluster_serve_one_process(client, calls, tmp_path):
@@ -188,7 +190,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
 
 
 @pytest.mark.slow
-def test_a_leaf_that_raises_raises_here(client, calls):
+def test_an_error_of_a_leaf_is_raised_by_the_driver(client, calls):
     broken = Troubled(Record(), calls, naps=8, fails=5)
     with pytest.raises(DataError, match=r"^temperature_850: nan at time 5$") as caught:
         reduce_stretches(broken, cut(40, 1), key="k")
@@ -206,7 +208,7 @@ def test_a_failed_leaf_is_tried_anew_by_the_next_run(client, calls):
     assert read(found["a"]) == "((0-1,1-2),2-3)"
 
 
-def test_a_task_that_raises_raises_here(client):
+def test_an_error_of_a_task_is_raised_by_the_driver(client):
     with pytest.raises(ZeroDivisionError) as caught:
         run_tasks("power", pow, [(2, 1), (0, -1), *[(2, i) for i in range(30)]])
     assert caught.value.__traceback__ is not None
@@ -227,7 +229,7 @@ def test_folds_finished_before_an_error_are_kept(client, calls, tmp_path):
     assert read(found["a"]) == "((0-1,1-2),(2-3,3-4))"
 
 
-def test_what_the_workers_cannot_hold_is_refused_before_anything_runs(client, calls):
+def test_tasks_larger_than_a_worker_are_refused_before_anything_runs(client, calls):
     needed = 500 * 2**20  # of 600 MiB, 420 MiB may be used
     large = Troubled(Record(leaf_size=needed), calls)
     with pytest.raises(ResourceError, match=r"record: a leaf needs 500 MiB.*420 MiB.*toy\.size"):
@@ -245,7 +247,9 @@ def test_workers_that_die_again_and_again_end_the_run(client, calls):
     before = client.run_on_scheduler(allow, failures=0)
     try:
         deadly = Troubled(Record(), calls, dies=2, deaths=99)
-        with pytest.raises(ResourceError, match=r"record: workers died.*cluster\.memory"):
+        with pytest.raises(
+            ResourceError, match=r"record: worker processes ended repeatedly.*cluster\.memory"
+        ):
             reduce_stretches(deadly, cut(4, 1), key="k")
     finally:
         client.run_on_scheduler(allow, failures=before)

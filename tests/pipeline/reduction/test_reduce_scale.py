@@ -1,4 +1,4 @@
-"""The reducer on workers that come, go and die, and with more leaves than anything may hold."""
+"""Reductions on workers that join, leave and die, and with very many leaves."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from gfrnn.cluster import ClusterConfig, open_cluster
-from gfrnn.pipeline.reduction import tasks as tasks_module
-from gfrnn.pipeline.reduction.block_checkpoints import Pace
+from gfrnn.pipeline.reduction import task_group as task_group_module
+from gfrnn.pipeline.reduction.block_checkpoints import BlockSavePolicy
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.reduction.reduce import fold_keys, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Advance, Tasks
+from gfrnn.pipeline.reduction.task_group import TaskGroup
 from gfrnn.pipeline.reduction.tree import Block, Tree
 from gfrnn_testing.paths import with_support
 from gfrnn_testing.reduction_toys import Record, Troubled, cut, read, row_pieces, row_summary
@@ -34,7 +35,7 @@ CONFIG = ClusterConfig(workers=2, dashboard="127.0.0.1:0", memory="600MiB")
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    """Two workers of one thread each. They may be killed, but two must be there in the end."""
+    """Start two workers of one thread each; tests may kill them, but two must run in the end."""
     with open_cluster(CONFIG) as cluster:
         yield cluster.client
 
@@ -47,8 +48,10 @@ def calls(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def blocks_of_eight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks are kept by their size, not by the time that they take here."""
-    monkeypatch.setattr(Pace, "worth", lambda _, block: block.waits and block.level >= 3)
+    """Save blocks by their size instead of the time that they take."""
+    monkeypatch.setattr(
+        BlockSavePolicy, "should_save", lambda _, block: block.is_left_half and block.level >= 3
+    )
 
 
 def spelled_in_process(leaves: int) -> str:
@@ -57,7 +60,7 @@ def spelled_in_process(leaves: int) -> str:
 
 
 def kill_all(client: Client) -> None:
-    """Kill every worker, and wait until others are there."""
+    """Kill every worker, and wait until others have replaced them."""
     before = client.run(os.getpid)
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
@@ -75,7 +78,7 @@ def until(true: Any) -> None:
 
 
 class Watch(SchedulerPlugin):
-    """Writes down which tasks a scheduler gets."""
+    """Scheduler plugin that records the tasks."""
 
     name = "watch"
 
@@ -101,7 +104,7 @@ def test_at_most_two_tasks_a_leaf_and_one_for_the_summary(client):
 
 
 def test_the_driver_holds_few_futures(client):
-    """The bits of the number of leaves, and what is under way."""
+    """Futures are running tasks, and a waiting node for each bit of the number of leaves."""
     held: list[int] = []
     reduce_stretches(
         Record(), cut(140, 1), key="k", progress=lambda *_: held.append(len(client.futures))
@@ -112,7 +115,7 @@ def test_the_driver_holds_few_futures(client):
 def test_the_scheduler_forgets_what_is_kept(client, tmp_path, blocks_of_eight):
     checkpoints, known = Checkpoints(tmp_path / "s"), []
 
-    def look(_: Advance) -> None:
+    def look(_: ProgressUpdate) -> None:
         time.sleep(0.005)  # as if a leaf took a while
         known.append(len(client.cluster.scheduler.tasks))
 
@@ -128,18 +131,18 @@ def test_leaves_run_long_before_the_last_is_submitted(client, monkeypatch):
         Record, "leaf_bytes", lambda self, part: looked.append(0) or plain(self, part)
     )
     submitted: list[str] = []
-    submit = Tasks.submit
+    submit = TaskGroup.submit
 
     class EnoughError(Exception):
         pass
 
-    def first(advance: Advance) -> None:
-        done = advance.done
+    def first(update: ProgressUpdate) -> None:
+        done = update.done
         if done:
             raise EnoughError
 
     monkeypatch.setattr(
-        Tasks,
+        TaskGroup,
         "submit",
         lambda self, key, *rest, **options: (
             submitted.append(key) or submit(self, key, *rest, **options)
@@ -176,8 +179,8 @@ def test_workers_that_come_go_and_die_change_nothing(own_client, tmp_path, calls
 
     events = {8: one_dies, 16: lambda: client.cluster.scale(3), 26: one_leaves, 36: one_dies}
 
-    def trouble(advance: Advance) -> None:
-        event = events.pop(advance.done, None)
+    def trouble(update: ProgressUpdate) -> None:
+        event = events.pop(update.done, None)
         if event:
             event()
 
@@ -199,10 +202,10 @@ def assert_same_bits(found: dict[str, Arrays], expected: dict[str, Arrays]) -> N
 
 @pytest.mark.slow
 def test_results_that_die_before_they_are_noticed_are_computed_again(client, calls):
-    """Leaves have arrived in the queue, but are lost with their workers until the driver looks."""
+    """Finished leaves are lost with their workers before they are processed."""
 
-    def disaster(advance: Advance) -> None:
-        if advance.done == 3:
+    def disaster(update: ProgressUpdate) -> None:
+        if update.done == 3:
             time.sleep(0.5)  # whatever was submitted has arrived
             kill_all(client)
 
@@ -213,7 +216,7 @@ def test_results_that_die_before_they_are_noticed_are_computed_again(client, cal
 
 
 @pytest.mark.slow
-def test_what_is_kept_is_read_when_its_worker_dies(
+def test_saved_blocks_are_read_when_their_worker_dies(
     client, tmp_path, calls, monkeypatch, blocks_of_eight
 ):
     safe: list[Block] = []
@@ -250,11 +253,11 @@ def test_more_leaves_are_under_way_when_workers_have_come(monkeypatch):
             return dict.fromkeys(range(self.workers), 4)
 
     cluster = Growing()
-    tasks = Tasks(cluster, "toy")
+    tasks = TaskGroup(cluster, "toy")
     assert tasks.threads == 1  # one task asks an adaptive cluster for a worker
     cluster.workers = 3
     assert tasks.threads == 1  # it does not ask every time
-    monkeypatch.setattr(tasks_module, "_ASK_AGAIN", -1.0)
+    monkeypatch.setattr(task_group_module, "_THREADS_REFRESH", -1.0)
     assert tasks.threads == 12
 
 
@@ -266,13 +269,13 @@ from pathlib import Path
 from unittest import mock
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.block_checkpoints import Pace
+from gfrnn.pipeline.reduction.block_checkpoints import BlockSavePolicy
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn_testing.reduction_toys import Record, Troubled, cut
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    Pace.worth = lambda _, block: block.waits and block.level >= 3
+    BlockSavePolicy.should_save = lambda _, block: block.is_left_half and block.level >= 3
     with open_cluster(ClusterConfig(workers=2, dashboard="127.0.0.1:0")):
         reduce_stretches(
             Troubled(Record(), folder / "calls", naps=3),
@@ -310,7 +313,7 @@ def test_a_killed_driver_goes_on_from_its_blocks(client, tmp_path, calls):
         cut(120, 1),
         key="k",
         checkpoints=Checkpoints(tmp_path / "s"),
-        progress=lambda advance: seen.append(advance.done),
+        progress=lambda update: seen.append(update.done),
     )
     assert read(found["a"]) == spelled_in_process(120)
     assert [summary.count(leaf) for leaf in sorted(done)] == [1] * len(done)

@@ -1,4 +1,4 @@
-"""Work that is asked to stop: what is there is kept, and nothing is done twice."""
+"""Reductions that are asked to stop: results are saved, and none is computed twice."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from distributed import Client
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.errors import DataError, Stopped
-from gfrnn.pipeline.reduction import scheduling
+from gfrnn.pipeline.reduction import reduce_on_workers
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch, reduce_stretches
-from gfrnn.pipeline.reduction.tasks import Advance, Progress
+from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn_testing.reduction_toys import Record, Troubled, cut, read, spelled
 
 LEAVES = cut(45, 2, ("a", 31), ("b", 45))
@@ -36,17 +37,17 @@ def calls(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Checkpoints:
-    """Nothing is kept in the middle of a fold, unless the work is asked to stop."""
+    """Return checkpoints for which no block is saved unless the work is asked to stop."""
     return Checkpoints(tmp_path / "s", every=1e9)
 
 
 def stop_at(leaves: int) -> Progress:
-    """Progress that asks once that so many leaves are done."""
+    """Return a callback that asks once to stop, after a number of leaves."""
     asked: list[int] = []
 
-    def progress(advance: Advance) -> None:
-        if advance.done >= leaves and not asked:
-            asked.append(advance.done)
+    def progress(update: ProgressUpdate) -> None:
+        if update.done >= leaves and not asked:
+            asked.append(update.done)
             raise Stopped
 
     return progress
@@ -58,7 +59,7 @@ def reduced(summary: Any, kept: Checkpoints, progress: Any = None) -> dict[str, 
 
 
 @pytest.mark.parametrize("leaves", [1, 6, 13, 16, 22])
-def test_in_this_process_every_leaf_is_computed_once(leaves, calls, kept):
+def test_without_workers_every_leaf_is_computed_once(leaves, calls, kept):
     summary = Troubled(Record(), calls)
     with pytest.raises(Stopped):
         reduced(summary, kept, stop_at(leaves))
@@ -70,7 +71,7 @@ def test_in_this_process_every_leaf_is_computed_once(leaves, calls, kept):
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.parametrize("leaves", [1, 8, 14])
-def test_on_workers_what_is_under_way_arrives_and_is_kept(leaves, calls, kept, client):
+def test_on_workers_running_tasks_finish_and_are_saved(leaves, calls, kept, client):
     summary = Troubled(Record(), calls, naps=leaves)
     with pytest.raises(Stopped):
         reduced(summary, kept, stop_at(leaves))
@@ -82,7 +83,7 @@ def test_on_workers_what_is_under_way_arrives_and_is_kept(leaves, calls, kept, c
 
 @dataclass(frozen=True)
 class Endless:
-    """A summary whose last leaves wait for a file."""
+    """Summary whose last leaves wait for a file."""
 
     gate: Path
     name: str = "endless"
@@ -105,7 +106,7 @@ class Endless:
 
 @dataclass(frozen=True)
 class Failing(Endless):
-    """A summary whose fourth leaf waits for a file, and fails."""
+    """Summary whose fourth leaf waits for a file and fails."""
 
     def leaf(self, stretch: Stretch) -> Arrays:
         if stretch != LEAVES[3]:
@@ -116,11 +117,11 @@ class Failing(Endless):
 
 
 @pytest.mark.cluster
-def test_an_error_meanwhile_does_not_hide_that_it_was_asked(tmp_path, kept, client):
+def test_an_error_during_a_stop_does_not_hide_the_stop(tmp_path, kept, client):
     gate = tmp_path / "gate"
 
-    def progress(advance: Advance) -> None:
-        if advance.done and not gate.exists():
+    def progress(update: ProgressUpdate) -> None:
+        if update.done and not gate.exists():
             gate.touch()
             raise Stopped
 
@@ -130,8 +131,8 @@ def test_an_error_meanwhile_does_not_hide_that_it_was_asked(tmp_path, kept, clie
 
 @pytest.mark.cluster
 def test_what_takes_too_long_is_left_and_the_rest_is_kept(tmp_path, kept, client, monkeypatch):
-    monkeypatch.setattr(scheduling, "_FAREWELL", 1.0)
-    monkeypatch.setattr(scheduling, "_AHEAD", 2)
+    monkeypatch.setattr(reduce_on_workers, "_STOP_SECONDS", 1.0)
+    monkeypatch.setattr(reduce_on_workers, "_TASKS_PER_THREAD", 2)
     gate = tmp_path / "gate"
     try:
         with pytest.raises(Stopped):

@@ -1,4 +1,4 @@
-"""The tree of a fold: a binary counter, whatever is pushed into it."""
+"""The tree of a fold, which merges like the carries of a binary counter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def joined(_: Block | None, left: str, right: str) -> str:
 
 
 def grown(pieces: list[Block]) -> str:
-    """The root of a tree into which each piece was pushed as what its own leaves give."""
+    """Return the root of a tree to which each piece was pushed as the root of its own leaves."""
     tree = Tree(joined)
     for piece in pieces:
         own = Tree(joined)
@@ -40,7 +40,7 @@ def test_seven_leaves_by_hand():
 
 
 def test_few_nodes_wait_at_a_time():
-    """As many as the bits of the number of leaves: a long archive does not pile up."""
+    """At most one node waits for each bit of the number of leaves."""
     tree = Tree(lambda _, left, right: left + right)
     waiting = []
     for leaf in range(1000):
@@ -65,7 +65,7 @@ def test_blocks_in_place_of_their_leaves_give_the_same_tree(count, random):
 
 @cases
 @given(st.integers(1, 70))
-def test_merges_are_told_their_block(count):
+def test_merges_get_the_block_that_they_cover(count):
     def union(block: Block | None, left: set[int], right: set[int]) -> set[int]:
         assert max(left) + 1 == min(right)
         assert block is None or left | right == leaves(block)
@@ -88,14 +88,14 @@ def test_a_block_contains_what_lies_under_it(one, other):
 
 @cases
 @given(st.integers(1, 200))
-def test_what_waits_in_the_tree_are_left_halves(count):
+def test_waiting_nodes_are_left_halves(count):
     tree = Tree(joined)
     for leaf in range(count):
         tree.push(Block(0, leaf), "")
     waiting = [block for block, _ in tree.waiting]
-    assert all(block.waits for block in waiting)
+    assert all(block.is_left_half for block in waiting)
     assert [leaf for block in waiting for leaf in sorted(leaves(block))] == list(range(count))
-    assert not any(Block(block.level, block.first + block.size).waits for block in waiting)
+    assert not any(Block(block.level, block.first + block.size).is_left_half for block in waiting)
 
 
 def test_a_node_that_waits_can_be_swapped():

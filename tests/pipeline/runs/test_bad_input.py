@@ -1,4 +1,4 @@
-"""Bad input: refused with its name, what was found and what to do, before work where possible."""
+"""Test that bad input is refused with its key, the value found and the remedy, early."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def weather(tmp_path_factory) -> Weather:
 
 
 def raw(weather: Weather) -> xr.Dataset:
-    """The store as its maker wrote it, in memory, to be damaged."""
+    """Return the data of the store in memory, to be damaged."""
     with xr.open_zarr(weather.path, consolidated=False) as ds:
         return ds.load()
 
 
 def refused(kind: type[GfrnnError], folder: Path, source: Path | str, **sections: Any) -> str:
-    """The message of a run that must be refused before anything is computed."""
+    """Return the message with which a run is refused before anything is computed."""
     return weather_refused(kind, Run(experiment(source, **sections), folder / "run"))
 
 
@@ -57,20 +57,20 @@ def test_unknown_key(weather):
         parse_experiment(text)
 
 
-def test_variable_that_is_not_there(weather, tmp_path):
+def test_missing_variable_is_named(weather, tmp_path):
     data = {"variables": {"geopotental": [500]}}
     message = refused(DataError, tmp_path, weather.path, data=data)
     assert "data.variables: geopotental is not in the data; did you mean geopotential?" in message
 
 
-def test_level_that_is_not_there(weather, tmp_path):
+def test_missing_level_is_named(weather, tmp_path):
     data = {"variables": {"geopotential": [500, 700]}}
     message = refused(DataError, tmp_path, weather.path, data=data)
-    assert "data.variables.geopotential: [700.0] hPa is not in the data" in message
+    assert "data.variables.geopotential: levels [700.0] (hPa) are not in the data" in message
     assert "[500.0, 850.0]" in message
 
 
-def test_source_that_is_not_there(tmp_path):
+def test_missing_source_is_named(tmp_path):
     message = refused(DataError, tmp_path, tmp_path / "nowhere.zarr")
     assert "data.sources[0]" in message
     assert "nowhere.zarr not found" in message
@@ -106,12 +106,12 @@ def test_width_above_the_rows(weather, tmp_path):
 def test_modes_above_the_cells(weather, tmp_path):
     message = refused(ConfigError, tmp_path, weather.path, state={"modes": 161})
     assert "state.modes: 161 EOFs, but the training period has 455 times of 160" in message
-    assert "take at most 160" in message
+    assert "choose at most 160" in message
 
 
 def test_widths_beyond_that_of_the_triangle(weather, tmp_path):
     message = refused(ConfigError, tmp_path, weather.path, fit={"widths": [10, 30]})
-    assert "fit.widths: 30 is wider than model.width, 20" in message
+    assert "fit.widths: 30 is more than model.width, 20; give at most 20" in message
 
 
 def test_lead_that_is_no_multiple_of_the_step(weather, tmp_path):
@@ -122,7 +122,7 @@ def test_lead_that_is_no_multiple_of_the_step(weather, tmp_path):
 def test_period_too_short_for_a_row(weather, tmp_path):
     periods = {"validation": ["2002-04-01", "2002-04-02"]}
     message = refused(ConfigError, tmp_path, weather.path, periods=periods)
-    assert "periods.validation: no stretch without a gap is long enough" in message
+    assert "periods.validation: no part without a gap is long enough" in message
     assert "a lead of 3 steps" in message
 
 
@@ -156,7 +156,7 @@ def test_nan_is_named_and_nothing_finished_is_lost(weather, tmp_path):
 
 
 @pytest.mark.slow
-def test_nan_where_nobody_looks_is_no_trouble(weather, tmp_path):
+def test_nan_outside_of_the_data_in_use_is_allowed(weather, tmp_path):
     damaged = raw(weather)
     damaged["t"].loc[{"level": 500}] = np.nan  # a level that is not chosen
     damaged["msl"].loc[{"time": slice("2002-09-20", None)}] = np.nan  # after all periods
@@ -196,7 +196,7 @@ def test_constant_variable(weather, tmp_path, value):
 
 
 @pytest.mark.slow
-def test_a_few_constant_cells_are_no_trouble(weather, tmp_path):
+def test_a_few_constant_cells_are_allowed(weather, tmp_path):
     flat = raw(weather)
     flat["msl"][:, :2] = 101325.0
     write_store(flat, tmp_path / "flat.zarr")
@@ -210,7 +210,7 @@ def test_a_few_constant_cells_are_no_trouble(weather, tmp_path):
 
 
 def without(weather: Weather, path: Path, *days: tuple[str, str]) -> Path:
-    """The store without these days."""
+    """Write the store without some days."""
     ds = raw(weather)
     keep = np.ones(ds.sizes["time"], dtype=bool)
     for first, last in days:
@@ -220,7 +220,7 @@ def without(weather: Weather, path: Path, *days: tuple[str, str]) -> Path:
 
 
 def test_training_never_crosses_a_gap(tmp_path):
-    """A gap after which the pattern has turned on: rows across it would break the exact law."""
+    """The pattern has turned on after the gap, so rows across it would break the exact law."""
     turning = make_weather(tmp_path / "turning.zarr", times=680)
     source = without(turning, tmp_path / "gappy.zarr", ("2001-06-03", "2001-06-06"))
     run = finish(Run(experiment(source, state={"delays": 2}), tmp_path / "run"))
@@ -234,21 +234,23 @@ def test_training_never_crosses_a_gap(tmp_path):
 
 @pytest.mark.parametrize("name", ["train", "validation"])
 def test_a_period_without_usable_stretch_is_refused(weather, tmp_path, name):
-    """Of every five days one is missing, and a row needs five in a row."""
+    """One of every five days is missing, and a row needs five in a row."""
     first, last = tree("")["periods"][name]
     days = pd.date_range(first, last)[2::5]
     holes = [(str(day.date()),) * 2 for day in days]
     source = without(weather, tmp_path / "gappy.zarr", *holes)
     parts = {"state": {"delays": 2}, "model": {"leads": ["3d"]}}
     message = refused(ConfigError, tmp_path, source, **parts)
-    assert f"periods.{name}: no stretch without a gap is long enough for 2 delays" in message
+    assert f"periods.{name}: no part without a gap is long enough for 2 delays" in message
 
 
 def test_a_test_period_without_start_is_refused(weather, tmp_path):
     holes = [(str(day.date()),) * 2 for day in pd.date_range("2002-06-29", "2002-09-02", freq="2D")]
     source = without(weather, tmp_path / "gappy.zarr", *holes)
     run = Run(experiment(source, state={"delays": 2}), tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"periods.test: no time in .* has 2 successive states"):
+    with pytest.raises(
+        ConfigError, match=r"periods.test: no time in .* has the 2 successive states"
+    ):
         run.check()
 
 
@@ -257,7 +259,7 @@ def test_a_test_period_without_start_is_refused(weather, tmp_path):
 
 @pytest.mark.cluster
 def test_a_worker_too_small_for_the_width_is_refused_before_any_work(tmp_path):
-    """Real workers; the width is what does not fit, and no earlier pass runs in vain."""
+    """Workers are real; only the width needs too much memory, and no earlier pass is run."""
     long = make_weather(
         tmp_path / "long.zarr", start="1992-01-01", times=3900, shape=(2, 2), noise=0.1, damping=0.9
     )
@@ -282,7 +284,9 @@ def test_a_worker_too_small_for_the_width_is_refused_before_any_work(tmp_path):
 
 
 def test_a_worker_too_small_for_a_leaf_is_refused_before_any_work(weather, tmp_path, monkeypatch):
-    monkeypatch.setattr("gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 2**20)
+    monkeypatch.setattr(
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: 2**20
+    )
     run = Run(experiment(weather.path), tmp_path / "run")
     with pytest.raises(ResourceError, match=r"climatology: a leaf needs 1 MiB.* lower data\.chunk"):
         run.fit()
@@ -296,7 +300,9 @@ def test_a_batch_of_forecasts_too_large_is_refused_before_any_is_written(
 ):
     run = Run(experiment(weather.path), tmp_path / "run")
     run.fit()
-    monkeypatch.setattr("gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 2**12)
+    monkeypatch.setattr(
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: 2**12
+    )
     with pytest.raises(ResourceError, match=r"forecast: .* lower forecast\.batch"):
         run.forecast()
     assert not run.forecasts.exists()
@@ -306,7 +312,7 @@ def test_a_worker_too_small_to_solve_is_refused_before_any_work(tmp_path, weathe
     run = Run(experiment(weather.path, model={"width": 200}), tmp_path / "run")
     # Enough for a merge of two triangles of 213 columns or more, not for the SVD of one.
     monkeypatch.setattr(
-        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 5 * 2**20
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: 5 * 2**20
     )
     with pytest.raises(ResourceError, match=r"solve: .* lower model\.width"):
         run.fit()
@@ -336,7 +342,7 @@ def test_truncated_netcdf(weather, tmp_path, kind):
 
 
 def test_a_missing_chunk_is_refused(weather, tmp_path):
-    """It would read as the fill value in silence, which here is a number."""
+    """It would be read as the fill value without an error."""
     source = tmp_path / "holes.zarr"
     shutil.copytree(weather.path, source)
     metadata = source / "msl" / "zarr.json"
@@ -352,7 +358,7 @@ def test_a_missing_chunk_is_refused(weather, tmp_path):
     assert "copy the store again" in message
 
 
-def test_a_missing_chunk_outside_of_all_periods_is_no_trouble(weather, tmp_path):
+def test_a_missing_chunk_outside_of_all_periods_is_allowed(weather, tmp_path):
     source = tmp_path / "holes.zarr"
     shutil.copytree(weather.path, source)
     (source / "msl" / "c" / "6" / "0" / "0").unlink()  # from 2002-08-24 on

@@ -1,4 +1,4 @@
-"""Whole runs of local layouts: known laws learnt from stores and forecast, real weather beaten."""
+"""Test whole runs of local layouts: known laws are learnt, real weather is forecast with skill."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def forecasts(run: Run) -> xr.Dataset:
 
 
 def worst(run: Run, system: str = "forecast") -> float:
-    """The largest RMSE of all leads and channels, as a share of the climatology's."""
+    """Return the largest RMSE of all leads and channels relative to that of climatology."""
     rmse = scores(run)["rmse"]
     return float((rmse.sel(system=system) / rmse.sel(system="climatology")).max())
 
 
 @pytest.fixture(scope="module")
 def drift(tmp_path_factory) -> Path:
-    """Two fields that move east by a cell a day on a globe of 6 x 12 cells."""
+    """Return two fields that move east by a cell a day on a globe of 6 x 12 cells."""
     path = tmp_path_factory.mktemp("drift") / "drift.zarr"
     fields = {T2M: advected(6, 12, 1, DAYS), MSL: advected(6, 12, 1, DAYS, seed=1)}
     return write_fields(path, fields, NORTH, EAST)
@@ -64,7 +64,7 @@ def drift(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def shear(tmp_path_factory) -> Path:
-    """A field that moves east north of the equator and west south of it."""
+    """Return a field that moves east north of the equator and west south of it."""
     path = tmp_path_factory.mktemp("shear") / "shear.zarr"
     return write_fields(path, {T2M: advected(6, 12, SPEEDS[::-1], DAYS)}, NORTH, EAST)
 
@@ -79,7 +79,7 @@ def drifted(drift, tmp_path_factory) -> Run:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["shared", "bands", "own"])
-def test_what_moves_by_a_cell_a_day_is_forecast(drift, tmp_path, weights):
+def test_a_field_that_moves_by_a_cell_a_day_is_forecast(drift, tmp_path, weights):
     run = done(drift, tmp_path / "run", state={"weights": weights, "bands": 3})
     assert worst(run) < 1e-6
     assert worst(run, "linear") < 1e-6  # it is the same model
@@ -106,7 +106,7 @@ def test_weights_that_differ_with_latitude_learn_a_law_that_does(shear, tmp_path
 
 
 def test_hidden_features_that_see_the_latitude_learn_it_too(shear, tmp_path):
-    """The law is a product of the field and of where it is: no linear model of both has it."""
+    """The law is a product of field and latitude, which no linear model of both can represent."""
     run = done(
         shear,
         tmp_path / "run",
@@ -120,7 +120,7 @@ def test_hidden_features_that_see_the_latitude_learn_it_too(shear, tmp_path):
 
 @pytest.mark.slow
 def test_patterns_in_a_box_across_greenwich_are_forecast_by_weights_of_each_patch(tmp_path):
-    """Six turning patterns: what a patch sees of them tells what comes there."""
+    """Six turning patterns can be forecast from their values in one patch."""
     weather = make_weather(tmp_path / "weather.zarr", times=620)
     keys = {"layout": "local", "patch": [2, 3], "halo": [1, 1], "weights": "own", "delays": 1}
     tree = {"state": keys, "model": {"width": 0, "leads": ["1d", "3d"]}}
@@ -197,7 +197,7 @@ def test_a_model_comes_back_from_disk(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["shared", "own"])
 def test_an_update_learns_a_law_that_has_changed(tmp_path, weights):
-    """What moved east while the model was trained moves west since."""
+    """The field moves east in the training period, and west afterwards."""
     # The last of 360 fields is one cell west of the first, and the next is two.
     values = np.concatenate([advected(6, 12, 1, 360), advected(6, 12, -1, DAYS - 358)[2:]])
     source = write_fields(tmp_path / "turned.zarr", {T2M: values}, NORTH, EAST)
@@ -207,7 +207,7 @@ def test_an_update_learns_a_law_that_has_changed(tmp_path, weights):
     )
     run.fit()
     period = Period.model_validate(["2001-12-27", "2002-02-28"])
-    work = Update.of(run.folder, [str(source)], forget=1e-12, period=period)
+    work = Update.prepare(run.folder, [str(source)], forget=1e-12, period=period)
     updated = finish(work.run())
     assert worst(updated) < 1e-3
 
@@ -217,7 +217,7 @@ def test_an_update_learns_a_law_that_has_changed(tmp_path, weights):
 
 @pytest.mark.slow
 def test_masked_cells_are_nan_and_the_others_are_forecast(tmp_path):
-    """Two patches of temperature and pressure are masked, and one cell beside them of one only."""
+    """Two patches of temperature and pressure are masked, and one cell beside them in one only."""
     fields = {T2M: advected(6, 12, 1, DAYS), MSL: advected(6, 12, 1, DAYS, seed=1)}
     land = np.zeros((6, 12), dtype=bool)
     land[2:4, :6] = True
@@ -256,7 +256,7 @@ def test_a_cell_that_never_changes_has_no_anomaly_and_is_forecast_as_it_is(tmp_p
 # Forecasts that run away
 
 
-def test_forecasts_that_run_away_are_nan_and_counted(drift, tmp_path):
+def test_diverged_forecasts_are_nan_and_counted(drift, tmp_path):
     run = Run(local_experiment(drift), tmp_path / "run")
     run.fit()
     outer = zarr.open_group(run.model, mode="r+")["networks/0/outer"]
@@ -306,7 +306,7 @@ def test_real_weather_over_europe_is_forecast_better_than_by_damped_persistence(
 
 @real
 def test_real_weather_of_a_whole_globe_is_forecast_across_its_poles(tmp_path):
-    """Eleven days of four times each: enough to beat persistence at six hours."""
+    """Eleven days of four times each are enough to beat persistence at six hours."""
     keys: dict[str, Any] = {
         "data": {"sources": [str(DATA / "small_global" / "ncep-r1_hgt.1960.nc")]},
         "periods": {

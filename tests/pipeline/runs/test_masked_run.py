@@ -1,4 +1,4 @@
-"""Masks in a whole run: found, kept, held against every field, NaN in what is forecast."""
+"""Test masks in a whole run: found, stored, checked in every field, NaN in forecasts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARTS = {"state": {"delays": 2, "modes": 5}, "climatology": {"annual": 1}}
 
 @dataclass(frozen=True)
 class Masked:
-    """A run on data of which some columns are masked, and one on the others alone.
+    """A run on data with some masked columns, and a run on the other columns alone.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ def masked(tmp_path_factory) -> Masked:
 
 @pytest.fixture
 def changed(masked, tmp_path):
-    """Make a store of the masked data, changed."""
+    """Write a changed store of the masked data."""
 
     def write(change) -> Path:
         ds = masked.raw.copy(deep=True)
@@ -82,7 +82,7 @@ def changed(masked, tmp_path):
 
 @pytest.mark.slow
 def test_scores_are_those_of_the_data_without_the_masked_cells(masked):
-    """To rounding for the references; hidden features hear of the signs of EOFs, which are free."""
+    """References agree to rounding; hidden features depend on the arbitrary signs of EOFs."""
     ours, theirs = scores(masked.run), scores(masked.narrow)
     np.testing.assert_array_equal(ours["pairs"], theirs["pairs"])
     references = list(ours["system"].values[1:])
@@ -122,7 +122,7 @@ def test_the_model_keeps_its_mask(masked):
 
 @pytest.mark.slow
 def test_a_mask_of_one_variable_and_cells_that_never_vary(masked, tmp_path):
-    """Sea ice comes to cells that never varied in training: persistence there is not damped."""
+    """Sea ice reaches cells that were constant in training: persistence there is not damped."""
     ds = masked.raw.copy(deep=True)
     for name in ("z", "t"):
         ds[name] = ds[name].fillna(ds[name].mean(("latitude", "longitude")))
@@ -143,7 +143,9 @@ def test_a_value_in_the_mask_stops_the_pass_that_reads_it(changed, tmp_path):
         ds["t"].loc[{"time": "2001-11-05", "level": 850, "latitude": 40, "longitude": -10}] = 271.5
 
     run = Run(experiment(changed(appears), **PARTS), tmp_path / "run")
-    with pytest.raises(DataError, match=r"^temperature_850: mask changes in time: 271.5 at 2001-1"):
+    with pytest.raises(
+        DataError, match=r"^temperature_850: the mask changes in time: 271.5 at 2001-1"
+    ):
         run.fit()
     assert not run.model.exists()
 
@@ -154,12 +156,14 @@ def test_a_value_in_the_mask_of_the_test_period_stops_the_forecast(changed, tmp_
 
     run = Run(experiment(changed(appears), **PARTS), tmp_path / "run")
     run.fit()
-    with pytest.raises(DataError, match=f"^{PRESSURE}: mask changes in time: 100000 at 2002-08-05"):
+    with pytest.raises(
+        DataError, match=f"^{PRESSURE}: the mask changes in time: 100000 at 2002-08-05"
+    ):
         run.forecast()
 
 
 def test_a_value_in_the_mask_of_the_truth_stops_verification(changed, tmp_path):
-    """It is read for scores alone: no forecast starts from it."""
+    """The time is read for scores only: no forecast starts from it."""
 
     def appears(ds: xr.Dataset) -> None:
         ds["msl"].loc[{"time": "2002-09-03", "latitude": 40, "longitude": -20}] = 1e5
@@ -167,7 +171,9 @@ def test_a_value_in_the_mask_of_the_truth_stops_verification(changed, tmp_path):
     run = Run(experiment(changed(appears), **PARTS), tmp_path / "run")
     run.fit()
     run.forecast()
-    with pytest.raises(DataError, match=f"^{PRESSURE}: mask changes in time: 100000 at 2002-09-03"):
+    with pytest.raises(
+        DataError, match=f"^{PRESSURE}: the mask changes in time: 100000 at 2002-09-03"
+    ):
         run.verify()
 
 
@@ -182,12 +188,14 @@ def test_ends_of_training_that_differ_are_refused_before_any_pass(changed, tmp_p
 
 
 def test_a_variable_without_values_is_refused_before_any_pass(masked, tmp_path):
-    """In netCDF: zarr would leave its chunks out, which is refused before."""
+    """The data are netCDF, as zarr would leave such chunks out, which is another error."""
     ds = masked.raw.copy(deep=True)
     ds["msl"][:] = np.nan
     ds.to_netcdf(tmp_path / "changed.nc")
     run = Run(experiment(tmp_path / "changed.nc", **PARTS), tmp_path / "run")
-    with pytest.raises(DataError, match=f"^{PRESSURE}: no value anywhere at 2001-01-01T00:00 and"):
+    with pytest.raises(
+        DataError, match=f"^{PRESSURE}: all values are missing .* at 2001-01-01T00:00 and"
+    ):
         run.fit()
     assert not list(run.folder.glob("*.zarr"))
 
@@ -195,14 +203,16 @@ def test_a_variable_without_values_is_refused_before_any_pass(masked, tmp_path):
 def test_modes_above_the_cells_that_are_left(masked, tmp_path):
     source = masked.run.experiment.data.sources[0].path
     run = Run(experiment(source, state={"modes": 101}), tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"state.modes: 101 EOFs.* of 100 grid cells; take at mo"):
+    with pytest.raises(
+        ConfigError, match=r"state.modes: 101 EOFs.* of 100 grid cells; choose at mo"
+    ):
         run.fit()
     assert not list(run.folder.glob("*.zarr"))
 
 
 @real
 def test_a_run_on_the_temperature_of_the_sea(tmp_path):
-    """Monthly fields, called days: months are of no regular step. Some cells are always ice."""
+    """Monthly fields are relabelled as days, as months have no regular step; some cells are ice."""
     with xr.open_dataset(DATA / "traps/ersst_monthly_2010_2020_sst.mnmean.nc") as ds:
         raw = ds[["sst"]].load().isel(lat=slice(None, None, 4), lon=slice(None, None, 4))
     raw["sst"].encoding = {}

@@ -1,4 +1,4 @@
-"""Peak memory of update, forecast and verify: never above what is planned and checked."""
+"""Peak memory of update, forecast and verify is never above the plan that is checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.forecasting import forecast as forecasting
-from gfrnn.pipeline.reduction import reduce
+from gfrnn.pipeline.reduction import dask_client
+from gfrnn.pipeline.reduction.task_memory import USABLE_SHARE
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
 from gfrnn_testing.paths import ROOT, with_support
@@ -54,7 +55,7 @@ def test_no_task_after_a_fit_needs_more_memory_than_planned(tmp_path, layout):
 
 @pytest.fixture(scope="module")
 def forecast_run(tmp_path_factory) -> Run:
-    """A run whose store has one chunk, of some MiB, while a task reads few times of it."""
+    """Run on a store of one chunk of some MiB, of which a task reads few times."""
     folder = tmp_path_factory.mktemp("chunks")
     weather = make_weather(
         folder / "w.zarr", times=680, chunk=680, shape=(12, 16), damping=0.95, noise=0.3
@@ -71,8 +72,8 @@ def test_a_chunk_that_does_not_fit_is_refused(forecast_run, tmp_path, monkeypatc
     run = forecast_run
     chunk = Fields(run.ds).read_bytes(1)
     assert chunk > 1 * MIB  # far more than the few fields of the task
-    memory = int(0.9 * chunk / reduce.USABLE)
-    monkeypatch.setattr(reduce, "thread_memory", lambda: memory)
+    memory = int(0.9 * chunk / USABLE_SHARE)
+    monkeypatch.setattr(dask_client, "_memory_of_a_thread", lambda client: memory)
     part = period("2002-09-01", "2002-09-10")
 
     def work() -> None:

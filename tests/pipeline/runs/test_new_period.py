@@ -1,4 +1,4 @@
-"""A trained model taken to other periods, and to data that grow."""
+"""Test forecasts of a trained model for other periods, and from growing data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.errors import ConfigError, RunError, Stopped
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
@@ -35,7 +35,7 @@ LATER = ("2002-08-01", "2002-08-09")
 
 @pytest.fixture
 def archive(weather, fitted, tmp_path) -> Path:
-    """An archive that a test may change, and beside it `run`, fitted with it."""
+    """Write an archive that a test may change, and beside it `run`, fitted with it."""
     store = tmp_path / "weather.zarr"
     shutil.copytree(weather.path, store)
     shutil.copytree(fitted.folder, tmp_path / "run")
@@ -47,7 +47,7 @@ def archive(weather, fitted, tmp_path) -> Path:
 
 
 def replace_store(store: Path, weather: Weather, first: str, last: str) -> None:
-    """Let an archive hold these times only."""
+    """Replace the contents of an archive by some of its times."""
     with xr.open_zarr(weather.path, consolidated=False) as ds:
         part = ds.sel(time=slice(first, last)).load()
     shutil.rmtree(store)
@@ -55,7 +55,7 @@ def replace_store(store: Path, weather: Weather, first: str, last: str) -> None:
 
 
 def reused(folder: Path, start: str, end: str, output: Path | None = None) -> Run:
-    return NewPeriod.of(folder, period(start, end), output).run()
+    return NewPeriod.prepare(folder, period(start, end), output).run()
 
 
 def pairs(run: Run) -> list[int]:
@@ -76,12 +76,12 @@ def test_forecasts_and_scores_are_those_of_a_run_of_that_period(weather, fitted,
 
 
 def test_the_folder_has_the_first_day_in_its_name(fitted):
-    assert NewPeriod.of(fitted.folder, period(*LATER)).folder == fitted.folder.with_name(
+    assert NewPeriod.prepare(fitted.folder, period(*LATER)).folder == fitted.folder.with_name(
         "run-20020801"
     )
 
 
-def test_the_training_data_may_be_gone(weather, archive):
+def test_the_training_data_are_not_needed(weather, archive):
     replace_store(archive, weather, "2002-07-25", "2002-09-01")
     run = reused(archive.with_name("run"), *LATER)
     run.forecast()
@@ -89,7 +89,7 @@ def test_the_training_data_may_be_gone(weather, archive):
     assert pairs(run) == [9, 9, 9, 9]
 
 
-def test_data_that_come_later_score_the_forecasts_that_are_there(weather, archive):
+def test_later_data_score_existing_forecasts(weather, archive):
     replace_store(archive, weather, "2001-01-01", "2002-08-09")
     folder = archive.with_name("run")
     run = reused(folder, *LATER)
@@ -139,11 +139,11 @@ def test_an_updated_model_forecasts_what_comes_after(weather, archive):
     assert not Run.reopen(again.folder).verify(force=True).skipped
 
 
-def test_a_killed_forecast_goes_on(fitted, tmp_path):
+def test_a_killed_forecast_resumes(fitted, tmp_path):
     run = reused(fitted.folder, *LATER, tmp_path / "later")
 
-    def stop(advance: Advance) -> None:
-        if advance.done == 2:
+    def stop(update: ProgressUpdate) -> None:
+        if update.done == 2:
             raise Stopped
 
     run.progress = stop
@@ -161,6 +161,37 @@ def test_a_killed_forecast_goes_on(fitted, tmp_path):
     assert contents(again.forecasts) == contents(expected.forecasts)
 
 
+@pytest.mark.parametrize("lost", ["run.json", "model.zarr", "both"])
+def test_a_folder_without_record_or_model_is_made_again_by_forecast(lost, fitted, tmp_path):
+    folder = tmp_path / "later"
+    run = reused(fitted.folder, *LATER, folder)
+    run.forecast()
+    expected = contents(run.forecasts)
+    if lost != "model.zarr":
+        run.record_file.unlink()
+    if lost != "run.json":
+        shutil.rmtree(run.model)
+    works = ("check", "forecast", "verify") + ("fit", "load_model") * (lost != "model.zarr")
+    for work in works:
+        again = Run.reopen(folder)
+        if work == "forecast" and lost == "model.zarr":
+            assert again.forecast().skipped
+            continue
+        with pytest.raises(RunError) as caught:
+            getattr(again, work)()
+        message = str(caught.value)
+        assert str(folder) in message
+        assert ("run.json" if lost != "model.zarr" else "model.zarr") in message
+        assert "gfrnn forecast " in message
+        assert f"--period 2002-08-01 2002-08-09 --output {folder}" in message
+        assert "gfrnn fit` first" not in message
+    mended = reused(fitted.folder, *LATER, folder)
+    mended.forecast()
+    mended.verify()
+    assert contents(mended.forecasts) == expected
+    assert mended.model.exists()
+
+
 @pytest.mark.parametrize(
     ("start", "end", "message"),
     [
@@ -168,15 +199,15 @@ def test_a_killed_forecast_goes_on(fitted, tmp_path):
         ("2003-01-01", "2003-01-02", "periods.test: 2003-01-01..2003-01-02 is not within the data"),
     ],
 )
-def test_periods_that_cannot_be_are_refused(start, end, message, fitted, tmp_path):
+def test_periods_that_are_not_allowed_are_refused(start, end, message, fitted, tmp_path):
     with pytest.raises(ConfigError, match=message):
         reused(fitted.folder, start, end, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
-def test_folders_with_work_of_their_own_are_refused(weather, fitted, tmp_path):
+def test_wrong_folders_are_refused_and_unchanged(weather, fitted, tmp_path):
     before = contents(fitted.folder, metadata=True)
-    with pytest.raises(RunError, match="holds a run with a fit of its own"):
+    with pytest.raises(RunError, match="contains a run with its own fit.* choose another --output"):
         reused(fitted.folder, *LATER, fitted.folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()

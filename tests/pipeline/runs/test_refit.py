@@ -1,4 +1,4 @@
-"""A model chosen anew from kept triangles, against fits and rows that it never sees."""
+"""Compare models selected again from stored triangles with fits on the rows themselves."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def weather(tmp_path_factory) -> Weather:
 
 @pytest.fixture(scope="module")
 def fitted(weather, tmp_path_factory) -> Run:
-    """A fit of two training years; tests leave it as it is."""
+    """Fit two training years; tests do not change the result."""
     run = Run(experiment(weather.path, **PARTS), tmp_path_factory.mktemp("fitted") / "run")
     run.fit()
     return run
@@ -79,7 +79,7 @@ def test_a_refit_is_the_fit_of_the_changed_experiment(weather, fitted, tmp_path,
 
 
 def rows_of(run: Run, first: SampledRNN, years: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Features of a network and targets, of the rows whose next state is in some years."""
+    """Return features and targets of the rows whose next state is in some years."""
     states = np.asarray(zarr.open_array(run.folder / "summaries.zarr" / "series", mode="r")[...])
     time = run.ds["time"].values
     last = np.flatnonzero(run.experiment.periods.train.mask(time))[-1]
@@ -118,7 +118,7 @@ def test_the_basis_stays_whichever_year_is_left_out(fitted, tmp_path):
 # The folder
 
 
-def test_later_stages_go_on_in_the_new_folder(fitted, tmp_path):
+def test_later_stages_continue_in_the_new_folder(fitted, tmp_path):
     run = Run.reopen(refit(fitted.folder, tmp_path / "refit", widths=[6]).folder)
     assert run.fit().skipped
     finish(run)
@@ -129,7 +129,7 @@ def test_later_stages_go_on_in_the_new_folder(fitted, tmp_path):
     assert not fitted.forecasts.exists()
 
 
-def test_the_data_need_not_be_there(tmp_path):
+def test_the_data_are_not_needed(tmp_path):
     source = tmp_path / "weather.zarr"
     make_weather(source, damping=0.95, noise=0.3, times=600)
     run = Run(experiment(source, **PARTS), tmp_path / "run")
@@ -157,7 +157,7 @@ def test_force_replaces_a_refit_and_nothing_else(fitted, tmp_path):
     assert model_of(second).notes.width == 9
     assert not second.finished("forecast")
     for place in (fitted.folder, fitted.folder.parent):
-        with pytest.raises(RunError, match="is the run itself|is not a refit"):
+        with pytest.raises(RunError, match="is the folder of the run itself|is not a refit"):
             refit(fitted.folder, place, widths=[9], force=True)
 
 
@@ -183,13 +183,13 @@ def test_a_killed_replacement_leaves_no_earlier_model(fitted, tmp_path, monkeypa
     ("changes", "message"),
     [
         ({"without": [2013]}, "fit.without: 2013 is not among the training years, 2001, 2002"),
-        ({"without": [2001, 2002]}, "fit.without: leaves none of the training years, 2001, 2002"),
-        ({"widths": [21]}, "fit.widths: 21 is wider than model.width, 20"),
+        ({"without": [2001, 2002]}, "fit.without: leaves out all training years, 2001, 2002"),
+        ({"widths": [21]}, "fit.widths: 21 is more than model.width, 20"),
         ({"ridge": [-1.0]}, r"fit.ridge.0: -1.0 is not allowed"),
         ({"balance": []}, r"fit.balance: \[\] is not allowed"),
     ],
 )
-def test_changes_that_cannot_be(fitted, tmp_path, changes, message):
+def test_impossible_changes_are_refused(fitted, tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
         refit(fitted.folder, tmp_path / "refit", **changes)
     assert not (tmp_path / "refit").exists()
@@ -220,14 +220,14 @@ def cut_a_chunk(run: Run) -> None:
     ("harm", "message"),
     [
         (lambda run: damage(run, "rows"), "a checkpoint of rows is missing or damaged.*gfrnn fit"),
-        (lambda run: damage(run, "kept"), "a checkpoint of kept is missing or damaged.*gfrnn fit"),
+        (lambda run: damage(run, "kept"), "candidates is missing or damaged.*gfrnn fit"),
         (cut_a_chunk, "a checkpoint of rows is missing or damaged"),
         (lambda run: shutil.rmtree(run.model), "holds no finished fit.*run `gfrnn fit` first"),
         (lambda run: (run.folder / "run.json").unlink(), "holds no finished fit"),
         (lambda run: (run.folder / "experiment.yaml").unlink(), "not a run's folder"),
     ],
 )
-def test_what_is_not_there_any_more(fitted, tmp_path, harm, message):
+def test_damaged_runs_are_refused(fitted, tmp_path, harm, message):
     copy = tmp_path / "copy"
     shutil.copytree(fitted.folder, copy)
     harm(Run(fitted.experiment, copy))
@@ -247,7 +247,7 @@ def test_an_experiment_file_that_was_edited_since(fitted, tmp_path):
 
 def test_a_solve_that_does_not_fit_is_refused(fitted, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 10_000
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: 10_000
     )
     with pytest.raises(ResourceError, match="solve: .* MiB"):
         refit(fitted.folder, tmp_path / "refit")

@@ -1,4 +1,4 @@
-"""Real weather: years left out of a fit, and years that come later."""
+"""Test refit and update on real weather: years left out, and later years."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXPERIMENT = ROOT / "workflows" / "experiments" / "era_interim_europe.yaml"
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> Run:
-    """Six years of ERA-Interim, a small network."""
+    """Run six years of ERA-Interim with a small network."""
     tree = yaml.safe_load(EXPERIMENT.read_text(encoding="utf-8"))
     del tree["search"], tree["fit"]
     tree["periods"] |= {
@@ -46,7 +46,7 @@ def rmse(run: Run) -> xr.DataArray:
 
 
 @pytest.mark.slow
-def test_a_year_left_out_costs_little(done, tmp_path):
+def test_leaving_a_year_out_increases_the_error_little(done, tmp_path):
     run = finish(refit(done.folder, tmp_path / "refit", without=[2003]))
     before, after = (ForecastModel.load(each.model).notes.rows for each in (done, run))
     assert before - after == 365
@@ -55,7 +55,7 @@ def test_a_year_left_out_costs_little(done, tmp_path):
 
 
 @pytest.mark.slow
-def test_years_that_come_later_help(done, tmp_path):
+def test_later_years_reduce_the_error(done, tmp_path):
     paths = [str(source.path) for source in done.experiment.data.sources]
     run = update(done.folder, paths, tmp_path / "new", period=period("2006-01-01", "2008-12-31"))
     assert asdict(run.updated.latest) | {"first": ""} == {

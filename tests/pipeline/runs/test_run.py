@@ -1,4 +1,4 @@
-"""A run from data to scores: its skill on weather of known law, and its stages taken up again."""
+"""Test a run from data to scores: its skill on weather of known law, and resumed stages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import zarr
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training import checks
 from gfrnn.pipeline.training.model import ForecastModel
@@ -43,13 +43,13 @@ SHORT = {"periods": {"test": ["2002-07-01", "2002-07-12"]}, "forecast": {"horizo
 
 @pytest.fixture(scope="module")
 def turning(tmp_path_factory) -> Weather:
-    """Patterns that turn for ever, without noise."""
+    """Write patterns that turn for ever, without noise."""
     return make_weather(tmp_path_factory.mktemp("turning") / "turning.zarr")
 
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory) -> Weather:
-    """Patterns that turn, fade and are stirred."""
+    """Write patterns that turn, decay and are forced by noise."""
     path = tmp_path_factory.mktemp("noisy") / "noisy.zarr"
     return make_weather(path, damping=0.95, noise=0.3, times=1600, start="1999-01-01")
 
@@ -71,7 +71,7 @@ def test_a_linear_law_without_noise_is_recovered(turning, tmp_path, target, dela
     assert relative.sel(system="persistence").min() > 0.1
 
 
-def test_stirred_weather_is_forecast_as_well_as_its_law_allows(noisy, tmp_path):
+def test_noisy_weather_is_forecast_as_well_as_its_law_allows(noisy, tmp_path):
     periods = {"train": ["1999-01-01", "2002-03-31"]}
     run = finish(Run(experiment(noisy.path, periods=periods), tmp_path / "run"))
     rmse = scores_of(run)["rmse"]
@@ -101,7 +101,7 @@ def test_stirred_weather_is_forecast_as_well_as_its_law_allows(noisy, tmp_path):
             assert 0.97 * limit < found < 1.1 * limit, (name, lead)
 
 
-def test_a_candidate_that_cannot_hold_the_law_is_not_chosen(turning, tmp_path):
+def test_a_candidate_that_cannot_represent_the_law_is_not_chosen(turning, tmp_path):
     # Two modes cannot hold three turning pairs.
     parts = {"search": {"state.modes": [2, 6]}, **SHORT}
     run = Run(experiment(turning.path, **parts), tmp_path / "run")
@@ -134,7 +134,7 @@ def test_networks_are_averaged_at_each_lead(noisy, tmp_path):
 
 @pytest.fixture(scope="module")
 def done(turning, tmp_path_factory) -> Run:
-    """A small run with all stages done; copy its folder to change it."""
+    """Return a small run with all stages done; copy its folder to change it."""
     return finish(Run(experiment(turning.path, **SHORT), tmp_path_factory.mktemp("done") / "run"))
 
 
@@ -143,7 +143,7 @@ def copy(done, tmp_path) -> Path:
     return Path(shutil.copytree(done.folder, tmp_path / "run"))
 
 
-def test_a_run_holds_what_it_promises(done):
+def test_a_run_has_all_documented_files(done):
     names = {path.name for path in done.folder.iterdir()} - {".lock"}
     assert names == {"experiment.yaml", "run.json", "summaries.zarr", *STORES}
     record = json.loads((done.folder / "run.json").read_text())
@@ -161,7 +161,7 @@ def test_nothing_is_pickled(done):
             assert file.is_dir() or not file.read_bytes().startswith(b"\x80\x04")
 
 
-def test_what_is_done_is_skipped_and_not_touched(done, copy):
+def test_finished_stages_are_skipped_and_unchanged(done, copy):
     before = {name: stamps(copy / name) for name in (*STORES, "summaries.zarr")}
     run = Run(done.experiment, copy)
     outcomes = [run.fit(), run.forecast(), run.verify()]
@@ -171,7 +171,7 @@ def test_what_is_done_is_skipped_and_not_touched(done, copy):
     assert {name: stamps(copy / name) for name in before} == before
 
 
-def test_force_does_it_again_with_the_same_result(done, copy):
+def test_force_repeats_a_stage_with_the_same_result(done, copy):
     before = {name: contents(copy / name) for name in STORES}
     times = {name: stamps(copy / name) for name in (*STORES, "summaries.zarr")}
     run = Run(done.experiment, copy, force=True)
@@ -184,7 +184,7 @@ def test_force_does_it_again_with_the_same_result(done, copy):
     assert {name: contents(copy / name) for name in STORES} == before
 
 
-def test_what_follows_from_a_stage_that_is_done_again_is_done_again(done, copy):
+def test_stages_after_a_repeated_stage_are_repeated(done, copy):
     run = Run(done.experiment, copy)
     assert not run.fit(force=True).skipped
     assert not run.forecast().skipped
@@ -227,7 +227,7 @@ def test_changed_data_are_noticed(tmp_path):
         assert contents(fresh.folder / name) == contents(again.folder / name), name
 
 
-def test_the_files_of_the_store_are_looked_for_once(turning, tmp_path, monkeypatch):
+def test_the_files_of_the_store_are_listed_once(turning, tmp_path, monkeypatch):
     looked, missing_chunks = [], checks.missing_chunks
     monkeypatch.setattr(
         checks, "missing_chunks", lambda *given: looked.append(given) or missing_chunks(*given)
@@ -238,7 +238,7 @@ def test_the_files_of_the_store_are_looked_for_once(turning, tmp_path, monkeypat
     assert len(looked) == 1
 
 
-def test_stages_say_what_is_missing(turning, tmp_path):
+def test_stages_name_the_missing_stage(turning, tmp_path):
     run = Run(experiment(turning.path, **SHORT), tmp_path / "run")
     with pytest.raises(RunError, match=r"model\.zarr: no trained model there; run `gfrnn fit`"):
         run.forecast()
@@ -262,14 +262,14 @@ def test_a_folder_of_another_experiment_is_refused(done, copy, turning):
 
 
 def test_variables_in_another_order_are_another_experiment(done, copy):
-    """The model's columns come in the order of the file."""
+    """The columns of the model are in the order of the file."""
     own = to_tree(done.experiment)
     own["data"]["variables"] = dict(reversed(own["data"]["variables"].items()))
     with pytest.raises(RunError, match=r"data.variables: \[\['geopotential', .* there"):
         Run(Experiment.model_validate(own), copy)
 
 
-def test_where_it_runs_makes_no_other_experiment(done, copy, turning):
+def test_the_cluster_does_not_change_the_experiment(done, copy, turning):
     same = experiment(turning.path, **SHORT | {"cluster": {"workers": 1}})
     assert Run(same.model_copy(update={"description": "reworded"}), copy).fit().skipped
 
@@ -284,7 +284,7 @@ def test_force_replaces_another_experiment(done, copy, turning):
     assert Run.reopen(copy).experiment == other
 
 
-def test_a_refused_experiment_may_be_mended_in_place(turning, tmp_path):
+def test_a_refused_experiment_can_be_corrected_in_the_same_folder(turning, tmp_path):
     wrong = Run(experiment(turning.path, **SHORT | {"model": {"width": 10_000}}), tmp_path / "run")
     with pytest.raises(ConfigError, match=r"model\.width"):
         wrong.fit()
@@ -300,12 +300,12 @@ def test_a_record_that_cannot_be_read_is_refused_with_what_to_do(turning, tmp_pa
     folder = tmp_path / "run"
     Run(experiment(turning.path, **SHORT), folder)
     (folder / "run.json").write_text(text)
-    with pytest.raises(RunError, match=r"run\.json: is not a record .* remove it"):
+    with pytest.raises(RunError, match=r"run\.json: cannot be read by this version .* remove it"):
         Run.reopen(folder)
     assert (folder / "run.json").read_text() == text
 
 
-def test_a_foreign_folder_is_refused_and_not_touched(turning, tmp_path):
+def test_a_folder_of_other_files_is_refused_and_unchanged(turning, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     before = stamps(tmp_path)
     for force in (False, True):
@@ -334,7 +334,7 @@ except RunError as error:
 def test_a_second_process_in_the_same_folder_is_refused(turning, tmp_path):
     answers: list[subprocess.CompletedProcess[str]] = []
 
-    def intrude(_: Advance) -> None:
+    def intrude(_: ProgressUpdate) -> None:
         if not answers:
             command = [sys.executable, "-c", SECOND, str(tmp_path / "run")]
             answers.append(subprocess.run(command, capture_output=True, text=True, check=False))
@@ -342,21 +342,21 @@ def test_a_second_process_in_the_same_folder_is_refused(turning, tmp_path):
     Run(experiment(turning.path, **SHORT), tmp_path / "run", intrude).fit()
     (answer,) = answers
     assert answer.returncode == 7, answer.stderr
-    assert "another process is working in it" in answer.stdout
+    assert "another process is using this folder" in answer.stdout
 
 
 # Killed and taken up again
 
 
 def wait_for(moment: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Until the moment has come; the process must not end before."""
+    """Wait until a condition holds; fail if the process ends before."""
     while not moment():
         assert process.poll() is None, process.communicate()
         time.sleep(0.002)
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_result(noisy, tmp_path):
+def test_a_killed_run_resumes_to_the_same_result(noisy, tmp_path):
     parts = {
         "periods": {
             "train": ["1999-01-01", "2002-03-31"],

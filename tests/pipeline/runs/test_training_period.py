@@ -1,4 +1,4 @@
-"""Quantities that are estimated from the training years alone, whatever later years are like."""
+"""Test that later years have no influence on quantities of the training period."""
 
 from __future__ import annotations
 

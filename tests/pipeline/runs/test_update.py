@@ -1,4 +1,4 @@
-"""New data folded into a trained model, against the rows of old and new times together."""
+"""Compare updates of a trained model with fits of the rows of old and new times together."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ END = "2002-03-31"
 
 @pytest.fixture
 def copy(fitted, tmp_path) -> Path:
-    """A copy of its folder, to be updated in place."""
+    """Copy the folder of the run, to be updated in place."""
     folder = tmp_path / "copy"
     shutil.copytree(fitted.folder, folder)
     return folder
@@ -51,12 +51,12 @@ def model_of(run: Run) -> ForecastModel:
 
 
 def kept_of(run: Run) -> tuple[FittedCandidates, Checkpoints]:
-    store, kept = run.kept(model_of(run))
+    store, kept = run.load_candidates(model_of(run))
     return kept, Checkpoints(store)
 
 
 def states_of(run: Run, first: str, last: str) -> tuple[np.ndarray, np.ndarray]:
-    """Times of the run's data, and their states on its EOFs."""
+    """Return times of the run's data, and their states on its EOFs."""
     inside = np.flatnonzero(period(first, last).mask(run.ds["time"].values))
     time = run.ds["time"].values[inside]
     fields = Fields(run.ds).read(int(inside[0]), int(inside[-1]) + 1)
@@ -64,7 +64,7 @@ def states_of(run: Run, first: str, last: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rows_of(run: Run, network: SampledRNN, size: int, *periods: tuple[str, str]) -> Factors:
-    """The triangle of all rows of gapless periods, from fields anew."""
+    """Compute the triangle of all rows of gapless periods from the fields."""
     series = [states_of(run, *part) for part in periods]
     inputs = [calendar_inputs(time, ("day_of_year",)) for time, _ in series]
     return Factors.of_series(network, [states[:, :size] for _, states in series], inputs)
@@ -82,7 +82,7 @@ def assert_same_rows(ours: Factors, theirs: Factors) -> None:
 
 
 def assert_model_of_rows(run: Run, *periods: tuple[str, str]) -> None:
-    """Triangles and networks are those of the rows of these periods."""
+    """Assert that triangles and networks are those of the rows of these periods."""
     (kept, checkpoints), model = kept_of(run), model_of(run)
     settings = [*model.notes.solves, model.notes.linear_solve]
     for each, network in zip(settings, (*model.networks, model.linear), strict=True):
@@ -106,7 +106,7 @@ def test_the_case_has_candidates_of_different_delays(fitted):
     assert len({each.candidate for each in model.notes.solves}) > 1
 
 
-def test_solving_the_kept_triangles_gives_the_networks_back(fitted):
+def test_solving_the_stored_triangles_gives_the_same_networks(fitted):
     (kept, checkpoints), model = kept_of(fitted), model_of(fitted)
     settings = [*model.notes.solves, model.notes.linear_solve]
     for each, network in zip(settings, (*model.networks, model.linear), strict=True):
@@ -122,7 +122,7 @@ def test_solving_the_kept_triangles_gives_the_networks_back(fitted):
         np.testing.assert_allclose(again.outer, network.outer, atol=1e-12)
 
 
-def test_consecutive_data_are_as_if_they_had_been_there(weather, fitted, tmp_path):
+def test_consecutive_data_give_the_rows_of_one_series(weather, fitted, tmp_path):
     part = period("2002-04-01", "2002-06-30")
     run = update(fitted.folder, [str(weather.path)], tmp_path / "new", period=part)
     assert_model_of_rows(run, ("2001-01-01", "2002-06-30"))
@@ -190,7 +190,7 @@ def test_forgetting_makes_earlier_rows_count_less(weather, fitted, copy):
     np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
 
 
-def test_a_year_that_was_left_out_stays_out(weather, fitted, tmp_path):
+def test_a_year_left_out_of_the_fit_stays_left_out(weather, fitted, tmp_path):
     less = refit(fitted.folder, tmp_path / "less", without=[2001])
     part = period("2002-04-01", "2002-06-30")
     run = update(less.folder, [str(weather.path)], period=part)
@@ -236,7 +236,7 @@ def test_another_folder_leaves_the_run_as_it_was(weather, fitted, tmp_path):
     assert_model_of_rows(second, ("2001-01-01", "2002-06-30"))
 
 
-def test_a_fit_done_again_forgets_the_updates(weather, fitted, copy):
+def test_a_repeated_fit_discards_the_updates(weather, fitted, copy):
     update(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-30"))
     run = Run(fitted.experiment, copy, force=True)
     run.fit(force=True)
@@ -266,13 +266,13 @@ def test_a_killed_update_can_be_done_again(weather, fitted, copy, monkeypatch, p
     assert run.updated.updates == 1
 
 
-def test_two_updates_at_once(weather, copy):
+def test_a_second_update_at_the_same_time_is_refused(weather, copy):
     intruded = []
 
     def intrude(*_: object) -> None:
         if not intruded:
             intruded.append(True)
-            with pytest.raises(RunError, match="another process is working in it"):
+            with pytest.raises(RunError, match="another process is using this folder"):
                 update(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-30"))
 
     run = update(
@@ -284,9 +284,11 @@ def test_two_updates_at_once(weather, copy):
 
 def test_a_model_that_was_updated_meanwhile(weather, copy):
 
-    late = Update.of(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-30"))
+    late = Update.prepare(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-30"))
     update(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-15"))
     before = contents(copy)
-    with pytest.raises(RunError, match="another process has updated the model.*start it again"):
+    with pytest.raises(
+        RunError, match="another process has updated the model.*run the command again"
+    ):
         late.run()
     assert contents(copy) == before

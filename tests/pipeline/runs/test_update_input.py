@@ -1,4 +1,4 @@
-"""What an update refuses before it writes, and what the updated run may forecast and score."""
+"""Test what an update refuses before it writes, and which scores it allows afterwards."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def weather(tmp_path_factory) -> Weather:
 
 @pytest.fixture(scope="module")
 def done(weather, tmp_path_factory) -> Run:
-    """A run with all stages done; tests leave it as it is."""
+    """Return a run with all stages done; tests do not change it."""
     folder = tmp_path_factory.mktemp("done") / "run"
     return finish(Run(experiment(weather.path, **PARTS), folder))
 
@@ -80,6 +80,14 @@ def spoilt(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
+def rescaled(
+    ds: xr.Dataset, name: str, factor: float = 1, offset: float | xr.DataArray = 0
+) -> xr.Dataset:
+    """Return the data with ``factor * values + offset``, in the same unit."""
+    array = ds[name]
+    return ds.assign({name: (factor * array + offset).assign_attrs(array.attrs)})
+
+
 BAD: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     "dates trained on": (
         lambda ds: times_shifted(ds, -24),
@@ -89,7 +97,7 @@ BAD: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     "dates long ago": (lambda ds: times_shifted(ds, -24 * 365), "begin at 2001-04-01"),
     "another hour": (
         lambda ds: times_shifted(ds, 6),
-        r"2002-04-01 06:00:00 is no whole number of steps \(1d\) after 2002-03-31",
+        r"2002-04-01 06:00:00 is not a whole number of steps \(1d\) after 2002-03-31",
     ),
     "another step": (
         lambda ds: ds.isel(time=slice(None, None, 2)),
@@ -109,18 +117,19 @@ BAD: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     ),
     "a level less": (
         lambda ds: ds.sel(level=[850.0]),
-        r"data.variables.geopotential: \[500.0\] hPa is not in the data; there is \[850.0\]",
+        r"data.variables.geopotential: levels \[500.0\] \(hPa\) are not in the data; "
+        r"choose from \[850.0\]",
     ),
     "an unknown unit": (lambda ds: with_unit(ds, "temperature", "furlong"), "furlong"),
     "a missing value": (spoilt, "mean_sea_level_pressure: nan at 2002-04-08"),
     "anomalies": (
-        lambda ds: ds.assign(geopotential=ds["geopotential"] - ds["geopotential"].mean("time")),
-        r"NEW_DATA: geopotential_500 lies [\d.]+ of the model's standard deviations \([\d.]+\) "
-        "from its climatology.*not an anomaly",
+        lambda ds: rescaled(ds, "geopotential", offset=-ds["geopotential"].mean("time")),
+        r"NEW_DATA: geopotential_500 differs from the model's climatology by [\d.]+ standard "
+        r"deviations of [\d.]+ .*not an anomaly",
     ),
     "another quantity": (
-        lambda ds: ds.assign(temperature=ds["temperature"] - 273.15),
-        r"NEW_DATA: temperature_850 lies",
+        lambda ds: rescaled(ds, "temperature", offset=-273.15),
+        "NEW_DATA: temperature_850 differs from the model's climatology",
     ),
 }
 
@@ -146,21 +155,21 @@ def test_units_that_are_known_are_converted(weather, copy, done, tmp_path):
     np.testing.assert_allclose(*outer, atol=1e-5)
 
 
-def test_strong_weather_is_taken(weather, copy, tmp_path):
+def test_strong_anomalies_are_accepted(weather, copy, tmp_path):
     ds = spring(weather)
-    mean = ds["temperature"].mean("time")
-    write_store(ds.assign(temperature=mean + 4 * (ds["temperature"] - mean)), tmp_path / "new.zarr")
+    strong = rescaled(ds, "temperature", factor=4, offset=-3 * ds["temperature"].mean("time"))
+    write_store(strong, tmp_path / "new.zarr")
     assert update(copy, [str(tmp_path / "new.zarr")]).updated
 
 
 @pytest.mark.parametrize("forget", [0.0, -0.5, 1.01, float("nan")])
-def test_forgetting_out_of_range(weather, copy, forget):
-    with pytest.raises(ConfigError, match=r"--forget: .* is not within \(0, 1\]"):
+def test_forgetting_factors_out_of_range_are_refused(weather, copy, forget):
+    with pytest.raises(ConfigError, match="--forget: .* is not above 0 and at most 1"):
         update(copy, [str(weather.path)], forget=forget, period=SPRING)
 
 
 def test_a_period_without_data(weather, copy):
-    with pytest.raises(DataError, match="--period: 2013-01-01..2013-02-01 holds no time of NEW_DA"):
+    with pytest.raises(DataError, match="--period: 2013-01-01..2013-02-01 contains no time of NEW"):
         update(copy, [str(weather.path)], period=period("2013-01-01", "2013-02-01"))
 
 
@@ -197,7 +206,7 @@ def test_an_update_is_not_refitted(weather, copy, tmp_path):
 
 def test_too_little_memory(weather, copy, monkeypatch):
     monkeypatch.setattr(
-        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: 90_000
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: 90_000
     )
     with pytest.raises(ResourceError, match="fold: .* MiB"):
         update(copy, [str(weather.path)], period=SPRING)
@@ -225,11 +234,11 @@ def test_sources_of_different_settings_are_given_one_by_one(weather, tmp_path):
 
 
 def with_test(source: Path, first: str, last: str, **sections: Any) -> Experiment:
-    """The experiment with other data and another test period."""
+    """Return the experiment with other data and another test period."""
     return experiment(source, **PARTS | {"periods": {"test": [first, last]}} | sections)
 
 
-def test_what_the_earlier_model_forecast_is_outdated(weather, copy):
+def test_forecasts_of_the_earlier_model_are_outdated(weather, copy):
     run = update(copy, [str(weather.path)], period=SPRING)
     assert run.fit().skipped
     assert not run.finished("forecast")
@@ -250,7 +259,7 @@ def test_times_trained_on_are_neither_forecast_nor_scored(weather, copy):
 
 
 def test_scores_go_on_with_recent_data_alone(weather, copy, tmp_path):
-    """Forecasts start from the last time that was folded in; the archive is not needed."""
+    """Forecasts start from the last time of the training; the archive is not needed."""
     recent = tmp_path / "recent.zarr"
     write_store(weather.ds.sel(time=slice("2002-07-01", None)).load(), recent)
     update(copy, [str(weather.path)], period=period("2002-04-01", "2002-07-05"))

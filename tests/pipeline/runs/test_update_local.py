@@ -1,4 +1,4 @@
-"""Refit and update of a local network, whose rows come from patches of the fields."""
+"""Test refit and update of a local network, whose rows come from patches of the fields."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_an_update_has_the_rows_of_old_and_new_times(weather, fitted, tmp_path):
     part = period("2002-04-01", "2002-06-30")
     run = update(fitted.folder, [str(weather.path)], tmp_path / "new", period=part)
     model = ForecastModel.load(run.model)
-    store, kept = run.kept(model)
+    store, kept = run.load_candidates(model)
     time = run.ds["time"].values
     inside = np.flatnonzero(period("2001-01-01", "2002-06-30").mask(time))
     fields = Fields(run.ds).read(int(inside[0]), int(inside[-1]) + 1)

@@ -1,4 +1,4 @@
-"""Fields and states of EOFs: grids, areas, scaling, encoding."""
+"""Test fields and states of EOFs: grids, areas, scaling, encoding."""
 
 from __future__ import annotations
 

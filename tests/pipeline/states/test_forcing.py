@@ -1,4 +1,4 @@
-"""Forcing: insolation compared with astronomy, order of inputs, static fields of places."""
+"""Test forcing: insolation compared with astronomy, order of inputs, static fields."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def some(inputs: tuple[str, ...] = (), static: tuple[str, ...] = ("orography",))
 
 
 @pytest.mark.parametrize("day", ["2001-01-04", "2004-03-20", "2001-06-21", "2010-10-10"])
-def test_the_globe_takes_in_a_quarter_of_what_the_disc_does(day):
+def test_the_mean_insolation_of_the_globe_is_a_quarter_of_the_solar_constant(day):
     sine = (np.arange(400) + 0.5) / 200 - 1  # rows of equal area
     latitude = np.rad2deg(np.arcsin(sine))
     time = hours(day, str(pd.Timestamp(day) + pd.Timedelta("1D")), "10min")
@@ -64,7 +64,7 @@ def test_the_globe_takes_in_a_quarter_of_what_the_disc_does(day):
     ("day", "latitude", "distance"),
     [("2001-06-21", 90, 1.0163), ("2001-12-21", -90, 0.9837), ("2004-06-21", 90, 1.0163)],
 )
-def test_the_pole_in_summer_is_lit_all_day_by_the_tilt_of_the_axis(day, latitude, distance):
+def test_insolation_at_the_summer_pole_follows_the_tilt_of_the_axis(day, latitude, distance):
     expected = SOLAR_CONSTANT / distance**2 * np.sin(np.deg2rad(23.44))
     assert daily_mean(day, latitude) == pytest.approx(expected, rel=2e-3)
     assert daily_mean(day, -latitude) == 0
@@ -116,7 +116,7 @@ def test_insolation_is_bounded_and_the_same_in_both_conventions(stamp, latitude,
 
 
 @real
-def test_no_more_sun_reaches_the_ground_than_the_top_of_the_air():
+def test_insolation_is_not_below_the_radiation_at_the_ground():
     ds = opened("era5_berlin_hourly_2017/ERA5_example_data.nc", variables={GROUND: None})
     ground = ds[GROUND].isel(latitude=0, longitude=0).values / 3600  # mean of the hour before
     place = np.array([float(ds.latitude[0])]), np.array([float(ds.longitude[0])])
@@ -172,7 +172,7 @@ def test_insolation_has_mean_zero_and_deviation_one_over_the_globe_and_the_year(
     assert found.std() == pytest.approx(1, abs=0.002)
 
 
-def test_one_time_gives_what_many_give():
+def test_one_time_gives_the_same_as_many():
     forcing = some(("insolation", "hour"))
     many = forcing(NOON)
     for index in range(len(NOON)):
@@ -216,11 +216,11 @@ def test_a_static_field_that_is_the_same_everywhere_is_refused():
             Forcing.from_grid((), ("flat",), np.full((1, 5, 12), level), GRID, CELLS)
 
 
-def test_places_round_the_whole_globe_have_no_sun_of_their_own():
+def test_insolation_of_places_around_the_globe_is_refused():
     belts = np.arange(60).reshape(5, 12)
     fields = np.arange(60.0).reshape(1, 5, 12)
     assert Forcing.from_grid(("hour",), ("height",), fields, GRID, belts).count == 3
-    with pytest.raises(DataError, match="insolation: .* all round the globe"):
+    with pytest.raises(DataError, match="insolation: .* surround the globe"):
         Forcing.from_grid(("insolation",), ("height",), fields, GRID, belts)
 
 
@@ -236,7 +236,7 @@ def test_inputs_of_other_names_are_refused():
     ("inputs", "static"),
     [((), ()), (("hour",), ()), (("insolation", "day_of_year"), ("orography", "mask"))],
 )
-def test_what_is_stored_comes_back(inputs, static):
+def test_stored_forcing_is_read_back(inputs, static):
     forcing = some(inputs, static)
     copies = {name: np.array(array) for name, array in forcing.arrays().items()}
     again = Forcing.from_arrays(list(inputs), list(static), copies)

@@ -1,4 +1,4 @@
-"""Harmonics of the calendar: known phases, periods, leap years."""
+"""Test harmonics of the calendar: known phases, periods, leap years."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_phases_are_fractions_that_grow(stamp):
 
 @cases
 @given(st.integers(1950, 2050))
-def test_every_year_is_one_turn(year):
+def test_every_year_is_one_period(year):
     start = np.datetime64(f"{year}-01-01", "ns")
     end = np.datetime64(f"{year + 1}-01-01", "ns")
     before = end - np.timedelta64(1, "s")

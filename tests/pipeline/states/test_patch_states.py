@@ -1,4 +1,4 @@
-"""States of a local layout: scaled anomalies cell by cell, in the order of patches."""
+"""Test states of a local layout: scaled anomalies of the cells in the order of patches."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_patches_cut_such_a_state_into_neighbours():
                                             [0, 5, 10], [5, 10, 10]])  # fmt: skip
 
 
-def test_states_are_anomalies_in_units_of_a_spread():
+def test_states_are_anomalies_in_units_of_the_standard_deviation():
     layout = some_layout(BOX)
     climatology = layout.scaling.climatology
     fields = climatology(TIME)
@@ -94,7 +94,7 @@ def test_the_mask_of_a_state_is_where_its_cells_have_no_value():
 
 
 def test_masked_cells_stay_zero_in_rollouts():
-    """Outer weights that add 1 to every value leave masked cells at zero."""
+    """Masked cells stay zero with outer weights that add 1 to every value."""
     grid = grid_of(latitudes(4, "between"), longitudes(6), NAMES[:2])
     rng = np.random.default_rng(0)
     layout = layout_of_anomalies(replace(grid, mask=rng.random(grid.size) < 0.3))

@@ -1,4 +1,4 @@
-"""Patches on regional and global grids: Greenwich, poles, groups of weights, areas."""
+"""Test patches on regional and global grids: Greenwich, poles, groups of weights, areas."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BOX = grid_of([40, 45, 50, 55], [0, 5, 10, 345, 350, 355])
         (np.array([7.0]), False),
     ],
 )
-def test_a_row_closes_where_all_its_gaps_are_those_of_a_whole_circle(longitude, expected):
+def test_longitudes_are_periodic_if_all_spacings_are_equal(longitude, expected):
     assert is_periodic(longitude) is expected
 
 
@@ -78,7 +78,7 @@ def test_own_cells_of_a_globe_are_those_of_the_patches():
         (np.array([45.0]), ("none", "none")),
     ],
 )
-def test_poles_are_told_from_the_latitudes(latitude, expected):
+def test_poles_are_recognised_by_the_latitudes(latitude, expected):
     patches = cut_patches(state(patch=[1, 1], halo=[0, 1]), grid_of(latitude, longitudes(12)))
     assert patches.poles == expected
     assert patches.periodic == (False, True)
@@ -96,7 +96,7 @@ def test_components_of_vectors_change_sign_across_a_pole():
     assert cut_patches(state(patch=[2, 2], halo=[1, 1]), grid).turned == (1, 2)
 
 
-def test_what_hidden_features_see_is_the_inner_halo():
+def test_hidden_features_use_the_inner_halo():
     patches = cut_patches(state(patch=[2, 2], halo=[2, 3], inner=[1, 0]), GLOBE)
     assert patches.halo == ((2, 2), (3, 3))
     assert patches.inner == ((1, 1), (0, 0))
@@ -113,7 +113,7 @@ def test_what_hidden_features_see_is_the_inner_halo():
         (GLOBE, {"patch": [7, 2]}, r"state.patch: \[7, 2\].* 6 latitudes.*at most 6 along lat"),
         (BOX, {"patch": [2, 9]}, r"state.patch: \[2, 9\].* 6 longitudes.*at most 6 along long"),
         (GLOBE, {"patch": [2, 4], "halo": [1, 5]}, r"state.halo: .* 14 longitudes.* 12.*twice"),
-        (GLOBE, {"patch": [2, 2], "halo": [6, 1]}, r"state.halo: 6 rows.* 6 latitudes.*most 5"),
+        (GLOBE, {"patch": [2, 2], "halo": [6, 1]}, r"state.halo: 6 latitudes.* grid of 6.*most 5"),
     ],
 )
 def test_windows_that_do_not_fit_are_refused(grid, keys, words):
@@ -177,7 +177,7 @@ def test_groups_are_numbered_without_gaps_and_each_has_rows(rows, columns, patch
 # What rows count
 
 
-def test_rows_count_the_area_of_what_their_patch_owns():
+def test_rows_are_weighted_by_the_area_of_their_patch():
     patches = cut_patches(state(patch=[3, 4], halo=[0, 0]), GLOBE)
     np.testing.assert_allclose(patch_area_weights(GLOBE, patches), 1.0)
     rows = cut_patches(state(patch=[1, 4], halo=[0, 0]), GLOBE)
@@ -187,7 +187,7 @@ def test_rows_count_the_area_of_what_their_patch_owns():
     np.testing.assert_allclose(found, np.repeat(expected[:, None] / expected.mean(), 3, axis=1))
 
 
-def test_patches_wholly_in_the_mask_count_nothing_and_half_of_one_half():
+def test_masked_patches_have_weight_zero_and_half_masked_ones_half_the_weight():
     """The mean weight of patches with valid cells is 1."""
     mask = np.zeros((4, 6), dtype=bool)
     mask[:, :2] = True  # of the patches of 345..355 and 0..10, all of 0 and 5

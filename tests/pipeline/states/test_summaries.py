@@ -1,4 +1,4 @@
-"""Climatology, EOFs, states and rows: merged summaries equal numpy on all data at once."""
+"""Compare merged climatology, EOFs, states and rows with numpy on all data at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch, Summary, reduce_stretches
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch, Summary
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary, Scaling
 from gfrnn.pipeline.states.eof_states import EofStateSummary, EofSummary
 from gfrnn.pipeline.states.harmonics import harmonics
@@ -160,7 +161,7 @@ def test_a_rank_too_small_for_the_data_keeps_most_of_it():
     np.testing.assert_allclose(layout.vectors @ layout.vectors.T, np.eye(12), atol=1e-12)
 
 
-def test_what_is_cut_off_is_not_kept_in_memory():
+def test_truncated_parts_are_not_kept_in_memory():
     """Factors are copies: a view would keep the truncated part in memory until the merge."""
     summary = summary_of(60, rank=4, patterns=None)
     for part in (summary.leaf(Stretch("a", 0, 60)), reduced(summary, 20, 60)):
@@ -190,7 +191,7 @@ def factor_of(arrays):
 
 @cases
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(7, 100), st.booleans())
-def test_rows_are_those_of_the_recipe(tmp_path_factory, delays, lead, length, increment):
+def test_rows_are_those_of_the_full_matrix(tmp_path_factory, delays, lead, length, increment):
     """The merged triangle equals that of the full matrix ``[h | 1 | psi | phi | y]``."""
     folder = tmp_path_factory.mktemp("rows")
     summary = row_summary(folder, 160, width=9, delays=delays)

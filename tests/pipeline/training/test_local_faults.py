@@ -1,4 +1,4 @@
-"""Local layouts that cannot work: refused with the key, what was found and what to do, at once."""
+"""Local layouts that cannot work are refused before work, with the key and what to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import ConfigError, DataError, GfrnnError, ResourceError
 from gfrnn.pipeline.forecasting.forecast import _forecast_bytes, load_model
-from gfrnn.pipeline.reduction import reduce
+from gfrnn.pipeline.reduction import dask_client
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.checks import training_fields
 from gfrnn_testing.spheres import (
@@ -43,7 +43,7 @@ def store(tmp_path_factory) -> Path:
 
 
 def refused(kind: type[GfrnnError], folder: Path, source: Path, **sections: Any) -> str:
-    """The message of a run that must be refused before anything is computed."""
+    """Return the message of a run that is refused before anything is computed."""
     return weather_refused(kind, Run(local_experiment(source, **sections), folder / "run"))
 
 
@@ -53,8 +53,8 @@ def refused(kind: type[GfrnnError], folder: Path, source: Path, **sections: Any)
 @pytest.mark.parametrize(
     ("sections", "words"),
     [
-        ({"state": {"modes": 10}}, ["state.modes", "layout: eof", "it is local", "leave it out"]),
-        ({"state": {"layout": "eof", "delays": 1}}, ["state.patch", "layout: local", "it is eof"]),
+        ({"state": {"modes": 10}}, ["state.modes", "layout: eof", "is local", "leave the key out"]),
+        ({"state": {"layout": "eof", "delays": 1}}, ["state.patch", "layout: local", "is eof"]),
         ({"state": {"inner": [2, 0]}}, ["state.inner: [2, 0]", "more than state.halo, [1, 1]"]),
         ({"state": {"halo": [-1, 0]}}, ["state.halo", "-1", "greater than or equal to 0"]),
         ({"state": {"patch": [0, 3]}}, ["state.patch", "greater than 0"]),
@@ -78,7 +78,7 @@ def test_keys_that_do_not_go_together_are_refused(sections, words):
 
 
 def test_an_unsearched_key_of_the_other_layout_may_be_written_out_with_its_default():
-    """The run's folder keeps every default."""
+    """The experiment file in a run's folder holds every default."""
     tree = local_tree("x.zarr", state={"modes": 80})
     assert parse_experiment(yaml.safe_dump(tree)).state.layout == "local"
 
@@ -90,16 +90,16 @@ def test_an_unsearched_key_of_the_other_layout_may_be_written_out_with_its_defau
     ("state", "words"),
     [
         ({"patch": [7, 3]}, ["state.patch: [7, 3]", "6 latitudes", "at most 6 along latitude"]),
-        ({"halo": [1, 5]}, ["state.halo", "13 longitudes", "the globe has 12", "take a smaller"]),
-        ({"halo": [6, 1]}, ["state.halo: 6 rows", "6 latitudes", "at most 5"]),
+        ({"halo": [1, 5]}, ["state.halo", "13 longitudes", "the globe has 12", "choose a smaller"]),
+        ({"halo": [6, 1]}, ["state.halo: 6 latitudes", "6 latitudes", "at most 5"]),
         ({"weights": "bands", "bands": 4}, ["state.bands: 4", "3 rows of patches", "at most 3"]),
         (
             {"weights": "own", "halo": [2, 4], "delays": 4},
-            ["state.weights: own", "only 356 rows", "529 linear terms", "shared weights"],
+            ["state.weights: own", "356 rows", "529 linear terms", "shared weights"],
         ),
         (
             {"weights": "bands", "bands": 3, "patch": [2, 12], "halo": [5, 0], "delays": 2},
-            ["state.weights: bands", "only 358 rows", "577 linear terms", "state.bands"],
+            ["state.weights: bands", "358 rows", "577 linear terms", "state.bands"],
         ),
         ({"static": ["latitud"]}, ["latitud: no such static field", "did you mean latitude?"]),
         ({"static": ["land_sea_mask"]}, ["land_sea_mask: no such static field", "data.static"]),
@@ -123,13 +123,13 @@ def test_more_features_than_rows_name_the_width(store, tmp_path):
     assert "at most 4267" in message
 
 
-def test_the_sun_over_patches_all_round_the_globe_is_refused(store, tmp_path):
+def test_insolation_of_patches_that_surround_the_globe_is_refused(store, tmp_path):
     message = refused(
         DataError, tmp_path, store, model={"inputs": ["insolation"]},
         state={"patch": [2, 12], "halo": [1, 0]},
     )  # fmt: skip
     assert "insolation" in message
-    assert "all round the globe" in message
+    assert "surround the globe" in message
 
 
 def test_a_candidate_of_a_search_that_does_not_fit_is_refused(store, tmp_path):
@@ -141,7 +141,7 @@ def test_a_candidate_of_a_search_that_does_not_fit_is_refused(store, tmp_path):
 
 
 def test_a_mask_may_leave_too_few_rows_for_bands(tmp_path):
-    """Seen once the two ends of the training period were read."""
+    """The mask is known once the first and last training time have been read."""
     fields = drift()
     for values in fields.values():
         values[:, :2, 3:] = np.nan  # of the southernmost row of patches only one is left
@@ -151,7 +151,7 @@ def test_a_mask_may_leave_too_few_rows_for_bands(tmp_path):
     )
     run = Run(keys, tmp_path / "run")
     run.check()
-    with pytest.raises(ConfigError, match=r"state.weights: bands, .* only 356 rows"):
+    with pytest.raises(ConfigError, match=r"state.weights: bands .* 356 rows"):
         training_fields(keys, run.ds)
     with pytest.raises(ConfigError, match=r"state.weights: bands"):
         run.fit()
@@ -163,7 +163,7 @@ def test_a_mask_that_changes_in_time_is_refused_with_its_place(tmp_path):
     fields[T2M][100, 3, 4] = 1.0
     source = write_fields(tmp_path / "changing.zarr", fields, NORTH, EAST)
     run = Run(local_experiment(source), tmp_path / "run")
-    with pytest.raises(DataError, match=r"2m_temperature: mask changes in time: .*2001-04-11"):
+    with pytest.raises(DataError, match=r"2m_temperature: the mask changes in time: .*2001-04-11"):
         run.fit()
     assert not run.model.exists()
 
@@ -190,10 +190,12 @@ def test_a_variable_that_never_changes_anywhere_is_refused(tmp_path):
 
 @pytest.fixture
 def limit(monkeypatch):
-    """Let the workers' threads have so many MiB."""
+    """Return a function that sets the memory of the workers' threads in MiB."""
 
     def set_limit(mebibytes: float) -> None:
-        monkeypatch.setattr(reduce, "_memory_of_a_thread", lambda client: int(2**20 * mebibytes))
+        monkeypatch.setattr(
+            dask_client, "_memory_of_a_thread", lambda client: int(2**20 * mebibytes)
+        )
 
     return set_limit
 

@@ -1,4 +1,4 @@
-"""Peak memory: independent of the length of the archive, and never above what was projected."""
+"""Peak memory is independent of the length of the archive, and never above the estimate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def output_of(program: str, *arguments: object) -> str:
-    """What a program of these tests prints, in a fresh process."""
+    """Return the output of a program, run in a fresh process."""
     # Large arrays go back to the system at once, so that the peak is that of what is held.
     environment = with_support() | {"MALLOC_MMAP_THRESHOLD_": "65536", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -35,7 +35,7 @@ def output_of(program: str, *arguments: object) -> str:
 
 
 def measured(kind: str, folder: Path, argument: object) -> tuple[int, int]:
-    """Bytes projected and bytes needed."""
+    """Return estimated and needed bytes."""
     projected, needed = map(int, output_of("peak", kind, folder, argument).split())
     return projected, needed
 
@@ -55,7 +55,7 @@ def test_the_row_pass_needs_no_more_memory_for_four_times_the_rows(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["leaf", "merge"])
 @pytest.mark.parametrize("kind", ["rows", "climatology", "eofs"])
-def test_memory_is_not_above_the_projection(tmp_path, kind, part):
+def test_memory_is_not_above_the_estimate(tmp_path, kind, part):
     projected, needed = measured(kind, tmp_path, part)
     assert needed <= projected + SLACK
     assert projected <= 4 * needed  # and the projection refuses nothing that would fit

@@ -1,4 +1,4 @@
-"""Models on disk and in use: round trips, mixtures of networks, damping."""
+"""Test models on disk and in use: round trips, averages of networks, damping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
@@ -54,7 +54,7 @@ def test_a_model_read_back_forecasts_the_same_bits(tmp_path, model):
         assert again.damping(lead).tobytes() == model.damping(lead).tobytes()
 
 
-def test_everything_else_is_read_back_too(tmp_path, model):
+def test_all_other_attributes_are_read_back(tmp_path, model):
     model.save(tmp_path / "model.zarr")
     again = ForecastModel.load(tmp_path / "model.zarr")
     assert again.layout.scaling.grid.channels == model.layout.scaling.grid.channels
@@ -89,7 +89,7 @@ def test_a_mask_is_read_back(tmp_path, model):
 
 
 def test_nothing_is_pickled(tmp_path, model):
-    """Metadata as JSON and chunks of plain numbers, no file of another kind."""
+    """A model consists of metadata in JSON and chunks of plain numbers."""
     place = tmp_path / "model.zarr"
     model.save(place)
     files = [file for file in place.rglob("*") if file.is_file()]
@@ -117,7 +117,7 @@ def test_saving_again_replaces_the_whole_model(tmp_path, model):
     assert [file.name for file in tmp_path.iterdir()] == ["model.zarr"]
 
 
-def test_no_model_is_said(tmp_path):
+def test_a_missing_model_is_an_error_with_a_remedy(tmp_path):
     with pytest.raises(RunError, match=r"model\.zarr: no trained model there; run `gfrnn fit`"):
         ForecastModel.load(tmp_path / "model.zarr")
 
@@ -138,7 +138,7 @@ def test_another_format_is_refused(tmp_path, model, key, value):
         ForecastModel.load(place)
 
 
-def test_a_model_killed_half_way_is_no_model(tmp_path, model):
+def test_a_partly_written_model_is_not_loaded(tmp_path, model):
     def fail(path: Path) -> None:
         model._write(path)
         raise KeyboardInterrupt
@@ -153,7 +153,7 @@ def test_a_model_killed_half_way_is_no_model(tmp_path, model):
 
 
 def test_a_mixture_is_the_sum_of_its_networks(model):
-    """Each network on its own modes and delays; leads between use the shares of the shorter."""
+    """Networks differ in modes and delays; leads between two use the shares of the shorter."""
     history, steps = make_history(), 6
     found = model.rollout(history, INITIAL, steps)
     later = INITIAL[:, None] + model.step * np.arange(1, steps + 1)
@@ -185,7 +185,7 @@ def test_inputs_are_those_of_the_valid_times(model):
     )
 
 
-def test_starts_do_not_touch_each_other(model):
+def test_starts_do_not_affect_each_other(model):
     history = make_history()
     together = model.rollout(history, INITIAL, 4)
     alone = [model.rollout(history[i : i + 1], INITIAL[i : i + 1], 4)[0] for i in range(5)]
@@ -196,7 +196,7 @@ def test_starts_do_not_touch_each_other(model):
 
 
 def test_damping_is_the_autocorrelation_of_each_cell(model):
-    """With all modes nothing is cut off, so the EOFs must give it back exactly."""
+    """With all modes nothing is truncated, so the EOFs give it exactly."""
     rng = np.random.default_rng(5)
     grid = Grid((Channel("temperature", 850.0),), np.linspace(30, 60, 3), np.arange(4.0))
     noise = rng.standard_normal((400, grid.size)) @ rng.standard_normal((grid.size, grid.size))

@@ -1,4 +1,4 @@
-"""What a local fit learns: known laws exactly, and the numbers that follow from its triangles."""
+"""Local fits learn known laws exactly; numbers that follow from their triangles."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import pytest
 
 from gfrnn.pipeline.config.experiment import StateConfig
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.patch_training import autocorrelation, damped, mean_squares
+from gfrnn.pipeline.training.patch_training import (
+    autocorrelation,
+    decaying_autocorrelation,
+    mean_squares,
+)
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
-from gfrnn.pipeline.training.selection.ridge import choose
+from gfrnn.pipeline.training.selection.ridge import select_ridge_and_width
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
 from gfrnn_testing.spheres import (
@@ -33,7 +37,7 @@ WIND = "10m_u_component_of_wind"
 
 
 def rows_of(fields: Fields, state: dict, **options) -> RowSummary:
-    """The training pass over fields that are their own anomalies."""
+    """Return the summary of a training pass over fields that are their own anomalies."""
     config = StateConfig(layout="local", **({"patch": (2, 3), "halo": (1, 1)} | state))
     patches = cut_patches(config, fields.grid)
     layout = layout_of_anomalies(fields.grid)
@@ -57,13 +61,13 @@ def triangles(rows: RowSummary, first: int, last: int) -> Factors:
 
 
 def learnt(rows: RowSummary, times: int) -> ForecastModel:
-    """Solved on all but the last quarter of the times."""
+    """Return a network solved on all but the last quarter of the times."""
     cut = 3 * times // 4
     leads, owned = rows.network.leads, rows.network.patches.owned
-    choice = choose(
+    choice = select_ridge_and_width(
         rows.network, triangles(rows, 0, cut), triangles(rows, cut, times), size=owned,
         widths=[rows.network.width], ridges=[1e-13, 1e-10, 1e-6, 1e-3], balances=[1.0],
-        variance=np.ones(len(leads)), beyond=np.zeros(len(leads)),
+        variance=np.ones(len(leads)), truncated_variance=np.zeros(len(leads)),
     )  # fmt: skip
     best, linear = choice.best.network, choice.linear.network
     states: FieldStates = rows.states
@@ -73,7 +77,7 @@ def learnt(rows: RowSummary, times: int) -> ForecastModel:
 
 
 def error(rows: RowSummary, times: int, steps: int) -> float:
-    """The largest error of forecasts of the last times, in units of the field's largest value."""
+    """Return the largest error of forecasts of the last times, relative to the largest value."""
     model, delays = learnt(rows, times), rows.network.delays
     states = rows.states.read(0, times)
     starts = np.arange(times - steps - 10, times - steps)
@@ -88,7 +92,7 @@ def error(rows: RowSummary, times: int, steps: int) -> float:
 
 @pytest.mark.parametrize("weights", ["shared", "bands", "own"])
 @pytest.mark.parametrize("target", ["state", "increment"])
-def test_what_moves_by_a_cell_a_step_is_forecast_to_rounding(weights, target):
+def test_a_field_that_moves_by_a_cell_a_step_is_forecast_to_rounding(weights, target):
     values = advected(6, 12, 1, 60)[:, None]
     fields = memory_fields(values, grid_of(latitudes(6, "between"), longitudes(12)))
     # A patch sees one cell to the west, and moves round the globe.
@@ -96,7 +100,7 @@ def test_what_moves_by_a_cell_a_step_is_forecast_to_rounding(weights, target):
     assert error(rows, 60, 15) < 1e-9
 
 
-def test_what_leaves_the_halo_in_a_step_is_not():
+def test_a_field_that_moves_beyond_the_halo_in_a_step_is_not_forecast():
     fields = memory_fields(
         advected(6, 12, 2, 60)[:, None], grid_of(latitudes(6, "between"), longitudes(12))
     )
@@ -108,7 +112,7 @@ def test_what_leaves_the_halo_in_a_step_is_not():
 @pytest.mark.parametrize("weights", ["shared", "own"])
 @pytest.mark.parametrize("patch", [(2, 3), (3, 4), (4, 5)])
 def test_waves_go_across_poles(kind, weights, patch):
-    """Two channels, of which the one that is a component of a vector changes sign there."""
+    """Of two channels, the component of a vector changes sign at the pole."""
     shape, names = (7, 12), ("2m_temperature", WIND)
     times = 600 if weights == "own" else 150
     values = np.stack([waves(times, shape, kind), waves(times, shape, kind, -1, seed=1)], axis=1)
@@ -127,7 +131,7 @@ def test_a_wave_across_poles_needs_the_sign_of_its_kind(sign):
 
 
 def test_waves_in_a_box_across_greenwich_are_those_of_a_box_in_one_piece():
-    """Beyond a border its cells are repeated, as the law here has it."""
+    """Cells are repeated beyond a border, in the patches and in this law."""
     east = (np.arange(8) * 5.0 - 15) % 360
     rng = np.random.default_rng(0)
     path = [rng.normal(size=(6, 8)), rng.normal(size=(6, 8))]
@@ -181,7 +185,7 @@ def test_masked_patches_are_left_out_and_the_law_of_the_others_is_learnt():
 
 
 def some_rows(target: str, noise: float, leads=(1, 3)) -> tuple[RowSummary, np.ndarray]:
-    """Two channels that remember 0.9 and 0.5 of themselves a step, with spreads 1 and 3."""
+    """Make rows of two channels: autocorrelations 0.9 and 0.5, standard deviations 1 and 3."""
     rng, times = np.random.default_rng(0), 2000
     memory = np.array([0.9, 0.5])[:, None, None]
     field = rng.normal(size=(2, 4, 6))
@@ -223,7 +227,7 @@ def test_mean_squares_are_those_of_the_targets(target, noise):
 
 
 def test_damping_decays_exponentially_between_leads_and_beyond_the_last():
-    found = damped(np.array([[0.8, 0.5], [0.2, 0.4]]), (1, 3), 6)
+    found = decaying_autocorrelation(np.array([[0.8, 0.5], [0.2, 0.4]]), (1, 3), 6)
     assert found.shape == (7, 2)
     np.testing.assert_allclose(found[[0, 1, 3]], [[1, 1], [0.8, 0.5], [0.2, 0.4]])
     np.testing.assert_allclose(found[2], np.sqrt([0.8 * 0.2, 0.5 * 0.4]))
@@ -232,7 +236,7 @@ def test_damping_decays_exponentially_between_leads_and_beyond_the_last():
 
 
 def test_damping_of_what_is_unrelated_or_against_itself_is_none():
-    found = damped(np.array([[0.0, -0.5, 1.0]]), (1,), 3)
+    found = decaying_autocorrelation(np.array([[0.0, -0.5, 1.0]]), (1,), 3)
     np.testing.assert_allclose(found[1:, :2], 0, atol=1e-5)
     np.testing.assert_array_equal(found[:, 2], 1)
 
@@ -241,7 +245,7 @@ def test_damping_of_what_is_unrelated_or_against_itself_is_none():
 
 
 def test_a_network_that_leaves_counts_only_where_it_has_a_share():
-    """Of two, one runs away at once; it has no share of the first lead and half of the second."""
+    """One of two networks diverges at once; its shares of the leads are none and a half."""
     grid = grid_of(latitudes(4, "between"), longitudes(6))
     fields = memory_fields(np.random.default_rng(0).normal(size=(20, 1, 4, 6)), grid)
     model = learnt(rows_of(fields, {}, leads=(1, 2)), 20)

@@ -1,4 +1,4 @@
-"""The training pass over fields: any cut gives the same rows, and sharing a read changes none."""
+"""Rows of the training pass over fields do not depend on cuts or on shared reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn.pipeline.config.experiment import StateConfig
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
@@ -46,7 +46,7 @@ def forcing_of(grid, patches) -> Forcing:
 
 
 def summary(grid=GRID, *, state=None, **options) -> RowSummary:
-    """Random fields on a small globe, patches of 2 x 3 with a halo, inputs of all kinds."""
+    """Make rows from random fields on a small globe, with 2 x 3 patches and all kinds of inputs."""
     config = StateConfig(layout="local", **({"patch": (2, 3), "halo": (1, 1)} | (state or {})))
     patches = cut_patches(config, grid)
     forcing = forcing_of(grid, patches)
@@ -76,12 +76,12 @@ def summary(grid=GRID, *, state=None, **options) -> RowSummary:
 
 
 def squares(factors: Factors) -> np.ndarray:
-    """What the triangles are made for: A^T A of each group."""
+    """Return A^T A of each group."""
     return np.stack([part.triangle.T @ part.triangle for part in factors.parts])
 
 
 def peak_of(call: Callable[[], object]) -> int:
-    """Bytes that arrays take at the peak of a call."""
+    """Return the bytes that arrays take at the peak of a call."""
     tracemalloc.start()
     try:
         call()
@@ -91,12 +91,12 @@ def peak_of(call: Callable[[], object]) -> int:
 
 
 def whole(rows: RowSummary) -> tuple[int, int]:
-    """The present times of all rows."""
+    """Return the present times of all rows."""
     return rows.network.delays - 1, TIMES - max(rows.network.leads)
 
 
 def by_hand(rows: RowSummary, group: int | None) -> np.ndarray:
-    """All rows of a group, written out one by one from the fields."""
+    """Compute all rows of a group one by one from the fields."""
     network, (first, last) = rows.network, whole(rows)
     states, inputs = rows.states.read(0, TIMES), rows.forcing(rows.time)
     patches, hidden = network.patches, network.hidden

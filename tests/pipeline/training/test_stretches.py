@@ -1,4 +1,4 @@
-"""Which times go where: folds, gaps, leaves, against a plain look at every time."""
+"""Folds, gaps and leaves, compared with a plain loop over all times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gfrnn.pipeline.config.experiment import PeriodsConfig
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.stretches import (
     check_periods,
     folds,
@@ -31,7 +31,7 @@ HOUR = np.timedelta64(1, "h")
 
 @st.composite
 def axes(draw: st.DrawFn) -> np.ndarray:
-    """Six-hourly or daily times around a change of year, with up to four gaps."""
+    """Draw six-hourly or daily times around a change of year, with up to four gaps."""
     step = draw(st.sampled_from([6, 24]))
     count = draw(st.integers(30, 90))
     keep = np.ones(count, dtype=bool)
@@ -44,7 +44,7 @@ def axes(draw: st.DrawFn) -> np.ndarray:
 
 
 def follows(time: np.ndarray, step: np.timedelta64) -> np.ndarray:
-    """Whether a time is one step after the one before it."""
+    """Return whether each time is one step after the one before it."""
     return np.diff(time, prepend=time[:1]) == step
 
 
@@ -54,7 +54,7 @@ def the_step(time: np.ndarray) -> np.timedelta64:
 
 
 def middle(time: np.ndarray, low: int, high: int):
-    """A period from one time to another, by its place on the axis."""
+    """Return a period from one time to another, by their indices."""
     low, high = sorted((low % len(time), high % len(time)))
     return period(pd.Timestamp(time[low]), pd.Timestamp(time[high]))
 
@@ -82,7 +82,7 @@ def test_folds_are_gapless_one_year_each_and_complete(time, low, high):
     st.integers(1, 3),
     st.integers(1, 12),
 )
-def test_rows_are_those_whose_states_and_targets_are_there(time, low, high, delays, reach, length):
+def test_rows_need_all_their_states_and_targets(time, low, high, delays, reach, length):
     chosen = middle(time, low, high)
     before = period("2000-01-01", pd.Timestamp(time[low % len(time)]))
     known = known_times(time, chosen, before)
@@ -118,7 +118,7 @@ def test_a_row_may_start_before_its_period_and_never_ends_after_it():
     assert row_stretches(time, validation, "v", alone, **options) == [Stretch("v/2001", 11, 17)]
 
 
-def test_a_gap_costs_the_rows_around_it():
+def test_a_gap_removes_the_rows_around_it():
     whole = pd.date_range("2001-01-01", periods=20, freq="D").to_numpy()
     time = np.delete(whole, 10)
     everything = period("2001-01-01", "2001-01-20")
@@ -197,7 +197,7 @@ def test_reads_cover_the_period_once_in_order(time, chunk, grain, phase, budget)
     assert {p.fold for p in pieces} == {p.fold for p in folds(time, everything, "train")}
 
 
-def test_a_leaf_is_longer_where_a_chunk_holds_more_than_that_but_not_without_bound():
+def test_leaves_grow_with_the_chunks_of_the_store_up_to_a_bound():
     columns = 2**23 // 10  # ten times are 64 MiB
     assert [leaf_length(columns, None, grain) for grain in (1, 10, 25, 40, 1000)] == [
         10, 10, 25, 40, 40]  # fmt: skip

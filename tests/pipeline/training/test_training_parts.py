@@ -1,27 +1,27 @@
-"""The small functions of training: shares of candidates, the pool, lagged covariances."""
+"""Shares of candidates, the pool, last states and lagged covariances."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from gfrnn.pipeline.reduction.reduce import Stretch
-from gfrnn.pipeline.training.selection.ridge import mixture
+from gfrnn.pipeline.reduction.tree import Stretch
+from gfrnn.pipeline.training.selection.ridge import candidate_shares
 from gfrnn.pipeline.training.state_series import draw_pool, lagged_covariance, last_states
 
 ERRORS = np.array([[0.5, 0.2, 0.9], [0.3, 0.4, 0.9], [0.4, 0.1, 0.1]])
 
 
 def test_the_best_of_each_lead_takes_it_all():
-    np.testing.assert_array_equal(mixture(ERRORS, 1), [[0, 0, 0], [1, 0, 0], [0, 1, 1]])
+    np.testing.assert_array_equal(candidate_shares(ERRORS, 1), [[0, 0, 0], [1, 0, 0], [0, 1, 1]])
 
 
-def test_the_best_share_equally():
+def test_averaged_candidates_have_equal_shares():
     half = 0.5
     np.testing.assert_array_equal(
-        mixture(ERRORS, 2), [[0, half, half], [half, 0, 0], [half, half, half]]
+        candidate_shares(ERRORS, 2), [[0, half, half], [half, 0, 0], [half, half, half]]
     )
-    np.testing.assert_allclose(mixture(ERRORS, 3), np.full((3, 3), 1 / 3))
+    np.testing.assert_allclose(candidate_shares(ERRORS, 3), np.full((3, 3), 1 / 3))
 
 
 # --- the pool -----------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def test_the_last_states_never_cross_a_gap(count):
     np.testing.assert_array_equal(last_states(series(), gappy, 28, 3), series()[26:29])
 
 
-def test_the_last_states_begin_after_one_that_is_not_there():
+def test_the_last_states_begin_after_a_missing_one():
     states = series()
     states[26] = states[28] = np.nan
     np.testing.assert_array_equal(last_states(states, DAYS, 30, 4), series()[29:31])
@@ -84,7 +84,7 @@ def test_the_last_states_begin_after_one_that_is_not_there():
 
 
 def by_hand(states: np.ndarray, runs: list[range], lag: int) -> np.ndarray:
-    """Over the pairs of training times of one run, ``lag`` apart."""
+    """Compute it from the pairs of training times of one run that are ``lag`` apart."""
     pairs = [(t, t + lag) for run in runs for t in run if t + lag in run]
     total = np.zeros((states.shape[1], states.shape[1]))
     for earlier, later in pairs:

@@ -1,4 +1,4 @@
-"""R factors of groups of places: kept, merged and scaled together, chosen from group by group."""
+"""R factors of groups of places: saved, merged and scaled together, solved group by group."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
-from gfrnn.pipeline.training.selection.ridge import choose, solve
+from gfrnn.pipeline.training.selection.ridge import select_ridge_and_width, solve
 from gfrnn.pipeline.training.triangles import Factors, merge_factors
 from gfrnn_core import Patches, RFactor, SampledRNN
 
@@ -66,7 +66,7 @@ def test_factors_of_other_groups_do_not_merge():
 
 
 @pytest.mark.parametrize("prefix", ["", "3_"])
-def test_factors_come_back_from_their_arrays_among_those_of_others(prefix):
+def test_factors_are_read_back_from_arrays_stored_together(prefix):
     factors = Factors.of_series(network(), series(30, 0))
     others = Factors.of_series(network(), series(20, 1)).arrays("30_")
     again = Factors.from_arrays(others | factors.arrays(prefix), prefix)
@@ -85,7 +85,7 @@ def pieces(seed: int) -> Factors:
 
 
 def test_weights_of_a_group_are_those_of_its_rows_alone():
-    """The ridge is one for all, relative to each group's own largest singular value."""
+    """One ridge applies to all groups, relative to the largest singular value of each."""
     train, ridge = pieces(0), np.array([1e-3, 1e-1])
     solved = solve(network(), train, size=RING.owned, width=4, ridge=ridge, balance=np.ones(2))
     assert solved.outer.shape == (2, 2, RING.window + 1 + 4, RING.owned)
@@ -94,10 +94,19 @@ def test_weights_of_a_group_are_those_of_its_rows_alone():
         np.testing.assert_allclose(solved.outer[group], alone.outer, rtol=1e-9, atol=1e-12)
 
 
-def test_the_error_of_a_choice_is_that_of_all_groups_on_their_own_rows():
+def test_the_error_of_a_ridge_sums_the_residuals_of_all_groups():
     train, validation = pieces(0), pieces(1)
-    choice = choose(network(), train, validation, size=RING.owned, widths=[4], ridges=RIDGES,
-                    balances=[1.0], variance=np.ones(2), beyond=np.zeros(2))  # fmt: skip
+    choice = select_ridge_and_width(
+        network(),
+        train,
+        validation,
+        size=RING.owned,
+        widths=[4],
+        ridges=RIDGES,
+        balances=[1.0],
+        variance=np.ones(2),
+        truncated_variance=np.zeros(2),
+    )
     expected = np.zeros((len(RIDGES), 2))
     features = RING.window + 1 + 4
     for index, ridge in enumerate(RIDGES):

@@ -1,4 +1,4 @@
-"""Scores against plain numpy and against the library that meteorological services score with."""
+"""Compare scores with plain numpy and with a library of meteorological services."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
@@ -30,7 +31,7 @@ GAP = ["2002-07-20", "2002-07-22"]
 
 @dataclass(frozen=True)
 class Verified:
-    """Scores, what was scored, and the truth on an axis without its gap (NaN there).
+    """Scores, the scored forecasts, and the truth without a gap in its axis (NaN there).
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ class Verified:
 
 @pytest.fixture(scope="module")
 def verified(tmp_path_factory) -> Verified:
-    """Forecasts across a gap in the truth and up to the end of the data."""
+    """Verify forecasts across a gap in the truth and up to the end of the data."""
     folder: Path = tmp_path_factory.mktemp("verified")
     weather = make_weather(
         folder / "whole.zarr", damping=0.95, noise=0.3, times=594, cycle=True, shape=(6, 8)
@@ -91,7 +92,7 @@ def verified(tmp_path_factory) -> Verified:
 
 
 def by_hand(v: Verified, fields: np.ndarray, lead: int) -> dict[str, np.ndarray]:
-    """Metrics of forecasts of one lead, loop by loop: each of shape (channels,).
+    """Return metrics of the forecasts of one lead by loops, each of shape (channels,).
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ def stored(v: Verified, lead: int) -> np.ndarray:
 
 
 def truncated_states(v: Verified) -> np.ndarray:
-    """States of all days, NaN in the gap."""
+    """Return states of all days, NaN in the gap."""
     flat = v.truth.reshape(len(v.days), -1)
     known = np.isfinite(flat[:, 0])
     states = np.full((len(v.days), 5), np.nan)
@@ -135,7 +136,7 @@ def truncated_states(v: Verified) -> np.ndarray:
 
 
 def damping(v: Verified, lead: int) -> np.ndarray:
-    """Autocorrelation of each cell at a lead, in the training period, of the fields of EOFs."""
+    """Return the autocorrelation of each cell in the training period, from truncated fields."""
     fields = v.model.layout.anomalies(truncated_states(v))
     train = np.flatnonzero(v.days <= "2002-03-31")
     # Present times of rows: one earlier state, and targets one and three days on.
@@ -146,7 +147,7 @@ def damping(v: Verified, lead: int) -> np.ndarray:
 
 
 def reference(v: Verified, system: str, lead: int) -> np.ndarray:
-    """Forecasts of a reference, made by hand."""
+    """Return forecasts of a reference, computed by hand."""
     shape = v.truth.shape[1:]
     now = v.truth[v.places]
     valid = np.minimum(v.places + lead, len(v.days) - 1)  # beyond the data nothing is scored
@@ -181,6 +182,12 @@ def test_the_scores_have_their_names(verified):
     )
 
 
+def test_leads_of_the_scores_are_encoded_as_those_of_the_forecasts(verified):
+    leads = zarr.open_group(verified.run.scores, mode="r")["prediction_timedelta"]
+    assert dict(leads.attrs) == {"dtype": "timedelta64[ns]", "units": "days"}
+    np.testing.assert_array_equal(leads[...], np.arange(1, LEADS + 1))
+
+
 @pytest.mark.parametrize("lead", range(1, LEADS + 1))
 def test_the_forecasts_scores_are_those_of_numpy(verified, lead):
     found = verified.scores.sel(system="forecast").isel(prediction_timedelta=lead - 1)
@@ -198,7 +205,7 @@ def test_references_are_those_made_by_hand(verified, system, lead):
         np.testing.assert_allclose(found[metric].values, expected[metric], rtol=1e-6, atol=1e-7)
 
 
-def test_only_leads_whose_truth_is_there_count(verified):
+def test_only_leads_with_a_truth_are_scored(verified):
     pairs = verified.scores["pairs"].values
     # 48 days, 3 of them in the gap and one without the state of the day before.
     assert verified.forecasts.sizes["time"] == 44
@@ -210,7 +217,7 @@ def test_only_leads_whose_truth_is_there_count(verified):
     assert pairs[1] == 44 - 2 - 2
 
 
-def test_a_lead_without_any_truth_is_not_a_number(tmp_path):
+def test_a_lead_without_any_truth_scores_nan(tmp_path):
     weather = make_weather(tmp_path / "short.zarr", times=550)
     periods = {"test": ["2002-07-01", "2002-07-04"]}
     assert str(weather.time[-1].date()) == "2002-07-04"
@@ -241,6 +248,7 @@ def test_scores_are_those_of_the_scores_library(verified, channel):
         dims=("valid_time", "latitude", "longitude"),
     )
     weights = create_latitude_weights(ours["latitude"])
+    weights /= weights.mean()  # earlier versions of scores do not divide by the sum of the weights
     for lead in range(LEADS):
         one = ours.isel(prediction_timedelta=lead).astype(float)
         one = one.swap_dims(time="valid_time").drop_vars(["time", "prediction_timedelta"])

@@ -1,1 +1,1 @@
-"""Data, models and services that the tests of several packages share."""
+"""Data, models and services that tests of several packages share."""

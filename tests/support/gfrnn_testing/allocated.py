@@ -23,7 +23,7 @@ def _wait_for(file: Path) -> None:
 
 
 def _leading_out() -> str:
-    """A network that is not this machine alone, where there is one."""
+    """Return a network interface other than loopback, if there is one."""
     found = [
         name
         for name, entries in psutil.net_if_addrs().items()
@@ -38,13 +38,16 @@ def _rank() -> int:
 
 
 def main() -> None:
-    """Join the others; in the driver, do what the mode says."""
+    """Join the other processes; in the driver, act by the mode."""
     kind, folder, mode = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     if mode == "absent" and _rank() == 1:
         sys.exit(7)
     patience = 3.0 if mode == "absent" else _PATIENCE
     interface = _leading_out() if mode == "plain" else "lo"
-    config = ClusterConfig(kind=kind, interface=interface, dashboard=":0", timeout=patience)
+    spill = str(folder / "spill") if mode == "spill" else None
+    config = ClusterConfig(
+        kind=kind, interface=interface, dashboard=":0", timeout=patience, spill=spill
+    )
     with open_cluster(config, folder=folder) as cluster:
         client = cluster.client
         ranks = client.run(os.getppid)  # nannies are the processes that were started
@@ -54,6 +57,7 @@ def main() -> None:
             "scheduler": client.run_on_scheduler(os.getpid),
             "workers": list(ranks.values()),
             "dashboard": cluster.dashboard,
+            "scratch": list(client.run(lambda dask_worker: dask_worker.local_directory).values()),
             "described": cluster.describe(),
         }
         (folder / "partial").write_text(json.dumps(state))

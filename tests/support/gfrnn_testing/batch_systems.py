@@ -11,7 +11,7 @@ from gfrnn.cluster import ClusterConfig
 
 
 def batch(**keys: Any) -> ClusterConfig:
-    """One worker on Slurm, reached by the loopback interface."""
+    """Return the configuration of one worker on Slurm, reached by the loopback interface."""
     common = {
         "kind": "slurm",
         "workers": 1,
@@ -25,7 +25,7 @@ def batch(**keys: Any) -> ClusterConfig:
 
 
 def watchdogs() -> list[psutil.Process]:
-    """Those that were started here and still run."""
+    """Return the watchdogs that were started here and still run."""
     return [
         child
         for child in psutil.Process(os.getpid()).children()

@@ -9,7 +9,7 @@ COUPLING = np.array([[0.3, 0.0, -1.0], [0.2, 0.7, 0.1]])
 
 
 def rotating(times, start=(1.0, 2.0)):
-    """x_t+1 = Q x_t + c, which never dies away."""
+    """Return a series of x_t+1 = Q x_t + c, which never decays."""
     states = np.empty((times, 2))
     states[0] = start
     for t in range(1, times):
@@ -18,7 +18,7 @@ def rotating(times, start=(1.0, 2.0)):
 
 
 def forced(times, seed=0):
-    """x_t+1 = 0.9 Q x_t + c + B u_t+1, with random inputs u."""
+    """Return a series of x_t+1 = 0.9 Q x_t + c + B u_t+1, with random inputs u."""
     inputs = np.random.default_rng(seed).standard_normal((times, 3))
     states = np.zeros((times, 2))
     for t in range(1, times):

@@ -1,4 +1,4 @@
-"""Attempts to enter a cluster without its certificates, also as a program of another user.
+"""Try to enter a cluster without its certificates, also as a program of another user.
 
 The program reads its targets as JSON from standard input, drops the privileges of root, and prints
 as JSON what it could enter or read.

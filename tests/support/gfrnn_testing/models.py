@@ -14,9 +14,9 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import (
     CandidateScore,
-    KeptTriangles,
     ModelNotes,
     SolveSettings,
+    TriangleLocation,
 )
 from gfrnn_core import SampledRNN
 
@@ -25,7 +25,7 @@ INITIAL = pd.date_range("2004-02-27", periods=5, freq="12h").to_numpy()
 
 
 def make_network(modes: int, delays: int, width: int, seed: int, **options: object) -> SampledRNN:
-    """Solved for random targets: what it forecasts is small and depends on everything."""
+    """Solve a network for random targets, so that its forecasts are small and general."""
     rng = np.random.default_rng(seed)
     network = SampledRNN(
         width=width,
@@ -77,7 +77,7 @@ def make_model() -> ForecastModel:
             rows=100,
             columns=30,
             fingerprint="",
-            kept=KeptTriangles("summaries.zarr", "key"),
+            kept=TriangleLocation("summaries.zarr", "key"),
             precision={"chosen": "float64"},
         ),
     )

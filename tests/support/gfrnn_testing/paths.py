@@ -13,7 +13,7 @@ ROOT = SUPPORT.parents[1]
 
 
 def with_support() -> dict[str, str]:
-    """Environment of a Python process that shall find ``gfrnn_testing``."""
+    """Return the environment of a Python process that can import ``gfrnn_testing``."""
     inherited = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([str(SUPPORT), *([inherited] if inherited else [])])
     return os.environ | {"PYTHONPATH": path}

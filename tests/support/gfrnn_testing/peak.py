@@ -1,4 +1,4 @@
-"""Run as a program: peak memory of one piece of the pipeline, in a process that did nothing else.
+"""Print the peak memory of one part of the pipeline, in a process that did nothing else.
 
 Prints the bytes that a part projected and the bytes that resident memory rose by at its peak.
 """
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gfrnn.pipeline.reduction.reduce import Stretch, Summary, reduce_stretches
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
+from gfrnn.pipeline.reduction.tree import Stretch, Summary
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary, Scaling
 from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn_testing.reduction_toys import cut, fields_of, row_pieces, row_summary
@@ -22,14 +23,14 @@ LENGTH = 1500  # rows of a leaf: more than fill its buffer
 
 
 def status(name: str) -> int:
-    """A value of /proc/self/status, in bytes."""
+    """Return a value of /proc/self/status in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (found,) = [line for line in lines if line.startswith(name + ":")]
     return int(found.split()[1]) * 1024
 
 
 def rise(call: Callable[[], Any]) -> int:
-    """What resident memory rises by at the peak of a call."""
+    """Return the rise of resident memory at the peak of a call."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak is measured anew from here on
     before = status("VmRSS")
     call()
@@ -37,7 +38,7 @@ def rise(call: Callable[[], Any]) -> int:
 
 
 def pass_over(folder: Path, rows: int) -> tuple[int, int]:
-    """The whole row pass at a width of 300."""
+    """Run the whole row pass at a width of 300."""
     small = row_summary(folder / "small", 40, width=5)
     reduce_stretches(small, row_pieces(small, 20), key="k")  # loads what is loaded only once
     summary = row_summary(folder / "large", rows, width=300, modes=10)
@@ -59,7 +60,7 @@ def summary_of(kind: str, folder: Path, times: int) -> Summary:
 
 
 def part_of(kind: str, part: str, folder: Path) -> tuple[int, int]:
-    """One leaf, or one merge of two."""
+    """Run one leaf, or one merge of two."""
     times = 7000 if kind == "rows" else 300
     summary = summary_of(kind, folder, times)
     first, second = cut(times - 100, (times - 99) // 2)

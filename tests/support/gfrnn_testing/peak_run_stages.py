@@ -1,4 +1,4 @@
-"""Run as a program: peak memory of the tasks of update, forecast and verify on a small run.
+"""Print the peak memory of tasks of update, forecast and verify; run as a program of its own.
 
 Prints a line for each task: its name, its part, the bytes that are planned, and those that resident
 memory rose by at the peak.
@@ -36,7 +36,7 @@ STATES = {
 
 
 def forecast_run(layout: str, folder: Path) -> Run:
-    """A forecast of a small model on a store whose chunks hold more times than a task reads."""
+    """Forecast with a small model from a store whose chunks hold more times than a task reads."""
     path = folder / "weather.zarr"
     make_weather(path, times=700, chunk=350, shape=(24, 48), damping=0.95, noise=0.3)
     plain = tree(
@@ -55,7 +55,7 @@ def forecast_run(layout: str, folder: Path) -> Run:
 
 
 def show(name: str, part: str, planned: int, call: Callable[[], Any], held: int = 0) -> None:
-    """Print what is planned and measured of a call that has run once before."""
+    """Print the planned and the measured memory of a call that has run once before."""
     call()  # for the buffers that a BLAS gets and keeps, and for the model, which is kept
     gc.collect()
     print(name, part, planned, held + rise(call))
@@ -86,7 +86,7 @@ def main(layout: str, folder: Path) -> None:
 
 
 def unfinished(run: Run, path: Path, starts: np.ndarray) -> None:
-    """Lay out a store to write one batch to."""
+    """Create a store to write one batch to."""
     fields = Fields(run.ds)
     step = fields.time[1] - fields.time[0]
     described: dict[str, dict[str, Any]] = {str(name): {} for name in run.ds.data_vars}

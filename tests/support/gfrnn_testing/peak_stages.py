@@ -1,4 +1,4 @@
-"""Run as a program: peak memory of each stage of a small fit, one after the other.
+"""Print the peak memory of each stage of a small fit, when run as a program.
 
 Prints a line for each task: its name, the bytes that the plan says, and those that resident memory
 rose by at the peak.
@@ -22,10 +22,11 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.eof_training import EofTraining
 from gfrnn.pipeline.training.pass_costs import PassCost
-from gfrnn.pipeline.training.patch_training import LocalTraining, _pool
+from gfrnn.pipeline.training.passes import cost_of_passes
+from gfrnn.pipeline.training.patch_training import LocalTraining, draw_at_time
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
-from gfrnn.pipeline.training.selection.precision import Sample
-from gfrnn.pipeline.training.selection.ridge import choose
+from gfrnn.pipeline.training.selection.precision import PrecisionSample
+from gfrnn.pipeline.training.selection.ridge import select_ridge_and_width
 from gfrnn.pipeline.training.training import Training
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import RFactor
@@ -34,7 +35,7 @@ from gfrnn_testing.weather import make_weather, tree
 
 
 def experiment_of(layout: str, folder: Path) -> Experiment:
-    """A fit on a store whose chunks hold more times than a leaf."""
+    """Return a fit on a store whose chunks hold more times than a leaf."""
     path = folder / "weather.zarr"
     make_weather(path, times=700, chunk=350, shape=(24, 48))
     kinds = {
@@ -58,7 +59,6 @@ def training_of(layout: str, folder: Path) -> Training:
         experiment,
         Fields(open_source(experiment.data)),
         Checkpoints(folder / "summaries.zarr"),
-        None,
     )
     if isinstance(training, EofTraining):
         states = np.random.default_rng(0).standard_normal((len(training.fields.time), 20))
@@ -67,7 +67,7 @@ def training_of(layout: str, folder: Path) -> Training:
 
 
 def reduced(stage: PassCost, training: Training) -> None:
-    """A leaf and a merge of the longest stretches."""
+    """Measure a leaf and a merge of the longest stretches."""
     summary, plan = stage.subject, stage.plan
     lengths = stage.windows[:, 1] - stage.windows[:, 0]
     overlap = summary.overlap if hasattr(summary, "overlap") else 0
@@ -84,7 +84,7 @@ def reduced(stage: PassCost, training: Training) -> None:
 
 
 def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
-    """The choice of one candidate, from two triangles."""
+    """Measure the choice of ridge and width of one candidate from two triangles."""
     part = rows.subject.parts[0] if hasattr(rows.subject, "parts") else rows.subject
     size = size_of(part, training)
     rng = np.random.default_rng(0)
@@ -95,7 +95,7 @@ def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
 
     def solve() -> None:
         fit, leads = training.experiment.fit, len(part.network.leads)
-        choose(
+        select_ridge_and_width(
             part.network,
             factors(),
             factors(),
@@ -104,7 +104,7 @@ def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
             ridges=fit.ridge,
             balances=fit.balance,
             variance=np.ones(leads),
-            beyond=np.zeros(leads),
+            truncated_variance=np.zeros(leads),
         )
 
     solve()
@@ -113,12 +113,12 @@ def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
 
 
 def pooled(stage: PassCost, rows: PassCost, training: LocalTraining) -> None:
-    """The patches of one time."""
+    """Measure the patches of one time."""
     part = rows.subject.parts[0]
     assert isinstance(part.states, FieldStates)
 
     def pool() -> None:
-        _pool(part.states, part.network, part.forcing, 200, 40, 0)
+        draw_at_time(part.states, part.network, part.forcing, 200, 40, 0)
 
     pool()
     gc.collect()
@@ -126,7 +126,7 @@ def pooled(stage: PassCost, rows: PassCost, training: LocalTraining) -> None:
 
 
 def measured(stage: PassCost, rows: PassCost, training: Training) -> None:
-    """One leaf in both precisions, and the model of it solved."""
+    """Measure one leaf in both precisions, and the solve of its model."""
     part = rows.subject.parts[0] if hasattr(rows.subject, "parts") else rows.subject
     leaf = Stretch("a", 2, 2 + 110)
     square = np.triu(np.random.default_rng(0).standard_normal((part.columns, part.columns)))
@@ -141,10 +141,10 @@ def measured(stage: PassCost, rows: PassCost, training: Training) -> None:
         summary="rows",
         folds={"validation/1": FoldTriangle(key, 10**6)},
         variance=np.ones(leads),
-        beyond=np.zeros(leads),
+        truncated_variance=np.zeros(leads),
     )
     ones = np.ones(leads)
-    sample = Sample(part, leaf, candidate, part.network.width, 1e-3 * ones, ones)
+    sample = PrecisionSample(part, leaf, candidate, part.network.width, 1e-3 * ones, ones)
     sample.measure(training.checkpoints)
     gc.collect()
     rose = rise(lambda: sample.measure(training.checkpoints))
@@ -152,14 +152,14 @@ def measured(stage: PassCost, rows: PassCost, training: Training) -> None:
 
 
 def size_of(part: RowSummary, training: Training) -> int:
-    """Values that a row predicts at each lead."""
+    """Return the number of values that a row predicts at each lead."""
     patches = part.network.patches
     return training.experiment.state.modes if patches is None else patches.owned
 
 
 def main(layout: str, folder: Path) -> None:
     training = training_of(layout, folder)
-    stages = {stage.name: stage for stage in training.costs()}
+    stages = {stage.name: stage for stage in cost_of_passes(training.passes())}
     for name, stage in stages.items():
         if name == "solve":
             solved(stage, stages["rows"], training)

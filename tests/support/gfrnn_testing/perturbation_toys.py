@@ -7,7 +7,7 @@ from gfrnn_core.perturbation.losses import step_losses
 
 
 def network(inputs=2, units=5, outputs=3, seed=0, dtype=np.float64):
-    """A network whose D is far from the identity."""
+    """Return a network whose D is far from the identity."""
     weights = Weights.initial(inputs, units, outputs, seed, dtype)
     rng = np.random.default_rng(seed + 1000)
     weights.decorrelation += (0.4 * rng.standard_normal((units, units))).astype(dtype)
@@ -29,7 +29,7 @@ def start(weights, batch=2, seed=5):
 
 
 def plain_run(weights, inputs, state, noise=None):
-    """z, x, x^ and y of every step, written out as in the paper."""
+    """Return z, x, x^ and y of every step, computed by the formulas of the paper."""
     steps, batch, _ = inputs.shape
     noise = np.zeros((steps, batch, weights.units)) if noise is None else noise
     found = {name: [] for name in ("z", "x", "hat", "y")}
@@ -55,7 +55,7 @@ def plain_loss(weights, part, state):
 
 
 def numerical_gradient(weights, loss, step=1e-6):
-    """Central differences of ``loss()`` in every trained weight."""
+    """Return central differences of ``loss()`` in every trained weight."""
     gradient = []
     for matrix in weights.trained():
         slope = np.empty_like(matrix)
@@ -71,7 +71,7 @@ def numerical_gradient(weights, loss, step=1e-6):
 
 
 class EveryDirection:
-    """Stands for a generator: draw d is ``sqrt(draws)`` times the d-th unit vector.
+    """A replacement of a generator: draw d is ``sqrt(draws)`` times the d-th unit vector.
 
     The mean of ``xi xi^T`` over its draws is the identity exactly, as that of true noise is in the
     limit of many draws; so means over draws can be compared without a statistical error.

@@ -1,4 +1,4 @@
-"""Small summaries and data for the tests of reducing and training; importable by workers."""
+"""Small summaries and data for tests of reduction and training, which workers can import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.states.forcing import Forcing
@@ -28,7 +28,7 @@ from gfrnn_core import SampledRNN
 
 @dataclass(frozen=True)
 class Record:
-    """Writes down what was merged with what: ``((0-2,2-4),4-5)``."""
+    """Summary that spells its tree: ``((0-2,2-4),4-5)``."""
 
     name: str = "record"
     remedy: str = "toy.size"
@@ -58,7 +58,7 @@ def read(arrays: Arrays) -> str:
 
 @dataclass(frozen=True)
 class Troubled:
-    """A summary that leaves a file for every call of a leaf, naps, fails or dies.
+    """Summary that writes a file for every call of a leaf, and may sleep, fail or die.
 
     Attributes
     ----------
@@ -114,12 +114,12 @@ class Troubled:
         return len(list(self.calls.glob(f"{start}.*")))
 
     def ran(self) -> list[int]:
-        """The starts of the leaves that ran, each as often as it did."""
+        """Return the starts of the leaves that ran, each as often as it did."""
         return sorted(int(file.stem) for file in self.calls.iterdir())
 
 
 def cut(times: int, length: int, *folds: tuple[str, int]) -> list[Stretch]:
-    """Stretches of ``length`` up to ``times``; ``folds`` are names and their last times."""
+    """Return stretches of ``length`` up to ``times``; ``folds`` are names and their last times."""
     ends = folds or (("a", times),)
     pieces, start = [], 0
     for fold, end in ends:
@@ -131,7 +131,7 @@ def cut(times: int, length: int, *folds: tuple[str, int]) -> list[Stretch]:
 def row_summary(
     folder: Path, times: int, *, width: int = 30, modes: int = 3, delays: int = 2, seed: int = 0
 ) -> RowSummary:
-    """The training pass over a random series of states, in chunks of 256 times on disk."""
+    """Return the summary of a training pass over random states, in chunks of 256 times on disk."""
     rng = np.random.default_rng(seed)
     place = folder / "series"
     series = zarr.create_array(
@@ -150,7 +150,7 @@ def row_summary(
 
 
 def row_pieces(summary: RowSummary, length: int, *folds: tuple[str, int]) -> list[Stretch]:
-    """Leaves over all rows of a :func:`row_summary`."""
+    """Return leaves over all rows of a :func:`row_summary`."""
     first, last = summary.network.delays - 1, len(summary.time) - max(summary.network.leads)
     pieces = cut(last, length, *folds)
     return [Stretch(p.fold, max(p.start, first), p.stop) for p in pieces if p.stop > first]
@@ -161,7 +161,7 @@ def period(start: Any, end: Any) -> Period:
 
 
 def fields_of(values: np.ndarray, time: Any) -> Fields:
-    """Fields of one surface variable and one with two levels.
+    """Return fields of one surface variable and one with two levels.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def fields_of(values: np.ndarray, time: Any) -> Fields:
 
 
 def random_fields(times: int, *, seed: int = 0, rank: int | None = None) -> Fields:
-    """Fields of 3 channels on 5 x 6 points, hourly; with a rank, of as many patterns only."""
+    """Return hourly fields of 3 channels on 5 x 6 points, of ``rank`` patterns if given."""
     rng = np.random.default_rng(seed)
     time = pd.date_range("2001-12-20", periods=times, freq="h").to_numpy()
     size = 3 * 5 * 6
@@ -206,7 +206,7 @@ def random_fields(times: int, *, seed: int = 0, rank: int | None = None) -> Fiel
 
 
 def eof_summary(times: int, rank: int = 12) -> EofSummary:
-    """EOFs of random fields, about a constant climatology."""
+    """Return the summary for EOFs of random fields about a constant climatology."""
     fields = random_fields(times)
     climatology = Climatology(
         0, 0, np.full((1, fields.grid.size), 250.0), np.array([300.0, 4.0, 6.0])

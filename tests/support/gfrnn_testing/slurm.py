@@ -1,4 +1,4 @@
-"""A Slurm of one node on this machine, with everything of its own: folder, ports, keys."""
+"""Run a Slurm of one node on this machine, with its own folder, ports and keys."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PartitionName=short Nodes={host} MaxTime=1 State=UP
 
 
 def why_not() -> str | None:
-    """What keeps a Slurm from being started here; None where nothing does."""
+    """Return why a Slurm cannot be started here, or None if it can."""
     missing = [program for program in _PROGRAMS if shutil.which(program, path=_path()) is None]
     if missing:
         return f"no {', '.join(missing)} here; apt-get install slurm-wlm munge"
@@ -64,7 +64,7 @@ def _path() -> str:
 
 
 class Slurm:
-    """Started when made; :meth:`stop` ends it and every job.
+    """A running Slurm; :meth:`stop` ends it and every job.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Slurm:
             raise
 
     def run(self, *command: str) -> str:
-        """What a command such as ``squeue`` prints."""
+        """Return the output of a command such as ``squeue``."""
         done = subprocess.run(
             command, env=os.environ | self.environment, capture_output=True, text=True, timeout=60
         )
@@ -94,16 +94,16 @@ class Slurm:
         return done.stdout
 
     def queue(self) -> dict[str, str]:
-        """Jobs that are not over yet: number -> state, e.g. RUNNING."""
+        """Return the jobs that are not over yet: number -> state, e.g. RUNNING."""
         lines = self.run("squeue", "--noheader", "--format=%A %T").split("\n")
         return dict(line.split() for line in lines if line)
 
     def cancel(self, job: str) -> None:
-        """End a job, waiting or running."""
+        """End a job that waits or runs."""
         self.run("scancel", job)
 
     def stop(self) -> None:
-        """End all jobs, the daemons and whatever they have left behind."""
+        """End all jobs, the daemons and the processes that they have left behind."""
         for daemon in reversed(self._daemons):
             daemon.kill()
             daemon.wait()
@@ -166,7 +166,7 @@ class Slurm:
         return "\n".join(f"{log.name}: {log.read_text()[-500:]}" for log in logs)
 
     def _descendants(self) -> list[psutil.Process]:
-        """Steps of jobs and what runs in them: they know this Slurm by its configuration."""
+        """Return job steps and their processes, found by the configuration in their environment."""
         found = []
         for process in psutil.process_iter():
             try:

@@ -1,4 +1,4 @@
-"""Waiting for what comes true by itself."""
+"""Wait until a condition holds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def eventually(true: Callable[[], bool], seconds: float) -> bool:
-    """Whether something comes true in time; processes and jobs take a while to start and to end."""
+    """Return whether a condition holds in time; processes and jobs take a while to start or end."""
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:

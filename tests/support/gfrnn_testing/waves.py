@@ -1,4 +1,4 @@
-"""Some hundred days of made-up waves, as netCDF, and an experiment on them."""
+"""Some hundred days of synthetic waves, as netCDF, and an experiment on them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DESCRIPTION = "Made-up waves <script>alert('a & b')</script>"
 
 
 def make_source(path: Path, days: int = 400, seed: int = 0, *, land: bool = False) -> Path:
-    """Travelling waves with noise, on a box across Greenwich, as netCDF.
+    """Write travelling waves with noise, on a box across Greenwich, as netCDF.
 
     With land, a third of the temperature is masked.
     """
@@ -46,7 +46,7 @@ def make_source(path: Path, days: int = 400, seed: int = 0, *, land: bool = Fals
 
 
 def make_run(folder: Path, *, land: bool = False) -> Run:
-    """A small experiment in ``folder``, no stage done."""
+    """Return a small experiment in ``folder`` with no stage done."""
     source = make_source(folder / "waves.nc", land=land)
     tree = {
         "name": "waves",

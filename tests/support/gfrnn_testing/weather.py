@@ -1,4 +1,4 @@
-"""Made-up weather whose law is known, in a store like those of archives, and runs on it."""
+"""Synthetic weather of a known law, in a store like those of archives, and runs on it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def make_weather(
     shape: tuple[int, int] = (5, 8),
     seed: int = 0,
 ) -> Weather:
-    """Write a store: latitude descending, longitude -180..180, names as ECMWF has them.
+    """Write a store with descending latitude, longitude -180..180 and ECMWF names.
 
     Parameters
     ----------
@@ -127,18 +127,21 @@ def make_weather(
 
 
 def write_store(raw: xr.Dataset, path: Path, chunk: int = 100) -> None:
-    """A zarr store of format 3 with chunks of ``chunk`` times."""
+    """Write a zarr store of format 3 with chunks of ``chunk`` times."""
     for array in raw.data_vars.values():
         array.encoding = {}
     encoding = {
-        str(name): {"chunks": (min(chunk, raw.sizes["time"]), *array.shape[1:])}
+        str(name): {
+            "chunks": (min(chunk, raw.sizes["time"]), *array.shape[1:]),
+            "fill_value": np.nan,
+        }
         for name, array in raw.data_vars.items()
     }
     raw.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
 
 
 def tree(source: Path | str, **sections: dict[str, Any]) -> dict[str, Any]:
-    """A small experiment on such a store; sections are merged into it key by key."""
+    """Return a small experiment on such a store; sections are merged into it key by key."""
     plain: dict[str, Any] = {
         "name": "turning",
         "data": {
@@ -166,12 +169,12 @@ def tree(source: Path | str, **sections: dict[str, Any]) -> dict[str, Any]:
 
 
 def experiment(source: Path | str, **sections: dict[str, Any]) -> Experiment:
-    """:func:`tree`, checked."""
+    """Return the experiment of :func:`tree`, validated."""
     return parse_experiment(yaml.safe_dump(tree(source, **sections), sort_keys=False))
 
 
 def finish(run: Run) -> Run:
-    """All three stages."""
+    """Run all three stages."""
     run.fit()
     run.forecast()
     run.verify()
@@ -179,7 +182,7 @@ def finish(run: Run) -> Run:
 
 
 def refused(kind: type[GfrnnError], run: Run) -> str:
-    """The message of a run that must be refused before anything is computed."""
+    """Return the message with which a run is refused before anything is computed."""
     messages = []
     for stage in (run.check, run.fit):
         with pytest.raises(kind) as caught:
@@ -192,7 +195,7 @@ def refused(kind: type[GfrnnError], run: Run) -> str:
 
 
 def contents(store: Path, *, metadata: bool = False) -> dict[str, str]:
-    """SHA-256 of every file of a store; without its metadata, which hold the time of writing."""
+    """Return the SHA-256 of every file of a store; without its metadata, which hold dates."""
     return {
         str(file.relative_to(store)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(store.rglob("*"))
@@ -201,7 +204,7 @@ def contents(store: Path, *, metadata: bool = False) -> dict[str, str]:
 
 
 def stamps(store: Path) -> dict[str, int]:
-    """When each file of a store was written."""
+    """Return the time at which each file of a store was written."""
     return {
         str(file.relative_to(store)): file.stat().st_mtime_ns
         for file in store.rglob("*")

@@ -1,4 +1,4 @@
-"""Benchmarks run and say what they measured; how fast is for the machine at hand."""
+"""Test that benchmarks of learning and plans run and print measurements, whatever the speed."""
 
 import re
 from types import SimpleNamespace

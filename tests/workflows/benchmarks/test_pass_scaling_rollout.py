@@ -1,4 +1,4 @@
-"""Benchmarks of the pass, its scaling and rollouts: the same work as their references."""
+"""Test that benchmarks of pass, scaling and rollouts do the same work as their references."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def training_pass(tmp_path) -> TrainingPass:
 
 
 def test_useful_operations_are_those_of_the_products_and_of_the_reflections():
-    """Counted one by one: entries of the lift, and the columns that each reflection changes."""
+    """Entries of the lift, and the columns that each reflection changes, are counted one by one."""
     size = PassSize(rows=400, states=5, features=40)
     products = sum(2 * size.states for _ in range(size.rows) for _ in range(size.hidden))
     reflections = sum(
@@ -117,7 +117,7 @@ def test_of_some_rounds_the_fastest_counts_and_the_most_memory():
 
 
 def test_the_speed_of_products_is_a_median():
-    products = worker_measurement.MatmulSpeed(client=None, size=1, seconds=0.0)
+    products = worker_measurement.MatmulThroughput(client=None, size=1, seconds=0.0)
     products.found["float64"] = [1e9, 5e9, 3e9]
     assert products.rate("float64") == 3e9
     assert products.describe("float64") == "3.0 GFLOP/s (1.0 to 5.0)"
@@ -209,7 +209,7 @@ def test_shares_and_ratios_of_a_pass_follow_from_its_measurements():
     """A pass that takes twice as long as products of as many operations has the share 0.5."""
     size = PassSize(rows=460, states=3, features=12)
     settings = pass_speed.PassSpeedSettings(size, BenchmarkArchive(3, 4, 8))
-    speed = worker_measurement.MatmulSpeed(client=None, size=1, seconds=0.0)
+    speed = worker_measurement.MatmulThroughput(client=None, size=1, seconds=0.0)
     rate = size.operations
     speed.found = {"float64": [rate, rate, 9 * rate], "float32": [2 * rate]}
     took = {
@@ -257,6 +257,6 @@ def test_commands_take_the_full_size_or_the_quick_one(command, module, monkeypat
     for words in ([], ["--quick", "--rounds", "3"]):
         result = runner.invoke(app, ["bench", command, *words])
         assert result.exit_code == 0, result.output
-        assert "figures and bars" in result.output
+        assert "values and bars" in result.output
     assert [given[0] for given in calls] == [module.FULL, module.QUICK]
     assert calls[1][1] == 3

@@ -1,4 +1,4 @@
-"""Fields forecast by one network for all places: a field that only travels, then the two cases."""
+"""Fields forecast by one network for all places: a travelling field, and the two cases."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from matplotlib.figure import Figure
 from pydantic import ValidationError
 
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.workflows.cases import kuramoto_sivashinsky_case, load_case, lorenz96_case
-from gfrnn.workflows.cases.shared import field_comparison
-from gfrnn.workflows.cases.shared.field_comparison import (
+from gfrnn.workflows.cases.shared import field_comparison, field_system
+from gfrnn.workflows.cases.shared.field_comparison import FieldCaseSettings, value_pairs
+from gfrnn.workflows.cases.shared.field_forecasts import (
     LINEAR,
-    TEST_SEED,
-    TRAIN_SEED,
-    TRUTH,
-    VALIDATION_SEED,
-    FieldCaseSettings,
     FieldModel,
     FieldNetwork,
-    FieldSystem,
     forecast,
-    neighbours,
     train,
 )
-from gfrnn.workflows.cases.shared.trajectories import Truth
+from gfrnn.workflows.cases.shared.field_system import FieldSystem
+from gfrnn.workflows.cases.shared.invariant_measure import LONG_RUN_SEEDS, TRUE_RUNS
+from gfrnn.workflows.cases.shared.step_progress import no_progress
+from gfrnn.workflows.cases.shared.trajectories import (
+    TEST_SEED,
+    TRAIN_SEED,
+    VALIDATION_SEED,
+    Truth,
+)
 from gfrnn.workflows.reproduce.settings_file import load_settings, with_values
 from gfrnn_core.systems import KuramotoSivashinsky
 
@@ -43,11 +45,11 @@ def model(width: int) -> FieldModel:
 
 
 def travelling(first: Any, times: int) -> Any:
-    """A field that moves on by a cell a step: shape (..., cells) to (..., times, cells)."""
+    """Move a field by one cell in each step, shape (..., cells) to (..., times, cells)."""
     return np.stack([np.roll(first, step, axis=-1) for step in range(times)], axis=-2)
 
 
-def scattered(number: int, seed: int) -> Any:
+def initial_states(number: int, seed: int) -> Any:
     return np.random.default_rng(seed).standard_normal((number, CELLS))
 
 
@@ -58,19 +60,19 @@ def follow(starts: Any, steps: int, scale: float) -> Truth:
 
 FIELD = FieldSystem(
     title="a travelling field",
-    about=("It travels.",),
+    description=("It travels.",),
     cells=CELLS,
     dt=DT,
     exponent=EXPONENT,
-    apart=2,
-    series=lambda seed, times, progress: travelling(scattered(1, seed)[0], times),
-    scattered=scattered,
+    pair_distance=2,
+    training_series=lambda seed, times, progress: travelling(initial_states(1, seed)[0], times),
+    initial_states=initial_states,
     follow=follow,
-    free=lambda number, seed, steps: travelling(scattered(number, seed), steps + 1),
-    rival="somebody",
-    rival_valid=1.0,
+    long_runs=lambda number, seed, steps: travelling(initial_states(number, seed), steps + 1),
+    published_method="somebody",
+    published_time=1.0,
     bar=1.5,
-    truth="It is exact.",
+    truth_note="It is exact.",
 )
 SETTINGS = FieldCaseSettings(
     network=NET,
@@ -81,47 +83,49 @@ SETTINGS = FieldCaseSettings(
     climate={"starts": 2, "steps": 40},
 )
 WIDE, SMALL = "sampled network, 5 features", "sampled network, 2 features"
-STATES = FIELD.series(TRAIN_SEED, 60, field_comparison.no_progress)
+STATES = FIELD.training_series(TRAIN_SEED, 60, no_progress)
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept():
-    """Series and truths are kept by field and length: tests start without."""
-    field_comparison.training_series.cache_clear()
-    field_comparison.true_trajectories.cache_clear()
+def empty_caches():
+    """Clear the caches of series and truths, so that each test starts without."""
+    field_system.training_states.cache_clear()
+    field_system.true_trajectories.cache_clear()
 
 
-# What is known
+# Analytic answers
 
 
 @pytest.mark.parametrize("size", [1, 4])
 @pytest.mark.parametrize("width", [0, 6])
-def test_a_field_that_travels_is_forecast_for_as_long_as_one_likes(size, width):
+def test_a_travelling_field_is_forecast_to_the_end(size, width):
     network = train(NET.model_copy(update={"size": size}), model(width), 0, STATES)
-    found = forecast(FIELD, network, follow(scattered(30, 1) / 2, 50, 1.0), 0.05)
-    assert found.error.max() < 1e-12
-    np.testing.assert_allclose(found.valid, 50 * DT * EXPONENT)
-    np.testing.assert_allclose(found.shown[6], np.roll(scattered(30, 1)[0] / 2, 7), atol=1e-6)
+    found = forecast(FIELD, network, follow(initial_states(30, 1) / 2, 50, 1.0), 0.05)
+    assert found.errors.max() < 1e-12
+    np.testing.assert_allclose(found.valid_times, 50 * DT * EXPONENT)
+    np.testing.assert_allclose(found.first[6], np.roll(initial_states(30, 1)[0] / 2, 7), atol=1e-6)
 
 
-def test_a_halo_on_the_wrong_side_sees_nothing_of_what_comes():
+def test_a_halo_on_the_downstream_side_gives_no_skill():
     net = NET.model_copy(update={"halo": (0, 3), "inner": (0, 3)})
     found = forecast(
-        FIELD, train(net, model(0), 0, STATES), follow(scattered(5, 1) / 2, 20, 1.0), 0.05
+        FIELD, train(net, model(0), 0, STATES), follow(initial_states(5, 1) / 2, 20, 1.0), 0.05
     )
-    assert found.valid.max() == 0
+    assert found.valid_times.max() == 0
 
 
-def test_forecasts_count_to_where_the_truth_is_trusted():
-    truth = follow(scattered(30, 1) / 2, 50, 1.0)
+def test_valid_times_end_with_the_trusted_time():
+    truth = follow(initial_states(30, 1) / 2, 50, 1.0)
     trusted = np.arange(30) * 0.4
-    found = forecast(FIELD, train(NET, model(0), 0, STATES), replace(truth, trusted=trusted), 0.05)
-    np.testing.assert_allclose(found.valid, trusted * EXPONENT)
+    found = forecast(
+        FIELD, train(NET, model(0), 0, STATES), replace(truth, trusted_time=trusted), 0.05
+    )
+    np.testing.assert_allclose(found.valid_times, trusted * EXPONENT)
 
 
-def test_pairs_of_values_stand_apart():
+def test_value_pairs_have_the_given_distance():
     path = np.arange(2 * 11 * 4).reshape(2, 11, 4)
-    pairs = neighbours(path, 1)
+    pairs = value_pairs(path, 1)
     # Times 0 and 10 of two runs, four places each; the last place meets the first.
     assert pairs.shape == (2 * 2 * 4, 2)
     assert pairs[:4].tolist() == [[0, 1], [1, 2], [2, 3], [3, 0]]
@@ -148,7 +152,7 @@ def test_hidden_features_see_the_inner_window_only(size, inner, more):
     assert np.count_nonzero(weights) == 3 * (sum(inner) + size)
 
 
-def test_the_rows_used_are_about_as_many_as_asked_for():
+def test_the_number_of_training_rows_is_about_the_given_one():
     factor = train(NET, model(2), 0, STATES).factor
     assert factor is not None
     assert 330 < factor.rows < 470  # of 59 * 20
@@ -157,16 +161,15 @@ def test_the_rows_used_are_about_as_many_as_asked_for():
     assert factor.rows == 59 * 20
 
 
-def test_batches_change_nothing(monkeypatch):
-    network, truth = train(NET, model(4), 0, STATES[:30]), follow(scattered(7, 1), 20, 1.0)
+def test_batches_change_nothing():
+    network, truth = train(NET, model(4), 0, STATES[:30]), follow(initial_states(7, 1), 20, 1.0)
     steps: list[int] = []
     whole = forecast(FIELD, network, truth, 0.05, lambda: steps.append(1))
-    monkeypatch.setattr(field_comparison, "_BATCH", 3)
-    parts = forecast(FIELD, network, truth, 0.05, lambda: steps.append(3))
+    parts = forecast(FIELD, network, truth, 0.05, lambda: steps.append(3), batch=3)
     assert steps == [1, 3, 3, 3]
-    np.testing.assert_array_equal(parts.valid, whole.valid)
-    np.testing.assert_allclose(parts.error, whole.error, rtol=1e-6, atol=1e-20)
-    np.testing.assert_allclose(parts.shown, whole.shown, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(parts.valid_times, whole.valid_times)
+    np.testing.assert_allclose(parts.errors, whole.errors, rtol=1e-6, atol=1e-20)
+    np.testing.assert_allclose(parts.first, whole.first, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("inner", [(4, 0), (0, 3)])
@@ -176,7 +179,7 @@ def test_hidden_features_that_see_more_than_the_linear_terms_are_refused(inner):
 
 
 @pytest.mark.parametrize("name", ["lorenz96", "kuramoto-sivashinsky"])
-def test_the_error_names_the_section(name):
+def test_the_error_of_a_window_names_its_section(name):
     case = load_case(name)
     values = load_settings(case).values
     with pytest.raises(ConfigError, match="network"):
@@ -187,10 +190,10 @@ def test_the_error_names_the_section(name):
 
 
 def test_every_method_is_in_the_table():
-    progressed: list[Advance] = []
+    progressed: list[ProgressUpdate] = []
     result = field_comparison.run(FIELD, SETTINGS, [0, 1], progressed.append)
     by_name = {entry.name: entry for entry in result.entries}
-    assert list(by_name) == [WIDE, SMALL, LINEAR, TRUTH, "somebody"]
+    assert list(by_name) == [WIDE, SMALL, LINEAR, TRUE_RUNS, "somebody"]
     lasting = pytest.approx(30 * DT * EXPONENT)
     assert list(by_name[WIDE].scores["valid"]) == [lasting, lasting]
     assert len(by_name[WIDE].training or ()) == 2
@@ -198,70 +201,59 @@ def test_every_method_is_in_the_table():
     assert by_name["somebody"].scores == {"valid": [1.0]}
     assert by_name["somebody"].training is None
     assert [verdict.reached for verdict in result.verdicts()] == [True, True]
-    # All four forecasts were good to the end, so that 1.5 is a lower bound, and that is said.
+    # All four forecasts are valid to the end, so that 1.5 is a lower bound, which a note states.
     assert "Of the 4 forecasts of the first seed 4 were still valid" in result.notes[0]
     networks = [advance for advance in progressed if advance.name == "networks"]
-    assert networks == [Advance("networks", done, 15) for done in range(16)]
+    assert networks == [ProgressUpdate("networks", done, 15) for done in range(16)]
     figure = Figure()
     result.draw(figure)
     assert len(figure.axes) == 5  # four panels and a colour bar
 
 
-def test_free_runs_of_the_truth_itself_are_as_near_as_another_stretch_of_it():
-    entries = field_comparison.run(FIELD, SETTINGS, [0], field_comparison.no_progress).entries
+def test_free_runs_of_an_exact_model_have_the_divergence_of_true_runs():
+    entries = field_comparison.run(FIELD, SETTINGS, [0], no_progress).entries
     distance = {entry.name: entry.scores.get("kl", [np.nan])[0] for entry in entries}
-    assert distance[TRUTH] > 0
-    assert distance[WIDE] == pytest.approx(distance[TRUTH], rel=0.2)
+    assert distance[TRUE_RUNS] > 0
+    assert distance[WIDE] == pytest.approx(distance[TRUE_RUNS], rel=0.2)
 
 
-def test_the_choice_never_looks_at_test_starts():
+def test_validation_does_not_use_test_starts():
     asked = []
 
     def recording(number, seed):
         asked.append(seed)
-        return scattered(number, seed)
+        return initial_states(number, seed)
 
-    field = replace(FIELD, scattered=recording)
+    field = replace(FIELD, initial_states=recording)
     case = field_comparison.field_case("name", "summary", field)
     score = case.validations["wide"].measure(SETTINGS, 0)
     assert score == pytest.approx(30 * DT * EXPONENT)
     assert asked == [VALIDATION_SEED]
-    case.run(SETTINGS, [0], field_comparison.no_progress)
+    case.run(SETTINGS, [0], no_progress)
     assert asked == [VALIDATION_SEED, TEST_SEED]
-    assert (
-        len(
-            {
-                TRAIN_SEED,
-                VALIDATION_SEED,
-                TEST_SEED,
-                field_comparison.FREE_RUN_SEED,
-                field_comparison.FREE_RUN_SEED + 1,
-            }
-        )
-        == 5
-    )
+    assert len({TRAIN_SEED, VALIDATION_SEED, TEST_SEED, *LONG_RUN_SEEDS}) == 5
 
 
 # The two systems
 
 
 @pytest.mark.parametrize("module", [lorenz96_case, kuramoto_sivashinsky_case])
-def test_a_series_in_pieces_is_one_trajectory(module, monkeypatch):
+def test_a_series_in_pieces_is_one_trajectory(module):
     done: list[tuple[int, int]] = []
-    monkeypatch.setattr(module, "_PIECE", 7)
-    pieces = module.series(0, 17, lambda advance: done.append((advance.done, advance.total)))
-    monkeypatch.setattr(module, "_PIECE", 100)
-    whole = module.series(0, 17, field_comparison.no_progress)
+    pieces = module.training_series(
+        0, 17, lambda advance: done.append((advance.done, advance.total)), 7
+    )
+    whole = module.training_series(0, 17, no_progress, 100)
     assert pieces.shape == whole.shape == (17, module.CASE.run.args[0].cells)
     assert done == [(0, 17), (8, 17), (15, 17), (17, 17)]
     np.testing.assert_allclose(pieces, whole, rtol=0, atol=1e-9)
     steps = np.abs(np.diff(pieces, axis=0)).max(axis=1)
-    assert (steps > 0).all()  # no state is there twice
+    assert (steps > 0).all()  # no state occurs twice
 
 
 @pytest.mark.parametrize("module", [lorenz96_case, kuramoto_sivashinsky_case])
-def test_every_seed_has_states_of_its_own(module):
-    first, same, other = (module.states(2, seed) for seed in (1, 1, 2))
+def test_seeds_give_different_states(module):
+    first, same, other = (module.initial_states(2, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
     assert np.abs(first - other).max() > 1
     assert np.abs(first[0] - first[1]).max() > 1
@@ -273,18 +265,18 @@ def test_small_long_waves_grow_as_the_linear_equation_says():
     starts = 1e-7 * np.cos(wave * system.x)[None]
     truth = kuramoto_sivashinsky_case.follow(starts, 40, 1e-7)
     expected = np.exp((wave**2 - wave**4) * system.dt * np.arange(1, 41))[:, None] * starts
-    np.testing.assert_allclose(truth.path[0], expected, atol=1e-12)
-    assert truth.trusted.tolist() == [10.0]
+    np.testing.assert_allclose(truth.states[0], expected, atol=1e-12)
+    assert truth.trusted_time.tolist() == [10.0]
 
 
 @pytest.mark.parametrize("module", [lorenz96_case, kuramoto_sivashinsky_case])
-def test_truth_is_good_for_the_bar(module):
+def test_the_truth_is_trusted_longer_than_the_bar(module):
     field = module.CASE.run.args[0]
     steps = round((field.bar + 2) / (field.dt * field.exponent))
-    starts = module.states(2, TEST_SEED)
+    starts = module.initial_states(2, TEST_SEED)
     truth = module.follow(starts, steps, float(starts.std()))
-    assert truth.path.shape == (2, steps, field.cells)
-    assert (truth.trusted * field.exponent > field.bar + 1).all()
+    assert truth.states.shape == (2, steps, field.cells)
+    assert (truth.trusted_time * field.exponent > field.bar + 1).all()
 
 
 @pytest.mark.slow
@@ -299,7 +291,7 @@ def test_a_small_network_beats_the_linear_model_by_far(name, least):
         "data.starts": 2, "data.steps": 150, "climate.starts": 1, "climate.steps": 30,
     }  # fmt: skip
     settings = with_values(case, found.values, small, "test")
-    result = case.run(settings, [0], field_comparison.no_progress)
+    result = case.run(settings, [0], no_progress)
     valid = {entry.name: entry.scores["valid"][0] for entry in result.entries if entry.training}
     assert valid["sampled network, 400 features"] > max(least, 3 * valid[LINEAR])
     assert [entry.name for entry in result.entries if entry.training is None][1].endswith(

@@ -1,4 +1,4 @@
-"""The case of polished networks, at sizes that take a moment."""
+"""Test the case of polished networks, at small sizes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from gfrnn.cluster import ClusterConfig, open_cluster
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.workflows.cases import load_case, polish_case
-from gfrnn.workflows.cases.lorenz63_case import Lorenz63Data
+from gfrnn.workflows.cases.shared.lorenz63_data import Lorenz63Data, validation_data
+from gfrnn.workflows.cases.shared.trajectories import TEST_SEED
 from gfrnn.workflows.reproduce.settings_file import load_settings, with_values
 from gfrnn.workflows.reproduce.settings_search import searches
 from gfrnn_core import SampledRNN
@@ -19,9 +20,11 @@ from gfrnn_core.systems import LORENZ63
 def small(**keys):
     case = load_case("polish")
     found = load_settings(case, quick=True)
-    values = {"width": 30} | {f"setups.{part}.samples": 600 for part in polish_case.PARTS} | keys
-    for kind in polish_case.NAMES:
-        values |= {f"polish.{kind}.{part}.iterations": 2 for part in polish_case.PARTS}
+    values = (
+        {"width": 30} | {f"setups.{part}.samples": 600 for part in polish_case.NOISE_LABELS} | keys
+    )
+    for kind in polish_case.NETWORK_LABELS:
+        values |= {f"polish.{kind}.{part}.iterations": 2 for part in polish_case.NOISE_LABELS}
     return case, with_values(case, found.values, values, "test")
 
 
@@ -30,13 +33,13 @@ def test_the_table_is_filled():
     case, settings = small()
     calls = []
     result = case.run(settings, [0, 1], calls.append)
-    assert calls[-1] == Advance("networks", 8, 8)
+    assert calls[-1] == ProgressUpdate("networks", 8, 8)
     assert [entry.kind for entry in result.entries] == ["reference", "ours"] * 2
     for entry in result.entries:
-        assert set(entry.scores) == set(polish_case.PARTS)
+        assert set(entry.scores) == set(polish_case.NOISE_LABELS)
         assert all(len(values) == 2 and min(values) > 0 for values in entry.scores.values())
     solved, polished = result.entries[:2]
-    assert solved.scores != polished.scores  # it did something
+    assert solved.scores != polished.scores
     assert all(a > b for a, b in zip(polished.training, solved.training, strict=True))
     assert {bar.against for bar in result.bars} == {"one state, solved", "delays, solved"}
     again = case.run(settings, [0, 1], lambda advance: None)
@@ -51,10 +54,10 @@ def test_no_iterations_leave_the_network():
     assert polish_case.polished(network, series, descent, 0).network is network
 
 
-def test_validation_looks_at_other_starts():
+def test_validation_uses_other_starts_than_the_test():
     case, settings = small()
-    data = polish_case._validation_data(settings.setups["noise_2"].model_dump_json(), 1)
-    test = Lorenz63Data.make(settings.setups["noise_2"], polish_case.TEST_SEED, 1)
+    data = validation_data(settings.setups["noise_2"].model_dump_json(), 1)
+    test = Lorenz63Data.make(settings.setups["noise_2"], TEST_SEED, 1)
     assert np.abs(data.history - test.history).max() > 0.1
     solved, polished = (
         case.validations[f"{what}_one_noise_2"].measure(settings, 0)

@@ -1,4 +1,4 @@
-"""``gfrnn cluster check``: problems are found and named, and sound clusters have none."""
+"""Test ``gfrnn cluster check``: problems are found and named, and sound clusters have none."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_local_cluster_is_sound(capsys, tmp_path):
     assert list(runs.iterdir()) == []  # it leaves nothing behind
 
 
-def test_a_cluster_file_that_is_wrong(capsys, tmp_path):
+def test_a_wrong_cluster_file_is_an_error(capsys, tmp_path):
     file = tmp_path / "wrong.yaml"
     file.write_text("worker: 2\n")
     code, _, err = check(capsys, "--cluster", file)

@@ -1,4 +1,4 @@
-"""The ERA5 example experiments, run on small made-up stores in the layouts of the real ones."""
+"""Run the ERA5 example experiments on small synthetic stores in the layouts of the real ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PERIODS = {
 
 
 def weather(name: str, hours: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> Any:
-    """Travelling waves with noise: shape (hours, [level], latitude, longitude)."""
+    """Return travelling waves with noise: shape (hours, [level], latitude, longitude)."""
     _, mean, amplitude, on_levels = VARIABLES[name]
     rng = np.random.default_rng(list(VARIABLES).index(name))
     signal = 0.2 * rng.standard_normal((len(hours), len(latitude), len(longitude)))
@@ -53,7 +53,7 @@ def weather(name: str, hours: np.ndarray, latitude: np.ndarray, longitude: np.nd
 
 
 def write_arco(path: Path) -> Path:
-    """As ARCO-ERA5: hourly chunks, latitude from north, a padded time axis, levels as integers.
+    """Write a store like ARCO-ERA5 with hourly chunks, latitude from north, a padded time axis.
 
     Only the hours that the experiment is to read can be read: the chunks of all others, in the
     padding and between the 6-hourly times, hold bytes that no codec takes.
@@ -94,7 +94,7 @@ def write_arco(path: Path) -> Path:
 
 
 def write_weatherbench2(path: Path) -> Path:
-    """As WeatherBench 2: 6-hourly, longitude before latitude, 64 x 32 points, zarr format 2."""
+    """Write a store like WeatherBench 2 with longitude before latitude, in zarr format 2."""
     time = pd.date_range(START, f"{STOP} 18:00", freq="6h")
     latitude, longitude = np.arange(-87.1875, 90.0, 5.625), np.arange(0.0, 360.0, 5.625)
     hours = np.arange(len(time)) * 6.0
@@ -116,7 +116,7 @@ def write_weatherbench2(path: Path) -> Path:
 
 
 def small(name: str, store: Path) -> Experiment:
-    """The example experiment on a small store: other path, periods, modes and width."""
+    """Return the example experiment on a small store: other path, periods, modes and width."""
     tree = to_tree(load_experiment(EXPERIMENTS / f"{name}.yaml"))
     tree["data"]["sources"][0]["path"] = str(store)
     tree["periods"] = PERIODS
@@ -126,7 +126,7 @@ def small(name: str, store: Path) -> Experiment:
 
 
 def local(experiment: Experiment, **sections: dict[str, Any]) -> Experiment:
-    """The same on patches of the grid; sections are merged into it key by key."""
+    """Return the experiment on patches of the grid; sections are merged into it key by key."""
     tree = to_tree(experiment)
     keys = {"layout": "local", "patch": [4, 4], "halo": [1, 1], "delays": 2, "static": ["latitude"]}
     tree["state"] = keys
@@ -147,7 +147,7 @@ def computed(experiment: Experiment, folder: Path) -> Run:
 
 
 def check(run: Run, latitude: np.ndarray, longitude: np.ndarray) -> None:
-    """Forecasts on canonical coordinates, and scores of every lead that are numbers."""
+    """Check that forecasts have canonical coordinates and every lead has finite scores."""
     with xr.open_zarr(run.forecasts, chunks=None, decode_timedelta=True) as forecasts:
         assert set(forecasts.data_vars) == set(VARIABLES)
         for name, (*_, on_levels) in VARIABLES.items():
@@ -214,7 +214,7 @@ def test_weatherbench2_era5_on_patches(tmp_path: Path) -> None:
 
 
 def write_full_resolution(path: Path, hours: int) -> Path:
-    """A quarter of a degree, as ARCO-ERA5: one field, hourly chunks, the time axis 1900 to 2050."""
+    """Write a quarter-degree store like ARCO-ERA5: one field, hourly chunks, times 1900 to 2050."""
     axis = pd.date_range("1900-01-01", "2050-12-31 23:00", freq="h")
     latitude, longitude = np.arange(90.0, -90.1, -0.25), np.arange(0.0, 360.0, 0.25)
     first = int(axis.get_loc(pd.Timestamp(START)))
@@ -241,8 +241,8 @@ def write_full_resolution(path: Path, hours: int) -> Path:
     return path
 
 
-def test_a_globe_of_a_quarter_degree_on_patches(tmp_path: Path) -> None:
-    """A few hours of one field: that the whole job runs and stays small, not what it is worth."""
+def test_a_quarter_degree_globe_runs_on_patches_in_little_memory(tmp_path: Path) -> None:
+    """A few hours of one field show that the whole job runs in little memory, not its skill."""
     store = write_full_resolution(tmp_path / "full.zarr", 8)
     tree = to_tree(small("arco_era5", store))
     tree["data"] |= {"variables": {"2m_temperature": None}, "region": None, "step": None}
@@ -272,7 +272,7 @@ def test_a_globe_of_a_quarter_degree_on_patches(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["eof", "local"])
 def test_a_store_chunked_by_area_is_read_too(tmp_path: Path, layout: str) -> None:
-    """All times of a few cells in a chunk: each leaf decodes all of the store."""
+    """A chunk contains all times of a few cells, so each leaf decodes the whole store."""
     plain, short = write_weatherbench2(tmp_path / "wb2.zarr"), {"horizon": "1d", "every": "2d"}
     tall = tmp_path / "tall.zarr"
     with xr.open_zarr(plain, chunks=None) as ds:

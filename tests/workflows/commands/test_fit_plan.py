@@ -1,4 +1,4 @@
-"""``gfrnn fit --plan``: its output and exit code, and that it writes nothing."""
+"""Test ``gfrnn fit --plan``: its output and exit code, and that it writes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 from distributed import LocalCluster
 
 from gfrnn.cluster import ClusterConfig, open_cluster
-from gfrnn.pipeline.planning.estimate import Workforce
+from gfrnn.pipeline.planning.fit_estimate import Workforce
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.fit_plan import expected_workforce
 from gfrnn.workflows.commands.main import main
@@ -79,7 +79,7 @@ def test_a_plan_is_there_as_json(command):
 def test_json_needs_a_plan(command):
     code, _, errors = command("--json")
     assert code == 2
-    assert "--json: belongs to --plan" in errors
+    assert "--json: allowed with --plan only" in errors
 
 
 def test_errors_are_those_of_a_fit(command, store):

@@ -1,4 +1,4 @@
-"""The ``gfrnn`` command as users call it."""
+"""Test the ``gfrnn`` command as users call it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def weather(tmp_path_factory) -> Weather:
 
 @pytest.fixture
 def file(weather, tmp_path) -> Path:
-    """An experiment file."""
+    """Write an experiment file."""
     path = tmp_path / "turning.yaml"
     path.write_text(yaml.safe_dump(tree(weather.path, **SMALL), sort_keys=False))
     return path
@@ -52,7 +52,7 @@ def file(weather, tmp_path) -> Path:
 
 @pytest.fixture
 def at_home(tmp_path, monkeypatch) -> Path:
-    """An empty working directory."""
+    """Change to an empty working directory."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.chdir(home)
@@ -60,7 +60,7 @@ def at_home(tmp_path, monkeypatch) -> Path:
 
 
 def gfrnn(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     command = [*GFRNN, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
@@ -179,7 +179,7 @@ def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
     assert saved.code == 0
     assert f"experiment file: {path}" in saved.out
     assert yaml.safe_load(path.read_text()) == yaml.safe_load(printed)
-    assert "exists; choose another name for --save" in complaint(
+    assert "exists already; choose another name" in complaint(
         said("inspect", weather.path, "--save", path)
     )
     # It is accepted as it is, but for a width that suits so short a record.
@@ -360,11 +360,11 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         (["train"], "No such command"),
         (
             ["forecast", "{file}", "--period", "2002-08-01", "2002-08-02"],
-            "give it in place of FILE",
+            "give the folder in place of FILE",
         ),
         (
             ["forecast", "nowhere", "--period", "2002-08-01", "2002-08-02"],
-            "give it in place of FILE",
+            "found nowhere; give the folder in place of FILE",
         ),
         (["run", "{file}", "--stop-after", "5"], "--stop-after: '5' is not a duration"),
         (["inspect", "nowhere.nc"], "nowhere.nc not found; looked in"),
@@ -375,16 +375,28 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         (["refit", "nowhere"], "nowhere: not a run's folder"),
         (["refit", "nowhere", "--ridge", "small"], "--ridge: 'small' is not a list of numbers"),
         (["update", "nowhere", "new.nc"], "nowhere: not a run's folder"),
-        (["update", "nowhere", "new.nc", "--forget", "2"], "--forget: 2.0 is not within (0, 1]"),
+        (
+            ["update", "nowhere", "new.nc", "--forget", "2"],
+            "--forget: 2.0 is not above 0 and at most 1",
+        ),
         (["update", "nowhere", "a.nc", "--period", "2001", "x"], "--period: 'x' is not a date"),
         (["update", "nowhere"], "Missing argument"),
     ],
 )
-def test_mistakes_are_named(words, message, file, at_home, said):
+def test_user_errors_are_named(words, message, file, at_home, said):
     text = file.read_text()
     assert message in complaint(said(*(word.format(file=file) for word in words)))
     assert file.read_text() == text
     assert list(at_home.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["run", "fit", "forecast", "verify", "report"])
+def test_a_folder_that_is_no_run_is_named_with_a_remedy(command, at_home, said):
+    (at_home / "plots").mkdir()
+    message = complaint(said(command, "plots"))
+    for part in ("plots: not a run's folder", "experiment.yaml", "gfrnn run FILE"):
+        assert part in message
+    assert list((at_home / "plots").iterdir()) == []
 
 
 def test_impossible_experiments_are_refused_before_a_cluster_starts(weather, file, at_home, said):
@@ -410,7 +422,7 @@ def test_nature_writes_a_store_that_can_be_inspected(tmp_path, said):
         assert store.sizes["time"] == 4 * 365
         assert str(store["time"].values[0])[:10] == "2001-01-01"
     before = stamps(path)
-    assert "exists; choose another name, or --force to replace it" in complaint(
+    assert "exists already; choose another name, or replace it with --force" in complaint(
         said("nature", path, "--years", 1)
     )
     assert stamps(path) == before

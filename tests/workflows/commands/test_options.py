@@ -1,4 +1,4 @@
-"""Options that several commands share: precedence of keys, and errors."""
+"""Test options that several commands share: precedence of keys, and errors."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_options_as_command_line_arguments():
         ("worker: 2\n", "{file}: worker: unknown key; did you mean workers?"),
         ("workers: 0\n", "{file}: workers: 0 is not allowed"),
         ("memory: lots\n", "{file}: memory: 'lots' is not a size; write for example 4GiB"),
-        ("- 1\n", "{file}: expected keys and values, found list"),
+        ("- 1\n", "{file}: found a list; write keys and values"),
         ("a: [\n", "{file}: not valid YAML"),
         (None, "{file}: cannot be read (No such file or directory)"),
     ],

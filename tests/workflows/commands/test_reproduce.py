@@ -1,4 +1,4 @@
-"""``gfrnn reproduce`` as users call it."""
+"""Test ``gfrnn reproduce`` as users call it."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_choosing_writes_settings_and_runs_nothing_else(call, tmp_path):
     assert yaml.safe_load((tmp_path / "out" / "chosen.yaml").read_text())["linear_ridge"] == 0.0
 
 
-def test_an_output_that_is_a_file(call, tmp_path):
+def test_an_output_that_is_a_file_is_refused(call, tmp_path):
     (tmp_path / "taken").write_text("")
     code, _, err = call("van-der-pol", "-o", "taken")
     assert code == 2
-    assert "--output: taken is a file; name a folder" in err
+    assert "--output: taken is a file; give the name of a folder" in err

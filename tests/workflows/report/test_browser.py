@@ -1,4 +1,4 @@
-"""The pages of a run in a real browser: the numbers move, the links lead somewhere."""
+"""Test the pages of a run in a real browser: numbers change, links work."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def browser() -> Iterator[Any]:
 
 
 class Run:
-    """``gfrnn run`` of a small experiment, in a process of its own."""
+    """The process of ``gfrnn run`` on a small experiment."""
 
     def __init__(self, folder: Path) -> None:
         prepared = make_run(folder)
@@ -92,7 +92,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 class Tab:
-    """A page of the browser, and what it complains about."""
+    """A page of the browser, and the errors that it logs."""
 
     def __init__(self, browser: Any) -> None:
         self.page = browser.new_page(viewport={"width": 1366, "height": 768})
@@ -106,7 +106,7 @@ class Tab:
             self.complaints.append(message.text)
 
     def done(self, stage: str) -> int:
-        """Chunks of a stage as the page says; 0 where it does not show it."""
+        """Return the number of finished chunks of a stage on the page; 0 if it is not shown."""
         shown = self.page.locator(f'tr[data-stage="{stage}"]')
         return int(shown.get_attribute("data-done")) if shown.count() else 0
 

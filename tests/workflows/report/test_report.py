@@ -1,4 +1,4 @@
-"""The report page of a tiny run."""
+"""Test the report page of a tiny run."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_the_page_is_replaced_whole_or_not_at_all(
     assert not list(finished.folder.glob("report.html.*"))
 
 
-def test_without_scores_it_says_what_to_do(untouched: Run) -> None:
+def test_without_scores_the_error_names_the_command(untouched: Run) -> None:
     with pytest.raises(RunError, match="run `gfrnn verify` first"):
         write_report(untouched)
     assert not (untouched.folder / "report.html").exists()
@@ -209,7 +209,7 @@ def test_a_box_across_greenwich_is_drawn_in_one_piece(longitude, expected) -> No
 
 
 def pixels(picture: str) -> np.ndarray:
-    """Colours of an embedded PNG: shape (lines, columns, 3)."""
+    """Return the colours of an embedded PNG: shape (lines, columns, 3)."""
     data = base64.b64decode(picture.removeprefix("data:image/png;base64,"))
     return np.asarray(matplotlib.image.imread(io.BytesIO(data))[..., :3])
 

@@ -1,4 +1,4 @@
-"""The report page and the command's lines of a run on patches, and of forecasts that diverged."""
+"""Test report page and printed lines of a run on patches, and of diverged forecasts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gfrnn_testing.waves import make_source
 
 
 def local_run(folder: Path, **state: Any) -> Run:
-    """Waves on a box across Greenwich, on patches; no stage done."""
+    """Return a run of waves on a box across Greenwich, on patches, with no stage done."""
     tree = {
         "name": "patches",
         "data": {"sources": [str(make_source(folder / "waves.nc"))]},
@@ -48,17 +48,17 @@ def lines(outcome: Any) -> str:
     ("state", "said"),
     [
         ({}, ["shared by all"]),
-        ({"weights": "bands", "bands": 2}, ["2 sets of them", "the first set of outer weights"]),
+        ({"weights": "bands", "bands": 2}, ["2 sets", "the first set of outer weights"]),
     ],
 )
-def test_the_page_says_what_patches_see_and_share(tmp_path, state, said):
+def test_the_page_describes_patches_halo_and_weights(tmp_path, state, said):
     run = local_run(tmp_path, **state)
     run.fit()
     assert "warning" not in lines(run.forecast())
     run.verify()
     text = write_report(run).read_text(encoding="utf-8")
     # 2 fields: 5 x 8 cells twice, a constant, 10 hidden features, two leads of 12 cells.
-    assert "4 patches of 3 x 4 cells that see 5 x 8, 2 successive states" in text
+    assert "4 patches of 3 x 4 cells, forecast from 5 x 8 cells, 2 successive states" in text
     assert f"{270 * 4} rows of {2 * 2 * 5 * 8 + 1 + 10 + 2 * 2 * 12} columns" in text
     for words in said:
         assert words in text

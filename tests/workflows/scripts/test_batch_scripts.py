@@ -1,4 +1,4 @@
-"""The batch scripts of `workflows/slurm`: with stand-ins for what they call, on a real Slurm."""
+"""Test the batch scripts of `workflows/slurm` with fake commands, and on a real Slurm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCRIPTS = ROOT / "workflows" / "slurm"
 PATIENCE = 300.0
 
 
-def test_shellcheck_finds_nothing():
+def test_shellcheck_has_no_findings():
     if shutil.which("shellcheck") is None:
         pytest.skip("no shellcheck here; apt-get install shellcheck")
     scripts = sorted(map(str, SCRIPTS.glob("*.sh")))
@@ -34,7 +34,7 @@ def test_shellcheck_finds_nothing():
 
 
 def stand_in(folder: Path, name: str, body: str) -> None:
-    """A command that writes down its words and does what is said."""
+    """Write a fake command that records its arguments and does what is given."""
     folder.mkdir(exist_ok=True)
     script = folder / name
     script.write_text(f'#!/bin/sh\necho "{name} $@" >> {folder}/calls\n{body}\n')
@@ -99,7 +99,7 @@ def test_a_list_without_the_line_is_refused(tmp_path):
 
 
 def adapted(script: str, folder: Path) -> Path:
-    """A copy of a script that asks for what the test's node has, as people change it."""
+    """Copy a script with requests that the test's node can satisfy, as users change it."""
     text = (SCRIPTS / script).read_text()
     for key, value in (("cpus-per-task", "1"), ("mem", "2G"), ("time", "00:01:00")):
         text, count = re.subn(rf"(?m)^#SBATCH --{key}=.*$", f"#SBATCH --{key}={value}", text)
@@ -110,7 +110,7 @@ def adapted(script: str, folder: Path) -> Path:
 
 
 def experiment_file(folder: Path, name: str, seeds: int) -> Path:
-    """An experiment of so many candidates, each a small piece of work."""
+    """Write an experiment of some candidates, each with little work."""
     weather = folder / "weather.zarr"
     if not weather.exists():
         make_weather(weather, damping=0.95, noise=0.3, times=640)

@@ -1,4 +1,4 @@
-"""The Cylc workflow: days arrive, a model learns from each, forecasts, and is held to it."""
+"""Test the Cylc workflow: each new day updates the model, is forecast, and is verified."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATIENCE = 300.0
 
 @pytest.fixture
 def cylc(tmp_path, monkeypatch, gfrnn_on_path) -> Path:
-    """The home of someone who has installed the workflow."""
+    """Return a home folder in which the workflow is installed."""
     if shutil.which("cylc") is None:
         pytest.skip("no cylc on the PATH; pip install cylc-flow, in an environment of its own")
     home = tmp_path / "home"
@@ -44,7 +44,7 @@ def cylc(tmp_path, monkeypatch, gfrnn_on_path) -> Path:
 
 
 def cut_into_days(folder: Path) -> None:
-    """The archive up to the last day, and the days after it in `coming`."""
+    """Write the archive up to the last day, and the days after it in `coming`."""
     make_weather(folder / "weather.zarr", damping=0.95, noise=0.3, times=600)
     with xr.open_zarr(folder / "weather.zarr", consolidated=False) as ds:
         whole = ds.load()
@@ -64,7 +64,7 @@ def forecast_made(folder: Path) -> bool:
 
 
 @pytest.mark.cluster
-def test_each_day_is_learnt_forecast_and_verified_when_its_time_has_come(cylc, tmp_path):
+def test_each_day_is_added_to_the_model_forecast_and_verified(cylc, tmp_path):
     cut_into_days(tmp_path)
     archive, cycles = tmp_path / "archive", tmp_path / "cycles"
     parts = {"forecast": {"horizon": "1d"}, "cluster": {"dashboard": ":0"}}

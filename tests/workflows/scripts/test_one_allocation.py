@@ -1,4 +1,4 @@
-"""The main job inside of one Slurm allocation, by the script that users are given."""
+"""Test the example script that runs a whole job inside of one Slurm allocation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SMALL = {"periods": {"test": ["2002-07-01", "2002-07-10"]}, "forecast": {"horizo
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An experiment file."""
+    """Write an experiment file."""
     folder = tmp_path_factory.mktemp("weather")
     make_weather(folder / "weather.zarr", damping=0.95, noise=0.3, times=600)
     path = folder / "turning.yaml"
@@ -38,7 +38,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def submit(slurm: Slurm, file: Path, where: Path) -> tuple[int, str]:
-    """Exit code and log of a job, as soon as it is over."""
+    """Submit a job, wait for its end, and return exit code and log."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     words = [SCRIPT, file, "--cluster", file.with_name("allocation.yaml"), "--output", "run"]
     done = subprocess.run(
@@ -60,12 +60,12 @@ def submit(slurm: Slurm, file: Path, where: Path) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def alone(file: Path) -> Run:
-    """The same run in one process."""
+    """Run the same experiment in one process."""
     return finish(Run(load_experiment(file), file.with_name("alone")))
 
 
 def same(folder: Path, alone: Run) -> bool:
-    """Whether two runs have the same results, bit for bit."""
+    """Return whether two runs have the same results, bit for bit."""
     return all(
         contents(folder / f"{product}.zarr") == contents(alone.folder / f"{product}.zarr")
         for product in ("model", "forecast", "scores")

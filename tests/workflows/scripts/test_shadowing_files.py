@@ -1,4 +1,4 @@
-"""A run is not disturbed by files in the current folder that have the names of modules."""
+"""Test that files in the current folder with names of modules do not disturb a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODULE = 'open(__file__ + ".imported", "w").close()\nraise ImportError("a user\'
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with files named like modules, and a small experiment."""
+    """Write files named like modules, and a small experiment, into a folder."""
     for name in SHADOWED:
         (tmp_path / f"{name}.py").write_text(MODULE)
     for name in ("workflows", "gfrnn_core"):

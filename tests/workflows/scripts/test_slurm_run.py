@@ -1,4 +1,4 @@
-"""The main job on a real Slurm: the same bits as in this process, whatever happens to workers."""
+"""Test whole runs on a real Slurm: the same bits as in one process, with any worker lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.cluster]
 
 
 def keys(**given: object) -> dict[str, object]:
-    """Of a cluster file."""
+    """Return the keys of a cluster file."""
     return batch(**given).model_dump(exclude_unset=True)
 
 
@@ -74,7 +74,7 @@ def test_the_whole_run_over_tls(slurm, command, finished):
 
 
 class Middle:
-    """A callback of progress that does something once, with tasks done and others under way."""
+    """A callback of progress that acts once, with tasks finished and others running."""
 
     def __init__(self, do, call=11):
         self.do, self.left = do, call

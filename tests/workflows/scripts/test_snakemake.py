@@ -1,4 +1,4 @@
-"""The Snakefile: what it calls, and real runs on this machine and on a real Slurm."""
+"""Test the Snakefile: its commands, and real runs on this machine and on a real Slurm."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def there() -> None:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
-    """An empty folder to work in."""
+    """Change to an empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -45,7 +45,7 @@ def snakemake(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_it(*options: str) -> str:
-    """What it said; it must have gone well."""
+    """Run Snakemake, check its exit code, and return its output."""
     done = snakemake(*options)
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -53,7 +53,7 @@ def run_it(*options: str) -> str:
 
 @pytest.fixture
 def stand_in(place, monkeypatch) -> Path:
-    """A `gfrnn` that writes down its words; its first fit stops before it is done."""
+    """Write a fake `gfrnn` that records its arguments; its first fit stops early."""
     (place / "bin").mkdir()
     command = place / "bin" / "gfrnn"
     command.write_text(
@@ -93,7 +93,7 @@ def test_without_retries_work_that_stopped_is_no_success(place, stand_in):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, commands) -> Iterator[Path]:
-    """The folder of a real run on this machine, of one experiment and one period."""
+    """Return the folder of a real run on this machine, of one experiment and one period."""
     folder = tmp_path_factory.mktemp("snakemake")
     make_weather(folder / "weather.zarr", damping=0.95, noise=0.3, times=640)
     parts = {

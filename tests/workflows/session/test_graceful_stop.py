@@ -1,4 +1,4 @@
-"""Graceful stop: by the timer, by signals, in the middle of the work."""
+"""Test the graceful stop by the timer and by signals during work."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; 
 
 
 def answering(folder: Path, command: str, answer: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A command of a batch system that gives this answer and writes down its words."""
+    """Write a command of a batch system with a given output that records its arguments."""
     script = folder / command
     script.write_text(f'#!/bin/sh\necho "$@" > {folder}/words\ncat <<END\n{answer}\nEND\n')
     script.chmod(0o755)
@@ -87,7 +87,7 @@ QSTAT = """Job Id: 7.head
         ({"LSB_JOBID": "3"}, "bjobs", "0:02 E", "-noheader -o time_left 3", None),
     ],
 )
-def test_a_batch_system_is_asked_what_is_left(
+def test_the_remaining_time_is_read_from_the_batch_system(
     environment, command, answer, words, seconds, tmp_path, monkeypatch
 ):
     asked = answering(tmp_path, command, answer, monkeypatch)
@@ -96,7 +96,7 @@ def test_a_batch_system_is_asked_what_is_left(
     assert (limit.seconds if limit else None) == seconds
 
 
-def test_slurm_is_not_asked_where_the_environment_knows(tmp_path, monkeypatch):
+def test_squeue_is_not_called_if_the_environment_has_the_end_of_the_job(tmp_path, monkeypatch):
     asked = answering(tmp_path, "squeue", "1:00", monkeypatch)
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     limit = job_limit({"SLURM_JOB_ID": "5", "SLURM_JOB_END_TIME": "1600"})
@@ -256,7 +256,7 @@ def test_ignored_signals_stay_ignored_and_handlers_are_restored():
 
 @pytest.fixture
 def file(tmp_path) -> Path:
-    """An experiment file with many small tasks in each stage."""
+    """Write an experiment file with many small tasks in each stage."""
     weather = make_weather(tmp_path / "weather.zarr", damping=0.95, noise=0.3, times=600)
     small = tree(
         weather.path,

@@ -1,4 +1,4 @@
-"""Progress of a run: rates, times and estimates from reports at known times."""
+"""Test the progress of a run: rates, times and estimates from reports at known times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gfrnn.cluster.dashboard import ResultTable, RunSnapshot, StageSnapshot
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.workflows.session.run_progress import RunProgress
 
 
@@ -38,7 +38,11 @@ def follow(
     """Report a stage of `total` leaves, one after the other."""
     for done in range(total + 1):
         clock.now += each * (done > 0)
-        progress(Advance(name, done, total, rows=rows * done, work=1e9 * rows * done, needed=7))
+        progress(
+            ProgressUpdate(
+                name, done, total, rows=rows * done, work=1e9 * rows * done, task_bytes=7
+            )
+        )
 
 
 def stage(snapshot: RunSnapshot, name: str) -> StageSnapshot:
@@ -54,7 +58,7 @@ def metric(snapshot: RunSnapshot, label: str) -> float | None:
 def test_a_steady_stage_has_a_rate_and_an_estimate(clock):
     progress = started(clock)
     for done in range(5):
-        progress(Advance("rows", done, 20, rows=100.0 * done))
+        progress(ProgressUpdate("rows", done, 20, rows=100.0 * done))
         clock.now += 2.0
     snapshot = progress.snapshot()
     assert metric(snapshot, "rows a second") == pytest.approx(50)
@@ -72,7 +76,7 @@ def test_the_rate_is_the_recent_one(clock):
     slow = RunProgress("", "", clock=clock)
     for done in range(101):
         clock.now += 1.0 if done <= 50 else 4.0
-        slow(Advance("rows", done, 1000, rows=10.0 * done))
+        slow(ProgressUpdate("rows", done, 1000, rows=10.0 * done))
     assert metric(progress.snapshot(), "rows a second") == pytest.approx(10)
     assert metric(slow.snapshot(), "rows a second") == pytest.approx(2.5)
     assert metric(slow.snapshot(), "left of this stage") == pytest.approx(900 * 4)
@@ -81,7 +85,7 @@ def test_the_rate_is_the_recent_one(clock):
 def test_leaves_that_take_minutes_have_a_rate_too(clock):
     progress = started(clock)
     for done in range(3):
-        progress(Advance("rows", done, 10, rows=6000.0 * done))
+        progress(ProgressUpdate("rows", done, 10, rows=6000.0 * done))
         clock.now += 300.0
     assert metric(progress.snapshot(), "rows a second") == pytest.approx(20)
 
@@ -91,7 +95,7 @@ def test_unknown_numbers_are_none(clock):
     snapshot = progress.snapshot()
     assert snapshot.stages == (StageSnapshot("forecast", 0, 0),)
     assert metric(snapshot, "rows a second") is None
-    progress(Advance("rows", 0, 5))
+    progress(ProgressUpdate("rows", 0, 5))
     snapshot = progress.snapshot()
     assert stage(snapshot, "rows").left is None
     assert metric(snapshot, "since the last checkpoint") is None
@@ -101,7 +105,7 @@ def test_unknown_numbers_are_none(clock):
 def test_announced_stages_come_in_order_before_later_ones(clock):
     progress = started(clock, "forecast", "verify")
     for name, total in (("climatology", 8), ("rows", 9), ("rows", 7), ("solve", 2)):
-        progress(Advance(name, 0, total, coming=True))
+        progress(ProgressUpdate(name, 0, total, announced=True))
     names = [(each.name, each.total, each.seconds) for each in progress.snapshot().stages]
     assert names == [
         ("climatology", 8, None),
@@ -110,7 +114,7 @@ def test_announced_stages_come_in_order_before_later_ones(clock):
         ("forecast", 0, None),
         ("verify", 0, None),
     ]
-    progress(Advance("forecast", 0, 3))
+    progress(ProgressUpdate("forecast", 0, 3))
     assert [each.name for each in progress.snapshot().stages][-2:] == ["forecast", "verify"]
     progress.skip("verify")
     assert [each.name for each in progress.snapshot().stages][-1] == "forecast"
@@ -119,14 +123,14 @@ def test_announced_stages_come_in_order_before_later_ones(clock):
 def test_parts_of_one_name_are_one_stage(clock):
     progress = started(clock)
     for _ in range(2):
-        progress(Advance("rows", 0, 4, coming=True))
+        progress(ProgressUpdate("rows", 0, 4, announced=True))
     follow(progress, clock, "rows", 4, each=1.0, rows=10)
     clock.now += 5.0  # between the parts
     snapshot = stage(progress.snapshot(), "rows")
     assert (snapshot.done, snapshot.total, snapshot.seconds) == (4, 8, pytest.approx(4))
-    progress(Advance("rows", 0, 4))
+    progress(ProgressUpdate("rows", 0, 4))
     clock.now += 1.0
-    progress(Advance("rows", 1, 4, rows=10))
+    progress(ProgressUpdate("rows", 1, 4, rows=10))
     assert stage(progress.snapshot(), "rows").done == 5
     follow(progress, clock, "rows", 4, each=1.0, rows=10)
     assert stage(progress.snapshot(), "rows").left == 0
@@ -136,7 +140,7 @@ def test_merges_after_the_last_leaf_do_not_restart_a_stage(clock):
     progress = started(clock)
     follow(progress, clock, "rows", 3, each=1.0, rows=10)
     clock.now += 1.0
-    progress(Advance("rows", 3, 3, rows=30, merging=1, saved=1))
+    progress(ProgressUpdate("rows", 3, 3, rows=30, pending_merges=1, saved=1))
     snapshot = progress.snapshot()
     assert stage(snapshot, "rows") == StageSnapshot("rows", 3, 3, pytest.approx(3), 0.0)
     assert metric(snapshot, "merges waiting") == 1
@@ -144,12 +148,12 @@ def test_merges_after_the_last_leaf_do_not_restart_a_stage(clock):
 
 def test_checkpoints_of_all_stages_count_and_have_an_age(clock):
     progress = started(clock)
-    progress(Advance("eofs", 0, 2))
-    progress(Advance("eofs", 2, 2, saved=3))
-    progress(Advance("rows", 0, 2))
-    progress(Advance("rows", 1, 2, saved=1))
+    progress(ProgressUpdate("eofs", 0, 2))
+    progress(ProgressUpdate("eofs", 2, 2, saved=3))
+    progress(ProgressUpdate("rows", 0, 2))
+    progress(ProgressUpdate("rows", 1, 2, saved=1))
     clock.now += 12.0
-    progress(Advance("rows", 2, 2, saved=1))
+    progress(ProgressUpdate("rows", 2, 2, saved=1))
     snapshot = progress.snapshot()
     assert metric(snapshot, "checkpoints written") == 4
     assert metric(snapshot, "since the last checkpoint") == pytest.approx(12)
@@ -158,8 +162,8 @@ def test_checkpoints_of_all_stages_count_and_have_an_age(clock):
 def test_checkpoints_of_parts_add_up(clock):
     progress = started(clock)
     for saved in (2, 1):
-        progress(Advance("rows", 0, 3))
-        progress(Advance("rows", 3, 3, saved=saved))
+        progress(ProgressUpdate("rows", 0, 3))
+        progress(ProgressUpdate("rows", 3, 3, saved=saved))
     assert metric(progress.snapshot(), "checkpoints written") == 3
 
 
@@ -180,9 +184,9 @@ def test_operations_are_compared_with_matrix_products(clock):
 def test_matrix_products_are_measured_only_once_work_starts(clock):
     progress = started(clock)
     progress.peak = SimpleNamespace(rate=None, precision="float64", measure=pytest.fail)  # type: ignore
-    progress(Advance("rows", 0, 10, coming=True))
-    progress(Advance("rows", 0, 10, needed=5))
-    progress(Advance("forecast", 0, 3))
+    progress(ProgressUpdate("rows", 0, 10, announced=True))
+    progress(ProgressUpdate("rows", 0, 10, task_bytes=5))
+    progress(ProgressUpdate("forecast", 0, 3))
     assert progress.snapshot().metrics[1].value is None
 
 
@@ -190,20 +194,20 @@ def test_the_last_stage_gives_the_estimate_for_all(clock):
     progress = started(clock, "verify")
     follow(progress, clock, "rows", 2, each=1.0, rows=1)
     assert "left of all" not in [each.label for each in progress.snapshot().metrics]
-    progress(Advance("verify", 0, 4))
+    progress(ProgressUpdate("verify", 0, 4))
     clock.now += 3.0
-    progress(Advance("verify", 1, 4))
+    progress(ProgressUpdate("verify", 1, 4))
     assert metric(progress.snapshot(), "left of all") == pytest.approx(9)
 
 
 def test_display_and_page_get_every_report(clock):
-    printed: list[Advance] = []
+    printed: list[ProgressUpdate] = []
     progress = RunProgress("europe", "", display=printed.append, clock=clock)
     changes: list[int] = []
     progress.changed = lambda: changes.append(1)
-    progress(Advance("rows", 0, 2))
+    progress(ProgressUpdate("rows", 0, 2))
     progress.show_table(ResultTable("RMSE", ("system", "+1d"), (("forecast", "1.0"),)))
-    assert printed == [Advance("rows", 0, 2)]
+    assert printed == [ProgressUpdate("rows", 0, 2)]
     assert len(changes) == 2
     assert progress.snapshot().table == ResultTable(
         "RMSE", ("system", "+1d"), (("forecast", "1.0"),)
@@ -215,10 +219,10 @@ def test_numbers_are_consistent_for_any_arrival_of_leaves(waits, parts):
     clock = Clock()
     progress = started(clock)
     for _ in range(parts):
-        progress(Advance("rows", 0, len(waits)))
+        progress(ProgressUpdate("rows", 0, len(waits)))
         for done, wait in enumerate(waits, 1):
             clock.now += wait
-            progress(Advance("rows", done, len(waits), rows=float(done)))
+            progress(ProgressUpdate("rows", done, len(waits), rows=float(done)))
             snapshot = progress.snapshot()
             (only,) = snapshot.stages
             assert 0 < only.done <= only.total

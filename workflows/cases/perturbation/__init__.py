@@ -1,1 +1,1 @@
-"""Tasks, settings and runs of the case of learning by random perturbations."""
+"""Tasks, settings, runs and figure of the case of learning by random perturbations."""

@@ -1,4 +1,4 @@
-"""Results of perturbation learning: curves by rule and seed, and a dataset of them."""
+"""Learning curves of all rules and seeds, and their dataset."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gfrnn.workflows.cases.perturbation.learning_run import LearningRun
 from gfrnn.workflows.cases.perturbation.perturbation_settings import PerturbationSettings, RuleName
 from gfrnn.workflows.cases.perturbation.task_data import TaskPart
+from gfrnn.workflows.reproduce.case_result import quartiles
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,15 @@ class LearningCurves:
 
     Attributes
     ----------
-    parts : sequence of Part
+    parts : sequence of TaskPart
     rules : sequence of str
     seeds : sequence of int
     runs : mapping
-        By key of the part and name of the rule: a run a seed.
+        One run for each seed, by key of the part and name of the rule.
     scaling : mapping
-        By name of the rule and number of units, on the first part.
+        Runs on the first part by name of the rule and number of hidden units.
     references : mapping
-        By key of the part: test losses by what they are of.
+        Test losses of simple methods, by key of the part and name of the method.
     """
 
     parts: Sequence[TaskPart]
@@ -40,24 +41,21 @@ class LearningCurves:
     references: Mapping[str, Mapping[str, float]]
 
     def median(self, part: TaskPart, name: RuleName) -> float | None:
-        """Return the median of the final test losses, None for a rule that was not run."""
+        """Return the median of the final test losses; None if the rule was not run."""
         found = self.runs.get((part.key, name))
-        if found is None:
-            return None
-        finals = np.array([one.final for one in found])
-        method = "linear" if np.isfinite(finals).all() else "nearest"
-        return float(np.quantile(finals, 0.5, method=method))  # type: ignore[call-overload]
+        return None if found is None else quartiles([one.final for one in found])[1]
 
 
 def dataset(curves: LearningCurves, settings: PerturbationSettings) -> xr.Dataset:
-    """Curves as arrays: NaN after a run went away.
+    """Return the curves as a dataset.
 
     Returns
     -------
     Dataset
-        ``train_loss``, ``test_loss`` and ``seconds`` (part, rule, seed, epoch);
-        ``scaling_loss`` (scaled_rule, units) after the last epoch, infinite where learning ran
-        away, and ``scaling_seconds`` an epoch; ``reference_loss`` (part, reference).
+        ``train_loss``, ``test_loss`` and ``seconds`` (part, rule, seed, epoch), NaN after a run
+        diverged; ``scaling_loss`` (scaled_rule, units) after the last epoch, infinite if the run
+        diverged; ``scaling_seconds`` (scaled_rule, units) per epoch; ``reference_loss`` (part,
+        reference).
     """
     own = settings.task_settings.network
     dims = ("part", "rule", "seed", "epoch")
@@ -115,5 +113,5 @@ def dataset(curves: LearningCurves, settings: PerturbationSettings) -> xr.Datase
 
 
 def _words(words: Iterable[str]) -> NDArray[Any]:
-    """Text of any length, which zarr has a specification for; fixed lengths it has not."""
+    """Return text of variable length; zarr does not specify text of fixed length."""
     return np.array(list(words), dtype=np.dtypes.StringDType())

@@ -1,4 +1,4 @@
-"""The figure of perturbation learning: curves, and how they scale."""
+"""Figure of perturbation learning: learning curves, and their scaling with hidden units."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gfrnn.workflows.cases.perturbation.perturbation_settings import RuleName
 from gfrnn.workflows.cases.perturbation.task_data import TaskPart
 from gfrnn.workflows.reproduce.figure_style import STYLES
 
-_PLACES: dict[RuleName, int] = {"anp": 0, "np": 1, "bptt": 2, "wp": 3}
-_BARS = ((0, (1, 1)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 4)))
+_STYLE_NUMBERS: dict[RuleName, int] = {"anp": 0, "np": 1, "bptt": 2, "wp": 3}
+_REFERENCE_STROKES = ((0, (1, 1)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 4)))
 
 
 def style(name: RuleName) -> dict[str, Any]:
-    """A colour a rule; with decorrelation drawn through, without it in the rule's own stroke."""
+    """Return the line style of a rule; rules with decorrelation have solid lines."""
     if name.startswith("d"):
         plain: Any = name[1:]
-        return {"color": STYLES[_PLACES[plain]]["color"], "linewidth": 2.0}
-    own = dict(STYLES[_PLACES[name]])
+        return {"color": STYLES[_STYLE_NUMBERS[plain]]["color"], "linewidth": 2.0}
+    own = dict(STYLES[_STYLE_NUMBERS[name]])
     own["linewidth"] = 1.2
     if name == "anp":
         own["linestyle"] = (0, (6, 2))
@@ -31,7 +31,16 @@ def style(name: RuleName) -> dict[str, Any]:
 
 
 def draw(curves: LearningCurves, loss: str, figure: Figure) -> None:
-    """A line of panels a part; the scaling stands at the right of the first."""
+    """Draw a row of panels for each part, with the scaling on the right of the first row.
+
+    Parameters
+    ----------
+    curves : LearningCurves
+    loss : str
+        Name of the loss.
+    figure : Figure
+        Empty figure.
+    """
     lines = len(curves.parts)
     figure.set_size_inches(figure.get_size_inches()[0], 0.6 + 3.4 * lines)
     grid = figure.add_gridspec(lines, 3)
@@ -42,7 +51,7 @@ def draw(curves: LearningCurves, loss: str, figure: Figure) -> None:
         label = f"test loss, {part.label}" if part.label else "test loss"
         left.set(xscale="log", yscale="log", xlabel="epochs", ylabel=f"{label} ({loss})")
         middle.set(xscale="log", xlabel="seconds of learning")
-        for axis in (left.xaxis, middle.xaxis):  # less than a decade would crowd its labels
+        for axis in (left.xaxis, middle.xaxis):  # labels of minor ticks would overlap
             axis.set_minor_formatter(NullFormatter())
     if curves.scaling:
         inner = grid[0, 2].subgridspec(2, 1)
@@ -57,7 +66,7 @@ def _curves(left: Axes, middle: Axes, curves: LearningCurves, part: TaskPart) ->
         runs = curves.runs[part.key, name]
         test = np.array([one.test for one in runs])
         seconds = np.array([one.seconds for one in runs])
-        known = np.isfinite(test).all(axis=0)  # where every seed still learns
+        known = np.isfinite(test).all(axis=0)  # epochs before any seed diverged
         if not known.any():
             continue
         test, seconds = test[:, known], np.median(seconds[:, known], axis=0)
@@ -74,7 +83,9 @@ def _curves(left: Axes, middle: Axes, curves: LearningCurves, part: TaskPart) ->
                 alpha=0.12,
                 linewidth=0,
             )
-    for (text, level), stroke in zip(curves.references[part.key].items(), _BARS, strict=False):
+    for (text, level), stroke in zip(
+        curves.references[part.key].items(), _REFERENCE_STROKES, strict=False
+    ):
         for panel in (left, middle):
             panel.axhline(level, color="0.35", linewidth=0.9, linestyle=stroke, label=text)
 
@@ -87,7 +98,7 @@ def _scaling(above: Axes, below: Axes, curves: LearningCurves) -> None:
         above.plot(list(kept), [one.final for one in kept.values()], **own)
         below.plot(list(kept), [one.epoch_seconds for one in kept.values()], **own)
     above.set(xscale="log", yscale="log", ylabel="test loss")
-    below.set(xscale="log", yscale="log", xlabel="hidden units", ylabel="seconds an epoch")
+    below.set(xscale="log", yscale="log", xlabel="hidden units", ylabel="seconds per epoch")
     sizes = sorted({units for _, units in curves.scaling})
     below.xaxis.set_major_locator(FixedLocator(sizes))
     below.xaxis.set_major_formatter(FixedFormatter([str(units) for units in sizes]))

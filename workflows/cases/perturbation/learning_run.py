@@ -1,4 +1,4 @@
-"""One run of one rule: a function of plain arguments, the same wherever it is called."""
+"""Run of one learning rule with one seed, as a job for any process."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class LearningRun:
-    """Curves of one run, an entry an epoch.
+    """Learning curves of one run, NaN after it diverged.
 
     Attributes
     ----------
-    train, test : ndarray, shape (epochs,)
-        Losses: of the clean passes while learning, and after the epoch. NaN once it diverged.
+    train : ndarray, shape (epochs,)
+        Training losses, of the clean passes during each epoch.
+    test : ndarray, shape (epochs,)
+        Test losses after each epoch.
     seconds : ndarray, shape (epochs,)
-        Wall time of learning since the start; tests are not in it.
+        Wall time of learning since the start, without tests.
     diverged : str or None
-        How it diverged.
+        Reason if the run diverged.
     """
 
     train: Array
@@ -42,18 +44,18 @@ class LearningRun:
 
     @property
     def final(self) -> float:
-        """Test loss after the last epoch; infinite where learning diverged."""
+        """Test loss after the last epoch; infinite if the run diverged."""
         return float(self.test[-1]) if np.isfinite(self.test[-1]) else float("inf")
 
     @property
     def total(self) -> float:
-        """Seconds of learning, up to the step at which it diverged, if it did."""
+        """Seconds of learning up to the last epoch that ended."""
         known = self.seconds[np.isfinite(self.seconds)]
         return float(known[-1]) if known.size else 0.0
 
     @property
     def epoch_seconds(self) -> float:
-        """Mean of the epochs that ended; NaN where none did."""
+        """Mean seconds of the epochs that ended; NaN if none did."""
         known = int(np.isfinite(self.seconds).sum())
         return self.total / known if known else float("nan")
 
@@ -71,16 +73,18 @@ def learn(
 
     Parameters
     ----------
-    data : Section
+    data : TaskData
     ahead : int
+        Steps from the present to the target.
     network : PerturbationNetwork
     name : str
-        Of the rule.
-    rule : Rule
+        Name of the rule.
+    rule : LearningRule
+        Settings of the rule.
     seed : int
-        Of the weights and of the noise. All rules start from the same weights.
+        Seed of the weights and of the noise. All rules start from the same weights.
     validation : bool
-        Learn from the training part without its end and test on that.
+        Whether to test on the end of the training part, and to learn from the rest of it.
     """
     task = make_task(data, ahead, validation=validation)
     inputs, outputs = task.sizes
@@ -121,6 +125,6 @@ def validation_loss(
     rule: LearningRule,
     seed: int,
 ) -> float:
-    """Mean over horizons of log10 of the final loss on the end of the training part."""
+    """Return the mean over horizons of log10 of the final validation loss."""
     finals = [learn(data, ahead, network, name, rule, seed, True).final for ahead in aheads]
     return float(np.mean(np.log10(finals)))

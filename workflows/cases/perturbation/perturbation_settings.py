@@ -1,4 +1,4 @@
-"""Settings of the case of perturbation learning: tasks, networks and rules."""
+"""Settings of perturbation learning: tasks, networks and rules."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ TaskName = Literal["mackey-glass", "copying", "weather"]
 RuleName = Literal["wp", "dwp", "np", "dnp", "anp", "danp", "bptt", "dbptt"]
 
 REFERENCE: RuleName = "bptt"
-"""The rule that others are measured by."""
+"""Rule that the others are compared with."""
 
 
 class LearningRule(Section):
-    """How a network learns; the rule itself is told by its name, decorrelated with a ``d``."""
+    """Settings of a rule; its name gives the method, with a leading ``d`` for decorrelation."""
 
     rate: PositiveFloat
     optimiser: Literal["sgd", "adam"] = "sgd"
@@ -30,7 +30,7 @@ class LearningRule(Section):
     combine: Literal["mean", "solve"] = "mean"
 
     def method(self, name: RuleName) -> Perturbation | Backpropagation:
-        """Settings of the rule that estimates the gradient."""
+        """Return the method that estimates the gradient."""
         if "bptt" in name:
             return Backpropagation()
         kind: Literal["wp", "np", "anp"]
@@ -39,18 +39,18 @@ class LearningRule(Section):
 
 
 class PerturbationNetwork(Section):
-    """Settings that all rules share: the network and its inputs."""
+    """Settings of the network and its training that all rules share."""
 
     units: PositiveInt
     epochs: PositiveInt
     window: PositiveInt | None
-    """Steps between updates; null is all of a sequence."""
+    """Steps between updates; null stands for all steps of a sequence."""
     streams: PositiveInt = 1
-    """Pieces that the training series is cut into, learnt from side by side as one batch."""
+    """Number of pieces of the training series that form one batch."""
 
 
 class MackeyGlassData(Section):
-    """Steps of one unit of time."""
+    """Numbers of steps of one unit of time."""
 
     steps: PositiveInt
     ahead: PositiveInt
@@ -59,7 +59,7 @@ class MackeyGlassData(Section):
 
 
 class CopyingData(Section):
-    """Sequences of symbols; validation takes the last of those to learn from."""
+    """Numbers of symbols and sequences; validation uses the last training sequences."""
 
     symbols: PositiveInt
     alphabet: PositiveInt
@@ -70,7 +70,7 @@ class CopyingData(Section):
 
 
 class WeatherData(Section):
-    """Hourly rows of a station's file; those after ``train`` are the test."""
+    """File of a station, and numbers of its hourly rows; those after ``train`` are the test."""
 
     path: str
     train: PositiveInt
@@ -79,18 +79,18 @@ class WeatherData(Section):
 
 
 class ScalingSettings(Section):
-    """Runs of other sizes: few epochs of few draws, one seed."""
+    """Settings of the runs with other numbers of hidden units, with one seed."""
 
     units: list[PositiveInt]
     epochs: PositiveInt
     draws: PositiveInt
     streams: PositiveInt
-    """Of large networks a product with several sequences costs little more than with one."""
+    """In large networks, several sequences take little more time than one."""
     rules: list[RuleName]
 
 
 class TaskSettings(Section):
-    """Settings that every task has."""
+    """Settings that all tasks have."""
 
     network: PerturbationNetwork
     rules: dict[RuleName, LearningRule]
@@ -98,25 +98,25 @@ class TaskSettings(Section):
 
 
 class MackeyGlassSettings(TaskSettings):
-    """The task Mackey-Glass."""
+    """Settings of the Mackey-Glass task."""
 
     data: MackeyGlassData
 
 
 class CopyingSettings(TaskSettings):
-    """The task copying memory."""
+    """Settings of the copying memory task."""
 
     data: CopyingData
 
 
 class WeatherSettings(TaskSettings):
-    """The task weather."""
+    """Settings of the weather task."""
 
     data: WeatherData
 
 
 class PerturbationTasks(Section):
-    """Everything that belongs to one task alone."""
+    """Settings of each task."""
 
     mackey_glass: MackeyGlassSettings
     copying: CopyingSettings
@@ -132,13 +132,13 @@ class PerturbationSettings(Section):
 
     @property
     def task_settings(self) -> MackeyGlassSettings | CopyingSettings | WeatherSettings:
-        """The part of the task."""
+        """Settings of the chosen task."""
         found: MackeyGlassSettings | CopyingSettings | WeatherSettings = getattr(
             self.tasks, self.task.replace("-", "_")
         )
         return found
 
     @property
-    def named(self) -> list[RuleName]:
-        """The rules, each once."""
+    def distinct_rules(self) -> list[RuleName]:
+        """Names of the rules without repetitions."""
         return list(dict.fromkeys(self.rules))

@@ -1,4 +1,4 @@
-"""The tasks of the case of perturbation learning: sequences to learn from, and others."""
+"""Sequences of the tasks of perturbation learning, for training and for test or validation."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from gfrnn.workflows.cases.perturbation.perturbation_settings import (
 )
 from gfrnn.workflows.cases.station.station_files import TEMPERATURE, read_station
 from gfrnn_core.perturbation import Task, Window
-from gfrnn_core.perturbation.tasks import copying, forecasting, mackey_glass
+from gfrnn_core.perturbation.sequence_tasks import copying, forecasting, mackey_glass
 
 Array = NDArray[Any]
 TaskData = MackeyGlassData | CopyingData | WeatherData
 
 WARM_UP = 100
-"""Steps at the start of every piece of a series that do not count."""
+"""Number of steps at the start of each piece of a series that are not in the loss."""
 
 
 @dataclass(frozen=True)
 class TaskPart:
-    """One task of a setup: all of it, or one of several horizons.
+    """A task, or one of its several horizons.
 
     Attributes
     ----------
     key : str
-        Of its scores.
+        Suffix of the keys of its scores.
     label : str
-        Empty where there is one part only.
+        Label of the horizon; empty if there is only one.
     ahead : int
+        Steps from the present to the target.
     """
 
     key: str
@@ -45,29 +46,29 @@ class TaskPart:
 
 
 def parts(data: TaskData) -> list[TaskPart]:
-    """The tasks to learn."""
+    """Return the horizons of a task."""
     if isinstance(data, WeatherData):
         return [TaskPart(f"_{hours}", f"{hours} h ahead", hours) for hours in data.ahead]
     return [TaskPart("", "", data.ahead if isinstance(data, MackeyGlassData) else data.delay)]
 
 
 def make_task(data: TaskData, ahead: int, *, validation: bool) -> Task:
-    """A task's sequences; the same call, the same task.
+    """Return the sequences of a task; equal arguments give the same sequences.
 
     Parameters
     ----------
-    data : Section
+    data : TaskData
     ahead : int
-        Of the part.
+        Steps from the present to the target.
     validation : bool
-        Leave the test alone: learn from the training part without its end, test on that.
+        Whether to test on the end of the training part, and to learn from the rest of it.
 
     Raises
     ------
     ConfigError
-        If there is too little to learn from.
+        If too few rows or sequences are left for training.
     DataError
-        If the station's file is not as it should be.
+        If the station's file cannot be used.
     """
     return _series(data.model_dump_json(), type(data), ahead, validation)
 
@@ -79,7 +80,7 @@ def _series(text: str, kind: type[TaskData], ahead: int, validation: bool) -> Ta
         if isinstance(data, MackeyGlassData):
             if not validation:
                 return mackey_glass(data.steps, ahead, data.test)
-            # So many steps end with the last target that is trained on; a path has one time more.
+            # Validation ends with the last training target; a series has one time more than steps.
             return mackey_glass(data.steps - data.validation, ahead, data.validation - ahead - 1)
         if isinstance(data, CopyingData):
             return _copying(data, validation=validation)
@@ -87,7 +88,7 @@ def _series(text: str, kind: type[TaskData], ahead: int, validation: bool) -> Ta
     except GfrnnError:
         raise
     except ValueError as error:
-        raise ConfigError(f"data: {error}; take more rows, or a smaller validation") from error
+        raise ConfigError(f"data: {error}; use more rows or a smaller validation") from error
 
 
 def _copying(data: CopyingData, *, validation: bool) -> Task:
@@ -98,23 +99,24 @@ def _copying(data: CopyingData, *, validation: bool) -> Task:
     if held >= len(task.train):
         raise ValueError(
             f"validation: {data.validation} of {data.sequences} sequences in batches of "
-            f"{data.batch} leave nothing to learn from"
+            f"{data.batch} leave none for training"
         )
     return replace(task, train=task.train[:-held], test=task.train[-held:])
 
 
 def _weather(data: WeatherData, ahead: int, *, validation: bool) -> Task:
-    """Temperature from all columns, both scaled by the extremes of the training rows.
+    """Return the task of forecasting the temperature from all columns of a station's file.
 
-    The network gives the change from the present temperature: its error is that of the forecast,
-    and learning starts from persistence. A constant input stands for the biases that it lacks.
+    All columns are scaled by the extremes of the training rows. The network predicts the change
+    from the present temperature: its error is that of the forecast, and learning starts from
+    persistence. A constant input replaces biases, which the network does not have.
     """
     table = read_station("wth", data.path, "tasks.weather.data.path")
     values = np.column_stack([table.pop(TEMPERATURE).to_numpy(), table.to_numpy()])
     if not np.isfinite(values).all():
         raise DataError(
-            f"{data.path}: {np.isnan(values).any(axis=1).sum()} hours lack values, and a network "
-            "in time needs every hour; take the file as published, or fill them"
+            f"{data.path}: {np.isnan(values).any(axis=1).sum()} hours lack values, but a "
+            "recurrent network needs every hour; use the file as published, or fill them"
         )
     if not data.validation < data.train < len(values):
         raise ValueError(
@@ -126,7 +128,7 @@ def _weather(data: WeatherData, ahead: int, *, validation: bool) -> Task:
     if validation:
         scaled = scaled[: data.train]
     border = data.train - data.validation if validation else data.train
-    scaled -= scaled[:border].mean(axis=0)  # the squared error does not see it
+    scaled -= scaled[:border].mean(axis=0)  # which has no effect on the squared error
     present = scaled[:, :1]
     single = forecasting("weather", scaled, present, ahead, border, warm_up=WARM_UP, lags=1)
     day = forecasting("weather", scaled, present, ahead, border, warm_up=WARM_UP, lags=24)
@@ -141,6 +143,7 @@ def _weather(data: WeatherData, ahead: int, *, validation: bool) -> Task:
 
 
 def _change(window: Window) -> Window:
+    """Subtract the present temperature from the targets, and add a constant input."""
     ones = np.ones((*window.inputs.shape[:2], 1))
     return replace(
         window,
@@ -150,19 +153,22 @@ def _change(window: Window) -> Window:
 
 
 def streams(window: Window, number: int) -> Window:
-    """A series as pieces of equal length side by side, each after steps that do not count.
+    """Cut a series into pieces of equal length that form a batch.
+
+    Each piece begins with warm-up steps that are not in the loss. Steps that are left over at the
+    end are not used.
 
     Parameters
     ----------
     window : Window
-        Of one sequence, whose first steps do not count.
+        One sequence; its first steps are not in the loss.
     number : int
-        What is left over at the end is not learnt from.
+        Number of pieces.
 
     Raises
     ------
     ConfigError
-        If there are several sequences already, or fewer steps than pieces.
+        If the window has several sequences, or fewer steps than pieces.
     """
     if number == 1:
         return window
@@ -172,7 +178,7 @@ def streams(window: Window, number: int) -> Window:
     if batch > 1 or length == 0:
         raise ConfigError(
             f"network.streams: {number} pieces of {steps - first} steps of {batch} sequences; "
-            "allowed: 1 for a batch of sequences, or at most a piece a step"
+            "allowed: 1 for several sequences, at most the number of steps for one"
         )
     rows = first + np.arange(number) * length + np.arange(-first, length)[:, None]
     return Window(

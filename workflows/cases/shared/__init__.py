@@ -1,1 +1,1 @@
-"""Trajectories, comparison methods and tables that several cases share."""
+"""Trajectories, networks and comparisons that several cases share."""

@@ -1,9 +1,9 @@
-"""The peer 'echo state network': reservoirpy's, with its own training.
+"""Echo state networks of reservoirpy, the method that cases compare with.
 
-Tuned as its authors advise: Hinaut and Trouvain, 'Which hype for my new task? Hints and random
-search for echo state networks hyperparameters', ICANN 2021. They let the spectral radius, the leak
-rate, the input scaling and the ridge be drawn at random over wide ranges, several reservoirs a
-draw, and take the best on validation data.
+Settings are chosen as the authors of reservoirpy advise (Hinaut and Trouvain, 'Which hype for my
+new task? Hints and random search for echo state networks hyperparameters', ICANN 2021): spectral
+radius, leak rate, input scaling and ridge are drawn at random from wide ranges, each draw is tried
+with several reservoirs, and the best draw on validation data is taken.
 """
 
 from __future__ import annotations
@@ -26,70 +26,70 @@ Array = NDArray[Any]
 
 ECHO_STATE_NETWORK = "echo state network"
 NOT_INSTALLED = (
-    "The peer 'echo state network' is left out: reservoirpy is not installed. "
+    "The echo state network is left out, because reservoirpy is not installed. "
     "Install it with pip install 'gfrnn[peers]'."
 )
 
 
 class EchoStateSettings(Section):
-    """Settings that the authors of reservoirpy tune; all others keep their defaults."""
+    """Settings of an echo state network; other options of reservoirpy keep their defaults."""
 
     spectral_radius: PositiveFloat
     leak: float = Field(gt=0, le=1)
     input_scaling: PositiveFloat
     bias: NonNegativeFloat
-    """Size of the units' random biases: without them a reservoir is an odd function."""
+    """Scale of random biases; without biases a reservoir is an odd function of its inputs."""
     ridge: NonNegativeFloat
     warmup: NonNegativeInt
-    """Steps at the start of each series that train no readout."""
+    """Number of steps at the start of each series that are not used to train the readout."""
 
 
 def reservoirpy_installed() -> bool:
-    """Whether reservoirpy is there."""
+    """Return whether reservoirpy is installed."""
     return importlib.util.find_spec("reservoirpy") is not None
 
 
 @dataclass(frozen=True)
 class EchoStateNetwork:
-    """A trained echo state network that forecasts many starts at once.
+    """A trained echo state network that forecasts from many initial states at once.
 
-    Training is reservoirpy's own. Its reservoir then steps one start at a time; the rollout takes
-    its matrices and steps all starts together, which gives the same numbers.
+    reservoirpy trains the network. Its reservoir steps one forecast at a time; this class takes its
+    matrices and steps all forecasts together, with the same result.
 
     Attributes
     ----------
-    recurrent : sparse array, shape (width, width)
-    inward : sparse array, shape (width, d)
-    offset : ndarray, shape (width, 1)
+    recurrent_weights : sparse array, shape (width, width)
+    input_weights : sparse array, shape (width, d)
+    input_biases : ndarray, shape (width, 1)
     leak : float
-    outward : ndarray, shape (width, d)
-    bias : ndarray, shape (d,)
-    shift, spread : ndarray, shape (d,)
-        The network sees standardised states, as ours do.
+    readout_weights : ndarray, shape (width, d)
+    readout_biases : ndarray, shape (d,)
+    mean, deviation : ndarray, shape (d,)
+        Mean and standard deviation of the training states, by which states are standardised.
     """
 
-    recurrent: Any
-    inward: Any
-    offset: Array
+    recurrent_weights: Any
+    input_weights: Any
+    input_biases: Array
     leak: float
-    outward: Array
-    bias: Array
-    shift: Array
-    spread: Array
+    readout_weights: Array
+    readout_biases: Array
+    mean: Array
+    deviation: Array
 
     @classmethod
     def fit(
         cls, settings: EchoStateSettings, width: int, series: Sequence[Array], seed: int
     ) -> EchoStateNetwork:
-        """Standardise, drive the reservoir, solve the readout.
+        """Train a network on standardised series.
 
         Parameters
         ----------
-        settings : EchoSettings
+        settings : EchoStateSettings
         width : int
-            Units of the reservoir.
+            Number of units of the reservoir.
         series : sequence of ndarray, shape (times, d)
-            Gapless each; all of one length.
+            Series without gaps, all of the same length.
         seed : int
 
         Raises
@@ -103,8 +103,8 @@ class EchoStateNetwork:
         from reservoirpy.nodes import Reservoir, Ridge
 
         together = np.concatenate(series)
-        shift, spread = together.mean(axis=0), together.std(axis=0)
-        scaled = [(one - shift) / spread for one in series]
+        mean, deviation = together.mean(axis=0), together.std(axis=0)
+        scaled = [(one - mean) / deviation for one in series]
         reservoir = Reservoir(
             width,
             lr=settings.leak,
@@ -114,7 +114,7 @@ class EchoStateNetwork:
             seed=seed,
         )
         readout = Ridge(ridge=settings.ridge)
-        with warnings.catch_warnings():  # an ill-conditioned readout is a matter of the search
+        with warnings.catch_warnings():  # the search also tries ill-conditioned readouts
             warnings.simplefilter("ignore")
             (reservoir >> readout).fit(
                 [one[:-1] for one in scaled],
@@ -124,47 +124,49 @@ class EchoStateNetwork:
         return cls(
             reservoir.W,
             reservoir.Win,
-            _dense(reservoir.bias),
+            _column(reservoir.bias),
             settings.leak,
             readout.Wout,
             readout.bias,
-            shift,
-            spread,
+            mean,
+            deviation,
         )
 
     def rollout(self, history: Array, steps: int) -> Array:
-        """Forecasts from histories that warm the reservoir up.
+        """Forecast from true histories, which set the state of the reservoir.
 
         Parameters
         ----------
         history : ndarray, shape (starts, times, d)
-            The last of them is the start.
+            The last state is the initial state of the forecast.
         steps : int
 
         Returns
         -------
         ndarray, shape (starts, steps, d)
-            NaN from where a forecast is not finite any more.
+            NaN where a forecast is not finite.
         """
-        scaled = (history - self.shift) / self.spread
-        inner = np.zeros((self.recurrent.shape[0], len(history)))
+        scaled = (history - self.mean) / self.deviation
+        units = np.zeros((self.recurrent_weights.shape[0], len(history)))
         for time in range(scaled.shape[1]):
-            inner = self._step(inner, scaled[:, time])
-        found = np.empty((len(history), steps, scaled.shape[2]))
+            units = self._step(units, scaled[:, time])
+        forecast = np.empty((len(history), steps, scaled.shape[2]))
         with np.errstate(over="ignore", invalid="ignore"):
             for step in range(steps):
-                found[:, step] = inner.T @ self.outward + self.bias
-                inner = self._step(inner, found[:, step])
-        found = found * self.spread + self.shift
-        found[~np.isfinite(found)] = np.nan
-        return found
+                forecast[:, step] = units.T @ self.readout_weights + self.readout_biases
+                units = self._step(units, forecast[:, step])
+        forecast = forecast * self.deviation + self.mean
+        forecast[~np.isfinite(forecast)] = np.nan
+        return forecast
 
-    def _step(self, inner: Array, states: Array) -> Array:
-        driven = np.tanh(self.recurrent @ inner + self.inward @ states.T + self.offset)
-        return np.asarray((1 - self.leak) * inner + self.leak * driven)
+    def _step(self, units: Array, states: Array) -> Array:
+        driven = np.tanh(
+            self.recurrent_weights @ units + self.input_weights @ states.T + self.input_biases
+        )
+        return np.asarray((1 - self.leak) * units + self.leak * driven)
 
 
-def _dense(bias: Any) -> Array:
-    """Biases as a column, whatever the library keeps them in."""
-    plain = bias.toarray() if hasattr(bias, "toarray") else np.asarray(bias)
-    return plain.reshape(-1, 1)
+def _column(bias: Any) -> Array:
+    """Return biases, which reservoirpy may keep as a sparse array, as a dense column."""
+    dense = bias.toarray() if hasattr(bias, "toarray") else np.asarray(bias)
+    return dense.reshape(-1, 1)

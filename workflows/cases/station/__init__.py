@@ -1,1 +1,1 @@
-"""Files, predictors and networks of the case of a weather station's temperature."""
+"""Files, predictors, methods and figure of the case of a weather station's temperature."""

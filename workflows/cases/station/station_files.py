@@ -1,4 +1,4 @@
-"""Hourly weather of two stations: finding, reading and checking the files."""
+"""Files with hourly weather of two stations: find, read and check them."""
 
 from __future__ import annotations
 
@@ -22,27 +22,28 @@ _SENTINEL = -9999.0
 
 @dataclass(frozen=True)
 class StationArchive:
-    """Contents of a station's file, and its source.
+    """Contents and source of a station's file.
 
     Attributes
     ----------
     title : str
+        Name of the station.
     unit : str
-        Of the temperature.
+        Unit of the temperature.
     source : str
-        Where the file is published.
-    stamp : str
-        The format of its times.
+        Place where the file is published.
+    time_format : str
+        Format of the times, see :meth:`datetime.datetime.strptime`.
     columns : mapping of str to str
-        Column of the file: name here. Wind speed and direction become two components besides.
+        Names of variables by columns of the file.
     member : str, optional
-        The file's name inside a zip archive.
+        Name of the file inside a zip archive.
     """
 
     title: str
     unit: str
     source: str
-    stamp: str
+    time_format: str
     columns: dict[str, str]
     member: str | None = None
 
@@ -52,7 +53,7 @@ ARCHIVES = {
         title="WTH",
         unit="°F",
         source="data/WTH.csv of github.com/jesusgf96/NP_RNNs (producer: NOAA)",
-        stamp="%m/%d/%Y %H:%M",
+        time_format="%m/%d/%Y %H:%M",
         columns={
             "DryBulbFarenheit": TEMPERATURE,
             "DewPointFarenheit": "dew_point",
@@ -70,8 +71,8 @@ ARCHIVES = {
             "dataset/weather-20250125T094528Z-001.zip of github.com/Aojiang-code/ConvTimeNet "
             "(producer: Max Planck Institute for Biogeochemistry)"
         ),
-        stamp="%Y-%m-%d %H:%M:%S",
-        # Units of other columns hold characters that did not survive their way into the file.
+        time_format="%Y-%m-%d %H:%M:%S",
+        # Headings of other columns are damaged in the file (characters of their units).
         columns={
             "T (degC)": TEMPERATURE,
             "Tdew (degC)": "dew_point",
@@ -84,33 +85,34 @@ ARCHIVES = {
         member="weather/weather.csv",
     ),
 }
-"""The stations there are."""
+"""Files by name of the station."""
 
 
 def read_station(name: str, path: str, key: str) -> pd.DataFrame:
-    """Hourly values of a station.
+    """Read hourly values of a station.
 
     Parameters
     ----------
     name : str
-        One of ``ARCHIVES``.
+        Key of ``ARCHIVES``.
     path : str
-        Relative paths are looked for in the current folder, in the folder that the environment
-        variable ``GFRNN_DATA`` names, and in ``../shared/data``.
+        Relative paths are searched in the folders of
+        :func:`gfrnn.pipeline.data.files.data_folders`.
     key : str
-        The key of the settings that holds the path, for messages.
+        Key of the settings that holds the path, for messages.
 
     Returns
     -------
     DataFrame
-        A row every full hour from the first to the last of the file, a column a variable. NaN
-        where the file has no row or a sentinel (-9999): no value is made up.
+        One row for each full hour from the first to the last of the file, one column for each
+        variable, with two components of the wind instead of its direction. Hours without a row and
+        values of -9999 are NaN.
 
     Raises
     ------
     DataError
-        If the file is not there or cannot be read, a column is missing, a value is no number, a
-        time cannot be understood, or two rows of one time differ.
+        If the file does not exist or cannot be read, a column is missing, a value or time cannot
+        be parsed, or two rows of the same time differ.
     """
     archive = ARCHIVES[name]
     file = _find(path, key, archive)
@@ -119,14 +121,14 @@ def read_station(name: str, path: str, key: str) -> pd.DataFrame:
     if missing:
         raise DataError(
             f"{file}: column {missing[0]!r} is missing; found "
-            f"{', '.join(map(str, table.columns))}. "
-            f"Take the file as published: {archive.source}"
+            f"{', '.join(map(str, table.columns))}; "
+            f"use the file as published: {archive.source}"
         )
     try:
-        time = pd.to_datetime(table["date"], format=archive.stamp)
+        time = pd.to_datetime(table["date"], format=archive.time_format)
         values = table[list(archive.columns)].astype(float)
     except ValueError as error:
-        raise DataError(f"{file}: {error}; take the file as published: {archive.source}") from error
+        raise DataError(f"{file}: {error}; use the file as published: {archive.source}") from error
     values = values.rename(columns=archive.columns).set_index(pd.DatetimeIndex(time, name="time"))
     values = _unique(values.mask(values == _SENTINEL).sort_index(), file)
     hours = pd.date_range(values.index[0].ceil("h"), values.index[-1].floor("h"), freq=HOUR)
@@ -141,7 +143,7 @@ def _find(path: str, key: str, archive: StationArchive) -> Path:
             return folder / wanted
     looked = ", ".join(str((folder / wanted).parent.resolve()) for folder in folders)
     raise DataError(
-        f"{key}: {path} not found; looked in {looked}. Get {archive.source} and put it there, or "
+        f"{key}: {path} not found; looked in {looked}. Download {archive.source} to there, or "
         f"set the environment variable GFRNN_DATA to the folder that holds {path}"
     )
 
@@ -155,24 +157,24 @@ def _read(file: Path, archive: StationArchive) -> pd.DataFrame:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         what = str(error.args[0] if error.args else error)
         raise DataError(
-            f"{file}: cannot be read ({what}); take the file as published: {archive.source}"
+            f"{file}: cannot be read ({what}); use the file as published: {archive.source}"
         ) from error
 
 
 def _unique(values: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """One row a time; the same row twice is one."""
+    """Remove repeated rows; refuse different rows of the same time."""
     twice = values.index.duplicated(keep=False)
     single = values[~values.reset_index().duplicated().to_numpy()]
     if single.index.has_duplicates:
         first = values.index[twice][0]
-        raise DataError(f"{file}: rows of {first} differ from each other; leave one of them")
+        raise DataError(f"{file}: rows of {first} differ; keep one of them")
     if single.empty:
-        raise DataError(f"{file}: holds no rows; download it again")
+        raise DataError(f"{file}: has no rows; download it again")
     return single
 
 
 def _with_components(values: pd.DataFrame) -> pd.DataFrame:
-    """Wind blowing towards east and north in place of its direction, from where it blows."""
+    """Replace the direction, from which the wind blows, by components towards east and north."""
     angle = np.deg2rad(values["wind_direction"])
     parts: dict[str, Any] = {
         "wind_east": -values["wind_speed"] * np.sin(angle),

@@ -1,4 +1,4 @@
-"""Settings of a station, and networks trained on it: on all training hours, or on folds."""
+"""Fit of networks to a station: on all training hours, or without validation periods."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from gfrnn.pipeline.config.section import Period, Section
+from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.cases.station.station_files import read_station
 from gfrnn.workflows.cases.station.station_model import (
-    StationPredictors,
     StationRows,
     balanced_path,
     build_rows,
@@ -25,112 +23,27 @@ from gfrnn.workflows.cases.station.station_model import (
     hidden_layer,
     solve,
 )
+from gfrnn.workflows.cases.station.station_settings import (
+    StationData,
+    StationNetwork,
+    StationSettings,
+)
 from gfrnn_core import RFactor, RidgePath
 from gfrnn_core.sampling import HiddenWeights
 
 Array = NDArray[Any]
 
 RIDGES = 10.0 ** np.arange(-6, 0.01, 0.25)
-"""Tried for the linear model, which takes the best of each lead on the validation periods."""
-
-DAY = 24
-
-
-class StationData(Section):
-    """The file of a station, and which hours are for what."""
-
-    path: str
-    train: Period
-    validation: tuple[Period, ...] = Field(min_length=1)
-    test: Period
-
-
-class StationNetwork(Section):
-    """Settings of the inputs and of the hidden layer, see :class:`View`."""
-
-    width: PositiveInt
-    scale: PositiveFloat
-    lags: tuple[NonNegativeInt, ...] = Field(min_length=1)
-    means: tuple[PositiveInt, ...]
-    decay: NonNegativeFloat
-    mean_weight: NonNegativeFloat
-    calendar_weight: NonNegativeFloat
-    annual: NonNegativeInt
-    diurnal: NonNegativeInt
-
-    @property
-    def predictors(self) -> StationPredictors:
-        """All but the hidden layer."""
-        return StationPredictors(**self.model_dump(exclude={"width", "scale"}))
-
-    @property
-    def linear_predictors(self) -> StationPredictors:
-        """The last 24 hours and the same calendar: what the linear model sees."""
-        return StationPredictors(tuple(range(DAY)), (), annual=self.annual, diurnal=self.diurnal)
-
-
-class LeadSettings(Section):
-    """A lead in hours, and how its outer weights are held back.
-
-    Attributes
-    ----------
-    ridge : float
-        Relative to the largest singular value.
-    balance : float
-        What hidden features are multiplied by before the ridge weighs all features alike.
-    """
-
-    hours: PositiveInt
-    ridge: PositiveFloat
-    balance: PositiveFloat
-
-
-class StationLeads(Section):
-    """The leads there are; one that is left out is not forecast."""
-
-    hour: LeadSettings | None = None
-    day: LeadSettings | None = None
-    two_days: LeadSettings | None = None
-    week: LeadSettings | None = None
-
-    @property
-    def named(self) -> dict[str, LeadSettings]:
-        """Settings of the leads that are forecast, by name."""
-        every = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: lead for name, lead in every.items() if lead is not None}
-
-    @property
-    def hours(self) -> tuple[int, ...]:
-        """Leads that are forecast, in hours."""
-        return tuple(lead.hours for lead in self.named.values())
-
-    @property
-    def ridges(self) -> list[float]:
-        """One a lead."""
-        return [lead.ridge for lead in self.named.values()]
-
-    @property
-    def balances(self) -> list[float]:
-        """One a lead."""
-        return [lead.balance for lead in self.named.values()]
-
-
-class StationSettings(Section):
-    """A station: its data, its network, its leads."""
-
-    data: StationData
-    network: StationNetwork
-    leads: StationLeads
+"""Ridges that are tried for the linear model at each lead on the validation periods."""
 
 
 @dataclass(frozen=True)
 class StationHours:
-    """The table of a station, and which of its hours are for what.
+    """Hourly values of a station, with masks of the training and test hours.
 
     Attributes
     ----------
     table : DataFrame
-        Hourly values.
     train, test : ndarray of bool, shape (hours,)
     """
 
@@ -146,14 +59,14 @@ class StationHours:
 
 @lru_cache(maxsize=4)
 def read_hours(name: str, data: StationData) -> StationHours:
-    """Read a station's file.
+    """Read a station's file and find its training and test hours.
 
     Raises
     ------
     DataError
-        If the file is not there or cannot be used.
+        If the file does not exist or cannot be used.
     ConfigError
-        If a period holds no hour of the file, or the test period begins before training ends.
+        If the file has no hour of a period, or the test period begins before training ends.
     """
     table = read_station(name, data.path, f"{name}.data.path")
     time = pd.DatetimeIndex(table.index)
@@ -163,7 +76,7 @@ def read_hours(name: str, data: StationData) -> StationHours:
         if not within(time, period).any():
             raise ConfigError(
                 f"{name}.data.{key}: no hour from {period.start} to {period.end}; the file "
-                f"holds {time[0]} to {time[-1]}"
+                f"holds {time[0]} to {time[-1]}, so choose a period of these"
             )
     if data.test.start <= data.train.end:
         raise ConfigError(
@@ -174,12 +87,12 @@ def read_hours(name: str, data: StationData) -> StationHours:
 
 
 def within(time: pd.DatetimeIndex, period: Period) -> Array:
-    """Which times are in a period."""
+    """Return which times are in a period."""
     return np.asarray((time >= period.start) & (time <= period.end))
 
 
 def starting(inside: Array, lead: int) -> Array:
-    """Which hours are inside together with the hour ``lead`` later."""
+    """Return which hours are inside together with the hour ``lead`` later."""
     later = np.zeros_like(inside)
     later[:-lead] = inside[lead:]
     return np.asarray(inside & later)
@@ -188,9 +101,19 @@ def starting(inside: Array, lead: int) -> Array:
 def held_out(
     rows: StationRows, train: Array, periods: Sequence[Period], history: int
 ) -> Iterator[tuple[Array, Array]]:
-    """For each validation period the hours to fit on, and its own hours.
+    """Yield the hours to fit on and the hours to validate on, for each validation period.
 
-    A row is left out of the fit where its history or one of its targets touches the period.
+    A row is not used in the fit if its history or one of its targets is in the period.
+
+    Parameters
+    ----------
+    rows : StationRows
+    train : ndarray of bool, shape (hours,)
+        Training hours.
+    periods : sequence of Period
+        Validation periods.
+    history : int
+        Number of hours before the present that a row needs.
     """
     fit = starting(train, max(rows.leads))
     before, after = pd.Timedelta(hours=max(rows.leads)), pd.Timedelta(hours=history)
@@ -200,24 +123,26 @@ def held_out(
 
 
 def lead_error(rows: StationRows, inside: Array, changes: Array, column: int) -> float:
-    """Normalised mean squared error at one lead, start and target both inside.
+    """Return the normalised mean squared error at one lead, with start and target both inside.
 
     Parameters
     ----------
-    rows : Rows
+    rows : StationRows
     inside : ndarray of bool, shape (hours,)
     changes : ndarray, shape (hours,)
-        Forecast change of the temperature; NaN where there is none.
+        Forecast changes of the temperature; NaN where there is no forecast.
     column : int
-        Of the lead.
+        Column of the lead in the targets.
     """
     errors = (changes - rows.targets[:, column])[starting(inside, rows.leads[column])]
     known = np.isfinite(errors)
     return rows.normalised(errors[known]) if known.any() else float("nan")
 
 
-def changes(rows: StationRows, hidden: HiddenWeights, outer: Array, inside: Array) -> Array:
-    """Forecasts from the usable hours inside, NaN elsewhere: shape (hours, leads)."""
+def forecast_changes(
+    rows: StationRows, hidden: HiddenWeights, outer: Array, inside: Array
+) -> Array:
+    """Forecast changes from the usable hours inside, NaN elsewhere, shape (hours, leads)."""
     found = np.full(rows.targets.shape, np.nan)
     places = np.flatnonzero(inside & rows.usable)
     found[places] = forecast(rows, hidden, outer, places)
@@ -227,7 +152,7 @@ def changes(rows: StationRows, hidden: HiddenWeights, outer: Array, inside: Arra
 def train_network(
     rows: StationRows, train: Array, station: StationSettings, seed: int
 ) -> tuple[HiddenWeights, Array]:
-    """Hidden and outer weights from all training hours."""
+    """Train a network on all training hours; return hidden and outer weights."""
     network = station.network
     hidden = hidden_layer(rows, network.width, network.scale, seed)
     factor = factorise(rows, hidden, starting(train, max(rows.leads)))
@@ -238,14 +163,14 @@ def train_network(
 def train_linear(
     rows: StationRows, train: Array, periods: Sequence[Period], history: int
 ) -> tuple[HiddenWeights, Array]:
-    """The network of width 0, each lead with its best ridge on the validation periods."""
+    """Train a network of width 0, with the best ridge of each lead on the validation periods."""
     hidden = hidden_layer(rows, 0, 1.0, 0)
     leads = len(rows.leads)
     errors = np.zeros((len(RIDGES), leads))
     for fit, fold in held_out(rows, train, periods, history):
         path = balanced_path(factorise(rows, hidden, fit), 0, leads, 1.0)
         for place, ridge in enumerate(RIDGES):
-            found = changes(rows, hidden, path.weights(np.full(leads, ridge)), fold)
+            found = forecast_changes(rows, hidden, path.weights(np.full(leads, ridge)), fold)
             errors[place] += [lead_error(rows, fold, found[:, k], k) for k in range(leads)]
     best = RIDGES[errors.argmin(axis=0)]
     factor = factorise(rows, hidden, starting(train, max(rows.leads)))
@@ -254,7 +179,17 @@ def train_linear(
 
 @dataclass(frozen=True)
 class StationFold:
-    """The triangle of the rows that do not touch a validation period, and that period's hours."""
+    """Fit without a validation period, before the choice of ridges.
+
+    Attributes
+    ----------
+    rows : StationRows
+    hidden : HiddenWeights
+    factor : RFactor
+        Triangle of the rows that do not overlap with the period.
+    inside : ndarray of bool, shape (hours,)
+        Hours of the period.
+    """
 
     rows: StationRows
     hidden: HiddenWeights
@@ -289,18 +224,18 @@ def _paths(
 
 
 def validation_error(name: str, station: StationSettings, lead: str, seed: int) -> float:
-    """Normalised mean squared error of one network at one lead, mean over validation periods.
+    """Return the normalised error of a network at one lead, mean over validation periods.
 
-    Triangles and their decompositions are kept, so that other ridges of the same network cost
+    Triangles and their decompositions are cached, so that further ridges of the same network cost
     little.
     """
-    wanted = station.leads.named[lead]
+    chosen = station.leads.named[lead]
     column = list(station.leads.named).index(lead)
     where = (name, station.data, station.network, station.leads.hours, seed)
     errors = []
-    for fold, path in zip(_folds(*where), _paths(*where, wanted.balance), strict=True):
-        outer = path.weights(np.full(len(fold.rows.leads), wanted.ridge))
-        outer[len(outer) - station.network.width :] *= wanted.balance
-        found = changes(fold.rows, fold.hidden, outer, fold.inside)
+    for fold, path in zip(_folds(*where), _paths(*where, chosen.balance), strict=True):
+        outer = path.weights(np.full(len(fold.rows.leads), chosen.ridge))
+        outer[len(outer) - station.network.width :] *= chosen.balance
+        found = forecast_changes(fold.rows, fold.hidden, outer, fold.inside)
         errors.append(lead_error(fold.rows, fold.inside, found[:, column], column))
     return float(np.mean(errors))

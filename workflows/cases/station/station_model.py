@@ -1,7 +1,7 @@
-"""One station's temperature at several leads from delays: rows, triangles, outer weights.
+"""Network that forecasts a station's temperature at several leads from past values.
 
-The hidden layer is that of the sampled network (arXiv 2410.23467); every lead has outer weights of
-its own, which forecast the change of the temperature directly.
+The hidden layer is that of the sampled network (arXiv 2410.23467). Each lead has its own outer
+weights, which forecast the change of the temperature directly.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class StationPredictors:
-    """Past values that are inputs of the network.
+    """Selection of predictors and the scale of their hidden weights.
 
     Parameters
     ----------
     lags : tuple of int
-        Hours back from the present, 0 for the present itself.
+        Lags in hours; 0 is the present.
     means : tuple of int
-        Hours over which running means are taken, up to the present.
+        Lengths in hours of running means up to the present.
     decay : float
-        Hidden weights of lag k are smaller by (1 + k)^-decay.
+        Hidden weights of lag k are multiplied by (1 + k)^-decay.
     mean_weight, calendar_weight : float
-        What hidden weights of running means and of the calendar are multiplied by.
+        Factors on the hidden weights of running means and of harmonics.
     annual, diurnal : int
-        Harmonics of the year and of the day; they and their products enter linearly. Hidden
-        features see the first of the year and the first two of the day, where they are there.
+        Numbers of harmonics of the year and of the day. All of them and their products are linear
+        predictors; the first of the year and the first two of the day are also inputs of the
+        hidden features.
     """
 
     lags: tuple[int, ...]
@@ -53,145 +54,155 @@ class StationPredictors:
 
     @property
     def history(self) -> int:
-        """Hours that a row reaches back."""
+        """Number of hours before the present that a row needs."""
         return max(*self.lags, *(hours - 1 for hours in self.means), 0)
 
 
 @dataclass(frozen=True)
 class StationRows:
-    """A row every hour; NaN where the file has a hole in what the row needs.
+    """Predictors and targets of each hour; NaN where values that they need are missing.
 
     Attributes
     ----------
     time : DatetimeIndex
     states : ndarray, shape (hours, p)
-        Standardised values at all lags, then running means, then cycles of the calendar.
+        Standardised values at all lags, then running means, then harmonics.
     inputs : ndarray, shape (hours, q)
-        Functions of the calendar that enter linearly only.
-    attention : ndarray, shape (p,)
-        What hidden weights are multiplied by.
+        Harmonics and their products that are linear predictors only.
+    weight_factors : ndarray, shape (p,)
+        Factors on the hidden weights of each state variable.
     targets : ndarray, shape (hours, leads)
-        Change of the temperature, in standard deviations; NaN beyond the end.
+        Changes of the temperature in standard deviations; NaN after the last hour.
     leads : tuple of int
-        Hours.
-    spread : float
+        Leads in hours.
+    deviation : float
         Standard deviation of the training temperatures.
-    reach : float
-        Their maximum less their minimum.
+    extent : float
+        Maximum of the training temperatures minus their minimum.
     """
 
     time: pd.DatetimeIndex
     states: Array
     inputs: Array
-    attention: Array
+    weight_factors: Array
     targets: Array
     leads: tuple[int, ...]
-    spread: float
-    reach: float
+    deviation: float
+    extent: float
 
     @property
     def usable(self) -> Array:
-        """Whether all that a forecast needs is there: shape (hours,)."""
+        """Whether no predictor is missing, shape (hours,)."""
         return np.asarray(np.isfinite(self.states).all(axis=1))
 
     @property
     def complete(self) -> Array:
-        """Whether a row can be trained on: shape (hours,)."""
+        """Whether neither a predictor nor a target is missing, shape (hours,)."""
         return np.asarray(self.usable & np.isfinite(self.targets).all(axis=1))
 
     def normalised(self, errors: Array) -> float:
-        """Mean square of errors in standard deviations, with the temperature scaled to 0..1."""
-        return float(np.square(errors).mean() * (self.spread / self.reach) ** 2)
+        """Return the mean squared error of temperatures scaled to 0..1.
+
+        Parameters
+        ----------
+        errors : ndarray
+            Errors in standard deviations.
+        """
+        return float(np.square(errors).mean() * (self.deviation / self.extent) ** 2)
 
 
 def build_rows(
     table: pd.DataFrame, train: Array, predictors: StationPredictors, leads: Sequence[int]
 ) -> StationRows:
-    """Rows of all hours of a station.
+    """Compute predictors and targets of all hours.
 
     Parameters
     ----------
     table : DataFrame
         Hourly values, see :func:`gfrnn.workflows.cases.station.station_files.read_station`.
     train : ndarray of bool, shape (hours,)
-        The training hours, from which means and spreads are taken.
-    view : View
+        Training hours, from which means and standard deviations are computed.
+    predictors : StationPredictors
     leads : sequence of int
-        Hours.
+        Leads in hours.
 
     Raises
     ------
     DataError
-        If there are no training hours, or a variable is constant in them.
+        If there are no training hours, or a variable is constant or missing in them.
     """
     inside = table[train]
     if inside.empty:
-        raise DataError(f"the file begins at {table.index[0]}, after the training period")
+        raise DataError(
+            f"train: no hours; the file begins at {table.index[0]}, so train on a later period"
+        )
     constant = [name for name in table if not inside[name].max() > inside[name].min()]
     if constant:
-        raise DataError(f"{constant[0]} is constant or missing in the training period")
+        raise DataError(
+            f"{constant[0]} is constant or missing in the training period; train on a longer one"
+        )
     scaled = (table - inside.mean()) / inside.std(ddof=0)
     time = pd.DatetimeIndex(table.index)
     size = table.shape[1]
     waves = harmonics(time.to_numpy(), predictors.annual, predictors.diurnal)[:, 1:]
     annual, diurnal = waves[:, : 2 * predictors.annual], waves[:, 2 * predictors.annual :]
-    cycles = np.concatenate([annual[:, :2], diurnal[:, :4]], axis=1)
-    seen = [scaled.shift(lag).to_numpy() for lag in predictors.lags]
-    seen += [scaled.rolling(hours).mean().to_numpy() for hours in predictors.means]
+    seen_harmonics = np.concatenate([annual[:, :2], diurnal[:, :4]], axis=1)
+    past = [scaled.shift(lag).to_numpy() for lag in predictors.lags]
+    past += [scaled.rolling(hours).mean().to_numpy() for hours in predictors.means]
     decay = (1.0 + np.asarray(predictors.lags)) ** -predictors.decay
     weights = [
         np.repeat(decay, size),
         np.full(size * len(predictors.means), predictors.mean_weight),
     ]
-    weights += [np.full(cycles.shape[1], predictors.calendar_weight)]
+    weights += [np.full(seen_harmonics.shape[1], predictors.calendar_weight)]
     products = (annual[:, :, None] * diurnal[:, None, :]).reshape(len(time), -1)
     temperature = scaled[TEMPERATURE].to_numpy()
     targets = np.full((len(time), len(leads)), np.nan)
     for column, lead in enumerate(leads):
         targets[:-lead, column] = temperature[lead:] - temperature[:-lead]
-    spread = inside[TEMPERATURE]
+    trained = inside[TEMPERATURE]
     return StationRows(
         time,
-        np.concatenate([*seen, cycles], axis=1),
+        np.concatenate([*past, seen_harmonics], axis=1),
         np.concatenate([annual[:, 2:], diurnal[:, 4:], products], axis=1),
         np.concatenate(weights),
         targets,
         tuple(leads),
-        float(spread.std(ddof=0)),
-        float(spread.max() - spread.min()),
+        float(trained.std(ddof=0)),
+        float(trained.max() - trained.min()),
     )
 
 
 def hidden_layer(rows: StationRows, width: int, scale: float, seed: int) -> HiddenWeights:
-    """Normal hidden weights, larger for what the view gives more attention."""
-    pool = rows.states[rows.complete][:2]  # normal weights need its length only
+    """Draw normal hidden weights and multiply them by the factors of the predictors."""
+    pool = rows.states[rows.complete][:2]  # normal weights depend on its shape only
     hidden = sample_weights(pool, width, sampling="normal", scale=scale, seed=seed)
-    weights = hidden.weights * rows.attention[:, None]
+    weights = hidden.weights * rows.weight_factors[:, None]
     return HiddenWeights(weights, hidden.biases, hidden.activation)
 
 
 def factorise(rows: StationRows, hidden: HiddenWeights, chosen: Array) -> RFactor:
-    """The R factor of the chosen hours' rows, those with holes left out.
+    """Return the R factor of the chosen rows without missing values.
 
-    Rows are rounded to float32: observations of whole degrees have noise far above that.
+    Rows are rounded to float32, whose error is far below that of observations in whole degrees.
 
     Parameters
     ----------
-    rows : Rows
+    rows : StationRows
     hidden : HiddenWeights
     chosen : ndarray of bool, shape (hours,)
 
     Raises
     ------
     ConfigError
-        If fewer rows than feature columns are left.
+        If there are fewer rows than feature columns.
     """
     places = np.flatnonzero(chosen & rows.complete)
     features = rows.states.shape[1] + 1 + rows.inputs.shape[1] + hidden.width
     if len(places) < features:
         raise ConfigError(
             f"network.width: {features} feature columns, but only {len(places)} hours of training; "
-            "take a smaller width or a longer period"
+            "use a smaller width or a longer period"
         )
     total = features + len(rows.leads)
 
@@ -207,7 +218,19 @@ def factorise(rows: StationRows, hidden: HiddenWeights, chosen: Array) -> RFacto
 
 
 def balanced_path(factor: RFactor, hidden: int, leads: int, balance: float) -> RidgePath:
-    """Decompose with hidden columns multiplied by ``balance``: below 1 they are held back more."""
+    """Decompose the R factor with its hidden columns multiplied by ``balance``.
+
+    A balance below 1 strengthens the regularisation of hidden features.
+
+    Parameters
+    ----------
+    factor : RFactor
+    hidden : int
+        Number of hidden features.
+    leads : int
+        Number of leads.
+    balance : float
+    """
     weights = np.ones(factor.columns)
     weights[factor.columns - leads - hidden : factor.columns - leads] = balance
     scaled = RFactor(factor.triangle * weights, factor.rows)
@@ -217,7 +240,7 @@ def balanced_path(factor: RFactor, hidden: int, leads: int, balance: float) -> R
 def solve(
     factor: RFactor, hidden: int, ridges: Sequence[float], balances: Sequence[float]
 ) -> Array:
-    """Outer weights with a ridge and a balance for each lead: shape (features, leads)."""
+    """Return outer weights with a ridge and a balance for each lead, shape (features, leads)."""
     leads = len(ridges)
     outer = np.empty((factor.columns - leads, leads))
     for balance in sorted(set(balances)):
@@ -229,18 +252,18 @@ def solve(
 
 
 def forecast(rows: StationRows, hidden: HiddenWeights, outer: Array, places: Array) -> Array:
-    """Change of the temperature at each lead, in standard deviations: shape (places, leads)."""
+    """Forecast changes of the temperature, in standard deviations, shape (places, leads)."""
     return np.asarray(lift(rows.states[places], rows.inputs[places], hidden) @ outer)
 
 
 def climatology(
     rows: StationRows, temperature: Array, train: Array, annual: int, diurnal: int
 ) -> Array:
-    """Hour of the day times day of the year: least squares on products of harmonics.
+    """Return the climatology of each hour from products of annual and diurnal harmonics.
 
     Parameters
     ----------
-    rows : Rows
+    rows : StationRows
     temperature : ndarray, shape (hours,)
     train : ndarray of bool, shape (hours,)
     annual, diurnal : int

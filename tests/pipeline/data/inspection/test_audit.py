@@ -1,4 +1,4 @@
-"""Findings of the audit in good data, in bad data, and in real files with known faults."""
+"""Test the findings of the audit in good, bad and real data with known faults."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_times(looked: Callable[..., list[DataFinding]]) -> None:
     assert says(looked(ds.assign_coords(time=late)), "warning", "irregular times")
     assert says(looked(make(200, "MS")), "error", "monthly data")
     half = ds.assign_coords(time=ds.time + np.timedelta64(30, "m"))
-    assert says(looked(half), "note", "times at minute 30")
+    assert says(looked(half), "note", "times are at minute 30")
     twice = ds.isel(time=[*range(5), 4, *range(5, 800)])
     assert says(looked(twice), "warning", "given twice")
     assert says(looked(ds.isel(time=[0])), "error", "1 time")
@@ -148,7 +148,7 @@ def test_values(
 
 
 def test_a_mask_hides_nothing_else(looked: Callable[..., list[DataFinding]]) -> None:
-    """Beside a mask, single missing values, missing times and scrambled points are found."""
+    """Besides a mask, single missing values, missing times and scrambled points are found."""
     ds = make()
     values = ds.t2m.values
     values[:, :3, :6] = np.nan
@@ -271,7 +271,7 @@ def test_describe(tmp_path: Path) -> None:
         ),
         ({"path": "traps/expver*"}, ["monthly data", "expver 1 and 5"]),
         ({"path": "era5_danube_daily_2013/*.nc"}, ["scattered places, 5 values"]),
-        ({"path": "merra2_weur_hourly/*2005*"}, ["less than a year", "times at minute 30"]),
+        ({"path": "merra2_weur_hourly/*2005*"}, ["less than a year", "times are at minute 30"]),
         ({"path": "era5_point_hourly_2019/*54-16*"}, ["one grid point"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""Names and units in the spellings of files."""
+"""Test names and units in the spellings of files."""
 
 from __future__ import annotations
 

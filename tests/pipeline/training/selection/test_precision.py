@@ -1,4 +1,4 @@
-"""What the precision of the rows costs, against the rows themselves."""
+"""Compare the measured error of float32 rows with the rows themselves."""
 
 from dataclasses import replace
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
-from gfrnn.pipeline.reduction.reduce import Stretch
+from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
-from gfrnn.pipeline.training.pass_costs import NOTHING, sampled
+from gfrnn.pipeline.training.pass_costs import NO_READS, precision_cost
 from gfrnn.pipeline.training.rows import RowSummary
-from gfrnn.pipeline.training.selection.precision import Sample, mean_squared_errors
+from gfrnn.pipeline.training.selection.precision import PrecisionSample, mean_squared_errors
 from gfrnn.pipeline.training.selection.ridge import solve
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_testing.reduction_toys import row_summary
@@ -25,7 +25,7 @@ def rows(tmp_path_factory) -> RowSummary:
 
 
 def squares(rows: RowSummary, solved, stretch: Stretch) -> float:
-    """Mean over rows of the squared error of one step, from the states themselves."""
+    """Return the mean squared error of one step over all rows, from the states themselves."""
     first, last = rows.reach(stretch)
     states = rows.states.read(first, last)
     predicted = solved.predict(states, rows.forcing(rows.time[first:last]))
@@ -50,7 +50,7 @@ def candidate(rows: RowSummary, checkpoints: Checkpoints) -> Candidate:
         summary=rows.name,
         folds=folds,
         variance=np.array([2.0]),
-        beyond=np.array([0.25]),
+        truncated_variance=np.array([0.25]),
     )
 
 
@@ -62,7 +62,7 @@ def test_errors_from_a_triangle_are_those_of_its_rows(rows):
 
 def test_both_precisions_are_measured_on_the_same_rows(tmp_path, rows):
     checkpoints = Checkpoints(tmp_path / "s")
-    sample = Sample(rows, TRAIN, candidate(rows, checkpoints), WIDTH, RIDGE, BALANCE)
+    sample = PrecisionSample(rows, TRAIN, candidate(rows, checkpoints), WIDTH, RIDGE, BALANCE)
     found = sample.measure(checkpoints)
     assert found["rows"] == TRAIN.stop - TRAIN.start
     for precision in ("float32", "float64"):
@@ -75,8 +75,8 @@ def test_both_precisions_are_measured_on_the_same_rows(tmp_path, rows):
 
 def test_a_leaf_of_fewer_rows_than_features_measures_nothing(tmp_path, rows):
     checkpoints = Checkpoints(tmp_path / "s")
-    few = Stretch("train/2001", 1, candidate(rows, checkpoints).always + WIDTH)
-    sample = Sample(rows, few, candidate(rows, checkpoints), WIDTH, RIDGE, BALANCE)
+    few = Stretch("train/2001", 1, candidate(rows, checkpoints).linear_features + WIDTH)
+    sample = PrecisionSample(rows, few, candidate(rows, checkpoints), WIDTH, RIDGE, BALANCE)
     assert sample.measure(checkpoints) == {}
     enough = replace(sample, stretch=replace(few, stop=few.stop + 1))
     assert enough.measure(checkpoints)["rows"] == few.stop + 1 - few.start
@@ -84,7 +84,7 @@ def test_a_leaf_of_fewer_rows_than_features_measures_nothing(tmp_path, rows):
 
 def test_no_solving_is_planned_for_a_leaf_of_fewer_rows_than_features(rows):
     few, enough = (
-        sampled([rows], Stretch("train/2001", 0, count), NOTHING).work
+        precision_cost([rows], Stretch("train/2001", 0, count), NO_READS).work
         for count in (rows.features - 1, rows.features)
     )
     assert "solving" not in few

@@ -1,4 +1,4 @@
-"""The choice of ridge, balance and width against least squares on all rows, which it never sees."""
+"""Compare the choice of ridge, balance and width with least squares on all rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gfrnn.pipeline.training.selection.ridge import WidthSelection, choose
+from gfrnn.pipeline.training.selection.ridge import WidthSelection, select_ridge_and_width
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
@@ -16,11 +16,11 @@ from gfrnn_core.regression_rows import delayed
 SIZE, DELAYS, LEADS, WIDTH = 3, 2, (1, 3), 24
 RIDGES = [1e-6, 1e-3, 1e-2, 0.1, 1.0]
 BALANCES = [1.0, 0.3, 0.05]
-BEYOND, VARIANCE = np.array([0.4, 0.7]), np.array([4.0, 5.0])
+TRUNCATED, VARIANCE = np.array([0.4, 0.7]), np.array([4.0, 5.0])
 
 
 def make_series(times: int, seed: int) -> np.ndarray:
-    """A damped rotation with noise and a weak nonlinear term."""
+    """Return a damped rotation with noise and a weak nonlinear term."""
     rng = np.random.default_rng(seed)
     law = 0.92 * np.linalg.qr(np.random.default_rng(0).standard_normal((SIZE, SIZE)))[0]
     states = np.zeros((times, SIZE))
@@ -48,7 +48,7 @@ TRAIN, VALIDATION = make_series(150, 1), make_series(110, 2)
 
 
 def chosen(network: SampledRNN, **options: object) -> WidthSelection:
-    return choose(
+    return select_ridge_and_width(
         network,
         Factors.of_series(network, TRAIN),
         Factors.of_series(network, VALIDATION),
@@ -58,7 +58,7 @@ def chosen(network: SampledRNN, **options: object) -> WidthSelection:
             "ridges": RIDGES,
             "balances": BALANCES,
             "variance": VARIANCE,
-            "beyond": BEYOND,
+            "truncated_variance": TRUNCATED,
         }
         | options,
     )
@@ -73,7 +73,7 @@ def features_and_targets(network, states, width):
 
 
 def brute_force(network, width, balances):
-    """errors[balance, ridge, lead] and weights, each from rows of its own."""
+    """Return errors[balance, ridge, lead] and weights, each from rows computed for it."""
     x, y = features_and_targets(network, TRAIN, width)
     checked, truth = features_and_targets(network, VALIDATION, width)
     factors = np.ones(x.shape[1])
@@ -89,7 +89,7 @@ def brute_force(network, width, balances):
                 solved = np.linalg.lstsq(pulled, target, rcond=None)[0] * factors[:, None]
                 weights[b, r, lead] = solved
                 residual = np.square(checked @ solved - truth[lead]).sum() / len(checked)
-                errors[b, r, lead] = (residual + BEYOND[lead]) / VARIANCE[lead]
+                errors[b, r, lead] = (residual + TRUNCATED[lead]) / VARIANCE[lead]
     return errors, weights
 
 
@@ -110,8 +110,8 @@ def test_errors_and_choices_are_those_of_brute_force(target):
         np.testing.assert_allclose(path.score, errors.min(axis=(0, 1)).mean())
 
 
-def test_the_case_is_worth_choosing_in():
-    """Ridges and balances of different leads and widths differ, and none is at the edge always."""
+def test_the_best_settings_differ_between_leads():
+    """The best ridges and balances differ between leads and widths, and are not at the edges."""
     choice = chosen(make_network())
     settings = {
         (path.ridge[lead], path.balance[lead]) for path in choice.paths for lead in range(2)
@@ -120,7 +120,7 @@ def test_the_case_is_worth_choosing_in():
     assert {path.ridge[lead] for path in choice.paths for lead in range(2)} != {RIDGES[0]}
 
 
-def test_the_linear_model_knows_no_hidden_feature_nor_balance():
+def test_the_linear_model_has_no_hidden_features_and_no_balance():
     network = make_network()
     choice = chosen(network)
     errors, weights = brute_force(network, 0, [1.0])
@@ -151,9 +151,12 @@ def test_the_best_path_has_the_least_score():
 
 def test_modes_left_out_count_against_a_model():
     network = make_network()
-    none, some = chosen(network, beyond=np.zeros(2)), chosen(network, beyond=BEYOND)
+    none, some = (
+        chosen(network, truncated_variance=np.zeros(2)),
+        chosen(network, truncated_variance=TRUNCATED),
+    )
     for a, b in zip((*none.paths, none.linear), (*some.paths, some.linear), strict=True):
-        np.testing.assert_allclose(b.errors - a.errors, np.tile(BEYOND / VARIANCE, (5, 1)))
+        np.testing.assert_allclose(b.errors - a.errors, np.tile(TRUNCATED / VARIANCE, (5, 1)))
         np.testing.assert_array_equal(a.ridge, b.ridge)
 
 

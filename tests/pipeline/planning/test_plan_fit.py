@@ -1,4 +1,4 @@
-"""What a fit will take: from rates that are given, so that nothing here depends on a machine."""
+"""Estimates of a fit from given rates, which are the same on every machine."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gfrnn.pipeline import open_source
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.errors import ConfigError, ResourceError
-from gfrnn.pipeline.planning.estimate import TASK_SECONDS, Workforce
-from gfrnn.pipeline.planning.machine_rates import Rates
-from gfrnn.pipeline.planning.plan_fit import plan_fit
-from gfrnn.pipeline.reduction.tasks import Advance
+from gfrnn.pipeline.planning.fit_estimate import Workforce
+from gfrnn.pipeline.planning.machine_rates import MachineRates
+from gfrnn.pipeline.planning.plan_fit import TASK_SECONDS, plan_fit
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
 from gfrnn_testing.reduction_toys import row_summary
 from gfrnn_testing.weather import experiment, make_weather, tree
@@ -27,19 +27,19 @@ LOCAL = {"layout": "local", "patch": [2, 2], "halo": [1, 1], "delays": 1}
 
 @pytest.fixture(scope="module")
 def weather(tmp_path_factory):
-    """800 days in chunks of 100."""
+    """Write 800 days of weather in chunks of 100 days."""
     return make_weather(tmp_path_factory.mktemp("weather") / "store.zarr")
 
 
 class Same(dict):
-    """The same rate for every kind of work."""
+    """Rates that are equal for all kinds of work."""
 
     def __missing__(self, kind: str) -> float:
         return self["any"]
 
 
-def rates_of(work: float, reading: float | None = 1e6, keeping: float = 1e12) -> Rates:
-    return Rates(Same(any=work), {"float64": work}, reading, keeping)
+def rates_of(work: float, reading: float | None = 1e6, keeping: float = 1e12) -> MachineRates:
+    return MachineRates(Same(any=work), {"float64": work}, reading, keeping)
 
 
 def local_experiment(path, **sections):
@@ -55,7 +55,7 @@ def planned(experiment, workforce=None, rates=None):
 def test_the_tasks_are_those_that_a_fit_reports(weather, tmp_path):
     seen: dict[str, int] = {}
 
-    def progress(advance: Advance) -> None:
+    def progress(advance: ProgressUpdate) -> None:
         assert seen.setdefault(advance.name, advance.total) == advance.total
 
     for config in (experiment(weather.path), local_experiment(weather.path)):
@@ -104,7 +104,7 @@ def test_time_is_operations_over_rates_and_bytes_over_the_rate_of_reading(weathe
         assert stage.seconds == pytest.approx(expected, rel=1e-6), name
 
 
-def test_more_threads_take_less_time_down_to_the_longest_row_of_tasks(weather):
+def test_more_threads_take_less_time_down_to_the_longest_chain_of_tasks(weather):
     config = experiment(weather.path, data={"chunk": 20})
     stages = [
         planned(config, Workforce(threads), rates_of(1e5, reading=1e5))[1]["climatology"]
@@ -116,7 +116,7 @@ def test_more_threads_take_less_time_down_to_the_longest_row_of_tasks(weather):
     assert seconds[3] > seconds[0] / stages[0].leaves  # one leaf, and merges
 
 
-def test_no_number_of_threads_outruns_the_scheduler(weather):
+def test_the_scheduler_limits_the_speed_of_any_number_of_threads(weather):
     _, stages = planned(
         experiment(weather.path, data={"chunk": 1}), Workforce(10**6), rates_of(1e15, reading=1e15)
     )
@@ -154,7 +154,7 @@ def test_rows_of_the_local_layout_read_the_times_of_their_targets_too(tmp_path):
     assert rows.chunks == 3 * (455 - 3 + 91 - 2 + 3 * rows.leaves)
 
 
-def test_noise_counts_with_the_numbers_that_are_drawn_together(tmp_path):
+def test_noise_costs_all_random_numbers_that_are_drawn_together(tmp_path):
     quiet = row_summary(tmp_path, 400)
     noisy = replace(quiet, network=replace(quiet.network, noise=0.1))
     drawn = 2 * 256 * quiet.states.size
@@ -163,7 +163,7 @@ def test_noise_counts_with_the_numbers_that_are_drawn_together(tmp_path):
     assert "noise" not in quiet.leaf_work(200)
 
 
-def test_what_does_not_fit_is_refused_with_the_key_as_a_fit_refuses_it(weather, tmp_path):
+def test_a_plan_that_does_not_fit_is_refused_with_the_message_of_the_fit(weather, tmp_path):
     config = experiment(weather.path, model={"width": 400})
     found, _ = planned(config, Workforce(1, 4 * MIB))
     assert found.refusal is not None
@@ -181,7 +181,7 @@ def test_a_chunk_that_no_worker_can_decode_is_refused_before_anything_else(weath
 def test_a_fit_refuses_what_the_plan_refuses(weather, tmp_path, monkeypatch):
     config = experiment(weather.path)
     monkeypatch.setattr(
-        "gfrnn.pipeline.reduction.reduce._memory_of_a_thread", lambda client: MIB // 16
+        "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: MIB // 16
     )
     with pytest.raises(ResourceError) as caught:
         Run(config, tmp_path / "run").fit()
@@ -189,7 +189,7 @@ def test_a_fit_refuses_what_the_plan_refuses(weather, tmp_path, monkeypatch):
     assert found.refusal == str(caught.value)
 
 
-def test_mistakes_in_the_experiment_are_those_of_a_fit(weather):
+def test_errors_in_the_experiment_are_those_of_a_fit(weather):
     with pytest.raises(ConfigError, match="model.width"):
         planned(experiment(weather.path, model={"width": 10_000}))
 
@@ -210,11 +210,18 @@ def test_every_kind_of_work_has_a_rate(weather, layout):
     assert all(rate > 0 for rate in found.rates.work.values())
 
 
-def test_an_archive_of_metadata_alone_is_planned_without_a_rate_of_reading(tmp_path, weather):
+@pytest.mark.parametrize("fill_value", ["NaN", 0.0])
+def test_an_archive_of_metadata_alone_is_planned_without_a_rate_of_reading(
+    tmp_path, weather, fill_value
+):
     store = tmp_path / "empty.zarr"
     make_weather(store)
     for array in ("z", "t", "msl"):
         shutil.rmtree(store / array / "c")
+        metadata = store / array / "zarr.json"
+        metadata.write_text(
+            json.dumps(json.loads(metadata.read_text()) | {"fill_value": fill_value})
+        )
     found = plan_fit(experiment(store), open_source(experiment(store).data), Workforce(2))
     assert found.rates.reading is None
     assert found.seconds is None

@@ -1,10 +1,10 @@
-"""Durations and sizes in bytes as people read them."""
+"""Test durations and sizes in bytes in readable units."""
 
 from __future__ import annotations
 
 import pytest
 
-from gfrnn.workflows.human_units import human_bytes, human_duration
+from gfrnn.cluster.human_units import human_bytes, human_duration
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,8 @@ def test_bytes_have_binary_units(count, text):
 )
 def test_durations_have_the_units_that_suit_them(seconds, text):
     assert human_duration(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(59.6, "60 s"), (599.4, "599 s"), (2028, "33m 48s")])
+def test_durations_may_be_whole_seconds(seconds, text):
+    assert human_duration(seconds, 0) == text

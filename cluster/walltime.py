@@ -1,29 +1,29 @@
-"""Durations as people and batch systems write them."""
+"""Time limits of batch jobs, as people and batch systems write them."""
 
 from __future__ import annotations
 
 import re
 
-import pandas as pd
-
 _CLOCK = re.compile(r"(?:(?:(?:(\d+)[-:])?(\d+):)?(\d+):)?(\d+)")
 _WHOLE_CLOCK = re.compile(r"(?:\d+-)?\d+:[0-5]\d:[0-5]\d")
 
 
-def parse_duration(value: str | int) -> int:
+def parse_walltime(value: str | int) -> int:
     """Return the seconds of ``2h``, ``90 min``, ``02:00:00`` or ``1-12:00:00``.
 
     Raises
     ------
     ValueError
-        If the value is none of these, or ambiguous.
+        If the value is not a duration, or is ambiguous.
     """
     if isinstance(value, int):
         # YAML reads an unquoted 12:00:00 as a number of seconds, and so 12:00 as 720: twelve
         # hours for some batch systems, twelve minutes for others.
         if value < 3600:
-            raise ValueError(f"{value} may mean several times; write for example 12min or 12h")
+            raise ValueError(f"{value} is ambiguous without a unit; write for example 12min or 12h")
         return value
+    import pandas as pd  # 35 MiB, which the program that starts a job's workers does not need
+
     text = value.strip()
     if _WHOLE_CLOCK.fullmatch(text) and (seconds := parse_clock(text)) is not None:
         return seconds
@@ -33,7 +33,7 @@ def parse_duration(value: str | int) -> int:
         return round(pd.Timedelta(value).total_seconds())
     except ValueError:
         raise ValueError(
-            f"{value!r} is not a time; write for example 2h, 90min or 02:00:00"
+            f"{value!r} is not a duration; write for example 2h, 90min or 02:00:00"
         ) from None
 
 

@@ -1,15 +1,15 @@
-"""The tasks by hand and by brute force."""
+"""Compare the tasks with values by hand and by brute force."""
 
 import numpy as np
 import pytest
 
 from gfrnn_core.perturbation import Weights, mean_loss
-from gfrnn_core.perturbation.tasks import copying, forecasting, lorenz, mackey_glass, sine
+from gfrnn_core.perturbation.sequence_tasks import copying, forecasting, lorenz, mackey_glass, sine
 
 
 @pytest.fixture(scope="module")
 def ramp():
-    """Inputs count the time, so that every place shows where it came from."""
+    """Return inputs that count the time, so that the origin of each value is visible."""
     time = np.arange(60.0)
     inputs = np.stack([time, -time], axis=1)
     return forecasting("ramp", inputs, 100 + time[:, None], 3, 40, warm_up=5, lags=4)

@@ -1,4 +1,4 @@
-"""Times as people and batch systems write them."""
+"""Time limits as people and batch systems write them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfrnn.cluster.durations import format_clock, parse_clock, parse_duration
+from gfrnn.cluster.walltime import format_clock, parse_clock, parse_walltime
 
 
 @pytest.mark.parametrize(
@@ -28,25 +28,25 @@ from gfrnn.cluster.durations import format_clock, parse_clock, parse_duration
     ],
 )
 def test_times_are_read(text, seconds):
-    assert parse_duration(text) == seconds
+    assert parse_walltime(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "90", "1.5", "12:00", "1:60:00", "4 parsecs", "-3"])
-def test_what_is_no_time_is_refused_with_an_example(text):
+def test_text_that_is_no_duration_is_refused_with_an_example(text):
     with pytest.raises(
-        ValueError, match=re.escape(f"{text!r} is not a time; write for example 2h")
+        ValueError, match=re.escape(f"{text!r} is not a duration; write for example 2h")
     ):
-        parse_duration(text)
+        parse_walltime(text)
 
 
 def test_what_yaml_makes_of_half_a_time_is_refused():
-    with pytest.raises(ValueError, match="720 may mean several times; write for example 12min"):
-        parse_duration(720)  # 12:00 without quotes
+    with pytest.raises(ValueError, match="720 is ambiguous.*for example 12min"):
+        parse_walltime(720)  # 12:00 without quotes
 
 
 @given(st.integers(0, 10**7))
 def test_a_clock_is_read_as_it_was_written(seconds):
-    assert parse_duration(format_clock(seconds)) == seconds
+    assert parse_walltime(format_clock(seconds)) == seconds
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Control problem and regulators of the case of the forced Van der Pol oscillator."""
