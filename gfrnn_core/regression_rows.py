@@ -137,7 +137,9 @@ def row_blocks(
     own = size if patches is None else patches.owned
     extra = 0 if inputs is None or joint else inputs.shape[-1]
     columns = row_columns(hidden, extra, len(leads), own, target)
-    seen = states if noise == 0 else states + noise * draw_numbers("normal", seed, first, times, size)
+    seen = (
+        states if noise == 0 else states + noise * draw_numbers("normal", seed, first, times, size)
+    )
     chosen = np.arange(begin * len(here), end * len(here))
     if share < 1:
         drawn = draw_numbers("uniform", seed, first + begin, end - begin, everywhere)
