@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from gfrnn_testing.paths import ROOT
 from gfrnn_testing.slurm import Slurm, why_not
@@ -20,6 +21,10 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 for _bare in ("pipeline", "cluster", "workflows"):
     sys.modules[_bare] = None  # type: ignore[assignment]
+
+# An example may take as long as it does on a machine that is busy with other work.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 # Shells let background processes ignore these signals, and all child processes of tests would
 # inherit that.

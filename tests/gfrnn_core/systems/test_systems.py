@@ -365,7 +365,11 @@ def test_weather_is_stationary_and_of_the_size_of_weather(weather):
     storm_track = eddy.std(axis=(0, 2)).max()
     assert 800 < storm_track < 1800
     spectrum = (np.abs(np.fft.rfft(eddy, axis=2)) ** 2).mean(axis=(0, 1))
-    assert 3 <= 1 + spectrum[1:].argmax() <= 8
+    # The largest single wave depends on the trajectory, which rounding decides: of 14, one has
+    # wave 1. Their share in synoptic waves is 0.65 to 0.71, their mean wavenumber 3.9 to 4.2.
+    waves = spectrum[1:] / spectrum[1:].sum()
+    assert waves[2:8].sum() > 0.6
+    assert 3.5 < waves @ np.arange(1, len(waves) + 1) < 5
     assert spectrum[15:22].sum() < 0.01 * spectrum.sum()
 
 
