@@ -74,28 +74,23 @@ class LatitudeFunctions:
                 # Waves vanish at the poles, so a pole determines none of their coefficients.
                 inner = len(phi) - (np.count_nonzero(pole) if number else 0)
                 degrees = number + np.arange(max(0, min(count - number, inner)))
-                values, slopes = legendre(phi, number, len(degrees))
-                laplacians = -values * (degrees * (degrees + 1.0))[:, None]
+                own, slope = legendre(phi, number, len(degrees))
+                laplacian = -own * (degrees * (degrees + 1.0))[:, None]
             else:
                 # Besides the cosines that go with the sines, the mean has a constant.
                 sines = geometry == "channel" and number > 0
                 extra = geometry == "channel" and number == 0
-                values, slopes, across = _trigonometric(
-                    phi, min(count + extra, len(phi)), sines=sines
-                )
+                own, slope, across = _trigonometric(phi, min(count + extra, len(phi)), sines=sines)
                 tangent = np.tan(phi) if geometry == "sphere" else 0.0
-                laplacians = across - tangent * slopes - np.square(number * east) * values
-            counts.append(len(values))
-            parts.append((values, slopes, laplacians))
-        shape = (3, wavenumbers, max(counts), len(phi))
-        functions = np.zeros(shape)
+                laplacian = across - tangent * slope - np.square(number * east) * own
+            counts.append(len(own))
+            parts.append((own, slope, laplacian))
+        values, slopes, laplacians = np.zeros((3, wavenumbers, max(counts), len(phi)))
         inverse = np.zeros((wavenumbers, len(phi), max(counts)))
-        for number, part in enumerate(parts):
-            functions[:, number, : counts[number]] = part
-            inverse[number, :, : counts[number]] = (
-                np.linalg.pinv(part[0] * weights) * weights[:, None]
-            )
-        return cls(*functions, inverse, east, tuple(counts))
+        for number, (count, part) in enumerate(zip(counts, parts, strict=True)):
+            values[number, :count], slopes[number, :count], laplacians[number, :count] = part
+            inverse[number, :, :count] = np.linalg.pinv(part[0] * weights) * weights[:, None]
+        return cls(values, slopes, laplacians, inverse, east, tuple(counts))
 
 
 def covers_globe(latitude: Array) -> bool:
