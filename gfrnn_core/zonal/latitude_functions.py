@@ -1,8 +1,9 @@
 """Functions of latitude in which zonal waves are expanded, with their derivatives.
 
 On a globe a wave of zonal wavenumber m is a sum of associated Legendre functions of order m, so
-that fields are sums of spherical harmonics, which behave rightly at the poles. In a channel it is a
-sum of sines, which vanish at the walls, or of cosines for the zonal mean. In any other band of
+that fields are sums of spherical harmonics, which behave rightly at the poles. Where latitudes
+reach one pole only, it is a sum of those that are symmetric about the equator. In a channel it is
+a sum of sines, which vanish at the walls, or of cosines for the zonal mean. In any other band of
 latitudes, whose borders are artificial, it is a sum of cosines. Lengths are in units of the radius.
 
 Source of the Legendre functions' recursion: Holmes and Featherstone (2002), J. Geodesy 76, 279-299.
@@ -63,18 +64,20 @@ class LatitudeFunctions:
             whose circles are as long as the middle one.
         """
         phi = np.deg2rad(latitude)
-        globe = geometry == "sphere" and covers_globe(latitude)
+        poles = poles_reached(latitude) if geometry == "sphere" else 0
         cosine = np.cos(phi) if geometry == "sphere" else np.full(len(phi), np.cos(phi.mean()))
         pole = cosine < 1e-9
         weights = np.sqrt(np.where(pole, np.abs(np.diff(phi)).min() / 4, cosine))
         east = np.divide(1.0, cosine, out=np.zeros(len(phi)), where=~pole)
         counts, parts = [], []
         for number in range(wavenumbers):
-            if globe:
+            if poles:
                 # Waves vanish at the poles, so a pole determines none of their coefficients.
-                inner = len(phi) - (np.count_nonzero(pole) if number else 0)
-                degrees = number + np.arange(max(0, min(count - number, inner)))
-                own, slope = legendre(phi, number, len(degrees))
+                inner = len(phi) - (int(pole.sum()) if number else 0)
+                every = 1 if poles == 2 else 2
+                kept = max(0, min(count - -(-number // every), inner))
+                own, slope = (part[::every] for part in legendre(phi, number, every * kept))
+                degrees = number + every * np.arange(kept)
                 laplacian = -own * (degrees * (degrees + 1.0))[:, None]
             else:
                 # Besides the cosines that go with the sines, the mean has a constant.
@@ -93,10 +96,10 @@ class LatitudeFunctions:
         return cls(values, slopes, laplacians, inverse, east, tuple(counts))
 
 
-def covers_globe(latitude: Array) -> bool:
-    """Return whether the outermost latitudes are within a grid spacing of both poles."""
+def poles_reached(latitude: Array) -> int:
+    """Return how many poles are within a grid spacing of the outermost latitudes, in degrees."""
     spacing = float(np.abs(np.diff(latitude)).max())
-    return bool(latitude.min() - spacing <= -90 and latitude.max() + spacing >= 90)
+    return int(latitude.min() - spacing <= -90) + int(latitude.max() + spacing >= 90)
 
 
 def _trigonometric(phi: Array, count: int, *, sines: bool) -> tuple[Array, Array, Array]:

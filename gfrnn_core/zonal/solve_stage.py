@@ -14,8 +14,8 @@ from gfrnn_core.zonal.zonal_network import Stage
 
 Array = NDArray[Any]
 
-# Columns whose root mean square, relative to the largest of their wavenumber, is below this are
-# rounding errors, for example of a coefficient that a conservation law keeps at zero.
+# Columns whose root mean square, relative to the largest of their unit at any wavenumber, is below
+# this are rounding errors, for example of a coefficient that a conservation law keeps at zero.
 _ROUNDING = 1e-6
 
 
@@ -35,7 +35,7 @@ def row_factors(rows: Array, targets: Array) -> list[RFactor]:
 
 
 def solve_stage(
-    train: Sequence[RFactor], validation: Sequence[RFactor], width: int, ridges: ArrayLike
+    train: Sequence[RFactor], validation: Sequence[RFactor], units: Array, ridges: ArrayLike
 ) -> tuple[Stage, Array]:
     """Solve for a stage, with the ridge of each coefficient that is best on the validation rows.
 
@@ -46,8 +46,9 @@ def solve_stage(
     ----------
     train, validation : sequence of RFactor, one for each wavenumber
         R factors of the columns [features | targets]; validation rows should have no noise.
-    width : int
-        Number of targets.
+    units : ndarray of int, shape (columns,)
+        Number of the unit of each feature column, see :meth:`ZonalNetwork.units`; the columns that
+        follow are targets.
     ridges : array, shape (ridges,)
         Ridges to try, relative to the largest singular value.
 
@@ -58,19 +59,22 @@ def solve_stage(
         Mean squared error of each coefficient on the validation rows.
     """
     strengths = np.atleast_1d(np.asarray(ridges, dtype=float))
-    columns = train[0].columns - width
+    columns = len(units)
+    width = train[0].columns - columns
+    sizes = np.stack(
+        [np.linalg.norm(each.triangle[:, :columns], axis=0) / np.sqrt(each.rows) for each in train]
+    )
+    largest = np.array([sizes[:, units == unit].max() for unit in range(units.max() + 1)])
+    alive = sizes > _ROUNDING * largest[units]
+    scales = np.divide(1.0, sizes, out=np.zeros_like(sizes), where=alive)
     outer = np.zeros((len(train), columns, width), dtype=complex)
-    magnitude, errors = np.zeros((len(train), columns)), np.zeros((len(train), width))
+    errors = np.zeros((len(train), width))
     for number, (factor, fold) in enumerate(zip(train, validation, strict=True)):
-        size = np.linalg.norm(factor.triangle[:, :columns], axis=0) / np.sqrt(factor.rows)
-        alive = size > _ROUNDING * size.max(initial=0.0)
-        scale = np.divide(1.0, size, out=np.zeros(columns), where=alive)
-        scales = np.concatenate([scale, np.ones(width)])
-        scaled, held_out = (RFactor(each.triangle * scales, each.rows) for each in (factor, fold))
+        factors = np.concatenate([scales[number], np.ones(width)])
+        scaled, held_out = (RFactor(each.triangle * factors, each.rows) for each in (factor, fold))
         path = RidgePath.from_factor(scaled, columns, width)
         squares = path.errors(held_out, strengths)
         best = strengths[squares.argmin(axis=0)]
-        outer[number] = path.weights(best) * scale[:, None]
-        magnitude[number] = np.where(alive, size, 0.0)
+        outer[number] = path.weights(best) * scales[number][:, None]
         errors[number] = squares.min(axis=0) / fold.rows
-    return Stage(outer, magnitude), errors
+    return Stage(outer, np.where(alive, sizes, 0.0)), errors

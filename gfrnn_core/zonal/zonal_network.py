@@ -142,6 +142,22 @@ class ZonalNetwork:
         own = self.linear + self.feature_delays * featured
         return own + (self.basis.width + featured if stage else 0)
 
+    def units(self, stage: int) -> Array:
+        """Return a number for the unit of each column of a stage: int, shape (columns,).
+
+        All columns of states have one unit; the constant, each input and each feature has another.
+        """
+        width, featured = self.basis.width, self.feature_basis.width
+        first = 2 + self.inputs
+        features = first + np.arange(featured) // (featured // max(self.features.count, 1) or 1)
+        own = [
+            np.zeros(self.delays * width, dtype=int),
+            np.arange(1, first),
+            *[features] * self.feature_delays,
+        ]
+        corrected = [np.zeros(width, dtype=int), features] if stage else []
+        return np.concatenate([*own, *corrected])
+
     def extended(self, stage: Stage) -> ZonalNetwork:
         """Return the network with one more solved stage."""
         expected = (

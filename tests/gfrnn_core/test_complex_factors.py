@@ -1,5 +1,7 @@
 """R factors and ridge regression of complex rows, compared with products and with real rows."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,7 +32,7 @@ def paired(matrix):
 def test_the_triangle_has_the_products_of_the_rows(rows, columns, cuts, seed):
     matrix = complex_rows(rows, columns, seed)
     edges = [0, *sorted(min(cut, rows) for cut in cuts), rows]
-    pieces = [matrix[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    pieces = [matrix[a:b] for a, b in pairwise(edges)]
     blocks = RFactor.from_blocks([np.array(piece, order="F") for piece in pieces], columns)
     merged = RFactor.from_rows(pieces[0])
     for piece in pieces[1:]:

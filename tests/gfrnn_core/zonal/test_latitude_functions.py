@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import lpmv
 
 from gfrnn_core.zonal import LatitudeFunctions
-from gfrnn_core.zonal.latitude_functions import covers_globe, legendre
+from gfrnn_core.zonal.latitude_functions import legendre, poles_reached
 
 GAUSS = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(24)[0]))
 CENTRES = -90 + 180 * (np.arange(24) + 0.5) / 24
@@ -98,14 +98,31 @@ def test_the_laplacian_in_a_band_of_the_sphere_has_its_metric():
 
 
 @pytest.mark.parametrize(
-    ("latitude", "whole"),
+    ("latitude", "poles"),
     [
-        (GAUSS, True),
-        (CENTRES, True),
-        (WITH_POLES, True),
-        (np.linspace(-60, 60, 20), False),
-        (np.linspace(0, 90, 20), False),
+        (GAUSS, 2),
+        (CENTRES, 2),
+        (WITH_POLES, 2),
+        (np.linspace(-60, 60, 20), 0),
+        (np.linspace(0, 90, 20), 1),
+        (np.linspace(-88, -20, 20), 1),
     ],
 )
-def test_a_globe_is_told_from_a_band(latitude, whole):
-    assert covers_globe(latitude) is whole
+def test_a_globe_is_told_from_a_cap_and_a_band(latitude, poles):
+    assert poles_reached(latitude) == poles
+
+
+@pytest.mark.parametrize("latitude", [np.linspace(0, 90, 19), np.linspace(-87.5, -10, 32)])
+@pytest.mark.parametrize("order", [0, 1, 4])
+def test_a_cap_has_harmonics_that_are_symmetric_about_the_equator(latitude, order):
+    functions = LatitudeFunctions.on(latitude, 5, 8)
+    assert functions.counts == (8, 7, 7, 6, 6)
+    phi = np.deg2rad(latitude)
+    for degree in (order, order + 2, order + 6):
+        profile = lpmv(order, degree, np.sin(phi))
+        profile /= np.abs(profile).max()
+        coefficients = profile @ functions.inverse[order]
+        np.testing.assert_allclose(coefficients @ functions.values[order], profile, atol=1e-9)
+        laplacian = coefficients @ functions.laplacians[order]
+        np.testing.assert_allclose(laplacian, -degree * (degree + 1) * profile, atol=1e-6)
+    assert np.isfinite(functions.slopes).all()
