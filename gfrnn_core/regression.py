@@ -73,7 +73,7 @@ class RidgePath:
             left, singular_values, right = scipy.linalg.svd(
                 square, check_finite=False, lapack_driver="gesvd"
             )
-        projected = left.T @ factor.triangle[:features, factor.columns - targets :]
+        projected = left.conj().T @ factor.triangle[:features, factor.columns - targets :]
         return cls(singular_values, right, projected)
 
     def filters(self, ridge: ArrayLike) -> Array:
@@ -103,7 +103,7 @@ class RidgePath:
         filters = self.filters(ridge)
         if filters.ndim == 1:
             filters = filters[:, None]
-        return np.asarray(self.right.T @ (filters * self.projected))
+        return np.asarray(self.right.conj().T @ (filters * self.projected))
 
     def degrees_of_freedom(self, ridge: ArrayLike) -> Array:
         """Return the effective degrees of freedom of the fit, the trace of its hat matrix.
@@ -143,13 +143,13 @@ class RidgePath:
                 f"fold: {fold.columns} columns, but the model has {features} features and "
                 f"{targets} targets; it comes from another model"
             )
-        rotated = fold.triangle[:, :features] @ self.right.T
+        rotated = fold.triangle[:, :features] @ self.right.conj().T
         truth = fold.triangle[:, fold.columns - targets :]
         strengths = np.atleast_1d(np.asarray(ridges, dtype=float))
         errors = np.empty((len(strengths), targets))
         for index, ridge in enumerate(strengths):
             residual = rotated @ (self.filters(ridge)[:, None] * self.projected) - truth
-            errors[index] = np.square(residual).sum(axis=0)
+            errors[index] = np.square(np.abs(residual)).sum(axis=0)
         return errors
 
 

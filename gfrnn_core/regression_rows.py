@@ -137,10 +137,12 @@ def row_blocks(
     own = size if patches is None else patches.owned
     extra = 0 if inputs is None or joint else inputs.shape[-1]
     columns = row_columns(hidden, extra, len(leads), own, target)
-    seen = states if noise == 0 else states + noise * _drawn("normal", seed, first, times, size)
+    seen = (
+        states if noise == 0 else states + noise * draw_numbers("normal", seed, first, times, size)
+    )
     chosen = np.arange(begin * len(here), end * len(here))
     if share < 1:
-        drawn = _drawn("uniform", seed, first + begin, end - begin, everywhere)
+        drawn = draw_numbers("uniform", seed, first + begin, end - begin, everywhere)
         chosen = chosen[drawn[:, here].reshape(-1) < share]
     factors = None if weights is None else np.sqrt(weights).astype(dtype)
     rows = min(block_rows(columns.total), len(chosen))
@@ -258,7 +260,7 @@ def drawn_together(size: int) -> int:
     return max(1, min(_DRAW, _DRAWN // size))
 
 
-def _drawn(
+def draw_numbers(
     kind: Literal["normal", "uniform"], seed: int, first: int, times: int, size: int
 ) -> Array:
     """Draw the numbers of these times, independently of the cut of the series: (times, size)."""

@@ -25,6 +25,9 @@ _PANEL = 96
 # Rows of a triangle that are folded together: lower rows have fewer columns.
 _STRIP = 256
 
+# BLAS's option for the conjugate transpose, which is the transpose of a real matrix.
+_ADJOINT = 2
+
 
 @dataclass(frozen=True)
 class RFactor:
@@ -33,8 +36,8 @@ class RFactor:
     Attributes
     ----------
     triangle : ndarray, shape (min(rows, columns), columns)
-        Upper trapezoidal, float64, diagonal not negative (which makes R unique where A has full
-        column rank).
+        Upper trapezoidal, float64 or complex128, diagonal real and not negative (which makes R
+        unique where A has full column rank).
     rows : int
         Number of rows of A.
     """
@@ -64,8 +67,8 @@ class RFactor:
         Parameters
         ----------
         blocks : iterable of ndarray, shape (rows of the block, columns)
-            Blocks, all float32 or all float64. Fortran-ordered blocks are **overwritten**, so that
-            a caller may pass one buffer again and again without a copy.
+            Blocks, all float32, all float64 or all complex128. Fortran-ordered blocks are
+            **overwritten**, so that a caller may pass one buffer again and again without a copy.
         columns : int
             Number of columns of every block.
 
@@ -95,7 +98,8 @@ class RFactor:
         ----------
         matrix : ndarray, shape (rows, columns)
         """
-        return cls.from_blocks([np.array(matrix, dtype=float, order="F")], matrix.shape[1])
+        kind = complex if np.iscomplexobj(matrix) else float
+        return cls.from_blocks([np.array(matrix, dtype=kind, order="F")], matrix.shape[1])
 
     def merge(self, other: RFactor) -> RFactor:
         """Return the R factor of the rows of both.
@@ -154,8 +158,10 @@ class RFactor:
     def _tidy(cls, standing: Array, rows: int) -> RFactor:
         # There are fewer rows only if a selection contains columns more than once.
         missing = min(rows, standing.shape[1]) - len(standing)
-        triangle = np.triu(standing).astype(float, copy=False)
-        triangle *= np.where(np.diag(triangle) < 0, -1.0, 1.0)[:, None]
+        kind = complex if np.iscomplexobj(standing) else float
+        triangle = np.triu(standing).astype(kind, copy=False)
+        # LAPACK's reflectors leave a real diagonal for complex rows too.
+        triangle *= np.where(np.diag(triangle).real < 0, -1.0, 1.0)[:, None]
         if missing > 0:
             triangle = np.pad(triangle, ((0, missing), (0, 0)))
         return cls(triangle, rows)
@@ -244,7 +250,7 @@ class _Folding:
         Returns
         -------
         ndarray, shape (k, k)
-            Triangular T in the product ``I - V T V^T`` of the reflectors V = [I; panel]. Zero rows
+            Triangular T in the product ``I - V T V^H`` of the reflectors V = [I; panel]. Zero rows
             of the corner in a column stay exactly zero.
         """
         k = len(corner)
@@ -258,7 +264,7 @@ class _Folding:
         return factor
 
     def _apply(self, factor: Array, reflectors: Array, above: Array, below: Array) -> None:
-        """Multiply [above; below] by the transpose of ``I - V T V^T``, V = [I; reflectors].
+        """Multiply [above; below] by the adjoint of ``I - V T V^H``, V = [I; reflectors].
 
         Parameters
         ----------
@@ -269,13 +275,13 @@ class _Folding:
         below : ndarray, shape (rows, columns), Fortran order
         """
         gemm, trmm = _routines(below.dtype.char).gemm, _routines(below.dtype.char).trmm
-        # The product in this order, columns by k, is faster than its transpose.
+        # The product in this order, columns by k, is faster than its adjoint.
         across = self._scratch("across", above.shape[::-1], below.dtype)
-        across[...] = above.T
-        across = gemm(1, below, reflectors, trans_a=True, beta=1, c=across, overwrite_c=True)
+        np.conjugate(above.T, out=across)
+        across = gemm(1, below, reflectors, trans_a=_ADJOINT, beta=1, c=across, overwrite_c=True)
         across = trmm(1, factor, across, side=1, overwrite_b=True)
-        above -= across.T
-        gemm(-1, reflectors, across, beta=1, c=below, trans_b=True, overwrite_c=True)
+        above -= across.conj().T
+        gemm(-1, reflectors, across, beta=1, c=below, trans_b=_ADJOINT, overwrite_c=True)
 
     def _scratch(self, name: str, shape: tuple[int, int], kind: Any) -> Array:
         """Return Fortran-ordered memory of a shape; a name always gets the same memory."""

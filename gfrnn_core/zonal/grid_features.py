@@ -1,0 +1,117 @@
+"""Local nonlinear features of fields on a grid: advection, sampled products and activations.
+
+Each is a function of the fields and their derivatives at a point, the same at all longitudes of a
+circle of latitude, so that rows of all longitudes inform the same weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+BASE_FIELDS = 6
+"""Base fields of a channel: value, eastward and northward derivative, the same of the Laplacian."""
+
+_VALUE, _EAST, _NORTH = range(3)
+_OF_LAPLACIAN = 3
+
+
+@dataclass(frozen=True)
+class GridFeatures:
+    """Features of base fields at each point of the grid.
+
+    Attributes
+    ----------
+    scales : ndarray, shape (channels, 6)
+        Root mean square of each base field, by which it is divided. The two components of a
+        gradient have one scale, as a Jacobian would no longer be one otherwise.
+    jacobians : ndarray of int, shape (n, 3)
+        Advection by a geostrophic wind: channel that is its streamfunction, up to a factor of
+        latitude; advected channel; and 1 to advect its Laplacian, else 0.
+    winds : ndarray of int, shape (n, 4)
+        Advection by a given wind: channels of its eastward and northward component, advected
+        channel, and 1 for the Laplacian.
+    products : ndarray of int, shape (n, 2)
+        Products of two base fields, numbered through all channels.
+    weights, biases : ndarray, shapes (6 channels, n) and (n,)
+        Activated features.
+    activation : {"tanh", "relu"}
+    """
+
+    scales: Array
+    jacobians: Array
+    winds: Array
+    products: Array
+    weights: Array
+    biases: Array
+    activation: Literal["tanh", "relu"] = "tanh"
+
+    def __post_init__(self) -> None:
+        for east in (_EAST, _OF_LAPLACIAN + _EAST):
+            if not np.array_equal(self.scales[:, east], self.scales[:, east + 1]):
+                raise ValueError("scales: the two components of a gradient need the same scale")
+
+    @property
+    def count(self) -> int:
+        """Number of features at a point."""
+        return sum(map(len, (self.jacobians, self.winds, self.products, self.biases)))
+
+    @staticmethod
+    def scales_of(base: Array) -> Array:
+        """Return the scales of typical base fields: shape (channels, 6).
+
+        Parameters
+        ----------
+        base : ndarray, shape (n, channels, 6, latitudes, longitudes)
+        """
+        squares = np.square(base).mean(axis=(0, 3, 4))
+        for east in (_EAST, _OF_LAPLACIAN + _EAST):
+            squares[:, east : east + 2] = squares[:, east : east + 2].mean(axis=1, keepdims=True)
+        scales = np.sqrt(squares)
+        # A field that is zero everywhere, such as the gradient of a constant, stays zero.
+        return np.where(scales > 0, scales, 1.0)
+
+    def __call__(self, base: Array) -> Array:
+        """Return the features of base fields.
+
+        Parameters
+        ----------
+        base : ndarray, shape (n, channels, 6, latitudes, longitudes)
+            Overwritten by the scaled fields.
+
+        Returns
+        -------
+        ndarray, shape (n, features, latitudes, longitudes)
+        """
+        base /= self.scales[..., None, None]
+        times, channels, _, latitudes, longitudes = base.shape
+        found = np.empty((times, self.count, latitudes, longitudes))
+        end = 0
+        for stream, advected, laplacian in self.jacobians:
+            order = _OF_LAPLACIAN * laplacian
+            np.multiply(
+                base[:, stream, _EAST], base[:, advected, order + _NORTH], out=found[:, end]
+            )
+            found[:, end] -= base[:, stream, _NORTH] * base[:, advected, order + _EAST]
+            end += 1
+        for eastward, northward, advected, laplacian in self.winds:
+            order = _OF_LAPLACIAN * laplacian
+            np.multiply(
+                base[:, eastward, _VALUE], base[:, advected, order + _EAST], out=found[:, end]
+            )
+            found[:, end] += base[:, northward, _VALUE] * base[:, advected, order + _NORTH]
+            end += 1
+        flat = base.reshape(times, channels * BASE_FIELDS, latitudes, longitudes)
+        for first, second in self.products:
+            np.multiply(flat[:, first], flat[:, second], out=found[:, end])
+            end += 1
+        if len(self.biases):
+            mixed = np.tensordot(self.weights.T, flat, axes=(1, 1)).swapaxes(0, 1)
+            mixed += self.biases[:, None, None]
+            found[:, end:] = np.tanh(mixed) if self.activation == "tanh" else np.maximum(mixed, 0.0)
+        return found

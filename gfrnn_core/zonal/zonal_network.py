@@ -1,0 +1,319 @@
+"""Recurrent network of zonal waves: one linear readout a wavenumber, of shared local features.
+
+With c_m the coefficients of zonal wavenumber m in all channels and functions of latitude, and f_m
+those of nonlinear features of the fields on the grid, the network predicts
+
+    c_m(t + 1) = c_m(t) + W_m [c_m(t), c_m(t - 1), ..., 1, f_m(t), f_m(t - 1), ...].
+
+W_m is the same at all longitudes, so that all longitudes inform it, and different at each latitude.
+A further stage also sees the forecast of the stage before it, with its features, and corrects it.
+
+Source of the training by one linear least-squares problem: Bolager et al., 'Gradient-free training
+of recurrent neural networks', arXiv 2410.23467.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn_core.regression_rows import draw_numbers
+from gfrnn_core.zonal.grid_features import BASE_FIELDS, GridFeatures
+from gfrnn_core.zonal.zonal_basis import ZonalBasis
+
+Array = NDArray[Any]
+
+# Bytes of base fields on the grid that are computed together: about the size of a core's caches.
+_BLOCK_BYTES = 2**23
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The solved readout of one stage.
+
+    Attributes
+    ----------
+    outer : ndarray of complex, shape (wavenumbers, columns, width)
+        Outer weights: of the columns of a row, for each coefficient.
+    magnitude : ndarray, shape (wavenumbers, columns)
+        Root mean square of each column in training.
+    """
+
+    outer: Array
+    magnitude: Array
+
+
+@dataclass(frozen=True)
+class ZonalNetwork:
+    """A network whose states are coefficients of zonal waves, see :class:`ZonalBasis`.
+
+    A network is never changed: :meth:`extended` returns a new one.
+
+    Attributes
+    ----------
+    basis : ZonalBasis
+        Basis of the states.
+    features : GridFeatures
+    feature_basis : ZonalBasis
+        Basis onto which features are projected; its channels are the features.
+    background : ndarray of complex, shape (terms, wavenumbers, width)
+        Coefficients that are added to those of a state before features are computed, weighted by
+        the background terms of its time. If states are anomalies, these are the coefficients of
+        the climatology, and the terms its harmonics.
+    delays, feature_delays : int
+        Numbers of successive states, and of their features, in a row, the present one included.
+    inputs : int
+        Number of inputs, which drive the zonal mean.
+    noise : ndarray, shape (size,), or None
+        Standard deviation of normal noise on the states that rows see in training. Targets have no
+        noise, so that the network learns to return to the data.
+    bound : float or None
+        Multiple of their root mean square in training to which rollouts limit the magnitude of
+        columns and of predicted coefficients; None for no limit.
+    seed : int
+        Seed of the noise.
+    stages : tuple of Stage
+        Solved stages.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, or shapes do not fit.
+    """
+
+    basis: ZonalBasis
+    features: GridFeatures
+    feature_basis: ZonalBasis
+    background: Array
+    delays: int = 2
+    feature_delays: int = 1
+    inputs: int = 0
+    noise: Array | None = field(default=None, repr=False)
+    bound: float | None = 2.5
+    seed: int = 0
+    stages: tuple[Stage, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        for name, least in (("delays", 1), ("feature_delays", 1), ("inputs", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: {getattr(self, name)} is less than {least}")
+        if self.bound is not None and not 0 < self.bound < np.inf:
+            raise ValueError(f"bound: {self.bound} is not positive and finite; None sets no limit")
+        if self.feature_basis.channels != self.features.count:
+            raise ValueError(
+                f"feature_basis: {self.feature_basis.channels} channels, but there are "
+                f"{self.features.count} features"
+            )
+        if self.feature_basis.wavenumbers != self.basis.wavenumbers:
+            raise ValueError(
+                f"feature_basis: {self.feature_basis.wavenumbers} wavenumbers, but states have "
+                f"{self.basis.wavenumbers}"
+            )
+        expected = (self.basis.wavenumbers, self.basis.width)
+        if self.background.shape[1:] != expected:
+            raise ValueError(
+                f"background: shape {self.background.shape} is not (terms, wavenumbers, width), "
+                f"with {expected} for the last two"
+            )
+        if self.noise is not None and self.noise.shape != (self.basis.size,):
+            raise ValueError(
+                f"noise: shape {self.noise.shape} is not one value for each of the "
+                f"{self.basis.size} entries of a state"
+            )
+
+    @property
+    def linear(self) -> int:
+        """Number of leading columns that are linear: delayed states, a constant and inputs."""
+        return self.delays * self.basis.width + 1 + self.inputs
+
+    @property
+    def history(self) -> int:
+        """Number of successive states that a row needs."""
+        return max(self.delays, self.feature_delays)
+
+    def columns(self, stage: int) -> int:
+        """Return the number of feature columns of the rows of a stage, counted from 0."""
+        featured = self.feature_basis.width
+        own = self.linear + self.feature_delays * featured
+        return own + (self.basis.width + featured if stage else 0)
+
+    def units(self, stage: int) -> Array:
+        """Return a number for the unit of each column of a stage: int, shape (columns,).
+
+        All columns of states have one unit; the constant, each input and each feature has another.
+        """
+        width, featured = self.basis.width, self.feature_basis.width
+        first = 2 + self.inputs
+        features = first + np.arange(featured) // (featured // max(self.features.count, 1) or 1)
+        own = [
+            np.zeros(self.delays * width, dtype=int),
+            np.arange(1, first),
+            *[features] * self.feature_delays,
+        ]
+        corrected = [np.zeros(width, dtype=int), features] if stage else []
+        return np.concatenate([*own, *corrected])
+
+    def extended(self, stage: Stage) -> ZonalNetwork:
+        """Return the network with one more solved stage."""
+        expected = (
+            self.basis.wavenumbers,
+            self.columns(len(self.stages)),
+            self.basis.width,
+        )
+        if stage.outer.shape != expected:
+            raise ValueError(f"stage: outer weights of shape {stage.outer.shape}, not {expected}")
+        return replace(self, stages=(*self.stages, stage))
+
+    def featurise(self, coefficients: Array, terms: Array) -> Array:
+        """Return the coefficients of the features of states.
+
+        Parameters
+        ----------
+        coefficients : ndarray of complex, shape (wavenumbers, n, width)
+        terms : ndarray, shape (n, terms)
+            Background terms of the times of the states.
+
+        Returns
+        -------
+        ndarray of complex, shape (wavenumbers, n, width of the feature basis)
+        """
+        count, basis = coefficients.shape[1], self.basis
+        shape = (basis.wavenumbers, count, self.feature_basis.width)
+        found = np.empty(shape, dtype=complex)
+        per_time = 8 * BASE_FIELDS * basis.channels * basis.latitudes * basis.longitudes
+        step = max(1, _BLOCK_BYTES // per_time)
+        for first in range(0, count, step):
+            now = slice(first, first + step)
+            background = np.tensordot(terms[now], self.background, axes=1).swapaxes(0, 1)
+            base = basis.base_fields(coefficients[:, now] + background)
+            found[:, now] = self.feature_basis.encode(self.features(base))
+        return found
+
+    def training_rows(
+        self, states: Array, terms: Array, inputs: Array | None = None, first: int = 0
+    ) -> tuple[Array, Array]:
+        """Return the rows of the first stage that is not solved yet, for a gapless series.
+
+        Parameters
+        ----------
+        states : ndarray, shape (times, size)
+        terms : ndarray, shape (times, terms)
+            Background terms.
+        inputs : ndarray, shape (times, inputs), optional
+            The row of time t holds the inputs of time t + 1.
+        first : int
+            Index of the first time in the whole record, which decides the draws of noise, so that
+            any cut of a series gives the same rows.
+
+        Returns
+        -------
+        rows : ndarray of complex, shape (wavenumbers, n, columns)
+            Rows of the times ``history - 1`` to ``times - 2``.
+        targets : ndarray of complex, shape (wavenumbers, n, width)
+            The next state less the noisy present one, or less the forecast of the stage before.
+        """
+        begin, times = self.history - 1, len(states)
+        if times <= self.history:
+            raise ValueError(f"states: {times} times are too few, rows need {self.history + 1}")
+        seen = states
+        if self.noise is not None:
+            drawn = draw_numbers("normal", self.seed, first, times, states.shape[1])
+            seen = states + self.noise * drawn
+        known = self.basis.unpack(seen)
+        features = self.featurise(known[:, :-1], terms[:-1])
+
+        def delayed(values: Array, delays: int) -> list[Array]:
+            return [values[:, begin - delay : times - 1 - delay] for delay in range(delays)]
+
+        present, featured = delayed(known, self.delays), delayed(features, self.feature_delays)
+        given = None if inputs is None else inputs[begin + 1 :]
+        base = present[0]
+        rows = self._rows(present, featured, given)
+        for stage in self.stages:
+            base = base + np.matmul(rows, stage.outer)
+            corrected = base, self.featurise(base, terms[begin + 1 :])
+            rows = self._rows(present, featured, given, corrected)
+        return rows, self.basis.unpack(states[begin + 1 :]) - base
+
+    def walk(
+        self,
+        history: Array,
+        steps: int,
+        terms: Iterator[Array],
+        inputs: Iterator[Array] | None = None,
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield the forecast step by step; memory does not grow with the number of steps.
+
+        Parameters
+        ----------
+        history : ndarray, shape (starts, at least :attr:`history`, size)
+            Latest states, oldest first.
+        steps : int
+        terms : iterator of ndarray, shape (starts, terms)
+            Background terms of the last :attr:`history` times, oldest first, then of each step.
+        inputs : iterator of ndarray, shape (starts, inputs), optional
+            Inputs of each step.
+
+        Yields
+        ------
+        states : ndarray, shape (starts, size)
+        limited : ndarray, shape (starts,)
+            Share of the columns and coefficients whose magnitude the bound has limited.
+        """
+        states: deque[Array] = deque(maxlen=self.delays)
+        features: deque[Array] = deque(maxlen=self.feature_delays)
+        for index in range(-self.history, 0):
+            state = self.basis.unpack(history[:, index])
+            states.appendleft(state)
+            features.appendleft(self.featurise(state, next(terms)))
+        for _ in range(steps):
+            later = next(terms)
+            given = None if inputs is None else next(inputs)
+            base, limited = states[0], np.zeros(len(history))
+            rows = self._rows(list(states), list(features), given)
+            for number, stage in enumerate(self.stages):
+                limited += self._limit(rows, stage.magnitude)
+                # Without a bound a diverging forecast may overflow.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    base = base + np.matmul(rows, stage.outer)
+                limited += self._limit(base, self.stages[0].magnitude[:, : self.basis.width])
+                if number + 1 < len(self.stages):
+                    corrected = base, self.featurise(base, later)
+                    rows = self._rows(list(states), list(features), given, corrected)
+            states.appendleft(base)
+            features.appendleft(self.featurise(base, later))
+            yield self.basis.pack(base), limited / (2 * max(len(self.stages), 1))
+
+    def _rows(
+        self,
+        present: list[Array],
+        featured: list[Array],
+        inputs: Array | None,
+        corrected: tuple[Array, Array] | None = None,
+    ) -> Array:
+        """Return rows of delayed states, a constant, inputs, delayed features and a forecast."""
+        driving = np.zeros((*present[0].shape[:2], 1 + self.inputs), dtype=complex)
+        driving[0, :, 0] = 1.0
+        if inputs is not None:
+            driving[0, :, 1:] = inputs
+        return np.concatenate([*present, driving, *featured, *(corrected or ())], axis=2)
+
+    def _limit(self, values: Array, magnitude: Array) -> Array:
+        """Limit magnitudes in place; return the share of limited values: shape (starts,).
+
+        Parameters
+        ----------
+        values : ndarray of complex, shape (wavenumbers, starts, columns)
+        magnitude : ndarray, shape (wavenumbers, columns)
+        """
+        if self.bound is None:
+            return np.zeros(values.shape[1])
+        size, limit = np.abs(values), self.bound * magnitude[:, None]
+        over = size > limit
+        values *= np.divide(limit, size, out=np.ones_like(size), where=over)
+        return np.asarray(over.mean(axis=(0, 2)))

@@ -1,0 +1,73 @@
+"""Packing of states, their norm, and fields with known derivatives."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gfrnn_core.zonal import LatitudeFunctions, ZonalBasis
+
+LATITUDE = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(16)[0]))
+LONGITUDE = np.arange(32) * 2 * np.pi / 32
+
+
+def globe(channels=2, wavenumbers=9, count=10):
+    return ZonalBasis(LatitudeFunctions.on(LATITUDE, wavenumbers, count), channels, 32)
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(9, 12), st.integers(0, 2**32 - 1))
+def test_states_come_back_from_their_coefficients(channels, wavenumbers, count, seed):
+    basis = globe(channels, wavenumbers, count)
+    states = np.random.default_rng(seed).standard_normal((3, basis.size))
+    coefficients = basis.unpack(states)
+    assert coefficients.shape == (wavenumbers, 3, basis.width)
+    assert not coefficients[~basis.used.T[:, None].T.repeat(3, axis=1)].any()
+    assert not coefficients[0].imag.any()
+    np.testing.assert_allclose(basis.pack(coefficients), states, atol=1e-14)
+
+
+def test_fields_come_back_from_their_states():
+    basis = globe()
+    states = np.random.default_rng(0).standard_normal((4, basis.size))
+    fields = basis.decode(basis.unpack(states))
+    assert fields.shape == (4, 2, 16, 32)
+    np.testing.assert_allclose(basis.pack(basis.encode(fields)), states, atol=1e-12)
+
+
+def test_the_squared_norm_of_a_state_is_the_mean_square_over_the_sphere():
+    basis = globe()
+    states = np.random.default_rng(1).standard_normal((4, basis.size))
+    fields = basis.decode(basis.unpack(states))
+    area = np.polynomial.legendre.leggauss(16)[1] / 2
+    squares = (np.square(fields).mean(axis=3) @ area).sum(axis=1)
+    np.testing.assert_allclose(np.square(states).sum(axis=1), squares)
+
+
+def test_base_fields_have_the_derivatives_of_a_harmonic():
+    """The field is cos(phi)^2 sin(phi) cos(2 lambda), a harmonic of degree 3 and order 2."""
+    basis = globe(channels=1)
+    phi, turn = np.deg2rad(LATITUDE)[:, None], LONGITUDE[None]
+    shape = np.cos(phi) ** 2 * np.sin(phi)
+    field = shape * np.cos(2 * turn)
+    base = basis.base_fields(basis.encode(field[None, None]))[0, 0]
+    slope = np.cos(phi) * (np.cos(phi) ** 2 - 2 * np.sin(phi) ** 2)
+    expected = [
+        field,
+        -2 * shape / np.cos(phi) * np.sin(2 * turn),
+        slope * np.cos(2 * turn),
+    ]
+    expected += [-12 * each for each in expected]
+    for found, wanted in zip(base, expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-11)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_do_not_mix(channels):
+    basis = globe(channels)
+    fields = np.random.default_rng(2).standard_normal((1, channels, 16, 32))
+    together = basis.decode(basis.encode(fields))
+    alone = globe(1)
+    for channel in range(channels):
+        one = alone.decode(alone.encode(fields[:, [channel]]))
+        np.testing.assert_allclose(together[:, [channel]], one, atol=1e-12)
