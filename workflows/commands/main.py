@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -60,6 +61,8 @@ USAGE_ERROR = 2
 """Exit code of errors that the user can correct."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells: 128 and the number of the signal."""
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _RESUME = "run the same command again to resume"
 
 
@@ -74,6 +77,11 @@ def main() -> None:
         console.print(f"stopped {stop}; {_RESUME}")
     except (GfrnnError, ClusterError) as error:
         code = _print_error(str(error))
+    except OSError as error:
+        message = _storage_error(error)
+        if not message:
+            raise
+        code = _print_error(message)
     except typer.TyperException as error:
         # The message is empty where the help was shown instead.
         code = _print_error(error.format_message())
@@ -82,6 +90,15 @@ def main() -> None:
     if code == INTERRUPTED:
         console.print(f"stopped; {_RESUME}")
     sys.exit(code)
+
+
+def _storage_error(error: OSError) -> str:
+    """Describe a path that cannot be used or a full disk; return '' for any other error."""
+    if error.errno in _DISK_FULL:
+        return f"{error.filename or 'output'}: {error.strerror}; free some space. {_RESUME}"
+    if error.errno in _NOT_WRITABLE and error.filename:
+        return f"{error.filename}: {error.strerror}; give a path that you may read and write"
+    return ""
 
 
 def _print_error(message: str) -> int:
