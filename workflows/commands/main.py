@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from gfrnn.cluster import ClusterError
 from gfrnn.pipeline.errors import GfrnnError
@@ -103,5 +104,6 @@ def _storage_error(error: OSError) -> str:
 
 def _print_error(message: str) -> int:
     if message:
-        Console(stderr=True, soft_wrap=True).print("[red]error:[/red]", message, highlight=False)
+        printed = f"[red]error:[/red] {escape(message)}"
+        Console(stderr=True, soft_wrap=True).print(printed, highlight=False)
     return USAGE_ERROR

@@ -168,7 +168,7 @@ def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
         "mean_sea_level_pressure [Pa]",
         "latitude: 30 to 70 (5, spacing 10)",
         "longitude: -20 to 50 (8, spacing 10)",
-        "time: 2001-01-01 00:00 to 2002-08-23 00:00 (600)",
+        "time: 2001-01-01T00:00 to 2002-08-23T00:00 (600)",
         "step: 1d, no gap",
     ):
         assert line in answer.out, line
@@ -393,6 +393,13 @@ def test_user_errors_are_named(words, message, file, at_home, said):
     assert message.format(file=file) in complaint(answer)
     assert file.read_text() == text
     assert list(at_home.iterdir()) == []
+
+
+def test_lists_in_messages_are_not_taken_for_markup(weather, file, said):
+    data = {"sources": str(weather.path), "region": {"latitude": [70, 20], "longitude": [0, 9]}}
+    file.write_text(yaml.safe_dump(tree(weather.path, **SMALL) | {"data": data}))
+    message = "region.latitude: [70.0, 20.0] is not [south, north] within -90..90"
+    assert message in complaint(said("run", file))
 
 
 @pytest.mark.parametrize("command", ["run", "fit", "forecast", "verify", "report"])
