@@ -65,7 +65,10 @@ class Cluster:
             threads = self.config.threads * workers
             memory = self.config.memory_bytes * workers
         else:
-            there = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            # The client's own scheduler_info may be without workers, as a refresh in the background
+            # replaces it by a short form.
+            scheduler: Any = self.client.scheduler
+            there = self.client.sync(scheduler.identity)["workers"].values()
             workers = len(there)
             threads = sum(worker["nthreads"] for worker in there)
             memory = sum(worker["memory_limit"] for worker in there)

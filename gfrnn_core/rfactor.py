@@ -251,6 +251,7 @@ class _Folding:
         stacked = self._scratch("panel", (k + len(panel), k), panel.dtype)
         stacked[:k] = np.triu(corner)
         stacked[k:] = panel
+        factor: Array
         folded, factor, _ = _routines(panel.dtype.char).geqrt(k, stacked, overwrite_a=True)
         corner[...] = folded[:k]
         panel[...] = folded[k:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from distributed import Client, get_client
 
 
@@ -11,6 +13,17 @@ def current_client() -> Client | None:
         return get_client()
     except ValueError:
         return None
+
+
+def workers_of(client: Client) -> dict[str, dict[str, Any]]:
+    """Return what the scheduler knows of each worker, by its address.
+
+    The client's own ``scheduler_info`` may be without workers: a refresh in the background replaces
+    it by a short form at any time.
+    """
+    scheduler: Any = client.scheduler
+    workers: dict[str, dict[str, Any]] = client.sync(scheduler.identity)["workers"]
+    return workers
 
 
 def thread_memory() -> int | None:
@@ -24,6 +37,6 @@ def thread_memory() -> int | None:
 def _memory_of_a_thread(client: Client | None) -> int | None:
     if client is None:
         return None
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    workers = workers_of(client).values()
     shares = [w["memory_limit"] // w["nthreads"] for w in workers if w.get("memory_limit")]
     return min(shares, default=None)

@@ -151,7 +151,7 @@ def total(values: list[int]) -> int:
     """Compute a sum in further tasks, on all workers."""
     client = get_client()
     secede()  # its thread is needed for them
-    workers = list(client.scheduler_info(n_workers=-1)["workers"])
+    workers = list(client.nthreads())
     squares = [
         client.submit(pow, value, 2, workers=[workers[place % len(workers)]], pure=False)
         for place, value in enumerate(values)

@@ -19,6 +19,7 @@ from distributed import Client, Future, get_worker, wait
 from threadpoolctl import threadpool_info
 
 from gfrnn.pipeline.planning.machine_rates import folding_rate, product_rate
+from gfrnn.pipeline.reduction.dask_client import workers_of
 
 _SENT = 2**24
 """Bytes transferred to measure bandwidth."""
@@ -122,7 +123,7 @@ def probe_workers(client: Client, folder: Path, timeout: float) -> list[WorkerPr
     token = secrets.token_hex(8)
     file = folder / f".gfrnn-check-{token}"
     file.write_text(token, encoding="ascii")
-    infos = client.scheduler_info(n_workers=-1)["workers"]
+    infos = workers_of(client)
     written = {
         address: file.with_name(f"{file.name}-{number}") for number, address in enumerate(infos)
     }

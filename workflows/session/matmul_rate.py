@@ -7,6 +7,7 @@ import statistics
 from distributed import Client, Future
 
 from gfrnn.pipeline.planning.machine_rates import product_rate
+from gfrnn.pipeline.reduction.dask_client import workers_of
 
 # Workers that are timed, at most: those of one cluster are much alike.
 _MOST_WORKERS = 8
@@ -32,7 +33,7 @@ class MatmulRate:
 
         It has priority over queued tasks; the call returns at once.
         """
-        workers = list(self.client.scheduler_info(n_workers=-1)["workers"])[:_MOST_WORKERS]
+        workers = list(workers_of(self.client))[:_MOST_WORKERS]
         for worker in workers:
             future = self.client.submit(
                 product_rate, self.precision, workers=[worker], pure=False, priority=100

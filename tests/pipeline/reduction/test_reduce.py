@@ -261,9 +261,15 @@ class FakeClient:
     def __init__(self, *workers: dict[str, Any]) -> None:
         self.workers = workers
 
-    def scheduler_info(self, n_workers: int = 5) -> dict[str, Any]:
-        shown = self.workers if n_workers < 0 else self.workers[:n_workers]
-        return {"workers": {str(i): worker for i, worker in enumerate(shown)}}
+    @property
+    def scheduler(self) -> FakeClient:
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        return {"workers": {str(i): worker for i, worker in enumerate(self.workers)}}
+
+    def sync(self, function: Any) -> Any:
+        return function()
 
 
 def worker(limit: int | None, nthreads: int = 1) -> dict[str, Any]:

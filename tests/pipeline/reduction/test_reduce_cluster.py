@@ -17,6 +17,7 @@ from distributed import Client
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.errors import DataError, ResourceError
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
+from gfrnn.pipeline.reduction.dask_client import thread_memory, workers_of
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
@@ -37,6 +38,14 @@ def config(workers: int) -> ClusterConfig:
 def two() -> Iterator[Client]:
     with open_cluster(config(2)) as cluster:
         yield cluster.client
+
+
+def test_workers_are_known_also_where_the_client_has_just_refreshed_its_short_form(
+    two, monkeypatch
+):
+    monkeypatch.setattr(Client, "scheduler_info", lambda *_, **__: {"workers": {}})
+    assert set(workers_of(two)) == set(two.nthreads())
+    assert thread_memory() == 600 * 2**20
 
 
 @pytest.fixture
