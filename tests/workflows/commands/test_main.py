@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -393,6 +394,38 @@ def test_user_errors_are_named(words, message, file, at_home, said):
     assert message.format(file=file) in complaint(answer)
     assert file.read_text() == text
     assert list(at_home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "parts"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            ["No space left", "free some", "resume"],
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x"),
+            ["/x: Permission denied", "give"],
+        ),
+    ],
+)
+def test_a_full_disk_and_a_closed_folder_are_no_tracebacks(error, parts, file, said, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("gfrnn.workflows.commands.run.load_experiment", fail)
+    message = complaint(said("run", file))
+    assert all(part in message for part in parts)
+
+
+def test_other_errors_of_the_system_keep_their_traceback(file, monkeypatch):
+    def fail(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/x")
+
+    monkeypatch.setattr("gfrnn.workflows.commands.run.load_experiment", fail)
+    monkeypatch.setattr(sys, "argv", ["gfrnn", "run", str(file)])
+    with pytest.raises(FileNotFoundError):
+        main()
 
 
 def test_lists_in_messages_are_not_taken_for_markup(weather, file, said):
