@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.stored_chunks import StoredChunks, read_bytes, stored_chunks
+from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.pipeline.errors import DataError
 
 Array = NDArray[Any]
@@ -163,4 +164,4 @@ class Fields:
         )
 
     def _stamp(self, time: int) -> str:
-        return str(np.datetime_as_string(self.time[time], unit="m"))
+        return format_minute(self.time[time])

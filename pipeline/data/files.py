@@ -178,7 +178,7 @@ def _find_local(path: str, key: str) -> list[RawFile]:
 def _suggest_paths(folders: list[Path], path: Path) -> str:
     """End a message with existing paths of similar names, if there are any."""
     names: dict[str, str] = {}
-    for folder in folders:
+    for folder in filter(Path.is_dir, folders):
         parent = (folder / path).parent
         while not parent.is_dir() and parent != parent.parent:
             parent = parent.parent

@@ -12,6 +12,7 @@ import xarray as xr
 import zarr
 
 from gfrnn.pipeline.data.canonical_array import FileTimeRange, canonical_array
+from gfrnn.pipeline.data.time_axis import format_minute
 
 _SHOWN = 5
 
@@ -83,8 +84,8 @@ def _missing(
         stamps = when[chunk[axis]] if axis is not None else time
         lines.append(
             f"{name}: {first.file.path}/{first.variable} has no chunk {chunk}, times "
-            f"{_minute(stamps[0])} to {_minute(stamps[-1])}; it reads as the fill value "
-            f"{array.fill_value}"
+            f"{format_minute(stamps[0])} to {format_minute(stamps[-1])}; it reads as the fill "
+            f"value {array.fill_value}"
         )
     if len(absent) > _SHOWN:
         lines.append(f"{name}: {len(absent)} chunks are missing in all, {_SHOWN} are listed")
@@ -96,7 +97,3 @@ def _files(folder: Path) -> Iterable[str]:
     for root, _, files in os.walk(folder):
         inner = Path(root).relative_to(folder).as_posix()
         yield from (file if inner == "." else f"{inner}/{file}" for file in files)
-
-
-def _minute(stamp: np.datetime64) -> str:
-    return str(np.datetime_as_string(stamp, "m"))

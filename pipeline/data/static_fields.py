@@ -87,7 +87,7 @@ def _find_static(name: str, series: Sequence[Sequence[FileVariable]], grid: Grid
         # Variables with several times are not listed: they may change in time.
         single = {parts[0].variable for parts in series if _is_single(parts)}
         raise DataError(
-            f"{name}: no such static field in data.sources or data.static; "
+            f"{name}: no such static field in data.sources or data.static (key state.static); "
             f"{suggest_names(name, ['latitude', *sorted(single)])}"
         )
     found: list[tuple[FileVariable, Array]] = []

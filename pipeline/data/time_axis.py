@@ -1,4 +1,4 @@
-"""Checks of time axes: decoding of times, regular step, segments without gap, subsampling."""
+"""Time axes: decoding and formatting of times, regular step, segments without gap, subsampling."""
 
 from __future__ import annotations
 
@@ -61,6 +61,11 @@ def decode_times(raw: xr.Variable, name: str, where: str) -> Times:
     # Dates stored as days in floating point have errors of some microseconds.
     whole = (times + np.timedelta64(500, "ms")).astype("datetime64[s]")
     return whole.astype("datetime64[ns]")
+
+
+def format_minute(stamp: np.datetime64) -> str:
+    """Return a time in ISO 8601 to the minute, such as ``2001-01-01T06:00``."""
+    return str(np.datetime_as_string(stamp, "m"))
 
 
 def step_of(time: Times) -> np.timedelta64:

@@ -66,7 +66,7 @@ def steps(name: str, duration: pd.Timedelta, step: np.timedelta64) -> int:
     if count != round(count):
         raise ConfigError(
             f"{name}: {format_duration(duration)} is not a multiple of the data's step, "
-            f"{format_duration(pd.Timedelta(step))}"
+            f"{format_duration(pd.Timedelta(step))}; choose a multiple"
         )
     return round(count)
 

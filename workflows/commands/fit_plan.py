@@ -47,8 +47,9 @@ def print_plan(found: FitEstimate) -> None:
     memory = "no limit" if work.memory is None else human_bytes(work.memory)
     reading = "not measured" if rates.reading is None else f"{human_bytes(rates.reading)}/s"
     products = ", ".join(f"{rate / 1e9:.0f} {name}" for name, rate in rates.products.items())
+    threads = f"{work.threads} thread{'s' if work.threads > 1 else ''}"
     lines = [
-        f"{work.threads} threads, {memory} of memory each; peak memory is that of one task",
+        f"{threads}, {memory} of memory each; peak memory is that of one task",
         f"one thread, measured now: decoding {reading}, matrix products (Gflop/s) {products}",
     ]
     if found.seconds is None:

@@ -57,5 +57,6 @@ def inspect(
         return
     if save.exists():
         raise RunError(f"--save: {save} exists already; choose another name, or remove it")
+    save.parent.mkdir(parents=True, exist_ok=True)
     save.write_text(text, encoding="utf-8")
     console.print(f"experiment file: {save}", highlight=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from gfrnn.cluster import ClusterError
 from gfrnn.pipeline.errors import GfrnnError
@@ -60,6 +62,8 @@ USAGE_ERROR = 2
 """Exit code of errors that the user can correct."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells: 128 and the number of the signal."""
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _RESUME = "run the same command again to resume"
 
 
@@ -74,6 +78,11 @@ def main() -> None:
         console.print(f"stopped {stop}; {_RESUME}")
     except (GfrnnError, ClusterError) as error:
         code = _print_error(str(error))
+    except OSError as error:
+        message = _storage_error(error)
+        if not message:
+            raise
+        code = _print_error(message)
     except typer.TyperException as error:
         # The message is empty where the help was shown instead.
         code = _print_error(error.format_message())
@@ -84,7 +93,17 @@ def main() -> None:
     sys.exit(code)
 
 
+def _storage_error(error: OSError) -> str:
+    """Describe a path that cannot be used or a full disk; return '' for any other error."""
+    if error.errno in _DISK_FULL:
+        return f"{error.filename or 'output'}: {error.strerror}; free some space. {_RESUME}"
+    if error.errno in _NOT_WRITABLE and error.filename:
+        return f"{error.filename}: {error.strerror}; give a path that you may read and write"
+    return ""
+
+
 def _print_error(message: str) -> int:
     if message:
-        Console(stderr=True, soft_wrap=True).print("[red]error:[/red]", message, highlight=False)
+        printed = f"[red]error:[/red] {escape(message)}"
+        Console(stderr=True, soft_wrap=True).print(printed, highlight=False)
     return USAGE_ERROR

@@ -105,9 +105,12 @@ class ClusterOptions:
         ConfigError
             Names the file, the key, what was found and what is allowed.
         """
-        if self.cluster is None:
-            return checked(ClusterConfig, {**tree, **self._keys()}, f"{where}: cluster")
-        return checked(ClusterConfig, read_tree(self.cluster) | self._keys(), str(self.cluster))
+        place = f"{where}: cluster"
+        if self.cluster is not None:
+            tree, place = read_tree(self.cluster), str(self.cluster)
+        if self.scheduler is not None:
+            place += " with --scheduler (kind existing)"
+        return checked(ClusterConfig, {**tree, **self._keys()}, place)
 
     def _keys(self) -> dict[str, Any]:
         keys: dict[str, Any] = {"workers": self.workers, "memory": self.memory}
@@ -138,6 +141,6 @@ def parse_counts(option: str, text: str) -> list[int]:
     ConfigError
     """
     numbers = parse_numbers(option, text)
-    if any(number != int(number) or number < 1 for number in numbers):
+    if any(not number.is_integer() or number < 1 for number in numbers):
         raise ConfigError(f"{option}: {text!r} is not a list of positive integers, e.g. 500,1000")
     return [int(number) for number in numbers]

@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 from distributed import get_client
 from rich.console import Console
+from rich.markup import escape
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.cluster.dashboard import open_page
@@ -134,7 +135,7 @@ def record_performance(folder: Path, command: str, console: Console) -> Iterator
 
 
 def _warn(console: Console, message: str) -> None:
-    console.print(f"[yellow]warning[/yellow]: {message}", highlight=False)
+    console.print(f"[yellow]warning[/yellow]: {escape(message)}", highlight=False)
 
 
 def print_cluster_line(console: Console, line: str) -> None:

@@ -1,4 +1,4 @@
-"""HTCondor."""
+"""HTCondor: options of its jobs, and the command that queries its queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OAR."""
+"""OAR: options of its jobs, and the command that queries its queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PBS: OpenPBS, PBS Professional and Torque."""
+"""PBS (OpenPBS, PBS Professional, Torque): options of its jobs, queue and time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grid Engine: SGE and its successors."""
+"""Grid Engine (SGE and its successors): options of its jobs, and the queue command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slurm."""
+"""Slurm: options of its jobs, and the commands that query its queue and the time left."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import xarray as xr
 from gfrnn.pipeline.config.durations import format_duration
 from gfrnn.pipeline.data.inspection.value_checks import DataFinding, check_values
 from gfrnn.pipeline.data.missing_chunks import missing_chunks
-from gfrnn.pipeline.data.time_axis import segments, step_of
+from gfrnn.pipeline.data.time_axis import format_minute, segments, step_of
 
 _SHORT = 100  # times; a shorter record is too short for most models
 _SHOWN = 3
@@ -56,7 +56,7 @@ def _check_times(ds: xr.Dataset) -> Iterator[DataFinding]:
         lengths = [run.stop - run.start for run in runs]
         if longer.size:
             shown = "; ".join(
-                f"{_minute(time[i])} to {_minute(time[i + 1])}" for i in longer[:_SHOWN]
+                f"{format_minute(time[i])} to {format_minute(time[i + 1])}" for i in longer[:_SHOWN]
             )
             more = f" and {longer.size - _SHOWN} more" if longer.size > _SHOWN else ""
             yield DataFinding(
@@ -70,7 +70,7 @@ def _check_times(ds: xr.Dataset) -> Iterator[DataFinding]:
                 "warning",
                 None,
                 f"irregular times: {shorter.size} steps are shorter than the usual {name}, first "
-                f"after {_minute(time[shorter[0]])}; set data.step to select regular ones",
+                f"after {format_minute(time[shorter[0]])}; set data.step to select regular ones",
             )
         if max(lengths) < 3:
             yield DataFinding(
@@ -105,7 +105,3 @@ def _check_store(ds: xr.Dataset) -> Iterator[DataFinding]:
     for line in missing_chunks(ds):
         variable, _, message = line.partition(": ")
         yield DataFinding("error", variable, message)
-
-
-def _minute(stamp: np.datetime64) -> str:
-    return str(np.datetime_as_string(stamp, "m"))

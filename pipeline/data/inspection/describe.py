@@ -8,7 +8,7 @@ import xarray as xr
 
 from gfrnn.pipeline.config.durations import format_duration
 from gfrnn.pipeline.data.grid import contiguous_longitudes
-from gfrnn.pipeline.data.time_axis import segments, step_of
+from gfrnn.pipeline.data.time_axis import format_minute, segments, step_of
 
 
 def describe_dataset(ds: xr.Dataset) -> str:
@@ -29,7 +29,7 @@ def describe_dataset(ds: xr.Dataset) -> str:
         apart = f", spacing {np.median(np.diff(values)):.4g}" if values.size > 1 else ""
         lines.append(f"{name}: {values[0]:g} to {values[-1]:g} ({values.size}{apart})")
     if time.size:
-        lines.append(f"time: {_minute(time[0])} to {_minute(time[-1])} ({time.size})")
+        lines.append(f"time: {format_minute(time[0])} to {format_minute(time[-1])} ({time.size})")
     if time.size > 1:
         runs = segments(time)
         longest = max(run.stop - run.start for run in runs)
@@ -38,7 +38,3 @@ def describe_dataset(ds: xr.Dataset) -> str:
     lines.append(f"size: {size / 1e9:.3g} GB as float32")
     lines += [f"note: {note}" for note in ds.attrs.get("notes", [])]
     return "\n".join(["variables:", *lines])
-
-
-def _minute(stamp: np.datetime64) -> str:
-    return str(np.datetime_as_string(stamp, "m")).replace("T", " ")

@@ -12,7 +12,7 @@ import xarray as xr
 import yaml
 
 from gfrnn.pipeline.config.durations import format_duration
-from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.data.time_axis import format_minute, step_of
 from gfrnn.pipeline.errors import DataError
 
 _LEAST_TIMES = 8
@@ -79,7 +79,7 @@ def _periods(time: np.ndarray) -> tuple[dict[str, list[str]], np.timedelta64]:
             return _named(pairs), time[-1] - cuts[1]
     first, second = (int(share * time.size) for share in _SHARES)
     bounds = [(0, first - 1), (first, second - 1), (second, time.size - 1)]
-    pairs = [[_minute(time[a]), _minute(time[b])] for a, b in bounds]
+    pairs = [[format_minute(time[a]), format_minute(time[b])] for a, b in bounds]
     return _named(pairs), time[-1] - time[second]
 
 
@@ -96,7 +96,3 @@ def _nearest(stamp: np.datetime64, unit: str) -> np.datetime64:
 
 def _day(stamp: np.datetime64) -> str:
     return str(np.datetime_as_string(stamp, "D"))
-
-
-def _minute(stamp: np.datetime64) -> str:
-    return str(np.datetime_as_string(stamp, "m")).replace("T", " ")

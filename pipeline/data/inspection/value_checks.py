@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.data.grid import Channel
+from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.pipeline.data.variables.names import QUANTITIES
 
 # Fill values in use that are of a possible size for some quantity.
@@ -132,7 +133,7 @@ def _check_missing(
     if whole.any():
         first = int(np.argmax(whole))
         begin = _first_missing(ds, channel, where[first - 1], where[first]) if first else where[0]
-        stamp = np.datetime_as_string(ds["time"].values[begin], "m")
+        stamp = format_minute(ds["time"].values[begin])
         yield DataFinding(
             "error",
             channel.name,
@@ -181,7 +182,7 @@ def _point_formatter(ds: xr.Dataset, where: np.ndarray) -> Callable[[np.ndarray]
 
     def name(mask: np.ndarray) -> str:
         t, i, j = np.unravel_index(int(np.argmax(mask)), mask.shape)
-        stamp = np.datetime_as_string(time[where[t]], "m")
+        stamp = format_minute(time[where[t]])
         return f"at {stamp}, latitude {latitude[i]:g}, longitude {longitude[j]:g}"
 
     return name

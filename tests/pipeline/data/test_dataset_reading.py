@@ -67,6 +67,18 @@ def test_damaged_files(tmp_path: Path, plain: Path) -> None:
         opened(tmp_path / "plane.nc")
 
 
+def test_files_beside_a_missing_search_folder_are_not_suggested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "plain.txt").touch()  # near ../shared/data, which does not exist
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.delenv("GFRNN_DATA", raising=False)
+    with pytest.raises(DataError, match=r"plain\.nc not found; looked in") as caught:
+        opened("plain.nc")
+    assert "did you mean" not in str(caught.value)
+
+
 def test_paths_are_searched_in_all_folders(
     tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -168,7 +169,7 @@ def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
         "mean_sea_level_pressure [Pa]",
         "latitude: 30 to 70 (5, spacing 10)",
         "longitude: -20 to 50 (8, spacing 10)",
-        "time: 2001-01-01 00:00 to 2002-08-23 00:00 (600)",
+        "time: 2001-01-01T00:00 to 2002-08-23T00:00 (600)",
         "step: 1d, no gap",
     ):
         assert line in answer.out, line
@@ -381,13 +382,57 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         ),
         (["update", "nowhere", "a.nc", "--period", "2001", "x"], "--period: 'x' is not a date"),
         (["update", "nowhere"], "Missing argument"),
+        (["run", "{file}", "--output", "{file}/run"], "{file}/run: Not a directory; give a path"),
+        (["nature", "{file}/a.zarr", "--years", "1"], "turning.yaml: File exists; give a path"),
+        (["bench", "plan", "--sizes", "inf"], "--sizes: 'inf' is not a list of positive integers"),
+        (["bench", "plan", "--sizes", "nan"], "--sizes: 'nan' is not a list of positive integers"),
     ],
 )
 def test_user_errors_are_named(words, message, file, at_home, said):
     text = file.read_text()
-    assert message in complaint(said(*(word.format(file=file) for word in words)))
+    answer = said(*(word.format(file=file) for word in words))
+    assert message.format(file=file) in complaint(answer)
     assert file.read_text() == text
     assert list(at_home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "parts"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            ["No space left", "free some", "resume"],
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x"),
+            ["/x: Permission denied", "give"],
+        ),
+    ],
+)
+def test_a_full_disk_and_a_closed_folder_are_no_tracebacks(error, parts, file, said, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("gfrnn.workflows.commands.run.load_experiment", fail)
+    message = complaint(said("run", file))
+    assert all(part in message for part in parts)
+
+
+def test_other_errors_of_the_system_keep_their_traceback(file, monkeypatch):
+    def fail(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/x")
+
+    monkeypatch.setattr("gfrnn.workflows.commands.run.load_experiment", fail)
+    monkeypatch.setattr(sys, "argv", ["gfrnn", "run", str(file)])
+    with pytest.raises(FileNotFoundError):
+        main()
+
+
+def test_lists_in_messages_are_not_taken_for_markup(weather, file, said):
+    data = {"sources": str(weather.path), "region": {"latitude": [70, 20], "longitude": [0, 9]}}
+    file.write_text(yaml.safe_dump(tree(weather.path, **SMALL) | {"data": data}))
+    message = "region.latitude: [70.0, 20.0] is not [south, north] within -90..90"
+    assert message in complaint(said("run", file))
 
 
 @pytest.mark.parametrize("command", ["run", "fit", "forecast", "verify", "report"])

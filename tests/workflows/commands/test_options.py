@@ -82,6 +82,17 @@ def test_errors_of_an_experiment_name_the_section():
         ClusterOptions().config({"worker": 1}, "my.yaml")
 
 
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_key_that_an_existing_scheduler_does_not_use_is_explained_by_the_option(
+    tmp_path, in_file
+):
+    file = write(tmp_path / "here.yaml", workers=2) if in_file else None
+    with pytest.raises(ConfigError) as caught:
+        ClusterOptions(file, scheduler="tcp://h:1").config({"workers": 3}, "my.yaml")
+    for part in (str(file) if in_file else "my.yaml", "--scheduler", "workers", "leave it out"):
+        assert part in str(caught.value)
+
+
 def test_every_command_that_can_have_workers_takes_a_cluster_file():
     commands = get_command(app).commands
     taking = {

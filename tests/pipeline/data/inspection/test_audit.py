@@ -237,7 +237,7 @@ def test_describe(tmp_path: Path) -> None:
     text = describe_dataset(open_source(DataConfig(sources=[str(tmp_path / "data.nc")])))
     assert "2m_temperature [K]" in text
     assert "longitude: -8 to 14 (12, spacing 2)" in text
-    assert "time: 2001-01-01 00:00 to 2003-03-11 00:00 (800)" in text
+    assert "time: 2001-01-01T00:00 to 2003-03-11T00:00 (800)" in text
     assert "step: 1d, no gap" in text
 
 
