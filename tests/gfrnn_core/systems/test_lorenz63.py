@@ -41,7 +41,7 @@ def test_lorenz_63_is_forecast_for_18_lyapunov_times(network, lorenz):
 
 @pytest.mark.slow
 def test_the_gram_matrix_would_lose_a_third_of_it(network, lorenz):
-    """The same features and targets are solved through F'F, at its best ridge."""
+    """Solve for the features and targets of the network through F'F, at the best ridge."""
     scaled = network.scaled(lorenz[0])
     features = lift(scaled[:-1], None, network.hidden)
     values, vectors = np.linalg.eigh(features.T @ features)

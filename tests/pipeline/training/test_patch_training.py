@@ -112,7 +112,7 @@ def test_a_field_that_moves_beyond_the_halo_in_a_step_is_not_forecast():
 @pytest.mark.parametrize("weights", ["shared", "own"])
 @pytest.mark.parametrize("patch", [(2, 3), (3, 4), (4, 5)])
 def test_waves_go_across_poles(kind, weights, patch):
-    """Of two channels, the component of a vector changes sign at the pole."""
+    """One of the two channels is a component of a vector, which changes sign at the pole."""
     shape, names = (7, 12), ("2m_temperature", WIND)
     times = 600 if weights == "own" else 150
     values = np.stack([waves(times, shape, kind), waves(times, shape, kind, -1, seed=1)], axis=1)
