@@ -12,7 +12,7 @@ Source of the Legendre functions' recursion: Holmes and Featherstone (2002), J. 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,26 @@ class LatitudeFunctions:
         geometry : {"sphere", "channel"}
             ``channel``: a beta-plane between walls half a cell beyond the outermost latitudes,
             whose circles are as long as the middle one.
+
+        Raises
+        ------
+        ValueError
+            If latitudes are fewer than two, not ascending or outside -90..90, or another argument
+            is out of its range.
         """
+        if len(latitude) < 2 or np.any(np.diff(latitude) <= 0):
+            raise ValueError(
+                f"latitude: the {len(latitude)} values are not two or more in ascending order; sort "
+                "the fields by latitude"
+            )
+        if latitude[0] < -90 or latitude[-1] > 90:
+            raise ValueError(f"latitude: {latitude[0]}..{latitude[-1]} is not within -90..90")
+        for name, value in (("wavenumbers", wavenumbers), ("count", count)):
+            if value < 1:
+                raise ValueError(f"{name}: {value} is not a positive number")
+        if geometry not in get_args(Geometry):
+            allowed = ", ".join(map(repr, get_args(Geometry)))
+            raise ValueError(f"geometry: {geometry!r} is not one of {allowed}")
         phi = np.deg2rad(latitude)
         poles = poles_reached(latitude) if geometry == "sphere" else 0
         cosine = np.cos(phi) if geometry == "sphere" else np.full(len(phi), np.cos(phi.mean()))

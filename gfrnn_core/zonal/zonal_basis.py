@@ -31,12 +31,25 @@ class ZonalBasis:
     functions : LatitudeFunctions
     channels : int
     longitudes : int
-        Number of longitudes of the grid.
+        Number of longitudes of the grid. Products of two fields have no aliasing where it is above
+        three times the largest wavenumber.
+
+    Raises
+    ------
+    ValueError
+        If there are too few longitudes for the wavenumbers.
     """
 
     functions: LatitudeFunctions
     channels: int
     longitudes: int
+
+    def __post_init__(self) -> None:
+        if 2 * (self.wavenumbers - 1) >= self.longitudes:
+            raise ValueError(
+                f"longitudes: {self.longitudes} do not resolve wavenumber {self.wavenumbers - 1}; "
+                "take fewer wavenumbers"
+            )
 
     @property
     def wavenumbers(self) -> int:

@@ -126,3 +126,20 @@ def test_a_cap_has_harmonics_that_are_symmetric_about_the_equator(latitude, orde
         laplacian = coefficients @ functions.laplacians[order]
         np.testing.assert_allclose(laplacian, -degree * (degree + 1) * profile, atol=1e-6)
     assert np.isfinite(functions.slopes).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"latitude": np.array([45.0])}, "latitude: the 1 values are not two or more"),
+        ({"latitude": CENTRES[::-1]}, "latitude: the 24 values are not .* ascending"),
+        ({"latitude": np.array([80.0, 91.0])}, r"latitude: 80.0..91.0 is not within -90..90"),
+        ({"wavenumbers": 0}, "wavenumbers: 0 is not a positive number"),
+        ({"count": 0}, "count: 0 is not a positive number"),
+        ({"geometry": "plane"}, "geometry: 'plane' is not one of 'sphere', 'channel'"),
+    ],
+)
+def test_arguments_out_of_range_are_named(changed, message):
+    arguments = {"latitude": CENTRES, "wavenumbers": 3, "count": 4, "geometry": "sphere"}
+    with pytest.raises(ValueError, match=message):
+        LatitudeFunctions.on(**{**arguments, **changed})

@@ -71,3 +71,10 @@ def test_channels_do_not_mix(channels):
     for channel in range(channels):
         one = alone.decode(alone.encode(fields[:, [channel]]))
         np.testing.assert_allclose(together[:, [channel]], one, atol=1e-12)
+
+
+def test_too_few_longitudes_are_named():
+    functions = LatitudeFunctions.on(LATITUDE, 9, 10)
+    assert ZonalBasis(functions, 1, 17).wavenumbers == 9
+    with pytest.raises(ValueError, match="longitudes: 16 do not resolve wavenumber 8"):
+        ZonalBasis(functions, 1, 16)
