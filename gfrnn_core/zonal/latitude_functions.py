@@ -71,7 +71,7 @@ class LatitudeFunctions:
         """
         if len(latitude) < 2 or np.any(np.diff(latitude) <= 0):
             raise ValueError(
-                f"latitude: the {len(latitude)} values are not two or more in ascending order; sort "
+                f"latitude: the {len(latitude)} values are not two or more, ascending; sort "
                 "the fields by latitude"
             )
         if latitude[0] < -90 or latitude[-1] > 90:
