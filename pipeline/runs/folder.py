@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,27 @@ class RunFolder:
                 "of a run, such as runs/NAME, or make one with `gfrnn run FILE`"
             )
         return load_experiment(self.experiment_file)
+
+    def check_writable(self) -> None:
+        """Check, before any work, that the folder can be made or is one to write into.
+
+        Raises
+        ------
+        RunError
+            If something on the way to it is no folder, or may not be written.
+        """
+        # Path.exists raises an error below a folder that may not be entered.
+        there = next(path for path in (self.folder, *self.folder.parents) if os.path.exists(path))
+        if not there.is_dir():
+            raise RunError(
+                f"{self.folder}: cannot be created, as {there} is not a folder; choose another "
+                "--output"
+            )
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise RunError(
+                f"{self.folder}: cannot be created or written, as {there} is not writable; choose "
+                "another --output"
+            )
 
     def claim(self, experiment: Experiment, *, force: bool) -> None:
         """Claim the folder for an experiment.

@@ -102,6 +102,7 @@ class Refit:
             }
             check_solve(experiment, rows, candidate.linear_features)
         _check_output(output, source, force)
+        RunFolder(output).check_writable()
         return cls(source, experiment, output, model, store, fitted)
 
     def run(self, progress: Progress | None = None) -> Run:

@@ -23,6 +23,7 @@ from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_follows_training, encode_new_data, open_new_data
 from gfrnn.pipeline.runs.record import StageRecord
 from gfrnn.pipeline.runs.run import Run
@@ -127,6 +128,7 @@ class Update:
                 raise RunError(
                     f"{output}: exists; choose another --output, or leave it out to update in place"
                 )
+            RunFolder(output).check_writable()
             tree = to_tree(experiment) | {"output": str(output)}
             experiment = checked(Experiment, tree, "update")
         fields = open_new_data(experiment.data, paths, model, period)

@@ -236,6 +236,22 @@ def test_damaged_runs_are_refused(fitted, tmp_path, harm, message):
     assert not (tmp_path / "refit").exists()
 
 
+def test_an_output_below_a_file_is_refused_before_the_solve(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr("gfrnn.pipeline.runs.refit.choose_model", None)
+    (tmp_path / "note").write_text("mine")
+    message = r"note/refit: cannot be created, as .*note is not a folder; choose another --output"
+    with pytest.raises(RunError, match=message):
+        refit(fitted.folder, tmp_path / "note" / "refit")
+    assert (tmp_path / "note").read_text() == "mine"
+
+
+def test_an_output_in_a_folder_of_others_is_refused_before_the_solve(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr("gfrnn.pipeline.runs.refit.choose_model", None)
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(RunError, match=r"refit: cannot be created .* is not writable; choose"):
+        refit(fitted.folder, tmp_path / "refit")
+
+
 def test_an_experiment_file_that_was_edited_since(fitted, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(fitted.folder, copy)

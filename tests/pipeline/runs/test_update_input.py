@@ -184,6 +184,9 @@ def test_runs_that_cannot_be_updated(weather, copy, tmp_path):
     new = [str(weather.path)]
     with pytest.raises(RunError, match=r"copy: exists; choose another --output"):
         update(copy, new, copy, period=SPRING)
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(RunError, match=r"note is not a folder; choose another --output"):
+        update(copy, new, tmp_path / "note" / "new", period=SPRING)
     with pytest.raises(RunError, match="not a run's folder"):
         update(tmp_path, new, period=SPRING)
     shutil.rmtree(copy / "summaries.zarr" / "rows")
