@@ -220,3 +220,34 @@ def test_too_few_times_are_named():
     network = network_of(delays=3)
     with pytest.raises(ValueError, match="3 times are too few, rows need 4"):
         network.training_rows(np.zeros((3, network.basis.size)), np.ones((3, 1)))
+
+
+def test_features_are_those_of_a_state_with_its_background():
+    network, plain = network_of(background=3.0), network_of()
+    coefficients = network.basis.unpack(turning(network, 5))
+    terms = np.arange(1.0, 6.0)[:, None]
+    whole = coefficients + terms * network.background[0][:, None]
+    found = network.featurise(coefficients, terms)
+    np.testing.assert_allclose(found, plain.featurise(whole, terms), atol=1e-9)
+    assert np.abs(found - plain.featurise(coefficients, terms)).max() > 1
+
+
+def test_a_correction_sees_the_background_of_the_time_that_is_forecast():
+    network = network_of(background=3.0, delays=1)
+    states, terms = turning(network, 30), np.linspace(1.0, 4.0, 30)[:, None]
+    outer = 0.01 * np.ones((4, network.columns(0), network.basis.width), dtype=complex)
+    outer[:, network.linear :] = 0.0
+    first = network.extended(Stage(outer, np.full(outer.shape[:2], 1e9)))
+    rows, _ = first.training_rows(states, terms)
+    featured = network.feature_basis.width
+    forecast = rows[..., -featured - network.basis.width : -featured]
+    np.testing.assert_allclose(rows[..., -featured:], network.featurise(forecast, terms[1:]))
+    # A second stage that only returns these features shows what a rollout sees.
+    width = network.basis.width
+    shown = np.zeros((4, first.columns(1), width), dtype=complex)
+    shown[:, -featured:] = np.eye(featured, width)
+    second = first.extended(Stage(shown, np.full(shown.shape[:2], 1e9)))
+    walk = second.walk(states[None, 9:10], 1, iter(terms[9:11, None]))
+    state, _ = next(walk)
+    expected = forecast[:, [9]] + rows[:, [9], -featured:] @ np.eye(featured, width)
+    np.testing.assert_allclose(state, network.basis.pack(expected), rtol=1e-9, atol=1e-6)
