@@ -19,6 +19,13 @@ def log_tails(folder: Path, job: str) -> list[str]:
     return lines
 
 
+def log_contains(folder: Path, job: str, text: str) -> bool:
+    """Check whether a log of a job contains a text anywhere, also before its last lines."""
+    return any(
+        text in log.read_text(encoding="utf-8", errors="replace") for log in _logs(folder, job)
+    )
+
+
 def _logs(folder: Path, job: str) -> list[Path]:
     # Batch systems differ in how they name them, but the job's number is in all names.
     number = re.compile(rf"(?<!\d){re.escape(job.split('.')[0])}(?!\d)")

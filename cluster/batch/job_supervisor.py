@@ -14,7 +14,7 @@ from typing import Any
 from distributed import Scheduler
 
 from gfrnn.cluster.batch.cancellation import CancellationJournal
-from gfrnn.cluster.batch.job_logs import error_output, log_tails
+from gfrnn.cluster.batch.job_logs import error_output, log_contains, log_tails
 from gfrnn.cluster.batch.job_resources import JobResources
 from gfrnn.cluster.batch.queues import query_queue
 from gfrnn.cluster.batch.systems import SYSTEMS
@@ -270,7 +270,7 @@ class JobSupervisor:
             If no worker of any job has connected yet, or the log shows too little memory.
         """
         details = self._details([job])
-        if "memory budget" in details:  # the nanny's warning
+        if log_contains(self.folder, job.number, "memory budget"):  # the nanny's warning
             raise ClusterError(
                 f"cluster.memory: {self.config.memory} is too little: a worker's process is ended "
                 f"before it has connected to the scheduler{details}"

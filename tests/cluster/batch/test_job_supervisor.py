@@ -335,3 +335,16 @@ def test_waiting_jobs_are_reported(play):
         await waiting
 
     assert play(scene, begun=False).said == ["jobs of slurm: 1 PENDING, 1 PENDING (Priority)"]
+
+
+def test_too_little_memory_is_found_before_the_last_lines_of_a_log(play, tmp_path):
+    warning = "distributed.nanny.memory - WARNING - Worker exceeded 95% memory budget\n"
+    for job in (0, 1):
+        (tmp_path / f"gfrnn-{job}.err").write_text(warning + "INFO - closing\n" * 50)
+
+    async def scene(world):
+        world.leave("worker-0", "worker-1")
+        await world.until(lambda: world.supervisor.error)
+
+    message = str(play(scene).supervisor.error)
+    assert message.startswith("cluster.memory: 1GiB is too little")
