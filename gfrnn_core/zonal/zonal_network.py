@@ -66,7 +66,8 @@ class ZonalNetwork:
         the background terms of its time. If states are anomalies, these are the coefficients of
         the climatology, and the terms its harmonics.
     delays, feature_delays : int
-        Numbers of successive states, and of their features, in a row, the present one included.
+        Numbers of successive states, and of their features, in a row, the present one included;
+        ``feature_delays`` is at most ``delays``.
     inputs : int
         Number of inputs, which drive the zonal mean.
     noise : ndarray, shape (size,), or None
@@ -102,6 +103,10 @@ class ZonalNetwork:
         for name, least in (("delays", 1), ("feature_delays", 1), ("inputs", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)} is less than {least}")
+        if self.feature_delays > self.delays:
+            raise ValueError(
+                f"feature_delays: {self.feature_delays} is more than delays, {self.delays}"
+            )
         if self.bound is not None and not 0 < self.bound < np.inf:
             raise ValueError(f"bound: {self.bound} is not positive and finite; None sets no limit")
         if self.feature_basis.channels != self.features.count:
@@ -132,9 +137,29 @@ class ZonalNetwork:
         return self.delays * self.basis.width + 1 + self.inputs
 
     @property
-    def history(self) -> int:
-        """Number of successive states that a row needs."""
-        return max(self.delays, self.feature_delays)
+    def state_size(self) -> int:
+        """Length of a state."""
+        return self.basis.size
+
+    @property
+    def leads(self) -> tuple[int, ...]:
+        """Leads in steps that have outer weights of their own: one step."""
+        return (1,)
+
+    @property
+    def overlap(self) -> int:
+        """Number of times of a series that have no row."""
+        return self.delays
+
+    def without_features(self) -> ZonalNetwork:
+        """Return the unsolved linear network of the same delays and inputs."""
+        return replace(
+            self,
+            features=GridFeatures.none(self.features.scales),
+            feature_basis=replace(self.feature_basis, channels=0),
+            feature_delays=1,
+            stages=(),
+        )
 
     def columns(self, stage: int) -> int:
         """Return the number of feature columns of the rows of a stage, counted from 0."""
@@ -157,6 +182,14 @@ class ZonalNetwork:
         ]
         corrected = [np.zeros(width, dtype=int), features] if stage else []
         return np.concatenate([*own, *corrected])
+
+    def used_columns(self, stage: int) -> Array:
+        """Return which columns of a stage are not always zero: bool, (wavenumbers, columns)."""
+        present, featured = self.basis.used, self.feature_basis.used
+        driving = np.zeros((self.basis.wavenumbers, 1 + self.inputs), dtype=bool)
+        driving[0] = True
+        own = [*[present] * self.delays, driving, *[featured] * self.feature_delays]
+        return np.concatenate([*own, *([present, featured] if stage else [])], axis=1)
 
     def extended(self, stage: Stage) -> ZonalNetwork:
         """Return the network with one more solved stage."""
@@ -185,6 +218,8 @@ class ZonalNetwork:
         count, basis = coefficients.shape[1], self.basis
         shape = (basis.wavenumbers, count, self.feature_basis.width)
         found = np.empty(shape, dtype=complex)
+        if not self.features.count:
+            return found
         per_time = 8 * BASE_FIELDS * basis.channels * basis.latitudes * basis.longitudes
         step = max(1, _BLOCK_BYTES // per_time)
         for first in range(0, count, step):
@@ -213,13 +248,13 @@ class ZonalNetwork:
         Returns
         -------
         rows : ndarray of complex, shape (wavenumbers, n, columns)
-            Rows of the times ``history - 1`` to ``times - 2``.
+            Rows of the times ``delays - 1`` to ``times - 2``.
         targets : ndarray of complex, shape (wavenumbers, n, width)
             The next state less the noisy present one, or less the forecast of the stage before.
         """
-        begin, times = self.history - 1, len(states)
-        if times <= self.history:
-            raise ValueError(f"states: {times} times are too few, rows need {self.history + 1}")
+        begin, times = self.delays - 1, len(states)
+        if times <= self.delays:
+            raise ValueError(f"states: {times} times are too few, rows need {self.delays + 1}")
         seen = states
         if self.noise is not None:
             drawn = draw_numbers("normal", self.seed, first, times, states.shape[1])
@@ -251,11 +286,11 @@ class ZonalNetwork:
 
         Parameters
         ----------
-        history : ndarray, shape (starts, at least :attr:`history`, size)
+        history : ndarray, shape (starts, at least :attr:`delays`, size)
             Latest states, oldest first.
         steps : int
         terms : iterator of ndarray, shape (starts, terms)
-            Background terms of the last :attr:`history` times, oldest first, then of each step.
+            Background terms of the last :attr:`delays` times, oldest first, then of each step.
         inputs : iterator of ndarray, shape (starts, inputs), optional
             Inputs of each step.
 
@@ -267,7 +302,7 @@ class ZonalNetwork:
         """
         states: deque[Array] = deque(maxlen=self.delays)
         features: deque[Array] = deque(maxlen=self.feature_delays)
-        for index in range(-self.history, 0):
+        for index in range(-self.delays, 0):
             state = self.basis.unpack(history[:, index])
             states.appendleft(state)
             features.appendleft(self.featurise(state, next(terms)))

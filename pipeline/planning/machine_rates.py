@@ -20,7 +20,8 @@ from gfrnn.pipeline.reduction.blas_threads import single_threaded
 from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, svd_flops
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import ClimatologySummary
-from gfrnn.pipeline.states.eof_states import EofStateSummary, EofSummary
+from gfrnn.pipeline.states.eof_states import EofSummary
+from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn_core import Patches, RFactor, RidgePath
@@ -129,14 +130,14 @@ def _rate(trial: Trial) -> float:
 def _trials(piece: Any) -> dict[str, Trial]:
     """Return a trial for each kind of work of a summary."""
     match piece:
-        case ClimatologySummary() | EofSummary() | EofStateSummary():
+        case ClimatologySummary() | EofSummary() | StateSummary():
             return _field_trials(piece)
         case RowSummary():
             return _row_trials(piece)
     return {}
 
 
-def _field_trials(summary: ClimatologySummary | EofSummary | EofStateSummary) -> dict[str, Trial]:
+def _field_trials(summary: ClimatologySummary | EofSummary | StateSummary) -> dict[str, Trial]:
     size = summary.fields.grid.size
     (kind,) = summary.leaf_work(1)
     count = min(max(1, _FIELD_VALUES // size), len(summary.fields.time))

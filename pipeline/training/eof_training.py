@@ -17,8 +17,9 @@ from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
 from gfrnn.pipeline.reduction.reduce import fold_keys
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Scaling
-from gfrnn.pipeline.states.eof_states import EofLayout, EofStateSummary, EofSummary
+from gfrnn.pipeline.states.eof_states import EofLayout, EofSummary
 from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import row_leaves
 from gfrnn.pipeline.training.pass_costs import NO_READS, PassCost, precision_cost, read_windows
@@ -75,7 +76,7 @@ class EofTraining(Training):
             )
 
         yield ReductionPass(
-            summary=EofStateSummary(fields, layout),
+            summary=StateSummary(fields, layout),
             stretches=validation,
             key=key,
             windows=read_windows(validation),
