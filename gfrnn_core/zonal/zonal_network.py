@@ -151,6 +151,11 @@ class ZonalNetwork:
         """Number of times of a series that have no row."""
         return self.delays
 
+    @property
+    def state_sizes(self) -> Array:
+        """Root mean square of each coefficient in training: shape (wavenumbers, width)."""
+        return self.stages[0].magnitude[:, : self.basis.width]
+
     def without_features(self) -> ZonalNetwork:
         """Return the unsolved linear network of the same delays and inputs."""
         return replace(

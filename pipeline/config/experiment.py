@@ -326,7 +326,7 @@ class Experiment(Section):
     def _keys_of_zonal_layout(self) -> Experiment:
         """Refuse keys that the layout does not have."""
         zonal = self.state.layout == "zonal"
-        sections = {"model": ModelConfig, "fit": FitConfig}
+        sections: dict[str, type[Section]] = {"model": ModelConfig, "fit": FitConfig}
         for key in _NOT_ZONAL_KEYS if zonal else _ZONAL_KEYS:
             section, name = key.split(".")
             given = getattr(getattr(self, section), name)
@@ -337,7 +337,16 @@ class Experiment(Section):
                     f"{self.state.layout}; leave the key out"
                 )
         if not zonal:
+            if self.model.noise == "residual":
+                raise ValueError(
+                    "model.noise: residual is allowed with state.layout: zonal only, but the "
+                    f"layout is {self.state.layout}; give a number"
+                )
             return self
+        if {"tanh", "relu"} <= set(self.model.features):
+            raise ValueError(
+                "model.features: tanh and relu exclude each other; choose one of them"
+            )
         if self.search:
             raise ValueError("search is not allowed with state.layout: zonal; leave it out")
         sampled = [kind for kind in self.model.features if kind != "advection"]

@@ -16,7 +16,7 @@ from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Wor
 from gfrnn.pipeline.planning.machine_rates import MachineRates, measure_rates
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.training.checks import check_settings
-from gfrnn.pipeline.training.fit import training_class
+from gfrnn.pipeline.training.fit import training_of
 from gfrnn.pipeline.training.pass_costs import PassCost, check_pass_memory
 from gfrnn.pipeline.training.passes import cost_of_passes
 
@@ -50,7 +50,7 @@ def plan_fit(
     """
     check_settings(experiment, ds)
     fields = Fields(ds)
-    training = training_class(experiment)(experiment, fields, Checkpoints(Path()))
+    training = training_of(experiment, fields, Checkpoints(Path()))
     stages = cost_of_passes(training.passes())
     rates = rates or measure_rates(stages, fields)
     groups = groupby(stages, key=lambda stage: stage.name)

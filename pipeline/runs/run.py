@@ -247,8 +247,15 @@ class Run(RunFolder):
         Raises
         ------
         RunError
-            If the candidates are missing or damaged.
+            If the candidates are missing or damaged, or the layout has none.
         """
+        if self.experiment.state.layout == "zonal":
+            raise RunError(
+                f"{self.folder}: state.layout: zonal cannot be refitted or updated from its "
+                "triangles, as the rows of a stage depend on the weights of the one before; "
+                "change the experiment and run `gfrnn fit`, which reads the archive only for "
+                "periods that it has not read"
+            )
         if model.notes.kept is None:
             raise RunError(
                 f"{self.model}: has no record of the triangles that it was solved from; run "

@@ -191,7 +191,9 @@ class Update:
     @property
     def _settings(self) -> list[SolveSettings]:
         """Settings with which each network was solved, those of the linear model last."""
-        return [*self.model.notes.solves, self.model.notes.linear_solve]
+        linear = self.model.notes.linear_solve
+        assert linear is not None  # networks with candidates have it
+        return [*self.model.notes.solves, linear]
 
     @cached_property
     def _used(self) -> dict[int, Candidate]:

@@ -25,7 +25,13 @@ from gfrnn.pipeline.training.checks import row_leaves
 from gfrnn.pipeline.training.pass_costs import NO_READS, PassCost, precision_cost, read_windows
 from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
-from gfrnn.pipeline.training.state_series import draw_pool, lagged_covariance, last_states, times_of
+from gfrnn.pipeline.training.state_series import (
+    draw_pool,
+    lagged_covariance,
+    last_states,
+    save_series,
+    times_of,
+)
 from gfrnn.pipeline.training.training import Training, TrainingRows, precision_leaf
 from gfrnn_core import SampledRNN
 
@@ -68,12 +74,7 @@ class EofTraining(Training):
             series = np.full((len(fields.time), modes), np.nan)
             series[times_of(train)] = states
             series[times_of(validation)] = root["states"]
-            zarr.create_array(
-                self.series,
-                data=series,
-                chunks=(min(len(series), 4096), modes),
-                overwrite=True,
-            )
+            save_series(self.series, series)
 
         yield ReductionPass(
             summary=StateSummary(fields, layout),
