@@ -344,9 +344,7 @@ class Experiment(Section):
                 )
             return self
         if {"tanh", "relu"} <= set(self.model.features):
-            raise ValueError(
-                "model.features: tanh and relu exclude each other; choose one of them"
-            )
+            raise ValueError("model.features: tanh and relu exclude each other; choose one of them")
         if self.search:
             raise ValueError("search is not allowed with state.layout: zonal; leave it out")
         sampled = [kind for kind in self.model.features if kind != "advection"]

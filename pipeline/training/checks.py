@@ -17,7 +17,6 @@ from gfrnn.pipeline.data.static_fields import open_static
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing, input_width
 from gfrnn.pipeline.states.sphere_patches import (
     cut_patches,
@@ -25,7 +24,6 @@ from gfrnn.pipeline.states.sphere_patches import (
     patch_area_weights,
     weight_groups,
 )
-from gfrnn.pipeline.states.zonal_states import zonal_layout
 from gfrnn.pipeline.training.stretches import (
     check_periods,
     known_times,
@@ -33,7 +31,7 @@ from gfrnn.pipeline.training.stretches import (
     row_stretches,
     steps,
 )
-from gfrnn.pipeline.training.zonal_features import placeholder_network
+from gfrnn.pipeline.training.zonal_features import unfitted_network
 
 Array = NDArray[Any]
 
@@ -141,9 +139,7 @@ def _check_zonal_rows(experiment: Experiment, fields: Fields) -> None:
 
 def zonal_columns(experiment: Experiment, grid: Grid) -> int:
     """Return the largest number of columns in use of a wavenumber of the last stage."""
-    flat = Climatology.zero(0, 0, grid)
-    layout = zonal_layout(experiment.state, Scaling(grid, flat, area_weighted=False))
-    network = placeholder_network(experiment, layout)
+    network = unfitted_network(experiment, grid)
     used = network.used_columns(experiment.model.stages - 1)
     return int((used.sum(axis=1) + network.basis.used.sum(axis=1)).max())
 

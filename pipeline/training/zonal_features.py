@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment, ModelConfig
-from gfrnn.pipeline.data.grid import Channel
+from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.states.advecting_winds import advection_terms
+from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing
-from gfrnn.pipeline.states.zonal_states import ZonalLayout
+from gfrnn.pipeline.states.zonal_states import ZonalLayout, zonal_layout
 from gfrnn_core.zonal import GridFeatures, ZonalNetwork
 from gfrnn_core.zonal.grid_features import BASE_FIELDS
 
@@ -124,3 +125,37 @@ def scaled_network(
         parts.append(np.square(GridFeatures.scales_of(base)) * len(base))
     scales = np.sqrt(sum(parts) / len(states))
     return zonal_network(experiment, layout, scales, background)
+
+
+def unfitted_network(experiment: Experiment, grid: Grid) -> ZonalNetwork:
+    """Return a network of the experiment's size for a grid, before anything is read.
+
+    Raises
+    ------
+    ConfigError
+        If the grid is not one of zonal waves, or the channels have no wind for the advection.
+    """
+    flat = Climatology.zero(0, 0, grid)
+    layout = zonal_layout(experiment.state, Scaling(grid, flat, area_weighted=False))
+    return placeholder_network(experiment, layout)
+
+
+def walk_bytes(network: ZonalNetwork, stages: int, starts: int) -> int:
+    """Return the peak memory in bytes of a rollout of a number of starts.
+
+    Parameters
+    ----------
+    network : ZonalNetwork
+    stages : int
+        Number of its stages once it is solved.
+    starts : int
+    """
+    basis, features = network.basis, network.features.count
+    width, featured = basis.width, network.feature_basis.width
+    # Delayed coefficients and features, rows twice while they are joined, and predictions.
+    columns = 2 * network.columns(stages - 1) + width * (network.delays + 6)
+    columns += featured * (network.feature_delays + 3)
+    fields = BASE_FIELDS * basis.channels + features
+    each = 16 * basis.wavenumbers * columns
+    plane = 8 * fields * basis.latitudes * basis.longitudes
+    return starts * each + 4 * max(_POOL_BYTES, plane)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, total
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.forcing import Forcing
-from gfrnn.pipeline.training.rows import StoredStates
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core.zonal import ZonalNetwork, row_factors
 from gfrnn_core.zonal.grid_features import BASE_FIELDS
@@ -25,6 +24,13 @@ Array = NDArray[Any]
 _COMPLEX = 4
 
 _VALUE = np.dtype(complex).itemsize
+
+
+class StateSource(Protocol):
+    """A source of states by the numbers of their times."""
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return the states of times ``start`` to ``stop - 1``: shape (times, size)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class ZonalRowSummary:
     ----------
     network : ZonalNetwork
         Network with the stages that are solved already.
-    states : StoredStates
+    states : StateSource
+        Source of the states.
     climatology : Climatology
         Climatology whose terms weight the background of the features.
     forcing : Forcing
@@ -50,7 +57,7 @@ class ZonalRowSummary:
     """
 
     network: ZonalNetwork
-    states: StoredStates
+    states: StateSource
     climatology: Climatology
     forcing: Forcing
     time: Array
