@@ -5,7 +5,8 @@ those of nonlinear features of the fields on the grid, the network predicts
 
     c_m(t + 1) = c_m(t) + W_m [c_m(t), c_m(t - 1), ..., 1, f_m(t), f_m(t - 1), ...].
 
-W_m is the same at all longitudes, so that all longitudes inform it, and different at each latitude.
+W_m is the same at all longitudes, so that all longitudes inform it, and different at each latitude;
+only the constant forces stationary waves, which are bound to longitudes.
 A further stage also sees the forecast of the stage before it, with its features, and corrects it.
 
 Source of the training by one linear least-squares problem: Bolager et al., 'Gradient-free training
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.regression_rows import draw_numbers
+from gfrnn_core.rollout import report_diverged
 from gfrnn_core.zonal.grid_features import BASE_FIELDS, GridFeatures
 from gfrnn_core.zonal.zonal_basis import ZonalBasis
 
@@ -30,6 +32,9 @@ Array = NDArray[Any]
 
 # Bytes of base fields on the grid that are computed together: about the size of a core's caches.
 _BLOCK_BYTES = 2**23
+
+# Multiple of their root mean square norm in training beyond which states have diverged.
+_DIVERGED = 20.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ class ZonalNetwork:
         Numbers of successive states, and of their features, in a row, the present one included;
         ``feature_delays`` is at most ``delays``.
     inputs : int
-        Number of inputs, which drive the zonal mean.
+        Number of inputs. They and the constant drive every wavenumber: stationary waves, such as
+        those of orography and of land and sea, are the same at no two longitudes.
     noise : ndarray, shape (size,), or None
         Standard deviation of normal noise on the states that rows see in training. Targets have no
         noise, so that the network learns to return to the data.
@@ -191,8 +197,7 @@ class ZonalNetwork:
     def used_columns(self, stage: int) -> Array:
         """Return which columns of a stage are not always zero: bool, (wavenumbers, columns)."""
         present, featured = self.basis.used, self.feature_basis.used
-        driving = np.zeros((self.basis.wavenumbers, 1 + self.inputs), dtype=bool)
-        driving[0] = True
+        driving = np.ones((self.basis.wavenumbers, 1 + self.inputs), dtype=bool)
         own = [*[present] * self.delays, driving, *[featured] * self.feature_delays]
         return np.concatenate([*own, *([present, featured] if stage else [])], axis=1)
 
@@ -302,6 +307,8 @@ class ZonalNetwork:
         Yields
         ------
         states : ndarray, shape (starts, size)
+            NaN once the norm of a forecast is far beyond those of training, which happens without a
+            bound only; an :class:`gfrnn_core.rollout.UnstableRollout` warning reports it.
         limited : ndarray, shape (starts,)
             Share of the columns and coefficients whose magnitude the bound has limited.
         """
@@ -311,7 +318,8 @@ class ZonalNetwork:
             state = self.basis.unpack(history[:, index])
             states.appendleft(state)
             features.appendleft(self.featurise(state, next(terms)))
-        for _ in range(steps):
+        left = np.zeros(len(history), dtype=int)
+        for step in range(1, steps + 1):
             later = next(terms)
             given = None if inputs is None else next(inputs)
             base, limited = states[0], np.zeros(len(history))
@@ -325,9 +333,18 @@ class ZonalNetwork:
                 if number + 1 < len(self.stages):
                     corrected = base, self.featurise(base, later)
                     rows = self._rows(list(states), list(features), given, corrected)
+            left[(left == 0) & ~self._plausible(base)] = step
+            base[:, left > 0] = np.nan
             states.appendleft(base)
             features.appendleft(self.featurise(base, later))
             yield self.basis.pack(base), limited / (2 * max(len(self.stages), 1))
+
+        report_diverged(left)
+
+    def _plausible(self, coefficients: Array) -> Array:
+        """Return which states have a norm as in training, or somewhat larger: bool, (starts,)."""
+        squares = np.square(np.abs(coefficients)).sum(axis=(0, 2))
+        return np.asarray(squares <= np.square(_DIVERGED * self.state_sizes).sum())
 
     def _rows(
         self,
@@ -337,10 +354,9 @@ class ZonalNetwork:
         corrected: tuple[Array, Array] | None = None,
     ) -> Array:
         """Return rows of delayed states, a constant, inputs, delayed features and a forecast."""
-        driving = np.zeros((*present[0].shape[:2], 1 + self.inputs), dtype=complex)
-        driving[0, :, 0] = 1.0
+        driving = np.ones((*present[0].shape[:2], 1 + self.inputs), dtype=complex)
         if inputs is not None:
-            driving[0, :, 1:] = inputs
+            driving[..., 1:] = inputs
         return np.concatenate([*present, driving, *featured, *(corrected or ())], axis=2)
 
     def _limit(self, values: Array, magnitude: Array) -> Array:

@@ -5,6 +5,7 @@ from itertools import repeat
 import numpy as np
 import pytest
 
+from gfrnn_core.rollout import UnstableRollout
 from gfrnn_core.zonal import (
     GridFeatures,
     LatitudeFunctions,
@@ -194,16 +195,23 @@ def test_the_bound_keeps_a_growing_rollout_within_the_data():
     assert min(limited[2:]) > 0.4
 
 
-def test_without_a_bound_a_growing_rollout_grows():
+def test_without_a_bound_a_growing_rollout_grows_until_it_has_diverged():
     network = network_of(jacobians=(), delays=1, bound=None)
     width = network.basis.width
     outer = np.zeros((4, network.columns(0), width), dtype=complex)
     outer[:, :width] = np.eye(width)
     network = network.extended(Stage(outer, np.ones(outer.shape[:2])))
     start = network.basis.pack(np.full((4, 1, width), 0.5 + 0j))[None]
-    *_, (last, share) = network.walk(start, 6, repeat(np.ones((1, 1))))
-    np.testing.assert_allclose(np.abs(network.basis.unpack(last)).max(), 32)
-    assert not share.any()
+    starts = np.concatenate([start, 0.01 * start])
+    path = []
+    with pytest.warns(UnstableRollout, match="1 of 2 rollouts") as caught:
+        for state, share in network.walk(starts, 8, repeat(np.ones((2, 1)))):
+            path.append(np.abs(network.basis.unpack(state)).max(axis=(0, 2)))
+            assert not share.any()
+    # Their root mean square is 1 in training; 20 times as much has diverged.
+    np.testing.assert_allclose(np.array(path)[:, 0], [1, 2, 4, 8, 16, *[np.nan] * 3])
+    np.testing.assert_allclose(np.array(path)[:, 1], 0.005 * 2.0 ** np.arange(1, 9))
+    assert caught[0].message.steps.tolist() == [6]
 
 
 def test_a_coefficient_that_is_always_zero_stays_zero():
