@@ -220,12 +220,25 @@ class ModelConfig(Section):
     bound: float | None = Field(
         None,
         gt=1,
+        allow_inf_nan=False,
         description="multiple of its root mean square in training at which a rollout is held",
     )
     precision: Literal["float64", "float32"] = Field(
         "float64", description="precision of rows, their triangles within a leaf, and rollouts"
     )
     seed: int = Field(0, ge=0, description="seed of the hidden weights")
+
+    @model_validator(mode="after")
+    def _factor_of_residual_noise(self) -> ModelConfig:
+        if (
+            self.noise != "residual"
+            and self.noise_factor != type(self).model_fields["noise_factor"].default
+        ):
+            raise ValueError(
+                f"model.noise_factor: {self.noise_factor:g} is allowed with model.noise: residual "
+                f"only, but the noise is {self.noise}; leave the key out"
+            )
+        return self
 
     @field_validator("leads")
     @classmethod

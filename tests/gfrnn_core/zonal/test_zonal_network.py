@@ -203,14 +203,13 @@ def test_without_a_bound_a_growing_rollout_grows_until_it_has_diverged():
     network = network.extended(Stage(outer, np.ones(outer.shape[:2])))
     start = network.basis.pack(np.full((4, 1, width), 0.5 + 0j))[None]
     starts = np.concatenate([start, 0.01 * start])
-    path = []
     with pytest.warns(UnstableRollout, match="1 of 2 rollouts") as caught:
-        for state, share in network.walk(starts, 8, repeat(np.ones((2, 1)))):
-            path.append(np.abs(network.basis.unpack(state)).max(axis=(0, 2)))
-            assert not share.any()
+        steps = list(network.walk(starts, 8, repeat(np.ones((2, 1)))))
+    path = np.array([np.abs(network.basis.unpack(s)).max(axis=(0, 2)) for s, _ in steps])
+    assert not np.any([share for _, share in steps])
     # Their root mean square is 1 in training; 20 times as much has diverged.
-    np.testing.assert_allclose(np.array(path)[:, 0], [1, 2, 4, 8, 16, *[np.nan] * 3])
-    np.testing.assert_allclose(np.array(path)[:, 1], 0.005 * 2.0 ** np.arange(1, 9))
+    np.testing.assert_allclose(path[:, 0], [1, 2, 4, 8, 16, *[np.nan] * 3])
+    np.testing.assert_allclose(path[:, 1], 0.005 * 2.0 ** np.arange(1, 9))
     assert caught[0].message.steps.tolist() == [6]
 
 
