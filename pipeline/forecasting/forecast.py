@@ -28,7 +28,7 @@ from gfrnn.pipeline.reduction.task_memory import check_call
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.stretches import steps
-from gfrnn.pipeline.training.zonal_features import unfitted_network, walk_bytes
+from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network, walk_bytes
 
 Array = NDArray[Any]
 

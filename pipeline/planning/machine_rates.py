@@ -24,7 +24,7 @@ from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
-from gfrnn.pipeline.training.zonal_rows import ZonalRowSummary
+from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
 from gfrnn_core import Patches, RFactor, RidgePath
 from gfrnn_core.regression_rows import block_rows
 

@@ -27,11 +27,11 @@ from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.record import StageRecord, now
-from gfrnn.pipeline.training.candidates import FittedCandidates
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import Updates
+from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import steps
 from gfrnn.pipeline.verification.verify import verify
 

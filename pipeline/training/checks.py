@@ -31,7 +31,7 @@ from gfrnn.pipeline.training.stretches import (
     row_stretches,
     steps,
 )
-from gfrnn.pipeline.training.zonal_features import unfitted_network
+from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network
 
 Array = NDArray[Any]
 

@@ -20,11 +20,11 @@ from gfrnn.pipeline.states.climatology import Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout, EofSummary
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.state_summary import StateSummary
-from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import row_leaves
 from gfrnn.pipeline.training.pass_costs import NO_READS, PassCost, precision_cost, read_windows
 from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
+from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.state_series import (
     draw_pool,
     lagged_covariance,

@@ -18,7 +18,7 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.pass_costs import check_pass_memory
 from gfrnn.pipeline.training.passes import cost_of_passes, run_passes
 from gfrnn.pipeline.training.patch_training import LocalTraining
-from gfrnn.pipeline.training.zonal_training import ZonalTraining
+from gfrnn.pipeline.training.zonal.zonal_training import ZonalTraining
 
 
 def fit(

@@ -18,7 +18,6 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
-from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.field_passes import FieldPasses
 from gfrnn.pipeline.training.model import ForecastModel
@@ -29,6 +28,7 @@ from gfrnn.pipeline.training.passes import (
     Passes,
 )
 from gfrnn.pipeline.training.rows import RowSummary
+from gfrnn.pipeline.training.selection.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.selection.choose_model import SelectedModel, choose_model
 from gfrnn.pipeline.training.selection.precision import PrecisionSample
 from gfrnn.pipeline.training.state_series import times_of

@@ -26,7 +26,7 @@ from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.zonal_features import walk_bytes
+from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
 from gfrnn_core import UnstableRollout
 from gfrnn_core.zonal import ZonalNetwork
 

@@ -17,8 +17,8 @@ from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.passes import run_passes
-from gfrnn.pipeline.training.zonal_rows import ZonalRowSummary
-from gfrnn.pipeline.training.zonal_training import ZonalResults, ZonalTraining
+from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
+from gfrnn.pipeline.training.zonal.zonal_training import ZonalResults, ZonalTraining
 from gfrnn_testing.zonal_weather import write_zonal_weather, zonal_experiment
 
 GEOMETRIES = ("channel", "sphere")

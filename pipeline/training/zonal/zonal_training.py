@@ -32,8 +32,8 @@ from gfrnn.pipeline.training.rows import StoredStates
 from gfrnn.pipeline.training.state_series import joined_stretches, save_series, times_of
 from gfrnn.pipeline.training.stretches import steps
 from gfrnn.pipeline.training.triangles import Factors, solve_bytes
-from gfrnn.pipeline.training.zonal_features import placeholder_network, scaled_network
-from gfrnn.pipeline.training.zonal_rows import ZonalRowSummary
+from gfrnn.pipeline.training.zonal.zonal_features import placeholder_network, scaled_network
+from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
 from gfrnn_core import RFactor
 from gfrnn_core.zonal import (
     Stage,
