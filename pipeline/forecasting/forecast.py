@@ -185,8 +185,8 @@ def _forecast_batch(
     initial = fields.time[starts]
     states = trained.walk(read_history(fields, trained, starts), initial, horizon)
     decoded = (
-        trained.layout.decode(state, initial + trained.step * lead)
-        for lead, (state, _) in enumerate(states, 1)
+        (trained.layout.decode(state, initial + trained.step * lead), limited)
+        for lead, (state, limited) in enumerate(states, 1)
     )
     write_forecasts(Path(path), fields.grid, first, decoded)
 

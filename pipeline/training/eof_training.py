@@ -111,8 +111,9 @@ class EofTraining(Training):
             train, validation = (
                 row_leaves(variant, self.fields, name) for name in ("train", "validation")
             )
+            limit = self._limit(layout, variant)
             network = yield FunctionPass(
-                run=partial(self._sample_network, variant, train),
+                run=partial(self._sample_network, variant, train, limit),
                 placeholder=self._placeholder_network(variant),
             )
             rows = self.rows(variant, network)
@@ -131,10 +132,20 @@ class EofTraining(Training):
             found.append(TrainingRows(rows, leaf, variant.state.modes, candidate))
         return found
 
-    def _sample_network(self, variant: Experiment, train: list[Stretch], *_: Any) -> SampledRNN:
+    def _limit(self, layout: EofLayout, variant: Experiment) -> Array | None:
+        """Return the magnitude to which rollouts limit each mode."""
+        bound = variant.model.bound
+        if bound is None:
+            return None
+        sizes = layout.singular_values[: variant.state.modes] / np.sqrt(layout.times)
+        return np.asarray(bound * sizes / layout.state_scale)
+
+    def _sample_network(
+        self, variant: Experiment, train: list[Stretch], limit: Array | None, *_: Any
+    ) -> SampledRNN:
         """Return the network of a candidate, its hidden weights drawn from training states."""
         model, modes = variant.model, variant.state.modes
-        network = replace(self.network(variant), inputs=self.forcing().count)
+        network = replace(self.network(variant), inputs=self.forcing().count, limit=limit)
         states = self.states[:, :modes]
         pool = draw_pool(states, train, network.delays, variant.fit.pool, model.seed)
         seen = np.zeros((network.delays, modes), dtype=bool)
@@ -175,6 +186,9 @@ class EofTraining(Training):
     def sample_cost(self, rows: list[TrainingRows]) -> PassCost:
         leaf = max((each.leaf for each in rows), key=lambda part: part.stop - part.start)
         return precision_cost([each.rows for each in rows], leaf, NO_READS)
+
+    def states_of(self, layout: EofLayout) -> StoredStates:
+        return StoredStates(self.series, layout.modes)
 
     def tail(self, layout: EofLayout, last: int, count: int) -> Array:
         return last_states(self.states, self.fields.time, last, count)

@@ -43,14 +43,12 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
 
 
 def network_arrays(network: SampledRNN) -> dict[str, Array]:
-    """Return hidden weights (none in a linear model), groups of places and mask by name."""
+    """Return hidden weights (none in a linear model), groups, mask and limit by name."""
     arrays: dict[str, Array] = {}
     if network.hidden is not None and network.width:
         arrays |= {"weights": network.hidden.weights, "biases": network.hidden.biases}
-    if network.groups is not None:
-        arrays["groups"] = network.groups
-    if network.mask is not None:
-        arrays["mask"] = network.mask
+    optional = {"groups": network.groups, "mask": network.mask, "limit": network.limit}
+    arrays |= {name: values for name, values in optional.items() if values is not None}
     return arrays
 
 
@@ -65,6 +63,7 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
         standardise=False,
         groups=arrays.get("groups"),
         mask=arrays.get("mask"),
+        limit=arrays.get("limit"),
     )
     weights = arrays.get("weights", np.zeros((options["linear"], 0)))
     biases = arrays.get("biases", np.zeros(0))

@@ -18,6 +18,13 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
+from gfrnn.pipeline.training.calibration.calibration_pass import (
+    Calibration,
+    calibration_errors,
+    calibration_factors,
+    calibration_passes,
+)
+from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.field_passes import FieldPasses
 from gfrnn.pipeline.training.model import ForecastModel
@@ -27,7 +34,7 @@ from gfrnn.pipeline.training.passes import (
     FunctionPass,
     Passes,
 )
-from gfrnn.pipeline.training.rows import RowSummary
+from gfrnn.pipeline.training.rows import RowSummary, States
 from gfrnn.pipeline.training.selection.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.selection.choose_model import SelectedModel, choose_model
 from gfrnn.pipeline.training.selection.precision import PrecisionSample
@@ -76,12 +83,14 @@ class TrainingResults:
         The part of the model that is computed from the triangles.
     precision : dict
         Precision of the rows, and error and seconds of either precision on a sample of them.
+    calibration : Calibration or None
     """
 
     layout: EofLayout | LocalLayout
     candidates: tuple[Candidate, ...]
     chosen: SelectedModel
     precision: dict[str, Any]
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,10 @@ class Training(FieldPasses, ABC):
     @abstractmethod
     def forcing(self) -> Forcing:
         """Return the inputs of the network."""
+
+    @abstractmethod
+    def states_of(self, layout: Any) -> States:
+        """Return the source of the states of the training and validation periods."""
 
     @abstractmethod
     def tail(self, layout: Any, last: int, count: int) -> Array:
@@ -145,7 +158,31 @@ class Training(FieldPasses, ABC):
             ),
             cost=lambda: self.sample_cost(rows),
         )
-        return TrainingResults(layout, candidates, chosen, precision)
+        rollouts = self._planned_rollouts(layout, rows)
+        if chosen is not None:
+            solved = {"networks": chosen.networks, "mixture": chosen.mixture}
+            rollouts = replace(rollouts, **solved, linear=chosen.linear)
+        calibration = yield from calibration_passes(self, rollouts, self.states_of(layout))
+        return TrainingResults(layout, candidates, chosen, precision, calibration)
+
+    def _planned_rollouts(self, layout: Any, rows: list[TrainingRows]) -> NetworkRollouts:
+        """Return rollouts of as many networks as are averaged, of the sizes of the largest."""
+        largest = max(rows, key=lambda each: each.rows.columns)
+        network = largest.rows.network
+        features = largest.rows.features
+        groups = () if network.groups is None else (int(network.groups.max()) + 1,)
+        # Zeros take no memory, as their pages are never written.
+        outer = np.zeros((*groups, len(network.leads), features, largest.size))
+        network = replace(network, outer=outer)
+        count = self.experiment.fit.average
+        return NetworkRollouts(
+            layout,
+            (network,) * count,
+            np.full((count, len(network.leads)), 1 / count),
+            network,
+            step_of(self.fields.time),
+            self.forcing(),
+        )
 
     def model(self, found: TrainingResults) -> ForecastModel:
         """Return the model that the results of all passes make, and save the candidates."""
@@ -166,7 +203,7 @@ class Training(FieldPasses, ABC):
             lagged=self.lagged(layout, chosen.best, candidates[chosen.best], horizon),
             step=step,
             forcing=self.forcing(),
-            selection=chosen.selection | selection,
+            selection=chosen.selection | selection | calibration_errors(found.calibration),
             notes=ModelNotes(
                 **chosen.notes,
                 **notes,
@@ -174,6 +211,7 @@ class Training(FieldPasses, ABC):
                 kept=place,
                 precision=found.precision,
             ),
+            **calibration_factors(found.calibration),
         )
 
     def network(self, variant: Experiment) -> SampledRNN:
