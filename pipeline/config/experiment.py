@@ -140,8 +140,18 @@ class ModelConfig(Section):
         None, gt=0, description="number of leading EOFs that hidden features use; default: all"
     )
     activation: Literal["tanh", "relu"] = "tanh"
-    sampling: Literal["pairs", "uniform_pairs", "normal"] = "normal"
-    scale: float = Field(0.15, gt=0, description="standard deviation of normal weights")
+    hidden_inputs: list[Literal["state", "linear"]] = Field(
+        ["state"],
+        min_length=1,
+        description="what hidden features see: states, and the linear model's next state",
+    )
+    sampling: Literal["pairs", "uniform_pairs", "normal", "centres"] = "normal"
+    scale: float | None = Field(
+        None,
+        gt=0,
+        description="standard deviation of normal weights, default 0.15, or relative length of "
+        "features around centres, default 1",
+    )
     target: Literal["state", "increment"] = "state"
     leads: list[Duration] = Field(
         [], description="leads with their own outer weights, besides one step"
@@ -149,7 +159,13 @@ class ModelConfig(Section):
     inputs: list[Literal["day_of_year", "hour", "insolation"]] = Field(
         [], description="inputs from the calendar and, for each place, the insolation"
     )
-    noise: float = Field(0.0, ge=0, description="standard deviation of noise on input states")
+    noise: float | Literal["residual"] = Field(
+        0.0,
+        description="standard deviation of noise on input states, or that of one-step errors",
+    )
+    noise_factor: float = Field(
+        2.0, gt=0, allow_inf_nan=False, description="factor on the residual noise"
+    )
     precision: Literal["float64", "float32"] = Field(
         "float64", description="precision of rows, their triangles within a leaf, and rollouts"
     )
@@ -161,6 +177,45 @@ class ModelConfig(Section):
         if len(set(value)) != len(value):
             raise ValueError("the same lead is given twice; give each lead once")
         return sorted(value)
+
+    @field_validator("hidden_inputs")
+    @classmethod
+    def _different(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"{value} names an input twice; give each once")
+        return value
+
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _number_or_residual(cls, value: Any) -> Any:
+        if value == "residual":
+            return value
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = np.nan
+        if not 0 <= number < np.inf:
+            raise ValueError(f"{value!r} is not allowed; give a number from 0 on, or residual")
+        return number
+
+    @model_validator(mode="after")
+    def _keys_that_apply(self) -> ModelConfig:
+        if self.noise != "residual" and self.noise_factor != 2.0:
+            raise ValueError(
+                f"model.noise_factor: {self.noise_factor:g} applies to model.noise: residual only, "
+                f"but model.noise is {self.noise:g}; leave model.noise_factor out"
+            )
+        if self.sampling == "centres" and self.activation != "tanh":
+            raise ValueError(
+                f"model.activation: {self.activation} does not apply to model.sampling: centres, "
+                "whose features are Gaussian; leave model.activation out"
+            )
+        return self
+
+    @property
+    def hidden_scale(self) -> float:
+        """Scale of the hidden weights, also where the key has no value."""
+        return self.scale or (1.0 if self.sampling == "centres" else 0.15)
 
 
 class FitConfig(Section):
@@ -181,6 +236,13 @@ class FitConfig(Section):
         [1.0],
         min_length=1,
         description="weights of hidden features relative to linear terms to try at each lead",
+    )
+    choice: Literal["validation", "years"] = Field(
+        "validation",
+        description="errors that decide: on the validation period, or on each year left out",
+    )
+    refit: Literal["none", "all"] = Field(
+        "none", description="all: solve again, with the validation period, once all is chosen"
     )
     average: int = Field(
         1, gt=0, description="number of best candidates that are averaged at each lead"
@@ -204,11 +266,13 @@ SEARCHABLE = (
     "model.activation",
     "model.hidden_delays",
     "model.hidden_modes",
+    "model.hidden_inputs",
     "model.sampling",
     "model.scale",
     "model.seed",
     "model.target",
     "model.noise",
+    "model.noise_factor",
     "state.halo",
     "state.inner",
     "state.weights",
@@ -254,6 +318,17 @@ class Experiment(Section):
             raise ValueError(
                 "model.inputs: insolation is allowed with state.layout: local only, but the layout "
                 "is eof; leave it out, or choose state.layout: local"
+            )
+        if self.state.layout != "eof" and "linear" in self.model.hidden_inputs:
+            raise ValueError(
+                "model.hidden_inputs: linear is allowed with state.layout: eof only, but the "
+                f"layout is {self.state.layout}; leave it out"
+            )
+        centres = "centres" in (self.model.sampling, *self.search.get("model.sampling", ()))
+        if centres and self.model.width > self.fit.pool:
+            raise ValueError(
+                f"model.width: {self.model.width} centres are more than fit.pool, "
+                f"{self.fit.pool}; give at most {self.fit.pool}, or a larger fit.pool"
             )
         if self.search:  # each candidate must itself be a valid experiment
             self.candidates()

@@ -23,7 +23,7 @@ from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
-from gfrnn.pipeline.training.checks import model_leads
+from gfrnn.pipeline.training.checks import model_leads, row_leaves
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import ModelNotes, TriangleLocation
 from gfrnn.pipeline.training.pass_costs import PassCost, read_windows, solve_cost
@@ -153,7 +153,7 @@ class Training(ABC):
         sizes = [each.size for each in rows]
         chosen = yield FunctionPass(
             run=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
-            cost=lambda: solve_cost([each.rows for each in rows], fit, sizes),
+            cost=lambda: solve_cost([each.rows for each in rows], fit, sizes, self.left_out_folds),
         )
         precision = yield FunctionPass(
             run=lambda checkpoints, progress: _measure_precision(
@@ -166,7 +166,8 @@ class Training(ABC):
     def model(self, found: TrainingResults) -> ForecastModel:
         """Return the model that the results of all passes make, and save the candidates."""
         layout, candidates, chosen = found.layout, found.candidates, found.chosen
-        last = int(times_of(self.reads("train")).max())
+        solved = ("train", "validation") if self.experiment.fit.refit == "all" else ("train",)
+        last = max(int(times_of(self.reads(name)).max()) for name in solved)
         count = max(candidate.network.overlap for candidate in candidates)
         tail = self.tail(layout, last, count)
         kept = FittedCandidates(candidates, tail, self.fields.time[last])
@@ -191,6 +192,19 @@ class Training(ABC):
                 precision=found.precision,
             ),
         )
+
+    @property
+    def left_out_folds(self) -> int:
+        """Number of folds of which each is left out once; 0 where the validation period decides."""
+        fit = self.experiment.fit
+        if fit.choice == "validation":
+            return 0
+        _, first = self.experiment.candidates()[0]
+        leaves = [
+            *row_leaves(first, self.fields, "train"),
+            *row_leaves(first, self.fields, "validation"),
+        ]
+        return len({part.fold for part in leaves} - {f"train/{year}" for year in fit.without})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -243,11 +257,11 @@ class Training(ABC):
             width=model.width,
             activation=model.activation,
             sampling=model.sampling,
-            scale=model.scale,
+            scale=model.hidden_scale,
             delays=variant.state.delays,
             leads=model_leads(variant, self.fields.time),
             target=model.target,
-            noise=model.noise,
+            noise=0.0 if model.noise == "residual" else model.noise,
             share=variant.fit.share,
             precision=model.precision,
             standardise=False,

@@ -66,7 +66,7 @@ def test_defaults():
     )  # fmt: skip
     model = experiment.model
     assert (model.width, model.activation, model.sampling) == (1000, "tanh", "normal")
-    assert (model.scale, model.target, model.seed) == (0.15, "state", 0)
+    assert (model.scale, model.hidden_scale, model.target, model.seed) == (None, 0.15, "state", 0)
     assert (model.leads, model.inputs, model.hidden_delays, model.hidden_modes) == (
         [], [], None, None,
     )  # fmt: skip
