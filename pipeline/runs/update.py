@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -244,10 +245,12 @@ class Update:
     ) -> ForecastModel:
         """Return the model with outer weights of all rows, at the same ridge, balance and width."""
         solving = [
-            (fitted.candidates[each.candidate], checkpoints, each, [_MERGED])
+            (fitted.candidates[each.candidate], checkpoints, [each], [_MERGED])
             for each in self._settings
         ]
-        *networks, linear = run_tasks("solve", solve_candidate, solving, progress)
+        *networks, linear = chain.from_iterable(
+            run_tasks("solve", solve_candidate, solving, progress)
+        )
         index, candidate = next(iter(self._used.items()))
         rows = factors[index].rows - candidate.rows(self._folds(candidate))
         notes, time = self.model.notes, self.fields.time

@@ -161,6 +161,19 @@ def solve_cost(
     )
 
 
+def final_solve_cost(rows: Sequence[RowSummary]) -> PassCost:
+    """Estimate the solve of the chosen networks from all their rows, as if all were chosen."""
+    works = [{"solving": part.groups * svd_flops(part.features, part.features)} for part in rows]
+    widest = max(rows, key=lambda part: part.groups * part.columns**2)
+    needed = solve_bytes(widest.groups, widest.columns)
+    return PassCost(
+        plan=plan_calls("final solve", len(rows), needed, widest.remedy),
+        windows=NO_READS,
+        work=total(works),
+        chain=max(works, key=lambda work: sum(work.values())),
+    )
+
+
 def precision_cost(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCost:
     """Estimate the measurement of the rows' precision on a leaf of the widest candidate."""
     widest = max(rows, key=lambda part: part.groups * part.columns**2)
@@ -188,8 +201,6 @@ def _solve_work(rows: RowSummary, fit: FitConfig, size: int, left_out: int) -> W
         flops += svd_flops(count, count) + 2 * count**2 * (columns + targets)
         flops += len(fit.ridge) * 2 * columns * count * targets
     flops *= max(1, left_out)
-    if left_out or fit.refit == "all":
-        flops += 2 * svd_flops(always + max(widths), always + max(widths))
     work = {"solving": rows.groups * flops}
     if left_out:  # three merges a fold
         merging = merge_flops(columns, columns, columns)

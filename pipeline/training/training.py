@@ -26,14 +26,24 @@ from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.checks import model_leads, row_leaves
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import ModelNotes, TriangleLocation
-from gfrnn.pipeline.training.pass_costs import PassCost, read_windows, solve_cost
+from gfrnn.pipeline.training.pass_costs import (
+    PassCost,
+    final_solve_cost,
+    read_windows,
+    solve_cost,
+)
 from gfrnn.pipeline.training.passes import (
     FunctionPass,
     Passes,
     ReductionPass,
 )
 from gfrnn.pipeline.training.rows import RowSummary
-from gfrnn.pipeline.training.selection.choose_model import SelectedModel, choose_model
+from gfrnn.pipeline.training.selection.choose_model import (
+    SelectedModel,
+    choose_model,
+    final_solve,
+    has_final_solve,
+)
 from gfrnn.pipeline.training.selection.precision import PrecisionSample
 from gfrnn.pipeline.training.state_series import times_of
 from gfrnn.pipeline.training.stretches import read_stretches, steps
@@ -155,6 +165,13 @@ class Training(ABC):
             run=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
             cost=lambda: solve_cost([each.rows for each in rows], fit, sizes, self.left_out_folds),
         )
+        if has_final_solve(fit):
+            chosen = yield FunctionPass(
+                run=lambda checkpoints, progress: final_solve(
+                    chosen, candidates, checkpoints, fit, progress
+                ),
+                cost=lambda: final_solve_cost([each.rows for each in rows]),
+            )
         precision = yield FunctionPass(
             run=lambda checkpoints, progress: _measure_precision(
                 rows[chosen.best], chosen, checkpoints, progress

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,7 @@ def choose_model(
     """Solve every candidate, compare their errors, average the best at each lead.
 
     The errors are those on the validation period, or on every year that is left out once
-    (``fit.choice``). With all chosen, the outer weights are solved again if rows are added
-    (``fit.refit``), or if no solve so far had the rows of all training years.
+    (``fit.choice``).
 
     Raises
     ------
@@ -81,19 +80,11 @@ def choose_model(
     used = np.flatnonzero(shares.any(axis=1))
     solves = [_settings(int(index), choices[index].best) for index in used]
     linear_solve = _settings(best_linear, linear)
-    networks = [*(choices[index].best.network for index in used), linear.network]
-    if fit.refit == "all" or fit.choice == "years":
-        again = [
-            (chosen, checkpoints, each, chosen.solved_folds(fit))
-            for each in (*solves, linear_solve)
-            for chosen in (candidates[each.candidate],)
-        ]
-        networks = run_tasks("final solve", solve_candidate, again, progress)
     return SelectedModel(
         best=best,
-        networks=tuple(networks[:-1]),
+        networks=tuple(choices[index].best.network for index in used),
         mixture=shares[used],
-        linear=networks[-1],
+        linear=linear.network,
         selection={
             "ridges": np.asarray(fit.ridge),
             "widths": np.asarray([path.network.width for path in choice.paths]),
@@ -124,6 +115,44 @@ def choose_model(
             "columns": len(choice.best.spectrum) + len(linear.network.leads) * candidate.size,
         },
     )
+
+
+def has_final_solve(fit: FitConfig) -> bool:
+    """Tell whether the rows of the final weights are others than those that a model is chosen with.
+
+    The validation period may be added (``fit.refit``). Where every year is left out once
+    (``fit.choice``), no solve has the rows of all years.
+    """
+    return fit.refit == "all" or fit.choice == "years"
+
+
+def final_solve(
+    selected: SelectedModel,
+    candidates: tuple[Candidate, ...],
+    checkpoints: Checkpoints,
+    fit: FitConfig,
+    progress: Progress | None = None,
+) -> SelectedModel:
+    """Return the selected model with outer weights of all its rows, at the chosen settings.
+
+    It is returned unchanged where :func:`has_final_solve` says that it has them already. There is
+    one task for each candidate, also for those that the model does not use.
+    """
+    if not has_final_solve(fit):
+        return selected
+    chosen = [*selected.notes["solves"], selected.notes["linear_solve"]]
+    solving = [
+        (
+            candidate,
+            checkpoints,
+            [each for each in chosen if each.candidate == index],
+            candidate.solved_folds(fit),
+        )
+        for index, candidate in enumerate(candidates)
+    ]
+    found = [iter(each) for each in run_tasks("final solve", solve_candidate, solving, progress)]
+    *networks, linear = [next(found[each.candidate]) for each in chosen]
+    return replace(selected, networks=tuple(networks), linear=linear)
 
 
 def _settings(candidate: int, path: RidgeSelection) -> SolveSettings:
@@ -157,14 +186,29 @@ def select_for_candidate(
 
 
 def solve_candidate(
-    candidate: Candidate, checkpoints: Checkpoints, settings: SolveSettings, folds: Sequence[str]
-) -> SampledRNN:
-    """Run one task: solve a network from the triangles of some folds, with known settings."""
-    return solve(
-        candidate.network,
-        candidate.factor(checkpoints, folds),
-        size=candidate.size,
-        width=settings.width,
-        ridge=np.asarray(settings.ridge),
-        balance=np.asarray(settings.balance),
-    )
+    candidate: Candidate,
+    checkpoints: Checkpoints,
+    settings: Sequence[SolveSettings],
+    folds: Sequence[str],
+) -> list[SampledRNN]:
+    """Run one task: solve networks of a candidate from the triangles of some folds.
+
+    Parameters
+    ----------
+    settings : sequence of SolveSettings
+        Settings of each network; with none, nothing is loaded.
+    """
+    if not settings:
+        return []
+    factors = candidate.factor(checkpoints, folds)
+    return [
+        solve(
+            candidate.network,
+            factors,
+            size=candidate.size,
+            width=each.width,
+            ridge=np.asarray(each.ridge),
+            balance=np.asarray(each.balance),
+        )
+        for each in settings
+    ]
