@@ -36,7 +36,12 @@ from gfrnn.pipeline.training.selection.preliminary_solves import (
     solve_linear_model,
 )
 from gfrnn.pipeline.training.state_series import draw_pool, lagged_covariance, last_states, times_of
-from gfrnn.pipeline.training.training import Training, TrainingRows, precision_leaf
+from gfrnn.pipeline.training.training import (
+    Training,
+    TrainingRows,
+    placeholder_pool,
+    precision_leaf,
+)
 from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
@@ -236,10 +241,9 @@ class EofTraining(Training):
 
     def _placeholder_network(self, variant: Experiment) -> SampledRNN:
         """Return a network of the same size, for estimates."""
-        network = self.network(variant)
-        pool = np.zeros((1, variant.state.delays * variant.state.modes))
-        drawn = replace(network, sampling="normal", inputs=self.forcing().count).sample(pool)
-        return replace(drawn, sampling=network.sampling)
+        network = replace(self.network(variant), inputs=self.forcing().count)
+        pool = placeholder_pool(network, variant.state.delays * variant.state.modes)
+        return network.sample(pool, pool)
 
     def _candidate(
         self,

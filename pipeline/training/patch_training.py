@@ -29,7 +29,12 @@ from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.selection.preliminary_solves import DEFAULT_FIT, residual_spectra
 from gfrnn.pipeline.training.state_series import times_of
-from gfrnn.pipeline.training.training import Training, TrainingRows, precision_leaf
+from gfrnn.pipeline.training.training import (
+    Training,
+    TrainingRows,
+    placeholder_pool,
+    precision_leaf,
+)
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import Patches, RFactor, SampledRNN
 from gfrnn_core.regression_rows import pooled
@@ -239,8 +244,8 @@ class LocalTraining(Training):
             pool, following = (np.concatenate(part) for part in zip(*found, strict=True))
             return self._drawn(variant, network, pool, following)
 
-        planned = self._drawn(variant, replace(network, sampling="normal"))
-        planned = replace(planned, sampling=network.sampling)
+        placeholder = placeholder_pool(network, len(self.seen(variant, network)))
+        planned = self._drawn(variant, network, placeholder, placeholder)
         drawn: SampledRNN = yield FunctionPass(
             run=draw,
             cost=lambda: self._pool_cost(FieldStates(self.fields, layout), planned, train, count),

@@ -315,6 +315,11 @@ def _measure_precision(
     return {"chosen": rows.candidate.network.precision, **found}
 
 
+def placeholder_pool(network: SampledRNN, inputs: int) -> Array:
+    """Return random states from which hidden weights are drawn for estimates: (states, inputs)."""
+    return np.random.default_rng(0).standard_normal((max(2, network.width), inputs))
+
+
 def precision_leaf(rows: RowSummary, stretches: list[Stretch]) -> Stretch:
     """Return the longest stretch, cut to a few rows per column."""
     longest = max(stretches, key=lambda part: part.stop - part.start)

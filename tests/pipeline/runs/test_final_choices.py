@@ -6,6 +6,7 @@ These are ``fit.refit``, ``fit.choice``, ``model.hidden_inputs``, ``model.sampli
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import zarr
 
 from gfrnn.pipeline import open_source
 from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.section import checked
+from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import ConfigError, ResourceError
 from gfrnn.pipeline.planning.fit_estimate import StageEstimate, Workforce
 from gfrnn.pipeline.planning.machine_rates import MachineRates
@@ -35,8 +38,23 @@ from gfrnn_core.lifting import lift
 from gfrnn_core.regression_rows import delayed
 from gfrnn_testing.archives import DATA, ROOT, real
 from gfrnn_testing.reduction_toys import period
-from gfrnn_testing.spheres import advected, latitudes, local_experiment, longitudes, write_fields
-from gfrnn_testing.weather import Weather, contents, experiment, finish, make_weather, write_store
+from gfrnn_testing.spheres import (
+    advected,
+    latitudes,
+    local_experiment,
+    local_tree,
+    longitudes,
+    write_fields,
+)
+from gfrnn_testing.weather import (
+    Weather,
+    contents,
+    experiment,
+    finish,
+    make_weather,
+    stamps,
+    write_store,
+)
 
 PARTS: dict[str, Any] = {
     "state": {"modes": 5, "delays": 2},
@@ -300,17 +318,78 @@ def test_states_and_forecasts_have_the_same_spread(turning, tmp_path):
 def test_candidates_of_one_linear_model_share_its_pass(weather, tmp_path):
     folder = tmp_path / "run"
     inputs = {"hidden_inputs": ["state", "linear"]}
-    search = {"model.seed": [0, 1], "state.modes": [4, 5]}
-    run = fit_of(
-        weather, folder, model=inputs, search={"model.seed": [0, 1], "state.modes": [4, 5]}
-    )
-    # Folds of two training years and the validation period, for each of two numbers of modes.
-    assert len(list((folder / "summaries.zarr" / "linear").iterdir())) == 6
+    run = fit_of(weather, folder, model=inputs)
+    # Folds of two training years and of the validation period.
+    assert len(list((folder / "summaries.zarr" / "linear").iterdir())) == 3
     again = refit(folder, tmp_path / "refit", without=[2001], ridge=[1e-2])
     fit = {"without": [2001], "ridge": [1e-2]}
-    whole = fit_of(weather, tmp_path / "whole", model=inputs, search=search, fit=fit)
+    whole = fit_of(weather, tmp_path / "whole", model=inputs, fit=fit)
     assert contents(again.model) == contents(whole.model)
     finish(Run.reopen(run.folder))
+
+
+@pytest.mark.parametrize("noise", [0.0, "residual"])
+def test_a_fit_without_its_model_resumes_from_every_pass(weather, tmp_path, noise):
+    keys = {"hidden_inputs": ["state", "linear"], "noise": noise}
+    run = fit_of(weather, tmp_path / "run", model=keys)
+    before, first = stamps(run.summaries), contents(run.model)
+    shutil.rmtree(run.model)
+    Run.reopen(run.folder).fit()
+    after = stamps(run.summaries)
+    passes = ("linear/", "noise/", "rows/")
+    kept = {name: time for name, time in before.items() if name.startswith(passes)}
+    assert any(name.startswith("noise/") for name in kept) == (noise == "residual")
+    assert kept == {name: after[name] for name in kept}
+    assert contents(run.model) == first
+
+
+# Features around states
+
+
+def test_centres_of_patches_are_windows_of_the_training_period(tmp_path):
+    rng = np.random.default_rng(1)
+    values = advected(6, 12, 1, 485) + 0.1 * rng.normal(size=(485, 6, 12))
+    path = write_fields(
+        tmp_path / "w.zarr", {"2m_temperature": values}, latitudes(6, "between"), longitudes(12)
+    )
+    model = {"width": 40, "sampling": "centres", "scale": 0.3, "inputs": ["insolation"]}
+    config = local_experiment(path, model=model, fit={"pool": 100})
+    run = finish(Run(config, tmp_path / "run"))
+    trained = model_of(run)
+    network = trained.networks[0]
+    days = times_in(run, "2001-01-01", "2001-12-26")
+    time = run.ds["time"].values[: days[-1] + 2]
+    states = trained.layout.encode(Fields(run.ds).read(0, len(time)), time)
+    inputs = trained.forcing(time)
+    windows = network.patches.windows(states)[:-1]
+    seen = np.concatenate([windows, inputs[1:]], axis=2).reshape(-1, network.hidden.inputs)
+    nearest = lift(seen, None, network.hidden)[:, network.hidden.inputs + 1 :].max(axis=0)
+    np.testing.assert_allclose(nearest, 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sections", "states"),
+    [
+        # Of 360 training days, the last has no next state and the first no state before it.
+        ({"state": {"layout": "eof", "modes": 5}, "model": {"width": 400}}, 358),
+        # At most 64 times of a single patch.
+        ({"state": {"patch": [6, 12], "halo": [0, 0]}, "model": {"width": 100}}, 64),
+    ],
+)
+def test_more_centres_than_states_are_refused(tmp_path, sections, states):
+    path = write_fields(
+        tmp_path / "w.zarr",
+        {"2m_temperature": advected(6, 12, 1, 485)},
+        latitudes(6, "between"),
+        longitudes(12),
+    )
+    tree = local_tree(path, fit={"pool": 400, "widths": [10]}, **sections)
+    tree["model"]["sampling"] = "centres"
+    if tree["state"]["layout"] == "eof":
+        tree["state"] = sections["state"]
+    config = checked(Experiment, tree, "test")
+    with pytest.raises(ConfigError, match=rf"centres are more than the {states} states"):
+        check_settings(config, open_source(config.data))
 
 
 # Noise of the shape of the errors
