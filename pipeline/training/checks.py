@@ -31,12 +31,16 @@ from gfrnn.pipeline.training.stretches import (
     row_stretches,
     steps,
 )
+from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network
 
 Array = NDArray[Any]
 
 # Rows per column in one leaf of the training pass: enough that merging, which costs as much as half
 # a row per column, is cheap compared with folding rows into the triangle.
 ROWS_PER_COLUMN = 16
+
+# The same for the zonal layout, whose leaf holds the rows of all wavenumbers at once.
+_ZONAL_ROWS_PER_COLUMN = 2
 
 POOL_TIMES = 64
 """Largest number of training times from whose patches the hidden weights are drawn."""
@@ -86,6 +90,9 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
 def _check_rows(experiment: Experiment, fields: Fields) -> None:
     """Refuse more weights than the training period has rows to determine."""
     state = experiment.state
+    if state.layout == "zonal":
+        _check_zonal_rows(experiment, fields)
+        return
     seen, places = state.delays * state.modes, 1
     if state.layout == "local":
         patches = cut_patches(state, fields.grid)
@@ -127,6 +134,38 @@ def _check_centres(experiment: Experiment, fields: Fields, places: int) -> None:
             f"model.width: {model.width} centres are more than the {min(times, fit.pool)} states "
             "that they are drawn from; give at most as many, or a longer periods.train"
         )
+
+
+def _check_zonal_rows(experiment: Experiment, fields: Fields) -> None:
+    """Refuse more columns of a wavenumber than the training period has rows.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few rows, ``fit.without`` leaves out a year that is not there, or the grid
+        is not one of zonal waves.
+    """
+    rows: dict[int, int] = {}
+    for part in row_leaves(experiment, fields, "train"):
+        year = int(part.fold.removeprefix("train/"))
+        rows[year] = rows.get(year, 0) + (part.stop - part.start)
+    columns = zonal_columns(experiment, fields.grid)
+    check_years(experiment, rows)
+    kept = sum(count for year, count in rows.items() if year not in experiment.fit.without)
+    if columns > experiment.fit.share * kept:
+        raise ConfigError(
+            f"state.functions: the rows of a wavenumber have {columns} columns, but the training "
+            f"period has {int(experiment.fit.share * kept)} rows; choose fewer functions, "
+            "state.delays or model.hidden_delays, fewer features (model.features, model.width), a "
+            "larger fit.share or a longer period"
+        )
+
+
+def zonal_columns(experiment: Experiment, grid: Grid) -> int:
+    """Return the largest number of columns in use of a wavenumber of the last stage."""
+    network = unfitted_network(experiment, grid)
+    used = network.used_columns(experiment.model.stages - 1)
+    return int((used.sum(axis=1) + network.basis.used.sum(axis=1)).max())
 
 
 def local_forcing(experiment: Experiment, grid: Grid) -> Forcing:
@@ -185,17 +224,7 @@ def check_solve(
         If a year is unknown or none remains, or a width exceeds the hidden columns or the rows.
     """
     fit, width = experiment.fit, experiment.model.width
-    if absent := [year for year in fit.without if year not in rows]:
-        raise ConfigError(
-            f"fit.without: {absent[0]} is not among the training years, "
-            f"{', '.join(map(str, sorted(rows)))}; choose from these"
-        )
-    left = {year: count for year, count in rows.items() if year not in fit.without}
-    if not left:
-        raise ConfigError(
-            f"fit.without: leaves out all training years, {', '.join(map(str, sorted(rows)))}; "
-            "keep at least one"
-        )
+    left = check_years(experiment, rows)
     if wide := [each for each in fit.widths if each > width]:
         raise ConfigError(
             f"fit.widths: {wide[0]} is more than model.width, {width}; give at most {width}"
@@ -210,6 +239,29 @@ def check_solve(
             f"more than the {count} rows {which}; choose a width of at "
             f"most {max(0, count - always)}, or a longer period"
         )
+
+
+def check_years(experiment: Experiment, rows: Mapping[int, int]) -> dict[int, int]:
+    """Check ``fit.without`` against the training years; return the rows of the years that remain.
+
+    Raises
+    ------
+    ConfigError
+        If a year is unknown, or none remains.
+    """
+    fit = experiment.fit
+    if absent := [year for year in fit.without if year not in rows]:
+        raise ConfigError(
+            f"fit.without: {absent[0]} is not among the training years, "
+            f"{', '.join(map(str, sorted(rows)))}; choose from these"
+        )
+    left = {year: count for year, count in rows.items() if year not in fit.without}
+    if not left:
+        raise ConfigError(
+            f"fit.without: leaves out all training years, {', '.join(map(str, sorted(rows)))}; "
+            "keep at least one"
+        )
+    return left
 
 
 def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
@@ -227,7 +279,7 @@ def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
         if variant.state.layout == "eof":
             _check_modes(variant, int(fields.grid.valid.sum()), len(train))
         elif fields.mask is not None:
-            _check_rows(variant, fields)
+            _check_rows(variant, fields)  # which also refuses masks where they are not allowed
     return fields
 
 
@@ -255,6 +307,10 @@ def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretc
     if state.layout == "eof":
         columns = experiment.model.width + (delays + len(leads)) * state.modes
         length = experiment.fit.rows or ROWS_PER_COLUMN * columns
+    elif state.layout == "zonal":
+        columns = zonal_columns(experiment, fields.grid)
+        rows = experiment.fit.rows or _ZONAL_ROWS_PER_COLUMN * columns
+        length = max(1, round(rows / experiment.fit.share))
     else:
         # Rows are made from the fields during reading, for all candidates at once: cut at chunks.
         delays = max(variant.state.delays for _, variant in experiment.candidates())

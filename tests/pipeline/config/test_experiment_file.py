@@ -275,7 +275,7 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"model": {"noise": "white"}}, "model.noise: 'white' is not allowed; give a number"),
         ({"model": {"noise": float("inf")}}, "model.noise: inf is not allowed"),
         ({"model": {"noise": 0.1, "noise_factor": 3}},
-         "model.noise_factor: 3 applies to model.noise: residual only, but model.noise is 0.1"),
+         "model.noise_factor: 3 is allowed with model.noise: residual only, but the noise is 0.1"),
         ({"model": {"noise": "residual", "noise_factor": 0}},
          "model.noise_factor: 0 is not allowed: input should be greater than 0"),
         ({"model": {"noise": "residual", "noise_factor": float("inf")}},
