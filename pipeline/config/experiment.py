@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pandas as pd
 import yaml
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from gfrnn.pipeline.config.durations import ONE_DAY, Duration
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import Period, Section, checked, parse_tree, read_tree
 
 
@@ -51,7 +50,10 @@ class DataConfig(Section):
         None, description="mapping: ERA5 name to levels in hPa, or to nothing for all levels"
     )
     region: Region | None = None
-    step: Duration | None = Field(None, description="time step to use, e.g. 6h")
+    anomalies: bool | None = Field(
+        None, description="whether values are anomalies; default: names and attributes tell"
+    )
+    step: Duration | None = Field(None, description="time step to use, e.g. 6h or 1mo")
     chunk: int | None = Field(None, gt=0, description="number of times that a leaf reads at once")
 
     @field_validator("sources", "static", mode="before")
@@ -79,12 +81,34 @@ class PeriodsConfig(Section):
 
 
 class ClimatologyConfig(Section):
-    """Numbers of harmonics of the annual and the diurnal cycle of the climatology."""
+    """Annual and diurnal cycle of the climatology."""
 
-    annual: int = Field(2, ge=0, le=12)
+    annual: int | Literal["month"] | None = Field(
+        None,
+        description="number of harmonics, or month; default: month for monthly data, else 2",
+    )
     diurnal: int | None = Field(
         None, ge=0, le=12, description="default: 1 if the step is below 12 h"
     )
+
+    @field_validator("annual", mode="before")
+    @classmethod
+    def _annual_cycle(cls, value: Any) -> Any:
+        if value is None or value == "month" or (type(value) is int and 0 <= value <= 12):
+            return value
+        raise ValueError(
+            f"{value!r} is neither a number of harmonics, 0 to 12, nor month (a mean for each "
+            "calendar month); choose one of them"
+        )
+
+    def cycles(self, step: Duration) -> tuple[int | Literal["month"], int]:
+        """Return the annual and the diurnal cycle for data of a step, with defaults filled in."""
+        annual, diurnal = self.annual, self.diurnal
+        if annual is None:
+            annual = "month" if step.monthly else 2
+        if diurnal is None:
+            diurnal = 1 if step < Duration.parse("12h") else 0
+        return annual, diurnal
 
 
 Cells = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
@@ -157,7 +181,7 @@ class ModelConfig(Section):
 
     @field_validator("leads")
     @classmethod
-    def _sorted(cls, value: list[pd.Timedelta]) -> list[pd.Timedelta]:
+    def _sorted(cls, value: list[Duration]) -> list[Duration]:
         if len(set(value)) != len(value):
             raise ValueError("the same lead is given twice; give each lead once")
         return sorted(value)
@@ -193,7 +217,7 @@ class FitConfig(Section):
 class ForecastConfig(Section):
     """Initial times and length of the forecasts."""
 
-    horizon: Duration = 10 * ONE_DAY
+    horizon: Duration = Duration.parse("10d")
     every: Duration | None = Field(None, description="time between initial times")
     batch: int = Field(32, gt=0, description="number of initial times of a task")
 

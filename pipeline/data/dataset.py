@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from gfrnn.pipeline.data.combine import (
     time_chunks,
 )
 from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, format_extent, same_coordinates
+from gfrnn.pipeline.data.monthly_times import with_middles_of_months
 from gfrnn.pipeline.data.time_axis import keep_step
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
@@ -51,8 +53,10 @@ def open_source(data: DataConfig) -> xr.Dataset:
         If files are missing, cannot be read or do not fit each other; the message names the file,
         variable or key, and the remedy.
     """
-    found = source_variables(data.sources, "data.sources", file_variables)
+    read = partial(file_variables, anomalies=data.anomalies)
+    found = source_variables(data.sources, "data.sources", read)
     parts = _select_variables([part for parts in found.values() for part in parts], data)
+    parts = with_middles_of_months(parts, data.step)
     latitude, longitude = _common_grid(parts)
     rows, columns = _select_region(latitude, longitude, data.region)
     groups = group_variables(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing, input_width
+from gfrnn.pipeline.states.harmonics import calendar_months
 from gfrnn.pipeline.states.sphere_patches import (
     cut_patches,
     owned_cells,
@@ -62,6 +64,7 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
     """
     fields = Fields(ds)
     check_periods(fields.time, iter(experiment.periods))
+    _check_calendar(experiment, fields.time)
     cells = fields.grid.size
     times = int(experiment.periods.train.mask(fields.time).sum())
     for _, variant in experiment.candidates():
@@ -78,6 +81,40 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
         _check_rows(variant, fields)
     if experiment.state.layout == "local":
         local_forcing(experiment, fields.grid)
+
+
+def _check_calendar(experiment: Experiment, time: Array) -> None:
+    """Refuse settings of the annual and diurnal cycle that the times of the data cannot give."""
+    step = step_of(time)
+    annual, diurnal = experiment.climatology.cycles(step)
+    if annual == "month":
+        periods = dict(iter(experiment.periods))
+        trained = set(calendar_months(time[periods["train"].mask(time)]).tolist())
+        every = set(calendar_months(time[known_times(time, *periods.values())]).tolist())
+        if absent := sorted(every - trained):
+            raise ConfigError(
+                f"periods.train: {periods['train']} contains no {calendar.month_name[absent[0]]}, "
+                "of which the climatology needs a mean; choose a longer period, or a number of "
+                "harmonics (climatology.annual)"
+            )
+    if not step.monthly:
+        return
+    # Twelve months a year determine a constant and five pairs of cosine and sine.
+    if annual != "month" and annual > 5:
+        raise ConfigError(
+            f"climatology.annual: {annual} harmonics cannot be told apart by twelve months a year; "
+            "choose at most 5, or month"
+        )
+    if diurnal:
+        raise ConfigError(
+            f"climatology.diurnal: {diurnal} is not allowed with data of a step of {step}, which "
+            "have no diurnal cycle; leave the key out"
+        )
+    if daily := [name for name in experiment.model.inputs if name in ("hour", "insolation")]:
+        raise ConfigError(
+            f"model.inputs: {daily[0]} is not allowed with data of a step of {step}, as it changes "
+            "within a day; leave it out, or use day_of_year"
+        )
 
 
 def _check_rows(experiment: Experiment, fields: Fields) -> None:

@@ -21,6 +21,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.harmonics import AnnualCycle
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.checks import model_leads
@@ -198,13 +199,9 @@ class Training(ABC):
         return fingerprint(self.fields.ds)
 
     @property
-    def terms(self) -> tuple[int, int]:
-        """Numbers of harmonics of the year and of the day in the climatology."""
-        climatology = self.experiment.climatology
-        annual, diurnal = climatology.annual, climatology.diurnal
-        if diurnal is None:
-            diurnal = 1 if step_of(self.fields.time) < np.timedelta64(12, "h") else 0
-        return annual, diurnal
+    def terms(self) -> tuple[AnnualCycle, int]:
+        """Annual cycle and number of harmonics of the day in the climatology."""
+        return self.experiment.climatology.cycles(step_of(self.fields.time))
 
     @property
     def climatology_key(self) -> str:

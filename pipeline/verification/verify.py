@@ -7,9 +7,10 @@ the sums of the statistics; the metrics are computed from them at the end.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch
+from gfrnn.pipeline.states.eof_states import EofLayout
+from gfrnn.pipeline.states.harmonics import calendar_months
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_core import UnstableRollout
@@ -35,6 +38,9 @@ SYSTEMS = ("forecast", "linear", "damped persistence", "persistence", "climatolo
 
 STATISTICS = ("squared_error", "error", "anomaly_correlation")
 """Statistics of each pair of forecast and truth: area means over the grid."""
+
+INVERSE = "linear inverse"
+"""System of monthly data: the linear inverse model, see :meth:`ForecastModel.inverse_walk`."""
 
 # Bytes of the pairs of fields (float64) that one leaf holds at once.
 _LEAF_BYTES = 128 * 2**20
@@ -74,16 +80,22 @@ class ScoreSummary:
         starts = self.starts[stretch.start : stretch.stop]
         weights = np.cos(np.deg2rad(grid.latitude))[:, None] * grid.valid
         history = read_history(self.fields, model, starts)
-        shape = (len(SYSTEMS), len(STATISTICS), len(grid.channels), horizon)
-        sums, counts = np.zeros(shape), np.zeros(horizon, dtype=int)
+        systems, months = scored_systems(model), _target_months(model)
+        shape = (months, len(systems), len(STATISTICS), len(grid.channels), horizon)
+        sums, counts = np.zeros(shape), np.zeros((months, horizon), dtype=int)
         climatology = model.layout.scaling.climatology
         # Initial times and the truth of all leads are read in one read.
         first, last = int(starts[0]), min(int(starts[-1]) + horizon + 1, len(time))
         real = self.fields.read(first, last)
         real -= climatology(time[first:last])
-        for lead, linear in enumerate(model.linear_walk(history, time[starts], horizon), 1):
+        walks = zip(
+            model.linear_walk(history, time[starts], horizon),
+            model.inverse_walk(history, horizon) if INVERSE in systems else repeat(None),
+            strict=False,
+        )
+        for lead, (linear, inverse) in enumerate(walks, 1):
             # Use only times in the data at the exact distance of the lead: data may have gaps.
-            valid = time[starts] + model.step * lead
+            valid = model.step.after(time[starts], lead)
             later = np.searchsorted(time, valid)
             known = later < len(time)
             known[known] = time[later[known]] == valid[known]
@@ -94,14 +106,18 @@ class ScoreSummary:
             anomalies = {
                 "forecast": self._forecasts(stretch, lead)[known] - mean,
                 "linear": model.layout.anomalies(linear[known]),
+                INVERSE: None if inverse is None else model.layout.anomalies(inverse[known]),
                 "damped persistence": present * model.damping(lead),
                 "persistence": present + climatology(time[starts[known]]) - mean,
                 "climatology": np.zeros_like(mean),
             }
-            for index, system in enumerate(SYSTEMS):
-                pairs = anomalies[system], truth
-                sums[index, :, :, lead - 1] = _statistics(*pairs, weights)
-            counts[lead - 1] = known.sum()
+            target = calendar_months(valid[known]) - 1
+            for month in np.unique(target) if months > 1 else (0,):
+                own = target == month if months > 1 else slice(None)
+                for index, system in enumerate(systems):
+                    pairs = anomalies[system][own], truth[own]
+                    sums[month, index, :, :, lead - 1] = _statistics(*pairs, weights)
+                counts[month, lead - 1] = len(truth[own])
         return {"sums": sums, "counts": counts}
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
@@ -123,8 +139,9 @@ class ScoreSummary:
         return max(self.fields.read_bytes(times) + 8 * history, 8 * scoring)
 
     def merge_bytes(self) -> int:
-        horizon = self.store.sizes["prediction_timedelta"]
-        return 3 * 8 * len(SYSTEMS) * len(STATISTICS) * len(self.fields.grid.channels) * horizon
+        horizon, model = self.store.sizes["prediction_timedelta"], load_model(str(self.model))
+        statistics = len(scored_systems(model)) * len(STATISTICS) * len(self.fields.grid.channels)
+        return 3 * 8 * _target_months(model) * statistics * horizon
 
     def _forecasts(self, stretch: Stretch, lead: int) -> Array:
         """Return the forecasts at a lead: shape (initial times, grid.size), 0 in the mask."""
@@ -195,14 +212,17 @@ def verify(
     xarray.Dataset
         ``rmse``, ``bias`` (in the units of each channel) and ``acc`` (uncentred anomaly
         correlation, mean over maps), dims (system, channel, prediction_timedelta), weighted with
-        cos latitude and without the mask. ``pairs`` counts the initial times of each lead.
+        cos latitude and without the mask. ``pairs`` counts the initial times of each lead. Scores
+        of monthly data also have ``rmse_by_month``, ``acc_by_month`` and ``pairs_by_month``, with
+        the dimension ``month``, the calendar month of the target, 1 to 12.
 
     Raises
     ------
     RunError
         If model or forecasts are missing or not finished.
     """
-    fields = ForecastModel.load(model).fields(ds)
+    trained = ForecastModel.load(model)
+    fields = trained.fields(ds)
     summary = ScoreSummary(fields, model, forecasts)
     store = summary.store
     horizon = store.sizes["prediction_timedelta"]
@@ -213,7 +233,7 @@ def verify(
         for start in range(0, store.sizes["time"], length)
     ]
     root = reduce_stretches(summary, stretches, key="", progress=progress)["scores"]
-    scores = _metrics(root, fields, store)
+    scores = _metrics(root, fields, store, scored_systems(trained))
 
     def write(partial: Path) -> None:
         stored = scores.assign_coords(
@@ -226,32 +246,57 @@ def verify(
     return scores
 
 
-def _metrics(root: Arrays, fields: Fields, store: xr.Dataset) -> xr.Dataset:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means = dict(zip(STATISTICS, np.moveaxis(root["sums"] / root["counts"], 1, 0), strict=True))
+def scored_systems(model: ForecastModel) -> tuple[str, ...]:
+    """Return the systems that are scored: SYSTEMS, with monthly data and EOFs also INVERSE."""
+    if model.step.monthly and isinstance(model.layout, EofLayout):
+        return (*SYSTEMS[:2], INVERSE, *SYSTEMS[2:])
+    return SYSTEMS
+
+
+def _target_months(model: ForecastModel) -> int:
+    """Return the number of groups of targets: the calendar months of monthly data, else one."""
+    return 12 if model.step.monthly else 1
+
+
+def _metrics(root: Arrays, fields: Fields, store: xr.Dataset, systems: Sequence[str]) -> xr.Dataset:
     ds, channels = fields.ds, fields.grid.channels
     dims = ("system", "channel", "prediction_timedelta")
-    return xr.Dataset(
-        {
-            "rmse": (
-                dims,
-                np.sqrt(means["squared_error"]),
-                {"long_name": "root mean square error"},
-            ),
-            "bias": (dims, means["error"], {"long_name": "mean error"}),
-            "acc": (dims, means["anomaly_correlation"], {"long_name": "anomaly correlation"}),
-            "pairs": ("prediction_timedelta", root["counts"]),
-        },
-        {
-            "system": _text(SYSTEMS),
-            "channel": _text(channel.name for channel in channels),
-            "variable": ("channel", _text(channel.variable for channel in channels)),
-            "level": ("channel", [channel.level or np.nan for channel in channels]),
-            "units": ("channel", _text(ds[c.variable].attrs.get("units", "1") for c in channels)),
-            "prediction_timedelta": store["prediction_timedelta"].values,
-        },
-        {"first": str(store["time"].values[0]), "last": str(store["time"].values[-1])},
+    means = _means(root["sums"].sum(axis=0), root["counts"].sum(axis=0))
+    error, correlation = (
+        {"long_name": "root mean square error"},
+        {"long_name": "anomaly correlation"},
     )
+    variables = {
+        "rmse": (dims, np.sqrt(means["squared_error"]), error),
+        "bias": (dims, means["error"], {"long_name": "mean error"}),
+        "acc": (dims, means["anomaly_correlation"], correlation),
+        "pairs": ("prediction_timedelta", root["counts"].sum(axis=0)),
+    }
+    coords = {
+        "system": _text(systems),
+        "channel": _text(channel.name for channel in channels),
+        "variable": ("channel", _text(channel.variable for channel in channels)),
+        "level": ("channel", [channel.level or np.nan for channel in channels]),
+        "units": ("channel", _text(ds[c.variable].attrs.get("units", "1") for c in channels)),
+        "prediction_timedelta": store["prediction_timedelta"].variable,
+    }
+    if len(root["counts"]) > 1:
+        by_month = _means(np.moveaxis(root["sums"], 0, 3), root["counts"])
+        own = ("system", "channel", "month", "prediction_timedelta")
+        variables |= {
+            "rmse_by_month": (own, np.sqrt(by_month["squared_error"]), error),
+            "acc_by_month": (own, by_month["anomaly_correlation"], correlation),
+            "pairs_by_month": (own[2:], root["counts"]),
+        }
+        coords["month"] = ("month", np.arange(1, 13), {"long_name": "calendar month of the target"})
+    period = {"first": str(store["time"].values[0]), "last": str(store["time"].values[-1])}
+    return xr.Dataset(variables, coords, period)
+
+
+def _means(sums: Array, counts: Array) -> dict[str, Array]:
+    """Return the mean of each statistic; ``sums`` has shape (systems, statistics, ...)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return dict(zip(STATISTICS, np.moveaxis(sums / counts, 1, 0), strict=True))
 
 
 def _text(words: Iterable[Any]) -> Array:

@@ -46,6 +46,7 @@ STYLE: Any = {
 SYSTEMS: dict[str, dict[str, Any]] = {
     "forecast": {"color": "#0b4f8a", "linewidth": 2.6, "marker": "o", "markersize": 4, "zorder": 5},
     "linear": {"color": "#d55e00", "linestyle": (0, (5, 1.5)), "zorder": 6},
+    "linear inverse": {"color": "#cc9a00", "linestyle": (0, (5, 1, 1, 1, 1, 1))},
     "damped persistence": {"color": "#009e73"},
     "persistence": {"color": "#b35c8f", "linestyle": (0, (1, 1.2))},
     "climatology": {"color": "0.5", "linestyle": (0, (5, 2, 1, 2))},
@@ -231,6 +232,8 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
 
 def _lead_axis(leads: Array) -> tuple[Array, str, list[float]]:
     """Return leads as numbers, the label of their axis, and allowed steps of its ticks."""
+    if leads.dtype.kind == "i":
+        return leads, "lead (months)", [1, 2, 3, 6, 10]
     if leads[-1] >= np.timedelta64(2, "D"):
         return leads / np.timedelta64(1, "D"), "lead (days)", [1, 2, 5, 10]
     return leads / np.timedelta64(1, "h"), "lead (hours)", [1, 1.2, 2.4, 3, 6, 10]
