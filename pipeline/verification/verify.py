@@ -112,12 +112,13 @@ class ScoreSummary:
                 "climatology": np.zeros_like(mean),
             }
             target = calendar_months(valid[known]) - 1
-            for month in np.unique(target) if months > 1 else (0,):
-                own = target == month if months > 1 else slice(None)
-                for index, system in enumerate(systems):
-                    pairs = anomalies[system][own], truth[own]
-                    sums[month, index, :, :, lead - 1] = _statistics(*pairs, weights)
-                counts[month, lead - 1] = len(truth[own])
+            groups = [target == month if months > 1 else slice(None) for month in range(months)]
+            counts[:, lead - 1] = [len(truth[own]) for own in groups]
+            for index, system in enumerate(systems):
+                statistics = _statistics(anomalies[system], truth, weights)
+                for month, own in enumerate(groups):
+                    totals = [values[own].sum(axis=0) for values in statistics]
+                    sums[month, index, :, :, lead - 1] = totals
         return {"sums": sums, "counts": counts}
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
@@ -162,8 +163,8 @@ class ScoreSummary:
         return fields
 
 
-def _statistics(forecast: Array, truth: Array, weights: Array) -> Array:
-    """Return sums over times of the statistics: shape (statistics, channels).
+def _statistics(forecast: Array, truth: Array, weights: Array) -> list[Array]:
+    """Return each of the statistics: shape (times, channels).
 
     ``weights`` are the weights of all cells: shape (channels, latitudes, longitudes).
     """
@@ -180,12 +181,7 @@ def _statistics(forecast: Array, truth: Array, weights: Array) -> Array:
     norm = (mean(given**2) * mean(real**2)) ** 0.5
     # A forecast without anomalies (the climatology) has no pattern to correlate: it counts 0.
     correlation = (mean(given * real) / norm.where(norm != 0, 1.0)).where(norm != 0, 0.0)
-    return np.stack(
-        [
-            values.sum("time", skipna=False).values
-            for values in (mean(error**2), mean(error), correlation)
-        ]
-    )
+    return [values.values for values in (mean(error**2), mean(error), correlation)]
 
 
 def verify(
