@@ -50,7 +50,7 @@ def month_middles(months: Array) -> Array:
 
 
 @total_ordering
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Duration:
     """A length of time: either fixed, or a whole number of calendar months.
 
@@ -111,6 +111,19 @@ class Duration:
     def __mul__(self, count: int) -> Duration:
         """Return a multiple of it."""
         return Duration(self.length * int(count))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with another; numpy cannot compare months with a fixed length."""
+        return isinstance(other, Duration) and self._key == other._key
+
+    def __hash__(self) -> int:
+        """Return the same hash for equal durations."""
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[bool, int]:
+        unit = "M" if self.monthly else "ns"
+        return self.monthly, int(self.length.astype(f"timedelta64[{unit}]").astype(int))
 
     def __lt__(self, other: Duration) -> bool:
         """Order by length; a month counts as the twelfth part of a mean Gregorian year."""

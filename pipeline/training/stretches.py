@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import Period
-from gfrnn.pipeline.data.time_axis import covered, segments
+from gfrnn.pipeline.data.time_axis import covered, in_months, segments
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tree import Stretch
 
@@ -36,7 +36,10 @@ def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
         Naming the period and the extent of the data, if a period is not inside or holds no time.
     """
     begin, end = covered(time)
-    extent = f"{pd.Timestamp(time[0])} to {pd.Timestamp(time[-1])}"
+    extent = " to ".join(
+        str(stamp.astype("datetime64[M]") if in_months(time) else pd.Timestamp(stamp))
+        for stamp in time[[0, -1]]
+    )
     for name, period in periods:
         # Daily data may start after midnight of the first day and end before the last day does;
         # the times of monthly data are the middles of the months.
