@@ -30,6 +30,7 @@ from gfrnn.workflows.report.labels import (
     unit_label,
 )
 from gfrnn.workflows.report.maps import MapField, map_pictures
+from gfrnn.workflows.report.month_figure import month_picture
 from gfrnn.workflows.report.run_contents import RunContents
 from gfrnn.workflows.report.skill_table import report_table
 from gfrnn.workflows.session.run_session import diverged_note
@@ -92,6 +93,12 @@ def _content(contents: RunContents) -> dict[str, Any]:
         "table": report_table(scores, contents.channels, _table_leads(contents)),
         "systems": list(scores["system"].values),
         "skill": [skill_picture(scores, channel) for channel in shown],
+        "climatology": (
+            "means of the calendar months"
+            if model.layout.scaling.climatology.annual == "month"
+            else "harmonics of the year and the day"
+        ),
+        "months": [month_picture(scores, channel) for channel in shown if "month" in scores.dims],
         "channels": len(contents.channels),
         "pairs": scores["pairs"].values,
         "ridge": ridge_picture(model.selection, leads, notes.width),

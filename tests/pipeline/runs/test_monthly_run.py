@@ -67,7 +67,7 @@ def experiment(path: Path | str, **parts: Any) -> Experiment:
         "state": {"modes": 2, "delays": 1},
         "model": {"width": 0},
         "fit": {"ridge": [1e-8]},
-        "forecast": {"horizon": "14mo"},
+        "forecast": {"horizon": "3mo"},
     }
     for section, values in parts.items():
         tree[section] = {**tree[section], **values} if section in tree else values
@@ -78,7 +78,7 @@ def experiment(path: Path | str, **parts: Any) -> Experiment:
 def run(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("months")
     path = write(folder / "sst.nc", fields(12 * YEARS), day=31 - 16)
-    return finish(Run(experiment(path), folder / "run"))
+    return finish(Run(experiment(path, forecast={"horizon": "14mo"}), folder / "run"))
 
 
 def opened(path: Path) -> xr.Dataset:
@@ -217,13 +217,14 @@ def test_months_for_data_of_a_fixed_step_are_named(tmp_path):
         "test": ["1981-06-01", "1981-06-29"],
     }
     run = Run(experiment(tmp_path / "days.nc", periods=periods), tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"horizon: 14mo is not, but .*, 1d, is a fixed length"):
+    with pytest.raises(ConfigError, match=r"horizon: 3mo is not, but .*, 1d, is a fixed length"):
         run.fit()
 
 
 # --- real data ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @real
 def test_sea_surface_temperature_of_the_pacific(tmp_path):
     """Anomalies with land: better than persistence at each lead, and than climatology."""
@@ -250,6 +251,7 @@ def test_sea_surface_temperature_of_the_pacific(tmp_path):
     assert np.isnan(field[0, 0]).sum() == 12
 
 
+@pytest.mark.slow
 @real
 def test_heights_of_the_northern_hemisphere(tmp_path):
     """The level is a coordinate without a dimension; heights become geopotential."""
