@@ -173,6 +173,12 @@ class ModelConfig(Section):
     inputs: list[Literal["day_of_year", "hour", "insolation"]] = Field(
         [], description="inputs from the calendar and, for each place, the insolation"
     )
+    joint_inputs: bool | None = Field(
+        None, description="whether hidden features see the inputs; default: with patches only"
+    )
+    season_terms: bool = Field(
+        False, description="whether linear terms depend on the season: state times cos and sin"
+    )
     noise: float = Field(0.0, ge=0, description="standard deviation of noise on input states")
     precision: Literal["float64", "float32"] = Field(
         "float64", description="precision of rows, their triangles within a leaf, and rollouts"
@@ -185,6 +191,20 @@ class ModelConfig(Section):
         if len(set(value)) != len(value):
             raise ValueError("the same lead is given twice; give each lead once")
         return sorted(value)
+
+    @model_validator(mode="after")
+    def _inputs_in_use(self) -> ModelConfig:
+        if self.joint_inputs and not self.inputs:
+            raise ValueError(
+                "model.joint_inputs: true, but model.inputs is empty; list inputs, for example "
+                "inputs: [day_of_year], or leave model.joint_inputs out"
+            )
+        if self.season_terms and "day_of_year" not in self.inputs:
+            raise ValueError(
+                f"model.season_terms: needs day_of_year among model.inputs, found {self.inputs}; "
+                "add it, or leave model.season_terms out"
+            )
+        return self
 
 
 class FitConfig(Section):
@@ -233,6 +253,8 @@ SEARCHABLE = (
     "model.seed",
     "model.target",
     "model.noise",
+    "model.joint_inputs",
+    "model.season_terms",
     "state.halo",
     "state.inner",
     "state.weights",

@@ -18,7 +18,7 @@ from gfrnn.pipeline.data.static_fields import open_static
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.states.forcing import Forcing, input_width
+from gfrnn.pipeline.states.forcing import Forcing, input_width, season_columns
 from gfrnn.pipeline.states.harmonics import calendar_months
 from gfrnn.pipeline.states.sphere_patches import (
     cut_patches,
@@ -128,6 +128,8 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
         each = np.bincount(np.zeros(len(exists), int) if groups is None else groups, exists)
         seen, places = state.delays * patches.window, int(each.min())
     always = seen + 1 + sum(map(input_width, experiment.model.inputs)) + len(state.static)
+    if experiment.model.season_terms:
+        always += seen // state.delays * len(season_columns(experiment.model.inputs))
     rows: dict[int, int] = {}
     for part in row_leaves(experiment, fields, "train"):
         year = int(part.fold.removeprefix("train/"))
@@ -258,7 +260,8 @@ def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretc
     leads = model_leads(experiment, time)
     delays, grain, phase = state.delays, 1, 0
     if state.layout == "eof":
-        columns = experiment.model.width + (delays + len(leads)) * state.modes
+        seasonal = 2 * experiment.model.season_terms
+        columns = experiment.model.width + (delays + seasonal + len(leads)) * state.modes
         length = experiment.fit.rows or ROWS_PER_COLUMN * columns
     else:
         # Rows are made from the fields during reading, for all candidates at once: cut at chunks.

@@ -20,7 +20,7 @@ from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary
 from gfrnn.pipeline.states.eof_states import EofLayout
-from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.forcing import Forcing, season_columns
 from gfrnn.pipeline.states.harmonics import AnnualCycle
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
@@ -244,6 +244,7 @@ class Training(ABC):
             delays=variant.state.delays,
             leads=model_leads(variant, self.fields.time),
             target=model.target,
+            modulators=season_columns(model.inputs) if model.season_terms else (),
             noise=model.noise,
             share=variant.fit.share,
             precision=model.precision,
