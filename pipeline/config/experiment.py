@@ -23,6 +23,9 @@ class SourceConfig(Section):
     rename: dict[str, str] = Field({}, description="mapping: name in the file to ERA5 name")
     units: dict[str, str] = Field({}, description="mapping: name in the file to unit")
     storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
+    interpolate: bool = Field(
+        False, description="whether to interpolate to the grid of the sources without this key"
+    )
 
 
 class Region(Section):
@@ -61,6 +64,20 @@ class DataConfig(Section):
     def _paths_to_sources(cls, value: Any) -> Any:
         entries = value if isinstance(value, list) else [value]
         return [{"path": entry} if isinstance(entry, str) else entry for entry in entries]
+
+    @model_validator(mode="after")
+    def _one_grid(self) -> DataConfig:
+        if all(source.interpolate for source in self.sources):
+            raise ValueError(
+                "data.sources: interpolate: true for every source, so that none gives the grid; "
+                "leave it out of one"
+            )
+        if any(source.interpolate for source in self.static):
+            raise ValueError(
+                "data.static: interpolate is allowed in data.sources only; give static fields on "
+                "the grid of the data"
+            )
+        return self
 
 
 class PeriodsConfig(Section):

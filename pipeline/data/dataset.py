@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import DataConfig, Region
-from gfrnn.pipeline.data.canonical_array import IndexMap
 from gfrnn.pipeline.data.combine import (
     Selection,
     common_times,
@@ -19,6 +18,7 @@ from gfrnn.pipeline.data.combine import (
     time_chunks,
 )
 from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, format_extent, same_coordinates
+from gfrnn.pipeline.data.interpolation import interpolate_to_common_grid
 from gfrnn.pipeline.data.monthly_times import with_middles_of_months
 from gfrnn.pipeline.data.time_axis import keep_step
 from gfrnn.pipeline.data.variables.file_variables import (
@@ -57,6 +57,7 @@ def open_source(data: DataConfig) -> xr.Dataset:
     found = source_variables(data.sources, "data.sources", read)
     parts = _select_variables([part for parts in found.values() for part in parts], data)
     parts = with_middles_of_months(parts, data.step)
+    parts = interpolate_to_common_grid(parts)
     latitude, longitude = _common_grid(parts)
     rows, columns = _select_region(latitude, longitude, data.region)
     groups = group_variables(parts)
@@ -172,8 +173,7 @@ def _with_levels(field: FileVariable, levels: tuple[float, ...] | None) -> FileV
     keep = [field.levels.index(level) for level in levels]
     grid = field.grid
     order = None if grid.level is None else grid.level[keep]
-    selected = IndexMap(grid.dims, grid.latitude, grid.longitude, order)
-    return replace(field, levels=levels, grid=selected)
+    return replace(field, levels=levels, grid=replace(grid, level=order))
 
 
 def _common_grid(fields: list[FileVariable]) -> tuple[np.ndarray, np.ndarray]:
@@ -186,7 +186,7 @@ def _common_grid(fields: list[FileVariable]) -> tuple[np.ndarray, np.ndarray]:
                 raise DataError(
                     f"{first.file.path} and {field.file.path} have different {name}s: "
                     f"{format_extent(a)} and {format_extent(b)}; use one grid for all, or "
-                    "interpolate one of them"
+                    "interpolate one of them (data.sources.interpolate)"
                 )
     return first.latitude, first.longitude
 

@@ -53,6 +53,8 @@ class FileVariable:
         Attributes of the canonical variable.
     time_chunk : int
         Times in a stored chunk.
+    interpolate : bool
+        Whether the values are interpolated to the grid of other files.
     problem : str or None
         Reason why the variable cannot be used, an error only if the experiment uses it.
     notes : list of str
@@ -72,6 +74,7 @@ class FileVariable:
     offset: float
     attrs: dict[str, Any]
     time_chunk: int
+    interpolate: bool = False
     problem: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -247,6 +250,7 @@ def _read_variables(
                 offset,
                 attrs,
                 chunks_of(raw).get(dims.get("time", ""), 1),
+                source.interpolate,
                 problem,
                 [*times.notes, *grid.notes, *merged],
             )
