@@ -115,13 +115,8 @@ def _chunks_of_group(group: LevelGroup, cells: int) -> StoredChunks:
     for dim, length in zip(map(str, raw.dims), raw.shape, strict=True):
         # Without chunks a read takes the selected cells only.
         wanted = picks.get(canonical.get(dim, ""))
-        plain = (
-            1
-            if canonical.get(dim) == "time"
-            else length
-            if wanted is None
-            else len(np.unique(wanted))
-        )
+        plain = length if wanted is None else len(np.unique(wanted))
+        plain = 1 if canonical.get(dim) == "time" else plain
         size *= chunks.get(dim, plain)
         if wanted is not None and dim in chunks:
             per_time *= len(np.unique(wanted // chunks[dim]))
