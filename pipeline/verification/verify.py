@@ -7,8 +7,8 @@ the sums of the statistics; the metrics are computed from them at the end.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.experiment import IndexConfig
+from gfrnn.pipeline.data.area_index import index_channel, index_weights
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.forecasting.forecast import load_model, read_history
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads, open_forecasts
@@ -26,6 +28,12 @@ from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.verification.index_scores import (
+    MOMENTS,
+    index_correlation,
+    index_moments,
+    index_rmse,
+)
 from gfrnn_core import UnstableRollout
 
 Array = NDArray[Any]
@@ -42,7 +50,7 @@ _LEAF_BYTES = 128 * 2**20
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """Sums over initial times of the statistics of every system, channel and lead.
+    """Sums over initial times of the statistics of every system, channel, index and lead.
 
     A stretch is a range of initial times of the forecast store.
     """
@@ -50,6 +58,7 @@ class ScoreSummary:
     fields: Fields
     model: Path
     forecasts: Path
+    indices: Mapping[str, IndexConfig] = field(default_factory=dict)
     name: str = "verify"
     remedy: str = "forecast.horizon"
 
@@ -61,6 +70,11 @@ class ScoreSummary:
     def starts(self) -> Array:
         """Return the indices of the initial times on the data's time axis."""
         return np.searchsorted(self.fields.time, self.store["time"].values)
+
+    @cached_property
+    def index_weights(self) -> Array:
+        """Return the weight of each cell in each index: shape (indices, grid.size)."""
+        return index_weights(self.indices, self.fields.grid)
 
     def leaf(self, stretch: Stretch) -> Arrays:
         with warnings.catch_warnings():
@@ -76,6 +90,7 @@ class ScoreSummary:
         history = read_history(self.fields, model, starts)
         shape = (len(SYSTEMS), len(STATISTICS), len(grid.channels), horizon)
         sums, counts = np.zeros(shape), np.zeros(horizon, dtype=int)
+        moments = np.zeros((len(SYSTEMS), len(MOMENTS), len(self.indices), horizon))
         climatology = model.layout.scaling.climatology
         # Initial times and the truth of all leads are read in one read.
         first, last = int(starts[0]), min(int(starts[-1]) + horizon + 1, len(time))
@@ -101,8 +116,13 @@ class ScoreSummary:
             for index, system in enumerate(SYSTEMS):
                 pairs = anomalies[system], truth
                 sums[index, :, :, lead - 1] = _statistics(*pairs, weights)
+                # Persistence of an index is that of its anomaly, not of the field.
+                own = present if system == "persistence" else anomalies[system]
+                moments[index, :, :, lead - 1] = index_moments(
+                    own @ self.index_weights.T, truth @ self.index_weights.T
+                )
             counts[lead - 1] = known.sum()
-        return {"sums": sums, "counts": counts}
+        return {"sums": sums, "counts": counts, "moments": moments}
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
         return {name: left[name] + right[name] for name in left}
@@ -118,13 +138,16 @@ class ScoreSummary:
         walked = linear.state_size * (max(linear.leads) + 4 * linear.delays + 2)
         # Eight fields and climatologies per pair, and five products for the statistics.
         scoring = self.fields.grid.size * (2 * times + 13 * len(starts)) + walked * len(starts)
+        scoring += len(self.indices) * self.fields.grid.size
         # The initial states of the references are held while the truth is read.
         history = model.delays * model.layout.size * len(starts)
         return max(self.fields.read_bytes(times) + 8 * history, 8 * scoring)
 
     def merge_bytes(self) -> int:
         horizon = self.store.sizes["prediction_timedelta"]
-        return 3 * 8 * len(SYSTEMS) * len(STATISTICS) * len(self.fields.grid.channels) * horizon
+        statistics = len(STATISTICS) * len(self.fields.grid.channels)
+        statistics += len(MOMENTS) * len(self.indices)
+        return 3 * 8 * len(SYSTEMS) * statistics * horizon
 
     def _forecasts(self, stretch: Stretch, lead: int) -> Array:
         """Return the forecasts at a lead: shape (initial times, grid.size), 0 in the mask."""
@@ -177,6 +200,7 @@ def verify(
     forecasts: Path,
     path: Path,
     progress: Progress | None = None,
+    indices: Mapping[str, IndexConfig] | None = None,
 ) -> xr.Dataset:
     """Score the forecasts and the references against the data, and write ``scores.zarr``.
 
@@ -189,21 +213,29 @@ def verify(
     path : Path
         Store to write, ``scores.zarr``.
     progress : callable, optional
+    indices : mapping of IndexConfig, optional
+        Area indices to score, by name.
 
     Returns
     -------
     xarray.Dataset
         ``rmse``, ``bias`` (in the units of each channel) and ``acc`` (uncentred anomaly
         correlation, mean over maps), dims (system, channel, prediction_timedelta), weighted with
-        cos latitude and without the mask. ``pairs`` counts the initial times of each lead.
+        cos latitude and without the mask. ``pairs`` counts the initial times of each lead. With
+        indices also ``index_correlation`` (of anomalies, over all pairs) and ``index_rmse``, dims
+        (system, index, prediction_timedelta); their persistence is that of the anomaly.
 
     Raises
     ------
+    ConfigError
+        If an index has no cell with values, or a variable or level that the data do not have.
     RunError
         If model or forecasts are missing or not finished.
     """
     fields = ForecastModel.load(model).fields(ds)
-    summary = ScoreSummary(fields, model, forecasts)
+    indices = indices or {}
+    index_weights(indices, fields.grid)  # refuse an index without cells before work
+    summary = ScoreSummary(fields, model, forecasts, indices)
     store = summary.store
     horizon = store.sizes["prediction_timedelta"]
     # An initial time takes the truth of all its leads and eight fields of a pair.
@@ -214,6 +246,8 @@ def verify(
     ]
     root = reduce_stretches(summary, stretches, key="", progress=progress)["scores"]
     scores = _metrics(root, fields, store)
+    if summary.indices:
+        scores = scores.assign(_index_scores(root, summary))
 
     def write(partial: Path) -> None:
         stored = scores.assign_coords(
@@ -251,6 +285,35 @@ def _metrics(root: Arrays, fields: Fields, store: xr.Dataset) -> xr.Dataset:
             "prediction_timedelta": store["prediction_timedelta"].values,
         },
         {"first": str(store["time"].values[0]), "last": str(store["time"].values[-1])},
+    )
+
+
+def _index_scores(root: Arrays, summary: ScoreSummary) -> xr.Dataset:
+    """Return correlation and RMSE of the indices."""
+    grid, dims = summary.fields.grid, ("system", "index", "prediction_timedelta")
+    own = [
+        grid.channels[index_channel(name, index, grid)] for name, index in summary.indices.items()
+    ]
+    units = [summary.fields.ds[channel.variable].attrs.get("units", "1") for channel in own]
+    sums, counts = root["moments"], root["counts"]
+    return xr.Dataset(
+        {
+            "index_correlation": (
+                dims,
+                index_correlation(sums, counts),
+                {"long_name": "correlation of anomalies of the index over all pairs"},
+            ),
+            "index_rmse": (
+                dims,
+                index_rmse(sums, counts),
+                {"long_name": "root mean square error of the index"},
+            ),
+        },
+        {
+            "index": _text(summary.indices),
+            "index_channel": ("index", _text(channel.name for channel in own)),
+            "index_units": ("index", _text(units)),
+        },
     )
 
 
