@@ -17,7 +17,7 @@ from gfrnn.pipeline.data.combine import (
     lazy_variable,
     time_chunks,
 )
-from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, format_extent, same_coordinates
+from gfrnn.pipeline.data.grid import format_extent, region_cells, same_coordinates
 from gfrnn.pipeline.data.interpolation import interpolate_to_common_grid
 from gfrnn.pipeline.data.monthly_times import with_middles_of_months
 from gfrnn.pipeline.data.time_axis import keep_step
@@ -197,15 +197,7 @@ def _select_region(
     """Return the positions of rows and columns inside the region."""
     if region is None:
         return np.arange(latitude.size), np.arange(longitude.size)
-    (south, north), (west, east) = region.latitude, region.longitude
-    rows = np.nonzero(
-        (latitude >= south - COORDINATE_TOLERANCE) & (latitude <= north + COORDINATE_TOLERANCE)
-    )[0]
-    # Distance eastwards from the western edge: one rule for both conventions and for Greenwich.
-    width = 360.0 if east - west >= 360 else (east - west) % 360
-    columns = np.nonzero(
-        (longitude - west + COORDINATE_TOLERANCE) % 360 <= width + 2 * COORDINATE_TOLERANCE
-    )[0]
+    rows, columns = region_cells(latitude, longitude, region.latitude, region.longitude)
     for name, found, values in (("latitude", rows, latitude), ("longitude", columns, longitude)):
         if found.size == 0:
             raise DataError(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import DataConfig, Experiment, SourceConfig
 from gfrnn.pipeline.config.section import Period
+from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import format_extent, same_coordinates
@@ -163,11 +164,13 @@ def check_forecast_data(
     Raises
     ------
     ConfigError
-        If the test period begins before the end of the updates.
+        If the test period begins before the end of the updates, or an index has no cells.
     DataError
         If the data differ from the model in grid, channels or step.
     """
-    check_matches_model(ds, ForecastModel.load(model))
+    trained = ForecastModel.load(model)
+    check_matches_model(ds, trained)
+    index_weights(experiment.verification.indices, trained.layout.scaling.grid)
     time, test = ds["time"].values, experiment.periods.test
     check_periods(time, [("test", test)])
     used = known_times(time, test)

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.missing_chunks import missing_chunks
@@ -65,6 +66,7 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
     fields = Fields(ds)
     check_periods(fields.time, iter(experiment.periods))
     _check_calendar(experiment, fields.time)
+    index_weights(experiment.verification.indices, fields.grid)
     cells = fields.grid.size
     times = int(experiment.periods.train.mask(fields.time).sum())
     for _, variant in experiment.candidates():
@@ -225,11 +227,13 @@ def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
     Raises
     ------
     ConfigError, DataError
-        If different cells are missing at the two times, or too few cells are left.
+        If different cells are missing at the two times, too few cells are left, or none in the
+        box of an index.
     """
     whole = Fields(ds)
     train = np.flatnonzero(experiment.periods.train.mask(whole.time))
     fields = whole.with_mask(int(train[0]), int(train[-1]))
+    index_weights(experiment.verification.indices, fields.grid)
     for _, variant in experiment.candidates():
         if variant.state.layout == "eof":
             _check_modes(variant, int(fields.grid.valid.sum()), len(train))

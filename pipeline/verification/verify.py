@@ -7,8 +7,8 @@ the sums of the statistics; the metrics are computed from them at the end.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
@@ -18,6 +18,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.experiment import IndexConfig
+from gfrnn.pipeline.data.area_index import index_channel, index_weights
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.forecasting.forecast import load_model, read_history
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads, open_forecasts
@@ -29,6 +31,12 @@ from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.harmonics import calendar_months
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.verification.index_scores import (
+    MOMENTS,
+    index_correlation,
+    index_moments,
+    index_rmse,
+)
 from gfrnn_core import UnstableRollout
 
 Array = NDArray[Any]
@@ -48,7 +56,7 @@ _LEAF_BYTES = 128 * 2**20
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """Sums over initial times of the statistics of every system, channel and lead.
+    """Sums over initial times of the statistics of every system, channel, index and lead.
 
     A stretch is a range of initial times of the forecast store.
     """
@@ -56,6 +64,7 @@ class ScoreSummary:
     fields: Fields
     model: Path
     forecasts: Path
+    indices: Mapping[str, IndexConfig] = field(default_factory=dict)
     name: str = "verify"
     remedy: str = "forecast.horizon"
 
@@ -67,6 +76,11 @@ class ScoreSummary:
     def starts(self) -> Array:
         """Return the indices of the initial times on the data's time axis."""
         return np.searchsorted(self.fields.time, self.store["time"].values)
+
+    @cached_property
+    def index_weights(self) -> Array:
+        """Return the weight of each cell in each index: shape (indices, grid.size)."""
+        return index_weights(self.indices, self.fields.grid)
 
     def leaf(self, stretch: Stretch) -> Arrays:
         with warnings.catch_warnings():
@@ -83,6 +97,7 @@ class ScoreSummary:
         systems, months = scored_systems(model), _target_months(model)
         shape = (months, len(systems), len(STATISTICS), len(grid.channels), horizon)
         sums, counts = np.zeros(shape), np.zeros((months, horizon), dtype=int)
+        moments = np.zeros((len(systems), len(MOMENTS), len(self.indices), horizon))
         climatology = model.layout.scaling.climatology
         # Initial times and the truth of all leads are read in one read.
         first, last = int(starts[0]), min(int(starts[-1]) + horizon + 1, len(time))
@@ -119,7 +134,12 @@ class ScoreSummary:
                 for month, own in enumerate(groups):
                     totals = [values[own].sum(axis=0) for values in statistics]
                     sums[month, index, :, :, lead - 1] = totals
-        return {"sums": sums, "counts": counts}
+                # Persistence of an index is that of its anomaly, not of the field.
+                given = present if system == "persistence" else anomalies[system]
+                moments[index, :, :, lead - 1] = index_moments(
+                    given @ self.index_weights.T, truth @ self.index_weights.T
+                )
+        return {"sums": sums, "counts": counts, "moments": moments}
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
         return {name: left[name] + right[name] for name in left}
@@ -135,14 +155,16 @@ class ScoreSummary:
         walked = linear.state_size * (max(linear.leads) + 4 * linear.delays + 2)
         # Eight fields and climatologies per pair, and five products for the statistics.
         scoring = self.fields.grid.size * (2 * times + 13 * len(starts)) + walked * len(starts)
+        scoring += len(self.indices) * self.fields.grid.size
         # The initial states of the references are held while the truth is read.
         history = model.delays * model.layout.size * len(starts)
         return max(self.fields.read_bytes(times) + 8 * history, 8 * scoring)
 
     def merge_bytes(self) -> int:
         horizon, model = self.store.sizes["prediction_timedelta"], load_model(str(self.model))
-        statistics = len(scored_systems(model)) * len(STATISTICS) * len(self.fields.grid.channels)
-        return 3 * 8 * _target_months(model) * statistics * horizon
+        statistics = _target_months(model) * len(STATISTICS) * len(self.fields.grid.channels)
+        statistics += len(MOMENTS) * len(self.indices)
+        return 3 * 8 * len(scored_systems(model)) * statistics * horizon
 
     def _forecasts(self, stretch: Stretch, lead: int) -> Array:
         """Return the forecasts at a lead: shape (initial times, grid.size), 0 in the mask."""
@@ -190,6 +212,7 @@ def verify(
     forecasts: Path,
     path: Path,
     progress: Progress | None = None,
+    indices: Mapping[str, IndexConfig] | None = None,
 ) -> xr.Dataset:
     """Score the forecasts and the references against the data, and write ``scores.zarr``.
 
@@ -202,24 +225,32 @@ def verify(
     path : Path
         Store to write, ``scores.zarr``.
     progress : callable, optional
+    indices : mapping of IndexConfig, optional
+        Area indices to score, by name.
 
     Returns
     -------
     xarray.Dataset
         ``rmse``, ``bias`` (in the units of each channel) and ``acc`` (uncentred anomaly
         correlation, mean over maps), dims (system, channel, prediction_timedelta), weighted with
-        cos latitude and without the mask. ``pairs`` counts the initial times of each lead. Scores
+        cos latitude and without the mask. ``pairs`` counts the initial times of each lead. With
+        indices also ``index_correlation`` (of anomalies, over all pairs) and ``index_rmse``, dims
+        (system, index, prediction_timedelta); their persistence is that of the anomaly. Scores
         of monthly data also have ``rmse_by_month``, ``acc_by_month`` and ``pairs_by_month``, with
         the dimension ``month``, the calendar month of the target, 1 to 12.
 
     Raises
     ------
+    ConfigError
+        If an index has no cell with values, or a variable or level that the data do not have.
     RunError
         If model or forecasts are missing or not finished.
     """
     trained = ForecastModel.load(model)
     fields = trained.fields(ds)
-    summary = ScoreSummary(fields, model, forecasts)
+    indices = indices or {}
+    index_weights(indices, fields.grid)  # refuse an index without cells before work
+    summary = ScoreSummary(fields, model, forecasts, indices)
     store = summary.store
     horizon = store.sizes["prediction_timedelta"]
     # An initial time takes the truth of all its leads and eight fields of a pair.
@@ -230,6 +261,8 @@ def verify(
     ]
     root = reduce_stretches(summary, stretches, key="", progress=progress)["scores"]
     scores = _metrics(root, fields, store, scored_systems(trained))
+    if summary.indices:
+        scores = scores.assign(_index_scores(root, summary))
 
     def write(partial: Path) -> None:
         stored = scores.assign_coords(
@@ -293,6 +326,35 @@ def _means(sums: Array, counts: Array) -> dict[str, Array]:
     """Return the mean of each statistic; ``sums`` has shape (systems, statistics, ...)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return dict(zip(STATISTICS, np.moveaxis(sums / counts, 1, 0), strict=True))
+
+
+def _index_scores(root: Arrays, summary: ScoreSummary) -> xr.Dataset:
+    """Return correlation and RMSE of the indices."""
+    grid, dims = summary.fields.grid, ("system", "index", "prediction_timedelta")
+    own = [
+        grid.channels[index_channel(name, index, grid)] for name, index in summary.indices.items()
+    ]
+    units = [summary.fields.ds[channel.variable].attrs.get("units", "1") for channel in own]
+    sums, counts = root["moments"], root["counts"].sum(axis=0)
+    return xr.Dataset(
+        {
+            "index_correlation": (
+                dims,
+                index_correlation(sums, counts),
+                {"long_name": "correlation of anomalies of the index over all pairs"},
+            ),
+            "index_rmse": (
+                dims,
+                index_rmse(sums, counts),
+                {"long_name": "root mean square error of the index"},
+            ),
+        },
+        {
+            "index": _text(summary.indices),
+            "index_channel": ("index", _text(channel.name for channel in own)),
+            "index_units": ("index", _text(units)),
+        },
+    )
 
 
 def _text(words: Iterable[Any]) -> Array:
