@@ -39,7 +39,7 @@ def enso(tmp_path_factory) -> Run:
 
 
 def test_the_correlation_of_nino_34(enso):
-    """The bars are those of a prototype; the linear inverse model is what the field compares with."""
+    """The linear inverse model is the usual reference for these forecasts."""
     scores = opened(enso.scores).sel(prediction_timedelta=LEADS)
     found = scores["index_correlation"].sel(index="nino34")
     assert (found.sel(system="forecast") >= [0.82, 0.63, 0.42, 0.33]).all()
