@@ -21,7 +21,13 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.workflows.report.facts import run_facts
-from gfrnn.workflows.report.figures import USEFUL, ridge_picture, skill_picture, spectrum_picture
+from gfrnn.workflows.report.figures import (
+    USEFUL,
+    ridge_picture,
+    skill_picture,
+    spectrum_picture,
+    wavenumber_picture,
+)
 from gfrnn.workflows.report.labels import (
     heading,
     lead_label,
@@ -84,6 +90,7 @@ def _content(contents: RunContents) -> dict[str, Any]:
     experiment, notes = run.experiment, model.notes
     leads = [lead.length for lead in model.leads]
     shown = contents.channels[:_MOST_CHANNELS]
+    zonal = experiment.state.layout == "zonal"
     return {
         "experiment": experiment,
         "summary": summary(contents),
@@ -101,11 +108,12 @@ def _content(contents: RunContents) -> dict[str, Any]:
         "months": [month_picture(scores, channel) for channel in shown if "month" in scores.dims],
         "channels": len(contents.channels),
         "pairs": scores["pairs"].values,
-        "ridge": ridge_picture(model.selection, leads, notes.width),
+        "wavenumbers": wavenumber_picture(model.selection) if zonal else None,
+        "ridge": None if zonal else ridge_picture(model.selection, leads, notes.width),
         "candidates": _candidates(notes, leads),
         "average": experiment.fit.average,
         "searched": list(experiment.search),
-        "spectrum": spectrum_picture(model.selection, leads),
+        "spectrum": None if zonal else spectrum_picture(model.selection, leads),
         "maps": _maps(contents),
         "record": run.record,
         "stages": [

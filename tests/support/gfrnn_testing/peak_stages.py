@@ -19,12 +19,12 @@ from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.eof_training import EofTraining
 from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.passes import cost_of_passes
 from gfrnn.pipeline.training.patch_training import LocalTraining, draw_at_time
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
+from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.selection.precision import PrecisionSample
 from gfrnn.pipeline.training.selection.ridge import select_ridge_and_width
 from gfrnn.pipeline.training.training import Training
