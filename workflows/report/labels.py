@@ -54,6 +54,13 @@ def percent(ours: float, theirs: float) -> str:
     return f"{100 * (ours / theirs - 1):+.1f}{_NO_BREAK}%".replace("-", "\N{MINUS SIGN}")
 
 
+def difference(ours: float, theirs: float) -> str:
+    """Write the difference of `ours` from `theirs`, e.g. ``+0.05``."""
+    if not np.isfinite(ours - theirs):
+        return _MISSING
+    return f"{ours - theirs:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
 def relative(ours: float, theirs: float) -> str:
     """Write the relative difference of `ours` from `theirs` in words, e.g. ``4 % below``."""
     if not (np.isfinite(ours) and theirs > 0):

@@ -23,6 +23,7 @@ from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.workflows.report.facts import run_facts
 from gfrnn.workflows.report.figures import (
     USEFUL,
+    index_picture,
     ridge_picture,
     skill_picture,
     spectrum_picture,
@@ -38,7 +39,7 @@ from gfrnn.workflows.report.labels import (
 from gfrnn.workflows.report.maps import MapField, map_pictures
 from gfrnn.workflows.report.month_figure import month_picture
 from gfrnn.workflows.report.run_contents import RunContents
-from gfrnn.workflows.report.skill_table import report_table
+from gfrnn.workflows.report.skill_table import report_index_table, report_table
 from gfrnn.workflows.session.run_session import diverged_note
 
 Array = NDArray[Any]
@@ -98,6 +99,8 @@ def _content(contents: RunContents) -> dict[str, Any]:
         "origins": [origin for origin in run.ds.attrs.get("origins", []) if _is_model(origin)],
         "facts": run_facts(contents),
         "table": report_table(scores, contents.channels, _table_leads(contents)),
+        "index_table": report_index_table(scores, _table_leads(contents)),
+        "indices": [index_picture(scores, name) for name in experiment.verification.indices],
         "systems": list(scores["system"].values),
         "skill": [skill_picture(scores, channel) for channel in shown],
         "climatology": (

@@ -318,3 +318,47 @@ def test_errors_name_the_file(tmp_path):
     path.write_text(yaml.safe_dump(MINIMAL | {"modle": {}}), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"mine\.yaml: modle: unknown key"):
         load_experiment(path)
+
+
+# Seasons and indices
+
+
+def test_keys_of_the_season_need_their_inputs():
+    assert "model.joint_inputs: true, but model.inputs is empty" in complaint(
+        model={"joint_inputs": True}
+    )
+    words = complaint(model={"season_terms": True, "inputs": ["hour"]})
+    assert "model.season_terms: needs day_of_year among model.inputs, found ['hour']" in words
+    words = complaint(search={"model.season_terms": [False, True]})
+    assert "needs day_of_year" in words
+
+
+def test_well_known_indices_have_defaults():
+    found = parsed(verification={"indices": ["nino34", "nino4"]}).verification.indices
+    assert list(found) == ["nino34", "nino4"]
+    assert found["nino34"].variable == "sea_surface_temperature"
+    assert (found["nino34"].latitude, found["nino34"].longitude) == ((-5, 5), (190, 240))
+    skin = {"nino34": {"variable": "skin_temperature"}, "nino3": None}
+    mixed = parsed(verification={"indices": skin}).verification.indices
+    assert mixed["nino34"] == found["nino34"].model_copy(update={"variable": "skin_temperature"})
+    assert mixed["nino3"].longitude == (210, 270)
+    assert (
+        parsed(verification={"indices": skin}).verification
+        == parse_experiment(dump_experiment(parsed(verification={"indices": skin}))).verification
+    )
+
+
+@pytest.mark.parametrize(
+    ("indices", "words"),
+    [
+        (["enso"], "enso is not a well-known index (nino12, nino3, nino34, nino4); give its var"),
+        ({"nino34": {"latitude": [5, -5]}}, "nino34.latitude: [5.0, -5.0] is not [south, north]"),
+        ({"nino34": {"latitud": [-5, 5]}}, "nino34.latitud: unknown key; did you mean latitude?"),
+        ({"box": {"variable": "sst", "latitude": [0, 5]}}, "box.longitude: missing"),
+        ({"a b": {}}, "a b"),
+        ("nino34", "verification.indices: 'nino34' is not allowed"),
+        ({"nino34": 5}, "nino34"),
+    ],
+)
+def test_wrong_indices_are_named(indices, words):
+    assert words in complaint(verification={"indices": indices})
