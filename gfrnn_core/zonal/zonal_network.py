@@ -30,8 +30,8 @@ from gfrnn_core.zonal.zonal_basis import ZonalBasis
 
 Array = NDArray[Any]
 
-# Bytes of base fields on the grid that are computed together: about the size of a core's caches.
-_BLOCK_BYTES = 2**23
+BLOCK_BYTES = 2**23
+"""Bytes of base fields on the grid that are computed together: about the size of the caches."""
 
 # Multiple of their root mean square norm in training beyond which states have diverged.
 _DIVERGED = 20.0
@@ -231,7 +231,7 @@ class ZonalNetwork:
         if not self.features.count:
             return found
         per_time = 8 * BASE_FIELDS * basis.channels * basis.latitudes * basis.longitudes
-        step = max(1, _BLOCK_BYTES // per_time)
+        step = max(1, BLOCK_BYTES // per_time)
         for first in range(0, count, step):
             now = slice(first, first + step)
             background = np.tensordot(terms[now], self.background, axes=1).swapaxes(0, 1)

@@ -110,7 +110,7 @@ class ScoreSummary:
             model.inverse_walk(history, horizon) if INVERSE in systems else repeat(None),
             strict=False,
         )
-        for lead, (linear, inverse) in enumerate(walks, 1):
+        for lead, ((linear, _), inverse) in enumerate(walks, 1):
             # Use only times in the data at the exact distance of the lead: data may have gaps.
             valid = model.step.after(time[starts], lead)
             later = np.searchsorted(time, valid)

@@ -16,6 +16,7 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.zonal_states import ZonalLayout, zonal_layout
 from gfrnn_core.zonal import GridFeatures, ZonalNetwork
 from gfrnn_core.zonal.grid_features import BASE_FIELDS
+from gfrnn_core.zonal.zonal_network import BLOCK_BYTES
 
 Array = NDArray[Any]
 
@@ -150,12 +151,18 @@ def walk_bytes(network: ZonalNetwork, stages: int, starts: int) -> int:
         Number of its stages once it is solved.
     starts : int
     """
-    basis, features = network.basis, network.features.count
+    basis = network.basis
     width, featured = basis.width, network.feature_basis.width
     # Delayed coefficients and features, rows twice while they are joined, and predictions.
     columns = 2 * network.columns(stages - 1) + width * (network.delays + 6)
     columns += featured * (network.feature_delays + 3)
-    fields = BASE_FIELDS * basis.channels + features
-    each = 16 * basis.wavenumbers * columns
+    return starts * 16 * basis.wavenumbers * columns + grid_bytes(network, starts)
+
+
+def grid_bytes(network: ZonalNetwork, times: int) -> int:
+    """Return the peak memory in bytes of computing features of a number of times on the grid."""
+    basis = network.basis
+    fields = BASE_FIELDS * basis.channels + network.features.count
     plane = 8 * fields * basis.latitudes * basis.longitudes
-    return starts * each + 4 * max(_POOL_BYTES, plane)
+    # Spectra, base fields and features, and the copies of transforms.
+    return 4 * max(plane, min(BLOCK_BYTES, times * plane))

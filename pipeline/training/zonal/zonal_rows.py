@@ -15,6 +15,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.triangles import Factors
+from gfrnn.pipeline.training.zonal.zonal_features import grid_bytes
 from gfrnn_core.zonal import ZonalNetwork, row_factors
 from gfrnn_core.zonal.grid_features import BASE_FIELDS
 
@@ -115,14 +116,9 @@ class ZonalRowSummary:
         # Coefficients, features and their base fields, also of the forecast that is corrected.
         known = 2 * (1 + (self.stage > 0)) * numbers * times * (width + featured)
         rows = numbers * times * (2 * network.columns(self.stage) + 2 * width)
-        return states + _VALUE * (known + rows) + self.result_bytes(times) + self._grid_bytes
-
-    @property
-    def _grid_bytes(self) -> int:
-        """Peak memory of the features of a block of times, on the grid and as spectra."""
-        basis, features = self.network.basis, self.network.features.count
-        fields = BASE_FIELDS * basis.channels + features
-        return 4 * max(2**23, 8 * fields * basis.latitudes * basis.longitudes)
+        return (
+            states + _VALUE * (known + rows) + self.result_bytes(times) + grid_bytes(network, times)
+        )
 
     def merge_bytes(self) -> int:
         # Both sides and the result, and LAPACK's copies for one wavenumber.

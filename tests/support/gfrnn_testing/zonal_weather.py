@@ -69,6 +69,35 @@ def write_zonal_weather(path: Path, geometry: Any = "channel", times: int = TIME
     return path
 
 
+def write_zonal_noise(path: Path, times: int, shape: tuple[int, int], chunk: int) -> Path:
+    """Write a store of daily noise on the globe, of two variables, to measure memory with."""
+    latitudes, longitudes = shape
+    rng = np.random.default_rng(0)
+    values = {
+        "geopotential": (5.4e4, 600.0, "m2 s-2"),
+        "temperature": (280.0, 6.0, "K"),
+    }
+    dims = ("time", "level", "latitude", "longitude")
+    ds = xr.Dataset(
+        {
+            name: (
+                dims,
+                mean + size * rng.standard_normal((times, 1, *shape), dtype=np.float32),
+                {"units": units},
+            )
+            for name, (mean, size, units) in values.items()
+        },
+        {
+            "time": pd.date_range("2001-01-01", periods=times),
+            "level": ("level", [500.0], {"units": "hPa"}),
+            "latitude": -90 + (np.arange(latitudes) + 0.5) * 180 / latitudes,
+            "longitude": np.arange(longitudes) * 360 / longitudes,
+        },
+    )
+    write_store(ds, path, chunk)
+    return path
+
+
 def zonal_tree(source: Path | str, **sections: dict[str, Any]) -> dict[str, Any]:
     """Return a small experiment on such a store; sections are merged into it key by key."""
     plain: dict[str, Any] = {
