@@ -145,7 +145,7 @@ class RolloutLoop:
                 alive = alive[stays]
             states.append(now)
             yield now
-        _report(left, callers)
+        report_diverged(left, callers)
 
     def step(self, window: Array, forcing: Array | None, index: int = 0) -> Array:
         """Apply the outer weights once: (delays, starts, d) to (starts, d)."""
@@ -182,7 +182,7 @@ class RolloutLoop:
             alive, lifted = alive[stays], lifted[stays]
             if not len(alive):
                 break
-        _report(left)
+        report_diverged(left)
         return path
 
     def _applied(self, window: Array, forcing: Array | None, index: int) -> Array:
@@ -300,7 +300,8 @@ class RolloutLoop:
         return np.asarray(((state >= self.low) & (state <= self.high)).all(axis=1))
 
 
-def _report(left: Array, callers: int = 4) -> None:
+def report_diverged(left: Array, callers: int = 4) -> None:
+    """Warn of forecasts that diverged at the steps in ``left``, 0 for those that did not."""
     gone = np.flatnonzero(left)
     if len(gone):
         warnings.warn(UnstableRollout(gone, left[gone], len(left)), stacklevel=callers)

@@ -2,7 +2,14 @@
 
 from gfrnn_core.zonal.grid_features import GridFeatures
 from gfrnn_core.zonal.latitude_functions import LatitudeFunctions
-from gfrnn_core.zonal.solve_stage import row_factors, solve_stage
+from gfrnn_core.zonal.solve_stage import (
+    assemble_stage,
+    column_sizes,
+    column_squares,
+    row_factors,
+    solve_stage,
+    solve_wavenumber,
+)
 from gfrnn_core.zonal.zonal_basis import ZonalBasis
 from gfrnn_core.zonal.zonal_network import Stage, ZonalNetwork
 
@@ -12,6 +19,10 @@ __all__ = [
     "Stage",
     "ZonalBasis",
     "ZonalNetwork",
+    "assemble_stage",
+    "column_sizes",
+    "column_squares",
     "row_factors",
     "solve_stage",
+    "solve_wavenumber",
 ]

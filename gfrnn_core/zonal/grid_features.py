@@ -61,6 +61,12 @@ class GridFeatures:
         """Number of features at a point."""
         return sum(map(len, (self.jacobians, self.winds, self.products, self.biases)))
 
+    @classmethod
+    def none(cls, scales: Array) -> GridFeatures:
+        """Return no features of channels with some scales."""
+        weights, numbers = np.zeros((scales.size, 0)), np.zeros((0, 4), dtype=int)
+        return cls(scales, numbers[:, :3], numbers, numbers[:, :2], weights, np.zeros(0))
+
     @staticmethod
     def scales_of(base: Array) -> Array:
         """Return the scales of typical base fields: shape (channels, 6).

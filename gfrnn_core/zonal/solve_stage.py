@@ -19,38 +19,112 @@ Array = NDArray[Any]
 _ROUNDING = 1e-6
 
 
-def row_factors(rows: Array, targets: Array) -> list[RFactor]:
-    """Return the R factor of the rows and targets of each wavenumber.
+def row_factors(rows: Array, targets: Array, used: Array, used_targets: Array) -> list[RFactor]:
+    """Return the R factor of the rows and targets of each wavenumber, of the columns in use.
 
     Parameters
     ----------
     rows, targets : ndarray of complex, shapes (wavenumbers, n, columns) and (wavenumbers, n, width)
+    used, used_targets : ndarray of bool, shapes (wavenumbers, columns) and (wavenumbers, width)
+        Columns that are not always zero: :meth:`ZonalNetwork.used_columns` and
+        :attr:`ZonalBasis.used`.
     """
-    columns = rows.shape[2] + targets.shape[2]
-    blocks = (
-        np.asfortranarray(np.concatenate([own, later], axis=1))
-        for own, later in zip(rows, targets, strict=True)
-    )
-    return [RFactor.from_blocks([block], columns) for block in blocks]
+    factors = []
+    for own, later, columns, width in zip(rows, targets, used, used_targets, strict=True):
+        block = np.concatenate([own[:, columns], later[:, width]], axis=1)
+        factors.append(RFactor.from_blocks([np.asfortranarray(block)], block.shape[1]))
+    return factors
 
 
-def solve_stage(
-    train: Sequence[RFactor], validation: Sequence[RFactor], units: Array, ridges: ArrayLike
-) -> tuple[Stage, Array]:
-    """Solve for a stage, with the ridge of each coefficient that is best on the validation rows.
+def column_sizes(squares: Array, units: Array) -> Array:
+    """Return the root mean square of each feature column, 0 where it is rounding error.
+
+    Parameters
+    ----------
+    squares : ndarray, shape (wavenumbers, columns)
+        Mean squares of the columns: the sums over an R factor's column, divided by its rows.
+    units : ndarray of int, shape (columns,)
+        Number of the unit of each feature column, see :meth:`ZonalNetwork.units`.
+
+    Returns
+    -------
+    ndarray, shape (wavenumbers, columns)
+    """
+    sizes = np.sqrt(squares)
+    largest = np.array([sizes[:, units == unit].max() for unit in range(units.max() + 1)])
+    return np.where(sizes > _ROUNDING * largest[units], sizes, 0.0)
+
+
+def column_squares(factors: Sequence[RFactor], used: Array) -> Array:
+    """Return the sum of squares of each feature column: shape (wavenumbers, columns).
+
+    Parameters
+    ----------
+    factors : sequence of RFactor, one for each wavenumber
+        R factors of the columns in use: [features | ... | targets].
+    used : ndarray of bool, shape (wavenumbers, columns)
+    """
+    squares = np.zeros(used.shape)
+    for own, factor, chosen in zip(squares, factors, used, strict=True):
+        own[chosen] = np.square(np.abs(factor.triangle[:, : chosen.sum()])).sum(axis=0)
+    return squares
+
+
+def solve_wavenumber(
+    train: RFactor, validation: RFactor, sizes: Array, width: int, ridges: ArrayLike
+) -> tuple[Array, Array]:
+    """Solve for the outer weights of one wavenumber, with the best ridge of each coefficient.
 
     Columns are divided by their root mean square first, so that the ridge acts on all alike: states
     and features have different units.
 
     Parameters
     ----------
-    train, validation : sequence of RFactor, one for each wavenumber
-        R factors of the columns [features | targets]; validation rows should have no noise.
-    units : ndarray of int, shape (columns,)
-        Number of the unit of each feature column, see :meth:`ZonalNetwork.units`; the columns that
-        follow are targets.
+    train, validation : RFactor
+        R factors of the columns [features | ... | targets]; validation rows should have no noise.
+    sizes : ndarray, shape (columns,)
+        Root mean squares of the leading columns, which are used as features; 0 excludes a column.
+    width : int
+        Number of trailing columns that are targets.
     ridges : array, shape (ridges,)
         Ridges to try, relative to the largest singular value.
+
+    Returns
+    -------
+    outer : ndarray of complex, shape (columns, width)
+    errors : ndarray, shape (width,)
+        Mean squared error of each coefficient on the validation rows.
+    """
+    strengths = np.atleast_1d(np.asarray(ridges, dtype=float))
+    scales = np.divide(1.0, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+    factors = np.ones(train.columns)
+    factors[: len(scales)] = scales
+    scaled, held_out = (RFactor(each.triangle * factors, each.rows) for each in (train, validation))
+    path = RidgePath.from_factor(scaled, len(scales), width)
+    squares = path.errors(held_out, strengths)
+    best = strengths[squares.argmin(axis=0)]
+    outer = path.weights(best) * scales[:, None]
+    return outer, np.asarray(squares.min(axis=0) / validation.rows)
+
+
+def solve_stage(
+    train: Sequence[RFactor],
+    validation: Sequence[RFactor],
+    used: Array,
+    used_targets: Array,
+    units: Array,
+    ridges: ArrayLike,
+) -> tuple[Stage, Array]:
+    """Solve for a stage: each wavenumber by :func:`solve_wavenumber`.
+
+    Parameters
+    ----------
+    train, validation : sequence of RFactor, one for each wavenumber
+    used, used_targets : ndarray of bool, shapes (wavenumbers, columns) and (wavenumbers, width)
+        Columns that are not always zero, see :func:`row_factors`.
+    units : ndarray of int, shape (columns,)
+        Number of the unit of each feature column, see :meth:`ZonalNetwork.units`.
+    ridges : array, shape (ridges,)
 
     Returns
     -------
@@ -58,23 +132,33 @@ def solve_stage(
     errors : ndarray, shape (wavenumbers, width)
         Mean squared error of each coefficient on the validation rows.
     """
-    strengths = np.atleast_1d(np.asarray(ridges, dtype=float))
-    columns = len(units)
-    width = train[0].columns - columns
-    sizes = np.stack(
-        [np.linalg.norm(each.triangle[:, :columns], axis=0) / np.sqrt(each.rows) for each in train]
-    )
-    largest = np.array([sizes[:, units == unit].max() for unit in range(units.max() + 1)])
-    alive = sizes > _ROUNDING * largest[units]
-    scales = np.divide(1.0, sizes, out=np.zeros_like(sizes), where=alive)
-    outer = np.zeros((len(train), columns, width), dtype=complex)
-    errors = np.zeros((len(train), width))
-    for number, (factor, fold) in enumerate(zip(train, validation, strict=True)):
-        factors = np.concatenate([scales[number], np.ones(width)])
-        scaled, held_out = (RFactor(each.triangle * factors, each.rows) for each in (factor, fold))
-        path = RidgePath.from_factor(scaled, columns, width)
-        squares = path.errors(held_out, strengths)
-        best = strengths[squares.argmin(axis=0)]
-        outer[number] = path.weights(best) * scales[number][:, None]
-        errors[number] = squares.min(axis=0) / fold.rows
-    return Stage(outer, np.where(alive, sizes, 0.0)), errors
+    sizes = column_sizes(column_squares(train, used) / train[0].rows, units)
+    solved = [
+        solve_wavenumber(factor, fold, own[columns], int(width.sum()), ridges)
+        for factor, fold, own, columns, width in zip(
+            train, validation, sizes, used, used_targets, strict=True
+        )
+    ]
+    return assemble_stage(solved, sizes, used, used_targets)
+
+
+def assemble_stage(
+    solved: Sequence[tuple[Array, Array]], sizes: Array, used: Array, used_targets: Array
+) -> tuple[Stage, Array]:
+    """Return the stage of the solutions of all wavenumbers, and its errors.
+
+    Parameters
+    ----------
+    solved : sequence of (outer, errors), one for each wavenumber
+        Results of :func:`solve_wavenumber`.
+    sizes : ndarray, shape (wavenumbers, columns)
+        Root mean squares of the columns.
+    used, used_targets
+        Parameters of :func:`solve_stage`, as are the results.
+    """
+    outer = np.zeros((*used.shape, used_targets.shape[1]), dtype=complex)
+    errors = np.zeros(used_targets.shape)
+    for number, (own, squares) in enumerate(solved):
+        outer[number][np.ix_(used[number], used_targets[number])] = own
+        errors[number, used_targets[number]] = squares
+    return Stage(outer, sizes), errors

@@ -5,7 +5,8 @@ those of nonlinear features of the fields on the grid, the network predicts
 
     c_m(t + 1) = c_m(t) + W_m [c_m(t), c_m(t - 1), ..., 1, f_m(t), f_m(t - 1), ...].
 
-W_m is the same at all longitudes, so that all longitudes inform it, and different at each latitude.
+W_m is the same at all longitudes, so that all longitudes inform it, and different at each latitude;
+only the constant forces stationary waves, which are bound to longitudes.
 A further stage also sees the forecast of the stage before it, with its features, and corrects it.
 
 Source of the training by one linear least-squares problem: Bolager et al., 'Gradient-free training
@@ -23,13 +24,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.regression_rows import draw_numbers
+from gfrnn_core.rollout import report_diverged
 from gfrnn_core.zonal.grid_features import BASE_FIELDS, GridFeatures
 from gfrnn_core.zonal.zonal_basis import ZonalBasis
 
 Array = NDArray[Any]
 
-# Bytes of base fields on the grid that are computed together: about the size of a core's caches.
-_BLOCK_BYTES = 2**23
+BLOCK_BYTES = 2**23
+"""Bytes of base fields on the grid that are computed together: about the size of the caches."""
+
+# Multiple of their root mean square norm in training beyond which states have diverged.
+_DIVERGED = 20.0
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,11 @@ class ZonalNetwork:
         the background terms of its time. If states are anomalies, these are the coefficients of
         the climatology, and the terms its harmonics.
     delays, feature_delays : int
-        Numbers of successive states, and of their features, in a row, the present one included.
+        Numbers of successive states, and of their features, in a row, the present one included;
+        ``feature_delays`` is at most ``delays``.
     inputs : int
-        Number of inputs, which drive the zonal mean.
+        Number of inputs. They and the constant drive every wavenumber: stationary waves, such as
+        those of orography and of land and sea, are the same at no two longitudes.
     noise : ndarray, shape (size,), or None
         Standard deviation of normal noise on the states that rows see in training. Targets have no
         noise, so that the network learns to return to the data.
@@ -102,6 +109,10 @@ class ZonalNetwork:
         for name, least in (("delays", 1), ("feature_delays", 1), ("inputs", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)} is less than {least}")
+        if self.feature_delays > self.delays:
+            raise ValueError(
+                f"feature_delays: {self.feature_delays} is more than delays, {self.delays}"
+            )
         if self.bound is not None and not 0 < self.bound < np.inf:
             raise ValueError(f"bound: {self.bound} is not positive and finite; None sets no limit")
         if self.feature_basis.channels != self.features.count:
@@ -132,9 +143,34 @@ class ZonalNetwork:
         return self.delays * self.basis.width + 1 + self.inputs
 
     @property
-    def history(self) -> int:
-        """Number of successive states that a row needs."""
-        return max(self.delays, self.feature_delays)
+    def state_size(self) -> int:
+        """Length of a state."""
+        return self.basis.size
+
+    @property
+    def leads(self) -> tuple[int, ...]:
+        """Leads in steps that have outer weights of their own: one step."""
+        return (1,)
+
+    @property
+    def overlap(self) -> int:
+        """Number of times of a series that have no row."""
+        return self.delays
+
+    @property
+    def state_sizes(self) -> Array:
+        """Root mean square of each coefficient in training: shape (wavenumbers, width)."""
+        return self.stages[0].magnitude[:, : self.basis.width]
+
+    def without_features(self) -> ZonalNetwork:
+        """Return the unsolved linear network of the same delays and inputs."""
+        return replace(
+            self,
+            features=GridFeatures.none(self.features.scales),
+            feature_basis=replace(self.feature_basis, channels=0),
+            feature_delays=1,
+            stages=(),
+        )
 
     def columns(self, stage: int) -> int:
         """Return the number of feature columns of the rows of a stage, counted from 0."""
@@ -157,6 +193,13 @@ class ZonalNetwork:
         ]
         corrected = [np.zeros(width, dtype=int), features] if stage else []
         return np.concatenate([*own, *corrected])
+
+    def used_columns(self, stage: int) -> Array:
+        """Return which columns of a stage are not always zero: bool, (wavenumbers, columns)."""
+        present, featured = self.basis.used, self.feature_basis.used
+        driving = np.ones((self.basis.wavenumbers, 1 + self.inputs), dtype=bool)
+        own = [*[present] * self.delays, driving, *[featured] * self.feature_delays]
+        return np.concatenate([*own, *([present, featured] if stage else [])], axis=1)
 
     def extended(self, stage: Stage) -> ZonalNetwork:
         """Return the network with one more solved stage."""
@@ -185,8 +228,10 @@ class ZonalNetwork:
         count, basis = coefficients.shape[1], self.basis
         shape = (basis.wavenumbers, count, self.feature_basis.width)
         found = np.empty(shape, dtype=complex)
+        if not self.features.count:
+            return found
         per_time = 8 * BASE_FIELDS * basis.channels * basis.latitudes * basis.longitudes
-        step = max(1, _BLOCK_BYTES // per_time)
+        step = max(1, BLOCK_BYTES // per_time)
         for first in range(0, count, step):
             now = slice(first, first + step)
             background = np.tensordot(terms[now], self.background, axes=1).swapaxes(0, 1)
@@ -213,13 +258,13 @@ class ZonalNetwork:
         Returns
         -------
         rows : ndarray of complex, shape (wavenumbers, n, columns)
-            Rows of the times ``history - 1`` to ``times - 2``.
+            Rows of the times ``delays - 1`` to ``times - 2``.
         targets : ndarray of complex, shape (wavenumbers, n, width)
             The next state less the noisy present one, or less the forecast of the stage before.
         """
-        begin, times = self.history - 1, len(states)
-        if times <= self.history:
-            raise ValueError(f"states: {times} times are too few, rows need {self.history + 1}")
+        begin, times = self.delays - 1, len(states)
+        if times <= self.delays:
+            raise ValueError(f"states: {times} times are too few, rows need {self.delays + 1}")
         seen = states
         if self.noise is not None:
             drawn = draw_numbers("normal", self.seed, first, times, states.shape[1])
@@ -251,27 +296,30 @@ class ZonalNetwork:
 
         Parameters
         ----------
-        history : ndarray, shape (starts, at least :attr:`history`, size)
+        history : ndarray, shape (starts, at least :attr:`delays`, size)
             Latest states, oldest first.
         steps : int
         terms : iterator of ndarray, shape (starts, terms)
-            Background terms of the last :attr:`history` times, oldest first, then of each step.
+            Background terms of the last :attr:`delays` times, oldest first, then of each step.
         inputs : iterator of ndarray, shape (starts, inputs), optional
             Inputs of each step.
 
         Yields
         ------
         states : ndarray, shape (starts, size)
+            NaN once the norm of a forecast is far beyond those of training, which happens without a
+            bound only; an :class:`gfrnn_core.rollout.UnstableRollout` warning reports it.
         limited : ndarray, shape (starts,)
             Share of the columns and coefficients whose magnitude the bound has limited.
         """
         states: deque[Array] = deque(maxlen=self.delays)
         features: deque[Array] = deque(maxlen=self.feature_delays)
-        for index in range(-self.history, 0):
+        for index in range(-self.delays, 0):
             state = self.basis.unpack(history[:, index])
             states.appendleft(state)
             features.appendleft(self.featurise(state, next(terms)))
-        for _ in range(steps):
+        left = np.zeros(len(history), dtype=int)
+        for step in range(1, steps + 1):
             later = next(terms)
             given = None if inputs is None else next(inputs)
             base, limited = states[0], np.zeros(len(history))
@@ -285,9 +333,18 @@ class ZonalNetwork:
                 if number + 1 < len(self.stages):
                     corrected = base, self.featurise(base, later)
                     rows = self._rows(list(states), list(features), given, corrected)
+            left[(left == 0) & ~self._plausible(base)] = step
+            base[:, left > 0] = np.nan
             states.appendleft(base)
             features.appendleft(self.featurise(base, later))
             yield self.basis.pack(base), limited / (2 * max(len(self.stages), 1))
+
+        report_diverged(left)
+
+    def _plausible(self, coefficients: Array) -> Array:
+        """Return which states have a norm as in training, or somewhat larger: bool, (starts,)."""
+        squares = np.square(np.abs(coefficients)).sum(axis=(0, 2))
+        return np.asarray(squares <= np.square(_DIVERGED * self.state_sizes).sum())
 
     def _rows(
         self,
@@ -297,10 +354,9 @@ class ZonalNetwork:
         corrected: tuple[Array, Array] | None = None,
     ) -> Array:
         """Return rows of delayed states, a constant, inputs, delayed features and a forecast."""
-        driving = np.zeros((*present[0].shape[:2], 1 + self.inputs), dtype=complex)
-        driving[0, :, 0] = 1.0
+        driving = np.ones((*present[0].shape[:2], 1 + self.inputs), dtype=complex)
         if inputs is not None:
-            driving[0, :, 1:] = inputs
+            driving[..., 1:] = inputs
         return np.concatenate([*present, driving, *featured, *(corrected or ())], axis=2)
 
     def _limit(self, values: Array, magnitude: Array) -> Array:

@@ -87,13 +87,43 @@ class ClimatologyConfig(Section):
     )
 
 
+# Keys of ``state`` that only one layout has.
+_STATE_KEYS = {
+    "eof": ("modes",),
+    "local": ("patch", "halo", "inner", "weights", "bands", "static"),
+    "zonal": ("wavenumbers", "functions", "geometry"),
+}
+
+# Keys of ``model`` and ``fit`` that only the zonal layout has, and those that it lacks.
+_ZONAL_KEYS = ("model.features", "model.wind", "model.stages")
+_NOT_ZONAL_KEYS = (
+    "model.hidden_modes",
+    "model.activation",
+    "model.sampling",
+    "model.target",
+    "model.leads",
+    "model.joint_inputs",
+    "model.season_terms",
+    "model.precision",
+    "fit.widths",
+    "fit.balance",
+    "fit.average",
+)
+
+# Numbers of hidden features by default: of a state or patch, and of a grid point.
+_WIDTH, _WIDTH_OF_POINT = 1000, 16
+
+# Bound of rollouts by default: chosen on a validation year of the nature run, where 2.1 made the
+# first day worse and 2.8 the fifth.
+_ZONAL_BOUND = 2.4
+
 Cells = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
 
 class StateConfig(Section):
     """Settings that determine how fields become states of the network."""
 
-    layout: Literal["eof", "local"] = "eof"
+    layout: Literal["eof", "local", "zonal"] = "eof"
     modes: int = Field(80, gt=0, description="number of EOFs kept, all variables together")
     delays: int = Field(
         2, gt=0, description="number of successive states that are input, with the present one"
@@ -108,17 +138,32 @@ class StateConfig(Section):
     )
     bands: int = Field(6, gt=0, description="number of bands of latitude")
     static: list[str] = Field([], description="static fields that are input for each patch")
+    wavenumbers: int | None = Field(
+        None,
+        gt=0,
+        description="largest zonal wavenumber; default: the largest whose products the longitudes "
+        "resolve, a third of their number",
+    )
+    functions: int | None = Field(
+        None,
+        gt=0,
+        description="number of functions of latitude of the zonal mean; default: one more than the "
+        "wavenumbers on a globe, half the latitudes elsewhere",
+    )
+    geometry: Literal["sphere", "channel"] = Field(
+        "sphere",
+        description="sphere, or a plane channel between walls, such as that of the nature run",
+    )
 
     @model_validator(mode="after")
     def _keys_of_one_layout(self) -> StateConfig:
-        local = ("patch", "halo", "inner", "weights", "bands", "static")
-        for name in local if self.layout == "eof" else ("modes",):
-            if getattr(self, name) != StateConfig.model_fields[name].default:
-                other = "local" if self.layout == "eof" else "eof"
-                raise ValueError(
-                    f"state.{name} is allowed with state.layout: {other} only, but the layout is "
-                    f"{self.layout}; leave the key out"
-                )
+        for layout, names in _STATE_KEYS.items():
+            for name in names if layout != self.layout else ():
+                if getattr(self, name) != StateConfig.model_fields[name].default:
+                    raise ValueError(
+                        f"state.{name} is allowed with state.layout: {layout} only, but the layout "
+                        f"is {self.layout}; leave the key out"
+                    )
         if self.inner is not None and any(
             inner > halo for inner, halo in zip(self.inner, self.halo, strict=True)
         ):
@@ -132,7 +177,24 @@ class StateConfig(Section):
 class ModelConfig(Section):
     """The sampled recurrent network."""
 
-    width: int = Field(1000, ge=0, description="number of hidden features; 0 is the linear model")
+    width: int = Field(
+        _WIDTH,
+        ge=0,
+        description="number of hidden features; 0 is the linear model. In the zonal layout: of "
+        "sampled features at a grid point, advection not counted; default 16, or 0 with advection "
+        "alone",
+    )
+    features: list[Literal["advection", "products", "tanh", "relu"]] = Field(
+        ["advection"], min_length=1, description="kinds of features, computed on the grid"
+    )
+    wind: Literal["geostrophic", "components"] | None = Field(
+        None,
+        description="wind of advection: of the geopotential, or the wind components; default: the "
+        "components where the data have them",
+    )
+    stages: int = Field(
+        1, gt=0, description="number of stages, each of which corrects the one before"
+    )
     hidden_delays: int | None = Field(
         None, gt=0, description="number of latest states that hidden features use; default: all"
     )
@@ -155,11 +217,36 @@ class ModelConfig(Section):
     season_terms: bool = Field(
         False, description="whether linear terms depend on the season: state times cos and sin"
     )
-    noise: float = Field(0.0, ge=0, description="standard deviation of noise on input states")
+    noise: Annotated[float, Field(ge=0)] | Literal["residual"] = Field(
+        0.0,
+        description="standard deviation of noise on input states; in the zonal layout relative to "
+        "the changes in a step; residual: the spectrum of the model's own errors in a step",
+    )
+    noise_factor: float = Field(
+        2.0, gt=0, description="factor of the model's own errors with noise: residual"
+    )
+    bound: float | None = Field(
+        None,
+        gt=1,
+        allow_inf_nan=False,
+        description="multiple of its root mean square in training at which a rollout is held",
+    )
     precision: Literal["float64", "float32"] = Field(
         "float64", description="precision of rows, their triangles within a leaf, and rollouts"
     )
     seed: int = Field(0, ge=0, description="seed of the hidden weights")
+
+    @model_validator(mode="after")
+    def _factor_of_residual_noise(self) -> ModelConfig:
+        if (
+            self.noise != "residual"
+            and self.noise_factor != type(self).model_fields["noise_factor"].default
+        ):
+            raise ValueError(
+                f"model.noise_factor: {self.noise_factor:g} is allowed with model.noise: residual "
+                f"only, but the noise is {self.noise}; leave the key out"
+            )
+        return self
 
     @field_validator("leads")
     @classmethod
@@ -305,6 +392,59 @@ class Experiment(Section):
     verification: VerificationConfig = VerificationConfig()
     cluster: dict[str, Any] = Field({}, description="keys of gfrnn.cluster.ClusterConfig")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_layout(cls, tree: Any) -> Any:
+        """Fill in defaults of ``model`` that depend on the layout."""
+        state, model = (
+            tree.get(name) or {} if isinstance(tree, dict) else None for name in ("state", "model")
+        )
+        if not isinstance(state, dict) or not isinstance(model, dict):
+            return tree
+        if state.get("layout") != "zonal":
+            return tree
+        alone = model.get("features", ["advection"]) == ["advection"]
+        defaults = {"width": 0 if alone else _WIDTH_OF_POINT, "bound": _ZONAL_BOUND}
+        return tree | {"model": defaults | model}
+
+    @model_validator(mode="after")
+    def _keys_of_zonal_layout(self) -> Experiment:
+        """Refuse keys that the layout does not have."""
+        zonal = self.state.layout == "zonal"
+        sections: dict[str, type[Section]] = {"model": ModelConfig, "fit": FitConfig}
+        for key in _NOT_ZONAL_KEYS if zonal else _ZONAL_KEYS:
+            section, name = key.split(".")
+            given = getattr(getattr(self, section), name)
+            if given != sections[section].model_fields[name].default:
+                allowed = "eof and local" if zonal else "zonal"
+                raise ValueError(
+                    f"{key} is allowed with state.layout: {allowed} only, but the layout is "
+                    f"{self.state.layout}; leave the key out"
+                )
+        if not zonal:
+            if self.model.noise == "residual":
+                raise ValueError(
+                    "model.noise: residual is allowed with state.layout: zonal only, but the "
+                    f"layout is {self.state.layout}; give a number"
+                )
+            return self
+        if {"tanh", "relu"} <= set(self.model.features):
+            raise ValueError("model.features: tanh and relu exclude each other; choose one of them")
+        if self.search:
+            raise ValueError("search is not allowed with state.layout: zonal; leave it out")
+        sampled = [kind for kind in self.model.features if kind != "advection"]
+        if sampled and self.model.width < len(sampled):
+            raise ValueError(
+                f"model.width: {self.model.width} is less than the {len(sampled)} kinds of sampled "
+                f"features, {', '.join(sampled)}; give at least one each, or leave kinds out"
+            )
+        if not sampled and self.model.width:
+            raise ValueError(
+                f"model.width: {self.model.width}, but model.features has no sampled kind; add "
+                "products, tanh or relu, or leave the key out"
+            )
+        return self
+
     @model_validator(mode="after")
     def _searchable(self) -> Experiment:
         for key, values in self.search.items():
@@ -320,10 +460,10 @@ class Experiment(Section):
                 f"fit.average: {self.fit.average} is more than the {candidates} candidates of "
                 "search; add some there, for example model.seed: [0, 1, 2]"
             )
-        if self.state.layout == "eof" and "insolation" in self.model.inputs:
+        if self.state.layout != "local" and "insolation" in self.model.inputs:
             raise ValueError(
                 "model.inputs: insolation is allowed with state.layout: local only, but the layout "
-                "is eof; leave it out, or choose state.layout: local"
+                f"is {self.state.layout}; leave it out, or choose state.layout: local"
             )
         if self.search:  # each candidate must itself be a valid experiment
             self.candidates()

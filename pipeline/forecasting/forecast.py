@@ -28,6 +28,7 @@ from gfrnn.pipeline.reduction.task_memory import check_call
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.stretches import steps
+from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network, walk_bytes
 
 Array = NDArray[Any]
 
@@ -148,7 +149,11 @@ def batch_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
     # Successive initial times are read in one read, others one by one.
     times = batch + delays - 1 if experiment.forecast.every is None else delays
     reading = fields.read_bytes(min(times, len(fields.time)))
-    return max(reading, batch * _forecast_bytes(experiment, fields, horizon))
+    rollout = batch * _forecast_bytes(experiment, fields, horizon)
+    if experiment.state.layout == "zonal":
+        network = unfitted_network(experiment, fields.grid)
+        rollout += walk_bytes(network, experiment.model.stages, batch)
+    return max(reading, rollout)
 
 
 def _forecast_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:

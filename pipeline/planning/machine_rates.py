@@ -20,9 +20,11 @@ from gfrnn.pipeline.reduction.blas_threads import single_threaded
 from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, svd_flops
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import ClimatologySummary
-from gfrnn.pipeline.states.eof_states import EofStateSummary, EofSummary
+from gfrnn.pipeline.states.eof_states import EofSummary
+from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
+from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
 from gfrnn_core import Patches, RFactor, RidgePath
 from gfrnn_core.regression_rows import block_rows
 
@@ -42,6 +44,9 @@ _GATHERED_PATCHES = 500
 
 # Rows and columns of the multiplied matrices: the rate hardly grows with larger ones.
 _PRODUCT_SIZE = 700
+
+# Times whose rows of zonal waves are made and folded.
+_ZONAL_TIMES = 100
 
 # Columns from which on rates hardly change.
 _TRIAL_COLUMNS = 1200
@@ -129,14 +134,16 @@ def _rate(trial: Trial) -> float:
 def _trials(piece: Any) -> dict[str, Trial]:
     """Return a trial for each kind of work of a summary."""
     match piece:
-        case ClimatologySummary() | EofSummary() | EofStateSummary():
+        case ClimatologySummary() | EofSummary() | StateSummary():
             return _field_trials(piece)
         case RowSummary():
             return _row_trials(piece)
+        case ZonalRowSummary():
+            return _zonal_row_trials(piece)
     return {}
 
 
-def _field_trials(summary: ClimatologySummary | EofSummary | EofStateSummary) -> dict[str, Trial]:
+def _field_trials(summary: ClimatologySummary | EofSummary | StateSummary) -> dict[str, Trial]:
     size = summary.fields.grid.size
     (kind,) = summary.leaf_work(1)
     count = min(max(1, _FIELD_VALUES // size), len(summary.fields.time))
@@ -192,6 +199,40 @@ def _row_trials(rows: RowSummary) -> dict[str, Trial]:
 
         found["encoding"] = encode
     return found
+
+
+def _zonal_row_trials(rows: ZonalRowSummary) -> dict[str, Trial]:
+    network, rng = rows.network, np.random.default_rng(0)
+    count = max(1, min(len(rows.time) - network.delays - 1, _ZONAL_TIMES))
+    small = replace(rows, states=_NoiseStates(network.state_size))
+    stretch = Stretch("", network.delays - 1, network.delays - 1 + count)
+    narrow = min(int(rows.columns.max()), _TRIAL_COLUMNS // 2)
+    parts = rng.standard_normal((2, 2, narrow, narrow))
+    sides = [RFactor(np.triu(real + 1j * imaginary), narrow) for real, imaginary in parts]
+
+    def lift_and_fold() -> float:
+        small.leaf(stretch)
+        return float(small.leaf_work(count)[rows.kind])
+
+    def merge() -> float:
+        sides[0].merge(sides[1])
+        return 4 * merge_flops(narrow, narrow, narrow)
+
+    return {
+        rows.kind: lift_and_fold,
+        f"merging {rows.kind}": merge,
+        "solving": _solving(narrow),
+    }
+
+
+@dataclass(frozen=True)
+class _NoiseStates:
+    """States that are noise, for timing."""
+
+    size: int
+
+    def read(self, start: int, stop: int) -> Array:
+        return np.random.default_rng(0).standard_normal((stop - start, self.size))
 
 
 def _gathering(patches: Patches, series: Array) -> Trial:

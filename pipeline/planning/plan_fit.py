@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 
 import xarray as xr
@@ -16,7 +15,7 @@ from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Wor
 from gfrnn.pipeline.planning.machine_rates import MachineRates, measure_rates
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.training.checks import check_settings
-from gfrnn.pipeline.training.fit import training_class
+from gfrnn.pipeline.training.fit import training_of
 from gfrnn.pipeline.training.pass_costs import PassCost, check_pass_memory
 from gfrnn.pipeline.training.passes import cost_of_passes
 
@@ -50,11 +49,13 @@ def plan_fit(
     """
     check_settings(experiment, ds)
     fields = Fields(ds)
-    training = training_class(experiment)(experiment, fields, Checkpoints(Path()))
+    training = training_of(experiment, fields, Checkpoints(Path()))
     stages = cost_of_passes(training.passes())
     rates = rates or measure_rates(stages, fields)
-    groups = groupby(stages, key=lambda stage: stage.name)
-    found = [_estimate_stage(list(group), fields, workforce, rates) for _, group in groups]
+    groups: dict[str, list[PassCost]] = {}
+    for stage in stages:
+        groups.setdefault(stage.name, []).append(stage)
+    found = [_estimate_stage(group, fields, workforce, rates) for group in groups.values()]
     return FitEstimate(
         stages=tuple(found),
         refusal=_refusal(stages, fields, workforce.memory),
@@ -67,7 +68,7 @@ def plan_fit(
 def _estimate_stage(
     stages: Sequence[PassCost], fields: Fields, workforce: Workforce, rates: MachineRates
 ) -> StageEstimate:
-    """Add up stages that share a name and run one after the other."""
+    """Add up stages that share a name; they run one after the other."""
     reads = [ChunkReads.count(fields.stored_chunks, stage.windows) for stage in stages]
     each = [
         _seconds(stage, read, workforce.threads, rates)

@@ -25,8 +25,7 @@ from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.states.eof_states import EofLayout
-from gfrnn.pipeline.states.patch_states import LocalLayout
+from gfrnn.pipeline.states.layouts import Layout
 from gfrnn.pipeline.training.checks import check_chunks
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import Updates
@@ -191,7 +190,7 @@ class NewStateSummary:
     """
 
     fields: Fields
-    layout: EofLayout | LocalLayout
+    layout: Layout
     name: str = "new states"
     remedy: str = "data.chunk"
 

@@ -16,9 +16,9 @@ from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.record import RefitModel, StageRecord
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.training.candidates import FittedCandidates
 from gfrnn.pipeline.training.checks import check_solve
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.selection.choose_model import choose_model
 
 

@@ -27,11 +27,11 @@ from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.record import StageRecord, now
-from gfrnn.pipeline.training.candidates import FittedCandidates
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import Updates
+from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import steps
 from gfrnn.pipeline.verification.verify import verify
 
@@ -248,8 +248,15 @@ class Run(RunFolder):
         Raises
         ------
         RunError
-            If the candidates are missing or damaged.
+            If the candidates are missing or damaged, or the layout has none.
         """
+        if self.experiment.state.layout == "zonal":
+            raise RunError(
+                f"{self.folder}: state.layout: zonal cannot be refitted or updated from its "
+                "triangles, as the rows of a stage depend on the weights of the one before; "
+                "change the experiment and run `gfrnn fit`, which reads the archive only for "
+                "periods that it has not read"
+            )
         if model.notes.kept is None:
             raise RunError(
                 f"{self.model}: has no record of the triangles that it was solved from; run "

@@ -29,7 +29,6 @@ from gfrnn.pipeline.runs.record import StageRecord
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.sphere_patches import patch_area_weights
-from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates, FoldTriangle
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import (
     LatestUpdate,
@@ -37,6 +36,7 @@ from gfrnn.pipeline.training.model_notes import (
     TriangleLocation,
     Updates,
 )
+from gfrnn.pipeline.training.selection.candidates import Candidate, FittedCandidates, FoldTriangle
 from gfrnn.pipeline.training.selection.ridge import solve
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
@@ -191,7 +191,9 @@ class Update:
     @property
     def _settings(self) -> list[SolveSettings]:
         """Settings with which each network was solved, those of the linear model last."""
-        return [*self.model.notes.solves, self.model.notes.linear_solve]
+        linear = self.model.notes.linear_solve
+        assert linear is not None  # networks with candidates have it
+        return [*self.model.notes.solves, linear]
 
     @cached_property
     def _used(self) -> dict[int, Candidate]:

@@ -111,6 +111,11 @@ class EofLayout:
         varies = variance > _ROUNDING**2 * variance.max()
         return np.divide(later, variance, out=np.zeros_like(later), where=varies)
 
+    def encoding_work(self, times: int) -> Work:
+        """Return the operations of encoding the fields of a number of times."""
+        terms = len(self.scaling.climatology.coefficients)
+        return {"encoding": (2 * terms + 2 * self.modes) * times * self.scaling.grid.size}
+
     def attributes(self) -> dict[str, Any]:
         """Return what is stored as attributes."""
         return {"kind": "eof", "total": self.total, "times": self.times}
@@ -202,41 +207,3 @@ class EofSummary:
         kept = 2 * min(self.rank, times)
         # The second term is the rotation of the left factors.
         return {"svd": svd_flops(kept, self.fields.grid.size) + 2 * times * kept * self.rank}
-
-
-@dataclass(frozen=True)
-class EofStateSummary:
-    """States of times that the EOFs were not computed from; a merge concatenates them."""
-
-    fields: Fields
-    layout: EofLayout
-    name: str = "states"
-    remedy: str = "data.chunk"
-
-    def leaf(self, stretch: Stretch) -> Arrays:
-        values = self.fields.read(stretch.start, stretch.stop)
-        time = self.fields.time[stretch.start : stretch.stop]
-        return {"states": self.layout.encode(values, time)}
-
-    def merge(self, left: Arrays, right: Arrays) -> Arrays:
-        return {"states": np.concatenate([left["states"], right["states"]])}
-
-    def leaf_bytes(self, stretch: Stretch) -> int:
-        times = stretch.stop - stretch.start
-        return max(self.fields.read_bytes(times), 3 * 8 * times * self.fields.grid.size)
-
-    def merge_bytes(self) -> int:
-        return 2 * 8 * len(self.fields.time) * self.layout.modes
-
-    def result_bytes(self, times: int) -> int:
-        return 8 * times * self.layout.modes
-
-    def leaf_rows(self, times: int) -> float:
-        return float(times)
-
-    def leaf_work(self, times: int) -> Work:
-        terms = len(self.layout.scaling.climatology.coefficients)
-        return {"encoding": (2 * terms + 2 * self.layout.modes) * times * self.fields.grid.size}
-
-    def merge_work(self, times: int) -> Work:
-        return {}

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.grid import Grid, contiguous_longitudes
-from gfrnn.pipeline.states.climatology import Climatology, Scaling
-from gfrnn.pipeline.states.eof_states import EofLayout
+from gfrnn.pipeline.data.grid import contiguous_longitudes
+from gfrnn.pipeline.states.climatology import Scaling
 
 Array = NDArray[Any]
 
@@ -131,18 +130,3 @@ class LocalLayout:
     def arrays(self) -> dict[str, Array]:
         """Return what is stored as arrays, besides grid and climatology: nothing."""
         return {}
-
-
-def restore_layout(
-    attributes: dict[str, Any], grid: Grid, climatology: Climatology, arrays: dict[str, Array]
-) -> EofLayout | LocalLayout:
-    """Restore a layout from its stored attributes and arrays."""
-    if attributes["kind"] == "local":
-        return LocalLayout(Scaling(grid, climatology, area_weighted=False))
-    return EofLayout(
-        Scaling(grid, climatology),
-        arrays["eofs"],
-        arrays["singular_values"],
-        attributes["total"],
-        attributes["times"],
-    )

@@ -32,12 +32,16 @@ from gfrnn.pipeline.training.stretches import (
     row_stretches,
     steps,
 )
+from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network
 
 Array = NDArray[Any]
 
 # Rows per column in one leaf of the training pass: enough that merging, which costs as much as half
 # a row per column, is cheap compared with folding rows into the triangle.
 ROWS_PER_COLUMN = 16
+
+# The same for the zonal layout, whose leaf holds the rows of all wavenumbers at once.
+_ZONAL_ROWS_PER_COLUMN = 2
 
 
 def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
@@ -85,6 +89,9 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
 def _check_rows(experiment: Experiment, fields: Fields) -> None:
     """Refuse more weights than the training period has rows to determine."""
     state = experiment.state
+    if state.layout == "zonal":
+        _check_zonal_rows(experiment, fields)
+        return
     seen, places = state.delays * state.modes, 1
     if state.layout == "local":
         patches = cut_patches(state, fields.grid)
@@ -107,6 +114,38 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
             "state.delays"
         )
     check_solve(experiment, rows, always)
+
+
+def _check_zonal_rows(experiment: Experiment, fields: Fields) -> None:
+    """Refuse more columns of a wavenumber than the training period has rows.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few rows, ``fit.without`` leaves out a year that is not there, or the grid
+        is not one of zonal waves.
+    """
+    rows: dict[int, int] = {}
+    for part in row_leaves(experiment, fields, "train"):
+        year = int(part.fold.removeprefix("train/"))
+        rows[year] = rows.get(year, 0) + (part.stop - part.start)
+    columns = zonal_columns(experiment, fields.grid)
+    check_years(experiment, rows)
+    kept = sum(count for year, count in rows.items() if year not in experiment.fit.without)
+    if columns > experiment.fit.share * kept:
+        raise ConfigError(
+            f"state.functions: the rows of a wavenumber have {columns} columns, but the training "
+            f"period has {int(experiment.fit.share * kept)} rows; choose fewer functions, "
+            "state.delays or model.hidden_delays, fewer features (model.features, model.width), a "
+            "larger fit.share or a longer period"
+        )
+
+
+def zonal_columns(experiment: Experiment, grid: Grid) -> int:
+    """Return the largest number of columns in use of a wavenumber of the last stage."""
+    network = unfitted_network(experiment, grid)
+    used = network.used_columns(experiment.model.stages - 1)
+    return int((used.sum(axis=1) + network.basis.used.sum(axis=1)).max())
 
 
 def local_forcing(experiment: Experiment, grid: Grid) -> Forcing:
@@ -161,6 +200,28 @@ def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) ->
         If a year is unknown or none remains, or a width exceeds the hidden columns or the rows.
     """
     fit, width = experiment.fit, experiment.model.width
+    left = check_years(experiment, rows)
+    if wide := [each for each in fit.widths if each > width]:
+        raise ConfigError(
+            f"fit.widths: {wide[0]} is more than model.width, {width}; give at most {width}"
+        )
+    if always + max(fit.widths, default=width) > sum(left.values()):
+        raise ConfigError(
+            f"model.width: {max(fit.widths, default=width)} hidden and {always} other features are "
+            f"more than the {sum(left.values())} rows of the training period; choose a width of at "
+            f"most {max(0, sum(left.values()) - always)}, or a longer period"
+        )
+
+
+def check_years(experiment: Experiment, rows: Mapping[int, int]) -> dict[int, int]:
+    """Check ``fit.without`` against the training years; return the rows of the years that remain.
+
+    Raises
+    ------
+    ConfigError
+        If a year is unknown, or none remains.
+    """
+    fit = experiment.fit
     if absent := [year for year in fit.without if year not in rows]:
         raise ConfigError(
             f"fit.without: {absent[0]} is not among the training years, "
@@ -172,16 +233,7 @@ def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) ->
             f"fit.without: leaves out all training years, {', '.join(map(str, sorted(rows)))}; "
             "keep at least one"
         )
-    if wide := [each for each in fit.widths if each > width]:
-        raise ConfigError(
-            f"fit.widths: {wide[0]} is more than model.width, {width}; give at most {width}"
-        )
-    if always + max(fit.widths, default=width) > sum(left.values()):
-        raise ConfigError(
-            f"model.width: {max(fit.widths, default=width)} hidden and {always} other features are "
-            f"more than the {sum(left.values())} rows of the training period; choose a width of at "
-            f"most {max(0, sum(left.values()) - always)}, or a longer period"
-        )
+    return left
 
 
 def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
@@ -201,7 +253,7 @@ def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
         if variant.state.layout == "eof":
             _check_modes(variant, int(fields.grid.valid.sum()), len(train))
         elif fields.mask is not None:
-            _check_rows(variant, fields)
+            _check_rows(variant, fields)  # which also refuses masks where they are not allowed
     return fields
 
 
@@ -230,6 +282,10 @@ def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretc
         seasonal = 2 * experiment.model.season_terms
         columns = experiment.model.width + (delays + seasonal + len(leads)) * state.modes
         length = experiment.fit.rows or ROWS_PER_COLUMN * columns
+    elif state.layout == "zonal":
+        columns = zonal_columns(experiment, fields.grid)
+        rows = experiment.fit.rows or _ZONAL_ROWS_PER_COLUMN * columns
+        length = max(1, round(rows / experiment.fit.share))
     else:
         # Rows are made from the fields during reading, for all candidates at once: cut at chunks.
         delays = max(variant.state.delays for _, variant in experiment.candidates())

@@ -17,14 +17,21 @@ from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
 from gfrnn.pipeline.reduction.reduce import fold_keys
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Scaling
-from gfrnn.pipeline.states.eof_states import EofLayout, EofStateSummary, EofSummary
+from gfrnn.pipeline.states.eof_states import EofLayout, EofSummary
 from gfrnn.pipeline.states.forcing import Forcing
-from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
+from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.checks import row_leaves
 from gfrnn.pipeline.training.pass_costs import NO_READS, PassCost, precision_cost, read_windows
 from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
-from gfrnn.pipeline.training.state_series import draw_pool, lagged_covariance, last_states, times_of
+from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
+from gfrnn.pipeline.training.state_series import (
+    draw_pool,
+    lagged_covariance,
+    last_states,
+    save_series,
+    times_of,
+)
 from gfrnn.pipeline.training.training import Training, TrainingRows, precision_leaf
 from gfrnn_core import SampledRNN
 
@@ -67,15 +74,10 @@ class EofTraining(Training):
             series = np.full((len(fields.time), modes), np.nan)
             series[times_of(train)] = states
             series[times_of(validation)] = root["states"]
-            zarr.create_array(
-                self.series,
-                data=series,
-                chunks=(min(len(series), 4096), modes),
-                overwrite=True,
-            )
+            save_series(self.series, series)
 
         yield ReductionPass(
-            summary=EofStateSummary(fields, layout),
+            summary=StateSummary(fields, layout),
             stretches=validation,
             key=key,
             windows=read_windows(validation),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.dask_client import thread_memory
 from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
@@ -16,6 +18,7 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.pass_costs import check_pass_memory
 from gfrnn.pipeline.training.passes import cost_of_passes, run_passes
 from gfrnn.pipeline.training.patch_training import LocalTraining
+from gfrnn.pipeline.training.zonal.zonal_training import ZonalTraining
 
 
 def fit(
@@ -52,15 +55,25 @@ def fit(
     if not checked:
         check_fit(experiment, ds)
     checkpoints, fields = Checkpoints(folder / "summaries.zarr"), training_fields(experiment, ds)
-    training = training_class(experiment)(experiment, fields, checkpoints)
+    training = training_of(experiment, fields, checkpoints)
     costs = cost_of_passes(training.passes())
     check_pass_memory(costs, fields, thread_memory())
     for cost in costs:
         if progress:
             progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
-    return training.model(run_passes(training.passes(), checkpoints, progress))
+    found: Any = run_passes(training.passes(), checkpoints, progress)
+    return training.model(found)
 
 
-def training_class(experiment: Experiment) -> type[EofTraining] | type[LocalTraining]:
-    """Return the class that trains the experiment's layout."""
-    return LocalTraining if experiment.state.layout == "local" else EofTraining
+_CLASSES: dict[str, type[EofTraining] | type[LocalTraining] | type[ZonalTraining]] = {
+    "eof": EofTraining,
+    "local": LocalTraining,
+    "zonal": ZonalTraining,
+}
+
+
+def training_of(
+    experiment: Experiment, fields: Fields, checkpoints: Checkpoints
+) -> EofTraining | LocalTraining | ZonalTraining:
+    """Return the fit of the experiment's layout."""
+    return _CLASSES[experiment.state.layout](experiment, fields, checkpoints)

@@ -17,15 +17,23 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.states.climatology import Climatology
-from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing
-from gfrnn.pipeline.states.patch_states import LocalLayout, restore_layout
+from gfrnn.pipeline.states.layouts import Layout, restore_layout
+from gfrnn.pipeline.states.zonal_states import ZonalLayout
 from gfrnn.pipeline.storage import array_in, write_whole
 from gfrnn.pipeline.training.model_notes import ModelNotes
-from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
+from gfrnn.pipeline.training.network_arrays import (
+    rebuild_network,
+    rebuild_zonal_network,
+    solved_arrays,
+    solved_options,
+)
 from gfrnn_core import SampledRNN
+from gfrnn_core.zonal import ZonalNetwork
 
 Array = NDArray[Any]
+
+Network = SampledRNN | ZonalNetwork
 
 FORMAT = "gfrnn-model"
 VERSION = 2
@@ -37,14 +45,14 @@ class ForecastModel:
 
     Attributes
     ----------
-    layout : EofLayout or LocalLayout
+    layout : EofLayout, LocalLayout or ZonalLayout
         Conversion between fields and states.
-    networks : tuple of SampledRNN
+    networks : tuple of SampledRNN or ZonalNetwork
         The networks that are averaged; one of fewer modes than the layout uses the leading ones.
     mixture : ndarray, shape (networks, leads)
         Share of each network in the forecast at each lead with weights of its own; a lead between
         two of these uses the shares of the shorter.
-    linear : SampledRNN
+    linear : SampledRNN or ZonalNetwork
         Reference model without hidden features, solved from the same triangle.
     lagged : ndarray, shape (leads + 1, ...)
         Covariance of the training states with those 0, 1, ... steps later, for damped
@@ -55,15 +63,17 @@ class ForecastModel:
         Inputs of the networks.
     selection : dict of ndarray
         Tried values and validation errors: ``ridges``, ``widths``, ``errors`` (widths, ridges,
-        leads), ``linear_errors`` (ridges, leads), ``spectrum``.
+        leads), ``linear_errors`` (ridges, leads), ``spectrum``. Of zonal networks: mean squared
+        change and errors in a step, ``wavenumber_changes`` (wavenumbers), ``wavenumber_errors``
+        (stages, wavenumbers), ``linear_wavenumber_errors`` (wavenumbers).
     notes : ModelNotes
         Record of the choice and origin of the model.
     """
 
-    layout: EofLayout | LocalLayout
-    networks: tuple[SampledRNN, ...]
+    layout: Layout
+    networks: tuple[Network, ...]
     mixture: Array
-    linear: SampledRNN
+    linear: Network
     lagged: Array
     step: np.timedelta64
     forcing: Forcing
@@ -119,12 +129,21 @@ class ForecastModel:
         yield from self._walk(self.linear, history, initial, steps)
 
     def _walk(
-        self, network: SampledRNN, history: Array, initial: Array, steps: int
+        self, network: Network, history: Array, initial: Array, steps: int
     ) -> Iterator[Array]:
         size = network.state_size
-        valid = (initial + self.step * lead for lead in range(1, steps + 1))
-        given = (one for time in valid if (one := self.forcing(time)) is not None)
+
+        def times(first: int) -> Iterator[Array]:
+            return (initial + self.step * lead for lead in range(first, steps + 1))
+
+        given = (one for time in times(1) if (one := self.forcing(time)) is not None)
         inputs = given if self.forcing.count else None
+        if isinstance(network, ZonalNetwork):
+            climatology = self.layout.scaling.climatology
+            terms = (climatology.design_matrix(time) for time in times(1 - network.delays))
+            for state, _ in network.walk(history[:, -network.delays :], steps, terms, inputs):
+                yield state
+            return
         for state in network.walk(history[:, -network.delays :, :size], steps, inputs):
             yield np.pad(state, ((0, 0), (0, self.layout.size - size)))
 
@@ -154,8 +173,8 @@ class ForecastModel:
                 "step_seconds": int(self.step / np.timedelta64(1, "s")),
                 "inputs": list(self.forcing.inputs),
                 "static": list(self.forcing.static),
-                "networks": [network_options(network) for network in self.networks],
-                "linear": network_options(self.linear),
+                "networks": [solved_options(network) for network in self.networks],
+                "linear": solved_options(self.linear),
                 "selection": list(self.selection),
                 "notes": self.notes.as_attributes(),
             }
@@ -172,7 +191,7 @@ class ForecastModel:
         }
         places = {f"networks/{index}": network for index, network in enumerate(self.networks)}
         for place, network in {**places, "linear": self.linear}.items():
-            own = {"outer": np.asarray(network.outer), **network_arrays(network)}
+            own = solved_arrays(network)
             arrays |= {f"{place}/{name}": values for name, values in own.items()}
         if grid.mask is not None:
             arrays["mask"] = grid.mask
@@ -229,8 +248,10 @@ class ForecastModel:
 
         layout = restore_layout(attrs["layout"], grid, climatology, part("layout"))
 
-        def network(place: str, options: dict[str, Any]) -> SampledRNN:
+        def network(place: str, options: dict[str, Any]) -> Network:
             own = part(place)
+            if isinstance(layout, ZonalLayout):
+                return rebuild_zonal_network(options, own, layout.basis)
             return replace(rebuild_network(options, own), outer=own["outer"])
 
         return cls(

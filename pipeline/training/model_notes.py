@@ -123,8 +123,9 @@ class ModelNotes:
     candidates : list of CandidateScore
     solves : list of SolveSettings
         Settings of the solve of each network of the model.
-    linear_solve : SolveSettings
-        Settings of the solve of the linear model.
+    linear_solve : SolveSettings or None
+        Settings of the solve of the linear model; None, as ``solves`` is empty, for zonal networks,
+        whose ridges differ from coefficient to coefficient.
     rows, columns : int
         Size of the regression.
     variance_kept : float or None
@@ -145,9 +146,9 @@ class ModelNotes:
     chosen: dict[str, Any]
     candidates: list[CandidateScore]
     solves: list[SolveSettings]
-    linear_solve: SolveSettings
     rows: int
     columns: int
+    linear_solve: SolveSettings | None = None
     variance_kept: float | None = None
     patches: int | None = None
     fingerprint: str
@@ -165,8 +166,9 @@ class ModelNotes:
         parts: dict[str, Any] = {
             "candidates": [CandidateScore(**each) for each in found["candidates"]],
             "solves": [SolveSettings(**each) for each in found["solves"]],
-            "linear_solve": SolveSettings(**found["linear_solve"]),
         }
+        if "linear_solve" in found:
+            parts["linear_solve"] = SolveSettings(**found["linear_solve"])
         if "kept" in found:
             parts["kept"] = TriangleLocation(**found["kept"])
         if "updated" in found:

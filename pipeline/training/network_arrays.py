@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core import HiddenWeights, Patches, SampledRNN
+from gfrnn_core.zonal import GridFeatures, Stage, ZonalBasis, ZonalNetwork
 
 Array = NDArray[Any]
 
@@ -70,6 +71,61 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
     weights = arrays.get("weights", np.zeros((options["linear"], 0)))
     biases = arrays.get("biases", np.zeros(0))
     return replace(plain, hidden=HiddenWeights(weights, biases, plain.activation))
+
+
+_ZONAL_PLAIN = ("delays", "feature_delays", "inputs", "bound", "seed")
+
+_FEATURES = ("scales", "jacobians", "winds", "products", "weights", "biases")
+
+
+def zonal_options(network: ZonalNetwork) -> dict[str, Any]:
+    """Return the options of a zonal network as plain values for JSON."""
+    return {
+        **{name: getattr(network, name) for name in _ZONAL_PLAIN},
+        "activation": network.features.activation,
+        "stages": len(network.stages),
+    }
+
+
+def zonal_arrays(network: ZonalNetwork) -> dict[str, Array]:
+    """Return the features, the background and the weights of all stages by name."""
+    arrays = {name: getattr(network.features, name) for name in _FEATURES}
+    arrays["background"] = network.background
+    for number, stage in enumerate(network.stages):
+        arrays |= {f"outer{number}": stage.outer, f"magnitude{number}": stage.magnitude}
+    return {name: values for name, values in arrays.items() if values.size}
+
+
+def rebuild_zonal_network(
+    options: dict[str, Any], arrays: dict[str, Array], basis: ZonalBasis
+) -> ZonalNetwork:
+    """Rebuild a network from :func:`zonal_options`, :func:`zonal_arrays` and its states' basis."""
+    empty = GridFeatures.none(arrays["scales"])
+    given = {name: arrays.get(name, getattr(empty, name)) for name in _FEATURES}
+    features = GridFeatures(**given, activation=options["activation"])
+    stages = range(options["stages"])
+    return ZonalNetwork(
+        basis,
+        features,
+        replace(basis, channels=features.count),
+        arrays["background"],
+        **{name: options[name] for name in _ZONAL_PLAIN},
+        stages=tuple(Stage(arrays[f"outer{n}"], arrays[f"magnitude{n}"]) for n in stages),
+    )
+
+
+def solved_options(network: SampledRNN | ZonalNetwork) -> dict[str, Any]:
+    """Return the options of a network of either kind as plain values for JSON."""
+    if isinstance(network, ZonalNetwork):
+        return zonal_options(network)
+    return network_options(network)
+
+
+def solved_arrays(network: SampledRNN | ZonalNetwork) -> dict[str, Array]:
+    """Return the arrays of a solved network of either kind by name."""
+    if isinstance(network, ZonalNetwork):
+        return zonal_arrays(network)
+    return {"outer": np.asarray(network.outer), **network_arrays(network)}
 
 
 def _tuples(value: Any) -> Any:

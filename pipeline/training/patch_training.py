@@ -22,11 +22,11 @@ from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing, input_width
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
-from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.checks import local_forcing, row_leaves
 from gfrnn.pipeline.training.pass_costs import PassCost, call_cost, precision_cost
 from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
+from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.state_series import times_of
 from gfrnn.pipeline.training.training import Training, TrainingRows, precision_leaf
 from gfrnn.pipeline.training.triangles import Factors

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.time_axis import segments
@@ -72,8 +75,25 @@ def last_states(states: Array, time: Array, last: int, count: int) -> Array:
     return tail[missing[-1] + 1 :] if len(missing) else tail
 
 
+def save_series(path: Path, states: Array) -> None:
+    """Write the states of all times, (times, size), in chunks of successive times."""
+    chunks = (min(len(states), 4096), states.shape[1])
+    zarr.create_array(path, data=states, chunks=chunks, overwrite=True)
+
+
 def times_of(stretches: list[Stretch]) -> Array:
     """Return the time indices of stretches in order: shape (times,)."""
     return np.concatenate(
         [np.arange(part.start, part.stop) for part in stretches] or [np.zeros(0, dtype=int)]
     )
+
+
+def joined_stretches(stretches: list[Stretch]) -> list[Stretch]:
+    """Return the maximal runs of successive times of stretches, whatever their folds."""
+    joined: list[Stretch] = []
+    for part in sorted(stretches, key=lambda each: each.start):
+        if joined and joined[-1].stop == part.start:
+            joined[-1] = replace(joined[-1], stop=part.stop)
+        else:
+            joined.append(part)
+    return joined

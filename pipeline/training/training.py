@@ -4,39 +4,35 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
-from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.time_axis import step_of
-from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing, season_columns
 from gfrnn.pipeline.states.patch_states import LocalLayout
-from gfrnn.pipeline.training.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.checks import model_leads
+from gfrnn.pipeline.training.field_passes import FieldPasses
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import ModelNotes, TriangleLocation
-from gfrnn.pipeline.training.pass_costs import PassCost, read_windows, solve_cost
+from gfrnn.pipeline.training.pass_costs import PassCost, solve_cost
 from gfrnn.pipeline.training.passes import (
     FunctionPass,
     Passes,
-    ReductionPass,
 )
 from gfrnn.pipeline.training.rows import RowSummary
+from gfrnn.pipeline.training.selection.candidates import Candidate, FittedCandidates
 from gfrnn.pipeline.training.selection.choose_model import SelectedModel, choose_model
 from gfrnn.pipeline.training.selection.precision import PrecisionSample
 from gfrnn.pipeline.training.state_series import times_of
-from gfrnn.pipeline.training.stretches import read_stretches, steps
+from gfrnn.pipeline.training.stretches import steps
 from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
@@ -89,20 +85,8 @@ class TrainingResults:
 
 
 @dataclass(frozen=True)
-class Training(ABC):
-    """A fit for one layout of the states, as a sequence of passes.
-
-    Attributes
-    ----------
-    experiment : Experiment
-    fields : Fields
-        Data with their mask.
-    checkpoints : Checkpoints
-    """
-
-    experiment: Experiment
-    fields: Fields
-    checkpoints: Checkpoints
+class Training(FieldPasses, ABC):
+    """A fit of sampled networks for one layout of the states, as a sequence of passes."""
 
     # Methods that each layout implements
 
@@ -142,7 +126,7 @@ class Training(ABC):
     def notes(self, layout: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the layout's own entries of the model's selection and notes."""
 
-    # Methods that all layouts share
+    # Methods that these layouts share
 
     def passes(self) -> Passes[TrainingResults]:
         """Yield all passes of the fit; return their results."""
@@ -192,50 +176,6 @@ class Training(ABC):
             ),
         )
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Fingerprint of the data."""
-        return fingerprint(self.fields.ds)
-
-    @property
-    def terms(self) -> tuple[int, int]:
-        """Numbers of harmonics of the year and of the day in the climatology."""
-        climatology = self.experiment.climatology
-        annual, diurnal = climatology.annual, climatology.diurnal
-        if diurnal is None:
-            diurnal = 1 if step_of(self.fields.time) < np.timedelta64(12, "h") else 0
-        return annual, diurnal
-
-    @property
-    def climatology_key(self) -> str:
-        """Key of everything but the stretches that determines the climatology."""
-        return content_key(self.fingerprint, *self.terms)
-
-    def climatology_pass(self) -> ReductionPass:
-        """Return the first pass, which gives the climatology of the training period."""
-        moments, reads = ClimatologySummary(self.fields, *self.terms), self.reads("train")
-        return ReductionPass(
-            summary=moments,
-            stretches=reads,
-            key=lambda: self.climatology_key,
-            windows=read_windows(reads),
-            finish=moments.finish,
-            placeholder=Climatology.zero(*self.terms, self.fields.grid),
-            joined=True,
-        )
-
-    def reads(self, name: str) -> list[Stretch]:
-        """Return the leaves of a pass that reads the fields of a period."""
-        return read_stretches(
-            self.fields.time,
-            getattr(self.experiment.periods, name),
-            name,
-            columns=self.fields.grid.size,
-            chunk=self.experiment.data.chunk,
-            grain=self.fields.ds.attrs["time_chunk"],
-            phase=self.fields.ds.attrs["time_chunk_start"],
-        )
-
     def network(self, variant: Experiment) -> SampledRNN:
         """Return the network of one candidate, without hidden or outer weights."""
         model = variant.model
@@ -248,24 +188,11 @@ class Training(ABC):
             leads=model_leads(variant, self.fields.time),
             target=model.target,
             modulators=season_columns(model.inputs) if model.season_terms else (),
-            noise=model.noise,
+            noise=float(model.noise),
             share=variant.fit.share,
             precision=model.precision,
             standardise=False,
             seed=model.seed,
-        )
-
-    def rows_key(self, variant: Experiment, *parts: Any) -> str:
-        """Return the key of everything but the stretches that determines a candidate's rows."""
-        return content_key(
-            self.fingerprint,
-            variant.periods.model_dump(mode="json"),
-            variant.climatology.model_dump(mode="json"),
-            variant.state.model_dump(mode="json"),
-            variant.model.model_dump(mode="json"),
-            variant.fit.pool,
-            variant.fit.share,
-            *parts,
         )
 
 

@@ -28,6 +28,7 @@ from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
 from gfrnn.pipeline.verification.index_scores import (
     MOMENTS,
     index_correlation,
@@ -35,6 +36,7 @@ from gfrnn.pipeline.verification.index_scores import (
     index_rmse,
 )
 from gfrnn_core import UnstableRollout
+from gfrnn_core.zonal import ZonalNetwork
 
 Array = NDArray[Any]
 
@@ -136,12 +138,15 @@ class ScoreSummary:
         # The first states and their scaled copies, the states that the linear model still needs,
         # the latest stacked, and the predicted ones.
         walked = linear.state_size * (max(linear.leads) + 4 * linear.delays + 2)
+        zonal = 0
+        if isinstance(linear, ZonalNetwork):
+            zonal = walk_bytes(linear, 1, len(starts))
         # Eight fields and climatologies per pair, and five products for the statistics.
         scoring = self.fields.grid.size * (2 * times + 13 * len(starts)) + walked * len(starts)
         scoring += len(self.indices) * self.fields.grid.size
         # The initial states of the references are held while the truth is read.
         history = model.delays * model.layout.size * len(starts)
-        return max(self.fields.read_bytes(times) + 8 * history, 8 * scoring)
+        return max(self.fields.read_bytes(times) + 8 * history, 8 * scoring + zonal)
 
     def merge_bytes(self) -> int:
         horizon = self.store.sizes["prediction_timedelta"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from gfrnn.workflows.report.labels import lead_label, period_label
 from gfrnn.workflows.report.run_contents import RunContents
+from gfrnn_core.zonal import ZonalNetwork
 
 
 def run_facts(contents: RunContents) -> list[tuple[str, str]]:
@@ -17,6 +18,7 @@ def run_facts(contents: RunContents) -> list[tuple[str, str]]:
     experiment, starts = contents.run.experiment, contents.forecasts["time"].values
     step = lead_label(model.step).removeprefix("+")
     masked = "" if grid.mask is None else f"; {100 * grid.mask.mean():.0f} % of the cells masked"
+    zonal = isinstance(model.networks[0], ZonalNetwork)
     picks = ", ".join(f"{key} {value}" for key, value in notes.chosen.items())
     return [
         ("Training", _training(contents)),
@@ -29,7 +31,7 @@ def run_facts(contents: RunContents) -> list[tuple[str, str]]:
                     + ("one network" if len(model.networks) == 1 else
                        f"{len(model.networks)} networks, {experiment.fit.average} at each lead")),
         ("Regression", f"{notes.rows} rows of {notes.columns} columns"),
-        ("Precision", precision_line(notes.precision)),
+        *([] if zonal else [("Precision", precision_line(notes.precision))]),
         ("Best candidate", picks or "no search"),
     ]  # fmt: skip
 
@@ -61,9 +63,19 @@ def _training(contents: RunContents) -> str:
 
 
 def _state(contents: RunContents) -> list[tuple[str, str]]:
-    """Describe the states of the network: EOFs or patches."""
+    """Describe the states of the network: EOFs, patches or zonal waves."""
     notes, network = contents.model.notes, contents.model.networks[0]
     delays = f"{notes.delays} successive states"
+    if isinstance(network, ZonalNetwork):
+        basis, stages = network.basis, len(network.stages)
+        return [
+            (
+                "State",
+                f"zonal wavenumbers 0 to {basis.wavenumbers - 1}, {basis.functions.counts[0]} "
+                f"functions of latitude, {notes.modes} coefficients, {delays}",
+            ),
+            ("Stages", f"{stages}, each correcting the one before" if stages > 1 else "1"),
+        ]
     if network.patches is None:
         assert notes.variance_kept is not None  # every layout of EOFs has it
         held = 100 * notes.variance_kept

@@ -212,6 +212,49 @@ def ridge_picture(
 
 
 @matplotlib.rc_context(STYLE)
+def wavenumber_picture(selection: Mapping[str, Array]) -> Picture:
+    """Plot the error of a step against zonal wavenumber: a curve for each stage.
+
+    Parameters
+    ----------
+    selection : mapping of ndarray
+        The selection of a zonal model (:class:`ForecastModel`).
+    """
+    changes = selection["wavenumber_changes"]
+    # A wavenumber that does not change has no error to show.
+    known = changes > 1e-12 * changes.max()
+    numbers = np.flatnonzero(known)
+
+    def relative(squares: Array) -> Array:
+        return np.sqrt(squares[known] / changes[known])
+
+    figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+    panel = figure.subplots()
+    own, reference = SYSTEMS["forecast"]["color"], SYSTEMS["linear"]["color"]
+    panel.plot(
+        numbers, relative(selection["linear_wavenumber_errors"]), color=reference,
+        linestyle=(0, (5, 1.5)), label="linear model",
+    )  # fmt: skip
+    stages = selection["wavenumber_errors"]
+    for stage, errors in enumerate(stages, 1):
+        fade = to_rgba(own, 1.0 if stage == len(stages) else 0.45)
+        label = "forecast" if len(stages) == 1 else f"stage {stage}"
+        panel.plot(numbers, relative(errors), color=fade, linewidth=2.2, label=label)
+    panel.axhline(1, color="0.45", linewidth=0.8, linestyle=":")
+    panel.set(yscale="log", xlabel="zonal wavenumber", ylabel="error / change in a step")
+    panel.margins(x=0.02)
+    panel.legend()
+    total = [float(np.sqrt(errors.sum() / changes.sum())) for errors in stages]
+    return embed(
+        figure,
+        "Root mean square error of a step on the validation period against zonal wavenumber, "
+        "relative to the change in a step; over all wavenumbers "
+        + ", ".join(f"{error:.3g} after stage {stage}" for stage, error in enumerate(total, 1))
+        + ".",
+    )
+
+
+@matplotlib.rc_context(STYLE)
 def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelta64]) -> Picture:
     """Plot singular values of R_ff with the chosen ridges, and the variance of the EOFs, if any."""
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")

@@ -25,6 +25,7 @@ from gfrnn.workflows.report.figures import (
     ridge_picture,
     skill_picture,
     spectrum_picture,
+    wavenumber_picture,
 )
 from gfrnn.workflows.report.labels import (
     heading,
@@ -86,6 +87,7 @@ def _content(contents: RunContents) -> dict[str, Any]:
     experiment, notes = run.experiment, model.notes
     leads = [lead.to_timedelta64() for lead in model.leads]
     shown = contents.channels[:_MOST_CHANNELS]
+    zonal = experiment.state.layout == "zonal"
     return {
         "experiment": experiment,
         "summary": summary(contents),
@@ -99,11 +101,12 @@ def _content(contents: RunContents) -> dict[str, Any]:
         "skill": [skill_picture(scores, channel) for channel in shown],
         "channels": len(contents.channels),
         "pairs": scores["pairs"].values,
-        "ridge": ridge_picture(model.selection, leads, notes.width),
+        "wavenumbers": wavenumber_picture(model.selection) if zonal else None,
+        "ridge": None if zonal else ridge_picture(model.selection, leads, notes.width),
         "candidates": _candidates(notes, leads),
         "average": experiment.fit.average,
         "searched": list(experiment.search),
-        "spectrum": spectrum_picture(model.selection, leads),
+        "spectrum": None if zonal else spectrum_picture(model.selection, leads),
         "maps": _maps(contents),
         "record": run.record,
         "stages": [

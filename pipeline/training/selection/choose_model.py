@@ -12,8 +12,8 @@ from gfrnn.pipeline.config.experiment import FitConfig
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
-from gfrnn.pipeline.training.candidates import Candidate
 from gfrnn.pipeline.training.model_notes import CandidateScore, SolveSettings
+from gfrnn.pipeline.training.selection.candidates import Candidate
 from gfrnn.pipeline.training.selection.ridge import (
     RidgeSelection,
     WidthSelection,

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.training.candidates import Candidate
 from gfrnn.pipeline.training.rows import RowSummary
+from gfrnn.pipeline.training.selection.candidates import Candidate
 from gfrnn.pipeline.training.selection.ridge import solve
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN

@@ -5,6 +5,7 @@ from itertools import repeat
 import numpy as np
 import pytest
 
+from gfrnn_core.rollout import UnstableRollout
 from gfrnn_core.zonal import (
     GridFeatures,
     LatitudeFunctions,
@@ -36,14 +37,26 @@ def network_of(channels=1, jacobians=((0, 0, 1),), background=0.0, **settings):
     return ZonalNetwork(basis, features, projected, jet, **settings)
 
 
+def used_by(network):
+    return network.used_columns(len(network.stages)), network.basis.used
+
+
+def solved(network, train, validation):
+    units = network.units(len(network.stages))
+    return solve_stage(train, validation, *used_by(network), units, RIDGES)
+
+
 def trained(network, states, validation=None, **keywords):
     """Return the network with one more stage, and the errors on validation states."""
     clean = validation if validation is not None else states
     parts = [
-        row_factors(*network.training_rows(series, np.ones((len(series), 1)), **keywords))
+        row_factors(
+            *network.training_rows(series, np.ones((len(series), 1)), **keywords),
+            *used_by(network),
+        )
         for series in (states, clean)
     ]
-    stage, errors = solve_stage(*parts, network.units(len(network.stages)), RIDGES)
+    stage, errors = solved(network, *parts)
     return network.extended(stage), errors
 
 
@@ -70,7 +83,7 @@ def advected(network, times, seed=0, step=2e-8):
 
 
 def rolled_out(network, states, start, steps, **keywords):
-    history = states[None, start - network.history + 1 : start + 1]
+    history = states[None, start - network.delays + 1 : start + 1]
     walk = network.walk(history, steps, repeat(np.ones((1, 1))), **keywords)
     path, limited = zip(*walk, strict=True)
     return np.concatenate(path), np.array(limited)[:, 0]
@@ -81,7 +94,8 @@ def test_turning_and_decaying_waves_are_learned_to_rounding():
     states = np.concatenate([turning(network, 30, seed)[:, None] for seed in range(8)], axis=1)
     rows = [network.training_rows(states[:, i], np.ones((30, 1))) for i in range(8)]
     together = [np.concatenate(parts, axis=1) for parts in zip(*rows, strict=True)]
-    stage, errors = solve_stage(*[row_factors(*together)] * 2, network.units(0), RIDGES)
+    factors = row_factors(*together, *used_by(network))
+    stage, errors = solved(network, factors, factors)
     assert errors.max() < 1e-20
     path, _ = rolled_out(network.extended(stage), states[:, 0], 5, 20)
     np.testing.assert_allclose(path, states[6:26, 0], atol=1e-8)
@@ -121,7 +135,7 @@ def test_the_first_step_of_a_rollout_is_the_prediction_of_the_rows():
     rows, targets = first.training_rows(states, np.ones((80, 1)))
     second, _ = trained(first, states)
     path, _ = rolled_out(second, states, 40, 1)
-    at = 40 - (network.history - 1)
+    at = 40 - (network.delays - 1)
     later = network.basis.unpack(states[41:42])
     base = later - targets[:, [at]]
     predicted = base + np.matmul(rows[:, [at]], second.stages[1].outer)
@@ -181,16 +195,22 @@ def test_the_bound_keeps_a_growing_rollout_within_the_data():
     assert min(limited[2:]) > 0.4
 
 
-def test_without_a_bound_a_growing_rollout_grows():
+def test_without_a_bound_a_growing_rollout_grows_until_it_has_diverged():
     network = network_of(jacobians=(), delays=1, bound=None)
     width = network.basis.width
     outer = np.zeros((4, network.columns(0), width), dtype=complex)
     outer[:, :width] = np.eye(width)
     network = network.extended(Stage(outer, np.ones(outer.shape[:2])))
     start = network.basis.pack(np.full((4, 1, width), 0.5 + 0j))[None]
-    *_, (last, share) = network.walk(start, 6, repeat(np.ones((1, 1))))
-    np.testing.assert_allclose(np.abs(network.basis.unpack(last)).max(), 32)
-    assert not share.any()
+    starts = np.concatenate([start, 0.01 * start])
+    with pytest.warns(UnstableRollout, match="1 of 2 rollouts") as caught:
+        steps = list(network.walk(starts, 8, repeat(np.ones((2, 1)))))
+    path = np.array([np.abs(network.basis.unpack(s)).max(axis=(0, 2)) for s, _ in steps])
+    assert not np.any([share for _, share in steps])
+    # Their root mean square is 1 in training; 20 times as much has diverged.
+    np.testing.assert_allclose(path[:, 0], [1, 2, 4, 8, 16, *[np.nan] * 3])
+    np.testing.assert_allclose(path[:, 1], 0.005 * 2.0 ** np.arange(1, 9))
+    assert caught[0].message.steps.tolist() == [6]
 
 
 def test_a_coefficient_that_is_always_zero_stays_zero():

@@ -15,7 +15,8 @@ from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import ClimatologySummary, Scaling
-from gfrnn.pipeline.states.eof_states import EofLayout, EofStateSummary, EofSummary
+from gfrnn.pipeline.states.eof_states import EofLayout, EofSummary
+from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.state_series import lagged_covariance
 from gfrnn.pipeline.verification.verify import _statistics
 from gfrnn_testing.archives import DATA, opened, real
@@ -149,7 +150,7 @@ def test_any_mask_is_found_and_comes_back(seed, share):
 def test_states_with_a_mask_do_not_depend_on_the_leaf():
     fields = masked_fields(columns(1))
     layout, states = fitted(fields)
-    rest = EofStateSummary(fields, layout).leaf(Stretch("a", 200, 220))["states"]
+    rest = StateSummary(fields, layout).leaf(Stretch("a", 200, 220))["states"]
     np.testing.assert_allclose(rest, states[200:220], atol=1e-9)
 
 

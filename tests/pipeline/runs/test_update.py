@@ -19,8 +19,8 @@ from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import Update, update
 from gfrnn.pipeline.states.harmonics import calendar_inputs
-from gfrnn.pipeline.training.candidates import FittedCandidates
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.selection.ridge import solve
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN

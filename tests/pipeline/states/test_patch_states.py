@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gfrnn.pipeline.config.experiment import StateConfig
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
-from gfrnn.pipeline.states.patch_states import LocalLayout, restore_layout
+from gfrnn.pipeline.states.layouts import restore_layout
+from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.states.sphere_patches import cut_patches
 from gfrnn_core import SampledRNN
 from gfrnn_testing.spheres import grid_of, latitudes, layout_of_anomalies, longitudes

@@ -16,8 +16,9 @@ from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch, Summary
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary, Scaling
-from gfrnn.pipeline.states.eof_states import EofStateSummary, EofSummary
+from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.states.harmonics import harmonics
+from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import RFactor
 from gfrnn_core.regression_rows import delayed
@@ -177,7 +178,7 @@ def test_truncated_parts_are_not_kept_in_memory():
 def test_states_come_in_the_order_of_their_times(length):
     svd = summary_of(60, rank=10, patterns=8)
     layout, states = svd.finish(reduced(svd, 20, 60), 6)
-    root = reduced(EofStateSummary(svd.fields, layout), length, 60, start=9)
+    root = reduced(StateSummary(svd.fields, layout), length, 60, start=9)
     np.testing.assert_allclose(root["states"], states[9:], atol=1e-8)
 
 

@@ -62,15 +62,19 @@ def test_memory_is_not_above_the_estimate(tmp_path, kind, part):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["eof", "local"])
+@pytest.mark.parametrize("layout", ["eof", "local", "zonal"])
 def test_no_task_of_a_fit_needs_more_memory_than_planned_and_none_a_third_of_it(tmp_path, layout):
     lines = output_of("peak_stages", layout, tmp_path).splitlines()
     tasks = {}
     for line in lines:
         name, part, planned, needed = line.split()
         tasks[name, part] = int(planned), int(needed)
-    names = {"eof": ("eofs", "states"), "local": ("pool",)}[layout]
-    assert {name for name, _ in tasks} == {"climatology", *names, "rows", "solve", "precision"}
+    names = {
+        "eof": ("eofs", "states", "precision"),
+        "local": ("pool", "precision"),
+        "zonal": ("states",),
+    }[layout]
+    assert {name for name, _ in tasks} == {"climatology", *names, "rows", "solve"}
     for task, (planned, needed) in tasks.items():
         assert needed <= planned + SLACK, task
         # A chunk is counted as if it were stored hardly smaller, and twice.

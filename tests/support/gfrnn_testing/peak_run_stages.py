@@ -26,6 +26,7 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.verify import ScoreSummary
 from gfrnn_testing.peak import rise
 from gfrnn_testing.weather import make_weather, tree
+from gfrnn_testing.zonal_weather import write_zonal_noise, zonal_tree
 
 HORIZON = 6
 BATCH = 40
@@ -38,6 +39,8 @@ STATES = {
 def forecast_run(layout: str, folder: Path) -> Run:
     """Forecast with a small model from a store whose chunks hold more times than a task reads."""
     path = folder / "weather.zarr"
+    if layout == "zonal":
+        return zonal_run(path, folder)
     make_weather(path, times=700, chunk=350, shape=(24, 48), damping=0.95, noise=0.3)
     plain = tree(
         path,
@@ -48,6 +51,28 @@ def forecast_run(layout: str, folder: Path) -> Run:
         forecast={"batch": BATCH},
     )
     plain["state"] = STATES[layout]
+    run = Run(checked(Experiment, plain, "test"), folder / "run")
+    run.fit()
+    run.forecast()
+    return run
+
+
+def zonal_run(path: Path, folder: Path) -> Run:
+    """Forecast noise on the globe with a small zonal model."""
+    write_zonal_noise(path, 700, (24, 48), 350)
+    plain = zonal_tree(
+        path,
+        data={"chunk": 120, "variables": {"geopotential": [500], "temperature": [500]}},
+        periods={
+            "train": ["2001-01-01", "2002-03-31"],
+            "validation": ["2002-04-01", "2002-06-30"],
+            "test": ["2002-07-01", "2002-10-31"],
+        },
+        model={"stages": 2},
+        fit={"ridge": [1e-2]},
+        forecast={"batch": BATCH, "every": "1d"},
+    )
+    plain["state"] = {"layout": "zonal", "delays": 2}
     run = Run(checked(Experiment, plain, "test"), folder / "run")
     run.fit()
     run.forecast()

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import zarr
 
 from gfrnn.pipeline import open_source
 from gfrnn.pipeline.config.experiment import Experiment
@@ -19,24 +18,43 @@ from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
-from gfrnn.pipeline.training.eof_training import EofTraining
+from gfrnn.pipeline.training.fit import training_of
 from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.passes import cost_of_passes
 from gfrnn.pipeline.training.patch_training import LocalTraining, draw_at_time
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
+from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.selection.precision import PrecisionSample
 from gfrnn.pipeline.training.selection.ridge import select_ridge_and_width
+from gfrnn.pipeline.training.state_series import save_series
 from gfrnn.pipeline.training.training import Training
 from gfrnn.pipeline.training.triangles import Factors
+from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network
+from gfrnn.pipeline.training.zonal.zonal_training import ZonalTraining, _solve_wavenumber
 from gfrnn_core import RFactor
 from gfrnn_testing.peak import rise
 from gfrnn_testing.weather import make_weather, tree
+from gfrnn_testing.zonal_weather import write_zonal_noise, zonal_tree
 
 
 def experiment_of(layout: str, folder: Path) -> Experiment:
     """Return a fit on a store whose chunks hold more times than a leaf."""
     path = folder / "weather.zarr"
+    if layout == "zonal":
+        write_zonal_noise(path, 700, (24, 48), 350)
+        whole = zonal_tree(
+            path,
+            data={"chunk": 120, "variables": {"geopotential": [500], "temperature": [500]}},
+            periods={
+                "train": ["2001-01-01", "2002-03-31"],
+                "validation": ["2002-04-01", "2002-06-30"],
+                "test": ["2002-07-01", "2002-08-31"],
+            },
+            model={"stages": 2, "noise": 0.1, "features": ["advection", "tanh"], "width": 4},
+            fit={"rows": 240},
+        )
+        whole["state"] = {"layout": "zonal", "delays": 2}
+        return checked(Experiment, whole, "test")
     make_weather(path, times=700, chunk=350, shape=(24, 48))
     kinds = {
         "eof": {"layout": "eof", "modes": 20, "delays": 2},
@@ -52,21 +70,23 @@ def experiment_of(layout: str, folder: Path) -> Experiment:
     return checked(Experiment, whole, "test")
 
 
-def training_of(layout: str, folder: Path) -> Training:
+def fit_of(layout: str, folder: Path) -> Training | ZonalTraining:
     experiment = experiment_of(layout, folder)
-    kind = LocalTraining if layout == "local" else EofTraining
-    training = kind(
+    training = training_of(
         experiment,
         Fields(open_source(experiment.data)),
         Checkpoints(folder / "summaries.zarr"),
     )
-    if isinstance(training, EofTraining):
-        states = np.random.default_rng(0).standard_normal((len(training.fields.time), 20))
-        zarr.create_array(training.series, data=states, chunks=(4096, 20))
+    if not isinstance(training, LocalTraining):
+        size = 20
+        if isinstance(training, ZonalTraining):
+            size = unfitted_network(experiment, training.fields.grid).state_size
+        states = np.random.default_rng(0).standard_normal((len(training.fields.time), size))
+        save_series(training.series, states)
     return training
 
 
-def reduced(stage: PassCost, training: Training) -> None:
+def reduced(stage: PassCost, training: Training | ZonalTraining) -> None:
     """Measure a leaf and a merge of the longest stretches."""
     summary, plan = stage.subject, stage.plan
     lengths = stage.windows[:, 1] - stage.windows[:, 0]
@@ -106,6 +126,22 @@ def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
             variance=np.ones(leads),
             truncated_variance=np.zeros(leads),
         )
+
+    solve()
+    gc.collect()
+    print(stage.name, "leaf", stage.plan.leaf_bytes, rise(solve))
+
+
+def solved_wavenumber(stage: PassCost, rows: PassCost) -> None:
+    """Measure the solve of the wavenumber with the most columns, from triangles of three years."""
+    columns, width = int(rows.subject.columns[0]), rows.subject.network.basis.width
+    rng = np.random.default_rng(0)
+
+    def solve() -> None:
+        parts = rng.standard_normal((3, 2, columns, columns))
+        folds = [RFactor(np.triu(real + 1j * imaginary), 10**6) for real, imaginary in parts]
+        del parts
+        _solve_wavenumber(folds[:2], folds[2:], np.ones(columns - width), width, [1e-6, 1e-3])
 
     solve()
     gc.collect()
@@ -158,10 +194,16 @@ def size_of(part: RowSummary, training: Training) -> int:
 
 
 def main(layout: str, folder: Path) -> None:
-    training = training_of(layout, folder)
+    training = fit_of(layout, folder)
+    # Of passes that share a name, the last has the most columns.
     stages = {stage.name: stage for stage in cost_of_passes(training.passes())}
     for name, stage in stages.items():
-        if name == "solve":
+        if isinstance(training, ZonalTraining):
+            if name == "solve":
+                solved_wavenumber(stage, stages["rows"])
+            else:
+                reduced(stage, training)
+        elif name == "solve":
             solved(stage, stages["rows"], training)
         elif name == "precision":
             measured(stage, stages["rows"], training)

@@ -115,26 +115,36 @@ def write_weatherbench2(path: Path) -> Path:
     return path
 
 
-def small(name: str, store: Path) -> Experiment:
-    """Return the example experiment on a small store: other path, periods, modes and width."""
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "eof": {"layout": "eof", "modes": 8, "delays": 4},
+    "local": {
+        "layout": "local", "patch": [4, 4], "halo": [1, 1], "delays": 2, "static": ["latitude"],
+    },
+    "zonal": {"layout": "zonal", "wavenumbers": 4, "functions": 5, "delays": 2},
+}  # fmt: skip
+
+
+def small(name: str, store: Path, layout: str | None = None, **sections: Any) -> Experiment:
+    """Return the example experiment on a small store: other path, periods and sizes.
+
+    Another layout has few keys of the model; sections are merged into it key by key.
+    """
     tree = to_tree(load_experiment(EXPERIMENTS / f"{name}.yaml"))
     tree["data"]["sources"][0]["path"] = str(store)
+    if "geopotential" in (tree["data"]["variables"] or {}):
+        tree["data"]["variables"]["geopotential"] = [500]
     tree["periods"] = PERIODS
-    tree["state"]["modes"] = 8
-    tree["model"]["width"] = 40
-    return Experiment.model_validate(tree)
-
-
-def local(experiment: Experiment, **sections: dict[str, Any]) -> Experiment:
-    """Return the experiment on patches of the grid; sections are merged into it key by key."""
-    tree = to_tree(experiment)
-    keys = {"layout": "local", "patch": [4, 4], "halo": [1, 1], "delays": 2, "static": ["latitude"]}
-    tree["state"] = keys
-    tree["model"] |= {"hidden_modes": None, "noise": 0.05}
-    tree["search"] = {}
-    tree["fit"]["average"] = 1
-    for name, section in sections.items():
-        tree[name] |= section
+    own = tree["state"]["layout"]
+    tree["state"] = LAYOUTS[layout or own]
+    if layout not in (None, own):
+        leads = ["6h", "12h", "1d", "2d", "3d", "5d"]
+        tree["model"] = {"noise": 0.05, "leads": leads}
+        tree["search"] = {}
+        tree["fit"].pop("average")
+    if tree["state"]["layout"] != "zonal":
+        tree["model"]["width"] = 40
+    for section, keys in sections.items():
+        tree[section] |= keys
     return Experiment.model_validate(tree)
 
 
@@ -196,7 +206,7 @@ def test_weatherbench2_era5(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_arco_era5_on_patches(tmp_path: Path) -> None:
-    experiment = local(small("arco_era5", write_arco(tmp_path / "arco.zarr")))
+    experiment = small("arco_era5", write_arco(tmp_path / "arco.zarr"), "local")
     run = computed(experiment, tmp_path / "run")
     network = ForecastModel.load(run.model).linear
     assert (network.patches.periodic, network.patches.poles) == ((False, False), ("none", "none"))
@@ -206,7 +216,7 @@ def test_arco_era5_on_patches(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_weatherbench2_era5_on_patches(tmp_path: Path) -> None:
     store = write_weatherbench2(tmp_path / "wb2.zarr")
-    run = computed(local(small("weatherbench2_era5", store)), tmp_path / "run")
+    run = computed(small("weatherbench2_era5", store, "local"), tmp_path / "run")
     network = ForecastModel.load(run.model).linear
     assert network.patches.periodic == (False, True)
     assert network.patches.poles == ("between", "between")
@@ -244,7 +254,7 @@ def write_full_resolution(path: Path, hours: int) -> Path:
 def test_a_quarter_degree_globe_runs_on_patches_in_little_memory(tmp_path: Path) -> None:
     """A few hours of one field show that the whole job runs in little memory, not its skill."""
     store = write_full_resolution(tmp_path / "full.zarr", 8)
-    tree = to_tree(small("arco_era5", store))
+    tree = to_tree(small("arco_era5", store, "local"))
     tree["data"] |= {"variables": {"2m_temperature": None}, "region": None, "step": None}
     tree["periods"] = {
         "train": [f"{START}T00", f"{START}T02"],
@@ -255,8 +265,8 @@ def test_a_quarter_degree_globe_runs_on_patches_in_little_memory(tmp_path: Path)
     tree["model"] |= {"width": 5, "leads": [], "inputs": [], "precision": "float32"}
     tree["fit"] |= {"share": 0.05, "ridge": [1e-2], "widths": []}
     tree["forecast"] = {"horizon": "1h", "every": "1h", "batch": 1}
-    shape = {"patch": [12, 12], "halo": [1, 1], "delays": 1, "static": ["latitude"]}
-    experiment = local(Experiment.model_validate(tree), state=shape)
+    tree["state"] |= {"patch": [12, 12], "halo": [1, 1], "delays": 1, "static": ["latitude"]}
+    experiment = Experiment.model_validate(tree)
     run = computed(experiment, tmp_path / "run")
     network = ForecastModel.load(run.model).linear
     assert network.patches.counts == (61, 120)
@@ -270,7 +280,7 @@ def test_a_quarter_degree_globe_runs_on_patches_in_little_memory(tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["eof", "local"])
+@pytest.mark.parametrize("layout", ["eof", "local", "zonal"])
 def test_a_store_chunked_by_area_is_read_too(tmp_path: Path, layout: str) -> None:
     """A chunk contains all times of a few cells, so each leaf decodes the whole store."""
     plain, short = write_weatherbench2(tmp_path / "wb2.zarr"), {"horizon": "1d", "every": "2d"}
@@ -282,12 +292,12 @@ def test_a_store_chunked_by_area_is_read_too(tmp_path: Path, layout: str) -> Non
         ds.to_zarr(tall, zarr_format=2, encoding={n: {"chunks": c} for n, c in chunks.items()})
     runs = []
     for store in (plain, tall):
-        tree = to_tree(small("weatherbench2_era5", store))
-        tree["model"] |= {"width": 5, "leads": []}
-        tree["forecast"] |= short
-        experiment = Experiment.model_validate(tree)
-        shape = {"patch": [8, 8], "delays": 1}
-        experiment = local(experiment, state=shape) if layout == "local" else experiment
+        sections: dict[str, Any] = {"forecast": short, "model": {"width": 5, "leads": []}}
+        if layout == "local":
+            sections["state"] = {"patch": [8, 8], "delays": 1}
+        if layout == "zonal":
+            del sections["model"]
+        experiment = small("weatherbench2_era5", store, layout, **sections)
         runs.append(computed(experiment, tmp_path / store.stem))
     with (
         xr.open_zarr(runs[0].scores, chunks=None, decode_timedelta=True) as expected,

@@ -7,9 +7,9 @@ import pytest
 
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.training.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.pass_costs import NO_READS, precision_cost
 from gfrnn.pipeline.training.rows import RowSummary
+from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.selection.precision import PrecisionSample, mean_squared_errors
 from gfrnn.pipeline.training.selection.ridge import solve
 from gfrnn.pipeline.training.triangles import Factors

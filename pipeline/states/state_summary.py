@@ -1,0 +1,68 @@
+"""The summary that computes the states of the times of a layout that is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.reduction.checkpoints import Arrays
+from gfrnn.pipeline.reduction.flops import Work
+from gfrnn.pipeline.reduction.tree import Stretch
+
+Array = NDArray[Any]
+
+
+class EncodingLayout(Protocol):
+    """A layout that encodes fields as states."""
+
+    @property
+    def size(self) -> int:
+        """Length of a state."""
+
+    def encode(self, fields: Array, time: Array) -> Array:
+        """Return the states of fields, which are overwritten: shape (times, size)."""
+
+    def encoding_work(self, times: int) -> Work:
+        """Return the operations of encoding the fields of a number of times."""
+
+
+@dataclass(frozen=True)
+class StateSummary:
+    """States of some times; a merge concatenates them."""
+
+    fields: Fields
+    layout: EncodingLayout
+    name: str = "states"
+    remedy: str = "data.chunk"
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        values = self.fields.read(stretch.start, stretch.stop)
+        time = self.fields.time[stretch.start : stretch.stop]
+        return {"states": self.layout.encode(values, time)}
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        return {"states": np.concatenate([left["states"], right["states"]])}
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        times = stretch.stop - stretch.start
+        # Fields, scaled anomalies, and their spectra or states.
+        return max(self.fields.read_bytes(times), 3 * 8 * times * self.fields.grid.size)
+
+    def merge_bytes(self) -> int:
+        return 2 * 8 * len(self.fields.time) * self.layout.size
+
+    def result_bytes(self, times: int) -> int:
+        return 8 * times * self.layout.size
+
+    def leaf_rows(self, times: int) -> float:
+        return float(times)
+
+    def leaf_work(self, times: int) -> Work:
+        return self.layout.encoding_work(times)
+
+    def merge_work(self, times: int) -> Work:
+        return {}

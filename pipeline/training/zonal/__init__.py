@@ -1,0 +1,1 @@
+"""Fits of zonal networks: features, rows and passes."""

@@ -1,0 +1,168 @@
+"""Build the network of a zonal fit: its features, their scales and the background."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.config.experiment import Experiment, ModelConfig
+from gfrnn.pipeline.data.grid import Channel, Grid
+from gfrnn.pipeline.states.advecting_winds import advection_terms
+from gfrnn.pipeline.states.climatology import Climatology, Scaling
+from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.zonal_states import ZonalLayout, zonal_layout
+from gfrnn_core.zonal import GridFeatures, ZonalNetwork
+from gfrnn_core.zonal.grid_features import BASE_FIELDS
+from gfrnn_core.zonal.zonal_network import BLOCK_BYTES
+
+Array = NDArray[Any]
+
+# Fields on the grid that are held at a time while their scales are computed, in bytes.
+_POOL_BYTES = 2**25
+
+
+def sample_features(
+    model: ModelConfig, channels: tuple[Channel, ...], scales: Array
+) -> GridFeatures:
+    """Return the features of an experiment, those of products and activations drawn at random.
+
+    The number of sampled features is divided evenly among their kinds. Each product has two
+    different base fields; each activated feature is a normal combination of all base fields.
+
+    Raises
+    ------
+    ConfigError
+        If the channels have no wind for the advection.
+    """
+    features = GridFeatures.none(scales)
+    if "advection" in model.features:
+        jacobians, winds = advection_terms(channels, model.wind)
+        features = replace(features, jacobians=jacobians, winds=winds)
+    sampled = [kind for kind in model.features if kind != "advection"]
+    fields = BASE_FIELDS * len(channels)
+    for index, kind in enumerate(sampled):
+        rng = np.random.default_rng([model.seed, index])
+        count = model.width // len(sampled) + (index < model.width % len(sampled))
+        if kind == "products":
+            pairs = np.stack(np.triu_indices(fields, 1), axis=1)
+            drawn = rng.permutation(len(pairs))[:count]
+            features = replace(features, products=pairs[np.sort(drawn)])
+        else:
+            features = replace(
+                features,
+                weights=model.scale * rng.standard_normal((fields, count)),
+                biases=rng.uniform(-1, 1, count),
+                activation=kind,
+            )
+    return features
+
+
+def zonal_network(
+    experiment: Experiment, layout: ZonalLayout, scales: Array, background: Array
+) -> ZonalNetwork:
+    """Return the unsolved network of an experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    layout : ZonalLayout
+    scales : ndarray, shape (channels, 6)
+        Scales of the base fields.
+    background : ndarray of complex, shape (terms, wavenumbers, width)
+    """
+    model, basis, grid = experiment.model, layout.basis, layout.scaling.grid
+    features = sample_features(model, grid.channels, scales)
+    return ZonalNetwork(
+        basis,
+        features,
+        replace(basis, channels=features.count),
+        background,
+        delays=experiment.state.delays,
+        feature_delays=model.hidden_delays or experiment.state.delays,
+        inputs=Forcing.calendar(model.inputs).count,
+        bound=model.bound,
+        seed=model.seed,
+    )
+
+
+def placeholder_network(experiment: Experiment, layout: ZonalLayout) -> ZonalNetwork:
+    """Return a network of the same size, for estimates.
+
+    Raises
+    ------
+    ConfigError
+        If the channels have no wind for the advection.
+    """
+    basis = layout.basis
+    terms = len(layout.scaling.climatology.coefficients)
+    scales = np.ones((basis.channels, BASE_FIELDS))
+    background = np.zeros((terms, basis.wavenumbers, basis.width), dtype=complex)
+    return zonal_network(experiment, layout, scales, background)
+
+
+def scaled_network(
+    experiment: Experiment, layout: ZonalLayout, states: Array, time: Array
+) -> ZonalNetwork:
+    """Return the unsolved network, its features scaled by those of typical states.
+
+    Parameters
+    ----------
+    states : ndarray, shape (n, size)
+    time : ndarray of datetime64, shape (n,)
+        Times of the states.
+    """
+    basis, background = layout.basis, layout.background
+    terms = layout.scaling.climatology.design_matrix(time)
+    plane = BASE_FIELDS * basis.channels * basis.latitudes * basis.longitudes
+    few = max(1, _POOL_BYTES // (8 * plane))
+    parts = []
+    for first in range(0, len(states), few):
+        now = slice(first, first + few)
+        added = np.tensordot(terms[now], background, axes=1).swapaxes(0, 1)
+        base = basis.base_fields(basis.unpack(states[now]) + added)
+        parts.append(np.square(GridFeatures.scales_of(base)) * len(base))
+    scales = np.sqrt(sum(parts) / len(states))
+    return zonal_network(experiment, layout, scales, background)
+
+
+def unfitted_network(experiment: Experiment, grid: Grid) -> ZonalNetwork:
+    """Return a network of the experiment's size for a grid, before anything is read.
+
+    Raises
+    ------
+    ConfigError
+        If the grid is not one of zonal waves, or the channels have no wind for the advection.
+    """
+    flat = Climatology.zero(0, 0, grid)
+    layout = zonal_layout(experiment.state, Scaling(grid, flat, area_weighted=False))
+    return placeholder_network(experiment, layout)
+
+
+def walk_bytes(network: ZonalNetwork, stages: int, starts: int) -> int:
+    """Return the peak memory in bytes of a rollout of a number of starts.
+
+    Parameters
+    ----------
+    network : ZonalNetwork
+    stages : int
+        Number of its stages once it is solved.
+    starts : int
+    """
+    basis = network.basis
+    width, featured = basis.width, network.feature_basis.width
+    # Delayed coefficients and features, rows twice while they are joined, and predictions.
+    columns = 2 * network.columns(stages - 1) + width * (network.delays + 6)
+    columns += featured * (network.feature_delays + 3)
+    return starts * 16 * basis.wavenumbers * columns + grid_bytes(network, starts)
+
+
+def grid_bytes(network: ZonalNetwork, times: int) -> int:
+    """Return the peak memory in bytes of computing features of a number of times on the grid."""
+    basis = network.basis
+    fields = BASE_FIELDS * basis.channels + network.features.count
+    plane = 8 * fields * basis.latitudes * basis.longitudes
+    # Spectra, base fields and features, and the copies of transforms.
+    return 4 * max(plane, min(BLOCK_BYTES, times * plane))

@@ -1,0 +1,152 @@
+"""The summary of the training passes of a zonal network: R factors of the rows of one stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.reduction.checkpoints import Arrays
+from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, total
+from gfrnn.pipeline.reduction.tree import Stretch
+from gfrnn.pipeline.states.climatology import Climatology
+from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.training.triangles import Factors
+from gfrnn.pipeline.training.zonal.zonal_features import grid_bytes
+from gfrnn_core.zonal import ZonalNetwork, row_factors
+from gfrnn_core.zonal.grid_features import BASE_FIELDS
+
+Array = NDArray[Any]
+
+# A complex multiplication and addition is this many times the work of a real one.
+_COMPLEX = 4
+
+_VALUE = np.dtype(complex).itemsize
+
+
+class StateSource(Protocol):
+    """A source of states by the numbers of their times."""
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return the states of times ``start`` to ``stop - 1``: shape (times, size)."""
+
+
+@dataclass(frozen=True)
+class ZonalRowSummary:
+    """The summary that makes the R factors of the rows of the next stage, one a wavenumber.
+
+    Rows of the validation period have no noise, so that the choice of the ridge and the errors are
+    those of forecasts.
+
+    Attributes
+    ----------
+    network : ZonalNetwork
+        Network with the stages that are solved already.
+    states : StateSource
+        Source of the states.
+    climatology : Climatology
+        Climatology whose terms weight the background of the features.
+    forcing : Forcing
+        Inputs of the network.
+    time : ndarray of datetime64, shape (times,)
+        Time axis of the states.
+    share : float
+        Share of the times, evenly distributed, that have a row.
+    """
+
+    network: ZonalNetwork
+    states: StateSource
+    climatology: Climatology
+    forcing: Forcing
+    time: Array
+    share: float = 1.0
+    name: str = "rows"
+    remedy: str = "state.wavenumbers, state.functions or fit.rows"
+
+    @cached_property
+    def stage(self) -> int:
+        """Number of the stage, counted from 0."""
+        return len(self.network.stages)
+
+    @cached_property
+    def used(self) -> Array:
+        """Which columns are not always zero: bool, shape (wavenumbers, columns)."""
+        return self.network.used_columns(self.stage)
+
+    @cached_property
+    def columns(self) -> Array:
+        """Numbers of columns in use, features and targets: int, shape (wavenumbers,)."""
+        return np.asarray(self.used.sum(axis=1) + self.network.basis.used.sum(axis=1))
+
+    def reach(self, stretch: Stretch) -> tuple[int, int]:
+        """Return the first time of the states that the rows of a stretch need, and the end."""
+        return stretch.start - self.network.delays + 1, stretch.stop + 1
+
+    def leaf(self, stretch: Stretch) -> Arrays:
+        first, last = self.reach(stretch)
+        clean = stretch.fold.startswith("validation/")
+        network = replace(self.network, noise=None) if clean else self.network
+        time = self.time[first:last]
+        rows, targets = network.training_rows(
+            self.states.read(first, last),
+            self.climatology.design_matrix(time),
+            self.forcing(time),
+            first,
+        )
+        # Whether a time has a row depends on its number in the record, not on the leaf.
+        present = np.arange(stretch.start, stretch.stop)
+        chosen = np.floor((present + 1) * self.share) > np.floor(present * self.share)
+        if not chosen.all():
+            rows, targets = rows[:, chosen], targets[:, chosen]
+        used = self.used, self.network.basis.used
+        return Factors(tuple(row_factors(rows, targets, *used))).arrays()
+
+    def merge(self, left: Arrays, right: Arrays) -> Arrays:
+        return Factors.from_arrays(left).merge(Factors.from_arrays(right)).arrays()
+
+    def leaf_bytes(self, stretch: Stretch) -> int:
+        first, last = self.reach(stretch)
+        times, network = last - first, self.network
+        numbers, width = network.basis.wavenumbers, network.basis.width
+        featured = network.feature_basis.width
+        states = (3 if network.noise is None else 5) * 8 * times * network.state_size
+        # Coefficients, features and their base fields, also of the forecast that is corrected.
+        known = 2 * (1 + (self.stage > 0)) * numbers * times * (width + featured)
+        rows = numbers * times * (2 * network.columns(self.stage) + 2 * width)
+        return (
+            states + _VALUE * (known + rows) + self.result_bytes(times) + grid_bytes(network, times)
+        )
+
+    def merge_bytes(self) -> int:
+        # Both sides and the result, and LAPACK's copies for one wavenumber.
+        return 3 * self.result_bytes(0) + 3 * _VALUE * int(self.columns.max()) ** 2
+
+    def result_bytes(self, times: int) -> int:
+        return _VALUE * int(np.square(self.columns).sum())
+
+    def leaf_rows(self, times: int) -> float:
+        return self.share * times * self.network.basis.wavenumbers
+
+    def leaf_work(self, times: int) -> Work:
+        basis, features = self.network.basis, self.network.features.count
+        plane = basis.latitudes * basis.longitudes
+        spectra = 2.5 * plane * np.log2(basis.longitudes)
+        profiles = 4 * basis.wavenumbers * basis.latitudes * basis.functions.values.shape[1]
+        fields = BASE_FIELDS * basis.channels + features
+        lifting = (1 + (self.stage > 0)) * times * fields * (spectra + profiles + 3 * plane)
+        rows = self.share * times
+        folding = sum(_COMPLEX * qr_flops(rows, int(columns)) for columns in self.columns)
+        return {self.kind: float(lifting + folding)}
+
+    def merge_work(self, times: int) -> Work:
+        rows = self.share * times
+        flops = sum(_COMPLEX * merge_flops(rows, rows, int(columns)) for columns in self.columns)
+        return total([{f"merging {self.kind}": float(flops)}])
+
+    @property
+    def kind(self) -> str:
+        """Kind of the work, named after the stage."""
+        return f"rows of stage {self.stage + 1}"

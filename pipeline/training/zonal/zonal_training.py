@@ -1,0 +1,381 @@
+"""A fit of a zonal network: states are stored, and each stage is one pass over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
+from gfrnn.pipeline.reduction.flops import svd_flops
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.reduction.tree import Stretch
+from gfrnn.pipeline.states.climatology import Scaling
+from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.state_summary import StateSummary
+from gfrnn.pipeline.states.zonal_states import ZonalLayout, zonal_layout
+from gfrnn.pipeline.training.checks import row_leaves
+from gfrnn.pipeline.training.field_passes import FieldPasses
+from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.model_notes import CandidateScore, ModelNotes
+from gfrnn.pipeline.training.pass_costs import NO_READS, PassCost, call_cost, read_windows
+from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
+from gfrnn.pipeline.training.rows import StoredStates
+from gfrnn.pipeline.training.state_series import joined_stretches, save_series, times_of
+from gfrnn.pipeline.training.stretches import steps
+from gfrnn.pipeline.training.triangles import Factors, solve_bytes
+from gfrnn.pipeline.training.zonal.zonal_features import placeholder_network, scaled_network
+from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
+from gfrnn_core import RFactor
+from gfrnn_core.zonal import (
+    Stage,
+    ZonalNetwork,
+    assemble_stage,
+    column_sizes,
+    column_squares,
+    solve_wavenumber,
+)
+
+Array = NDArray[Any]
+
+# Noise of the first of two fits with noise: residual, relative to the changes in a step. Without
+# noise, the residuals of products are too small a measure of what a rollout meets.
+_FIRST_NOISE = 0.05
+
+# Numbers of training times from which the scales of features and lagged covariances are computed.
+_SCALE_TIMES = 200
+_RUNS, _RUN_TIMES = 6, 2000
+
+# Largest noise, relative to the standard deviation of a coefficient.
+_LARGEST_NOISE = 0.7
+
+
+@dataclass(frozen=True)
+class SolvedStage:
+    """A network with one more solved stage, and its errors on the validation rows.
+
+    Attributes
+    ----------
+    network : ZonalNetwork
+    errors : ndarray, shape (wavenumbers, width)
+        Mean squared error of each coefficient.
+    rows : int
+        Number of rows of the training period.
+    columns : int
+        Largest number of columns of a wavenumber, features and targets.
+    """
+
+    network: ZonalNetwork
+    errors: Array
+    rows: int
+    columns: int
+
+    @property
+    def error(self) -> float:
+        """Mean squared error of a state."""
+        return float(_by_wavenumber(self.errors).sum())
+
+
+@dataclass(frozen=True)
+class ZonalResults:
+    """The results of all passes of a fit.
+
+    Attributes
+    ----------
+    layout : ZonalLayout
+    stages : tuple of SolvedStage
+        The stages of the network in order, each with the stages before it.
+    linear : SolvedStage
+        Reference without features.
+    """
+
+    layout: ZonalLayout
+    stages: tuple[SolvedStage, ...]
+    linear: SolvedStage
+
+
+class ZonalTraining(FieldPasses):
+    """A fit on zonal waves: climatology, states, then one pass over the states a stage."""
+
+    def passes(self) -> Passes[ZonalResults]:
+        """Yield all passes of the fit; return their results."""
+        layout = yield from self._layout_passes()
+        network: ZonalNetwork = yield FunctionPass(
+            run=lambda *_: self._sample_network(layout),
+            placeholder=placeholder_network(self.experiment, layout),
+        )
+        stages, linear = yield from self._stage_passes(layout, network, "first")
+        if self.experiment.model.noise == "residual":
+            again = replace(network, noise=self._residual_noise(stages[-1]))
+            stages, other = yield from self._stage_passes(layout, again, "residual")
+            linear = min(linear, other, key=lambda each: each.error)
+        return ZonalResults(layout, stages, linear)
+
+    def _layout_passes(self) -> Passes[ZonalLayout]:
+        """Yield climatology and states; the states of all times in use go to disk."""
+        train, validation = self.reads("train"), self.reads("validation")
+        climatology = yield self.climatology_pass()
+        scaling = Scaling(self.fields.grid, climatology, area_weighted=False)
+        layout = zonal_layout(self.experiment.state, scaling)
+
+        def save_states(root: Arrays) -> None:
+            series = np.full((len(self.fields.time), layout.size), np.nan)
+            series[times_of(train + validation)] = root["states"]
+            save_series(self.series, series)
+
+        yield ReductionPass(
+            summary=StateSummary(self.fields, layout),
+            stretches=train + validation,
+            key=lambda: content_key(self.climatology_key, layout.attributes()),
+            windows=read_windows(train + validation),
+            finish=save_states,
+            joined=True,
+        )
+        return layout
+
+    @property
+    def series(self) -> Path:
+        """Path of the states of all times, (times, size); NaN outside training and validation."""
+        return self.checkpoints.path / "series"
+
+    def _read_states(self, times: Array) -> Array:
+        """Return the states of some times: shape (len(times), size)."""
+        return np.asarray(zarr.open_array(self.series, mode="r").oindex[times])
+
+    def forcing(self) -> Forcing:
+        """Return the inputs of the network."""
+        return Forcing.calendar(self.experiment.model.inputs)
+
+    def _leaves(self, name: str) -> list[Stretch]:
+        return row_leaves(self.experiment, self.fields, name)
+
+    def _sample_network(self, layout: ZonalLayout) -> ZonalNetwork:
+        """Return the network without stages; features have the scales of drawn training states."""
+        times = times_of(self._leaves("train"))
+        model = self.experiment.model
+        rng = np.random.default_rng(model.seed)
+        count = min(len(times), self.experiment.fit.pool)
+        drawn = np.sort(rng.choice(times, count, replace=False))
+        few = drawn[:: -(-count // _SCALE_TIMES)]
+        network = scaled_network(
+            self.experiment, layout, self._read_states(few), self.fields.time[few]
+        )
+        relative = _FIRST_NOISE if model.noise == "residual" else float(model.noise)
+        if not relative:
+            return network
+        changes = self._read_states(drawn + 1) - self._read_states(drawn)
+        return replace(network, noise=relative * np.sqrt(np.square(changes).mean(axis=0)))
+
+    def _residual_noise(self, stage: SolvedStage) -> Array:
+        """Return noise of the spectrum of a network's errors, for each entry of a state."""
+        basis = stage.network.basis
+        # A wave's variance is shared by its real and its imaginary part.
+        waves = (np.arange(basis.wavenumbers) > 0)[:, None]
+        share = np.where(waves, np.sqrt(0.5), 1.0) * (1 + 1j)
+        noise = basis.pack((share * np.sqrt(stage.errors))[:, None])[0]
+        largest = basis.pack((share * stage.network.state_sizes)[:, None])[0]
+        return np.minimum(self.experiment.model.noise_factor * noise, _LARGEST_NOISE * largest)
+
+    def _stage_passes(
+        self, layout: ZonalLayout, network: ZonalNetwork, fit: str
+    ) -> Passes[tuple[tuple[SolvedStage, ...], SolvedStage]]:
+        """Yield a pass over the states and a solve for each stage; return these and the linear one.
+
+        Parameters
+        ----------
+        layout : ZonalLayout
+        network : ZonalNetwork
+            Network without stages, with its noise.
+        fit : str
+            Name of the fit, for the keys of its checkpoints.
+        """
+        stages: list[SolvedStage] = []
+        linear: SolvedStage | None = None
+        while len(stages) < self.experiment.model.stages:
+            rows = ZonalRowSummary(
+                network,
+                StoredStates(self.series, network.state_size),
+                layout.scaling.climatology,
+                self.forcing(),
+                self.fields.time,
+                self.experiment.fit.share,
+            )
+            folds = yield self._row_pass(rows, fit)
+            if linear is None:
+                linear = yield self._solve_pass(rows, network.without_features(), folds)
+            stage = yield self._solve_pass(rows, network, folds)
+            stages.append(stage)
+            network = stage.network
+        assert linear is not None  # there is at least one stage
+        return tuple(stages), linear
+
+    def _row_pass(self, rows: ZonalRowSummary, fit: str) -> ReductionPass:
+        """Return the pass that makes the triangles of a stage."""
+        own = self.experiment.fit
+        # Later stages and fits depend on how the earlier ones were solved.
+        solved = [own.ridge, own.without] if rows.stage or fit != "first" else []
+        return ReductionPass(
+            summary=rows,
+            stretches=self._leaves("train") + self._leaves("validation"),
+            key=lambda: self.rows_key(self.experiment, fit, rows.stage, *solved),
+            windows=NO_READS,
+            finish=lambda folds: folds,
+        )
+
+    def _solve_pass(
+        self, rows: ZonalRowSummary, network: ZonalNetwork, folds: dict[str, Arrays] | None
+    ) -> FunctionPass:
+        """Return the solve of a network's next stage from the triangles of its rows.
+
+        Parameters
+        ----------
+        rows : ZonalRowSummary
+        network : ZonalNetwork
+            The network of the rows, or one whose columns are the leading ones of theirs.
+        folds : dict or None
+            Arrays of the triangles by fold; None while a fit is only planned.
+        """
+        stage = len(network.stages)
+        shape = network.basis.wavenumbers, network.columns(stage), network.basis.width
+        # Zeros take no memory, as their pages are never written.
+        planned = network.extended(Stage(np.zeros(shape, dtype=complex), np.zeros(shape[:2])))
+        nothing = SolvedStage(planned, np.zeros((shape[0], shape[2])), 0, 0)
+        return FunctionPass(
+            run=lambda _, progress: self._solve(network, folds or {}, progress),
+            cost=lambda: self._solve_cost(rows, network),
+            placeholder=nothing,
+        )
+
+    def _solve(
+        self, network: ZonalNetwork, folds: dict[str, Arrays], progress: Progress | None
+    ) -> SolvedStage:
+        """Solve the wavenumbers one by one, as tasks, and return the network with the stage."""
+        without = {f"train/{year}" for year in self.experiment.fit.without}
+        train = [
+            Factors.from_arrays(arrays)
+            for fold, arrays in folds.items()
+            if fold.startswith("train/") and fold not in without
+        ]
+        validation = [
+            Factors.from_arrays(arrays)
+            for fold, arrays in folds.items()
+            if fold.startswith("validation/")
+        ]
+        stage, basis = len(network.stages), network.basis
+        used = network.used_columns(stage)
+        row_count = sum(factors.parts[0].rows for factors in train)
+        squares = sum(column_squares(factors.parts, used) for factors in train)
+        sizes = column_sizes(np.asarray(squares) / row_count, network.units(stage))
+        solving = [
+            (
+                [factors.parts[number] for factors in train],
+                [factors.parts[number] for factors in validation],
+                sizes[number][used[number]],
+                int(basis.used[number].sum()),
+                self.experiment.fit.ridge,
+            )
+            for number in range(basis.wavenumbers)
+        ]
+        solved = run_tasks("solve", _solve_wavenumber, solving, progress)
+        found, errors = assemble_stage(solved, sizes, used, basis.used)
+        columns = max(part.columns for part in train[0].parts)
+        return SolvedStage(network.extended(found), errors, row_count, columns)
+
+    def _solve_cost(self, rows: ZonalRowSummary, network: ZonalNetwork) -> PassCost:
+        """Estimate the solves of all wavenumbers."""
+        columns = int(rows.columns.max())
+        features = int(network.used_columns(len(network.stages)).sum(axis=1).max())
+        years = len({part.fold for part in self._leaves("train") + self._leaves("validation")})
+        needed = (years + 2) * 16 * columns**2 + 2 * solve_bytes(1, features)
+        ridges = len(self.experiment.fit.ridge)
+        targets = network.basis.width
+        flops = 4 * (svd_flops(features, features) + 2 * ridges * columns * features * targets)
+        return call_cost(
+            "solve", network.basis.wavenumbers, needed, rows.remedy, {"solving": flops}
+        )
+
+    def model(self, found: ZonalResults) -> ForecastModel:
+        """Return the model that the results of all passes make."""
+        layout, stages, linear = found.layout, found.stages, found.linear
+        step = step_of(self.fields.time)
+        horizon = steps("forecast.horizon", self.experiment.forecast.horizon, step)
+        changes = self._validation_changes(layout)
+        basis, network = layout.basis, stages[-1].network
+        errors = np.stack([_by_wavenumber(each.errors) for each in stages])
+        by_wavenumber = {
+            "wavenumber_changes": changes,
+            "wavenumber_errors": errors,
+            "linear_wavenumber_errors": _by_wavenumber(linear.errors),
+        }
+        return ForecastModel(
+            layout=layout,
+            networks=(replace(network, noise=None),),
+            mixture=np.ones((1, 1)),
+            linear=replace(linear.network, noise=None),
+            lagged=layout.lagged_covariance(self._sampled_runs(horizon), horizon),
+            step=step,
+            forcing=self.forcing(),
+            selection=by_wavenumber,
+            notes=ModelNotes(
+                width=network.features.count,
+                modes=basis.size,
+                delays=network.delays,
+                chosen={},
+                candidates=[
+                    CandidateScore(
+                        values={},
+                        score=float(errors[-1].sum() / changes.sum()),
+                        linear=float(linear.error / changes.sum()),
+                        shares=[1.0],
+                    )
+                ],
+                solves=[],
+                rows=stages[-1].rows,
+                columns=stages[-1].columns,
+                fingerprint=self.fingerprint,
+                precision={"chosen": "float64"},
+            ),
+        )
+
+    def _validation_changes(self, layout: ZonalLayout) -> Array:
+        """Return the mean square change in a step of the validation period: (wavenumbers,)."""
+        times = times_of(self._leaves("validation"))
+        change = self._read_states(times + 1) - self._read_states(times)
+        coefficients = layout.basis.unpack(change)
+        return _by_wavenumber(np.square(np.abs(coefficients)).mean(axis=1))
+
+    def _sampled_runs(self, horizon: int) -> list[Array]:
+        """Return the states of some parts of the training period without a gap, evenly spread."""
+        length = max(_RUN_TIMES, 4 * horizon)
+        runs = [
+            (first, min(first + length, part.stop))
+            for part in joined_stretches(self._leaves("train"))
+            for first in range(part.start, part.stop, length)
+        ]
+        chosen = np.unique(np.linspace(0, len(runs) - 1, _RUNS).round().astype(int))
+        return [self._read_states(np.arange(*runs[index])) for index in chosen]
+
+
+def _by_wavenumber(squares: Array) -> Array:
+    """Return the sums over coefficients, of waves with both of their parts: (wavenumbers,)."""
+    return np.asarray(squares.sum(axis=1) * np.where(np.arange(len(squares)) > 0, 2.0, 1.0))
+
+
+def _solve_wavenumber(
+    train: Sequence[RFactor],
+    validation: Sequence[RFactor],
+    sizes: Array,
+    width: int,
+    ridges: Sequence[float],
+) -> tuple[Array, Array]:
+    """Run one task: merge the triangles of one wavenumber and solve."""
+    merged, held_out = (reduce(RFactor.merge, factors) for factors in (train, validation))
+    return solve_wavenumber(merged, held_out, sizes, width, ridges)
