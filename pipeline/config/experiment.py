@@ -143,6 +143,8 @@ _NOT_ZONAL_KEYS = (
     "model.sampling",
     "model.target",
     "model.leads",
+    "model.joint_inputs",
+    "model.season_terms",
     "model.precision",
     "fit.widths",
     "fit.balance",

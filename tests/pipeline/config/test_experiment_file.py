@@ -331,6 +331,9 @@ def test_keys_of_the_season_need_their_inputs():
     assert "model.season_terms: needs day_of_year among model.inputs, found ['hour']" in words
     words = complaint(search={"model.season_terms": [False, True]})
     assert "needs day_of_year" in words
+    model = {"season_terms": True, "inputs": ["day_of_year"]}
+    words = complaint(state={"layout": "zonal"}, model=model)
+    assert "model.season_terms is allowed with state.layout: eof and local only" in words
 
 
 def test_well_known_indices_have_defaults():

@@ -16,7 +16,7 @@ from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
 from gfrnn.pipeline.states.harmonics import year_phase
-from gfrnn.pipeline.training.fit import training_class
+from gfrnn.pipeline.training.fit import training_of
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.passes import cost_of_passes
 from gfrnn.pipeline.training.triangles import Factors
@@ -159,7 +159,7 @@ def test_a_plan_knows_the_columns_of_the_season(wave, tmp_path, layout):
     window, targets = (2, 2) if layout == "eof" else (8, 6)
     features = window + 1 + 2 + 2 * window + 4
     assert network_of(run).outer.shape[-2] == features
-    training = training_class(made)(made, Fields(run.ds), Checkpoints(tmp_path / "none"))
+    training = training_of(made, Fields(run.ds), Checkpoints(tmp_path / "none"))
     (rows,) = [stage for stage in cost_of_passes(training.passes()) if stage.name == "rows"]
     groups, folds = (1 if layout == "eof" else 30), 3  # 2001, 2002 and the validation period
     assert rows.kept_bytes == groups * folds * 8 * (features + targets) ** 2
