@@ -11,10 +11,12 @@ import xarray as xr
 import yaml
 
 from gfrnn.pipeline.config.durations import Duration
+from gfrnn.pipeline.config.experiment import ModelConfig
 from gfrnn.pipeline.data.time_axis import covered, format_minute, step_of
 from gfrnn.pipeline.errors import DataError
 
 _LEAST_TIMES = 8
+_DELAYS = 2
 _SHARES = (0.75, 0.875)  # shares of the record before validation and before the test
 
 
@@ -52,16 +54,21 @@ def starting_experiment(
     longest = Duration.parse("12mo" if step.monthly else "10d")
     quarter = step * max(1, int(step.count(test, time[-1])) // 4)
     horizon = min(quarter, step * max(1, int(longest.ratio(step) or 1)))
-    tree = {
+    modes = int(max(1, min(80, width, time.size // 10)))
+    # Half as many columns as rows: the delayed states, a constant and the hidden features.
+    features = int(_SHARES[0] * time.size) // 2 - (_DELAYS * modes + 1)
+    tree: dict[str, Any] = {
         "name": name,
         "data": {
             "sources": [s if isinstance(s, str) else dict(s) for s in sources],
             "variables": variables,
         },
         "periods": periods,
-        "state": {"modes": int(max(1, min(80, width, time.size // 10))), "delays": 2},
+        "state": {"modes": modes, "delays": _DELAYS},
         "forecast": {"horizon": str(horizon)},
     }
+    if features < ModelConfig().width:
+        tree["model"] = {"width": max(0, features)}
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 

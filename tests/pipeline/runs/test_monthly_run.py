@@ -11,12 +11,17 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.config.durations import Duration, month_middles
-from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.experiment import DataConfig, Experiment, parse_experiment
+from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
 from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.runs.new_period import NewPeriod
+from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
 from gfrnn.pipeline.verification.verify import INVERSE
 from gfrnn_testing.archives import DATA, real
+from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import finish
 
 START = np.datetime64("1981-01", "M")
@@ -176,6 +181,47 @@ def test_an_update_with_the_next_month(tmp_path):
         assert notes.updated.latest.consecutive
         assert notes.rows == rows + number
     assert notes.updated.last == "1991-02-15 00:00:00"
+
+
+def test_a_refit_without_a_year_and_another_period(tmp_path, run):
+    again = refit(run.folder, tmp_path / "refit", without=[1983])
+    assert again.load_model().notes.rows == run.load_model().notes.rows - 12
+    other = NewPeriod.prepare(run.folder, period("1995-03-01", "1995-09-30"), tmp_path / "other")
+    done = other.run()
+    done.forecast()
+    months = opened(done.forecasts)["time"].values.astype("datetime64[M]")
+    np.testing.assert_array_equal(months, np.arange("1995-03", "1995-10", dtype="datetime64[M]"))
+
+
+def test_every_second_month_starts_a_forecast(tmp_path):
+    path = write(tmp_path / "sst.nc", fields(12 * YEARS))
+    parts = experiment(path, forecast={"horizon": "2mo", "every": "2mo"})
+    run = finish(Run(parts, tmp_path / "run"))
+    months = opened(run.forecasts)["time"].values.astype("datetime64[M]")
+    np.testing.assert_array_equal(months, np.arange("1993-01", "1996-01", 2, dtype="datetime64[M]"))
+    assert opened(run.scores)["rmse"].sel(system="forecast").max() < 2e-3
+
+
+def test_patches_of_monthly_fields(tmp_path):
+    """An oscillator of one pattern in time is exact from each cell and the step before it."""
+    turn = 2 * np.pi * ROUNDS / (12 * TRAIN_YEARS) * np.arange(12 * YEARS)
+    pattern = np.random.default_rng(1).normal(size=SHAPE)
+    path = write(tmp_path / "sst.nc", 290 + np.cos(turn)[:, None, None] * pattern)
+    local = {"layout": "local", "patch": [2, 2], "halo": [0, 0], "delays": 2, "modes": 80}
+    run = finish(Run(experiment(path, state=local), tmp_path / "run"))
+    scores = opened(run.scores)
+    assert INVERSE not in scores["system"].values
+    assert scores["rmse_by_month"].sel(system="forecast").max() < 5e-3
+
+
+def test_the_experiment_of_an_inspection_is_legal(tmp_path):
+    path = write(tmp_path / "sst.nc", fields(12 * YEARS))
+    ds = open_source(DataConfig.model_validate({"sources": [str(path)]}))
+    text = starting_experiment(ds, [str(path)], "start")
+    parts = parse_experiment(text)
+    assert str(parts.forecast.horizon) == "5mo"  # at most a quarter of the test period
+    assert "test: ['1994-01-01', '1995-12-31']" in text
+    Run(parts, tmp_path / "run").check()
 
 
 @pytest.mark.parametrize(
