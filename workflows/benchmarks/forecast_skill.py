@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from rich.table import Table
 
+from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck, bar_table
 
@@ -99,12 +100,12 @@ def score_run(finished: Run) -> xr.Dataset:
         ``NAME_acc``, dims (lead, [level]), and ``nino34`` (lead) where there is sea surface
         temperature. The coordinate ``lead`` is in days, or in months for monthly data.
     """
-    monthly = "mo" in str(finished.experiment.forecast.horizon)
+    monthly = finished.experiment.forecast.horizon.monthly
     with xr.open_zarr(finished.forecasts, decode_timedelta=True) as forecasts:
         names = [str(name) for name in forecasts.data_vars if "latitude" in forecasts[name].dims]
         found: dict[str, xr.DataArray] = {}
         for name in names:
-            anomalies = _Anomalies(finished, finished.ds[name].load(), monthly)
+            anomalies = _Anomalies(finished, finished.ds[name].load())
             found |= _scores_of(name, forecasts[name], forecasts["valid_time"], anomalies)
         leads = forecasts["prediction_timedelta"].values
     numbers = np.arange(1, len(leads) + 1) if monthly else leads / _DAY
@@ -114,17 +115,14 @@ def score_run(finished: Run) -> xr.Dataset:
 class _Anomalies:
     """Differences of fields from a climatology that is fitted to the training period."""
 
-    def __init__(self, finished: Run, truth: xr.DataArray, monthly: bool) -> None:
-        settings = finished.experiment.climatology
-        self.truth, self.monthly = truth, monthly
-        self.annual, self.diurnal = settings.annual, settings.diurnal
-        if self.diurnal is None:
-            step = truth["time"].diff("time").min()
-            self.diurnal = int(not monthly and bool(step < np.timedelta64(12, "h")))
+    def __init__(self, finished: Run, truth: xr.DataArray) -> None:
+        step = step_of(truth["time"].values)
+        self.annual, self.diurnal = finished.experiment.climatology.cycles(step)
+        self.truth = truth
         period = finished.experiment.periods.train
         known = truth.isel(time=np.flatnonzero(period.mask(truth["time"].values)))
         self.mean: xr.DataArray | None = None
-        if monthly:
+        if self.annual == "month":
             self.mean = known.groupby("time.month").mean()
             return
         rows = known.transpose("time", ...).values.reshape(known.sizes["time"], -1)
@@ -136,8 +134,9 @@ class _Anomalies:
         day = np.asarray((stamps - stamps.normalize()) / pd.Timedelta(days=1))
         days = np.where(stamps.is_leap_year, 366, 365)
         year = (np.asarray(stamps.day_of_year) - 1 + day) / days
-        waves = [2 * np.pi * k * year for k in range(1, self.annual + 1)]
-        waves += [2 * np.pi * k * day for k in range(1, (self.diurnal or 0) + 1)]
+        annual = 0 if self.annual == "month" else self.annual  # months have means instead
+        waves = [2 * np.pi * k * year for k in range(1, annual + 1)]
+        waves += [2 * np.pi * k * day for k in range(1, self.diurnal + 1)]
         columns = [np.ones(len(time)), *(f(wave) for wave in waves for f in (np.cos, np.sin))]
         return np.stack(columns, axis=1)
 
