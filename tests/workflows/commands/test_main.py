@@ -259,6 +259,7 @@ def test_stages_one_by_one(file, at_home, said):
         assert f"{stage}: {folder}/{product}.zarr (" in answer.out
         assert "skipped" not in answer.out
         assert (folder / f"performance-{stage}.html").exists()
+        assert ("RMSE, cos-latitude weighted" in answer.out) == (stage == "verify")
     answer = said("report", folder)
     assert answer.code == 0
     assert answer.out.strip() == str(folder / "report.html")
