@@ -28,7 +28,8 @@ Precision = Literal["float32", "float64"]
 class RecurrentNetwork:
     """A recurrent network with a linear part: ``h' = C [h, 1, sigma(W h + b)]``.
 
-    With inputs x, ``C_x [x, sigma(W_x x + b_x)]`` is added; h holds delayed states.
+    With inputs x, ``C_x [x, sigma(W_x x + b_x)]`` is added, and with modulators m among these
+    ``C_m [m_1 h_0, m_2 h_0, ...]``; h holds delayed states, of which h_0 is the present one.
     :class:`gfrnn_core.SampledRNN` trains it.
 
     Parameters
@@ -57,7 +58,12 @@ class RecurrentNetwork:
         Number of hidden features of the inputs alone.
     joint : bool
         Whether hidden features see the inputs together with the states. This is useful if an input
-        (latitude, orography) changes the dynamics of a state; inputs should then be of order one.
+        (latitude, orography, season) changes the dynamics of a state; inputs should then be of
+        order one, as normal weights on inputs have the scale of those on states.
+    modulators : tuple of int
+        Indices of inputs that multiply the present state; the products are further linear terms,
+        which hidden features do not see. With the cosine and the sine of the year as modulators,
+        the linear model is x' = (A + B cos + C sin) x, a cyclostationary linear inverse model.
     noise : float, or ndarray, shape (d,); with patches shape (channels,)
         Standard deviation of normal noise on the (scaled) states that features see in training,
         one for all coordinates or one for each; targets have no noise. If states vary in few
@@ -110,6 +116,7 @@ class RecurrentNetwork:
     ridge: float = 1e-15
     input_width: int = 0
     joint: bool = False
+    modulators: tuple[int, ...] = ()
     noise: float | Array = 0.0
     share: float = 1.0
     patches: Patches | None = None
@@ -143,6 +150,10 @@ class RecurrentNetwork:
             raise ValueError("target: 'lifted' allows neither patches nor leads other than (1,)")
         if self.joint and (self.input_width or self.target == "lifted"):
             raise ValueError("joint: allows neither input_width nor target 'lifted'")
+        if len(set(self.modulators)) < len(self.modulators) or min(self.modulators, default=0) < 0:
+            raise ValueError(f"modulators: {self.modulators} are not different indices of inputs")
+        if self.modulators and self.target == "lifted":
+            raise ValueError("modulators: are not allowed with target 'lifted'")
         for name in ("ridge", "noise"):
             values = np.asarray(getattr(self, name))
             if not ((values >= 0) & (values < np.inf)).all():
@@ -167,7 +178,9 @@ class RecurrentNetwork:
         """Return the columns of a row, for states of this size and this number of inputs."""
         own = size if self.patches is None else self.patches.owned
         driven = inputs + self.input_width if inputs and not self.joint else 0
-        return row_columns(self._sampled(), driven, len(self.leads), own, self.target)
+        products = len(self.modulators) * (size if self.patches is None else self.patches.window)
+        leads = len(self.leads)
+        return row_columns(self._sampled(), driven, leads, own, self.target, products)
 
     def scaled(self, states: Array) -> Array:
         """Return states in the standardised units of the network."""
@@ -233,7 +246,7 @@ class RecurrentNetwork:
 
     def walk(
         self, history: Array, steps: int, inputs: Iterable[Array] | None = None
-    ) -> Iterator[Array]:
+    ) -> Iterator[tuple[Array, Array]]:
         """Yield the steps of :meth:`rollout` one by one: memory does not grow with their number.
 
         Parameters
@@ -245,7 +258,9 @@ class RecurrentNetwork:
 
         Yields
         ------
-        ndarray, shape (starts, d)
+        states : ndarray, shape (starts, d)
+        limited : ndarray, shape (starts,)
+            Share of the values of each state that a bound has limited; there is none, so it is 0.
         """
         outer = self._solved()[..., : self._own()]
         history = self._history(history)
@@ -253,8 +268,9 @@ class RecurrentNetwork:
             raise ValueError(f"steps: {steps} is negative")
         start = self.scaled(history[:, -self.delays :]).transpose(1, 0, 2)
         forcing = self._each_driven(inputs, len(history))
-        for state in self._loop(outer).walk(start.astype(self.precision), steps, forcing):
-            yield self.unscaled(state)
+        walk = self._loop(outer).walk(start.astype(self.precision), steps, forcing)
+        for state, limited in walk:
+            yield self.unscaled(state), limited
 
     def _each_driven(self, inputs: Iterable[Array] | None, starts: int) -> Iterator[Array] | None:
         known = self._trained_with()
@@ -333,6 +349,7 @@ class RecurrentNetwork:
             self.joint,
             self.groups,
             self.mask,
+            self.modulators,
         )
 
     def _own(self) -> int:
@@ -364,7 +381,7 @@ class RecurrentNetwork:
     ) -> Array | None:
         """Check inputs against these leading axes and the known number of inputs."""
         if inputs is None:
-            if self.input_width if known is None else known:
+            if self.modulators or (self.input_width if known is None else known):
                 raise ValueError(f"inputs: none, but the network needs {known or 'some'}")
             return None
         values = np.asarray(inputs, dtype=float)
@@ -377,6 +394,10 @@ class RecurrentNetwork:
         if values.shape not in expected:
             options = " or ".join(map(str, expected))
             raise ValueError(f"inputs: shape {values.shape} is not {options}")
+        if max(self.modulators, default=-1) >= values.shape[-1]:
+            raise ValueError(
+                f"modulators: {self.modulators} are not all among the {values.shape[-1]} inputs"
+            )
         return values
 
     def _trained_with(self) -> int:

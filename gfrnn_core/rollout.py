@@ -73,6 +73,8 @@ class RolloutLoop:
         Index of the outer weights that each place uses.
     mask : ndarray of bool, shape (d,), or None
         Coordinates of a state that stay 0.
+    modulators : tuple of int
+        Indices of the inputs whose products with the present state are linear terms.
     """
 
     hidden: HiddenWeights
@@ -86,6 +88,7 @@ class RolloutLoop:
     joint: bool = False
     groups: Array | None = None
     mask: Array | None = None
+    modulators: tuple[int, ...] = ()
 
     def run(self, history: Array, steps: int, inputs: Array | None) -> Array:
         """Run all steps: shape (steps, starts, d).
@@ -95,13 +98,13 @@ class RolloutLoop:
         """
         each = None if inputs is None else iter(np.moveaxis(inputs, 1, 0))
         path = np.empty((steps, *history.shape[1:]), history.dtype)
-        for lead, state in enumerate(self.walk(history, steps, each, callers=5)):
+        for lead, (state, _) in enumerate(self.walk(history, steps, each, callers=5)):
             path[lead] = state
         return path
 
     def walk(
         self, history: Array, steps: int, inputs: Iterator[Array] | None, callers: int = 4
-    ) -> Iterator[Array]:
+    ) -> Iterator[tuple[Array, Array]]:
         """Yield the states step by step; only those that later steps need are kept.
 
         Parameters
@@ -115,8 +118,10 @@ class RolloutLoop:
 
         Yields
         ------
-        ndarray, shape (starts, d)
+        states : ndarray, shape (starts, d)
             States at the steps 1 to ``steps``; NaN once a forecast left the range.
+        limited : ndarray, shape (starts,)
+            Share of the values of each state that a bound has limited; there is none, so it is 0.
         """
         starts, reach = history.shape[1], max(self.leads)
         states = deque(history, maxlen=self.delays - 1 + reach)
@@ -141,7 +146,7 @@ class RolloutLoop:
                 left[alive[~stays]] = lead
                 alive = alive[stays]
             states.append(now)
-            yield now
+            yield now, np.zeros(starts)
         report_diverged(left, callers)
 
     def step(self, window: Array, forcing: Array | None, index: int = 0) -> Array:
@@ -213,6 +218,7 @@ class RolloutLoop:
     def _lift(self, block: Array, states: Array, forcing: Array | None, where: slice) -> None:
         """Write the features (features, places, starts) of states (delays, cells, starts)."""
         end, linear = 0, self.hidden.inputs
+        hidden = len(block) - self.hidden.width
         for state in states[::-1]:
             begin, end = end, end + (len(state) if self.patches is None else self.patches.window)
             self._write_windows(state, where, block[begin:end])
@@ -221,8 +227,14 @@ class RolloutLoop:
             begin = end if self.joint else linear + 1
             given = forcing[:, None] if forcing.ndim == 2 else forcing[:, self._order[where]]
             block[begin : begin + forcing.shape[-1]] = given.transpose(2, 1, 0)
+            if self.modulators:
+                window = states.shape[1] if self.patches is None else self.patches.window
+                products = block[hidden - len(self.modulators) * window : hidden]
+                for order, index in enumerate(self.modulators):
+                    own = products[order * window : (order + 1) * window]
+                    np.multiply(block[:window], given.T[index], out=own)
         rows = block.reshape(len(block), -1).T
-        lift_hidden(rows, linear, len(block) - self.hidden.width, self.hidden)
+        lift_hidden(rows, linear, hidden, self.hidden)
 
     def _write_windows(self, state: Array, where: slice, out: Array) -> None:
         """Write the windows of a state (cells, starts) at places: (window, places, starts)."""

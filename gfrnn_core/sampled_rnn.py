@@ -313,6 +313,7 @@ class SampledRNN(RecurrentNetwork):
             target=self.target,
             patches=self.patches,
             joint=self.joint,
+            modulators=self.modulators,
             places=places,
             weights=weights,
             noise=self._noise_of(states.shape[1]),

@@ -222,30 +222,39 @@ class EofTraining(Training):
         """Return the network of a candidate, its hidden weights drawn from training states."""
         model, modes = variant.model, variant.state.modes
         network = replace(self.network(variant), inputs=self.forcing().count)
+        states = self.states[:, :modes]
+        forcing = self.forcing()(self.fields.time) if network.joint else None
         train = row_leaves(variant, self.fields, "train")
-        pool = draw_pool(
-            self.states[:, :modes], train, network.delays, variant.fit.pool, model.seed
-        )
+        pool = draw_pool(states, train, network.delays, variant.fit.pool, model.seed, forcing)
         seen = np.zeros((network.delays, modes), dtype=bool)
         seen[: model.hidden_delays, : model.hidden_modes] = True
-        entries = seen.reshape(-1)
+        joined = np.ones(self._joined(variant), dtype=bool)
+        entries = np.concatenate([seen.reshape(-1), joined])
         if linear is None:
             return network.sample(*pool, entries)
-        # The constant and the inputs of the linear model would only shift the features.
+        # Other rows of the linear model, such as the constant, would only shift the features.
         weights = linear[: len(entries), : model.hidden_modes].copy()
         if network.target == "increment":
             weights[: weights.shape[1]] += np.eye(weights.shape[1])
-        states = np.eye(len(entries))[:, entries]
-        parts = {"state": states, "linear": weights}
-        return network.sample(
-            *pool, equal_spreads(pool[0], [parts[name] for name in model.hidden_inputs], states)
-        )
+        each = np.eye(len(entries))
+        present, inputs = each[:, : seen.size][:, seen.reshape(-1)], each[:, seen.size :]
+        parts = {"state": present, "linear": weights}
+        combined = equal_spreads(pool[0], [parts[name] for name in model.hidden_inputs], present)
+        return network.sample(*pool, np.concatenate([combined, inputs], axis=1))
 
     def _placeholder_network(self, variant: Experiment) -> SampledRNN:
         """Return a network of the same size, for estimates."""
         network = replace(self.network(variant), inputs=self.forcing().count)
-        pool = placeholder_pool(network, variant.state.delays * variant.state.modes)
+        seen = variant.state.delays * variant.state.modes + self._joined(variant)
+        pool = placeholder_pool(network, seen)
         return network.sample(pool, pool)
+
+    def network(self, variant: Experiment) -> SampledRNN:
+        return replace(super().network(variant), joint=self._joined(variant) > 0)
+
+    def _joined(self, variant: Experiment) -> int:
+        """Return the number of inputs that hidden features see."""
+        return self.forcing().count if variant.model.joint_inputs else 0
 
     def _candidate(
         self,
@@ -295,11 +304,12 @@ def linear_variant(variant: Experiment) -> Experiment:
     """Return the experiment of the linear model whose forecast hidden features see.
 
     It has the keys only that decide a linear model, so that candidates of one linear model are
-    found to be alike.
+    found to be alike. It is the same in all seasons, whatever ``model.season_terms`` says.
     """
     model = variant.model
     noise = 0.0 if model.noise == "residual" else model.noise
-    kept = {name: getattr(model, name) for name in ("target", "leads", "inputs", "precision")}
+    names = ("target", "leads", "inputs", "joint_inputs", "precision")
+    kept = {name: getattr(model, name) for name in names}
     return variant.model_copy(
         update={"model": ModelConfig(width=0, noise=noise, **kept), "fit": DEFAULT_FIT}
     )

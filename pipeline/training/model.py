@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import RunError
@@ -36,7 +36,7 @@ Array = NDArray[Any]
 Network = SampledRNN | ZonalNetwork
 
 FORMAT = "gfrnn-model"
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ForecastModel:
     lagged : ndarray, shape (leads + 1, ...)
         Covariance of the training states with those 0, 1, ... steps later, for damped
         persistence; its other dimensions depend on the layout.
-    step : numpy.timedelta64
+    step : Duration
         Time step of the data.
     forcing : Forcing
         Inputs of the networks.
@@ -75,7 +75,7 @@ class ForecastModel:
     mixture: Array
     linear: Network
     lagged: Array
-    step: np.timedelta64
+    step: Duration
     forcing: Forcing
     selection: dict[str, Array]
     notes: ModelNotes
@@ -105,47 +105,71 @@ class ForecastModel:
         -------
         ndarray, shape (starts, steps, size)
         """
-        return np.stack(list(self.walk(history, initial, steps)), axis=1)
+        return np.stack([state for state, _ in self.walk(history, initial, steps)], axis=1)
 
-    def walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
-        """Yield the forecast lead by lead, shape (starts, size).
+    def walk(self, history: Array, initial: Array, steps: int) -> Iterator[tuple[Array, Array]]:
+        """Yield the forecast lead by lead.
 
-        The parameters are those of :meth:`rollout`; memory does not grow with ``steps``. A diverged
-        forecast is NaN from then on.
+        The parameters are those of :meth:`rollout`; memory does not grow with ``steps``.
+
+        Yields
+        ------
+        states : ndarray, shape (starts, size)
+            A diverged forecast is NaN from then on.
+        limited : ndarray, shape (starts,)
+            Share of values that the bound of rollouts has limited at this step, the weighted mean
+            of the networks.
         """
         own = np.asarray(self.linear.leads)
         walks = [self._walk(network, history, initial, steps) for network in self.networks]
         for lead in range(1, steps + 1):
             shares = self.mixture[:, np.searchsorted(own, lead, side="right") - 1]
             mixed: Array = np.zeros((len(history), self.layout.size))
+            limited: Array = np.zeros(len(history))
             for walk, share in zip(walks, shares, strict=True):
-                state = next(walk)
+                state, held = next(walk)
                 if share:  # a diverged state is NaN even times 0
                     mixed += share * state
-            yield mixed
+                    limited += share * held
+            yield mixed, limited
 
-    def linear_walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
-        """Yield the forecast of the linear model lead by lead, shape (starts, size)."""
+    def linear_walk(
+        self, history: Array, initial: Array, steps: int
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield the forecast of the linear model lead by lead, as :meth:`walk` does."""
         yield from self._walk(self.linear, history, initial, steps)
+
+    def inverse_walk(self, history: Array, steps: int) -> Iterator[Array]:
+        """Yield the forecast of the linear inverse model lead by lead, shape (starts, size).
+
+        One matrix, G = C(0)^-1 C(1) of the covariances of the training states at lags of 0 and 1
+        steps, is applied again at each step (Penland and Sardeshmukh 1995, J. Climate 8, 1999).
+        Only the layout ``eof`` has covariances of states.
+        """
+        propagator = np.linalg.lstsq(self.lagged[0], self.lagged[1])[0]
+        state = history[:, -1]
+        for _ in range(steps):
+            state = state @ propagator
+            yield state
 
     def _walk(
         self, network: Network, history: Array, initial: Array, steps: int
-    ) -> Iterator[Array]:
+    ) -> Iterator[tuple[Array, Array]]:
         size = network.state_size
 
         def times(first: int) -> Iterator[Array]:
-            return (initial + self.step * lead for lead in range(first, steps + 1))
+            return (self.step.after(initial, lead) for lead in range(first, steps + 1))
 
         given = (one for time in times(1) if (one := self.forcing(time)) is not None)
         inputs = given if self.forcing.count else None
         if isinstance(network, ZonalNetwork):
             climatology = self.layout.scaling.climatology
             terms = (climatology.design_matrix(time) for time in times(1 - network.delays))
-            for state, _ in network.walk(history[:, -network.delays :], steps, terms, inputs):
-                yield state
+            yield from network.walk(history[:, -network.delays :], steps, terms, inputs)
             return
-        for state in network.walk(history[:, -network.delays :, :size], steps, inputs):
-            yield np.pad(state, ((0, 0), (0, self.layout.size - size)))
+        walk = network.walk(history[:, -network.delays :, :size], steps, inputs)
+        for state, limited in walk:
+            yield np.pad(state, ((0, 0), (0, self.layout.size - size))), limited
 
     def damping(self, lead: int) -> Array:
         """Return the autocorrelation of each grid cell at a lead in steps: shape (grid.size,).
@@ -170,7 +194,7 @@ class ForecastModel:
                 "annual": climatology.annual,
                 "diurnal": climatology.diurnal,
                 "layout": self.layout.attributes(),
-                "step_seconds": int(self.step / np.timedelta64(1, "s")),
+                "step": str(self.step),
                 "inputs": list(self.forcing.inputs),
                 "static": list(self.forcing.static),
                 "networks": [solved_options(network) for network in self.networks],
@@ -263,13 +287,13 @@ class ForecastModel:
             mixture=array("mixture"),
             linear=network("linear", attrs["linear"]),
             lagged=array("lagged"),
-            step=np.timedelta64(attrs["step_seconds"], "s").astype("timedelta64[ns]"),
+            step=Duration.parse(attrs["step"]),
             forcing=Forcing.from_arrays(attrs["inputs"], attrs["static"], part("forcing")),
             selection={name: array(f"selection/{name}") for name in attrs["selection"]},
             notes=ModelNotes.parse(attrs["notes"]),
         )
 
     @property
-    def leads(self) -> list[pd.Timedelta]:
+    def leads(self) -> list[Duration]:
         """Leads that have outer weights of their own."""
-        return [pd.Timedelta(self.step) * lead for lead in self.linear.leads]
+        return [self.step * lead for lead in self.linear.leads]

@@ -170,7 +170,8 @@ class RowSummary:
         # The inputs of the features, per delay and joined, and the indices to gather them with.
         columns = self.network.columns(self.states.size, self.forcing.count)
         window = columns.linear // self.network.delays
-        lifted = 8 * rows * (2 * columns.linear + window)
+        # Products with inputs are made for a block, and joined to its inputs.
+        lifted = 8 * rows * (2 * columns.linear + window + 2 * columns.products)
         noise = 8 * (self._drawn(times) + times * self.states.size) if self.network.noisy else 0
         if self.network.sampling == "centres":  # the values whose distances features measure
             lifted += 8 * rows * columns.linear
@@ -198,7 +199,7 @@ class RowSummary:
         """Return the operations of :meth:`factors` for a number of present times."""
         columns = self.network.columns(self.states.size, self.forcing.count)
         rows = self.rows_of(times)
-        lift = 2 * rows * columns.linear * columns.hidden
+        lift = rows * (2 * columns.linear * columns.hidden + columns.products)
         if self.network.sampling == "centres":
             lift += 2 * rows * columns.linear**2
         work = {self.kind: self.groups * (lift + qr_flops(rows, self.columns))}

@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads, open_forecasts
@@ -277,7 +278,7 @@ def test_a_spaced_forecast_is_the_same_as_one_of_every_day(run, weather, tmp_pat
     folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
     spaced = run.experiment.model_copy(
         update={
-            "forecast": run.experiment.forecast.model_copy(update={"every": pd.Timedelta("7D")})
+            "forecast": run.experiment.forecast.model_copy(update={"every": Duration.parse("7d")})
         }
     )
     forecasting.forecast(spaced, run.ds, folder / "model.zarr", folder / "spaced.zarr")
@@ -417,7 +418,8 @@ def test_calendar_inputs(hourly, tmp_path):
     assert (errors[1] < 0.5 * errors[0]).all()
     # By hand, from midnight at the turn of the year on.
     history = np.random.default_rng(0).normal(size=(1, 1, 5))
-    (found,) = next(model.linear_walk(history, np.array(["2001-12-31T18"], "datetime64[ns]"), 1))
+    initial = np.array(["2001-12-31T18"], "datetime64[ns]")
+    (found,), _ = next(model.linear_walk(history, initial, 1))
     features = np.concatenate([history[0, 0], [1.0], [1.0, 0.0, 1.0, 0.0]])
     np.testing.assert_allclose(found, features @ model.linear.outer[0], rtol=1e-12)
 

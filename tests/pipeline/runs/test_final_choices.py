@@ -450,7 +450,13 @@ KEYS: list[dict[str, Any]] = [
     {"model": {"hidden_inputs": ["state", "linear"]}},
     {"model": {"hidden_inputs": ["state", "linear"], "noise": "residual"}},
     {"model": {"sampling": "centres", "scale": 1.0}},
-]
+    {
+        "model": {
+            "hidden_inputs": ["linear"], "sampling": "centres", "scale": 1.0,
+            "inputs": ["day_of_year"], "joint_inputs": True, "season_terms": True,
+        }
+    },
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("keys", KEYS, ids=str)
