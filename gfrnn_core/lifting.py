@@ -1,9 +1,10 @@
 """Features of states, and the order of the columns of a row.
 
-A row is ``[ h | 1 | psi(x) | phi(h) | y ]``: the linear terms (delays stacked), a constant, the
-inputs, the hidden features, the targets. The terms that are always in come first and the hidden
-features in the order in which they were drawn, so that every narrower model, down to the linear
-one, is a leading block of columns and its R factor a leading block of the same triangle.
+A row is ``[ h | 1 | psi(x) | m(x) h | phi(h) | y ]``: the linear terms (delays stacked), a
+constant, the inputs, products of inputs with the present state, the hidden features, the targets.
+The terms that are always in come first and the hidden features in the order in which they were
+drawn, so that every narrower model, down to the linear one, is a leading block of columns and its
+R factor a leading block of the same triangle.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ class Columns:
     Attributes
     ----------
     linear, inputs, hidden, targets : int
+    products : int
+        Number of products of the present state with inputs, which follow the inputs.
     """
 
     linear: int
     inputs: int
     hidden: int
     targets: int
+    products: int = 0
 
     @property
     def linear_features(self) -> int:
-        """Number of features that are not hidden: linear terms, the constant and inputs."""
-        return self.linear + 1 + self.inputs
+        """Number of features that are not hidden: linear terms, constant, inputs and products."""
+        return self.linear + 1 + self.inputs + self.products
 
     @property
     def features(self) -> int:
@@ -82,6 +86,8 @@ def lift_into(block: Array, states: Array, inputs: Array | None, hidden: HiddenW
 def lift_hidden(block: Array, linear: int, start: int, hidden: HiddenWeights) -> None:
     """Write the hidden features of the linear terms that a block of rows contains.
 
+    The working memory for Gaussian features is a copy of the values that they see.
+
     Parameters
     ----------
     block : ndarray, shape (rows, columns), Fortran order
@@ -92,10 +98,15 @@ def lift_hidden(block: Array, linear: int, start: int, hidden: HiddenWeights) ->
     hidden : HiddenWeights
     """
     features = block[:, start : start + hidden.width].T
-    weights = hidden.weights.astype(block.dtype, copy=False)
-    np.dot(weights.T, block[:, :linear].T, out=features)
-    features += hidden.biases.astype(block.dtype, copy=False)[:, None]
-    activate(features, hidden.activation)
+    hidden, states = hidden.astype(block.dtype), block[:, :linear].T
+    np.dot(hidden.weights.T, states, out=features)
+    features += hidden.biases[:, None]
+    if hidden.metric is None:
+        activate(features, hidden.activation)
+    else:
+        seen = hidden.metric.T @ states
+        features -= np.einsum("ij,ij->j", seen, seen)
+        np.exp(features, out=features)
 
 
 def lift(states: Array, inputs: Array | None, hidden: HiddenWeights) -> Array:

@@ -28,7 +28,8 @@ Precision = Literal["float32", "float64"]
 class RecurrentNetwork:
     """A recurrent network with a linear part: ``h' = C [h, 1, sigma(W h + b)]``.
 
-    With inputs x, ``C_x [x, sigma(W_x x + b_x)]`` is added; h holds delayed states.
+    With inputs x, ``C_x [x, sigma(W_x x + b_x)]`` is added, and with modulators m among these
+    ``C_m [m_1 h_0, m_2 h_0, ...]``; h holds delayed states, of which h_0 is the present one.
     :class:`gfrnn_core.SampledRNN` trains it.
 
     Parameters
@@ -36,10 +37,12 @@ class RecurrentNetwork:
     width : int
         Number of hidden features; 0 is the linear model.
     activation : {"tanh", "relu"}
-    sampling : {"pairs", "uniform_pairs", "normal"}
+        Not used by ``centres``.
+    sampling : {"pairs", "uniform_pairs", "normal", "centres"}
         How hidden weights are drawn, see :func:`gfrnn_core.sample_weights`.
     scale : float
-        Standard deviation of normal weights, for standardised states.
+        Standard deviation of normal weights, for standardised states; with ``centres``, length of
+        the Gaussian features relative to the spread of the states.
     delays : int
         Number of successive states that the features see, the present one included.
     leads : tuple of int
@@ -55,11 +58,16 @@ class RecurrentNetwork:
         Number of hidden features of the inputs alone.
     joint : bool
         Whether hidden features see the inputs together with the states. This is useful if an input
-        (latitude, orography) changes the dynamics of a state; inputs should then be of order one.
-    noise : float
-        Standard deviation of normal noise on the (scaled) states that features see in training;
-        targets have no noise. If states vary in few directions only, as smooth fields do, the noise
-        keeps rollouts from leaving them.
+        (latitude, orography, season) changes the dynamics of a state; inputs should then be of
+        order one, as normal weights on inputs have the scale of those on states.
+    modulators : tuple of int
+        Indices of inputs that multiply the present state; the products are further linear terms,
+        which hidden features do not see. With the cosine and the sine of the year as modulators,
+        the linear model is x' = (A + B cos + C sin) x, a cyclostationary linear inverse model.
+    noise : float, or ndarray, shape (d,); with patches shape (channels,)
+        Standard deviation of normal noise on the (scaled) states that features see in training,
+        one for all coordinates or one for each; targets have no noise. If states vary in few
+        directions only, as smooth fields do, the noise keeps rollouts from leaving them.
     share : float
         Share of all rows that training uses, drawn at random; below 1 if patches give more rows
         than are needed.
@@ -111,7 +119,8 @@ class RecurrentNetwork:
     ridge: float = 1e-15
     input_width: int = 0
     joint: bool = False
-    noise: float = 0.0
+    modulators: tuple[int, ...] = ()
+    noise: float | Array = 0.0
     share: float = 1.0
     patches: Patches | None = None
     precision: Precision = "float64"
@@ -147,14 +156,24 @@ class RecurrentNetwork:
             raise ValueError("limit: needs positive values, and targets other than 'lifted'")
         if self.joint and (self.input_width or self.target == "lifted"):
             raise ValueError("joint: allows neither input_width nor target 'lifted'")
+        if len(set(self.modulators)) < len(self.modulators) or min(self.modulators, default=0) < 0:
+            raise ValueError(f"modulators: {self.modulators} are not different indices of inputs")
+        if self.modulators and self.target == "lifted":
+            raise ValueError("modulators: are not allowed with target 'lifted'")
         for name in ("ridge", "noise"):
-            if not 0 <= getattr(self, name) < np.inf:
+            values = np.asarray(getattr(self, name))
+            if not ((values >= 0) & (values < np.inf)).all():
                 raise ValueError(f"{name}: {getattr(self, name)} is negative or not finite")
         if not 0 < self.share <= 1:
             raise ValueError(f"share: {self.share} is not within (0, 1]")
         for name in ("width", "input_width"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is negative")
+
+    @property
+    def noisy(self) -> bool:
+        """Whether states that features see in training have noise."""
+        return bool(np.any(self.noise))
 
     @property
     def overlap(self) -> int:
@@ -165,7 +184,9 @@ class RecurrentNetwork:
         """Return the columns of a row, for states of this size and this number of inputs."""
         own = size if self.patches is None else self.patches.owned
         driven = inputs + self.input_width if inputs and not self.joint else 0
-        return row_columns(self._sampled(), driven, len(self.leads), own, self.target)
+        products = len(self.modulators) * (size if self.patches is None else self.patches.window)
+        leads = len(self.leads)
+        return row_columns(self._sampled(), driven, leads, own, self.target, products)
 
     def scaled(self, states: Array) -> Array:
         """Return states in the standardised units of the network."""
@@ -322,14 +343,8 @@ class RecurrentNetwork:
             largest = np.finfo(self.precision).max
             low, high = np.maximum(low - extent, -largest), np.minimum(high + extent, largest)
         precision = np.dtype(self.precision)
-        hidden = self._sampled()
-        cast = HiddenWeights(
-            hidden.weights.astype(precision, copy=False),
-            hidden.biases.astype(precision, copy=False),
-            hidden.activation,
-        )
         return RolloutLoop(
-            cast,
+            self._sampled().astype(precision),
             np.ascontiguousarray(outer, dtype=precision),
             self.leads,
             self.delays,
@@ -340,6 +355,7 @@ class RecurrentNetwork:
             self.joint,
             self.groups,
             self.mask,
+            self.modulators,
             None if self.limit is None else self.limit.astype(precision),
         )
 
@@ -372,7 +388,7 @@ class RecurrentNetwork:
     ) -> Array | None:
         """Check inputs against these leading axes and the known number of inputs."""
         if inputs is None:
-            if self.input_width if known is None else known:
+            if self.modulators or (self.input_width if known is None else known):
                 raise ValueError(f"inputs: none, but the network needs {known or 'some'}")
             return None
         values = np.asarray(inputs, dtype=float)
@@ -385,6 +401,10 @@ class RecurrentNetwork:
         if values.shape not in expected:
             options = " or ".join(map(str, expected))
             raise ValueError(f"inputs: shape {values.shape} is not {options}")
+        if max(self.modulators, default=-1) >= values.shape[-1]:
+            raise ValueError(
+                f"modulators: {self.modulators} are not all among the {values.shape[-1]} inputs"
+            )
         return values
 
     def _trained_with(self) -> int:

@@ -58,11 +58,11 @@ def block_rows(columns: int) -> int:
 
 
 def row_columns(
-    hidden: HiddenWeights, inputs: int, leads: int, own: int, target: Target
+    hidden: HiddenWeights, inputs: int, leads: int, own: int, target: Target, products: int = 0
 ) -> Columns:
     """Return the columns of a row with this hidden layer and these targets."""
     targets = hidden.inputs + 1 + hidden.width if target == "lifted" else leads * own
-    return Columns(hidden.inputs, inputs, hidden.width, targets)
+    return Columns(hidden.inputs, inputs, hidden.width, targets, products)
 
 
 def row_blocks(
@@ -75,9 +75,10 @@ def row_blocks(
     target: Target = "state",
     patches: Patches | None = None,
     joint: bool = False,
+    modulators: tuple[int, ...] = (),
     places: Array | None = None,
     weights: Array | None = None,
-    noise: float = 0.0,
+    noise: float | Array = 0.0,
     share: float = 1.0,
     seed: int = 0,
     first: int = 0,
@@ -104,11 +105,13 @@ def row_blocks(
         features and targets are those of the whole state.
     joint : bool
         Whether inputs are part of the linear terms, where hidden features see them too.
+    modulators : tuple of int
+        Indices of the inputs whose products with the present state are linear terms.
     places : ndarray of int, optional
         Places that give rows; by default all.
     weights : ndarray, shape (places of the patches,), optional
         Weight of the squared error of the rows of a place; places of weight 0 have no rows.
-    noise : float
+    noise : float, or ndarray, shape (d,)
         Standard deviation of normal noise on the states that features see. Increments are taken
         from the noisy state to the clean later one, so that the network learns to return to the
         data.
@@ -136,10 +139,11 @@ def row_blocks(
         here = here[weights[here] > 0]
     own = size if patches is None else patches.owned
     extra = 0 if inputs is None or joint else inputs.shape[-1]
-    columns = row_columns(hidden, extra, len(leads), own, target)
-    seen = (
-        states if noise == 0 else states + noise * draw_numbers("normal", seed, first, times, size)
-    )
+    window = size if patches is None else patches.window
+    columns = row_columns(hidden, extra, len(leads), own, target, len(modulators) * window)
+    seen = states
+    if np.any(noise):
+        seen = states + noise * draw_numbers("normal", seed, first, times, size)
     chosen = np.arange(begin * len(here), end * len(here))
     if share < 1:
         drawn = draw_numbers("uniform", seed, first + begin, end - begin, everywhere)
@@ -154,7 +158,11 @@ def row_blocks(
         block = memory[: shape[0] * shape[1]].reshape(shape, order="F")
         forcing = _inputs(inputs, time + 1, place)
         present = _stacked(seen, time, place, delays, patches, forcing if joint else None)
-        lift_into(block, present, None if joint else forcing, hidden)
+        further = None if joint else forcing
+        if modulators and forcing is not None:
+            products = modulated(present[:, :window], forcing[:, modulators])
+            further = products if further is None else np.hstack([further, products])
+        lift_into(block, present, further, hidden)
         if target == "lifted":
             later = _stacked(states, time + 1, place, delays, patches)
             lift_into(block[:, columns.features :], later, None, hidden)
@@ -168,6 +176,11 @@ def row_blocks(
         if factors is not None:
             block *= factors[place][:, None]
         yield block
+
+
+def modulated(present: Array, factors: Array) -> Array:
+    """Return the products of states (rows, d) with factors (rows, m): shape (rows, m * d)."""
+    return np.asarray(factors[:, :, None] * present[:, None]).reshape(len(present), -1)
 
 
 def pooled(

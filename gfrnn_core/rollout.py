@@ -73,6 +73,8 @@ class RolloutLoop:
         Index of the outer weights that each place uses.
     mask : ndarray of bool, shape (d,), or None
         Coordinates of a state that stay 0.
+    modulators : tuple of int
+        Indices of the inputs whose products with the present state are linear terms.
     limit : ndarray, shape () or (d,), or None
         Magnitude to which states are limited.
     """
@@ -88,6 +90,7 @@ class RolloutLoop:
     joint: bool = False
     groups: Array | None = None
     mask: Array | None = None
+    modulators: tuple[int, ...] = ()
     limit: Array | None = None
 
     def run(self, history: Array, steps: int, inputs: Array | None) -> Array:
@@ -219,6 +222,7 @@ class RolloutLoop:
     def _lift(self, block: Array, states: Array, forcing: Array | None, where: slice) -> None:
         """Write the features (features, places, starts) of states (delays, cells, starts)."""
         end, linear = 0, self.hidden.inputs
+        hidden = len(block) - self.hidden.width
         for state in states[::-1]:
             begin, end = end, end + (len(state) if self.patches is None else self.patches.window)
             self._write_windows(state, where, block[begin:end])
@@ -227,8 +231,14 @@ class RolloutLoop:
             begin = end if self.joint else linear + 1
             given = forcing[:, None] if forcing.ndim == 2 else forcing[:, self._order[where]]
             block[begin : begin + forcing.shape[-1]] = given.transpose(2, 1, 0)
+            if self.modulators:
+                window = states.shape[1] if self.patches is None else self.patches.window
+                products = block[hidden - len(self.modulators) * window : hidden]
+                for order, index in enumerate(self.modulators):
+                    own = products[order * window : (order + 1) * window]
+                    np.multiply(block[:window], given.T[index], out=own)
         rows = block.reshape(len(block), -1).T
-        lift_hidden(rows, linear, len(block) - self.hidden.width, self.hidden)
+        lift_hidden(rows, linear, hidden, self.hidden)
 
     def _write_windows(self, state: Array, where: slice, out: Array) -> None:
         """Write the windows of a state (cells, starts) at places: (window, places, starts)."""

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pandas as pd
 import yaml
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from gfrnn.pipeline.config.durations import ONE_DAY, Duration
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import Period, Section, checked, parse_tree, read_tree
 
 
@@ -24,6 +23,9 @@ class SourceConfig(Section):
     rename: dict[str, str] = Field({}, description="mapping: name in the file to ERA5 name")
     units: dict[str, str] = Field({}, description="mapping: name in the file to unit")
     storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
+    interpolate: bool = Field(
+        False, description="whether to interpolate to the grid of the sources without this key"
+    )
 
 
 class Region(Section):
@@ -51,7 +53,10 @@ class DataConfig(Section):
         None, description="mapping: ERA5 name to levels in hPa, or to nothing for all levels"
     )
     region: Region | None = None
-    step: Duration | None = Field(None, description="time step to use, e.g. 6h")
+    anomalies: bool | None = Field(
+        None, description="whether values are anomalies; default: names and attributes tell"
+    )
+    step: Duration | None = Field(None, description="time step to use, e.g. 6h or 1mo")
     chunk: int | None = Field(None, gt=0, description="number of times that a leaf reads at once")
 
     @field_validator("sources", "static", mode="before")
@@ -59,6 +64,20 @@ class DataConfig(Section):
     def _paths_to_sources(cls, value: Any) -> Any:
         entries = value if isinstance(value, list) else [value]
         return [{"path": entry} if isinstance(entry, str) else entry for entry in entries]
+
+    @model_validator(mode="after")
+    def _one_grid(self) -> DataConfig:
+        if all(source.interpolate for source in self.sources):
+            raise ValueError(
+                "data.sources: interpolate: true for every source, so that none gives the grid; "
+                "leave it out of one"
+            )
+        if any(source.interpolate for source in self.static):
+            raise ValueError(
+                "data.static: interpolate is allowed in data.sources only; give static fields on "
+                "the grid of the data"
+            )
+        return self
 
 
 class PeriodsConfig(Section):
@@ -79,12 +98,34 @@ class PeriodsConfig(Section):
 
 
 class ClimatologyConfig(Section):
-    """Numbers of harmonics of the annual and the diurnal cycle of the climatology."""
+    """Annual and diurnal cycle of the climatology."""
 
-    annual: int = Field(2, ge=0, le=12)
+    annual: int | Literal["month"] | None = Field(
+        None,
+        description="number of harmonics, or month; default: month for monthly data, else 2",
+    )
     diurnal: int | None = Field(
         None, ge=0, le=12, description="default: 1 if the step is below 12 h"
     )
+
+    @field_validator("annual", mode="before")
+    @classmethod
+    def _annual_cycle(cls, value: Any) -> Any:
+        if value is None or value == "month" or (type(value) is int and 0 <= value <= 12):
+            return value
+        raise ValueError(
+            f"{value!r} is neither a number of harmonics, 0 to 12, nor month (a mean for each "
+            "calendar month); choose one of them"
+        )
+
+    def cycles(self, step: Duration) -> tuple[int | Literal["month"], int]:
+        """Return the annual and the diurnal cycle for data of a step, with defaults filled in."""
+        annual, diurnal = self.annual, self.diurnal
+        if annual is None:
+            annual = "month" if step.monthly else 2
+        if diurnal is None:
+            diurnal = 1 if step < Duration.parse("12h") else 0
+        return annual, diurnal
 
 
 # Keys of ``state`` that only one layout has.
@@ -102,9 +143,13 @@ _NOT_ZONAL_KEYS = (
     "model.sampling",
     "model.target",
     "model.leads",
+    "model.joint_inputs",
+    "model.season_terms",
     "model.precision",
     "fit.widths",
     "fit.balance",
+    "fit.choice",
+    "fit.refit",
     "fit.average",
 )
 
@@ -200,8 +245,18 @@ class ModelConfig(Section):
         None, gt=0, description="number of leading EOFs that hidden features use; default: all"
     )
     activation: Literal["tanh", "relu"] = "tanh"
-    sampling: Literal["pairs", "uniform_pairs", "normal"] = "normal"
-    scale: float = Field(0.15, gt=0, description="standard deviation of normal weights")
+    hidden_inputs: list[Literal["state", "linear"]] = Field(
+        ["state"],
+        min_length=1,
+        description="what hidden features see: states, and the linear model's next state",
+    )
+    sampling: Literal["pairs", "uniform_pairs", "normal", "centres"] = "normal"
+    scale: float | None = Field(
+        None,
+        gt=0,
+        description="standard deviation of normal weights, default 0.15, or relative length of "
+        "features around centres, default 1",
+    )
     target: Literal["state", "increment"] = "state"
     leads: list[Duration] = Field(
         [], description="leads with their own outer weights, besides one step"
@@ -209,13 +264,22 @@ class ModelConfig(Section):
     inputs: list[Literal["day_of_year", "hour", "insolation"]] = Field(
         [], description="inputs from the calendar and, for each place, the insolation"
     )
-    noise: Annotated[float, Field(ge=0)] | Literal["residual"] = Field(
+    joint_inputs: bool | None = Field(
+        None, description="whether hidden features see the inputs; default: with patches only"
+    )
+    season_terms: bool = Field(
+        False, description="whether linear terms depend on the season: state times cos and sin"
+    )
+    noise: float | Literal["residual"] = Field(
         0.0,
         description="standard deviation of noise on input states; in the zonal layout relative to "
         "the changes in a step; residual: the spectrum of the model's own errors in a step",
     )
     noise_factor: float = Field(
-        2.0, gt=0, description="factor of the model's own errors with noise: residual"
+        2.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="factor on the model's own errors with noise: residual",
     )
     bound: float | None = Field(
         None,
@@ -242,10 +306,58 @@ class ModelConfig(Section):
 
     @field_validator("leads")
     @classmethod
-    def _sorted(cls, value: list[pd.Timedelta]) -> list[pd.Timedelta]:
+    def _sorted(cls, value: list[Duration]) -> list[Duration]:
         if len(set(value)) != len(value):
             raise ValueError("the same lead is given twice; give each lead once")
         return sorted(value)
+
+    @field_validator("hidden_inputs")
+    @classmethod
+    def _different(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"{value} names an input twice; give each once")
+        return value
+
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _number_or_residual(cls, value: Any) -> Any:
+        if value == "residual":
+            return value
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = np.nan
+        if not 0 <= number < np.inf:
+            raise ValueError(f"{value!r} is not allowed; give a number from 0 on, or residual")
+        return number
+
+    @model_validator(mode="after")
+    def _activation_that_applies(self) -> ModelConfig:
+        if self.sampling == "centres" and self.activation != "tanh":
+            raise ValueError(
+                f"model.activation: {self.activation} does not apply to model.sampling: centres, "
+                "whose features are Gaussian; leave model.activation out"
+            )
+        return self
+
+    @property
+    def hidden_scale(self) -> float:
+        """Scale of the hidden weights, also where the key has no value."""
+        return self.scale or (1.0 if self.sampling == "centres" else 0.15)
+
+    @model_validator(mode="after")
+    def _inputs_in_use(self) -> ModelConfig:
+        if self.joint_inputs and not self.inputs:
+            raise ValueError(
+                "model.joint_inputs: true, but model.inputs is empty; list inputs, for example "
+                "inputs: [day_of_year], or leave model.joint_inputs out"
+            )
+        if self.season_terms and "day_of_year" not in self.inputs:
+            raise ValueError(
+                f"model.season_terms: needs day_of_year among model.inputs, found {self.inputs}; "
+                "add it, or leave model.season_terms out"
+            )
+        return self
 
 
 class FitConfig(Section):
@@ -267,6 +379,13 @@ class FitConfig(Section):
         min_length=1,
         description="weights of hidden features relative to linear terms to try at each lead",
     )
+    choice: Literal["validation", "years"] = Field(
+        "validation",
+        description="errors that decide: on the validation period, or on each year left out",
+    )
+    refit: Literal["none", "all"] = Field(
+        "none", description="all: solve again, with the validation period, once all is chosen"
+    )
     average: int = Field(
         1, gt=0, description="number of best candidates that are averaged at each lead"
     )
@@ -283,9 +402,56 @@ class FitConfig(Section):
 class ForecastConfig(Section):
     """Initial times and length of the forecasts."""
 
-    horizon: Duration = 10 * ONE_DAY
+    horizon: Duration = Duration.parse("10d")
     every: Duration | None = Field(None, description="time between initial times")
     batch: int = Field(32, gt=0, description="number of initial times of a task")
+
+
+class IndexConfig(Region):
+    """An index: the mean of a variable over a box in latitude and longitude."""
+
+    variable: str = Field(description="ERA5 name of a variable of the data")
+    level: float | None = Field(None, gt=0, description="level in hPa, if there are several")
+
+
+_SST = {"variable": "sea_surface_temperature"}
+KNOWN_INDICES: dict[str, dict[str, Any]] = {
+    "nino12": _SST | {"latitude": [-10, 0], "longitude": [270, 280]},
+    "nino3": _SST | {"latitude": [-5, 5], "longitude": [210, 270]},
+    "nino34": _SST | {"latitude": [-5, 5], "longitude": [190, 240]},
+    "nino4": _SST | {"latitude": [-5, 5], "longitude": [160, 210]},
+}
+"""Indices whose keys have defaults (Trenberth 1997, Bull. Amer. Meteor. Soc. 78, 2771)."""
+
+IndexName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class VerificationConfig(Section):
+    """Scores besides those of the fields."""
+
+    indices: dict[IndexName, IndexConfig] = Field(
+        {}, description="mapping: name of an index to its variable and box; or names alone"
+    )
+
+    @field_validator("indices", mode="before")
+    @classmethod
+    def _known_indices(cls, value: Any) -> Any:
+        """Fill in the keys of well-known indices."""
+        if isinstance(value, list) and all(isinstance(name, str) for name in value):
+            value = dict.fromkeys(value)
+        if not isinstance(value, Mapping):
+            return value
+        if unknown := [n for n, own in value.items() if own is None and n not in KNOWN_INDICES]:
+            raise ValueError(
+                f"{unknown[0]} is not a well-known index ({', '.join(KNOWN_INDICES)}); give its "
+                "variable, latitude and longitude"
+            )
+        return {
+            name: {**KNOWN_INDICES.get(name, {}), **(own or {})}
+            if own is None or isinstance(own, Mapping)
+            else own
+            for name, own in value.items()
+        }
 
 
 SEARCHABLE = (
@@ -294,11 +460,15 @@ SEARCHABLE = (
     "model.activation",
     "model.hidden_delays",
     "model.hidden_modes",
+    "model.hidden_inputs",
     "model.sampling",
     "model.scale",
     "model.seed",
     "model.target",
     "model.noise",
+    "model.noise_factor",
+    "model.joint_inputs",
+    "model.season_terms",
     "state.halo",
     "state.inner",
     "state.weights",
@@ -323,6 +493,7 @@ class Experiment(Section):
         {}, description="mapping: key to candidates, compared on the validation period"
     )
     forecast: ForecastConfig = ForecastConfig()
+    verification: VerificationConfig = VerificationConfig()
     cluster: dict[str, Any] = Field({}, description="keys of gfrnn.cluster.ClusterConfig")
 
     @model_validator(mode="before")
@@ -358,11 +529,6 @@ class Experiment(Section):
                     f"{self.state.layout}; leave the key out"
                 )
         if not zonal:
-            if self.model.noise == "residual":
-                raise ValueError(
-                    "model.noise: residual is allowed with state.layout: zonal only, but the "
-                    f"layout is {self.state.layout}; give a number"
-                )
             return self
         if {"tanh", "relu"} <= set(self.model.features):
             raise ValueError("model.features: tanh and relu exclude each other; choose one of them")
@@ -400,6 +566,17 @@ class Experiment(Section):
             raise ValueError(
                 "model.inputs: insolation is allowed with state.layout: local only, but the layout "
                 f"is {self.state.layout}; leave it out, or choose state.layout: local"
+            )
+        if self.state.layout != "eof" and "linear" in self.model.hidden_inputs:
+            raise ValueError(
+                "model.hidden_inputs: linear is allowed with state.layout: eof only, but the "
+                f"layout is {self.state.layout}; leave it out"
+            )
+        centres = "centres" in (self.model.sampling, *self.search.get("model.sampling", ()))
+        if centres and self.model.width > self.fit.pool:
+            raise ValueError(
+                f"model.width: {self.model.width} centres are more than fit.pool, "
+                f"{self.fit.pool}; give at most {self.fit.pool}, or a larger fit.pool"
             )
         if self.search:  # each candidate must itself be a valid experiment
             self.candidates()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import calendar
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.missing_chunks import missing_chunks
@@ -17,7 +19,8 @@ from gfrnn.pipeline.data.static_fields import open_static
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.states.forcing import Forcing, input_width
+from gfrnn.pipeline.states.forcing import Forcing, input_width, season_columns
+from gfrnn.pipeline.states.harmonics import calendar_months
 from gfrnn.pipeline.states.sphere_patches import (
     cut_patches,
     owned_cells,
@@ -41,6 +44,9 @@ ROWS_PER_COLUMN = 16
 
 # The same for the zonal layout, whose leaf holds the rows of all wavenumbers at once.
 _ZONAL_ROWS_PER_COLUMN = 2
+
+POOL_TIMES = 64
+"""Largest number of training times from whose patches the hidden weights are drawn."""
 
 
 def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
@@ -66,6 +72,8 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
     """
     fields = Fields(ds)
     check_periods(fields.time, iter(experiment.periods))
+    _check_calendar(experiment, fields.time)
+    index_weights(experiment.verification.indices, fields.grid)
     cells = fields.grid.size
     times = int(experiment.periods.train.mask(fields.time).sum())
     for _, variant in experiment.candidates():
@@ -84,6 +92,40 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
         local_forcing(experiment, fields.grid)
 
 
+def _check_calendar(experiment: Experiment, time: Array) -> None:
+    """Refuse settings of the annual and diurnal cycle that the times of the data cannot give."""
+    step = step_of(time)
+    annual, diurnal = experiment.climatology.cycles(step)
+    if annual == "month":
+        periods = dict(iter(experiment.periods))
+        trained = set(calendar_months(time[periods["train"].mask(time)]).tolist())
+        every = set(calendar_months(time[known_times(time, *periods.values())]).tolist())
+        if absent := sorted(every - trained):
+            raise ConfigError(
+                f"periods.train: {periods['train']} contains no {calendar.month_name[absent[0]]}, "
+                "of which the climatology needs a mean; choose a longer period, or a number of "
+                "harmonics (climatology.annual)"
+            )
+    if not step.monthly:
+        return
+    # Twelve months a year determine a constant and five pairs of cosine and sine.
+    if annual != "month" and annual > 5:
+        raise ConfigError(
+            f"climatology.annual: {annual} harmonics cannot be told apart by twelve months a year; "
+            "choose at most 5, or month"
+        )
+    if diurnal:
+        raise ConfigError(
+            f"climatology.diurnal: {diurnal} is not allowed with data of a step of {step}, which "
+            "have no diurnal cycle; leave the key out"
+        )
+    if daily := [name for name in experiment.model.inputs if name in ("hour", "insolation")]:
+        raise ConfigError(
+            f"model.inputs: {daily[0]} is not allowed with data of a step of {step}, as it changes "
+            "within a day; leave it out, or use day_of_year"
+        )
+
+
 def _check_rows(experiment: Experiment, fields: Fields) -> None:
     """Refuse more weights than the training period has rows to determine."""
     state = experiment.state
@@ -98,10 +140,10 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
         each = np.bincount(np.zeros(len(exists), int) if groups is None else groups, exists)
         seen, places = state.delays * patches.window, int(each.min())
     always = seen + 1 + sum(map(input_width, experiment.model.inputs)) + len(state.static)
-    rows: dict[int, int] = {}
-    for part in row_leaves(experiment, fields, "train"):
-        year = int(part.fold.removeprefix("train/"))
-        rows[year] = rows.get(year, 0) + (part.stop - part.start) * places
+    if experiment.model.season_terms:
+        always += seen // state.delays * len(season_columns(experiment.model.inputs))
+    train = fold_rows(row_leaves(experiment, fields, "train"), places)
+    rows = {int(fold.removeprefix("train/")): count for fold, count in train.items()}
     if state.layout == "local" and state.weights != "shared" and always > sum(rows.values()):
         raise ConfigError(
             f"state.weights: {state.weights} leaves {sum(rows.values())} rows of the training "
@@ -109,7 +151,30 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
             "choose shared weights, fewer bands (state.bands), a smaller state.halo or fewer "
             "state.delays"
         )
-    check_solve(experiment, rows, always)
+    validation = fold_rows(row_leaves(experiment, fields, "validation"), places)
+    check_solve(experiment, rows, always, list(validation.values()))
+    _check_centres(experiment, fields, places)
+
+
+def fold_rows(leaves: Sequence[Stretch], places: int) -> dict[str, int]:
+    """Return the number of rows of each fold, for a number of places with a row at each time."""
+    rows: dict[str, int] = {}
+    for part in leaves:
+        rows[part.fold] = rows.get(part.fold, 0) + (part.stop - part.start) * places
+    return rows
+
+
+def _check_centres(experiment: Experiment, fields: Fields, places: int) -> None:
+    """Refuse more centres than the states that they are drawn from."""
+    model, fit = experiment.model, experiment.fit
+    times = sum(part.stop - part.start for part in row_leaves(experiment, fields, "train"))
+    if experiment.state.layout == "local":
+        times = min(times, POOL_TIMES) * places
+    if model.sampling == "centres" and model.width > min(times, fit.pool):
+        raise ConfigError(
+            f"model.width: {model.width} centres are more than the {min(times, fit.pool)} states "
+            "that they are drawn from; give at most as many, or a longer periods.train"
+        )
 
 
 def _check_zonal_rows(experiment: Experiment, fields: Fields) -> None:
@@ -180,7 +245,9 @@ def check_chunks(ds: xr.Dataset, used: Array | None = None) -> None:
         )
 
 
-def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) -> None:
+def check_solve(
+    experiment: Experiment, rows: Mapping[int, int], always: int, validation: Sequence[int]
+) -> None:
     """Check ``fit.without`` and the widths against the years, columns and rows of the triangles.
 
     Parameters
@@ -189,6 +256,8 @@ def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) ->
         Number of rows by training year.
     always : int
         Number of features that are not hidden.
+    validation : sequence of int
+        Number of rows by year of the validation period.
 
     Raises
     ------
@@ -201,11 +270,15 @@ def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) ->
         raise ConfigError(
             f"fit.widths: {wide[0]} is more than model.width, {width}; give at most {width}"
         )
-    if always + max(fit.widths, default=width) > sum(left.values()):
+    count, which = sum(left.values()), "of the training period"
+    if fit.choice == "years":
+        folds = [*left.values(), *validation]
+        count, which = min(count, sum(folds) - max(folds)), "that are left without the longest year"
+    if always + max(fit.widths, default=width) > count:
         raise ConfigError(
             f"model.width: {max(fit.widths, default=width)} hidden and {always} other features are "
-            f"more than the {sum(left.values())} rows of the training period; choose a width of at "
-            f"most {max(0, sum(left.values()) - always)}, or a longer period"
+            f"more than the {count} rows {which}; choose a width of at "
+            f"most {max(0, count - always)}, or a longer period"
         )
 
 
@@ -238,11 +311,13 @@ def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
     Raises
     ------
     ConfigError, DataError
-        If different cells are missing at the two times, or too few cells are left.
+        If different cells are missing at the two times, too few cells are left, or none in the
+        box of an index.
     """
     whole = Fields(ds)
     train = np.flatnonzero(experiment.periods.train.mask(whole.time))
     fields = whole.with_mask(int(train[0]), int(train[-1]))
+    index_weights(experiment.verification.indices, fields.grid)
     for _, variant in experiment.candidates():
         if variant.state.layout == "eof":
             _check_modes(variant, int(fields.grid.valid.sum()), len(train))
@@ -273,7 +348,8 @@ def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretc
     leads = model_leads(experiment, time)
     delays, grain, phase = state.delays, 1, 0
     if state.layout == "eof":
-        columns = experiment.model.width + (delays + len(leads)) * state.modes
+        seasonal = 2 * experiment.model.season_terms
+        columns = experiment.model.width + (delays + seasonal + len(leads)) * state.modes
         length = experiment.fit.rows or ROWS_PER_COLUMN * columns
     elif state.layout == "zonal":
         columns = zonal_columns(experiment, fields.grid)
@@ -297,4 +373,5 @@ def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretc
         length=length,
         grain=grain if grain <= length else 1,
         phase=phase,
+        within_years=experiment.fit.choice == "years",
     )

@@ -21,7 +21,6 @@ _PLAIN = (
     "delays",
     "target",
     "joint",
-    "noise",
     "share",
     "precision",
     "inputs",
@@ -35,7 +34,9 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
     low, high = network.low, network.high
     return {
         **{name: getattr(network, name) for name in _PLAIN},
+        "noise": None if np.ndim(network.noise) else network.noise,
         "leads": list(network.leads),
+        "modulators": list(network.modulators),
         "patches": None if network.patches is None else asdict(network.patches),
         "linear": network.hidden.inputs,
         "range": None if low is None or high is None else [float(low), float(high)],
@@ -43,10 +44,14 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
 
 
 def network_arrays(network: SampledRNN) -> dict[str, Array]:
-    """Return hidden weights (none in a linear model), groups, mask and limit by name."""
+    """Return hidden weights (none in a linear model), noise, groups, mask and limit by name."""
     arrays: dict[str, Array] = {}
     if network.hidden is not None and network.width:
         arrays |= {"weights": network.hidden.weights, "biases": network.hidden.biases}
+        if network.hidden.metric is not None:
+            arrays["metric"] = network.hidden.metric
+    if np.ndim(network.noise):
+        arrays["noise"] = np.asarray(network.noise)
     optional = {"groups": network.groups, "mask": network.mask, "limit": network.limit}
     arrays |= {name: values for name, values in optional.items() if values is not None}
     return arrays
@@ -56,7 +61,9 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
     """Rebuild an unsolved network from :func:`network_options` and :func:`network_arrays`."""
     plain = SampledRNN(
         **{name: options[name] for name in _PLAIN},
+        noise=arrays["noise"] if options["noise"] is None else options["noise"],
         leads=tuple(options["leads"]),
+        modulators=tuple(options["modulators"]),
         patches=None if options["patches"] is None else Patches(**_tuples(options["patches"])),
         low=None if options["range"] is None else np.array(options["range"][0]),
         high=None if options["range"] is None else np.array(options["range"][1]),
@@ -67,7 +74,8 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
     )
     weights = arrays.get("weights", np.zeros((options["linear"], 0)))
     biases = arrays.get("biases", np.zeros(0))
-    return replace(plain, hidden=HiddenWeights(weights, biases, plain.activation))
+    hidden = HiddenWeights(weights, biases, plain.activation, arrays.get("metric"))
+    return replace(plain, hidden=hidden)
 
 
 _ZONAL_PLAIN = ("delays", "feature_delays", "inputs", "bound", "seed")

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.durations import ONE_DAY, format_duration
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import Period
-from gfrnn.pipeline.data.time_axis import segments
+from gfrnn.pipeline.data.time_axis import covered, in_months, segments
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tree import Stretch
 
@@ -35,14 +35,15 @@ def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
     ConfigError
         Naming the period and the extent of the data, if a period is not inside or holds no time.
     """
-    extent = f"{pd.Timestamp(time[0])} to {pd.Timestamp(time[-1])}"
+    begin, end = covered(time)
+    extent = " to ".join(
+        str(stamp.astype("datetime64[M]") if in_months(time) else pd.Timestamp(stamp))
+        for stamp in time[[0, -1]]
+    )
     for name, period in periods:
-        # Daily data may start after midnight of the first day and end before the last day does.
-        outside = (
-            period.start < pd.Timestamp(time[0]).normalize()
-            or period.end > pd.Timestamp(time[-1]).normalize() + ONE_DAY
-        )
-        if outside:
+        # Daily data may start after midnight of the first day and end before the last day does;
+        # the times of monthly data are the middles of the months.
+        if period.start < begin or period.end > end:
             raise ConfigError(
                 f"periods.{name}: {period} is not within the data, which go from {extent}; "
                 "choose dates within them"
@@ -54,7 +55,7 @@ def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
             )
 
 
-def steps(name: str, duration: pd.Timedelta, step: np.timedelta64) -> int:
+def steps(name: str, duration: Duration, step: Duration) -> int:
     """Return a duration as a number of time steps of the data.
 
     Raises
@@ -62,11 +63,16 @@ def steps(name: str, duration: pd.Timedelta, step: np.timedelta64) -> int:
     ConfigError
         If it is not a whole number of steps; ``name`` is the key.
     """
-    count = duration / pd.Timedelta(step)
+    count = duration.ratio(step)
+    if count is None:
+        kind = "in calendar months" if step.monthly else "a fixed length"
+        raise ConfigError(
+            f"{name}: {duration} is not, but the data's step, {step}, is {kind}; give a multiple "
+            f"of it, for example {step * 3}"
+        )
     if count != round(count):
         raise ConfigError(
-            f"{name}: {format_duration(duration)} is not a multiple of the data's step, "
-            f"{format_duration(pd.Timedelta(step))}; choose a multiple"
+            f"{name}: {duration} is not a multiple of the data's step, {step}; choose a multiple"
         )
     return round(count)
 
@@ -154,6 +160,7 @@ def row_stretches(
     length: int,
     grain: int = 1,
     phase: int = 0,
+    within_years: bool = False,
 ) -> list[Stretch]:
     """Return the leaves of the training pass: stretches of present times with complete rows.
 
@@ -170,6 +177,9 @@ def row_stretches(
         Largest number of present times of one leaf.
     grain, phase : int
         Chunks as in :func:`read_stretches`, where rows are made from fields during reading.
+    within_years : bool
+        Whether rows with targets in two years are left out, so that no two folds share a target.
+        By default such a row belongs to the year of its first target.
     """
     inside = period.mask(time)
     pieces = []
@@ -182,7 +192,11 @@ def row_stretches(
             + [inside[present + lead] for lead in range(1, reach + 1)]
         )
         for run in _runs(present[complete]):
-            years = pd.DatetimeIndex(time[run + 1]).year.to_numpy()
+            years, last = (
+                pd.DatetimeIndex(time[run + lead]).year.to_numpy() for lead in (1, reach)
+            )
+            if within_years:
+                run, years = run[years == last], years[years == last]
             for year in np.unique(years):
                 chosen = run[years == year]
                 fold = Stretch(f"{name}/{year}", int(chosen[0]), int(chosen[-1]) + 1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.layouts import Layout
 from gfrnn.pipeline.training.zonal.zonal_features import feature_flops, walk_bytes
@@ -37,7 +38,7 @@ class NetworkRollouts:
     networks: tuple[Network, ...]
     mixture: Array
     linear: Network
-    step: np.timedelta64
+    step: Duration
     forcing: Forcing
 
     @property
@@ -90,7 +91,7 @@ class NetworkRollouts:
         size = network.state_size
 
         def times(first: int) -> Iterator[Array]:
-            return (initial + self.step * lead for lead in range(first, steps + 1))
+            return (self.step.after(initial, lead) for lead in range(first, steps + 1))
 
         given = (one for time in times(1) if (one := self.forcing(time)) is not None)
         inputs = given if self.forcing.count else None

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import PeriodsConfig
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tree import Stretch
@@ -118,6 +119,47 @@ def test_a_row_may_start_before_its_period_and_never_ends_after_it():
     assert row_stretches(time, validation, "v", alone, **options) == [Stretch("v/2001", 11, 17)]
 
 
+@cases
+@given(axes(), st.integers(1, 3), st.integers(1, 6), st.integers(1, 20))
+def test_no_two_years_share_a_target_where_rows_keep_within_years(time, delays, reach, length):
+    everything = period(pd.Timestamp(time[0]), pd.Timestamp(time[-1]))
+    options = {"delays": delays, "reach": reach, "length": length}
+    known = known_times(time, everything)
+    whole, within = (
+        row_stretches(time, everything, "t", known, **options, within_years=each)
+        for each in (False, True)
+    )
+    years = pd.DatetimeIndex(time).year
+    targets: dict[str, set[int]] = {}
+    for piece in within:
+        for present in range(piece.start, piece.stop):
+            aims = range(present + 1, present + reach + 1)
+            assert {f"t/{years[aim]}" for aim in aims} == {piece.fold}
+            targets.setdefault(piece.fold, set()).update(aims)
+    for one, other in itertools.combinations(targets.values(), 2):
+        assert not one & other
+    # Only rows across a change of year are left out.
+    kept = {present for piece in within for present in range(piece.start, piece.stop)}
+    for piece in whole:
+        for present in range(piece.start, piece.stop):
+            assert (present in kept) == (years[present + 1] == years[present + reach])
+
+
+def test_a_row_across_a_change_of_year_belongs_to_its_first_target_or_to_none():
+    time = pd.date_range("2000-12-25", periods=14, freq="D").to_numpy()
+    everything = period("2000-12-25", "2001-01-07")
+    known = known_times(time, everything)
+    options = {"delays": 1, "reach": 3, "length": 99}
+    assert row_stretches(time, everything, "t", known, **options) == [
+        Stretch("t/2000", 0, 6),
+        Stretch("t/2001", 6, 11),
+    ]
+    assert row_stretches(time, everything, "t", known, **options, within_years=True) == [
+        Stretch("t/2000", 0, 4),  # the last target is 31 December
+        Stretch("t/2001", 6, 11),  # the first is 1 January
+    ]
+
+
 def test_a_gap_removes_the_rows_around_it():
     whole = pd.date_range("2001-01-01", periods=20, freq="D").to_numpy()
     time = np.delete(whole, 10)
@@ -209,13 +251,23 @@ def test_leaves_grow_with_the_chunks_of_the_store_up_to_a_bound():
 
 
 def test_steps_of_a_duration():
-    six = np.timedelta64(6, "h")
-    assert steps("k", pd.Timedelta("1D"), six) == 4
-    assert steps("k", pd.Timedelta("6h"), six.astype("timedelta64[ns]")) == 1
+    six = Duration.parse("6h")
+    assert steps("k", Duration.parse("1d"), six) == 4
+    assert steps("k", Duration.parse("6h"), six) == 1
     with pytest.raises(ConfigError, match=r"^model\.leads: 9h .* step, 6h; choose a multiple"):
-        steps("model.leads", pd.Timedelta("9h"), six)
+        steps("model.leads", Duration.parse("9h"), six)
     with pytest.raises(ConfigError):
-        steps("k", pd.Timedelta("3h"), six)
+        steps("k", Duration.parse("3h"), six)
+    month = Duration.parse("1mo")
+    assert steps("k", Duration.parse("12mo"), month) == 12
+    with pytest.raises(
+        ConfigError, match=r"k: 10d is not, but .*, 1mo, is in calendar months.*3mo"
+    ):
+        steps("k", Duration.parse("10d"), month)
+    with pytest.raises(ConfigError, match=r"k: 1mo is not, but .*, 6h, is a fixed length"):
+        steps("k", month, six)
+    with pytest.raises(ConfigError, match=r"k: 4mo is not a multiple of the data's step, 3mo"):
+        steps("k", Duration.parse("4mo"), Duration.parse("3mo"))
 
 
 def periods(train: tuple[str, str], test: tuple[str, str]) -> PeriodsConfig:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.reduction.flops import Work
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing
@@ -61,7 +62,7 @@ def summary(
     states: np.ndarray, forecast: SampledRNN, linear: SampledRNN, starts: np.ndarray, end: int
 ) -> RolloutSummary:
     rollouts = NetworkRollouts(
-        LAYOUT, (forecast,), np.ones((1, 1)), linear, np.timedelta64(1, "D"),
+        LAYOUT, (forecast,), np.ones((1, 1)), linear, Duration.parse("1d"),
         Forcing.calendar(()),
     )  # fmt: skip
     time = pd.date_range("2001-01-01", periods=len(states), freq="D").to_numpy()
