@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -50,9 +51,11 @@ class Calibration:
     errors: dict[str, Array]
 
     @classmethod
-    def of_sums(cls, sums: dict[str, LeadSums]) -> Calibration:
-        """Return the calibration that the sums of both systems give."""
-        factors = {system: sums[system].coefficients() for system in SYSTEMS}
+    def of_sums(
+        cls, sums: dict[str, LeadSums], regressed: Sequence[int], spacing: int
+    ) -> Calibration:
+        """Return the calibration of both systems; see :meth:`LeadSums.coefficients`."""
+        factors = {system: sums[system].coefficients(regressed, spacing) for system in SYSTEMS}
         calibrated = [sums[system].errors(factors[system]) for system in SYSTEMS]
         errors = {
             "rollout_errors": np.stack([sums[system].errors() for system in SYSTEMS]),
@@ -123,7 +126,9 @@ def calibration_passes(
         stretches=leaves,
         key=key,
         windows=np.array([summary.reach(part) for part in leaves]) if reads else NO_READS,
-        finish=lambda root: Calibration.of_sums(summary.finish(root)),
+        finish=lambda root: Calibration.of_sums(
+            summary.finish(root), rollouts.linear.leads, spacing
+        ),
         joined=True,
     )
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,8 @@ Array = NDArray[np.floating]
 # Fewest initial times at a lead from which coefficients are computed.
 LEAST_STARTS = 10
 
-# Number of initial times that the prior factor of 1 weighs as much as: forecasts are damped no more
-# than the validation period supports.
+# Number of independent initial times that the prior factor of 1 weighs as much as: forecasts are
+# damped no more than the validation period supports.
 PRIOR_STARTS = 6
 
 # Squares below this share of the largest are rounding errors, such as those of values that are
@@ -39,16 +40,26 @@ class LeadSums:
     truth: Array
     counts: Array
 
-    def coefficients(self) -> Array:
+    def coefficients(self, regressed: Sequence[int], spacing: int) -> Array:
         """Return the factors of forecasts that minimise the squared error.
 
         A factor is the regression coefficient ``<forecast, truth> / <forecast, forecast>`` within
-        [0, 1], drawn towards 1 by a prior whose variance is that of the coefficient from
-        ``PRIOR_STARTS`` initial times with forecasts of unit square (ridge regression towards 1).
+        [0, 1], drawn towards 1 by a prior with the weight of ``PRIOR_STARTS`` initial times (ridge
+        regression towards 1). Where rollouts overlap, their errors are correlated, and more initial
+        times have the weight of one (Hansen and Hodrick 1980, J. Political Economy 88, 829).
         As predictability is lost with the lead, factors do not increase with it. The least squares
         under these conditions is the clipped isotonic regression of the coefficients, weighted
         with the squared forecasts (Robertson, Wright and Dykstra 1988, Order Restricted
         Statistical Inference, chapter 1).
+
+        Parameters
+        ----------
+        regressed : sequence of int
+            Leads that have outer weights of their own. These are regressions on the initial state
+            over the whole training period, which one more from fewer data would not improve: their
+            factor is 1.
+        spacing : int
+            Steps between initial times.
 
         Returns
         -------
@@ -61,17 +72,20 @@ class LeadSums:
         last = int(enough[0]) if len(enough) else len(self.counts)
         if not last:
             return factors
+        leads = np.arange(1, len(factors) + 1)
+        weights = PRIOR_STARTS * np.maximum(1.0, leads / spacing)
         smallest = _ROUNDING * max(float(self.truth[:last].max()), np.finfo(float).tiny)
         for group in np.flatnonzero((self.forecast[:last] > smallest).all(axis=0)):
             squares, products = self.forecast[:last, group], self.product[:last, group]
             residuals = self.truth[:last, group] - products**2 / squares
-            prior = PRIOR_STARTS * np.maximum(residuals, 0.0) / self.counts[:last]
+            prior = weights[:last] * np.maximum(residuals, 0.0) / self.counts[:last]
             squares = squares + prior
             found = isotonic_regression(
                 (products + prior) / squares, weights=squares, increasing=False
             )
             factors[:last, group] = np.clip(found.x, 0.0, 1.0)
         factors[last:] = factors[last - 1]
+        factors[np.isin(leads, regressed)] = 1.0
         return factors
 
     def errors(self, factors: Array | None = None) -> Array:

@@ -19,7 +19,14 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
 from gfrnn_core.regression_rows import delayed
-from gfrnn_testing.weather import Weather, contents, experiment, finish, make_weather
+from gfrnn_testing.weather import (
+    Weather,
+    contents,
+    experiment,
+    finish,
+    make_weather,
+    uncalibrated_contents,
+)
 
 PARTS: dict[str, Any] = {
     "periods": {"test": ["2002-07-01", "2002-07-12"]},
@@ -73,24 +80,14 @@ def test_a_refit_is_the_fit_of_the_changed_experiment(weather, fitted, tmp_path,
     parts = PARTS | {"fit": PARTS["fit"] | keys}
     theirs = Run(experiment(weather.path, **parts), tmp_path / "fit")
     theirs.fit()
-    assert without_calibration(ours) == without_calibration(theirs)
-    assert without_calibration(ours) != without_calibration(fitted)
+    assert uncalibrated_contents(ours.model) == uncalibrated_contents(theirs.model)
+    assert uncalibrated_contents(ours.model) != uncalibrated_contents(fitted.model)
     # The calibration stays that of the fit.
     for name in ("calibration", "linear_calibration"):
         np.testing.assert_array_equal(
             getattr(model_of(ours), name), getattr(model_of(fitted), name)
         )
     assert ours.experiment.fit == theirs.experiment.fit
-
-
-def without_calibration(run: Run) -> dict[str, str]:
-    """Return the contents of a model without its calibration and the errors behind it."""
-    found = contents(run.model)
-    return {
-        name: value
-        for name, value in found.items()
-        if "calibrat" not in name and "rollout_errors" not in name
-    }
 
 
 def rows_of(run: Run, first: SampledRNN, years: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -203,6 +203,15 @@ def contents(store: Path, *, metadata: bool = False) -> dict[str, str]:
     }
 
 
+def uncalibrated_contents(model: Path) -> dict[str, str]:
+    """Return the contents of a model without its calibration, which a refit does not change."""
+    return {
+        name: value
+        for name, value in contents(model).items()
+        if "calibrat" not in name and "rollout_errors" not in name
+    }
+
+
 def stamps(store: Path) -> dict[str, int]:
     """Return the time at which each file of a store was written."""
     return {

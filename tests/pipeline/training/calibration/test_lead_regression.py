@@ -26,19 +26,19 @@ def test_proportional_forecasts_get_the_factor_of_proportionality():
     forecast = np.random.default_rng(0).standard_normal((3, 40))
     wanted = np.array([[1.0], [0.7], [0.2]])
     sums = sums_of(forecast, wanted * forecast)
-    np.testing.assert_allclose(sums.coefficients(), wanted, rtol=1e-12)
+    np.testing.assert_allclose(sums.coefficients((), 10), wanted, rtol=1e-12)
     np.testing.assert_allclose(sums.errors(wanted), 0.0, atol=1e-12)
 
 
 def test_factors_stay_within_zero_and_one():
     forecast = np.random.default_rng(0).standard_normal((2, 40))
-    found = sums_of(forecast, np.array([[1.5], [-0.4]]) * forecast).coefficients()
+    found = sums_of(forecast, np.array([[1.5], [-0.4]]) * forecast).coefficients((), 10)
     np.testing.assert_allclose(found, [[1.0], [0.0]], atol=1e-12)
 
 
 def test_two_factors_in_the_wrong_order_become_their_weighted_mean():
     forecast = np.stack([np.ones(20), 2 * np.ones(20)])
-    found = sums_of(forecast, np.array([[0.3], [0.8]]) * forecast).coefficients()
+    found = sums_of(forecast, np.array([[0.3], [0.8]]) * forecast).coefficients((), 10)
     np.testing.assert_allclose(found, (0.3 + 4 * 0.8) / 5, rtol=1e-12)
 
 
@@ -48,7 +48,7 @@ def test_noise_draws_the_factor_towards_one_by_the_prior():
         half = np.ones(count // 2)
         forecast = np.concatenate([half, -half])[None]
         truth = np.tile([1.0, -1.0], count // 2)[None]
-        found = sums_of(forecast, truth).coefficients()
+        found = sums_of(forecast, truth).coefficients((), 10)
         np.testing.assert_allclose(found, PRIOR_STARTS / (count + PRIOR_STARTS), rtol=1e-12)
 
 
@@ -57,9 +57,9 @@ def test_leads_with_too_few_starts_continue_the_last_factor():
     sums = sums_of(forecast, np.array([[0.9], [0.6], [0.1], [0.1]]) * forecast)
     counts = np.array([LEAST_STARTS, LEAST_STARTS, LEAST_STARTS - 1, LEAST_STARTS])
     few = LeadSums(sums.forecast, sums.product, sums.truth, counts)
-    np.testing.assert_allclose(few.coefficients()[:, 0], [0.9, 0.6, 0.6, 0.6])
+    np.testing.assert_allclose(few.coefficients((), 10)[:, 0], [0.9, 0.6, 0.6, 0.6])
     none = LeadSums(sums.forecast, sums.product, sums.truth, np.zeros(4, dtype=int))
-    np.testing.assert_array_equal(none.coefficients(), 1.0)
+    np.testing.assert_array_equal(none.coefficients((), 10), 1.0)
     assert np.isnan(none.errors()).all()
 
 
@@ -69,7 +69,7 @@ def test_a_value_that_is_always_zero_keeps_its_factor():
         np.hstack([zeros, 20 * ones]), np.hstack([zeros, 5 * ones]), np.hstack([zeros, 20 * ones]),
         np.array([20, 20]),
     )  # fmt: skip
-    found = sums.coefficients()
+    found = sums.coefficients((), 10)
     np.testing.assert_array_equal(found[:, 0], 1.0)
     assert (found[:, 1] < 0.6).all()
 
@@ -83,7 +83,7 @@ def test_factors_never_increase_the_error_they_are_fitted_to(seed, leads, groups
         np.square(forecast).sum(axis=2), (forecast * truth).sum(axis=2),
         np.square(truth).sum(axis=2), np.full(leads, 25),
     )  # fmt: skip
-    factors = sums.coefficients()
+    factors = sums.coefficients((), 10)
     assert ((factors >= 0) & (factors <= 1)).all()
     assert (np.diff(factors, axis=0) <= 1e-12).all()
     # Together, as the order of factors may cost at one lead what it gains at another.
@@ -92,3 +92,19 @@ def test_factors_never_increase_the_error_they_are_fitted_to(seed, leads, groups
     expected = np.square(factors[..., None] * forecast - truth).sum(axis=(1, 2)) / 25
     np.testing.assert_allclose(sums.errors(factors), expected, rtol=1e-9)
     assert sums.variance()[0] == pytest.approx(np.square(truth[0]).sum() / 25)
+
+
+def test_leads_that_are_regressions_already_keep_the_factor_one():
+    forecast = np.ones((4, 40))
+    sums = sums_of(forecast, np.array([[0.9], [0.6], [0.5], [0.1]]) * forecast)
+    np.testing.assert_allclose(sums.coefficients((1, 3), 10)[:, 0], [1.0, 0.6, 1.0, 0.1])
+
+
+def test_overlapping_rollouts_weigh_less_against_the_prior():
+    half = np.ones(100)
+    forecast = np.tile(np.concatenate([half, -half]), (4, 1))
+    truth = np.tile(np.tile([1.0, -1.0], 100), (4, 1))  # independent of the forecast
+    sums = sums_of(forecast, truth)
+    apart, dense = (sums.coefficients((), spacing)[:, 0] for spacing in (4, 1))
+    np.testing.assert_allclose(apart, PRIOR_STARTS / (200 + PRIOR_STARTS))
+    assert (dense[1:] > apart[1:]).all()

@@ -86,7 +86,7 @@ def test_the_damping_of_a_rollout_without_decay_is_the_autocorrelation():
     own = summary(
         states, scaling_network(*[1.0] * SIZE), scaling_network(*[0.8] * SIZE), starts, 20000
     )
-    found = Calibration.of_sums(own.finish(own.leaf(Stretch("a", 0, len(starts)))))
+    found = Calibration.of_sums(own.finish(own.leaf(Stretch("a", 0, len(starts)))), (), LEADS)
     wanted = 0.8 ** np.arange(1, LEADS + 1)[:, None]
     np.testing.assert_allclose(found.forecast, wanted * np.ones((1, 2)), atol=0.03)
     np.testing.assert_allclose(found.linear, 1.0, atol=0.06)  # it is optimal already
@@ -106,7 +106,7 @@ def test_channels_have_factors_of_their_own():
     starts = np.arange(2900)
     one = scaling_network(*[1.0] * SIZE)
     own = summary(states, one, one, starts, 3000)
-    found = Calibration.of_sums(own.finish(own.leaf(Stretch("a", 0, len(starts)))))
+    found = Calibration.of_sums(own.finish(own.leaf(Stretch("a", 0, len(starts)))), (), LEADS)
     np.testing.assert_allclose(found.forecast[:, 0], 1.0)
     assert (found.forecast[:, 1] < 0.1).all()
 
