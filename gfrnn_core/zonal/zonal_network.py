@@ -16,8 +16,9 @@ of recurrent neural networks', arXiv 2410.23467.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,8 @@ class ZonalNetwork:
         noise, so that the network learns to return to the data.
     bound : float or None
         Multiple of their root mean square in training to which rollouts limit the magnitude of
-        columns and of predicted coefficients; None for no limit.
+        columns and of predicted coefficients, unless the start is itself beyond it: that is then
+        the limit. None for no limit.
     seed : int
         Seed of the noise.
     stages : tuple of Stage
@@ -318,6 +320,7 @@ class ZonalNetwork:
             state = self.basis.unpack(history[:, index])
             states.appendleft(state)
             features.appendleft(self.featurise(state, next(terms)))
+        limits = self._limits(states, features)
         left = np.zeros(len(history), dtype=int)
         for step in range(1, steps + 1):
             later = next(terms)
@@ -325,11 +328,11 @@ class ZonalNetwork:
             base, limited = states[0], np.zeros(len(history))
             rows = self._rows(list(states), list(features), given)
             for number, stage in enumerate(self.stages):
-                limited += self._limit(rows, stage.magnitude)
+                limited += _limit(rows, limits[number])
                 # Without a bound a diverging forecast may overflow.
                 with np.errstate(over="ignore", invalid="ignore"):
                     base = base + np.matmul(rows, stage.outer)
-                limited += self._limit(base, self.stages[0].magnitude[:, : self.basis.width])
+                limited += _limit(base, limits[0][..., : self.basis.width])
                 if number + 1 < len(self.stages):
                     corrected = base, self.featurise(base, later)
                     rows = self._rows(list(states), list(features), given, corrected)
@@ -359,17 +362,42 @@ class ZonalNetwork:
             driving[..., 1:] = inputs
         return np.concatenate([*present, driving, *featured, *(corrected or ())], axis=2)
 
-    def _limit(self, values: Array, magnitude: Array) -> Array:
-        """Limit magnitudes in place; return the share of limited values: shape (starts,).
+    def _limits(self, states: Iterable[Array], features: Iterable[Array]) -> list[Array]:
+        """Return the limits of the magnitudes of each stage's columns in a rollout.
+
+        They are the bound, or what the start itself has reached: extreme weather is no error.
 
         Parameters
         ----------
-        values : ndarray of complex, shape (wavenumbers, starts, columns)
-        magnitude : ndarray, shape (wavenumbers, columns)
+        states, features : iterable of ndarray, shape (wavenumbers, starts, width)
+            Coefficients of the start at all delays, and those of its features.
+
+        Returns
+        -------
+        list of ndarray, shape (wavenumbers, starts, columns)
+            Infinity without a bound, shape (1, 1, 1).
         """
         if self.bound is None:
-            return np.zeros(values.shape[1])
-        size, limit = np.abs(values), self.bound * magnitude[:, None]
-        over = size > limit
-        values *= np.divide(limit, size, out=np.ones_like(size), where=over)
-        return np.asarray(over.mean(axis=(0, 2)))
+            return [np.full((1, 1, 1), np.inf)] * len(self.stages)
+        state, feature = (reduce(np.maximum, map(np.abs, each)) for each in (states, features))
+        driving = np.zeros((*state.shape[:2], 1 + self.inputs))
+        own = [*[state] * self.delays, driving, *[feature] * self.feature_delays]
+        found = []
+        for number, stage in enumerate(self.stages):
+            reached = np.concatenate([*own, *([state, feature] if number else [])], axis=2)
+            found.append(np.maximum(reached, self.bound * stage.magnitude[:, None]))
+        return found
+
+
+def _limit(values: Array, limits: Array) -> Array:
+    """Limit magnitudes in place; return the share of limited values: shape (starts,).
+
+    Parameters
+    ----------
+    values : ndarray of complex, shape (wavenumbers, starts, columns)
+    limits : ndarray, shape (wavenumbers, starts, columns)
+    """
+    size = np.abs(values)
+    over = size > limits
+    values *= np.divide(limits, size, out=np.ones_like(size), where=over)
+    return np.asarray(over.mean(axis=(0, 2)))

@@ -156,6 +156,8 @@ def walk_bytes(network: ZonalNetwork, stages: int, starts: int) -> int:
     # Delayed coefficients and features, rows twice while they are joined, and predictions.
     columns = 2 * network.columns(stages - 1) + width * (network.delays + 6)
     columns += featured * (network.feature_delays + 3)
+    # Limits of the columns of all stages are real numbers.
+    columns += sum(network.columns(stage) for stage in range(stages)) // 2
     return starts * 16 * basis.wavenumbers * columns + grid_bytes(network, starts)
 
 

@@ -271,3 +271,20 @@ def test_a_correction_sees_the_background_of_the_time_that_is_forecast():
     state, _ = next(walk)
     expected = forecast[:, [9]] + rows[:, [9], -featured:] @ np.eye(featured, width)
     np.testing.assert_allclose(state, network.basis.pack(expected), rtol=1e-9, atol=1e-6)
+
+
+def test_a_start_beyond_the_bound_is_not_limited_to_it():
+    network = network_of(jacobians=(), delays=2, bound=2.0)
+    width = network.basis.width
+    outer = np.zeros((4, network.columns(0), width), dtype=complex)
+    outer[:, :width] = 0.5 * np.eye(width)  # grows by half a step
+    network = network.extended(Stage(outer, np.ones(outer.shape[:2])))
+    history = np.stack([network.basis.pack(np.full((4, 1, width), c + 0j)) for c in (6.0, 4.0)], 1)
+    sizes, shares = [], []
+    for state, share in network.walk(history, 3, repeat(np.ones((1, 1)))):
+        sizes.append(np.abs(network.basis.unpack(state)).max())
+        shares.append(share[0])
+    # The start has reached 6 already, which is thrice the bound.
+    np.testing.assert_allclose(sizes, [6, 6, 6])
+    assert shares[0] == 0
+    assert shares[1] > 0
