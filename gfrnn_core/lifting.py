@@ -3,7 +3,8 @@
 A row is ``[ h | 1 | psi(x) | phi(h) | y ]``: the linear terms (delays stacked), a constant, the
 inputs, the hidden features, the targets. The terms that are always in come first and the hidden
 features in the order in which they were drawn, so that every narrower model, down to the linear
-one, is a leading block of columns and its R factor a leading block of the same triangle.
+one, is a leading block of columns and its R factor a leading block of the same triangle. Features
+that are computed on the grid are the first of the hidden ones.
 """
 
 from __future__ import annotations

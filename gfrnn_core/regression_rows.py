@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.lifting import Columns, lift_into
+from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
 from gfrnn_core.sampling import HiddenWeights
 
@@ -58,11 +59,11 @@ def block_rows(columns: int) -> int:
 
 
 def row_columns(
-    hidden: HiddenWeights, inputs: int, leads: int, own: int, target: Target
+    hidden: HiddenWeights, inputs: int, leads: int, own: int, target: Target, lattice: int = 0
 ) -> Columns:
-    """Return the columns of a row with this hidden layer and these targets."""
+    """Return the columns of a row with this hidden layer, features of a lattice, and targets."""
     targets = hidden.inputs + 1 + hidden.width if target == "lifted" else leads * own
-    return Columns(hidden.inputs, inputs, hidden.width, targets)
+    return Columns(hidden.inputs, inputs, lattice + hidden.width, targets)
 
 
 def row_blocks(
@@ -75,6 +76,7 @@ def row_blocks(
     target: Target = "state",
     patches: Patches | None = None,
     joint: bool = False,
+    lattice_features: LatticeFeatures | None = None,
     places: Array | None = None,
     weights: Array | None = None,
     noise: float = 0.0,
@@ -104,6 +106,9 @@ def row_blocks(
         features and targets are those of the whole state.
     joint : bool
         Whether inputs are part of the linear terms, where hidden features see them too.
+    lattice_features : LatticeFeatures, optional
+        Features of the present state on the grid, which precede the other hidden features. Those of
+        all times are in memory.
     places : ndarray of int, optional
         Places that give rows; by default all.
     weights : ndarray, shape (places of the patches,), optional
@@ -136,10 +141,12 @@ def row_blocks(
         here = here[weights[here] > 0]
     own = size if patches is None else patches.owned
     extra = 0 if inputs is None or joint else inputs.shape[-1]
-    columns = row_columns(hidden, extra, len(leads), own, target)
+    lattice = 0 if lattice_features is None else lattice_features.columns
+    columns = row_columns(hidden, extra, len(leads), own, target, lattice)
     seen = (
         states if noise == 0 else states + noise * draw_numbers("normal", seed, first, times, size)
     )
+    featured = None if lattice_features is None else lattice_features(seen[begin:end])
     chosen = np.arange(begin * len(here), end * len(here))
     if share < 1:
         drawn = draw_numbers("uniform", seed, first + begin, end - begin, everywhere)
@@ -154,7 +161,11 @@ def row_blocks(
         block = memory[: shape[0] * shape[1]].reshape(shape, order="F")
         forcing = _inputs(inputs, time + 1, place)
         present = _stacked(seen, time, place, delays, patches, forcing if joint else None)
-        lift_into(block, present, None if joint else forcing, hidden)
+        further = None if joint else forcing
+        if lattice_features is not None and featured is not None:
+            own_features = lattice_features.windows.windows_at(featured, time - begin, place)
+            further = own_features if further is None else np.hstack([further, own_features])
+        lift_into(block, present, further, hidden)
         if target == "lifted":
             later = _stacked(states, time + 1, place, delays, patches)
             lift_into(block[:, columns.features :], later, None, hidden)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.lifting import lift, lift_hidden
+from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
 from gfrnn_core.sampling import HiddenWeights
 
@@ -73,6 +74,8 @@ class RolloutLoop:
         Index of the outer weights that each place uses.
     mask : ndarray of bool, shape (d,), or None
         Coordinates of a state that stay 0.
+    lattice_features : LatticeFeatures or None
+        Features on the grid, which precede the other hidden features.
     """
 
     hidden: HiddenWeights
@@ -86,6 +89,7 @@ class RolloutLoop:
     joint: bool = False
     groups: Array | None = None
     mask: Array | None = None
+    lattice_features: LatticeFeatures | None = None
 
     def run(self, history: Array, steps: int, inputs: Array | None) -> Array:
         """Run all steps: shape (steps, starts, d).
@@ -189,6 +193,9 @@ class RolloutLoop:
         Columns come first, so that windows are written once, where the lift reads them.
         """
         states = np.ascontiguousarray(window.transpose(0, 2, 1))
+        featured = None
+        if self.lattice_features is not None:
+            featured = np.ascontiguousarray(self.lattice_features(window[-1]).T)
         starts, places = states.shape[2], len(self._order)
         features, owned = self.outer.shape[-2:]
         values = np.empty((owned, places, starts), states.dtype)
@@ -202,7 +209,8 @@ class RolloutLoop:
                 where = slice(begin, min(begin + rows // some, places))
                 shape = (features, where.stop - begin, here.stop - first)
                 block = memory[: shape[0] * shape[1] * shape[2]].reshape(shape)
-                self._lift(block, states[:, :, here], given, where)
+                own = None if featured is None else featured[:, here]
+                self._lift(block, states[:, :, here], given, own, where)
                 for outer, part in self._runs(where):
                     lifted = block[:, part.start - begin : part.stop - begin]
                     lifted = lifted.reshape(features, len(outer), -1).transpose(1, 0, 2)
@@ -210,9 +218,19 @@ class RolloutLoop:
                     values[:, part, here] = found.transpose(1, 0, 2).reshape(owned, -1, shape[2])
         return values
 
-    def _lift(self, block: Array, states: Array, forcing: Array | None, where: slice) -> None:
-        """Write the features (features, places, starts) of states (delays, cells, starts)."""
-        end, linear = 0, self.hidden.inputs
+    def _lift(
+        self,
+        block: Array,
+        states: Array,
+        forcing: Array | None,
+        featured: Array | None,
+        where: slice,
+    ) -> None:
+        """Write the features (features, places, starts) of states (delays, cells, starts).
+
+        Those on the grid have the shape (cells * features, starts).
+        """
+        end, linear, start = 0, self.hidden.inputs, len(block) - self.hidden.width
         for state in states[::-1]:
             begin, end = end, end + (len(state) if self.patches is None else self.patches.window)
             self._write_windows(state, where, block[begin:end])
@@ -221,20 +239,28 @@ class RolloutLoop:
             begin = end if self.joint else linear + 1
             given = forcing[:, None] if forcing.ndim == 2 else forcing[:, self._order[where]]
             block[begin : begin + forcing.shape[-1]] = given.transpose(2, 1, 0)
+        if self.lattice_features is not None and featured is not None:
+            own = block[start - self.lattice_features.columns : start]
+            self._write_windows(featured, where, own, self.lattice_features.windows)
         rows = block.reshape(len(block), -1).T
-        lift_hidden(rows, linear, len(block) - self.hidden.width, self.hidden)
+        lift_hidden(rows, linear, start, self.hidden)
 
-    def _write_windows(self, state: Array, where: slice, out: Array) -> None:
-        """Write the windows of a state (cells, starts) at places: (window, places, starts)."""
+    def _write_windows(
+        self, state: Array, where: slice, out: Array, patches: Patches | None = None
+    ) -> None:
+        """Write the windows of a state (cells, starts) at places: (window, places, starts).
+
+        By default the patches are those of states.
+        """
         if self.patches is None:
             out[:, 0] = state
             return
-        if self.patches.indexed:
+        if patches is None and self.patches.indexed:
             seen = self._seen[:, where]
         else:
-            seen = self.patches.seen_from(self._order[where]).T
+            seen = (patches or self.patches).seen_from(self._order[where]).T
         np.take(state, seen, axis=0, out=out, mode="clip")  # checking indices would need a buffer
-        signs = self.patches.signs_from(self._order[where])
+        signs = (patches or self.patches).signs_from(self._order[where])
         if signs is not None:
             out *= signs.T[:, :, None]
 

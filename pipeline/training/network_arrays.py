@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core import HiddenWeights, Patches, SampledRNN
-from gfrnn_core.zonal import GridFeatures, Stage, ZonalBasis, ZonalNetwork
+from gfrnn_core.local_features import GridFeatures
+from gfrnn_core.zonal import Stage, ZonalBasis, ZonalNetwork
 
 Array = NDArray[Any]
 

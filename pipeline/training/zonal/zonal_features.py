@@ -14,8 +14,8 @@ from gfrnn.pipeline.states.advecting_winds import advection_terms
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.zonal_states import ZonalLayout, zonal_layout
-from gfrnn_core.zonal import GridFeatures, ZonalNetwork
-from gfrnn_core.zonal.grid_features import BASE_FIELDS
+from gfrnn_core.local_features import BASE_FIELDS, GridFeatures
+from gfrnn_core.zonal import ZonalNetwork
 from gfrnn_core.zonal.zonal_network import BLOCK_BYTES
 
 Array = NDArray[Any]

@@ -16,8 +16,8 @@ from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn.pipeline.training.zonal.zonal_features import grid_bytes
+from gfrnn_core.local_features import BASE_FIELDS
 from gfrnn_core.zonal import ZonalNetwork, row_factors
-from gfrnn_core.zonal.grid_features import BASE_FIELDS
 
 Array = NDArray[Any]
 
