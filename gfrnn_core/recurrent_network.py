@@ -244,7 +244,7 @@ class RecurrentNetwork:
 
     def walk(
         self, history: Array, steps: int, inputs: Iterable[Array] | None = None
-    ) -> Iterator[Array]:
+    ) -> Iterator[tuple[Array, Array]]:
         """Yield the steps of :meth:`rollout` one by one: memory does not grow with their number.
 
         Parameters
@@ -256,7 +256,9 @@ class RecurrentNetwork:
 
         Yields
         ------
-        ndarray, shape (starts, d)
+        states : ndarray, shape (starts, d)
+        limited : ndarray, shape (starts,)
+            Share of the values of each state that a bound has limited; there is none, so it is 0.
         """
         outer = self._solved()[..., : self._own()]
         history = self._history(history)
@@ -264,8 +266,9 @@ class RecurrentNetwork:
             raise ValueError(f"steps: {steps} is negative")
         start = self.scaled(history[:, -self.delays :]).transpose(1, 0, 2)
         forcing = self._each_driven(inputs, len(history))
-        for state in self._loop(outer).walk(start.astype(self.precision), steps, forcing):
-            yield self.unscaled(state)
+        walk = self._loop(outer).walk(start.astype(self.precision), steps, forcing)
+        for state, limited in walk:
+            yield self.unscaled(state), limited
 
     def _each_driven(self, inputs: Iterable[Array] | None, starts: int) -> Iterator[Array] | None:
         known = self._trained_with()

@@ -99,13 +99,13 @@ class RolloutLoop:
         """
         each = None if inputs is None else iter(np.moveaxis(inputs, 1, 0))
         path = np.empty((steps, *history.shape[1:]), history.dtype)
-        for lead, state in enumerate(self.walk(history, steps, each, callers=5)):
+        for lead, (state, _) in enumerate(self.walk(history, steps, each, callers=5)):
             path[lead] = state
         return path
 
     def walk(
         self, history: Array, steps: int, inputs: Iterator[Array] | None, callers: int = 4
-    ) -> Iterator[Array]:
+    ) -> Iterator[tuple[Array, Array]]:
         """Yield the states step by step; only those that later steps need are kept.
 
         Parameters
@@ -119,8 +119,10 @@ class RolloutLoop:
 
         Yields
         ------
-        ndarray, shape (starts, d)
+        states : ndarray, shape (starts, d)
             States at the steps 1 to ``steps``; NaN once a forecast left the range.
+        limited : ndarray, shape (starts,)
+            Share of the values of each state that a bound has limited; there is none, so it is 0.
         """
         starts, reach = history.shape[1], max(self.leads)
         states = deque(history, maxlen=self.delays - 1 + reach)
@@ -145,7 +147,7 @@ class RolloutLoop:
                 left[alive[~stays]] = lead
                 alive = alive[stays]
             states.append(now)
-            yield now
+            yield now, np.zeros(starts)
         report_diverged(left, callers)
 
     def step(self, window: Array, forcing: Array | None, index: int = 0) -> Array:

@@ -186,7 +186,7 @@ def _forecast_batch(
     states = trained.walk(read_history(fields, trained, starts), initial, horizon)
     decoded = (
         trained.layout.decode(state, initial + trained.step * lead)
-        for lead, state in enumerate(states, 1)
+        for lead, (state, _) in enumerate(states, 1)
     )
     write_forecasts(Path(path), fields.grid, first, decoded)
 

@@ -105,32 +105,43 @@ class ForecastModel:
         -------
         ndarray, shape (starts, steps, size)
         """
-        return np.stack(list(self.walk(history, initial, steps)), axis=1)
+        return np.stack([state for state, _ in self.walk(history, initial, steps)], axis=1)
 
-    def walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
-        """Yield the forecast lead by lead, shape (starts, size).
+    def walk(self, history: Array, initial: Array, steps: int) -> Iterator[tuple[Array, Array]]:
+        """Yield the forecast lead by lead.
 
-        The parameters are those of :meth:`rollout`; memory does not grow with ``steps``. A diverged
-        forecast is NaN from then on.
+        The parameters are those of :meth:`rollout`; memory does not grow with ``steps``.
+
+        Yields
+        ------
+        states : ndarray, shape (starts, size)
+            A diverged forecast is NaN from then on.
+        limited : ndarray, shape (starts,)
+            Share of values that the bound of rollouts has limited at this step, the weighted mean
+            of the networks.
         """
         own = np.asarray(self.linear.leads)
         walks = [self._walk(network, history, initial, steps) for network in self.networks]
         for lead in range(1, steps + 1):
             shares = self.mixture[:, np.searchsorted(own, lead, side="right") - 1]
             mixed: Array = np.zeros((len(history), self.layout.size))
+            limited: Array = np.zeros(len(history))
             for walk, share in zip(walks, shares, strict=True):
-                state = next(walk)
+                state, held = next(walk)
                 if share:  # a diverged state is NaN even times 0
                     mixed += share * state
-            yield mixed
+                    limited += share * held
+            yield mixed, limited
 
-    def linear_walk(self, history: Array, initial: Array, steps: int) -> Iterator[Array]:
-        """Yield the forecast of the linear model lead by lead, shape (starts, size)."""
+    def linear_walk(
+        self, history: Array, initial: Array, steps: int
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield the forecast of the linear model lead by lead, as :meth:`walk` does."""
         yield from self._walk(self.linear, history, initial, steps)
 
     def _walk(
         self, network: Network, history: Array, initial: Array, steps: int
-    ) -> Iterator[Array]:
+    ) -> Iterator[tuple[Array, Array]]:
         size = network.state_size
 
         def times(first: int) -> Iterator[Array]:
@@ -141,11 +152,11 @@ class ForecastModel:
         if isinstance(network, ZonalNetwork):
             climatology = self.layout.scaling.climatology
             terms = (climatology.design_matrix(time) for time in times(1 - network.delays))
-            for state, _ in network.walk(history[:, -network.delays :], steps, terms, inputs):
-                yield state
+            yield from network.walk(history[:, -network.delays :], steps, terms, inputs)
             return
-        for state in network.walk(history[:, -network.delays :, :size], steps, inputs):
-            yield np.pad(state, ((0, 0), (0, self.layout.size - size)))
+        walk = network.walk(history[:, -network.delays :, :size], steps, inputs)
+        for state, limited in walk:
+            yield np.pad(state, ((0, 0), (0, self.layout.size - size))), limited
 
     def damping(self, lead: int) -> Array:
         """Return the autocorrelation of each grid cell at a lead in steps: shape (grid.size,).

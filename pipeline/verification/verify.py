@@ -83,7 +83,8 @@ class ScoreSummary:
         first, last = int(starts[0]), min(int(starts[-1]) + horizon + 1, len(time))
         real = self.fields.read(first, last)
         real -= climatology(time[first:last])
-        for lead, linear in enumerate(model.linear_walk(history, time[starts], horizon), 1):
+        walk = model.linear_walk(history, time[starts], horizon)
+        for lead, (linear, _) in enumerate(walk, 1):
             # Use only times in the data at the exact distance of the lead: data may have gaps.
             valid = time[starts] + model.step * lead
             later = np.searchsorted(time, valid)

@@ -128,15 +128,17 @@ def test_step_by_step_gives_the_rollout(kind):
     history = np.stack([states[10:12], states[50:52]])
     ahead = None if inputs is None else np.stack([inputs[12:20], inputs[52:60]])
     each = None if ahead is None else np.moveaxis(ahead, 1, 0)
-    found = np.stack(list(network.walk(history, 8, each)), axis=1)
+    steps = list(network.walk(history, 8, each))
+    found = np.stack([states for states, _ in steps], axis=1)
     np.testing.assert_array_equal(found, network.rollout(history, 8, ahead))
+    assert all(limited.tolist() == [0.0, 0.0] for _, limited in steps)
 
 
 def test_steps_are_made_only_when_they_are_asked_for():
     states = smooth()
     network = SampledRNN(width=8, patches=RING, ridge=1e-1).fit(states)
     endless = network.walk(states[None, 10:11], 10**9)
-    found = np.stack(list(islice(endless, 3)))
+    found = np.stack([states for states, _ in islice(endless, 3)])
     np.testing.assert_array_equal(found[:, 0], network.rollout(states[None, 10:11], 3)[0])
 
 

@@ -417,7 +417,8 @@ def test_calendar_inputs(hourly, tmp_path):
     assert (errors[1] < 0.5 * errors[0]).all()
     # By hand, from midnight at the turn of the year on.
     history = np.random.default_rng(0).normal(size=(1, 1, 5))
-    (found,) = next(model.linear_walk(history, np.array(["2001-12-31T18"], "datetime64[ns]"), 1))
+    initial = np.array(["2001-12-31T18"], "datetime64[ns]")
+    (found,), _ = next(model.linear_walk(history, initial, 1))
     features = np.concatenate([history[0, 0], [1.0], [1.0, 0.0, 1.0, 0.0]])
     np.testing.assert_allclose(found, features @ model.linear.outer[0], rtol=1e-12)
 

@@ -136,8 +136,9 @@ def test_a_model_comes_back_from_its_store_bit_for_bit(archive, tmp_path):
     initial = np.array(["2003-07-01", "2003-08-01", "2003-12-01"], dtype="datetime64[ns]")
     for walk in ("walk", "linear_walk"):
         ours, theirs = (list(getattr(each, walk)(history, initial, 4)) for each in (model, again))
-        for one, other in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(one, other)
+        for step, same in zip(ours, theirs, strict=True):
+            for one, other in zip(step, same, strict=True):
+                np.testing.assert_array_equal(one, other)
     assert again.notes == model.notes
     assert set(again.selection) == set(model.selection)
 
