@@ -116,8 +116,8 @@ def test_rows_and_steps_have_the_features_of_the_cells_of_a_patch(inner, poles):
             for j in range(4 * column, 4 * column + 4 + beside):
                 mirrored = i if i >= 0 else (0 if poles == "between" else 1)
                 there = own[:, mirrored, (j + 4 * (i < 0)) % 8].copy()
-                if i < 0:  # scalars stay, the advection of a component and the product turn
-                    there[[0, 3]] *= -1
+                if i < 0:  # advected components turn, as one factor of the product does
+                    there[[0, 3, 4]] *= -1
                 values.extend(there)
         window = np.concatenate([patches.windows(states[t])[place] for t in (8, 7)])
         seen = np.concatenate([window, inputs[9]])
