@@ -100,7 +100,8 @@ class Refit:
                 int(name.removeprefix("train/")): candidate.least_rows(name)
                 for name in candidate.names("train")
             }
-            check_solve(experiment, rows, candidate.linear_features)
+            always = candidate.linear_features + candidate.network.lattice_columns
+            check_solve(experiment, rows, always)
         _check_output(output, source, force)
         RunFolder(output).check_writable()
         return cls(source, experiment, output, model, store, fitted)

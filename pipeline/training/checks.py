@@ -18,6 +18,7 @@ from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing, input_width
+from gfrnn.pipeline.states.sampled_features import unfitted_patch_features
 from gfrnn.pipeline.states.sphere_patches import (
     cut_patches,
     owned_cells,
@@ -98,6 +99,9 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
         each = np.bincount(np.zeros(len(exists), int) if groups is None else groups, exists)
         seen, places = state.delays * patches.window, int(each.min())
     always = seen + 1 + sum(map(input_width, experiment.model.inputs)) + len(state.static)
+    if state.layout == "local":
+        features = unfitted_patch_features(experiment.model, fields.grid, patches)
+        always += 0 if features is None else features.columns
     rows: dict[int, int] = {}
     for part in row_leaves(experiment, fields, "train"):
         year = int(part.fold.removeprefix("train/"))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core import HiddenWeights, Patches, SampledRNN
-from gfrnn_core.local_features import GridFeatures
+from gfrnn_core.local_features import GridFeatures, Lattice, LatticeFeatures
 from gfrnn_core.zonal import Stage, ZonalBasis, ZonalNetwork
 
 Array = NDArray[Any]
@@ -29,30 +29,41 @@ _PLAIN = (
     "seed",
 )
 
+_ON_GRID = ("scales", "jacobians", "winds", "products")
+
 
 def network_options(network: SampledRNN) -> dict[str, Any]:
     """Return the options of a sampled network as plain values for JSON."""
     assert network.hidden is not None, "hidden weights decide how many values features see"
-    low, high = network.low, network.high
+    low, high, features = network.low, network.high, network.lattice_features
     return {
         **{name: getattr(network, name) for name in _PLAIN},
         "leads": list(network.leads),
         "patches": None if network.patches is None else asdict(network.patches),
         "linear": network.hidden.inputs,
+        "geometry": None if features is None else features.lattice.geometry,
         "range": None if low is None or high is None else [float(low), float(high)],
     }
 
 
 def network_arrays(network: SampledRNN) -> dict[str, Array]:
-    """Return hidden weights (none in a linear model), groups of places and mask by name."""
+    """Return hidden weights (none in a linear model), groups, mask and features by name."""
     arrays: dict[str, Array] = {}
-    if network.hidden is not None and network.width:
+    if network.hidden is not None and network.hidden.width:
         arrays |= {"weights": network.hidden.weights, "biases": network.hidden.biases}
     if network.groups is not None:
         arrays["groups"] = network.groups
     if network.mask is not None:
         arrays["mask"] = network.mask
-    return arrays
+    if (found := network.lattice_features) is not None:
+        arrays |= {
+            "grid_latitude": found.lattice.latitude,
+            "grid_longitude": found.lattice.longitude,
+            **{f"grid_{name}": getattr(found.features, name) for name in _ON_GRID},
+        }
+        if found.background is not None:
+            arrays["grid_background"] = found.background
+    return {name: values for name, values in arrays.items() if values.size}
 
 
 def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> SampledRNN:
@@ -69,12 +80,35 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
     )
     weights = arrays.get("weights", np.zeros((options["linear"], 0)))
     biases = arrays.get("biases", np.zeros(0))
-    return replace(plain, hidden=HiddenWeights(weights, biases, plain.activation))
+    return replace(
+        plain,
+        hidden=HiddenWeights(weights, biases, plain.activation),
+        lattice_features=_lattice_features(options, arrays, plain),
+    )
+
+
+def _lattice_features(
+    options: dict[str, Any], arrays: dict[str, Array], network: SampledRNN
+) -> LatticeFeatures | None:
+    """Rebuild the features on the grid of a network without them; None if it has none."""
+    if options["geometry"] is None:
+        return None
+    assert network.patches is not None
+    none = GridFeatures.none(arrays["grid_scales"])
+    given = {name: arrays.get(f"grid_{name}", getattr(none, name)) for name in _ON_GRID}
+    lattice = Lattice(
+        arrays["grid_latitude"],
+        arrays["grid_longitude"],
+        network.patches,
+        network.mask,
+        options["geometry"],
+    )
+    return LatticeFeatures(replace(none, **given), lattice, arrays.get("grid_background"))
 
 
 _ZONAL_PLAIN = ("delays", "feature_delays", "inputs", "bound", "seed")
 
-_FEATURES = ("scales", "jacobians", "winds", "products", "weights", "biases")
+_FEATURES = (*_ON_GRID, "weights", "biases")
 
 
 def zonal_options(network: ZonalNetwork) -> dict[str, Any]:

@@ -170,7 +170,8 @@ def precision_cost(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) ->
 def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:
     columns, targets = rows.columns, len(rows.network.leads) * size
     always = columns - targets - rows.network.width
-    widths = fit.widths or [rows.network.width]
+    lattice = rows.network.lattice_columns
+    widths = [lattice + width for width in fit.widths] or [rows.network.width]
     flops = 0.0
     for count in [always, *(always + width for width in widths for _ in fit.balance)]:
         # An SVD of a square matrix with both factors, their products with triangles and targets,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.experiment import FitConfig
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints, content_key
 from gfrnn.pipeline.reduction.task_memory import check_call
@@ -80,6 +81,11 @@ class Candidate:
     @property
     def _columns(self) -> Columns:
         return self.network.columns(self.size, self.network.inputs or 0)
+
+    def widths(self, fit: FitConfig) -> list[int]:
+        """Return the numbers of hidden features to try, with those on the grid in each of them."""
+        lattice = self.network.lattice_columns
+        return [lattice + width for width in fit.widths] or [self.network.width]
 
     def check_memory(self, name: str) -> None:
         """Refuse work on the triangle that exceeds the memory of a worker's thread.

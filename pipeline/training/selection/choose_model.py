@@ -127,7 +127,7 @@ def _select_for_candidate(
         candidate.factor(checkpoints, candidate.names("train", fit.without)),
         candidate.factor(checkpoints, candidate.names("validation")),
         size=candidate.size,
-        widths=fit.widths or [candidate.network.width],
+        widths=candidate.widths(fit),
         ridges=fit.ridge,
         balances=fit.balance,
         variance=candidate.variance,
