@@ -1,10 +1,11 @@
 """Features of states, and the order of the columns of a row.
 
-A row is ``[ h | 1 | psi(x) | phi(h) | y ]``: the linear terms (delays stacked), a constant, the
-inputs, the hidden features, the targets. The terms that are always in come first and the hidden
-features in the order in which they were drawn, so that every narrower model, down to the linear
-one, is a leading block of columns and its R factor a leading block of the same triangle. Features
-that are computed on the grid are the first of the hidden ones.
+A row is ``[ h | 1 | psi(x) | m(x) h | phi(h) | y ]``: the linear terms (delays stacked), a
+constant, the inputs, products of inputs with the present state, the hidden features, the targets.
+The terms that are always in come first and the hidden features in the order in which they were
+drawn, so that every narrower model, down to the linear one, is a leading block of columns and its
+R factor a leading block of the same triangle. Features that are computed on the grid are the first
+of the hidden ones.
 """
 
 from __future__ import annotations
@@ -27,17 +28,20 @@ class Columns:
     Attributes
     ----------
     linear, inputs, hidden, targets : int
+    products : int
+        Number of products of the present state with inputs, which follow the inputs.
     """
 
     linear: int
     inputs: int
     hidden: int
     targets: int
+    products: int = 0
 
     @property
     def linear_features(self) -> int:
-        """Number of features that are not hidden: linear terms, the constant and inputs."""
-        return self.linear + 1 + self.inputs
+        """Number of features that are not hidden: linear terms, constant, inputs and products."""
+        return self.linear + 1 + self.inputs + self.products
 
     @property
     def features(self) -> int:

@@ -29,7 +29,8 @@ Precision = Literal["float32", "float64"]
 class RecurrentNetwork:
     """A recurrent network with a linear part: ``h' = C [h, 1, sigma(W h + b)]``.
 
-    With inputs x, ``C_x [x, sigma(W_x x + b_x)]`` is added; h holds delayed states.
+    With inputs x, ``C_x [x, sigma(W_x x + b_x)]`` is added, and with modulators m among these
+    ``C_m [m_1 h_0, m_2 h_0, ...]``; h holds delayed states, of which h_0 is the present one.
     :class:`gfrnn_core.SampledRNN` trains it.
 
     Parameters
@@ -56,7 +57,12 @@ class RecurrentNetwork:
         Number of hidden features of the inputs alone.
     joint : bool
         Whether hidden features see the inputs together with the states. This is useful if an input
-        (latitude, orography) changes the dynamics of a state; inputs should then be of order one.
+        (latitude, orography, season) changes the dynamics of a state; inputs should then be of
+        order one, as normal weights on inputs have the scale of those on states.
+    modulators : tuple of int
+        Indices of inputs that multiply the present state; the products are further linear terms,
+        which hidden features do not see. With the cosine and the sine of the year as modulators,
+        the linear model is x' = (A + B cos + C sin) x, a cyclostationary linear inverse model.
     noise : float
         Standard deviation of normal noise on the (scaled) states that features see in training;
         targets have no noise. If states vary in few directions only, as smooth fields do, the noise
@@ -112,6 +118,7 @@ class RecurrentNetwork:
     ridge: float = 1e-15
     input_width: int = 0
     joint: bool = False
+    modulators: tuple[int, ...] = ()
     noise: float = 0.0
     share: float = 1.0
     patches: Patches | None = None
@@ -146,6 +153,10 @@ class RecurrentNetwork:
             raise ValueError("target: 'lifted' allows neither patches nor leads other than (1,)")
         if self.joint and (self.input_width or self.target == "lifted"):
             raise ValueError("joint: allows neither input_width nor target 'lifted'")
+        if len(set(self.modulators)) < len(self.modulators) or min(self.modulators, default=0) < 0:
+            raise ValueError(f"modulators: {self.modulators} are not different indices of inputs")
+        if self.modulators and self.target == "lifted":
+            raise ValueError("modulators: are not allowed with target 'lifted'")
         for name in ("ridge", "noise"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name}: {getattr(self, name)} is negative or not finite")
@@ -177,8 +188,9 @@ class RecurrentNetwork:
         """Return the columns of a row, for states of this size and this number of inputs."""
         own = size if self.patches is None else self.patches.owned
         driven = inputs + self.input_width if inputs and not self.joint else 0
+        products = len(self.modulators) * (size if self.patches is None else self.patches.window)
         leads, lattice = len(self.leads), self.lattice_columns
-        return row_columns(self._sampled(), driven, leads, own, self.target, lattice)
+        return row_columns(self._sampled(), driven, leads, own, self.target, products, lattice)
 
     def scaled(self, states: Array) -> Array:
         """Return states in the standardised units of the network."""
@@ -353,6 +365,7 @@ class RecurrentNetwork:
             self.joint,
             self.groups,
             self.mask,
+            self.modulators,
             self.lattice_features,
         )
 
@@ -385,7 +398,7 @@ class RecurrentNetwork:
     ) -> Array | None:
         """Check inputs against these leading axes and the known number of inputs."""
         if inputs is None:
-            if self.input_width if known is None else known:
+            if self.modulators or (self.input_width if known is None else known):
                 raise ValueError(f"inputs: none, but the network needs {known or 'some'}")
             return None
         values = np.asarray(inputs, dtype=float)
@@ -398,6 +411,10 @@ class RecurrentNetwork:
         if values.shape not in expected:
             options = " or ".join(map(str, expected))
             raise ValueError(f"inputs: shape {values.shape} is not {options}")
+        if max(self.modulators, default=-1) >= values.shape[-1]:
+            raise ValueError(
+                f"modulators: {self.modulators} are not all among the {values.shape[-1]} inputs"
+            )
         return values
 
     def _trained_with(self) -> int:

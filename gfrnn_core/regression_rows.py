@@ -59,11 +59,17 @@ def block_rows(columns: int) -> int:
 
 
 def row_columns(
-    hidden: HiddenWeights, inputs: int, leads: int, own: int, target: Target, lattice: int = 0
+    hidden: HiddenWeights,
+    inputs: int,
+    leads: int,
+    own: int,
+    target: Target,
+    products: int = 0,
+    lattice: int = 0,
 ) -> Columns:
     """Return the columns of a row with this hidden layer, features of a lattice, and targets."""
     targets = hidden.inputs + 1 + hidden.width if target == "lifted" else leads * own
-    return Columns(hidden.inputs, inputs, lattice + hidden.width, targets)
+    return Columns(hidden.inputs, inputs, lattice + hidden.width, targets, products)
 
 
 def row_blocks(
@@ -76,6 +82,7 @@ def row_blocks(
     target: Target = "state",
     patches: Patches | None = None,
     joint: bool = False,
+    modulators: tuple[int, ...] = (),
     lattice_features: LatticeFeatures | None = None,
     places: Array | None = None,
     weights: Array | None = None,
@@ -106,6 +113,8 @@ def row_blocks(
         features and targets are those of the whole state.
     joint : bool
         Whether inputs are part of the linear terms, where hidden features see them too.
+    modulators : tuple of int
+        Indices of the inputs whose products with the present state are linear terms.
     lattice_features : LatticeFeatures, optional
         Features of the present state on the grid, which precede the other hidden features. Those of
         all times are in memory.
@@ -141,8 +150,10 @@ def row_blocks(
         here = here[weights[here] > 0]
     own = size if patches is None else patches.owned
     extra = 0 if inputs is None or joint else inputs.shape[-1]
+    window = size if patches is None else patches.window
     lattice = 0 if lattice_features is None else lattice_features.columns
-    columns = row_columns(hidden, extra, len(leads), own, target, lattice)
+    products = len(modulators) * window
+    columns = row_columns(hidden, extra, len(leads), own, target, products, lattice)
     seen = (
         states if noise == 0 else states + noise * draw_numbers("normal", seed, first, times, size)
     )
@@ -162,9 +173,12 @@ def row_blocks(
         forcing = _inputs(inputs, time + 1, place)
         present = _stacked(seen, time, place, delays, patches, forcing if joint else None)
         further = None if joint else forcing
+        if modulators and forcing is not None:
+            products_here = modulated(present[:, :window], forcing[:, modulators])
+            further = products_here if further is None else np.hstack([further, products_here])
         if lattice_features is not None and featured is not None:
-            own_features = lattice_features.windows.windows_at(featured, time - begin, place)
-            further = own_features if further is None else np.hstack([further, own_features])
+            on_grid = lattice_features.windows.windows_at(featured, time - begin, place)
+            further = on_grid if further is None else np.hstack([further, on_grid])
         lift_into(block, present, further, hidden)
         if target == "lifted":
             later = _stacked(states, time + 1, place, delays, patches)
@@ -179,6 +193,11 @@ def row_blocks(
         if factors is not None:
             block *= factors[place][:, None]
         yield block
+
+
+def modulated(present: Array, factors: Array) -> Array:
+    """Return the products of states (rows, d) with factors (rows, m): shape (rows, m * d)."""
+    return np.asarray(factors[:, :, None] * present[:, None]).reshape(len(present), -1)
 
 
 def pooled(

@@ -74,6 +74,8 @@ class RolloutLoop:
         Index of the outer weights that each place uses.
     mask : ndarray of bool, shape (d,), or None
         Coordinates of a state that stay 0.
+    modulators : tuple of int
+        Indices of the inputs whose products with the present state are linear terms.
     lattice_features : LatticeFeatures or None
         Features on the grid, which precede the other hidden features.
     """
@@ -89,6 +91,7 @@ class RolloutLoop:
     joint: bool = False
     groups: Array | None = None
     mask: Array | None = None
+    modulators: tuple[int, ...] = ()
     lattice_features: LatticeFeatures | None = None
 
     def run(self, history: Array, steps: int, inputs: Array | None) -> Array:
@@ -232,7 +235,12 @@ class RolloutLoop:
 
         Those on the grid have the shape (cells * features, starts).
         """
-        end, linear, start = 0, self.hidden.inputs, len(block) - self.hidden.width
+        end, linear, hidden = 0, self.hidden.inputs, len(block) - self.hidden.width
+        lattice = hidden
+        if self.lattice_features is not None and featured is not None:
+            lattice -= self.lattice_features.columns
+            on_grid = block[lattice:hidden]
+            self._write_windows(featured, where, on_grid, self.lattice_features.windows)
         for state in states[::-1]:
             begin, end = end, end + (len(state) if self.patches is None else self.patches.window)
             self._write_windows(state, where, block[begin:end])
@@ -241,11 +249,14 @@ class RolloutLoop:
             begin = end if self.joint else linear + 1
             given = forcing[:, None] if forcing.ndim == 2 else forcing[:, self._order[where]]
             block[begin : begin + forcing.shape[-1]] = given.transpose(2, 1, 0)
-        if self.lattice_features is not None and featured is not None:
-            own = block[start - self.lattice_features.columns : start]
-            self._write_windows(featured, where, own, self.lattice_features.windows)
+            if self.modulators:
+                window = states.shape[1] if self.patches is None else self.patches.window
+                products = block[lattice - len(self.modulators) * window : lattice]
+                for order, index in enumerate(self.modulators):
+                    own = products[order * window : (order + 1) * window]
+                    np.multiply(block[:window], given.T[index], out=own)
         rows = block.reshape(len(block), -1).T
-        lift_hidden(rows, linear, start, self.hidden)
+        lift_hidden(rows, linear, hidden, self.hidden)
 
     def _write_windows(
         self, state: Array, where: slice, out: Array, patches: Patches | None = None

@@ -327,6 +327,7 @@ class SampledRNN(RecurrentNetwork):
             target=self.target,
             patches=self.patches,
             joint=self.joint,
+            modulators=self.modulators,
             lattice_features=self.lattice_features,
             places=places,
             weights=weights,

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gfrnn.cluster import ClusterConfig
 from gfrnn.pipeline import Experiment
-from gfrnn.pipeline.config.durations import format_duration
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import SEARCHABLE
 from gfrnn.pipeline.config.section import Period
 from gfrnn_testing.paths import ROOT
@@ -52,8 +51,8 @@ def spelled(field: FieldInfo) -> str:
         return "required"
     if default is None:
         return "none"
-    if isinstance(default, pd.Timedelta):
-        return f"`{format_duration(default)}`"
+    if isinstance(default, Duration):
+        return f"`{default}`"
     if isinstance(default, tuple):  # YAML has lists only
         default = list(default)
     if isinstance(default, list) and len(default) > LONG:

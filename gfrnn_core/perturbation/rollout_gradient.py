@@ -302,8 +302,13 @@ def lead_weights(network: SampledRNN) -> Array:
             f"network: leads {network.leads}, but only a network with lead 1 alone can be polished;"
             " longer leads have weights of their own, which are best for them already"
         )
-    if network.target == "lifted" or network.patches is not None:
-        what = "patches" if network.patches is not None else "lifted targets"
+    unknown = {
+        "patches": network.patches is not None,
+        "lifted targets": network.target == "lifted",
+        "joint inputs": network.joint and bool(network.inputs),
+        "modulators": bool(network.modulators),
+    }
+    for what in (name for name, found in unknown.items() if found):
         raise ValueError(f"network: has {what}, which cannot be polished; take a network without")
     return np.asarray(network.outer[0])
 

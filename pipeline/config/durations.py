@@ -1,17 +1,26 @@
-"""Durations as an experiment file has them: ``6h``, ``1d``."""
+"""Lengths of time as an experiment file has them: fixed (``6h``, ``1d``) or in months (``3mo``)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from dataclasses import dataclass
+from functools import total_ordering
+from typing import Any
 
+import numpy as np
 import pandas as pd
-from pydantic import BeforeValidator, PlainSerializer
+from numpy.typing import NDArray
+from pydantic_core import core_schema
+
+Array = NDArray[Any]
 
 ONE_DAY = pd.Timedelta(days=1)
+_EXAMPLES = "write for example 6h, 1d or, for monthly data, 3mo"
+_MONTHS = re.compile(r"(\d+(?:\.\d+)?)\s*(?:mo|months?)")
 
 
-def to_duration(value: Any) -> pd.Timedelta:
-    """Parse a duration such as ``6h`` or ``1d``.
+def to_timedelta(value: Any) -> pd.Timedelta:
+    """Parse a fixed length of time such as ``6h`` or ``1d``.
 
     Raises
     ------
@@ -24,18 +33,132 @@ def to_duration(value: Any) -> pd.Timedelta:
         # pandas deprecates the lower-case d for days.
         duration = pd.Timedelta(value.replace("d", "D") if isinstance(value, str) else value)
     except ValueError:
-        raise ValueError(f"{value!r} is not a duration; write for example 6h or 1d") from None
+        raise ValueError(f"{value!r} is not a duration; {_EXAMPLES}") from None
     if pd.isna(duration) or duration <= pd.Timedelta(0):
-        raise ValueError(f"{value!r} is not a positive duration; write for example 6h or 1d")
+        raise ValueError(f"{value!r} is not a positive duration; {_EXAMPLES}")
     return duration
 
 
-def format_duration(duration: pd.Timedelta) -> str:
-    """Write a duration as an experiment file has it: ``1d``, ``6h``, ``30min``."""
-    for unit, length in (("d", ONE_DAY), ("h", pd.Timedelta("1h")), ("min", pd.Timedelta("1min"))):
-        if duration % length == pd.Timedelta(0):
-            return f"{duration // length}{unit}"
-    return f"{duration.total_seconds():g}s"
+def month_middles(months: Array) -> Array:
+    """Return the middle of calendar months: datetime64[ns] of datetime64[M].
+
+    It is halfway between the beginnings of the month and of the next: the 16th at 12:00 for months
+    of 31 days.
+    """
+    first, last = (month.astype("datetime64[ns]") for month in (months, months + 1))
+    return np.asarray(first + (last - first) // 2)
 
 
-Duration = Annotated[pd.Timedelta, BeforeValidator(to_duration), PlainSerializer(format_duration)]
+@total_ordering
+@dataclass(frozen=True, eq=False)
+class Duration:
+    """A length of time: either fixed, or a whole number of calendar months.
+
+    It is the step of a time axis, a lead or a horizon. All arithmetic of times and steps is here,
+    so that nothing else depends on the kind. Times of monthly data are middles of months.
+
+    Attributes
+    ----------
+    length : numpy.timedelta64
+        Unit ns for a fixed length, M for calendar months.
+    """
+
+    length: np.timedelta64
+
+    @classmethod
+    def parse(cls, value: Any) -> Duration:
+        """Parse ``6h``, ``1d`` or ``3mo``.
+
+        Raises
+        ------
+        ValueError
+            If it is no positive duration, or no whole number of months.
+        """
+        if isinstance(value, Duration):
+            return value
+        found = _MONTHS.fullmatch(value.strip()) if isinstance(value, str) else None
+        if found is None:
+            return cls(to_timedelta(value).to_timedelta64().astype("timedelta64[ns]"))
+        months = float(found[1])
+        if months != round(months) or months < 1:
+            raise ValueError(
+                f"{value!r} is not a whole, positive number of calendar months; {_EXAMPLES}"
+            )
+        return cls(np.timedelta64(round(months), "M"))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> core_schema.CoreSchema:
+        """Let sections of the experiment file parse and write durations."""
+        return core_schema.no_info_plain_validator_function(
+            cls.parse, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+    @property
+    def monthly(self) -> bool:
+        """Whether it is a number of calendar months."""
+        return np.datetime_data(self.length)[0] == "M"
+
+    def __str__(self) -> str:
+        """Write it as an experiment file has it: ``1d``, ``6h``, ``30min``, ``3mo``."""
+        if self.monthly:
+            return f"{self.length.astype(int)}mo"
+        duration = pd.Timedelta(self.length)
+        for unit, length in (("d", "1D"), ("h", "1h"), ("min", "1min"), ("s", "1s"), ("ms", "1ms")):
+            if duration % pd.Timedelta(length) == pd.Timedelta(0):
+                return f"{duration // pd.Timedelta(length)}{unit}"
+        return f"{duration.value}ns"
+
+    def __mul__(self, count: int) -> Duration:
+        """Return a multiple of it."""
+        return Duration(self.length * int(count))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with another; numpy cannot compare months with a fixed length."""
+        return isinstance(other, Duration) and self._key == other._key
+
+    def __hash__(self) -> int:
+        """Return the same hash for equal durations."""
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[bool, int]:
+        unit = "M" if self.monthly else "ns"
+        return self.monthly, int(self.length.astype(f"timedelta64[{unit}]").astype(int))
+
+    def __lt__(self, other: Duration) -> bool:
+        """Order by length; a month counts as the twelfth part of a mean Gregorian year."""
+        return self._days < other._days
+
+    @property
+    def _days(self) -> float:
+        if self.monthly:
+            return float(self.length.astype(int) * 365.2425 / 12)
+        return float(self.length / np.timedelta64(1, "D"))
+
+    def after(self, time: Any, count: Any = 1) -> Any:
+        """Return the times that are ``count`` durations after others, elementwise.
+
+        Parameters
+        ----------
+        time : datetime64 or ndarray of datetime64
+        count : int or ndarray of int
+        """
+        if self.monthly:
+            return month_middles(np.asarray(time).astype("datetime64[M]") + self.length * count)
+        return time + self.length * count
+
+    def count(self, first: Any, time: Any) -> Any:
+        """Return the whole durations from one time to others, rounded down: ndarray of int."""
+        if self.monthly:
+            first, time = (np.asarray(each).astype("datetime64[M]") for each in (first, time))
+        return (time - first) // self.length
+
+    def differences(self, time: Array) -> Array:
+        """Return the differences of successive times, in the unit of ``length``."""
+        return np.diff(time.astype("datetime64[M]") if self.monthly else time)
+
+    def ratio(self, other: Duration) -> float | None:
+        """Return how many of another it contains; None if only one is in calendar months."""
+        if self.monthly != other.monthly:
+            return None
+        return float(self.length / other.length)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pandas as pd
 import yaml
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from gfrnn.pipeline.config.durations import ONE_DAY, Duration
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import Period, Section, checked, parse_tree, read_tree
 
 
@@ -24,6 +23,9 @@ class SourceConfig(Section):
     rename: dict[str, str] = Field({}, description="mapping: name in the file to ERA5 name")
     units: dict[str, str] = Field({}, description="mapping: name in the file to unit")
     storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
+    interpolate: bool = Field(
+        False, description="whether to interpolate to the grid of the sources without this key"
+    )
 
 
 class Region(Section):
@@ -51,7 +53,10 @@ class DataConfig(Section):
         None, description="mapping: ERA5 name to levels in hPa, or to nothing for all levels"
     )
     region: Region | None = None
-    step: Duration | None = Field(None, description="time step to use, e.g. 6h")
+    anomalies: bool | None = Field(
+        None, description="whether values are anomalies; default: names and attributes tell"
+    )
+    step: Duration | None = Field(None, description="time step to use, e.g. 6h or 1mo")
     chunk: int | None = Field(None, gt=0, description="number of times that a leaf reads at once")
 
     @field_validator("sources", "static", mode="before")
@@ -59,6 +64,20 @@ class DataConfig(Section):
     def _paths_to_sources(cls, value: Any) -> Any:
         entries = value if isinstance(value, list) else [value]
         return [{"path": entry} if isinstance(entry, str) else entry for entry in entries]
+
+    @model_validator(mode="after")
+    def _one_grid(self) -> DataConfig:
+        if all(source.interpolate for source in self.sources):
+            raise ValueError(
+                "data.sources: interpolate: true for every source, so that none gives the grid; "
+                "leave it out of one"
+            )
+        if any(source.interpolate for source in self.static):
+            raise ValueError(
+                "data.static: interpolate is allowed in data.sources only; give static fields on "
+                "the grid of the data"
+            )
+        return self
 
 
 class PeriodsConfig(Section):
@@ -79,12 +98,34 @@ class PeriodsConfig(Section):
 
 
 class ClimatologyConfig(Section):
-    """Numbers of harmonics of the annual and the diurnal cycle of the climatology."""
+    """Annual and diurnal cycle of the climatology."""
 
-    annual: int = Field(2, ge=0, le=12)
+    annual: int | Literal["month"] | None = Field(
+        None,
+        description="number of harmonics, or month; default: month for monthly data, else 2",
+    )
     diurnal: int | None = Field(
         None, ge=0, le=12, description="default: 1 if the step is below 12 h"
     )
+
+    @field_validator("annual", mode="before")
+    @classmethod
+    def _annual_cycle(cls, value: Any) -> Any:
+        if value is None or value == "month" or (type(value) is int and 0 <= value <= 12):
+            return value
+        raise ValueError(
+            f"{value!r} is neither a number of harmonics, 0 to 12, nor month (a mean for each "
+            "calendar month); choose one of them"
+        )
+
+    def cycles(self, step: Duration) -> tuple[int | Literal["month"], int]:
+        """Return the annual and the diurnal cycle for data of a step, with defaults filled in."""
+        annual, diurnal = self.annual, self.diurnal
+        if annual is None:
+            annual = "month" if step.monthly else 2
+        if diurnal is None:
+            diurnal = 1 if step < Duration.parse("12h") else 0
+        return annual, diurnal
 
 
 # Keys of ``state`` that only one layout has.
@@ -105,6 +146,8 @@ _LAYOUTS_OF_KEYS = {
         "model.sampling",
         "model.target",
         "model.leads",
+        "model.joint_inputs",
+        "model.season_terms",
         "model.precision",
         "fit.widths",
         "fit.balance",
@@ -218,6 +261,12 @@ class ModelConfig(Section):
     inputs: list[Literal["day_of_year", "hour", "insolation"]] = Field(
         [], description="inputs from the calendar and, for each place, the insolation"
     )
+    joint_inputs: bool | None = Field(
+        None, description="whether hidden features see the inputs; default: with patches only"
+    )
+    season_terms: bool = Field(
+        False, description="whether linear terms depend on the season: state times cos and sin"
+    )
     noise: Annotated[float, Field(ge=0)] | Literal["residual"] = Field(
         0.0,
         description="standard deviation of noise on input states; in the zonal layout relative to "
@@ -251,10 +300,24 @@ class ModelConfig(Section):
 
     @field_validator("leads")
     @classmethod
-    def _sorted(cls, value: list[pd.Timedelta]) -> list[pd.Timedelta]:
+    def _sorted(cls, value: list[Duration]) -> list[Duration]:
         if len(set(value)) != len(value):
             raise ValueError("the same lead is given twice; give each lead once")
         return sorted(value)
+
+    @model_validator(mode="after")
+    def _inputs_in_use(self) -> ModelConfig:
+        if self.joint_inputs and not self.inputs:
+            raise ValueError(
+                "model.joint_inputs: true, but model.inputs is empty; list inputs, for example "
+                "inputs: [day_of_year], or leave model.joint_inputs out"
+            )
+        if self.season_terms and "day_of_year" not in self.inputs:
+            raise ValueError(
+                f"model.season_terms: needs day_of_year among model.inputs, found {self.inputs}; "
+                "add it, or leave model.season_terms out"
+            )
+        return self
 
 
 class FitConfig(Section):
@@ -287,9 +350,56 @@ class FitConfig(Section):
 class ForecastConfig(Section):
     """Initial times and length of the forecasts."""
 
-    horizon: Duration = 10 * ONE_DAY
+    horizon: Duration = Duration.parse("10d")
     every: Duration | None = Field(None, description="time between initial times")
     batch: int = Field(32, gt=0, description="number of initial times of a task")
+
+
+class IndexConfig(Region):
+    """An index: the mean of a variable over a box in latitude and longitude."""
+
+    variable: str = Field(description="ERA5 name of a variable of the data")
+    level: float | None = Field(None, gt=0, description="level in hPa, if there are several")
+
+
+_SST = {"variable": "sea_surface_temperature"}
+KNOWN_INDICES: dict[str, dict[str, Any]] = {
+    "nino12": _SST | {"latitude": [-10, 0], "longitude": [270, 280]},
+    "nino3": _SST | {"latitude": [-5, 5], "longitude": [210, 270]},
+    "nino34": _SST | {"latitude": [-5, 5], "longitude": [190, 240]},
+    "nino4": _SST | {"latitude": [-5, 5], "longitude": [160, 210]},
+}
+"""Indices whose keys have defaults (Trenberth 1997, Bull. Amer. Meteor. Soc. 78, 2771)."""
+
+IndexName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class VerificationConfig(Section):
+    """Scores besides those of the fields."""
+
+    indices: dict[IndexName, IndexConfig] = Field(
+        {}, description="mapping: name of an index to its variable and box; or names alone"
+    )
+
+    @field_validator("indices", mode="before")
+    @classmethod
+    def _known_indices(cls, value: Any) -> Any:
+        """Fill in the keys of well-known indices."""
+        if isinstance(value, list) and all(isinstance(name, str) for name in value):
+            value = dict.fromkeys(value)
+        if not isinstance(value, Mapping):
+            return value
+        if unknown := [n for n, own in value.items() if own is None and n not in KNOWN_INDICES]:
+            raise ValueError(
+                f"{unknown[0]} is not a well-known index ({', '.join(KNOWN_INDICES)}); give its "
+                "variable, latitude and longitude"
+            )
+        return {
+            name: {**KNOWN_INDICES.get(name, {}), **(own or {})}
+            if own is None or isinstance(own, Mapping)
+            else own
+            for name, own in value.items()
+        }
 
 
 SEARCHABLE = (
@@ -304,6 +414,8 @@ SEARCHABLE = (
     "model.target",
     "model.noise",
     "model.features",
+    "model.joint_inputs",
+    "model.season_terms",
     "state.halo",
     "state.inner",
     "state.weights",
@@ -328,6 +440,7 @@ class Experiment(Section):
         {}, description="mapping: key to candidates, compared on the validation period"
     )
     forecast: ForecastConfig = ForecastConfig()
+    verification: VerificationConfig = VerificationConfig()
     cluster: dict[str, Any] = Field({}, description="keys of gfrnn.cluster.ClusterConfig")
 
     @model_validator(mode="before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import numpy as np
 import pandas as pd
@@ -160,7 +160,8 @@ def _explain(detail: Any, model: type[BaseModel]) -> str:
 def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
     """Return the keys of the section at this place."""
     section: Any = model
-    for part in location:
+    parts = iter(location)
+    for part in parts:
         if part.isdigit():
             continue
         field = section.model_fields.get(part)
@@ -169,6 +170,8 @@ def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
         section = _section_of(field.annotation)
         if section is None:
             return []
+        if get_origin(field.annotation) is dict:
+            next(parts, None)  # a name that the user chose
     return list(section.model_fields)
 
 

@@ -6,7 +6,7 @@ import bisect
 import functools
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,26 @@ class IndexMap:
     ``dims`` maps canonical dimensions to those of the file. ``latitude``, ``longitude`` and
     ``level`` hold, for each canonical position, the position in the file; ``level`` is None if
     the variable of the file has no such dimension.
+
+    With ``shares``, values are interpolated: ``latitude`` and ``longitude`` hold pairs of
+    positions, shape (n, 2), and ``shares`` the weight of the second of each pair, NaN for no value.
     """
 
     dims: dict[str, str]
     latitude: np.ndarray
     longitude: np.ndarray
     level: np.ndarray | None
+    shares: tuple[np.ndarray, np.ndarray] | None = None
+
+    def select(self, latitude: np.ndarray, longitude: np.ndarray) -> IndexMap:
+        """Return the map of some canonical latitudes and longitudes."""
+        shares = self.shares and (self.shares[0][latitude], self.shares[1][longitude])
+        return replace(
+            self,
+            latitude=self.latitude[latitude],
+            longitude=self.longitude[longitude],
+            shares=shares,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +164,8 @@ def read_from_file(
         If the file cannot be read.
     """
     grid = part.grid
+    if grid.shares is not None:
+        return _read_interpolated(part, time, level, latitude, longitude)
     raw = part.file.open()[part.variable].variable
     picks = {
         "time": time,
@@ -190,6 +206,31 @@ def read_from_file(
             return values.astype(np.float32, copy=False)  # one block is everything
         _put(out, tuple(where), values)
     return out
+
+
+def _read_interpolated(
+    part: FileTimeRange,
+    time: np.ndarray,
+    level: np.ndarray,
+    latitude: np.ndarray,
+    longitude: np.ndarray,
+) -> np.ndarray:
+    """Read values at the neighbours of the wanted points, and interpolate along both axes."""
+    wanted = part.grid.select(latitude, longitude)
+    assert wanted.shares is not None
+    rows, columns = np.unique(wanted.latitude), np.unique(wanted.longitude)
+    neighbours = replace(wanted, latitude=rows, longitude=columns, shares=None)
+    values = read_from_file(
+        replace(part, grid=neighbours), time, level, np.arange(rows.size), np.arange(columns.size)
+    )
+    for axis, near, pairs, share in (
+        (2, rows, wanted.latitude, wanted.shares[0]),
+        (3, columns, wanted.longitude, wanted.shares[1]),
+    ):
+        low, high = (np.take(values, np.searchsorted(near, pairs[:, i]), axis) for i in (0, 1))
+        weight = share[:, None] if axis == 2 else share
+        values = low * (1 - weight) + high * weight
+    return values.astype(np.float32)
 
 
 def _in_order(raw: xr.Variable, dims: dict[str, str]) -> np.ndarray:

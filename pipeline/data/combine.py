@@ -125,10 +125,9 @@ class Selection:
 
     def index_map(self, grid: IndexMap) -> IndexMap:
         """Select the rows and columns of a file's index map."""
-        selected = IndexMap(
-            grid.dims, grid.latitude[self.latitude], grid.longitude[self.longitude], grid.level
-        )
-        arrays = (selected.latitude, selected.longitude, selected.level)
+        selected = grid.select(self.latitude, self.longitude)
+        shares = selected.shares or (None, None)
+        arrays = (selected.latitude, selected.longitude, selected.level, *shares)
         key = (
             *sorted(selected.dims.items()),
             *(None if a is None else a.tobytes() for a in arrays),

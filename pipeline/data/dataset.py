@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import DataConfig, Region
-from gfrnn.pipeline.data.canonical_array import IndexMap
 from gfrnn.pipeline.data.combine import (
     Selection,
     common_times,
@@ -17,7 +17,9 @@ from gfrnn.pipeline.data.combine import (
     lazy_variable,
     time_chunks,
 )
-from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, format_extent, same_coordinates
+from gfrnn.pipeline.data.grid import format_extent, region_cells, same_coordinates
+from gfrnn.pipeline.data.interpolation import interpolate_to_common_grid
+from gfrnn.pipeline.data.monthly_times import with_middles_of_months
 from gfrnn.pipeline.data.time_axis import keep_step
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
@@ -51,8 +53,11 @@ def open_source(data: DataConfig) -> xr.Dataset:
         If files are missing, cannot be read or do not fit each other; the message names the file,
         variable or key, and the remedy.
     """
-    found = source_variables(data.sources, "data.sources", file_variables)
+    read = partial(file_variables, anomalies=data.anomalies)
+    found = source_variables(data.sources, "data.sources", read)
     parts = _select_variables([part for parts in found.values() for part in parts], data)
+    parts = with_middles_of_months(parts, data.step)
+    parts = interpolate_to_common_grid(parts)
     latitude, longitude = _common_grid(parts)
     rows, columns = _select_region(latitude, longitude, data.region)
     groups = group_variables(parts)
@@ -168,8 +173,7 @@ def _with_levels(field: FileVariable, levels: tuple[float, ...] | None) -> FileV
     keep = [field.levels.index(level) for level in levels]
     grid = field.grid
     order = None if grid.level is None else grid.level[keep]
-    selected = IndexMap(grid.dims, grid.latitude, grid.longitude, order)
-    return replace(field, levels=levels, grid=selected)
+    return replace(field, levels=levels, grid=replace(grid, level=order))
 
 
 def _common_grid(fields: list[FileVariable]) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +186,7 @@ def _common_grid(fields: list[FileVariable]) -> tuple[np.ndarray, np.ndarray]:
                 raise DataError(
                     f"{first.file.path} and {field.file.path} have different {name}s: "
                     f"{format_extent(a)} and {format_extent(b)}; use one grid for all, or "
-                    "interpolate one of them"
+                    "interpolate one of them (data.sources.interpolate)"
                 )
     return first.latitude, first.longitude
 
@@ -193,15 +197,7 @@ def _select_region(
     """Return the positions of rows and columns inside the region."""
     if region is None:
         return np.arange(latitude.size), np.arange(longitude.size)
-    (south, north), (west, east) = region.latitude, region.longitude
-    rows = np.nonzero(
-        (latitude >= south - COORDINATE_TOLERANCE) & (latitude <= north + COORDINATE_TOLERANCE)
-    )[0]
-    # Distance eastwards from the western edge: one rule for both conventions and for Greenwich.
-    width = 360.0 if east - west >= 360 else (east - west) % 360
-    columns = np.nonzero(
-        (longitude - west + COORDINATE_TOLERANCE) % 360 <= width + 2 * COORDINATE_TOLERANCE
-    )[0]
+    rows, columns = region_cells(latitude, longitude, region.latitude, region.longitude)
     for name, found, values in (("latitude", rows, latitude), ("longitude", columns, longitude)):
         if found.size == 0:
             raise DataError(

@@ -66,7 +66,7 @@ def _kind(ds: xr.Dataset, dim: str) -> str | None:
     return "level" if attrs.get("standard_name") == "air_pressure" else None
 
 
-def _find_coordinate(ds: xr.Dataset, kinds: dict[str, str], kind: str) -> str | None:
+def find_coordinate(ds: xr.Dataset, kinds: dict[str, str], kind: str) -> str | None:
     """Find the name of the coordinate of a kind: that of a dimension, else a scalar."""
     dims = [dim for dim, found in kinds.items() if found == kind]
     scalars = [
@@ -85,7 +85,7 @@ def read_times(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileTime
     DataError
         If there are no times with dates, or the stated extent is no pair of dates.
     """
-    name = _find_coordinate(ds, kinds, "time")
+    name = find_coordinate(ds, kinds, "time")
     if name is None or name not in ds.variables:
         listed = ", ".join(f"{dim} ({size})" for dim, size in ds.sizes.items())
         raise DataError(
@@ -125,7 +125,7 @@ def read_grid(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileGrid:
     found = {}
     for kind in ("latitude", "longitude"):
         candidates = [str(n) for n in ds.variables if names.dimension_kind(str(n)) == kind]
-        name = _find_coordinate(ds, kinds, kind) or next(iter(candidates), None)
+        name = find_coordinate(ds, kinds, kind) or next(iter(candidates), None)
         if name is None or name not in ds.variables:
             raise DataError(
                 f"{file.path}: no {kind}; a regular grid or a single point is needed; add the "
@@ -167,11 +167,11 @@ def read_grid(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileGrid:
 
 
 def read_levels(ds: xr.Dataset, dim: str) -> FileLevels:
-    """Read the levels of a dimension, from hPa or Pa."""
+    """Read the levels of a dimension, or the level of a scalar coordinate, from hPa or Pa."""
     if dim not in ds.variables:
         problem = "has no coordinate, so its levels are unknown"
         return FileLevels(None, np.arange(ds.sizes[dim]), problem=problem)
-    values, attrs = ds[dim].values.astype(float), ds[dim].attrs
+    values, attrs = np.atleast_1d(ds[dim].values).astype(float), ds[dim].attrs
     unit = str(attrs.get("units", "")).strip()
     parsed = units.parse_unit(unit) if unit else None
     if parsed and parsed[0] == "Pa":

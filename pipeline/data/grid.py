@@ -113,6 +113,26 @@ class Grid:
         )
 
 
+def region_cells(
+    latitude: Array,
+    longitude: Array,
+    south_north: tuple[float, float],
+    west_east: tuple[float, float],
+) -> tuple[Array, Array]:
+    """Return the positions of the latitudes and of the longitudes inside a region.
+
+    Longitudes of both may be of either convention, and the region may cross Greenwich or the date
+    line: it extends eastwards from its western edge. Edges belong to it.
+    """
+    (south, north), (west, east) = south_north, west_east
+    rows = (latitude >= south - COORDINATE_TOLERANCE) & (latitude <= north + COORDINATE_TOLERANCE)
+    # Distance eastwards from the western edge: one rule for both conventions and for Greenwich.
+    width = 360.0 if east - west >= 360 else (east - west) % 360
+    distance = (longitude - west + COORDINATE_TOLERANCE) % 360
+    columns = distance <= width + 2 * COORDINATE_TOLERANCE
+    return np.flatnonzero(rows), np.flatnonzero(columns)
+
+
 def contiguous_longitudes(longitude: Array) -> tuple[Array, Array]:
     """Order longitudes so that a region across Greenwich is contiguous.
 

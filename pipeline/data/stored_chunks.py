@@ -115,7 +115,8 @@ def _chunks_of_group(group: LevelGroup, cells: int) -> StoredChunks:
     for dim, length in zip(map(str, raw.dims), raw.shape, strict=True):
         # Without chunks a read takes the selected cells only.
         wanted = picks.get(canonical.get(dim, ""))
-        plain = 1 if canonical.get(dim) == "time" else length if wanted is None else len(wanted)
+        plain = length if wanted is None else len(np.unique(wanted))
+        plain = 1 if canonical.get(dim) == "time" else plain
         size *= chunks.get(dim, plain)
         if wanted is not None and dim in chunks:
             per_time *= len(np.unique(wanted // chunks[dim]))
@@ -123,7 +124,8 @@ def _chunks_of_group(group: LevelGroup, cells: int) -> StoredChunks:
             per_time *= -(-length // chunks.get(dim, length))
     return StoredChunks(
         level_group=group,
-        field_bytes=4 * len(group.levels) * cells,
+        # Interpolated values have up to four neighbours.
+        field_bytes=4 * len(group.levels) * cells * (1 if grid.shares is None else 4),
         chunk_bytes=size,
         chunks_per_time=per_time,
         file_times=chunks.get(grid.dims["time"], 1),

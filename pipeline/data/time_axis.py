@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gfrnn.pipeline.config.durations import format_duration
+from gfrnn.pipeline.config.durations import Duration, month_middles
 from gfrnn.pipeline.errors import DataError
 
 Times = np.ndarray  # datetime64[ns], shape (n,)
@@ -68,8 +68,27 @@ def format_minute(stamp: np.datetime64) -> str:
     return str(np.datetime_as_string(stamp, "m"))
 
 
-def step_of(time: Times) -> np.timedelta64:
+def format_time(stamp: np.datetime64, step: Duration) -> str:
+    """Return a time as text: to the minute, or the month alone where the step is in months."""
+    return str(np.datetime_as_string(stamp, "M")) if step.monthly else format_minute(stamp)
+
+
+def in_months(time: Times) -> bool:
+    """Check whether all times are middles of months, as those of monthly data are."""
+    return bool(time.size) and np.array_equal(time, month_middles(time.astype("datetime64[M]")))
+
+
+def covered(time: Times) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the beginning of the first day, or month, that times cover and the end of the last."""
+    unit = "M" if in_months(time) else "D"
+    first, last = (stamp.astype(f"datetime64[{unit}]") for stamp in time[[0, -1]])
+    return pd.Timestamp(first), pd.Timestamp(last + 1)
+
+
+def step_of(time: Times) -> Duration:
     """Return the regular step: the most common difference, the shortest of equally common ones.
+
+    It is in calendar months if all times are middles of months.
 
     Raises
     ------
@@ -81,12 +100,14 @@ def step_of(time: Times) -> np.timedelta64:
             f"the data have {time.size} time, which is too few to determine the time step; give at "
             "least two"
         )
-    steps, counts = np.unique(np.diff(time), return_counts=True)
-    step: np.timedelta64 = steps[np.argmax(counts)]
-    return step
+    months = in_months(time)
+    steps, counts = np.unique(
+        np.diff(time.astype("datetime64[M]") if months else time), return_counts=True
+    )
+    return Duration(steps[np.argmax(counts)])
 
 
-def segments(time: Times, step: np.timedelta64 | None = None) -> list[slice]:
+def segments(time: Times, step: Duration | None = None) -> list[slice]:
     """Split times into the longest segments without a gap or an irregular step.
 
     Parameters
@@ -101,16 +122,16 @@ def segments(time: Times, step: np.timedelta64 | None = None) -> list[slice]:
     if time.size == 1:
         return [slice(0, 1)]
     step = step_of(time) if step is None else step
-    edges = np.nonzero(np.diff(time) != step)[0] + 1
+    edges = np.nonzero(step.differences(time) != step.length)[0] + 1
     bounds = [0, *edges.tolist(), time.size]
     return [slice(a, b) for a, b in itertools.pairwise(bounds)]
 
 
-def keep_step(time: Times, step: pd.Timedelta) -> np.ndarray:
-    """Select times at multiples of the step from midnight UTC: bool, shape (n,).
+def keep_step(time: Times, step: Duration) -> np.ndarray:
+    """Select times at multiples of the step: bool, shape (n,).
 
-    If there is none (daily means at 12 UTC, times at half hours), multiples are counted from the
-    first time.
+    Multiples of a fixed step are counted from midnight UTC, those of months from January. If no
+    time is one (daily means at 12 UTC, times at half hours), they are counted from the first time.
 
     Raises
     ------
@@ -120,12 +141,28 @@ def keep_step(time: Times, step: pd.Timedelta) -> np.ndarray:
     if time.size < 2:
         return np.ones(time.size, bool)
     native = step_of(time)
-    wanted = step.to_timedelta64().astype("timedelta64[ns]")
-    if wanted % native != np.timedelta64(0):
+    ratio = step.ratio(native)
+    if ratio is None:
+        raise DataError(_other_kind(step, native))
+    if ratio != round(ratio):
         raise DataError(
-            f"data.step: {format_duration(step)} is not a multiple of the step of the data, "
-            f"{format_duration(pd.Timedelta(native))}; choose a multiple, or leave the key out"
+            f"data.step: {step} is not a multiple of the step of the data, {native}; choose a "
+            "multiple, or leave the key out"
         )
-    midnight = time[0].astype("datetime64[D]")
-    keep = (time - midnight) % wanted == np.timedelta64(0)
-    return np.asarray(keep if keep.any() else (time - time[0]) % wanted == np.timedelta64(0))
+    origin = time[0].astype(f"datetime64[{'Y' if step.monthly else 'D'}]")
+    since = time.astype("datetime64[M]") if step.monthly else time
+    keep = (since - origin) % step.length == np.timedelta64(0)
+    return np.asarray(keep if keep.any() else (since - since[0]) % step.length == np.timedelta64(0))
+
+
+def _other_kind(step: Duration, native: Duration) -> str:
+    """Describe a step in months for data of a fixed step, or the reverse."""
+    if native.monthly:
+        return (
+            f"data.step: {step} is a fixed length, but the step of the data is {native}, in "
+            f"calendar months; give a multiple of {native}, or leave the key out"
+        )
+    return (
+        f"data.step: {step} is in calendar months, but the step of the data is {native}; compute "
+        "monthly means of the files first, for example with cdo monmean, or leave the key out"
+    )

@@ -57,8 +57,9 @@ def initial_times(experiment: Experiment, time: Array) -> Array:
     )
     starts = starts[experiment.periods.test.mask(time[starts])]
     if experiment.forecast.every is not None and len(starts):
-        every = steps("forecast.every", experiment.forecast.every, step_of(time))
-        elapsed = (time[starts] - time[starts[0]]) // step_of(time)
+        step = step_of(time)
+        every = steps("forecast.every", experiment.forecast.every, step)
+        elapsed = step.count(time[starts[0]], time[starts])
         starts = starts[elapsed % every == 0]
     if not len(starts):
         raise ConfigError(
@@ -118,7 +119,8 @@ def forecast(
             path,
             fields.grid,
             fields.time[starts],
-            step * np.arange(1, horizon + 1),
+            step,
+            horizon,
             {name: _described(ds[name]) for name in map(str, ds.data_vars)},
             {
                 "title": f"Forecasts of the experiment {experiment.name}",
@@ -202,7 +204,7 @@ def _forecast_batch(
     initial = fields.time[starts]
     states = trained.walk(read_history(fields, trained, starts), initial, horizon)
     decoded = (
-        trained.layout.decode(state, initial + trained.step * lead)
+        trained.layout.decode(state, trained.step.after(initial, lead))
         for lead, (state, _) in enumerate(states, 1)
     )
     write_forecasts(Path(path), fields.grid, first, decoded)

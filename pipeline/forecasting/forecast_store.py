@@ -12,6 +12,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.storage import array_in, consolidate
@@ -39,7 +40,8 @@ def create_forecast_store(
     path: Path,
     grid: Grid,
     initial: Array,
-    leads: Array,
+    step: Duration,
+    horizon: int,
     described: dict[str, dict[str, Any]],
     attrs: dict[str, Any],
     batch: int,
@@ -52,7 +54,10 @@ def create_forecast_store(
         Path of the store; an existing one is overwritten.
     grid : Grid
     initial : ndarray of datetime64, shape (times,)
-    leads : ndarray of timedelta64, shape (leads,)
+    step : Duration
+        Time from one lead to the next, the first of which is one step.
+    horizon : int
+        Number of leads.
     described : dict
         Attributes of each variable.
     attrs : dict
@@ -61,6 +66,9 @@ def create_forecast_store(
         Number of initial times that are marked as written together.
     """
     levels = sorted({c.level for c in grid.channels if c.level is not None})
+    numbers = np.arange(1, horizon + 1)
+    leads = step.length * numbers
+    valid = step.after(initial[:, None], numbers)
     coords: dict[str, Any] = {
         "time": ("time", initial, {"standard_name": "forecast_reference_time"}),
         "prediction_timedelta": encode_leads(
@@ -78,7 +86,7 @@ def create_forecast_store(
         ),
         "valid_time": (
             ("time", "prediction_timedelta"),
-            initial[:, None] + leads[None, :],
+            valid,
             {"standard_name": "time", "long_name": "time that the forecast is for"},
         ),
     }
@@ -120,7 +128,7 @@ def create_forecast_store(
         "chunks": (len(initial),),
     }
     encoding["valid_time"] = {"dtype": "int64", "units": "hours since 1900-01-01"}
-    if _minutes(initial, leads):
+    if _minutes(initial) or _minutes(valid):
         for name in ("time", "valid_time"):
             encoding[name]["units"] = "minutes since 1900-01-01"
     ds = xr.Dataset(variables, coords, {"Conventions": "CF-1.11", **attrs, "complete": False})
@@ -139,15 +147,20 @@ def create_forecast_store(
 def encode_leads(leads: Array, **attrs: str) -> xr.Variable:
     """Return leads as integers in the longest unit that all of them are whole multiples of.
 
-    Versions of xarray encode timedelta64 in different units, so none is left to encode them.
+    Versions of xarray encode timedelta64 in different units, so none is left to encode them. Months
+    differ in length, so leads in months stay integers when a store is opened.
 
     Parameters
     ----------
-    leads : ndarray of timedelta64, shape (leads,)
-        Whole seconds.
+    leads : ndarray, shape (leads,)
+        Whole seconds as timedelta64, or numbers of calendar months, as timedelta64[M] or as
+        integers.
     **attrs
         Attributes of the variable.
     """
+    if leads.dtype.kind == "i" or leads.dtype == "timedelta64[M]":
+        described = attrs | {"units": "months"}
+        return xr.Variable("prediction_timedelta", leads.astype(np.int64), described)
     name, unit = next((name, unit) for name, unit in _UNITS.items() if not (leads % unit).any())
     described = attrs | {"dtype": "timedelta64[ns]", "units": name}
     numbers = (leads // unit).astype(np.int64)
@@ -169,13 +182,9 @@ def _bytes_of_all(grid: Grid, variable: str, leads: int) -> int:
     return 4 * leads * (len(levels) if deep else 1) * grid.shape[1] * grid.shape[2]
 
 
-def _minutes(initial: Array, leads: Array) -> bool:
+def _minutes(time: Array) -> bool:
     """Check whether any time is not a whole hour."""
-    hour = np.timedelta64(1, "h")
-    return bool(
-        ((initial - initial.astype("datetime64[h]")) != np.timedelta64(0)).any()
-        or (leads % hour != np.timedelta64(0)).any()
-    )
+    return bool((time != time.astype("datetime64[h]")).any())
 
 
 def write_forecasts(path: Path, grid: Grid, first: int, leads: Iterable[Array]) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 
-# Keys that do not decide a result may differ when a run is resumed.
-_INCIDENTAL = ("cluster", "output", "description")
+# Keys that do not decide a forecast may differ when a run is resumed; those of the verification
+# decide the scores alone.
+_INCIDENTAL = ("cluster", "output", "description", "verification")
 
 MODEL_INDEPENDENT_KEYS = (
     "data.sources",
@@ -21,7 +22,7 @@ MODEL_INDEPENDENT_KEYS = (
 
 
 def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the part of an experiment that decides its result, without the ``free`` keys."""
+    """Return the part of an experiment that decides its forecasts, without the ``free`` keys."""
     tree = to_tree(experiment)
     for key in _INCIDENTAL:
         tree.pop(key)

@@ -12,9 +12,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.durations import format_duration
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import DataConfig, Experiment, SourceConfig
 from gfrnn.pipeline.config.section import Period
+from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import format_extent, same_coordinates
@@ -62,7 +63,9 @@ def open_new_data(
         levels = variables.setdefault(channel.variable, None if channel.level is None else [])
         if levels is not None and channel.level is not None:
             levels.append(channel.level)
-    given = {"sources": _new_sources(data.sources, paths), "variables": variables}
+    given: dict[str, Any] = {"sources": _new_sources(data.sources, paths), "variables": variables}
+    if model.step.monthly:  # one new month alone does not show that data are monthly
+        given["step"] = model.step
     ds = open_source(data.model_copy(update=given))
     check_matches_model(ds, model)
     inside = np.ones(ds.sizes["time"], dtype=bool)
@@ -119,14 +122,13 @@ def check_matches_model(ds: xr.Dataset, model: ForecastModel) -> None:
             )
     time = ds["time"].values
     if len(time) > 1 and step_of(time) != model.step:
-        steps = (format_duration(pd.Timedelta(step)) for step in (step_of(time), model.step))
         raise DataError(
-            "the data have a step of {}, the model of {}; give data with the model's step, or a "
-            "shorter one and data.step".format(*steps)
+            f"the data have a step of {step_of(time)}, the model of {model.step}; give data with "
+            "the model's step, or a shorter one and data.step"
         )
 
 
-def check_follows_training(time: Array, last: np.datetime64, step: np.timedelta64) -> None:
+def check_follows_training(time: Array, last: np.datetime64, step: Duration) -> None:
     """Check that new times follow those of the training, by whole steps.
 
     Raises
@@ -140,10 +142,10 @@ def check_follows_training(time: Array, last: np.datetime64, step: np.timedelta6
             f"NEW_DATA: begin at {first}, but the model was trained with data up to {end}; give "
             f"later times only (--period START END takes a part of NEW_DATA)"
         )
-    if off := np.flatnonzero((time - last) % step != np.timedelta64(0)).tolist():
+    if off := np.flatnonzero(step.after(last, step.count(last, time)) != time).tolist():
         raise DataError(
             f"NEW_DATA: {pd.Timestamp(time[off[0]])} is not a whole number of steps "
-            f"({format_duration(pd.Timedelta(step))}) after {end}, the last time that the model "
+            f"({step}) after {end}, the last time that the model "
             "was trained with; give times at the model's steps"
         )
 
@@ -161,11 +163,13 @@ def check_forecast_data(
     Raises
     ------
     ConfigError
-        If the test period begins before the end of the updates.
+        If the test period begins before the end of the updates, or an index has no cells.
     DataError
         If the data differ from the model in grid, channels or step.
     """
-    check_matches_model(ds, ForecastModel.load(model))
+    trained = ForecastModel.load(model)
+    check_matches_model(ds, trained)
+    index_weights(experiment.verification.indices, trained.layout.scaling.grid)
     time, test = ds["time"].values, experiment.periods.test
     check_periods(time, [("test", test)])
     used = known_times(time, test)

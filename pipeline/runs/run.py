@@ -182,7 +182,8 @@ class Run(RunFolder):
                 self._check_external_model()
                 open_forecasts(self.forecasts)
                 self._require("forecast", self.forecasts)
-                verify(self.ds, self.model, self.forecasts, self.scores, self.progress)
+                indices = self.experiment.verification.indices
+                verify(self.ds, self.model, self.forecasts, self.scores, self.progress, indices)
         return self._outcome("verify", self.scores, skipped)
 
     def finished(self, stage: str) -> bool:
@@ -327,7 +328,10 @@ class Run(RunFolder):
             # Later times may be added to the data, and forecasts must then be scored with them.
             read = times_read(self.experiment, self.ds["time"].values)
             return self._key_of(fingerprint(self.ds.isel(time=read)))
-        return self._key_of(self.fingerprint)
+        key = self._key_of(self.fingerprint)
+        if stage == "verify":
+            return content_key(key, self.experiment.verification.model_dump(mode="json"))
+        return key
 
     def _key_of(self, data: str) -> str:
         """Return a key made from the experiment and the fingerprint of the data."""

@@ -139,7 +139,7 @@ class Update:
     @property
     def consecutive(self) -> bool:
         """Whether the new times follow the earlier times without a gap."""
-        return bool(self.fields.time[0] - self.fitted.last == self.model.step)
+        return bool(self.fields.time[0] == self.model.step.after(self.fitted.last))
 
     def run(self, progress: Progress | None = None) -> Run:
         """Fold the new rows and solve; the earlier model stays until the new one is complete.
@@ -211,7 +211,7 @@ class Update:
         series = [(time[part], states[part]) for part in segments(time, step)]
         repeated = len(self.fitted.tail) if self.consecutive else 0
         if repeated:
-            before = self.fitted.last - step * np.arange(repeated)[::-1]
+            before = step.after(self.fitted.last, -np.arange(repeated)[::-1])
             series[0] = (
                 np.concatenate([before, series[0][0]]),
                 np.concatenate([self.fitted.tail, series[0][1]]),

@@ -17,7 +17,7 @@ from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.flops import Work
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.states.harmonics import harmonics
+from gfrnn.pipeline.states.harmonics import AnnualCycle, harmonics, term_count
 
 Array = NDArray[Any]
 
@@ -27,40 +27,47 @@ _ROUNDING = 1e-7
 
 @dataclass(frozen=True)
 class Climatology:
-    """Harmonics of the year and of the day of each grid cell, and the std of the anomalies.
+    """Annual and diurnal cycle of each grid cell, and the standard deviation of the anomalies.
 
     Attributes
     ----------
-    annual, diurnal : int
-        Number of harmonics.
-    coefficients : ndarray, shape (1 + 2 annual + 2 diurnal, grid.size)
+    annual : int or "month"
+        Number of harmonics of the year, or ``month`` for the means of the calendar months.
+    diurnal : int
+        Number of harmonics of the day.
+    coefficients : ndarray, shape (terms, grid.size)
         In the units of each variable.
     std : ndarray, shape (channels,)
         Standard deviation of the anomalies of each channel, area-weighted, without masked cells,
         in units of the variable.
     """
 
-    annual: int
+    annual: AnnualCycle
     diurnal: int
     coefficients: Array
     std: Array
 
     @classmethod
-    def zero(cls, annual: int, diurnal: int, grid: Grid) -> Climatology:
+    def zero(cls, annual: AnnualCycle, diurnal: int, grid: Grid) -> Climatology:
         """Return a climatology of zero, with a standard deviation of 1, for planning.
 
         Its coefficients take no memory, as their pages are never written.
         """
-        terms = 1 + 2 * annual + 2 * diurnal
-        zeros = np.zeros((terms, grid.size))
+        zeros = np.zeros((term_count(annual, diurnal), grid.size))
         return cls(annual, diurnal, zeros, np.ones(len(grid.channels)))
 
     def __call__(self, time: Array) -> Array:
         """Return the climatology at some times: shape (times, grid.size)."""
         return np.asarray(self.design_matrix(time) @ self.coefficients)
 
+    @property
+    def mean(self) -> Array:
+        """Mean over the year and the day: shape (grid.size,)."""
+        months = 12 if self.annual == "month" else 1
+        return np.asarray(self.coefficients[:months].mean(axis=0))
+
     def design_matrix(self, time: Array) -> Array:
-        """Return the harmonics at some times: shape (times, terms)."""
+        """Return the terms of the two cycles at some times: shape (times, terms)."""
         return harmonics(time, self.annual, self.diurnal)
 
     def subtract_from(self, fields: Array, time: Array) -> Array:
@@ -113,14 +120,14 @@ class Scaling:
 
 @dataclass(frozen=True)
 class ClimatologySummary:
-    """Harmonic regression of every grid cell by merging triangles.
+    """Regression of every grid cell on the annual and diurnal cycle by merging triangles.
 
-    With H = QR the harmonics of the times, it has R, Q^T X and the residual sums of squares, from
-    which coefficients and variances are computed without cancellation.
+    With H = QR the design matrix of the times, it has R, Q^T X and the residual sums of squares,
+    from which coefficients and variances are computed without cancellation.
     """
 
     fields: Fields
-    annual: int
+    annual: AnnualCycle
     diurnal: int
     name: str = "climatology"
     remedy: str = "data.chunk"
@@ -188,8 +195,8 @@ class ClimatologySummary:
 
     @property
     def terms(self) -> int:
-        """Number of harmonics, with the constant."""
-        return 1 + 2 * self.annual + 2 * self.diurnal
+        """Number of columns of the design matrix."""
+        return term_count(self.annual, self.diurnal)
 
 
 def _regress(design: Array, values: Array) -> tuple[Array, Array, Array]:

@@ -34,6 +34,19 @@ def input_width(name: str) -> int:
     return _WIDTHS[name]
 
 
+def season_columns(inputs: Sequence[str]) -> tuple[int, ...]:
+    """Return the indices of the cosine and the sine of the year among the columns of inputs.
+
+    Raises
+    ------
+    ValueError
+        If ``day_of_year`` is not among the inputs.
+    """
+    before = inputs[: inputs.index("day_of_year")]
+    first = sum(map(input_width, before))
+    return tuple(range(first, first + input_width("day_of_year")))
+
+
 def insolation(time: Array, latitude: Array, longitude: Array) -> Array:
     """Return the instantaneous incoming solar radiation at the top of the atmosphere.
 

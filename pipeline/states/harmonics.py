@@ -1,15 +1,23 @@
-"""Functions of the calendar: harmonics of the year and of the day."""
+"""Functions of the calendar: harmonics of the year and of the day, and calendar months."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+AnnualCycle = int | Literal["month"]
+"""Number of harmonics of the annual cycle, or ``month``: a mean of each calendar month."""
+
+
+def calendar_months(time: Array) -> Array:
+    """Return the calendar month of each time, 1 to 12: shape (n,)."""
+    return time.astype("datetime64[M]").astype(int) % 12 + 1
 
 
 def _fourier_terms(phase: Array, count: int) -> list[Array]:
@@ -31,20 +39,32 @@ def day_phase(time: Array) -> Array:
     return np.asarray((stamps - stamps.normalize()) / pd.Timedelta(days=1), dtype=float)
 
 
-def harmonics(time: Array, annual: int, diurnal: int) -> Array:
+def term_count(annual: AnnualCycle, diurnal: int) -> int:
+    """Return the number of columns of :func:`harmonics`."""
+    return (12 if annual == "month" else 1 + 2 * annual) + 2 * diurnal
+
+
+def harmonics(time: Array, annual: AnnualCycle, diurnal: int) -> Array:
     """Return the design matrix of the climatology: a constant, annual and diurnal harmonics.
 
     Parameters
     ----------
     time : ndarray of datetime64, shape (n,)
-    annual, diurnal : int
+    annual : int or "month"
+        Number of harmonics; ``month`` replaces them and the constant by 12 columns that are 1 in
+        one calendar month and 0 in the others.
+    diurnal : int
         Number of harmonics.
 
     Returns
     -------
-    ndarray, shape (n, 1 + 2 annual + 2 diurnal)
+    ndarray, shape (n, term_count(annual, diurnal))
     """
-    columns = [np.ones(len(time)), *_fourier_terms(year_phase(time), annual)]
+    if annual == "month":
+        months = calendar_months(time)
+        columns = [(months == month).astype(float) for month in range(1, 13)]
+    else:
+        columns = [np.ones(len(time)), *_fourier_terms(year_phase(time), annual)]
     return np.stack([*columns, *_fourier_terms(day_phase(time), diurnal)], axis=1)
 
 

@@ -95,7 +95,7 @@ def mean_state(layout: LocalLayout, patches: Patches) -> Array:
     """
     scaling = layout.scaling
     shape = len(scaling.grid.channels), -1
-    mean = (scaling.climatology.coefficients[0] * scaling.weights).reshape(shape)
+    mean = (scaling.climatology.mean * scaling.weights).reshape(shape)
     valid = scaling.grid.valid.reshape(shape)
     shift = (mean * valid).sum(axis=1) / valid.sum(axis=1)
     shift[list(patches.turned)] = 0.0

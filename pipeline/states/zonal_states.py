@@ -64,13 +64,13 @@ class ZonalLayout:
     def background(self) -> Array:
         """Coefficients of each term of the climatology: (terms, wavenumbers, width), complex.
 
-        They are in units of a state. The area mean of the constant term is left out: no derivative
-        depends on it, and products of values would be dominated by it.
+        They are in units of a state. Area means are left out: no derivative depends on them, and
+        products of values would be dominated by that of the annual mean.
         """
         grid, coefficients = self.scaling.grid, self.scaling.climatology.coefficients
         fields = (coefficients * self.scaling.weights).reshape(-1, *grid.shape)
-        means = np.average(fields[0].mean(axis=2), axis=1, weights=grid.area)
-        fields[0] -= means[:, None, None]
+        means = np.average(fields.mean(axis=3), axis=2, weights=grid.area)
+        fields -= means[..., None, None]
         return np.asarray(self.basis.encode(fields).swapaxes(0, 1))
 
     def encode(self, fields: Array, time: Array) -> Array:

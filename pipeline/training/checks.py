@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.missing_chunks import missing_chunks
@@ -17,7 +19,8 @@ from gfrnn.pipeline.data.static_fields import open_static
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.tree import Stretch
-from gfrnn.pipeline.states.forcing import Forcing, input_width
+from gfrnn.pipeline.states.forcing import Forcing, input_width, season_columns
+from gfrnn.pipeline.states.harmonics import calendar_months
 from gfrnn.pipeline.states.sampled_features import unfitted_patch_features
 from gfrnn.pipeline.states.sphere_patches import (
     cut_patches,
@@ -67,6 +70,8 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
     """
     fields = Fields(ds)
     check_periods(fields.time, iter(experiment.periods))
+    _check_calendar(experiment, fields.time)
+    index_weights(experiment.verification.indices, fields.grid)
     cells = fields.grid.size
     times = int(experiment.periods.train.mask(fields.time).sum())
     for _, variant in experiment.candidates():
@@ -85,6 +90,40 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
         local_forcing(experiment, fields.grid)
 
 
+def _check_calendar(experiment: Experiment, time: Array) -> None:
+    """Refuse settings of the annual and diurnal cycle that the times of the data cannot give."""
+    step = step_of(time)
+    annual, diurnal = experiment.climatology.cycles(step)
+    if annual == "month":
+        periods = dict(iter(experiment.periods))
+        trained = set(calendar_months(time[periods["train"].mask(time)]).tolist())
+        every = set(calendar_months(time[known_times(time, *periods.values())]).tolist())
+        if absent := sorted(every - trained):
+            raise ConfigError(
+                f"periods.train: {periods['train']} contains no {calendar.month_name[absent[0]]}, "
+                "of which the climatology needs a mean; choose a longer period, or a number of "
+                "harmonics (climatology.annual)"
+            )
+    if not step.monthly:
+        return
+    # Twelve months a year determine a constant and five pairs of cosine and sine.
+    if annual != "month" and annual > 5:
+        raise ConfigError(
+            f"climatology.annual: {annual} harmonics cannot be told apart by twelve months a year; "
+            "choose at most 5, or month"
+        )
+    if diurnal:
+        raise ConfigError(
+            f"climatology.diurnal: {diurnal} is not allowed with data of a step of {step}, which "
+            "have no diurnal cycle; leave the key out"
+        )
+    if daily := [name for name in experiment.model.inputs if name in ("hour", "insolation")]:
+        raise ConfigError(
+            f"model.inputs: {daily[0]} is not allowed with data of a step of {step}, as it changes "
+            "within a day; leave it out, or use day_of_year"
+        )
+
+
 def _check_rows(experiment: Experiment, fields: Fields) -> None:
     """Refuse more weights than the training period has rows to determine."""
     state = experiment.state
@@ -99,6 +138,8 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
         each = np.bincount(np.zeros(len(exists), int) if groups is None else groups, exists)
         seen, places = state.delays * patches.window, int(each.min())
     always = seen + 1 + sum(map(input_width, experiment.model.inputs)) + len(state.static)
+    if experiment.model.season_terms:
+        always += seen // state.delays * len(season_columns(experiment.model.inputs))
     if state.layout == "local":
         features = unfitted_patch_features(experiment.model, fields.grid, patches)
         always += 0 if features is None else features.columns
@@ -242,11 +283,13 @@ def training_fields(experiment: Experiment, ds: xr.Dataset) -> Fields:
     Raises
     ------
     ConfigError, DataError
-        If different cells are missing at the two times, or too few cells are left.
+        If different cells are missing at the two times, too few cells are left, or none in the
+        box of an index.
     """
     whole = Fields(ds)
     train = np.flatnonzero(experiment.periods.train.mask(whole.time))
     fields = whole.with_mask(int(train[0]), int(train[-1]))
+    index_weights(experiment.verification.indices, fields.grid)
     for _, variant in experiment.candidates():
         if variant.state.layout == "eof":
             _check_modes(variant, int(fields.grid.valid.sum()), len(train))
@@ -277,7 +320,8 @@ def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretc
     leads = model_leads(experiment, time)
     delays, grain, phase = state.delays, 1, 0
     if state.layout == "eof":
-        columns = experiment.model.width + (delays + len(leads)) * state.modes
+        seasonal = 2 * experiment.model.season_terms
+        columns = experiment.model.width + (delays + seasonal + len(leads)) * state.modes
         length = experiment.fit.rows or ROWS_PER_COLUMN * columns
     elif state.layout == "zonal":
         columns = zonal_columns(experiment, fields.grid)

@@ -136,15 +136,25 @@ class EofTraining(Training):
         model, modes = variant.model, variant.state.modes
         network = replace(self.network(variant), inputs=self.forcing().count)
         states = self.states[:, :modes]
-        pool = draw_pool(states, train, network.delays, variant.fit.pool, model.seed)
+        forcing = self.forcing()(self.fields.time) if network.joint else None
+        pool = draw_pool(states, train, network.delays, variant.fit.pool, model.seed, forcing)
         seen = np.zeros((network.delays, modes), dtype=bool)
         seen[: model.hidden_delays, : model.hidden_modes] = True
-        return network.sample(*pool, seen.reshape(-1))
+        joined = np.ones(self._joined(variant), dtype=bool)
+        return network.sample(*pool, np.concatenate([seen.reshape(-1), joined]))
 
     def _placeholder_network(self, variant: Experiment) -> SampledRNN:
         """Return a network of the same size, for estimates."""
-        network = replace(self.network(variant), sampling="normal")
-        return network.sample(np.zeros((1, variant.state.delays * variant.state.modes)))
+        network = replace(self.network(variant), sampling="normal", inputs=self.forcing().count)
+        seen = variant.state.delays * variant.state.modes + self._joined(variant)
+        return network.sample(np.zeros((1, seen)))
+
+    def network(self, variant: Experiment) -> SampledRNN:
+        return replace(super().network(variant), joint=self._joined(variant) > 0)
+
+    def _joined(self, variant: Experiment) -> int:
+        """Return the number of inputs that hidden features see."""
+        return self.forcing().count if variant.model.joint_inputs else 0
 
     def _candidate(
         self,

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
@@ -15,6 +13,7 @@ from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary
+from gfrnn.pipeline.states.harmonics import AnnualCycle
 from gfrnn.pipeline.training.pass_costs import read_windows
 from gfrnn.pipeline.training.passes import ReductionPass
 from gfrnn.pipeline.training.stretches import read_stretches
@@ -42,13 +41,9 @@ class FieldPasses:
         return fingerprint(self.fields.ds)
 
     @property
-    def terms(self) -> tuple[int, int]:
-        """Numbers of harmonics of the year and of the day in the climatology."""
-        climatology = self.experiment.climatology
-        annual, diurnal = climatology.annual, climatology.diurnal
-        if diurnal is None:
-            diurnal = 1 if step_of(self.fields.time) < np.timedelta64(12, "h") else 0
-        return annual, diurnal
+    def terms(self) -> tuple[AnnualCycle, int]:
+        """Annual cycle and number of harmonics of the day in the climatology."""
+        return self.experiment.climatology.cycles(step_of(self.fields.time))
 
     @property
     def climatology_key(self) -> str:

@@ -39,6 +39,7 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
     return {
         **{name: getattr(network, name) for name in _PLAIN},
         "leads": list(network.leads),
+        "modulators": list(network.modulators),
         "patches": None if network.patches is None else asdict(network.patches),
         "linear": network.hidden.inputs,
         "geometry": None if features is None else features.lattice.geometry,
@@ -71,6 +72,7 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
     plain = SampledRNN(
         **{name: options[name] for name in _PLAIN},
         leads=tuple(options["leads"]),
+        modulators=tuple(options["modulators"]),
         patches=None if options["patches"] is None else Patches(**_tuples(options["patches"])),
         low=None if options["range"] is None else np.array(options["range"][0]),
         high=None if options["range"] is None else np.array(options["range"][1]),

@@ -19,7 +19,7 @@ from gfrnn.pipeline.reduction.reduce import fold_keys
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
-from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.forcing import Forcing, input_width
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.states.sampled_features import patch_features
 from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
@@ -108,6 +108,8 @@ class LocalTraining(Training):
         seen = np.tile(network.patches.seen_by_hidden, (network.delays, 1))
         seen[variant.model.hidden_delays or network.delays :] = False
         inputs = np.ones(self._forcing.count, dtype=bool)
+        if variant.model.joint_inputs is False:
+            inputs[: sum(map(input_width, self._forcing.inputs))] = False  # static fields follow
         return np.concatenate([seen.reshape(-1), inputs])
 
     def rows(self, layout: LocalLayout, networks: list[SampledRNN]) -> SharedRows:

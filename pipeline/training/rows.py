@@ -170,7 +170,8 @@ class RowSummary:
         # The inputs of the features, per delay and joined, and the indices to gather them with.
         columns = self.network.columns(self.states.size, self.forcing.count)
         window = columns.linear // self.network.delays
-        lifted = 8 * rows * (2 * columns.linear + window)
+        # Products with inputs are made for a block, and joined to its inputs.
+        lifted = 8 * rows * (2 * columns.linear + window + 2 * columns.products)
         noise = 8 * (self._drawn(times) + times * self.states.size) if self.network.noise else 0
         inputs = 8 * times * (places if self.forcing.varies_by_place else 1) * self.forcing.count
         # A block of rows, the current triangle, its final copy, and the other groups' triangles.
@@ -206,7 +207,7 @@ class RowSummary:
         """Return the operations of :meth:`factors` for a number of present times."""
         columns = self.network.columns(self.states.size, self.forcing.count)
         rows = self.rows_of(times)
-        lift = 2 * rows * columns.linear * columns.hidden
+        lift = rows * (2 * columns.linear * columns.hidden + columns.products)
         if (features := self.network.lattice_features) is not None:
             lift += times * features.time_bytes  # about one operation a byte
         work = {self.kind: self.groups * (lift + qr_flops(rows, self.columns))}

@@ -18,19 +18,27 @@ Array = NDArray[Any]
 
 
 def draw_pool(
-    states: Array, train: list[Stretch], delays: int, size: int, seed: int
+    states: Array,
+    train: list[Stretch],
+    delays: int,
+    size: int,
+    seed: int,
+    inputs: Array | None = None,
 ) -> tuple[Array, Array]:
     """Return delayed states of randomly drawn training times, and the states one step later.
 
-    They are drawn from the stored states, which costs no pass over the archive and far less memory
+    Inputs, of shape (times, p), follow each delayed state; they are those one step later. States
+    are drawn from the stored states, which costs no pass over the archive and far less memory
     than fields of the drawn times would.
     """
     present = times_of(train)
     if len(present) > size:
         drawn = np.random.default_rng(seed).choice(len(present), size, replace=False)
         present = present[np.sort(drawn)]
-    windows = [delayed(states, delays, time, time + 1) for time in present]
-    return np.concatenate(windows), states[present + 1]
+    pool = np.concatenate([delayed(states, delays, time, time + 1) for time in present])
+    if inputs is not None:
+        pool = np.concatenate([pool, inputs[present + 1]], axis=1)
+    return pool, states[present + 1]
 
 
 def lagged_covariance(states: Array, train: list[Stretch], horizon: int) -> Array:

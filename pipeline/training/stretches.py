@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.durations import ONE_DAY, format_duration
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import Period
-from gfrnn.pipeline.data.time_axis import segments
+from gfrnn.pipeline.data.time_axis import covered, in_months, segments
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tree import Stretch
 
@@ -35,14 +35,15 @@ def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
     ConfigError
         Naming the period and the extent of the data, if a period is not inside or holds no time.
     """
-    extent = f"{pd.Timestamp(time[0])} to {pd.Timestamp(time[-1])}"
+    begin, end = covered(time)
+    extent = " to ".join(
+        str(stamp.astype("datetime64[M]") if in_months(time) else pd.Timestamp(stamp))
+        for stamp in time[[0, -1]]
+    )
     for name, period in periods:
-        # Daily data may start after midnight of the first day and end before the last day does.
-        outside = (
-            period.start < pd.Timestamp(time[0]).normalize()
-            or period.end > pd.Timestamp(time[-1]).normalize() + ONE_DAY
-        )
-        if outside:
+        # Daily data may start after midnight of the first day and end before the last day does;
+        # the times of monthly data are the middles of the months.
+        if period.start < begin or period.end > end:
             raise ConfigError(
                 f"periods.{name}: {period} is not within the data, which go from {extent}; "
                 "choose dates within them"
@@ -54,7 +55,7 @@ def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
             )
 
 
-def steps(name: str, duration: pd.Timedelta, step: np.timedelta64) -> int:
+def steps(name: str, duration: Duration, step: Duration) -> int:
     """Return a duration as a number of time steps of the data.
 
     Raises
@@ -62,11 +63,16 @@ def steps(name: str, duration: pd.Timedelta, step: np.timedelta64) -> int:
     ConfigError
         If it is not a whole number of steps; ``name`` is the key.
     """
-    count = duration / pd.Timedelta(step)
+    count = duration.ratio(step)
+    if count is None:
+        kind = "in calendar months" if step.monthly else "a fixed length"
+        raise ConfigError(
+            f"{name}: {duration} is not, but the data's step, {step}, is {kind}; give a multiple "
+            f"of it, for example {step * 3}"
+        )
     if count != round(count):
         raise ConfigError(
-            f"{name}: {format_duration(duration)} is not a multiple of the data's step, "
-            f"{format_duration(pd.Timedelta(step))}; choose a multiple"
+            f"{name}: {duration} is not a multiple of the data's step, {step}; choose a multiple"
         )
     return round(count)
 

@@ -16,7 +16,7 @@ from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.eof_states import EofLayout
-from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.forcing import Forcing, season_columns
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.field_passes import FieldPasses
@@ -187,6 +187,7 @@ class Training(FieldPasses, ABC):
             delays=variant.state.delays,
             leads=model_leads(variant, self.fields.time),
             target=model.target,
+            modulators=season_columns(model.inputs) if model.season_terms else (),
             noise=float(model.noise),
             share=variant.fit.share,
             precision=model.precision,

@@ -7,9 +7,10 @@ the sums of the statistics; the metrics are computed from them at the end.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.experiment import IndexConfig
+from gfrnn.pipeline.data.area_index import index_channel, index_weights
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.forecasting.forecast import load_model, read_history
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads, open_forecasts
@@ -24,9 +27,17 @@ from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch
+from gfrnn.pipeline.states.eof_states import EofLayout
+from gfrnn.pipeline.states.harmonics import calendar_months
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
+from gfrnn.pipeline.verification.index_scores import (
+    MOMENTS,
+    index_correlation,
+    index_moments,
+    index_rmse,
+)
 from gfrnn_core import UnstableRollout
 from gfrnn_core.zonal import ZonalNetwork
 
@@ -38,13 +49,16 @@ SYSTEMS = ("forecast", "linear", "damped persistence", "persistence", "climatolo
 STATISTICS = ("squared_error", "error", "anomaly_correlation")
 """Statistics of each pair of forecast and truth: area means over the grid."""
 
+INVERSE = "linear inverse"
+"""System of monthly data: the linear inverse model, see :meth:`ForecastModel.inverse_walk`."""
+
 # Bytes of the pairs of fields (float64) that one leaf holds at once.
 _LEAF_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """Sums over initial times of the statistics of every system, channel and lead.
+    """Sums over initial times of the statistics of every system, channel, index and lead.
 
     A stretch is a range of initial times of the forecast store.
     """
@@ -52,6 +66,7 @@ class ScoreSummary:
     fields: Fields
     model: Path
     forecasts: Path
+    indices: Mapping[str, IndexConfig] = field(default_factory=dict)
     name: str = "verify"
     remedy: str = "forecast.horizon"
 
@@ -63,6 +78,11 @@ class ScoreSummary:
     def starts(self) -> Array:
         """Return the indices of the initial times on the data's time axis."""
         return np.searchsorted(self.fields.time, self.store["time"].values)
+
+    @cached_property
+    def index_weights(self) -> Array:
+        """Return the weight of each cell in each index: shape (indices, grid.size)."""
+        return index_weights(self.indices, self.fields.grid)
 
     def leaf(self, stretch: Stretch) -> Arrays:
         with warnings.catch_warnings():
@@ -76,17 +96,23 @@ class ScoreSummary:
         starts = self.starts[stretch.start : stretch.stop]
         weights = np.cos(np.deg2rad(grid.latitude))[:, None] * grid.valid
         history = read_history(self.fields, model, starts)
-        shape = (len(SYSTEMS), len(STATISTICS), len(grid.channels), horizon)
-        sums, counts = np.zeros(shape), np.zeros(horizon, dtype=int)
+        systems, months = scored_systems(model), _target_months(model)
+        shape = (months, len(systems), len(STATISTICS), len(grid.channels), horizon)
+        sums, counts = np.zeros(shape), np.zeros((months, horizon), dtype=int)
+        moments = np.zeros((len(systems), len(MOMENTS), len(self.indices), horizon))
         climatology = model.layout.scaling.climatology
         # Initial times and the truth of all leads are read in one read.
         first, last = int(starts[0]), min(int(starts[-1]) + horizon + 1, len(time))
         real = self.fields.read(first, last)
         real -= climatology(time[first:last])
-        walk = model.linear_walk(history, time[starts], horizon)
-        for lead, (linear, _) in enumerate(walk, 1):
+        walks = zip(
+            model.linear_walk(history, time[starts], horizon),
+            model.inverse_walk(history, horizon) if INVERSE in systems else repeat(None),
+            strict=False,
+        )
+        for lead, ((linear, _), inverse) in enumerate(walks, 1):
             # Use only times in the data at the exact distance of the lead: data may have gaps.
-            valid = time[starts] + model.step * lead
+            valid = model.step.after(time[starts], lead)
             later = np.searchsorted(time, valid)
             known = later < len(time)
             known[known] = time[later[known]] == valid[known]
@@ -97,15 +123,25 @@ class ScoreSummary:
             anomalies = {
                 "forecast": self._forecasts(stretch, lead)[known] - mean,
                 "linear": model.layout.anomalies(linear[known]),
+                INVERSE: None if inverse is None else model.layout.anomalies(inverse[known]),
                 "damped persistence": present * model.damping(lead),
                 "persistence": present + climatology(time[starts[known]]) - mean,
                 "climatology": np.zeros_like(mean),
             }
-            for index, system in enumerate(SYSTEMS):
-                pairs = anomalies[system], truth
-                sums[index, :, :, lead - 1] = _statistics(*pairs, weights)
-            counts[lead - 1] = known.sum()
-        return {"sums": sums, "counts": counts}
+            target = calendar_months(valid[known]) - 1
+            groups = [target == month if months > 1 else slice(None) for month in range(months)]
+            counts[:, lead - 1] = [len(truth[own]) for own in groups]
+            for index, system in enumerate(systems):
+                statistics = _statistics(anomalies[system], truth, weights)
+                for month, own in enumerate(groups):
+                    totals = [values[own].sum(axis=0) for values in statistics]
+                    sums[month, index, :, :, lead - 1] = totals
+                # Persistence of an index is that of its anomaly, not of the field.
+                given = present if system == "persistence" else anomalies[system]
+                moments[index, :, :, lead - 1] = index_moments(
+                    given @ self.index_weights.T, truth @ self.index_weights.T
+                )
+        return {"sums": sums, "counts": counts, "moments": moments}
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
         return {name: left[name] + right[name] for name in left}
@@ -124,13 +160,16 @@ class ScoreSummary:
             zonal = walk_bytes(linear, 1, len(starts))
         # Eight fields and climatologies per pair, and five products for the statistics.
         scoring = self.fields.grid.size * (2 * times + 13 * len(starts)) + walked * len(starts)
+        scoring += len(self.indices) * self.fields.grid.size
         # The initial states of the references are held while the truth is read.
         history = model.delays * model.layout.size * len(starts)
         return max(self.fields.read_bytes(times) + 8 * history, 8 * scoring + zonal)
 
     def merge_bytes(self) -> int:
-        horizon = self.store.sizes["prediction_timedelta"]
-        return 3 * 8 * len(SYSTEMS) * len(STATISTICS) * len(self.fields.grid.channels) * horizon
+        horizon, model = self.store.sizes["prediction_timedelta"], load_model(str(self.model))
+        statistics = _target_months(model) * len(STATISTICS) * len(self.fields.grid.channels)
+        statistics += len(MOMENTS) * len(self.indices)
+        return 3 * 8 * len(scored_systems(model)) * statistics * horizon
 
     def _forecasts(self, stretch: Stretch, lead: int) -> Array:
         """Return the forecasts at a lead: shape (initial times, grid.size), 0 in the mask."""
@@ -151,8 +190,8 @@ class ScoreSummary:
         return fields
 
 
-def _statistics(forecast: Array, truth: Array, weights: Array) -> Array:
-    """Return sums over times of the statistics: shape (statistics, channels).
+def _statistics(forecast: Array, truth: Array, weights: Array) -> list[Array]:
+    """Return each of the statistics: shape (times, channels).
 
     ``weights`` are the weights of all cells: shape (channels, latitudes, longitudes).
     """
@@ -169,12 +208,7 @@ def _statistics(forecast: Array, truth: Array, weights: Array) -> Array:
     norm = (mean(given**2) * mean(real**2)) ** 0.5
     # A forecast without anomalies (the climatology) has no pattern to correlate: it counts 0.
     correlation = (mean(given * real) / norm.where(norm != 0, 1.0)).where(norm != 0, 0.0)
-    return np.stack(
-        [
-            values.sum("time", skipna=False).values
-            for values in (mean(error**2), mean(error), correlation)
-        ]
-    )
+    return [values.values for values in (mean(error**2), mean(error), correlation)]
 
 
 def verify(
@@ -183,6 +217,7 @@ def verify(
     forecasts: Path,
     path: Path,
     progress: Progress | None = None,
+    indices: Mapping[str, IndexConfig] | None = None,
 ) -> xr.Dataset:
     """Score the forecasts and the references against the data, and write ``scores.zarr``.
 
@@ -195,21 +230,32 @@ def verify(
     path : Path
         Store to write, ``scores.zarr``.
     progress : callable, optional
+    indices : mapping of IndexConfig, optional
+        Area indices to score, by name.
 
     Returns
     -------
     xarray.Dataset
         ``rmse``, ``bias`` (in the units of each channel) and ``acc`` (uncentred anomaly
         correlation, mean over maps), dims (system, channel, prediction_timedelta), weighted with
-        cos latitude and without the mask. ``pairs`` counts the initial times of each lead.
+        cos latitude and without the mask. ``pairs`` counts the initial times of each lead. With
+        indices also ``index_correlation`` (of anomalies, over all pairs) and ``index_rmse``, dims
+        (system, index, prediction_timedelta); their persistence is that of the anomaly. Scores
+        of monthly data also have ``rmse_by_month``, ``acc_by_month`` and ``pairs_by_month``, with
+        the dimension ``month``, the calendar month of the target, 1 to 12.
 
     Raises
     ------
+    ConfigError
+        If an index has no cell with values, or a variable or level that the data do not have.
     RunError
         If model or forecasts are missing or not finished.
     """
-    fields = ForecastModel.load(model).fields(ds)
-    summary = ScoreSummary(fields, model, forecasts)
+    trained = ForecastModel.load(model)
+    fields = trained.fields(ds)
+    indices = indices or {}
+    index_weights(indices, fields.grid)  # refuse an index without cells before work
+    summary = ScoreSummary(fields, model, forecasts, indices)
     store = summary.store
     horizon = store.sizes["prediction_timedelta"]
     # An initial time takes the truth of all its leads and eight fields of a pair.
@@ -219,7 +265,9 @@ def verify(
         for start in range(0, store.sizes["time"], length)
     ]
     root = reduce_stretches(summary, stretches, key="", progress=progress)["scores"]
-    scores = _metrics(root, fields, store)
+    scores = _metrics(root, fields, store, scored_systems(trained))
+    if summary.indices:
+        scores = scores.assign(_index_scores(root, summary))
 
     def write(partial: Path) -> None:
         stored = scores.assign_coords(
@@ -232,31 +280,85 @@ def verify(
     return scores
 
 
-def _metrics(root: Arrays, fields: Fields, store: xr.Dataset) -> xr.Dataset:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means = dict(zip(STATISTICS, np.moveaxis(root["sums"] / root["counts"], 1, 0), strict=True))
+def scored_systems(model: ForecastModel) -> tuple[str, ...]:
+    """Return the systems that are scored: SYSTEMS, with monthly data and EOFs also INVERSE."""
+    if model.step.monthly and isinstance(model.layout, EofLayout):
+        return (*SYSTEMS[:2], INVERSE, *SYSTEMS[2:])
+    return SYSTEMS
+
+
+def _target_months(model: ForecastModel) -> int:
+    """Return the number of groups of targets: the calendar months of monthly data, else one."""
+    return 12 if model.step.monthly else 1
+
+
+def _metrics(root: Arrays, fields: Fields, store: xr.Dataset, systems: Sequence[str]) -> xr.Dataset:
     ds, channels = fields.ds, fields.grid.channels
     dims = ("system", "channel", "prediction_timedelta")
+    means = _means(root["sums"].sum(axis=0), root["counts"].sum(axis=0))
+    error, correlation = (
+        {"long_name": "root mean square error"},
+        {"long_name": "anomaly correlation"},
+    )
+    variables = {
+        "rmse": (dims, np.sqrt(means["squared_error"]), error),
+        "bias": (dims, means["error"], {"long_name": "mean error"}),
+        "acc": (dims, means["anomaly_correlation"], correlation),
+        "pairs": ("prediction_timedelta", root["counts"].sum(axis=0)),
+    }
+    coords = {
+        "system": _text(systems),
+        "channel": _text(channel.name for channel in channels),
+        "variable": ("channel", _text(channel.variable for channel in channels)),
+        "level": ("channel", [channel.level or np.nan for channel in channels]),
+        "units": ("channel", _text(ds[c.variable].attrs.get("units", "1") for c in channels)),
+        "prediction_timedelta": store["prediction_timedelta"].variable,
+    }
+    if len(root["counts"]) > 1:
+        by_month = _means(np.moveaxis(root["sums"], 0, 3), root["counts"])
+        own = ("system", "channel", "month", "prediction_timedelta")
+        variables |= {
+            "rmse_by_month": (own, np.sqrt(by_month["squared_error"]), error),
+            "acc_by_month": (own, by_month["anomaly_correlation"], correlation),
+            "pairs_by_month": (own[2:], root["counts"]),
+        }
+        coords["month"] = ("month", np.arange(1, 13), {"long_name": "calendar month of the target"})
+    period = {"first": str(store["time"].values[0]), "last": str(store["time"].values[-1])}
+    return xr.Dataset(variables, coords, period)
+
+
+def _means(sums: Array, counts: Array) -> dict[str, Array]:
+    """Return the mean of each statistic; ``sums`` has shape (systems, statistics, ...)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return dict(zip(STATISTICS, np.moveaxis(sums / counts, 1, 0), strict=True))
+
+
+def _index_scores(root: Arrays, summary: ScoreSummary) -> xr.Dataset:
+    """Return correlation and RMSE of the indices."""
+    grid, dims = summary.fields.grid, ("system", "index", "prediction_timedelta")
+    own = [
+        grid.channels[index_channel(name, index, grid)] for name, index in summary.indices.items()
+    ]
+    units = [summary.fields.ds[channel.variable].attrs.get("units", "1") for channel in own]
+    sums, counts = root["moments"], root["counts"].sum(axis=0)
     return xr.Dataset(
         {
-            "rmse": (
+            "index_correlation": (
                 dims,
-                np.sqrt(means["squared_error"]),
-                {"long_name": "root mean square error"},
+                index_correlation(sums, counts),
+                {"long_name": "correlation of anomalies of the index over all pairs"},
             ),
-            "bias": (dims, means["error"], {"long_name": "mean error"}),
-            "acc": (dims, means["anomaly_correlation"], {"long_name": "anomaly correlation"}),
-            "pairs": ("prediction_timedelta", root["counts"]),
+            "index_rmse": (
+                dims,
+                index_rmse(sums, counts),
+                {"long_name": "root mean square error of the index"},
+            ),
         },
         {
-            "system": _text(SYSTEMS),
-            "channel": _text(channel.name for channel in channels),
-            "variable": ("channel", _text(channel.variable for channel in channels)),
-            "level": ("channel", [channel.level or np.nan for channel in channels]),
-            "units": ("channel", _text(ds[c.variable].attrs.get("units", "1") for c in channels)),
-            "prediction_timedelta": store["prediction_timedelta"].values,
+            "index": _text(summary.indices),
+            "index_channel": ("index", _text(channel.name for channel in own)),
+            "index_units": ("index", _text(units)),
         },
-        {"first": str(store["time"].values[0]), "last": str(store["time"].values[-1])},
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gfrnn.workflows.benchmarks import (
     era5_plan,
+    forecast_skill,
     pass_speed,
     perturbation_speed,
     plan_accuracy,
@@ -96,3 +98,18 @@ def era5_scale(
     Example: [bold]gfrnn bench scale --sizes 1,10[/bold]
     """
     console.print(era5_plan.run(parse_counts("--sizes", nodes)))
+
+
+@bench.command("skill")
+def skill(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+) -> None:
+    """Score the forecasts of finished runs from their stores, and compare them with bars.
+
+    The code shares nothing with `gfrnn verify`, whose scores are checked too. Bars exist for the
+    example experiments nature, era_interim_europe and enso.
+
+    Example: [bold]gfrnn bench skill runs/nature runs/enso[/bold]
+    """
+    for table in forecast_skill.run(runs):
+        console.print(table)

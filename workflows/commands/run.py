@@ -34,7 +34,7 @@ from gfrnn.workflows.commands.options import (
     Workers,
 )
 from gfrnn.workflows.report.page import write_report
-from gfrnn.workflows.report.skill_table import dashboard_table, terminal_table
+from gfrnn.workflows.report.skill_table import dashboard_table, index_table, terminal_table
 from gfrnn.workflows.session.graceful_stop import StopAfter, StopBefore, set_time_limit
 from gfrnn.workflows.session.run_progress import RunProgress
 from gfrnn.workflows.session.run_session import open_run, print_stage, record_performance
@@ -83,7 +83,7 @@ def run(
         page = write_report(opened)
         progress(ProgressUpdate("report", 1, 1))
     console.print(f"[bold]report[/bold]: {page}", highlight=False)
-    console.print(terminal_table(scores))
+    _print_scores(scores)
 
 
 def fit(
@@ -179,7 +179,7 @@ def verify(
     stop_before: StopBefore = None,
     stop_after: StopAfter = None,
 ) -> None:
-    """Compute RMSE, bias and ACC of the forecasts and of reference forecasts.
+    """Compute RMSE, bias and ACC of forecasts and references, and scores of named indices.
 
     The references are climatology, persistence, damped persistence and the
     linear model.
@@ -188,7 +188,8 @@ def verify(
     """
     set_time_limit(stop_before, stop_after)
     options = ClusterOptions(cluster, workers, memory, scheduler)
-    _run_one("verify", file, output, force, options)
+    scored = _run_one("verify", file, output, force, options)
+    _print_scores(xr.open_zarr(scored.scores, chunks=None, decode_timedelta=True))
 
 
 def report(folder: Folder) -> None:
@@ -201,8 +202,8 @@ def report(folder: Folder) -> None:
 
 def _run_one(
     stage: str, file: Path | None, output: Path | None, force: bool, options: ClusterOptions
-) -> None:
-    """Open the run and its cluster, and compute one stage."""
+) -> Run:
+    """Open the run and its cluster, compute one stage, and return the run."""
     experiment, config = _load(file, options)
     # Only a new fit may replace the run of another experiment.
     replace = force and stage == "fit"
@@ -213,6 +214,13 @@ def _run_one(
         record_performance(folder, stage, console),
     ):
         _run_stage(getattr(opened, stage), force, progress)
+    return opened
+
+
+def _print_scores(scores: xr.Dataset) -> None:
+    for table in (terminal_table(scores), index_table(scores)):
+        if table is not None:
+            console.print(table)
 
 
 def _run_stage(stage: Callable[..., StageOutcome], force: bool, progress: RunProgress) -> None:

@@ -16,7 +16,7 @@ def run_facts(contents: RunContents) -> list[tuple[str, str]]:
     """Return facts about a run as pairs of term and text."""
     model, notes, grid = contents.model, contents.model.notes, contents.model.layout.scaling.grid
     experiment, starts = contents.run.experiment, contents.forecasts["time"].values
-    step = lead_label(model.step).removeprefix("+")
+    step = lead_label(model.step.length).removeprefix("+")
     masked = "" if grid.mask is None else f"; {100 * grid.mask.mean():.0f} % of the cells masked"
     zonal = isinstance(model.networks[0], ZonalNetwork)
     picks = ", ".join(f"{key} {value}" for key, value in notes.chosen.items())

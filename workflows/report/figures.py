@@ -46,6 +46,7 @@ STYLE: Any = {
 SYSTEMS: dict[str, dict[str, Any]] = {
     "forecast": {"color": "#0b4f8a", "linewidth": 2.6, "marker": "o", "markersize": 4, "zorder": 5},
     "linear": {"color": "#d55e00", "linestyle": (0, (5, 1.5)), "zorder": 6},
+    "linear inverse": {"color": "#cc9a00", "linestyle": (0, (5, 1, 1, 1, 1, 1))},
     "damped persistence": {"color": "#009e73"},
     "persistence": {"color": "#b35c8f", "linestyle": (0, (1, 1.2))},
     "climatology": {"color": "0.5", "linestyle": (0, (5, 2, 1, 2))},
@@ -112,6 +113,39 @@ def skill_picture(scores: xr.Dataset, channel: Channel) -> Picture:
         f"Three panels against lead for {channel_label(channel)}: RMSE, anomaly correlation and "
         f"bias of {', '.join(labels)}. RMSE of the forecast: {rmse[0]:.3g} {unit} at {first}, "
         f"{rmse[-1]:.3g} {unit} at {last}.",
+    )
+
+
+@matplotlib.rc_context(STYLE)
+def index_picture(scores: xr.Dataset, name: str) -> Picture:
+    """Plot correlation and RMSE of an index against lead, with the references."""
+    own = scores.sel(index=name)
+    unit = unit_label(str(own["index_units"].item()))
+    times, axis, marks = _lead_axis(own["prediction_timedelta"].values)
+    figure = Figure(figsize=(WIDTH, 3.0))
+    left, right = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.065, right=0.995, bottom=0.155, top=0.87, wspace=0.17)
+    for system in map(str, own["system"].values):
+        style = SYSTEMS.get(system, _UNKNOWN)
+        right.plot(times, own["index_rmse"].sel(system=system).values, label=system, **style)
+        if system != "climatology":  # it has no anomaly to correlate
+            left.plot(times, own["index_correlation"].sel(system=system).values, **style)
+    for panel, label in ((left, "correlation of anomalies"), (right, f"RMSE ({unit})")):
+        panel.set(xlabel=axis, ylabel=label)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=marks))
+    left.set_ylim(top=1)
+    left.axhline(0, color="0.45", linewidth=0.8)
+    right.set_ylim(bottom=0)
+    handles, labels = right.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper right", borderaxespad=0.1, ncols=len(labels))
+    figure.text(0.008, 0.98, name, va="top", size=11, weight="bold")
+    values = own["index_correlation"].sel(system="forecast").values
+    first, last = (lead_label(own["prediction_timedelta"].values[i]) for i in (0, -1))
+    return embed(
+        figure,
+        f"Two panels against lead for the index {name}: correlation of anomalies and RMSE of "
+        f"{', '.join(labels)}. Correlation of the forecast: {values[0]:.2f} at {first}, "
+        f"{values[-1]:.2f} at {last}.",
     )
 
 
@@ -274,6 +308,8 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
 
 def _lead_axis(leads: Array) -> tuple[Array, str, list[float]]:
     """Return leads as numbers, the label of their axis, and allowed steps of its ticks."""
+    if leads.dtype.kind == "i":
+        return leads, "lead (months)", [1, 2, 3, 6, 10]
     if leads[-1] >= np.timedelta64(2, "D"):
         return leads / np.timedelta64(1, "D"), "lead (days)", [1, 2, 5, 10]
     return leads / np.timedelta64(1, "h"), "lead (hours)", [1, 1.2, 2.4, 3, 6, 10]

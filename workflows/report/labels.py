@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +32,10 @@ def unit_label(units: str) -> str:
     return re.sub(r"(?<=[A-Za-z])-?\d+\b", lambda power: power[0].translate(raised), units)
 
 
-def lead_label(lead: np.timedelta64) -> str:
-    """Write a lead as ``+3 d`` or ``+6 h``."""
+def lead_label(lead: np.timedelta64 | np.integer[Any]) -> str:
+    """Write a lead as ``+3 d``, ``+6 h`` or ``+3 mo``; leads in months are integers in stores."""
+    if not isinstance(lead, np.timedelta64) or np.datetime_data(lead)[0] == "M":
+        return f"+{lead.astype(int)}{_NO_BREAK}mo"
     hours = lead / np.timedelta64(1, "h")
     return f"+{hours / 24:g}{_NO_BREAK}d" if hours % 24 == 0 else f"+{hours:g}{_NO_BREAK}h"
 
@@ -49,6 +52,13 @@ def percent(ours: float, theirs: float) -> str:
     if not (np.isfinite(ours) and theirs > 0):
         return _MISSING
     return f"{100 * (ours / theirs - 1):+.1f}{_NO_BREAK}%".replace("-", "\N{MINUS SIGN}")
+
+
+def difference(ours: float, theirs: float) -> str:
+    """Write the difference of `ours` from `theirs`, e.g. ``+0.05``."""
+    if not np.isfinite(ours - theirs):
+        return _MISSING
+    return f"{ours - theirs:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def relative(ours: float, theirs: float) -> str:

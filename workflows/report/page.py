@@ -13,14 +13,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gfrnn.cluster.human_units import human_duration
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import dump_experiment
 from gfrnn.pipeline.data.grid import Channel
+from gfrnn.pipeline.data.time_axis import format_time
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.workflows.report.facts import run_facts
 from gfrnn.workflows.report.figures import (
     USEFUL,
+    index_picture,
     ridge_picture,
     skill_picture,
     spectrum_picture,
@@ -34,14 +37,16 @@ from gfrnn.workflows.report.labels import (
     unit_label,
 )
 from gfrnn.workflows.report.maps import MapField, map_pictures
+from gfrnn.workflows.report.month_figure import month_picture
 from gfrnn.workflows.report.run_contents import RunContents
-from gfrnn.workflows.report.skill_table import report_table
+from gfrnn.workflows.report.skill_table import report_index_table, report_table
 from gfrnn.workflows.session.run_session import diverged_note
 
 Array = NDArray[Any]
 
-_TABLE_DAYS = (1, 3, 5, 10)
-_MAP_DAYS = 3
+_TABLE_LEADS = (1, 3, 5, 10)  # days
+_TABLE_MONTHS = (1, 3, 6, 9, 12)
+_MAP_LEAD = 3  # days or months
 _MOST_CHANNELS = 12  # with figures of their own
 _MOST_MAPS = 4
 
@@ -84,7 +89,7 @@ def _content(contents: RunContents) -> dict[str, Any]:
     """Return the variables of the template."""
     run, model, scores = contents.run, contents.model, contents.scores
     experiment, notes = run.experiment, model.notes
-    leads = [lead.to_timedelta64() for lead in model.leads]
+    leads = [lead.length for lead in model.leads]
     shown = contents.channels[:_MOST_CHANNELS]
     zonal = experiment.state.layout == "zonal"
     return {
@@ -94,8 +99,16 @@ def _content(contents: RunContents) -> dict[str, Any]:
         "origins": [origin for origin in run.ds.attrs.get("origins", []) if _is_model(origin)],
         "facts": run_facts(contents),
         "table": report_table(scores, contents.channels, _table_leads(contents)),
+        "index_table": report_index_table(scores, _table_leads(contents)),
+        "indices": [index_picture(scores, name) for name in experiment.verification.indices],
         "systems": list(scores["system"].values),
         "skill": [skill_picture(scores, channel) for channel in shown],
+        "climatology": (
+            "means of the calendar months"
+            if model.layout.scaling.climatology.annual == "month"
+            else "harmonics of the year and the day"
+        ),
+        "months": [month_picture(scores, channel) for channel in shown if "month" in scores.dims],
         "channels": len(contents.channels),
         "pairs": scores["pairs"].values,
         "wavenumbers": wavenumber_picture(model.selection) if zonal else None,
@@ -153,7 +166,8 @@ def summary(contents: RunContents) -> list[str]:
 
 
 def _table_leads(contents: RunContents) -> list[int]:
-    return list(dict.fromkeys(contents.nearest(days) for days in _TABLE_DAYS))
+    leads = _TABLE_MONTHS if contents.model.step.monthly else _TABLE_LEADS
+    return list(dict.fromkeys(map(contents.nearest, leads)))
 
 
 def _candidates(notes: ModelNotes, leads: Sequence[np.timedelta64]) -> list[dict[str, Any]]:
@@ -179,12 +193,19 @@ def _is_model(origin: dict[str, Any]) -> bool:
 # Maps
 
 
+def _when(stamp: np.datetime64, step: Duration) -> str:
+    """Write a time to the minute, or the month alone of monthly data."""
+    if step.monthly:
+        return format_time(stamp, step)
+    return f"{pd.Timestamp(stamp):%Y-%m-%d %H:%M} UTC"
+
+
 def _maps(contents: RunContents) -> dict[str, Any] | None:
     """Draw the forecast from the middle one of the initial times whose truth is known."""
     model, store = contents.model, contents.forecasts
     fields, grid = model.fields(contents.run.ds), model.layout.scaling.grid
-    lead = contents.nearest(_MAP_DAYS)
-    valid = store["time"].values + contents.leads[lead]
+    lead = contents.nearest(_MAP_LEAD)
+    valid = store["valid_time"].values[:, lead]
     known = np.flatnonzero(np.isin(valid, fields.time))
     if not len(known) or min(grid.shape[1:]) < 2:
         return None
@@ -206,7 +227,7 @@ def _maps(contents: RunContents) -> dict[str, Any] | None:
     drawings = [drawn(channel) for channel in contents.channels[:_MOST_MAPS]]
     return {
         "pictures": map_pictures(drawings, grid.latitude, grid.longitude, when[0]),
-        "initial": f"{pd.Timestamp(store['time'].values[start]):%Y-%m-%d %H:%M} UTC",
-        "valid": f"{pd.Timestamp(when[0]):%Y-%m-%d %H:%M} UTC",
+        "initial": _when(store["time"].values[start], model.step),
+        "valid": _when(when[0], model.step),
         "lead": lead_label(contents.leads[lead]),
     }

@@ -62,12 +62,13 @@ class RunContents:
 
     @property
     def leads(self) -> Array:
-        """Leads of the scores: timedelta64, shape (leads,)."""
+        """Leads of the scores, timedelta64 or integers (months): shape (leads,)."""
         return np.asarray(self.scores["prediction_timedelta"].values)
 
-    def nearest(self, days: float) -> int:
-        """Return the index of the lead nearest to a number of days."""
-        return int(np.abs(self.leads - np.timedelta64(round(24 * days), "h")).argmin())
+    def nearest(self, lead: int) -> int:
+        """Return the index of the lead nearest to a number of days, of months for monthly data."""
+        wanted = lead if self.model.step.monthly else np.timedelta64(lead, "D")
+        return int(np.abs(self.leads - wanted).argmin())
 
     def rmse(self, channel: Channel, system: str, lead: int) -> float:
         """Return the RMSE of a system (``forecast`` or a reference) at a lead's index."""

@@ -1,4 +1,4 @@
-"""Tables of errors by channel, system and lead: for a terminal, the dashboard and the report."""
+"""Tables of scores by channel or index, system and lead: for a terminal, dashboard and report."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from rich.table import Table
 
 from gfrnn.cluster import dashboard
 from gfrnn.pipeline.data.grid import Channel
-from gfrnn.workflows.report.labels import heading, lead_label, number, percent, unit_label
+from gfrnn.workflows.report.labels import (
+    difference,
+    heading,
+    lead_label,
+    number,
+    percent,
+    unit_label,
+)
 
 _TITLE = "RMSE, cos-latitude weighted"
+_RATIO = "forecast / climatology"
 _MOST_LEADS = 5
 
 
@@ -31,6 +39,12 @@ class ChannelErrors(NamedTuple):
     channel: str
     units: str
     rmse: dict[str, NDArray[Any]]
+
+    @property
+    def ratio(self) -> NDArray[Any]:
+        """RMSE of the forecast relative to that of the climatology: shape (leads,)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self.rmse["forecast"] / self.rmse["climatology"])
 
 
 def channel_errors(scores: xr.Dataset, leads: Sequence[int]) -> Iterator[ChannelErrors]:
@@ -55,26 +69,89 @@ def terminal_table(scores: xr.Dataset) -> Table:
     table.add_column("system", no_wrap=True)
     for label in _labels(scores, leads):
         table.add_column(label, justify="right", no_wrap=True)
-    for channel, units, rmse in channel_errors(scores, leads):
-        table.add_row(f"[bold]{channel}[/bold], {units}")
-        best = np.nanmin(list(rmse.values()), axis=0)
-        for system, values in rmse.items():
-            cells = [
-                f"[bold]{value:.4g}[/bold]" if value <= least else f"{value:.4g}"
-                for value, least in zip(values, best, strict=True)
-            ]
-            table.add_row(f"  {system}", *cells)
+    for errors in channel_errors(scores, leads):
+        table.add_row(f"[bold]{errors.channel}[/bold], {errors.units}")
+        best = np.nanmin(list(errors.rmse.values()), axis=0)
+        for system, values in errors.rmse.items():
+            table.add_row(f"  {system}", *_cells(values, best, ".4g"))
+        table.add_row(f"  {_RATIO}", *(f"{value:.3f}" for value in errors.ratio))
         table.add_section()
     return table
+
+
+def index_table(scores: xr.Dataset) -> Table | None:
+    """Return a table of correlation and RMSE of the indices; None if there is no index.
+
+    Columns are the first lead and quarters of the horizon: 1, 3, 6, 9 and 12 months of a year.
+    """
+    if "index" not in scores.coords:
+        return None
+    count = scores.sizes["prediction_timedelta"]
+    leads = sorted({0, *(max(1, round(count * part / 4)) - 1 for part in range(1, 5))})
+    table = Table(title="Indices", title_justify="left")
+    table.add_column("system", no_wrap=True)
+    for label in _labels(scores, leads):
+        table.add_column(label, justify="right", no_wrap=True)
+    for own in index_scores(scores, leads):
+        table.add_row(f"[bold]{own.name}[/bold], {own.metric}")
+        for system, values in own.values.items():
+            table.add_row(f"  {system}", *_cells(values, own.best, ".3f"))
+        table.add_section()
+    return table
+
+
+class IndexScores(NamedTuple):
+    """Scores of one index at some leads.
+
+    Attributes
+    ----------
+    name : str
+    metric : str
+        ``correlation``, or ``RMSE`` with its unit.
+    best : ndarray, shape (leads,)
+        The best value at each lead.
+    values : dict of str to ndarray, shape (leads,)
+        For each system.
+    """
+
+    name: str
+    metric: str
+    best: NDArray[Any]
+    values: dict[str, NDArray[Any]]
+
+
+def index_scores(scores: xr.Dataset, leads: Sequence[int]) -> Iterator[IndexScores]:
+    """Yield the correlation and the RMSE of each index at the leads with these indices."""
+    for name in scores["index"].values:
+        own = scores.sel(index=name).isel(prediction_timedelta=list(leads))
+        metrics = (
+            ("index_correlation", "correlation", np.fmax),
+            ("index_rmse", f"RMSE, {own['index_units'].item()}", np.fmin),
+        )
+        for variable, metric, better in metrics:
+            systems = {str(s): own[variable].sel(system=s).values for s in own["system"].values}
+            if variable == "index_correlation":
+                systems.pop("climatology")  # it has no anomaly to correlate
+            yield IndexScores(str(name), metric, better.reduce(list(systems.values())), systems)
+
+
+def _cells(values: NDArray[Any], best: NDArray[Any], form: str) -> list[str]:
+    """Write the values of a row, those that are the best in bold."""
+    return [
+        f"[bold]{value:{form}}[/bold]" if value == top else f"{value:{form}}"
+        for value, top in zip(values, best, strict=True)
+    ]
 
 
 def dashboard_table(scores: xr.Dataset) -> dashboard.ResultTable:
     """Return the content of :func:`terminal_table` for the dashboard page of a run."""
     leads = _spaced_leads(scores)
     rows: list[tuple[str, ...]] = []
-    for channel, units, rmse in channel_errors(scores, leads):
-        rows.append((f"{channel}, {units}",))
-        rows += [(name, *(f"{value:.4g}" for value in values)) for name, values in rmse.items()]
+    for errors in channel_errors(scores, leads):
+        rows.append((f"{errors.channel}, {errors.units}",))
+        systems = errors.rmse.items()
+        rows += [(name, *(f"{value:.4g}" for value in values)) for name, values in systems]
+        rows.append((_RATIO, *(f"{value:.3f}" for value in errors.ratio)))
     return dashboard.ResultTable(_TITLE, ("system", *_labels(scores, leads)), tuple(rows))
 
 
@@ -110,6 +187,39 @@ def report_table(
             rows.append((label, cells, change))
         table.append({"label": heading(channel), "unit": unit_label(units), "rows": rows})
     return table
+
+
+def report_index_table(scores: xr.Dataset, leads: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the rows of the indices in the table on the report page, as :func:`report_table`.
+
+    The change against the linear model is a difference for correlations.
+    """
+    if "index" not in scores.coords:
+        return []
+    table = []
+    systems = [str(name) for name in scores["system"].values]
+    for own in index_scores(scores, leads):
+        correlates = own.metric == "correlation"
+        rows = []
+        for place, label in enumerate(_labels(scores, leads)):
+            values = {name: float(each[place]) for name, each in own.values.items()}
+            cells = [
+                (
+                    _index_number(values.get(name, np.nan), correlates),
+                    values.get(name) == own.best[place],
+                )
+                for name in systems
+            ]
+            ours, linear = values["forecast"], values["linear"]
+            change = difference(ours, linear) if correlates else percent(ours, linear)
+            rows.append((label, cells, change))
+        name, unit = own.metric.partition(", ")[::2]
+        table.append({"label": f"{own.name}, {name}", "unit": unit_label(unit), "rows": rows})
+    return table
+
+
+def _index_number(value: float, correlation: bool) -> str:
+    return f"{value:.2f}" if correlation and np.isfinite(value) else number(value)
 
 
 def _labels(scores: xr.Dataset, leads: Sequence[int]) -> list[str]:

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 
 from gfrnn.cluster.batch.job_limit import JobLimit, job_limit
-from gfrnn.pipeline.config.durations import to_duration
+from gfrnn.pipeline.config.durations import to_timedelta
 from gfrnn.pipeline.errors import ConfigError, Stopped
 
 EXIT_TRY_AGAIN = os.EX_TEMPFAIL
@@ -221,7 +221,7 @@ def _before(given: str | None, limit: JobLimit | None) -> tuple[float, str, str]
 def _seconds(option: str, given: str) -> float:
     try:
         # As text, a bare number would mean nanoseconds; as a number it is refused.
-        return to_duration(int(given) if given.isdigit() else given).total_seconds()
+        return to_timedelta(int(given) if given.isdigit() else given).total_seconds()
     except ValueError:
         raise ConfigError(
             f"{option}: {given!r} is not a duration; write for example 10m or 2h"

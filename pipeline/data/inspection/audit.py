@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from gfrnn.pipeline.config.durations import format_duration
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.inspection.value_checks import DataFinding, check_values
 from gfrnn.pipeline.data.missing_chunks import missing_chunks
-from gfrnn.pipeline.data.time_axis import format_minute, segments, step_of
+from gfrnn.pipeline.data.time_axis import format_time, segments, step_of
 
 _SHORT = 100  # times; a shorter record is too short for most models
 _SHOWN = 3
@@ -42,42 +41,34 @@ def _check_times(ds: xr.Dataset) -> Iterator[DataFinding]:
         yield DataFinding("error", None, f"only {time.size} times; training needs many more")
         return
     step, runs = step_of(time), segments(time)
-    steps = np.diff(time)
-    name = format_duration(pd.Timedelta(step))
-    days = steps / np.timedelta64(1, "D")
-    if days.min() >= 28 and days.max() <= 31 and days.min() < days.max():
+    steps = step.differences(time)
+    longer, shorter = np.nonzero(steps > step.length)[0], np.nonzero(steps < step.length)[0]
+    lengths = [run.stop - run.start for run in runs]
+    if longer.size:
+        shown = "; ".join(
+            f"{format_time(time[i], step)} to {format_time(time[i + 1], step)}"
+            for i in longer[:_SHOWN]
+        )
+        more = f" and {longer.size - _SHOWN} more" if longer.size > _SHOWN else ""
+        yield DataFinding(
+            "warning",
+            None,
+            f"{longer.size} gaps in time (step {step}): {shown}{more}; training uses the "
+            f"{len(runs)} segments of {min(lengths)} to {max(lengths)} times between them",
+        )
+    if shorter.size:
+        yield DataFinding(
+            "warning",
+            None,
+            f"irregular times: {shorter.size} steps are shorter than the usual {step}, first "
+            f"after {format_time(time[shorter[0]], step)}; set data.step to select regular ones",
+        )
+    if max(lengths) < 3:
         yield DataFinding(
             "error",
             None,
-            "monthly data: steps of 28 to 31 days are not regular; use daily or finer data",
+            f"no three successive times have the step {step}; training needs them",
         )
-    else:
-        longer, shorter = np.nonzero(steps > step)[0], np.nonzero(steps < step)[0]
-        lengths = [run.stop - run.start for run in runs]
-        if longer.size:
-            shown = "; ".join(
-                f"{format_minute(time[i])} to {format_minute(time[i + 1])}" for i in longer[:_SHOWN]
-            )
-            more = f" and {longer.size - _SHOWN} more" if longer.size > _SHOWN else ""
-            yield DataFinding(
-                "warning",
-                None,
-                f"{longer.size} gaps in time (step {name}): {shown}{more}; training uses the "
-                f"{len(runs)} segments of {min(lengths)} to {max(lengths)} times between them",
-            )
-        if shorter.size:
-            yield DataFinding(
-                "warning",
-                None,
-                f"irregular times: {shorter.size} steps are shorter than the usual {name}, first "
-                f"after {format_minute(time[shorter[0]])}; set data.step to select regular ones",
-            )
-        if max(lengths) < 3:
-            yield DataFinding(
-                "error",
-                None,
-                f"no three successive times have the step {name}; training needs them",
-            )
     if time.size < _SHORT:
         yield DataFinding(
             "warning", None, f"short record: {time.size} times, while most models need more"
@@ -87,7 +78,7 @@ def _check_times(ds: xr.Dataset) -> Iterator[DataFinding]:
             "note", None, "less than a year: the annual cycle cannot be separated from the weather"
         )
     minutes = np.unique(time.astype("datetime64[m]").astype(int) % 60)
-    if step >= np.timedelta64(1, "h") and minutes.any():
+    if step >= Duration.parse("1h") and minutes.any():
         yield DataFinding(
             "note",
             None,

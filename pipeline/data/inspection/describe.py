@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from gfrnn.pipeline.config.durations import format_duration
 from gfrnn.pipeline.data.grid import contiguous_longitudes
-from gfrnn.pipeline.data.time_axis import format_minute, segments, step_of
+from gfrnn.pipeline.data.time_axis import format_time, segments, step_of
 
 
 def describe_dataset(ds: xr.Dataset) -> str:
@@ -21,20 +19,24 @@ def describe_dataset(ds: xr.Dataset) -> str:
         levels = array.attrs.get("levels") or []
         size += 4.0 * time.size * points * max(1, len(levels))
         at = f" at {', '.join(f'{level:g}' for level in levels)} hPa" if levels else ""
-        lines.append(f"  {name} [{array.attrs.get('units', '')}]{at}")
+        kind = ", anomalies" if array.attrs.get("anomalies") else ""
+        lines.append(f"  {name} [{array.attrs.get('units', '')}]{kind}{at}")
     for name in ("latitude", "longitude"):
         values = ds[name].values
         if name == "longitude":  # a region across Greenwich is one range
             _, values = contiguous_longitudes(values)
         apart = f", spacing {np.median(np.diff(values)):.4g}" if values.size > 1 else ""
         lines.append(f"{name}: {values[0]:g} to {values[-1]:g} ({values.size}{apart})")
-    if time.size:
-        lines.append(f"time: {format_minute(time[0])} to {format_minute(time[-1])} ({time.size})")
+    if time.size == 1:
+        lines.append(f"time: {time[0].astype('datetime64[m]')} (1)")
     if time.size > 1:
+        step = step_of(time)
+        first, last = (format_time(stamp, step) for stamp in time[[0, -1]])
+        lines.append(f"time: {first} to {last} ({time.size})")
         runs = segments(time)
         longest = max(run.stop - run.start for run in runs)
         gaps = "no gap" if len(runs) == 1 else f"{len(runs)} segments, longest {longest} times"
-        lines.append(f"step: {format_duration(pd.Timedelta(step_of(time)))}, {gaps}")
+        lines.append(f"step: {step}, {gaps}")
     lines.append(f"size: {size / 1e9:.3g} GB as float32")
     lines += [f"note: {note}" for note in ds.attrs.get("notes", [])]
     return "\n".join(["variables:", *lines])

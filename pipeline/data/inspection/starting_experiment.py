@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 import yaml
 
-from gfrnn.pipeline.config.durations import format_duration
-from gfrnn.pipeline.data.time_axis import format_minute, step_of
+from gfrnn.pipeline.config.durations import Duration
+from gfrnn.pipeline.config.experiment import ModelConfig
+from gfrnn.pipeline.data.time_axis import covered, format_minute, step_of
 from gfrnn.pipeline.errors import DataError
 
 _LEAST_TIMES = 8
+_DELAYS = 2
 _SHARES = (0.75, 0.875)  # shares of the record before validation and before the test
 
 
@@ -45,27 +46,35 @@ def starting_experiment(
             f"of at least {_LEAST_TIMES} times"
         )
     periods, test = _periods(time)
-    step = pd.Timedelta(step_of(time))
+    step = step_of(time)
     points = ds.sizes["latitude"] * ds.sizes["longitude"]
     variables = {str(v): array.attrs.get("levels") or None for v, array in ds.data_vars.items()}
     width = points * sum(len(levels or [None]) for levels in variables.values())
     # The test period should be several times as long as a forecast.
-    horizon = min(pd.Timedelta("10D"), (pd.Timedelta(test) // 4) // step * step)
-    tree = {
+    longest = Duration.parse("12mo" if step.monthly else "10d")
+    quarter = step * max(1, int(step.count(test, time[-1])) // 4)
+    horizon = min(quarter, step * max(1, int(longest.ratio(step) or 1)))
+    modes = int(max(1, min(80, width, time.size // 10)))
+    # Half as many columns as rows: the delayed states, a constant and the hidden features.
+    features = int(_SHARES[0] * time.size) // 2 - (_DELAYS * modes + 1)
+    tree: dict[str, Any] = {
         "name": name,
         "data": {
             "sources": [s if isinstance(s, str) else dict(s) for s in sources],
             "variables": variables,
         },
         "periods": periods,
-        "state": {"modes": int(max(1, min(80, width, time.size // 10))), "delays": 2},
-        "forecast": {"horizon": format_duration(max(step, horizon))},
+        "state": {"modes": modes, "delays": _DELAYS},
+        "forecast": {"horizon": str(horizon)},
     }
+    if features < ModelConfig().width:
+        tree["model"] = {"width": max(0, features)}
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
-def _periods(time: np.ndarray) -> tuple[dict[str, list[str]], np.timedelta64]:
-    """Choose periods of whole years, else months or days; return them and the test's length."""
+def _periods(time: np.ndarray) -> tuple[dict[str, list[str]], np.datetime64]:
+    """Choose periods of whole years, else months or days; return them and the test's beginning."""
+    begin, end = (stamp.to_datetime64() for stamp in covered(time))
     targets = [time[int(share * time.size)] for share in _SHARES]
     for unit in ("Y", "M", "D"):
         cuts = [_nearest(mark, unit) for mark in targets]
@@ -73,14 +82,14 @@ def _periods(time: np.ndarray) -> tuple[dict[str, list[str]], np.timedelta64]:
         counts = [int(((time >= a) & (time < b)).sum()) for a, b in itertools.pairwise(edges)]
         # Rounding to whole years must keep the shares roughly as they are.
         if min(counts) >= 0.08 * time.size and 0.6 <= counts[0] / time.size <= 0.85:
-            ends = [cut - np.timedelta64(1, "D") for cut in cuts] + [time[-1]]
-            begins = [time[0], *cuts]
+            ends = [cut - np.timedelta64(1, "D") for cut in [*cuts, end]]
+            begins = [begin, *cuts]
             pairs = [[_day(a), _day(b)] for a, b in zip(begins, ends, strict=True)]
-            return _named(pairs), time[-1] - cuts[1]
+            return _named(pairs), cuts[1]
     first, second = (int(share * time.size) for share in _SHARES)
     bounds = [(0, first - 1), (first, second - 1), (second, time.size - 1)]
     pairs = [[format_minute(time[a]), format_minute(time[b])] for a, b in bounds]
-    return _named(pairs), time[-1] - time[second]
+    return _named(pairs), time[second]
 
 
 def _named(pairs: list[list[str]]) -> dict[str, list[str]]:

@@ -69,6 +69,8 @@ def _check_channel(
         )
     quantity = QUANTITIES.get(channel.variable)
     low, high = (quantity.low, quantity.high) if quantity else (-np.inf, np.inf)
+    if ds[channel.variable].attrs.get("anomalies"):
+        low, high = low - high, high - low
     outside = (fields < low) | (fields > high)
     filled = np.abs(fields) > _HUGE
     filled |= np.isin(fields, _FILL_VALUES) & (outside if quantity else True)
@@ -83,12 +85,14 @@ def _check_channel(
     outside &= ~filled & ~infinite
     if outside.any() and quantity:
         found = fields[outside]
+        centred = low > 0 and found.min() < 0 < found.max() < low
+        hint = ", or set data.anomalies: true if they are anomalies" if centred else ""
         yield DataFinding(
             "error",
             channel.name,
             f"{outside.sum()} of {fields.size} values ({found.min():g}..{found.max():g}) are "
             f"outside of {low:g}..{high:g} {quantity.units}, first {point(outside)}; check the "
-            "unit in the file",
+            f"unit in the file{hint}",
         )
     good = np.where(np.isfinite(fields) & ~filled, fields, np.nan)
     whole = good[np.isfinite(good).any(axis=(1, 2))]

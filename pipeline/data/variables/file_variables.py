@@ -14,13 +14,14 @@ from gfrnn.pipeline.data.canonical_array import IndexMap, chunks_of
 from gfrnn.pipeline.data.file_coordinates import (
     FileTimes,
     dimension_kinds,
+    find_coordinate,
     read_grid,
     read_levels,
     read_times,
 )
 from gfrnn.pipeline.data.files import RawFile, find_files
 from gfrnn.pipeline.data.variables.names import QUANTITIES, split_name, suggest_names
-from gfrnn.pipeline.data.variables.recognise import recognise_variable
+from gfrnn.pipeline.data.variables.recognise import is_anomaly, recognise_variable
 from gfrnn.pipeline.data.variables.units import canonical_unit
 from gfrnn.pipeline.errors import DataError
 
@@ -52,6 +53,8 @@ class FileVariable:
         Attributes of the canonical variable.
     time_chunk : int
         Times in a stored chunk.
+    interpolate : bool
+        Whether the values are interpolated to the grid of other files.
     problem : str or None
         Reason why the variable cannot be used, an error only if the experiment uses it.
     notes : list of str
@@ -71,6 +74,7 @@ class FileVariable:
     offset: float
     attrs: dict[str, Any]
     time_chunk: int
+    interpolate: bool = False
     problem: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -107,13 +111,17 @@ def source_variables(
     return variables
 
 
-def file_variables(file: RawFile, source: SourceConfig, key: str) -> list[FileVariable]:
+def file_variables(
+    file: RawFile, source: SourceConfig, key: str, anomalies: bool | None = None
+) -> list[FileVariable]:
     """Return the variables of a file that have a time dimension, without reading values.
 
     Parameters
     ----------
     key
         Place of the source in the experiment file, for messages: ``data.sources[0]``.
+    anomalies
+        Whether values are anomalies; by default the name and attributes of a variable tell.
 
     Raises
     ------
@@ -124,7 +132,7 @@ def file_variables(file: RawFile, source: SourceConfig, key: str) -> list[FileVa
     times = read_times(ds, kinds, file)
     needed = [kind for kind in ("time", "latitude", "longitude") if kind in kinds.values()]
     variables = _read_variables(
-        file, ds, kinds, times, _with_dimensions(ds, kinds, needed), source, key
+        file, ds, kinds, times, _with_dimensions(ds, kinds, needed), source, key, anomalies
     )
     if not variables:
         listed = ", ".join(f"{name} {list(map(str, v.dims))}" for name, v in ds.data_vars.items())
@@ -152,7 +160,7 @@ def static_file_variables(file: RawFile, source: SourceConfig, key: str) -> list
         heights = {name for name in single_level if split_name(name) == ("geopotential", None)}
         surface = dict.fromkeys(heights, "geopotential_at_surface")
         source = source.model_copy(update={"rename": surface | source.rename})
-    variables = _read_variables(file, ds, kinds, times, placed, source, key)
+    variables = _read_variables(file, ds, kinds, times, placed, source, key, False)
     return [variable for variable in variables if variable.levels is None]
 
 
@@ -188,23 +196,38 @@ def _read_variables(
     chosen: dict[str, dict[str, str]],
     source: SourceConfig,
     key: str,
+    anomalies: bool | None,
 ) -> list[FileVariable]:
     """Describe the chosen variables of a file, of which dimensions are given by kind."""
     grid = read_grid(ds, kinds, file)
     levels = {dim: read_levels(ds, dim) for dim, kind in kinds.items() if kind == "level"}
+    single = None if levels else find_coordinate(ds, kinds, "level")
+    if single is not None:  # a level as a coordinate without a dimension
+        levels[single] = read_levels(ds, single)
     variables = []
     # A zarr store lists its arrays in an order that differs between machines and copies.
     listed = sorted(chosen) if file.engine == "zarr" else list(chosen)
     for raw_name in listed:
         raw, dims = ds[raw_name].variable, dict(chosen[raw_name])
+        if single is not None:
+            dims["level"] = single
         variable, level, problem = recognise_variable(raw_name, raw, dims, levels, source, key)
         factor, offset, unit, unit_problem = canonical_unit(raw_name, variable, raw, source, key)
         problem = problem or _extra_dimension(raw_name, raw, dims) or unit_problem
         # A dimension of one level, or without pressures, has length 1 and is dropped.
         order = levels[dims["level"]].positions if level and len(level) > 1 else None
         quantity = QUANTITIES.get(variable)
-        attrs = {"long_name": str(raw.attrs.get("long_name", variable)), "units": unit}
+        attrs: dict[str, Any] = {
+            "long_name": str(raw.attrs.get("long_name", variable)),
+            "units": unit,
+        }
         standard_name = quantity.standard_name if quantity else raw.attrs.get("standard_name")
+        if is_anomaly(raw_name, raw) if anomalies is None else anomalies:
+            offset = 0.0  # between degrees Celsius and kelvin, for differences of temperature
+            standard_name = raw.attrs.get("standard_name")
+            if "anomal" not in attrs["long_name"].lower():
+                attrs["long_name"] += " anomaly"
+            attrs["anomalies"] = 1
         if standard_name:
             attrs["standard_name"] = str(standard_name)
         if order is None:
@@ -227,6 +250,7 @@ def _read_variables(
                 offset,
                 attrs,
                 chunks_of(raw).get(dims.get("time", ""), 1),
+                source.interpolate,
                 problem,
                 [*times.notes, *grid.notes, *merged],
             )

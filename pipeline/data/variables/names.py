@@ -204,6 +204,17 @@ def split_name(name: str) -> tuple[str | None, float | None]:
     return None, None
 
 
+def without_anomaly(name: str) -> str:
+    """Return the name of the full quantity that an anomaly is named after, else the same name.
+
+    >>> without_anomaly("sst_anomaly"), without_anomaly("ssta"), without_anomaly("sst")
+    ('sst', 'sst', 'sst')
+    """
+    return (
+        "sst" if name.lower() == "ssta" else re.sub(r"_?anom(aly|alies|s)?$", "", name, flags=re.I)
+    )
+
+
 def suggest_names(name: str, allowed: Iterable[str]) -> str:
     """End an error message: ``did you mean x?``, or a list of all allowed names."""
     allowed = list(allowed)

@@ -9,6 +9,8 @@ from gfrnn.pipeline.data.file_coordinates import FileLevels
 from gfrnn.pipeline.data.variables import names
 
 Levels = tuple[float, ...]  # hPa, ascending
+# Attributes in which files state that values are anomalies, as in "SST monthly anomaly".
+_ANOMALY_ATTRIBUTES = ("long_name", "standard_name", "var_desc", "statistic", "cell_methods")
 _SURFACE = {name for name, quantity in names.QUANTITIES.items() if not quantity.on_levels}
 
 
@@ -43,7 +45,8 @@ def recognise_variable(
         Reason why the variable cannot be used.
     """
     renamed = source.rename.get(raw_name)
-    variable, level = (renamed, None) if renamed else names.split_name(raw_name)
+    plain = names.without_anomaly(raw_name)
+    variable, level = (renamed, None) if renamed else names.split_name(plain)
     axis = levels.get(dims.get("level", ""))
     own = axis.levels if axis else None
     if variable is None:
@@ -76,3 +79,10 @@ def recognise_variable(
         )
         return variable, None, problem
     return variable, own, None
+
+
+def is_anomaly(raw_name: str, raw: xr.Variable) -> bool:
+    """Tell by its name and attributes whether a variable of a file is an anomaly."""
+    texts = (str(raw.attrs.get(name, "")) for name in _ANOMALY_ATTRIBUTES)
+    named = names.without_anomaly(raw_name) != raw_name
+    return named or any("anomal" in text.lower() for text in texts)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from gfrnn.pipeline.config.durations import format_duration
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import (
     Experiment,
     dump_experiment,
@@ -60,7 +60,9 @@ def test_defaults():
     assert experiment.data.variables is None
     assert experiment.data.region is None
     assert experiment.data.step is None
-    assert (experiment.climatology.annual, experiment.climatology.diurnal) == (2, None)
+    assert experiment.climatology.cycles(Duration.parse("6h")) == (2, 1)
+    assert experiment.climatology.cycles(Duration.parse("1d")) == (2, 0)
+    assert experiment.climatology.cycles(Duration.parse("1mo")) == ("month", 0)
     assert (experiment.state.layout, experiment.state.modes, experiment.state.delays) == (
         "eof", 80, 2,
     )  # fmt: skip
@@ -76,7 +78,7 @@ def test_defaults():
     assert len(fit.ridge) == 33
     assert (fit.ridge[0], fit.ridge[-1]) == (1e-8, 1.0)
     assert np.all(np.diff(fit.ridge) > 0)
-    assert experiment.forecast.horizon == pd.Timedelta(days=10)
+    assert experiment.forecast.horizon == Duration.parse("10d")
     assert experiment.forecast.every is None
     assert experiment.search == {}
     assert experiment.cluster == {}
@@ -127,14 +129,15 @@ def test_the_example_experiments_are_valid():
 
 def test_leads_are_sorted():
     leads = parsed(model={"leads": ["2d", "6h"]}).model.leads
-    assert leads == [pd.Timedelta("6h"), pd.Timedelta("2D")]
+    assert leads == [Duration.parse("6h"), Duration.parse("2d")]
 
 
-@pytest.mark.parametrize("text", ["1d", "36h", "6h", "30min", "10d", "90min", "1.5s"])
+@pytest.mark.parametrize("text", ["1d", "36h", "6h", "30min", "10d", "90min", "1500ms", "3mo"])
 def test_durations_are_spelled_as_they_are_read(text):
     horizon = parsed(forecast={"horizon": text}).forecast.horizon
-    assert pd.Timedelta(format_duration(horizon).replace("d", "D")) == horizon
-    assert horizon == pd.Timedelta(text.replace("d", "D"))
+    assert Duration.parse(str(horizon)) == horizon
+    assert horizon.monthly or horizon.length == pd.Timedelta(text.replace("d", "D"))
+    assert not horizon.monthly or horizon.length == np.timedelta64(3, "M")
 
 
 def test_the_last_day_of_a_period_is_included():
@@ -237,7 +240,7 @@ def test_without_search_the_experiment_is_the_one_candidate():
          "periods.validation: missing; it has no default and must be given"),
         # Durations
         ({"forecast": {"horizon": "fast"}},
-         "my.yaml: forecast.horizon: 'fast' is not a duration; write for example 6h or 1d"),
+         "my.yaml: forecast.horizon: 'fast' is not a duration; write for example 6h, 1d or"),
         ({"forecast": {"horizon": 10}}, "forecast.horizon: 10 is not a duration"),
         ({"forecast": {"horizon": "-1d"}}, "forecast.horizon: '-1d' is not a positive duration"),
         ({"forecast": {"every": "0h"}}, "forecast.every: '0h' is not a positive duration"),
@@ -315,3 +318,50 @@ def test_errors_name_the_file(tmp_path):
     path.write_text(yaml.safe_dump(MINIMAL | {"modle": {}}), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"mine\.yaml: modle: unknown key"):
         load_experiment(path)
+
+
+# Seasons and indices
+
+
+def test_keys_of_the_season_need_their_inputs():
+    assert "model.joint_inputs: true, but model.inputs is empty" in complaint(
+        model={"joint_inputs": True}
+    )
+    words = complaint(model={"season_terms": True, "inputs": ["hour"]})
+    assert "model.season_terms: needs day_of_year among model.inputs, found ['hour']" in words
+    words = complaint(search={"model.season_terms": [False, True]})
+    assert "needs day_of_year" in words
+    model = {"season_terms": True, "inputs": ["day_of_year"]}
+    words = complaint(state={"layout": "zonal"}, model=model)
+    assert "model.season_terms is allowed with state.layout: eof and local only" in words
+
+
+def test_well_known_indices_have_defaults():
+    found = parsed(verification={"indices": ["nino34", "nino4"]}).verification.indices
+    assert list(found) == ["nino34", "nino4"]
+    assert found["nino34"].variable == "sea_surface_temperature"
+    assert (found["nino34"].latitude, found["nino34"].longitude) == ((-5, 5), (190, 240))
+    skin = {"nino34": {"variable": "skin_temperature"}, "nino3": None}
+    mixed = parsed(verification={"indices": skin}).verification.indices
+    assert mixed["nino34"] == found["nino34"].model_copy(update={"variable": "skin_temperature"})
+    assert mixed["nino3"].longitude == (210, 270)
+    assert (
+        parsed(verification={"indices": skin}).verification
+        == parse_experiment(dump_experiment(parsed(verification={"indices": skin}))).verification
+    )
+
+
+@pytest.mark.parametrize(
+    ("indices", "words"),
+    [
+        (["enso"], "enso is not a well-known index (nino12, nino3, nino34, nino4); give its var"),
+        ({"nino34": {"latitude": [5, -5]}}, "nino34.latitude: [5.0, -5.0] is not [south, north]"),
+        ({"nino34": {"latitud": [-5, 5]}}, "nino34.latitud: unknown key; did you mean latitude?"),
+        ({"box": {"variable": "sst", "latitude": [0, 5]}}, "box.longitude: missing"),
+        ({"a b": {}}, "a b"),
+        ("nino34", "verification.indices: 'nino34' is not allowed"),
+        ({"nino34": 5}, "nino34"),
+    ],
+)
+def test_wrong_indices_are_named(indices, words):
+    assert words in complaint(verification={"indices": indices})

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import xarray as xr
 
+from gfrnn.pipeline.config.experiment import Experiment, to_tree
+from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.errors import ConfigError, RunError, Stopped
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.new_period import NewPeriod
@@ -103,6 +105,22 @@ def test_later_data_score_existing_forecasts(weather, archive):
     assert not again.verify().skipped
     assert pairs(again) == [9, 9, 8, 7]
     assert stamps(run.forecasts) == written
+
+
+def test_indices_may_be_added_to_forecasts_of_another_period(weather, fitted, tmp_path):
+    run = reused(fitted.folder, *LATER, tmp_path / "later")
+    box = {"variable": "temperature", "latitude": [35, 60], "longitude": [-12, 30]}
+    tree = to_tree(run.experiment)
+
+    def with_index(**changed: Any) -> Run:
+        section = {"indices": {"warm": box | changed}}
+        return Run(checked(Experiment, tree | {"verification": section}, "test"), run.folder)
+
+    with pytest.raises(ConfigError, match=r"verification\.indices\.warm\.variable: 2m_temp"):
+        with_index(variable="2m_temperature").forecast(force=True)
+    scored = finish(with_index())
+    with xr.open_zarr(scored.scores, decode_timedelta=True, consolidated=False) as scores:
+        assert list(scores["index"].values) == ["warm"]
 
 
 def test_changed_data_are_forecast_anew(weather, archive):

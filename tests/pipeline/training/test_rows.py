@@ -211,10 +211,12 @@ def test_states_of_fields_are_what_the_layout_makes_of_them():
     np.testing.assert_allclose(found, scaled.transpose(0, 2, 3, 1), rtol=1e-12)
 
 
+@pytest.mark.parametrize("modulators", [(), (0, 1)], ids=["plain", "seasonal"])
 @pytest.mark.parametrize("state", ["shared", "own"])
-def test_projected_memory_is_not_less_than_what_a_leaf_takes(state):
+def test_projected_memory_is_not_less_than_what_a_leaf_takes(state, modulators):
     grid = grid_of(latitudes(24, "between"), longitudes(48), NAMES)
-    rows = summary(grid, state={**SETTINGS[state], "patch": (6, 12)}, width=40)
+    options = {"width": 40, "modulators": modulators}
+    rows = summary(grid, state={**SETTINGS[state], "patch": (6, 12)}, **options)
     stretch = Stretch("a", *whole(rows))
     assert peak_of(lambda: rows.leaf(stretch)) <= rows.leaf_bytes(stretch)
     shared = SharedRows((rows, rows))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import PeriodsConfig
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tree import Stretch
@@ -209,13 +210,23 @@ def test_leaves_grow_with_the_chunks_of_the_store_up_to_a_bound():
 
 
 def test_steps_of_a_duration():
-    six = np.timedelta64(6, "h")
-    assert steps("k", pd.Timedelta("1D"), six) == 4
-    assert steps("k", pd.Timedelta("6h"), six.astype("timedelta64[ns]")) == 1
+    six = Duration.parse("6h")
+    assert steps("k", Duration.parse("1d"), six) == 4
+    assert steps("k", Duration.parse("6h"), six) == 1
     with pytest.raises(ConfigError, match=r"^model\.leads: 9h .* step, 6h; choose a multiple"):
-        steps("model.leads", pd.Timedelta("9h"), six)
+        steps("model.leads", Duration.parse("9h"), six)
     with pytest.raises(ConfigError):
-        steps("k", pd.Timedelta("3h"), six)
+        steps("k", Duration.parse("3h"), six)
+    month = Duration.parse("1mo")
+    assert steps("k", Duration.parse("12mo"), month) == 12
+    with pytest.raises(
+        ConfigError, match=r"k: 10d is not, but .*, 1mo, is in calendar months.*3mo"
+    ):
+        steps("k", Duration.parse("10d"), month)
+    with pytest.raises(ConfigError, match=r"k: 1mo is not, but .*, 6h, is a fixed length"):
+        steps("k", month, six)
+    with pytest.raises(ConfigError, match=r"k: 4mo is not a multiple of the data's step, 3mo"):
+        steps("k", Duration.parse("4mo"), Duration.parse("3mo"))
 
 
 def periods(train: tuple[str, str], test: tuple[str, str]) -> PeriodsConfig:

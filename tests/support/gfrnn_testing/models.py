@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout
@@ -63,7 +64,7 @@ def make_model() -> ForecastModel:
         mixture=np.array([[1.0, 0.25], [0.0, 0.75]]),
         linear=make_network(MODES, 2, 0, 3),
         lagged=rng.standard_normal((6, MODES, MODES)),
-        step=np.timedelta64(12, "h").astype("timedelta64[ns]"),
+        step=Duration.parse("12h"),
         forcing=Forcing.calendar(("day_of_year", "hour")),
         selection={"ridges": np.array([1e-4, 1e-2]), "errors": rng.random((1, 2, 2))},
         notes=ModelNotes(

@@ -17,6 +17,7 @@ import numpy as np
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.forecasting.forecast import _forecast_batch, batch_bytes, initial_times
 from gfrnn.pipeline.forecasting.forecast_store import create_forecast_store
 from gfrnn.pipeline.reduction.tree import Stretch
@@ -113,10 +114,11 @@ def main(layout: str, folder: Path) -> None:
 def unfinished(run: Run, path: Path, starts: np.ndarray) -> None:
     """Create a store to write one batch to."""
     fields = Fields(run.ds)
-    step = fields.time[1] - fields.time[0]
+    step = step_of(fields.time)
     described: dict[str, dict[str, Any]] = {str(name): {} for name in run.ds.data_vars}
-    leads = step * np.arange(1, HORIZON + 1)
-    create_forecast_store(path, fields.grid, fields.time[starts], leads, described, {}, BATCH)
+    create_forecast_store(
+        path, fields.grid, fields.time[starts], step, HORIZON, described, {}, BATCH
+    )
 
 
 def bytes_of(sides: list[dict[str, np.ndarray]]) -> int:

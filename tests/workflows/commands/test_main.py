@@ -28,7 +28,7 @@ GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; 
 COMMANDS = [
     "run", "fit", "forecast", "verify", "report", "refit", "update", "inspect", "nature",
     "reproduce", "bench", "bench pass", "bench scaling", "bench rollout", "bench perturbation",
-    "bench plan", "bench scale", "cluster", "cluster check",
+    "bench plan", "bench scale", "bench skill", "cluster", "cluster check",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},
@@ -259,6 +259,7 @@ def test_stages_one_by_one(file, at_home, said):
         assert f"{stage}: {folder}/{product}.zarr (" in answer.out
         assert "skipped" not in answer.out
         assert (folder / f"performance-{stage}.html").exists()
+        assert ("RMSE, cos-latitude weighted" in answer.out) == (stage == "verify")
     answer = said("report", folder)
     assert answer.code == 0
     assert answer.out.strip() == str(folder / "report.html")

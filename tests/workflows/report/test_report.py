@@ -188,6 +188,8 @@ def test_labels_read_as_scientists_write() -> None:
     assert lead_label(np.timedelta64(6, "h")) == "+6\N{NO-BREAK SPACE}h"
     assert lead_label(np.timedelta64(36, "h")) == "+36\N{NO-BREAK SPACE}h"
     assert lead_label(np.timedelta64(72, "h").astype("timedelta64[ns]")) == "+3\N{NO-BREAK SPACE}d"
+    for months in (np.int64(3), np.timedelta64(3, "M")):
+        assert lead_label(months) == "+3\N{NO-BREAK SPACE}mo"
     assert [number(v) for v in (471.2, 1234.5, 2.3051, 10.0, 0.00123, np.nan)] == [
         "471", "1234", "2.31", "10.0", "0.00123", "\N{EN DASH}",
     ]  # fmt: skip

@@ -1,0 +1,124 @@
+"""Test the tables and figures of area indices, and the ratio to the climatology."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from rich.console import Console
+from rich.table import Table
+
+from gfrnn.pipeline.config.experiment import Experiment, to_tree
+from gfrnn.pipeline.config.section import checked
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.workflows.report.figures import index_picture
+from gfrnn.workflows.report.page import write_report
+from gfrnn.workflows.report.skill_table import (
+    dashboard_table,
+    index_table,
+    report_index_table,
+    terminal_table,
+)
+
+SYSTEMS = ["forecast", "linear", "damped persistence", "persistence", "climatology"]
+LEADS = 12
+
+
+def made(indices: bool = True) -> xr.Dataset:
+    """Return scores of twelve leads; the forecast is the best at all but the last."""
+    lead = np.arange(1, LEADS + 1)
+    worse = np.arange(5)[:, None] / 10
+    rmse = 0.1 * lead / LEADS + 0.2 + worse
+    rmse[0, -1] = 9.0
+    correlation = 0.95 - 0.05 * lead - worse
+    correlation[4] = 0.0
+    dims = ("system", "channel", "prediction_timedelta")
+    scores = xr.Dataset(
+        {"rmse": (dims, rmse[:, None])},
+        {
+            "system": SYSTEMS,
+            "channel": ["sst"],
+            "units": ("channel", ["K"]),
+            "prediction_timedelta": lead * np.timedelta64(1, "D").astype("timedelta64[ns]"),
+        },
+    )
+    if not indices:
+        return scores
+    dims = ("system", "index", "prediction_timedelta")
+    return scores.assign(
+        index_correlation=(dims, correlation[:, None]), index_rmse=(dims, rmse[:, None])
+    ).assign_coords(index=["nino34"], index_units=("index", ["K"]))
+
+
+def printed(table: Table) -> list[list[str]]:
+    """Return the cells of each line of a table as it is printed."""
+    out = io.StringIO()
+    Console(file=out, width=120, no_color=True).print(table)
+    return [
+        [cell.strip() for cell in line.strip("│┃ ").replace("┃", "│").split("│")]
+        for line in out.getvalue().splitlines()
+    ]
+
+
+def test_the_index_table_has_the_first_lead_and_quarters_of_the_horizon():
+    table = index_table(made())
+    lines = printed(table)
+    heads = next(line for line in lines if line[0] == "system")
+    assert [head.replace("\N{NO-BREAK SPACE}", " ") for head in heads[1:]] == [
+        "+1 d", "+3 d", "+6 d", "+9 d", "+12 d",
+    ]  # fmt: skip
+    assert ["forecast", "0.900", "0.800", "0.650", "0.500", "0.350"] in lines
+    assert ["nino34, correlation"] in [line[:1] for line in lines]
+    assert ["nino34, RMSE, K"] in [line[:1] for line in lines]
+    # The climatology has an error but no correlation.
+    assert [line[0] for line in lines].count("climatology") == 1
+
+
+def test_without_indices_there_is_no_table():
+    assert index_table(made(indices=False)) is None
+    assert report_index_table(made(indices=False), [0]) == []
+
+
+def test_tables_have_the_ratio_to_the_climatology():
+    row = next(line for line in printed(terminal_table(made())) if "/" in line[0])
+    rmse = made()["rmse"].isel(channel=0)
+    ratio = (rmse.sel(system="forecast") / rmse.sel(system="climatology")).values
+    shown = [0, 1, 2, 5, 11]
+    assert row == ["forecast / climatology", *(f"{ratio[lead]:.3f}" for lead in shown)]
+    assert tuple(row) in dashboard_table(made()).rows
+
+
+def test_rows_on_the_page_mark_the_best_and_compare_with_the_linear_model():
+    correlation, rmse = report_index_table(made(), [0, 11])
+    assert (correlation["label"], correlation["unit"]) == ("nino34, correlation", "")
+    assert (rmse["label"], rmse["unit"]) == ("nino34, RMSE", "K")
+    _, cells, change = correlation["rows"][0]
+    assert cells == [
+        ("0.90", True), ("0.80", False), ("0.70", False), ("0.60", False),
+        ("\N{EN DASH}", False),
+    ]  # fmt: skip
+    assert change == "+0.10"
+    _, cells, change = rmse["rows"][1]
+    assert [best for _, best in cells] == [False, True, False, False, False]
+    assert change.startswith("+2")
+
+
+def test_the_picture_is_described():
+    text = index_picture(made(), "nino34").alt
+    assert "index nino34" in text
+    assert "0.90 at +1" in text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.mark.slow
+def test_the_page_shows_the_indices_of_a_run(untouched: Run, tmp_path: Path):
+    box = {"variable": "2m_temperature", "latitude": [-90, 90], "longitude": [0, 360]}
+    tree = to_tree(untouched.experiment) | {"verification": {"indices": {"everywhere": box}}}
+    run = Run(checked(Experiment, tree, "test"), tmp_path / "run")
+    run.fit(), run.forecast(), run.verify()
+    text = write_report(run).read_text(encoding="utf-8")
+    assert "everywhere, correlation" in text
+    assert "for the index everywhere" in text
+    assert "persistence</em> is that of the anomaly" in text
