@@ -38,10 +38,12 @@ class RecurrentNetwork:
     width : int
         Number of hidden features, with those of ``lattice_features``; 0 is the linear model.
     activation : {"tanh", "relu"}
-    sampling : {"pairs", "uniform_pairs", "normal"}
+        Not used by ``centres``.
+    sampling : {"pairs", "uniform_pairs", "normal", "centres"}
         How hidden weights are drawn, see :func:`gfrnn_core.sample_weights`.
     scale : float
-        Standard deviation of normal weights, for standardised states.
+        Standard deviation of normal weights, for standardised states; with ``centres``, length of
+        the Gaussian features relative to the spread of the states.
     delays : int
         Number of successive states that the features see, the present one included.
     leads : tuple of int
@@ -63,10 +65,10 @@ class RecurrentNetwork:
         Indices of inputs that multiply the present state; the products are further linear terms,
         which hidden features do not see. With the cosine and the sine of the year as modulators,
         the linear model is x' = (A + B cos + C sin) x, a cyclostationary linear inverse model.
-    noise : float
-        Standard deviation of normal noise on the (scaled) states that features see in training;
-        targets have no noise. If states vary in few directions only, as smooth fields do, the noise
-        keeps rollouts from leaving them.
+    noise : float, or ndarray, shape (d,); with patches shape (channels,)
+        Standard deviation of normal noise on the (scaled) states that features see in training,
+        one for all coordinates or one for each; targets have no noise. If states vary in few
+        directions only, as smooth fields do, the noise keeps rollouts from leaving them.
     share : float
         Share of all rows that training uses, drawn at random; below 1 if patches give more rows
         than are needed.
@@ -119,7 +121,7 @@ class RecurrentNetwork:
     input_width: int = 0
     joint: bool = False
     modulators: tuple[int, ...] = ()
-    noise: float = 0.0
+    noise: float | Array = 0.0
     share: float = 1.0
     patches: Patches | None = None
     lattice_features: LatticeFeatures | None = field(default=None, repr=False)
@@ -158,7 +160,8 @@ class RecurrentNetwork:
         if self.modulators and self.target == "lifted":
             raise ValueError("modulators: are not allowed with target 'lifted'")
         for name in ("ridge", "noise"):
-            if not 0 <= getattr(self, name) < np.inf:
+            values = np.asarray(getattr(self, name))
+            if not ((values >= 0) & (values < np.inf)).all():
                 raise ValueError(f"{name}: {getattr(self, name)} is negative or not finite")
         if not 0 < self.share <= 1:
             raise ValueError(f"share: {self.share} is not within (0, 1]")
@@ -173,6 +176,11 @@ class RecurrentNetwork:
                     f"width: {self.width} is less than the {self.lattice_columns} features of a "
                     "patch that lattice_features gives, which are part of it"
                 )
+
+    @property
+    def noisy(self) -> bool:
+        """Whether states that features see in training have noise."""
+        return bool(np.any(self.noise))
 
     @property
     def overlap(self) -> int:
@@ -347,14 +355,8 @@ class RecurrentNetwork:
             largest = np.finfo(self.precision).max
             low, high = np.maximum(low - extent, -largest), np.minimum(high + extent, largest)
         precision = np.dtype(self.precision)
-        hidden = self._sampled()
-        cast = HiddenWeights(
-            hidden.weights.astype(precision, copy=False),
-            hidden.biases.astype(precision, copy=False),
-            hidden.activation,
-        )
         return RolloutLoop(
-            cast,
+            self._sampled().astype(precision),
             np.ascontiguousarray(outer, dtype=precision),
             self.leads,
             self.delays,

@@ -86,7 +86,7 @@ def row_blocks(
     lattice_features: LatticeFeatures | None = None,
     places: Array | None = None,
     weights: Array | None = None,
-    noise: float = 0.0,
+    noise: float | Array = 0.0,
     share: float = 1.0,
     seed: int = 0,
     first: int = 0,
@@ -122,7 +122,7 @@ def row_blocks(
         Places that give rows; by default all.
     weights : ndarray, shape (places of the patches,), optional
         Weight of the squared error of the rows of a place; places of weight 0 have no rows.
-    noise : float
+    noise : float, or ndarray, shape (d,)
         Standard deviation of normal noise on the states that features see. Increments are taken
         from the noisy state to the clean later one, so that the network learns to return to the
         data.
@@ -154,9 +154,9 @@ def row_blocks(
     lattice = 0 if lattice_features is None else lattice_features.columns
     products = len(modulators) * window
     columns = row_columns(hidden, extra, len(leads), own, target, products, lattice)
-    seen = (
-        states if noise == 0 else states + noise * draw_numbers("normal", seed, first, times, size)
-    )
+    seen = states
+    if np.any(noise):
+        seen = states + noise * draw_numbers("normal", seed, first, times, size)
     featured = None if lattice_features is None else lattice_features(seen[begin:end])
     chosen = np.arange(begin * len(here), end * len(here))
     if share < 1:

@@ -151,6 +151,8 @@ _LAYOUTS_OF_KEYS = {
         "model.precision",
         "fit.widths",
         "fit.balance",
+        "fit.choice",
+        "fit.refit",
         "fit.average",
     ),
 }
@@ -252,8 +254,18 @@ class ModelConfig(Section):
         None, gt=0, description="number of leading EOFs that hidden features use; default: all"
     )
     activation: Literal["tanh", "relu"] = "tanh"
-    sampling: Literal["pairs", "uniform_pairs", "normal"] = "normal"
-    scale: float = Field(0.15, gt=0, description="standard deviation of normal weights")
+    hidden_inputs: list[Literal["state", "linear"]] = Field(
+        ["state"],
+        min_length=1,
+        description="what hidden features see: states, and the linear model's next state",
+    )
+    sampling: Literal["pairs", "uniform_pairs", "normal", "centres"] = "normal"
+    scale: float | None = Field(
+        None,
+        gt=0,
+        description="standard deviation of normal weights, default 0.15, or relative length of "
+        "features around centres, default 1",
+    )
     target: Literal["state", "increment"] = "state"
     leads: list[Duration] = Field(
         [], description="leads with their own outer weights, besides one step"
@@ -267,13 +279,16 @@ class ModelConfig(Section):
     season_terms: bool = Field(
         False, description="whether linear terms depend on the season: state times cos and sin"
     )
-    noise: Annotated[float, Field(ge=0)] | Literal["residual"] = Field(
+    noise: float | Literal["residual"] = Field(
         0.0,
         description="standard deviation of noise on input states; in the zonal layout relative to "
         "the changes in a step; residual: the spectrum of the model's own errors in a step",
     )
     noise_factor: float = Field(
-        2.0, gt=0, description="factor of the model's own errors with noise: residual"
+        2.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="factor on the model's own errors with noise: residual",
     )
     bound: float | None = Field(
         None,
@@ -304,6 +319,40 @@ class ModelConfig(Section):
         if len(set(value)) != len(value):
             raise ValueError("the same lead is given twice; give each lead once")
         return sorted(value)
+
+    @field_validator("hidden_inputs")
+    @classmethod
+    def _different(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"{value} names an input twice; give each once")
+        return value
+
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _number_or_residual(cls, value: Any) -> Any:
+        if value == "residual":
+            return value
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = np.nan
+        if not 0 <= number < np.inf:
+            raise ValueError(f"{value!r} is not allowed; give a number from 0 on, or residual")
+        return number
+
+    @model_validator(mode="after")
+    def _activation_that_applies(self) -> ModelConfig:
+        if self.sampling == "centres" and self.activation != "tanh":
+            raise ValueError(
+                f"model.activation: {self.activation} does not apply to model.sampling: centres, "
+                "whose features are Gaussian; leave model.activation out"
+            )
+        return self
+
+    @property
+    def hidden_scale(self) -> float:
+        """Scale of the hidden weights, also where the key has no value."""
+        return self.scale or (1.0 if self.sampling == "centres" else 0.15)
 
     @model_validator(mode="after")
     def _inputs_in_use(self) -> ModelConfig:
@@ -338,6 +387,13 @@ class FitConfig(Section):
         [1.0],
         min_length=1,
         description="weights of hidden features relative to linear terms to try at each lead",
+    )
+    choice: Literal["validation", "years"] = Field(
+        "validation",
+        description="errors that decide: on the validation period, or on each year left out",
+    )
+    refit: Literal["none", "all"] = Field(
+        "none", description="all: solve again, with the validation period, once all is chosen"
     )
     average: int = Field(
         1, gt=0, description="number of best candidates that are averaged at each lead"
@@ -408,11 +464,13 @@ SEARCHABLE = (
     "model.activation",
     "model.hidden_delays",
     "model.hidden_modes",
+    "model.hidden_inputs",
     "model.sampling",
     "model.scale",
     "model.seed",
     "model.target",
     "model.noise",
+    "model.noise_factor",
     "model.features",
     "model.joint_inputs",
     "model.season_terms",
@@ -484,11 +542,6 @@ class Experiment(Section):
                 "model.activation instead"
             )
         if not zonal:
-            if self.model.noise == "residual":
-                raise ValueError(
-                    "model.noise: residual is allowed with state.layout: zonal only, but the "
-                    f"layout is {self.state.layout}; give a number"
-                )
             return self
         if not self.model.features:
             raise ValueError(
@@ -531,6 +584,17 @@ class Experiment(Section):
             raise ValueError(
                 "model.inputs: insolation is allowed with state.layout: local only, but the layout "
                 f"is {self.state.layout}; leave it out, or choose state.layout: local"
+            )
+        if self.state.layout != "eof" and "linear" in self.model.hidden_inputs:
+            raise ValueError(
+                "model.hidden_inputs: linear is allowed with state.layout: eof only, but the "
+                f"layout is {self.state.layout}; leave it out"
+            )
+        centres = "centres" in (self.model.sampling, *self.search.get("model.sampling", ()))
+        if centres and self.model.width > self.fit.pool:
+            raise ValueError(
+                f"model.width: {self.model.width} centres are more than fit.pool, "
+                f"{self.fit.pool}; give at most {self.fit.pool}, or a larger fit.pool"
             )
         if self.search:  # each candidate must itself be a valid experiment
             self.candidates()

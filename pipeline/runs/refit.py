@@ -19,7 +19,7 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.checks import check_solve
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
-from gfrnn.pipeline.training.selection.choose_model import choose_model
+from gfrnn.pipeline.training.selection.choose_model import choose_model, final_solve
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,9 @@ class Refit:
                 int(name.removeprefix("train/")): candidate.least_rows(name)
                 for name in candidate.names("train")
             }
+            validation = [candidate.least_rows(name) for name in candidate.names("validation")]
             always = candidate.linear_features + candidate.network.lattice_columns
-            check_solve(experiment, rows, always)
+            check_solve(experiment, rows, always, validation)
         _check_output(output, source, force)
         RunFolder(output).check_writable()
         return cls(source, experiment, output, model, store, fitted)
@@ -109,9 +110,9 @@ class Refit:
     def run(self, progress: Progress | None = None) -> Run:
         """Solve and select; return the new run with a finished stage ``fit``."""
         begun = time.perf_counter()
-        chosen = choose_model(
-            self.fitted.candidates, Checkpoints(self.store), self.experiment.fit, progress
-        )
+        settings = self.fitted.candidates, Checkpoints(self.store), self.experiment.fit
+        chosen = choose_model(*settings, progress)
+        chosen = final_solve(chosen, *settings, progress)
         assert self.model.notes.kept is not None  # self.fitted was loaded by it
         kept = replace(self.model.notes.kept, store=str(self.store))
         model = replace(

@@ -57,7 +57,7 @@ def sample_features(
         else:
             features = replace(
                 features,
-                weights=model.scale * rng.standard_normal((fields, count)),
+                weights=model.hidden_scale * rng.standard_normal((fields, count)),
                 biases=rng.uniform(-1, 1, count),
                 activation="relu" if kind == "relu" else "tanh",
             )

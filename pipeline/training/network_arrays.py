@@ -22,7 +22,6 @@ _PLAIN = (
     "delays",
     "target",
     "joint",
-    "noise",
     "share",
     "precision",
     "inputs",
@@ -38,6 +37,7 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
     low, high, features = network.low, network.high, network.lattice_features
     return {
         **{name: getattr(network, name) for name in _PLAIN},
+        "noise": None if np.ndim(network.noise) else network.noise,
         "leads": list(network.leads),
         "modulators": list(network.modulators),
         "patches": None if network.patches is None else asdict(network.patches),
@@ -48,10 +48,14 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
 
 
 def network_arrays(network: SampledRNN) -> dict[str, Array]:
-    """Return hidden weights (none in a linear model), groups, mask and features by name."""
+    """Return hidden weights (none in a linear model), noise, groups, mask and features by name."""
     arrays: dict[str, Array] = {}
     if network.hidden is not None and network.hidden.width:
         arrays |= {"weights": network.hidden.weights, "biases": network.hidden.biases}
+        if network.hidden.metric is not None:
+            arrays["metric"] = network.hidden.metric
+    if np.ndim(network.noise):
+        arrays["noise"] = np.asarray(network.noise)
     if network.groups is not None:
         arrays["groups"] = network.groups
     if network.mask is not None:
@@ -71,6 +75,7 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
     """Rebuild an unsolved network from :func:`network_options` and :func:`network_arrays`."""
     plain = SampledRNN(
         **{name: options[name] for name in _PLAIN},
+        noise=arrays["noise"] if options["noise"] is None else options["noise"],
         leads=tuple(options["leads"]),
         modulators=tuple(options["modulators"]),
         patches=None if options["patches"] is None else Patches(**_tuples(options["patches"])),
@@ -82,11 +87,9 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
     )
     weights = arrays.get("weights", np.zeros((options["linear"], 0)))
     biases = arrays.get("biases", np.zeros(0))
-    return replace(
-        plain,
-        hidden=HiddenWeights(weights, biases, plain.activation),
-        lattice_features=_lattice_features(options, arrays, plain),
-    )
+    hidden = HiddenWeights(weights, biases, plain.activation, arrays.get("metric"))
+    features = _lattice_features(options, arrays, plain)
+    return replace(plain, hidden=hidden, lattice_features=features)
 
 
 def _lattice_features(

@@ -18,18 +18,23 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing, season_columns
 from gfrnn.pipeline.states.patch_states import LocalLayout
-from gfrnn.pipeline.training.checks import model_leads
+from gfrnn.pipeline.training.checks import model_leads, row_leaves
 from gfrnn.pipeline.training.field_passes import FieldPasses
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import ModelNotes, TriangleLocation
-from gfrnn.pipeline.training.pass_costs import PassCost, solve_cost
+from gfrnn.pipeline.training.pass_costs import PassCost, final_solve_cost, solve_cost
 from gfrnn.pipeline.training.passes import (
     FunctionPass,
     Passes,
 )
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.candidates import Candidate, FittedCandidates
-from gfrnn.pipeline.training.selection.choose_model import SelectedModel, choose_model
+from gfrnn.pipeline.training.selection.choose_model import (
+    SelectedModel,
+    choose_model,
+    final_solve,
+    has_final_solve,
+)
 from gfrnn.pipeline.training.selection.precision import PrecisionSample
 from gfrnn.pipeline.training.state_series import times_of
 from gfrnn.pipeline.training.stretches import steps
@@ -137,8 +142,15 @@ class Training(FieldPasses, ABC):
         sizes = [each.size for each in rows]
         chosen = yield FunctionPass(
             run=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
-            cost=lambda: solve_cost([each.rows for each in rows], fit, sizes),
+            cost=lambda: solve_cost([each.rows for each in rows], fit, sizes, self.left_out_folds),
         )
+        if has_final_solve(fit):
+            chosen = yield FunctionPass(
+                run=lambda checkpoints, progress: final_solve(
+                    chosen, candidates, checkpoints, fit, progress
+                ),
+                cost=lambda: final_solve_cost([each.rows for each in rows]),
+            )
         precision = yield FunctionPass(
             run=lambda checkpoints, progress: _measure_precision(
                 rows[chosen.best], chosen, checkpoints, progress
@@ -150,7 +162,8 @@ class Training(FieldPasses, ABC):
     def model(self, found: TrainingResults) -> ForecastModel:
         """Return the model that the results of all passes make, and save the candidates."""
         layout, candidates, chosen = found.layout, found.candidates, found.chosen
-        last = int(times_of(self.reads("train")).max())
+        solved = ("train", "validation") if self.experiment.fit.refit == "all" else ("train",)
+        last = max(int(times_of(self.reads(name)).max()) for name in solved)
         count = max(candidate.network.overlap for candidate in candidates)
         tail = self.tail(layout, last, count)
         kept = FittedCandidates(candidates, tail, self.fields.time[last])
@@ -176,6 +189,19 @@ class Training(FieldPasses, ABC):
             ),
         )
 
+    @property
+    def left_out_folds(self) -> int:
+        """Number of folds of which each is left out once; 0 where the validation period decides."""
+        fit = self.experiment.fit
+        if fit.choice == "validation":
+            return 0
+        _, first = self.experiment.candidates()[0]
+        leaves = [
+            *row_leaves(first, self.fields, "train"),
+            *row_leaves(first, self.fields, "validation"),
+        ]
+        return len({part.fold for part in leaves} - {f"train/{year}" for year in fit.without})
+
     def network(self, variant: Experiment) -> SampledRNN:
         """Return the network of one candidate, without hidden or outer weights."""
         model = variant.model
@@ -183,12 +209,12 @@ class Training(FieldPasses, ABC):
             width=model.width,
             activation=model.activation,
             sampling=model.sampling,
-            scale=model.scale,
+            scale=model.hidden_scale,
             delays=variant.state.delays,
             leads=model_leads(variant, self.fields.time),
             target=model.target,
             modulators=season_columns(model.inputs) if model.season_terms else (),
-            noise=float(model.noise),
+            noise=0.0 if model.noise == "residual" else model.noise,
             share=variant.fit.share,
             precision=model.precision,
             standardise=False,
@@ -210,6 +236,11 @@ def _measure_precision(
     )
     (found,) = run_tasks("precision", sample.measure, [(checkpoints,)], progress)
     return {"chosen": rows.candidate.network.precision, **found}
+
+
+def placeholder_pool(network: SampledRNN, inputs: int) -> Array:
+    """Return random states from which hidden weights are drawn for estimates: (states, inputs)."""
+    return np.random.default_rng(0).standard_normal((max(2, network.width), inputs))
 
 
 def precision_leaf(rows: RowSummary, stretches: list[Stretch]) -> Stretch:
