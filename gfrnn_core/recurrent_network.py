@@ -108,6 +108,9 @@ class RecurrentNetwork:
     mask : ndarray of bool, shape (d,), or None
         Coordinates without a value, such as sea surface temperature on land: they are 0 in training
         and in rollouts.
+    limit : ndarray, shape () or (d,), or None
+        Magnitude to which rollouts limit each scaled state, so that none runs away; None for no
+        limit.
     """
 
     width: int = 1000
@@ -140,6 +143,7 @@ class RecurrentNetwork:
     inputs: int | None = field(default=None, repr=False)
     groups: Array | None = field(default=None, repr=False)
     mask: Array | None = field(default=None, repr=False)
+    limit: Array | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -153,6 +157,8 @@ class RecurrentNetwork:
                 raise ValueError(f"{name}: {found!r} is not one of {options}")
         if self.target == "lifted" and (self.patches is not None or self.leads != (1,)):
             raise ValueError("target: 'lifted' allows neither patches nor leads other than (1,)")
+        if self.limit is not None and (self.target == "lifted" or not np.all(self.limit > 0)):
+            raise ValueError("limit: needs positive values, and targets other than 'lifted'")
         if self.joint and (self.input_width or self.target == "lifted"):
             raise ValueError("joint: allows neither input_width nor target 'lifted'")
         if len(set(self.modulators)) < len(self.modulators) or min(self.modulators, default=0) < 0:
@@ -278,7 +284,7 @@ class RecurrentNetwork:
         ------
         states : ndarray, shape (starts, d)
         limited : ndarray, shape (starts,)
-            Share of the values of each state that a bound has limited; there is none, so it is 0.
+            Share of the values of each state that were beyond :attr:`limit` and set to it.
         """
         outer = self._solved()[..., : self._own()]
         history = self._history(history)
@@ -369,6 +375,7 @@ class RecurrentNetwork:
             self.mask,
             self.modulators,
             self.lattice_features,
+            None if self.limit is None else self.limit.astype(precision),
         )
 
     def _own(self) -> int:

@@ -1,24 +1,35 @@
 """Functions of latitude in which zonal waves are expanded, with their derivatives.
 
 On a globe a wave of zonal wavenumber m is a sum of associated Legendre functions of order m, so
-that fields are sums of spherical harmonics, which behave rightly at the poles. Where latitudes
-reach one pole only, it is a sum of those that are symmetric about the equator. In a channel it is
-a sum of sines, which vanish at the walls, or of cosines for the zonal mean. In any other band of
-latitudes, whose borders are artificial, it is a sum of cosines. Lengths are in units of the radius.
+that fields are sums of spherical harmonics, which behave rightly at the poles. On a
+hemisphere these are the harmonics that are symmetric about the equator. On any other cap, their
+degrees are as far apart as the globe is larger than the cap, and the functions are made
+orthonormal on it. In a channel it is a sum of sines, which vanish at the walls, or of
+cosines for the zonal mean. In any other band of latitudes, whose borders are artificial, it is a
+sum of cosines. Lengths are in units of the radius.
 
 Source of the Legendre functions' recursion: Holmes and Featherstone (2002), J. Geodesy 76, 279-299.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import qr, solve_triangular
 
 Array = NDArray[Any]
 Geometry = Literal["sphere", "channel"]
+
+# Extent of the cap that degrees belong to, relative to that of a cap in the data.
+_EXTENSION = 1.25
+
+# Least part of a function on a cap that is independent of the others, relative to its size: those
+# of a small cap and a large wavenumber are nearly dependent.
+_INDEPENDENT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,8 @@ class LatitudeFunctions:
         wavenumbers : int
         count : int
             Number of functions of the zonal mean. On a globe a wave has as many fewer as its
-            wavenumber, so that all scales are resolved alike in both directions.
+            wavenumber, so that all scales are resolved alike in both directions. A cap has fewer
+            where these nearly depend on each other.
         geometry : {"sphere", "channel"}
             ``channel``: a beta-plane between walls half a cell beyond the outermost latitudes,
             whose circles are as long as the middle one.
@@ -86,18 +98,23 @@ class LatitudeFunctions:
         poles = poles_reached(latitude) if geometry == "sphere" else 0
         cosine = np.cos(phi) if geometry == "sphere" else np.full(len(phi), np.cos(phi.mean()))
         pole = cosine < 1e-9
-        weights = np.sqrt(np.where(pole, np.abs(np.diff(phi)).min() / 4, cosine))
+        weights = np.sqrt(np.where(pole, np.diff(phi).min() / 8, cosine))  # of half a cell there
         east = np.divide(1.0, cosine, out=np.zeros(len(phi)), where=~pole)
+        stride = _degree_stride(latitude, poles)
         counts, parts = [], []
         for number in range(wavenumbers):
             if poles:
                 # Waves vanish at the poles, so a pole determines none of their coefficients.
                 inner = len(phi) - (int(pole.sum()) if number else 0)
-                every = 1 if poles == 2 else 2
-                kept = max(0, min(count - -(-number // every), inner))
-                own, slope = (part[::every] for part in legendre(phi, number, every * kept))
-                degrees = number + every * np.arange(kept)
+                kept = max(0, min(count - math.ceil(number / stride), inner))
+                above = np.floor(stride * np.arange(kept) + 0.5).astype(int)
+                own, slope = (
+                    part[above] for part in legendre(phi, number, above.max(initial=0) + 1)
+                )
+                degrees = number + above
                 laplacian = -own * (degrees * (degrees + 1.0))[:, None]
+                if poles == 1:
+                    own, slope, laplacian = _orthonormal(own, weights, slope, laplacian)
             else:
                 # Besides the cosines that go with the sines, the mean has a constant.
                 sines = geometry == "channel" and number > 0
@@ -119,6 +136,41 @@ def poles_reached(latitude: Array) -> int:
     """Return how many poles are within a grid spacing of the outermost latitudes, in degrees."""
     spacing = float(np.abs(np.diff(latitude)).max())
     return int(latitude.min() - spacing <= -90) + int(latitude.max() + spacing >= 90)
+
+
+def _degree_stride(latitude: Array, poles: int) -> float:
+    """Return the distance of the degrees of Legendre functions where latitudes reach a pole.
+
+    It is 1 on a globe and 2 on a hemisphere, of which a globe has twice as many. The functions of
+    any other cap are those of a somewhat larger one, so that its border puts no condition on them.
+    """
+    if poles == 2:
+        return 1.0
+    border = latitude[-1] if latitude[0] + latitude[-1] < 0 else -latitude[0]
+    if abs(border) <= np.diff(latitude).max():
+        return 2.0
+    return max(1.0, float(180 / (_EXTENSION * (90 + border))))
+
+
+def _orthonormal(values: Array, weights: Array, *derivatives: Array) -> tuple[Array, ...]:
+    """Return combinations of functions of mean square 1, and the same ones of derivatives.
+
+    Functions that nearly depend on the others are left out.
+
+    Parameters
+    ----------
+    values : ndarray, shape (functions, latitudes)
+    weights : ndarray, shape (latitudes,)
+        Square roots of the areas.
+    *derivatives : ndarray, shape (functions, latitudes)
+    """
+    weighted = values * weights / np.linalg.norm(weights)
+    weighted /= (sizes := np.linalg.norm(weighted, axis=1, keepdims=True))
+    factor, order = qr(weighted.T, mode="r", pivoting=True)
+    kept = np.sort(order[: np.count_nonzero(np.abs(np.diag(factor)) > _INDEPENDENT)])
+    factor = np.linalg.qr(weighted[kept].T, mode="r")  # keeps the order of the degrees
+    scaled = ((each / sizes)[kept] for each in (values, *derivatives))
+    return tuple(solve_triangular(factor, each, trans="T") for each in scaled)
 
 
 def _trigonometric(phi: Array, count: int, *, sines: bool) -> tuple[Array, Array, Array]:

@@ -160,9 +160,9 @@ _LAYOUTS_OF_KEYS = {
 # Numbers of hidden features by default: of a state or patch, and of a grid point.
 _WIDTH, _WIDTH_OF_POINT = 1000, 16
 
-# Bound of rollouts by default: chosen on a validation year of the nature run, where 2.1 made the
-# first day worse and 2.8 the fifth.
-_ZONAL_BOUND = 2.4
+# Bounds of rollouts by default. That of waves was chosen on a validation year of the nature run,
+# where 2.1 made the first day worse and 2.8 the fifth; that of grid cells on one of ERA-Interim.
+_BOUNDS = {"zonal": 2.4, "local": 5.0}
 
 Cells = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
@@ -401,6 +401,11 @@ class FitConfig(Section):
     pool: int = Field(2000, ge=2, description="number of training states to draw pairs from")
     rows: int | None = Field(None, gt=0, description="number of rows of a leaf")
     share: float = Field(1.0, gt=0, le=1, description="share of rows that is used")
+    calibration: bool = Field(
+        True,
+        description="damp the forecast at each lead by a regression on rollouts of the validation "
+        "period",
+    )
 
 
 class ForecastConfig(Section):
@@ -510,14 +515,13 @@ class Experiment(Section):
         )
         if not isinstance(state, dict) or not isinstance(model, dict):
             return tree
-        if state.get("layout") != "zonal":
+        layout = state.get("layout")
+        if layout not in ("local", "zonal"):
             return tree
-        alone = model.get("features", ["advection"]) == ["advection"]
-        defaults = {
-            "features": ["advection"],
-            "width": 0 if alone else _WIDTH_OF_POINT,
-            "bound": _ZONAL_BOUND,
-        }
+        defaults: dict[str, Any] = {"bound": _BOUNDS[layout]}
+        if layout == "zonal":
+            alone = model.get("features", ["advection"]) == ["advection"]
+            defaults |= {"features": ["advection"], "width": 0 if alone else _WIDTH_OF_POINT}
         return tree | {"model": defaults | model}
 
     @model_validator(mode="after")

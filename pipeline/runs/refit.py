@@ -145,8 +145,8 @@ def refit(
 ) -> Run:
     """Select a model again from the triangles of a run, and write it into another folder.
 
-    See :meth:`Refit.prepare` for the parameters. Climatology, EOFs, hidden weights and the
-    covariances of damped persistence stay those of the run, even if years are left out.
+    See :meth:`Refit.prepare` for the parameters. Climatology, EOFs, hidden weights, the calibration
+    and the covariances of damped persistence stay those of the run, even if years are left out.
     """
     return Refit.prepare(
         folder, output, without=without, ridge=ridge, widths=widths, balance=balance, force=force

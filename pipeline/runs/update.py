@@ -341,7 +341,7 @@ def update(
 ) -> Run:
     """Fold new times into a trained model and solve again with the same settings.
 
-    See :meth:`Update.prepare` for the parameters. Climatology, EOFs, hidden weights and the
-    covariances of damped persistence do not change.
+    See :meth:`Update.prepare` for the parameters. Climatology, EOFs, hidden weights, the
+    calibration and the covariances of damped persistence do not change.
     """
     return Update.prepare(folder, paths, output, forget=forget, period=period).run(progress)

@@ -129,8 +129,9 @@ class EofTraining(Training):
         linear = yield from self._linear_models(variants)
         networks = []
         for variant, weights in zip(variants, linear, strict=True):
+            limit = self._limit(layout, variant)
             sampled = yield FunctionPass(
-                run=partial(self._sample_network, variant, weights),
+                run=partial(self._sample_network, variant, weights, limit),
                 placeholder=self._placeholder_network(variant),
             )
             networks.append(sampled)
@@ -142,6 +143,14 @@ class EofTraining(Training):
             leaf = precision_leaf(rows, row_leaves(variant, self.fields, "train"))
             found.append(TrainingRows(rows, leaf, variant.state.modes, candidate))
         return found
+
+    def _limit(self, layout: EofLayout, variant: Experiment) -> Array | None:
+        """Return the magnitude to which rollouts limit each mode."""
+        bound = variant.model.bound
+        if bound is None:
+            return None
+        sizes = layout.singular_values[: variant.state.modes] / np.sqrt(layout.times)
+        return np.asarray(bound * sizes / layout.state_scale)
 
     def _row_pass(
         self, rows: RowSummary, variant: Experiment, values: dict[str, Any], *parts: str
@@ -218,10 +227,12 @@ class EofTraining(Training):
             found.append(replace(network, noise=variant.model.noise_factor * errors))
         return found
 
-    def _sample_network(self, variant: Experiment, linear: Array | None, *_: Any) -> SampledRNN:
+    def _sample_network(
+        self, variant: Experiment, linear: Array | None, limit: Array | None, *_: Any
+    ) -> SampledRNN:
         """Return the network of a candidate, its hidden weights drawn from training states."""
         model, modes = variant.model, variant.state.modes
-        network = replace(self.network(variant), inputs=self.forcing().count)
+        network = replace(self.network(variant), inputs=self.forcing().count, limit=limit)
         states = self.states[:, :modes]
         forcing = self.forcing()(self.fields.time) if network.joint else None
         train = row_leaves(variant, self.fields, "train")
@@ -286,6 +297,9 @@ class EofTraining(Training):
     def sample_cost(self, rows: list[TrainingRows]) -> PassCost:
         leaf = max((each.leaf for each in rows), key=lambda part: part.stop - part.start)
         return precision_cost([each.rows for each in rows], leaf, NO_READS)
+
+    def states_of(self, layout: EofLayout) -> StoredStates:
+        return StoredStates(self.series, layout.modes)
 
     def tail(self, layout: EofLayout, last: int, count: int) -> Array:
         return last_states(self.states, self.fields.time, last, count)

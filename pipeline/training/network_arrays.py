@@ -48,7 +48,7 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
 
 
 def network_arrays(network: SampledRNN) -> dict[str, Array]:
-    """Return hidden weights (none in a linear model), noise, groups, mask and features by name."""
+    """Return hidden weights (none in a linear model) and all optional arrays by name."""
     arrays: dict[str, Array] = {}
     if network.hidden is not None and network.hidden.width:
         arrays |= {"weights": network.hidden.weights, "biases": network.hidden.biases}
@@ -56,19 +56,16 @@ def network_arrays(network: SampledRNN) -> dict[str, Array]:
             arrays["metric"] = network.hidden.metric
     if np.ndim(network.noise):
         arrays["noise"] = np.asarray(network.noise)
-    if network.groups is not None:
-        arrays["groups"] = network.groups
-    if network.mask is not None:
-        arrays["mask"] = network.mask
+    optional = {"groups": network.groups, "mask": network.mask, "limit": network.limit}
     if (found := network.lattice_features) is not None:
-        arrays |= {
+        optional |= {
             "grid_latitude": found.lattice.latitude,
             "grid_longitude": found.lattice.longitude,
+            "grid_background": found.background,
             **{f"grid_{name}": getattr(found.features, name) for name in _ON_GRID},
         }
-        if found.background is not None:
-            arrays["grid_background"] = found.background
-    return {name: values for name, values in arrays.items() if values.size}
+    there = {name: values for name, values in optional.items() if values is not None}
+    return arrays | {name: values for name, values in there.items() if values.size}
 
 
 def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> SampledRNN:
@@ -84,6 +81,7 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
         standardise=False,
         groups=arrays.get("groups"),
         mask=arrays.get("mask"),
+        limit=arrays.get("limit"),
     )
     weights = arrays.get("weights", np.zeros((options["linear"], 0)))
     biases = arrays.get("biases", np.zeros(0))

@@ -43,8 +43,8 @@ from gfrnn_core.regression_rows import pooled
 
 Array = NDArray[Any]
 
-# Bound in standard deviations of a channel that no weather reaches; a rollout three times as far
-# from zero is treated as diverged.
+# Standard deviations of a channel that no weather reaches. Without a bound, a rollout three times
+# as far from zero has diverged.
 _STATE_BOUND = 20.0
 
 # Lower bound of autocorrelations, so that their logarithm is finite.
@@ -93,15 +93,17 @@ class LocalTraining(Training):
 
     def local_network(self, variant: Experiment) -> SampledRNN:
         """Return the network of one candidate, without hidden or outer weights."""
-        patches = cut_patches(variant.state, self.fields.grid)
+        patches, bound = cut_patches(variant.state, self.fields.grid), variant.model.bound
         return replace(
             self.network(variant),
             patches=patches,
             groups=weight_groups(variant.state, self.fields.grid, patches),
             joint=self._forcing.count > 0,
             inputs=self._forcing.count,
-            low=np.array(-_STATE_BOUND),
-            high=np.array(_STATE_BOUND),
+            # The root mean square of each channel's states in training is 1.
+            limit=None if bound is None else np.array(bound),
+            low=np.array(-_STATE_BOUND) if bound is None else None,
+            high=np.array(_STATE_BOUND) if bound is None else None,
             mask=self.layout_without_climatology.mask,
         )
 
@@ -314,6 +316,9 @@ class LocalTraining(Training):
         """Return the network with hidden weights; normal ones need no pool."""
         seen = self.seen(variant, network)
         return network.sample(np.zeros((1, len(seen))) if pool is None else pool, following, seen)
+
+    def states_of(self, layout: LocalLayout) -> FieldStates:
+        return FieldStates(self.fields, layout)
 
     def tail(self, layout: LocalLayout, last: int, count: int) -> Array:
         time = self.fields.time

@@ -139,3 +139,13 @@ def grid_bytes(network: ZonalNetwork, times: int) -> int:
     plane = 8 * fields * basis.latitudes * basis.longitudes
     # Spectra, base fields and features, and the copies of transforms.
     return 4 * max(plane, min(BLOCK_BYTES, times * plane))
+
+
+def feature_flops(network: ZonalNetwork) -> float:
+    """Count the operations of computing the features of one state."""
+    basis = network.basis
+    plane = basis.latitudes * basis.longitudes
+    spectra = 2.5 * plane * np.log2(basis.longitudes)
+    profiles = 4 * basis.wavenumbers * basis.latitudes * basis.functions.values.shape[1]
+    fields = BASE_FIELDS * basis.channels + network.features.count
+    return float(fields * (spectra + profiles + 3 * plane))

@@ -112,9 +112,9 @@ def test_a_globe_is_told_from_a_cap_and_a_band(latitude, poles):
     assert poles_reached(latitude) == poles
 
 
-@pytest.mark.parametrize("latitude", [np.linspace(0, 90, 19), np.linspace(-87.5, -10, 32)])
+@pytest.mark.parametrize("latitude", [np.linspace(0, 90, 19), np.linspace(-87.5, -2.5, 35)])
 @pytest.mark.parametrize("order", [0, 1, 4])
-def test_a_cap_has_harmonics_that_are_symmetric_about_the_equator(latitude, order):
+def test_a_hemisphere_has_harmonics_that_are_symmetric_about_the_equator(latitude, order):
     functions = LatitudeFunctions.on(latitude, 5, 8)
     assert functions.counts == (8, 7, 7, 6, 6)
     phi = np.deg2rad(latitude)
@@ -126,6 +126,58 @@ def test_a_cap_has_harmonics_that_are_symmetric_about_the_equator(latitude, orde
         laplacian = coefficients @ functions.laplacians[order]
         np.testing.assert_allclose(laplacian, -degree * (degree + 1) * profile, atol=1e-6)
     assert np.isfinite(functions.slopes).all()
+
+
+CAPS = pytest.mark.parametrize(
+    "latitude",
+    [
+        np.arange(20, 90.1, 2.5),
+        np.arange(50, 90.1, 2.5),
+        np.arange(65, 90.1, 0.25),
+        np.arange(-88.75, 60, 2.5),
+        np.arange(-20, 90.1, 2.5),
+    ],
+)
+
+
+@CAPS
+def test_functions_on_a_cap_are_orthonormal(latitude):
+    functions = LatitudeFunctions.on(latitude, 12, len(latitude) // 2)
+    half = (latitude[1] - latitude[0]) / 2
+    edges = np.clip(np.append(latitude - half, latitude[-1] + half), -90, 90)
+    area = np.diff(np.sin(np.deg2rad(edges)))
+    for count, values in zip(functions.counts, functions.values, strict=True):
+        assert count > 0
+        products = (values[:count] * area) @ values[:count].T / area.sum()
+        np.testing.assert_allclose(products, np.eye(count), atol=0.03)
+
+
+@CAPS
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_functions_on_a_cap_represent_fields_without_symmetry(latitude, order):
+    functions = LatitudeFunctions.on(latitude, 4, len(latitude) // 2)
+    phi = np.deg2rad(latitude)
+    profile = np.cos(phi) ** order * np.exp(np.sin(phi - 0.3))
+    profile /= np.abs(profile).max()
+    found = profile @ functions.inverse[order] @ functions.values[order]
+    np.testing.assert_allclose(found, profile, atol=0.03)
+
+
+@CAPS
+def test_slopes_and_laplacians_on_a_cap_are_those_of_the_functions(latitude):
+    step = np.deg2rad(latitude[1] - latitude[0])
+    functions = LatitudeFunctions.on(latitude, 4, 4)
+    for order in (0, 2):
+        values, slopes = functions.values[order], functions.slopes[order]
+        middle = (values[:, 2:] - values[:, :-2]) / (2 * step)
+        size = np.abs(slopes).max()
+        np.testing.assert_allclose(slopes[:, 1:-1], middle, atol=0.1 * size)
+        second = (slopes[:, 2:] - slopes[:, :-2]) / (2 * step)
+        phi = np.deg2rad(latitude[1:-1])
+        metric = -np.tan(phi) * slopes[:, 1:-1] - (order / np.cos(phi)) ** 2 * values[:, 1:-1]
+        laplacian = functions.laplacians[order]
+        size = np.abs(laplacian).max()
+        np.testing.assert_allclose(laplacian[:, 1:-1], second + metric, atol=0.15 * size)
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,13 @@ def assert_solved_from(run: Run, *periods: tuple[str, str], source: Run | None =
         assert model.notes.rows == rows.rows
 
 
+def solved_contents(run: Run) -> dict[str, str]:
+    """Return hashes of the model without its calibration, which a refit keeps."""
+    kept = ("calibrat", "rollout_errors")
+    whole = contents(run.model)
+    return {name: digest for name, digest in whole.items() if not any(k in name for k in kept)}
+
+
 def test_weights_are_those_of_both_periods_at_the_chosen_settings(added, plain):
     assert_solved_from(added, TRAIN, VALIDATION)
     assert_solved_from(plain, TRAIN)
@@ -146,7 +153,7 @@ def test_a_refit_adds_the_validation_period_too(weather, added, tmp_path):
     assert contents(again.model) == contents(added.model)
     without = refit(added.folder, tmp_path / "without", without=[2001])
     changed = fit_of(weather, tmp_path / "fit", fit={"refit": "all", "without": [2001]})
-    assert contents(without.model) == contents(changed.model)
+    assert solved_contents(without) == solved_contents(changed)
     assert_solved_from(without, ("2002-01-01", TRAIN[1]), VALIDATION, source=added)
 
 
@@ -324,7 +331,7 @@ def test_candidates_of_one_linear_model_share_its_pass(weather, tmp_path):
     again = refit(folder, tmp_path / "refit", without=[2001], ridge=[1e-2])
     fit = {"without": [2001], "ridge": [1e-2]}
     whole = fit_of(weather, tmp_path / "whole", model=inputs, fit=fit)
-    assert contents(again.model) == contents(whole.model)
+    assert solved_contents(again) == solved_contents(whole)
     finish(Run.reopen(run.folder))
 
 
