@@ -4,7 +4,8 @@ A row is ``[ h | 1 | psi(x) | m(x) h | phi(h) | y ]``: the linear terms (delays 
 constant, the inputs, products of inputs with the present state, the hidden features, the targets.
 The terms that are always in come first and the hidden features in the order in which they were
 drawn, so that every narrower model, down to the linear one, is a leading block of columns and its
-R factor a leading block of the same triangle.
+R factor a leading block of the same triangle. Features that are computed on the grid are the first
+of the hidden ones.
 """
 
 from __future__ import annotations

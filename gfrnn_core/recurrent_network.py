@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gfrnn_core.gapless_series import paired
 from gfrnn_core.lifting import Columns, activate
+from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
 from gfrnn_core.regression_rows import Target, row_columns
 from gfrnn_core.rfactor import RFactor
@@ -35,7 +36,7 @@ class RecurrentNetwork:
     Parameters
     ----------
     width : int
-        Number of hidden features; 0 is the linear model.
+        Number of hidden features, with those of ``lattice_features``; 0 is the linear model.
     activation : {"tanh", "relu"}
         Not used by ``centres``.
     sampling : {"pairs", "uniform_pairs", "normal", "centres"}
@@ -73,6 +74,9 @@ class RecurrentNetwork:
         than are needed.
     patches : Patches, optional
         Patches that share one set of weights; by default features see the whole state.
+    lattice_features : LatticeFeatures, optional
+        Nonlinear features of the (scaled) present state, computed on its grid. A row has those at
+        the cells of its patch as its first hidden features.
     precision : {"float64", "float32"}
         Precision of lifted rows, their factorisation and rollouts. float32 is about twice as fast
         and enough for noisy data; noise-free dynamics lose half of their predictability.
@@ -123,6 +127,7 @@ class RecurrentNetwork:
     noise: float | Array = 0.0
     share: float = 1.0
     patches: Patches | None = None
+    lattice_features: LatticeFeatures | None = field(default=None, repr=False)
     precision: Precision = "float64"
     standardise: bool = True
     seed: int = 0
@@ -169,6 +174,14 @@ class RecurrentNetwork:
         for name in ("width", "input_width"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is negative")
+        if self.lattice_features is not None:
+            if self.lattice_features.lattice.patches != self.patches:
+                raise ValueError("lattice_features: are of other patches than the network's")
+            if self.width < self.lattice_columns:
+                raise ValueError(
+                    f"width: {self.width} is less than the {self.lattice_columns} features of a "
+                    "patch that lattice_features gives, which are part of it"
+                )
 
     @property
     def noisy(self) -> bool:
@@ -180,13 +193,18 @@ class RecurrentNetwork:
         """Number of states that a series must repeat of the one before, to lose no rows."""
         return self.delays - 1 + max(self.leads)
 
+    @property
+    def lattice_columns(self) -> int:
+        """Number of hidden features in a row that are computed on the grid."""
+        return 0 if self.lattice_features is None else self.lattice_features.columns
+
     def columns(self, size: int, inputs: int = 0) -> Columns:
         """Return the columns of a row, for states of this size and this number of inputs."""
         own = size if self.patches is None else self.patches.owned
         driven = inputs + self.input_width if inputs and not self.joint else 0
         products = len(self.modulators) * (size if self.patches is None else self.patches.window)
-        leads = len(self.leads)
-        return row_columns(self._sampled(), driven, leads, own, self.target, products)
+        leads, lattice = len(self.leads), self.lattice_columns
+        return row_columns(self._sampled(), driven, leads, own, self.target, products, lattice)
 
     def scaled(self, states: Array) -> Array:
         """Return states in the standardised units of the network."""
@@ -356,6 +374,7 @@ class RecurrentNetwork:
             self.groups,
             self.mask,
             self.modulators,
+            self.lattice_features,
             None if self.limit is None else self.limit.astype(precision),
         )
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.lifting import Columns, lift_into
+from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
 from gfrnn_core.sampling import HiddenWeights
 
@@ -58,11 +59,17 @@ def block_rows(columns: int) -> int:
 
 
 def row_columns(
-    hidden: HiddenWeights, inputs: int, leads: int, own: int, target: Target, products: int = 0
+    hidden: HiddenWeights,
+    inputs: int,
+    leads: int,
+    own: int,
+    target: Target,
+    products: int = 0,
+    lattice: int = 0,
 ) -> Columns:
-    """Return the columns of a row with this hidden layer and these targets."""
+    """Return the columns of a row with this hidden layer, features of a lattice, and targets."""
     targets = hidden.inputs + 1 + hidden.width if target == "lifted" else leads * own
-    return Columns(hidden.inputs, inputs, hidden.width, targets, products)
+    return Columns(hidden.inputs, inputs, lattice + hidden.width, targets, products)
 
 
 def row_blocks(
@@ -76,6 +83,7 @@ def row_blocks(
     patches: Patches | None = None,
     joint: bool = False,
     modulators: tuple[int, ...] = (),
+    lattice_features: LatticeFeatures | None = None,
     places: Array | None = None,
     weights: Array | None = None,
     noise: float | Array = 0.0,
@@ -107,6 +115,9 @@ def row_blocks(
         Whether inputs are part of the linear terms, where hidden features see them too.
     modulators : tuple of int
         Indices of the inputs whose products with the present state are linear terms.
+    lattice_features : LatticeFeatures, optional
+        Features of the present state on the grid, which precede the other hidden features. Those of
+        all times are in memory.
     places : ndarray of int, optional
         Places that give rows; by default all.
     weights : ndarray, shape (places of the patches,), optional
@@ -140,10 +151,13 @@ def row_blocks(
     own = size if patches is None else patches.owned
     extra = 0 if inputs is None or joint else inputs.shape[-1]
     window = size if patches is None else patches.window
-    columns = row_columns(hidden, extra, len(leads), own, target, len(modulators) * window)
+    lattice = 0 if lattice_features is None else lattice_features.columns
+    products = len(modulators) * window
+    columns = row_columns(hidden, extra, len(leads), own, target, products, lattice)
     seen = states
     if np.any(noise):
         seen = states + noise * draw_numbers("normal", seed, first, times, size)
+    featured = None if lattice_features is None else lattice_features(seen[begin:end])
     chosen = np.arange(begin * len(here), end * len(here))
     if share < 1:
         drawn = draw_numbers("uniform", seed, first + begin, end - begin, everywhere)
@@ -160,8 +174,11 @@ def row_blocks(
         present = _stacked(seen, time, place, delays, patches, forcing if joint else None)
         further = None if joint else forcing
         if modulators and forcing is not None:
-            products = modulated(present[:, :window], forcing[:, modulators])
-            further = products if further is None else np.hstack([further, products])
+            products_here = modulated(present[:, :window], forcing[:, modulators])
+            further = products_here if further is None else np.hstack([further, products_here])
+        if lattice_features is not None and featured is not None:
+            on_grid = lattice_features.windows.windows_at(featured, time - begin, place)
+            further = on_grid if further is None else np.hstack([further, on_grid])
         lift_into(block, present, further, hidden)
         if target == "lifted":
             later = _stacked(states, time + 1, place, delays, patches)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.lifting import lift, lift_hidden
+from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
 from gfrnn_core.sampling import HiddenWeights
 
@@ -75,6 +76,8 @@ class RolloutLoop:
         Coordinates of a state that stay 0.
     modulators : tuple of int
         Indices of the inputs whose products with the present state are linear terms.
+    lattice_features : LatticeFeatures or None
+        Features on the grid, which precede the other hidden features.
     limit : ndarray, shape () or (d,), or None
         Magnitude to which states are limited.
     """
@@ -91,6 +94,7 @@ class RolloutLoop:
     groups: Array | None = None
     mask: Array | None = None
     modulators: tuple[int, ...] = ()
+    lattice_features: LatticeFeatures | None = None
     limit: Array | None = None
 
     def run(self, history: Array, steps: int, inputs: Array | None) -> Array:
@@ -198,6 +202,9 @@ class RolloutLoop:
         Columns come first, so that windows are written once, where the lift reads them.
         """
         states = np.ascontiguousarray(window.transpose(0, 2, 1))
+        featured = None
+        if self.lattice_features is not None:
+            featured = np.ascontiguousarray(self.lattice_features(window[-1]).T)
         starts, places = states.shape[2], len(self._order)
         features, owned = self.outer.shape[-2:]
         values = np.empty((owned, places, starts), states.dtype)
@@ -211,7 +218,8 @@ class RolloutLoop:
                 where = slice(begin, min(begin + rows // some, places))
                 shape = (features, where.stop - begin, here.stop - first)
                 block = memory[: shape[0] * shape[1] * shape[2]].reshape(shape)
-                self._lift(block, states[:, :, here], given, where)
+                own = None if featured is None else featured[:, here]
+                self._lift(block, states[:, :, here], given, own, where)
                 for outer, part in self._runs(where):
                     lifted = block[:, part.start - begin : part.stop - begin]
                     lifted = lifted.reshape(features, len(outer), -1).transpose(1, 0, 2)
@@ -219,10 +227,24 @@ class RolloutLoop:
                     values[:, part, here] = found.transpose(1, 0, 2).reshape(owned, -1, shape[2])
         return values
 
-    def _lift(self, block: Array, states: Array, forcing: Array | None, where: slice) -> None:
-        """Write the features (features, places, starts) of states (delays, cells, starts)."""
-        end, linear = 0, self.hidden.inputs
-        hidden = len(block) - self.hidden.width
+    def _lift(
+        self,
+        block: Array,
+        states: Array,
+        forcing: Array | None,
+        featured: Array | None,
+        where: slice,
+    ) -> None:
+        """Write the features (features, places, starts) of states (delays, cells, starts).
+
+        Those on the grid have the shape (cells * features, starts).
+        """
+        end, linear, hidden = 0, self.hidden.inputs, len(block) - self.hidden.width
+        lattice = hidden
+        if self.lattice_features is not None and featured is not None:
+            lattice -= self.lattice_features.columns
+            on_grid = block[lattice:hidden]
+            self._write_windows(featured, where, on_grid, self.lattice_features.windows)
         for state in states[::-1]:
             begin, end = end, end + (len(state) if self.patches is None else self.patches.window)
             self._write_windows(state, where, block[begin:end])
@@ -233,24 +255,29 @@ class RolloutLoop:
             block[begin : begin + forcing.shape[-1]] = given.transpose(2, 1, 0)
             if self.modulators:
                 window = states.shape[1] if self.patches is None else self.patches.window
-                products = block[hidden - len(self.modulators) * window : hidden]
+                products = block[lattice - len(self.modulators) * window : lattice]
                 for order, index in enumerate(self.modulators):
                     own = products[order * window : (order + 1) * window]
                     np.multiply(block[:window], given.T[index], out=own)
         rows = block.reshape(len(block), -1).T
         lift_hidden(rows, linear, hidden, self.hidden)
 
-    def _write_windows(self, state: Array, where: slice, out: Array) -> None:
-        """Write the windows of a state (cells, starts) at places: (window, places, starts)."""
+    def _write_windows(
+        self, state: Array, where: slice, out: Array, patches: Patches | None = None
+    ) -> None:
+        """Write the windows of a state (cells, starts) at places: (window, places, starts).
+
+        By default the patches are those of states.
+        """
         if self.patches is None:
             out[:, 0] = state
             return
-        if self.patches.indexed:
+        if patches is None and self.patches.indexed:
             seen = self._seen[:, where]
         else:
-            seen = self.patches.seen_from(self._order[where]).T
+            seen = (patches or self.patches).seen_from(self._order[where]).T
         np.take(state, seen, axis=0, out=out, mode="clip")  # checking indices would need a buffer
-        signs = self.patches.signs_from(self._order[where])
+        signs = (patches or self.patches).signs_from(self._order[where])
         if signs is not None:
             out *= signs.T[:, :, None]
 

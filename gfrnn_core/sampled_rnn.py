@@ -142,7 +142,7 @@ class SampledRNN(RecurrentNetwork):
         seen = np.ones(pool.shape[1], dtype=bool) if seen is None else seen
         hidden = sample_weights(
             pool[:, seen] if seen.dtype == bool else pool @ seen,
-            self.width,
+            self.width - self.lattice_columns,
             sampling=self.sampling,
             activation=self.activation,
             scale=self.scale,
@@ -267,14 +267,27 @@ class SampledRNN(RecurrentNetwork):
     def narrowed(self, width: int) -> SampledRNN:
         """Return the network of the first ``width`` hidden features, without outer weights.
 
-        Its features are the leading columns of the wider network's triangle. With lifted targets,
-        its targets are not the trailing columns, so select columns of the triangle first.
+        These include all of those that are computed on the grid, or none at all. Its features are
+        the leading columns of the wider network's triangle. With lifted targets, its targets are
+        not the trailing columns, so select columns of the triangle first.
         """
-        if not 0 <= width <= self._sampled().width:
-            raise ValueError(f"width: {width} is not within 0..{self._sampled().width}")
-        hidden = self._sampled().narrowed(width)
+        lattice, features = self.lattice_columns, self.lattice_features
+        widest = lattice + self._sampled().width
+        if width != 0 and not lattice <= width <= widest:
+            allowed = f"{lattice}..{widest}" + " or 0" * (lattice > 0)
+            raise ValueError(f"width: {width} is not within {allowed}")
+        hidden = self._sampled().narrowed(width - lattice if width else 0)
+        features = features if width else None
         known = self._known() if self.outer is None else self._trained_with()
-        return replace(self, width=width, hidden=hidden, outer=None, factor=None, inputs=known)
+        return replace(
+            self,
+            width=width,
+            lattice_features=features,
+            hidden=hidden,
+            outer=None,
+            factor=None,
+            inputs=known,
+        )
 
     def _known(self) -> int | None:
         """Return the number of inputs; None if it is not known."""
@@ -314,6 +327,7 @@ class SampledRNN(RecurrentNetwork):
             patches=self.patches,
             joint=self.joint,
             modulators=self.modulators,
+            lattice_features=self.lattice_features,
             places=places,
             weights=weights,
             noise=self._noise_of(states.shape[1]),

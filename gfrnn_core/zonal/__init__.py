@@ -1,6 +1,5 @@
 """Recurrent networks of zonal waves, for fields that close in longitude."""
 
-from gfrnn_core.zonal.grid_features import GridFeatures
 from gfrnn_core.zonal.latitude_functions import LatitudeFunctions
 from gfrnn_core.zonal.solve_stage import (
     assemble_stage,
@@ -14,7 +13,6 @@ from gfrnn_core.zonal.zonal_basis import ZonalBasis
 from gfrnn_core.zonal.zonal_network import Stage, ZonalNetwork
 
 __all__ = [
-    "GridFeatures",
     "LatitudeFunctions",
     "Stage",
     "ZonalBasis",

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn_core.local_features import BASE_FIELDS, GridFeatures
 from gfrnn_core.regression_rows import draw_numbers
 from gfrnn_core.rollout import report_diverged
-from gfrnn_core.zonal.grid_features import BASE_FIELDS, GridFeatures
 from gfrnn_core.zonal.zonal_basis import ZonalBasis
 
 Array = NDArray[Any]

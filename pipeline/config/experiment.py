@@ -135,23 +135,27 @@ _STATE_KEYS = {
     "zonal": ("wavenumbers", "functions", "geometry"),
 }
 
-# Keys of ``model`` and ``fit`` that only the zonal layout has, and those that it lacks.
-_ZONAL_KEYS = ("model.features", "model.wind", "model.stages")
-_NOT_ZONAL_KEYS = (
-    "model.hidden_modes",
-    "model.activation",
-    "model.sampling",
-    "model.target",
-    "model.leads",
-    "model.joint_inputs",
-    "model.season_terms",
-    "model.precision",
-    "fit.widths",
-    "fit.balance",
-    "fit.choice",
-    "fit.refit",
-    "fit.average",
-)
+# Layouts that have a key of ``model`` and ``fit``, where not all have it.
+_LAYOUTS_OF_KEYS = {
+    ("zonal",): ("model.stages",),
+    ("local",): ("model.products",),
+    ("local", "zonal"): ("model.features", "model.wind"),
+    ("eof", "local"): (
+        "model.hidden_modes",
+        "model.activation",
+        "model.sampling",
+        "model.target",
+        "model.leads",
+        "model.joint_inputs",
+        "model.season_terms",
+        "model.precision",
+        "fit.widths",
+        "fit.balance",
+        "fit.choice",
+        "fit.refit",
+        "fit.average",
+    ),
+}
 
 # Numbers of hidden features by default: of a state or patch, and of a grid point.
 _WIDTH, _WIDTH_OF_POINT = 1000, 16
@@ -228,7 +232,12 @@ class ModelConfig(Section):
         "alone",
     )
     features: list[Literal["advection", "products", "tanh", "relu"]] = Field(
-        ["advection"], min_length=1, description="kinds of features, computed on the grid"
+        [],
+        description="kinds of features, computed on the grid; default: advection in the zonal "
+        "layout, none elsewhere",
+    )
+    products: int = Field(
+        _WIDTH_OF_POINT, gt=0, description="number of products of a cell in the local layout"
     )
     wind: Literal["geostrophic", "components"] | None = Field(
         None,
@@ -467,6 +476,7 @@ SEARCHABLE = (
     "model.target",
     "model.noise",
     "model.noise_factor",
+    "model.features",
     "model.joint_inputs",
     "model.season_terms",
     "state.halo",
@@ -511,26 +521,38 @@ class Experiment(Section):
         defaults: dict[str, Any] = {"bound": _BOUNDS[layout]}
         if layout == "zonal":
             alone = model.get("features", ["advection"]) == ["advection"]
-            defaults["width"] = 0 if alone else _WIDTH_OF_POINT
+            defaults |= {"features": ["advection"], "width": 0 if alone else _WIDTH_OF_POINT}
         return tree | {"model": defaults | model}
 
     @model_validator(mode="after")
-    def _keys_of_zonal_layout(self) -> Experiment:
+    def _keys_of_layout(self) -> Experiment:
         """Refuse keys that the layout does not have."""
         zonal = self.state.layout == "zonal"
         sections: dict[str, type[Section]] = {"model": ModelConfig, "fit": FitConfig}
-        for key in _NOT_ZONAL_KEYS if zonal else _ZONAL_KEYS:
-            section, name = key.split(".")
-            given = getattr(getattr(self, section), name)
-            if given != sections[section].model_fields[name].default:
-                allowed = "eof and local" if zonal else "zonal"
-                raise ValueError(
-                    f"{key} is allowed with state.layout: {allowed} only, but the layout is "
-                    f"{self.state.layout}; leave the key out"
-                )
+        for layouts, keys in _LAYOUTS_OF_KEYS.items():
+            for key in keys if self.state.layout not in layouts else ():
+                section, name = key.split(".")
+                given = getattr(getattr(self, section), name)
+                if given != sections[section].model_fields[name].default:
+                    raise ValueError(
+                        f"{key} is allowed with state.layout: {' and '.join(layouts)} only, but "
+                        f"the layout is {self.state.layout}; leave the key out"
+                    )
+        activated = [kind for kind in self.model.features if kind in ("tanh", "relu")]
+        if not zonal and activated:
+            raise ValueError(
+                f"model.features: {activated[0]} is allowed with state.layout: zonal only, but the "
+                "layout is local, where hidden features are activated already; set model.width and "
+                "model.activation instead"
+            )
         if not zonal:
             return self
-        if {"tanh", "relu"} <= set(self.model.features):
+        if not self.model.features:
+            raise ValueError(
+                "model.features: is empty; list some of advection, products, tanh and relu, or "
+                "leave the key out"
+            )
+        if len(activated) > 1:
             raise ValueError("model.features: tanh and relu exclude each other; choose one of them")
         if self.search:
             raise ValueError("search is not allowed with state.layout: zonal; leave it out")

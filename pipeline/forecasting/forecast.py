@@ -25,6 +25,8 @@ from gfrnn.pipeline.forecasting.forecast_store import (
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.reduction.task_memory import check_call
+from gfrnn.pipeline.states.sampled_features import unfitted_patch_features
+from gfrnn.pipeline.states.sphere_patches import cut_patches
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.stretches import steps
@@ -155,6 +157,10 @@ def batch_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
     if experiment.state.layout == "zonal":
         network = unfitted_network(experiment, fields.grid)
         rollout += walk_bytes(network, experiment.model.stages, batch)
+    if experiment.state.layout == "local":
+        rollout += max(
+            _lattice_bytes(variant, fields, batch) for _, variant in experiment.candidates()
+        )
     return max(reading, rollout)
 
 
@@ -168,6 +174,17 @@ def _forecast_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int
         # Delayed states of each network, the latest of them stacked, and the predicted states.
         values += experiment.fit.average * (reach + 2 * delays + 2) * fields.grid.size
     return 8 * values + kept_bytes(fields.grid, horizon)
+
+
+def _lattice_bytes(variant: Experiment, fields: Fields, batch: int) -> int:
+    """Return the memory in bytes of the features on the grid of a batch."""
+    patches = cut_patches(variant.state, fields.grid)
+    features = unfitted_patch_features(variant.model, fields.grid, patches)
+    if features is None:
+        return 0
+    # The features and their copy by cell.
+    on_grid = 2 * 8 * batch * features.lattice.cells * features.features.count
+    return on_grid + min(batch, features.times_together) * features.time_bytes
 
 
 def _described(array: xr.DataArray) -> dict[str, Any]:

@@ -101,7 +101,8 @@ class Refit:
                 for name in candidate.names("train")
             }
             validation = [candidate.least_rows(name) for name in candidate.names("validation")]
-            check_solve(experiment, rows, candidate.linear_features, validation)
+            always = candidate.linear_features + candidate.network.lattice_columns
+            check_solve(experiment, rows, always, validation)
         _check_output(output, source, force)
         RunFolder(output).check_writable()
         return cls(source, experiment, output, model, store, fitted)

@@ -60,6 +60,12 @@ class Climatology:
         """Return the climatology at some times: shape (times, grid.size)."""
         return np.asarray(self.design_matrix(time) @ self.coefficients)
 
+    @property
+    def mean(self) -> Array:
+        """Mean over the year and the day: shape (grid.size,)."""
+        months = 12 if self.annual == "month" else 1
+        return np.asarray(self.coefficients[:months].mean(axis=0))
+
     def design_matrix(self, time: Array) -> Array:
         """Return the terms of the two cycles at some times: shape (times, terms)."""
         return harmonics(time, self.annual, self.diurnal)

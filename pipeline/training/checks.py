@@ -21,6 +21,7 @@ from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing, input_width, season_columns
 from gfrnn.pipeline.states.harmonics import calendar_months
+from gfrnn.pipeline.states.sampled_features import unfitted_patch_features
 from gfrnn.pipeline.states.sphere_patches import (
     cut_patches,
     owned_cells,
@@ -142,6 +143,9 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
     always = seen + 1 + sum(map(input_width, experiment.model.inputs)) + len(state.static)
     if experiment.model.season_terms:
         always += seen // state.delays * len(season_columns(experiment.model.inputs))
+    if state.layout == "local":
+        features = unfitted_patch_features(experiment.model, fields.grid, patches)
+        always += 0 if features is None else features.columns
     train = fold_rows(row_leaves(experiment, fields, "train"), places)
     rows = {int(fold.removeprefix("train/")): count for fold, count in train.items()}
     if state.layout == "local" and state.weights != "shared" and always > sum(rows.values()):

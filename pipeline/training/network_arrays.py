@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core import HiddenWeights, Patches, SampledRNN
-from gfrnn_core.zonal import GridFeatures, Stage, ZonalBasis, ZonalNetwork
+from gfrnn_core.local_features import GridFeatures, Lattice, LatticeFeatures
+from gfrnn_core.zonal import Stage, ZonalBasis, ZonalNetwork
 
 Array = NDArray[Any]
 
@@ -27,11 +28,13 @@ _PLAIN = (
     "seed",
 )
 
+_ON_GRID = ("scales", "jacobians", "winds", "products")
+
 
 def network_options(network: SampledRNN) -> dict[str, Any]:
     """Return the options of a sampled network as plain values for JSON."""
     assert network.hidden is not None, "hidden weights decide how many values features see"
-    low, high = network.low, network.high
+    low, high, features = network.low, network.high, network.lattice_features
     return {
         **{name: getattr(network, name) for name in _PLAIN},
         "noise": None if np.ndim(network.noise) else network.noise,
@@ -39,22 +42,30 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
         "modulators": list(network.modulators),
         "patches": None if network.patches is None else asdict(network.patches),
         "linear": network.hidden.inputs,
+        "geometry": None if features is None else features.lattice.geometry,
         "range": None if low is None or high is None else [float(low), float(high)],
     }
 
 
 def network_arrays(network: SampledRNN) -> dict[str, Array]:
-    """Return hidden weights (none in a linear model), noise, groups, mask and limit by name."""
+    """Return hidden weights (none in a linear model) and all optional arrays by name."""
     arrays: dict[str, Array] = {}
-    if network.hidden is not None and network.width:
+    if network.hidden is not None and network.hidden.width:
         arrays |= {"weights": network.hidden.weights, "biases": network.hidden.biases}
         if network.hidden.metric is not None:
             arrays["metric"] = network.hidden.metric
     if np.ndim(network.noise):
         arrays["noise"] = np.asarray(network.noise)
     optional = {"groups": network.groups, "mask": network.mask, "limit": network.limit}
-    arrays |= {name: values for name, values in optional.items() if values is not None}
-    return arrays
+    if (found := network.lattice_features) is not None:
+        optional |= {
+            "grid_latitude": found.lattice.latitude,
+            "grid_longitude": found.lattice.longitude,
+            "grid_background": found.background,
+            **{f"grid_{name}": getattr(found.features, name) for name in _ON_GRID},
+        }
+    there = {name: values for name, values in optional.items() if values is not None}
+    return arrays | {name: values for name, values in there.items() if values.size}
 
 
 def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> SampledRNN:
@@ -75,12 +86,32 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
     weights = arrays.get("weights", np.zeros((options["linear"], 0)))
     biases = arrays.get("biases", np.zeros(0))
     hidden = HiddenWeights(weights, biases, plain.activation, arrays.get("metric"))
-    return replace(plain, hidden=hidden)
+    features = _lattice_features(options, arrays, plain)
+    return replace(plain, hidden=hidden, lattice_features=features)
+
+
+def _lattice_features(
+    options: dict[str, Any], arrays: dict[str, Array], network: SampledRNN
+) -> LatticeFeatures | None:
+    """Rebuild the features on the grid of a network without them; None if it has none."""
+    if options["geometry"] is None:
+        return None
+    assert network.patches is not None
+    none = GridFeatures.none(arrays["grid_scales"])
+    given = {name: arrays.get(f"grid_{name}", getattr(none, name)) for name in _ON_GRID}
+    lattice = Lattice(
+        arrays["grid_latitude"],
+        arrays["grid_longitude"],
+        network.patches,
+        network.mask,
+        options["geometry"],
+    )
+    return LatticeFeatures(replace(none, **given), lattice, arrays.get("grid_background"))
 
 
 _ZONAL_PLAIN = ("delays", "feature_delays", "inputs", "bound", "seed")
 
-_FEATURES = ("scales", "jacobians", "winds", "products", "weights", "biases")
+_FEATURES = (*_ON_GRID, "weights", "biases")
 
 
 def zonal_options(network: ZonalNetwork) -> dict[str, Any]:

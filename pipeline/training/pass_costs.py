@@ -16,7 +16,7 @@ from gfrnn.pipeline.reduction.flops import Work, merge_flops, svd_flops, total
 from gfrnn.pipeline.reduction.task_memory import TaskPlan, check_memory, plan_calls, plan_reduction
 from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch
 from gfrnn.pipeline.training.rows import RowSummary
-from gfrnn.pipeline.training.triangles import solve_bytes
+from gfrnn.pipeline.training.triangles import solve_bytes, tried_widths
 
 Array = NDArray[Any]
 
@@ -193,7 +193,7 @@ def precision_cost(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) ->
 def _solve_work(rows: RowSummary, fit: FitConfig, size: int, left_out: int) -> Work:
     columns, targets = rows.columns, len(rows.network.leads) * size
     always = columns - targets - rows.network.width
-    widths = fit.widths or [rows.network.width]
+    widths = tried_widths(rows.network, fit.widths)
     flops = 0.0
     for count in [always, *(always + width for width in widths for _ in fit.balance)]:
         # An SVD of a square matrix with both factors, their products with triangles and targets,

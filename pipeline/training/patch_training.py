@@ -21,6 +21,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing, input_width
 from gfrnn.pipeline.states.patch_states import LocalLayout
+from gfrnn.pipeline.states.sampled_features import patch_features
 from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
 from gfrnn.pipeline.training.checks import POOL_TIMES, local_forcing, row_leaves
 from gfrnn.pipeline.training.pass_costs import PassCost, call_cost, precision_cost, solve_cost
@@ -37,6 +38,7 @@ from gfrnn.pipeline.training.training import (
 )
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import Patches, RFactor, SampledRNN
+from gfrnn_core.local_features import GridFeatures, LatticeFeatures
 from gfrnn_core.regression_rows import pooled
 
 Array = NDArray[Any]
@@ -128,9 +130,10 @@ class LocalTraining(Training):
     def row_passes(self, layout: LocalLayout) -> Passes[list[TrainingRows]]:
         """Yield the pools of patches, then one pass over the fields for all candidates."""
         variants = self.experiment.candidates()
+        scales = yield from self._scale_pass(layout)
         networks = []
         for _, variant in variants:
-            networks.append((yield from self._sample_network(layout, variant)))
+            networks.append((yield from self._sample_network(layout, variant, scales)))
         networks = yield from self._add_residual_noise(layout, networks)
         rows = self.rows(layout, networks)
         candidates = yield self._row_pass(rows, [values for values, _ in variants])
@@ -226,9 +229,41 @@ class LocalTraining(Training):
         windows = np.array([widest.rows.reach(widest.leaf)])
         return precision_cost([each.rows for each in rows], widest.leaf, windows)
 
-    def _sample_network(self, layout: LocalLayout, variant: Experiment) -> Passes[SampledRNN]:
+    def _scale_pass(self, layout: LocalLayout) -> Passes[Array | None]:
+        """Yield the pass for the scales of base fields; return them, or None if none are used."""
+        models = [variant.model for _, variant in self.experiment.candidates()]
+        featured = [model for model in models if model.features]
+        if not featured:
+            return None
+        states = FieldStates(self.fields, layout)
+        features = patch_features(featured[0], layout, self.patches)
+        train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
+        times = train[np.linspace(0, len(train) - 1, min(len(train), POOL_TIMES)).astype(int)]
+        needed = states.read_bytes(1) + features.time_bytes
+        work = states.read_work(1) | {"gathering": features.time_bytes}
+
+        def run(_: Checkpoints, progress: Progress | None) -> Array:
+            arguments = [(states, features, time) for time in times.tolist()]
+            return np.sqrt(np.mean(run_tasks("scales", squares_at_time, arguments, progress), 0))
+
+        windows = np.stack([times, times + 1], axis=1)
+        scales: Array = yield FunctionPass(
+            run=run,
+            cost=lambda: call_cost("scales", len(times), needed, "data.region", work, windows),
+            placeholder=features.features.scales,
+        )
+        return scales
+
+    def _sample_network(
+        self, layout: LocalLayout, variant: Experiment, scales: Array | None
+    ) -> Passes[SampledRNN]:
         """Yield the pass for the pool from which hidden weights are drawn; return the network."""
         network = self.local_network(variant)
+        if variant.model.features:
+            assert network.patches is not None
+            features = patch_features(variant.model, layout, network.patches, scales)
+            width = network.width + features.columns
+            network = replace(network, width=width, lattice_features=features)
         if network.sampling == "normal":  # drawn without data
             return self._drawn(variant, network)
         train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
@@ -312,6 +347,12 @@ def draw_at_time(
     )
     chosen = np.random.default_rng(seed).choice(len(pool), min(count, len(pool)), replace=False)
     return pool[chosen], following[chosen]
+
+
+def squares_at_time(states: FieldStates, features: LatticeFeatures, time: int) -> Array:
+    """Return the mean squares of the base fields of one time: shape (channels, 6)."""
+    base = features.base_fields(states.read(time, time + 1))
+    return np.square(GridFeatures.scales_of(base))
 
 
 def mean_squares(network: SampledRNN, folds: Sequence[Factors]) -> Array:

@@ -178,7 +178,17 @@ class RowSummary:
         inputs = 8 * times * (places if self.forcing.varies_by_place else 1) * self.forcing.count
         # A block of rows, the current triangle, its final copy, and the other groups' triangles.
         folded = 8 * self.columns * (rows + (2 + self.groups) * self.columns)
-        return noise + inputs + lifted + folded
+        return noise + inputs + lifted + folded + self._lattice_bytes(times, rows)
+
+    def _lattice_bytes(self, times: int, rows: int) -> int:
+        """Return the memory in bytes of features on the grid, and of a block's part of them."""
+        features = self.network.lattice_features
+        if features is None:
+            return 0
+        on_grid = 8 * times * features.lattice.cells * features.features.count
+        together = min(times, features.times_together) * features.time_bytes
+        # Indices, gathered features, and these joined with the inputs.
+        return on_grid + together + 3 * 8 * rows * features.columns
 
     def merge_bytes(self) -> int:
         # Both sides and the result of all groups, and for one group LAPACK's copies of the
@@ -202,6 +212,8 @@ class RowSummary:
         lift = rows * (2 * columns.linear * columns.hidden + columns.products)
         if self.network.sampling == "centres":
             lift += 2 * rows * columns.linear**2
+        if (features := self.network.lattice_features) is not None:
+            lift += times * features.time_bytes  # about one operation a byte
         work = {self.kind: self.groups * (lift + qr_flops(rows, self.columns))}
         if self.network.noisy:
             work["noise"] = self._drawn(times + self.network.overlap)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -19,6 +19,11 @@ Array = NDArray[Any]
 def group_count(network: SampledRNN) -> int:
     """Return the number of groups of places with outer weights of their own, at least 1."""
     return 1 if network.groups is None else len(np.unique(network.groups))
+
+
+def tried_widths(network: SampledRNN, widths: Sequence[int]) -> list[int]:
+    """Return the numbers of hidden features to try, with those on the grid in each of them."""
+    return [network.lattice_columns + width for width in widths] or [network.width]
 
 
 def solve_bytes(groups: int, columns: int, left_out: int = 0) -> int:

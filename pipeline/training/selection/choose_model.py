@@ -23,6 +23,7 @@ from gfrnn.pipeline.training.selection.ridge import (
     select_ridge_and_width,
     solve,
 )
+from gfrnn.pipeline.training.triangles import tried_widths
 from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
@@ -172,7 +173,7 @@ def select_for_candidate(
     train, validation = candidate.names("train", fit.without), candidate.names("validation")
     settings: dict[str, Any] = {
         "size": candidate.size,
-        "widths": fit.widths or [candidate.network.width],
+        "widths": tried_widths(candidate.network, fit.widths),
         "ridges": fit.ridge,
         "balances": fit.balance,
         "variance": candidate.variance,

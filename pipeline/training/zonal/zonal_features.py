@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment, ModelConfig
-from gfrnn.pipeline.data.grid import Channel, Grid
-from gfrnn.pipeline.states.advecting_winds import advection_terms
+from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.sampled_features import sample_features
 from gfrnn.pipeline.states.zonal_states import ZonalLayout, zonal_layout
-from gfrnn_core.zonal import GridFeatures, ZonalNetwork
-from gfrnn_core.zonal.grid_features import BASE_FIELDS
+from gfrnn_core.local_features import BASE_FIELDS, GridFeatures
+from gfrnn_core.zonal import ZonalNetwork
 from gfrnn_core.zonal.zonal_network import BLOCK_BYTES
 
 Array = NDArray[Any]
@@ -24,40 +24,13 @@ Array = NDArray[Any]
 _POOL_BYTES = 2**25
 
 
-def sample_features(
-    model: ModelConfig, channels: tuple[Channel, ...], scales: Array
-) -> GridFeatures:
-    """Return the features of an experiment, those of products and activations drawn at random.
-
-    The number of sampled features is divided evenly among their kinds. Each product has two
-    different base fields; each activated feature is a normal combination of all base fields.
-
-    Raises
-    ------
-    ConfigError
-        If the channels have no wind for the advection.
-    """
-    features = GridFeatures.none(scales)
-    if "advection" in model.features:
-        jacobians, winds = advection_terms(channels, model.wind)
-        features = replace(features, jacobians=jacobians, winds=winds)
-    sampled = [kind for kind in model.features if kind != "advection"]
-    fields = BASE_FIELDS * len(channels)
-    for index, kind in enumerate(sampled):
-        rng = np.random.default_rng([model.seed, index])
-        count = model.width // len(sampled) + (index < model.width % len(sampled))
-        if kind == "products":
-            pairs = np.stack(np.triu_indices(fields, 1), axis=1)
-            drawn = rng.permutation(len(pairs))[:count]
-            features = replace(features, products=pairs[np.sort(drawn)])
-        else:
-            features = replace(
-                features,
-                weights=model.hidden_scale * rng.standard_normal((fields, count)),
-                biases=rng.uniform(-1, 1, count),
-                activation=kind,
-            )
-    return features
+def _sampled_counts(model: ModelConfig) -> dict[str, int]:
+    """Return the number of sampled features of each kind: the width, divided evenly."""
+    kinds = [kind for kind in model.features if kind != "advection"]
+    return {
+        kind: model.width // len(kinds) + (index < model.width % len(kinds))
+        for index, kind in enumerate(kinds)
+    }
 
 
 def zonal_network(
@@ -74,7 +47,7 @@ def zonal_network(
     background : ndarray of complex, shape (terms, wavenumbers, width)
     """
     model, basis, grid = experiment.model, layout.basis, layout.scaling.grid
-    features = sample_features(model, grid.channels, scales)
+    features = sample_features(model, grid.channels, scales, _sampled_counts(model))
     return ZonalNetwork(
         basis,
         features,

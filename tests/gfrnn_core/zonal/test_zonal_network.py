@@ -5,9 +5,9 @@ from itertools import repeat
 import numpy as np
 import pytest
 
+from gfrnn_core.local_features import GridFeatures
 from gfrnn_core.rollout import UnstableRollout
 from gfrnn_core.zonal import (
-    GridFeatures,
     LatitudeFunctions,
     Stage,
     ZonalBasis,

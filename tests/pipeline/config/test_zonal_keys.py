@@ -35,6 +35,9 @@ def test_defaults_of_the_layout():
     assert parsed(model={"bound": None}).model.bound is None
     assert parsed(state={"layout": "eof"}).model.width == 1000
     assert parsed(state={"layout": "eof"}).model.bound is None
+    assert parsed(state={"layout": "eof"}).model.features == []
+    local = parsed(state={"layout": "local"}, model={"features": ["products"]}).model
+    assert (local.width, local.products) == (1000, 16)
 
 
 def test_an_experiment_that_is_written_with_its_defaults_is_read_again():
@@ -69,6 +72,16 @@ def test_an_experiment_that_is_written_with_its_defaults_is_read_again():
         ),
         ({"model": {"features": ["tanh", "relu"]}}, ("model.features", "exclude each other")),
         ({"model": {"features": []}}, ("model.features",)),
+        (
+            {"state": {"layout": "eof"}, "model": {"features": ["advection"]}},
+            ("model.features", "local and zonal only", "the layout is eof"),
+        ),
+        (
+            {"state": {"layout": "local"}, "model": {"features": ["products", "relu"]}},
+            ("model.features: relu", "zonal only", "model.activation"),
+        ),
+        ({"model": {"products": 4}}, ("model.products", "local only")),
+        ({"state": {"layout": "local"}, "model": {"products": 0}}, ("model.products",)),
         ({"model": {"features": ["curl"]}}, ("model.features", "advection")),
         ({"model": {"width": 5}}, ("model.width: 5", "products, tanh or relu")),
         (

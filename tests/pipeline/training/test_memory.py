@@ -62,7 +62,7 @@ def test_memory_is_not_above_the_estimate(tmp_path, kind, part):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["eof", "local", "zonal"])
+@pytest.mark.parametrize("layout", ["eof", "local", "products", "zonal"])
 def test_no_task_of_a_fit_needs_more_memory_than_planned_and_none_a_third_of_it(tmp_path, layout):
     lines = output_of("peak_stages", layout, tmp_path).splitlines()
     tasks = {}
@@ -72,6 +72,7 @@ def test_no_task_of_a_fit_needs_more_memory_than_planned_and_none_a_third_of_it(
     names = {
         "eof": ("eofs", "states", "precision"),
         "local": ("pool", "precision"),
+        "products": ("scales", "pool", "precision"),
         "zonal": ("states",),
     }[layout]
     assert {name for name, _ in tasks} == {"climatology", *names, "rows", "solve", "rollouts"}

@@ -35,6 +35,7 @@ STATES = {
     "eof": {"layout": "eof", "modes": 20, "delays": 2},
     "local": {"layout": "local", "patch": [6, 8], "halo": [2, 2], "delays": 2},
 }
+STATES["products"] = STATES["local"]
 
 
 def forecast_run(layout: str, folder: Path) -> Run:
@@ -52,6 +53,8 @@ def forecast_run(layout: str, folder: Path) -> Run:
         forecast={"batch": BATCH},
     )
     plain["state"] = STATES[layout]
+    if layout == "products":
+        plain["model"] |= {"features": ["products"], "products": 2}
     run = Run(checked(Experiment, plain, "test"), folder / "run")
     run.fit()
     run.forecast()

@@ -21,7 +21,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.fit import training_of
 from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.passes import cost_of_passes
-from gfrnn.pipeline.training.patch_training import LocalTraining, draw_at_time
+from gfrnn.pipeline.training.patch_training import LocalTraining, draw_at_time, squares_at_time
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
 from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.selection.precision import PrecisionSample
@@ -60,11 +60,14 @@ def experiment_of(layout: str, folder: Path) -> Experiment:
         "eof": {"layout": "eof", "modes": 20, "delays": 2},
         "local": {"layout": "local", "patch": [6, 8], "halo": [2, 2], "delays": 2},
     }
+    kinds["products"] = kinds["local"]
     sections = {
         "data": {"chunk": 120},
         "model": {"width": 300, "leads": ["1d"], "noise": 0.1, "sampling": "pairs"},
-        "fit": {"rows": None if layout == "local" else 240, "widths": [300]},
+        "fit": {"rows": 240 if layout == "eof" else None, "widths": [300]},
     }
+    if layout == "products":
+        sections["model"] |= {"features": ["products"], "products": 2}
     whole = tree(path, **sections)
     whole["state"] = kinds[layout]
     return checked(Experiment, whole, "test")
@@ -132,7 +135,7 @@ def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
             factors(),
             factors(),
             size=size,
-            widths=fit.widths,
+            widths=[part.network.lattice_columns + width for width in fit.widths],
             ridges=fit.ridge,
             balances=fit.balance,
             variance=np.ones(leads),
@@ -171,6 +174,20 @@ def pooled(stage: PassCost, rows: PassCost, training: LocalTraining) -> None:
     pool()
     gc.collect()
     print(stage.name, "leaf", stage.plan.leaf_bytes, rise(pool))
+
+
+def scaled(stage: PassCost, rows: PassCost) -> None:
+    """Measure the scales of the base fields of one time."""
+    part = rows.subject.parts[0]
+    assert isinstance(part.states, FieldStates)
+    assert part.network.lattice_features is not None
+
+    def scale() -> None:
+        squares_at_time(part.states, part.network.lattice_features, 200)
+
+    scale()
+    gc.collect()
+    print(stage.name, "leaf", stage.plan.leaf_bytes, rise(scale))
 
 
 def measured(stage: PassCost, rows: PassCost, training: Training) -> None:
@@ -223,6 +240,8 @@ def main(layout: str, folder: Path) -> None:
             measured(stage, stages["rows"], training)
         elif isinstance(training, LocalTraining) and name == "pool":
             pooled(stage, stages["rows"], training)
+        elif name == "scales":
+            scaled(stage, stages["rows"])
         else:
             reduced(stage, training)
 

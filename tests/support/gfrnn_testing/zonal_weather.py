@@ -11,7 +11,8 @@ import xarray as xr
 import yaml
 
 from gfrnn.pipeline.config.experiment import Experiment, parse_experiment
-from gfrnn_core.zonal import GridFeatures, LatitudeFunctions, ZonalBasis
+from gfrnn_core.local_features import GridFeatures
+from gfrnn_core.zonal import LatitudeFunctions, ZonalBasis
 from gfrnn_testing.weather import write_store
 
 LATITUDES = {"channel": 30 + (np.arange(8) + 0.5) * 4, "sphere": -90 + (np.arange(10) + 0.5) * 18}

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gfrnn_core.zonal import GridFeatures, LatitudeFunctions, ZonalBasis
+from gfrnn_core.local_features import GridFeatures
+from gfrnn_core.zonal import LatitudeFunctions, ZonalBasis
 
 RNG = np.random.default_rng(0)
 NONE2, NONE3, NONE4 = (np.zeros((0, columns), dtype=int) for columns in (2, 3, 4))
