@@ -29,7 +29,7 @@ def parsed(**sections: Any) -> Experiment:
 def test_defaults_of_the_layout():
     model = parsed().model
     assert (model.features, model.width, model.stages, model.wind) == (["advection"], 0, 1, None)
-    assert model.bound == 2.4
+    assert model.bound == 2.1
     assert model.noise_factor == 2.0
     assert parsed(model={"features": ["advection", "products"]}).model.width == 16
     assert parsed(model={"bound": None}).model.bound is None
