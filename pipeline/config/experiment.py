@@ -277,6 +277,18 @@ class ModelConfig(Section):
     )
     seed: int = Field(0, ge=0, description="seed of the hidden weights")
 
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _number_or_residual(cls, value: Any) -> Any:
+        """Refuse other values in one message instead of one for each allowed type."""
+        try:
+            allowed = value == "residual" or 0 <= float(value) < np.inf
+        except (TypeError, ValueError):
+            allowed = False
+        if not allowed:
+            raise ValueError(f"{value!r} is not allowed; give a number of 0 or more, or residual")
+        return value
+
     @model_validator(mode="after")
     def _factor_of_residual_noise(self) -> ModelConfig:
         if (
@@ -469,6 +481,12 @@ class Experiment(Section):
                     f"layout is {self.state.layout}; give a number"
                 )
             return self
+        for kind in (features := self.model.features):
+            if features.count(kind) > 1:
+                raise ValueError(
+                    f"model.features: {kind} is given twice; give each kind once, and their number "
+                    "as model.width"
+                )
         if {"tanh", "relu"} <= set(self.model.features):
             raise ValueError("model.features: tanh and relu exclude each other; choose one of them")
         if self.search:
