@@ -86,6 +86,8 @@ def lift_into(block: Array, states: Array, inputs: Array | None, hidden: HiddenW
 def lift_hidden(block: Array, linear: int, start: int, hidden: HiddenWeights) -> None:
     """Write the hidden features of the linear terms that a block of rows contains.
 
+    The working memory for Gaussian features is a copy of the values that they see.
+
     Parameters
     ----------
     block : ndarray, shape (rows, columns), Fortran order
@@ -96,10 +98,15 @@ def lift_hidden(block: Array, linear: int, start: int, hidden: HiddenWeights) ->
     hidden : HiddenWeights
     """
     features = block[:, start : start + hidden.width].T
-    weights = hidden.weights.astype(block.dtype, copy=False)
-    np.dot(weights.T, block[:, :linear].T, out=features)
-    features += hidden.biases.astype(block.dtype, copy=False)[:, None]
-    activate(features, hidden.activation)
+    hidden, states = hidden.astype(block.dtype), block[:, :linear].T
+    np.dot(hidden.weights.T, states, out=features)
+    features += hidden.biases[:, None]
+    if hidden.metric is None:
+        activate(features, hidden.activation)
+    else:
+        seen = hidden.metric.T @ states
+        features -= np.einsum("ij,ij->j", seen, seen)
+        np.exp(features, out=features)
 
 
 def lift(states: Array, inputs: Array | None, hidden: HiddenWeights) -> Array:

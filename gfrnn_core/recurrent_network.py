@@ -37,10 +37,12 @@ class RecurrentNetwork:
     width : int
         Number of hidden features; 0 is the linear model.
     activation : {"tanh", "relu"}
-    sampling : {"pairs", "uniform_pairs", "normal"}
+        Not used by ``centres``.
+    sampling : {"pairs", "uniform_pairs", "normal", "centres"}
         How hidden weights are drawn, see :func:`gfrnn_core.sample_weights`.
     scale : float
-        Standard deviation of normal weights, for standardised states.
+        Standard deviation of normal weights, for standardised states; with ``centres``, length of
+        the Gaussian features relative to the spread of the states.
     delays : int
         Number of successive states that the features see, the present one included.
     leads : tuple of int
@@ -62,10 +64,10 @@ class RecurrentNetwork:
         Indices of inputs that multiply the present state; the products are further linear terms,
         which hidden features do not see. With the cosine and the sine of the year as modulators,
         the linear model is x' = (A + B cos + C sin) x, a cyclostationary linear inverse model.
-    noise : float
-        Standard deviation of normal noise on the (scaled) states that features see in training;
-        targets have no noise. If states vary in few directions only, as smooth fields do, the noise
-        keeps rollouts from leaving them.
+    noise : float, or ndarray, shape (d,); with patches shape (channels,)
+        Standard deviation of normal noise on the (scaled) states that features see in training,
+        one for all coordinates or one for each; targets have no noise. If states vary in few
+        directions only, as smooth fields do, the noise keeps rollouts from leaving them.
     share : float
         Share of all rows that training uses, drawn at random; below 1 if patches give more rows
         than are needed.
@@ -102,6 +104,9 @@ class RecurrentNetwork:
     mask : ndarray of bool, shape (d,), or None
         Coordinates without a value, such as sea surface temperature on land: they are 0 in training
         and in rollouts.
+    limit : ndarray, shape () or (d,), or None
+        Magnitude to which rollouts limit each scaled state, so that none runs away; None for no
+        limit.
     """
 
     width: int = 1000
@@ -115,7 +120,7 @@ class RecurrentNetwork:
     input_width: int = 0
     joint: bool = False
     modulators: tuple[int, ...] = ()
-    noise: float = 0.0
+    noise: float | Array = 0.0
     share: float = 1.0
     patches: Patches | None = None
     precision: Precision = "float64"
@@ -133,6 +138,7 @@ class RecurrentNetwork:
     inputs: int | None = field(default=None, repr=False)
     groups: Array | None = field(default=None, repr=False)
     mask: Array | None = field(default=None, repr=False)
+    limit: Array | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -146,6 +152,8 @@ class RecurrentNetwork:
                 raise ValueError(f"{name}: {found!r} is not one of {options}")
         if self.target == "lifted" and (self.patches is not None or self.leads != (1,)):
             raise ValueError("target: 'lifted' allows neither patches nor leads other than (1,)")
+        if self.limit is not None and (self.target == "lifted" or not np.all(self.limit > 0)):
+            raise ValueError("limit: needs positive values, and targets other than 'lifted'")
         if self.joint and (self.input_width or self.target == "lifted"):
             raise ValueError("joint: allows neither input_width nor target 'lifted'")
         if len(set(self.modulators)) < len(self.modulators) or min(self.modulators, default=0) < 0:
@@ -153,13 +161,19 @@ class RecurrentNetwork:
         if self.modulators and self.target == "lifted":
             raise ValueError("modulators: are not allowed with target 'lifted'")
         for name in ("ridge", "noise"):
-            if not 0 <= getattr(self, name) < np.inf:
+            values = np.asarray(getattr(self, name))
+            if not ((values >= 0) & (values < np.inf)).all():
                 raise ValueError(f"{name}: {getattr(self, name)} is negative or not finite")
         if not 0 < self.share <= 1:
             raise ValueError(f"share: {self.share} is not within (0, 1]")
         for name in ("width", "input_width"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is negative")
+
+    @property
+    def noisy(self) -> bool:
+        """Whether states that features see in training have noise."""
+        return bool(np.any(self.noise))
 
     @property
     def overlap(self) -> int:
@@ -252,7 +266,7 @@ class RecurrentNetwork:
         ------
         states : ndarray, shape (starts, d)
         limited : ndarray, shape (starts,)
-            Share of the values of each state that a bound has limited; there is none, so it is 0.
+            Share of the values of each state that were beyond :attr:`limit` and set to it.
         """
         outer = self._solved()[..., : self._own()]
         history = self._history(history)
@@ -329,14 +343,8 @@ class RecurrentNetwork:
             largest = np.finfo(self.precision).max
             low, high = np.maximum(low - extent, -largest), np.minimum(high + extent, largest)
         precision = np.dtype(self.precision)
-        hidden = self._sampled()
-        cast = HiddenWeights(
-            hidden.weights.astype(precision, copy=False),
-            hidden.biases.astype(precision, copy=False),
-            hidden.activation,
-        )
         return RolloutLoop(
-            cast,
+            self._sampled().astype(precision),
             np.ascontiguousarray(outer, dtype=precision),
             self.leads,
             self.delays,
@@ -348,6 +356,7 @@ class RecurrentNetwork:
             self.groups,
             self.mask,
             self.modulators,
+            None if self.limit is None else self.limit.astype(precision),
         )
 
     def _own(self) -> int:

@@ -78,7 +78,7 @@ def row_blocks(
     modulators: tuple[int, ...] = (),
     places: Array | None = None,
     weights: Array | None = None,
-    noise: float = 0.0,
+    noise: float | Array = 0.0,
     share: float = 1.0,
     seed: int = 0,
     first: int = 0,
@@ -111,7 +111,7 @@ def row_blocks(
         Places that give rows; by default all.
     weights : ndarray, shape (places of the patches,), optional
         Weight of the squared error of the rows of a place; places of weight 0 have no rows.
-    noise : float
+    noise : float, or ndarray, shape (d,)
         Standard deviation of normal noise on the states that features see. Increments are taken
         from the noisy state to the clean later one, so that the network learns to return to the
         data.
@@ -141,9 +141,9 @@ def row_blocks(
     extra = 0 if inputs is None or joint else inputs.shape[-1]
     window = size if patches is None else patches.window
     columns = row_columns(hidden, extra, len(leads), own, target, len(modulators) * window)
-    seen = (
-        states if noise == 0 else states + noise * draw_numbers("normal", seed, first, times, size)
-    )
+    seen = states
+    if np.any(noise):
+        seen = states + noise * draw_numbers("normal", seed, first, times, size)
     chosen = np.arange(begin * len(here), end * len(here))
     if share < 1:
         drawn = draw_numbers("uniform", seed, first + begin, end - begin, everywhere)

@@ -75,6 +75,8 @@ class RolloutLoop:
         Coordinates of a state that stay 0.
     modulators : tuple of int
         Indices of the inputs whose products with the present state are linear terms.
+    limit : ndarray, shape () or (d,), or None
+        Magnitude to which states are limited.
     """
 
     hidden: HiddenWeights
@@ -89,6 +91,7 @@ class RolloutLoop:
     groups: Array | None = None
     mask: Array | None = None
     modulators: tuple[int, ...] = ()
+    limit: Array | None = None
 
     def run(self, history: Array, steps: int, inputs: Array | None) -> Array:
         """Run all steps: shape (steps, starts, d).
@@ -121,7 +124,7 @@ class RolloutLoop:
         states : ndarray, shape (starts, d)
             States at the steps 1 to ``steps``; NaN once a forecast left the range.
         limited : ndarray, shape (starts,)
-            Share of the values of each state that a bound has limited; there is none, so it is 0.
+            Share of the values of each state that were beyond the limit and set to it.
         """
         starts, reach = history.shape[1], max(self.leads)
         states = deque(history, maxlen=self.delays - 1 + reach)
@@ -130,7 +133,7 @@ class RolloutLoop:
         for lead in range(1, steps + 1):
             if inputs is not None:
                 forcings.append(next(inputs))
-            now = np.full_like(history[-1], np.nan)
+            now, limited = np.full_like(history[-1], np.nan), np.zeros(starts)
             if len(alive):
                 index = max(i for i, known in enumerate(self.leads) if known <= lead)
                 back = self.leads[index]
@@ -141,12 +144,13 @@ class RolloutLoop:
                     window = [state[alive] for state in window]
                     forcing = None if forcing is None else forcing[alive]
                 state = self.step(np.stack(window), forcing, index)
+                limited[alive] = self._limit(state)
                 stays = self._believed(state)
                 now[alive[stays]] = state[stays]
                 left[alive[~stays]] = lead
                 alive = alive[stays]
             states.append(now)
-            yield now, np.zeros(starts)
+            yield now, limited
         report_diverged(left, callers)
 
     def step(self, window: Array, forcing: Array | None, index: int = 0) -> Array:
@@ -294,6 +298,14 @@ class RolloutLoop:
         """Limits of the groups in the sorted places: shape (groups + 1,)."""
         assert self.groups is not None
         return np.cumsum([0, *np.bincount(self.groups, minlength=len(self.outer))])
+
+    def _limit(self, state: Array) -> Array:
+        """Limit the magnitudes of states in place; return the share of limited values of each."""
+        if self.limit is None:
+            return np.zeros(len(state))
+        share = (np.abs(state) > self.limit).mean(axis=1)
+        np.clip(state, -self.limit, self.limit, out=state)
+        return np.asarray(share)
 
     def _believed(self, state: Array) -> Array:
         if self.low is None or self.high is None:

@@ -135,12 +135,13 @@ class SampledRNN(RecurrentNetwork):
             Scaled, delayed states; with patches (states, delays * window). Joint inputs follow.
         following : ndarray, shape (states, d), optional
             The scaled state one step after each; needed by sampling ``pairs``.
-        seen : ndarray of bool, shape (delays * d,), optional
-            The entries that hidden features see; the linear terms always see all.
+        seen : ndarray of bool, shape (delays * d,), or of float, (delays * d, values), optional
+            The entries that hidden features see, or the weights of the linear combinations that
+            they see; the linear terms always see all.
         """
         seen = np.ones(pool.shape[1], dtype=bool) if seen is None else seen
         hidden = sample_weights(
-            pool[:, seen],
+            pool[:, seen] if seen.dtype == bool else pool @ seen,
             self.width,
             sampling=self.sampling,
             activation=self.activation,
@@ -148,9 +149,7 @@ class SampledRNN(RecurrentNetwork):
             following=following,
             seed=self.seed,
         )
-        weights = np.zeros((len(seen), self.width))
-        weights[seen] = hidden.weights
-        return replace(self, hidden=replace(hidden, weights=weights), outer=None)
+        return replace(self, hidden=hidden.seen_from(seen), outer=None)
 
     def partial_fit(
         self, states: Series, inputs: Series | None = None, *, consecutive: bool = False
@@ -317,12 +316,29 @@ class SampledRNN(RecurrentNetwork):
             modulators=self.modulators,
             places=places,
             weights=weights,
-            noise=self.noise,
+            noise=self._noise_of(states.shape[1]),
             share=self.share,
             seed=self.seed,
             first=first,
             dtype=np.dtype(self.precision),
         )
+
+    def _noise_of(self, size: int) -> float | Array:
+        """Return the standard deviation of the noise of each value of a state, or one for all.
+
+        Raises
+        ------
+        ValueError
+            If there is not one for each coordinate, or with patches for each channel.
+        """
+        if np.ndim(self.noise) == 0:
+            return self.noise
+        noise, expected = np.asarray(self.noise), size
+        if self.patches is not None:
+            expected = self.patches.channels
+        if noise.shape != (expected,):
+            raise ValueError(f"noise: shape {noise.shape} is not () or ({expected},)")
+        return np.tile(noise, size // expected)
 
     def _merged(self, pairs: Iterable[tuple[Array, Array | None]], consecutive: bool) -> SampledRNN:
         """Fold the rows of series of states and inputs into the present triangle, and solve."""

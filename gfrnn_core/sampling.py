@@ -1,12 +1,13 @@
-"""Hidden weights: sampled from pairs of data, or from a plain distribution.
+"""Hidden weights: sampled from pairs of data, from a plain distribution, or around states.
 
 Pairs of data follow SWIM (Bolager et al., arXiv 2306.16830): a neuron is put between two states,
-steep where the next state changes much over a short distance.
+steep where the next state changes much over a short distance. Features around states are Gaussian
+radial basis functions (Broomhead and Lowe, Complex Systems 2, 321, 1988).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Activation = Literal["tanh", "relu"]
-Sampling = Literal["pairs", "uniform_pairs", "normal"]
+Sampling = Literal["pairs", "uniform_pairs", "normal", "centres"]
 
 # (s1, s2): tanh is -1/2 at the first state and +1/2 at the second; ReLU is 0 and 1.
 _PAIR_CONSTANTS = {"tanh": (np.log(3.0), np.log(3.0) / 2.0), "relu": (1.0, 0.0)}
@@ -32,11 +33,16 @@ class HiddenWeights:
     weights : ndarray, shape (inputs, width)
     biases : ndarray, shape (width,)
     activation : {"tanh", "relu"}
+    metric : ndarray, shape (inputs, values), or None
+        M of Gaussian features ``exp(-|M^T (h - c)|^2)`` around centres c. They are computed as
+        ``exp(w^T h + b - |M^T h|^2)`` with ``w = 2 M M^T c`` and ``b = -|M^T c|^2``, and have no
+        other activation. None for features ``activation(w^T h + b)``.
     """
 
     weights: Array
     biases: Array
     activation: Activation
+    metric: Array | None = None
 
     @property
     def width(self) -> int:
@@ -50,7 +56,40 @@ class HiddenWeights:
 
     def narrowed(self, width: int) -> HiddenWeights:
         """Return the layer of the first ``width`` features."""
-        return HiddenWeights(self.weights[:, :width], self.biases[:width], self.activation)
+        return replace(
+            self,
+            weights=self.weights[:, :width],
+            biases=self.biases[:width],
+            metric=self.metric if width else None,
+        )
+
+    def seen_from(self, seen: Array) -> HiddenWeights:
+        """Return the layer of longer vectors of which this layer sees a part.
+
+        Parameters
+        ----------
+        seen : ndarray of bool, shape (inputs,), or of float, shape (inputs, values)
+            Entries that this layer sees, or weights of the linear combinations that it sees.
+        """
+
+        def of_longer(values: Array) -> Array:
+            if seen.dtype != bool:
+                return np.asarray(seen @ values)
+            longer = np.zeros((len(seen), values.shape[1]))
+            longer[seen] = values
+            return longer
+
+        metric = None if self.metric is None else of_longer(self.metric)
+        return replace(self, weights=of_longer(self.weights), metric=metric)
+
+    def astype(self, kind: Any) -> HiddenWeights:
+        """Return the layer with arrays of a floating-point type."""
+        return replace(
+            self,
+            weights=self.weights.astype(kind, copy=False),
+            biases=self.biases.astype(kind, copy=False),
+            metric=None if self.metric is None else self.metric.astype(kind, copy=False),
+        )
 
 
 def sample_weights(
@@ -72,14 +111,17 @@ def sample_weights(
         is used.
     width : int
         Number of features.
-    sampling : {"pairs", "uniform_pairs", "normal"}
+    sampling : {"pairs", "uniform_pairs", "normal", "centres"}
         ``pairs``: ``w = s1 (h2 - h1) / |h2 - h1|^2``, ``b = -<w, h1> - s2``, the pair drawn with
         probability proportional to ``|F(h2) - F(h1)|_inf / |h2 - h1|``; ``uniform_pairs``: the
         same weights, pairs drawn uniformly; ``normal``: weights N(0, scale^2), biases uniform in
-        [-1, 1].
+        [-1, 1]; ``centres``: Gaussian features ``exp(-|h - c|^2 / (2 l^2))`` around pooled states
+        c, drawn without repetition.
     activation : {"tanh", "relu"}
+        Not used by ``centres``.
     scale : float
-        Standard deviation of normal weights; weights of pairs are scaled by the data.
+        Standard deviation of normal weights. With ``centres``, l in units of the root mean square
+        distance of pooled states from their mean. Weights of pairs are scaled by the data.
     following : ndarray, shape (states, outputs), optional
         F(h) of each pooled state, the state one step on; needed by ``pairs``.
     seed : int
@@ -88,8 +130,9 @@ def sample_weights(
     Raises
     ------
     ValueError
-        If a name is unknown, the width is negative, the pool has fewer than two different states, a
-        value is not finite, ``following`` is missing for ``pairs``, or the seed is not allowed.
+        If a name is unknown, the width is negative, the pool has fewer than two different states or
+        fewer than there are centres, a value is not finite, ``following`` is missing for ``pairs``,
+        or the seed is not allowed.
     """
     if sampling not in get_args(Sampling):
         raise ValueError(f"sampling: {sampling!r} is not one of {', '.join(get_args(Sampling))}")
@@ -102,9 +145,9 @@ def sample_weights(
     if pool.ndim != 2:
         raise ValueError(f"pool: shape {pool.shape} is not (states, inputs)")
     rng = np.random.default_rng(seed)
+    if sampling in ("normal", "centres") and not scale > 0:
+        raise ValueError(f"scale: {scale} is not positive")
     if sampling == "normal":
-        if not scale > 0:
-            raise ValueError(f"scale: {scale} is not positive")
         weights = rng.standard_normal((width, pool.shape[1])).T * scale
         return HiddenWeights(weights, rng.uniform(-1.0, 1.0, width), activation)
     if sampling == "pairs":
@@ -116,12 +159,42 @@ def sample_weights(
             raise ValueError("following: holds NaN or infinity; every state must be finite")
     if width == 0:
         return HiddenWeights(np.zeros((pool.shape[1], 0)), np.zeros(0), activation)
+    if sampling == "centres":
+        return _radial_features(pool, width, activation, scale, rng)
     first, second = _draw_pairs(pool, following if sampling == "pairs" else None, width, rng)
     s1, s2 = _PAIR_CONSTANTS[activation]
     difference = pool[second] - pool[first]
     weights = s1 * difference / np.square(difference).sum(axis=1, keepdims=True)
     biases = -np.einsum("ij,ij->i", weights, pool[first]) - s2
     return HiddenWeights(weights.T, biases, activation)
+
+
+def _radial_features(
+    pool: Array, width: int, activation: Activation, scale: float, rng: np.random.Generator
+) -> HiddenWeights:
+    """Return Gaussian features around randomly drawn states of a pool."""
+    if width > len(pool):
+        raise ValueError(
+            f"width: {width} centres, but the pool has {len(pool)} states; take a smaller width or "
+            "more states"
+        )
+    _require_finite(pool)
+    spread = float(np.sqrt(np.square(pool - pool.mean(axis=0)).sum(axis=1).mean()))
+    if not spread > 0:
+        raise ValueError("pool: no two states differ; check the data")
+    steepness = 1 / (np.sqrt(2.0) * scale * spread)
+    centres = steepness * pool[rng.choice(len(pool), size=width, replace=False)]
+    return HiddenWeights(
+        weights=2 * steepness * centres.T,
+        biases=-np.square(centres).sum(axis=1),
+        activation=activation,
+        metric=steepness * np.eye(pool.shape[1]),
+    )
+
+
+def _require_finite(pool: Array) -> None:
+    if not np.isfinite(pool).all():
+        raise ValueError("pool: holds NaN or infinity; every state must be finite")
 
 
 def check_seed(seed: Any) -> None:
@@ -143,8 +216,7 @@ def _draw_pairs(
     states = len(pool)
     if states < 2:
         raise ValueError(f"pool: {states} states, at least 2 are needed to form a pair")
-    if not np.isfinite(pool).all():
-        raise ValueError("pool: holds NaN or infinity; every state must be finite")
+    _require_finite(pool)
     candidates = _CANDIDATES * width
     first = rng.integers(0, states, candidates)
     # An offset from 1 to states - 1, both included, reaches every other state equally often.

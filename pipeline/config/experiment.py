@@ -148,15 +148,17 @@ _NOT_ZONAL_KEYS = (
     "model.precision",
     "fit.widths",
     "fit.balance",
+    "fit.choice",
+    "fit.refit",
     "fit.average",
 )
 
 # Numbers of hidden features by default: of a state or patch, and of a grid point.
 _WIDTH, _WIDTH_OF_POINT = 1000, 16
 
-# Bound of rollouts by default: chosen on a validation year of the nature run, where 2.1 made the
-# first day worse and 2.8 the fifth.
-_ZONAL_BOUND = 2.4
+# Bounds of rollouts by default. That of waves was chosen on a validation year of the nature run,
+# where 2.1 made the first day worse and 2.8 the fifth; that of grid cells on one of ERA-Interim.
+_BOUNDS = {"zonal": 2.4, "local": 5.0}
 
 Cells = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
@@ -243,8 +245,18 @@ class ModelConfig(Section):
         None, gt=0, description="number of leading EOFs that hidden features use; default: all"
     )
     activation: Literal["tanh", "relu"] = "tanh"
-    sampling: Literal["pairs", "uniform_pairs", "normal"] = "normal"
-    scale: float = Field(0.15, gt=0, description="standard deviation of normal weights")
+    hidden_inputs: list[Literal["state", "linear"]] = Field(
+        ["state"],
+        min_length=1,
+        description="what hidden features see: states, and the linear model's next state",
+    )
+    sampling: Literal["pairs", "uniform_pairs", "normal", "centres"] = "normal"
+    scale: float | None = Field(
+        None,
+        gt=0,
+        description="standard deviation of normal weights, default 0.15, or relative length of "
+        "features around centres, default 1",
+    )
     target: Literal["state", "increment"] = "state"
     leads: list[Duration] = Field(
         [], description="leads with their own outer weights, besides one step"
@@ -258,13 +270,16 @@ class ModelConfig(Section):
     season_terms: bool = Field(
         False, description="whether linear terms depend on the season: state times cos and sin"
     )
-    noise: Annotated[float, Field(ge=0)] | Literal["residual"] = Field(
+    noise: float | Literal["residual"] = Field(
         0.0,
         description="standard deviation of noise on input states; in the zonal layout relative to "
         "the changes in a step; residual: the spectrum of the model's own errors in a step",
     )
     noise_factor: float = Field(
-        2.0, gt=0, description="factor of the model's own errors with noise: residual"
+        2.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="factor on the model's own errors with noise: residual",
     )
     bound: float | None = Field(
         None,
@@ -276,18 +291,6 @@ class ModelConfig(Section):
         "float64", description="precision of rows, their triangles within a leaf, and rollouts"
     )
     seed: int = Field(0, ge=0, description="seed of the hidden weights")
-
-    @field_validator("noise", mode="before")
-    @classmethod
-    def _number_or_residual(cls, value: Any) -> Any:
-        """Refuse other values in one message instead of one for each allowed type."""
-        try:
-            allowed = value == "residual" or 0 <= float(value) < np.inf
-        except (TypeError, ValueError):
-            allowed = False
-        if not allowed:
-            raise ValueError(f"{value!r} is not allowed; give a number of 0 or more, or residual")
-        return value
 
     @model_validator(mode="after")
     def _factor_of_residual_noise(self) -> ModelConfig:
@@ -307,6 +310,40 @@ class ModelConfig(Section):
         if len(set(value)) != len(value):
             raise ValueError("the same lead is given twice; give each lead once")
         return sorted(value)
+
+    @field_validator("hidden_inputs")
+    @classmethod
+    def _different(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"{value} names an input twice; give each once")
+        return value
+
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _number_or_residual(cls, value: Any) -> Any:
+        if value == "residual":
+            return value
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = np.nan
+        if not 0 <= number < np.inf:
+            raise ValueError(f"{value!r} is not allowed; give a number from 0 on, or residual")
+        return number
+
+    @model_validator(mode="after")
+    def _activation_that_applies(self) -> ModelConfig:
+        if self.sampling == "centres" and self.activation != "tanh":
+            raise ValueError(
+                f"model.activation: {self.activation} does not apply to model.sampling: centres, "
+                "whose features are Gaussian; leave model.activation out"
+            )
+        return self
+
+    @property
+    def hidden_scale(self) -> float:
+        """Scale of the hidden weights, also where the key has no value."""
+        return self.scale or (1.0 if self.sampling == "centres" else 0.15)
 
     @model_validator(mode="after")
     def _inputs_in_use(self) -> ModelConfig:
@@ -342,12 +379,24 @@ class FitConfig(Section):
         min_length=1,
         description="weights of hidden features relative to linear terms to try at each lead",
     )
+    choice: Literal["validation", "years"] = Field(
+        "validation",
+        description="errors that decide: on the validation period, or on each year left out",
+    )
+    refit: Literal["none", "all"] = Field(
+        "none", description="all: solve again, with the validation period, once all is chosen"
+    )
     average: int = Field(
         1, gt=0, description="number of best candidates that are averaged at each lead"
     )
     pool: int = Field(2000, ge=2, description="number of training states to draw pairs from")
     rows: int | None = Field(None, gt=0, description="number of rows of a leaf")
     share: float = Field(1.0, gt=0, le=1, description="share of rows that is used")
+    calibration: bool = Field(
+        True,
+        description="damp the forecast at each lead by a regression on rollouts of the validation "
+        "period",
+    )
 
 
 class ForecastConfig(Section):
@@ -411,11 +460,13 @@ SEARCHABLE = (
     "model.activation",
     "model.hidden_delays",
     "model.hidden_modes",
+    "model.hidden_inputs",
     "model.sampling",
     "model.scale",
     "model.seed",
     "model.target",
     "model.noise",
+    "model.noise_factor",
     "model.joint_inputs",
     "model.season_terms",
     "state.halo",
@@ -454,10 +505,13 @@ class Experiment(Section):
         )
         if not isinstance(state, dict) or not isinstance(model, dict):
             return tree
-        if state.get("layout") != "zonal":
+        layout = state.get("layout")
+        if layout not in ("local", "zonal"):
             return tree
-        alone = model.get("features", ["advection"]) == ["advection"]
-        defaults = {"width": 0 if alone else _WIDTH_OF_POINT, "bound": _ZONAL_BOUND}
+        defaults: dict[str, Any] = {"bound": _BOUNDS[layout]}
+        if layout == "zonal":
+            alone = model.get("features", ["advection"]) == ["advection"]
+            defaults["width"] = 0 if alone else _WIDTH_OF_POINT
         return tree | {"model": defaults | model}
 
     @model_validator(mode="after")
@@ -475,11 +529,6 @@ class Experiment(Section):
                     f"{self.state.layout}; leave the key out"
                 )
         if not zonal:
-            if self.model.noise == "residual":
-                raise ValueError(
-                    "model.noise: residual is allowed with state.layout: zonal only, but the "
-                    f"layout is {self.state.layout}; give a number"
-                )
             return self
         for kind in (features := self.model.features):
             if features.count(kind) > 1:
@@ -523,6 +572,17 @@ class Experiment(Section):
             raise ValueError(
                 "model.inputs: insolation is allowed with state.layout: local only, but the layout "
                 f"is {self.state.layout}; leave it out, or choose state.layout: local"
+            )
+        if self.state.layout != "eof" and "linear" in self.model.hidden_inputs:
+            raise ValueError(
+                "model.hidden_inputs: linear is allowed with state.layout: eof only, but the "
+                f"layout is {self.state.layout}; leave it out"
+            )
+        centres = "centres" in (self.model.sampling, *self.search.get("model.sampling", ()))
+        if centres and self.model.width > self.fit.pool:
+            raise ValueError(
+                f"model.width: {self.model.width} centres are more than fit.pool, "
+                f"{self.fit.pool}; give at most {self.fit.pool}, or a larger fit.pool"
             )
         if self.search:  # each candidate must itself be a valid experiment
             self.candidates()

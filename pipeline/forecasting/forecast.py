@@ -187,8 +187,8 @@ def _forecast_batch(
     initial = fields.time[starts]
     states = trained.walk(read_history(fields, trained, starts), initial, horizon)
     decoded = (
-        trained.layout.decode(state, trained.step.after(initial, lead))
-        for lead, (state, _) in enumerate(states, 1)
+        (trained.layout.decode(state, trained.step.after(initial, lead)), limited)
+        for lead, (state, limited) in enumerate(states, 1)
     )
     write_forecasts(Path(path), fields.grid, first, decoded)
 

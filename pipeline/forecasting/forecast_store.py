@@ -23,6 +23,9 @@ Array = NDArray[Any]
 # is, 2 if it is and has diverged. The array exists only while the store is unfinished.
 _WRITTEN = "written"
 
+LIMITED = "limited"
+"""Name of the variable (initial time, lead) of the share of values that a bound has limited."""
+
 # Largest shard, in bytes. A variable of a forecast that is larger has one shard per lead, so that a
 # task need not keep all leads in memory until the shard is complete.
 _SHARD_BYTES = 2**23
@@ -122,6 +125,20 @@ def create_forecast_store(
             "_FillValue": np.float32(np.nan),
             "fill_value": np.float32(np.nan),  # of chunks that are not written
         }
+    variables[LIMITED] = (
+        ("time", "prediction_timedelta"),
+        da.zeros((len(initial), len(leads)), dtype="float32", chunks=(batch, len(leads))),
+        {
+            "long_name": "share of values that the bound of rollouts has limited at the step",
+            "units": "1",
+        },
+    )
+    encoding[LIMITED] = {
+        "chunks": (batch, len(leads)),
+        "dtype": "float32",
+        "_FillValue": np.float32(np.nan),
+        "fill_value": np.float32(np.nan),
+    }
     encoding["time"] = {
         "dtype": "int64",
         "units": "hours since 1900-01-01",
@@ -187,7 +204,9 @@ def _minutes(time: Array) -> bool:
     return bool((time != time.astype("datetime64[h]")).any())
 
 
-def write_forecasts(path: Path, grid: Grid, first: int, leads: Iterable[Array]) -> None:
+def write_forecasts(
+    path: Path, grid: Grid, first: int, leads: Iterable[tuple[Array, Array]]
+) -> None:
     """Write successive initial times, each into regions that no other task writes.
 
     Variables with one shard per lead are written lead by lead. For variables with one shard per
@@ -199,8 +218,8 @@ def write_forecasts(path: Path, grid: Grid, first: int, leads: Iterable[Array]) 
     grid : Grid
     first : int
         Index of the first initial time on the store's time axis, a multiple of the batch.
-    leads : iterable of ndarray, shape (initial times, grid.size)
-        Fields of each lead.
+    leads : iterable of (ndarray, ndarray), shapes (initial times, grid.size), (initial times,)
+        Fields of each lead, and the share of values that the bound of rollouts has limited.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     levels = np.asarray(array_in(group, "level")[...]).tolist() if "level" in group else []
@@ -210,7 +229,9 @@ def write_forecasts(path: Path, grid: Grid, first: int, leads: Iterable[Array]) 
     kept: dict[str, list[Array]] = {}
     count, lost = 0, np.zeros(1, dtype=bool)
     masked = 0 if grid.mask is None else int(grid.mask.sum())
-    for lead, values in enumerate(leads):
+    shares: list[Array] = []
+    for lead, (values, limited) in enumerate(leads):
+        shares.append(limited)
         fields = values.reshape(-1, *grid.shape)
         count = len(fields)
         lost = lost | (np.isnan(values).sum(axis=1) > masked)
@@ -225,6 +246,7 @@ def write_forecasts(path: Path, grid: Grid, first: int, leads: Iterable[Array]) 
         whole = np.stack(planes_of_leads, axis=1)
         for offset in range(count):
             array_in(group, variable)[first + offset] = whole[offset]
+    array_in(group, LIMITED)[first : first + count] = np.stack(shares, axis=1)
     array_in(group, _WRITTEN)[first : first + count] = np.where(lost, 2, 1)
 
 

@@ -22,6 +22,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import ClimatologySummary
 from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.states.state_summary import StateSummary
+from gfrnn.pipeline.training.calibration.rollout_summary import RolloutSummary
 from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
@@ -47,6 +48,9 @@ _PRODUCT_SIZE = 700
 
 # Times whose rows of zonal waves are made and folded.
 _ZONAL_TIMES = 100
+
+# Initial times and leads of the rollouts that are timed.
+_TRIAL_STARTS, _TRIAL_LEADS = 4, 4
 
 # Columns from which on rates hardly change.
 _TRIAL_COLUMNS = 1200
@@ -140,6 +144,8 @@ def _trials(piece: Any) -> dict[str, Trial]:
             return _row_trials(piece)
         case ZonalRowSummary():
             return _zonal_row_trials(piece)
+        case RolloutSummary():
+            return {piece.name: _rollouts(piece)}
     return {}
 
 
@@ -225,6 +231,22 @@ def _zonal_row_trials(rows: ZonalRowSummary) -> dict[str, Trial]:
     }
 
 
+def _rollouts(summary: RolloutSummary) -> Trial:
+    starts = summary.starts[:_TRIAL_STARTS]
+    leads = min(summary.leads, _TRIAL_LEADS)
+    size = summary.rollouts.layout.size
+    small = replace(
+        summary, states=_NoiseStates(size), starts=starts, ends=summary.ends[: len(starts)],
+        leads=leads, block=leads,
+    )  # fmt: skip
+
+    def walk() -> float:
+        small.leaf(Stretch("", 0, len(starts)))
+        return len(starts) * leads * small.rollouts.walk_flops()
+
+    return walk
+
+
 @dataclass(frozen=True)
 class _NoiseStates:
     """States that are noise, for timing."""
@@ -233,6 +255,12 @@ class _NoiseStates:
 
     def read(self, start: int, stop: int) -> Array:
         return np.random.default_rng(0).standard_normal((stop - start, self.size))
+
+    def read_bytes(self, times: int) -> int:
+        return 8 * times * self.size
+
+    def read_work(self, times: int) -> Work:
+        return {}
 
 
 def _gathering(patches: Patches, series: Array) -> Trial:

@@ -19,7 +19,7 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.checks import check_solve
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
-from gfrnn.pipeline.training.selection.choose_model import choose_model
+from gfrnn.pipeline.training.selection.choose_model import choose_model, final_solve
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ class Refit:
                 int(name.removeprefix("train/")): candidate.least_rows(name)
                 for name in candidate.names("train")
             }
-            check_solve(experiment, rows, candidate.linear_features)
+            validation = [candidate.least_rows(name) for name in candidate.names("validation")]
+            check_solve(experiment, rows, candidate.linear_features, validation)
         _check_output(output, source, force)
         RunFolder(output).check_writable()
         return cls(source, experiment, output, model, store, fitted)
@@ -108,9 +109,9 @@ class Refit:
     def run(self, progress: Progress | None = None) -> Run:
         """Solve and select; return the new run with a finished stage ``fit``."""
         begun = time.perf_counter()
-        chosen = choose_model(
-            self.fitted.candidates, Checkpoints(self.store), self.experiment.fit, progress
-        )
+        settings = self.fitted.candidates, Checkpoints(self.store), self.experiment.fit
+        chosen = choose_model(*settings, progress)
+        chosen = final_solve(chosen, *settings, progress)
         assert self.model.notes.kept is not None  # self.fitted was loaded by it
         kept = replace(self.model.notes.kept, store=str(self.store))
         model = replace(
@@ -143,8 +144,8 @@ def refit(
 ) -> Run:
     """Select a model again from the triangles of a run, and write it into another folder.
 
-    See :meth:`Refit.prepare` for the parameters. Climatology, EOFs, hidden weights and the
-    covariances of damped persistence stay those of the run, even if years are left out.
+    See :meth:`Refit.prepare` for the parameters. Climatology, EOFs, hidden weights, the calibration
+    and the covariances of damped persistence stay those of the run, even if years are left out.
     """
     return Refit.prepare(
         folder, output, without=without, ridge=ridge, widths=widths, balance=balance, force=force

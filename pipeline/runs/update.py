@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,8 @@ from gfrnn.pipeline.training.model_notes import (
     Updates,
 )
 from gfrnn.pipeline.training.selection.candidates import Candidate, FittedCandidates, FoldTriangle
-from gfrnn.pipeline.training.selection.ridge import solve
+from gfrnn.pipeline.training.selection.choose_model import solve_candidate
 from gfrnn.pipeline.training.triangles import Factors
-from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
 
@@ -202,7 +202,7 @@ class Update:
         return {index: self.fitted.candidates[index] for index in indices}
 
     def _folds(self, candidate: Candidate) -> list[str]:
-        return candidate.names("train", self.experiment.fit.without)
+        return candidate.solved_folds(self.experiment.fit)
 
     def _new_states(self, progress: Progress | None) -> NewStates:
         """Return the new states in gapless series; the first continues the earlier states."""
@@ -247,9 +247,12 @@ class Update:
     ) -> ForecastModel:
         """Return the model with outer weights of all rows, at the same ridge, balance and width."""
         solving = [
-            (fitted.candidates[each.candidate], checkpoints, each) for each in self._settings
+            (fitted.candidates[each.candidate], checkpoints, [each], [_MERGED])
+            for each in self._settings
         ]
-        *networks, linear = run_tasks("solve", _solve, solving, progress)
+        *networks, linear = chain.from_iterable(
+            run_tasks("solve", solve_candidate, solving, progress)
+        )
         index, candidate = next(iter(self._used.items()))
         rows = factors[index].rows - candidate.rows(self._folds(candidate))
         notes, time = self.model.notes, self.fields.time
@@ -327,18 +330,6 @@ def _fold(
     return merged if rows is None else merged.merge(rows)
 
 
-def _solve(candidate: Candidate, checkpoints: Checkpoints, settings: SolveSettings) -> SampledRNN:
-    """Run one task: solve a network from its merged triangle, with the settings of each lead."""
-    return solve(
-        candidate.network,
-        candidate.factor(checkpoints, candidate.names("train")),
-        size=candidate.size,
-        width=settings.width,
-        ridge=np.asarray(settings.ridge),
-        balance=np.asarray(settings.balance),
-    )
-
-
 def update(
     folder: Path,
     paths: Sequence[str],
@@ -350,7 +341,7 @@ def update(
 ) -> Run:
     """Fold new times into a trained model and solve again with the same settings.
 
-    See :meth:`Update.prepare` for the parameters. Climatology, EOFs, hidden weights and the
-    covariances of damped persistence do not change.
+    See :meth:`Update.prepare` for the parameters. Climatology, EOFs, hidden weights, the
+    calibration and the covariances of damped persistence do not change.
     """
     return Update.prepare(folder, paths, output, forget=forget, period=period).run(progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,15 @@ class EofLayout:
         """Return the operations of encoding the fields of a number of times."""
         terms = len(self.scaling.climatology.coefficients)
         return {"encoding": (2 * terms + 2 * self.modes) * times * self.scaling.grid.size}
+
+    @cached_property
+    def regression_groups(self) -> Array:
+        """Index of the group of values with one regression coefficient: int, shape (size,).
+
+        The modes of an octave (1, 2 to 3, 4 to 7, ...) have similar scales and predictability, and
+        together a coefficient with less sampling error than one each.
+        """
+        return np.log2(np.arange(1, self.modes + 1)).astype(int)
 
     def attributes(self) -> dict[str, Any]:
         """Return what is stored as attributes."""

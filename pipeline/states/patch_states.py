@@ -123,6 +123,12 @@ class LocalLayout:
         _, rows, columns = self.scaling.grid.shape
         return np.repeat(lagged[lead], rows * columns)
 
+    @cached_property
+    def regression_groups(self) -> Array:
+        """Channel of each value of a state, which have one regression coefficient: (size,)."""
+        channels, rows, columns = self.scaling.grid.shape
+        return np.tile(np.arange(channels), rows * columns)
+
     def attributes(self) -> dict[str, Any]:
         """Return what is stored as attributes."""
         return {"kind": "local"}

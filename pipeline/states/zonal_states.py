@@ -145,6 +145,20 @@ class ZonalLayout:
                 sums[:lags] += (1 + (number > 0)) * _lagged_products(profiles, lags)
         return np.asarray(sums / np.maximum(pairs, 1)[:, None, None])
 
+    @cached_property
+    def regression_groups(self) -> Array:
+        """Index of the group of values with one regression coefficient: int, shape (size,).
+
+        The values of a wavenumber and channel form a group.
+        """
+        channels, basis = self.basis.channels, self.basis
+        numbers = np.arange(basis.wavenumbers)[:, None] * channels
+        channel = np.repeat(np.arange(channels), basis.width // channels)
+        # A wave has two entries in a state, which packing multiplies with the root of 2.
+        coefficients = (numbers + channel)[:, None] * (1 + 1j)
+        coefficients[1:] *= np.sqrt(0.5)
+        return np.rint(basis.pack(coefficients)[0]).astype(int)
+
     def attributes(self) -> dict[str, Any]:
         """Return what is stored as attributes."""
         return {

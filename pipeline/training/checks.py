@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import calendar
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,9 @@ ROWS_PER_COLUMN = 16
 
 # The same for the zonal layout, whose leaf holds the rows of all wavenumbers at once.
 _ZONAL_ROWS_PER_COLUMN = 2
+
+POOL_TIMES = 64
+"""Largest number of training times from whose patches the hidden weights are drawn."""
 
 
 def check_fit(experiment: Experiment, ds: xr.Dataset) -> None:
@@ -139,10 +142,8 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
     always = seen + 1 + sum(map(input_width, experiment.model.inputs)) + len(state.static)
     if experiment.model.season_terms:
         always += seen // state.delays * len(season_columns(experiment.model.inputs))
-    rows: dict[int, int] = {}
-    for part in row_leaves(experiment, fields, "train"):
-        year = int(part.fold.removeprefix("train/"))
-        rows[year] = rows.get(year, 0) + (part.stop - part.start) * places
+    train = fold_rows(row_leaves(experiment, fields, "train"), places)
+    rows = {int(fold.removeprefix("train/")): count for fold, count in train.items()}
     if state.layout == "local" and state.weights != "shared" and always > sum(rows.values()):
         raise ConfigError(
             f"state.weights: {state.weights} leaves {sum(rows.values())} rows of the training "
@@ -150,7 +151,30 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
             "choose shared weights, fewer bands (state.bands), a smaller state.halo or fewer "
             "state.delays"
         )
-    check_solve(experiment, rows, always)
+    validation = fold_rows(row_leaves(experiment, fields, "validation"), places)
+    check_solve(experiment, rows, always, list(validation.values()))
+    _check_centres(experiment, fields, places)
+
+
+def fold_rows(leaves: Sequence[Stretch], places: int) -> dict[str, int]:
+    """Return the number of rows of each fold, for a number of places with a row at each time."""
+    rows: dict[str, int] = {}
+    for part in leaves:
+        rows[part.fold] = rows.get(part.fold, 0) + (part.stop - part.start) * places
+    return rows
+
+
+def _check_centres(experiment: Experiment, fields: Fields, places: int) -> None:
+    """Refuse more centres than the states that they are drawn from."""
+    model, fit = experiment.model, experiment.fit
+    times = sum(part.stop - part.start for part in row_leaves(experiment, fields, "train"))
+    if experiment.state.layout == "local":
+        times = min(times, POOL_TIMES) * places
+    if model.sampling == "centres" and model.width > min(times, fit.pool):
+        raise ConfigError(
+            f"model.width: {model.width} centres are more than the {min(times, fit.pool)} states "
+            "that they are drawn from; give at most as many, or a longer periods.train"
+        )
 
 
 def _check_zonal_rows(experiment: Experiment, fields: Fields) -> None:
@@ -221,7 +245,9 @@ def check_chunks(ds: xr.Dataset, used: Array | None = None) -> None:
         )
 
 
-def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) -> None:
+def check_solve(
+    experiment: Experiment, rows: Mapping[int, int], always: int, validation: Sequence[int]
+) -> None:
     """Check ``fit.without`` and the widths against the years, columns and rows of the triangles.
 
     Parameters
@@ -230,6 +256,8 @@ def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) ->
         Number of rows by training year.
     always : int
         Number of features that are not hidden.
+    validation : sequence of int
+        Number of rows by year of the validation period.
 
     Raises
     ------
@@ -242,11 +270,15 @@ def check_solve(experiment: Experiment, rows: Mapping[int, int], always: int) ->
         raise ConfigError(
             f"fit.widths: {wide[0]} is more than model.width, {width}; give at most {width}"
         )
-    if always + max(fit.widths, default=width) > sum(left.values()):
+    count, which = sum(left.values()), "of the training period"
+    if fit.choice == "years":
+        folds = [*left.values(), *validation]
+        count, which = min(count, sum(folds) - max(folds)), "that are left without the longest year"
+    if always + max(fit.widths, default=width) > count:
         raise ConfigError(
             f"model.width: {max(fit.widths, default=width)} hidden and {always} other features are "
-            f"more than the {sum(left.values())} rows of the training period; choose a width of at "
-            f"most {max(0, sum(left.values()) - always)}, or a longer period"
+            f"more than the {count} rows {which}; choose a width of at "
+            f"most {max(0, count - always)}, or a longer period"
         )
 
 
@@ -341,4 +373,5 @@ def row_leaves(experiment: Experiment, fields: Fields, name: str) -> list[Stretc
         length=length,
         grain=grain if grain <= length else 1,
         phase=phase,
+        within_years=experiment.fit.choice == "years",
     )

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.experiment import Experiment, ModelConfig
 from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
 from gfrnn.pipeline.reduction.reduce import fold_keys
 from gfrnn.pipeline.reduction.tree import Stretch
@@ -21,10 +21,21 @@ from gfrnn.pipeline.states.eof_states import EofLayout, EofSummary
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.checks import row_leaves
-from gfrnn.pipeline.training.pass_costs import NO_READS, PassCost, precision_cost, read_windows
+from gfrnn.pipeline.training.pass_costs import (
+    NO_READS,
+    PassCost,
+    precision_cost,
+    read_windows,
+    solve_cost,
+)
 from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
 from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
+from gfrnn.pipeline.training.selection.preliminary_solves import (
+    DEFAULT_FIT,
+    residual_spectra,
+    solve_linear_model,
+)
 from gfrnn.pipeline.training.state_series import (
     draw_pool,
     lagged_covariance,
@@ -32,7 +43,12 @@ from gfrnn.pipeline.training.state_series import (
     save_series,
     times_of,
 )
-from gfrnn.pipeline.training.training import Training, TrainingRows, precision_leaf
+from gfrnn.pipeline.training.training import (
+    Training,
+    TrainingRows,
+    placeholder_pool,
+    precision_leaf,
+)
 from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
@@ -99,55 +115,150 @@ class EofTraining(Training):
     def forcing(self) -> Forcing:
         return Forcing.calendar(self.experiment.model.inputs)
 
-    def rows(self, variant: Experiment, network: SampledRNN) -> RowSummary:
+    def rows(
+        self, variant: Experiment, network: SampledRNN, name: str = RowSummary.name
+    ) -> RowSummary:
         """Return the summary that makes the triangles of one candidate."""
         states = StoredStates(self.series, variant.state.modes)
-        return RowSummary(network, states, self.forcing(), self.fields.time)
+        return RowSummary(network, states, self.forcing(), self.fields.time, name=name)
 
     def row_passes(self, layout: EofLayout) -> Passes[list[TrainingRows]]:
-        """Yield one pass over the states for each candidate."""
-        found = []
-        for values, variant in self.experiment.candidates():
-            train, validation = (
-                row_leaves(variant, self.fields, name) for name in ("train", "validation")
-            )
-            network = yield FunctionPass(
-                run=partial(self._sample_network, variant, train),
+        """Yield one pass over the states for each candidate, and those that it depends on."""
+        candidates = self.experiment.candidates()
+        variants = [variant for _, variant in candidates]
+        linear = yield from self._linear_models(variants)
+        networks = []
+        for variant, weights in zip(variants, linear, strict=True):
+            limit = self._limit(layout, variant)
+            sampled = yield FunctionPass(
+                run=partial(self._sample_network, variant, weights, limit),
                 placeholder=self._placeholder_network(variant),
             )
+            networks.append(sampled)
+        networks = yield from self._add_residual_noise(variants, networks)
+        found = []
+        for (values, variant), network in zip(candidates, networks, strict=True):
             rows = self.rows(variant, network)
-
-            def key(variant: Experiment = variant) -> str:
-                return self.rows_key(variant, self.states.shape)
-
-            candidate = yield ReductionPass(
-                summary=rows,
-                stretches=train + validation,
-                key=key,
-                windows=NO_READS,
-                finish=partial(self._candidate, values, rows, key, train, validation),
-            )
-            leaf = precision_leaf(rows, train)
+            candidate = yield self._row_pass(rows, variant, values)
+            leaf = precision_leaf(rows, row_leaves(variant, self.fields, "train"))
             found.append(TrainingRows(rows, leaf, variant.state.modes, candidate))
         return found
 
-    def _sample_network(self, variant: Experiment, train: list[Stretch], *_: Any) -> SampledRNN:
+    def _limit(self, layout: EofLayout, variant: Experiment) -> Array | None:
+        """Return the magnitude to which rollouts limit each mode."""
+        bound = variant.model.bound
+        if bound is None:
+            return None
+        sizes = layout.singular_values[: variant.state.modes] / np.sqrt(layout.times)
+        return np.asarray(bound * sizes / layout.state_scale)
+
+    def _row_pass(
+        self, rows: RowSummary, variant: Experiment, values: dict[str, Any], *parts: str
+    ) -> ReductionPass:
+        """Return the pass that makes the triangles of a candidate; its result is the candidate.
+
+        Parameters
+        ----------
+        parts : str
+            Parts of the checkpoint key besides the settings of the candidate.
+        """
+        train, validation = (
+            row_leaves(variant, self.fields, name) for name in ("train", "validation")
+        )
+
+        def key() -> str:
+            return self.rows_key(variant, self.states.shape, *parts)
+
+        return ReductionPass(
+            summary=rows,
+            stretches=train + validation,
+            key=key,
+            windows=NO_READS,
+            finish=partial(self._candidate, values, rows, key, train, validation),
+        )
+
+    def _linear_models(self, variants: list[Experiment]) -> Passes[list[Array | None]]:
+        """Yield the passes of the linear models whose forecasts hidden features see.
+
+        Returns
+        -------
+        list of ndarray, shape (features, modes), or None
+            Outer weights of one step by candidate; None where hidden features see states only.
+            Candidates of the same linear model share one pass.
+        """
+        solved: dict[str, Array] = {}
+        found: list[Array | None] = []
+        for variant in variants:
+            if "linear" not in variant.model.hidden_inputs:
+                found.append(None)
+                continue
+            linear = linear_variant(variant)
+            name = linear.model_dump_json()
+            if name not in solved:
+                network = self._placeholder_network(linear)
+                rows = self.rows(linear, replace(network, leads=(1,)), "linear")
+                candidate = yield self._row_pass(rows, linear, {}, "one step")
+                modes = linear.state.modes
+                solved[name] = yield FunctionPass(
+                    run=partial(solve_linear_model, candidate),
+                    cost=partial(solve_cost, [rows], DEFAULT_FIT, [modes], name="linear solve"),
+                    placeholder=np.zeros((rows.features, modes)),
+                )
+            found.append(solved[name])
+        return found
+
+    def _add_residual_noise(
+        self, variants: list[Experiment], networks: list[SampledRNN]
+    ) -> Passes[list[SampledRNN]]:
+        """Yield the passes that measure one-step errors; return the networks with their noise."""
+        found = []
+        for variant, network in zip(variants, networks, strict=True):
+            if variant.model.noise != "residual":
+                found.append(network)
+                continue
+            rows = self.rows(variant, replace(network, leads=(1,)), "noise")
+            candidate = yield self._row_pass(rows, variant, {}, "without noise")
+            modes = variant.state.modes
+            (errors,) = yield FunctionPass(
+                run=partial(residual_spectra, [candidate]),
+                cost=partial(solve_cost, [rows], DEFAULT_FIT, [modes], name="noise solve"),
+                placeholder=[np.ones(modes)],
+            )
+            found.append(replace(network, noise=variant.model.noise_factor * errors))
+        return found
+
+    def _sample_network(
+        self, variant: Experiment, linear: Array | None, limit: Array | None, *_: Any
+    ) -> SampledRNN:
         """Return the network of a candidate, its hidden weights drawn from training states."""
         model, modes = variant.model, variant.state.modes
-        network = replace(self.network(variant), inputs=self.forcing().count)
+        network = replace(self.network(variant), inputs=self.forcing().count, limit=limit)
         states = self.states[:, :modes]
         forcing = self.forcing()(self.fields.time) if network.joint else None
+        train = row_leaves(variant, self.fields, "train")
         pool = draw_pool(states, train, network.delays, variant.fit.pool, model.seed, forcing)
         seen = np.zeros((network.delays, modes), dtype=bool)
         seen[: model.hidden_delays, : model.hidden_modes] = True
         joined = np.ones(self._joined(variant), dtype=bool)
-        return network.sample(*pool, np.concatenate([seen.reshape(-1), joined]))
+        entries = np.concatenate([seen.reshape(-1), joined])
+        if linear is None:
+            return network.sample(*pool, entries)
+        # Other rows of the linear model, such as the constant, would only shift the features.
+        weights = linear[: len(entries), : model.hidden_modes].copy()
+        if network.target == "increment":
+            weights[: weights.shape[1]] += np.eye(weights.shape[1])
+        each = np.eye(len(entries))
+        present, inputs = each[:, : seen.size][:, seen.reshape(-1)], each[:, seen.size :]
+        parts = {"state": present, "linear": weights}
+        combined = equal_spreads(pool[0], [parts[name] for name in model.hidden_inputs], present)
+        return network.sample(*pool, np.concatenate([combined, inputs], axis=1))
 
     def _placeholder_network(self, variant: Experiment) -> SampledRNN:
         """Return a network of the same size, for estimates."""
-        network = replace(self.network(variant), sampling="normal", inputs=self.forcing().count)
+        network = replace(self.network(variant), inputs=self.forcing().count)
         seen = variant.state.delays * variant.state.modes + self._joined(variant)
-        return network.sample(np.zeros((1, seen)))
+        pool = placeholder_pool(network, seen)
+        return network.sample(pool, pool)
 
     def network(self, variant: Experiment) -> SampledRNN:
         return replace(super().network(variant), joint=self._joined(variant) > 0)
@@ -168,7 +279,8 @@ class EofTraining(Training):
         """Describe the triangles of a candidate, which are among the checkpoints."""
         network, modes = rows.network, rows.states.size
         keys = fold_keys(rows.name, key(), train + validation)
-        targets = times_of(validation)[:, None] + np.asarray(network.leads)
+        scored = train + validation if self.experiment.fit.choice == "years" else validation
+        targets = times_of(scored)[:, None] + np.asarray(network.leads)
         squares = np.square(self.states[targets]).mean(axis=0)
         return Candidate(
             values=values,
@@ -186,6 +298,9 @@ class EofTraining(Training):
         leaf = max((each.leaf for each in rows), key=lambda part: part.stop - part.start)
         return precision_cost([each.rows for each in rows], leaf, NO_READS)
 
+    def states_of(self, layout: EofLayout) -> StoredStates:
+        return StoredStates(self.series, layout.modes)
+
     def tail(self, layout: EofLayout, last: int, count: int) -> Array:
         return last_states(self.states, self.fields.time, last, count)
 
@@ -197,3 +312,44 @@ class EofTraining(Training):
     def notes(self, layout: EofLayout) -> tuple[dict[str, Array], dict[str, Any]]:
         variance = np.square(layout.singular_values) / layout.total
         return {"eof_variance": variance}, {"variance_kept": layout.variance_kept}
+
+
+def linear_variant(variant: Experiment) -> Experiment:
+    """Return the experiment of the linear model whose forecast hidden features see.
+
+    It has the keys only that decide a linear model, so that candidates of one linear model are
+    found to be alike. It is the same in all seasons, whatever ``model.season_terms`` says.
+    """
+    model = variant.model
+    noise = 0.0 if model.noise == "residual" else model.noise
+    names = ("target", "leads", "inputs", "joint_inputs", "precision")
+    kept = {name: getattr(model, name) for name in names}
+    return variant.model_copy(
+        update={"model": ModelConfig(width=0, noise=noise, **kept), "fit": DEFAULT_FIT}
+    )
+
+
+def equal_spreads(pool: Array, parts: list[Array], reference: Array) -> Array:
+    """Join linear combinations of delayed states, each group scaled to the spread of the states.
+
+    Parameters
+    ----------
+    pool : ndarray, shape (states, inputs)
+        Delayed states.
+    parts : list of ndarray, shape (inputs, values)
+        Weights of the combinations.
+    reference : ndarray, shape (inputs, values)
+        Weights of the combinations whose spread, the root mean square distance from the mean,
+        all groups are scaled to.
+
+    Returns
+    -------
+    ndarray, shape (inputs, values of all groups)
+    """
+
+    def spread(weights: Array) -> float:
+        values = pool @ weights
+        return float(np.sqrt(np.square(values - values.mean(axis=0)).sum()))
+
+    wanted = spread(reference)
+    return np.concatenate([part * (wanted / spread(part)) for part in parts], axis=1)

@@ -21,6 +21,7 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.layouts import Layout, restore_layout
 from gfrnn.pipeline.states.zonal_states import ZonalLayout
 from gfrnn.pipeline.storage import array_in, write_whole
+from gfrnn.pipeline.training.calibration.network_rollouts import Network, NetworkRollouts
 from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.pipeline.training.network_arrays import (
     rebuild_network,
@@ -28,12 +29,8 @@ from gfrnn.pipeline.training.network_arrays import (
     solved_arrays,
     solved_options,
 )
-from gfrnn_core import SampledRNN
-from gfrnn_core.zonal import ZonalNetwork
 
 Array = NDArray[Any]
-
-Network = SampledRNN | ZonalNetwork
 
 FORMAT = "gfrnn-model"
 VERSION = 3
@@ -68,6 +65,9 @@ class ForecastModel:
         (stages, wavenumbers), ``linear_wavenumber_errors`` (wavenumbers).
     notes : ModelNotes
         Record of the choice and origin of the model.
+    calibration, linear_calibration : ndarray, shape (leads, groups), or None
+        Factors of the forecasts and of the linear model at each lead, for each of the layout's
+        ``regression_groups``; the last ones also apply to later leads. None does without.
     """
 
     layout: Layout
@@ -79,18 +79,27 @@ class ForecastModel:
     forcing: Forcing
     selection: dict[str, Array]
     notes: ModelNotes
+    calibration: Array | None = None
+    linear_calibration: Array | None = None
+
+    @property
+    def rollouts(self) -> NetworkRollouts:
+        """Rollouts of the networks, before the calibration."""
+        return NetworkRollouts(
+            self.layout, self.networks, self.mixture, self.linear, self.step, self.forcing
+        )
 
     @property
     def delays(self) -> int:
         """Number of successive states from which forecasts and references start."""
-        return max(network.delays for network in (*self.networks, self.linear))
+        return self.rollouts.delays
 
     def fields(self, ds: xr.Dataset) -> Fields:
         """Return the fields of a dataset, to be checked against the mask of the model."""
         return Fields(ds, self.layout.scaling.grid.mask)
 
     def rollout(self, history: Array, initial: Array, steps: int) -> Array:
-        """Return the forecast: the weighted mean of the networks' rollouts at each lead.
+        """Return the forecast at all leads.
 
         Parameters
         ----------
@@ -108,9 +117,10 @@ class ForecastModel:
         return np.stack([state for state, _ in self.walk(history, initial, steps)], axis=1)
 
     def walk(self, history: Array, initial: Array, steps: int) -> Iterator[tuple[Array, Array]]:
-        """Yield the forecast lead by lead.
+        """Yield the forecast lead by lead: the mean of the networks' rollouts, calibrated.
 
-        The parameters are those of :meth:`rollout`; memory does not grow with ``steps``.
+        Rollouts continue from the states before the calibration. The parameters are those of
+        :meth:`rollout`; memory does not grow with ``steps``.
 
         Yields
         ------
@@ -120,24 +130,15 @@ class ForecastModel:
             Share of values that the bound of rollouts has limited at this step, the weighted mean
             of the networks.
         """
-        own = np.asarray(self.linear.leads)
-        walks = [self._walk(network, history, initial, steps) for network in self.networks]
-        for lead in range(1, steps + 1):
-            shares = self.mixture[:, np.searchsorted(own, lead, side="right") - 1]
-            mixed: Array = np.zeros((len(history), self.layout.size))
-            limited: Array = np.zeros(len(history))
-            for walk, share in zip(walks, shares, strict=True):
-                state, held = next(walk)
-                if share:  # a diverged state is NaN even times 0
-                    mixed += share * state
-                    limited += share * held
-            yield mixed, limited
+        walk = self.rollouts.walk(history, initial, steps)
+        yield from self._calibrated(walk, self.calibration)
 
     def linear_walk(
         self, history: Array, initial: Array, steps: int
     ) -> Iterator[tuple[Array, Array]]:
         """Yield the forecast of the linear model lead by lead, as :meth:`walk` does."""
-        yield from self._walk(self.linear, history, initial, steps)
+        walk = self.rollouts.linear_walk(history, initial, steps)
+        yield from self._calibrated(walk, self.linear_calibration)
 
     def inverse_walk(self, history: Array, steps: int) -> Iterator[Array]:
         """Yield the forecast of the linear inverse model lead by lead, shape (starts, size).
@@ -152,24 +153,15 @@ class ForecastModel:
             state = state @ propagator
             yield state
 
-    def _walk(
-        self, network: Network, history: Array, initial: Array, steps: int
+    def _calibrated(
+        self, walk: Iterator[tuple[Array, Array]], factors: Array | None
     ) -> Iterator[tuple[Array, Array]]:
-        size = network.state_size
-
-        def times(first: int) -> Iterator[Array]:
-            return (self.step.after(initial, lead) for lead in range(first, steps + 1))
-
-        given = (one for time in times(1) if (one := self.forcing(time)) is not None)
-        inputs = given if self.forcing.count else None
-        if isinstance(network, ZonalNetwork):
-            climatology = self.layout.scaling.climatology
-            terms = (climatology.design_matrix(time) for time in times(1 - network.delays))
-            yield from network.walk(history[:, -network.delays :], steps, terms, inputs)
+        if factors is None:
+            yield from walk
             return
-        walk = network.walk(history[:, -network.delays :, :size], steps, inputs)
-        for state, limited in walk:
-            yield np.pad(state, ((0, 0), (0, self.layout.size - size))), limited
+        groups = self.layout.regression_groups
+        for index, (states, limited) in enumerate(walk):
+            yield states * factors[min(index, len(factors) - 1)][groups], limited
 
     def damping(self, lead: int) -> Array:
         """Return the autocorrelation of each grid cell at a lead in steps: shape (grid.size,).
@@ -217,8 +209,12 @@ class ForecastModel:
         for place, network in {**places, "linear": self.linear}.items():
             own = solved_arrays(network)
             arrays |= {f"{place}/{name}": values for name, values in own.items()}
-        if grid.mask is not None:
-            arrays["mask"] = grid.mask
+        optional = {
+            "mask": grid.mask,
+            "calibration": self.calibration,
+            "linear_calibration": self.linear_calibration,
+        }
+        arrays |= {name: values for name, values in optional.items() if values is not None}
         arrays |= {f"selection/{name}": values for name, values in self.selection.items()}
         for name, values in arrays.items():
             group.create_array(name, data=np.asarray(values))
@@ -255,11 +251,14 @@ class ForecastModel:
         def array(name: str) -> Array:
             return np.asarray(array_in(group, name)[...])
 
+        def optional(name: str) -> Array | None:
+            return array(name) if name in group else None
+
         grid = Grid(
             tuple(Channel(variable, level) for variable, level in attrs["channels"]),
             array("latitude"),
             array("longitude"),
-            array("mask") if "mask" in group else None,
+            optional("mask"),
         )
         climatology = Climatology(
             attrs["annual"], attrs["diurnal"], array("climatology"), array("spread")
@@ -291,6 +290,8 @@ class ForecastModel:
             forcing=Forcing.from_arrays(attrs["inputs"], attrs["static"], part("forcing")),
             selection={name: array(f"selection/{name}") for name in attrs["selection"]},
             notes=ModelNotes.parse(attrs["notes"]),
+            calibration=optional("calibration"),
+            linear_calibration=optional("linear_calibration"),
         )
 
     @property

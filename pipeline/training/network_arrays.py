@@ -21,7 +21,6 @@ _PLAIN = (
     "delays",
     "target",
     "joint",
-    "noise",
     "share",
     "precision",
     "inputs",
@@ -35,6 +34,7 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
     low, high = network.low, network.high
     return {
         **{name: getattr(network, name) for name in _PLAIN},
+        "noise": None if np.ndim(network.noise) else network.noise,
         "leads": list(network.leads),
         "modulators": list(network.modulators),
         "patches": None if network.patches is None else asdict(network.patches),
@@ -44,14 +44,16 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
 
 
 def network_arrays(network: SampledRNN) -> dict[str, Array]:
-    """Return hidden weights (none in a linear model), groups of places and mask by name."""
+    """Return hidden weights (none in a linear model), noise, groups, mask and limit by name."""
     arrays: dict[str, Array] = {}
     if network.hidden is not None and network.width:
         arrays |= {"weights": network.hidden.weights, "biases": network.hidden.biases}
-    if network.groups is not None:
-        arrays["groups"] = network.groups
-    if network.mask is not None:
-        arrays["mask"] = network.mask
+        if network.hidden.metric is not None:
+            arrays["metric"] = network.hidden.metric
+    if np.ndim(network.noise):
+        arrays["noise"] = np.asarray(network.noise)
+    optional = {"groups": network.groups, "mask": network.mask, "limit": network.limit}
+    arrays |= {name: values for name, values in optional.items() if values is not None}
     return arrays
 
 
@@ -59,6 +61,7 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
     """Rebuild an unsolved network from :func:`network_options` and :func:`network_arrays`."""
     plain = SampledRNN(
         **{name: options[name] for name in _PLAIN},
+        noise=arrays["noise"] if options["noise"] is None else options["noise"],
         leads=tuple(options["leads"]),
         modulators=tuple(options["modulators"]),
         patches=None if options["patches"] is None else Patches(**_tuples(options["patches"])),
@@ -67,10 +70,12 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
         standardise=False,
         groups=arrays.get("groups"),
         mask=arrays.get("mask"),
+        limit=arrays.get("limit"),
     )
     weights = arrays.get("weights", np.zeros((options["linear"], 0)))
     biases = arrays.get("biases", np.zeros(0))
-    return replace(plain, hidden=HiddenWeights(weights, biases, plain.activation))
+    hidden = HiddenWeights(weights, biases, plain.activation, arrays.get("metric"))
+    return replace(plain, hidden=hidden)
 
 
 _ZONAL_PLAIN = ("delays", "feature_delays", "inputs", "bound", "seed")

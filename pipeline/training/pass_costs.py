@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import FitConfig
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.reduction.flops import Work, svd_flops, total
+from gfrnn.pipeline.reduction.flops import Work, merge_flops, svd_flops, total
 from gfrnn.pipeline.reduction.task_memory import TaskPlan, check_memory, plan_calls, plan_reduction
 from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch
 from gfrnn.pipeline.training.rows import RowSummary
@@ -131,20 +131,43 @@ def read_windows(stretches: Sequence[Stretch]) -> Array:
     return np.array([(part.start, part.stop) for part in stretches]).reshape(-1, 2)
 
 
-def solve_cost(rows: Sequence[RowSummary], fit: FitConfig, sizes: Sequence[int]) -> PassCost:
+def solve_cost(
+    rows: Sequence[RowSummary],
+    fit: FitConfig,
+    sizes: Sequence[int],
+    left_out: int = 0,
+    name: str = "solve",
+) -> PassCost:
     """Estimate the choice of ridge, balance and width of all candidates from their triangles.
 
     Parameters
     ----------
     sizes : sequence of int
         Number of values that a row predicts at each lead, by candidate.
+    left_out : int
+        Number of folds of which each is left out once; 0 where a validation period decides.
+    name : str
+        Name of the stage.
     """
-    works = [_solve_work(part, fit, size) for part, size in zip(rows, sizes, strict=True)]
+    works = [_solve_work(part, fit, size, left_out) for part, size in zip(rows, sizes, strict=True)]
     widest = max(rows, key=lambda part: part.groups * part.columns**2)
     return PassCost(
         plan=plan_calls(
-            "solve", len(rows), solve_bytes(widest.groups, widest.columns), widest.remedy
+            name, len(rows), solve_bytes(widest.groups, widest.columns, left_out), widest.remedy
         ),
+        windows=NO_READS,
+        work=total(works),
+        chain=max(works, key=lambda work: sum(work.values())),
+    )
+
+
+def final_solve_cost(rows: Sequence[RowSummary]) -> PassCost:
+    """Estimate the solve of the chosen networks from all their rows, as if all were chosen."""
+    works = [{"solving": part.groups * svd_flops(part.features, part.features)} for part in rows]
+    widest = max(rows, key=lambda part: part.groups * part.columns**2)
+    needed = solve_bytes(widest.groups, widest.columns)
+    return PassCost(
+        plan=plan_calls("final solve", len(rows), needed, widest.remedy),
         windows=NO_READS,
         work=total(works),
         chain=max(works, key=lambda work: sum(work.values())),
@@ -167,7 +190,7 @@ def precision_cost(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) ->
     return call_cost("precision", 1, needed, widest.remedy, work, windows)
 
 
-def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:
+def _solve_work(rows: RowSummary, fit: FitConfig, size: int, left_out: int) -> Work:
     columns, targets = rows.columns, len(rows.network.leads) * size
     always = columns - targets - rows.network.width
     widths = fit.widths or [rows.network.width]
@@ -177,7 +200,12 @@ def _solve_work(rows: RowSummary, fit: FitConfig, size: int) -> Work:
         # and one product with the targets for each ridge.
         flops += svd_flops(count, count) + 2 * count**2 * (columns + targets)
         flops += len(fit.ridge) * 2 * columns * count * targets
-    return {"solving": rows.groups * flops}
+    flops *= max(1, left_out)
+    work = {"solving": rows.groups * flops}
+    if left_out:  # three merges a fold
+        merging = merge_flops(columns, columns, columns)
+        work[f"merging {columns}"] = rows.groups * 3 * left_out * merging
+    return work
 
 
 def check_pass_memory(costs: Iterable[PassCost], fields: Fields, limit: int | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -22,24 +22,27 @@ from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing, input_width
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
-from gfrnn.pipeline.training.checks import local_forcing, row_leaves
-from gfrnn.pipeline.training.pass_costs import PassCost, call_cost, precision_cost
+from gfrnn.pipeline.training.checks import POOL_TIMES, local_forcing, row_leaves
+from gfrnn.pipeline.training.pass_costs import PassCost, call_cost, precision_cost, solve_cost
 from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
+from gfrnn.pipeline.training.selection.preliminary_solves import DEFAULT_FIT, residual_spectra
 from gfrnn.pipeline.training.state_series import times_of
-from gfrnn.pipeline.training.training import Training, TrainingRows, precision_leaf
+from gfrnn.pipeline.training.training import (
+    Training,
+    TrainingRows,
+    placeholder_pool,
+    precision_leaf,
+)
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import Patches, RFactor, SampledRNN
 from gfrnn_core.regression_rows import pooled
 
 Array = NDArray[Any]
 
-# Largest number of training times from whose patches the hidden weights are drawn.
-_POOL_TIMES = 64
-
-# Bound in standard deviations of a channel that no weather reaches; a rollout three times as far
-# from zero is treated as diverged.
+# Standard deviations of a channel that no weather reaches. Without a bound, a rollout three times
+# as far from zero has diverged.
 _STATE_BOUND = 20.0
 
 # Lower bound of autocorrelations, so that their logarithm is finite.
@@ -88,15 +91,17 @@ class LocalTraining(Training):
 
     def local_network(self, variant: Experiment) -> SampledRNN:
         """Return the network of one candidate, without hidden or outer weights."""
-        patches = cut_patches(variant.state, self.fields.grid)
+        patches, bound = cut_patches(variant.state, self.fields.grid), variant.model.bound
         return replace(
             self.network(variant),
             patches=patches,
             groups=weight_groups(variant.state, self.fields.grid, patches),
             joint=self._forcing.count > 0,
             inputs=self._forcing.count,
-            low=np.array(-_STATE_BOUND),
-            high=np.array(_STATE_BOUND),
+            # The root mean square of each channel's states in training is 1.
+            limit=None if bound is None else np.array(bound),
+            low=np.array(-_STATE_BOUND) if bound is None else None,
+            high=np.array(_STATE_BOUND) if bound is None else None,
             mask=self.layout_without_climatology.mask,
         )
 
@@ -126,32 +131,71 @@ class LocalTraining(Training):
         networks = []
         for _, variant in variants:
             networks.append((yield from self._sample_network(layout, variant)))
+        networks = yield from self._add_residual_noise(layout, networks)
         rows = self.rows(layout, networks)
-
-        def key() -> str:
-            forcing = hashlib.sha256(self._forcing.values.tobytes()).hexdigest()
-            return self.rows_key(self.experiment, self.experiment.search, forcing)
-
-        def describe(found: dict[str, Arrays]) -> list[Candidate]:
-            keys = fold_keys(rows.name, key(), self.stretches)
-            return [
-                self._candidate(values, part.network, rows, rows.prefix(index), keys, found)
-                for index, (part, (values, _)) in enumerate(zip(rows.parts, variants, strict=True))
-            ]
-
-        candidates = yield ReductionPass(
-            summary=rows,
-            stretches=self.stretches,
-            key=key,
-            windows=np.array([rows.reach(part) for part in self.stretches]),
-            finish=describe,
-            placeholder=[None] * len(variants),
-        )
+        candidates = yield self._row_pass(rows, [values for values, _ in variants])
         train = row_leaves(self.experiment, self.fields, "train")
         return [
             TrainingRows(part, precision_leaf(part, train), self.patches.owned, candidate)
             for part, candidate in zip(rows.parts, candidates, strict=True)
         ]
+
+    def _row_pass(
+        self, rows: SharedRows, values: list[dict[str, Any]], *parts: str
+    ) -> ReductionPass:
+        """Return the pass that makes the triangles of candidates; its results are the candidates.
+
+        Parameters
+        ----------
+        values : list of dict
+            Values of the searched keys by candidate.
+        parts : str
+            Parts of the checkpoint key besides the settings of the experiment.
+        """
+
+        def key() -> str:
+            forcing = hashlib.sha256(self._forcing.values.tobytes()).hexdigest()
+            return self.rows_key(self.experiment, self.experiment.search, forcing, *parts)
+
+        def describe(found: dict[str, Arrays]) -> list[Candidate]:
+            keys = fold_keys(rows.name, key(), self.stretches)
+            return [
+                self._candidate(own, part.network, rows, rows.prefix(index), keys, found)
+                for index, (part, own) in enumerate(zip(rows.parts, values, strict=True))
+            ]
+
+        return ReductionPass(
+            summary=rows,
+            stretches=self.stretches,
+            key=key,
+            windows=np.array([rows.reach(part) for part in self.stretches]),
+            finish=describe,
+            placeholder=[None] * len(values),
+        )
+
+    def _add_residual_noise(
+        self, layout: LocalLayout, networks: list[SampledRNN]
+    ) -> Passes[list[SampledRNN]]:
+        """Yield the passes that measure one-step errors; return the networks with their noise."""
+        models = [variant.model for _, variant in self.experiment.candidates()]
+        noisy = [index for index, model in enumerate(models) if model.noise == "residual"]
+        if not noisy:
+            return networks
+        one_step = [replace(networks[index], leads=(1,)) for index in noisy]
+        rows = replace(self.rows(layout, one_step), name="noise")
+        candidates = yield self._row_pass(rows, [{}] * len(noisy), "without noise")
+        sizes = [self.patches.owned] * len(noisy)
+        spectra = yield FunctionPass(
+            run=partial(residual_spectra, candidates),
+            cost=partial(solve_cost, rows.parts, DEFAULT_FIT, sizes, name="noise solve"),
+            placeholder=[np.ones(self.patches.owned)] * len(noisy),
+        )
+        found = list(networks)
+        for index, errors in zip(noisy, spectra, strict=True):
+            by_channel = np.square(errors).reshape(-1, self.patches.channels).mean(axis=0)
+            noise = models[index].noise_factor * np.sqrt(by_channel)
+            found[index] = replace(networks[index], noise=noise)
+        return found
 
     def _candidate(
         self,
@@ -164,14 +208,15 @@ class LocalTraining(Training):
     ) -> Candidate:
         """Describe the triangles of a candidate, which are among the checkpoints."""
         own = {fold: Factors.from_arrays(arrays, prefix) for fold, arrays in found.items()}
-        validation = [own[fold] for fold in own if fold.startswith("validation/")]
+        years = self.experiment.fit.choice == "years"
+        scored = [own[fold] for fold in own if years or fold.startswith("validation/")]
         return Candidate(
             values=values,
             network=network,
             size=self.patches.owned,
             summary=rows.name,
             folds={fold: FoldTriangle(keys[fold], factors.rows) for fold, factors in own.items()},
-            variance=mean_squares(network, validation),
+            variance=mean_squares(network, scored),
             truncated_variance=np.zeros(len(network.leads)),
             prefix=prefix,
         )
@@ -187,7 +232,7 @@ class LocalTraining(Training):
         if network.sampling == "normal":  # drawn without data
             return self._drawn(variant, network)
         train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
-        count = min(len(train), variant.fit.pool, _POOL_TIMES)
+        count = min(len(train), variant.fit.pool, POOL_TIMES)
 
         def draw(_: Checkpoints, progress: Progress | None) -> SampledRNN:
             rng = np.random.default_rng(variant.model.seed)
@@ -203,7 +248,8 @@ class LocalTraining(Training):
             pool, following = (np.concatenate(part) for part in zip(*found, strict=True))
             return self._drawn(variant, network, pool, following)
 
-        planned = self._drawn(variant, replace(network, sampling="normal"))
+        placeholder = placeholder_pool(network, len(self.seen(variant, network)))
+        planned = self._drawn(variant, network, placeholder, placeholder)
         drawn: SampledRNN = yield FunctionPass(
             run=draw,
             cost=lambda: self._pool_cost(FieldStates(self.fields, layout), planned, train, count),
@@ -235,6 +281,9 @@ class LocalTraining(Training):
         """Return the network with hidden weights; normal ones need no pool."""
         seen = self.seen(variant, network)
         return network.sample(np.zeros((1, len(seen))) if pool is None else pool, following, seen)
+
+    def states_of(self, layout: LocalLayout) -> FieldStates:
+        return FieldStates(self.fields, layout)
 
     def tail(self, layout: LocalLayout, last: int, count: int) -> Array:
         time = self.fields.time

@@ -172,7 +172,9 @@ class RowSummary:
         window = columns.linear // self.network.delays
         # Products with inputs are made for a block, and joined to its inputs.
         lifted = 8 * rows * (2 * columns.linear + window + 2 * columns.products)
-        noise = 8 * (self._drawn(times) + times * self.states.size) if self.network.noise else 0
+        noise = 8 * (self._drawn(times) + times * self.states.size) if self.network.noisy else 0
+        if self.network.sampling == "centres":  # the values whose distances features measure
+            lifted += 8 * rows * columns.linear
         inputs = 8 * times * (places if self.forcing.varies_by_place else 1) * self.forcing.count
         # A block of rows, the current triangle, its final copy, and the other groups' triangles.
         folded = 8 * self.columns * (rows + (2 + self.groups) * self.columns)
@@ -198,8 +200,10 @@ class RowSummary:
         columns = self.network.columns(self.states.size, self.forcing.count)
         rows = self.rows_of(times)
         lift = rows * (2 * columns.linear * columns.hidden + columns.products)
+        if self.network.sampling == "centres":
+            lift += 2 * rows * columns.linear**2
         work = {self.kind: self.groups * (lift + qr_flops(rows, self.columns))}
-        if self.network.noise:
+        if self.network.noisy:
             work["noise"] = self._drawn(times + self.network.overlap)
         return work
 

@@ -160,6 +160,7 @@ def row_stretches(
     length: int,
     grain: int = 1,
     phase: int = 0,
+    within_years: bool = False,
 ) -> list[Stretch]:
     """Return the leaves of the training pass: stretches of present times with complete rows.
 
@@ -176,6 +177,9 @@ def row_stretches(
         Largest number of present times of one leaf.
     grain, phase : int
         Chunks as in :func:`read_stretches`, where rows are made from fields during reading.
+    within_years : bool
+        Whether rows with targets in two years are left out, so that no two folds share a target.
+        By default such a row belongs to the year of its first target.
     """
     inside = period.mask(time)
     pieces = []
@@ -188,7 +192,11 @@ def row_stretches(
             + [inside[present + lead] for lead in range(1, reach + 1)]
         )
         for run in _runs(present[complete]):
-            years = pd.DatetimeIndex(time[run + 1]).year.to_numpy()
+            years, last = (
+                pd.DatetimeIndex(time[run + lead]).year.to_numpy() for lead in (1, reach)
+            )
+            if within_years:
+                run, years = run[years == last], years[years == last]
             for year in np.unique(years):
                 chosen = run[years == year]
                 fold = Stretch(f"{name}/{year}", int(chosen[0]), int(chosen[-1]) + 1)

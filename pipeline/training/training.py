@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.experiment import Experiment, FitConfig
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.progress import Progress
@@ -18,18 +18,30 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.states.forcing import Forcing, season_columns
 from gfrnn.pipeline.states.patch_states import LocalLayout
-from gfrnn.pipeline.training.checks import model_leads
+from gfrnn.pipeline.training.calibration.calibration_pass import (
+    Calibration,
+    calibration_errors,
+    calibration_factors,
+    calibration_passes,
+)
+from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
+from gfrnn.pipeline.training.checks import model_leads, row_leaves
 from gfrnn.pipeline.training.field_passes import FieldPasses
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import ModelNotes, TriangleLocation
-from gfrnn.pipeline.training.pass_costs import PassCost, solve_cost
+from gfrnn.pipeline.training.pass_costs import PassCost, final_solve_cost, solve_cost
 from gfrnn.pipeline.training.passes import (
     FunctionPass,
     Passes,
 )
-from gfrnn.pipeline.training.rows import RowSummary
+from gfrnn.pipeline.training.rows import RowSummary, States
 from gfrnn.pipeline.training.selection.candidates import Candidate, FittedCandidates
-from gfrnn.pipeline.training.selection.choose_model import SelectedModel, choose_model
+from gfrnn.pipeline.training.selection.choose_model import (
+    SelectedModel,
+    choose_model,
+    final_solve,
+    has_final_solve,
+)
 from gfrnn.pipeline.training.selection.precision import PrecisionSample
 from gfrnn.pipeline.training.state_series import times_of
 from gfrnn.pipeline.training.stretches import steps
@@ -76,12 +88,14 @@ class TrainingResults:
         The part of the model that is computed from the triangles.
     precision : dict
         Precision of the rows, and error and seconds of either precision on a sample of them.
+    calibration : Calibration or None
     """
 
     layout: EofLayout | LocalLayout
     candidates: tuple[Candidate, ...]
     chosen: SelectedModel
     precision: dict[str, Any]
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,10 @@ class Training(FieldPasses, ABC):
     @abstractmethod
     def forcing(self) -> Forcing:
         """Return the inputs of the network."""
+
+    @abstractmethod
+    def states_of(self, layout: Any) -> States:
+        """Return the source of the states of the training and validation periods."""
 
     @abstractmethod
     def tail(self, layout: Any, last: int, count: int) -> Array:
@@ -137,20 +155,63 @@ class Training(FieldPasses, ABC):
         sizes = [each.size for each in rows]
         chosen = yield FunctionPass(
             run=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
-            cost=lambda: solve_cost([each.rows for each in rows], fit, sizes),
+            cost=lambda: solve_cost([each.rows for each in rows], fit, sizes, self.left_out_folds),
         )
+        # Rollouts of the validation period tell most if its rows were not used.
+        train_only = fit.model_copy(update={"refit": "none"})
+        if has_final_solve(train_only) and (fit.calibration or fit == train_only):
+            chosen = yield self._final_solve_pass(chosen, rows, train_only)
+        rollouts = self._planned_rollouts(layout, rows)
+        if chosen is not None:
+            solved = {"networks": chosen.networks, "mixture": chosen.mixture}
+            rollouts = replace(rollouts, **solved, linear=chosen.linear)
+        calibration = yield from calibration_passes(self, rollouts, self.states_of(layout))
+        if fit != train_only:
+            chosen = yield self._final_solve_pass(chosen, rows, fit)
         precision = yield FunctionPass(
             run=lambda checkpoints, progress: _measure_precision(
                 rows[chosen.best], chosen, checkpoints, progress
             ),
             cost=lambda: self.sample_cost(rows),
         )
-        return TrainingResults(layout, candidates, chosen, precision)
+        return TrainingResults(layout, candidates, chosen, precision, calibration)
+
+    def _final_solve_pass(
+        self, chosen: SelectedModel, rows: list[TrainingRows], fit: FitConfig
+    ) -> FunctionPass:
+        """Return the solve of the chosen networks from all rows that some settings select."""
+        candidates = tuple(each.candidate for each in rows)
+        return FunctionPass(
+            run=lambda checkpoints, progress: final_solve(
+                chosen, candidates, checkpoints, fit, progress
+            ),
+            cost=lambda: final_solve_cost([each.rows for each in rows]),
+        )
+
+    def _planned_rollouts(self, layout: Any, rows: list[TrainingRows]) -> NetworkRollouts:
+        """Return rollouts of as many networks as are averaged, of the sizes of the largest."""
+        largest = max(rows, key=lambda each: each.rows.columns)
+        network = largest.rows.network
+        features = largest.rows.features
+        groups = () if network.groups is None else (int(network.groups.max()) + 1,)
+        # Zeros take no memory, as their pages are never written.
+        outer = np.zeros((*groups, len(network.leads), features, largest.size))
+        network = replace(network, outer=outer)
+        count = self.experiment.fit.average
+        return NetworkRollouts(
+            layout,
+            (network,) * count,
+            np.full((count, len(network.leads)), 1 / count),
+            network,
+            step_of(self.fields.time),
+            self.forcing(),
+        )
 
     def model(self, found: TrainingResults) -> ForecastModel:
         """Return the model that the results of all passes make, and save the candidates."""
         layout, candidates, chosen = found.layout, found.candidates, found.chosen
-        last = int(times_of(self.reads("train")).max())
+        solved = ("train", "validation") if self.experiment.fit.refit == "all" else ("train",)
+        last = max(int(times_of(self.reads(name)).max()) for name in solved)
         count = max(candidate.network.overlap for candidate in candidates)
         tail = self.tail(layout, last, count)
         kept = FittedCandidates(candidates, tail, self.fields.time[last])
@@ -166,7 +227,7 @@ class Training(FieldPasses, ABC):
             lagged=self.lagged(layout, chosen.best, candidates[chosen.best], horizon),
             step=step,
             forcing=self.forcing(),
-            selection=chosen.selection | selection,
+            selection=chosen.selection | selection | calibration_errors(found.calibration),
             notes=ModelNotes(
                 **chosen.notes,
                 **notes,
@@ -174,7 +235,21 @@ class Training(FieldPasses, ABC):
                 kept=place,
                 precision=found.precision,
             ),
+            **calibration_factors(found.calibration),
         )
+
+    @property
+    def left_out_folds(self) -> int:
+        """Number of folds of which each is left out once; 0 where the validation period decides."""
+        fit = self.experiment.fit
+        if fit.choice == "validation":
+            return 0
+        _, first = self.experiment.candidates()[0]
+        leaves = [
+            *row_leaves(first, self.fields, "train"),
+            *row_leaves(first, self.fields, "validation"),
+        ]
+        return len({part.fold for part in leaves} - {f"train/{year}" for year in fit.without})
 
     def network(self, variant: Experiment) -> SampledRNN:
         """Return the network of one candidate, without hidden or outer weights."""
@@ -183,12 +258,12 @@ class Training(FieldPasses, ABC):
             width=model.width,
             activation=model.activation,
             sampling=model.sampling,
-            scale=model.scale,
+            scale=model.hidden_scale,
             delays=variant.state.delays,
             leads=model_leads(variant, self.fields.time),
             target=model.target,
             modulators=season_columns(model.inputs) if model.season_terms else (),
-            noise=float(model.noise),
+            noise=0.0 if model.noise == "residual" else model.noise,
             share=variant.fit.share,
             precision=model.precision,
             standardise=False,
@@ -210,6 +285,11 @@ def _measure_precision(
     )
     (found,) = run_tasks("precision", sample.measure, [(checkpoints,)], progress)
     return {"chosen": rows.candidate.network.precision, **found}
+
+
+def placeholder_pool(network: SampledRNN, inputs: int) -> Array:
+    """Return random states from which hidden weights are drawn for estimates: (states, inputs)."""
+    return np.random.default_rng(0).standard_normal((max(2, network.width), inputs))
 
 
 def precision_leaf(rows: RowSummary, stretches: list[Stretch]) -> Stretch:

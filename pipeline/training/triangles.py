@@ -21,7 +21,7 @@ def group_count(network: SampledRNN) -> int:
     return 1 if network.groups is None else len(np.unique(network.groups))
 
 
-def solve_bytes(groups: int, columns: int) -> int:
+def solve_bytes(groups: int, columns: int, left_out: int = 0) -> int:
     """Return the peak memory in bytes of solving for outer weights from triangles.
 
     Parameters
@@ -30,9 +30,12 @@ def solve_bytes(groups: int, columns: int) -> int:
         Number of triangles.
     columns : int
         Number of columns of a row: features and targets.
+    left_out : int
+        Number of folds of which each is left out once.
     """
-    # The triangles, their weighted copies, and one SVD with its working memory.
-    return (3 * groups + 10) * 8 * columns**2
+    # The triangles, their weighted copies, and one SVD with its working memory; where folds are
+    # left out, the triangle of each and that of all later ones.
+    return ((3 + 2 * left_out) * groups + 10) * 8 * columns**2
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,9 @@ class ScoreSummary:
             time=slice(stretch.start, stretch.stop), prediction_timedelta=lead - 1
         )
         grid = self.fields.grid
-        loaded = {name: chosen[name].load() for name in map(str, chosen.data_vars)}
+        loaded = {
+            name: chosen[name].load() for name in dict.fromkeys(c.variable for c in grid.channels)
+        }
         planes = []
         for channel in grid.channels:
             array = loaded[channel.variable]

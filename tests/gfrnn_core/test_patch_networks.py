@@ -166,6 +166,24 @@ def test_any_cut_gives_the_same_rows_where_a_time_alone_is_drawn(monkeypatch, sh
     assert not np.allclose(gram(noisy[0]), gram(noisy[1]))
 
 
+def test_each_channel_may_have_noise_of_its_own():
+    states = np.random.default_rng(2).standard_normal((80, 12))  # six cells of two channels
+    patches = Patches((6,), ((2, 1),), size=3, channels=2)
+    plain = SampledRNN(width=0, sampling="normal", patches=patches, standardise=False, seed=5)
+    plain = plain.sample(np.zeros((1, patches.window)))
+
+    def present(noise) -> np.ndarray:
+        (rows,) = replace(plain, noise=noise)._rows(states, None, 0)
+        return rows[:, : patches.window].reshape(len(rows), -1, 2)
+
+    both, one, none = (present(noise) for noise in (0.3, np.array([0.3, 0.0]), 0.0))
+    np.testing.assert_array_equal(one[..., 0], both[..., 0])
+    np.testing.assert_array_equal(one[..., 1], none[..., 1])
+    for wrong in (np.ones(3), np.ones(12), np.ones((1, 2))):
+        with pytest.raises(ValueError, match=r"noise: shape .* is not \(\) or \(2,\)"):
+            present(wrong)
+
+
 def test_places_of_weight_zero_have_no_rows():
     states = smooth()
     network = SampledRNN(width=5, patches=RING, share=0.5, standardise=False).prepare(states)

@@ -259,6 +259,17 @@ def test_noise_scales_and_goes_to_nothing():
     np.testing.assert_allclose(2 * shifts[0], shifts[1], atol=1e-14)
 
 
+def test_each_coordinate_may_have_noise_of_its_own():
+    case = noisy_case(times=40)
+    rows = stacked(**case | {"noise": np.array([0.1, 0.0])})
+    clean = stacked(**case | {"noise": 0.0})
+    # Two delays of two coordinates: the second coordinate has no noise.
+    np.testing.assert_array_equal(rows[:, [1, 3]], clean[:, [1, 3]])
+    np.testing.assert_array_equal(rows[:, [0, 2]], stacked(**case)[:, [0, 2]])
+    np.testing.assert_array_equal(stacked(**case | {"noise": np.full(2, 0.1)}), stacked(**case))
+    np.testing.assert_array_equal(stacked(**case | {"noise": np.zeros(2)}), clean)
+
+
 def test_the_seed_and_the_place_in_the_record_decide_the_noise():
     case = noisy_case(times=40)
     rows = stacked(**case)

@@ -65,7 +65,7 @@ def test_fit_leaves_the_network_and_the_data_alone():
     np.testing.assert_array_equal(inputs, before[1])
 
 
-@pytest.mark.parametrize("sampling", ["pairs", "uniform_pairs", "normal"])
+@pytest.mark.parametrize("sampling", ["pairs", "uniform_pairs", "normal", "centres"])
 def test_the_seed_decides_every_bit(sampling):
     states = noisy()
     first, again, other = (
@@ -220,6 +220,7 @@ def test_forecasts_do_not_depend_on_units(target):
         ({"seed": None}, "seed: None is not"),
         ({"noise": -0.1}, "noise: -0.1 is negative"),
         ({"noise": np.nan}, "noise: nan is"),
+        ({"noise": np.array([0.1, -1.0])}, "is negative"),
         ({"noise": np.inf}, "noise: inf is"),
         ({"ridge": -1e-9}, "ridge: -1e-09 is negative"),
         ({"ridge": np.nan}, "ridge: nan is"),

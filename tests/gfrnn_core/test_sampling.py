@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn_core import sample_weights
+from gfrnn_core.lifting import lift, lift_into
 
 cases = settings(deadline=None, derandomize=True, max_examples=40)
 PAIRS = ["pairs", "uniform_pairs"]
@@ -178,10 +179,84 @@ def test_normal_weights_take_only_the_length_of_the_states():
     np.testing.assert_array_equal(one.weights, other.weights)
 
 
+# --- centres ------------------------------------------------------------------------------------
+
+
+def features_of(states, hidden):
+    """Return the hidden features of some states, without linear terms and constant."""
+    return lift(states, None, hidden)[:, states.shape[1] + 1 :]
+
+
+def spread_of(pool):
+    return np.sqrt(np.square(pool - pool.mean(axis=0)).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_features_around_all_states_are_the_gaussian_kernel(scale):
+    pool, _ = some_pool()
+    hidden = sample_weights(pool, len(pool), sampling="centres", scale=scale, seed=2)
+    values = features_of(pool, hidden)
+    drawn = values.argmax(axis=0)  # the state that a feature lies around
+    assert sorted(drawn) == list(range(len(pool)))
+    distances = np.linalg.norm(pool[:, None] - pool[drawn], axis=2)
+    kernel = np.exp(-np.square(distances) / (2 * (scale * spread_of(pool)) ** 2))
+    np.testing.assert_allclose(values, kernel, atol=1e-13)
+
+
+def test_a_feature_is_known_at_its_centre_and_at_its_length():
+    pool = np.array([[3.0, 4.0], [3.0, 4.0], [-3.0, -4.0], [-3.0, -4.0]])  # the spread is 5
+    hidden = sample_weights(pool, 1, sampling="centres", scale=2.0)
+    centre = np.sign(hidden.weights[0, 0]) * pool[0]
+    beside = centre + [8.0, -6.0]  # ten away, which is the length
+    found = features_of(np.array([centre, beside]), hidden)
+    np.testing.assert_allclose(found[:, 0], [1.0, np.exp(-0.5)], rtol=1e-14)
+
+
+@given(st.integers(2, 30), st.integers(1, 5), st.integers(0, 2**32))
+@cases
+def test_centres_are_drawn_without_repetition(states, size, seed):
+    pool, _ = some_pool(states, size, seed)
+    hidden = sample_weights(pool, states // 2 + 1, sampling="centres", scale=0.5, seed=seed)
+    values = features_of(pool, hidden)
+    np.testing.assert_allclose(values.max(axis=0), 1.0, rtol=1e-12)
+    assert len(set(values.argmax(axis=0))) == hidden.width
+    assert (values <= 1 + 1e-12).all()
+    assert (values >= 0).all()
+
+
+def test_features_around_states_do_not_depend_on_the_unit_or_the_origin():
+    pool, _ = some_pool()
+    plain = sample_weights(pool, 20, sampling="centres", seed=1)
+    moved = sample_weights(1000 * pool + 7, 20, sampling="centres", seed=1)
+    np.testing.assert_allclose(
+        features_of(1000 * pool + 7, moved), features_of(pool, plain), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("sampling", ["uniform_pairs", "centres"])
+def test_a_layer_sees_entries_or_combinations_of_longer_vectors(sampling):
+    rng = np.random.default_rng(5)
+    long = rng.standard_normal((30, 7))
+    entries = np.array([True, False, True, True, False, False, False])
+    combinations = rng.standard_normal((7, 3))
+    for seen, short in ((entries, long[:, entries]), (combinations, long @ combinations)):
+        hidden = sample_weights(short, 12, sampling=sampling, seed=4)
+        found = features_of(long, hidden.seen_from(seen))
+        np.testing.assert_allclose(found, features_of(short, hidden), atol=1e-12)
+
+
+def test_features_of_low_precision_are_close():
+    pool, _ = some_pool(60, 4)
+    hidden = sample_weights(pool, 30, sampling="centres")
+    block = np.empty((60, 35), dtype=np.float32, order="F")
+    lift_into(block, pool, None, hidden)
+    np.testing.assert_allclose(block[:, 5:], features_of(pool, hidden), atol=2e-6)
+
+
 # --- seeds and widths ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampling", [*PAIRS, "normal"])
+@pytest.mark.parametrize("sampling", [*PAIRS, "normal", "centres"])
 def test_the_seed_decides_every_bit(sampling):
     pool, following = some_pool()
     first, again, other = (
@@ -194,7 +269,7 @@ def test_the_seed_decides_every_bit(sampling):
     assert (first.biases != other.biases).any()
 
 
-@pytest.mark.parametrize("sampling", [*PAIRS, "normal"])
+@pytest.mark.parametrize("sampling", [*PAIRS, "normal", "centres"])
 def test_a_width_of_zero_has_no_features_whatever_the_seed(sampling):
     pool = np.repeat([[0.0], [1.0]], 5, axis=0)
     for seed in range(20):
@@ -226,6 +301,10 @@ INFINITE, UNKNOWN = np.where(POOL == 2, np.inf, POOL), np.where(POOL == 5, np.na
         (POOL, 3, {"activation": "sine"}, "'sine' is not one of tanh, relu"),
         (POOL, -1, {}, "width: -1 is negative"),
         (np.zeros(4), 3, {}, r"shape \(4,\) is not \(states, inputs\)"),
+        (POOL, 3, {"sampling": "centres", "scale": 0.0}, "scale: 0.0 is not positive"),
+        (POOL, 4, {"sampling": "centres"}, "4 centres, but the pool has 3 states"),
+        (POOL * 0 + 1, 3, {"sampling": "centres"}, "no two states differ"),
+        (INFINITE, 3, {"sampling": "centres"}, "pool: holds NaN"),
         (POOL, 3, {"sampling": "normal", "scale": 0.0}, "scale: 0.0 is not positive"),
         (POOL, 3, {"sampling": "normal", "scale": np.nan}, "scale: nan is not positive"),
         (POOL, 3, {}, "needs the next state"),

@@ -55,6 +55,8 @@ def _training(contents: RunContents) -> str:
     """Describe the training period, years left out of it, and data added by updates."""
     run = contents.run
     words = [period_label(run.experiment.periods.train)]
+    if run.experiment.fit.refit == "all":
+        words.append("and the validation period once all was chosen")
     if run.experiment.fit.without:
         words.append(f"without {', '.join(map(str, run.experiment.fit.without))}")
     if run.updated:

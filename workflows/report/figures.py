@@ -206,7 +206,7 @@ def ridge_picture(
     figure.legend(handles, labels, loc="outside upper right", ncols=min(6, len(labels)))
     return embed(
         figure,
-        "Mean squared error on the validation period against ridge, one panel for each of the "
+        "Mean squared error that ridges are chosen by, against ridge, one panel for each of the "
         f"leads {', '.join(lead_label(leads[i]) for i in shown)}; the model with {width} features "
         "as a solid line with its best ridge marked, the linear model dashed.",
     )

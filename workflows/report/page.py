@@ -40,7 +40,7 @@ from gfrnn.workflows.report.maps import MapField, map_pictures
 from gfrnn.workflows.report.month_figure import month_picture
 from gfrnn.workflows.report.run_contents import RunContents
 from gfrnn.workflows.report.skill_table import report_index_table, report_table
-from gfrnn.workflows.session.run_session import diverged_note
+from gfrnn.workflows.session.run_session import diverged_note, limited_note
 
 Array = NDArray[Any]
 
@@ -96,6 +96,7 @@ def _content(contents: RunContents) -> dict[str, Any]:
         "experiment": experiment,
         "summary": summary(contents),
         "diverged": diverged_note(contents.forecasts),
+        "limited": limited_note(contents.forecasts),
         "origins": [origin for origin in run.ds.attrs.get("origins", []) if _is_model(origin)],
         "facts": run_facts(contents),
         "table": report_table(scores, contents.channels, _table_leads(contents)),

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from distributed import get_client
 from rich.console import Console
@@ -19,7 +20,7 @@ from gfrnn.cluster.human_units import human_duration
 from gfrnn.cluster.performance_report import write_performance_report
 from gfrnn.cluster.ssh_tunnel import ssh_tunnel_command
 from gfrnn.pipeline import Experiment, Run
-from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import LIMITED, open_forecasts
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
@@ -144,11 +145,15 @@ def print_cluster_line(console: Console, line: str) -> None:
 
 
 def print_stage(outcome: StageOutcome, console: Console) -> None:
-    """Print the result of a stage, and a warning if forecasts diverged."""
+    """Print the result of a stage, and what happened to forecasts that diverged or were bounded."""
     how = "done before, skipped" if outcome.skipped else human_duration(outcome.seconds)
     console.print(f"[bold]{outcome.stage}[/bold]: {outcome.product} ({how})", highlight=False)
-    if outcome.stage == "forecast" and (note := diverged_note(open_forecasts(outcome.product))):
-        _warn(console, note)
+    if outcome.stage == "forecast":
+        forecasts = open_forecasts(outcome.product)
+        if note := diverged_note(forecasts):
+            _warn(console, note)
+        if note := limited_note(forecasts):
+            console.print(note, highlight=False)
 
 
 def diverged_note(forecasts: xr.Dataset) -> str:
@@ -160,6 +165,19 @@ def diverged_note(forecasts: xr.Dataset) -> str:
         f"{diverged} of {count} forecasts diverged and are NaN from there on, and so are the "
         "scores; a larger ridge (fit.ridge), noise in training (model.noise) or a smaller "
         "model.scale may prevent it"
+    )
+
+
+def limited_note(forecasts: xr.Dataset) -> str:
+    """Describe how many values the bound of rollouts has limited; empty if none."""
+    shares = forecasts[LIMITED].values
+    limited = int((shares > 0).any(axis=1).sum())
+    if not limited:
+        return ""
+    return (
+        f"the bound (model.bound) has limited values of {limited} of {len(shares)} forecasts, "
+        f"{np.nanmean(shares):.2g} of all values and at most {np.nanmax(shares):.2g} of those of a "
+        "forecast at one lead"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.experiment import FitConfig
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints, content_key
 from gfrnn.pipeline.reduction.task_memory import check_call
@@ -52,8 +53,8 @@ class Candidate:
     folds : dict of FoldTriangle
         Triangles by fold: ``train/2003``, ``validation/2008``, ...
     variance, truncated_variance : ndarray, shape (leads,)
-        Mean squares of the validation states; see
-        :func:`gfrnn.pipeline.training.selection.ridge.select_ridge_and_width`.
+        Mean squares of the states that decide, those of the validation period or of all years;
+        see :func:`gfrnn.pipeline.training.selection.ridge.select_ridge_and_width`.
     prefix : str
         Prefix of the names of its arrays in a summary that it shares with other candidates.
     """
@@ -72,6 +73,11 @@ class Candidate:
         left_out = {f"{period}/{year}" for year in without}
         return [n for n in self.folds if n.startswith(f"{period}/") and n not in left_out]
 
+    def solved_folds(self, fit: FitConfig) -> list[str]:
+        """Return the folds whose rows the outer weights of the model are solved from."""
+        names = self.names("train", fit.without)
+        return names + self.names("validation") if fit.refit == "all" else names
+
     @property
     def linear_features(self) -> int:
         """Number of features that are not hidden: linear terms, the constant and inputs."""
@@ -81,15 +87,22 @@ class Candidate:
     def _columns(self) -> Columns:
         return self.network.columns(self.size, self.network.inputs or 0)
 
-    def check_memory(self, name: str) -> None:
+    def check_memory(self, name: str, left_out: int = 0) -> None:
         """Refuse work on the triangle that exceeds the memory of a worker's thread.
+
+        Parameters
+        ----------
+        name : str
+            Name of the work.
+        left_out : int
+            Number of folds of which each is left out once.
 
         Raises
         ------
         ResourceError
             If the solve needs more than the usable share of it.
         """
-        needed = solve_bytes(group_count(self.network), self._columns.total)
+        needed = solve_bytes(group_count(self.network), self._columns.total, left_out)
         check_call(name, needed, "model.width")
 
     def rows(self, names: Iterable[str]) -> int:

@@ -1,8 +1,9 @@
-"""Select a model on the validation period from the saved triangles of the candidates."""
+"""Select a model from the saved triangles of the candidates, and solve it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.training.model_notes import CandidateScore, SolveSettings
 from gfrnn.pipeline.training.selection.candidates import Candidate
+from gfrnn.pipeline.training.selection.left_out_years import select_on_left_out_years
 from gfrnn.pipeline.training.selection.ridge import (
     RidgeSelection,
     WidthSelection,
     candidate_shares,
     select_ridge_and_width,
+    solve,
 )
 from gfrnn_core import SampledRNN
 
@@ -32,7 +35,7 @@ class SelectedModel:
     Attributes
     ----------
     best : int
-        Index of the candidate with the least validation error.
+        Index of the candidate with the least error.
     networks, mixture, linear, selection, notes
         Attributes of :class:`gfrnn.pipeline.training.model.ForecastModel`.
     """
@@ -51,7 +54,10 @@ def choose_model(
     fit: FitConfig,
     progress: Progress | None = None,
 ) -> SelectedModel:
-    """Solve every candidate, compare them on the validation period, average the best at each lead.
+    """Solve every candidate, compare their errors, average the best at each lead.
+
+    The errors are those on the validation period, or on every year that is left out once
+    (``fit.choice``).
 
     Raises
     ------
@@ -61,9 +67,10 @@ def choose_model(
         If a triangle is missing or damaged.
     """
     for candidate in candidates:
-        candidate.check_memory("solve")
+        folds = candidate.names("train", fit.without) + candidate.names("validation")
+        candidate.check_memory("solve", len(folds) if fit.choice == "years" else 0)
     solving = [(candidate, checkpoints, fit) for candidate in candidates]
-    choices: list[WidthSelection] = run_tasks("solve", _select_for_candidate, solving, progress)
+    choices: list[WidthSelection] = run_tasks("solve", select_for_candidate, solving, progress)
     best = int(np.argmin([choice.best.score for choice in choices]))
     best_linear = int(np.argmin([choice.linear.score for choice in choices]))
     candidate, choice, linear = candidates[best], choices[best], choices[best_linear].linear
@@ -71,6 +78,8 @@ def choose_model(
         np.stack([choice.best.errors.min(axis=0) for choice in choices]), fit.average
     )
     used = np.flatnonzero(shares.any(axis=1))
+    solves = [_settings(int(index), choices[index].best) for index in used]
+    linear_solve = _settings(best_linear, linear)
     return SelectedModel(
         best=best,
         networks=tuple(choices[index].best.network for index in used),
@@ -100,12 +109,50 @@ def choose_model(
                 )
                 for candidate, chosen, share in zip(candidates, choices, shares, strict=True)
             ],
-            "solves": [_settings(int(index), choices[index].best) for index in used],
-            "linear_solve": _settings(best_linear, linear),
-            "rows": candidate.rows(candidate.names("train", fit.without)),
+            "solves": solves,
+            "linear_solve": linear_solve,
+            "rows": candidate.rows(candidate.solved_folds(fit)),
             "columns": len(choice.best.spectrum) + len(linear.network.leads) * candidate.size,
         },
     )
+
+
+def has_final_solve(fit: FitConfig) -> bool:
+    """Tell whether the rows of the final weights are others than those that a model is chosen with.
+
+    The validation period may be added (``fit.refit``). Where every year is left out once
+    (``fit.choice``), no solve has the rows of all years.
+    """
+    return fit.refit == "all" or fit.choice == "years"
+
+
+def final_solve(
+    selected: SelectedModel,
+    candidates: tuple[Candidate, ...],
+    checkpoints: Checkpoints,
+    fit: FitConfig,
+    progress: Progress | None = None,
+) -> SelectedModel:
+    """Return the selected model with outer weights of all its rows, at the chosen settings.
+
+    It is returned unchanged where :func:`has_final_solve` says that it has them already. There is
+    one task for each candidate, also for those that the model does not use.
+    """
+    if not has_final_solve(fit):
+        return selected
+    chosen = [*selected.notes["solves"], selected.notes["linear_solve"]]
+    solving = [
+        (
+            candidate,
+            checkpoints,
+            [each for each in chosen if each.candidate == index],
+            candidate.solved_folds(fit),
+        )
+        for index, candidate in enumerate(candidates)
+    ]
+    found = [iter(each) for each in run_tasks("final solve", solve_candidate, solving, progress)]
+    *networks, linear = [next(found[each.candidate]) for each in chosen]
+    return replace(selected, networks=tuple(networks), linear=linear)
 
 
 def _settings(candidate: int, path: RidgeSelection) -> SolveSettings:
@@ -118,18 +165,50 @@ def _settings(candidate: int, path: RidgeSelection) -> SolveSettings:
     )
 
 
-def _select_for_candidate(
+def select_for_candidate(
     candidate: Candidate, checkpoints: Checkpoints, fit: FitConfig
 ) -> WidthSelection:
     """Run one task: select ridge, balance and width of one candidate from its triangles on disk."""
-    return select_ridge_and_width(
-        candidate.network,
-        candidate.factor(checkpoints, candidate.names("train", fit.without)),
-        candidate.factor(checkpoints, candidate.names("validation")),
-        size=candidate.size,
-        widths=fit.widths or [candidate.network.width],
-        ridges=fit.ridge,
-        balances=fit.balance,
-        variance=candidate.variance,
-        truncated_variance=candidate.truncated_variance,
-    )
+    train, validation = candidate.names("train", fit.without), candidate.names("validation")
+    settings: dict[str, Any] = {
+        "size": candidate.size,
+        "widths": fit.widths or [candidate.network.width],
+        "ridges": fit.ridge,
+        "balances": fit.balance,
+        "variance": candidate.variance,
+        "truncated_variance": candidate.truncated_variance,
+    }
+    if fit.choice == "years":
+        folds = [candidate.factor(checkpoints, [name]) for name in train + validation]
+        return select_on_left_out_years(candidate.network, folds, **settings)
+    periods = [candidate.factor(checkpoints, names) for names in (train, validation)]
+    return select_ridge_and_width(candidate.network, *periods, **settings)
+
+
+def solve_candidate(
+    candidate: Candidate,
+    checkpoints: Checkpoints,
+    settings: Sequence[SolveSettings],
+    folds: Sequence[str],
+) -> list[SampledRNN]:
+    """Run one task: solve networks of a candidate from the triangles of some folds.
+
+    Parameters
+    ----------
+    settings : sequence of SolveSettings
+        Settings of each network; with none, nothing is loaded.
+    """
+    if not settings:
+        return []
+    factors = candidate.factor(checkpoints, folds)
+    return [
+        solve(
+            candidate.network,
+            factors,
+            size=candidate.size,
+            width=each.width,
+            ridge=np.asarray(each.ridge),
+            balance=np.asarray(each.balance),
+        )
+        for each in settings
+    ]

@@ -13,11 +13,10 @@ from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.candidates import Candidate
-from gfrnn.pipeline.training.selection.ridge import solve
+from gfrnn.pipeline.training.selection.ridge import solve, squared_errors
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
 from gfrnn_core.recurrent_network import Precision
-from gfrnn_core.regression import residual_triangle
 
 Array = NDArray[Any]
 
@@ -92,12 +91,4 @@ def mean_squared_errors(network: SampledRNN, fold: Factors, size: int) -> Array:
     size : int
         Number of targets at each lead.
     """
-    assert network.outer is not None, "only a solved network has errors"
-    each = network.outer if network.groups is not None else network.outer[None]
-    leads = each.shape[1]
-    squares = np.zeros(leads)
-    for part, outer in zip(fold.parts, each, strict=True):
-        targets = range(part.columns - leads * size, part.columns, size)
-        residuals = [residual_triangle(part, *lead) for lead in zip(outer, targets, strict=True)]
-        squares += np.square(np.stack(residuals, axis=1)).sum(axis=(0, 2))
-    return np.asarray(squares / fold.rows)
+    return np.asarray(squared_errors(network, fold, size).sum(axis=1) / fold.rows)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import RidgePath, SampledRNN
+from gfrnn_core.regression import residual_triangle
 
 Array = NDArray[Any]
 
@@ -109,12 +110,12 @@ def select_ridge_and_width(
     strengths = np.asarray(ridges, dtype=float)
 
     def scan(width: int, factors: Sequence[float]) -> RidgeSelection:
-        outer = _unsolved_weights(network, train, size, width)
+        outer = unsolved_weights(network, train, size, width)
         least = np.full((len(strengths), leads), np.inf)
         ridge, balance, best = np.empty(leads), np.empty(leads), np.full(leads, np.inf)
         spectrum = np.empty(0)
         for factor in factors:
-            balanced = _BalancedPaths.decompose(network, train, size, width, factor)
+            balanced = BalancedPaths.decompose(network, train, size, width, factor)
             squares = balanced.errors(validation, strengths).reshape(len(strengths), leads, size)
             errors = (squares.sum(axis=2) / validation.rows + truncated_variance) / variance
             solved = balanced.outer(strengths[errors.argmin(axis=0)])
@@ -146,16 +147,16 @@ def solve(
         Number of leading hidden features.
     ridge, balance : ndarray, shape (leads,)
     """
-    outer = _unsolved_weights(network, train, size, width)
+    outer = unsolved_weights(network, train, size, width)
     for factor in np.unique(balance):
         leads = balance == factor
-        solved = _BalancedPaths.decompose(network, train, size, width, factor).outer(ridge)
+        solved = BalancedPaths.decompose(network, train, size, width, factor).outer(ridge)
         outer[..., leads, :, :] = solved[..., leads, :, :]
     return replace(network.narrowed(width), outer=outer)
 
 
 @dataclass(frozen=True)
-class _BalancedPaths:
+class BalancedPaths:
     """The ridge paths, one a group, of a network whose hidden features are scaled by a factor.
 
     Attributes
@@ -174,7 +175,7 @@ class _BalancedPaths:
     @classmethod
     def decompose(
         cls, network: SampledRNN, train: Factors, size: int, width: int, factor: float
-    ) -> _BalancedPaths:
+    ) -> BalancedPaths:
         linear = _linear_features(network, train, size)
         scales = np.ones(train.columns)
         scales[linear : linear + network.width] = factor
@@ -209,11 +210,34 @@ def _linear_features(network: SampledRNN, train: Factors, size: int) -> int:
     return train.columns - len(network.leads) * size - network.width
 
 
-def _unsolved_weights(network: SampledRNN, train: Factors, size: int, width: int) -> Array:
+def unsolved_weights(network: SampledRNN, train: Factors, size: int, width: int) -> Array:
     """Return NaN in the shape of outer weights: ([groups,] leads, features, size)."""
     groups = () if network.groups is None else (len(train.parts),)
     features = _linear_features(network, train, size) + width
     return np.full((*groups, len(network.leads), features, size), np.nan)
+
+
+def squared_errors(network: SampledRNN, fold: Factors, size: int) -> Array:
+    """Return a solved network's squared errors, summed over the rows of a fold: (leads, size).
+
+    Parameters
+    ----------
+    network : SampledRNN
+        Solved network.
+    fold : Factors
+        Triangles of the fold.
+    size : int
+        Number of targets at each lead.
+    """
+    assert network.outer is not None, "only a solved network has errors"
+    each = network.outer if network.groups is not None else network.outer[None]
+    leads = each.shape[1]
+    squares = np.zeros((leads, size))
+    for part, outer in zip(fold.parts, each, strict=True):
+        targets = range(part.columns - leads * size, part.columns, size)
+        residuals = [residual_triangle(part, *lead) for lead in zip(outer, targets, strict=True)]
+        squares += np.square(np.stack(residuals)).sum(axis=1)
+    return squares
 
 
 def candidate_shares(errors: Array, average: int) -> Array:

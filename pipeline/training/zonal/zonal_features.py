@@ -52,7 +52,7 @@ def sample_features(
         else:
             features = replace(
                 features,
-                weights=model.scale * rng.standard_normal((fields, count)),
+                weights=model.hidden_scale * rng.standard_normal((fields, count)),
                 biases=rng.uniform(-1, 1, count),
                 activation=kind,
             )
@@ -165,3 +165,13 @@ def grid_bytes(network: ZonalNetwork, times: int) -> int:
     plane = 8 * fields * basis.latitudes * basis.longitudes
     # Spectra, base fields and features, and the copies of transforms.
     return 4 * plane * min(times, network.block_times)
+
+
+def feature_flops(network: ZonalNetwork) -> float:
+    """Count the operations of computing the features of one state."""
+    basis = network.basis
+    plane = basis.latitudes * basis.longitudes
+    spectra = 2.5 * plane * np.log2(basis.longitudes)
+    profiles = 4 * basis.wavenumbers * basis.latitudes * basis.functions.values.shape[1]
+    fields = BASE_FIELDS * basis.channels + network.features.count
+    return float(fields * (spectra + profiles + 3 * plane))

@@ -15,9 +15,8 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.triangles import Factors
-from gfrnn.pipeline.training.zonal.zonal_features import grid_bytes
+from gfrnn.pipeline.training.zonal.zonal_features import feature_flops, grid_bytes
 from gfrnn_core.zonal import ZonalNetwork, row_factors
-from gfrnn_core.zonal.grid_features import BASE_FIELDS
 
 Array = NDArray[Any]
 
@@ -131,12 +130,7 @@ class ZonalRowSummary:
         return self.share * times * self.network.basis.wavenumbers
 
     def leaf_work(self, times: int) -> Work:
-        basis, features = self.network.basis, self.network.features.count
-        plane = basis.latitudes * basis.longitudes
-        spectra = 2.5 * plane * np.log2(basis.longitudes)
-        profiles = 4 * basis.wavenumbers * basis.latitudes * basis.functions.values.shape[1]
-        fields = BASE_FIELDS * basis.channels + features
-        lifting = (1 + (self.stage > 0)) * times * fields * (spectra + profiles + 3 * plane)
+        lifting = (1 + (self.stage > 0)) * times * feature_flops(self.network)
         rows = self.share * times
         folding = sum(_COMPLEX * qr_flops(rows, int(columns)) for columns in self.columns)
         return {self.kind: float(lifting + folding)}

@@ -22,6 +22,13 @@ from gfrnn.pipeline.states.climatology import Scaling
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.states.zonal_states import ZonalLayout, zonal_layout
+from gfrnn.pipeline.training.calibration.calibration_pass import (
+    Calibration,
+    calibration_errors,
+    calibration_factors,
+    calibration_passes,
+)
+from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
 from gfrnn.pipeline.training.checks import row_leaves
 from gfrnn.pipeline.training.field_passes import FieldPasses
 from gfrnn.pipeline.training.model import ForecastModel
@@ -95,11 +102,13 @@ class ZonalResults:
         The stages of the network in order, each with the stages before it.
     linear : SolvedStage
         Reference without features.
+    calibration : Calibration or None
     """
 
     layout: ZonalLayout
     stages: tuple[SolvedStage, ...]
     linear: SolvedStage
+    calibration: Calibration | None = None
 
 
 class ZonalTraining(FieldPasses):
@@ -117,7 +126,17 @@ class ZonalTraining(FieldPasses):
             again = replace(network, noise=self._residual_noise(stages[-1]))
             stages, other = yield from self._stage_passes(layout, again, "residual")
             linear = min(linear, other, key=lambda each: each.error)
-        return ZonalResults(layout, stages, linear)
+        rollouts = NetworkRollouts(
+            layout,
+            (replace(stages[-1].network, noise=None),),
+            np.ones((1, 1)),
+            replace(linear.network, noise=None),
+            step_of(self.fields.time),
+            self.forcing(),
+        )
+        states = StoredStates(self.series, layout.size)
+        calibration = yield from calibration_passes(self, rollouts, states)
+        return ZonalResults(layout, stages, linear, calibration)
 
     def _layout_passes(self) -> Passes[ZonalLayout]:
         """Yield climatology and states; the states of all times in use go to disk."""
@@ -323,7 +342,7 @@ class ZonalTraining(FieldPasses):
             lagged=layout.lagged_covariance(self._sampled_runs(horizon), horizon),
             step=step,
             forcing=self.forcing(),
-            selection=by_wavenumber,
+            selection=by_wavenumber | calibration_errors(found.calibration),
             notes=ModelNotes(
                 width=network.features.count,
                 modes=basis.size,
@@ -343,6 +362,7 @@ class ZonalTraining(FieldPasses):
                 fingerprint=self.fingerprint,
                 precision={"chosen": "float64"},
             ),
+            **calibration_factors(found.calibration),
         )
 
     def _validation_changes(self, layout: ZonalLayout) -> Array:

@@ -68,7 +68,7 @@ def test_defaults():
     )  # fmt: skip
     model = experiment.model
     assert (model.width, model.activation, model.sampling) == (1000, "tanh", "normal")
-    assert (model.scale, model.target, model.seed) == (0.15, "state", 0)
+    assert (model.scale, model.hidden_scale, model.target, model.seed) == (None, 0.15, "state", 0)
     assert (model.leads, model.inputs, model.hidden_delays, model.hidden_modes) == (
         [], [], None, None,
     )  # fmt: skip
@@ -260,6 +260,31 @@ def test_without_search_the_experiment_is_the_one_candidate():
          "my.yaml: model.hidden_modes: 6 is more than state.modes: 5"),
         ({"state": {"delays": 2}, "search": {"model.hidden_delays": [1, 3]}},
          "model.hidden_delays: 3 is more than state.delays: 2"),
+        ({"model": {"hidden_inputs": []}}, "model.hidden_inputs: [] is not allowed"),
+        ({"model": {"hidden_inputs": ["state", "state"]}},
+         "model.hidden_inputs: ['state', 'state'] names an input twice; give each once"),
+        ({"model": {"hidden_inputs": ["season"]}},
+         "model.hidden_inputs.0: 'season' is not allowed"),
+        ({"state": {"layout": "local"}, "model": {"hidden_inputs": ["state", "linear"]}},
+         "model.hidden_inputs: linear is allowed with state.layout: eof only"),
+        ({"model": {"sampling": "centres", "activation": "relu"}},
+         "model.activation: relu does not apply to model.sampling: centres"),
+        ({"model": {"sampling": "centres", "width": 3000}},
+         "model.width: 3000 centres are more than fit.pool, 2000; give at most 2000"),
+        ({"model": {"width": 300}, "fit": {"pool": 200},
+          "search": {"model.sampling": ["normal", "centres"]}},
+         "model.width: 300 centres are more than fit.pool, 200"),
+        ({"model": {"noise": -1}}, "model.noise: -1 is not allowed; give a number from 0 on, or"),
+        ({"model": {"noise": "white"}}, "model.noise: 'white' is not allowed; give a number"),
+        ({"model": {"noise": float("inf")}}, "model.noise: inf is not allowed"),
+        ({"model": {"noise": 0.1, "noise_factor": 3}},
+         "model.noise_factor: 3 is allowed with model.noise: residual only, but the noise is 0.1"),
+        ({"model": {"noise": "residual", "noise_factor": 0}},
+         "model.noise_factor: 0 is not allowed: input should be greater than 0"),
+        ({"model": {"noise": "residual", "noise_factor": float("inf")}},
+         "model.noise_factor: inf is not allowed"),
+        ({"fit": {"choice": "folds"}}, "fit.choice: 'folds' is not allowed: input should be"),
+        ({"fit": {"refit": "validation"}}, "fit.refit: 'validation' is not allowed"),
         ({"model": {"hidden_delays": 2}, "search": {"state.delays": [1, 2]}},
          "model.hidden_delays: 2 is more than state.delays: 1"),
     ],

@@ -64,6 +64,9 @@ def store(run) -> xr.Dataset:
 # What readers find
 
 
+VARIABLES = ["geopotential", "temperature", "mean_sea_level_pressure"]
+
+
 def test_dimensions_and_their_order(store):
     deep = ("time", "prediction_timedelta", "level", "latitude", "longitude")
     assert store["geopotential"].dims == deep
@@ -72,7 +75,8 @@ def test_dimensions_and_their_order(store):
     assert dict(store.sizes) == {
         "time": STARTS, "prediction_timedelta": LEADS, "level": 2, "latitude": 5, "longitude": 8,
     }  # fmt: skip
-    assert set(store.data_vars) == {"geopotential", "temperature", "mean_sea_level_pressure"}
+    assert set(store.data_vars) == {*VARIABLES, "limited"}
+    assert store["limited"].dims == deep[:2]
     assert set(store.coords) == {
         "time", "prediction_timedelta", "level", "latitude", "longitude", "valid_time",
     }  # fmt: skip
@@ -115,7 +119,7 @@ def test_attributes(store):
     assert store["longitude"].attrs["units"] == "degrees_east"
     described = {
         name: (array.attrs["standard_name"], array.attrs["units"])
-        for name, array in store.data_vars.items()
+        for name, array in store[VARIABLES].items()
     }
     assert described == {
         "geopotential": ("geopotential", "m2 s-2"),
@@ -128,7 +132,8 @@ def test_attributes(store):
 
 
 def test_encodings(run, store):
-    for array in store.data_vars.values():
+    assert store["limited"].dtype == np.float32
+    for array in store[VARIABLES].values():
         assert array.dtype == np.float32
         assert array.encoding["shards"] == (1, *array.shape[1:])
         deep = (1,) if "level" in array.dims else ()
@@ -235,6 +240,8 @@ def test_values_are_the_rollout_of_the_model(run, store, weather):
             features = np.concatenate([seen, [1.0], np.tanh(seen @ hidden + biases)])
             series[lead] = features @ outer[index]
             total[lead - 1] += mixture[n, index] * series[lead]
+    octaves = [0, 1, 1, 2, 2]  # of the five modes
+    total *= arrays["calibration"][:, octaves]
     expected = (total * unit @ arrays["layout/eofs"] / weights + mean).reshape(LEADS, 4, 5, 8)
     chosen = store.sel(time="2002-07-09")
     for index, (variable, level) in enumerate(channels):

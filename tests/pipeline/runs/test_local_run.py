@@ -257,10 +257,9 @@ def test_a_cell_that_never_changes_has_no_anomaly_and_is_forecast_as_it_is(tmp_p
 
 
 def test_diverged_forecasts_are_nan_and_counted(drift, tmp_path):
-    run = Run(local_experiment(drift), tmp_path / "run")
+    run = Run(local_experiment(drift, model={"bound": None}), tmp_path / "run")
     run.fit()
-    outer = zarr.open_group(run.model, mode="r+")["networks/0/outer"]
-    outer[...] = 3 * outer[...]
+    grow(run)
     run.forecast()
     store = forecasts(run)
     assert store.attrs["lost_forecasts"] == store.sizes["time"]
@@ -270,6 +269,35 @@ def test_diverged_forecasts_are_nan_and_counted(drift, tmp_path):
     run.verify()
     rmse = scores(run)["rmse"].sel(system="forecast").isel(prediction_timedelta=-1)
     assert np.isnan(rmse).all()
+
+
+def grow(run: Run) -> None:
+    """Make the forecasts of a model run away."""
+    outer = zarr.open_group(run.model, mode="r+")["networks/0/outer"]
+    outer[...] = 3 * outer[...]
+
+
+def test_the_bound_holds_forecasts_and_counts_the_values(drift, tmp_path):
+    run = Run(local_experiment(drift, fit={"calibration": False}), tmp_path / "run")
+    assert run.experiment.model.bound == 5.0
+    run.fit()
+    grow(run)
+    run.forecast()
+    store = forecasts(run)
+    assert store.attrs["lost_forecasts"] == 0
+    assert "share of values" in store["limited"].attrs["long_name"]
+    model = ForecastModel.load(run.model)
+    scaling = model.layout.scaling
+    mean = scaling.climatology(store["valid_time"].values.reshape(-1))
+    channels = [store[channel.variable].values for channel in scaling.grid.channels]
+    fields = np.stack(channels, axis=2).reshape(mean.shape)
+    largest = np.abs((fields - mean) * scaling.weights).reshape(*store["limited"].shape, -1)
+    np.testing.assert_allclose(largest[:, -1].max(), 5.0, rtol=1e-3)
+    shares = (largest > 5 - 1e-3).mean(axis=2)
+    np.testing.assert_allclose(store["limited"], shares, atol=1e-6)
+    assert shares[:, -1].min() > max(0.2, shares[:, 0].max())
+    run.verify()
+    assert np.isfinite(scores(run)["rmse"]).all()
 
 
 # Real weather

@@ -122,11 +122,29 @@ def test_networks_are_averaged_at_each_lead(noisy, tmp_path):
     history = np.random.default_rng(0).normal(size=(3, model.delays, 6))
     initial = np.full(3, np.datetime64("2002-07-01", "ns"))
     singles = [network.rollout(history, 6) for network in model.networks]
-    mixed = model.rollout(history, initial, 6)
+    mixed = np.stack([states for states, _ in model.rollouts.walk(history, initial, 6)], axis=1)
     for lead in range(6):
         column = 1 if lead >= 2 else 0  # own weights at one and at three days
         expected = sum(s[:, lead] * w for s, w in zip(singles, model.mixture[:, column]))  # noqa: B905
         np.testing.assert_allclose(mixed[:, lead], expected, rtol=1e-12)
+    factors = model.calibration[:, model.layout.regression_groups]
+    assert len(factors) < 6  # factors of leads beyond the horizon are those of the last
+    factors = factors[np.minimum(np.arange(6), len(factors) - 1)]
+    np.testing.assert_allclose(model.rollout(history, initial, 6), mixed * factors, rtol=1e-12)
+
+
+def test_without_calibration_forecasts_are_the_rollouts(noisy, tmp_path):
+    parts = SHORT | {"fit": {"ridge": [1e-3], "calibration": False}}
+    run = Run(experiment(noisy.path, **parts), tmp_path / "run")
+    run.fit()
+    model = ForecastModel.load(run.model)
+    assert model.calibration is None
+    assert "rollout_errors" not in model.selection
+    history = np.random.default_rng(0).normal(size=(3, model.delays, 6))
+    initial = np.full(3, np.datetime64("2002-07-01", "ns"))
+    np.testing.assert_array_equal(
+        model.rollout(history, initial, 6), model.networks[0].rollout(history, 6)
+    )
 
 
 # Stages, once and again

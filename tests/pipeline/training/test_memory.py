@@ -74,7 +74,7 @@ def test_no_task_of_a_fit_needs_more_memory_than_planned_and_none_a_third_of_it(
         "local": ("pool", "precision"),
         "zonal": ("states",),
     }[layout]
-    assert {name for name, _ in tasks} == {"climatology", *names, "rows", "solve"}
+    assert {name for name, _ in tasks} == {"climatology", *names, "rows", "solve", "rollouts"}
     for task, (planned, needed) in tasks.items():
         assert needed <= planned + SLACK, task
         # A chunk is counted as if it were stored hardly smaller, and twice.

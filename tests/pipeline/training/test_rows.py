@@ -61,7 +61,8 @@ def summary(grid=GRID, *, state=None, **options) -> RowSummary:
         groups=weight_groups(config, grid, patches),
         mask=layout.mask,
     )
-    network = network.sample(np.zeros((1, network.delays * patches.window + forcing.count)))
+    pool = (max(2, network.width), network.delays * patches.window + forcing.count)
+    network = network.sample(np.random.default_rng(1).standard_normal(pool))
     values = np.random.default_rng(0).normal(size=(TIMES, *grid.shape))
     if grid.mask is not None:
         values.reshape(TIMES, -1)[:, grid.mask] = np.nan
@@ -211,12 +212,14 @@ def test_states_of_fields_are_what_the_layout_makes_of_them():
     np.testing.assert_allclose(found, scaled.transpose(0, 2, 3, 1), rtol=1e-12)
 
 
-@pytest.mark.parametrize("modulators", [(), (0, 1)], ids=["plain", "seasonal"])
+OPTIONS = [{}, {"modulators": (0, 1)}, {"sampling": "centres", "noise": 0.1}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "seasonal", "centres"])
 @pytest.mark.parametrize("state", ["shared", "own"])
-def test_projected_memory_is_not_less_than_what_a_leaf_takes(state, modulators):
+def test_projected_memory_is_not_less_than_what_a_leaf_takes(state, options):
     grid = grid_of(latitudes(24, "between"), longitudes(48), NAMES)
-    options = {"width": 40, "modulators": modulators}
-    rows = summary(grid, state={**SETTINGS[state], "patch": (6, 12)}, **options)
+    rows = summary(grid, state={**SETTINGS[state], "patch": (6, 12)}, width=40, **options)
     stretch = Stretch("a", *whole(rows))
     assert peak_of(lambda: rows.leaf(stretch)) <= rows.leaf_bytes(stretch)
     shared = SharedRows((rows, rows))

@@ -119,6 +119,47 @@ def test_a_row_may_start_before_its_period_and_never_ends_after_it():
     assert row_stretches(time, validation, "v", alone, **options) == [Stretch("v/2001", 11, 17)]
 
 
+@cases
+@given(axes(), st.integers(1, 3), st.integers(1, 6), st.integers(1, 20))
+def test_no_two_years_share_a_target_where_rows_keep_within_years(time, delays, reach, length):
+    everything = period(pd.Timestamp(time[0]), pd.Timestamp(time[-1]))
+    options = {"delays": delays, "reach": reach, "length": length}
+    known = known_times(time, everything)
+    whole, within = (
+        row_stretches(time, everything, "t", known, **options, within_years=each)
+        for each in (False, True)
+    )
+    years = pd.DatetimeIndex(time).year
+    targets: dict[str, set[int]] = {}
+    for piece in within:
+        for present in range(piece.start, piece.stop):
+            aims = range(present + 1, present + reach + 1)
+            assert {f"t/{years[aim]}" for aim in aims} == {piece.fold}
+            targets.setdefault(piece.fold, set()).update(aims)
+    for one, other in itertools.combinations(targets.values(), 2):
+        assert not one & other
+    # Only rows across a change of year are left out.
+    kept = {present for piece in within for present in range(piece.start, piece.stop)}
+    for piece in whole:
+        for present in range(piece.start, piece.stop):
+            assert (present in kept) == (years[present + 1] == years[present + reach])
+
+
+def test_a_row_across_a_change_of_year_belongs_to_its_first_target_or_to_none():
+    time = pd.date_range("2000-12-25", periods=14, freq="D").to_numpy()
+    everything = period("2000-12-25", "2001-01-07")
+    known = known_times(time, everything)
+    options = {"delays": 1, "reach": 3, "length": 99}
+    assert row_stretches(time, everything, "t", known, **options) == [
+        Stretch("t/2000", 0, 6),
+        Stretch("t/2001", 6, 11),
+    ]
+    assert row_stretches(time, everything, "t", known, **options, within_years=True) == [
+        Stretch("t/2000", 0, 4),  # the last target is 31 December
+        Stretch("t/2001", 6, 11),  # the first is 1 January
+    ]
+
+
 def test_a_gap_removes_the_rows_around_it():
     whole = pd.date_range("2001-01-01", periods=20, freq="D").to_numpy()
     time = np.delete(whole, 10)

@@ -165,7 +165,10 @@ def reference(v: Verified, system: str, lead: int) -> np.ndarray:
         own, index = (3, 1) if step >= 3 else (1, 0)
         seen = [series[step - own], series[step - own - 1], np.ones((len(v.places), 1))]
         series[step] = np.concatenate(seen, axis=1) @ outer[index]
-    return v.model.layout.anomalies(series[lead]).reshape(-1, *shape) + v.climatology[valid]
+    factors = v.model.linear_calibration[lead - 1, v.model.layout.regression_groups]
+    return (
+        v.model.layout.anomalies(series[lead] * factors).reshape(-1, *shape) + v.climatology[valid]
+    )
 
 
 @pytest.mark.slow

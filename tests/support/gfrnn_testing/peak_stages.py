@@ -103,6 +103,18 @@ def reduced(stage: PassCost, training: Training | ZonalTraining) -> None:
     print(stage.name, "merge", summary.merge_bytes(), held + merged)
 
 
+def rolled(stage: PassCost) -> None:
+    """Measure the rollouts of the first leaf, and a merge."""
+    summary, plan = stage.subject, stage.plan
+    part = Stretch("a", 0, -(-len(summary.starts) // plan.leaves))
+    sides = [summary.leaf(part), summary.leaf(part)]  # once before, for the buffers of a BLAS
+    gc.collect()
+    print(stage.name, "leaf", plan.leaf_bytes, rise(lambda: summary.leaf(part)))
+    held = sum(values.nbytes for side in sides for values in side.values())
+    merged = rise(lambda: summary.merge(*sides))
+    print(stage.name, "merge", summary.merge_bytes(), held + merged)
+
+
 def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
     """Measure the choice of ridge and width of one candidate from two triangles."""
     part = rows.subject.parts[0] if hasattr(rows.subject, "parts") else rows.subject
@@ -198,7 +210,9 @@ def main(layout: str, folder: Path) -> None:
     # Of passes that share a name, the last has the most columns.
     stages = {stage.name: stage for stage in cost_of_passes(training.passes())}
     for name, stage in stages.items():
-        if isinstance(training, ZonalTraining):
+        if name == "rollouts":
+            rolled(stage)
+        elif isinstance(training, ZonalTraining):
             if name == "solve":
                 solved_wavenumber(stage, stages["rows"])
             else:

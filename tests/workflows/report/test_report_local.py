@@ -19,7 +19,7 @@ from gfrnn.workflows.session.run_session import diverged_note, print_stage
 from gfrnn_testing.waves import make_source
 
 
-def local_run(folder: Path, **state: Any) -> Run:
+def local_run(folder: Path, bound: float | None = 5.0, **state: Any) -> Run:
     """Return a run of waves on a box across Greenwich, on patches, with no stage done."""
     tree = {
         "name": "patches",
@@ -30,7 +30,7 @@ def local_run(folder: Path, **state: Any) -> Run:
             "test": ["2001-12-01", "2002-01-31"],
         },
         "state": {"layout": "local", "patch": [3, 4], "halo": [1, 2], "delays": 2, **state},
-        "model": {"width": 10, "leads": ["1d", "2d"]},
+        "model": {"width": 10, "leads": ["1d", "2d"], "bound": bound},
         "fit": {"ridge": [1e-3, 1e-2]},
         "forecast": {"horizon": "3d", "every": "3d"},
     }
@@ -54,7 +54,9 @@ def lines(outcome: Any) -> str:
 def test_the_page_describes_patches_halo_and_weights(tmp_path, state, said):
     run = local_run(tmp_path, **state)
     run.fit()
-    assert "warning" not in lines(run.forecast())
+    said_by_command = lines(run.forecast())
+    assert "warning" not in said_by_command
+    assert "model.bound" not in said_by_command
     run.verify()
     text = write_report(run).read_text(encoding="utf-8")
     # 2 fields: 5 x 8 cells twice, a constant, 10 hidden features, two leads of 12 cells.
@@ -68,7 +70,7 @@ def test_the_page_describes_patches_halo_and_weights(tmp_path, state, said):
 
 @pytest.mark.slow
 def test_diverged_forecasts_are_counted_on_the_page_and_by_the_command(tmp_path):
-    run = local_run(tmp_path)
+    run = local_run(tmp_path, bound=None)
     run.fit()
     outer = zarr.open_group(run.model, mode="r+")["networks/0/outer"]
     outer[...] = 1e3 * outer[...]
@@ -85,3 +87,18 @@ def test_diverged_forecasts_are_counted_on_the_page_and_by_the_command(tmp_path)
     table = text.split('id="skill"')[1].split("</section>")[0]
     assert "nan" not in table.lower()  # a dash stands for it
     assert "\N{EN DASH}" in table
+
+
+@pytest.mark.slow
+def test_values_that_the_bound_has_limited_are_counted_on_the_page_and_by_the_command(tmp_path):
+    run = local_run(tmp_path)
+    run.fit()
+    outer = zarr.open_group(run.model, mode="r+")["networks/0/outer"]
+    outer[...] = 1e3 * outer[...]
+    said = lines(run.forecast())
+    count = open_forecasts(run.forecasts).sizes["time"]
+    note = f"he bound (model.bound) has limited values of {count} of {count} forecasts"
+    assert note in said
+    assert "warning" not in said
+    run.verify()
+    assert note in write_report(run).read_text(encoding="utf-8")

@@ -1,0 +1,100 @@
+"""Regression of the truth on rollouts at each lead, from sums over initial times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+Array = NDArray[np.floating]
+
+# Fewest initial times at a lead from which coefficients are computed.
+LEAST_STARTS = 10
+
+# Number of initial times that the prior factor of 1 weighs as much as: forecasts are damped no more
+# than the validation period supports.
+PRIOR_STARTS = 6
+
+# Squares below this share of the largest are rounding errors, such as those of values that are
+# always zero.
+_ROUNDING = 1e-24
+
+
+@dataclass(frozen=True)
+class LeadSums:
+    """Sums over initial times and the values of a group, of one system of forecasts.
+
+    Attributes
+    ----------
+    forecast, product, truth : ndarray, shape (leads, groups)
+        Sums of squared forecasts, of forecasts times truth, and of the squared truth.
+    counts : ndarray of int, shape (leads,)
+        Number of initial times.
+    """
+
+    forecast: Array
+    product: Array
+    truth: Array
+    counts: Array
+
+    def coefficients(self) -> Array:
+        """Return the factors of forecasts that minimise the squared error.
+
+        A factor is the regression coefficient ``<forecast, truth> / <forecast, forecast>`` within
+        [0, 1], drawn towards 1 by a prior whose variance is that of the coefficient from
+        ``PRIOR_STARTS`` initial times with forecasts of unit square (ridge regression towards 1).
+        As predictability is lost with the lead, factors do not increase with it. The least squares
+        under these conditions is the clipped isotonic regression of the coefficients, weighted
+        with the squared forecasts (Robertson, Wright and Dykstra 1988, Order Restricted
+        Statistical Inference, chapter 1).
+
+        Returns
+        -------
+        ndarray, shape (leads, groups)
+            From the first lead on with too few initial times, the factors of the lead before; 1
+            where there is none, and for values that are always zero.
+        """
+        factors = np.ones(self.forecast.shape)
+        enough = np.flatnonzero(self.counts < LEAST_STARTS)
+        last = int(enough[0]) if len(enough) else len(self.counts)
+        if not last:
+            return factors
+        smallest = _ROUNDING * max(float(self.truth[:last].max()), np.finfo(float).tiny)
+        for group in np.flatnonzero((self.forecast[:last] > smallest).all(axis=0)):
+            squares, products = self.forecast[:last, group], self.product[:last, group]
+            residuals = self.truth[:last, group] - products**2 / squares
+            prior = PRIOR_STARTS * np.maximum(residuals, 0.0) / self.counts[:last]
+            squares = squares + prior
+            found = isotonic_regression(
+                (products + prior) / squares, weights=squares, increasing=False
+            )
+            factors[:last, group] = np.clip(found.x, 0.0, 1.0)
+        factors[last:] = factors[last - 1]
+        return factors
+
+    def errors(self, factors: Array | None = None) -> Array:
+        """Return the mean squared error of a state at each lead.
+
+        Parameters
+        ----------
+        factors : ndarray, shape (leads, groups), optional
+            Factors of the forecasts; by default 1.
+
+        Returns
+        -------
+        ndarray, shape (leads,)
+            NaN at leads without initial times.
+        """
+        given = np.ones(self.forecast.shape) if factors is None else factors
+        sums = given**2 * self.forecast - 2 * given * self.product + self.truth
+        return self._means(sums)
+
+    def variance(self) -> Array:
+        """Return the mean squared error of the climatology at each lead: shape (leads,)."""
+        return self._means(self.truth)
+
+    def _means(self, sums: Array) -> Array:
+        counts = np.where(self.counts > 0, self.counts, np.nan)
+        return np.asarray(sums.sum(axis=1) / counts)

@@ -1,0 +1,137 @@
+"""Rollouts of the networks of a model: their weighted mean, and those of the linear reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.config.durations import Duration
+from gfrnn.pipeline.states.forcing import Forcing
+from gfrnn.pipeline.states.layouts import Layout
+from gfrnn.pipeline.training.zonal.zonal_features import feature_flops, walk_bytes
+from gfrnn_core import SampledRNN
+from gfrnn_core.zonal import ZonalNetwork
+
+Array = NDArray[Any]
+
+Network = SampledRNN | ZonalNetwork
+
+# Lifted rows that a rollout holds at a time, in bytes.
+_LIFTED_BYTES = 2**22
+
+
+@dataclass(frozen=True)
+class NetworkRollouts:
+    """The networks of a model and all that their rollouts need.
+
+    Attributes
+    ----------
+    layout, networks, mixture, linear, step, forcing
+        Attributes of :class:`gfrnn.pipeline.training.model.ForecastModel`.
+    """
+
+    layout: Layout
+    networks: tuple[Network, ...]
+    mixture: Array
+    linear: Network
+    step: Duration
+    forcing: Forcing
+
+    @property
+    def delays(self) -> int:
+        """Number of successive states from which rollouts start."""
+        return max(network.delays for network in (*self.networks, self.linear))
+
+    def walk(self, history: Array, initial: Array, steps: int) -> Iterator[tuple[Array, Array]]:
+        """Yield the weighted mean of the networks' rollouts lead by lead.
+
+        Parameters
+        ----------
+        history : ndarray, shape (starts, delays, size)
+            States up to the initial time, oldest first.
+        initial : ndarray of datetime64, shape (starts,)
+            Initial times.
+        steps : int
+            Number of time steps.
+
+        Yields
+        ------
+        states : ndarray, shape (starts, size)
+            A diverged rollout is NaN from then on.
+        limited : ndarray, shape (starts,)
+            Share of values that the bound of rollouts has limited at this step, the weighted mean
+            of the networks.
+        """
+        own = np.asarray(self.linear.leads)
+        walks = [self._walk(network, history, initial, steps) for network in self.networks]
+        for lead in range(1, steps + 1):
+            shares = self.mixture[:, np.searchsorted(own, lead, side="right") - 1]
+            mixed: Array = np.zeros((len(history), self.layout.size))
+            limited: Array = np.zeros(len(history))
+            for walk, share in zip(walks, shares, strict=True):
+                state, held = next(walk)
+                if share:  # a diverged state is NaN even times 0
+                    mixed += share * state
+                    limited += share * held
+            yield mixed, limited
+
+    def linear_walk(
+        self, history: Array, initial: Array, steps: int
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield the rollout of the linear model lead by lead, as :meth:`walk` does."""
+        yield from self._walk(self.linear, history, initial, steps)
+
+    def _walk(
+        self, network: Network, history: Array, initial: Array, steps: int
+    ) -> Iterator[tuple[Array, Array]]:
+        size = network.state_size
+
+        def times(first: int) -> Iterator[Array]:
+            return (self.step.after(initial, lead) for lead in range(first, steps + 1))
+
+        given = (one for time in times(1) if (one := self.forcing(time)) is not None)
+        inputs = given if self.forcing.count else None
+        if isinstance(network, ZonalNetwork):
+            climatology = self.layout.scaling.climatology
+            terms = (climatology.design_matrix(time) for time in times(1 - network.delays))
+            yield from network.walk(history[:, -network.delays :], steps, terms, inputs)
+            return
+        walk = network.walk(history[:, -network.delays :, :size], steps, inputs)
+        for state, limited in walk:
+            yield np.pad(state, ((0, 0), (0, self.layout.size - size))), limited
+
+    def walk_bytes(self, starts: int) -> int:
+        """Return the peak memory in bytes of both walks together, without the history."""
+        held = lifted = 0
+        for network in (*self.networks, self.linear):
+            if isinstance(network, ZonalNetwork):
+                held += walk_bytes(network, len(network.stages), starts)
+                continue
+            # States that later steps need, delayed ones scaled and stacked, and predictions.
+            states = max(network.leads) + 3 * network.delays + 4
+            held += 8 * starts * states * network.state_size
+            places = 1 if network.patches is None else network.patches.places
+            varied = places if self.forcing.varies_by_place else 1
+            held += 8 * starts * (max(network.leads) + 1) * varied * self.forcing.count
+            features = network.columns(self.layout.size, self.forcing.count).features
+            lifted = max(lifted, min(_LIFTED_BYTES, 8 * starts * places * features))
+        return held + 2 * lifted + 3 * 8 * starts * self.layout.size
+
+    def walk_flops(self) -> float:
+        """Count the operations of a step of both walks from one start."""
+        flops = 0.0
+        for network in (*self.networks, self.linear):
+            if isinstance(network, ZonalNetwork):
+                for number in range(len(network.stages)):
+                    used = network.used_columns(number).sum()
+                    flops += 8.0 * used * network.basis.width + feature_flops(network)
+                continue
+            columns = network.columns(self.layout.size, self.forcing.count)
+            places = 1 if network.patches is None else network.patches.places
+            own = self.layout.size // places
+            flops += 2.0 * places * (columns.linear * columns.hidden + columns.features * own)
+        return flops

@@ -1,0 +1,94 @@
+"""Factors of forecasts from sums: known optima, conditions, and leads without enough data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gfrnn.pipeline.training.calibration.lead_regression import (
+    LEAST_STARTS,
+    PRIOR_STARTS,
+    LeadSums,
+)
+
+
+def sums_of(forecast: np.ndarray, truth: np.ndarray) -> LeadSums:
+    """Return the sums of forecasts (leads, starts) of one value."""
+    products = (np.sum(a * b, axis=1)[:, None] for a, b in (
+        (forecast, forecast), (forecast, truth), (truth, truth)
+    ))  # fmt: skip
+    return LeadSums(*products, np.full(len(forecast), forecast.shape[1]))
+
+
+def test_proportional_forecasts_get_the_factor_of_proportionality():
+    forecast = np.random.default_rng(0).standard_normal((3, 40))
+    wanted = np.array([[1.0], [0.7], [0.2]])
+    sums = sums_of(forecast, wanted * forecast)
+    np.testing.assert_allclose(sums.coefficients(), wanted, rtol=1e-12)
+    np.testing.assert_allclose(sums.errors(wanted), 0.0, atol=1e-12)
+
+
+def test_factors_stay_within_zero_and_one():
+    forecast = np.random.default_rng(0).standard_normal((2, 40))
+    found = sums_of(forecast, np.array([[1.5], [-0.4]]) * forecast).coefficients()
+    np.testing.assert_allclose(found, [[1.0], [0.0]], atol=1e-12)
+
+
+def test_two_factors_in_the_wrong_order_become_their_weighted_mean():
+    forecast = np.stack([np.ones(20), 2 * np.ones(20)])
+    found = sums_of(forecast, np.array([[0.3], [0.8]]) * forecast).coefficients()
+    np.testing.assert_allclose(found, (0.3 + 4 * 0.8) / 5, rtol=1e-12)
+
+
+def test_noise_draws_the_factor_towards_one_by_the_prior():
+    # The truth is independent of the forecast: the optimum is 0, the estimate a little above.
+    for count in (20, 2000):
+        half = np.ones(count // 2)
+        forecast = np.concatenate([half, -half])[None]
+        truth = np.tile([1.0, -1.0], count // 2)[None]
+        found = sums_of(forecast, truth).coefficients()
+        np.testing.assert_allclose(found, PRIOR_STARTS / (count + PRIOR_STARTS), rtol=1e-12)
+
+
+def test_leads_with_too_few_starts_continue_the_last_factor():
+    forecast = np.ones((4, LEAST_STARTS))
+    sums = sums_of(forecast, np.array([[0.9], [0.6], [0.1], [0.1]]) * forecast)
+    counts = np.array([LEAST_STARTS, LEAST_STARTS, LEAST_STARTS - 1, LEAST_STARTS])
+    few = LeadSums(sums.forecast, sums.product, sums.truth, counts)
+    np.testing.assert_allclose(few.coefficients()[:, 0], [0.9, 0.6, 0.6, 0.6])
+    none = LeadSums(sums.forecast, sums.product, sums.truth, np.zeros(4, dtype=int))
+    np.testing.assert_array_equal(none.coefficients(), 1.0)
+    assert np.isnan(none.errors()).all()
+
+
+def test_a_value_that_is_always_zero_keeps_its_factor():
+    zeros, ones = np.zeros((2, 1)), np.ones((2, 1))
+    sums = LeadSums(
+        np.hstack([zeros, 20 * ones]), np.hstack([zeros, 5 * ones]), np.hstack([zeros, 20 * ones]),
+        np.array([20, 20]),
+    )  # fmt: skip
+    found = sums.coefficients()
+    np.testing.assert_array_equal(found[:, 0], 1.0)
+    assert (found[:, 1] < 0.6).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1), leads=st.integers(1, 8), groups=st.integers(1, 4))
+def test_factors_never_increase_the_error_they_are_fitted_to(seed, leads, groups):
+    rng = np.random.default_rng(seed)
+    truth, forecast = rng.standard_normal((2, leads, groups, 25)) * rng.uniform(0.1, 3)
+    forecast = forecast + rng.uniform(0, 1) * truth
+    sums = LeadSums(
+        np.square(forecast).sum(axis=2), (forecast * truth).sum(axis=2),
+        np.square(truth).sum(axis=2), np.full(leads, 25),
+    )  # fmt: skip
+    factors = sums.coefficients()
+    assert ((factors >= 0) & (factors <= 1)).all()
+    assert (np.diff(factors, axis=0) <= 1e-12).all()
+    # Together, as the order of factors may cost at one lead what it gains at another.
+    assert sums.errors(factors).sum() <= sums.errors().sum() * (1 + 1e-12)
+    # Both sums are means over initial times of squared errors.
+    expected = np.square(factors[..., None] * forecast - truth).sum(axis=(1, 2)) / 25
+    np.testing.assert_allclose(sums.errors(factors), expected, rtol=1e-9)
+    assert sums.variance()[0] == pytest.approx(np.square(truth[0]).sum() / 25)
