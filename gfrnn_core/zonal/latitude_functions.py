@@ -56,6 +56,17 @@ class LatitudeFunctions:
     east: Array
     counts: tuple[int, ...]
 
+    @property
+    def pole_signs(self) -> Array:
+        """Return -1 at a north pole, 1 at a south pole and 0 elsewhere: shape (latitudes,).
+
+        Towards a pole, the quotient of a function of wavenumber 1 and the cosine of latitude tends
+        to its slope times this sign.
+        """
+        signs = np.zeros(len(self.east))
+        signs[0], signs[-1] = self.east[0] == 0, -(self.east[-1] == 0).astype(float)
+        return signs
+
     @classmethod
     def on(
         cls, latitude: Array, wavenumbers: int, count: int, geometry: Geometry = "sphere"

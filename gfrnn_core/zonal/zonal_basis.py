@@ -176,4 +176,8 @@ class ZonalBasis:
         found[..., 5, :] = self.profiles(again, functions.slopes)
         for value in (0, 3):
             found[..., value + 1, :] = turn * found[..., value, :]
+            if numbers > 1:
+                # At a pole, the quotient of wavenumber 1 and the cosine of latitude has a limit.
+                limit = 1j * functions.pole_signs * found[1, ..., value + 2, :]
+                found[1, ..., value + 1, :] += limit
         return self.on_grid(found)

@@ -32,7 +32,10 @@ from gfrnn_core.zonal.zonal_basis import ZonalBasis
 Array = NDArray[Any]
 
 BLOCK_BYTES = 2**23
-"""Bytes of base fields on the grid that are computed together: about the size of the caches."""
+"""Most bytes of base fields, and of features, on the grid that are computed together.
+
+It is about the size of the caches.
+"""
 
 # Multiple of their root mean square norm in training beyond which states have diverged.
 _DIVERGED = 20.0
@@ -174,6 +177,13 @@ class ZonalNetwork:
             stages=(),
         )
 
+    @property
+    def block_times(self) -> int:
+        """Number of times whose features are computed together on the grid."""
+        fields = max(BASE_FIELDS * self.basis.channels, self.features.count)
+        per_time = 8 * fields * self.basis.latitudes * self.basis.longitudes
+        return max(1, BLOCK_BYTES // per_time)
+
     def columns(self, stage: int) -> int:
         """Return the number of feature columns of the rows of a stage, counted from 0."""
         featured = self.feature_basis.width
@@ -232,10 +242,8 @@ class ZonalNetwork:
         found = np.empty(shape, dtype=complex)
         if not self.features.count:
             return found
-        per_time = 8 * BASE_FIELDS * basis.channels * basis.latitudes * basis.longitudes
-        step = max(1, BLOCK_BYTES // per_time)
-        for first in range(0, count, step):
-            now = slice(first, first + step)
+        for first in range(0, count, self.block_times):
+            now = slice(first, first + self.block_times)
             background = np.tensordot(terms[now], self.background, axes=1).swapaxes(0, 1)
             base = basis.base_fields(coefficients[:, now] + background)
             found[:, now] = self.feature_basis.encode(self.features(base))

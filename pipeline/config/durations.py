@@ -16,6 +16,7 @@ Array = NDArray[Any]
 
 ONE_DAY = pd.Timedelta(days=1)
 _EXAMPLES = "write for example 6h, 1d or, for monthly data, 3mo"
+_MOST_MONTHS = 12 * 290  # about the range of times in nanoseconds
 _MONTHS = re.compile(r"(\d+(?:\.\d+)?)\s*(?:mo|months?)")
 
 
@@ -80,9 +81,10 @@ class Duration:
         if found is None:
             return cls(to_timedelta(value).to_timedelta64().astype("timedelta64[ns]"))
         months = float(found[1])
-        if months != round(months) or months < 1:
+        if months != round(months) or not 1 <= months <= _MOST_MONTHS:
             raise ValueError(
-                f"{value!r} is not a whole, positive number of calendar months; {_EXAMPLES}"
+                f"{value!r} is not a whole number of calendar months from 1 to {_MOST_MONTHS}; "
+                f"{_EXAMPLES}"
             )
         return cls(np.timedelta64(round(months), "M"))
 

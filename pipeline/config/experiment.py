@@ -553,6 +553,12 @@ class Experiment(Section):
                 "model.features: is empty; list some of advection, products, tanh and relu, or "
                 "leave the key out"
             )
+        for kind in (features := self.model.features):
+            if features.count(kind) > 1:
+                raise ValueError(
+                    f"model.features: {kind} is given twice; give each kind once, and their number "
+                    "as model.width"
+                )
         if len(activated) > 1:
             raise ValueError("model.features: tanh and relu exclude each other; choose one of them")
         if self.search:

@@ -15,6 +15,10 @@ from gfrnn.pipeline.reduction.tree import Stretch
 
 Array = NDArray[Any]
 
+# Arrays of the size of the fields that an encoding holds at once: fields or their scaled anomalies,
+# products with weights or spectra, the spectra of the waves that are kept, and states.
+ENCODING_COPIES = 4
+
 
 class EncodingLayout(Protocol):
     """A layout that encodes fields as states."""
@@ -49,8 +53,8 @@ class StateSummary:
 
     def leaf_bytes(self, stretch: Stretch) -> int:
         times = stretch.stop - stretch.start
-        # Fields, scaled anomalies, and their spectra or states.
-        return max(self.fields.read_bytes(times), 3 * 8 * times * self.fields.grid.size)
+        encoding = 8 * ENCODING_COPIES * times * self.fields.grid.size
+        return max(self.fields.read_bytes(times), encoding)
 
     def merge_bytes(self) -> int:
         return 2 * 8 * len(self.fields.time) * self.layout.size

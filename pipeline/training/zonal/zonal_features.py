@@ -16,7 +16,6 @@ from gfrnn.pipeline.states.sampled_features import sample_features
 from gfrnn.pipeline.states.zonal_states import ZonalLayout, zonal_layout
 from gfrnn_core.local_features import BASE_FIELDS, GridFeatures
 from gfrnn_core.zonal import ZonalNetwork
-from gfrnn_core.zonal.zonal_network import BLOCK_BYTES
 
 Array = NDArray[Any]
 
@@ -140,7 +139,7 @@ def grid_bytes(network: ZonalNetwork, times: int) -> int:
     fields = BASE_FIELDS * basis.channels + network.features.count
     plane = 8 * fields * basis.latitudes * basis.longitudes
     # Spectra, base fields and features, and the copies of transforms.
-    return 4 * max(plane, min(BLOCK_BYTES, times * plane))
+    return 4 * plane * min(times, network.block_times)
 
 
 def feature_flops(network: ZonalNetwork) -> float:

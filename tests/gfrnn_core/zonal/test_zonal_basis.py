@@ -78,3 +78,17 @@ def test_too_few_longitudes_are_named():
     assert ZonalBasis(functions, 1, 17).wavenumbers == 9
     with pytest.raises(ValueError, match="longitudes: 16 do not resolve wavenumber 8"):
         ZonalBasis(functions, 1, 16)
+
+
+def test_the_gradient_at_a_pole_is_the_limit_of_that_beside_it():
+    poles, beside = np.linspace(-90, 90, 13), np.linspace(-90, 90, 13)
+    beside[[0, -1]] = -89.999, 89.999
+    bases = [ZonalBasis(LatitudeFunctions.on(each, 4, 8), 2, 12) for each in (poles, beside)]
+    states = np.random.default_rng(0).standard_normal((3, bases[0].size))
+    at, near = (each.base_fields(each.unpack(states))[..., [0, -1], :] for each in bases)
+    np.testing.assert_allclose(
+        at[:, :, :3], near[:, :, :3], atol=1e-3 * np.abs(near[:, :, 1]).max()
+    )
+    np.testing.assert_allclose(
+        at[:, :, 3:], near[:, :, 3:], atol=1e-3 * np.abs(near[:, :, 4]).max()
+    )

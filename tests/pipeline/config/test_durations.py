@@ -86,9 +86,9 @@ def test_spellings_of_months(text):
     assert Duration.parse(text) == Duration(np.timedelta64(3, "M"))
 
 
-@pytest.mark.parametrize("text", ["1.5mo", "0mo"])
+@pytest.mark.parametrize("text", ["1.5mo", "0mo", "9999mo", "99999999999999999999mo"])
 def test_parts_of_months_are_refused(text):
-    with pytest.raises(ValueError, match="not a whole, positive number of calendar months"):
+    with pytest.raises(ValueError, match="not a whole number of calendar months from 1 to"):
         Duration.parse(text)
 
 

@@ -82,6 +82,10 @@ def test_an_experiment_that_is_written_with_its_defaults_is_read_again():
         ),
         ({"model": {"products": 4}}, ("model.products", "local only")),
         ({"state": {"layout": "local"}, "model": {"products": 0}}, ("model.products",)),
+        (
+            {"model": {"features": ["products", "tanh", "products"], "width": 9}},
+            ("model.features", "products", "twice"),
+        ),
         ({"model": {"features": ["curl"]}}, ("model.features", "advection")),
         ({"model": {"width": 5}}, ("model.width: 5", "products, tanh or relu")),
         (
@@ -90,8 +94,9 @@ def test_an_experiment_that_is_written_with_its_defaults_is_read_again():
         ),
         ({"model": {"bound": 1.0}}, ("model.bound", "greater than 1")),
         ({"model": {"bound": float("inf")}}, ("model.bound",)),
-        ({"model": {"noise": -0.1}}, ("model.noise",)),
-        ({"model": {"noise": "resid"}}, ("model.noise", "residual")),
+        ({"model": {"noise": -0.1}}, ("model.noise: -0.1", "from 0 on, or residual")),
+        ({"model": {"noise": "resid"}}, ("model.noise: 'resid'", "from 0 on, or residual")),
+        ({"model": {"noise": [1]}}, ("model.noise: [1]", "from 0 on, or residual")),
         ({"model": {"noise_factor": 0}}, ("model.noise_factor",)),
         ({"model": {"noise_factor": 3.0}}, ("model.noise_factor", "noise: residual")),
         ({"model": {"stages": 0}}, ("model.stages",)),
@@ -102,3 +107,4 @@ def test_what_is_refused_is_named(sections, parts):
         parsed(**sections)
     for part in parts:
         assert part in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1

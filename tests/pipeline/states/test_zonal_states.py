@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.layouts import restore_layout
+from gfrnn.pipeline.states.state_summary import ENCODING_COPIES
 from gfrnn.pipeline.states.zonal_states import zonal_layout
 
 CHANNELS = (Channel("geopotential", 500.0), Channel("mean_sea_level_pressure"))
@@ -36,6 +39,18 @@ def test_states_come_back_from_their_fields(layout):
     states = np.random.default_rng(1).standard_normal((5, layout.size))
     fields = layout.decode(states, TIME[:5])
     np.testing.assert_allclose(layout.encode(fields, TIME[:5]), states, atol=1e-10)
+
+
+def test_encoding_needs_no_more_memory_than_is_estimated(layout):
+    fields = np.zeros((400, layout.scaling.grid.size))
+    layout.encode(fields[:1].copy(), TIME[:1])  # arrays that are computed once
+    tracemalloc.start()
+    try:
+        layout.encode(fields, TIME)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert fields.nbytes + peak < 8 * ENCODING_COPIES * fields.size
 
 
 def test_the_norm_of_a_state_on_the_globe_is_the_mean_square_of_the_scaled_anomalies():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.passes import run_passes
+from gfrnn.pipeline.training.zonal.zonal_features import grid_bytes, unfitted_network
 from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
 from gfrnn.pipeline.training.zonal.zonal_training import ZonalResults, ZonalTraining
 from gfrnn_testing.zonal_weather import write_zonal_weather, zonal_experiment
@@ -55,6 +57,24 @@ def test_advection_is_learned_to_rounding_where_the_linear_model_is_not(
     assert found.layout.geometry == geometry
     assert stage.error < 1e-7 * found.linear.error
     assert found.linear.network.features.count == 0
+
+
+@pytest.mark.parametrize("model", [{"features": ["tanh"], "width": 300}, {}])
+def test_features_need_no_more_memory_than_is_estimated(archive, model):
+    experiment = with_model(archive, **model)
+    fields = Fields(open_source(experiment.data))
+    network = unfitted_network(experiment, fields.grid)
+    times = 300
+    states = network.basis.unpack(np.ones((times, network.state_size)))
+    terms = np.ones((times, len(network.background)))
+    network.featurise(states[:, :1], terms[:1])  # arrays that are computed once
+    tracemalloc.start()
+    try:
+        result = network.featurise(states, terms).nbytes
+        peak = tracemalloc.get_traced_memory()[1] - result
+    finally:
+        tracemalloc.stop()
+    assert peak < grid_bytes(network, times)
 
 
 def test_a_second_stage_corrects_the_first(archive, tmp_path):
