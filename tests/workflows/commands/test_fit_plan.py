@@ -72,7 +72,7 @@ def test_a_plan_is_there_as_json(command):
     assert found["refusal"] is None
     assert found["workforce"]["threads"] == 2
     names = [stage["name"] for stage in found["stages"]]
-    assert names == ["climatology", "eofs", "states", "rows", "solve", "precision"]
+    assert names == ["climatology", "eofs", "states", "rows", "solve", "rollouts", "precision"]
     assert found["seconds"] == pytest.approx(sum(stage["seconds"] for stage in found["stages"]))
 
 
