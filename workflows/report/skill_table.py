@@ -23,7 +23,11 @@ from gfrnn.workflows.report.labels import (
 
 _TITLE = "RMSE, cos-latitude weighted"
 _RATIO = "forecast / climatology"
-_MOST_LEADS = 5
+_MOST_LEADS = 6
+
+# Leads that publications usually give, in days and in months.
+_USUAL_DAYS = (0.5, 1, 2, 3, 5, 10)
+_USUAL_MONTHS = (1, 2, 3, 6, 9, 12)
 
 
 class ChannelErrors(NamedTuple):
@@ -57,14 +61,14 @@ def channel_errors(scores: xr.Dataset, leads: Sequence[int]) -> Iterator[Channel
 
 
 def terminal_table(scores: xr.Dataset) -> Table:
-    """Return a table of RMSE with a column for each of at most five leads.
+    """Return a table of RMSE with a column for each of at most six leads.
 
     Parameters
     ----------
     scores : xarray.Dataset
         Scores from :func:`gfrnn.pipeline.verify`.
     """
-    leads = _spaced_leads(scores)
+    leads = _shown_leads(scores)
     table = Table(title=_TITLE, title_justify="left")
     table.add_column("system", no_wrap=True)
     for label in _labels(scores, leads):
@@ -145,7 +149,7 @@ def _cells(values: NDArray[Any], best: NDArray[Any], form: str) -> list[str]:
 
 def dashboard_table(scores: xr.Dataset) -> dashboard.ResultTable:
     """Return the content of :func:`terminal_table` for the dashboard page of a run."""
-    leads = _spaced_leads(scores)
+    leads = _shown_leads(scores)
     rows: list[tuple[str, ...]] = []
     for errors in channel_errors(scores, leads):
         rows.append((f"{errors.channel}, {errors.units}",))
@@ -227,8 +231,15 @@ def _labels(scores: xr.Dataset, leads: Sequence[int]) -> list[str]:
     return [lead_label(axis[place]) for place in leads]
 
 
-def _spaced_leads(scores: xr.Dataset) -> list[int]:
-    """Return indices of the first lead, the last and some between, spaced geometrically."""
-    count = scores.sizes["prediction_timedelta"]
-    places = np.unique(np.geomspace(1, count, _MOST_LEADS).round().astype(int)) - 1
+def _shown_leads(scores: xr.Dataset) -> list[int]:
+    """Return indices of the usual leads and the last, or of leads that are spaced geometrically."""
+    axis = scores["prediction_timedelta"].values
+    if np.issubdtype(axis.dtype, np.timedelta64):
+        usual = np.asarray(_USUAL_DAYS) * np.timedelta64(86_400_000_000_000, "ns")
+    else:
+        usual = np.asarray(_USUAL_MONTHS)
+    found = np.flatnonzero(np.isin(axis, usual.astype(axis.dtype)))
+    if len(found) >= min(len(axis), _MOST_LEADS) / 2:
+        return sorted({*map(int, found), len(axis) - 1})[-_MOST_LEADS:]
+    places = np.unique(np.geomspace(1, len(axis), _MOST_LEADS).round().astype(int)) - 1
     return [int(place) for place in places]

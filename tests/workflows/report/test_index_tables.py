@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from rich.console import Console
@@ -86,7 +87,7 @@ def test_tables_have_the_ratio_to_the_climatology():
     row = next(line for line in printed(terminal_table(made())) if "/" in line[0])
     rmse = made()["rmse"].isel(channel=0)
     ratio = (rmse.sel(system="forecast") / rmse.sel(system="climatology")).values
-    shown = [0, 1, 2, 5, 11]
+    shown = [0, 1, 2, 4, 9, 11]  # 1, 2, 3, 5, 10 and 12 days
     assert row == ["forecast / climatology", *(f"{ratio[lead]:.3f}" for lead in shown)]
     assert tuple(row) in dashboard_table(made()).rows
 
@@ -122,3 +123,30 @@ def test_the_page_shows_the_indices_of_a_run(untouched: Run, tmp_path: Path):
     assert "everywhere, correlation" in text
     assert "for the index everywhere" in text
     assert "persistence</em> is that of the anomaly" in text
+
+
+@pytest.mark.parametrize(
+    ("step", "count", "labels"),
+    [
+        ("6h", 40, ["+12 h", "+1 d", "+2 d", "+3 d", "+5 d", "+10 d"]),
+        ("1D", 30, ["+1 d", "+2 d", "+3 d", "+5 d", "+10 d", "+30 d"]),
+        ("6h", 60, ["+1 d", "+2 d", "+3 d", "+5 d", "+10 d", "+15 d"]),
+        ("1h", 24, ["+1 h", "+2 h", "+4 h", "+7 h", "+13 h", "+1 d"]),  # few usual ones
+        ("1D", 1, ["+1 d"]),
+    ],
+)
+def test_the_table_has_usual_leads_and_the_last(step, count, labels):
+    leads = pd.to_timedelta(step) * np.arange(1, count + 1)
+    values = np.ones((2, 1, count))
+    dims = ("system", "channel", "prediction_timedelta")
+    scores = xr.Dataset(
+        {"rmse": (dims, values)},
+        {
+            "system": ["forecast", "climatology"],
+            "channel": ["a"],
+            "units": ("channel", ["K"]),
+            "prediction_timedelta": leads,
+        },
+    )
+    heads = next(line for line in printed(terminal_table(scores)) if line[0] == "system")
+    assert [head.replace("\N{NO-BREAK SPACE}", " ") for head in heads[1:]] == labels
