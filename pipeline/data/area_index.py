@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import IndexConfig
+from gfrnn.pipeline.config.verification_config import IndexConfig
 from gfrnn.pipeline.data.grid import Grid, format_extent, region_cells
 from gfrnn.pipeline.errors import ConfigError
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gfrnn.pipeline.config.experiment import DataConfig, Region
+from gfrnn.pipeline.config.data_config import DataConfig, Region
 from gfrnn.pipeline.data.combine import (
     Selection,
     common_times,

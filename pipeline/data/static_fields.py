@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import DataConfig
+from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.data.canonical_array import FileTimeRange, read_from_file
 from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, Grid, format_extent
 from gfrnn.pipeline.data.variables.file_variables import (

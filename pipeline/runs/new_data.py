@@ -12,8 +12,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.data_config import DataConfig, SourceConfig
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.config.experiment import DataConfig, Experiment, SourceConfig
+from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.dataset import open_source

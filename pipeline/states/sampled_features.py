@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import ModelConfig
+from gfrnn.pipeline.config.model_config import ModelConfig
 from gfrnn.pipeline.data.grid import Channel, Grid, contiguous_longitudes
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.states.advecting_winds import advection_terms

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import StateConfig
+from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.pipeline.data.grid import Grid, contiguous_longitudes
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn_core import Patches

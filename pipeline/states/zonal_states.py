@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from gfrnn.pipeline.config.experiment import StateConfig
+from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.flops import Work

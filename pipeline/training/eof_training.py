@@ -12,7 +12,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import Experiment, ModelConfig
+from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.model_config import ModelConfig
 from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
 from gfrnn.pipeline.reduction.reduce import fold_keys
 from gfrnn.pipeline.reduction.tree import Stretch

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import FitConfig
+from gfrnn.pipeline.config.fit_config import FitConfig
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.flops import Work, merge_flops, svd_flops, total
 from gfrnn.pipeline.reduction.task_memory import TaskPlan, check_memory, plan_calls, plan_reduction

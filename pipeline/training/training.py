@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import Experiment, FitConfig
+from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.fit_config import FitConfig
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.progress import Progress

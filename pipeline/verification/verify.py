@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import IndexConfig
+from gfrnn.pipeline.config.verification_config import IndexConfig
 from gfrnn.pipeline.data.area_index import index_channel, index_weights
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.forecasting.forecast import load_model, read_history

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from gfrnn.pipeline.config.experiment import DataConfig
+from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.run_tasks import run_tasks

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gfrnn.pipeline import open_source
-from gfrnn.pipeline.config.experiment import DataConfig
+from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.data.inspection.audit import audit
 from gfrnn.pipeline.data.inspection.describe import describe_dataset

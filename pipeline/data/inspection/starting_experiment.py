@@ -11,7 +11,7 @@ import xarray as xr
 import yaml
 
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.config.experiment import ModelConfig
+from gfrnn.pipeline.config.model_config import ModelConfig
 from gfrnn.pipeline.data.time_axis import covered, format_minute, step_of
 from gfrnn.pipeline.errors import DataError
 

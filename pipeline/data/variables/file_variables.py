@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gfrnn.pipeline.config.experiment import SourceConfig
+from gfrnn.pipeline.config.data_config import SourceConfig
 from gfrnn.pipeline.data.canonical_array import IndexMap, chunks_of
 from gfrnn.pipeline.data.file_coordinates import (
     FileTimes,

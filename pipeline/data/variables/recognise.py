@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from gfrnn.pipeline.config.experiment import SourceConfig
+from gfrnn.pipeline.config.data_config import SourceConfig
 from gfrnn.pipeline.data.file_coordinates import FileLevels
 from gfrnn.pipeline.data.variables import names
 

@@ -6,7 +6,7 @@ import re
 
 import xarray as xr
 
-from gfrnn.pipeline.config.experiment import SourceConfig
+from gfrnn.pipeline.config.data_config import SourceConfig
 from gfrnn.pipeline.data.variables.names import QUANTITIES
 
 GRAVITY = 9.80665  # m s-2, the constant that turns geopotential height into geopotential

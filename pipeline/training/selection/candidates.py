@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import FitConfig
+from gfrnn.pipeline.config.fit_config import FitConfig
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints, content_key
 from gfrnn.pipeline.reduction.task_memory import check_call

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import FitConfig
+from gfrnn.pipeline.config.fit_config import FitConfig
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import Experiment, ModelConfig
+from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.model_config import ModelConfig
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfrnn.pipeline.config.experiment import IndexConfig
+from gfrnn.pipeline.config.verification_config import IndexConfig
 from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import ConfigError

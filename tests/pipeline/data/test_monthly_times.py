@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.durations import Duration, month_middles
-from gfrnn.pipeline.config.experiment import DataConfig
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.time_axis import covered, segments, step_of
 from gfrnn.pipeline.errors import DataError

@@ -11,7 +11,7 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gfrnn.pipeline.config.experiment import DataConfig
+from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.static_fields import open_static

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.durations import Duration, month_middles
-from gfrnn.pipeline.config.experiment import DataConfig, Experiment, parse_experiment
+from gfrnn.pipeline.config.experiment import Experiment, parse_experiment
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
 from gfrnn.pipeline.errors import ConfigError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfrnn.pipeline.config.experiment import StateConfig
+from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.layouts import restore_layout
 from gfrnn.pipeline.states.patch_states import LocalLayout

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gfrnn.pipeline.config.experiment import ModelConfig, StateConfig
+from gfrnn.pipeline.config.model_config import ModelConfig
+from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.states.climatology import Climatology, Scaling

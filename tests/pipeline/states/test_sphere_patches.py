@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfrnn.pipeline.config.experiment import StateConfig
+from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.states.sphere_patches import (

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gfrnn.pipeline.config.experiment import StateConfig
+from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.states.climatology import Climatology, Scaling

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gfrnn.pipeline.config.experiment import StateConfig
+from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing

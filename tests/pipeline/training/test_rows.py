@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfrnn.pipeline.config.experiment import StateConfig
+from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.forcing import Forcing

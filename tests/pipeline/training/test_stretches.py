@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gfrnn.pipeline.config.data_config import PeriodsConfig
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.config.experiment import PeriodsConfig
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.stretches import (

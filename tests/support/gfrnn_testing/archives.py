@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from gfrnn.pipeline.config.experiment import DataConfig
+from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn_testing.paths import ROOT
 

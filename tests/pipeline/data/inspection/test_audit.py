@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.config.experiment import DataConfig, parse_experiment
+from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.inspection.audit import audit
 from gfrnn.pipeline.data.inspection.describe import describe_dataset

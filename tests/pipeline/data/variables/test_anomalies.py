@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gfrnn.pipeline.config.experiment import DataConfig
+from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.inspection.audit import audit
 from gfrnn.pipeline.data.inspection.describe import describe_dataset

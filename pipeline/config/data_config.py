@@ -1,0 +1,124 @@
+"""Keys of an experiment about its data: sources, periods and climatology."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from gfrnn.pipeline.config.durations import Duration
+from gfrnn.pipeline.config.section import Period, Section
+
+
+class SourceConfig(Section):
+    """A source of data: files that are read as one data set, or one store."""
+
+    path: str | list[str]
+    level: float | None = Field(None, gt=0, description="level in hPa, if the file has none")
+    rename: dict[str, str] = Field({}, description="mapping: name in the file to ERA5 name")
+    units: dict[str, str] = Field({}, description="mapping: name in the file to unit")
+    storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
+    interpolate: bool = Field(
+        False, description="whether to interpolate to the grid of the sources without this key"
+    )
+
+
+class Region(Section):
+    """A region in latitude and longitude (-180..180 or 0..360), which may cross Greenwich."""
+
+    latitude: tuple[float, float]
+    longitude: tuple[float, float]
+
+    @field_validator("latitude")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not -90 <= value[0] < value[1] <= 90:
+            raise ValueError(
+                f"{list(value)} is not [south, north] within -90..90; write for example [35, 70]"
+            )
+        return value
+
+
+class DataConfig(Section):
+    """Input data: sources, variables, region and time step."""
+
+    sources: list[SourceConfig] = Field(min_length=1)
+    static: list[SourceConfig] = Field([], description="sources of static fields only")
+    variables: dict[str, list[float] | None] | None = Field(
+        None, description="mapping: ERA5 name to levels in hPa, or to nothing for all levels"
+    )
+    region: Region | None = None
+    anomalies: bool | None = Field(
+        None, description="whether values are anomalies; default: names and attributes tell"
+    )
+    step: Duration | None = Field(None, description="time step to use, e.g. 6h or 1mo")
+    chunk: int | None = Field(None, gt=0, description="number of times that a leaf reads at once")
+
+    @field_validator("sources", "static", mode="before")
+    @classmethod
+    def _paths_to_sources(cls, value: Any) -> Any:
+        entries = value if isinstance(value, list) else [value]
+        return [{"path": entry} if isinstance(entry, str) else entry for entry in entries]
+
+    @model_validator(mode="after")
+    def _one_grid(self) -> DataConfig:
+        if all(source.interpolate for source in self.sources):
+            raise ValueError(
+                "data.sources: interpolate: true for every source, so that none gives the grid; "
+                "leave it out of one"
+            )
+        if any(source.interpolate for source in self.static):
+            raise ValueError(
+                "data.static: interpolate is allowed in data.sources only; give static fields on "
+                "the grid of the data"
+            )
+        return self
+
+
+class PeriodsConfig(Section):
+    """Periods of training, of validation (choice of hyperparameters) and of the test."""
+
+    train: Period
+    validation: Period
+    test: Period
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> PeriodsConfig:
+        for (first, a), (second, b) in itertools.combinations(iter(self), 2):
+            if a.start <= b.end and b.start <= a.end:
+                raise ValueError(
+                    f"{first} ({a}) and {second} ({b}) overlap; choose periods with no common time"
+                )
+        return self
+
+
+class ClimatologyConfig(Section):
+    """Annual and diurnal cycle of the climatology."""
+
+    annual: int | Literal["month"] | None = Field(
+        None,
+        description="number of harmonics, or month; default: month for monthly data, else 2",
+    )
+    diurnal: int | None = Field(
+        None, ge=0, le=12, description="default: 1 if the step is below 12 h"
+    )
+
+    @field_validator("annual", mode="before")
+    @classmethod
+    def _annual_cycle(cls, value: Any) -> Any:
+        if value is None or value == "month" or (type(value) is int and 0 <= value <= 12):
+            return value
+        raise ValueError(
+            f"{value!r} is neither a number of harmonics, 0 to 12, nor month (a mean for each "
+            "calendar month); choose one of them"
+        )
+
+    def cycles(self, step: Duration) -> tuple[int | Literal["month"], int]:
+        """Return the annual and the diurnal cycle for data of a step, with defaults filled in."""
+        annual, diurnal = self.annual, self.diurnal
+        if annual is None:
+            annual = "month" if step.monthly else 2
+        if diurnal is None:
+            diurnal = 1 if step < Duration.parse("12h") else 0
+        return annual, diurnal
