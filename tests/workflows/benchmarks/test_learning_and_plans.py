@@ -91,8 +91,8 @@ def test_every_stage_is_planned_and_measured(monkeypatch):
     table = plan.run([30], rounds=1)
     layout, width, stage, planned, measured, _ = (list(column.cells) for column in table.columns)
     found = list(zip(layout, stage, strict=True))
-    eof = ["climatology", "eofs", "states", "rows", "solve", "precision", "all"]
-    local = ["climatology", "rows", "solve", "precision", "all"]
+    eof = ["climatology", "eofs", "states", "rows", "solve", "rollouts", "precision", "all"]
+    local = ["climatology", "rows", "solve", "rollouts", "precision", "all"]
     assert found[1:] == [("eof", name) for name in eof] + [("local", name) for name in local]
     assert width == [""] + ["30"] * (len(eof) + len(local))
     assert planned[0] == ""
@@ -127,9 +127,9 @@ def test_an_archive_too_large_for_this_machine_is_planned(monkeypatch):
     )
     table = era5_plan.run([1, 10])
     step, nodes, stage, tasks, *_, time = (list(column.cells) for column in table.columns)
-    assert step == [each for each in era5_plan.STEPS for _ in range(10)]
-    assert nodes == (["1"] * 5 + ["10"] * 5) * 2
-    assert stage[:5] == ["climatology", "rows", "solve", "precision", "all: fits"]
+    assert step == [each for each in era5_plan.STEPS for _ in range(12)]
+    assert nodes == (["1"] * 6 + ["10"] * 6) * 2
+    assert stage[:6] == ["climatology", "rows", "solve", "rollouts", "precision", "all: fits"]
     # 37 years of leaves of 24 times, hourly and six-hourly, of which each year is merged.
-    assert int(tasks[10]) - int(tasks[0]) > 4 * int(tasks[0])
+    assert int(tasks[12]) - int(tasks[0]) > 4 * int(tasks[0])
     assert "?" not in time

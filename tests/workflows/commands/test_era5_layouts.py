@@ -159,7 +159,7 @@ def computed(experiment: Experiment, folder: Path) -> Run:
 def check(run: Run, latitude: np.ndarray, longitude: np.ndarray) -> None:
     """Check that forecasts have canonical coordinates and every lead has finite scores."""
     with xr.open_zarr(run.forecasts, chunks=None, decode_timedelta=True) as forecasts:
-        assert set(forecasts.data_vars) == set(VARIABLES)
+        assert set(forecasts.data_vars) == {*VARIABLES, "limited"}
         for name, (*_, on_levels) in VARIABLES.items():
             dims = ("time", "prediction_timedelta", "latitude", "longitude")
             expected = (*dims[:2], "level", *dims[2:]) if on_levels else dims
