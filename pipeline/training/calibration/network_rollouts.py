@@ -104,8 +104,16 @@ class NetworkRollouts:
         for state, limited in walk:
             yield np.pad(state, ((0, 0), (0, self.layout.size - size))), limited
 
-    def walk_bytes(self, starts: int) -> int:
-        """Return the peak memory in bytes of both walks together, without the history."""
+    def walk_bytes(self, starts: int) -> tuple[int, int]:
+        """Return the memory in bytes of both walks together, without the history.
+
+        Returns
+        -------
+        held : int
+            Bytes that the walks hold between two steps.
+        stepping : int
+            Bytes that a step needs besides these, at its peak.
+        """
         held = lifted = 0
         for network in (*self.networks, self.linear):
             if isinstance(network, ZonalNetwork):
@@ -119,7 +127,7 @@ class NetworkRollouts:
             held += 8 * starts * (max(network.leads) + 1) * varied * self.forcing.count
             features = network.columns(self.layout.size, self.forcing.count).features
             lifted = max(lifted, min(_LIFTED_BYTES, 8 * starts * places * features))
-        return held + 2 * lifted + 3 * 8 * starts * self.layout.size
+        return held, 2 * lifted + 3 * 8 * starts * self.layout.size
 
     def walk_flops(self) -> float:
         """Count the operations of a step of both walks from one start."""

@@ -138,12 +138,12 @@ class RolloutSummary:
         count, size = stretch.stop - stretch.start, self.rollouts.layout.size
         span = int(self.starts[stretch.stop - 1] - self.starts[stretch.start])
         delays = self.rollouts.delays
-        history = 8 * count * delays * size
-        walking = self.rollouts.walk_bytes(count) + history
+        held, stepping = self.rollouts.walk_bytes(count)
+        held += 8 * count * delays * size
         # The truth, and that of a lead, forecasts and their finite ones for the sums.
         truth = 8 * (span + self.block + 6 * count) * size
         reading = self.states.read_bytes(span + max(delays, self.block))
-        return max(reading + walking, walking + truth) + self.result_bytes(0)
+        return held + max(reading, stepping + truth) + self.result_bytes(0)
 
     def merge_bytes(self) -> int:
         return 3 * self.result_bytes(0)

@@ -5,6 +5,8 @@ Prints the bytes that a part projected and the bytes that resident memory rose b
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +33,9 @@ def status(name: str) -> int:
 
 def rise(call: Callable[[], Any]) -> int:
     """Return the rise of resident memory at the peak of a call."""
+    # Memory that was freed but is still resident would hide a part of the rise.
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak is measured anew from here on
     before = status("VmRSS")
     call()

@@ -6,7 +6,6 @@ rose by at the peak.
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 
@@ -98,10 +97,8 @@ def reduced(stage: PassCost, training: Training | ZonalTraining) -> None:
     parts = [Stretch("a", 2, 2 + length), Stretch("a", 2 + length, 2 + 2 * length)]
     sides = [summary.leaf(part) for part in parts]
     summary.merge(*sides)  # once before, for the buffers that a BLAS gets and keeps
-    gc.collect()
     print(stage.name, "leaf", plan.leaf_bytes, rise(lambda: summary.leaf(parts[0])))
     held = sum(values.nbytes for side in sides for values in side.values())
-    gc.collect()
     merged = rise(lambda: summary.merge(*sides))
     print(stage.name, "merge", summary.merge_bytes(), held + merged)
 
@@ -111,7 +108,6 @@ def rolled(stage: PassCost) -> None:
     summary, plan = stage.subject, stage.plan
     part = Stretch("a", 0, -(-len(summary.starts) // plan.leaves))
     sides = [summary.leaf(part), summary.leaf(part)]  # once before, for the buffers of a BLAS
-    gc.collect()
     print(stage.name, "leaf", plan.leaf_bytes, rise(lambda: summary.leaf(part)))
     held = sum(values.nbytes for side in sides for values in side.values())
     merged = rise(lambda: summary.merge(*sides))
@@ -143,7 +139,6 @@ def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
         )
 
     solve()
-    gc.collect()
     print(stage.name, "leaf", stage.plan.leaf_bytes, rise(solve))
 
 
@@ -159,7 +154,6 @@ def solved_wavenumber(stage: PassCost, rows: PassCost) -> None:
         _solve_wavenumber(folds[:2], folds[2:], np.ones(columns - width), width, [1e-6, 1e-3])
 
     solve()
-    gc.collect()
     print(stage.name, "leaf", stage.plan.leaf_bytes, rise(solve))
 
 
@@ -172,7 +166,6 @@ def pooled(stage: PassCost, rows: PassCost, training: LocalTraining) -> None:
         draw_at_time(part.states, part.network, part.forcing, 200, 40, 0)
 
     pool()
-    gc.collect()
     print(stage.name, "leaf", stage.plan.leaf_bytes, rise(pool))
 
 
@@ -186,7 +179,6 @@ def scaled(stage: PassCost, rows: PassCost) -> None:
         squares_at_time(part.states, part.network.lattice_features, 200)
 
     scale()
-    gc.collect()
     print(stage.name, "leaf", stage.plan.leaf_bytes, rise(scale))
 
 
@@ -211,7 +203,6 @@ def measured(stage: PassCost, rows: PassCost, training: Training) -> None:
     ones = np.ones(leads)
     sample = PrecisionSample(part, leaf, candidate, part.network.width, 1e-3 * ones, ones)
     sample.measure(training.checkpoints)
-    gc.collect()
     rose = rise(lambda: sample.measure(training.checkpoints))
     print(stage.name, "leaf", stage.plan.leaf_bytes, rose)
 
