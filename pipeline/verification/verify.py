@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.verification_config import IndexConfig
 from gfrnn.pipeline.data.area_index import index_channel, index_weights
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.forecasting.forecast import load_model, read_history
+from gfrnn.pipeline.forecasting.forecast import load_model
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads, open_forecasts
+from gfrnn.pipeline.forecasting.initial_states import read_history
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
