@@ -15,7 +15,7 @@ import zarr
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.verification.verify import SYSTEMS
+from gfrnn.pipeline.verification.score_summary import SYSTEMS
 from gfrnn_testing.weather import experiment, finish, make_weather, write_store
 
 CHANNELS = [
