@@ -33,7 +33,7 @@ from gfrnn.pipeline.verification.pair_statistics import (
     root_weights,
 )
 from gfrnn.pipeline.verification.stored_fields import StoredForecasts
-from gfrnn.pipeline.verification.weighted_truth import WeightedTruth
+from gfrnn.pipeline.verification.weighted_truth import WeightedTruth, evenly_spaced
 from gfrnn_core import UnstableRollout
 from gfrnn_core.zonal import ZonalNetwork
 
@@ -44,6 +44,10 @@ SYSTEMS = ("forecast", "linear", "damped persistence", "persistence", "climatolo
 
 INVERSE = "linear inverse"
 """System of monthly data: the linear inverse model, see :meth:`ForecastModel.inverse_walk`."""
+
+# Fields (float64) of the pairs that are scored at once, in bytes: those of a few systems stay in a
+# processor core's own cache.
+_PAIR_BYTES = 2**21
 
 # Bytes of damping factors that are kept for the next leaf.
 _DAMPING_BYTES = 2**26
@@ -113,28 +117,28 @@ class ScoreSummary:
             if place == 0:
                 leads = slice(lead - 1, lead - 1 + together)
                 block = self.stored.read(slice(stretch.start, stretch.stop), leads)
-            here = known[lead - 1]
-            if not here.any():
-                continue
-            later = targets[lead - 1, here]
-            pairs = _Pairs(lead, truth, truth.places(starts[here]), truth.places(later))
-            groups = _by_month(self.fields.time[later], months)
-            for month, own in groups.items():
-                counts[month, lead - 1] = np.count_nonzero(own)
-            forecast = self._weighted_fields(block, place, here)
-            walked = [linear[here], *([] if inverse is None else [inverse[here]])]
-            anomalies = self._anomalies(model, pairs, forecast, walked)
-            for index, (system, given) in enumerate(zip(systems, anomalies, strict=True)):
-                statistics = pairs.statistics(given, self.roots)
+            walked = [linear, *([] if inverse is None else [inverse])]
+            existing = np.flatnonzero(known[lead - 1])
+            for first in range(0, len(existing), self._pairs_together):
+                part = existing[first : first + self._pairs_together]
+                later = targets[lead - 1, part]
+                pairs = _Pairs(lead, truth, truth.places(starts[part]), truth.places(later))
+                groups = _by_month(self.fields.time[later], months)
                 for month, own in groups.items():
-                    sums[month, index, :, :, lead - 1] = statistics[:, own].sum(axis=1)
-                if self.indices:
-                    # Persistence of an index is that of its anomaly, not of the field.
-                    seen = pairs.present if system == "persistence" else given
-                    moments[index, :, :, lead - 1] = index_moments(
-                        self._index_values(seen, len(later)),
-                        self._index_values(pairs.real, len(later)),
-                    )
+                    counts[month, lead - 1] += np.count_nonzero(own)
+                forecast = self._weighted_fields(block, place, part)
+                anomalies = self._anomalies(model, pairs, forecast, [each[part] for each in walked])
+                for index, (system, given) in enumerate(zip(systems, anomalies, strict=True)):
+                    statistics = pairs.statistics(given, self.roots)
+                    for month, own in groups.items():
+                        sums[month, index, :, :, lead - 1] += statistics[:, own].sum(axis=1)
+                    if self.indices:
+                        # Persistence of an index is that of its anomaly, not of the field.
+                        seen = pairs.present if system == "persistence" else given
+                        moments[index, :, :, lead - 1] += index_moments(
+                            self._index_values(seen, len(part)),
+                            self._index_values(pairs.real, len(part)),
+                        )
         return {"sums": sums, "counts": counts, "moments": moments}
 
     def _targets(self, model: ForecastModel, starts: Array, horizon: int) -> tuple[Array, Array]:
@@ -171,7 +175,12 @@ class ScoreSummary:
         yield truth.persistence(pairs.start, pairs.now)
         yield None
 
-    def _weighted_fields(self, block: list[Array], place: int, here: Array) -> Array:
+    @property
+    def _pairs_together(self) -> int:
+        """Number of pairs that are scored at once."""
+        return max(1, _PAIR_BYTES // (8 * self.fields.grid.size))
+
+    def _weighted_fields(self, block: list[Array], place: int, part: Array) -> Array:
         """Return forecasts of one lead times the roots of the weights, 0 in the mask.
 
         Parameters
@@ -180,11 +189,11 @@ class ScoreSummary:
             From :meth:`StoredForecasts.read`.
         place : int
             Position of the lead in the block.
-        here : ndarray of bool, shape (starts,)
-            Initial times to return.
+        part : ndarray of int
+            Positions of the initial times to return.
         """
-        fields = np.empty((np.count_nonzero(here), *self.roots.shape))
-        chosen = slice(None) if here.all() else here
+        fields = np.empty((len(part), *self.roots.shape))
+        chosen = evenly_spaced(part)
         for channel, values in enumerate(block):
             np.multiply(values[chosen, place], self.roots[channel], out=fields[:, channel])
         mask = self.fields.grid.mask
@@ -229,10 +238,10 @@ class ScoreSummary:
             zonal = walk_bytes(linear, 1, len(starts))
         terms = len(model.layout.scaling.climatology.coefficients)
         history = model.delays * model.layout.size * len(starts)
-        # The truth, the weighted climatology and the weights, six fields of a pair.
+        # The truth, the weighted climatology, the weights, and six fields of a pair.
         held = size * (times + terms + 2 + len(self.indices)) + history
         held += min(_DAMPING_BYTES // 8, horizon * size)
-        scoring = size * 6 * len(starts) + walked * len(starts)
+        scoring = size * 6 * min(self._pairs_together, len(starts)) + walked * len(starts)
         # The history is encoded beside the truth.
         reading = self.fields.read_bytes(times) + 8 * (2 * model.delays * size * len(starts))
         stored = self.stored.read_bytes(len(starts))

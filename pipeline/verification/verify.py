@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.verification_config import IndexConfig
 from gfrnn.pipeline.data.area_index import index_channel, index_weights
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.forecasting.forecast import load_model
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.storage import consolidate, write_whole
-from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.index_scores import index_correlation, index_rmse
 from gfrnn.pipeline.verification.pair_statistics import STATISTICS
 from gfrnn.pipeline.verification.score_summary import ScoreSummary, scored_systems
@@ -78,7 +78,7 @@ def verify(
     RunError
         If model or forecasts are missing or not finished.
     """
-    trained = ForecastModel.load(model)
+    trained = load_model(str(model))
     fields = trained.fields(ds)
     indices = indices or {}
     index_weights(indices, fields.grid)  # refuse an index without cells before work

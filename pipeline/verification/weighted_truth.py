@@ -81,11 +81,7 @@ class WeightedTruth:
 
     def places(self, times: Array) -> slice | Array:
         """Return the positions of times, as a slice where they are evenly spaced."""
-        places = np.searchsorted(self.times, times)
-        steps = np.diff(places)
-        if len(steps) and steps[0] > 0 and (steps == steps[0]).all():
-            return slice(int(places[0]), int(places[-1]) + 1, int(steps[0]))
-        return places
+        return evenly_spaced(np.searchsorted(self.times, times))
 
     def subtract_climatology(self, fields: Array, now: slice | Array) -> Array:
         """Subtract the climatology at some times from weighted fields, which are overwritten.
@@ -107,3 +103,11 @@ class WeightedTruth:
             return anomalies
         found = np.ascontiguousarray(anomalies.reshape(len(change), -1)).copy()
         return subtract_terms(found, change, self.climatology).reshape(anomalies.shape)
+
+
+def evenly_spaced(places: Array) -> slice | Array:
+    """Return ascending positions as a slice where they are evenly spaced, others unchanged."""
+    steps = np.diff(places)
+    if not len(places) or (steps != steps[:1]).any() or (steps[:1] < 1).any():
+        return places
+    return slice(int(places[0]), int(places[-1]) + 1, int(steps[0]) if len(steps) else 1)
