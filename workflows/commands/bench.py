@@ -101,6 +101,18 @@ def era5_scale(
     console.print(era5_plan.run(parse_counts("--sizes", nodes)))
 
 
+@bench.command("store")
+def store(quick: Quick = False, rounds: Rounds = 3) -> None:
+    """Compare accesses to forecasts in chunks by size with those in chunks of one field.
+
+    Example: [bold]gfrnn bench store --quick[/bold]
+    """
+    from gfrnn.workflows.benchmarks import store_chunks
+
+    for table in store_chunks.run(store_chunks.QUICK if quick else store_chunks.FULL, rounds):
+        console.print(table)
+
+
 @bench.command("skill")
 def skill(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
