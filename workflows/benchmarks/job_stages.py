@@ -10,26 +10,26 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import zarr
-from numpy.typing import NDArray
 from rich.table import Table
-from scipy.linalg.blas import zherk
 
 from gfrnn.pipeline import Run, load_experiment
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.forecasting.forecast import initial_times
 from gfrnn.pipeline.reduction.blas_threads import single_threaded
-from gfrnn.pipeline.storage import array_in
 from gfrnn.pipeline.training.checks import row_leaves
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck, bar_table, plain_table
+from gfrnn.workflows.benchmarks.job_bounds import (
+    read_data_once,
+    read_once,
+    roll_out_once,
+    square_rows_once,
+    stored_values,
+    write_once,
+)
 from gfrnn.workflows.report.page import write_report
 from gfrnn_core.zonal import ZonalNetwork
-
-Array = NDArray[Any]
 
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "nature.yaml"
 
@@ -114,30 +114,57 @@ def _stages(archive: Path) -> list[StageTime]:
         forecast = processor_seconds(job.forecast)
         verify = processor_seconds(job.verify)
         report = processor_seconds(lambda: write_report(job))
-        read_data = _data_reading(job, archive)
-        read_store = processor_seconds(lambda: read(job.forecasts))
-        write = _write_again(job.forecasts, Path(name) / "again.zarr")
         return [
             StageTime(
                 "fit",
                 fit,
-                _row_products(job) + read_data,
+                _fit_bound(job, archive),
                 "product of the rows of each stage with themselves, and one read of the data",
             ),
             StageTime(
                 "forecast",
                 forecast,
-                _step_products(job) + write,
-                "features and products of all steps, and one write",
+                _forecast_bound(job),
+                "features, products and fields of all steps, and one write",
             ),
             StageTime(
                 "verify",
                 verify,
-                read_store + _share_read(job) * read_data,
+                _verify_bound(job, archive),
                 "one read of the forecasts and of their data with zarr",
             ),
             StageTime("report", report, None, ""),
         ]
+
+
+def _fit_bound(job: Run, archive: Path) -> float:
+    fields = Fields(job.ds)
+    (network,) = ForecastModel.load(job.model).networks
+    assert isinstance(network, ZonalNetwork)
+    rows = sum(
+        part.stop - part.start
+        for name in ("train", "validation")
+        for part in row_leaves(job.experiment, fields, name)
+    )
+    products = processor_seconds(lambda: square_rows_once(network, rows))
+    return products + processor_seconds(lambda: read_data_once(job.forecasts, archive, slice(None)))
+
+
+def _forecast_bound(job: Run) -> float:
+    values = stored_values(job.forecasts)
+    starts, leads = next(iter(values.values())).shape[:2]
+    model = ForecastModel.load(job.model)
+    copy = job.folder / "again.zarr"
+    steps = processor_seconds(lambda: roll_out_once(model, starts, leads))
+    return steps + processor_seconds(lambda: write_once(values, job.forecasts, copy))
+
+
+def _verify_bound(job: Run, archive: Path) -> float:
+    starts = initial_times(job.experiment, Fields(job.ds).time)
+    leads = next(iter(stored_values(job.forecasts).values())).shape[1]
+    times = slice(int(starts[0]), int(starts[-1]) + leads + 1)
+    forecasts = processor_seconds(lambda: read_once(job.forecasts))
+    return forecasts + processor_seconds(lambda: read_data_once(job.forecasts, archive, times))
 
 
 def processor_seconds(work: Callable[[], object]) -> float:
@@ -161,114 +188,3 @@ def command_seconds(*arguments: str, repeats: int = 3) -> float:
         passed = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         least = min(least, passed)
     return least
-
-
-def read(store: Path) -> None:
-    """Read all arrays of a store one after the other."""
-    group = zarr.open_group(store, mode="r")
-    for _, array in group.arrays():
-        array[...]
-
-
-def _data_reading(job: Run, archive: Path) -> float:
-    """Return the seconds of reading the channels of an experiment once."""
-    group = zarr.open_group(archive, mode="r")
-    held = np.asarray(array_in(group, "level")[...]).tolist()
-    levels = np.array([held.index(channel.level) for channel in Fields(job.ds).grid.channels])
-    values = array_in(group, "geopotential")
-    return processor_seconds(lambda: values.oindex[:, levels])
-
-
-def _share_read(job: Run) -> float:
-    """Return the share of the times of the data that are those of forecasts."""
-    fields = Fields(job.ds)
-    starts = initial_times(job.experiment, fields.time)
-    leads = _forecast_shape(job)[1]
-    return float(starts[-1] + leads - starts[0]) / len(fields.time)
-
-
-def _row_products(job: Run) -> float:
-    """Return the seconds of the products of all rows with themselves, one for each stage."""
-    network, fields = _network(job), Fields(job.ds)
-    stretches = [
-        part
-        for name in ("train", "validation")
-        for part in row_leaves(job.experiment, fields, name)
-    ]
-    rng, seconds = np.random.default_rng(0), 0.0
-    longest = max(part.stop - part.start for part in stretches)
-    rows = sum(part.stop - part.start for part in stretches)
-    for stage in range(len(network.stages)):
-        columns = network.used_columns(stage).sum(axis=1) + network.basis.used.sum(axis=1)
-        parts = rng.standard_normal((2, longest, int(columns.max())))
-        block = np.asfortranarray(parts[0] + 1j * parts[1])
-
-        def products(block: Array = block, columns: Array = columns) -> None:
-            for count in columns:
-                zherk(1.0, block[:, :count], trans=2)
-
-        seconds += processor_seconds(products) * rows / longest
-    return seconds
-
-
-def _step_products(job: Run) -> float:
-    """Return the seconds of features and products of all steps of all forecasts."""
-    network = _network(job)
-    starts, leads = _forecast_shape(job)
-    batch = min(job.experiment.forecast.batch, starts)
-    rng, basis = np.random.default_rng(0), network.basis
-    state = basis.unpack(rng.standard_normal((batch, basis.size)) * 1e-3)
-    terms = np.ones((batch, len(network.background)))
-    rows = [
-        rng.standard_normal((basis.wavenumbers, batch, network.columns(stage))) + 0j
-        for stage in range(len(network.stages))
-    ]
-
-    def step() -> None:
-        for stage, own in zip(network.stages, rows, strict=True):
-            network.featurise(state, terms)
-            np.matmul(own, stage.outer)
-        basis.decode(state)
-
-    step()
-
-    def rollout() -> None:
-        for _ in range(leads):
-            step()
-
-    return processor_seconds(rollout) * starts / batch
-
-
-def _forecast_shape(job: Run) -> tuple[int, int]:
-    """Return the numbers of initial times and of leads."""
-    starts, leads = array_in(zarr.open_group(job.forecasts, mode="r"), "geopotential").shape[:2]
-    return int(starts), int(leads)
-
-
-def _network(job: Run) -> ZonalNetwork:
-    (network,) = ForecastModel.load(job.model).networks
-    assert isinstance(network, ZonalNetwork)
-    return network
-
-
-def _write_again(store: Path, copy: Path) -> float:
-    """Return the seconds of writing the values of a store once, in the same chunks."""
-    source, target = zarr.open_group(store, mode="r"), zarr.create_group(copy)
-    seconds = 0.0
-    for name, array in source.arrays():
-        values = array[...]
-        created = target.create_array(
-            name,
-            shape=array.shape,
-            dtype=array.dtype,
-            chunks=array.chunks,
-            shards=array.shards,
-            compressors=array.compressors,
-            fill_value=array.fill_value,
-        )
-
-        def write(out: zarr.Array[Any] = created, kept: Any = values) -> None:
-            out[...] = kept
-
-        seconds += processor_seconds(write)
-    return seconds
