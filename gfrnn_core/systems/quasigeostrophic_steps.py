@@ -77,18 +77,17 @@ class ChannelEquations:
 
     @cached_property
     def _waves(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Cosine and sine of waves in x, shape (modes_x + 1, points), and wavenumbers."""
-        highest = self.wavenumber_x.size - 1
-        points = 3 * highest + 1  # without aliasing
-        phase = 2 * np.pi / points * np.outer(np.arange(highest + 1), np.arange(points))
-        return np.cos(phase), np.sin(phase), self.wavenumber_x[:, None]
+        """Cosine and sine of waves in x, shape (modes_x, points), and wavenumbers from 1 on."""
+        numbers = np.arange(1, self.wavenumber_x.size)
+        points = 3 * numbers[-1] + 1  # without aliasing
+        phase = 2 * np.pi / points * np.outer(numbers, np.arange(points))
+        return np.cos(phase), np.sin(phase), self.wavenumber_x[1:, None]
 
     @cached_property
     def to_points(self) -> FloatArray:
         """Matrices from waves in x to points: of u, of v with its derivative, and of q."""
         cosine, sine, k = self._waves
         value = _rows(2 * cosine, -2 * sine)  # a wave and its complex conjugate
-        value[:2] = 0.0  # the zonal mean
         slope = _rows(-2 * k * sine, -2 * k * cosine)
         return np.stack([value, slope, value])
 
@@ -99,7 +98,6 @@ class ChannelEquations:
         share = 1 / cosine.shape[1]
         slope = _rows(-share * k * sine, -share * k * cosine)
         value = _rows(share * cosine, -share * sine)
-        value[:2] = 0.0
         return np.ascontiguousarray(np.stack([slope, value]).swapaxes(1, 2))
 
     @cached_property
@@ -162,9 +160,10 @@ class ChannelSteps:
         self._pair = np.empty((2, *shape))  # streamfunction and state
         self._stage = self._pair[1]
         self._nodes = np.empty((3, 2, nodes, columns))  # u, v and q
-        self._fluxes = np.empty((2, 2, nodes, columns))  # in x and in y
+        self._fluxes = np.zeros((2, 2, nodes, columns))  # in x and in y; zonal means stay zero
         self._grid = np.empty((3, 2 * nodes, points))
         self._parts = np.empty((4, *shape))
+        self._slopes = np.empty((2, *shape))
 
     def tendency(self, state: ComplexArray) -> ComplexArray:
         """Return the time derivative of a state (2, modes_y, modes_x + 1)."""
@@ -211,11 +210,12 @@ class ChannelSteps:
         equations, pair, nodes, grid = self.equations, self._pair, self._nodes, self._grid
         np.matmul(equations.wind_to_nodes, pair[0], out=nodes[0])
         np.matmul(equations.to_nodes, pair, out=nodes[1:])
-        np.matmul(nodes.reshape(*grid.shape[:2], -1), equations.to_points, out=grid)
+        waves = nodes.reshape(*grid.shape[:2], -1)[..., 2:]
+        np.matmul(waves, equations.to_points, out=grid)
         u, v, q = grid
         u *= q
         v *= q
-        fluxes = self._fluxes.reshape(2, grid.shape[1], -1)
+        fluxes = self._fluxes.reshape(2, grid.shape[1], -1)[..., 2:]
         np.matmul(grid[:2], equations.from_points, out=fluxes)
         np.matmul(equations.from_nodes, self._fluxes, out=self._parts[:2])
 
@@ -228,7 +228,8 @@ class ChannelSteps:
             Tendency of the zonal mean by the waves and by the forcing.
         """
         equations, pair, size = self.equations, self._pair, self.equations.wavenumber_y.size
-        slopes = (equations.minus_ik * pair.view(np.complex128)).view(np.float64)
+        slopes = self._slopes
+        np.multiply(equations.minus_ik, pair.view(np.complex128), out=slopes.view(np.complex128))
         gradients = pair[::-1, :, :, 0] * equations.mean_gradients
         matrices = gradients.reshape(4, size) @ equations.mean_to_matrices
         np.matmul(matrices.reshape(2, 2, size, size), slopes, out=self._parts[2:])
