@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import scipy.io
 import xarray as xr
 
 from gfrnn.pipeline.errors import DataError
@@ -220,6 +219,8 @@ def _engine(path: str, start: bytes) -> str:
 
 def _check_length(path: Path) -> None:
     """Reject a truncated classic netCDF file, of which netCDF reads the missing part as zeros."""
+    from scipy.io import netcdf_file  # slow to import, and used for old files only
+
     with path.open("rb") as stream, warnings.catch_warnings():
         if stream.read(4) == b"CDF\x05":  # 64-bit data format, which scipy cannot read
             return
@@ -227,7 +228,7 @@ def _check_length(path: Path) -> None:
         warnings.simplefilter("ignore")
         try:
             # Memory mapping reads no values, and fails if an array ends after the end of the file.
-            scipy.io.netcdf_file(stream, "r", mmap=True).close()
+            netcdf_file(stream, "r", mmap=True).close()
         except Exception as error:
             raise DataError(
                 f"{path}: the file is truncated ({_first_line(error)}); copy or download it again"

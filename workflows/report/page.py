@@ -80,9 +80,8 @@ def write_report(run: Run) -> Path:
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.j2").render(_content(contents))
-    path = run.folder / "report.html"
-    write_text(path, page)
-    return path
+    write_text(run.report, page)
+    return run.report
 
 
 def _content(contents: RunContents) -> dict[str, Any]:
