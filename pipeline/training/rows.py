@@ -78,8 +78,10 @@ class FieldStates:
         return self.layout.size
 
     def read(self, start: int, stop: int) -> Array:
-        fields = self.fields.read(start, stop, self.fields.dtype)
-        return self.layout.encode(fields, self.fields.time[start:stop])
+        channels, rows, columns = self.fields.grid.shape
+        states = np.empty((stop - start, rows, columns, channels))
+        self.fields.read_into(states.transpose(0, 3, 1, 2), start)
+        return self.layout.standardise(states, self.fields.time[start:stop])
 
     def read_bytes(self, times: int) -> int:
         # The fields, their states, and the coefficients of the climatology.
