@@ -254,6 +254,18 @@ def _read_directly(
     return True
 
 
+def is_read_directly(part: FileTimeRange) -> bool:
+    """Return whether decoded values are copied once only, to where they belong."""
+    grid = part.grid
+    picks = [each for each in (grid.level, grid.latitude, grid.longitude) if each is not None]
+    return (
+        grid.shares is None
+        and part.file.unconverted_array(part.variable) is not None
+        and (part.factor, part.offset) == (1.0, 0.0)
+        and all(_as_slice(each) is not None for each in picks)
+    )
+
+
 def _reversible(take: Any, put: Any) -> slice | None:
     """Return the slice of the target of all values that were read; None if there is none."""
     if not (isinstance(take, slice) and isinstance(put, slice) and put == slice(None)):

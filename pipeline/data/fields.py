@@ -71,8 +71,8 @@ class Fields:
         """
         stamps = (first, last)
         both = np.empty((len(stamps), *self.grid.shape))
-        for own, time in zip(both, stamps, strict=True):
-            self._read_unchecked(own[None], time)
+        for index, stamp in enumerate(stamps):
+            self._read_unchecked(both[index : index + 1], stamp)
         values = both.reshape(len(stamps), -1)
         empty = np.isnan(values)
         if not empty.any():

@@ -10,7 +10,13 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.canonical_array import DIMS, LevelGroup, canonical_array, chunks_of
+from gfrnn.pipeline.data.canonical_array import (
+    DIMS,
+    LevelGroup,
+    canonical_array,
+    chunks_of,
+    is_read_directly,
+)
 
 Array = NDArray[Any]
 
@@ -35,6 +41,8 @@ class StoredChunks:
         Times of the file in a chunk.
     concurrent : int
         Largest number of chunks that are decoded at the same time.
+    copied : bool
+        Whether values are converted or rearranged between the chunk and the result.
     """
 
     level_group: LevelGroup
@@ -43,6 +51,7 @@ class StoredChunks:
     chunks_per_time: int
     file_times: int
     concurrent: int
+    copied: bool
 
     @property
     def times(self) -> int:
@@ -129,6 +138,7 @@ def _chunks_of_group(group: LevelGroup, cells: int) -> StoredChunks:
         chunk_bytes=size,
         chunks_per_time=per_time,
         file_times=chunks.get(grid.dims["time"], 1),
+        copied=not is_read_directly(part),
         concurrent=zarr.config.get("async.concurrency") if part.file.engine == "zarr" else 1,
     )
 
@@ -165,8 +175,8 @@ def read_bytes(stored: list[StoredChunks], times: int) -> int:
     """Return the peak memory (bytes) of reading times of all variables, without the result."""
     if not stored:
         return 0
-    # Values of one variable at a time: as read from the file, assembled, and transposed.
-    values = 3 * times * max(each.field_bytes for each in stored)
+    # Values of one variable at a time: as read from the file, converted, and in order.
+    values = 3 * times * max((each.field_bytes for each in stored if each.copied), default=0)
     # Chunks of the previous variable are in reference cycles until the garbage collection.
     chunks = sorted((each.peak_bytes(times) for each in stored), reverse=True)
     return values + chunks[0] + (chunks[1] if len(chunks) > 1 else chunks[0])

@@ -52,6 +52,11 @@ class LocalLayout:
         """Columns of the grid, eastwards from the western border of the region."""
         return contiguous_longitudes(self.scaling.grid.longitude)[0]
 
+    @property
+    def is_arranged(self) -> bool:
+        """Whether the columns of the grid are in the order of a state."""
+        return bool(self._order[0] == 0)
+
     def encode(self, fields: Array, time: Array) -> Array:
         """Return the states of fields (float32 or float64): shape (times, size), 0 in the mask."""
         channels, rows, columns = self.scaling.grid.shape
@@ -75,7 +80,7 @@ class LocalLayout:
         -------
         ndarray, shape (times, size)
         """
-        if self._order[0] != 0:
+        if not self.is_arranged:
             fields = fields[:, :, self._order]
         states = fields.reshape(len(fields), -1)
         design = self.scaling.climatology.design_matrix(time)

@@ -61,7 +61,7 @@ class PassCost:
 
 
 def reduction_cost(
-    summary: CostedSummary, stretches: Sequence[Stretch], windows: Array, *, joined: bool = False
+    summary: CostedSummary, stretches: Sequence[Stretch], windows: Array
 ) -> PassCost:
     """Estimate a tree reduction.
 
@@ -69,8 +69,6 @@ def reduction_cost(
     ----------
     windows
         Times that each leaf reads, as in :class:`PassCost`.
-    joined : bool
-        Whether the driver merges the folds to one.
     """
     folds: dict[str, list[int]] = {}
     for part in stretches:
@@ -84,15 +82,13 @@ def reduction_cost(
         parts += [total([work], count) for work, (count, _) in zip(works, levels, strict=True)]
         chains.append(total([summary.leaf_work(max(own)), *works]))
     results = [summary.result_bytes(sum(own)) for own in folds.values()]
-    times = sum(lengths.elements())
-    roots = total([summary.merge_work(times // 2)], len(folds) - 1) if joined else {}
     plan = plan_reduction(summary, stretches)
     return PassCost(
         plan=plan,
         windows=windows,
-        work=total([*parts, roots]),
-        chain=total([max(chains, key=lambda work: sum(work.values())), roots]),
-        driver_bytes=sum(results) + (plan.merge_bytes if joined else 0),
+        work=total(parts),
+        chain=max(chains, key=lambda work: sum(work.values())),
+        driver_bytes=sum(results),
         kept_bytes=sum(results),
         subject=summary,
     )
