@@ -29,10 +29,13 @@ class Fields:
         Opened with :func:`gfrnn.pipeline.data.dataset.open_source`.
     mask : ndarray of bool, shape (grid.size,), or None
         Mask of :class:`Grid`; each read checks that the mask is the same at all times.
+    planned_chunks : tuple of StoredChunks, optional
+        Chunks of a store that does not exist yet.
     """
 
     ds: xr.Dataset
     mask: Array | None = None
+    planned_chunks: tuple[StoredChunks, ...] | None = None
 
     @cached_property
     def grid(self) -> Grid:
@@ -52,7 +55,7 @@ class Fields:
     @cached_property
     def stored_chunks(self) -> list[StoredChunks]:
         """Stored chunks of the variables."""
-        return stored_chunks(self.ds)
+        return stored_chunks(self.ds) if self.planned_chunks is None else [*self.planned_chunks]
 
     def read_bytes(self, times: int, dtype: DTypeLike = np.float64) -> int:
         """Return the peak memory (bytes) of :meth:`read` for some times, its result included."""

@@ -87,6 +87,17 @@ class StoredChunks:
         chunks = self.chunks_per_time * (-(-(times - 1) // self.times) + 1)
         return _COPIES * self.chunk_bytes * min(chunks, self.concurrent)
 
+    def cut_at_chunks(self, windows: Array) -> list[tuple[int, int]]:
+        """Cut windows of time where a chunk ends: first time, and last plus one, of each part."""
+        along = self._chunk_of_times()
+        return [
+            (int(first + part[0]), int(first + part[-1]) + 1)
+            for first, last in windows
+            for part in np.split(
+                np.arange(last - first), np.flatnonzero(np.diff(along[first:last])) + 1
+            )
+        ]
+
     def _chunk_of_times(self) -> Array:
         """Return the number of the chunk along time of each time, from 0: shape (times,)."""
         parts: list[Array] = []
@@ -151,12 +162,13 @@ class ChunkReads:
     ----------
     chunks, distinct : int
         All decoded chunks, and chunks that are different.
-    decoded_bytes : int
+    decoded_bytes, distinct_bytes : int
     """
 
     chunks: int
     distinct: int
     decoded_bytes: int
+    distinct_bytes: int
 
     @classmethod
     def count(cls, stored: list[StoredChunks], windows: Array) -> ChunkReads:
@@ -167,6 +179,9 @@ class ChunkReads:
             distinct=sum(distinct for _, distinct in counts),
             decoded_bytes=sum(
                 chunks * each.chunk_bytes for each, (chunks, _) in zip(stored, counts, strict=True)
+            ),
+            distinct_bytes=sum(
+                chunks * each.chunk_bytes for each, (_, chunks) in zip(stored, counts, strict=True)
             ),
         )
 
