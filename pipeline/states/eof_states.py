@@ -158,15 +158,14 @@ class EofSummary:
         values = self.fields.read(stretch.start, stretch.stop)
         time = self.fields.time[stretch.start : stretch.stop]
         scaled = self.scaling.scaled_anomalies(values, time)
-        total = np.array(np.square(scaled).sum())
+        total = np.array(np.vdot(scaled, scaled))
         return {**self._decompose(scaled), "total": total}
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
-        stacked = np.concatenate(
-            [part["values"][:, None] * part["right"] for part in (left, right)]
-        )
-        merged = self._decompose(stacked)
         split = len(left["values"])
+        stacked = np.concatenate([left["right"], right["right"]])
+        stacked *= np.concatenate([left["values"], right["values"]])[:, None]
+        merged = self._decompose(stacked)
         rotation = merged["left"]
         merged["left"] = np.concatenate(
             [left["left"] @ rotation[:split], right["left"] @ rotation[split:]]
@@ -174,12 +173,17 @@ class EofSummary:
         return {**merged, "total": left["total"] + right["total"]}
 
     def _decompose(self, matrix: Array) -> Arrays:
-        left, values, right = scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
+        """Return the leading singular triplets of a matrix in C order, which is overwritten."""
+        # QR of the transpose first: the SVD is then one of a small matrix, with the same accuracy.
+        basis, factor = scipy.linalg.qr(
+            matrix.T, mode="economic", overwrite_a=True, check_finite=False
+        )
+        left, values, right = scipy.linalg.svd(factor.T, full_matrices=False, check_finite=False)
         # Copies: a view would keep the truncated part in memory until the merge.
         return {
             "left": left[:, : self.rank].copy(),
             "values": values[: self.rank].copy(),
-            "right": right[: self.rank].copy(),
+            "right": right[: self.rank] @ basis.T,
         }
 
     def finish(self, root: Arrays, modes: int) -> tuple[EofLayout, Array]:
@@ -196,12 +200,13 @@ class EofSummary:
 
     def leaf_bytes(self, stretch: Stretch) -> int:
         times = stretch.stop - stretch.start
-        # Fields, anomalies, the copy of LAPACK and the right factor.
-        return max(self.fields.read_bytes(times), 4 * 8 * times * self.fields.grid.size)
+        # Fields, which become the basis of their rows in place, and the right factor.
+        rows = times + min(times, self.rank)
+        return max(self.fields.read_bytes(times), 8 * rows * self.fields.grid.size)
 
     def merge_bytes(self) -> int:
-        # Both sides, stacked, the copy of LAPACK and the right factor; left factors of all times.
-        right = 4 * 2 * 8 * self.rank * self.fields.grid.size
+        # Both sides, stacked, and the right factor; left factors of all times.
+        right = 5 * 8 * self.rank * self.fields.grid.size
         return right + 2 * 8 * self.rank * len(self.fields.time)
 
     def result_bytes(self, times: int) -> int:
