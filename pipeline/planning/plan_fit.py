@@ -15,8 +15,9 @@ from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Wor
 from gfrnn.pipeline.planning.machine_rates import MachineRates, measure_rates
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.training.checks import check_settings
+from gfrnn.pipeline.training.field_passes import fields_copy
 from gfrnn.pipeline.training.fit import training_of
-from gfrnn.pipeline.training.pass_costs import PassCost, check_pass_memory
+from gfrnn.pipeline.training.pass_costs import PassCost, check_pass_memory, copy_cost
 from gfrnn.pipeline.training.passes import cost_of_passes
 
 # Overhead of scheduler and driver in seconds per task, measured with a pass of empty leaves on two
@@ -48,18 +49,24 @@ def plan_fit(
         If the fit would raise them before it starts.
     """
     check_settings(experiment, ds)
-    fields = Fields(ds)
-    training = training_of(experiment, fields, Checkpoints(Path()))
-    stages = cost_of_passes(training.passes())
+    fields = read = Fields(ds)
+    copied: list[PassCost] = []
+    if copy := fields_copy(experiment, ds, Checkpoints(Path())):
+        copied, read = [copy_cost(copy)], copy.planned_fields()
+    training = training_of(experiment, read, Checkpoints(Path()))
+    stages = copied + cost_of_passes(training.passes())
     rates = rates or measure_rates(stages, fields)
     groups: dict[str, list[PassCost]] = {}
     for stage in stages:
         groups.setdefault(stage.name, []).append(stage)
-    found = [_estimate_stage(group, fields, workforce, rates) for group in groups.values()]
+    found = [
+        _estimate_stage(group, fields if group[0].kept_by_workers else read, workforce, rates)
+        for group in groups.values()
+    ]
     return FitEstimate(
         stages=tuple(found),
-        refusal=_refusal(stages, fields, workforce.memory),
-        advice=tuple(_advice(found, fields)),
+        refusal=_refusal(stages, read, workforce.memory),
+        advice=tuple(_advice(found, read)),
         workforce=workforce,
         rates=rates,
     )
@@ -100,7 +107,7 @@ def _seconds(stage: PassCost, reads: ChunkReads, threads: int, rates: MachineRat
     chain = rates.seconds(stage.chain) + reading / max(1, stage.plan.leaves)
     # Upper bound where no thread idles while a task is ready (Brent 1974).
     busy = max(chain + (alone - chain) / threads, tasks * TASK_SECONDS)
-    return busy + stage.kept_bytes / rates.keeping
+    return busy + stage.kept_bytes / rates.keeping / (threads if stage.kept_by_workers else 1)
 
 
 def _advice(stages: Sequence[StageEstimate], fields: Fields) -> Iterator[str]:
@@ -110,7 +117,8 @@ def _advice(stages: Sequence[StageEstimate], fields: Fields) -> Iterator[str]:
             longest = max(each.times for each in fields.stored_chunks)
             yield (
                 f"{stage.name}: each stored chunk is decoded {often:.1f} times; raise data.chunk, "
-                f"the times that a leaf reads (a stored chunk has {longest})"
+                f"the times that a leaf reads (a stored chunk has {longest}), or let the fit copy "
+                "the fields first (data.rechunk: true)"
             )
 
 

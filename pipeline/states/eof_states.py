@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.flops import Work, svd_flops
+from gfrnn.pipeline.reduction.flops import Work
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Scaling
 
@@ -20,6 +20,11 @@ Array = NDArray[Any]
 
 # Rounding error of a standard deviation of zero, relative to the largest.
 _ROUNDING = 1e-7
+
+# Singular values down to this share of the largest are computed from the matrix of products of the
+# rows, several times faster than by an SVD: its rounding errors, relative to a value, are at most
+# those of float64 over the square of the share, 2e-10, far less than the truncation's.
+_SQUARED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -158,15 +163,14 @@ class EofSummary:
         values = self.fields.read(stretch.start, stretch.stop)
         time = self.fields.time[stretch.start : stretch.stop]
         scaled = self.scaling.scaled_anomalies(values, time)
-        total = np.array(np.square(scaled).sum())
+        total = np.array(np.vdot(scaled, scaled))
         return {**self._decompose(scaled), "total": total}
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
-        stacked = np.concatenate(
-            [part["values"][:, None] * part["right"] for part in (left, right)]
-        )
-        merged = self._decompose(stacked)
         split = len(left["values"])
+        stacked = np.concatenate([left["right"], right["right"]])
+        stacked *= np.concatenate([left["values"], right["values"]])[:, None]
+        merged = self._decompose(stacked)
         rotation = merged["left"]
         merged["left"] = np.concatenate(
             [left["left"] @ rotation[:split], right["left"] @ rotation[split:]]
@@ -174,12 +178,28 @@ class EofSummary:
         return {**merged, "total": left["total"] + right["total"]}
 
     def _decompose(self, matrix: Array) -> Arrays:
-        left, values, right = scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
+        """Return the leading singular triplets of a matrix in C order, which is overwritten."""
+        rows = len(matrix)
+        kept = min(self.rank, *matrix.shape)
+        squares, vectors = scipy.linalg.eigh(
+            matrix @ matrix.T,
+            subset_by_index=(rows - kept, rows - 1),
+            overwrite_a=True,
+            check_finite=False,
+        )
+        if squares[0] > _SQUARED**2 * squares[-1]:
+            values, left = np.sqrt(squares[::-1]), vectors[:, ::-1].copy()
+            return {"left": left, "values": values, "right": (left / values).T @ matrix}
+        # QR of the transpose first: the SVD is then one of a small matrix, with the same accuracy.
+        basis, factor = scipy.linalg.qr(
+            matrix.T, mode="economic", overwrite_a=True, check_finite=False
+        )
+        left, values, right = scipy.linalg.svd(factor.T, full_matrices=False, check_finite=False)
         # Copies: a view would keep the truncated part in memory until the merge.
         return {
-            "left": left[:, : self.rank].copy(),
-            "values": values[: self.rank].copy(),
-            "right": right[: self.rank].copy(),
+            "left": left[:, :kept].copy(),
+            "values": values[:kept].copy(),
+            "right": right[:kept] @ basis.T,
         }
 
     def finish(self, root: Arrays, modes: int) -> tuple[EofLayout, Array]:
@@ -196,12 +216,15 @@ class EofSummary:
 
     def leaf_bytes(self, stretch: Stretch) -> int:
         times = stretch.stop - stretch.start
-        # Fields, anomalies, the copy of LAPACK and the right factor.
-        return max(self.fields.read_bytes(times), 4 * 8 * times * self.fields.grid.size)
+        # Fields, which may become the basis of their rows in place, the right factor, the products
+        # of the rows, their eigenvectors and the workspace.
+        rows = times + min(times, self.rank)
+        svd = 8 * (rows * self.fields.grid.size + 4 * times**2)
+        return max(self.fields.read_bytes(times), svd)
 
     def merge_bytes(self) -> int:
-        # Both sides, stacked, the copy of LAPACK and the right factor; left factors of all times.
-        right = 4 * 2 * 8 * self.rank * self.fields.grid.size
+        # Both sides, stacked, and the right factor; left factors of all times.
+        right = 5 * 8 * self.rank * self.fields.grid.size
         return right + 2 * 8 * self.rank * len(self.fields.time)
 
     def result_bytes(self, times: int) -> int:
@@ -211,9 +234,14 @@ class EofSummary:
         return float(times)
 
     def leaf_work(self, times: int) -> Work:
-        return {"svd": svd_flops(times, self.fields.grid.size)}
+        return {"svd": self._flops(times)}
 
     def merge_work(self, times: int) -> Work:
         kept = 2 * min(self.rank, times)
         # The second term is the rotation of the left factors.
-        return {"svd": svd_flops(kept, self.fields.grid.size) + 2 * times * kept * self.rank}
+        return {"svd": self._flops(kept) + 2 * times * kept * self.rank}
+
+    def _flops(self, rows: int) -> float:
+        """Return the operations of decomposing some rows by the eigenvectors of their products."""
+        size, kept = self.fields.grid.size, min(self.rank, rows)
+        return 2 * rows * (rows + kept) * size + 4 / 3 * rows**3 + 4 * rows**2 * kept

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.fit_config import FitConfig
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.rechunking.fields_copy import FieldsCopy
 from gfrnn.pipeline.reduction.flops import Work, merge_flops, svd_flops, total
 from gfrnn.pipeline.reduction.task_memory import TaskPlan, check_memory, plan_calls, plan_reduction
 from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch
@@ -42,6 +43,8 @@ class PassCost:
         Memory of the driver at the end.
     kept_bytes : int
         Size of the results on disk before compression.
+    kept_by_workers : bool
+        Whether the workers write them, and not the driver.
     subject : Any
         The summary or other object whose speed can be measured on a small piece of its work.
     """
@@ -52,6 +55,7 @@ class PassCost:
     chain: Work
     driver_bytes: int = 0
     kept_bytes: int = 0
+    kept_by_workers: bool = False
     subject: Any = field(default=None, repr=False)
 
     @property
@@ -61,7 +65,7 @@ class PassCost:
 
 
 def reduction_cost(
-    summary: CostedSummary, stretches: Sequence[Stretch], windows: Array, *, joined: bool = False
+    summary: CostedSummary, stretches: Sequence[Stretch], windows: Array
 ) -> PassCost:
     """Estimate a tree reduction.
 
@@ -69,8 +73,6 @@ def reduction_cost(
     ----------
     windows
         Times that each leaf reads, as in :class:`PassCost`.
-    joined : bool
-        Whether the driver merges the folds to one.
     """
     folds: dict[str, list[int]] = {}
     for part in stretches:
@@ -84,15 +86,13 @@ def reduction_cost(
         parts += [total([work], count) for work, (count, _) in zip(works, levels, strict=True)]
         chains.append(total([summary.leaf_work(max(own)), *works]))
     results = [summary.result_bytes(sum(own)) for own in folds.values()]
-    times = sum(lengths.elements())
-    roots = total([summary.merge_work(times // 2)], len(folds) - 1) if joined else {}
     plan = plan_reduction(summary, stretches)
     return PassCost(
         plan=plan,
         windows=windows,
-        work=total([*parts, roots]),
-        chain=total([max(chains, key=lambda work: sum(work.values())), roots]),
-        driver_bytes=sum(results) + (plan.merge_bytes if joined else 0),
+        work=total(parts),
+        chain=max(chains, key=lambda work: sum(work.values())),
+        driver_bytes=sum(results),
         kept_bytes=sum(results),
         subject=summary,
     )
@@ -123,6 +123,19 @@ def call_cost(
         work=total([work], count),
         chain=work,
         subject=subject,
+    )
+
+
+def copy_cost(copy: FieldsCopy) -> PassCost:
+    """Estimate the copying of fields, in which each stored chunk is decoded once."""
+    remedy = "the size of the store's chunks, or set data.rechunk: false"
+    return PassCost(
+        plan=plan_calls("rechunk", len(copy.tasks), copy.task_bytes, remedy),
+        windows=copy.windows,
+        work={},
+        chain={},
+        kept_bytes=copy.kept_bytes,
+        kept_by_workers=True,
     )
 
 
