@@ -312,7 +312,7 @@ def test_a_batch_of_forecasts_too_large_is_refused_before_any_is_written(
 
 
 def test_a_worker_too_small_to_solve_is_refused_before_any_work(tmp_path, weather, monkeypatch):
-    run = Run(experiment(weather.path, model={"width": 200}), tmp_path / "run")
+    run = Run(experiment(weather.path, model={"width": 200}, data={"chunk": 50}), tmp_path / "run")
     # Enough for a merge of two triangles of 213 columns or more, not for the SVD of one.
     monkeypatch.setattr(
         "gfrnn.pipeline.reduction.dask_client._memory_of_a_thread", lambda client: 5 * 2**20
