@@ -179,16 +179,14 @@ class EofSummary:
 
     def _decompose(self, matrix: Array) -> Arrays:
         """Return the leading singular triplets of a matrix in C order, which is overwritten."""
-        rows = len(matrix)
         kept = min(self.rank, *matrix.shape)
+        # LAPACK's driver of some eigenvectors only, evr, fails for some matrices of low rank.
         squares, vectors = scipy.linalg.eigh(
-            matrix @ matrix.T,
-            subset_by_index=(rows - kept, rows - 1),
-            overwrite_a=True,
-            check_finite=False,
+            matrix @ matrix.T, driver="evd", overwrite_a=True, check_finite=False
         )
-        if squares[0] > _SQUARED**2 * squares[-1]:
-            values, left = np.sqrt(squares[::-1]), vectors[:, ::-1].copy()
+        squares, vectors = squares[: -kept - 1 : -1], vectors[:, : -kept - 1 : -1]
+        if squares[-1] > _SQUARED**2 * squares[0]:
+            values, left = np.sqrt(squares), vectors.copy()
             return {"left": left, "values": values, "right": (left / values).T @ matrix}
         # QR of the transpose first: the SVD is then one of a small matrix, with the same accuracy.
         basis, factor = scipy.linalg.qr(
