@@ -123,7 +123,7 @@ def assert_solved_from(run: Run, *periods: tuple[str, str], source: Run | None =
         candidate = fitted.candidates[each.candidate]
         rows = rows_in(source or run, candidate.network, candidate.size, *periods)
         expected = solve(
-            candidate.network, rows, size=candidate.size, width=each.width,
+            candidate.network, [rows], size=candidate.size, width=each.width,
             ridge=np.array(each.ridge), balance=np.array(each.balance),
         )  # fmt: skip
         np.testing.assert_allclose(network.outer, expected.outer, atol=1e-9)
@@ -170,7 +170,7 @@ def test_an_update_continues_after_the_validation_period(weather, added, tmp_pat
     model, other = model_of(updated), model_of(whole)
     rows = rows_in(whole, model.linear, 5, TRAIN, (VALIDATION[0], "2002-08-31"))
     expected = solve(
-        model.linear, rows, size=5, width=0,
+        model.linear, [rows], size=5, width=0,
         ridge=np.array(model.notes.linear_solve.ridge), balance=np.ones(2),
     )  # fmt: skip
     np.testing.assert_allclose(model.linear.outer, expected.outer, atol=1e-6)
@@ -200,7 +200,7 @@ def test_the_choice_over_years_is_that_of_fits_without_each(weather, tmp_path):
         others = [other for other in parts if other != part]
         for r, ridge in enumerate(run.experiment.fit.ridge):
             network = solve(
-                candidate.network, rows_in(run, candidate.network, 5, *others), size=5, width=15,
+                candidate.network, [rows_in(run, candidate.network, 5, *others)], size=5, width=15,
                 ridge=np.full(2, ridge), balance=np.ones(2),
             )  # fmt: skip
             squares[r] += squared_errors_of(run, network, part)

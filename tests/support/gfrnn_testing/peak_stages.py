@@ -128,7 +128,7 @@ def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
         fit, leads = training.experiment.fit, len(part.network.leads)
         select_ridge_and_width(
             part.network,
-            factors(),
+            [factors()],
             factors(),
             size=size,
             widths=[part.network.lattice_columns + width for width in fit.widths],
