@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import get_blas_funcs
 
 from gfrnn_core.rfactor import RFactor
 
@@ -27,7 +28,8 @@ class NormalEquations:
 
     Attributes
     ----------
-    products : ndarray, shape (columns, columns)
+    products : ndarray, shape (columns, columns), Fortran order
+        Upper triangle of the products; entries below the diagonal are undefined.
     rows : int
     """
 
@@ -37,25 +39,42 @@ class NormalEquations:
     @property
     def columns(self) -> int:
         """Number of columns of the rows."""
-        return self.products.shape[1]
+        return int(self.products.shape[1])
 
     @classmethod
     def from_factor(cls, factor: RFactor) -> NormalEquations:
         """Return the products of the rows of an R factor."""
-        return cls(factor.triangle.conj().T @ factor.triangle, factor.rows)
+        kind = factor.triangle.dtype
+        nothing = np.zeros((factor.columns, factor.columns), kind, order="F")
+        return cls(_added(nothing, factor, 1.0), factor.rows)
 
-    def merge(self, other: NormalEquations) -> NormalEquations:
-        """Return the products of the rows of both."""
-        return NormalEquations(self.products + other.products, self.rows + other.rows)
+    def add(self, factor: RFactor) -> NormalEquations:
+        """Return the products with further rows; those of this object are overwritten."""
+        return NormalEquations(_added(self.products, factor, 1.0), self.rows + factor.rows)
 
     def without(self, fold: RFactor) -> NormalEquations:
         """Return the products of all rows but those of an R factor."""
-        part = self.from_factor(fold)
-        return NormalEquations(self.products - part.products, self.rows - part.rows)
+        copied = self.products.copy(order="F")
+        return NormalEquations(_added(copied, fold, -1.0), self.rows - fold.rows)
 
     def scale_columns(self, factors: Array) -> NormalEquations:
         """Return the products of ``A diag(factors)``."""
         return NormalEquations(self.products * factors[:, None] * factors, self.rows)
+
+
+def _added(products: Array, factor: RFactor, sign: float) -> Array:
+    """Add products of a factor's rows to the upper triangle of others, in place, or subtract."""
+    if factor.columns != len(products):
+        raise ValueError(
+            f"products of {len(products)} columns and an R factor of {factor.columns} do not add; "
+            "they come from different models"
+        )
+    if factor.rows == 0:
+        return products
+    triangle = np.asfortranarray(factor.triangle)
+    name, adjoint = ("herk", 2) if triangle.dtype.kind == "c" else ("syrk", 1)
+    update = get_blas_funcs(name, (products,))
+    return np.asarray(update(sign, triangle, beta=1.0, c=products, trans=adjoint, overwrite_c=True))
 
 
 def products_suffice(ridge: ArrayLike, singular_values: Array, errors: ArrayLike) -> bool:

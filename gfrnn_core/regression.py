@@ -92,7 +92,7 @@ class RidgePath:
         _require_columns(equations, features, targets)
         products = equations.products[:features]
         squares, vectors = scipy.linalg.eigh(
-            products[:, :features], check_finite=False, driver="evr"
+            products[:, :features], lower=False, check_finite=False, driver="evr"
         )
         squares, vectors = squares[::-1], vectors[:, ::-1]
         floor = np.finfo(float).eps * squares[0]

@@ -131,7 +131,9 @@ def sum_products(factors: Iterable[Factors]) -> tuple[NormalEquations, ...]:
     """Return the normal equations of the rows of one or more sets of R factors, by group."""
     total: tuple[NormalEquations, ...] = ()
     for each in factors:
-        found = tuple(NormalEquations.from_factor(part) for part in each.parts)
-        pairs = zip(total, found, strict=True)
-        total = tuple(mine.merge(theirs) for mine, theirs in pairs) if total else found
+        if total:
+            pairs = zip(total, each.parts, strict=True)
+            total = tuple(equations.add(part) for equations, part in pairs)
+        else:
+            total = tuple(map(NormalEquations.from_factor, each.parts))
     return total
