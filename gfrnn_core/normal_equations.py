@@ -18,6 +18,9 @@ from gfrnn_core.rfactor import RFactor
 
 Array = NDArray[Any]
 
+# Rows of a triangle that are multiplied together: lower rows have fewer columns.
+_STRIP = 512
+
 LEAST_RIDGE = float(np.finfo(float).eps ** 0.25)
 """Ridge, relative to the largest singular value, from which products keep half of the digits."""
 
@@ -59,6 +62,8 @@ class NormalEquations:
 
     def scale_columns(self, factors: Array) -> NormalEquations:
         """Return the products of ``A diag(factors)``."""
+        if (factors == 1).all():
+            return self
         return NormalEquations(self.products * factors[:, None] * factors, self.rows)
 
 
@@ -69,12 +74,16 @@ def _added(products: Array, factor: RFactor, sign: float) -> Array:
             f"products of {len(products)} columns and an R factor of {factor.columns} do not add; "
             "they come from different models"
         )
-    if factor.rows == 0:
-        return products
-    triangle = np.asfortranarray(factor.triangle)
-    name, adjoint = ("herk", 2) if triangle.dtype.kind == "c" else ("syrk", 1)
-    update = get_blas_funcs(name, (products,))
-    return np.asarray(update(sign, triangle, beta=1.0, c=products, trans=adjoint, overwrite_c=True))
+    for first in range(0, len(factor.triangle), _STRIP):
+        strip = np.ascontiguousarray(factor.triangle[first : first + _STRIP, first:])
+        adjoint = (strip.conj() if np.iscomplexobj(strip) else strip).T
+        name = "herk" if np.iscomplexobj(strip) else "syrk"
+        update = get_blas_funcs(name, (strip,))
+        if first == 0:
+            products = update(sign, adjoint, beta=1.0, c=products, overwrite_c=True)
+        else:
+            products[first:, first:] += update(sign, adjoint)
+    return products
 
 
 def products_suffice(ridge: ArrayLike, singular_values: Array, errors: ArrayLike) -> bool:
