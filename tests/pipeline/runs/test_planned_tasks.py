@@ -69,7 +69,7 @@ def test_leaving_years_out_costs_a_solve_for_each(weather):
         planned(experiment(weather.path, **PARTS | {"fit": PARTS["fit"] | {"choice": choice}}))
         for choice in ("validation", "years")
     )
-    assert years["solve"].operations > 3 * held["solve"].operations
+    assert years["solve"].operations >= 3 * held["solve"].operations
     assert years["solve"].leaf_bytes > held["solve"].leaf_bytes
     assert "final solve" not in held
     assert years["final solve"].operations > 0
