@@ -17,7 +17,13 @@ from zarr.storage import MemoryStore
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.stored_chunks import ChunkReads
 from gfrnn.pipeline.reduction.blas_threads import single_threaded
-from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, svd_flops
+from gfrnn.pipeline.reduction.flops import (
+    Work,
+    eigenvector_flops,
+    merge_flops,
+    qr_flops,
+    svd_flops,
+)
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import ClimatologySummary
 from gfrnn.pipeline.states.eof_states import EofSummary
@@ -27,6 +33,7 @@ from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
 from gfrnn_core import Patches, RFactor, RidgePath
+from gfrnn_core.normal_equations import NormalEquations
 from gfrnn_core.regression_rows import block_rows
 
 Array = NDArray[Any]
@@ -194,7 +201,8 @@ def _row_trials(rows: RowSummary) -> dict[str, Trial]:
     found[f"merging {columns}"] = merge
     if network.patches is not None:
         found["gathering"] = _gathering(network.patches, series)
-    found |= {"solving": _solving(min(columns, _TRIAL_COLUMNS // 2)), "noise": _noise}
+    found |= {"eigenvectors": _eigenvectors(narrow), "noise": _noise}
+    found["solving"] = _solving(min(columns, _TRIAL_COLUMNS // 2))
     if isinstance(states, FieldStates):
         count = min(max(1, _FIELD_VALUES // states.size), len(states.fields.time))
         source = replace(states, fields=synthetic_fields(states.fields, count))
@@ -282,6 +290,19 @@ def _solving(columns: int) -> Trial:
     def solve() -> float:
         RidgePath.from_factor(RFactor(triangle, columns), features, targets)
         return svd_flops(features, features) + 2 * features**2 * targets
+
+    return solve
+
+
+def _eigenvectors(columns: int) -> Trial:
+    rows = np.random.default_rng(0).standard_normal((columns, columns))
+    equations = NormalEquations.from_factor(RFactor(np.triu(rows), columns))
+    targets = max(1, columns // 8)
+    features = columns - targets
+
+    def solve() -> float:
+        RidgePath.from_products(equations, features, targets)
+        return eigenvector_flops(features) + 2 * features**2 * targets
 
     return solve
 

@@ -34,6 +34,11 @@ def merge_flops(left: float, right: float, columns: int) -> float:
     return qr_flops(min(left, columns) + min(right, columns), columns)
 
 
+def eigenvector_flops(columns: float) -> float:
+    """Count the operations of all eigenvectors of a symmetric matrix (Golub and Van Loan, 8.3)."""
+    return 9 * columns**3
+
+
 def svd_flops(rows: float, columns: float) -> float:
     """Count the operations of a thin SVD: a QR, Q, the SVD of R, Q times its left factor."""
     short, long = sorted((rows, columns))

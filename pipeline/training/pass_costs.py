@@ -13,11 +13,18 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.fit_config import FitConfig
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.rechunking.fields_copy import FieldsCopy
-from gfrnn.pipeline.reduction.flops import Work, merge_flops, svd_flops, total
+from gfrnn.pipeline.reduction.flops import (
+    Work,
+    eigenvector_flops,
+    merge_flops,
+    svd_flops,
+    total,
+)
 from gfrnn.pipeline.reduction.task_memory import TaskPlan, check_memory, plan_calls, plan_reduction
 from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.triangles import solve_bytes, tried_widths
+from gfrnn_core.normal_equations import LEAST_RIDGE
 
 Array = NDArray[Any]
 
@@ -176,7 +183,7 @@ def solve_cost(
 
 def final_solve_cost(rows: Sequence[RowSummary]) -> PassCost:
     """Estimate the solve of the chosen networks from all their rows, as if all were chosen."""
-    works = [{"solving": part.groups * svd_flops(part.features, part.features)} for part in rows]
+    works = [{"eigenvectors": part.groups * eigenvector_flops(part.features)} for part in rows]
     widest = max(rows, key=lambda part: part.groups * part.columns**2)
     needed = solve_bytes(widest.groups, widest.columns)
     return PassCost(
@@ -193,7 +200,7 @@ def precision_cost(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) ->
     times, columns = leaf.stop - leaf.start, widest.columns
     # Rows are made in both precisions, of which float32 takes half the time of float64.
     often = 1.5 if widest.network.precision == "float64" else 3.0
-    solving = {"solving": 2 * widest.groups * svd_flops(columns, columns)}
+    solving = {"eigenvectors": 2 * widest.groups * eigenvector_flops(columns)}
     if widest.rows_of(times) < widest.features:  # too few rows to solve: it ends early
         often, solving = 1.0, {}
     work = total([total([widest.factors_work(times)], often), solving])
@@ -208,12 +215,19 @@ def _solve_work(rows: RowSummary, fit: FitConfig, size: int, left_out: int) -> W
     always = columns - targets - rows.network.width
     widths = tried_widths(rows.network, fit.widths)
     flops = 0.0
+    quick = max(fit.ridge) >= LEAST_RIDGE  # assumes data with noise, whose ridges are large
     for count in [always, *(always + width for width in widths for _ in fit.balance)]:
-        # An SVD of a square matrix with both factors, their products with triangles and targets,
-        # and one product with the targets for each ridge.
-        flops += svd_flops(count, count) + 2 * count**2 * (columns + targets)
-        flops += len(fit.ridge) * 2 * columns * count * targets
+        # The decomposition, its products with triangles and targets, and the errors of each ridge:
+        # a quadratic form, or a product with all targets.
+        flops += eigenvector_flops(count) if quick else svd_flops(count, count)
+        flops += 2 * count**2 * (columns + targets)
+        if quick:
+            flops += count**2 * (count + 2 * targets + 2 * len(fit.ridge) * len(rows.network.leads))
+        else:
+            flops += len(fit.ridge) * 2 * columns * count * targets
     flops *= max(1, left_out)
+    if quick:
+        return {"eigenvectors": rows.groups * flops}
     work = {"solving": rows.groups * flops}
     if left_out:  # three merges a fold
         merging = merge_flops(columns, columns, columns)

@@ -114,6 +114,7 @@ def _content(contents: RunContents) -> dict[str, Any]:
         "wavenumbers": wavenumber_picture(model.selection) if zonal else None,
         "ridge": None if zonal else ridge_picture(model.selection, leads, notes.width),
         "candidates": _candidates(notes, leads),
+        "first_round": sorted(map(asdict, notes.first_round), key=lambda each: each["score"]),
         "average": experiment.fit.average,
         "searched": list(experiment.search),
         "spectrum": None if zonal else spectrum_picture(model.selection, leads),
