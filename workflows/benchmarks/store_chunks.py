@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -72,9 +73,9 @@ QUICK = (
 
 
 def run(sizes: tuple[StoreSize, ...], rounds: int) -> Iterator[Table]:
-    """Yield the table of milliseconds of each access, the least of some rounds."""
+    """Yield the table of the processor time of each access, the least of some rounds."""
     table = plain_table(
-        "milliseconds of an access to forecasts of one variable with two levels",
+        "milliseconds of processor time of an access to forecasts of one variable with two levels",
         "field",
         "access",
         "one field a chunk",
@@ -84,7 +85,7 @@ def run(sizes: tuple[StoreSize, ...], rounds: int) -> Iterator[Table]:
     )
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            seconds = least_seconds(accesses(Path(folder), size), rounds)
+            seconds = least_seconds(accesses(Path(folder), size), rounds, time.process_time)
         for access in ("write", *READS):
             taken = [1e3 * seconds[f"{access}, {name}"] for name in size.layouts()]
             ratio = f"{taken[0] / taken[-1]:.2g}" if len(taken) > 1 else "same chunks"
