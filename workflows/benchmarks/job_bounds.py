@@ -1,4 +1,4 @@
-"""Least work of forecast and verification: reading and writing their data once, with zarr alone.
+"""Least work of the stages of a job: their products, and reading and writing their data once.
 
 Each function does what no implementation can avoid, so that the time of a stage over that of its
 bound tells what the stage adds.
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from scipy.linalg.blas import zherk
 
 from gfrnn.pipeline.storage import array_in
 from gfrnn.pipeline.training.model import ForecastModel
@@ -22,22 +23,29 @@ Array = NDArray[Any]
 # Initial times that are read or written by one call, as many as a task has.
 _TOGETHER = 32
 
+# Rows that are multiplied by one call.
+_ROWS = 1024
 
-def read_once(forecasts: Path, truth: Path, times: slice) -> None:
-    """Decode all chunks of a forecast store, and those of the data that it is scored with.
+
+def read_once(forecasts: Path) -> None:
+    """Decode all chunks of the fields of a forecast store."""
+    for array in _field_arrays(forecasts).values():
+        for first in range(0, array.shape[0], _TOGETHER):
+            np.asarray(array[first : first + _TOGETHER])
+
+
+def read_data_once(forecasts: Path, data: Path, times: slice) -> None:
+    """Decode the data of some times, of the variables of a forecast store.
 
     Parameters
     ----------
     forecasts : Path
-    truth : Path
+    data : Path
         zarr store with the variables of the forecasts under the same names, time first.
     times : slice
-        Times of the data to read.
     """
-    source = zarr.open_group(truth, mode="r")
-    for name, array in _field_arrays(forecasts).items():
-        for first in range(0, array.shape[0], _TOGETHER):
-            np.asarray(array[first : first + _TOGETHER])
+    source = zarr.open_group(data, mode="r")
+    for name in _field_arrays(forecasts):
         np.asarray(array_in(source, name)[times])
 
 
@@ -73,8 +81,8 @@ def write_once(values: dict[str, Array], forecasts: Path, path: Path) -> None:
             array[first : first + _TOGETHER] = values[name][first : first + _TOGETHER]
 
 
-def multiply_once(model: ForecastModel, starts: int, steps: int) -> None:
-    """Multiply rows and outer weights, as the forecasts of a zonal model do, and nothing else.
+def roll_out_once(model: ForecastModel, starts: int, steps: int) -> None:
+    """Compute the features, products and fields of forecasts of a zonal model, and nothing else.
 
     Parameters
     ----------
@@ -87,17 +95,46 @@ def multiply_once(model: ForecastModel, starts: int, steps: int) -> None:
     TypeError
         If a network is not one of zonal waves.
     """
-    outer = []
     for network in model.networks:
-        if not isinstance(network, ZonalNetwork):
-            raise TypeError(f"model: its networks are {type(network).__name__}, not ZonalNetwork")
-        outer += [stage.outer for stage in network.stages]
-    for first in range(0, starts, _TOGETHER):
-        batch = min(_TOGETHER, starts - first)
-        rows = [np.ones((len(each), batch, each.shape[1]), dtype=complex) for each in outer]
-        for _ in range(steps):
-            for own, each in zip(rows, outer, strict=True):
-                np.matmul(own, each)
+        basis = _zonal(network).basis
+        for first in range(0, starts, _TOGETHER):
+            batch = min(_TOGETHER, starts - first)
+            state = np.zeros((basis.wavenumbers, batch, basis.width), dtype=complex)
+            terms = np.zeros((batch, len(_zonal(network).background)))
+            rows = [
+                np.ones((basis.wavenumbers, batch, stage.outer.shape[1]), dtype=complex)
+                for stage in _zonal(network).stages
+            ]
+            for _ in range(steps):
+                for own, stage in zip(rows, _zonal(network).stages, strict=True):
+                    _zonal(network).featurise(state, terms)
+                    np.matmul(own, stage.outer)
+                basis.decode(state)
+
+
+def square_rows_once(network: ZonalNetwork, rows: int) -> None:
+    """Multiply the rows and targets of each stage with themselves: their normal equations.
+
+    Parameters
+    ----------
+    network : ZonalNetwork
+        Solved network.
+    rows : int
+        Number of rows of a wavenumber.
+    """
+    used = network.basis.used.sum(axis=1)
+    for stage in range(len(network.stages)):
+        columns = network.used_columns(stage).sum(axis=1) + used
+        block = np.ones((_ROWS, int(columns.max())), dtype=complex, order="F")
+        for _ in range(rows // _ROWS):
+            for count in columns.tolist():
+                zherk(1.0, block[:, :count], trans=2)
+
+
+def _zonal(network: object) -> ZonalNetwork:
+    if not isinstance(network, ZonalNetwork):
+        raise TypeError(f"model: its networks are {type(network).__name__}, not ZonalNetwork")
+    return network
 
 
 def _field_arrays(path: Path) -> dict[str, zarr.Array[Any]]:
