@@ -77,13 +77,14 @@ def test_everything_is_read_once(run, tmp_path, monkeypatch):
         return values
 
     monkeypatch.setattr(zarr.Array, "__getitem__", counts)
-    job_bounds.read_once(run.forecasts, tmp_path / "truth.zarr", slice(3, 10))
+    job_bounds.read_once(run.forecasts)
+    job_bounds.read_data_once(run.forecasts, tmp_path / "truth.zarr", slice(3, 10))
     starts = zarr.open_group(run.forecasts, mode="r")["geopotential"].shape[0]
     stored = {("forecast.zarr", name): starts for name in names}
     assert counted == stored | {("truth.zarr", name): 7 for name in names}
 
 
-def test_products_are_those_of_zonal_models_only(run):
+def test_rollouts_are_those_of_zonal_models_only(run):
     model = ForecastModel.load(run.model)
     with pytest.raises(TypeError, match="SampledRNN, not ZonalNetwork"):
-        job_bounds.multiply_once(model, 3, 2)
+        job_bounds.roll_out_once(model, 3, 2)
