@@ -28,7 +28,7 @@ GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; 
 COMMANDS = [
     "run", "fit", "forecast", "verify", "report", "refit", "update", "inspect", "nature",
     "reproduce", "bench", "bench pass", "bench scaling", "bench rollout", "bench perturbation",
-    "bench plan", "bench scale", "bench skill", "cluster", "cluster check",
+    "bench plan", "bench scale", "bench store", "bench skill", "cluster", "cluster check",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},
