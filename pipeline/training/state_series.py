@@ -78,7 +78,8 @@ def last_states(states: Array, time: Array, last: int, count: int) -> Array:
 def save_series(path: Path, states: Array) -> None:
     """Write the states of all times, (times, size), in chunks of successive times."""
     chunks = (min(len(states), 4096), states.shape[1])
-    zarr.create_array(path, data=states, chunks=chunks, overwrite=True)
+    # Compression would hardly make them smaller, and every candidate reads them again.
+    zarr.create_array(path, data=states, chunks=chunks, compressors=None, overwrite=True)
 
 
 def times_of(stretches: list[Stretch]) -> Array:
