@@ -243,14 +243,23 @@ class _GramUnderTriangle:
     def __init__(self, triangle: Array) -> None:
         columns = len(triangle)
         self.rows = 0
+        rounding = np.finfo(triangle.dtype).eps
+        # Dividing by a diagonal below rounding errors would only amplify those of later rows.
+        least = rounding * np.maximum(triangle.max(axis=0), -triangle.min(axis=0))
+        diagonal = triangle.diagonal()
+        raised = np.where(np.abs(diagonal) < least, np.copysign(least, diagonal), diagonal)
         # A column without any value yet may be divided by anything as long as it has none.
-        self._empty = np.flatnonzero(triangle.diagonal() == 0)
-        triangle[self._empty, self._empty] = 1.0
+        self._empty = np.flatnonzero(raised == 0)
+        raised[self._empty] = 1.0
+        triangle[np.diag_indices(columns)] = raised
         self._triangle = triangle
         self._gram = np.zeros((columns, columns), order="F")
-        self._norms = self._squares = np.einsum("ij,ij->j", triangle, triangle)
+        with np.errstate(over="ignore", under="ignore"):
+            self._norms = self._squares = np.einsum("ij,ij->j", triangle, triangle)
+        # Outside these bounds, squares have overflowed or lost digits.
+        self._range = np.finfo(triangle.dtype).tiny / rounding, np.finfo(triangle.dtype).max
         # The Cholesky factorisation of I + G succeeds for all diagonals up to this.
-        self._largest = 1 / (4 * columns * np.finfo(triangle.dtype).eps)
+        self._largest = 1 / (4 * columns * rounding)
 
     @classmethod
     def under(cls, triangle: Array, kind: np.dtype[Any]) -> _GramUnderTriangle | None:
@@ -296,6 +305,7 @@ class _GramUnderTriangle:
             if not (amplified <= _AMPLIFIED * squares).all():
                 amplified = np.einsum("i,ij,ij->j", diagonal, triangle, triangle)
             small = (diagonal <= self._largest) & (amplified <= _AMPLIFIED * squares)
+            small &= (squares >= self._range[0]) & (squares <= self._range[1])
         if not small.all():
             return False
         if triangle.dtype == self._gram.dtype:
