@@ -7,6 +7,7 @@ the row in the series, so that any cut of a series into stretches gives the same
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -285,9 +286,17 @@ def draw_numbers(
     """Draw the numbers of these times, independently of the cut of the series: (times, size)."""
     parts, together = [], drawn_together(size)
     for block in range(first // together, -(-(first + times) // together)):
-        rng = np.random.default_rng([seed, 1 if kind == "normal" else 2, block])
-        shape = (together, size)
-        numbers = rng.standard_normal(shape) if kind == "normal" else rng.random(shape)
+        numbers = _drawn_block(kind, seed, block, together, size)
         offset = block * together
         parts.append(numbers[max(first - offset, 0) : first + times - offset])
     return np.concatenate(parts)
+
+
+# Rows are often made of fewer times than are drawn together.
+@lru_cache(maxsize=1)
+def _drawn_block(
+    kind: Literal["normal", "uniform"], seed: int, block: int, together: int, size: int
+) -> Array:
+    rng = np.random.default_rng([seed, 1 if kind == "normal" else 2, block])
+    shape = (together, size)
+    return rng.standard_normal(shape) if kind == "normal" else rng.random(shape)

@@ -7,6 +7,7 @@ circle of latitude, so that rows of all longitudes inform the same weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -61,6 +62,20 @@ class GridFeatures:
         """Number of features at a point."""
         return sum(map(len, (self.jacobians, self.winds, self.products, self.biases)))
 
+    @cached_property
+    def kinds(self) -> Array:
+        """Numbers of the base fields of a channel that the features need: int, ascending."""
+        if len(self.biases):
+            return np.arange(BASE_FIELDS)
+        used = {int(base) % BASE_FIELDS for base in self.products.flat}
+        if len(self.winds):
+            used.add(_VALUE)
+        if len(self.jacobians):
+            used |= {_EAST, _NORTH}
+        for laplacian in (*self.jacobians[:, 2], *self.winds[:, 3]):
+            used |= {_OF_LAPLACIAN * int(laplacian) + side for side in (_EAST, _NORTH)}
+        return np.array(sorted(used), dtype=int)
+
     @classmethod
     def none(cls, scales: Array) -> GridFeatures:
         """Return no features of channels with some scales."""
@@ -82,42 +97,45 @@ class GridFeatures:
         # A field that is zero everywhere, such as the gradient of a constant, stays zero.
         return np.where(scales > 0, scales, 1.0)
 
-    def __call__(self, base: Array) -> Array:
+    def __call__(self, base: Array, kinds: Array | None = None) -> Array:
         """Return the features of base fields.
 
         Parameters
         ----------
-        base : ndarray, shape (n, channels, 6, latitudes, longitudes)
+        base : ndarray, shape (n, channels, kinds, latitudes, longitudes)
             Overwritten by the scaled fields.
+        kinds : ndarray of int, shape (kinds,), optional
+            Numbers of the base fields in ``base``, at least :attr:`kinds`; by default all 6.
 
         Returns
         -------
         ndarray, shape (n, features, latitudes, longitudes)
         """
-        base /= self.scales[..., None, None]
+        present = np.arange(BASE_FIELDS) if kinds is None else kinds
+        base /= self.scales[:, present, None, None]
         times, channels, _, latitudes, longitudes = base.shape
+        place = dict(zip(present.tolist(), range(len(present)), strict=True))
+
+        def field(channel: int, kind: int) -> Array:
+            return base[:, channel, place[kind]]
+
         found = np.empty((times, self.count, latitudes, longitudes))
-        end = 0
-        for stream, advected, laplacian in self.jacobians:
-            order = _OF_LAPLACIAN * laplacian
-            np.multiply(
-                base[:, stream, _EAST], base[:, advected, order + _NORTH], out=found[:, end]
-            )
-            found[:, end] -= base[:, stream, _NORTH] * base[:, advected, order + _EAST]
-            end += 1
-        for eastward, northward, advected, laplacian in self.winds:
-            order = _OF_LAPLACIAN * laplacian
-            np.multiply(
-                base[:, eastward, _VALUE], base[:, advected, order + _EAST], out=found[:, end]
-            )
-            found[:, end] += base[:, northward, _VALUE] * base[:, advected, order + _NORTH]
-            end += 1
-        flat = base.reshape(times, channels * BASE_FIELDS, latitudes, longitudes)
-        for first, second in self.products:
-            np.multiply(flat[:, first], flat[:, second], out=found[:, end])
-            end += 1
+        results = iter(found.swapaxes(0, 1))
+        for stream, advected, laplacian in self.jacobians.tolist():
+            result, order = next(results), _OF_LAPLACIAN * laplacian
+            np.multiply(field(stream, _EAST), field(advected, order + _NORTH), out=result)
+            result -= field(stream, _NORTH) * field(advected, order + _EAST)
+        for eastward, northward, advected, laplacian in self.winds.tolist():
+            result, order = next(results), _OF_LAPLACIAN * laplacian
+            np.multiply(field(eastward, _VALUE), field(advected, order + _EAST), out=result)
+            result += field(northward, _VALUE) * field(advected, order + _NORTH)
+        for pair in self.products.tolist():
+            first, second = (field(*divmod(number, BASE_FIELDS)) for number in pair)
+            np.multiply(first, second, out=next(results))
         if len(self.biases):
+            flat = base.reshape(times, channels * BASE_FIELDS, latitudes, longitudes)
             mixed = np.tensordot(self.weights.T, flat, axes=(1, 1)).swapaxes(0, 1)
             mixed += self.biases[:, None, None]
+            end = self.count - len(self.biases)
             found[:, end:] = np.tanh(mixed) if self.activation == "tanh" else np.maximum(mixed, 0.0)
         return found

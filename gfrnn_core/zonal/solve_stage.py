@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gfrnn_core.regression import RidgePath
-from gfrnn_core.rfactor import RFactor
+from gfrnn_core.rfactor import RFactor, _Folding, _require_finite
 from gfrnn_core.zonal.zonal_network import Stage
 
 Array = NDArray[Any]
@@ -19,21 +19,49 @@ Array = NDArray[Any]
 _ROUNDING = 1e-6
 
 
-def row_factors(rows: Array, targets: Array, used: Array, used_targets: Array) -> list[RFactor]:
-    """Return the R factor of the rows and targets of each wavenumber, of the columns in use.
+def row_factors(
+    blocks: Iterable[tuple[Array, Array]], used: Array, used_targets: Array, rows: int
+) -> list[RFactor]:
+    """Return the R factor of rows and targets of each wavenumber, of the columns in use.
 
     Parameters
     ----------
-    rows, targets : ndarray of complex, shapes (wavenumbers, n, columns) and (wavenumbers, n, width)
+    blocks : iterable of (rows, targets), both ndarrays of complex
+        Blocks of rows, shapes (wavenumbers, n, columns) and (wavenumbers, n, width).
     used, used_targets : ndarray of bool, shapes (wavenumbers, columns) and (wavenumbers, width)
         Columns that are not always zero: :meth:`ZonalNetwork.used_columns` and
         :attr:`ZonalBasis.used`.
+    rows : int
+        Number of rows that are folded together; a fold is the faster the more there are.
     """
-    factors = []
-    for own, later, columns, width in zip(rows, targets, used, used_targets, strict=True):
-        block = np.concatenate([own[:, columns], later[:, width]], axis=1)
-        factors.append(RFactor.from_blocks([np.asfortranarray(block)], block.shape[1]))
-    return factors
+    features, targets = used.sum(axis=1), used_targets.sum(axis=1)
+    buffers = [np.empty((rows, columns), complex, order="F") for columns in features + targets]
+    folding = [_Folding() for _ in buffers]
+    filled = total = 0
+
+    def fold() -> None:
+        for each, buffer in zip(folding, buffers, strict=True):
+            _require_finite(buffer[:filled], total)
+            each.fold(np.asfortranarray(buffer[:filled]))
+
+    for own, later in blocks:
+        done = 0
+        while done < own.shape[1]:
+            count = min(rows - filled, own.shape[1] - done)
+            now, there = slice(done, done + count), slice(filled, filled + count)
+            for number, buffer in enumerate(buffers):
+                buffer[there, : features[number]] = own[number, now][:, used[number]]
+                buffer[there, features[number] :] = later[number, now][:, used_targets[number]]
+            done, filled = done + count, filled + count
+            if filled == rows:
+                fold()
+                filled, total = 0, total + filled
+    if filled:
+        fold()
+    return [
+        RFactor._tidy(each.standing, total + filled) if total + filled else RFactor.empty(columns)
+        for each, columns in zip(folding, features + targets, strict=True)
+    ]
 
 
 def column_sizes(squares: Array, units: Array) -> Array:

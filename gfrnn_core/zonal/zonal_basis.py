@@ -156,28 +156,42 @@ class ZonalBasis:
         """Return the fields of coefficients: shape (n, channels, latitudes, longitudes)."""
         return self.on_grid(self.profiles(coefficients))
 
-    def base_fields(self, coefficients: Array) -> Array:
+    def base_fields(self, coefficients: Array, kinds: Array | None = None) -> Array:
         """Return fields, their Laplacians and both gradients, on the grid.
+
+        Parameters
+        ----------
+        coefficients : ndarray of complex, shape (wavenumbers, n, width)
+        kinds : ndarray of int, shape (kinds,), optional
+            Numbers of the base fields to compute; by default all 6 in order.
 
         Returns
         -------
-        ndarray, shape (n, channels, 6, latitudes, longitudes)
+        ndarray, shape (n, channels, kinds, latitudes, longitudes)
             Value, its derivatives eastwards and northwards, then the same of the Laplacian.
         """
-        functions = self.functions
+        functions = self._base_functions
+        if kinds is not None and len(kinds) < functions.shape[2]:
+            functions = functions[:, :, kinds]
         numbers, times, _ = coefficients.shape
-        turn = 1j * np.arange(numbers)[:, None, None, None] * functions.east
-        found = np.empty((numbers, times, self.channels, 6, self.latitudes), dtype=complex)
-        found[..., 0, :] = self.profiles(coefficients)
-        found[..., 2, :] = self.profiles(coefficients, functions.slopes)
-        laplacian = self.profiles(coefficients, functions.laplacians)
-        found[..., 3, :] = laplacian
-        again = self.project(laplacian)
-        found[..., 5, :] = self.profiles(again, functions.slopes)
+        flat = coefficients.reshape(numbers, times * self.channels, -1)
+        found = np.matmul(flat, functions.reshape(numbers, functions.shape[1], -1))
+        return self.on_grid(found.reshape(numbers, times, self.channels, -1, self.latitudes))
+
+    @cached_property
+    def _base_functions(self) -> Array:
+        """Profiles of the base fields of each function: (wavenumbers, functions, 6, latitudes)."""
+        functions = self.functions
+        numbers, count, latitudes = functions.values.shape
+        found = np.empty((numbers, count, 6, latitudes), dtype=complex)
+        found[:, :, 0] = functions.values
+        found[:, :, 2] = functions.slopes
+        found[:, :, 3] = functions.laplacians
+        found[:, :, 5] = functions.laplacians @ functions.inverse @ functions.slopes
+        turn = 1j * np.arange(numbers)[:, None, None] * functions.east
         for value in (0, 3):
-            found[..., value + 1, :] = turn * found[..., value, :]
+            found[:, :, value + 1] = turn * found[:, :, value]
             if numbers > 1:
                 # At a pole, the quotient of wavenumber 1 and the cosine of latitude has a limit.
-                limit = 1j * functions.pole_signs * found[1, ..., value + 2, :]
-                found[1, ..., value + 1, :] += limit
-        return self.on_grid(found)
+                found[1, :, value + 1] += 1j * functions.pole_signs * found[1, :, value + 2]
+        return found

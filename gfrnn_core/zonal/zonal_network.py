@@ -24,17 +24,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.local_features import BASE_FIELDS, GridFeatures
+from gfrnn_core.local_features import GridFeatures
 from gfrnn_core.regression_rows import draw_numbers
 from gfrnn_core.rollout import report_diverged
 from gfrnn_core.zonal.zonal_basis import ZonalBasis
 
 Array = NDArray[Any]
 
-BLOCK_BYTES = 2**23
+BLOCK_BYTES = 2**20
 """Most bytes of base fields, and of features, on the grid that are computed together.
 
-It is about the size of the caches.
+It is about the size of a processor core's own cache.
 """
 
 # Multiple of their root mean square norm in training beyond which states have diverged.
@@ -180,7 +180,7 @@ class ZonalNetwork:
     @property
     def block_times(self) -> int:
         """Number of times whose features are computed together on the grid."""
-        fields = max(BASE_FIELDS * self.basis.channels, self.features.count)
+        fields = max(len(self.features.kinds) * self.basis.channels, self.features.count, 1)
         per_time = 8 * fields * self.basis.latitudes * self.basis.longitudes
         return max(1, BLOCK_BYTES // per_time)
 
@@ -242,11 +242,12 @@ class ZonalNetwork:
         found = np.empty(shape, dtype=complex)
         if not self.features.count:
             return found
+        kinds = self.features.kinds
         for first in range(0, count, self.block_times):
             now = slice(first, first + self.block_times)
             background = np.tensordot(terms[now], self.background, axes=1).swapaxes(0, 1)
-            base = basis.base_fields(coefficients[:, now] + background)
-            found[:, now] = self.feature_basis.encode(self.features(base))
+            base = basis.base_fields(coefficients[:, now] + background, kinds)
+            found[:, now] = self.feature_basis.encode(self.features(base, kinds))
         return found
 
     def training_rows(
@@ -407,5 +408,7 @@ def _limit(values: Array, limits: Array) -> Array:
     """
     size = np.abs(values)
     over = size > limits
-    values *= np.divide(limits, size, out=np.ones_like(size), where=over)
-    return np.asarray(over.mean(axis=(0, 2)))
+    count = np.count_nonzero(over, axis=(0, 2))
+    if count.any():
+        values *= np.divide(limits, size, out=np.ones_like(size), where=over)
+    return np.asarray(count / (values.shape[0] * values.shape[2]))

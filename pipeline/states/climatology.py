@@ -75,10 +75,20 @@ class Climatology:
 
         It takes one pass over the fields and no array for the climatology at these times.
         """
-        anomalies = dgemm(
-            -1, self.coefficients.T, self.design_matrix(time).T, 1, fields.T, overwrite_c=True
-        )
-        return np.asarray(anomalies.T)
+        return subtract_terms(fields, self.design_matrix(time), self.coefficients)
+
+
+def subtract_terms(fields: Array, design: Array, coefficients: Array) -> Array:
+    """Return fields less terms of a climatology, in one pass over the fields.
+
+    Parameters
+    ----------
+    fields : ndarray, shape (times, grid.size)
+        Overwritten.
+    design : ndarray, shape (times, terms)
+    coefficients : ndarray, shape (terms, grid.size)
+    """
+    return np.asarray(dgemm(-1, coefficients.T, design.T, 1, fields.T, overwrite_c=True).T)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ Array = NDArray[Any]
 ROWS_PER_COLUMN = 16
 
 # The same for the zonal layout, whose leaf holds the rows of all wavenumbers at once.
-_ZONAL_ROWS_PER_COLUMN = 2
+_ZONAL_ROWS_PER_COLUMN = 8
 
 POOL_TIMES = 64
 """Largest number of training times from whose patches the hidden weights are drawn."""

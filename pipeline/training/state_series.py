@@ -16,6 +16,10 @@ from gfrnn_core.regression_rows import delayed
 
 Array = NDArray[Any]
 
+# Largest chunk of stored states: a leaf decodes chunks at its ends for some of their times only.
+_CHUNK_TIMES = 4096
+_CHUNK_BYTES = 2**22
+
 
 def draw_pool(
     states: Array,
@@ -77,9 +81,11 @@ def last_states(states: Array, time: Array, last: int, count: int) -> Array:
 
 def save_series(path: Path, states: Array) -> None:
     """Write the states of all times, (times, size), in chunks of successive times."""
-    chunks = (min(len(states), 4096), states.shape[1])
-    # Compression would hardly make them smaller, and every candidate reads them again.
-    zarr.create_array(path, data=states, chunks=chunks, compressors=None, overwrite=True)
+    together = min(len(states), _CHUNK_TIMES, max(1, _CHUNK_BYTES // (8 * states.shape[1])))
+    # The last digits are random, so that compression takes time and saves next to nothing.
+    zarr.create_array(
+        path, data=states, chunks=(together, states.shape[1]), compressors=None, overwrite=True
+    )
 
 
 def times_of(stretches: list[Stretch]) -> Array:

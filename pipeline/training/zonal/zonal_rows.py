@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -16,9 +17,18 @@ from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn.pipeline.training.zonal.zonal_features import feature_flops, grid_bytes
+from gfrnn_core.regression_rows import drawn_together
 from gfrnn_core.zonal import ZonalNetwork, row_factors
 
 Array = NDArray[Any]
+
+# Number of successive times whose rows are made together, which fit into a processor's cache. A
+# share of the rows is a share of such blocks, as a row needs the features of times next to it.
+_BLOCK = 64
+
+# Multiples of the golden ratio, without their integers, are evenly distributed from 0 to 1 and have
+# no period, as seasons and days have.
+_GOLDEN = (np.sqrt(5) - 1) / 2
 
 # A complex multiplication and addition is this many times the work of a real one.
 _COMPLEX = 4
@@ -53,7 +63,7 @@ class ZonalRowSummary:
     time : ndarray of datetime64, shape (times,)
         Time axis of the states.
     share : float
-        Share of the times, evenly distributed, that have a row.
+        Share of the training times, in evenly distributed blocks, that have a row.
     """
 
     network: ZonalNetwork
@@ -85,39 +95,50 @@ class ZonalRowSummary:
         return stretch.start - self.network.delays + 1, stretch.stop + 1
 
     def leaf(self, stretch: Stretch) -> Arrays:
-        first, last = self.reach(stretch)
+        used = self.used, self.network.basis.used
+        return Factors(tuple(row_factors(self._blocks(stretch), *used, self._folded))).arrays()
+
+    def _blocks(self, stretch: Stretch) -> Iterator[tuple[Array, Array]]:
+        """Yield rows and targets of a leaf, some times together."""
         clean = stretch.fold.startswith("validation/")
         network = replace(self.network, noise=None) if clean else self.network
-        time = self.time[first:last]
-        rows, targets = network.training_rows(
-            self.states.read(first, last),
-            self.climatology.design_matrix(time),
-            self.forcing(time),
-            first,
-        )
-        # Whether a time has a row depends on its number in the record, not on the leaf.
-        present = np.arange(stretch.start, stretch.stop)
-        chosen = np.floor((present + 1) * self.share) > np.floor(present * self.share)
-        if not chosen.all():
-            rows, targets = rows[:, chosen], targets[:, chosen]
-        used = self.used, self.network.basis.used
-        return Factors(tuple(row_factors(rows, targets, *used))).arrays()
+        share = 1.0 if clean else self.share
+        first, last = self.reach(stretch)
+        states, time = self.states.read(first, last), self.time[first:last]
+        terms, inputs = self.climatology.design_matrix(time), self.forcing(time)
+        for block in range(stretch.start // _BLOCK, -(-stretch.stop // _BLOCK)):
+            # Whether a time has a row depends on its number in the record, not on the leaf.
+            if block * _GOLDEN % 1 >= share:
+                continue
+            start = max(block * _BLOCK, stretch.start)
+            stop = min((block + 1) * _BLOCK, stretch.stop)
+            begin, end = self.reach(replace(stretch, start=start, stop=stop))
+            now = slice(begin - first, end - first)
+            given = None if inputs is None else inputs[now]
+            yield network.training_rows(states[now], terms[now], given, begin)
+
+    @property
+    def _folded(self) -> int:
+        """Number of rows that are folded together."""
+        return max(_BLOCK, 2 * int(self.columns.max()))
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
         return Factors.from_arrays(left).merge(Factors.from_arrays(right)).arrays()
 
     def leaf_bytes(self, stretch: Stretch) -> int:
         first, last = self.reach(stretch)
-        times, network = last - first, self.network
+        network = self.network
         numbers, width = network.basis.wavenumbers, network.basis.width
         featured = network.feature_basis.width
-        states = (3 if network.noise is None else 5) * 8 * times * network.state_size
+        states = 2 * 8 * (last - first) * network.state_size
+        times = min(last - first, _BLOCK + network.delays)
+        drawn = drawn_together(network.state_size) + times if network.noise is not None else 0
         # Coefficients, features and their base fields, also of the forecast that is corrected.
         known = 2 * (1 + (self.stage > 0)) * numbers * times * (width + featured)
         rows = numbers * times * (2 * network.columns(self.stage) + 2 * width)
-        return (
-            states + _VALUE * (known + rows) + self.result_bytes(times) + grid_bytes(network, times)
-        )
+        block = 3 * 8 * drawn * network.state_size + _VALUE * (known + rows)
+        buffers = _VALUE * self._folded * int(self.columns.sum())
+        return states + block + buffers + 2 * self.result_bytes(times) + grid_bytes(network, times)
 
     def merge_bytes(self) -> int:
         # Both sides and the result, and LAPACK's copies for one wavenumber.

@@ -57,6 +57,10 @@ Array = NDArray[Any]
 # noise, the residuals of products are too small a measure of what a rollout meets.
 _FIRST_NOISE = 0.05
 
+# Training rows of that first fit for each column of a row, which are enough for an estimate of the
+# errors: they grow by about half the inverse of this number.
+_FIRST_ROWS_PER_COLUMN = 8
+
 # Numbers of training times from which the scales of features and lagged covariances are computed.
 _SCALE_TIMES = 200
 _RUNS, _RUN_TIMES = 6, 2000
@@ -121,10 +125,13 @@ class ZonalTraining(FieldPasses):
             run=lambda *_: self._sample_network(layout),
             placeholder=placeholder_network(self.experiment, layout),
         )
-        stages, linear = yield from self._stage_passes(layout, network, "first")
-        if self.experiment.model.noise == "residual":
+        own = self.experiment.fit.share
+        residual = self.experiment.model.noise == "residual"
+        share = min(own, self._first_share(network)) if residual else own
+        stages, linear = yield from self._stage_passes(layout, network, "first", share)
+        if residual:
             again = replace(network, noise=self._residual_noise(stages[-1]))
-            stages, other = yield from self._stage_passes(layout, again, "residual")
+            stages, other = yield from self._stage_passes(layout, again, "residual", own)
             linear = min(linear, other, key=lambda each: each.error)
         rollouts = NetworkRollouts(
             layout,
@@ -137,6 +144,13 @@ class ZonalTraining(FieldPasses):
         states = StoredStates(self.series, layout.size)
         calibration = yield from calibration_passes(self, rollouts, states)
         return ZonalResults(layout, stages, linear, calibration)
+
+    def _first_share(self, network: ZonalNetwork) -> float:
+        """Return the share of training rows of a fit that only estimates errors."""
+        rows = sum(part.stop - part.start for part in self._leaves("train"))
+        used = network.used_columns(self.experiment.model.stages - 1).sum(axis=1)
+        columns = int((used + network.basis.used.sum(axis=1)).max())
+        return min(1.0, _FIRST_ROWS_PER_COLUMN * columns / rows)
 
     def _layout_passes(self) -> Passes[ZonalLayout]:
         """Yield climatology and states; the states of all times in use go to disk."""
@@ -204,7 +218,7 @@ class ZonalTraining(FieldPasses):
         return np.minimum(self.experiment.model.noise_factor * noise, _LARGEST_NOISE * largest)
 
     def _stage_passes(
-        self, layout: ZonalLayout, network: ZonalNetwork, fit: str
+        self, layout: ZonalLayout, network: ZonalNetwork, fit: str, share: float
     ) -> Passes[tuple[tuple[SolvedStage, ...], SolvedStage]]:
         """Yield a pass over the states and a solve for each stage; return these and the linear one.
 
@@ -215,6 +229,8 @@ class ZonalTraining(FieldPasses):
             Network without stages, with its noise.
         fit : str
             Name of the fit, for the keys of its checkpoints.
+        share : float
+            Share of the training rows that is used.
         """
         stages: list[SolvedStage] = []
         linear: SolvedStage | None = None
@@ -225,7 +241,7 @@ class ZonalTraining(FieldPasses):
                 layout.scaling.climatology,
                 self.forcing(),
                 self.fields.time,
-                self.experiment.fit.share,
+                share,
             )
             folds = yield self._row_pass(rows, fit)
             if linear is None:

@@ -70,6 +70,25 @@ def test_products_and_activations_see_scaled_fields(activation):
     np.testing.assert_allclose(features(base.copy()), np.concatenate(expected, axis=1))
 
 
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [
+        ({"jacobians": np.array([(0, 1, 0)])}, [1, 2]),
+        ({"jacobians": np.array([(0, 1, 1)])}, [1, 2, 4, 5]),
+        ({"winds": np.array([(0, 1, 1, 1)])}, [0, 4, 5]),
+        ({"products": np.array([(3, 7), (10, 1)])}, [1, 3, 4]),
+        ({"weights": np.ones((12, 1)), "biases": np.ones(1)}, [0, 1, 2, 3, 4, 5]),
+        ({}, []),
+    ],
+)
+def test_only_the_base_fields_that_features_need_are_computed(given, kinds):
+    features = features_of(**given)
+    np.testing.assert_array_equal(features.kinds, kinds)
+    base = base_fields()
+    part = features(base[:, :, kinds], features.kinds)
+    np.testing.assert_array_equal(part, features(base))
+
+
 def test_scales_are_root_mean_squares_and_equal_for_both_parts_of_a_gradient():
     base = base_fields()
     base[:, 1, 0] = 0.0

@@ -92,3 +92,11 @@ def test_the_gradient_at_a_pole_is_the_limit_of_that_beside_it():
     np.testing.assert_allclose(
         at[:, :, 3:], near[:, :, 3:], atol=1e-3 * np.abs(near[:, :, 4]).max()
     )
+
+
+def test_some_base_fields_are_those_of_all():
+    basis = globe()
+    states = np.random.default_rng(0).standard_normal((4, basis.size))
+    coefficients, kinds = basis.unpack(states), np.array([1, 2, 5])
+    whole = basis.base_fields(coefficients)
+    np.testing.assert_allclose(basis.base_fields(coefficients, kinds), whole[:, :, kinds])

@@ -1,5 +1,6 @@
 """Networks of zonal waves on systems whose next state is known exactly."""
 
+import itertools
 from itertools import repeat
 
 import numpy as np
@@ -51,8 +52,9 @@ def trained(network, states, validation=None, **keywords):
     clean = validation if validation is not None else states
     parts = [
         row_factors(
-            *network.training_rows(series, np.ones((len(series), 1)), **keywords),
+            [network.training_rows(series, np.ones((len(series), 1)), **keywords)],
             *used_by(network),
+            rows=100,
         )
         for series in (states, clean)
     ]
@@ -93,8 +95,7 @@ def test_turning_and_decaying_waves_are_learned_to_rounding():
     network = network_of(delays=1)
     states = np.concatenate([turning(network, 30, seed)[:, None] for seed in range(8)], axis=1)
     rows = [network.training_rows(states[:, i], np.ones((30, 1))) for i in range(8)]
-    together = [np.concatenate(parts, axis=1) for parts in zip(*rows, strict=True)]
-    factors = row_factors(*together, *used_by(network))
+    factors = row_factors(rows, *used_by(network), rows=50)
     stage, errors = solved(network, factors, factors)
     assert errors.max() < 1e-20
     path, _ = rolled_out(network.extended(stage), states[:, 0], 5, 20)
@@ -150,6 +151,20 @@ def test_noise_does_not_depend_on_the_cut_of_a_series():
     later_rows, later_targets = network.training_rows(states[17:], terms[17:], first=117)
     np.testing.assert_array_equal(rows[:, 17:], later_rows)
     np.testing.assert_array_equal(targets[:, 17:], later_targets)
+
+
+def test_factors_do_not_depend_on_the_blocks_of_rows():
+    network = network_of(delays=2)
+    rows, targets = network.training_rows(advected(network, 80), np.ones((80, 1)))
+    whole = row_factors([(rows, targets)], *used_by(network), rows=100)
+    cuts = [0, 7, 8, 50, 78]
+    blocks = [(rows[:, a:b], targets[:, a:b]) for a, b in itertools.pairwise(cuts)]
+    for together in (20, 78, 1000):
+        parts = row_factors(blocks, *used_by(network), rows=together)
+        for ours, theirs in zip(parts, whole, strict=True):
+            assert ours.rows == theirs.rows == 78
+            gram, other = (each.triangle.conj().T @ each.triangle for each in (ours, theirs))
+            np.testing.assert_allclose(gram, other, atol=1e-13 * np.abs(other).max())
 
 
 def test_noise_has_its_standard_deviation_and_targets_lead_back_to_the_data():
