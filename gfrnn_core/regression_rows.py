@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn_core.folding import block_rows
 from gfrnn_core.lifting import Columns, lift_into
 from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
@@ -26,9 +27,6 @@ Target = Literal["state", "increment", "lifted"]
 _DRAW = 256
 _DRAWN = 2**20
 
-
-# Least number of rows of a block.
-_BLOCK = 1024
 
 # Largest number of states that hidden weights are drawn from: more would only take memory.
 _POOL = 100_000
@@ -48,15 +46,6 @@ def delayed(states: Array, delays: int, start: int, stop: int) -> Array:
     ndarray, shape (stop - start, delays * d)
     """
     return np.concatenate([states[start - j : stop - j] for j in range(delays)], axis=1)
-
-
-def block_rows(columns: int) -> int:
-    """Return the number of rows of a block with this number of columns.
-
-    It is large enough to make the work on the triangle negligible, and small enough for a block to
-    stay in the processor's cache while it is folded.
-    """
-    return max(columns, _BLOCK)
 
 
 def row_columns(
@@ -164,7 +153,7 @@ def row_blocks(
         drawn = draw_numbers("uniform", seed, first + begin, end - begin, everywhere)
         chosen = chosen[drawn[:, here].reshape(-1) < share]
     factors = None if weights is None else np.sqrt(weights).astype(dtype)
-    rows = min(block_rows(columns.total), len(chosen))
+    rows = min(block_rows(columns.total, dtype), len(chosen))
     memory = np.empty(rows * columns.total, dtype=dtype)
     for start in range(0, len(chosen), rows or 1):
         time, index = np.divmod(chosen[start : start + rows], len(here))

@@ -1,32 +1,23 @@
 """R factor of a tall matrix of rows: fold blocks, merge factors, select or scale columns.
 
 The R factors of two stretches of rows merge into the R factor of both, in any grouping, so a tree
-reduction over an archive needs to keep only R. LAPACK's ``geqrt`` factors a few columns of a block;
-matrix products apply the result to the other columns.
+reduction over an archive needs to keep only R.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import get_blas_funcs, get_lapack_funcs
+
+from gfrnn_core.folding import Folding
 
 Array = NDArray[Any]
 
-# Columns whose reflectors are applied together: enough for products at full speed, and few enough
-# that the slower factorisation of these columns is negligible.
-_PANEL = 96
-
-# Rows of a triangle that are folded together: lower rows have fewer columns.
-_STRIP = 256
-
-# BLAS's option for the conjugate transpose, which is the transpose of a real matrix.
-_ADJOINT = 2
+_KINDS = ("float32", "float64", "complex128")
 
 
 @dataclass(frozen=True)
@@ -61,34 +52,44 @@ class RFactor:
         return cls(np.zeros((0, columns)), 0)
 
     @classmethod
-    def from_blocks(cls, blocks: Iterable[Array], columns: int) -> RFactor:
+    def from_blocks(cls, blocks: Iterable[Array], columns: int, expected: float = 0) -> RFactor:
         """Fold blocks of rows one by one, so that A need not fit into memory.
 
         Parameters
         ----------
         blocks : iterable of ndarray, shape (rows of the block, columns)
-            Blocks, all float32, all float64 or all complex128. Fortran-ordered blocks are
-            **overwritten**, so that a caller may pass one buffer again and again without a copy.
+            Blocks, all float32, all float64 or all complex128; the triangles of float32 blocks are
+            merged in float64. Fortran-ordered blocks are **overwritten**, so that a caller may pass
+            one buffer again and again without a copy.
         columns : int
             Number of columns of every block.
+        expected : float
+            Number of all rows, as far as known; if it is large, they are folded faster.
 
         Raises
         ------
         ValueError
-            If a block has another number of columns, or contains NaN or infinity, which would make
-            all later results NaN without a trace of their origin.
+            If a block has another number of columns or another precision than the others, or
+            contains NaN or infinity, which would make all later results NaN without a trace of
+            their origin.
         """
-        folding = _Folding()
+        folding, kind = Folding(expected=expected), ""
         rows = 0
         for block in blocks:
             if block.ndim != 2 or block.shape[1] != columns:
                 raise ValueError(f"block has shape {block.shape}, expected (rows, {columns})")
             if len(block) == 0:
                 continue
+            kind = kind or block.dtype.name
+            if block.dtype.name != kind or kind not in _KINDS:
+                raise ValueError(
+                    f"block from row {rows} on is {block.dtype.name}, the first is {kind}; "
+                    f"convert all to one of {', '.join(_KINDS)}"
+                )
             _require_finite(block, rows)
             rows += len(block)
             folding.fold(block)
-        return cls.empty(columns) if rows == 0 else cls._tidy(folding.standing, rows)
+        return cls.empty(columns) if rows == 0 else cls._tidy(folding.finish(), rows)
 
     @classmethod
     def from_rows(cls, matrix: Array) -> RFactor:
@@ -99,7 +100,8 @@ class RFactor:
         matrix : ndarray, shape (rows, columns)
         """
         kind = complex if np.iscomplexobj(matrix) else float
-        return cls.from_blocks([np.array(matrix, dtype=kind, order="F")], matrix.shape[1])
+        block = np.array(matrix, dtype=kind, order="F")
+        return cls.from_blocks([block], matrix.shape[1], expected=len(matrix))
 
     def merge(self, other: RFactor) -> RFactor:
         """Return the R factor of the rows of both.
@@ -117,18 +119,18 @@ class RFactor:
         rows = self.rows + other.rows
         if min(self.rows, other.rows) == 0:
             return self if other.rows == 0 else other
-        folding = _Folding(np.array(self.triangle, order="C"))
+        folding = Folding(np.array(self.triangle, order="C"))
         folding.merge(other.triangle)
-        return self._tidy(folding.standing, rows)
+        return self._tidy(folding.finish(), rows)
 
     def select(self, columns: Sequence[int] | slice) -> RFactor:
         """Return the R factor of A with only these columns, in this order; no data are read."""
         chosen = np.array(self.triangle[:, columns], order="F")
         if not chosen.size:
             return self._tidy(chosen, self.rows)
-        folding = _Folding()
-        folding.fold(chosen)
-        return self._tidy(folding.standing, self.rows)
+        folding = Folding()
+        folding.reflect(chosen)
+        return self._tidy(folding.finish(), self.rows)
 
     def scale(self, factor: float) -> RFactor:
         """Return the R factor of ``factor * A``; ``sqrt(gamma)`` weights the rows by gamma."""
@@ -209,134 +211,6 @@ def _factored(factors: list[RFactor]) -> RFactor:
     stacked = np.concatenate([each.triangle for each in filled])
     factor = RFactor.from_blocks([np.asfortranarray(stacked)], first.columns)
     return RFactor(factor.triangle, sum(each.rows for each in filled))
-
-
-class _Folding:
-    """R of the blocks folded so far, and memory that folding reuses.
-
-    Workers of a cluster return freed memory to the system at once, and allocating it again takes a
-    tenth of the time of a fold.
-
-    Attributes
-    ----------
-    standing : ndarray, shape (at most columns, columns), C order
-        Triangle; values below the diagonal are undefined.
-    """
-
-    def __init__(self, standing: Array | None = None) -> None:
-        """Start from an upper trapezoid, which is overwritten."""
-        self.standing = np.zeros((0, 0)) if standing is None else standing
-        self._memory = {"panel": np.empty(0), "across": np.empty(0)}
-
-    def fold(self, block: Array) -> None:
-        """Fold a block of rows, which is overwritten if it is Fortran-ordered.
-
-        As long as there are fewer rows than columns, the two are stacked and factored again.
-        Folding under a triangle padded with zero rows would spread the rows over the whole triangle
-        if a column depends exactly on those before it.
-        """
-        columns = block.shape[1]
-        if len(self.standing) == columns:
-            self._fold_under(self.standing, np.asfortranarray(block))
-            return
-        stacked = np.vstack([np.triu(self.standing), block]) if len(self.standing) else block
-        geqrt = _routines(block.dtype.char).geqrt
-        panel = min(_PANEL, *stacked.shape)
-        folded, _, _ = geqrt(panel, np.asfortranarray(stacked), overwrite_a=True)
-        self.standing = np.array(folded[:columns], order="C")  # a copy, as the block is reused
-
-    def merge(self, trapezoid: Array) -> None:
-        """Fold the rows of another upper trapezoid, which is not changed."""
-        if len(self.standing) < trapezoid.shape[1]:
-            self.fold(np.array(trapezoid, order="F"))
-            return
-        for first in range(0, len(trapezoid), _STRIP):
-            strip = np.array(trapezoid[first : first + _STRIP, first:], order="F")
-            self._fold_under(self.standing[first:, first:], strip)
-
-    def _fold_under(self, standing: Array, block: Array) -> None:
-        """Replace standing by the triangle of [standing; block], and the block by its reflectors.
-
-        LAPACK's ``tpqrt`` does the same, but slower: it factors panels by matrix-vector products.
-
-        Parameters
-        ----------
-        standing : ndarray, shape (columns, columns), rows contiguous
-        block : ndarray, shape (rows, columns), Fortran order
-        """
-        columns = block.shape[1]
-        for first in range(0, columns, _PANEL):
-            last = min(first + _PANEL, columns)
-            panel = block[:, first:last]
-            factor = self._panel(standing[first:last, first:last], panel)
-            if last < columns:
-                self._apply(factor, panel, standing[first:last, last:], block[:, last:])
-
-    def _panel(self, corner: Array, panel: Array) -> Array:
-        """Fold a few columns under their triangle, both in place.
-
-        Returns
-        -------
-        ndarray, shape (k, k)
-            Triangular T in the product ``I - V T V^H`` of the reflectors V = [I; panel]. Zero rows
-            of the corner in a column stay exactly zero.
-        """
-        k = len(corner)
-        stacked = self._scratch("panel", (k + len(panel), k), panel.dtype)
-        stacked[:k] = np.triu(corner)
-        stacked[k:] = panel
-        factor: Array
-        folded, factor, _ = _routines(panel.dtype.char).geqrt(k, stacked, overwrite_a=True)
-        corner[...] = folded[:k]
-        panel[...] = folded[k:]
-        return factor
-
-    def _apply(self, factor: Array, reflectors: Array, above: Array, below: Array) -> None:
-        """Multiply [above; below] by the adjoint of ``I - V T V^H``, V = [I; reflectors].
-
-        Parameters
-        ----------
-        factor : ndarray, shape (k, k)
-            T.
-        reflectors : ndarray, shape (rows, k), Fortran order
-        above : ndarray, shape (k, columns), rows contiguous
-        below : ndarray, shape (rows, columns), Fortran order
-        """
-        gemm, trmm = _routines(below.dtype.char).gemm, _routines(below.dtype.char).trmm
-        # The product in this order, columns by k, is faster than its adjoint.
-        across = self._scratch("across", above.shape[::-1], below.dtype)
-        np.conjugate(above.T, out=across)
-        across = gemm(1, below, reflectors, trans_a=_ADJOINT, beta=1, c=across, overwrite_c=True)
-        across = trmm(1, factor, across, side=1, overwrite_b=True)
-        above -= across.conj().T
-        gemm(-1, reflectors, across, beta=1, c=below, trans_b=_ADJOINT, overwrite_c=True)
-
-    def _scratch(self, name: str, shape: tuple[int, int], kind: Any) -> Array:
-        """Return Fortran-ordered memory of a shape; a name always gets the same memory."""
-        size = shape[0] * shape[1]
-        if len(self._memory[name]) < size:
-            self._memory[name] = np.empty(size, kind)
-        return self._memory[name][:size].reshape(shape, order="F")
-
-
-@dataclass(frozen=True)
-class _Routines:
-    """BLAS and LAPACK routines of one precision.
-
-    ``geqrt`` factors a matrix in place into R and reflectors, and returns both in one array, then
-    T, then LAPACK's info, which is 0: SciPy checks the arguments before the call.
-    """
-
-    gemm: Any
-    trmm: Any
-    geqrt: Any
-
-
-@cache
-def _routines(kind: str) -> _Routines:
-    example = np.empty(0, dtype=kind)
-    blas = get_blas_funcs(("gemm", "trmm"), (example,))
-    return _Routines(*blas, *get_lapack_funcs(("geqrt",), (example,)))
 
 
 def _require_finite(block: Array, before: int) -> None:

@@ -216,7 +216,7 @@ class SampledRNN(RecurrentNetwork):
                 place += len(one)
 
         columns = self.columns(begun[0].shape[1], _count(begun[1]))
-        return RFactor.from_blocks(blocks(), columns.total)
+        return RFactor.from_blocks(blocks(), columns.total, self._row_count(begun[0], places))
 
     def solve(self, factor: RFactor, ridge: ArrayLike | None = None) -> SampledRNN:
         """Solve for the outer weights from an R factor.
@@ -337,6 +337,11 @@ class SampledRNN(RecurrentNetwork):
             dtype=np.dtype(self.precision),
         )
 
+    def _row_count(self, states: Array, places: Array | None = None) -> float:
+        """Return about how many rows a series of states has."""
+        everywhere = 1 if self.patches is None else self.patches.places
+        return self.share * len(states) * (everywhere if places is None else len(places))
+
     def _noise_of(self, size: int) -> float | Array:
         """Return the standard deviation of the noise of each value of a state, or one for all.
 
@@ -374,7 +379,8 @@ class SampledRNN(RecurrentNetwork):
                 reached += len(states) - repeated
 
         columns = self.columns(begun[0].shape[1], _count(begun[1]))
-        factor = RFactor.from_blocks(blocks(), columns.total)
+        expected = self._row_count(begun[0])
+        factor = RFactor.from_blocks(blocks(), columns.total, expected)
         factor = factor if self.factor is None else self.factor.merge(factor)
         merged = replace(self, factor=factor, times=reached, low=low, high=high)
         return merged.solve(factor)

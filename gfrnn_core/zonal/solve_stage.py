@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gfrnn_core.folding import Folding
 from gfrnn_core.regression import RidgePath
-from gfrnn_core.rfactor import RFactor, _Folding, _require_finite
+from gfrnn_core.rfactor import RFactor, _require_finite
 from gfrnn_core.zonal.zonal_network import Stage
 
 Array = NDArray[Any]
@@ -36,7 +37,7 @@ def row_factors(
     """
     features, targets = used.sum(axis=1), used_targets.sum(axis=1)
     buffers = [np.empty((rows, columns), complex, order="F") for columns in features + targets]
-    folding = [_Folding() for _ in buffers]
+    folding = [Folding() for _ in buffers]
     filled = total = 0
 
     def fold() -> None:
@@ -59,7 +60,7 @@ def row_factors(
     if filled:
         fold()
     return [
-        RFactor._tidy(each.standing, total + filled) if total + filled else RFactor.empty(columns)
+        RFactor._tidy(each.finish(), total + filled) if total + filled else RFactor.empty(columns)
         for each, columns in zip(folding, features + targets, strict=True)
     ]
 

@@ -90,7 +90,7 @@ class ModelConfig(Section):
         description="multiple of its root mean square in training at which a rollout is held",
     )
     precision: Literal["float64", "float32"] = Field(
-        "float64", description="precision of rows, their triangles within a leaf, and rollouts"
+        "float64", description="precision of rows, of products with them, and of rollouts"
     )
     seed: int = Field(0, ge=0, description="seed of the hidden weights")
 

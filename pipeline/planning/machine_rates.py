@@ -33,8 +33,8 @@ from gfrnn.pipeline.training.pass_costs import PassCost
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
 from gfrnn_core import Patches, RFactor, RidgePath
+from gfrnn_core.folding import block_rows
 from gfrnn_core.normal_equations import NormalEquations
-from gfrnn_core.regression_rows import block_rows
 
 Array = NDArray[Any]
 
@@ -177,7 +177,7 @@ def _row_trials(rows: RowSummary) -> dict[str, Trial]:
     rng = np.random.default_rng(0)
     # Use as many rows as a block has, or fewer where they are very wide.
     cheap = max(_TRIAL_OPERATIONS / (2 * columns**2), (_TRIAL_OPERATIONS / (2 * columns)) ** 0.5)
-    wanted = max(1, round(min(block_rows(columns), cheap)))
+    wanted = max(1, round(min(block_rows(columns, network.precision), cheap)))
     places = 1 if network.patches is None else network.patches.places
     present = -(-wanted // places)
     series = rng.standard_normal((present + network.overlap, states.size))

@@ -19,7 +19,8 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.triangles import Factors, group_count
 from gfrnn_core import SampledRNN
-from gfrnn_core.regression_rows import block_rows, drawn_together
+from gfrnn_core.folding import block_rows
+from gfrnn_core.regression_rows import drawn_together
 
 Array = NDArray[Any]
 
@@ -168,7 +169,7 @@ class RowSummary:
     def factors_bytes(self, times: int) -> int:
         """Return the peak memory in bytes of :meth:`factors`, without the states."""
         places = 1 if self.network.patches is None else self.network.patches.places
-        rows = min(block_rows(self.columns), times * places)
+        rows = min(block_rows(self.columns, self.network.precision), times * places)
         # The inputs of the features, per delay and joined, and the indices to gather them with.
         columns = self.network.columns(self.states.size, self.forcing.count)
         window = columns.linear // self.network.delays
@@ -178,8 +179,10 @@ class RowSummary:
         if self.network.sampling == "centres":  # the values whose distances features measure
             lifted += 8 * rows * columns.linear
         inputs = 8 * times * (places if self.forcing.varies_by_place else 1) * self.forcing.count
-        # A block of rows, the current triangle, its final copy, and the other groups' triangles.
-        folded = 8 * self.columns * (rows + (2 + self.groups) * self.columns)
+        # A block of rows and a copy of it that is divided by the triangle; this triangle, the Gram
+        # matrix of such blocks or a final copy, and the other groups' triangles.
+        row = np.dtype(self.network.precision).itemsize * self.columns
+        folded = 2 * row * rows + 8 * (2 + self.groups) * self.columns**2
         return noise + inputs + lifted + folded + self._lattice_bytes(times, rows)
 
     def _lattice_bytes(self, times: int, rows: int) -> int:

@@ -82,7 +82,12 @@ class TrainingPass:
         """Write random states, one chunk at a time."""
         shape = (size.rows + 1, size.states)
         array = zarr.create_array(
-            path, shape=shape, dtype="f8", chunks=(_CHUNK, size.states), overwrite=True
+            path,
+            shape=shape,
+            dtype="f8",
+            chunks=(_CHUNK, size.states),
+            compressors=None,
+            overwrite=True,
         )
         rng = np.random.default_rng(0)
         for first in range(0, shape[0], _CHUNK):

@@ -1,0 +1,374 @@
+"""Fold blocks of rows into a triangle, by Householder reflections and by Cholesky factors.
+
+The first rows are folded by Householder reflections: LAPACK's ``geqrt`` factors a few columns of a
+block, and matrix products apply the result to the other columns. Once the triangle R holds twice as
+many rows as columns, later blocks B only add ``W^T W``, W = B R^-1, to a matrix G. The triangle of
+all rows is then ``chol(I + G) R``, because its Gram matrix is ``R^T R`` plus the sum of ``B^T B``.
+This is Cholesky QR with a preconditioner: B itself may have any condition number, as only that of
+I + G matters, which is small if later rows resemble the first ones. Blocks that do not are folded
+by reflections. (Yamamoto, Nakatsukasa, Yanagisawa and Fukaya, 'Roundoff error analysis of the
+CholeskyQR2 algorithm', ETNA 44, 2015, for the errors without a preconditioner.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import get_blas_funcs, get_lapack_funcs
+
+Array = NDArray[Any]
+
+# Columns whose reflectors are applied together: enough for products at full speed, and few enough
+# that the slower factorisation of these columns is negligible.
+_PANEL = 96
+
+# Rows of a triangle that are folded together: lower rows have fewer columns.
+_STRIP = 256
+
+# Least number of float64 rows of a block.
+_BLOCK = 1024
+
+# Rows of a triangle, in multiples of its columns, before rows are gathered under it. With fewer,
+# its smallest singular values are much smaller than those of later blocks of as many rows.
+_FIRST = 2
+
+# Rows, in multiples of the columns, from which on gathering saves more than its Cholesky factor
+# costs. If as many are expected, gathering begins early, otherwise when they have come.
+_WORTHWHILE = 8
+
+# Largest number of rows gathered under a triangle, in multiples of the rows it holds.
+_GATHERED = 16
+
+# Largest factor by which gathering may amplify rounding errors of the squares of a column.
+_AMPLIFIED = 100.0
+
+# BLAS's option for the conjugate transpose, which is the transpose of a real matrix.
+_ADJOINT = 2
+
+
+def block_rows(columns: int, precision: Any = np.float64) -> int:
+    """Return the number of rows of a block with this number of columns.
+
+    It is large enough to make the work on the triangle negligible, and small enough for a block to
+    stay in the processor's cache while it is folded.
+    """
+    return max(columns, _BLOCK) * (8 // int(np.dtype(precision).itemsize))
+
+
+class Folding:
+    """The triangle of the rows folded so far, and memory that folding reuses.
+
+    Workers of a cluster return freed memory to the system at once, and allocating it again takes a
+    tenth of the time of a fold.
+
+    Parameters
+    ----------
+    standing : ndarray, shape (at most columns, columns), C order, optional
+        Upper trapezoid to begin with, which is overwritten.
+    expected : float
+        Number of rows that will be folded, as far as known; it only decides how they are.
+    """
+
+    def __init__(self, standing: Array | None = None, expected: float = 0) -> None:
+        self._standing = np.zeros((0, 0)) if standing is None else standing
+        self._gathered: _GramUnderTriangle | None = None
+        self._rows = len(self._standing)  # of the triangle, without those gathered
+        self._expected = expected
+        self._least = 0  # rows of a triangle under which rows may be gathered
+        self._memory: dict[str, Array] = {}
+
+    def finish(self) -> Array:
+        """Return the triangle; values below the diagonal are undefined. Folding may go on."""
+        self._complete()
+        return self._standing
+
+    def fold(self, block: Array) -> None:
+        """Fold rows, which are overwritten if they are Fortran-ordered.
+
+        Parameters
+        ----------
+        block : ndarray, shape (rows, columns)
+            All blocks are float32, or all float64, or all complex128. The triangle of float32 rows
+            is float32 for the first ones, at most eight times as many as columns or one block, and
+            then float64, so that rounding errors do not grow with the number of rows.
+        """
+        columns, kind = block.shape[1], block.dtype
+        if kind.kind == "c":
+            self.reflect(block)
+            return
+        early = self._expected >= _WORTHWHILE * columns
+        self._least = max(self._least, (_FIRST if early else _WORTHWHILE) * columns)
+        together = block_rows(columns, kind)
+        for first in range(0, len(block), together):
+            part = block[first : first + together]
+            if self._rows < self._least or not self._gather(part):
+                self.reflect(part)
+
+    def reflect(self, block: Array) -> None:
+        """Fold a block by reflections alone; it is overwritten if it is Fortran-ordered.
+
+        As long as there are fewer rows than columns, the two are stacked and factored again.
+        Folding under a triangle padded with zero rows would spread the rows over the whole triangle
+        if a column depends exactly on those before it.
+        """
+        self._complete()
+        columns = block.shape[1]
+        self._rows += len(block)
+        if len(self._standing) == columns:
+            wide = np.asfortranarray(block, dtype=np.result_type(block, self._standing))
+            self._standing = self._standing.astype(wide.dtype, order="C", copy=False)
+            self._reflect_under(self._standing, wide)
+            return
+        stacked = np.vstack([np.triu(self._standing), block]) if len(self._standing) else block
+        geqrt = _routines(block.dtype.char).geqrt
+        panel = min(_PANEL, *stacked.shape)
+        folded, _, _ = geqrt(panel, np.asfortranarray(stacked), overwrite_a=True)
+        self._standing = np.array(folded[:columns], order="C")  # a copy, as the block is reused
+
+    def merge(self, trapezoid: Array) -> None:
+        """Fold the rows of another upper trapezoid, which is not changed."""
+        if len(self._standing) < trapezoid.shape[1]:
+            self.reflect(np.array(trapezoid, order="F"))
+            return
+        for first in range(0, len(trapezoid), _STRIP):
+            strip = np.array(trapezoid[first : first + _STRIP, first:], order="F")
+            self._reflect_under(self._standing[first:, first:], strip)
+
+    def _gather(self, block: Array) -> bool:
+        """Gather the rows of a block under the triangle if that is accurate; return whether."""
+        if self._gathered is None:
+            self._gathered = _GramUnderTriangle.under(self._standing, block.dtype)
+        if self._gathered is None or not self._gathered.add(block, self._scratch):
+            self._complete()
+            # Waiting for a triangle of twice as many rows bounds the time of failures.
+            self._least = 2 * self._rows
+            return False
+        if self._gathered.rows >= _GATHERED * self._rows:
+            self._complete()
+        return True
+
+    def _complete(self) -> None:
+        """Take the gathered rows into the triangle, which is float64 from then on."""
+        if self._gathered is not None:
+            self._standing = self._gathered.triangle()
+            self._rows += self._gathered.rows
+            self._gathered = None
+
+    def _reflect_under(self, standing: Array, block: Array) -> None:
+        """Replace standing by the triangle of [standing; block], and the block by its reflectors.
+
+        LAPACK's ``tpqrt`` does the same, but slower: it factors panels by matrix-vector products.
+
+        Parameters
+        ----------
+        standing : ndarray, shape (columns, columns), rows contiguous
+        block : ndarray, shape (rows, columns), Fortran order
+        """
+        columns = block.shape[1]
+        for first in range(0, columns, _PANEL):
+            last = min(first + _PANEL, columns)
+            panel = block[:, first:last]
+            factor = self._panel(standing[first:last, first:last], panel)
+            if last < columns:
+                self._apply(factor, panel, standing[first:last, last:], block[:, last:])
+
+    def _panel(self, corner: Array, panel: Array) -> Array:
+        """Fold a few columns under their triangle, both in place.
+
+        Returns
+        -------
+        ndarray, shape (k, k)
+            Triangular T in the product ``I - V T V^H`` of the reflectors V = [I; panel]. Zero rows
+            of the corner in a column stay exactly zero.
+        """
+        k = len(corner)
+        stacked = self._scratch("panel", (k + len(panel), k), panel.dtype)
+        stacked[:k] = np.triu(corner)
+        stacked[k:] = panel
+        factor: Array
+        folded, factor, _ = _routines(panel.dtype.char).geqrt(k, stacked, overwrite_a=True)
+        corner[...] = folded[:k]
+        panel[...] = folded[k:]
+        return factor
+
+    def _apply(self, factor: Array, reflectors: Array, above: Array, below: Array) -> None:
+        """Multiply [above; below] by the adjoint of ``I - V T V^H``, V = [I; reflectors].
+
+        Parameters
+        ----------
+        factor : ndarray, shape (k, k)
+            T.
+        reflectors : ndarray, shape (rows, k), Fortran order
+        above : ndarray, shape (k, columns), rows contiguous
+        below : ndarray, shape (rows, columns), Fortran order
+        """
+        gemm, trmm = _routines(below.dtype.char).gemm, _routines(below.dtype.char).trmm
+        # The product in this order, columns by k, is faster than its adjoint.
+        across = self._scratch("across", above.shape[::-1], below.dtype)
+        np.conjugate(above.T, out=across)
+        across = gemm(1, below, reflectors, trans_a=_ADJOINT, beta=1, c=across, overwrite_c=True)
+        across = trmm(1, factor, across, side=1, overwrite_b=True)
+        above -= across.conj().T
+        gemm(-1, reflectors, across, beta=1, c=below, trans_b=_ADJOINT, overwrite_c=True)
+
+    def _scratch(self, name: str, shape: tuple[int, int], kind: Any) -> Array:
+        """Return Fortran-ordered memory of a shape, zeros at first; a name gets the same again."""
+        size = shape[0] * shape[1]
+        memory = self._memory.get(name)
+        if memory is None or len(memory) < size or memory.dtype != kind:
+            self._memory[name] = memory = np.zeros(size, kind)
+        return memory[:size].reshape(shape, order="F")
+
+
+class _GramUnderTriangle:
+    """The Gram matrix of rows divided by a triangle: the sum of ``W^T W``, W = B R^-1.
+
+    Products and quotients have the precision of the rows, their sum is float64.
+
+    Parameters
+    ----------
+    triangle : ndarray, shape (columns, columns), Fortran order
+        R, with zeros below the diagonal; it is kept and changed.
+
+    Attributes
+    ----------
+    rows : int
+        Number of rows gathered.
+    """
+
+    def __init__(self, triangle: Array) -> None:
+        columns = len(triangle)
+        self.rows = 0
+        rounding = np.finfo(triangle.dtype).eps
+        # Dividing by a diagonal below rounding errors would only amplify those of later rows.
+        least = rounding * np.maximum(triangle.max(axis=0), -triangle.min(axis=0))
+        diagonal = triangle.diagonal()
+        raised = np.where(np.abs(diagonal) < least, np.copysign(least, diagonal), diagonal)
+        # A column without any value yet may be divided by anything as long as it has none.
+        self._empty = np.flatnonzero(raised == 0)
+        raised[self._empty] = 1.0
+        triangle[np.diag_indices(columns)] = raised
+        self._triangle = triangle
+        self._gram = np.zeros((columns, columns), order="F")
+        with np.errstate(over="ignore", under="ignore"):
+            self._norms = self._squares = np.einsum("ij,ij->j", triangle, triangle)
+        # Outside these bounds, squares have overflowed or lost digits.
+        self._range = np.finfo(triangle.dtype).tiny / rounding, np.finfo(triangle.dtype).max
+        # The Cholesky factorisation of I + G succeeds for all diagonals up to this.
+        self._largest = 1 / (4 * columns * rounding)
+
+    @classmethod
+    def under(cls, triangle: Array, kind: np.dtype[Any]) -> _GramUnderTriangle | None:
+        """Return an instance without rows; None if the triangle exceeds the range of a precision.
+
+        Parameters
+        ----------
+        triangle : ndarray, shape (columns, columns)
+            Values below the diagonal are ignored.
+        kind : dtype
+            Precision of the rows.
+        """
+        with np.errstate(over="ignore"):
+            rounded = np.array(np.triu(triangle), dtype=kind, order="F")
+        return cls(rounded) if np.isfinite(rounded).all() else None
+
+    def add(self, block: Array, scratch: Any) -> bool:
+        """Add the rows of a block unless they could lose accuracy; return whether they were added.
+
+        A rounding error of ``W^T W`` is proportional to its diagonal G_ii, and changes the squared
+        norm of column j of all rows by up to ``sum_i G_ii R_ij^2`` times as much. It must not be
+        much more than that norm. A NaN, after a division by nearly zero, is refused too.
+
+        Parameters
+        ----------
+        block : ndarray, shape (rows, columns)
+            Rows, which are not changed.
+        scratch : callable
+            Returns Fortran-ordered memory, given a name, a shape and a dtype.
+        """
+        triangle = self._triangle
+        if block[:, self._empty].any():
+            return False
+        routines = _routines(triangle.dtype.char)
+        divided = scratch("divided", block.shape, triangle.dtype)
+        divided[...] = block
+        with np.errstate(all="ignore"):
+            squares = self._squares + np.einsum("ij,ij->j", block, block)
+            _divide(divided, triangle, routines)
+            lengths = np.einsum("ij,ij->j", divided, divided)
+            diagonal = (self._gram.diagonal() + lengths).astype(triangle.dtype)
+            amplified = diagonal.max() * self._norms  # an upper bound that costs less
+            if not (amplified <= _AMPLIFIED * squares).all():
+                amplified = np.einsum("i,ij,ij->j", diagonal, triangle, triangle)
+            small = (diagonal <= self._largest) & (amplified <= _AMPLIFIED * squares)
+            small &= (squares >= self._range[0]) & (squares <= self._range[1])
+        if not small.all():
+            return False
+        if triangle.dtype == self._gram.dtype:
+            routines.syrk(1, divided, beta=1, c=self._gram, trans=1, overwrite_c=True)
+        else:
+            products = scratch("products", self._gram.shape, triangle.dtype)
+            self._gram += routines.syrk(1, divided, c=products, trans=1, overwrite_c=True)
+        self._squares = squares
+        self.rows += len(block)
+        return True
+
+    def triangle(self) -> Array:
+        """Return the triangle of all rows, float64; the instance cannot be used afterwards."""
+        triangle = np.asarray(self._triangle, dtype=float, order="F")
+        triangle[self._empty, self._empty] = 0.0
+        if not self.rows:
+            return triangle
+        self._gram[np.diag_indices(len(triangle))] += 1.0
+        potrf, trmm = _routines("d").potrf, _routines("d").trmm
+        upper, failed = potrf(self._gram, lower=0, overwrite_a=True)
+        if failed:  # which the bound on the diagonal excludes
+            raise np.linalg.LinAlgError("I + G of the gathered rows is not positive definite")
+        for first in range(0, len(triangle), 2 * _PANEL):
+            last = min(first + 2 * _PANEL, len(triangle))
+            above = upper[:last, :last]
+            triangle[:last, first:last] = trmm(1, above, triangle[:last, first:last])
+        return triangle
+
+
+def _divide(rows: Array, triangle: Array, routines: _Routines) -> None:
+    """Multiply rows by the inverse of a triangle in place, halving its columns recursively.
+
+    Most of the work is then a matrix product, which is faster than BLAS's ``trsm``.
+    """
+    columns = len(triangle)
+    if columns <= _PANEL:
+        routines.trsm(1, triangle, rows, side=1, overwrite_b=True)
+        return
+    half = columns // 2
+    left, right = rows[:, :half], rows[:, half:]
+    _divide(left, triangle[:half, :half], routines)
+    routines.gemm(-1, left, triangle[:half, half:], beta=1, c=right, overwrite_c=True)
+    _divide(right, triangle[half:, half:], routines)
+
+
+@dataclass(frozen=True)
+class _Routines:
+    """BLAS and LAPACK routines of one precision.
+
+    ``geqrt`` factors a matrix in place into R and reflectors, and returns both in one array, then
+    T, then LAPACK's info, which is 0: SciPy checks the arguments before the call.
+    """
+
+    gemm: Any
+    trmm: Any
+    trsm: Any
+    syrk: Any
+    geqrt: Any
+    potrf: Any
+
+
+@cache
+def _routines(kind: str) -> _Routines:
+    example = np.empty(0, dtype=kind)
+    blas = get_blas_funcs(("gemm", "trmm", "trsm", "syrk"), (example,))
+    return _Routines(*blas, *get_lapack_funcs(("geqrt", "potrf"), (example,)))
