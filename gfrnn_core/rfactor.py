@@ -86,10 +86,10 @@ class RFactor:
                     f"block from row {rows} on is {block.dtype.name}, the first is {kind}; "
                     f"convert all to one of {', '.join(_KINDS)}"
                 )
-            _require_finite(block, rows)
+            require_finite_rows(block, rows)
             rows += len(block)
             folding.fold(block)
-        return cls.empty(columns) if rows == 0 else cls._tidy(folding.finish(), rows)
+        return cls.empty(columns) if rows == 0 else cls.from_trapezoid(folding.finish(), rows)
 
     @classmethod
     def from_rows(cls, matrix: Array) -> RFactor:
@@ -121,16 +121,16 @@ class RFactor:
             return self if other.rows == 0 else other
         folding = Folding(np.array(self.triangle, order="C"))
         folding.merge(other.triangle)
-        return self._tidy(folding.finish(), rows)
+        return self.from_trapezoid(folding.finish(), rows)
 
     def select(self, columns: Sequence[int] | slice) -> RFactor:
         """Return the R factor of A with only these columns, in this order; no data are read."""
         chosen = np.array(self.triangle[:, columns], order="F")
         if not chosen.size:
-            return self._tidy(chosen, self.rows)
+            return self.from_trapezoid(chosen, self.rows)
         folding = Folding()
         folding.reflect(chosen)
-        return self._tidy(folding.finish(), self.rows)
+        return self.from_trapezoid(folding.finish(), self.rows)
 
     def scale(self, factor: float) -> RFactor:
         """Return the R factor of ``factor * A``; ``sqrt(gamma)`` weights the rows by gamma."""
@@ -157,7 +157,16 @@ class RFactor:
         return RFactor(self.triangle * factors, self.rows)
 
     @classmethod
-    def _tidy(cls, standing: Array, rows: int) -> RFactor:
+    def from_trapezoid(cls, standing: Array, rows: int) -> RFactor:
+        """Return the R factor of an upper trapezoid with a diagonal of any sign.
+
+        Parameters
+        ----------
+        standing : ndarray, shape (at most columns, columns)
+            Values below the diagonal are ignored.
+        rows : int
+            Number of rows of A.
+        """
         # There are fewer rows only if a selection contains columns more than once.
         missing = min(rows, standing.shape[1]) - len(standing)
         kind = complex if np.iscomplexobj(standing) else float
@@ -213,7 +222,14 @@ def _factored(factors: list[RFactor]) -> RFactor:
     return RFactor(factor.triangle, sum(each.rows for each in filled))
 
 
-def _require_finite(block: Array, before: int) -> None:
+def require_finite_rows(block: Array, before: int) -> None:
+    """Refuse NaN and infinity in a block of rows that follows ``before`` others.
+
+    Raises
+    ------
+    ValueError
+        Naming the first such row and column.
+    """
     # A sum is NaN or infinite if any term is; it needs no temporary as large as the block.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(block.sum()):

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gfrnn_core.folding import Folding
 from gfrnn_core.regression import RidgePath
-from gfrnn_core.rfactor import RFactor, _require_finite
+from gfrnn_core.rfactor import RFactor, require_finite_rows
 from gfrnn_core.zonal.zonal_network import Stage
 
 Array = NDArray[Any]
@@ -42,7 +42,7 @@ def row_factors(
 
     def fold() -> None:
         for each, buffer in zip(folding, buffers, strict=True):
-            _require_finite(buffer[:filled], total)
+            require_finite_rows(buffer[:filled], total)
             each.fold(np.asfortranarray(buffer[:filled]))
 
     for own, later in blocks:
@@ -60,7 +60,9 @@ def row_factors(
     if filled:
         fold()
     return [
-        RFactor._tidy(each.finish(), total + filled) if total + filled else RFactor.empty(columns)
+        RFactor.from_trapezoid(each.finish(), total + filled)
+        if total + filled
+        else RFactor.empty(columns)
         for each, columns in zip(folding, features + targets, strict=True)
     ]
 
