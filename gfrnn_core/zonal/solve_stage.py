@@ -59,12 +59,10 @@ def row_factors(
                 filled, total = 0, total + filled
     if filled:
         fold()
-    return [
-        RFactor.from_trapezoid(each.finish(), total + filled)
-        if total + filled
-        else RFactor.empty(columns)
-        for each, columns in zip(folding, features + targets, strict=True)
-    ]
+    total += filled
+    if not total:
+        return [RFactor.empty(buffer.shape[1]) for buffer in buffers]
+    return [RFactor.from_trapezoid(each.finish(), total) for each in folding]
 
 
 def column_sizes(squares: Array, units: Array) -> Array:
