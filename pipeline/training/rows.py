@@ -17,7 +17,7 @@ from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, total
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
-from gfrnn.pipeline.training.triangles import Factors, group_count
+from gfrnn.pipeline.training.triangles import Factors, group_count, packed_bytes
 from gfrnn_core import SampledRNN
 from gfrnn_core.folding import block_rows
 from gfrnn_core.regression_rows import drawn_together
@@ -196,12 +196,12 @@ class RowSummary:
         return on_grid + together + 3 * 8 * rows * features.columns
 
     def merge_bytes(self) -> int:
-        # Both sides and the result of all groups, and for one group LAPACK's copies of the
-        # sides and its result before it is reordered.
-        return 3 * (self.groups + 1) * 8 * self.columns**2
+        # Both sides and the result of all groups, packed and not, and for one group LAPACK's
+        # copies of the sides and its result before it is reordered.
+        return (5 * self.groups + 3) * 8 * self.columns**2
 
     def result_bytes(self, times: int) -> int:
-        return 8 * self.groups * self.columns**2
+        return self.groups * packed_bytes(self.columns)
 
     def leaf_rows(self, times: int) -> float:
         return self.groups * self.rows_of(times)

@@ -95,15 +95,39 @@ class Factors:
         return Factors(tuple(part.scale(factor) for part in self.parts))
 
     def arrays(self, prefix: str = "") -> Arrays:
-        """Return the R factors as arrays, whose names begin with a prefix."""
-        arrays: Arrays = {f"{prefix}rows": np.array([part.rows for part in self.parts])}
-        return arrays | {f"{prefix}triangle{i}": p.triangle for i, p in enumerate(self.parts)}
+        """Return the R factors as arrays, whose names begin with a prefix.
+
+        The upper triangles are packed row by row into one array: half the bytes to send and to
+        store, and one array instead of many.
+        """
+        rows = [row[place:] for part in self.parts for place, row in enumerate(part.triangle)]
+        return {
+            f"{prefix}rows": np.array([part.rows for part in self.parts]),
+            f"{prefix}columns": np.array([part.columns for part in self.parts]),
+            f"{prefix}triangles": np.concatenate(rows) if rows else np.zeros(0),
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, prefix: str = "") -> Factors:
         """Build the R factors from the arrays that :meth:`arrays` returns."""
-        counts = enumerate(arrays[f"{prefix}rows"])
-        return cls(tuple(RFactor(arrays[f"{prefix}triangle{i}"], int(n)) for i, n in counts))
+        counts = arrays[f"{prefix}rows"].tolist()
+        if f"{prefix}triangle0" in arrays:  # written before triangles were packed
+            whole = (arrays[f"{prefix}triangle{index}"] for index in range(len(counts)))
+            return cls(tuple(map(RFactor, whole, counts)))
+        packed, parts, begin = arrays[f"{prefix}triangles"], [], 0
+        for rows, columns in zip(counts, arrays[f"{prefix}columns"].tolist(), strict=True):
+            triangle = np.zeros((min(rows, columns), columns), dtype=packed.dtype)
+            for place, row in enumerate(triangle):
+                end = begin + columns - place
+                row[place:] = packed[begin:end]
+                begin = end
+            parts.append(RFactor(triangle, rows))
+        return cls(tuple(parts))
+
+
+def packed_bytes(columns: int) -> int:
+    """Return the bytes of a packed triangle of float64."""
+    return 8 * columns * (columns + 1) // 2
 
 
 def merge_factors(factors: Iterable[Factors]) -> Factors:

@@ -15,7 +15,7 @@ from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, total
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.forcing import Forcing
-from gfrnn.pipeline.training.triangles import Factors
+from gfrnn.pipeline.training.triangles import Factors, packed_bytes
 from gfrnn.pipeline.training.zonal.zonal_features import feature_flops, grid_bytes
 from gfrnn_core.regression_rows import drawn_together
 from gfrnn_core.zonal import ZonalNetwork, row_factors
@@ -138,14 +138,14 @@ class ZonalRowSummary:
         rows = numbers * times * (2 * network.columns(self.stage) + 2 * width)
         block = 3 * 8 * drawn * network.state_size + _VALUE * (known + rows)
         buffers = _VALUE * self._folded * int(self.columns.sum())
-        return states + block + buffers + 2 * self.result_bytes(times) + grid_bytes(network, times)
+        return states + block + buffers + 4 * self.result_bytes(times) + grid_bytes(network, times)
 
     def merge_bytes(self) -> int:
-        # Both sides and the result, and LAPACK's copies for one wavenumber.
-        return 3 * self.result_bytes(0) + 3 * _VALUE * int(self.columns.max()) ** 2
+        # Both sides and the result, packed and not, and LAPACK's copies for one wavenumber.
+        return 9 * self.result_bytes(0) + 3 * _VALUE * int(self.columns.max()) ** 2
 
     def result_bytes(self, times: int) -> int:
-        return _VALUE * int(np.square(self.columns).sum())
+        return 2 * sum(map(packed_bytes, self.columns.tolist()))
 
     def leaf_rows(self, times: int) -> float:
         return self.share * times * self.network.basis.wavenumbers

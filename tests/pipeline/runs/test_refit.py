@@ -224,7 +224,7 @@ def damage(run: Run, what: str) -> None:
 
 def cut_a_chunk(run: Run) -> None:
     fold = next((run.folder / "summaries.zarr" / "rows").iterdir())
-    chunk = next(path for path in (fold / "triangle0" / "c").rglob("*") if path.is_file())
+    chunk = next(path for path in (fold / "triangles" / "c").rglob("*") if path.is_file())
     chunk.unlink()
 
 

@@ -77,6 +77,22 @@ def test_factors_are_read_back_from_arrays_stored_together(prefix):
         assert isinstance(found.rows, int)
 
 
+def test_packed_triangles_come_back_whatever_their_shape_and_type():
+    rng = np.random.default_rng(0)
+    tall, short = rng.standard_normal((9, 4)), rng.standard_normal((2, 5))
+    parts = [RFactor.from_rows(rows + 1j * rows[::-1]) for rows in (tall, short)]
+    factors = Factors((*parts, RFactor.empty(3)))
+    arrays = factors.arrays()
+    assert arrays["triangles"].shape == (4 * 5 // 2 + 5 + 4,)  # nothing below the diagonal
+    for part, found in zip(factors.parts, Factors.from_arrays(arrays).parts, strict=True):
+        np.testing.assert_array_equal(found.triangle, part.triangle)
+        assert found.rows == part.rows
+    whole = {f"triangle{index}": part.triangle for index, part in enumerate(factors.parts)}
+    earlier = Factors.from_arrays(whole | {"rows": arrays["rows"]})  # of earlier versions
+    for part, found in zip(factors.parts, earlier.parts, strict=True):
+        np.testing.assert_array_equal(found.triangle, part.triangle)
+
+
 # Choice and solve, group by group
 
 

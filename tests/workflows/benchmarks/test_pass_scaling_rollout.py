@@ -5,6 +5,7 @@ import pytest
 import zarr
 from typer.testing import CliRunner
 
+from gfrnn.pipeline.training.triangles import Factors
 from gfrnn.workflows.benchmarks import (
     dask_array_regression,
     pass_speed,
@@ -25,6 +26,11 @@ SMALL = PassSize(rows=460, states=3, features=12)
 
 def columns(table):
     return [list(column.cells) for column in table.columns]
+
+
+def triangle_of(arrays):
+    (part,) = Factors.from_arrays(arrays).parts
+    return part.triangle
 
 
 @pytest.fixture
@@ -58,15 +64,15 @@ def test_the_pass_gives_the_triangle_of_all_rows(training_pass):
     root = training_pass.run()
     assert int(root["rows"].sum()) == len(rows) == SMALL.rows
     assert rows.shape[1] == SMALL.columns
-    np.testing.assert_allclose(root["triangle0"], RFactor.from_rows(rows).triangle, atol=1e-9)
+    np.testing.assert_allclose(triangle_of(root), RFactor.from_rows(rows).triangle, atol=1e-9)
     assert len(training_pass.stretches()) > 1
     some = training_pass.run(rows=50)
-    np.testing.assert_allclose(some["triangle0"], RFactor.from_rows(rows[:50]).triangle, atol=1e-9)
+    np.testing.assert_allclose(triangle_of(some), RFactor.from_rows(rows[:50]).triangle, atol=1e-9)
 
 
 def test_float32_is_the_same_pass_rounded(training_pass):
     double, single = (
-        training_pass.run(precision)["triangle0"] for precision in ("float64", "float32")
+        triangle_of(training_pass.run(precision)) for precision in ("float64", "float32")
     )
     np.testing.assert_allclose(single, double, atol=1e-3)
     assert not np.array_equal(single, double)
@@ -77,7 +83,7 @@ def test_float32_is_the_same_pass_rounded(training_pass):
 )
 def test_peers_solve_the_regression_of_the_pass(training_pass, peer, monkeypatch):
     monkeypatch.setattr(dask_array_regression, "CHUNK_BYTES", 8 * SMALL.features * 60)
-    root = training_pass.run()["triangle0"]
+    root = triangle_of(training_pass.run())
     features = SMALL.features
     expected = np.linalg.solve(root[:features, :features], root[:features, features:])
     np.testing.assert_allclose(peer(training_pass), expected, atol=1e-9)
@@ -151,7 +157,7 @@ def test_seconds_of_leaves_and_merges_are_added_up(training_pass):
     plain = training_pass.run()
     assert root.pop("seconds") > 0
     assert set(root) == set(plain)
-    np.testing.assert_array_equal(root["triangle0"], plain["triangle0"])
+    np.testing.assert_array_equal(root["triangles"], plain["triangles"])
     left, right = ({"seconds": np.array(value), **plain} for value in (10.0, 20.0))
     assert 30 < timed.merge(left, right)["seconds"] < 40
 
