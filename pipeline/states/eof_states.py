@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.flops import Work, svd_flops
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Scaling
 
@@ -112,11 +111,6 @@ class EofLayout:
         varies = variance > _ROUNDING**2 * variance.max()
         return np.divide(later, variance, out=np.zeros_like(later), where=varies)
 
-    def encoding_work(self, times: int) -> Work:
-        """Return the operations of encoding the fields of a number of times."""
-        terms = len(self.scaling.climatology.coefficients)
-        return {"encoding": (2 * terms + 2 * self.modes) * times * self.scaling.grid.size}
-
     @cached_property
     def regression_groups(self) -> Array:
         """Index of the group of values with one regression coefficient: int, shape (size,).
@@ -209,11 +203,3 @@ class EofSummary:
 
     def leaf_rows(self, times: int) -> float:
         return float(times)
-
-    def leaf_work(self, times: int) -> Work:
-        return {"svd": svd_flops(times, self.fields.grid.size)}
-
-    def merge_work(self, times: int) -> Work:
-        kept = 2 * min(self.rank, times)
-        # The second term is the rotation of the left factors.
-        return {"svd": svd_flops(kept, self.fields.grid.size) + 2 * times * kept * self.rank}

@@ -156,7 +156,13 @@ class Training(FieldPasses, ABC):
         sizes = [each.size for each in rows]
         chosen = yield FunctionPass(
             run=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
-            cost=lambda: solve_cost([each.rows for each in rows], fit, sizes, self.left_out_folds),
+            cost=lambda: solve_cost(
+                [each.rows for each in rows],
+                fit,
+                sizes,
+                self.training_folds,
+                self.left_out_folds,
+            ),
         )
         # Rollouts of the validation period tell most if its rows were not used.
         train_only = fit.model_copy(update={"refit": "none"})
@@ -186,7 +192,12 @@ class Training(FieldPasses, ABC):
             run=lambda checkpoints, progress: final_solve(
                 chosen, candidates, checkpoints, fit, progress
             ),
-            cost=lambda: final_solve_cost([each.rows for each in rows]),
+            cost=lambda: final_solve_cost(
+                [each.rows for each in rows],
+                [each.size for each in rows],
+                fit,
+                self.training_folds,
+            ),
         )
 
     def _planned_rollouts(self, layout: Any, rows: list[TrainingRows]) -> NetworkRollouts:
