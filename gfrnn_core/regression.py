@@ -2,7 +2,9 @@
 
 With R = [R_ff R_fy; 0 R_yy], the ridge solution for the targets y on the leading k feature columns
 comes from the SVD of the leading k x k block of R_ff. The features are numerically rank deficient
-(condition numbers beyond 1e17), so no triangular system with R_ff is solved.
+(condition numbers beyond 1e17), so no triangular system with R_ff is solved. Where the ridge is far
+above rounding, the eigenvectors of the products of the columns give the same solution in a third of
+the time, and a quadratic form gives the errors, see :mod:`gfrnn_core.normal_equations`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
+from gfrnn_core.normal_equations import NormalEquations
 from gfrnn_core.rfactor import RFactor
 
 Array = NDArray[Any]
@@ -56,16 +59,7 @@ class RidgePath:
         ValueError
             If there are fewer rows than feature columns, or the columns do not fit.
         """
-        if not 0 < features <= factor.columns - targets:
-            raise ValueError(
-                f"features: {features} leading and {targets} trailing columns do not fit into the "
-                f"{factor.columns} columns of the R factor"
-            )
-        if factor.rows < features:
-            raise ValueError(
-                f"{features} feature columns, but only {factor.rows} rows; "
-                "take a smaller width, fewer delays or fewer modes, or more data"
-            )
+        _require_columns(factor, features, targets)
         square = factor.triangle[:features, :features]
         try:
             left, singular_values, right = scipy.linalg.svd(square, check_finite=False)
@@ -74,6 +68,38 @@ class RidgePath:
                 square, check_finite=False, lapack_driver="gesvd"
             )
         projected = left.conj().T @ factor.triangle[:features, factor.columns - targets :]
+        return cls(singular_values, right, projected)
+
+    @classmethod
+    def from_products(cls, equations: NormalEquations, features: int, targets: int) -> RidgePath:
+        """Decompose the products of columns, for ridges far above rounding.
+
+        Singular values below 1.5e-8 of the largest are rounding errors, and set to this; see
+        :func:`gfrnn_core.normal_equations.products_suffice`.
+
+        Parameters
+        ----------
+        equations : NormalEquations
+            Products of the columns of rows [features | ... | targets].
+        features, targets : int
+            Parameters of :meth:`from_factor`.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer rows than feature columns, or the columns do not fit.
+        """
+        _require_columns(equations, features, targets)
+        products = equations.products[:features]
+        squares, vectors = scipy.linalg.eigh(
+            products[:, :features], lower=False, check_finite=False, driver="evr"
+        )
+        squares, vectors = squares[::-1], vectors[:, ::-1]
+        floor = np.finfo(float).eps * squares[0]
+        singular_values = np.sqrt(np.maximum(squares, max(floor, np.finfo(float).tiny)))
+        right = vectors.conj().T
+        projected = right @ products[:, equations.columns - targets :]
+        projected /= singular_values[:, None]
         return cls(singular_values, right, projected)
 
     def filters(self, ridge: ArrayLike) -> Array:
@@ -138,11 +164,7 @@ class RidgePath:
             Sums of squares over the fold's rows.
         """
         features, targets = self.projected.shape
-        if fold.columns < features + targets:
-            raise ValueError(
-                f"fold: {fold.columns} columns, but the model has {features} features and "
-                f"{targets} targets; it comes from another model"
-            )
+        self._require_fold(fold)
         rotated = fold.triangle[:, :features] @ self.right.conj().T
         truth = fold.triangle[:, fold.columns - targets :]
         strengths = np.atleast_1d(np.asarray(ridges, dtype=float))
@@ -151,6 +173,71 @@ class RidgePath:
             residual = rotated @ (self.filters(ridge)[:, None] * self.projected) - truth
             errors[index] = np.square(np.abs(residual)).sum(axis=0)
         return errors
+
+    def summed_errors(self, fold: RFactor, ridges: ArrayLike, sums: int) -> Array:
+        """Return the squared errors on a fold, summed over successive targets, for each ridge.
+
+        The sum over the targets j of ``|Z F p_j - y_j|^2`` is a quadratic form in the diagonal of
+        the filters F: ``f^T (Z^H Z * sum_j conj(p_j) p_j^T) f - 2 Re f^T sum_j conj(p_j) * Z^H y_j
+        + sum_j |y_j|^2``, with the fold's features Z in the basis of the singular vectors. A ridge
+        then costs k^2 operations instead of k^2 times the number of targets. The terms cancel, so
+        errors far below the size of the targets lose digits; :meth:`errors` keeps them.
+
+        Parameters
+        ----------
+        fold : RFactor
+            Parameter of :meth:`errors`.
+        ridges : array, shape (ridges,)
+        sums : int
+            Number of sums; the targets of each follow each other and are equally many.
+
+        Returns
+        -------
+        ndarray, shape (ridges, sums)
+
+        Raises
+        ------
+        ValueError
+            If the fold has too few columns, or the targets are not a multiple of the sums.
+        """
+        features, targets = self.projected.shape
+        self._require_fold(fold)
+        if sums < 1 or targets % sums:
+            raise ValueError(f"sums: {sums} does not divide the {targets} targets")
+        filled = fold.triangle[:features]  # later rows have targets only
+        rotated = filled[:, :features] @ self.right.conj().T
+        truth = fold.triangle[:, fold.columns - targets :]
+        gram, cross = rotated.conj().T @ rotated, rotated.conj().T @ truth[: len(filled)]
+        filters = self.filters(np.atleast_1d(np.asarray(ridges, dtype=float)))
+        errors = np.empty((filters.shape[1], sums))
+        for index, part in enumerate(np.split(np.arange(targets), sums)):
+            own = self.projected[:, part]
+            form = (gram * (own.conj() @ own.T)).real
+            linear = (own.conj() * cross[:, part]).sum(axis=1).real
+            errors[:, index] = np.square(np.abs(truth[:, part])).sum() - 2 * linear @ filters
+            errors[:, index] += (filters * (form @ filters)).sum(axis=0)
+        return errors
+
+    def _require_fold(self, fold: RFactor) -> None:
+        features, targets = self.projected.shape
+        if fold.columns < features + targets:
+            raise ValueError(
+                f"fold: {fold.columns} columns, but the model has {features} features and "
+                f"{targets} targets; it comes from another model"
+            )
+
+
+def _require_columns(rows: RFactor | NormalEquations, features: int, targets: int) -> None:
+    if not 0 < features <= rows.columns - targets:
+        raise ValueError(
+            f"features: {features} leading and {targets} trailing columns do not fit into the "
+            f"{rows.columns} columns of the R factor"
+        )
+    if rows.rows < features:
+        raise ValueError(
+            f"{features} feature columns, but only {rows.rows} rows; "
+            "take a smaller width, fewer delays or fewer modes, or more data"
+        )
 
 
 def residual_triangle(factor: RFactor, weights: Array, first: int | None = None) -> Array:

@@ -7,7 +7,7 @@ matrix products apply the result to the other columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -176,11 +176,39 @@ def merge_all(factors: Iterable[RFactor]) -> RFactor:
         If there is no factor.
     """
     merged: RFactor | None = None
-    for factor in factors:
+    for factor in _stacked(factors):
         merged = factor if merged is None else merged.merge(factor)
     if merged is None:
         raise ValueError("no R factors to merge")
     return merged
+
+
+def _stacked(factors: Iterable[RFactor]) -> Iterator[RFactor]:
+    """Yield R factors, of which successive ones of few rows are factored together.
+
+    As long as there are fewer rows than columns, each merge factors all of them again.
+    """
+    waiting: list[RFactor] = []
+    for factor in factors:
+        waiting.append(factor)
+        if sum(len(each.triangle) for each in waiting) >= factor.columns:
+            yield _factored(waiting)
+            waiting = []
+    if waiting:
+        yield _factored(waiting)
+
+
+def _factored(factors: list[RFactor]) -> RFactor:
+    """Return the R factor of the rows of all, by one factorisation."""
+    first, *others = factors
+    filled = [each for each in factors if each.rows]
+    if not others or len(filled) < 2 or len({each.columns for each in factors}) > 1:
+        for each in others:  # also refuses other numbers of columns
+            first = first.merge(each)
+        return first
+    stacked = np.concatenate([each.triangle for each in filled])
+    factor = RFactor.from_blocks([np.asfortranarray(stacked)], first.columns)
+    return RFactor(factor.triangle, sum(each.rows for each in filled))
 
 
 class _Folding:

@@ -36,6 +36,8 @@ _LAYOUTS_OF_KEYS = {
         "fit.choice",
         "fit.refit",
         "fit.average",
+        "fit.finalists",
+        "fit.first_width",
     ),
 }
 
@@ -171,6 +173,7 @@ class Experiment(Section):
                 f"fit.average: {self.fit.average} is more than the {candidates} candidates of "
                 "search; add some there, for example model.seed: [0, 1, 2]"
             )
+        self._check_finalists(candidates)
         if self.state.layout != "local" and "insolation" in self.model.inputs:
             raise ValueError(
                 "model.inputs: insolation is allowed with state.layout: local only, but the layout "
@@ -205,14 +208,31 @@ class Experiment(Section):
                 )
         return self
 
+    def _check_finalists(self, candidates: int) -> None:
+        """Refuse a first round that could not choose among the candidates."""
+        fit = self.fit
+        if fit.finalists is None:
+            return
+        if not fit.average <= fit.finalists <= candidates:
+            raise ValueError(
+                f"fit.finalists: {fit.finalists} is not within fit.average: {fit.average} and the "
+                f"{candidates} candidates of search; give a number in between, or leave it out"
+            )
+        if fit.first_width >= self.model.width:
+            raise ValueError(
+                f"fit.first_width: {fit.first_width} is not below model.width: "
+                f"{self.model.width}; give less, or leave fit.finalists out"
+            )
+
     def _grid(self) -> Iterator[dict[str, Any]]:
         for values in itertools.product(*self.search.values()):
             yield dict(zip(self.search, values, strict=True))
 
-    def _with(self, values: Mapping[str, Any]) -> Experiment:
+    def with_values(self, values: Mapping[str, Any]) -> Experiment:
+        """Return the experiment of one candidate, given its values of the searched keys."""
         tree = to_tree(self)
         tree["search"] = {}
-        tree["fit"]["average"] = 1
+        tree["fit"] |= {"average": 1, "finalists": None}
         for key, value in values.items():
             section, name = key.split(".")
             tree[section][name] = value
@@ -220,7 +240,7 @@ class Experiment(Section):
 
     def candidates(self) -> list[tuple[dict[str, Any], Experiment]]:
         """Return every combination of the searched keys, each as an experiment of its own."""
-        return [(values, self._with(values)) for values in self._grid()]
+        return [(values, self.with_values(values)) for values in self._grid()]
 
 
 def to_tree(experiment: Experiment) -> dict[str, Any]:

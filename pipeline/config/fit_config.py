@@ -40,6 +40,14 @@ class FitConfig(Section):
     average: int = Field(
         1, gt=0, description="number of best candidates that are averaged at each lead"
     )
+    finalists: int | None = Field(
+        None,
+        gt=0,
+        description="number of candidates with all features, the best of a first round; none: all",
+    )
+    first_width: int = Field(
+        250, gt=0, description="number of hidden features of the candidates in the first round"
+    )
     pool: int = Field(2000, ge=2, description="number of training states to draw pairs from")
     rows: int | None = Field(None, gt=0, description="number of rows of a leaf")
     share: float = Field(1.0, gt=0, le=1, description="share of rows that is used")

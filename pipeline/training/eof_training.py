@@ -32,6 +32,7 @@ from gfrnn.pipeline.training.pass_costs import (
 from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import RowSummary, StoredStates
 from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
+from gfrnn.pipeline.training.selection.first_round import SearchRound
 from gfrnn.pipeline.training.selection.preliminary_solves import (
     DEFAULT_FIT,
     residual_spectra,
@@ -45,6 +46,7 @@ from gfrnn.pipeline.training.state_series import (
     times_of,
 )
 from gfrnn.pipeline.training.training import (
+    Candidates,
     Training,
     TrainingRows,
     placeholder_pool,
@@ -123,9 +125,8 @@ class EofTraining(Training):
         states = StoredStates(self.series, variant.state.modes)
         return RowSummary(network, states, self.forcing(), self.fields.time, name=name)
 
-    def row_passes(self, layout: EofLayout) -> Passes[list[TrainingRows]]:
-        """Yield one pass over the states for each candidate, and those that it depends on."""
-        candidates = self.experiment.candidates()
+    def network_passes(self, layout: EofLayout, candidates: Candidates) -> Passes[list[SampledRNN]]:
+        """Yield the passes of the linear models whose forecasts hidden features see."""
         variants = [variant for _, variant in candidates]
         linear = yield from self._linear_models(variants)
         networks = []
@@ -136,11 +137,22 @@ class EofTraining(Training):
                 placeholder=self._placeholder_network(variant),
             )
             networks.append(sampled)
-        networks = yield from self._add_residual_noise(variants, networks)
+        return networks
+
+    def row_passes(
+        self,
+        layout: EofLayout,
+        candidates: Candidates,
+        networks: list[SampledRNN],
+        round_: SearchRound,
+    ) -> Passes[list[TrainingRows]]:
+        """Yield one pass over the states for each candidate, and those that measure its noise."""
+        variants = [variant for _, variant in candidates]
+        networks = yield from self._add_residual_noise(variants, networks, round_)
         found = []
         for (values, variant), network in zip(candidates, networks, strict=True):
-            rows = self.rows(variant, network)
-            candidate = yield self._row_pass(rows, variant, values)
+            rows = self.rows(variant, network, f"{round_.prefix}{RowSummary.name}")
+            candidate = yield self._row_pass(rows, variant, values, *round_.key)
             leaf = precision_leaf(rows, row_leaves(variant, self.fields, "train"))
             found.append(TrainingRows(rows, leaf, variant.state.modes, candidate))
         return found
@@ -216,7 +228,7 @@ class EofTraining(Training):
         return found
 
     def _add_residual_noise(
-        self, variants: list[Experiment], networks: list[SampledRNN]
+        self, variants: list[Experiment], networks: list[SampledRNN], round_: SearchRound
     ) -> Passes[list[SampledRNN]]:
         """Yield the passes that measure one-step errors; return the networks with their noise."""
         found = []
@@ -225,7 +237,7 @@ class EofTraining(Training):
                 found.append(network)
                 continue
             rows = self.rows(variant, replace(network, leads=(1,)), "noise")
-            candidate = yield self._row_pass(rows, variant, {}, "without noise")
+            candidate = yield self._row_pass(rows, variant, {}, "without noise", *round_.key)
             modes = variant.state.modes
             (errors,) = yield FunctionPass(
                 run=partial(residual_spectra, [candidate]),
@@ -322,8 +334,8 @@ class EofTraining(Training):
     def tail(self, layout: EofLayout, last: int, count: int) -> Array:
         return last_states(self.states, self.fields.time, last, count)
 
-    def lagged(self, layout: EofLayout, best: int, candidate: Candidate, horizon: int) -> Array:
-        _, variant = self.experiment.candidates()[best]
+    def lagged(self, layout: EofLayout, candidate: Candidate, horizon: int) -> Array:
+        variant = self.experiment.with_values(candidate.values)
         train = row_leaves(variant, self.fields, "train")
         return lagged_covariance(self.states, train, horizon)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -137,6 +137,9 @@ class ModelNotes:
     kept : TriangleLocation
     precision : dict
         Precision of the rows, and error and seconds of either precision on a sample of them.
+    first_round : list of CandidateScore
+        Errors of all candidates with fewer hidden features, if those of ``candidates`` were chosen
+        by these.
     updated : Updates or None
     """
 
@@ -154,6 +157,7 @@ class ModelNotes:
     fingerprint: str
     kept: TriangleLocation | None = None
     precision: dict[str, Any]
+    first_round: list[CandidateScore] = field(default_factory=list)
     updated: Updates | None = None
 
     def as_attributes(self) -> dict[str, Any]:
@@ -165,6 +169,7 @@ class ModelNotes:
         """Read the plain values that :meth:`as_attributes` returns."""
         parts: dict[str, Any] = {
             "candidates": [CandidateScore(**each) for each in found["candidates"]],
+            "first_round": [CandidateScore(**each) for each in found.get("first_round", [])],
             "solves": [SolveSettings(**each) for each in found["solves"]],
         }
         if "linear_solve" in found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.model_config import ModelConfig
 from gfrnn.pipeline.data.time_axis import segments
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
 from gfrnn.pipeline.reduction.progress import Progress
@@ -34,9 +36,11 @@ from gfrnn.pipeline.training.pass_costs import (
 from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
+from gfrnn.pipeline.training.selection.first_round import SearchRound
 from gfrnn.pipeline.training.selection.preliminary_solves import DEFAULT_FIT, residual_spectra
 from gfrnn.pipeline.training.state_series import times_of
 from gfrnn.pipeline.training.training import (
+    Candidates,
     Training,
     TrainingRows,
     placeholder_pool,
@@ -133,20 +137,38 @@ class LocalTraining(Training):
             )
         )
 
-    def row_passes(self, layout: LocalLayout) -> Passes[list[TrainingRows]]:
-        """Yield the pools of patches, then one pass over the fields for all candidates."""
-        variants = self.experiment.candidates()
+    def network_passes(
+        self, layout: LocalLayout, candidates: Candidates
+    ) -> Passes[list[SampledRNN]]:
+        """Yield the pools of patches from which hidden weights are drawn."""
         scales = yield from self._scale_pass(layout)
         networks = []
-        for _, variant in variants:
+        for _, variant in candidates:
             networks.append((yield from self._sample_network(layout, variant, scales)))
-        networks = yield from self._add_residual_noise(layout, networks)
+        return networks
+
+    def row_passes(
+        self,
+        layout: LocalLayout,
+        candidates: Candidates,
+        networks: list[SampledRNN],
+        round_: SearchRound,
+    ) -> Passes[list[TrainingRows]]:
+        """Yield one pass over the fields for all candidates, and one that measures their noise."""
+        values, models = (
+            [values for values, _ in candidates],
+            [each.model for _, each in candidates],
+        )
+        some = len(candidates) < len(self.experiment.candidates())
+        parts = (*round_.key, json.dumps(values)) if some else round_.key
+        networks = yield from self._add_residual_noise(layout, models, networks, parts)
         rows = self.rows(layout, networks)
-        candidates = yield self._row_pass(rows, [values for values, _ in variants])
+        rows = replace(rows, name=f"{round_.prefix}{rows.name}")
+        found = yield self._row_pass(rows, values, *parts)
         train = row_leaves(self.experiment, self.fields, "train")
         return [
             TrainingRows(part, precision_leaf(part, train), self.patches.owned, candidate)
-            for part, candidate in zip(rows.parts, candidates, strict=True)
+            for part, candidate in zip(rows.parts, found, strict=True)
         ]
 
     def _row_pass(
@@ -183,16 +205,19 @@ class LocalTraining(Training):
         )
 
     def _add_residual_noise(
-        self, layout: LocalLayout, networks: list[SampledRNN]
+        self,
+        layout: LocalLayout,
+        models: list[ModelConfig],
+        networks: list[SampledRNN],
+        parts: tuple[str, ...],
     ) -> Passes[list[SampledRNN]]:
         """Yield the passes that measure one-step errors; return the networks with their noise."""
-        models = [variant.model for _, variant in self.experiment.candidates()]
         noisy = [index for index, model in enumerate(models) if model.noise == "residual"]
         if not noisy:
             return networks
         one_step = [replace(networks[index], leads=(1,)) for index in noisy]
         rows = replace(self.rows(layout, one_step), name="noise")
-        candidates = yield self._row_pass(rows, [{}] * len(noisy), "without noise")
+        candidates = yield self._row_pass(rows, [{}] * len(noisy), "without noise", *parts)
         sizes = [self.patches.owned] * len(noisy)
         spectra = yield FunctionPass(
             run=partial(residual_spectra, candidates),
@@ -338,7 +363,7 @@ class LocalTraining(Training):
         (run,) = [part for part in segments(time) if part.start <= last < part.stop]
         return FieldStates(self.fields, layout).read(max(run.start, last - count + 1), last + 1)
 
-    def lagged(self, layout: LocalLayout, best: int, candidate: Candidate, horizon: int) -> Array:
+    def lagged(self, layout: LocalLayout, candidate: Candidate, horizon: int) -> Array:
         names = candidate.names("train")
         factors = [candidate.factor(self.checkpoints, [name]) for name in names]
         known = autocorrelation(candidate.network, factors)

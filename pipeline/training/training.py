@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
 from gfrnn.pipeline.training.checks import model_leads, row_leaves
 from gfrnn.pipeline.training.field_passes import FieldPasses
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.model_notes import ModelNotes, TriangleLocation
+from gfrnn.pipeline.training.model_notes import CandidateScore, ModelNotes, TriangleLocation
 from gfrnn.pipeline.training.pass_costs import PassCost, final_solve_cost, solve_cost
 from gfrnn.pipeline.training.passes import (
     FunctionPass,
@@ -43,12 +44,20 @@ from gfrnn.pipeline.training.selection.choose_model import (
     final_solve,
     has_final_solve,
 )
+from gfrnn.pipeline.training.selection.first_round import (
+    FULL_WIDTH,
+    SearchRound,
+    finalists,
+    first_solve_pass,
+)
 from gfrnn.pipeline.training.selection.precision import PrecisionSample
 from gfrnn.pipeline.training.state_series import times_of
 from gfrnn.pipeline.training.stretches import steps
 from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
+Candidates: TypeAlias = Sequence[tuple[dict[str, Any], Experiment]]
+"""Values of the searched keys and the experiment of each candidate."""
 
 # Rows per column in the sample on which the precision of the rows is measured.
 _SAMPLE_ROWS_PER_COLUMN = 4
@@ -90,6 +99,8 @@ class TrainingResults:
     precision : dict
         Precision of the rows, and error and seconds of either precision on a sample of them.
     calibration : Calibration or None
+    first_round : list of CandidateScore
+        Errors of all candidates of a first round of the search, if there is one.
     """
 
     layout: EofLayout | LocalLayout
@@ -97,6 +108,7 @@ class TrainingResults:
     chosen: SelectedModel
     precision: dict[str, Any]
     calibration: Calibration | None
+    first_round: list[CandidateScore]
 
 
 @dataclass(frozen=True)
@@ -110,8 +122,14 @@ class Training(FieldPasses, ABC):
         """Yield the passes that come before the rows; return the layout."""
 
     @abstractmethod
-    def row_passes(self, layout: Any) -> Passes[list[TrainingRows]]:
-        """Yield the passes that make the triangles; return the rows of every candidate."""
+    def network_passes(self, layout: Any, candidates: Candidates) -> Passes[list[SampledRNN]]:
+        """Yield the passes that hidden weights need; return the network of every candidate."""
+
+    @abstractmethod
+    def row_passes(
+        self, layout: Any, candidates: Candidates, networks: list[SampledRNN], round_: SearchRound
+    ) -> Passes[list[TrainingRows]]:
+        """Yield the passes that make the triangles of networks; return their rows."""
 
     @abstractmethod
     def sample_cost(self, rows: list[TrainingRows]) -> PassCost:
@@ -130,13 +148,11 @@ class Training(FieldPasses, ABC):
         """Return the states of up to ``count`` times that end with ``last``: (times, size)."""
 
     @abstractmethod
-    def lagged(self, layout: Any, best: int, candidate: Candidate, horizon: int) -> Array:
+    def lagged(self, layout: Any, candidate: Candidate, horizon: int) -> Array:
         """Return covariances of states with later ones, as the layout's ``damping`` takes them.
 
         Parameters
         ----------
-        best : int
-            Index of the best candidate.
         candidate : Candidate
             The best candidate.
         """
@@ -151,7 +167,7 @@ class Training(FieldPasses, ABC):
         """Yield all passes of the fit; return their results."""
         fit = self.experiment.fit
         layout = yield from self.layout_passes()
-        rows = yield from self.row_passes(layout)
+        rows, first = yield from self._search_passes(layout)
         candidates = tuple(each.candidate for each in rows)
         sizes = [each.size for each in rows]
         chosen = yield FunctionPass(
@@ -181,7 +197,43 @@ class Training(FieldPasses, ABC):
             ),
             cost=lambda: self.sample_cost(rows),
         )
-        return TrainingResults(layout, candidates, chosen, precision, calibration)
+        return TrainingResults(layout, candidates, chosen, precision, calibration, first)
+
+    def _search_passes(
+        self, layout: Any
+    ) -> Passes[tuple[list[TrainingRows], list[CandidateScore]]]:
+        """Yield the passes of the first round, if there is one, then those of its best candidates.
+
+        Returns
+        -------
+        rows : list of TrainingRows
+            Rows of the candidates that have all hidden features.
+        first : list of CandidateScore
+            Errors of all candidates in the first round.
+        """
+        fit, candidates = self.experiment.fit, self.experiment.candidates()
+        networks = yield from self.network_passes(layout, candidates)
+        if fit.finalists is None or fit.finalists == len(candidates):
+            every = yield from self.row_passes(layout, candidates, networks, FULL_WIDTH)
+            return every, []
+        first_round = SearchRound("first ", fit.first_width)
+        narrow = [
+            network.narrowed(network.lattice_columns + fit.first_width) for network in networks
+        ]
+        rows = yield from self.row_passes(layout, candidates, narrow, first_round)
+        scores = yield first_solve_pass(
+            [each.rows for each in rows],
+            [each.candidate for each in rows],
+            [each.size for each in rows],
+        )
+        chosen = finalists(scores, fit.finalists)
+        found = yield from self.row_passes(
+            layout,
+            [candidates[index] for index in chosen],
+            [networks[index] for index in chosen],
+            FULL_WIDTH,
+        )
+        return found, scores
 
     def _final_solve_pass(
         self, chosen: SelectedModel, rows: list[TrainingRows], fit: FitConfig
@@ -236,7 +288,7 @@ class Training(FieldPasses, ABC):
             networks=chosen.networks,
             mixture=chosen.mixture,
             linear=chosen.linear,
-            lagged=self.lagged(layout, chosen.best, candidates[chosen.best], horizon),
+            lagged=self.lagged(layout, candidates[chosen.best], horizon),
             step=step,
             forcing=self.forcing(),
             selection=chosen.selection | selection | calibration_errors(found.calibration),
@@ -246,6 +298,7 @@ class Training(FieldPasses, ABC):
                 fingerprint=self.fingerprint,
                 kept=place,
                 precision=found.precision,
+                first_round=found.first_round,
             ),
             **calibration_factors(found.calibration),
         )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn_core import RFactor, SampledRNN
+from gfrnn_core import RFactor, SampledRNN, merge_all
+from gfrnn_core.normal_equations import NormalEquations
 
 Array = NDArray[Any]
 
@@ -108,4 +108,32 @@ class Factors:
 
 def merge_factors(factors: Iterable[Factors]) -> Factors:
     """Merge one or more sets of R factors from left to right."""
-    return reduce(Factors.merge, factors)
+    waiting: list[Factors] = []
+    for each in factors:
+        waiting.append(each)
+        # Folds of few rows wait for each other: merging them one by one factors them again.
+        if min(sum(part.rows for part in group) for group in _by_group(waiting)) >= each.columns:
+            waiting = [_merged(waiting)]
+    return _merged(waiting)
+
+
+def _merged(factors: list[Factors]) -> Factors:
+    if len(factors) == 1:
+        return factors[0]
+    return Factors(tuple(merge_all(parts) for parts in _by_group(factors)))
+
+
+def _by_group(factors: list[Factors]) -> list[tuple[RFactor, ...]]:
+    return list(zip(*(each.parts for each in factors), strict=True))
+
+
+def sum_products(factors: Iterable[Factors]) -> tuple[NormalEquations, ...]:
+    """Return the normal equations of the rows of one or more sets of R factors, by group."""
+    total: tuple[NormalEquations, ...] = ()
+    for each in factors:
+        if total:
+            pairs = zip(total, each.parts, strict=True)
+            total = tuple(equations.add(part) for equations, part in pairs)
+        else:
+            total = tuple(map(NormalEquations.from_factor, each.parts))
+    return total

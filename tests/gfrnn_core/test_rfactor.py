@@ -418,3 +418,14 @@ def test_scaled_columns_give_the_r_of_scaled_columns(matrix, seed):
 def test_factors_that_do_not_fit_the_columns_are_refused(factors, message):
     with pytest.raises(ValueError, match=message):
         RFactor.from_rows(np.ones((5, 3))).scale_columns(np.array(factors))
+
+
+@pytest.mark.parametrize("lengths", [(3, 2, 4, 1), (3, 0, 30, 2), (20, 20, 1), (0, 0, 5), (1, 1)])
+def test_merging_many_factors_is_the_same_as_one_by_one(lengths):
+    rng = np.random.default_rng(0)
+    rows = [rng.standard_normal((length, 6)) for length in lengths]
+    factors = [RFactor.from_rows(each) if len(each) else RFactor.empty(6) for each in rows]
+    merged = merge_all(factors)
+    expected = RFactor.from_rows(np.vstack(rows))
+    assert merged.rows == sum(lengths)
+    np.testing.assert_allclose(merged.triangle, expected.triangle, atol=1e-12)

@@ -6,7 +6,7 @@ With these, a refit or an update needs neither the archive nor the layout of the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,13 +123,36 @@ class Candidate:
         RunError
             If one of them is missing or damaged.
         """
-        return merge_factors(self._load(checkpoints, self.folds[name].key) for name in names)
+        return merge_factors(self.load_folds(checkpoints, names))
 
-    def _load(self, checkpoints: Checkpoints, key: str) -> Factors:
-        arrays = checkpoints.load(self.summary, key)
+    def load_folds(self, checkpoints: Checkpoints, names: Iterable[str]) -> SavedFolds:
+        """Return the triangles of some folds, which are loaded whenever they are iterated over."""
+        return SavedFolds(self, checkpoints, tuple(names))
+
+    def load(self, checkpoints: Checkpoints, name: str) -> Factors:
+        """Return the triangles of a fold.
+
+        Raises
+        ------
+        RunError
+            If they are missing or damaged.
+        """
+        arrays = checkpoints.load(self.summary, self.folds[name].key)
         if arrays is None:
             raise missing_checkpoint(checkpoints.path, self.summary)
         return Factors.from_arrays(arrays, self.prefix)
+
+
+@dataclass(frozen=True)
+class SavedFolds:
+    """The triangles of some folds of a candidate on disk, of which one is in memory at a time."""
+
+    candidate: Candidate
+    checkpoints: Checkpoints
+    names: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Factors]:
+        return (self.candidate.load(self.checkpoints, name) for name in self.names)
 
 
 @dataclass(frozen=True)

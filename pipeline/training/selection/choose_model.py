@@ -180,10 +180,13 @@ def select_for_candidate(
         "truncated_variance": candidate.truncated_variance,
     }
     if fit.choice == "years":
-        folds = [candidate.factor(checkpoints, [name]) for name in train + validation]
+        folds = list(candidate.load_folds(checkpoints, train + validation))
         return select_on_left_out_years(candidate.network, folds, **settings)
-    periods = [candidate.factor(checkpoints, names) for names in (train, validation)]
-    return select_ridge_and_width(candidate.network, *periods, **settings)
+    fitted, checked = (
+        candidate.load_folds(checkpoints, train),
+        candidate.factor(checkpoints, validation),
+    )
+    return select_ridge_and_width(candidate.network, fitted, checked, **settings)
 
 
 def solve_candidate(
@@ -201,11 +204,11 @@ def solve_candidate(
     """
     if not settings:
         return []
-    factors = candidate.factor(checkpoints, folds)
+    rows = candidate.load_folds(checkpoints, folds)
     return [
         solve(
             candidate.network,
-            factors,
+            rows,
             size=candidate.size,
             width=each.width,
             ridge=np.asarray(each.ridge),

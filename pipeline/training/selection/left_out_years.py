@@ -6,18 +6,27 @@ year cannot settle differences of a percent; several years can, at one decomposi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.training.selection.ridge import BalancedPaths, RidgeSelection, WidthSelection
-from gfrnn.pipeline.training.triangles import Factors
+from gfrnn.pipeline.training.selection.ridge import (
+    BalancedPaths,
+    Parts,
+    RidgeSelection,
+    WidthSelection,
+)
+from gfrnn.pipeline.training.triangles import Factors, sum_products
 from gfrnn_core import SampledRNN
+from gfrnn_core.normal_equations import LEAST_RIDGE
 from gfrnn_core.validation import complements
 
 Array = NDArray[np.float64]
+_Setting: TypeAlias = tuple[int, float]  # a width and a balance
+_Measured: TypeAlias = tuple[Array, Array]  # errors (ridges, leads), and the spectrum
 
 
 def select_on_left_out_years(
@@ -49,40 +58,56 @@ def select_on_left_out_years(
         Its networks are not solved, as no fold's weights are those of the model.
     """
     strengths = np.asarray(ridges, dtype=float)
-    tried = [(width, factor) for width in widths if width > 0 for factor in balances]
+    tried = [(width, factor) for width in dict.fromkeys(widths) if width for factor in balances]
     tried.append((0, 1.0))
     leads = len(network.leads)
-    squares = np.zeros((len(tried), len(strengths), leads))
-    spectra: list[Array] = []
-    for fold, others in zip(folds, _others(folds), strict=True):
-        for index, (width, factor) in enumerate(tried):
-            balanced = BalancedPaths.decompose(network, others, size, width, factor)
-            found = balanced.errors(fold, strengths).reshape(len(strengths), leads, size)
-            squares[index] += found.sum(axis=2)
-            if len(spectra) < len(tried):
-                spectra.append(balanced.spectrum)
-    errors = (squares / sum(fold.rows for fold in folds) + truncated_variance) / variance
 
-    def select(width: int) -> RidgeSelection:
-        chosen = [index for index, (each, _) in enumerate(tried) if each == width]
-        own = errors[chosen]
+    def measure(settings: list[_Setting], others: Iterable[Parts]) -> dict[_Setting, _Measured]:
+        squares = np.zeros((len(settings), len(strengths), leads))
+        spectra: list[Array] = []
+        for fold, parts in zip(folds, others, strict=True):
+            for index, (width, factor) in enumerate(settings):
+                balanced = BalancedPaths.decompose(network, parts, size, width, factor)
+                squares[index] += balanced.errors(fold, strengths)
+                if len(spectra) < len(settings):
+                    spectra.append(balanced.spectrum)
+        errors = (squares / sum(fold.rows for fold in folds) + truncated_variance) / variance
+        return dict(zip(settings, zip(errors, spectra, strict=True), strict=True))
+
+    def select(width: int, measured: dict[_Setting, _Measured]) -> RidgeSelection:
+        chosen = [setting for setting in tried if setting[0] == width]
+        own = np.stack([measured[setting][0] for setting in chosen])
         balance = own.min(axis=1).argmin(axis=0)  # at each lead
         ridge = own[balance, :, np.arange(leads)].argmin(axis=1)
         return RidgeSelection(
             network=replace(network.narrowed(width), outer=None),
             errors=own.min(axis=0),
             ridge=strengths[ridge],
-            balance=np.array([tried[chosen[one]][1] for one in balance]),
-            spectrum=spectra[chosen[0]],
+            balance=np.array([chosen[one][1] for one in balance]),
+            spectrum=measured[chosen[0]][1],
         )
 
-    paths = tuple(select(width) for width in dict.fromkeys(widths) if width > 0)
-    linear = select(0)
-    return WidthSelection(paths or (linear,), linear)
+    selected: dict[int, RidgeSelection] = {}
+    if strengths.max() >= LEAST_RIDGE:
+        measured = measure(tried, _equations_of_others(folds))
+        found = (select(width, measured) for width, _ in tried)
+        selected = {path.network.width: path for path in found if path.accurate_with_products}
+    if left := [setting for setting in tried if setting[0] not in selected]:
+        measured = measure(left, _triangles_of_others(folds))
+        selected |= {width: select(width, measured) for width, _ in left}
+    paths = tuple(selected[width] for width in dict.fromkeys(widths) if width > 0)
+    return WidthSelection(paths or (selected[0],), selected[0])
 
 
-def _others(folds: Sequence[Factors]) -> Iterator[Factors]:
+def _equations_of_others(folds: Sequence[Factors]) -> Iterator[Parts]:
+    """Yield the normal equations of all rows but those of each fold."""
+    total = sum_products(folds)
+    for fold in folds:
+        pairs = zip(total, fold.parts, strict=True)
+        yield tuple(equations.without(part) for equations, part in pairs)
+
+
+def _triangles_of_others(folds: Sequence[Factors]) -> Iterator[Parts]:
     """Yield the triangles of all rows but those of each fold."""
     groups = [[fold.parts[group] for fold in folds] for group in range(len(folds[0].parts))]
-    for parts in zip(*map(complements, groups), strict=True):
-        yield Factors(parts)
+    yield from zip(*map(complements, groups), strict=True)

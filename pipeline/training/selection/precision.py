@@ -67,7 +67,7 @@ class PrecisionSample:
                 return {}
             solved = solve(
                 network,
-                factors,
+                [factors],
                 size=candidate.size,
                 width=self.width,
                 ridge=self.ridge,

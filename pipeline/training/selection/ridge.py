@@ -7,18 +7,22 @@ the errors along the ridge from :class:`gfrnn_core.RidgePath`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.training.triangles import Factors
-from gfrnn_core import RidgePath, SampledRNN
+from gfrnn.pipeline.training.triangles import Factors, merge_factors, sum_products
+from gfrnn_core import RFactor, RidgePath, SampledRNN
+from gfrnn_core.normal_equations import LEAST_RIDGE, NormalEquations, products_suffice
 from gfrnn_core.regression import residual_triangle
 
 Array = NDArray[Any]
+Parts: TypeAlias = tuple[RFactor, ...] | tuple[NormalEquations, ...]
+"""Rows by group: as triangles, or as normal equations."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class RidgeSelection:
         """Mean error over leads at the best ridges, by which widths and candidates are compared."""
         return float(self.errors.min(axis=0).mean())
 
+    @property
+    def accurate_with_products(self) -> bool:
+        """Whether normal equations are accurate at the best ridges."""
+        return products_suffice(self.ridge, self.spectrum, self.errors.min(axis=0))
+
 
 @dataclass(frozen=True)
 class WidthSelection:
@@ -73,7 +82,7 @@ class WidthSelection:
 
 def select_ridge_and_width(
     network: SampledRNN,
-    train: Factors,
+    train: Iterable[Factors],
     validation: Factors,
     *,
     size: int,
@@ -89,7 +98,9 @@ def select_ridge_and_width(
     ----------
     network : SampledRNN
         Network with hidden weights, not solved.
-    train, validation : Factors
+    train : iterable of Factors
+        Triangles of the folds of the training period, see :class:`FitRows`.
+    validation : Factors
         Triangles of the same columns and groups.
     size : int
         Number of values that a row predicts at each lead: of a state, or owned by a patch.
@@ -108,16 +119,17 @@ def select_ridge_and_width(
     """
     leads = len(network.leads)
     strengths = np.asarray(ridges, dtype=float)
+    rows = FitRows(train)
 
-    def scan(width: int, factors: Sequence[float]) -> RidgeSelection:
-        outer = unsolved_weights(network, train, size, width)
+    def scan(width: int, factors: Sequence[float], parts: Parts) -> RidgeSelection:
+        outer = unsolved_weights(network, parts, size, width)
         least = np.full((len(strengths), leads), np.inf)
         ridge, balance, best = np.empty(leads), np.empty(leads), np.full(leads, np.inf)
         spectrum = np.empty(0)
         for factor in factors:
-            balanced = BalancedPaths.decompose(network, train, size, width, factor)
-            squares = balanced.errors(validation, strengths).reshape(len(strengths), leads, size)
-            errors = (squares.sum(axis=2) / validation.rows + truncated_variance) / variance
+            balanced = BalancedPaths.decompose(network, parts, size, width, factor)
+            squares = balanced.errors(validation, strengths)
+            errors = (squares / validation.rows + truncated_variance) / variance
             solved = balanced.outer(strengths[errors.argmin(axis=0)])
             better = errors.min(axis=0) < best
             outer[..., better, :, :] = solved[..., better, :, :]
@@ -129,13 +141,26 @@ def select_ridge_and_width(
         chosen = replace(network.narrowed(width), outer=outer)
         return RidgeSelection(chosen, least, ridge, balance, spectrum)
 
-    paths = tuple(scan(width, balances) for width in widths if width > 0)
-    linear = scan(0, [1.0])
+    def select(width: int, factors: Sequence[float]) -> RidgeSelection:
+        if strengths.max() >= LEAST_RIDGE:
+            found = scan(width, factors, rows.equations)
+            if found.accurate_with_products:
+                return found
+        return scan(width, factors, rows.triangles)
+
+    paths = tuple(select(width, balances) for width in widths if width > 0)
+    linear = select(0, [1.0])
     return WidthSelection(paths or (linear,), linear)
 
 
 def solve(
-    network: SampledRNN, train: Factors, *, size: int, width: int, ridge: Array, balance: Array
+    network: SampledRNN,
+    train: Iterable[Factors],
+    *,
+    size: int,
+    width: int,
+    ridge: Array,
+    balance: Array,
 ) -> SampledRNN:
     """Solve the network of one width at a ridge and a balance for each lead.
 
@@ -147,12 +172,38 @@ def solve(
         Number of leading hidden features.
     ridge, balance : ndarray, shape (leads,)
     """
-    outer = unsolved_weights(network, train, size, width)
+    rows = FitRows(train)
+    parts = rows.equations if np.min(ridge) >= LEAST_RIDGE else rows.triangles
+    outer = unsolved_weights(network, parts, size, width)
     for factor in np.unique(balance):
         leads = balance == factor
-        solved = BalancedPaths.decompose(network, train, size, width, factor).outer(ridge)
+        solved = BalancedPaths.decompose(network, parts, size, width, factor).outer(ridge)
         outer[..., leads, :, :] = solved[..., leads, :, :]
     return replace(network.narrowed(width), outer=outer)
+
+
+class FitRows:
+    """The rows that outer weights are fitted to, as normal equations or as triangles.
+
+    Ridges far above rounding need the normal equations only, which are summed without a merge;
+    smaller ones need the triangles, see :func:`gfrnn_core.normal_equations.products_suffice`.
+    Either is computed when it is first asked for.
+    """
+
+    def __init__(self, folds: Iterable[Factors]) -> None:
+        """Set the triangles of all folds, which are iterated over again for the other form."""
+        self._folds = folds
+
+    @cached_property
+    def equations(self) -> tuple[NormalEquations, ...]:
+        """The normal equations of all rows, by group."""
+        return sum_products(self._folds)
+
+    @cached_property
+    def triangles(self) -> tuple[RFactor, ...]:
+        """The merged triangles, by group."""
+        self.__dict__.pop("equations", None)  # not needed any more, and as large
+        return merge_factors(self._folds).parts
 
 
 @dataclass(frozen=True)
@@ -166,25 +217,33 @@ class BalancedPaths:
     paths : tuple of RidgePath
     scales : ndarray, shape (columns,)
         Factor of each column of a row.
+    exact : bool
+        Whether the paths come from triangles, and errors are norms of residuals, not quadratic
+        forms.
     """
 
     network: SampledRNN
     paths: tuple[RidgePath, ...]
     scales: Array
+    exact: bool
 
     @classmethod
     def decompose(
-        cls, network: SampledRNN, train: Factors, size: int, width: int, factor: float
+        cls, network: SampledRNN, parts: Parts, size: int, width: int, factor: float
     ) -> BalancedPaths:
-        linear = _linear_features(network, train, size)
-        scales = np.ones(train.columns)
+        linear = _linear_features(network, parts, size)
+        scales = np.ones(parts[0].columns)
         scales[linear : linear + network.width] = factor
-        targets = len(network.leads) * size
-        paths = tuple(
-            RidgePath.from_factor(part.scale_columns(scales), linear + width, targets)
-            for part in train.parts
-        )
-        return cls(network.narrowed(width), paths, scales)
+        columns = linear + width, len(network.leads) * size
+        paths, exact = [], True
+        for part in parts:
+            scaled = part.scale_columns(scales)
+            if isinstance(scaled, NormalEquations):
+                paths.append(RidgePath.from_products(scaled, *columns))
+                exact = False
+            else:
+                paths.append(RidgePath.from_factor(scaled, *columns))
+        return cls(network.narrowed(width), tuple(paths), scales, exact)
 
     @property
     def spectrum(self) -> Array:
@@ -192,10 +251,17 @@ class BalancedPaths:
         return self.paths[0].singular_values
 
     def errors(self, fold: Factors, ridges: Array) -> Array:
-        """Return the summed squared errors of all groups: shape (ridges, targets)."""
-        pairs = zip(self.paths, fold.parts, strict=True)
-        each = [path.errors(part.scale_columns(self.scales), ridges) for path, part in pairs]
-        return np.asarray(np.sum(each, axis=0))
+        """Return the squared errors, summed over groups and targets: shape (ridges, leads)."""
+        leads = len(self.network.leads)
+        squares = np.zeros((len(ridges), leads))
+        for path, part in zip(self.paths, fold.parts, strict=True):
+            scaled = part.scale_columns(self.scales)
+            if self.exact:
+                each = path.errors(scaled, ridges)
+                squares += each.reshape(len(ridges), leads, -1).sum(axis=2)
+            else:
+                squares += path.summed_errors(scaled, ridges, leads)
+        return squares
 
     def outer(self, ridge: Array) -> Array:
         """Return outer weights of the unscaled features: ([groups,] leads, features, size)."""
@@ -205,15 +271,15 @@ class BalancedPaths:
         return each if self.network.groups is not None else each[0]
 
 
-def _linear_features(network: SampledRNN, train: Factors, size: int) -> int:
+def _linear_features(network: SampledRNN, parts: Parts, size: int) -> int:
     """Return the number of features that are not hidden: linear terms, the constant and inputs."""
-    return train.columns - len(network.leads) * size - network.width
+    return parts[0].columns - len(network.leads) * size - network.width
 
 
-def unsolved_weights(network: SampledRNN, train: Factors, size: int, width: int) -> Array:
+def unsolved_weights(network: SampledRNN, parts: Parts, size: int, width: int) -> Array:
     """Return NaN in the shape of outer weights: ([groups,] leads, features, size)."""
-    groups = () if network.groups is None else (len(train.parts),)
-    features = _linear_features(network, train, size) + width
+    groups = () if network.groups is None else (len(parts),)
+    features = _linear_features(network, parts, size) + width
     return np.full((*groups, len(network.leads), features, size), np.nan)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,6 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
 from gfrnn.pipeline.reduction.flops import svd_flops
-from gfrnn.pipeline.reduction.progress import Progress
-from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Scaling
 from gfrnn.pipeline.states.forcing import Forcing
@@ -38,18 +34,16 @@ from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import StoredStates
 from gfrnn.pipeline.training.state_series import joined_stretches, save_series, times_of
 from gfrnn.pipeline.training.stretches import steps
-from gfrnn.pipeline.training.triangles import Factors, solve_bytes
+from gfrnn.pipeline.training.triangles import solve_bytes
 from gfrnn.pipeline.training.zonal.zonal_features import placeholder_network, scaled_network
 from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
-from gfrnn_core import RFactor
-from gfrnn_core.zonal import (
-    Stage,
-    ZonalNetwork,
-    assemble_stage,
-    column_sizes,
-    column_squares,
-    solve_wavenumber,
+from gfrnn.pipeline.training.zonal.zonal_solve import (
+    SolvedStage,
+    by_wavenumber,
+    planned_stage,
+    solve_stages,
 )
+from gfrnn_core.zonal import ZonalNetwork
 
 Array = NDArray[Any]
 
@@ -67,32 +61,6 @@ _RUNS, _RUN_TIMES = 6, 2000
 
 # Largest noise, relative to the standard deviation of a coefficient.
 _LARGEST_NOISE = 0.7
-
-
-@dataclass(frozen=True)
-class SolvedStage:
-    """A network with one more solved stage, and its errors on the validation rows.
-
-    Attributes
-    ----------
-    network : ZonalNetwork
-    errors : ndarray, shape (wavenumbers, width)
-        Mean squared error of each coefficient.
-    rows : int
-        Number of rows of the training period.
-    columns : int
-        Largest number of columns of a wavenumber, features and targets.
-    """
-
-    network: ZonalNetwork
-    errors: Array
-    rows: int
-    columns: int
-
-    @property
-    def error(self) -> float:
-        """Mean squared error of a state."""
-        return float(_by_wavenumber(self.errors).sum())
 
 
 @dataclass(frozen=True)
@@ -244,11 +212,13 @@ class ZonalTraining(FieldPasses):
                 share,
             )
             folds = yield self._row_pass(rows, fit)
+            solved = yield self._solve_pass(
+                rows, [network] if stages else [network, network.without_features()], folds
+            )
             if linear is None:
-                linear = yield self._solve_pass(rows, network.without_features(), folds)
-            stage = yield self._solve_pass(rows, network, folds)
-            stages.append(stage)
-            network = stage.network
+                linear = solved[1]
+            stages.append(solved[0])
+            network = solved[0].network
         assert linear is not None  # there is at least one stage
         return tuple(stages), linear
 
@@ -266,75 +236,44 @@ class ZonalTraining(FieldPasses):
         )
 
     def _solve_pass(
-        self, rows: ZonalRowSummary, network: ZonalNetwork, folds: dict[str, Arrays] | None
+        self,
+        rows: ZonalRowSummary,
+        networks: list[ZonalNetwork],
+        folds: dict[str, Arrays] | None,
     ) -> FunctionPass:
-        """Return the solve of a network's next stage from the triangles of its rows.
+        """Return the solves of the next stage of networks from the triangles of the same rows.
 
         Parameters
         ----------
         rows : ZonalRowSummary
-        network : ZonalNetwork
-            The network of the rows, or one whose columns are the leading ones of theirs.
+        networks : list of ZonalNetwork
+            The network of the rows, and others whose columns are the leading ones of theirs.
         folds : dict or None
             Arrays of the triangles by fold; None while a fit is only planned.
         """
-        stage = len(network.stages)
-        shape = network.basis.wavenumbers, network.columns(stage), network.basis.width
-        # Zeros take no memory, as their pages are never written.
-        planned = network.extended(Stage(np.zeros(shape, dtype=complex), np.zeros(shape[:2])))
-        nothing = SolvedStage(planned, np.zeros((shape[0], shape[2])), 0, 0)
+        fit = self.experiment.fit
         return FunctionPass(
-            run=lambda _, progress: self._solve(network, folds or {}, progress),
-            cost=lambda: self._solve_cost(rows, network),
-            placeholder=nothing,
+            run=lambda _, progress: solve_stages(networks, folds or {}, fit, progress),
+            cost=lambda: self._solve_cost(rows, networks),
+            placeholder=[planned_stage(network) for network in networks],
         )
 
-    def _solve(
-        self, network: ZonalNetwork, folds: dict[str, Arrays], progress: Progress | None
-    ) -> SolvedStage:
-        """Solve the wavenumbers one by one, as tasks, and return the network with the stage."""
-        without = {f"train/{year}" for year in self.experiment.fit.without}
-        train = [
-            Factors.from_arrays(arrays)
-            for fold, arrays in folds.items()
-            if fold.startswith("train/") and fold not in without
-        ]
-        validation = [
-            Factors.from_arrays(arrays)
-            for fold, arrays in folds.items()
-            if fold.startswith("validation/")
-        ]
-        stage, basis = len(network.stages), network.basis
-        used = network.used_columns(stage)
-        row_count = sum(factors.parts[0].rows for factors in train)
-        squares = sum(column_squares(factors.parts, used) for factors in train)
-        sizes = column_sizes(np.asarray(squares) / row_count, network.units(stage))
-        solving = [
-            (
-                [factors.parts[number] for factors in train],
-                [factors.parts[number] for factors in validation],
-                sizes[number][used[number]],
-                int(basis.used[number].sum()),
-                self.experiment.fit.ridge,
-            )
-            for number in range(basis.wavenumbers)
-        ]
-        solved = run_tasks("solve", _solve_wavenumber, solving, progress)
-        found, errors = assemble_stage(solved, sizes, used, basis.used)
-        columns = max(part.columns for part in train[0].parts)
-        return SolvedStage(network.extended(found), errors, row_count, columns)
-
-    def _solve_cost(self, rows: ZonalRowSummary, network: ZonalNetwork) -> PassCost:
+    def _solve_cost(self, rows: ZonalRowSummary, networks: list[ZonalNetwork]) -> PassCost:
         """Estimate the solves of all wavenumbers."""
         columns = int(rows.columns.max())
-        features = int(network.used_columns(len(network.stages)).sum(axis=1).max())
+        each = [
+            int(network.used_columns(len(network.stages)).sum(axis=1).max()) for network in networks
+        ]
         years = len({part.fold for part in self._leaves("train") + self._leaves("validation")})
-        needed = (years + 2) * 16 * columns**2 + 2 * solve_bytes(1, features)
+        needed = (years + 2) * 16 * columns**2 + 2 * solve_bytes(1, max(each))
         ridges = len(self.experiment.fit.ridge)
-        targets = network.basis.width
-        flops = 4 * (svd_flops(features, features) + 2 * ridges * columns * features * targets)
+        targets = networks[0].basis.width
+        flops = sum(
+            4 * (svd_flops(features, features) + 2 * ridges * columns * features * targets)
+            for features in each
+        )
         return call_cost(
-            "solve", network.basis.wavenumbers, needed, rows.remedy, {"solving": flops}
+            "solve", networks[0].basis.wavenumbers, needed, rows.remedy, {"solving": flops}
         )
 
     def model(self, found: ZonalResults) -> ForecastModel:
@@ -344,11 +283,11 @@ class ZonalTraining(FieldPasses):
         horizon = steps("forecast.horizon", self.experiment.forecast.horizon, step)
         changes = self._validation_changes(layout)
         basis, network = layout.basis, stages[-1].network
-        errors = np.stack([_by_wavenumber(each.errors) for each in stages])
-        by_wavenumber = {
+        errors = np.stack([by_wavenumber(each.errors) for each in stages])
+        selection = {
             "wavenumber_changes": changes,
             "wavenumber_errors": errors,
-            "linear_wavenumber_errors": _by_wavenumber(linear.errors),
+            "linear_wavenumber_errors": by_wavenumber(linear.errors),
         }
         return ForecastModel(
             layout=layout,
@@ -358,7 +297,7 @@ class ZonalTraining(FieldPasses):
             lagged=layout.lagged_covariance(self._sampled_runs(horizon), horizon),
             step=step,
             forcing=self.forcing(),
-            selection=by_wavenumber | calibration_errors(found.calibration),
+            selection=selection | calibration_errors(found.calibration),
             notes=ModelNotes(
                 width=network.features.count,
                 modes=basis.size,
@@ -386,7 +325,7 @@ class ZonalTraining(FieldPasses):
         times = times_of(self._leaves("validation"))
         change = self._read_states(times + 1) - self._read_states(times)
         coefficients = layout.basis.unpack(change)
-        return _by_wavenumber(np.square(np.abs(coefficients)).mean(axis=1))
+        return by_wavenumber(np.square(np.abs(coefficients)).mean(axis=1))
 
     def _sampled_runs(self, horizon: int) -> list[Array]:
         """Return the states of some parts of the training period without a gap, evenly spread."""
@@ -398,20 +337,3 @@ class ZonalTraining(FieldPasses):
         ]
         chosen = np.unique(np.linspace(0, len(runs) - 1, _RUNS).round().astype(int))
         return [self._read_states(np.arange(*runs[index])) for index in chosen]
-
-
-def _by_wavenumber(squares: Array) -> Array:
-    """Return the sums over coefficients, of waves with both of their parts: (wavenumbers,)."""
-    return np.asarray(squares.sum(axis=1) * np.where(np.arange(len(squares)) > 0, 2.0, 1.0))
-
-
-def _solve_wavenumber(
-    train: Sequence[RFactor],
-    validation: Sequence[RFactor],
-    sizes: Array,
-    width: int,
-    ridges: Sequence[float],
-) -> tuple[Array, Array]:
-    """Run one task: merge the triangles of one wavenumber and solve."""
-    merged, held_out = (reduce(RFactor.merge, factors) for factors in (train, validation))
-    return solve_wavenumber(merged, held_out, sizes, width, ridges)

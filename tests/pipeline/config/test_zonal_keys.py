@@ -60,6 +60,7 @@ def test_an_experiment_that_is_written_with_its_defaults_is_read_again():
         ({"model": {"hidden_delays": 3}}, ("model.hidden_delays: 3", "state.delays: 2")),
         ({"fit": {"balance": [0.1]}}, ("fit.balance", "eof and local only")),
         ({"fit": {"average": 2}}, ("fit.average",)),
+        ({"fit": {"finalists": 1}}, ("fit.finalists", "eof and local only")),
         ({"fit": {"choice": "years"}}, ("fit.choice", "eof and local only")),
         ({"fit": {"refit": "all"}}, ("fit.refit", "eof and local only")),
         ({"model": {"hidden_inputs": ["linear"]}}, ("model.hidden_inputs", "eof only")),

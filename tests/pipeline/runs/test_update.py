@@ -91,7 +91,7 @@ def assert_model_of_rows(run: Run, *periods: tuple[str, str]) -> None:
         assert_same_rows(candidate.factor(checkpoints, ["train/merged"]), rows)
         ridge, balance = np.array(each.ridge), np.array(each.balance)
         expected = solve(
-            candidate.network, rows, size=candidate.size, width=each.width,
+            candidate.network, [rows], size=candidate.size, width=each.width,
             ridge=ridge, balance=balance,
         )  # fmt: skip
         np.testing.assert_allclose(network.outer, expected.outer, atol=1e-8)
@@ -113,7 +113,7 @@ def test_solving_the_stored_triangles_gives_the_same_networks(fitted):
         candidate = kept.candidates[each.candidate]
         again = solve(
             candidate.network,
-            candidate.factor(checkpoints, candidate.names("train")),
+            candidate.load_folds(checkpoints, candidate.names("train")),
             size=candidate.size,
             width=each.width,
             ridge=np.array(each.ridge),

@@ -63,7 +63,7 @@ def test_an_update_has_the_rows_of_old_and_new_times(weather, fitted, tmp_path):
         for ours, theirs in zip(grams(found), grams(rows), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-11 * np.abs(theirs).max())
         expected = solve(
-            candidate.network, rows, size=candidate.size, width=each.width,
+            candidate.network, [rows], size=candidate.size, width=each.width,
             ridge=np.array(each.ridge), balance=np.array(each.balance),
         )  # fmt: skip
         np.testing.assert_allclose(network.outer, expected.outer, atol=1e-7)

@@ -65,7 +65,7 @@ def learnt(rows: RowSummary, times: int) -> ForecastModel:
     cut = 3 * times // 4
     leads, owned = rows.network.leads, rows.network.patches.owned
     choice = select_ridge_and_width(
-        rows.network, triangles(rows, 0, cut), triangles(rows, cut, times), size=owned,
+        rows.network, [triangles(rows, 0, cut)], triangles(rows, cut, times), size=owned,
         widths=[rows.network.width], ridges=[1e-13, 1e-10, 1e-6, 1e-3], balances=[1.0],
         variance=np.ones(len(leads)), truncated_variance=np.zeros(len(leads)),
     )  # fmt: skip

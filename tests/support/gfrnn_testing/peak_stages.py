@@ -29,7 +29,8 @@ from gfrnn.pipeline.training.state_series import save_series
 from gfrnn.pipeline.training.training import Training
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network
-from gfrnn.pipeline.training.zonal.zonal_training import ZonalTraining, _solve_wavenumber
+from gfrnn.pipeline.training.zonal.zonal_solve import solve_networks_of_wavenumber
+from gfrnn.pipeline.training.zonal.zonal_training import ZonalTraining
 from gfrnn_core import RFactor
 from gfrnn_testing.peak import rise
 from gfrnn_testing.weather import make_weather, tree
@@ -128,7 +129,7 @@ def solved(stage: PassCost, rows: PassCost, training: Training) -> None:
         fit, leads = training.experiment.fit, len(part.network.leads)
         select_ridge_and_width(
             part.network,
-            factors(),
+            [factors()],
             factors(),
             size=size,
             widths=[part.network.lattice_columns + width for width in fit.widths],
@@ -151,7 +152,9 @@ def solved_wavenumber(stage: PassCost, rows: PassCost) -> None:
         parts = rng.standard_normal((3, 2, columns, columns))
         folds = [RFactor(np.triu(real + 1j * imaginary), 10**6) for real, imaginary in parts]
         del parts
-        _solve_wavenumber(folds[:2], folds[2:], np.ones(columns - width), width, [1e-6, 1e-3])
+        solve_networks_of_wavenumber(
+            folds[:2], folds[2:], [np.ones(columns - width)], width, [1e-6, 1e-3]
+        )
 
     solve()
     print(stage.name, "leaf", stage.plan.leaf_bytes, rise(solve))

@@ -35,7 +35,7 @@ def squares(rows: RowSummary, solved, stretch: Stretch) -> float:
 def solved_with(rows: RowSummary, precision: str):
     network = replace(rows.network, precision=precision)
     factors = Factors.from_arrays(replace(rows, network=network).leaf(TRAIN))
-    return solve(network, factors, size=3, width=WIDTH, ridge=RIDGE, balance=BALANCE)
+    return solve(network, [factors], size=3, width=WIDTH, ridge=RIDGE, balance=BALANCE)
 
 
 def candidate(rows: RowSummary, checkpoints: Checkpoints) -> Candidate:

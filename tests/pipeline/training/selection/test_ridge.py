@@ -50,7 +50,7 @@ TRAIN, VALIDATION = make_series(150, 1), make_series(110, 2)
 def chosen(network: SampledRNN, **options: object) -> WidthSelection:
     return select_ridge_and_width(
         network,
-        Factors.of_series(network, TRAIN),
+        [Factors.of_series(network, TRAIN)],
         Factors.of_series(network, VALIDATION),
         **{
             "size": SIZE,
