@@ -54,6 +54,11 @@ class DataConfig(Section):
     )
     step: Duration | None = Field(None, description="time step to use, e.g. 6h or 1mo")
     chunk: int | None = Field(None, gt=0, description="number of times that a leaf reads at once")
+    rechunk: bool | None = Field(
+        None,
+        description="whether a fit first copies its fields to chunks of few times; default: where "
+        "stored chunks would be decoded again and again",
+    )
 
     @field_validator("sources", "static", mode="before")
     @classmethod

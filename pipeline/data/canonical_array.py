@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
+from zarr.buffer.cpu import NDBuffer
 
 from gfrnn.pipeline.data.files import RawFile
 from gfrnn.pipeline.errors import DataError
@@ -99,24 +100,43 @@ class CanonicalArray(BackendArray):
         )
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        arrays = [np.atleast_1d(np.arange(n)[k]) for n, k in zip(self.shape, key, strict=True)]
-        with_level = len(self.shape) == 4
-        time, latitude, longitude = arrays[0], arrays[-2], arrays[-1]
-        level = arrays[1] if with_level else np.zeros(1, int)
-        shape = (time.size, level.size, latitude.size, longitude.size)
-        reads = list(self._reads_of(time, level)) if np.prod(shape) else []
-        covered = sum(target[0].size * target[1].size for target, *_ in reads)
-        # Levels of a time that no file has are NaN.
-        complete = covered == time.size * level.size
-        out = np.empty(shape, np.float32) if complete else np.full(shape, np.nan, np.float32)
-        for target, part, rows, levels in reads:
-            _put(out, target, read_from_file(part, rows, levels, latitude, longitude))
-        if not with_level:
-            out = out[:, 0]
+        shape = tuple(np.arange(n)[k].size for n, k in zip(self.shape, key, strict=True))
+        out = np.empty(shape, np.float32)
+        self.read_into(out, key)
         squeezed = tuple(
             0 if np.ndim(k) == 0 and not isinstance(k, slice) else slice(None) for k in key
         )
         return out[squeezed]
+
+    def read_into(self, out: np.ndarray, key: tuple[Any, ...]) -> None:
+        """Read the selected values into an array, without another copy where the file allows it.
+
+        Parameters
+        ----------
+        out : ndarray of float32 or float64, of any memory order
+            Shape of the selection, of length 1 along a dimension selected by a number.
+        key : tuple of slice, int or ndarray of int
+            Selection along each dimension.
+        """
+        arrays = [np.atleast_1d(np.arange(n)[k]) for n, k in zip(self.shape, key, strict=True)]
+        with_level = len(self.shape) == 4
+        time, latitude, longitude = arrays[0], arrays[-2], arrays[-1]
+        level = arrays[1] if with_level else np.zeros(1, int)
+        if not out.size:
+            return
+        target = out if with_level else out[:, None]
+        reads = list(self._reads_of(time, level))
+        if sum(here.size * row.size for (here, row), *_ in reads) < time.size * level.size:
+            out[...] = np.nan  # levels of a time that no file has
+        for (here, row), part, rows, levels in reads:
+            places = (_slice_or_index(here), _slice_or_index(row))
+            if all(isinstance(place, slice) for place in places):
+                read_from_file(target[places], part, rows, levels, latitude, longitude)
+            else:
+                shape = (here.size, row.size, latitude.size, longitude.size)
+                values = np.empty(shape, np.float32)
+                read_from_file(values, part, rows, levels, latitude, longitude)
+                _put(target, places, values)
 
     def _reads_of(
         self, time: np.ndarray, level: np.ndarray
@@ -139,24 +159,23 @@ class CanonicalArray(BackendArray):
 
 
 def read_from_file(
+    out: np.ndarray,
     part: FileTimeRange,
     time: np.ndarray,
     level: np.ndarray,
     latitude: np.ndarray,
     longitude: np.ndarray,
-) -> np.ndarray:
-    """Read values of one file in canonical order and unit.
+) -> None:
+    """Read values of one file in canonical order and unit, rounded to float32.
 
     Parameters
     ----------
+    out : ndarray of float32 or float64, shape (time, level, latitude, longitude)
+        Receives the values.
     time
         Positions in the file.
     level, latitude, longitude
         Canonical positions, which ``part.grid`` maps to those in the file.
-
-    Returns
-    -------
-    ndarray of float32, shape (time, level, latitude, longitude)
 
     Raises
     ------
@@ -165,7 +184,8 @@ def read_from_file(
     """
     grid = part.grid
     if grid.shares is not None:
-        return _read_interpolated(part, time, level, latitude, longitude)
+        out[...] = _read_interpolated(part, time, level, latitude, longitude)
+        return
     raw = part.file.open()[part.variable].variable
     picks = {
         "time": time,
@@ -181,14 +201,16 @@ def read_from_file(
         else [(slice(None), slice(None), slice(None))]
         for dim in DIMS
     ]
-    out = np.empty([picks[dim].size if dim in picks else 1 for dim in DIMS], np.float32)
     for combination in itertools.product(*blocks):
+        windows, takes, puts = zip(*combination, strict=True)
         window = {
             grid.dims[dim]: where
-            for dim, (where, _, _) in zip(DIMS, combination, strict=True)
+            for dim, where in zip(DIMS, windows, strict=True)
             if dim in grid.dims
         }
         try:
+            if _read_directly(out, part, window, takes, puts):
+                continue
             values = _in_order(raw.isel(window), grid.dims)
         except DataError:
             raise
@@ -197,15 +219,58 @@ def read_from_file(
                 f"{part.file.path}: {part.variable} cannot be read ({error}); the file is "
                 "damaged or incomplete; copy or download it again"
             ) from error
-        for axis, (_, take, _) in enumerate(combination):
+        for axis, take in enumerate(takes):
             values = values[(slice(None),) * axis + (take,)]
         if (part.factor, part.offset) != (1.0, 0.0):
             values = values * part.factor + part.offset
-        where = [put for _, _, put in combination]
-        if all(isinstance(put, slice) and put == slice(None) for put in where):
-            return values.astype(np.float32, copy=False)  # one block is everything
-        _put(out, tuple(where), values)
-    return out
+        _put(out, puts, values.astype(np.float32, copy=False))
+
+
+def _read_directly(
+    out: np.ndarray,
+    part: FileTimeRange,
+    window: dict[str, slice],
+    takes: tuple[Any, ...],
+    puts: tuple[Any, ...],
+) -> bool:
+    """Let zarr copy decoded chunks to where they belong, and return whether that is possible.
+
+    Otherwise values are to be converted, or in another order than a view of ``out`` can have.
+    """
+    array = part.file.unconverted_array(part.variable)
+    places = [_reversible(take, put) for take, put in zip(takes, puts, strict=True)]
+    if array is None or None in places or (part.factor, part.offset) != (1.0, 0.0):
+        return False
+    names = part.file.open()[part.variable].variable.dims
+    axes = {part.grid.dims[dim]: axis for axis, dim in enumerate(DIMS) if dim in part.grid.dims}
+    if set(names) != set(axes):
+        return False
+    view = out[tuple(place if axis in axes.values() else 0 for axis, place in enumerate(places))]
+    kept = sorted(axes.values())
+    view = view.transpose([kept.index(axes[str(name)]) for name in names])
+    array.get_basic_selection(
+        tuple(window[str(name)] for name in names), out=NDBuffer.from_numpy_array(view)
+    )
+    return True
+
+
+def is_read_directly(part: FileTimeRange) -> bool:
+    """Return whether decoded values are copied once only, to where they belong."""
+    grid = part.grid
+    picks = [each for each in (grid.level, grid.latitude, grid.longitude) if each is not None]
+    return (
+        grid.shares is None
+        and part.file.unconverted_array(part.variable) is not None
+        and (part.factor, part.offset) == (1.0, 0.0)
+        and all(_as_slice(each) is not None for each in picks)
+    )
+
+
+def _reversible(take: Any, put: Any) -> slice | None:
+    """Return the slice of the target of all values that were read; None if there is none."""
+    if not (isinstance(take, slice) and isinstance(put, slice) and put == slice(None)):
+        return None
+    return take if take in (slice(None), slice(None, None, -1)) else None
 
 
 def _read_interpolated(
@@ -220,8 +285,14 @@ def _read_interpolated(
     assert wanted.shares is not None
     rows, columns = np.unique(wanted.latitude), np.unique(wanted.longitude)
     neighbours = replace(wanted, latitude=rows, longitude=columns, shares=None)
-    values = read_from_file(
-        replace(part, grid=neighbours), time, level, np.arange(rows.size), np.arange(columns.size)
+    values = np.empty((time.size, level.size, rows.size, columns.size), np.float32)
+    read_from_file(
+        values,
+        replace(part, grid=neighbours),
+        time,
+        level,
+        np.arange(rows.size),
+        np.arange(columns.size),
     )
     for axis, near, pairs, share in (
         (2, rows, wanted.latitude, wanted.shares[0]),
@@ -312,6 +383,14 @@ def _put(out: np.ndarray, where: tuple[Any, ...], values: np.ndarray) -> None:
             np.arange(n)[w] for n, w in zip(out.shape, [*simple, *[slice(None)] * 4], strict=False)
         ]
         out[np.ix_(*axes)] = values
+
+
+def lazy_selection(variable: xr.Variable) -> tuple[CanonicalArray, tuple[Any, ...]] | None:
+    """Return the array and the key that a selection of a variable reads, None for other values."""
+    data = variable._data
+    if isinstance(data, indexing.LazilyIndexedArray) and isinstance(data.array, CanonicalArray):
+        return data.array, data.key.tuple
+    return None
 
 
 def canonical_array(variable: xr.DataArray) -> CanonicalArray | None:

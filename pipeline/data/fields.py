@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
+from gfrnn.pipeline.data.canonical_array import DIMS, lazy_selection
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.stored_chunks import StoredChunks, read_bytes, stored_chunks
 from gfrnn.pipeline.data.time_axis import format_minute
@@ -28,10 +29,13 @@ class Fields:
         Opened with :func:`gfrnn.pipeline.data.dataset.open_source`.
     mask : ndarray of bool, shape (grid.size,), or None
         Mask of :class:`Grid`; each read checks that the mask is the same at all times.
+    planned_chunks : tuple of StoredChunks, optional
+        Chunks of a store that does not exist yet.
     """
 
     ds: xr.Dataset
     mask: Array | None = None
+    planned_chunks: tuple[StoredChunks, ...] | None = None
 
     @cached_property
     def grid(self) -> Grid:
@@ -51,7 +55,7 @@ class Fields:
     @cached_property
     def stored_chunks(self) -> list[StoredChunks]:
         """Stored chunks of the variables."""
-        return stored_chunks(self.ds)
+        return stored_chunks(self.ds) if self.planned_chunks is None else [*self.planned_chunks]
 
     def read_bytes(self, times: int, dtype: DTypeLike = np.float64) -> int:
         """Return the peak memory (bytes) of :meth:`read` for some times, its result included."""
@@ -69,7 +73,10 @@ class Fields:
             If a channel has no value at both, or a cell has a value at only one of them.
         """
         stamps = (first, last)
-        values = np.concatenate([self._read_unchecked(time, time + 1) for time in stamps])
+        both = np.empty((len(stamps), *self.grid.shape))
+        for index, stamp in enumerate(stamps):
+            self._read_unchecked(both[index : index + 1], stamp)
+        values = both.reshape(len(stamps), -1)
         empty = np.isnan(values)
         if not empty.any():
             return self
@@ -109,34 +116,51 @@ class Fields:
             If a value is not finite outside of the mask, or there is a value in the mask; the
             message names variable, level, time and place.
         """
-        out = self._read_unchecked(start, stop, dtype)
+        out = np.empty((stop - start, *self.grid.shape), dtype)
+        self.read_into(out, start)
+        return out.reshape(len(out), -1)
+
+    def read_into(self, out: Array, start: int) -> None:
+        """Read the fields of times from ``start`` on, as :meth:`read` does, into an array.
+
+        Parameters
+        ----------
+        out : ndarray of float32 or float64, shape (times, channels, latitudes, longitudes)
+            Of any memory order.
+        start : int
+        """
+        self._read_unchecked(out, start)
         if self.mask is not None:
-            if not np.isnan(out[:, self.mask]).all():
-                raise DataError(self._mask_message(out, self.mask, start))
-            out[:, self.mask] = 0.0
+            mask = self.mask.reshape(self.grid.shape)
+            if not np.isnan(out[:, mask]).all():
+                raise DataError(self._mask_message(out.reshape(len(out), -1), self.mask, start))
+            out[:, mask] = 0.0
         # The sum is not finite if any term is not, and needs no temporary array.
         if not np.isfinite(out.sum()):
-            bad = ~np.isfinite(out)
+            bad = ~np.isfinite(out).reshape(len(out), -1)
             if bad.any():
-                raise DataError(self._missing_message(out, bad, start))
-        return out
+                raise DataError(self._missing_message(out.reshape(len(out), -1), bad, start))
 
-    def _read_unchecked(self, start: int, stop: int, dtype: DTypeLike = np.float64) -> Array:
-        """Read fields with their missing values: shape (stop - start, grid.size)."""
-        count, (_, rows, columns) = stop - start, self.grid.shape
-        out = np.empty((count, len(self.grid.channels), rows, columns), dtype)
+    def _read_unchecked(self, out: Array, start: int) -> None:
+        """Read fields with their missing values: ``out`` as for :meth:`read_into`."""
+        times = slice(start, start + len(out))
         levels: dict[str, list[tuple[int, float | None]]] = {}
         for index, channel in enumerate(self.grid.channels):
             levels.setdefault(channel.variable, []).append((index, channel.level))
         for variable, wanted in levels.items():
-            array = self.ds[variable].isel(time=slice(start, stop))
+            array = self.ds[variable].isel(time=times)
+            first, last = wanted[0][0], wanted[-1][0]  # the channels of a variable are adjacent
+            target = out[:, first : last + 1]
             if "level" in array.dims:
                 array = array.sel(level=[level for _, level in wanted])
-                values = array.transpose("time", "level", "latitude", "longitude").values
-                out[:, [index for index, _ in wanted]] = values
             else:
-                out[:, wanted[0][0]] = array.transpose("time", "latitude", "longitude").values
-        return out.reshape(count, -1)
+                target = target[:, 0]
+            order = [dim for dim in DIMS if dim in array.dims]
+            lazy = lazy_selection(array.variable) if list(array.dims) == order else None
+            if lazy:
+                lazy[0].read_into(target, lazy[1])
+            else:
+                target[...] = array.transpose(*order).values
 
     def _missing_message(self, values: Array, bad: Array, start: int) -> str:
         name, found = self._first_value(values, bad, start)

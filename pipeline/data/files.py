@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import scipy.io
 import xarray as xr
+import zarr
 
 from gfrnn.pipeline.errors import DataError
+
+# Keys of the encoding of values that differ from those stored.
+_PACKING = ("scale_factor", "add_offset", "_Unsigned")
+_MISSING = ("_FillValue", "missing_value")
 
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 _GRIB = (
@@ -60,6 +66,19 @@ class RawFile:
         except TypeError:  # storage options that cannot be hashed
             return _opened.__wrapped__(self)
 
+    def unconverted_array(self, variable: str) -> zarr.Array | None:
+        """Return the zarr array of a variable whose stored values are the decoded ones.
+
+        It is None for other formats, and for values that are packed, not float32, or marked as
+        missing by a number.
+        """
+        if self.engine != "zarr":
+            return None
+        try:
+            return _unconverted_array(self, variable)
+        except TypeError:  # storage options that cannot be hashed
+            return _unconverted_array.__wrapped__(self, variable)
+
 
 @functools.lru_cache(maxsize=512)
 def _opened(file: RawFile) -> xr.Dataset:
@@ -94,6 +113,18 @@ def _opened(file: RawFile) -> xr.Dataset:
             f"{file.path}: cannot be opened ({_first_line(error)}); the file is damaged or "
             "incomplete; copy or download it again"
         ) from error
+
+
+@functools.lru_cache(maxsize=512)
+def _unconverted_array(file: RawFile, variable: str) -> zarr.Array | None:
+    raw = file.open()[variable].variable
+    group = zarr.open_group(file.path, mode="r", storage_options=dict(file.options) or None)
+    array = group[variable]
+    if not isinstance(array, zarr.Array) or not raw.dtype == array.dtype == np.float32:
+        return None
+    missing = [raw.encoding[key] for key in _MISSING if key in raw.encoding]
+    packed = any(key in raw.encoding for key in _PACKING)
+    return None if packed or not np.isnan(np.array(missing, float)).all() else array
 
 
 # At exit, open files must be closed before the libraries that read them are unloaded.

@@ -158,8 +158,9 @@ def _read(field: FileVariable, which: int, grid: Grid) -> Array:
     part = FileTimeRange(
         field.file, field.raw_name, field.grid, 0, range(1), field.factor, field.offset
     )
-    values = read_from_file(part, times[[which]], np.zeros(1, int), rows, columns)
-    return values[0, 0].astype(float)
+    values = np.empty((1, 1, rows.size, columns.size))
+    read_from_file(values, part, times[[which]], np.zeros(1, int), rows, columns)
+    return values[0, 0]
 
 
 def _grid_positions(field: FileVariable, grid: Grid, axis: str) -> Array:

@@ -10,7 +10,13 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.canonical_array import DIMS, LevelGroup, canonical_array, chunks_of
+from gfrnn.pipeline.data.canonical_array import (
+    DIMS,
+    LevelGroup,
+    canonical_array,
+    chunks_of,
+    is_read_directly,
+)
 
 Array = NDArray[Any]
 
@@ -35,6 +41,8 @@ class StoredChunks:
         Times of the file in a chunk.
     concurrent : int
         Largest number of chunks that are decoded at the same time.
+    copied : bool
+        Whether values are converted or rearranged between the chunk and the result.
     """
 
     level_group: LevelGroup
@@ -43,6 +51,7 @@ class StoredChunks:
     chunks_per_time: int
     file_times: int
     concurrent: int
+    copied: bool
 
     @property
     def times(self) -> int:
@@ -77,6 +86,17 @@ class StoredChunks:
         """Return the peak memory of chunks while this number of times is read, in bytes."""
         chunks = self.chunks_per_time * (-(-(times - 1) // self.times) + 1)
         return _COPIES * self.chunk_bytes * min(chunks, self.concurrent)
+
+    def cut_at_chunks(self, windows: Array) -> list[tuple[int, int]]:
+        """Cut windows of time where a chunk ends: first time, and last plus one, of each part."""
+        along = self._chunk_of_times()
+        return [
+            (int(first + part[0]), int(first + part[-1]) + 1)
+            for first, last in windows
+            for part in np.split(
+                np.arange(last - first), np.flatnonzero(np.diff(along[first:last])) + 1
+            )
+        ]
 
     def _chunk_of_times(self) -> Array:
         """Return the number of the chunk along time of each time, from 0: shape (times,)."""
@@ -129,6 +149,7 @@ def _chunks_of_group(group: LevelGroup, cells: int) -> StoredChunks:
         chunk_bytes=size,
         chunks_per_time=per_time,
         file_times=chunks.get(grid.dims["time"], 1),
+        copied=not is_read_directly(part),
         concurrent=zarr.config.get("async.concurrency") if part.file.engine == "zarr" else 1,
     )
 
@@ -141,12 +162,13 @@ class ChunkReads:
     ----------
     chunks, distinct : int
         All decoded chunks, and chunks that are different.
-    decoded_bytes : int
+    decoded_bytes, distinct_bytes : int
     """
 
     chunks: int
     distinct: int
     decoded_bytes: int
+    distinct_bytes: int
 
     @classmethod
     def count(cls, stored: list[StoredChunks], windows: Array) -> ChunkReads:
@@ -158,6 +180,9 @@ class ChunkReads:
             decoded_bytes=sum(
                 chunks * each.chunk_bytes for each, (chunks, _) in zip(stored, counts, strict=True)
             ),
+            distinct_bytes=sum(
+                chunks * each.chunk_bytes for each, (_, chunks) in zip(stored, counts, strict=True)
+            ),
         )
 
 
@@ -165,8 +190,8 @@ def read_bytes(stored: list[StoredChunks], times: int) -> int:
     """Return the peak memory (bytes) of reading times of all variables, without the result."""
     if not stored:
         return 0
-    # Values of one variable at a time: as read from the file, assembled, and transposed.
-    values = 3 * times * max(each.field_bytes for each in stored)
+    # Values of one variable at a time: as read from the file, converted, and in order.
+    values = 3 * times * max((each.field_bytes for each in stored if each.copied), default=0)
     # Chunks of the previous variable are in reference cycles until the garbage collection.
     chunks = sorted((each.peak_bytes(times) for each in stored), reverse=True)
     return values + chunks[0] + (chunks[1] if len(chunks) > 1 else chunks[0])

@@ -153,7 +153,9 @@ class Run(RunFolder):
                     Checkpoints(self.summaries).clear()
                 # A run whose model is only used has other checks than a fit.
                 checked = True in self._checked
-                trained = fit(self.experiment, self.ds, self.folder, self.progress, checked=checked)
+                # The fingerprint takes many reads, so it is computed once.
+                ds = self.ds.assign_attrs(fingerprint=self.fingerprint)
+                trained = fit(self.experiment, ds, self.folder, self.progress, checked=checked)
                 trained.save(self.model)
                 Checkpoints(self.updates).clear()
         return self._outcome("fit", self.model, skipped)

@@ -23,6 +23,9 @@ Array = NDArray[Any]
 # Rounding error of a standard deviation of zero, relative to the values.
 _ROUNDING = 1e-7
 
+# Singular values of a triangle that are zero but for rounding, relative to the largest.
+_EPSILON = float(np.finfo(float).eps)
+
 
 @dataclass(frozen=True)
 class Climatology:
@@ -74,10 +77,7 @@ class Climatology:
 
         It takes one pass over the fields and no array for the climatology at these times.
         """
-        anomalies = dgemm(
-            -1, self.coefficients.T, self.design_matrix(time).T, 1, fields.T, overwrite_c=True
-        )
-        return np.asarray(anomalies.T)
+        return _subtract_product(fields, self.design_matrix(time), self.coefficients)
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,12 @@ class ClimatologySummary:
     def finish(self, root: Arrays) -> Climatology:
         """Compute coefficients and standard deviations from the summary of all training times."""
         grid = self.fields.grid
-        coefficients = scipy.linalg.lstsq(root["triangle"], root["projected"])[0]
+        coefficients = scipy.linalg.pinv(root["triangle"], rtol=_EPSILON) @ root["projected"]
         variance = (root["residual"] / root["rows"]).reshape(grid.shape)
         std = np.sqrt(np.average(variance, axis=(1, 2), weights=grid.area_weights))
         # Rounding errors make the standard deviation of a constant field larger than zero.
-        size = np.abs(coefficients).reshape(-1, *grid.shape).max(axis=(0, 2, 3))
+        by_channel = coefficients.reshape(-1, *grid.shape)
+        size = np.maximum(by_channel.max(axis=(0, 2, 3)), -by_channel.min(axis=(0, 2, 3)))
         if (constant := np.flatnonzero(std <= _ROUNDING * size)).size:
             raise DataError(
                 f"{grid.channels[constant[0]].name}: does not vary about its climatology in the "
@@ -172,12 +173,12 @@ class ClimatologySummary:
 
     def leaf_bytes(self, stretch: Stretch) -> int:
         times, size = stretch.stop - stretch.start, self.fields.grid.size
-        fitted = (3 * times + self.terms + 1) * 8 * size
+        fitted = (times + 2 * self.terms + 2) * 8 * size
         return max(self.fields.read_bytes(times), fitted)
 
     def merge_bytes(self) -> int:
-        # Both sides, stacked, projected, the fit, its residual and the residual squared.
-        return (9 * self.terms + 2) * 8 * self.fields.grid.size
+        # Both sides, stacked, projected, and three residual sums of squares.
+        return (5 * self.terms + 5) * 8 * self.fields.grid.size
 
     def result_bytes(self, times: int) -> int:
         return 8 * (self.terms + 1) * self.fields.grid.size
@@ -192,12 +193,20 @@ class ClimatologySummary:
 
 
 def _regress(design: Array, values: Array) -> tuple[Array, Array, Array]:
-    """Return R and Q^T values of design = QR, and the residual sums of squares."""
+    """Return R and Q^T values of design = QR, and the residual sums of squares.
+
+    The values, shape (times, columns), are overwritten.
+    """
     terms = design.shape[1]
     # With fewer rows than terms, rows of zeros make the triangle square.
     padding = max(0, terms - len(design))
     q, triangle = np.linalg.qr(np.pad(design, ((0, padding), (0, 0))))
     q = q[: len(design)]
     projected = q.T @ values
-    residual = np.square(values - q @ projected).sum(axis=0)
-    return triangle, projected, residual
+    residual = _subtract_product(values, q, projected)
+    return triangle, projected, np.einsum("ij,ij->j", residual, residual)
+
+
+def _subtract_product(values: Array, left: Array, right: Array) -> Array:
+    """Return ``values - left @ right``; values, in C order, are overwritten."""
+    return np.asarray(dgemm(-1, right.T, left.T, 1, values.T, overwrite_c=True).T)

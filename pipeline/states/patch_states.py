@@ -15,8 +15,8 @@ from gfrnn.pipeline.states.climatology import Scaling
 
 Array = NDArray[Any]
 
-# Cells and times that are encoded together: few enough for the cache of the processor.
-_CELLS = 4096
+# Values and times that are standardised together: few enough for the cache of the processor.
+_VALUES = 4096
 _TIMES = 8
 
 
@@ -52,29 +52,44 @@ class LocalLayout:
         """Columns of the grid, eastwards from the western border of the region."""
         return contiguous_longitudes(self.scaling.grid.longitude)[0]
 
-    def encode(self, fields: Array, time: Array) -> Array:
-        """Return the states of fields (float32 or float64): shape (times, size), 0 in the mask.
+    @property
+    def is_arranged(self) -> bool:
+        """Whether the columns of the grid are in the order of a state."""
+        return bool(self._order[0] == 0)
 
-        Fields are processed in small blocks that fit into the cache; with whole arrays each
-        operation would be limited by memory bandwidth.
-        """
+    def encode(self, fields: Array, time: Array) -> Array:
+        """Return the states of fields (float32 or float64): shape (times, size), 0 in the mask."""
         channels, rows, columns = self.scaling.grid.shape
-        design = self.scaling.climatology.design_matrix(time)
         states = np.empty((len(time), rows, columns, channels))
-        rows_per_block = max(1, _CELLS // columns)
-        for channel, first in product(range(channels), range(0, rows, rows_per_block)):
-            block_rows = slice(first, first + rows_per_block)
-            start = (channel * rows + first) * columns
-            cells = slice(start, start + columns * (min(first + rows_per_block, rows) - first))
-            weights, seasonal = self.scaling.weights[cells], self._seasonal[:, cells]
-            for begin in range(0, len(time), _TIMES):
-                now = slice(begin, begin + _TIMES)
-                scaled = fields[now, cells] * weights
-                scaled -= design[now] @ seasonal
-                block = scaled.reshape(-1, (cells.stop - start) // columns, columns)
-                for source, target in self._column_ranges:
-                    states[now, block_rows, target, channel] = block[:, :, source]
-        return states.reshape(len(time), -1)
+        states[...] = fields.reshape(-1, channels, rows, columns).transpose(0, 2, 3, 1)
+        return self.standardise(states, time)
+
+    def standardise(self, fields: Array, time: Array) -> Array:
+        """Return the states of fields whose channels are last; the fields are overwritten.
+
+        Values are processed in small blocks that fit into the cache; with whole arrays each
+        operation would be limited by memory bandwidth.
+
+        Parameters
+        ----------
+        fields : ndarray of float64, shape (times, latitudes, longitudes, channels)
+            0 in the mask.
+        time : ndarray of datetime64, shape (times,)
+
+        Returns
+        -------
+        ndarray, shape (times, size)
+        """
+        if not self.is_arranged:
+            fields = fields[:, :, self._order]
+        states = fields.reshape(len(fields), -1)
+        design = self.scaling.climatology.design_matrix(time)
+        for first, begin in product(range(0, self.size, _VALUES), range(0, len(time), _TIMES)):
+            now, values = slice(begin, begin + _TIMES), slice(first, first + _VALUES)
+            block = states[now, values]
+            block *= self._weights[values]
+            block -= design[now] @ self._seasonal[:, values]
+        return states
 
     def project(self, scaled: Array) -> Array:
         """Return the states of scaled anomalies: shape (times, size)."""
@@ -82,16 +97,14 @@ class LocalLayout:
         return np.asarray(by_channel.transpose(0, 2, 3, 1).reshape(len(scaled), -1))
 
     @cached_property
-    def _seasonal(self) -> Array:
-        """Coefficients of the climatology in units of a state: shape (terms, size)."""
-        return np.asarray(self.scaling.climatology.coefficients * self.scaling.weights)
+    def _weights(self) -> Array:
+        """Factors of the fields in the order of a state: shape (size,)."""
+        return self.project(self.scaling.weights[None])[0]
 
     @cached_property
-    def _column_ranges(self) -> list[tuple[slice, slice]]:
-        """:attr:`_order` as pairs of slices: columns of the grid, columns of the state."""
-        first, count = int(self._order[0]), len(self._order)
-        parts = [(slice(first, count), slice(0, count - first))]
-        return parts if first == 0 else [*parts, (slice(0, first), slice(count - first, count))]
+    def _seasonal(self) -> Array:
+        """Climatology in units and in the order of a state: shape (terms, size)."""
+        return self.project(self.scaling.climatology.coefficients * self.scaling.weights)
 
     def anomalies(self, states: Array) -> Array:
         """Return the anomalies of states in units of the variables: shape (n, grid.size).

@@ -6,17 +6,33 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import xarray as xr
+
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
+from gfrnn.pipeline.data.rechunking.fields_copy import FieldsCopy, can_be_copied
+from gfrnn.pipeline.data.stored_chunks import ChunkReads
 from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary
 from gfrnn.pipeline.states.harmonics import AnnualCycle
 from gfrnn.pipeline.training.pass_costs import read_windows
 from gfrnn.pipeline.training.passes import ReductionPass
-from gfrnn.pipeline.training.stretches import read_stretches
+from gfrnn.pipeline.training.state_series import joined_stretches
+from gfrnn.pipeline.training.stretches import leaf_length, read_stretches
+
+# A copy is made where passes would decode a stored byte more often than this on average, and so
+# many bytes again (1 GiB) that copying takes less time.
+_OFTEN, _AGAIN = 4, 2**30
+
+# A copy of smaller chunks would be read more slowly than the store.
+_LEAST_CHUNK = 2**16
+
+# Chunks of the copy that a leaf reads, where leaves read times of their neighbours too.
+_CHUNKS_PER_LEAF = 4
 
 
 @dataclass(frozen=True)
@@ -92,3 +108,38 @@ class FieldPasses:
             variant.fit.share,
             *parts,
         )
+
+
+def fields_copy(
+    experiment: Experiment, ds: xr.Dataset, checkpoints: Checkpoints
+) -> FieldsCopy | None:
+    """Return the copy of the fields that a fit makes first; None where it reads the store itself.
+
+    Raises
+    ------
+    ConfigError
+        If a copy is wanted but cannot be made.
+    """
+    wanted, fields = experiment.data.rechunk, Fields(ds)
+    if wanted is False:
+        return None
+    if not can_be_copied(ds):
+        if wanted:
+            raise ConfigError(
+                "data.rechunk: true, but values are interpolated or files have their cells in "
+                "different orders; leave it out, or rechunk the files themselves"
+            )
+        return None
+    passes = FieldPasses(experiment, fields, checkpoints)
+    reads = passes.reads("train") + passes.reads("validation")
+    counted = ChunkReads.count(fields.stored_chunks, read_windows(reads))
+    again = counted.decoded_bytes - counted.distinct_bytes
+    if not wanted and (counted.decoded_bytes < _OFTEN * counted.distinct_bytes or again < _AGAIN):
+        return None
+    length = leaf_length(fields.grid.size, experiment.data.chunk)
+    if experiment.state.layout == "local":
+        length = -(-length // _CHUNKS_PER_LEAF)
+    copy = FieldsCopy(
+        ds, checkpoints.path / "fields", read_windows(joined_stretches(reads)), length
+    )
+    return copy if wanted or copy.least_chunk_bytes >= _LEAST_CHUNK else None

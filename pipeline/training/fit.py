@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from shutil import disk_usage, rmtree
 from typing import Any
 
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.reduction.checkpoints import Checkpoints
+from gfrnn.pipeline.data.fingerprint import fingerprint
+from gfrnn.pipeline.data.rechunking.fields_copy import FieldsCopy
+from gfrnn.pipeline.errors import ResourceError
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.dask_client import thread_memory
 from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.pipeline.training.checks import check_fit, training_fields
 from gfrnn.pipeline.training.eof_training import EofTraining
+from gfrnn.pipeline.training.field_passes import fields_copy
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.pass_costs import check_pass_memory
+from gfrnn.pipeline.training.pass_costs import check_pass_memory, copy_cost
 from gfrnn.pipeline.training.passes import cost_of_passes, run_passes
 from gfrnn.pipeline.training.patch_training import LocalTraining
 from gfrnn.pipeline.training.zonal.zonal_training import ZonalTraining
@@ -54,7 +60,11 @@ def fit(
     """
     if not checked:
         check_fit(experiment, ds)
-    checkpoints, fields = Checkpoints(folder / "summaries.zarr"), training_fields(experiment, ds)
+    checkpoints = Checkpoints(folder / "summaries.zarr")
+    copy = fields_copy(experiment, ds, checkpoints)
+    if copy:
+        ds = _written(copy, experiment, checkpoints, progress)
+    fields = training_fields(experiment, ds)
     training = training_of(experiment, fields, checkpoints)
     costs = cost_of_passes(training.passes())
     check_pass_memory(costs, fields, thread_memory())
@@ -62,7 +72,43 @@ def fit(
         if progress:
             progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
     found: Any = run_passes(training.passes(), checkpoints, progress)
-    return training.model(found)
+    model = training.model(found)
+    if copy:
+        rmtree(copy.path)
+    return model
+
+
+def _written(
+    copy: FieldsCopy, experiment: Experiment, checkpoints: Checkpoints, progress: Progress | None
+) -> xr.Dataset:
+    """Copy the fields, unless a copy exists, and return the Dataset that reads the copy.
+
+    Raises
+    ------
+    ResourceError
+        Before anything is copied, if a task of the fit exceeds the memory of a worker's thread, or
+        the copy the free space on the disk.
+    """
+    planned = copy.planned_fields()
+    costs = [copy_cost(copy)]
+    costs += cost_of_passes(training_of(experiment, planned, checkpoints).passes())
+    check_pass_memory(costs, planned, thread_memory())
+    for cost in costs:
+        if progress:
+            progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
+    stated = fingerprint(copy.ds)
+    key = content_key(stated, copy.windows.tolist(), copy.length, copy.tile_shapes)
+    copy = replace(copy, path=copy.path / key)
+    checkpoints.path.mkdir(parents=True, exist_ok=True)
+    free = disk_usage(checkpoints.path).free
+    if not copy.path.exists() and copy.kept_bytes > free:
+        raise ResourceError(
+            f"rechunk: the copy of the fields needs up to {copy.kept_bytes / 2**30:.1f} GiB, but "
+            f"{checkpoints.path} has {free / 2**30:.1f} GiB left; free some, choose another folder "
+            "for the run, or set data.rechunk: false"
+        )
+    copy.write(progress)
+    return copy.dataset(stated)
 
 
 _CLASSES: dict[str, type[EofTraining] | type[LocalTraining] | type[ZonalTraining]] = {

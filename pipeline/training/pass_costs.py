@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.fit_config import FitConfig
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.rechunking.fields_copy import FieldsCopy
 from gfrnn.pipeline.reduction.task_memory import TaskPlan, check_memory, plan_calls, plan_reduction
 from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch
 from gfrnn.pipeline.training.rows import RowSummary, States
@@ -36,14 +37,14 @@ class PassCost:
     sizes : sequence of float
         Size of each leaf: its times, or the number that the subject defines.
     levels : sequence of int
-        Number of merges at each level of the tree, from the leaves up.
-    height : int
-        Number of successive merges in the longest chain of dependent tasks, which begins with a
-        leaf.
+        Number of merges of all folds at each level of their trees, from the leaves up. The longest
+        chain of dependent tasks is one leaf and one merge of each level.
     driver_bytes : int
         Memory of the driver at the end.
     kept_bytes : int
         Size of the results on disk before compression.
+    kept_by_workers : bool
+        Whether the workers write them, and not the driver.
     subject : Any
         The summary, or an object of this module, of which one task can be timed; None where tasks
         only read.
@@ -55,9 +56,9 @@ class PassCost:
     windows: Array
     sizes: Sequence[float]
     levels: Sequence[int] = ()
-    height: int = 0
     driver_bytes: int = 0
     kept_bytes: int = 0
+    kept_by_workers: bool = False
     subject: Any = field(default=None, repr=False)
     sample: Stretch | None = None
 
@@ -147,7 +148,7 @@ class PrecisionRows:
 
 
 def reduction_cost(
-    summary: CostedSummary, stretches: Sequence[Stretch], windows: Array, *, joined: bool = False
+    summary: CostedSummary, stretches: Sequence[Stretch], windows: Array
 ) -> PassCost:
     """Estimate a tree reduction.
 
@@ -155,26 +156,19 @@ def reduction_cost(
     ----------
     windows
         Times that each leaf reads, as in :class:`PassCost`.
-    joined : bool
-        Whether the driver merges the folds to one.
     """
     folds: dict[str, list[int]] = {}
     for part in stretches:
         folds.setdefault(part.fold, []).append(part.stop - part.start)
     trees = [merges_by_level(len(own)) for own in folds.values()]
-    levels = [sum(counts) for counts in zip_longest(*trees, fillvalue=0)]
-    height = len(levels)
-    if joined and len(folds) > 1:
-        levels, height = [*levels, len(folds) - 1], height + len(folds) - 1
     results = [summary.result_bytes(sum(own)) for own in folds.values()]
     plan = plan_reduction(summary, stretches)
     return PassCost(
         plan=plan,
         windows=windows,
         sizes=[part.stop - part.start for part in stretches],
-        levels=levels,
-        height=height,
-        driver_bytes=sum(results) + (plan.merge_bytes if joined else 0),
+        levels=[sum(counts) for counts in zip_longest(*trees, fillvalue=0)],
+        driver_bytes=sum(results),
         kept_bytes=sum(results),
         subject=summary,
         sample=max(stretches, key=lambda part: part.stop - part.start, default=None),
@@ -201,6 +195,18 @@ def call_cost(
     """Estimate equal calls that need ``needed`` bytes each."""
     plan = plan_calls(name, count, needed, remedy)
     return PassCost(plan, windows, sizes=[1.0] * count, subject=subject)
+
+
+def copy_cost(copy: FieldsCopy) -> PassCost:
+    """Estimate the copying of fields, in which each stored chunk is decoded once."""
+    remedy = "the size of the store's chunks, or set data.rechunk: false"
+    return PassCost(
+        plan=plan_calls("rechunk", len(copy.tasks), copy.task_bytes, remedy),
+        windows=copy.windows,
+        sizes=[1.0] * len(copy.tasks),
+        kept_bytes=copy.kept_bytes,
+        kept_by_workers=True,
+    )
 
 
 def read_windows(stretches: Sequence[Stretch]) -> Array:

@@ -8,10 +8,10 @@ read.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch
@@ -57,10 +57,11 @@ class ReductionPass:
     windows : ndarray of int, shape (leaves, 2)
         Times of the archive that the leaves read.
     finish : callable
-        Makes the result from the arrays by fold, or from those of all folds merged.
+        Makes the result from the arrays by fold, or from those of all stretches.
     placeholder : Any
     joined : bool
-        Whether the driver merges the folds, so that ``finish`` receives one set of arrays.
+        Whether all stretches are merged as one fold, so that ``finish`` receives one set of arrays
+        and the driver holds no other.
     """
 
     summary: CostedSummary
@@ -71,24 +72,32 @@ class ReductionPass:
     placeholder: Any = None
     joined: bool = False
 
+    @property
+    def leaves(self) -> list[Stretch]:
+        """The stretches, in one fold if they are joined."""
+        if not self.joined:
+            return list(self.stretches)
+        return [replace(part, fold=self.summary.name) for part in self.stretches]
+
     def cost(self) -> PassCost:
-        return reduction_cost(self.summary, self.stretches, self.windows, joined=self.joined)
+        cost = reduction_cost(self.summary, self.leaves, self.windows)
+        if not self.joined:
+            return cost
+        # The summary of all stretches and what is made of it.
+        return replace(cost, driver_bytes=2 * cost.driver_bytes)
 
     def run(self, checkpoints: Checkpoints, progress: Progress | None) -> Any:
         folds = reduce_stretches(
             self.summary,
-            self.stretches,
+            self.leaves,
             key=self.key(),
             checkpoints=checkpoints,
             progress=progress,
         )
-        return self.finish(self._merged(folds) if self.joined else folds)
-
-    def _merged(self, folds: dict[str, Arrays]) -> Arrays:
-        root, *others = folds.values()
-        for fold in others:
-            root = self.summary.merge(root, fold)
-        return root
+        if not self.joined:
+            return self.finish(folds)
+        (root,) = folds.values()
+        return self.finish(root)
 
 
 @dataclass(frozen=True)

@@ -71,15 +71,17 @@ class FieldStates:
         return self.layout.size
 
     def read(self, start: int, stop: int) -> Array:
-        fields = self.fields.read(start, stop, self.fields.dtype)
-        return self.layout.encode(fields, self.fields.time[start:stop])
+        channels, rows, columns = self.fields.grid.shape
+        states = np.empty((stop - start, rows, columns, channels))
+        self.fields.read_into(states.transpose(0, 3, 1, 2), start)
+        return self.layout.standardise(states, self.fields.time[start:stop])
 
     def read_bytes(self, times: int) -> int:
-        # The fields, their states, and the coefficients of the climatology.
+        # Fields become states in place; besides, the climatology in the order of a state.
         terms = len(self.layout.scaling.climatology.coefficients)
-        kind = self.fields.dtype
-        encoding = (kind.itemsize + 8) * times * self.size
-        return max(self.fields.read_bytes(times, kind), encoding) + 8 * terms * self.size
+        arranged = 0 if self.layout.is_arranged else 8 * times * self.size
+        reading = self.fields.read_bytes(times)
+        return max(reading, 8 * times * self.size + arranged) + 8 * (terms + 1) * self.size
 
 
 @dataclass(frozen=True)

@@ -225,6 +225,7 @@ class Training(FieldPasses, ABC):
             [each.rows for each in rows],
             [each.candidate for each in rows],
             [each.size for each in rows],
+            self.training_folds,
         )
         chosen = finalists(scores, fit.finalists)
         found = yield from self.row_passes(

@@ -85,8 +85,8 @@ def test_all_variables_add_up(store):
     stored = Fields(opened(store)).stored_chunks
     reads = ChunkReads.count(stored, np.array([[0, 7], [3, 10]]))
     z, t2m = 4 * 7 * ROWS * 4, 4 * 5 * ROWS * COLUMNS
-    assert reads == ChunkReads(3 * 4 + 4, 2 * 4 + 2, 3 * 4 * z + 4 * t2m)
-    assert ChunkReads.count(stored, np.zeros((0, 2), dtype=int)) == ChunkReads(0, 0, 0)
+    assert reads == ChunkReads(3 * 4 + 4, 2 * 4 + 2, 3 * 4 * z + 4 * t2m, 2 * 4 * z + 2 * t2m)
+    assert ChunkReads.count(stored, np.zeros((0, 2), dtype=int)) == ChunkReads(0, 0, 0, 0)
 
 
 def test_selections_pickled_copies_and_chunked_datasets_have_the_chunks_of_their_files(store):

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.flops import merge_flops, qr_flops, svd_flops, total
 from gfrnn.pipeline.reduction.tree import Block, Tree
 from gfrnn.pipeline.training.pass_costs import NO_READS, reduction_cost
-from gfrnn_testing.reduction_toys import cut
+from gfrnn.pipeline.training.passes import ReductionPass
+from gfrnn_testing.reduction_toys import Record, cut, read
 
 
 def test_a_square_qr_takes_four_thirds_of_the_cube():
@@ -90,8 +92,18 @@ def test_the_longest_row_of_tasks_is_one_leaf_and_a_merge_of_each_level():
     assert (stage.kept_bytes, stage.driver_bytes) == (16 * 40, 16 * 40)
 
 
-def test_the_driver_merges_folds_that_are_joined():
-    stage = reduction_cost(Counted(), cut(8 * 5, 5, ("a", 20), ("b", 40)), NO_READS, joined=True)
+def test_joined_folds_are_one_tree():
+    stretches = cut(8 * 5, 5, ("a", 20), ("b", 40))
+    stage = ReductionPass(Counted(), stretches, lambda: "", NO_READS, len, joined=True).cost()
     assert stage.chain == {"leaves": 5, "merges": 5**2 + 10**2 + 20**2}
     assert stage.work == {"leaves": 40, "merges": 4 * 5**2 + 2 * 10**2 + 20**2}
-    assert stage.driver_bytes == 16 * 40 + 100
+    assert stage.plan.merges == 7
+    assert stage.driver_bytes == 2 * stage.kept_bytes == 2 * 16 * 40
+
+
+def test_the_driver_of_joined_folds_receives_the_root_of_one_tree(tmp_path):
+    stretches = cut(5, 1, ("a", 3), ("b", 5))
+    checkpoints = Checkpoints(tmp_path / "summaries")
+    joined = ReductionPass(Record(), stretches, lambda: "", NO_READS, read, joined=True)
+    assert joined.run(checkpoints, None) == "(((0-1,1-2),(2-3,3-4)),4-5)"
+    assert len(checkpoints.keys(Record.name)) == 1

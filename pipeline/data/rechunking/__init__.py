@@ -1,0 +1,1 @@
+"""Copies of fields in chunks that suit the passes of a fit."""

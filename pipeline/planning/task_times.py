@@ -1,0 +1,316 @@
+"""Time real tasks of the passes of a fit on synthetic data, and scale them to the sizes of a fit.
+
+A leaf of as few times as give its usual speed is timed, then longer ones while this is quick; the
+seconds of a leaf grow linearly with its times. Two of its results are merged, and results of
+merges, until they have their full size.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.planning.machine_rates import least_seconds
+from gfrnn.pipeline.planning.synthetic_states import synthetic_fields, synthetic_states
+from gfrnn.pipeline.planning.timed_solves import ridge_solve_seconds, zonal_solve_seconds
+from gfrnn.pipeline.reduction.blas_threads import single_threaded
+from gfrnn.pipeline.reduction.checkpoints import Arrays
+from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch
+from gfrnn.pipeline.training.calibration.rollout_summary import RolloutSummary
+from gfrnn.pipeline.training.pass_costs import PassCost, PrecisionRows, RidgeSolve, StateCall
+from gfrnn.pipeline.training.rows import RowSummary, SharedRows
+from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
+from gfrnn.pipeline.training.zonal.zonal_solve import ZonalSolve
+
+Array = NDArray[Any]
+
+# Seconds of the leaves of a pass up to which longer ones are timed.
+_LEAF_SECONDS = 2.0
+
+# Memory of a leaf up to which longer ones are timed, in bytes.
+_LEAF_BYTES = 2**30
+
+# Rows of a timed leaf for each column, if the leaves of the fit have as many: from then on rows
+# are folded in the fastest way.
+_ROWS_PER_COLUMN = 8
+
+# Numbers of columns of which rows are timed; those of other candidates are interpolated.
+_TIMED_COLUMNS = 4
+
+# Times whose results have their full size.
+_MANY_TIMES = 10**6
+
+# Operations of the rollouts that are timed, of two leads or more.
+_WALK_OPERATIONS = 1e10
+
+# Least growth of a result in a merge, relative, for which one more merge is timed, and the most.
+_GROWTH, _MERGES = 1.05, 4
+
+# Times whose states are read to time the reading.
+_READ_TIMES = 4
+
+
+@dataclass(frozen=True)
+class TaskTimes:
+    """Seconds of the tasks of a pass on one thread, without the decoding of chunks.
+
+    Attributes
+    ----------
+    fixed, each : float
+        Seconds of a leaf: a fixed number, and for each unit of its size.
+    merges : tuple of float
+        Seconds of a merge by level of the tree; the last holds for all higher levels.
+    """
+
+    fixed: float = 0.0
+    each: float = 0.0
+    merges: tuple[float, ...] = ()
+
+    def leaf(self, size: float) -> float:
+        """Return the seconds of a leaf."""
+        return self.fixed + self.each * size
+
+    def merge(self, level: int) -> float:
+        """Return the seconds of a merge at a level of the tree, counted from 0 at the leaves."""
+        return self.merges[min(level, len(self.merges) - 1)] if self.merges else 0.0
+
+
+@dataclass
+class TaskTimer:
+    """Times the tasks of passes with one thread; tasks of equal sizes are timed once.
+
+    Attributes
+    ----------
+    found : dict
+        Times by the key of a task.
+    """
+
+    found: dict[tuple[Any, ...], TaskTimes] = field(default_factory=dict)
+
+    def times(self, costs: Sequence[PassCost]) -> list[TaskTimes]:
+        """Return the seconds of the tasks of some passes."""
+        rows = [pair for cost in costs for pair in _rows_of(cost)]
+        self._time_rows(rows)
+        return [self._of(cost) for cost in costs]
+
+    def _of(self, cost: PassCost) -> TaskTimes:
+        subject = cost.subject
+        if isinstance(subject, SharedRows) and cost.sample:
+            parts = [self._reduction(part, cost.sample) for part in subject.parts]
+            reading = self._reading(subject.parts[0], cost.sample)
+            # States are read once for all candidates.
+            return _combined(parts, [reading] * (len(parts) - 1))
+        if isinstance(subject, PrecisionRows):
+            rows = self._reduction(subject.rows, subject.leaf)
+            times = subject.leaf.stop - subject.leaf.start
+            solving = self._once(subject.solve, 0).each * subject.solves
+            return TaskTimes(each=subject.often * rows.leaf(times) + solving)
+        if cost.sample:
+            return self._reduction(subject, cost.sample)
+        return self._once(subject, cost.plan.leaf_bytes)
+
+    def _reduction(self, summary: CostedSummary, sample: Stretch) -> TaskTimes:
+        key = _key(summary, sample)
+        if key not in self.found:
+            self.found[key] = single_threaded(time_reduction, summary, sample)
+        return self.found[key]
+
+    def _reading(self, rows: RowSummary, sample: Stretch) -> TaskTimes:
+        key = "reading", rows.states.size
+        if key not in self.found:
+            self.found[key] = single_threaded(_time_reading, rows, sample)
+        return self.found[key]
+
+    def _once(self, subject: Any, needed: int) -> TaskTimes:
+        """Return the times of calls; ``needed``, their memory, tells apart calls of a function."""
+        key: tuple[Any, ...]
+        seconds: Callable[[Any], float]
+        match subject:
+            case RidgeSolve():
+                key = "solve", subject.rows.columns, subject.targets, subject.folds
+                seconds = ridge_solve_seconds
+            case ZonalSolve():
+                key = "zonal", subject.columns.max(), len(subject.features), subject.folds
+                seconds = zonal_solve_seconds
+            case StateCall():
+                key, seconds = (subject.function, needed), _call_seconds
+            case _:  # tasks that only read
+                return TaskTimes()
+        if key not in self.found:
+            self.found[key] = TaskTimes(each=single_threaded(seconds, subject))
+        return self.found[key]
+
+    def _time_rows(self, rows: Sequence[tuple[RowSummary, Stretch]]) -> None:
+        """Time rows of some numbers of columns, and interpolate those of others."""
+        kinds = {_key(*pair): pair for pair in rows}
+        ordered = sorted(kinds.values(), key=lambda pair: pair[0].columns)
+        if len(ordered) <= _TIMED_COLUMNS:
+            return
+        picks = np.linspace(0, len(ordered) - 1, _TIMED_COLUMNS).round().astype(int)
+        timed = [ordered[pick] for pick in picks]
+        known = [self._reduction(*pair) for pair in timed]
+        squares = [pair[0].columns ** 2 for pair in timed]
+        rates = [
+            (times.fixed, times.each / pair[0].leaf_rows(1), times.merge(0), times.merge(99))
+            for times, pair in zip(known, timed, strict=True)
+        ]
+        for key, (part, _) in kinds.items():
+            fixed, each, first, last = (
+                float(np.interp(part.columns**2, squares, values))
+                for values in zip(*rates, strict=True)
+            )
+            between = TaskTimes(fixed, each * part.leaf_rows(1), (first, last))
+            self.found.setdefault(key, between)
+
+
+def _rows_of(cost: PassCost) -> Iterable[tuple[RowSummary, Stretch]]:
+    subject = cost.subject
+    if isinstance(subject, PrecisionRows):
+        yield subject.rows, subject.leaf
+    elif cost.sample and isinstance(subject, RowSummary | SharedRows):
+        for part in subject.parts if isinstance(subject, SharedRows) else (subject,):
+            yield part, cost.sample
+
+
+def _key(summary: CostedSummary, sample: Stretch) -> tuple[Any, ...]:
+    """Return what tells apart the summaries of one class that take different times."""
+    one = replace(sample, stop=sample.start + 1)
+    sizes = summary.leaf_bytes(one), summary.merge_bytes(), summary.result_bytes(_MANY_TIMES)
+    network = getattr(summary, "network", None)
+    kind = getattr(network, "precision", ""), getattr(network, "activation", "")
+    return type(summary), *sizes, summary.leaf_rows(1), kind
+
+
+def _combined(added: Sequence[TaskTimes], subtracted: Sequence[TaskTimes]) -> TaskTimes:
+    levels = max((len(each.merges) for each in added), default=0)
+    signed = [*((1, each) for each in added), *((-1, each) for each in subtracted)]
+    return TaskTimes(
+        max(0.0, sum(sign * each.fixed for sign, each in signed)),
+        max(0.0, sum(sign * each.each for sign, each in signed)),
+        tuple(sum(each.merge(level) for each in added) for level in range(levels)),
+    )
+
+
+def time_reduction(summary: CostedSummary, sample: Stretch) -> TaskTimes:
+    """Time leaves and merges of a summary.
+
+    Parameters
+    ----------
+    summary : CostedSummary
+    sample : Stretch
+        The longest leaf; shorter ones begin where it does.
+    """
+    longest = sample.stop - sample.start
+    synthetic, share = synthetic_summary(summary, longest)
+    result: Arrays = {}
+
+    def leaf(times: int) -> float:
+        def run() -> None:
+            result.clear()
+            result.update(synthetic.leaf(replace(sample, stop=sample.start + times)))
+
+        return least_seconds(run)
+
+    least = min(longest, max(1, int(np.ceil(_least_rows(summary) / summary.leaf_rows(1)))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fixed, each = _line(_lengthened(leaf, least, max(least, _most_times(summary, sample))))
+        merges = _merge_seconds(synthetic, result)
+    return TaskTimes(fixed / share, each / share, merges)
+
+
+def synthetic_summary(summary: Any, longest: int) -> tuple[Any, float]:
+    """Return a summary that works on noise, and the share of the work of a leaf that it does."""
+    if isinstance(summary, RolloutSummary):
+        affordable = _WALK_OPERATIONS / (longest * summary.rollouts.walk_flops())
+        leads = min(summary.leads, max(2, int(affordable)))
+        source = synthetic_states(summary.states)
+        fewer = replace(summary, states=source, leads=leads, block=min(summary.block, leads))
+        return fewer, leads / summary.leads
+    if isinstance(summary, RowSummary | ZonalRowSummary):
+        return replace(summary, states=synthetic_states(summary.states)), 1.0
+    if hasattr(summary, "fields"):
+        return replace(summary, fields=synthetic_fields(summary.fields)), 1.0
+    return summary, 1.0
+
+
+def _least_rows(summary: CostedSummary) -> float:
+    """Return the number of rows from which on a leaf has its usual speed."""
+    if isinstance(summary, RowSummary):
+        return float(_ROWS_PER_COLUMN * summary.groups * summary.columns)
+    if isinstance(summary, ZonalRowSummary):
+        return float(2 * summary.columns.sum())
+    return 0.0
+
+
+def _most_times(summary: CostedSummary, sample: Stretch) -> int:
+    """Return the largest number of times of a leaf that needs no more than the usual memory."""
+    least, most = 1, sample.stop - sample.start
+    while least < most:
+        middle = (least + most + 1) // 2
+        fits = summary.leaf_bytes(replace(sample, stop=sample.start + middle)) <= _LEAF_BYTES
+        least, most = (middle, most) if fits else (least, middle - 1)
+    return least
+
+
+def _lengthened(
+    leaf: Callable[[int], float], least: int, most: int
+) -> list[tuple[int, float]]:
+    """Time leaves of more and more times; return numbers of times and seconds."""
+    timed = [(least, leaf(least))]
+    while (times := timed[-1][0]) < most:
+        seconds = timed[-1][1]
+        longer = min(most, int(times * min(8.0, _LEAF_SECONDS / seconds)))
+        if longer < 2 * times and longer < most:
+            break
+        timed.append((longer, leaf(longer)))
+    return timed
+
+
+def _line(timed: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """Return intercept and slope of the line through the last two points, or from the origin."""
+    times, seconds = timed[-1]
+    if len(timed) > 1:
+        fewer, less = timed[-2]
+        slope = min((seconds - less) / (times - fewer), seconds / times)
+        if slope > 0:
+            return seconds - slope * times, slope
+    return 0.0, seconds / times
+
+
+def _merge_seconds(summary: CostedSummary, result: Arrays) -> tuple[float, ...]:
+    """Return the seconds of merges by level, up to that from which results grow no further."""
+    seconds: list[float] = []
+    left, grown = dict(result), True
+    while grown and len(seconds) < _MERGES:
+        right, merged = {name: values.copy() for name, values in left.items()}, Arrays()
+
+        def run(left: Arrays = left, right: Arrays = right, merged: Arrays = merged) -> None:
+            merged.update(summary.merge(left, right))
+
+        seconds.append(least_seconds(run))
+        grown = _size(merged) > _GROWTH * _size(left)
+        left = merged
+    return tuple(seconds)
+
+
+def _size(arrays: Arrays) -> int:
+    return sum(values.nbytes for values in arrays.values())
+
+
+def _time_reading(rows: RowSummary, sample: Stretch) -> TaskTimes:
+    """Time the reading of the states of a leaf, which is part of each leaf of rows."""
+    first, last = rows.reach(sample)
+    last = min(last, first + _READ_TIMES)
+    states = synthetic_states(rows.states)
+    return TaskTimes(each=least_seconds(lambda: states.read(first, last)) / (last - first))
+
+
+def _call_seconds(call: StateCall) -> float:
+    states = synthetic_states(call.states)
+    return least_seconds(lambda: call.function(states, *call.arguments))
