@@ -25,8 +25,9 @@ Array = NDArray[Any]
 # Largest number of timings of a function, and seconds after which no further one starts.
 _TRIALS, _TRIAL_SECONDS = 4, 0.4
 
-# Values that are decoded to measure the rate of reading, unless one time has more.
-_READ_VALUES = 2**23
+# Places at which the rate of reading is measured, and values that are decoded at each, unless one
+# time has more.
+_READS, _READ_VALUES = 3, 2**22
 
 # Rows and columns of the multiplied matrices: the rate hardly grows with larger ones.
 _PRODUCT_SIZE = 700
@@ -68,12 +69,16 @@ def measure_rates(fields: Fields, windows: Array) -> MachineRates:
 
 
 def least_seconds(function: Callable[[], Any]) -> float:
-    """Return the least seconds of several calls, as the first may include loading or compiling."""
+    """Return the least processor time of several calls, in seconds.
+
+    The first call may include loading or compiling. Other processes delay calls, but hardly take
+    from their processor time.
+    """
     least, spent = np.inf, 0.0
     for _ in range(_TRIALS):
-        begun = time.perf_counter()
+        begun = time.process_time()
         function()
-        passed = time.perf_counter() - begun
+        passed = max(time.process_time() - begun, 1e-9)
         least, spent = min(least, passed), spent + passed
         if spent > _TRIAL_SECONDS:
             break
@@ -97,7 +102,7 @@ def folding_rate(columns: int = 500) -> float:
 
 
 def reading_rate(fields: Fields, windows: Array) -> float | None:
-    """Measure the decoded bytes per second on some chunks in the middle of the reads.
+    """Measure the decoded bytes per second on some chunks, the best of some places.
 
     Parameters
     ----------
@@ -113,9 +118,17 @@ def reading_rate(fields: Fields, windows: Array) -> float | None:
     stored = fields.stored_chunks
     if not stored or not len(windows):
         return None
-    first, last = map(int, windows[len(windows) // 2])
-    last = min(last, first + max(1, _READ_VALUES // fields.grid.size))
     fields.ds.isel(time=int(windows[0, 0])).load()  # opens files
+    places = np.linspace(0, len(windows) - 1, _READS + 2).astype(int)[1:-1]
+    rates = [_rate_at(fields, *map(int, windows[place])) for place in np.unique(places)]
+    known = [rate for rate in rates if rate is not None]
+    return max(known) if len(known) == len(rates) else None
+
+
+def _rate_at(fields: Fields, first: int, last: int) -> float | None:
+    """Return the decoded bytes per second of some times; None where these have no values."""
+    stored = fields.stored_chunks
+    last = min(last, first + max(1, _READ_VALUES // fields.grid.size))
     decoded = ChunkReads.count(stored, np.array([[first, last]])).decoded_bytes
     values = np.empty((last - first, *fields.grid.shape))
     begun, used = time.perf_counter(), time.process_time()

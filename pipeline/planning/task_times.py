@@ -16,7 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.planning.machine_rates import least_seconds
-from gfrnn.pipeline.planning.synthetic_states import synthetic_fields, synthetic_states
+from gfrnn.pipeline.planning.synthetic_states import (
+    NoiseStates,
+    synthetic_fields,
+    synthetic_states,
+)
 from gfrnn.pipeline.planning.timed_solves import ridge_solve_seconds, zonal_solve_seconds
 from gfrnn.pipeline.reduction.blas_threads import single_threaded
 from gfrnn.pipeline.reduction.checkpoints import Arrays
@@ -42,11 +46,11 @@ _ROWS_PER_COLUMN = 8
 # Numbers of columns of which rows are timed; those of other candidates are interpolated.
 _TIMED_COLUMNS = 4
 
-# Times whose results have their full size.
-_MANY_TIMES = 10**6
+# Times whose results have their full size, and rows of a leaf at its usual speed.
+_MANY_TIMES, _MANY_ROWS = 10**6, 1e5
 
 # Operations of the rollouts that are timed, of two leads or more.
-_WALK_OPERATIONS = 1e10
+_WALK_OPERATIONS = 3e10
 
 # Least growth of a result in a merge, relative, for which one more merge is timed, and the most.
 _GROWTH, _MERGES = 1.05, 4
@@ -61,19 +65,26 @@ class TaskTimes:
 
     Attributes
     ----------
-    fixed, each : float
-        Seconds of a leaf: a fixed number, and for each unit of its size.
+    leaves : tuple of (float, float)
+        Sizes of leaves, increasing, and their seconds; those of other sizes lie on the lines
+        through these points and the origin.
     merges : tuple of float
         Seconds of a merge by level of the tree; the last holds for all higher levels.
     """
 
-    fixed: float = 0.0
-    each: float = 0.0
+    leaves: tuple[tuple[float, float], ...] = ()
     merges: tuple[float, ...] = ()
 
     def leaf(self, size: float) -> float:
         """Return the seconds of a leaf."""
-        return self.fixed + self.each * size
+        if not self.leaves:
+            return 0.0
+        points = ((0.0, 0.0), *self.leaves)
+        (first, less), (last, more) = points[-2:]
+        if size > last:
+            return more + max(0.0, more - less) / (last - first) * (size - last)
+        sizes, seconds = np.array(points).T
+        return float(np.interp(size, sizes, seconds))
 
     def merge(self, level: int) -> float:
         """Return the seconds of a merge at a level of the tree, counted from 0 at the leaves."""
@@ -104,12 +115,12 @@ class TaskTimer:
             parts = [self._reduction(part, cost.sample) for part in subject.parts]
             reading = self._reading(subject.parts[0], cost.sample)
             # States are read once for all candidates.
-            return _combined(parts, [reading] * (len(parts) - 1))
+            return _combined(parts, reading)
         if isinstance(subject, PrecisionRows):
             rows = self._reduction(subject.rows, subject.leaf)
             times = subject.leaf.stop - subject.leaf.start
-            solving = self._once(subject.solve, 0).each * subject.solves
-            return TaskTimes(each=subject.often * rows.leaf(times) + solving)
+            solving = self._once(subject.solve, 0).leaf(subject.solves)
+            return _one(subject.often * rows.leaf(times) + solving)
         if cost.sample:
             return self._reduction(subject, cost.sample)
         return self._once(subject, cost.plan.leaf_bytes)
@@ -142,7 +153,7 @@ class TaskTimer:
             case _:  # tasks that only read
                 return TaskTimes()
         if key not in self.found:
-            self.found[key] = TaskTimes(each=single_threaded(seconds, subject))
+            self.found[key] = _one(single_threaded(seconds, subject))
         return self.found[key]
 
     def _time_rows(self, rows: Sequence[tuple[RowSummary, Stretch]]) -> None:
@@ -156,16 +167,16 @@ class TaskTimer:
         known = [self._reduction(*pair) for pair in timed]
         squares = [pair[0].columns ** 2 for pair in timed]
         rates = [
-            (times.fixed, times.each / pair[0].leaf_rows(1), times.merge(0), times.merge(99))
+            (times.leaf(_MANY_ROWS / pair[0].leaf_rows(1)), times.merge(0), times.merge(_MERGES))
             for times, pair in zip(known, timed, strict=True)
         ]
         for key, (part, _) in kinds.items():
-            fixed, each, first, last = (
+            leaf, first, last = (
                 float(np.interp(part.columns**2, squares, values))
                 for values in zip(*rates, strict=True)
             )
-            between = TaskTimes(fixed, each * part.leaf_rows(1), (first, last))
-            self.found.setdefault(key, between)
+            times = TaskTimes(((_MANY_ROWS / part.leaf_rows(1), leaf),), (first, last))
+            self.found.setdefault(key, times)
 
 
 def _rows_of(cost: PassCost) -> Iterable[tuple[RowSummary, Stretch]]:
@@ -186,14 +197,21 @@ def _key(summary: CostedSummary, sample: Stretch) -> tuple[Any, ...]:
     return type(summary), *sizes, summary.leaf_rows(1), kind
 
 
-def _combined(added: Sequence[TaskTimes], subtracted: Sequence[TaskTimes]) -> TaskTimes:
-    levels = max((len(each.merges) for each in added), default=0)
-    signed = [*((1, each) for each in added), *((-1, each) for each in subtracted)]
-    return TaskTimes(
-        max(0.0, sum(sign * each.fixed for sign, each in signed)),
-        max(0.0, sum(sign * each.each for sign, each in signed)),
-        tuple(sum(each.merge(level) for each in added) for level in range(levels)),
+def _one(seconds: float) -> TaskTimes:
+    """Return the times of tasks of which those of size 1 take some seconds."""
+    return TaskTimes(((1.0, seconds),))
+
+
+def _combined(parts: Sequence[TaskTimes], reading: TaskTimes) -> TaskTimes:
+    """Return the times of tasks that do the work of several, but read only once."""
+    sizes = sorted({size for part in parts for size, _ in part.leaves})
+    leaves = (
+        (size, sum(part.leaf(size) for part in parts) - (len(parts) - 1) * reading.leaf(size))
+        for size in sizes
     )
+    levels = max((len(part.merges) for part in parts), default=0)
+    merges = (sum(part.merge(level) for part in parts) for level in range(levels))
+    return TaskTimes(tuple(leaves), tuple(merges))
 
 
 def time_reduction(summary: CostedSummary, sample: Stretch) -> TaskTimes:
@@ -219,9 +237,9 @@ def time_reduction(summary: CostedSummary, sample: Stretch) -> TaskTimes:
     least = min(longest, max(1, int(np.ceil(_least_rows(summary) / summary.leaf_rows(1)))))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fixed, each = _line(_lengthened(leaf, least, max(least, _most_times(summary, sample))))
+        timed = _lengthened(leaf, least, max(least, _most_times(summary, sample)))
         merges = _merge_seconds(synthetic, result)
-    return TaskTimes(fixed / share, each / share, merges)
+    return TaskTimes(tuple((times, seconds / share) for times, seconds in timed), merges)
 
 
 def synthetic_summary(summary: Any, longest: int) -> tuple[Any, float]:
@@ -232,7 +250,9 @@ def synthetic_summary(summary: Any, longest: int) -> tuple[Any, float]:
         source = synthetic_states(summary.states)
         fewer = replace(summary, states=source, leads=leads, block=min(summary.block, leads))
         return fewer, leads / summary.leads
-    if isinstance(summary, RowSummary | ZonalRowSummary):
+    if isinstance(summary, ZonalRowSummary):
+        return replace(summary, states=NoiseStates(summary.network.state_size)), 1.0
+    if isinstance(summary, RowSummary):
         return replace(summary, states=synthetic_states(summary.states)), 1.0
     if hasattr(summary, "fields"):
         return replace(summary, fields=synthetic_fields(summary.fields)), 1.0
@@ -258,9 +278,7 @@ def _most_times(summary: CostedSummary, sample: Stretch) -> int:
     return least
 
 
-def _lengthened(
-    leaf: Callable[[int], float], least: int, most: int
-) -> list[tuple[int, float]]:
+def _lengthened(leaf: Callable[[int], float], least: int, most: int) -> list[tuple[int, float]]:
     """Time leaves of more and more times; return numbers of times and seconds."""
     timed = [(least, leaf(least))]
     while (times := timed[-1][0]) < most:
@@ -270,17 +288,6 @@ def _lengthened(
             break
         timed.append((longer, leaf(longer)))
     return timed
-
-
-def _line(timed: Sequence[tuple[int, float]]) -> tuple[float, float]:
-    """Return intercept and slope of the line through the last two points, or from the origin."""
-    times, seconds = timed[-1]
-    if len(timed) > 1:
-        fewer, less = timed[-2]
-        slope = min((seconds - less) / (times - fewer), seconds / times)
-        if slope > 0:
-            return seconds - slope * times, slope
-    return 0.0, seconds / times
 
 
 def _merge_seconds(summary: CostedSummary, result: Arrays) -> tuple[float, ...]:
@@ -308,7 +315,8 @@ def _time_reading(rows: RowSummary, sample: Stretch) -> TaskTimes:
     first, last = rows.reach(sample)
     last = min(last, first + _READ_TIMES)
     states = synthetic_states(rows.states)
-    return TaskTimes(each=least_seconds(lambda: states.read(first, last)) / (last - first))
+    seconds = least_seconds(lambda: states.read(first, last)) / (last - first)
+    return _one(seconds)
 
 
 def _call_seconds(call: StateCall) -> float:

@@ -31,8 +31,11 @@ def ridge_solve_seconds(solve: RidgeSolve) -> float:
     )
     widths = [int(shrink * each) for each in tried_widths(rows.network, fit.widths)]
     rng = np.random.default_rng(0)
-    network = SampledRNN(width=width, leads=leads)
-    network = network.sample(rng.standard_normal((max(2, width), 1)))
+    # The features that are not hidden are a state, a constant, and inputs in place of all others.
+    inputs = max(0, linear - targets - 1)
+    network = SampledRNN(width=width, leads=leads, sampling="normal", inputs=inputs)
+    network = network.sample(np.zeros((1, targets)))
+    linear = network.columns(targets, inputs).features - width
     columns = linear + width + len(leads) * targets
     triangle = Factors((RFactor.from_rows(rng.standard_normal((2 * columns, columns))),))
     seconds = least_seconds(

@@ -267,7 +267,7 @@ def precision_cost(
 ) -> PassCost:
     """Estimate the measurement of the rows' precision on a leaf of the widest candidate."""
     pairs = zip(rows, targets, strict=True)
-    widest, count = max(pairs, key=lambda pair: pair[0].groups * pair[0].columns**2)
+    widest, count = max(pairs, key=lambda pair: pair[0].groups * pair[0].columns ** 2)
     times = leaf.stop - leaf.start
     # Rows are made in both precisions, of which float32 takes half the time of float64.
     often = 1.5 if widest.network.precision == "float64" else 3.0

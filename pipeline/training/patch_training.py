@@ -324,7 +324,11 @@ class LocalTraining(Training):
         drawn: SampledRNN = yield FunctionPass(
             run=draw,
             cost=lambda: self._pool_cost(
-                FieldStates(self.fields, layout), planned, train, count, -(-variant.fit.pool // count)
+                FieldStates(self.fields, layout),
+                planned,
+                train,
+                count,
+                -(-variant.fit.pool // count),
             ),
             placeholder=planned,
         )

@@ -257,17 +257,20 @@ class Training(FieldPasses, ABC):
         """Return rollouts of as many networks as are averaged, of the sizes of the largest."""
         largest = max(rows, key=lambda each: each.rows.columns)
         network = largest.rows.network
-        features = largest.rows.features
         groups = () if network.groups is None else (int(network.groups.max()) + 1,)
-        # Zeros take no memory, as their pages are never written.
-        outer = np.zeros((*groups, len(network.leads), features, largest.size))
-        network = replace(network, outer=outer)
+
+        def solved(network: SampledRNN) -> SampledRNN:
+            features = replace(largest.rows, network=network).features
+            # Zeros take no memory, as their pages are never written.
+            outer = np.zeros((*groups, len(network.leads), features, largest.size))
+            return replace(network, outer=outer)
+
         count = self.experiment.fit.average
         return NetworkRollouts(
             layout,
-            (network,) * count,
+            (solved(network),) * count,
             np.full((count, len(network.leads)), 1 / count),
-            network,
+            solved(network.narrowed(0)),
             step_of(self.fields.time),
             self.forcing(),
         )
