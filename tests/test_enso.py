@@ -10,7 +10,7 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.verification.verify import INVERSE
+from gfrnn.pipeline.verification.score_summary import INVERSE
 from gfrnn_testing.archives import DATA, ROOT, real
 from gfrnn_testing.weather import finish
 

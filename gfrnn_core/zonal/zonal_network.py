@@ -408,5 +408,7 @@ def _limit(values: Array, limits: Array) -> Array:
     """
     size = np.abs(values)
     over = size > limits
-    values *= np.divide(limits, size, out=np.ones_like(size), where=over)
-    return np.asarray(over.mean(axis=(0, 2)))
+    count = np.count_nonzero(over, axis=(0, 2))
+    if count.any():
+        values *= np.divide(limits, size, out=np.ones_like(size), where=over)
+    return np.asarray(count / (values.shape[0] * values.shape[2]))

@@ -96,6 +96,10 @@ class Fields:
                 )
         return replace(self, mask=empty[0])
 
+    def at(self, times: Array) -> Fields:
+        """Return the fields of some times only, ascending; a read of them decodes a chunk once."""
+        return replace(self, ds=self.ds.isel(time=times))
+
     def read(self, start: int, stop: int, dtype: DTypeLike = np.float64) -> Array:
         """Read the fields of times ``start`` to ``stop - 1``.
 

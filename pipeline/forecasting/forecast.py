@@ -18,10 +18,14 @@ from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.forecasting.forecast_store import (
     create_forecast_store,
     finish_forecast_store,
-    kept_bytes,
-    write_forecasts,
     written,
 )
+from gfrnn.pipeline.forecasting.forecast_writer import (
+    kept_bytes,
+    write_forecasts,
+    writing_bytes,
+)
+from gfrnn.pipeline.forecasting.initial_states import history_bytes, read_history
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.reduction.task_memory import check_call
@@ -150,10 +154,10 @@ def forecast(
 def batch_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
     """Return the peak memory of forecasting one batch of initial times."""
     batch, delays = experiment.forecast.batch, most_delays(experiment)
-    # Successive initial times are read in one read, others one by one.
-    times = batch + delays - 1 if experiment.forecast.every is None else delays
-    reading = fields.read_bytes(min(times, len(fields.time)))
+    starts = initial_times(experiment, fields.time)
+    reading = history_bytes(fields, starts, batch, delays)
     rollout = batch * _forecast_bytes(experiment, fields, horizon)
+    rollout += writing_bytes(fields.grid, horizon, batch)
     if experiment.state.layout == "zonal":
         network = unfitted_network(experiment, fields.grid)
         rollout += walk_bytes(network, experiment.model.stages, batch)
@@ -208,23 +212,6 @@ def _forecast_batch(
         for lead, (state, limited) in enumerate(states, 1)
     )
     write_forecasts(Path(path), fields.grid, first, decoded)
-
-
-def read_history(fields: Fields, model: ForecastModel, starts: Array) -> Array:
-    """Return the states before each forecast: shape (starts, delays, modes), oldest first."""
-    delays = model.delays
-    first, last = int(starts[0]) - delays + 1, int(starts[-1]) + 1
-    if last - first == len(starts) + delays - 1:  # successive times are read once
-        states = model.layout.encode(fields.read(first, last), fields.time[first:last])
-        places = np.arange(len(starts))[:, None] + np.arange(delays)
-        return np.asarray(states[places])
-    windows = [
-        model.layout.encode(
-            fields.read(start - delays + 1, start + 1), fields.time[start - delays + 1 : start + 1]
-        )
-        for start in map(int, starts)
-    ]
-    return np.stack(windows)
 
 
 def load_model(path: str) -> ForecastModel:

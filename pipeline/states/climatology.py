@@ -77,7 +77,20 @@ class Climatology:
 
         It takes one pass over the fields and no array for the climatology at these times.
         """
-        return _subtract_product(fields, self.design_matrix(time), self.coefficients)
+        return subtract_terms(fields, self.design_matrix(time), self.coefficients)
+
+
+def subtract_terms(fields: Array, design: Array, coefficients: Array) -> Array:
+    """Return fields less terms of a climatology, in one pass over the fields.
+
+    Parameters
+    ----------
+    fields : ndarray, shape (times, grid.size)
+        Overwritten.
+    design : ndarray, shape (times, terms)
+    coefficients : ndarray, shape (terms, grid.size)
+    """
+    return np.asarray(dgemm(-1, coefficients.T, design.T, 1, fields.T, overwrite_c=True).T)
 
 
 @dataclass(frozen=True)
@@ -203,10 +216,5 @@ def _regress(design: Array, values: Array) -> tuple[Array, Array, Array]:
     q, triangle = np.linalg.qr(np.pad(design, ((0, padding), (0, 0))))
     q = q[: len(design)]
     projected = q.T @ values
-    residual = _subtract_product(values, q, projected)
+    residual = subtract_terms(values, q, projected)
     return triangle, projected, np.einsum("ij,ij->j", residual, residual)
-
-
-def _subtract_product(values: Array, left: Array, right: Array) -> Array:
-    """Return ``values - left @ right``; values, in C order, are overwritten."""
-    return np.asarray(dgemm(-1, right.T, left.T, 1, values.T, overwrite_c=True).T)

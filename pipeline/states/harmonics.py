@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -21,22 +20,22 @@ def calendar_months(time: Array) -> Array:
 
 
 def _fourier_terms(phase: Array, count: int) -> list[Array]:
-    """Return cos and sin of multiples 1 to count of a phase in turns."""
+    """Return cos and sin of multiples 1 to ``count`` of a phase in turns."""
     angle = 2.0 * np.pi * phase
     return [function(k * angle) for k in range(1, count + 1) for function in (np.cos, np.sin)]
 
 
 def year_phase(time: Array) -> Array:
     """Return the elapsed fraction of the calendar year at each time: shape (n,), in [0, 1)."""
-    stamps = pd.DatetimeIndex(time)
-    length = np.where(stamps.is_leap_year, 366.0, 365.0)
-    return np.asarray((stamps.day_of_year - 1 + day_phase(time)) / length)
+    year, day = time.astype("datetime64[Y]"), time.astype("datetime64[D]")
+    first, after = (each.astype("datetime64[D]") for each in (year, year + 1))
+    elapsed, length = ((end - first).astype(float) for end in (day, after))
+    return np.asarray((elapsed + day_phase(time)) / length)
 
 
 def day_phase(time: Array) -> Array:
     """Return the elapsed fraction of the UTC day at each time: shape (n,), in [0, 1)."""
-    stamps = pd.DatetimeIndex(time)
-    return np.asarray((stamps - stamps.normalize()) / pd.Timedelta(days=1), dtype=float)
+    return np.asarray((time - time.astype("datetime64[D]")) / np.timedelta64(1, "D"))
 
 
 def term_count(annual: AnnualCycle, diurnal: int) -> int:

@@ -10,6 +10,7 @@ import typer
 from gfrnn.workflows.benchmarks import (
     era5_plan,
     forecast_skill,
+    job_stages,
     pass_speed,
     perturbation_speed,
     plan_accuracy,
@@ -100,6 +101,18 @@ def era5_scale(
     console.print(era5_plan.run(parse_counts("--sizes", nodes)))
 
 
+@bench.command("store")
+def store(quick: Quick = False, rounds: Rounds = 3) -> None:
+    """Compare accesses to forecasts in chunks by size with those in chunks of one field.
+
+    Example: [bold]gfrnn bench store --quick[/bold]
+    """
+    from gfrnn.workflows.benchmarks import store_chunks
+
+    for table in store_chunks.run(store_chunks.QUICK if quick else store_chunks.FULL, rounds):
+        console.print(table)
+
+
 @bench.command("skill")
 def skill(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
@@ -112,4 +125,21 @@ def skill(
     Example: [bold]gfrnn bench skill runs/nature runs/enso[/bold]
     """
     for table in forecast_skill.run(runs):
+        console.print(table)
+
+
+@bench.command("job")
+def job(
+    archive: Annotated[
+        Path,
+        typer.Argument(help="Nature run of eight years, made by `gfrnn nature` or `gfrnn run`."),
+    ] = Path("runs/nature.zarr"),
+) -> None:
+    """Measure the processor time of each stage of `gfrnn run` beside that of its bare arithmetic.
+
+    It takes a few minutes on one core.
+
+    Example: [bold]gfrnn bench job runs/nature.zarr[/bold]
+    """
+    for table in job_stages.run(archive):
         console.print(table)

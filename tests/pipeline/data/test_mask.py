@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch
@@ -18,7 +19,7 @@ from gfrnn.pipeline.states.climatology import ClimatologySummary, Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout, EofSummary
 from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.state_series import lagged_covariance
-from gfrnn.pipeline.verification.verify import _statistics
+from gfrnn.pipeline.verification.pair_statistics import pair_statistics, root_weights
 from gfrnn_testing.archives import DATA, opened, real
 from gfrnn_testing.models import make_model
 from gfrnn_testing.reduction_toys import cut, fields_of
@@ -104,22 +105,32 @@ def test_a_mask_of_one_channel_leaves_the_others_whole():
     np.testing.assert_allclose(layout.singular_values, expected, rtol=1e-9)
 
 
+def scored(grid: Grid, forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the statistics of pairs of fields, shape (pairs, *grid.shape) each."""
+    roots = root_weights(grid)
+    ours, real = (field.reshape(-1, *roots.shape) * roots for field in (forecast, truth))
+    return pair_statistics(ours, real, np.vecdot(real, real), roots)
+
+
+def grid_of(mask: np.ndarray) -> Grid:
+    latitude, longitude = np.linspace(20, 80, mask.shape[1]), np.arange(mask.shape[2]) * 10.0
+    channels = tuple(Channel(f"variable {number}", None) for number in range(len(mask)))
+    return Grid(channels, latitude, longitude, mask.reshape(-1))
+
+
 def test_scores_are_those_of_the_valid_cells():
-    rng = np.random.default_rng(3)
-    forecast, truth = rng.standard_normal((2, 7, *SHAPE))
+    forecast, truth = np.random.default_rng(3).standard_normal((2, 7, *SHAPE))
     mask = columns(0, 3)
-    area = np.cos(np.deg2rad(np.linspace(20, 80, 5)))[:, None]
-    ours = [np.where(mask, 0.0, field).reshape(7, -1) for field in (forecast, truth)]
-    kept = [field[..., [1, 2, 4, 5]].reshape(7, -1) for field in (forecast, truth)]
-    found = _statistics(*ours, area * ~mask)
-    np.testing.assert_allclose(found, _statistics(*kept, area * np.ones((3, 5, 4))), rtol=1e-12)
+    found = scored(grid_of(mask), *(np.where(mask, 0.0, field) for field in (forecast, truth)))
+    kept = [field[..., [1, 2, 4, 5]] for field in (forecast, truth)]
+    expected = scored(grid_of(np.zeros((3, 5, 4), dtype=bool)), *kept)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_nan_outside_of_the_mask_stays_in_the_scores():
     forecast, truth = np.random.default_rng(4).standard_normal((2, 7, *SHAPE))
     forecast[2, 1, 0, 0] = np.nan
-    pairs = forecast.reshape(7, -1), truth.reshape(7, -1)
-    lost = np.isnan(_statistics(*pairs, np.ones(SHAPE)))
+    lost = np.isnan(scored(grid_of(np.zeros(SHAPE, dtype=bool)), forecast, truth))
     assert lost[:, 2, 1].all()
     assert lost.sum() == len(lost)
 

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,13 @@ import zarr
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.forecasting import forecast_store
+from gfrnn.pipeline.forecasting.forecast_chunks import ForecastChunks, stored_levels
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads, open_forecasts
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.verification.verify import verify
 from gfrnn_testing.weather import Weather, contents, experiment, finish, make_weather, stamps
 
 # The package has a function of this name.
@@ -135,9 +139,8 @@ def test_encodings(run, store):
     assert store["limited"].dtype == np.float32
     for array in store[VARIABLES].values():
         assert array.dtype == np.float32
-        assert array.encoding["shards"] == (1, *array.shape[1:])
-        deep = (1,) if "level" in array.dims else ()
-        assert array.encoding["chunks"] == (1, 1, *deep, 5, 8)
+        assert array.encoding["shards"] is None
+        assert array.encoding["chunks"] == (1, *array.shape[1:])
         assert np.isnan(array.encoding["_FillValue"])
     group = zarr.open_group(run.forecasts, mode="r")
     assert group.metadata.zarr_format == 3
@@ -309,10 +312,8 @@ def test_steps_that_do_not_fit_are_refused(weather, tmp_path, key, value):
 # Unfinished stores
 
 
-@pytest.fixture
-def interrupted(run, tmp_path, monkeypatch) -> Path:
-    """Return a store whose writing was interrupted after two of its four batches."""
-    path = tmp_path / "forecast.zarr"
+def interrupt(run: Run, path: Path, monkeypatch) -> Path:
+    """Write two of the four batches of a store."""
     real, calls = forecasting._forecast_batch, itertools.count()
 
     def breaks(*arguments):
@@ -325,6 +326,12 @@ def interrupted(run, tmp_path, monkeypatch) -> Path:
         with pytest.raises(KeyboardInterrupt):
             forecasting.forecast(run.experiment, run.ds, run.model, path)
     return path
+
+
+@pytest.fixture
+def interrupted(run, tmp_path, monkeypatch) -> Path:
+    """Return a store whose writing was interrupted after two of its four batches."""
+    return interrupt(run, tmp_path / "forecast.zarr", monkeypatch)
 
 
 def test_an_unfinished_store_is_an_error_with_a_remedy(interrupted):
@@ -356,6 +363,29 @@ def test_only_what_is_missing_is_computed(run, interrupted, monkeypatch):
     assert {name: after[name] for name in before} == before
     assert contents(interrupted) == contents(run.forecasts)
     assert open_forecasts(interrupted).attrs["complete"] is True
+
+
+@pytest.mark.parametrize("leads", [LEADS, 1], ids=["a shard a start", "a shard a lead"])
+def test_an_unfinished_store_keeps_its_chunks(run, tmp_path, monkeypatch, leads):
+    """Earlier versions had chunks of one field, in shards of a forecast or of a lead."""
+    earlier = ForecastChunks(1, 1, leads, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            forecast_store,
+            "chunks_of",
+            lambda grid, variable, _: replace(earlier, shard_levels=stored_levels(grid, variable)),
+        )
+        path = interrupt(run, tmp_path / "forecast.zarr", monkeypatch)
+    forecasting.forecast(run.experiment, run.ds, run.model, path)
+    found, expected = open_forecasts(path), open_forecasts(run.forecasts)
+    assert found["geopotential"].encoding["chunks"] == (1, 1, 1, 5, 8)
+    for name in expected.data_vars:
+        np.testing.assert_array_equal(found[name].values, expected[name].values)
+    # Its scores are those of a store with other chunks.
+    scores = [verify(run.ds, run.model, each, tmp_path / "scores.zarr")
+              for each in (path, run.forecasts)]  # fmt: skip
+    for name in ("rmse", "bias", "acc"):
+        np.testing.assert_array_equal(*(each[name].values for each in scores))
 
 
 # Times finer than a day

@@ -20,7 +20,7 @@ from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
-from gfrnn.pipeline.verification.verify import INVERSE
+from gfrnn.pipeline.verification.score_summary import INVERSE
 from gfrnn_testing.archives import DATA, real
 from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import finish

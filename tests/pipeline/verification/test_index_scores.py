@@ -18,7 +18,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.index_scores import index_correlation, index_moments, index_rmse
-from gfrnn.pipeline.verification.verify import SYSTEMS, ScoreSummary
+from gfrnn.pipeline.verification.score_summary import SYSTEMS, ScoreSummary
 from gfrnn_testing.weather import experiment, finish, make_weather, refused, stamps
 
 BOXES: dict[str, dict[str, Any]] = {

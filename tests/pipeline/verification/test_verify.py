@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,12 @@ import zarr
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.verification.verify import SYSTEMS
+from gfrnn.pipeline.verification import score_summary, stored_fields
+from gfrnn.pipeline.verification.score_summary import SYSTEMS
 from gfrnn_testing.weather import experiment, finish, make_weather, write_store
+
+# The package has a function of this name.
+verification = importlib.import_module("gfrnn.pipeline.verification.verify")
 
 CHANNELS = [
     ("geopotential", 500.0),
@@ -266,3 +271,19 @@ def test_scores_are_those_of_the_scores_library(verified, channel):
         assert len(both) == int(found["pairs"])
         np.testing.assert_allclose(float(found["rmse"]), float(error), rtol=1e-5)
         np.testing.assert_allclose(float(found["bias"]), float(bias), rtol=1e-4, atol=1e-4)
+
+
+def test_scores_do_not_depend_on_how_the_work_is_cut(verified, tmp_path, monkeypatch):
+    """Leaves of five initial times, and one pair and one lead at a time."""
+    monkeypatch.setattr(verification, "_LEAF_STARTS", 5)
+    monkeypatch.setattr(score_summary, "_PAIR_BYTES", 1)
+    monkeypatch.setattr(score_summary, "_DAMPING_BYTES", 1)
+    monkeypatch.setattr(stored_fields, "_BLOCK_BYTES", 1)
+    run = verified.run
+    found = verification.verify(run.ds, run.model, run.forecasts, tmp_path / "scores.zarr")
+    np.testing.assert_array_equal(found["pairs"].values, verified.scores["pairs"].values)
+    for metric in ("rmse", "bias", "acc"):
+        size = np.abs(verified.scores["rmse" if metric == "bias" else metric].values).max()
+        np.testing.assert_allclose(
+            found[metric].values, verified.scores[metric].values, rtol=1e-12, atol=1e-13 * size
+        )

@@ -24,7 +24,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.runs.new_data import NewStateSummary, open_new_data
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.verification.verify import ScoreSummary
+from gfrnn.pipeline.verification.score_summary import ScoreSummary
 from gfrnn_testing.peak import rise
 from gfrnn_testing.weather import make_weather, tree
 from gfrnn_testing.zonal_weather import write_zonal_noise, zonal_tree

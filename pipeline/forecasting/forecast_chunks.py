@@ -1,0 +1,91 @@
+"""Choose the chunks and shards of a variable of the forecast store by their size.
+
+A chunk is read and decoded as a whole, at a cost of about a millisecond besides the decoding.
+Chunks of 1 to 4 MiB make that cost small, and one field still takes a few milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from gfrnn.pipeline.data.grid import Grid
+
+# Largest inner chunk that holds several fields, in bytes. A field is never split.
+_CHUNK_BYTES = 2**22
+
+# Largest shard that holds several inner chunks, in bytes. A task keeps the leads of a shard in
+# memory until the last one of them is computed.
+_SHARD_BYTES = 2**23
+
+
+@dataclass(frozen=True)
+class ForecastChunks:
+    """Numbers of leads and levels of one initial time in a chunk and in a shard.
+
+    The lengths of a shard are multiples of those of a chunk, so that they may exceed the numbers of
+    leads and levels; what lies beyond is never written.
+
+    Attributes
+    ----------
+    leads, levels : int
+        Leads and levels in an inner chunk.
+    shard_leads, shard_levels : int
+        Leads and levels in a shard, which is one file.
+    """
+
+    leads: int
+    levels: int
+    shard_leads: int
+    shard_levels: int
+
+    @property
+    def sharded(self) -> bool:
+        """Whether a shard has several inner chunks."""
+        return (self.leads, self.levels) != (self.shard_leads, self.shard_levels)
+
+
+def forecast_chunks(leads: int, levels: int, one_field: int) -> ForecastChunks:
+    """Return the chunks of a variable: as many leads and levels as make at most 4 MiB.
+
+    Where all leads make at most 8 MiB, a shard holds all of them, otherwise the leads of one chunk.
+
+    Parameters
+    ----------
+    leads, levels : int
+        Numbers of leads and levels of the variable, 1 level where it has no such dimension.
+    one_field : int
+        Stored bytes of one field.
+    """
+    lead_bytes = levels * one_field
+    own_leads = _even_part(leads, _CHUNK_BYTES // lead_bytes)
+    own_levels = _even_part(levels, _CHUNK_BYTES // one_field)
+    whole = leads * lead_bytes <= _SHARD_BYTES
+    return ForecastChunks(
+        own_leads,
+        own_levels,
+        ceil(leads / own_leads) * own_leads if whole else own_leads,
+        ceil(levels / own_levels) * own_levels,
+    )
+
+
+def chunks_of(grid: Grid, variable: str, leads: int) -> ForecastChunks:
+    """Return the chunks of a variable of forecasts on a grid."""
+    return forecast_chunks(leads, stored_levels(grid, variable), field_bytes(grid))
+
+
+def stored_levels(grid: Grid, variable: str) -> int:
+    """Return the number of stored levels of a variable, 1 where it has no such dimension."""
+    levels = {c.level for c in grid.channels if c.level is not None}
+    deep = any(c.variable == variable and c.level is not None for c in grid.channels)
+    return len(levels) if deep else 1
+
+
+def field_bytes(grid: Grid) -> int:
+    """Return the bytes of one field as float32."""
+    return 4 * grid.shape[1] * grid.shape[2]
+
+
+def _even_part(count: int, most: int) -> int:
+    """Return the length of parts of at most ``most`` items, or one, that are about equally long."""
+    return ceil(count / ceil(count / max(1, most)))

@@ -1,0 +1,113 @@
+"""The data that a range of initial times is scored with, read once, as weighted anomalies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.states.climatology import subtract_terms
+from gfrnn.pipeline.training.model import ForecastModel
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class WeightedTruth:
+    """Anomalies of the data at the initial times and at the targets of all leads.
+
+    Anomalies are multiplied by the roots of the weights of cells, see
+    :func:`gfrnn.pipeline.verification.pair_statistics.root_weights`.
+
+    Attributes
+    ----------
+    times : ndarray of int, shape (times,)
+        Ascending indices on the time axis of the data.
+    anomalies : ndarray, shape (times, channels, cells)
+    squares, means : ndarray, shape (times, channels)
+        Inner products of the anomalies with themselves, and with the roots of the weights.
+    design : ndarray, shape (times, terms)
+        Terms of the climatology at these times.
+    climatology : ndarray, shape (terms, grid.size)
+        Coefficients of the climatology times the roots of the weights.
+    history : ndarray, shape (starts, delays, size)
+        States before each initial time, oldest first.
+    """
+
+    times: Array
+    anomalies: Array
+    squares: Array
+    means: Array
+    design: Array
+    climatology: Array
+    history: Array
+
+    @classmethod
+    def read(
+        cls, fields: Fields, model: ForecastModel, starts: Array, targets: Array, roots: Array
+    ) -> WeightedTruth:
+        """Read the data; every stored chunk is decoded once.
+
+        Parameters
+        ----------
+        fields : Fields
+        model : ForecastModel
+        starts, targets : ndarray of int
+            Indices on the time axis of initial times and of targets.
+        roots : ndarray, shape (channels, cells)
+        """
+        windows = starts[:, None] + np.arange(1 - model.delays, 1)
+        times = np.unique(np.concatenate([windows.reshape(-1), targets]))
+        real = fields.at(times).read(0, len(times))
+        climatology = model.layout.scaling.climatology
+        design = climatology.design_matrix(fields.time[times])
+        seen = np.unique(windows)
+        states = model.layout.encode(real[np.searchsorted(times, seen)], fields.time[seen])
+        anomalies = subtract_terms(real, design, climatology.coefficients)
+        anomalies *= roots.reshape(-1)
+        anomalies = anomalies.reshape(len(times), *roots.shape)
+        return cls(
+            times,
+            anomalies,
+            np.vecdot(anomalies, anomalies),
+            np.vecdot(anomalies, roots),
+            design,
+            climatology.coefficients * roots.reshape(-1),
+            states[np.searchsorted(seen, windows)],
+        )
+
+    def places(self, times: Array) -> slice | Array:
+        """Return the positions of times, as a slice where they are evenly spaced."""
+        return evenly_spaced(np.searchsorted(self.times, times))
+
+    def subtract_climatology(self, fields: Array, now: slice | Array) -> Array:
+        """Subtract the climatology at some times from weighted fields, which are overwritten.
+
+        Parameters
+        ----------
+        fields : ndarray, shape (n, channels, cells)
+        now : slice or ndarray of int
+            Positions of the times.
+        """
+        found = subtract_terms(fields.reshape(len(fields), -1), self.design[now], self.climatology)
+        return found.reshape(fields.shape)
+
+    def persistence(self, present: slice | Array, now: slice | Array) -> Array:
+        """Return the weighted anomalies of persistence: fields of the present, valid now."""
+        change = self.design[now] - self.design[present]
+        anomalies = self.anomalies[present]
+        if not change.any():
+            return anomalies
+        found = np.ascontiguousarray(anomalies.reshape(len(change), -1)).copy()
+        return subtract_terms(found, change, self.climatology).reshape(anomalies.shape)
+
+
+def evenly_spaced(places: Array) -> slice | Array:
+    """Return ascending positions as a slice where they are evenly spaced, others unchanged."""
+    steps = np.diff(places)
+    if not len(places) or (steps != steps[:1]).any() or (steps[:1] < 1).any():
+        return places
+    return slice(int(places[0]), int(places[-1]) + 1, int(steps[0]) if len(steps) else 1)

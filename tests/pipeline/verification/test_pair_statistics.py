@@ -1,0 +1,121 @@
+"""Compare the statistics of pairs with the library scores and with exact sums."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from gfrnn.pipeline.data.grid import Channel, Grid
+from gfrnn.pipeline.verification.pair_statistics import (
+    climatology_statistics,
+    pair_statistics,
+    root_weights,
+)
+
+PAIRS, SHAPE = 6, (3, 7, 9)
+LEVELS = [250.0, 500.0, 850.0]
+DIMS = ("time", "level", "latitude", "longitude")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["whole", "masked"])
+def grid(request) -> Grid:
+    """Return three levels, without a mask or with one of its own for each."""
+    rng = np.random.default_rng(1)
+    mask = rng.random(SHAPE) < 0.3 if request.param else None
+    channels = tuple(Channel("temperature", level) for level in LEVELS)
+    latitude = np.linspace(-90, 75, SHAPE[1])
+    return Grid(channels, latitude, np.arange(9) * 40.0, None if mask is None else mask.reshape(-1))
+
+
+def fields(grid: Grid, seed: int, size: float = 300.0) -> np.ndarray:
+    """Return anomalies, NaN in the mask: (pairs, levels, latitudes, longitudes)."""
+    values = size * np.random.default_rng(seed).standard_normal((PAIRS, *SHAPE))
+    values[:, ~grid.valid] = np.nan
+    return values
+
+
+def statistics(grid: Grid, forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    roots = root_weights(grid)
+    ours, real = (
+        np.where(grid.valid, each, 0.0).reshape(PAIRS, len(LEVELS), -1) * roots
+        for each in (forecast, truth)
+    )
+    return pair_statistics(ours, real, np.vecdot(real, real), roots)
+
+
+SYSTEMS = {
+    "independent": lambda truth, noise: noise,
+    "close": lambda truth, noise: truth + 1e-3 * noise,
+    "damped": lambda truth, noise: 1e-3 * truth + 1e-4 * noise,
+    "biased": lambda truth, noise: truth + 5.0,
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_errors_are_those_of_the_library(grid, system):
+    truth, noise = fields(grid, 2), fields(grid, 3)
+    forecast = SYSTEMS[system](truth, noise)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from scores.continuous import additive_bias, mse
+        from scores.functions import create_latitude_weights
+    coords = {"level": LEVELS, "latitude": grid.latitude}
+    pair = [xr.DataArray(each, dims=DIMS, coords=coords) for each in (forecast, truth)]
+    weights = create_latitude_weights(pair[0]["latitude"])
+    # Earlier versions of scores do not divide by the sum of the weights of the valid cells.
+    weights = weights.broadcast_like(pair[1][0]).where(pair[1][0].notnull())
+    weights = (weights / weights.mean(("latitude", "longitude"))).fillna(0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = [
+            metric(*pair, preserve_dims=("time", "level"), weights=weights)
+            for metric in (mse, additive_bias)
+        ]
+    found = statistics(grid, forecast, truth)
+    for ours, theirs in zip(found[:2], expected, strict=True):
+        scale = np.sqrt(found[0].max()) if ours is found[1] else 0.0
+        np.testing.assert_allclose(ours, theirs.values, rtol=1e-12, atol=1e-13 * scale)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_statistics_are_exact_sums(grid, system):
+    truth, noise = fields(grid, 4), fields(grid, 5)
+    forecast = SYSTEMS[system](truth, noise)
+    found = statistics(grid, forecast, truth)
+    cosine = np.broadcast_to(np.cos(np.deg2rad(grid.latitude))[:, None], SHAPE[1:])
+    for pair in range(PAIRS):
+        for level in range(len(LEVELS)):
+            own = grid.valid[level]
+            ours, real, area = forecast[pair, level][own], truth[pair, level][own], cosine[own]
+
+            def mean(values: np.ndarray, area: np.ndarray = area) -> float:
+                return math.fsum(area * values) / math.fsum(area)
+
+            error = ours - real
+            pattern = mean(ours * real) / math.sqrt(mean(ours**2) * mean(real**2))
+            expected = [mean(error**2), mean(error), pattern]
+            scale = [0.0, math.sqrt(expected[0]), 1.0]
+            np.testing.assert_array_less(
+                np.abs(found[:, pair, level] - expected),
+                1e-12 * np.maximum(np.abs(expected), scale),
+            )
+
+
+def test_a_forecast_of_zero_is_the_climatology(grid):
+    truth = fields(grid, 6)
+    roots = root_weights(grid)
+    real = np.where(grid.valid, truth, 0.0).reshape(PAIRS, len(LEVELS), -1) * roots
+    squares, means = np.vecdot(real, real), np.vecdot(real, roots)
+    found = pair_statistics(np.zeros_like(real), real, squares, roots)
+    np.testing.assert_allclose(climatology_statistics(squares, means), found, rtol=1e-12)
+    assert (found[2] == 0).all()
+
+
+def test_weights_of_each_channel_sum_to_one(grid):
+    roots = root_weights(grid)
+    np.testing.assert_allclose(np.square(roots).sum(axis=1), 1.0, rtol=1e-12)
+    assert (roots.reshape(SHAPE)[~grid.valid] == 0).all()
