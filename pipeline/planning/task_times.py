@@ -33,11 +33,12 @@ from gfrnn.pipeline.training.zonal.zonal_solve import ZonalSolve
 
 Array = NDArray[Any]
 
-# Seconds of the leaves of a pass up to which longer ones are timed.
-_LEAF_SECONDS = 2.0
+# Seconds that the longest timed leaf of a pass should take, and those of a leaf up to which one of
+# twice as many times is timed, so that a fixed cost is told apart from that of a time.
+_LEAF_SECONDS, _DOUBLED_SECONDS = 2.0, 5.0
 
-# Memory of a leaf up to which longer ones are timed, in bytes.
-_LEAF_BYTES = 2**30
+# Memory of a leaf up to which longer ones are timed: in bytes, and relative to the shortest.
+_LEAF_BYTES, _LEAF_GROWTH = 2**30, 1.5
 
 # Rows of a timed leaf for each column, if the leaves of the fit have as many: from then on rows
 # are folded in the fastest way.
@@ -237,7 +238,7 @@ def time_reduction(summary: CostedSummary, sample: Stretch) -> TaskTimes:
     least = min(longest, max(1, int(np.ceil(_least_rows(summary) / summary.leaf_rows(1)))))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        timed = _lengthened(leaf, least, max(least, _most_times(summary, sample)))
+        timed = _lengthened(leaf, least, _most_times(summary, sample, least))
         merges = _merge_seconds(synthetic, result)
     return TaskTimes(tuple((times, seconds / share) for times, seconds in timed), merges)
 
@@ -268,13 +269,17 @@ def _least_rows(summary: CostedSummary) -> float:
     return 0.0
 
 
-def _most_times(summary: CostedSummary, sample: Stretch) -> int:
+def _most_times(summary: CostedSummary, sample: Stretch, least: int) -> int:
     """Return the largest number of times of a leaf that needs no more than the usual memory."""
-    least, most = 1, sample.stop - sample.start
+
+    def needed(times: int) -> int:
+        return summary.leaf_bytes(replace(sample, stop=sample.start + times))
+
+    allowed = max(_LEAF_BYTES, _LEAF_GROWTH * needed(least))
+    most = sample.stop - sample.start
     while least < most:
         middle = (least + most + 1) // 2
-        fits = summary.leaf_bytes(replace(sample, stop=sample.start + middle)) <= _LEAF_BYTES
-        least, most = (middle, most) if fits else (least, middle - 1)
+        least, most = (middle, most) if needed(middle) <= allowed else (least, middle - 1)
     return least
 
 
@@ -283,10 +288,12 @@ def _lengthened(leaf: Callable[[int], float], least: int, most: int) -> list[tup
     timed = [(least, leaf(least))]
     while (times := timed[-1][0]) < most:
         seconds = timed[-1][1]
-        longer = min(most, int(times * min(8.0, _LEAF_SECONDS / seconds)))
-        if longer < 2 * times and longer < most:
+        longer = int(times * min(8.0, _LEAF_SECONDS / seconds))
+        if len(timed) == 1 and seconds < _DOUBLED_SECONDS:
+            longer = max(longer, 2 * times)
+        if longer < 2 * times:
             break
-        timed.append((longer, leaf(longer)))
+        timed.append((min(most, longer), leaf(min(most, longer))))
     return timed
 
 

@@ -20,6 +20,7 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn_testing.fixed_times import FixedTimer, rates_of
 from gfrnn_testing.reduction_toys import row_summary
 from gfrnn_testing.weather import experiment, make_weather, tree
+from gfrnn_testing.zonal_weather import write_zonal_weather, zonal_experiment
 
 MIB = 2**20
 LOCAL = {"layout": "local", "patch": [2, 2], "halo": [1, 1], "delays": 1}
@@ -199,15 +200,13 @@ def test_a_plan_is_plain_values(weather):
 
 
 @pytest.mark.parametrize("layout", ["eof", "local", "zonal"])
-def test_tasks_of_every_stage_are_timed(weather, layout):
+def test_tasks_of_every_stage_are_timed(weather, tmp_path, layout):
     config = experiment(weather.path)
     if layout == "local":
         config = local_experiment(weather.path, model={"width": 8, "sampling": "pairs"})
     elif layout == "zonal":
-        state = {"layout": "zonal", "geometry": "channel"}
-        model = {"features": ["products"], "width": 2, "stages": 2, "noise": "residual"}
-        zonal = tree(weather.path, model=model) | {"state": state}
-        config = checked(Experiment, zonal, "test")
+        path = write_zonal_weather(tmp_path / "zonal.zarr")
+        config = zonal_experiment(path, model={"stages": 2, "noise": "residual"})
     found = plan_fit(config, open_source(config.data), Workforce(2))
     assert found.rates.reading > 0
     for stage in found.stages:
@@ -227,7 +226,8 @@ def test_an_archive_of_metadata_alone_is_planned_without_a_rate_of_reading(
         metadata.write_text(
             json.dumps(json.loads(metadata.read_text()) | {"fill_value": fill_value})
         )
-    found = plan_fit(experiment(store), open_source(experiment(store).data), Workforce(2))
+    ds, timer = open_source(experiment(store).data), FixedTimer()
+    found = plan_fit(experiment(store), ds, Workforce(2), timer=timer)
     assert found.rates.reading is None
     assert found.seconds is None
     full, _ = planned(experiment(weather.path))
