@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import islice
 from os import PathLike
@@ -44,7 +45,7 @@ def write_nature(
     start: str = "2001-01-01",
     levels: Sequence[float] = (250.0, 500.0, 750.0),
     model: TwoLayerQG | None = None,
-    spinup_days: int = 300,
+    spinup_days: int = 100,
     chunk_times: int = 120,
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -52,7 +53,7 @@ def write_nature(
     """Run the model and write its fields every six hours, in zarr format 3.
 
     The store is written chunk by chunk into a folder next to `path`, which gets its name when it is
-    complete: an incomplete store never has that name, and memory holds one chunk.
+    complete: an incomplete store never has that name, and memory holds two chunks.
 
     Parameters
     ----------
@@ -71,7 +72,8 @@ def write_nature(
     model : TwoLayerQG, optional
         A model with other parameters than the defaults; its `dt` must divide six hours.
     spinup_days : int
-        Days between the initial state and the first time that is written.
+        Days between the initial state and the first time that is written. Energy and enstrophy of
+        the default model are stationary after 75 days.
     chunk_times : int
         Number of times in a chunk.
     progress : callable, optional
@@ -121,14 +123,29 @@ def write_nature(
         state = weather.initial(seed)
         state = weather.step(state, spinup_days * 4 * every)
         states = weather.snapshots(state, hours.size, every)
-        for begin in range(0, hours.size, chunk_times):
-            block = np.array(list(islice(states, chunk_times)))
+
+        def write_chunk(begin: int, block: NDArray[np.complex128]) -> int:
             end = begin + len(block)
             for array, field in zip(arrays, _fields(weather, block, pressure), strict=True):
                 array[begin:end] = field.astype(np.float32)
+            return end
+
+        # A chunk is written while the next one is simulated.
+        with ThreadPoolExecutor(1) as writer:
+            written: Future[int] | None = None
+            for begin in range(0, hours.size, chunk_times):
+                block = np.array(list(islice(states, chunk_times)))
+                report(written)
+                written = writer.submit(write_chunk, begin, block)
+            report(written)
+        consolidate(store)
+
+    def report(written: Future[int] | None) -> None:
+        """Wait until a chunk is written, and report its end."""
+        if written is not None:
+            end = written.result()
             if progress is not None:
                 progress(ProgressUpdate("nature run", end, hours.size))
-        consolidate(store)
 
     def write_or_remove(store: Path) -> None:
         try:

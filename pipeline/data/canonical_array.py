@@ -238,7 +238,10 @@ def _read_directly(
     Otherwise values are to be converted, or in another order than a view of ``out`` can have.
     """
     array = part.file.unconverted_array(part.variable)
-    places = [_reversible(take, put) for take, put in zip(takes, puts, strict=True)]
+    places = [
+        _place(window.get(part.grid.dims.get(dim, ""), slice(None)), take, put)
+        for dim, take, put in zip(DIMS, takes, puts, strict=True)
+    ]
     if array is None or None in places or (part.factor, part.offset) != (1.0, 0.0):
         return False
     names = part.file.open()[part.variable].variable.dims
@@ -256,21 +259,24 @@ def _read_directly(
 
 def is_read_directly(part: FileTimeRange) -> bool:
     """Return whether decoded values are copied once only, to where they belong."""
-    grid = part.grid
-    picks = [each for each in (grid.level, grid.latitude, grid.longitude) if each is not None]
-    return (
-        grid.shares is None
-        and part.file.unconverted_array(part.variable) is not None
-        and (part.factor, part.offset) == (1.0, 0.0)
-        and all(_as_slice(each) is not None for each in picks)
+    grid, array = part.grid, part.file.unconverted_array(part.variable)
+    if grid.shares is not None or array is None or (part.factor, part.offset) != (1.0, 0.0):
+        return False
+    chunks = chunks_of(part.file.open()[part.variable].variable)
+    return all(
+        None not in (_place(*block) for block in _blocks(index, chunks.get(grid.dims[dim], 1)))
+        for dim, index in zip(DIMS[1:], (grid.level, grid.latitude, grid.longitude), strict=True)
+        if index is not None
     )
 
 
-def _reversible(take: Any, put: Any) -> slice | None:
-    """Return the slice of the target of all values that were read; None if there is none."""
-    if not (isinstance(take, slice) and isinstance(put, slice) and put == slice(None)):
+def _place(window: slice, take: Any, put: Any) -> slice | None:
+    """Return the slice of the target that all values of a window fill; None if there is none."""
+    if not (isinstance(take, slice) and isinstance(put, slice)):
         return None
-    return take if take in (slice(None), slice(None, None, -1)) else None
+    if put == slice(None):
+        return take if take in (slice(None), slice(None, None, -1)) else None
+    return put if take == slice(0, window.stop - window.start, 1) else None
 
 
 def _read_interpolated(

@@ -15,7 +15,6 @@ from typing import Any
 
 import fsspec
 import numpy as np
-import scipy.io
 import xarray as xr
 import zarr
 
@@ -251,6 +250,8 @@ def _engine(path: str, start: bytes) -> str:
 
 def _check_length(path: Path) -> None:
     """Reject a truncated classic netCDF file, of which netCDF reads the missing part as zeros."""
+    from scipy.io import netcdf_file  # slow to import, and used for old files only
+
     with path.open("rb") as stream, warnings.catch_warnings():
         if stream.read(4) == b"CDF\x05":  # 64-bit data format, which scipy cannot read
             return
@@ -258,7 +259,7 @@ def _check_length(path: Path) -> None:
         warnings.simplefilter("ignore")
         try:
             # Memory mapping reads no values, and fails if an array ends after the end of the file.
-            scipy.io.netcdf_file(stream, "r", mmap=True).close()
+            netcdf_file(stream, "r", mmap=True).close()
         except Exception as error:
             raise DataError(
                 f"{path}: the file is truncated ({_first_line(error)}); copy or download it again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gfrnn.pipeline.errors import Stopped
+from gfrnn.pipeline.errors import DataError, Stopped
 from gfrnn.pipeline.reduction.blas_threads import one_blas_thread
 from gfrnn.pipeline.reduction.block_checkpoints import Fold
 from gfrnn.pipeline.reduction.checkpoints import Arrays
@@ -39,7 +39,7 @@ def reduce_in_process(run: RunningReduction, fold: Fold) -> Arrays:
                     save_if_due(block, arrays)
                 tree.push(block, arrays)
                 counts.add_done(block.size)
-        except Stopped:
+        except (Stopped, DataError):  # data can be mended, and the work taken up
             if checkpoints:
                 for block, arrays in tree.waiting:
                     checkpoints.save_block(block, arrays)

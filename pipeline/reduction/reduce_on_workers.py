@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from distributed import Client, Future
 
-from gfrnn.pipeline.errors import Stopped
+from gfrnn.pipeline.errors import DataError, Stopped
 from gfrnn.pipeline.reduction.blas_threads import one_blas_thread
 from gfrnn.pipeline.reduction.block_checkpoints import Fold, FoldCheckpoints
 from gfrnn.pipeline.reduction.checkpoints import Arrays
@@ -43,7 +43,7 @@ def reduce_on_workers(run: RunningReduction, folds: Iterable[Fold], client: Clie
                 scheduling.submit(fold)
             while tasks.pending:
                 tasks.wait_for_next()
-        except Stopped:
+        except (Stopped, DataError):  # data can be mended, and the work taken up
             scheduling.stop()
             raise
         finally:

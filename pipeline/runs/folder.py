@@ -65,6 +65,15 @@ class RunFolder:
         """Store of the scores, the product of the stage ``verify``."""
         return self.folder / "scores.zarr"
 
+    def product(self, stage: str) -> Path:
+        """Return the store that a stage writes."""
+        return {"fit": self.model, "forecast": self.forecasts, "verify": self.scores}[stage]
+
+    @property
+    def report(self) -> Path:
+        """Page of the report."""
+        return self.folder / "report.html"
+
     def read_record(self) -> RunRecord:
         """Read the record of the run; return an empty one if there is none."""
         return RunRecord.read(self.record_file) or RunRecord()

@@ -146,7 +146,7 @@ class Run(RunFolder):
     def fit(self, *, force: bool = False) -> StageOutcome:
         """Train the model; the product is ``model.zarr``."""
         self.check(force=force)
-        skipped = not force and self._is_done("fit", self.model)
+        skipped = not force and self.is_done("fit")
         if not skipped:
             with self._computing("fit"):
                 if force:
@@ -158,11 +158,11 @@ class Run(RunFolder):
                 trained = fit(self.experiment, ds, self.folder, self.progress, checked=checked)
                 trained.save(self.model)
                 Checkpoints(self.updates).clear()
-        return self._outcome("fit", self.model, skipped)
+        return self.outcome("fit", skipped)
 
     def forecast(self, *, force: bool = False) -> StageOutcome:
         """Forecast the test period; the product is ``forecast.zarr``."""
-        skipped = not force and self._is_done("forecast", self.forecasts)
+        skipped = not force and self.is_done("forecast")
         if not skipped:
             with self._computing("forecast"):
                 self._check_external_model()
@@ -174,11 +174,11 @@ class Run(RunFolder):
                     shutil.rmtree(self.forecasts, ignore_errors=True)
                     self._note("forecast", StageRecord(key=key))
                 forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
-        return self._outcome("forecast", self.forecasts, skipped)
+        return self.outcome("forecast", skipped)
 
     def verify(self, *, force: bool = False) -> StageOutcome:
         """Score the forecasts; the product is ``scores.zarr``."""
-        skipped = not force and self._is_done("verify", self.scores)
+        skipped = not force and self.is_done("verify")
         if not skipped:
             with self._computing("verify"):
                 self._check_external_model()
@@ -186,15 +186,16 @@ class Run(RunFolder):
                 self._require("forecast", self.forecasts)
                 indices = self.experiment.verification.indices
                 verify(self.ds, self.model, self.forecasts, self.scores, self.progress, indices)
-        return self._outcome("verify", self.scores, skipped)
+        return self.outcome("verify", skipped)
 
     def finished(self, stage: str) -> bool:
         """Check whether a stage is done, with this experiment and these data."""
         done = self.record.stages.get(stage)
         return done is not None and bool(done.finished) and done.key == self._key_for(stage)
 
-    def _is_done(self, stage: str, product: Path) -> bool:
-        return self.finished(stage) and product.exists()
+    def is_done(self, stage: str) -> bool:
+        """Check whether a stage is finished and its product is in the folder."""
+        return self.finished(stage) and self.product(stage).exists()
 
     @contextmanager
     def _computing(self, stage: str) -> Iterator[None]:
@@ -208,8 +209,10 @@ class Run(RunFolder):
         key = self._key_for(stage)
         self._note(stage, StageRecord(key=key, seconds=round(seconds, 3), finished=now()))
 
-    def _outcome(self, stage: str, product: Path, skipped: bool) -> StageOutcome:
-        return StageOutcome(stage, skipped, self.record.stages[stage].seconds or 0.0, product)
+    def outcome(self, stage: str, skipped: bool) -> StageOutcome:
+        """Return the result of a finished stage."""
+        seconds = self.record.stages[stage].seconds or 0.0
+        return StageOutcome(stage, skipped, seconds, self.product(stage))
 
     def _require(self, stage: str, product: Path) -> None:
         """Refuse a product that is unfinished, or of another experiment or other data."""

@@ -16,7 +16,7 @@ from gfrnn.pipeline.states.climatology import Scaling
 Array = NDArray[Any]
 
 # Values and times that are standardised together: few enough for the cache of the processor.
-_VALUES = 4096
+_VALUES = 8192
 _TIMES = 8
 
 

@@ -19,8 +19,7 @@ import pytest
 from distributed import Client, get_client, secede
 from distributed.security import Security
 
-from gfrnn.cluster import ClusterConfig, open_cluster
-from gfrnn.cluster.open_cluster import Cluster
+from gfrnn.cluster import Cluster, ClusterConfig, open_cluster
 from gfrnn_testing import intruder
 from gfrnn_testing.paths import with_support
 

@@ -104,8 +104,8 @@ def test_reference_profile_is_the_standard_atmosphere():
 
 def test_fields_are_the_models_own_at_their_times(store):
     model = TwoLayerQG()
-    state = model.step(model.initial(7), 30 * 16)
-    state = model.step(state, 61 * 4)
+    state = model.step(model.initial(7), 30 * 12)
+    state = model.step(state, 61 * 3)
     expected = model.geopotential(state)[0] + reference_profile(np.array([250.0]))[0]
     np.testing.assert_allclose(store.geopotential[61, 0], expected, atol=0.05)
 

@@ -7,16 +7,6 @@ from typing import Annotated
 
 import typer
 
-from gfrnn.workflows.benchmarks import (
-    era5_plan,
-    forecast_skill,
-    job_stages,
-    pass_speed,
-    perturbation_speed,
-    plan_accuracy,
-    rollout_speed,
-    worker_scaling,
-)
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import parse_counts
 
@@ -44,6 +34,8 @@ def training_pass(quick: Quick = False, rounds: Rounds = 1) -> None:
 
     Example: [bold]gfrnn bench pass --quick[/bold]
     """
+    from gfrnn.workflows.benchmarks import pass_speed
+
     for table in pass_speed.run(pass_speed.QUICK if quick else pass_speed.FULL, rounds):
         console.print(table)
 
@@ -54,6 +46,8 @@ def scaling(quick: Quick = False, rounds: Rounds = 1) -> None:
 
     Example: [bold]gfrnn bench scaling --quick[/bold]
     """
+    from gfrnn.workflows.benchmarks import worker_scaling
+
     for table in worker_scaling.run(worker_scaling.QUICK if quick else worker_scaling.FULL, rounds):
         console.print(table)
 
@@ -64,6 +58,8 @@ def rollout(quick: Quick = False, rounds: Rounds = 5) -> None:
 
     Example: [bold]gfrnn bench rollout --quick[/bold]
     """
+    from gfrnn.workflows.benchmarks import rollout_speed
+
     for table in rollout_speed.run(rollout_speed.QUICK if quick else rollout_speed.FULL, rounds):
         console.print(table)
 
@@ -76,6 +72,8 @@ def perturbation(sizes: Sizes = "500", rounds: Rounds = 5) -> None:
 
     Example: [bold]gfrnn bench perturbation --sizes 500,1000[/bold]
     """
+    from gfrnn.workflows.benchmarks import perturbation_speed
+
     console.print(perturbation_speed.run(parse_counts("--sizes", sizes), rounds))
 
 
@@ -85,6 +83,8 @@ def plan(sizes: Sizes = "500", rounds: Rounds = 5) -> None:
 
     Example: [bold]gfrnn bench plan --sizes 500,1500[/bold]
     """
+    from gfrnn.workflows.benchmarks import plan_accuracy
+
     console.print(plan_accuracy.run(parse_counts("--sizes", sizes), rounds))
 
 
@@ -98,6 +98,8 @@ def era5_scale(
 
     Example: [bold]gfrnn bench scale --sizes 1,10[/bold]
     """
+    from gfrnn.workflows.benchmarks import era5_plan
+
     console.print(era5_plan.run(parse_counts("--sizes", nodes)))
 
 
@@ -124,6 +126,8 @@ def skill(
 
     Example: [bold]gfrnn bench skill runs/nature runs/enso[/bold]
     """
+    from gfrnn.workflows.benchmarks import forecast_skill
+
     for table in forecast_skill.run(runs):
         console.print(table)
 
@@ -141,5 +145,7 @@ def job(
 
     Example: [bold]gfrnn bench job runs/nature.zarr[/bold]
     """
+    from gfrnn.workflows.benchmarks import job_stages
+
     for table in job_stages.run(archive):
         console.print(table)

@@ -7,12 +7,6 @@ from typing import Annotated
 
 import typer
 
-from gfrnn.pipeline import open_source
-from gfrnn.pipeline.config.data_config import DataConfig
-from gfrnn.pipeline.config.section import checked
-from gfrnn.pipeline.data.inspection.audit import audit
-from gfrnn.pipeline.data.inspection.describe import describe_dataset
-from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
 from gfrnn.pipeline.errors import RunError
 from gfrnn.workflows.commands.console import console, print_findings
 
@@ -44,6 +38,13 @@ def inspect(
 
     Example: [bold]gfrnn inspect 'era5/*.nc' --save my.yaml[/bold]
     """
+    from gfrnn.pipeline import open_source
+    from gfrnn.pipeline.config.data_config import DataConfig
+    from gfrnn.pipeline.config.section import checked
+    from gfrnn.pipeline.data.inspection.audit import audit
+    from gfrnn.pipeline.data.inspection.describe import describe_dataset
+    from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
+
     sources = [{"path": path} | ({"level": level} if level else {}) for path in data]
     ds = open_source(checked(DataConfig, {"sources": sources}, "inspect"))
     console.print(describe_dataset(ds), highlight=False, markup=False)

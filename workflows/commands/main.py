@@ -1,10 +1,13 @@
-"""The ``gfrnn`` command with its subcommands; errors are printed without a traceback."""
+"""The ``gfrnn`` command with its subcommands; errors are printed without a traceback.
+
+The modules of commands declare arguments and options only. What computes is imported inside of a
+command when it is called, so that help and the completion of shells do not wait for it.
+"""
 
 from __future__ import annotations
 
 import errno
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -29,7 +32,6 @@ app = typer.Typer(
     "and verify the forecasts.\n\n"
     "Example: [bold]gfrnn run[/bold] (the embedded experiment, which needs no data)",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -42,6 +44,8 @@ app.add_typer(cluster, name="cluster")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         console.print(f"gfrnn {version('gfrnn')}", highlight=False)
         raise typer.Exit
 

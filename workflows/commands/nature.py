@@ -9,8 +9,6 @@ import typer
 
 from gfrnn.pipeline.errors import RunError
 from gfrnn.workflows.commands.console import console
-from gfrnn.workflows.nature_run import write_nature
-from gfrnn.workflows.session.progress_display import show_progress
 
 
 def nature(
@@ -25,6 +23,9 @@ def nature(
     """
     if path.exists() and not force:
         raise RunError(f"{path}: exists already; choose another name, or replace it with --force")
+    from gfrnn.workflows.nature_run import write_nature
+    from gfrnn.workflows.session.progress_display import show_progress
+
     with show_progress(console) as progress:
         write_nature(path, years=years, seed=seed, overwrite=force, progress=progress)
     console.print(f"[bold]nature run[/bold]: {path} (simulated weather, not the real one)")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfrnn.cluster import ClusterConfig
-from gfrnn.pipeline.config.section import checked, read_tree
 from gfrnn.pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gfrnn.cluster import ClusterConfig
 
 ExperimentFile = Annotated[
     Path | None,
@@ -56,6 +57,22 @@ PeriodOption = Annotated[
 ]
 Folder = Annotated[
     Path, typer.Argument(help="Folder of a run, e.g. runs/era_interim_europe.", metavar="RUN")
+]
+StopBefore = Annotated[
+    str | None,
+    typer.Option(
+        help="Stop gracefully this long before the batch job ends, e.g. 10m. Default: 2m, or a "
+        "fifth of the remaining time in short jobs. Exit code 75; run the command again to resume.",
+        metavar="DURATION",
+    ),
+]
+StopAfter = Annotated[
+    str | None,
+    typer.Option(
+        help="Stop gracefully after this duration, e.g. 2h. Default: no limit. Exit code 75; run "
+        "the command again to resume.",
+        metavar="DURATION",
+    ),
 ]
 
 
@@ -105,6 +122,9 @@ class ClusterOptions:
         ConfigError
             Names the file, the key, what was found and what is allowed.
         """
+        from gfrnn.cluster import ClusterConfig
+        from gfrnn.pipeline.config.section import checked, read_tree
+
         place = f"{where}: cluster"
         if self.cluster is not None:
             tree, place = read_tree(self.cluster), str(self.cluster)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gfrnn.pipeline.config.section import Period, checked
-from gfrnn.pipeline.runs.refit import Refit
-from gfrnn.pipeline.runs.update import Update
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import (
     ClusterFile,
@@ -19,16 +14,12 @@ from gfrnn.workflows.commands.options import (
     Folder,
     Memory,
     Scheduler,
+    StopAfter,
+    StopBefore,
     Workers,
     parse_numbers,
 )
-from gfrnn.workflows.session.graceful_stop import StopAfter, StopBefore, set_time_limit
-from gfrnn.workflows.session.run_progress import RunProgress
-from gfrnn.workflows.session.run_session import (
-    open_monitored_cluster,
-    print_update,
-    record_performance,
-)
+from gfrnn.workflows.session.graceful_stop import set_time_limit
 
 
 def refit(
@@ -70,6 +61,9 @@ def refit(
 
     Example: [bold]gfrnn refit runs/era_interim_europe --without 2003 --width 500[/bold]
     """
+    from gfrnn.pipeline.runs.refit import Refit
+    from gfrnn.workflows.session.run_session import open_model_change
+
     set_time_limit(stop_before, stop_after)
     work = Refit.prepare(
         folder,
@@ -81,7 +75,8 @@ def refit(
         force=force,
     )
     options = ClusterOptions(cluster, workers, memory, scheduler)
-    with _open_session(work, "refit", folder, options) as progress:
+    config = options.config(work.experiment.cluster, str(folder))
+    with open_model_change(work, "refit", config, console) as progress:
         run = work.run(progress)
     console.print(f"[bold]refit[/bold]: {run.model}", highlight=False)
 
@@ -122,26 +117,15 @@ def update(
     Examples: [bold]gfrnn update runs/era_interim_europe 'era5/2021-0[1-3].nc'[/bold];
     [bold]gfrnn update runs/my era5.zarr --period 2021-04-01 2021-04-30 --forget 0.99[/bold]
     """
+    from gfrnn.pipeline.config.section import Period, checked
+    from gfrnn.pipeline.runs.update import Update
+    from gfrnn.workflows.session.run_session import open_model_change, print_update
+
     set_time_limit(stop_before, stop_after)
     part = None if period is None else checked(Period, period, "--period")
     work = Update.prepare(folder, data, output, forget=forget, period=part)
     options = ClusterOptions(cluster, workers, memory, scheduler)
-    with _open_session(work, "update", folder, options) as progress:
+    config = options.config(work.experiment.cluster, str(folder))
+    with open_model_change(work, "update", config, console) as progress:
         run = work.run(progress)
     print_update(run, console)
-
-
-@contextmanager
-def _open_session(
-    work: Refit | Update, command: str, folder: Path, options: ClusterOptions
-) -> Iterator[RunProgress]:
-    """Open a cluster for the work, with its progress displayed and its performance recorded."""
-    config = options.config(work.experiment.cluster, str(folder))
-    source = work.source.folder
-    with (
-        open_monitored_cluster(
-            config, console, work.experiment, source, destination=work.folder
-        ) as (_, progress),
-        record_performance(work.folder, command, console),
-    ):
-        yield progress

@@ -171,8 +171,10 @@ def ridge_picture(
     shown = range(min(len(leads), _MOST_LEADS))
     columns = min(5, len(shown))
     lines = -(-len(shown) // columns)
-    figure = Figure(figsize=(WIDTH, 0.5 + 2.5 * lines), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.5 + 2.5 * lines))
     panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
+    _set_margins(figure, left=0.65, bottom=0.5, top=0.5)
+    figure.subplots_adjust(wspace=0.28, hspace=0.16)
     own, reference = SYSTEMS["forecast"]["color"], SYSTEMS["linear"]["color"]
     for index, panel in zip(shown, panels.flat, strict=False):
         for path, features in zip(paths[:, :, index], widths, strict=True):
@@ -203,7 +205,7 @@ def ridge_picture(
     figure.supxlabel("ridge / largest singular value", size=9, color="0.25")
     figure.supylabel("error / that of the climatology", size=9, color="0.25")
     handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=min(6, len(labels)))
+    figure.legend(handles, labels, loc="upper right", borderaxespad=0.1, ncols=min(6, len(labels)))
     return embed(
         figure,
         "Mean squared error that ridges are chosen by, against ridge, one panel for each of the "
@@ -229,8 +231,9 @@ def wavenumber_picture(selection: Mapping[str, Array]) -> Picture:
     def relative(squares: Array) -> Array:
         return np.sqrt(squares[known] / changes[known])
 
-    figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.1))
     panel = figure.subplots()
+    _set_margins(figure)
     own, reference = SYSTEMS["forecast"]["color"], SYSTEMS["linear"]["color"]
     panel.plot(
         numbers, relative(selection["linear_wavenumber_errors"]), color=reference,
@@ -258,9 +261,11 @@ def wavenumber_picture(selection: Mapping[str, Array]) -> Picture:
 @matplotlib.rc_context(STYLE)
 def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelta64]) -> Picture:
     """Plot singular values of R_ff with the chosen ridges, and the variance of the EOFs, if any."""
-    figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.1))
     count = 2 if "eof_variance" in selection else 1
     left, *rest = figure.subplots(1, count, squeeze=False)[0]
+    _set_margins(figure, top=0.3)
+    figure.subplots_adjust(wspace=0.16)
     spectrum = selection["spectrum"] / selection["spectrum"][0]
     own = SYSTEMS["forecast"]["color"]
     left.plot(np.arange(1, len(spectrum) + 1), spectrum, color=own, linewidth=2.2)
@@ -303,6 +308,19 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
         figure,
         f"Left: {description} Right: cumulative variance of the EOFs, {kept[-1]:.1f} % with "
         f"{len(kept)}.",
+    )
+
+
+def _set_margins(
+    figure: Figure, left: float = 0.7, right: float = 0.08, bottom: float = 0.45, top: float = 0.08
+) -> None:
+    """Set the margins around the panels in inches.
+
+    To measure the texts, as layouts of Matplotlib do, takes as long as to draw them.
+    """
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=left / width, right=1 - right / width, bottom=bottom / height, top=1 - top / height
     )
 
 

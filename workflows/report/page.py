@@ -80,9 +80,8 @@ def write_report(run: Run) -> Path:
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.j2").render(_content(contents))
-    path = run.folder / "report.html"
-    write_text(path, page)
-    return path
+    write_text(run.report, page)
+    return run.report
 
 
 def _content(contents: RunContents) -> dict[str, Any]:
@@ -115,6 +114,7 @@ def _content(contents: RunContents) -> dict[str, Any]:
         "wavenumbers": wavenumber_picture(model.selection) if zonal else None,
         "ridge": None if zonal else ridge_picture(model.selection, leads, notes.width),
         "candidates": _candidates(notes, leads),
+        "first_round": sorted(map(asdict, notes.first_round), key=lambda each: each["score"]),
         "average": experiment.fit.average,
         "searched": list(experiment.search),
         "spectrum": None if zonal else spectrum_picture(model.selection, leads),

@@ -15,13 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
-import typer
 from rich.console import Console
 
-from gfrnn.cluster.batch.job_limit import JobLimit, job_limit
-from gfrnn.pipeline.config.durations import to_timedelta
 from gfrnn.pipeline.errors import ConfigError, Stopped
 
 EXIT_TRY_AGAIN = os.EX_TEMPFAIL
@@ -41,22 +38,8 @@ _GRACE = 5.0
 # Margin before the end of a job: seconds, but at most this share of the time that is left.
 _MARGIN, _MARGIN_SHARE = 120.0, 0.2
 
-StopBefore = Annotated[
-    str | None,
-    typer.Option(
-        help="Stop gracefully this long before the batch job ends, e.g. 10m. Default: 2m, or a "
-        "fifth of the remaining time in short jobs. Exit code 75; run the command again to resume.",
-        metavar="DURATION",
-    ),
-]
-StopAfter = Annotated[
-    str | None,
-    typer.Option(
-        help="Stop gracefully after this duration, e.g. 2h. Default: no limit. Exit code 75; run "
-        "the command again to resume.",
-        metavar="DURATION",
-    ),
-]
+if TYPE_CHECKING:
+    from gfrnn.cluster.batch.job_limit import JobLimit
 
 P = ParamSpec("P")
 
@@ -178,6 +161,8 @@ def set_time_limit(before: str | None, after: str | None) -> None:
     ConfigError
         If a value is not a duration, or leaves no time for the work.
     """
+    from gfrnn.cluster.batch.job_limit import job_limit
+
     limits = [each for each in (_after(after), _before(before, job_limit())) if each is not None]
     if limits:
         seconds, _state.limit, margin = min(limits)
@@ -219,6 +204,8 @@ def _before(given: str | None, limit: JobLimit | None) -> tuple[float, str, str]
 
 
 def _seconds(option: str, given: str) -> float:
+    from gfrnn.pipeline.config.durations import to_timedelta
+
     try:
         # As text, a bare number would mean nanoseconds; as a number it is refused.
         return to_timedelta(int(given) if given.isdigit() else given).total_seconds()

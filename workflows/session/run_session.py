@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -26,6 +26,10 @@ from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_prog
 from gfrnn.workflows.session.matmul_rate import MatmulRate
 from gfrnn.workflows.session.progress_display import show_progress
 from gfrnn.workflows.session.run_progress import RunProgress
+
+if TYPE_CHECKING:
+    from gfrnn.pipeline.runs.refit import Refit
+    from gfrnn.pipeline.runs.update import Update
 
 
 @contextmanager
@@ -128,6 +132,20 @@ def open_monitored_cluster(
 
 
 @contextmanager
+def open_model_change(
+    work: Refit | Update, command: str, config: ClusterConfig, console: Console
+) -> Iterator[RunProgress]:
+    """Open a cluster for a refit or an update, with its progress and its performance recorded."""
+    with (
+        open_monitored_cluster(
+            config, console, work.experiment, work.source.folder, destination=work.folder
+        ) as (_, progress),
+        record_performance(work.folder, command, console),
+    ):
+        yield progress
+
+
+@contextmanager
 def record_performance(folder: Path, command: str, console: Console) -> Iterator[None]:
     """Write Dask's performance report of a command into the folder of its results."""
     path = folder / f"performance-{command}.html"
@@ -142,6 +160,16 @@ def _warn(console: Console, message: str) -> None:
 def print_cluster_line(console: Console, line: str) -> None:
     """Print a line about the cluster."""
     console.print(f"cluster: {line}", highlight=False, markup=False)
+
+
+def compute_stage(
+    run: Run, stage: str, force: bool, progress: RunProgress, console: Console
+) -> None:
+    """Compute a stage of a run unless it is done, and print its result."""
+    outcome: StageOutcome = getattr(run, stage)(force=force)
+    print_stage(outcome, console)
+    if outcome.skipped:
+        progress.skip(outcome.stage)
 
 
 def print_stage(outcome: StageOutcome, console: Console) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 Array = NDArray[np.floating]
 
@@ -67,6 +66,8 @@ class LeadSums:
             From the first lead on with too few initial times, the factors of the lead before; 1
             where there is none, and for values that are always zero.
         """
+        from scipy.optimize import isotonic_regression  # slow to import, and used here only
+
         factors = np.ones(self.forecast.shape)
         enough = np.flatnonzero(self.counts < LEAST_STARTS)
         last = int(enough[0]) if len(enough) else len(self.counts)

@@ -171,6 +171,7 @@ def test_van_der_pol_at_rest_spirals_outwards_and_a_force_moves_the_rest():
 
 # --- quasi-geostrophic weather ----------------------------------------------------------------
 
+PER_DAY = round(DAY / TwoLayerQG().dt)
 INVISCID = {"relaxation_days": np.inf, "drag_days": np.inf, "diffusion_hours": np.inf}
 
 
@@ -178,7 +179,7 @@ INVISCID = {"relaxation_days": np.inf, "drag_days": np.inf, "diffusion_hours": n
 def weather():
     """Return the default model and a state on its attractor."""
     model = TwoLayerQG()
-    return model, model.step(model.initial(seed=1), 16 * 60)
+    return model, model.step(model.initial(seed=1), PER_DAY * 60)
 
 
 def eddies(state):
@@ -249,6 +250,42 @@ def test_energy_tendency_of_advection_vanishes_to_rounding(weather):
     assert moved > 1e-6 * free.energy(state)
 
 
+def test_enstrophy_tendency_of_advection_vanishes_to_rounding(weather, monkeypatch):
+    _, state = weather
+    monkeypatch.setattr(TwoLayerQG, "beta", 0.0)
+    free = TwoLayerQG(**INVISCID)
+    seconds = 1000.0
+    step = seconds * free.tendency(state)
+    change = free.enstrophy(state + step) - free.enstrophy(state - step)
+    assert np.abs(change / free.enstrophy(state)).max() < 1e-12
+    assert (free.enstrophy(step) > 1e-6 * free.enstrophy(state)).all()
+
+
+def test_advection_is_that_of_fine_quadrature(weather):
+    # The weak form with Gauss-Legendre nodes that resolve all products, and FFTs.
+    model, state = weather
+    free = replace(model, **INVISCID)
+    x, weights = np.polynomial.legendre.leggauss(6 * model.modes_y)
+    y, weights = (x + 1) / 2 * model.width, weights / 2
+    phase = np.outer(y, model.wavenumber_y)
+    sine, cosine = np.sqrt(2) * np.sin(phase), np.sqrt(2) * np.cos(phase)
+    psi, ik = model.streamfunction(state), 1j * model.wavenumber_x
+
+    def on_grid(waves, mean, coefficients):
+        spectrum = waves @ coefficients
+        spectrum[..., 0] = coefficients[..., 0].real @ mean.T
+        return np.fft.irfft(spectrum, n=64, norm="forward")
+
+    u = on_grid(-cosine * model.wavenumber_y, sine * model.wavenumber_y, psi)
+    v, q = on_grid(sine, 0 * cosine, ik * psi), on_grid(sine, cosine, state)
+    in_x, in_y = (np.fft.rfft(wind * q, norm="forward")[..., : ik.size] for wind in (u, v))
+    slope = cosine * model.wavenumber_y
+    expected = (slope.T * weights) @ in_y - ik * ((sine.T * weights) @ in_x)
+    expected[..., 0] = -in_y[..., 0].real @ (sine * model.wavenumber_y * weights[:, None])
+    expected -= model.beta * ik * psi
+    assert relative(free.tendency(state), expected) < 1e-12
+
+
 def test_drag_and_diffusion_only_take_energy_away(weather):
     model, state = weather
     free = replace(model, **INVISCID)
@@ -283,7 +320,7 @@ def test_without_jet_or_drag_the_zonal_mean_relaxes_at_a_known_rate():
     model = TwoLayerQG(drag_days=np.inf, diffusion_hours=np.inf, jet_shear=0.0)
     psi = np.zeros(model.state_shape, complex)
     psi[0, :, 0], psi[1, :, 0] = 1e6, -1e6
-    later = model.streamfunction(model.step(model.potential_vorticity(psi), 16 * 5))
+    later = model.streamfunction(model.step(model.potential_vorticity(psi), PER_DAY * 5))
     shear = later[0, :, 0] - later[1, :, 0]
     two_f = model.deformation_radius**-2
     rate = two_f / (model.wavenumber_y**2 + two_f) / (15 * DAY)
@@ -294,7 +331,7 @@ def test_a_jet_alone_stays_zonal_and_its_wind_vanishes_at_the_walls(weather):
     model, state = weather
     jet = state.copy()
     jet[..., 1:] = 0
-    assert np.abs(model.step(jet, 16)[..., 1:]).max() == 0
+    assert np.abs(model.step(jet, PER_DAY)[..., 1:]).max() == 0
     # From the cell centres: geopotential flat at the walls, all round the channel.
     tall = replace(model, latitudes=4096)
     field = tall.geopotential(state)
@@ -327,8 +364,8 @@ def test_strong_jet_is_unstable_and_a_weak_one_is_not():
     for shear in (40.0, 3.0):
         model = TwoLayerQG(jet_shear=shear)
         start = model.initial(seed=0, amplitude=1.0)
-        middle = model.step(start, 16 * 10)
-        late = model.step(middle, 16 * 10)
+        middle = model.step(start, PER_DAY * 10)
+        late = model.step(middle, PER_DAY * 10)
         growth[shear] = np.log(model.energy(eddies(late)) / model.energy(eddies(middle))) / 20
     # Per day, of the amplitude. The weak jet keeps the sign of its gradient (Charney-Stern).
     assert 0.1 < growth[40.0] < 2.0
@@ -340,9 +377,9 @@ def test_errors_double_in_days(weather):
     rng = np.random.default_rng(0)
     twin = state.copy()
     twin[..., 1:] *= 1 + 1e-6 * rng.standard_normal(twin[..., 1:].shape)
-    pair = model.step(np.array([state, twin]), 16 * 6)
+    pair = model.step(np.array([state, twin]), PER_DAY * 6)
     early = model.energy(pair[1] - pair[0])
-    pair = model.step(pair, 16 * 20)
+    pair = model.step(pair, PER_DAY * 20)
     late = model.energy(pair[1] - pair[0])
     doubling = 20 * np.log(2) / (0.5 * np.log(late / early))
     assert 0.8 < doubling < 5.0
@@ -357,7 +394,7 @@ def test_weather_is_reproducible_and_the_seed_matters():
 
 def test_weather_is_stationary_and_of_the_size_of_weather(weather):
     model, state = weather
-    states = np.array(list(model.snapshots(model.step(state, 16 * 60), 240, 16)))
+    states = np.array(list(model.snapshots(model.step(state, PER_DAY * 60), 240, PER_DAY)))
     middle = model.geopotential(states).mean(axis=1)
     eddy = middle - middle.mean(axis=(0, 2), keepdims=True)
     halves = [half.std() for half in (eddy[:120], eddy[120:])]

@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.data import canonical_array as canonical
+from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.grid import channels
 from gfrnn.pipeline.data.missing_chunks import missing_chunks
@@ -177,6 +178,41 @@ def test_a_chunk_is_decoded_once_for_all_its_levels(
     found = opened(tmp_path / "a.zarr", variables={"geopotential": [200, 500, 1000]})
     assert found.geopotential.isel(time=slice(0, 4)).values.shape == (4, 3, 4, 8)
     assert len(windows) == 1
+
+
+@pytest.mark.parametrize("form", [2, 3])
+@pytest.mark.parametrize(
+    ("turn", "levels", "direct"),
+    [
+        (lambda ds: ds, [500, 850], True),
+        (lambda ds: ds.isel(latitude=slice(None, None, -1)), [500, 850], True),
+        (lambda ds: ds.transpose("longitude", "level", "latitude", "time"), [850], True),
+        (lambda ds: ds.isel(level=[1, 0]), [500, 850], True),
+        (lambda ds: ds.isel(level=[1, 1, 1, 0]).assign_coords(level=[850, 700, 600, 500]),
+         [500, 850], True),
+        (lambda ds: ds.roll(longitude=3, roll_coords=True), [500, 850], False),
+        (lambda ds: ds.fillna(0).astype("f8"), [500, 850], False),
+    ],
+)  # fmt: skip
+def test_decoded_values_are_copied_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: int, turn: Any, levels: Any, direct: bool
+) -> None:
+    """Zarr writes float32 values to their places in the array that a task works on."""
+    whole = make(8)[["z"]]
+    ds = turn(whole)
+    chunks = tuple({"time": 3, "level": 1, "longitude": 5}.get(str(d), 4) for d in ds.z.dims)
+    encoding = {"z": {"chunks": chunks, "_FillValue": np.nan}}
+    ds.to_zarr(tmp_path / "a", zarr_format=form, encoding=encoding, consolidated=False)
+    copies: list[Any] = []
+    ordered = canonical._in_order
+    monkeypatch.setattr(canonical, "_in_order", lambda *given: copies.append(1) or ordered(*given))
+    fields = Fields(opened(tmp_path / "a", variables={"geopotential": levels}))
+    states = np.empty((5, 4, 8, len(levels)))
+    fields.read_into(states.transpose(0, 3, 1, 2), 2)
+    expected = whole.z.sel(level=levels).isel(time=slice(2, 7)).values
+    np.testing.assert_array_equal(states.transpose(0, 3, 1, 2), expected)
+    assert (not copies) == direct
+    assert [each.copied for each in fields.stored_chunks] == [not direct]
 
 
 @pytest.mark.parametrize("form", [2, 3])

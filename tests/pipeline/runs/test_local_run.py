@@ -13,7 +13,7 @@ import zarr
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import Period
-from gfrnn.pipeline.forecasting import forecast_store as products
+from gfrnn.pipeline.forecasting import forecast_chunks
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import Update
 from gfrnn.pipeline.training.model import ForecastModel
@@ -143,11 +143,12 @@ def test_leaves_of_any_length_give_the_same_forecasts(drift, drifted, tmp_path):
 def test_forecasts_written_lead_by_lead_are_those_of_a_shard_each(
     drift, drifted, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(products, "_SHARD_BYTES", 0)
+    for name in ("_CHUNK_BYTES", "_SHARD_BYTES"):
+        monkeypatch.setattr(forecast_chunks, name, 0)
     run = done(drift, tmp_path / "run")
     found, expected = forecasts(run), forecasts(drifted)
-    assert found[T2M].encoding["shards"][:2] == (1, 1)
-    assert expected[T2M].encoding["shards"][:2] == (1, 6)
+    assert found[T2M].encoding["chunks"][:2] == (1, 1)
+    assert expected[T2M].encoding["chunks"][:2] == (1, 6)
     xr.testing.assert_equal(found, expected)
     xr.testing.assert_equal(scores(run), scores(drifted))
 

@@ -15,6 +15,7 @@ from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch, Summary
+from gfrnn.pipeline.states import eof_states
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary, Scaling
 from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.states.harmonics import harmonics
@@ -160,6 +161,21 @@ def test_a_rank_too_small_for_the_data_keeps_most_of_it():
     assert (layout.singular_values <= best * (1 + 1e-12)).all()
     assert np.square(layout.singular_values).sum() > 0.8 * np.square(best).sum()
     np.testing.assert_allclose(layout.vectors @ layout.vectors.T, np.eye(12), atol=1e-12)
+
+
+@pytest.mark.parametrize("patterns", [None, 8])
+def test_eofs_from_products_of_rows_are_those_of_the_svd(monkeypatch, patterns):
+    """Patterns that are fewer than the rank leave values of zero, for which products do not do."""
+    summary, found = summary_of(150, rank=20, patterns=patterns), []
+    products = eof_states._SQUARED
+    for share in (products, np.inf):
+        monkeypatch.setattr(eof_states, "_SQUARED", share)
+        found.append(summary.finish(reduced(summary, 50, 150), 6)[0])
+    for layout in found:
+        np.testing.assert_allclose(layout.vectors @ layout.vectors.T, np.eye(6), atol=1e-12)
+    ours, theirs = found
+    np.testing.assert_allclose(ours.singular_values, theirs.singular_values, rtol=1e-11)
+    np.testing.assert_allclose(abs((ours.vectors * theirs.vectors).sum(1)), 1, rtol=1e-11)
 
 
 def test_truncated_parts_are_not_kept_in_memory():

@@ -28,7 +28,7 @@ GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; 
 COMMANDS = [
     "run", "fit", "forecast", "verify", "report", "refit", "update", "inspect", "nature",
     "reproduce", "bench", "bench pass", "bench scaling", "bench rollout", "bench perturbation",
-    "bench plan", "bench scale", "bench skill", "cluster", "cluster check",
+    "bench plan", "bench scale", "bench store", "bench skill", "cluster", "cluster check",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},
@@ -241,9 +241,44 @@ def test_run_does_every_stage_once(weather, file, tmp_path):
     products = {p: stamps(folder / f"{p}.zarr") for p in ("model", "forecast", "scores")}
     second = gfrnn("run", file, "--workers", 1, cwd=tmp_path / "home")
     assert second.returncode == 0, second.stderr
-    assert second.stdout.count("(done before, skipped)") == 3
+    assert second.stdout.count("(done before, skipped)") == 4
+    assert "dashboard" not in second.stdout  # no cluster was started
     assert performance.stat().st_mtime_ns == made
     assert {p: stamps(folder / f"{p}.zarr") for p in products} == products
+
+
+def test_finished_stages_need_no_cluster(weather, file, at_home, said, monkeypatch):
+    folder = at_home / "out"
+    finish(Run(experiment(weather.path, **SMALL), folder))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a cluster was opened")
+
+    monkeypatch.setattr("gfrnn.workflows.session.run_session.open_cluster", refuse)
+    there = ("--output", folder)
+    for stage in ("fit", "forecast", "verify"):
+        answer = said(stage, file, *there)
+        assert answer.code == 0, answer.err
+        assert answer.out.count("(done before, skipped)") == 1
+        assert ("RMSE, cos-latitude weighted" in answer.out) == (stage == "verify")
+        with pytest.raises(AssertionError, match="was opened"):
+            said(stage, file, *there, "--force")
+    page = folder / "report.html"
+    before = stamps(folder)
+    # Only the report is missing; then it is there; then it is older than the scores.
+    for skipped in (3, 4, 3):
+        answer = said("run", file, *there)
+        assert answer.code == 0, answer.err
+        assert f"report: {page}" in answer.out
+        assert answer.out.count("(done before, skipped)") == skipped
+        assert page.read_text().startswith("<!")
+        assert "RMSE, cos-latitude weighted" in answer.out
+        if skipped == 4:
+            os.utime(page, (0, 0))
+    page.unlink()
+    assert stamps(folder) == before
+    with pytest.raises(AssertionError, match="was opened"):
+        said("run", file, *there, "--force")
 
 
 @pytest.mark.slow
@@ -414,7 +449,7 @@ def test_a_full_disk_and_a_closed_folder_are_no_tracebacks(error, parts, file, s
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("gfrnn.workflows.commands.run.load_experiment", fail)
+    monkeypatch.setattr("gfrnn.workflows.commands.run_stages.load_experiment", fail)
     message = complaint(said("run", file))
     assert all(part in message for part in parts)
 
@@ -423,7 +458,7 @@ def test_other_errors_of_the_system_keep_their_traceback(file, monkeypatch):
     def fail(*_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/x")
 
-    monkeypatch.setattr("gfrnn.workflows.commands.run.load_experiment", fail)
+    monkeypatch.setattr("gfrnn.workflows.commands.run_stages.load_experiment", fail)
     monkeypatch.setattr(sys, "argv", ["gfrnn", "run", str(file)])
     with pytest.raises(FileNotFoundError):
         main()

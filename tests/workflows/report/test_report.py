@@ -6,6 +6,8 @@ import base64
 import io
 import os
 import re
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +19,8 @@ import xarray as xr
 from gfrnn.pipeline.data.grid import Channel, contiguous_longitudes
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.model_notes import CandidateScore
 from gfrnn.workflows.report.facts import precision_line
 from gfrnn.workflows.report.labels import (
     channel_label,
@@ -119,6 +123,18 @@ def test_the_chosen_candidate_is_marked(text: str, finished: Run) -> None:
     assert len(rows) == 1
     candidates = RunContents.open(finished).model.notes.candidates
     assert f"{min(entry.score for entry in candidates):.4f}" in rows[0]
+
+
+def test_the_first_round_of_a_search_is_shown(finished: Run, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "run")
+    run = Run.reopen(tmp_path / "run")
+    model = ForecastModel.load(run.model)
+    values = model.notes.candidates[0].values
+    scores = [CandidateScore(values, score, 1.0, []) for score in (0.98765, 0.12345)]
+    replace(model, notes=replace(model.notes, first_round=scores)).save(run.model)
+    text = write_report(run).read_text(encoding="utf-8")
+    assert text.index("0.1235") < text.index("0.9877")
+    assert "0.1235" not in write_report(finished).read_text(encoding="utf-8")
 
 
 def test_the_experiment_and_the_record_are_shown(text: str, finished: Run) -> None:

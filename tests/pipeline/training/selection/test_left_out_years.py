@@ -126,3 +126,24 @@ def test_a_width_of_zero_leaves_the_linear_model():
     folds = [Factors.of_series(network, states) for states in YEARS[:2]]
     choice = select_on_left_out_years(network, folds, **SETTINGS | {"widths": [0]})
     assert choice.paths == (choice.linear,)
+
+
+def test_products_give_the_same_choice_as_triangles(monkeypatch):
+    network, module = make_network(), select_on_left_out_years.__module__
+    folds = [Factors.of_series(network, states) for states in YEARS]
+    settings = SETTINGS | {"ridges": np.geomspace(1e-8, 1, 17)}
+    quick = select_on_left_out_years(network, folds, **settings)
+    monkeypatch.setattr(f"{module}.LEAST_RIDGE", np.inf)
+    exact = select_on_left_out_years(network, folds, **settings)
+    for one, other in zip((*quick.paths, quick.linear), (*exact.paths, exact.linear), strict=True):
+        np.testing.assert_array_equal(one.ridge, other.ridge)
+        np.testing.assert_array_equal(one.balance, other.balance)
+        np.testing.assert_allclose(one.errors, other.errors, rtol=1e-6)
+        np.testing.assert_allclose(one.spectrum, other.spectrum, rtol=1e-6)
+
+
+def test_years_need_no_merge_where_ridges_are_large(monkeypatch):
+    network = make_network()
+    folds = [Factors.of_series(network, states) for states in YEARS]
+    monkeypatch.setattr(f"{select_on_left_out_years.__module__}.complements", None)
+    assert select_on_left_out_years(network, folds, **SETTINGS).best.score < 1

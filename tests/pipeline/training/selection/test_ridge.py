@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,20 +48,22 @@ def make_network(target: str = "state") -> SampledRNN:
 TRAIN, VALIDATION = make_series(150, 1), make_series(110, 2)
 
 
+SETTINGS: dict[str, Any] = {
+    "size": SIZE,
+    "widths": [6, WIDTH],
+    "ridges": RIDGES,
+    "balances": BALANCES,
+    "variance": VARIANCE,
+    "truncated_variance": TRUNCATED,
+}
+
+
 def chosen(network: SampledRNN, **options: object) -> WidthSelection:
     return select_ridge_and_width(
         network,
         [Factors.of_series(network, TRAIN)],
         Factors.of_series(network, VALIDATION),
-        **{
-            "size": SIZE,
-            "widths": [6, WIDTH],
-            "ridges": RIDGES,
-            "balances": BALANCES,
-            "variance": VARIANCE,
-            "truncated_variance": TRUNCATED,
-        }
-        | options,
+        **SETTINGS | options,
     )
 
 
@@ -181,3 +184,72 @@ def test_a_chosen_network_rolls_out():
     by_hand = lift(delayed(TRAIN, 2, 41, 42), None, network.hidden) @ network.outer[0]
     np.testing.assert_allclose(found[0, 0], by_hand[0])
     assert replace(network, outer=None).width == network.width
+
+
+# Products of columns, or triangles
+
+
+@pytest.fixture
+def exact_only(monkeypatch):
+    """Return a function that turns products off."""
+    return lambda: monkeypatch.setattr(f"{select_ridge_and_width.__module__}.LEAST_RIDGE", np.inf)
+
+
+@pytest.mark.parametrize("target", ["state", "increment"])
+def test_products_give_the_same_choice_as_triangles(target, exact_only):
+    network = make_network(target)
+    quick = chosen(network, ridges=np.geomspace(1e-8, 1, 17))
+    exact_only()
+    exact = chosen(network, ridges=np.geomspace(1e-8, 1, 17))
+    for one, other in zip((*quick.paths, quick.linear), (*exact.paths, exact.linear), strict=True):
+        np.testing.assert_array_equal(one.ridge, other.ridge)
+        np.testing.assert_array_equal(one.balance, other.balance)
+        np.testing.assert_allclose(one.errors, other.errors, rtol=1e-6)
+        np.testing.assert_allclose(one.network.outer, other.network.outer, rtol=1e-6, atol=1e-8)
+
+
+def test_folds_need_no_merge_where_ridges_are_large(monkeypatch):
+    network, module = make_network(), select_ridge_and_width.__module__
+    folds = [Factors.of_series(network, make_series(75, seed)) for seed in (3, 4)]
+    whole = select_ridge_and_width(network, [folds[0].merge(folds[1])], folds[0], **SETTINGS)
+    monkeypatch.setattr(f"{module}.merge_factors", None)
+    apart = select_ridge_and_width(network, folds, folds[0], **SETTINGS)
+    np.testing.assert_allclose(apart.best.errors, whole.best.errors, rtol=1e-9)
+
+
+def exact_series(network: SampledRNN, times: int, seed: int) -> np.ndarray:
+    """Return states that follow a law that is exactly a combination of the network's features."""
+    rng = np.random.default_rng(seed)
+    states = np.empty((times, SIZE))
+    states[:DELAYS] = rng.normal(size=(DELAYS, SIZE))
+    law = np.random.default_rng(1).normal(size=(DELAYS * SIZE + 1 + WIDTH, SIZE)) / 4
+    law[: DELAYS * SIZE + 1] = 0
+    for time in range(DELAYS, times):
+        linear = delayed(states, DELAYS, time - 1, time)
+        states[time] = (lift(linear, None, network.hidden) @ law)[0]
+    return states
+
+
+def test_data_without_noise_are_solved_from_triangles(exact_only):
+    """Their errors are rounding errors of the triangle, not of products."""
+    network = replace(make_network(), leads=(1,))
+    train, held_out = exact_series(network, 400, 0), exact_series(network, 100, 1)
+    assert train[-100:].std() > 0.1  # the law is chaotic or periodic
+
+    def choice() -> WidthSelection:
+        return select_ridge_and_width(
+            network,
+            [Factors.of_series(network, train)],
+            Factors.of_series(network, held_out),
+            **SETTINGS
+            | {"widths": [WIDTH], "ridges": [1e-15, 1e-13, 1e-9, 1e-6, 1e-3], "balances": [1.0]}
+            | {"variance": np.ones(1), "truncated_variance": np.zeros(1)},
+        )
+
+    found = choice().best
+    exact_only()
+    exact = choice().best
+    np.testing.assert_array_equal(found.ridge, exact.ridge)
+    np.testing.assert_array_equal(found.errors, exact.errors)
+    assert found.errors.min() < 1e-18
+    assert found.ridge[0] < 1e-8

@@ -1,0 +1,185 @@
+"""Work of ``gfrnn run``, ``fit``, ``forecast`` and ``verify``: open a run, compute its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from gfrnn.cluster import ClusterConfig
+from gfrnn.pipeline import Experiment, Run, load_experiment
+from gfrnn.pipeline.config.section import Period, checked
+from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.reduction.progress import ProgressUpdate
+from gfrnn.pipeline.runs.folder import RunFolder
+from gfrnn.pipeline.runs.new_period import NewPeriod
+from gfrnn.pipeline.runs.record import STAGES
+from gfrnn.workflows.commands.console import console
+from gfrnn.workflows.commands.nature import nature
+from gfrnn.workflows.commands.options import ClusterOptions
+from gfrnn.workflows.report.skill_table import dashboard_table, index_table, terminal_table
+from gfrnn.workflows.session.run_session import (
+    compute_stage,
+    open_run,
+    print_stage,
+    record_performance,
+)
+
+EMBEDDED = Path(__file__).parents[1] / "experiments" / "nature.yaml"
+"""Experiment file that needs no data: ``gfrnn run`` simulates them."""
+
+
+def run_all(file: Path | None, output: Path | None, force: bool, options: ClusterOptions) -> None:
+    """Compute all stages of a run, write its report and print its scores."""
+    experiment, config = load_with_data(file, options)
+    folder = _folder(file, experiment, output)
+    create = cache(partial(Run, experiment, folder, force=force))
+    if run := _finished_run(create, STAGES, config, force):
+        if _has_report(run):
+            _print_report(run.report, " (done before, skipped)")
+        else:
+            _print_report(_write_report(run))
+        print_scores(run)
+        return
+    later = ("forecast", "verify", "report")
+    with open_run(create, experiment, folder, config, console, later=later, force=force) as (
+        run,
+        progress,
+    ):
+        with record_performance(folder, "run", console):
+            for stage in STAGES:
+                compute_stage(run, stage, force, progress, console)
+        progress.show_table(dashboard_table(_scores(run)))
+        progress(ProgressUpdate("report", 0, 1))
+        page = _write_report(run)
+        progress(ProgressUpdate("report", 1, 1))
+    _print_report(page)
+    print_scores(run)
+
+
+def run_one(
+    stage: str, file: Path | None, output: Path | None, force: bool, options: ClusterOptions
+) -> Run:
+    """Compute one stage of a run and return the run."""
+    experiment, config = load_with_data(file, options)
+    # Only a new fit may replace the run of another experiment.
+    replace = force and stage == "fit"
+    folder = _folder(file, experiment, output)
+    create = cache(partial(Run, experiment, folder, force=replace))
+    return _run_stage(stage, create, experiment, folder, config, force)
+
+
+def forecast_period(
+    folder: Path | None,
+    period: tuple[str, str],
+    output: Path | None,
+    force: bool,
+    options: ClusterOptions,
+) -> Run:
+    """Forecast another period with the model of the run in a folder, into a folder of its own."""
+    if folder is None or not folder.is_dir():
+        found = "no FILE" if folder is None else str(folder)
+        raise ConfigError(
+            f"--period: needs the folder of a run, found {found}; give the folder in place of FILE"
+        )
+    new = NewPeriod.prepare(folder, checked(Period, period, "--period"), output)
+    config = options.config(new.experiment.cluster, str(folder))
+    return _run_stage("forecast", cache(new.run), new.experiment, new.folder, config, force)
+
+
+def _run_stage(
+    stage: str,
+    create: Callable[[], Run],
+    experiment: Experiment,
+    folder: Path,
+    config: ClusterConfig,
+    force: bool,
+) -> Run:
+    if run := _finished_run(create, (stage,), config, force):
+        return run
+    replace = force and stage == "fit"
+    with (
+        open_run(create, experiment, folder, config, console, force=replace) as (run, progress),
+        record_performance(folder, stage, console),
+    ):
+        compute_stage(run, stage, force, progress, console)
+    return run
+
+
+def _finished_run(
+    create: Callable[[], Run], stages: Sequence[str], config: ClusterConfig, force: bool
+) -> Run | None:
+    """Return a run whose stages are all done, after printing that; it needs no cluster.
+
+    The result is None if there is something to compute, and in an allocation, where only the
+    driver's process may create the run.
+    """
+    if force or config.in_allocation:
+        return None
+    run = create()
+    if not all(run.is_done(stage) for stage in stages):
+        return None
+    for stage in stages:
+        print_stage(run.outcome(stage, skipped=True), console)
+    return run
+
+
+def _has_report(run: Run) -> bool:
+    """Check for a report that is younger than all stages."""
+    if not run.report.exists():
+        return False
+    written = run.report.stat().st_mtime
+    times = [stage.finished for stage in run.record.stages.values() if stage.finished]
+    return all(pd.Timestamp(time).timestamp() <= written for time in times)
+
+
+def _write_report(run: Run) -> Path:
+    # Matplotlib takes a second to import: only once there is something to draw.
+    from gfrnn.workflows.report.page import write_report
+
+    return write_report(run)
+
+
+def _print_report(page: Path, note: str = "") -> None:
+    console.print(f"[bold]report[/bold]: {page}{note}", highlight=False)
+
+
+def print_scores(run: Run) -> None:
+    """Print the tables of the scores of a run."""
+    scores = _scores(run)
+    for table in (terminal_table(scores), index_table(scores)):
+        if table is not None:
+            console.print(table)
+
+
+def _scores(run: Run) -> xr.Dataset:
+    return xr.open_zarr(run.scores, chunks=None, decode_timedelta=True)
+
+
+def load_with_data(file: Path | None, options: ClusterOptions) -> tuple[Experiment, ClusterConfig]:
+    """Load an experiment file, or the embedded one, whose data are simulated if missing."""
+    if file is not None:
+        experiment = RunFolder(file).stored_experiment() if file.is_dir() else load_experiment(file)
+        where = file / "experiment.yaml" if file.is_dir() else file
+        return experiment, options.config(experiment.cluster, str(where))
+    experiment = load_experiment(EMBEDDED)
+    config = options.config(experiment.cluster, EMBEDDED.name)
+    store = Path(str(experiment.data.sources[0].path))
+    if not store.exists():
+        years = experiment.periods.test.end.year - experiment.periods.train.start.year + 1
+        if config.in_allocation:  # each process of the allocation would write them
+            raise ConfigError(
+                f"cluster.kind: {config.kind}: the data are missing; write them first with "
+                f"`gfrnn nature {store} --years {years}`"
+            )
+        nature(store, years)
+    return experiment, config
+
+
+def _folder(file: Path | None, experiment: Experiment, output: Path | None) -> Path:
+    if file is not None and file.is_dir():
+        return output or file
+    return output or Path(experiment.output or Path("runs") / experiment.name)
