@@ -225,39 +225,55 @@ def time_reduction(summary: CostedSummary, sample: Stretch) -> TaskTimes:
         The longest leaf; shorter ones begin where it does.
     """
     longest = sample.stop - sample.start
-    synthetic, share = synthetic_summary(summary, longest)
+    synthetic = synthetic_summary(summary, longest)
     result: Arrays = {}
 
-    def leaf(times: int) -> float:
+    def leaf(times: int, summary: Any = synthetic) -> float:
         def run() -> None:
             result.clear()
-            result.update(synthetic.leaf(replace(sample, stop=sample.start + times)))
+            result.update(summary.leaf(replace(sample, stop=sample.start + times)))
 
         return least_seconds(run)
 
     least = min(longest, max(1, int(np.ceil(_least_rows(summary) / summary.leaf_rows(1)))))
+    most = _most_times(summary, sample, least)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        timed = _lengthened(leaf, least, _most_times(summary, sample, least))
+        if isinstance(summary, RolloutSummary) and synthetic.leads < summary.leads:
+            one = replace(synthetic, leads=1, block=1)
+            leaf(least, one)  # computes what is kept for later leaves
+            timed = _lengthened(leaf, least, most)
+            times, seconds = timed[-1]
+            begun = leaf(times, one)
+            each = max(0.0, seconds - begun) / (synthetic.leads - 1)
+            whole = (begun + each * (summary.leads - 1)) / seconds
+        else:
+            timed, whole = _lengthened(leaf, least, most), 1.0
         merges = _merge_seconds(synthetic, result)
-    return TaskTimes(tuple((times, seconds / share) for times, seconds in timed), merges)
+    return TaskTimes(tuple((times, whole * seconds) for times, seconds in timed), merges)
 
 
-def synthetic_summary(summary: Any, longest: int) -> tuple[Any, float]:
-    """Return a summary that works on noise, and the share of the work of a leaf that it does."""
+def synthetic_summary(summary: Any, longest: int) -> Any:
+    """Return a summary that works on noise; rollouts that take long have fewer leads.
+
+    Parameters
+    ----------
+    summary : CostedSummary
+    longest : int
+        Times of the longest leaf.
+    """
     if isinstance(summary, RolloutSummary):
         affordable = _WALK_OPERATIONS / (longest * summary.rollouts.walk_flops())
         leads = min(summary.leads, max(2, int(affordable)))
         source = synthetic_states(summary.states)
-        fewer = replace(summary, states=source, leads=leads, block=min(summary.block, leads))
-        return fewer, leads / summary.leads
+        return replace(summary, states=source, leads=leads, block=min(summary.block, leads))
     if isinstance(summary, ZonalRowSummary):
-        return replace(summary, states=NoiseStates(summary.network.state_size)), 1.0
+        return replace(summary, states=NoiseStates(summary.network.state_size))
     if isinstance(summary, RowSummary):
-        return replace(summary, states=synthetic_states(summary.states)), 1.0
+        return replace(summary, states=synthetic_states(summary.states))
     if hasattr(summary, "fields"):
-        return replace(summary, fields=synthetic_fields(summary.fields)), 1.0
-    return summary, 1.0
+        return replace(summary, fields=synthetic_fields(summary.fields))
+    return summary
 
 
 def _least_rows(summary: CostedSummary) -> float:

@@ -198,3 +198,24 @@ def test_solves_of_networks_of_all_kinds_are_timed(tmp_path):
     zonal = ZonalSolve(np.array([[9, 12], [5, 6]]), np.array([12, 16]), 3, FitConfig().ridge)
     assert zonal.sizes == [12**3, 16**3]
     assert timed_solves.zonal_solve_seconds(zonal) > 0
+
+
+@dataclass(frozen=True)
+class Rollouts(Slow):
+    """Rollouts whose reading takes as long as ten leads."""
+
+    leads: int = 50
+    block: int = 50
+
+    def leaf(self, stretch):
+        work_for(self.each * (10 + self.leads))
+        return {"values": np.zeros(2)}
+
+
+def test_rollouts_of_few_leads_are_scaled_to_all(monkeypatch):
+    monkeypatch.setattr(task_times, "RolloutSummary", Rollouts)
+    monkeypatch.setattr(
+        task_times, "synthetic_summary", lambda summary, _: replace(summary, leads=6, block=6)
+    )
+    found = time_reduction(Rollouts(each=2e-3, merging=0.0), Stretch("a", 0, 1))
+    assert found.leaf(1) == pytest.approx(60 * 2e-3, rel=0.2)
