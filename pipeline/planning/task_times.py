@@ -159,7 +159,9 @@ class TaskTimer:
 
     def _time_rows(self, rows: Sequence[tuple[RowSummary, Stretch]]) -> None:
         """Time rows of some numbers of columns, and interpolate those of others."""
-        kinds = {_key(*pair): pair for pair in rows}
+        kinds: dict[tuple[Any, ...], tuple[RowSummary, Stretch]] = {}
+        for pair in rows:  # the first has the leaves of a pass, not of a sample
+            kinds.setdefault(_key(*pair), pair)
         ordered = sorted(kinds.values(), key=lambda pair: pair[0].columns)
         if len(ordered) <= _TIMED_COLUMNS:
             return
