@@ -48,8 +48,8 @@ class StageEstimate:
         Number of times that a stored chunk is decoded, and number of different chunks.
     decoded_bytes : int
         Size of all decoded chunks together.
-    operations : float
-        Floating point operations.
+    leaf_seconds, merge_seconds : float
+        Seconds of the longest leaf, without decoding, and of a merge of complete results.
     leaf_bytes, merge_bytes, driver_bytes : int
         Peak memory of a leaf and of a merge, and memory of the driver at the end.
     kept_bytes : int
@@ -65,7 +65,8 @@ class StageEstimate:
     chunks: int
     different: int
     decoded_bytes: int
-    operations: float
+    leaf_seconds: float
+    merge_seconds: float
     leaf_bytes: int
     merge_bytes: int
     driver_bytes: int

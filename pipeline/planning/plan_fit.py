@@ -1,10 +1,11 @@
-"""Plan a fit: estimate its reads, operations, memory, disk space and time before it starts."""
+"""Plan a fit: estimate its reads, memory, disk space and time before it starts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
@@ -13,6 +14,7 @@ from gfrnn.pipeline.data.stored_chunks import ChunkReads
 from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Workforce
 from gfrnn.pipeline.planning.machine_rates import MachineRates, measure_rates
+from gfrnn.pipeline.planning.task_times import TaskTimer, TaskTimes
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.training.checks import check_settings
 from gfrnn.pipeline.training.field_passes import fields_copy
@@ -24,12 +26,19 @@ from gfrnn.pipeline.training.passes import cost_of_passes
 # workers of one machine (`gfrnn bench plan` measures it again).
 TASK_SECONDS = 3.8e-3
 
+TimedCost = tuple[PassCost, TaskTimes]
+"""The cost of a stage, and the seconds of its tasks."""
+
 # Advice is given where stored chunks are decoded more often than this on average.
 _REPEATED_READS = 1.5
 
 
 def plan_fit(
-    experiment: Experiment, ds: xr.Dataset, workforce: Workforce, rates: MachineRates | None = None
+    experiment: Experiment,
+    ds: xr.Dataset,
+    workforce: Workforce,
+    rates: MachineRates | None = None,
+    timer: TaskTimer | None = None,
 ) -> FitEstimate:
     """Estimate the cost of a fit. Nothing is written.
 
@@ -42,6 +51,8 @@ def plan_fit(
         Workers that the fit will run on.
     rates : MachineRates, optional
         Speed of a worker; by default that of this machine, measured now.
+    timer : TaskTimer, optional
+        Times of the tasks; by default they are measured now.
 
     Raises
     ------
@@ -55,12 +66,12 @@ def plan_fit(
         copied, read = [copy_cost(copy)], copy.planned_fields()
     training = training_of(experiment, read, Checkpoints(Path()))
     stages = copied + cost_of_passes(training.passes())
-    rates = rates or measure_rates(stages, fields)
-    groups: dict[str, list[PassCost]] = {}
-    for stage in stages:
-        groups.setdefault(stage.name, []).append(stage)
+    rates = rates or measure_rates(fields, stages[0].windows)
+    groups: dict[str, list[TimedCost]] = {}
+    for timed in zip(stages, (timer or TaskTimer()).times(stages), strict=True):
+        groups.setdefault(timed[0].name, []).append(timed)
     found = [
-        _estimate_stage(group, fields if group[0].kept_by_workers else read, workforce, rates)
+        _estimate_stage(group, fields if group[0][0].kept_by_workers else read, workforce, rates)
         for group in groups.values()
     ]
     return FitEstimate(
@@ -73,13 +84,14 @@ def plan_fit(
 
 
 def _estimate_stage(
-    stages: Sequence[PassCost], fields: Fields, workforce: Workforce, rates: MachineRates
+    group: Sequence[TimedCost], fields: Fields, workforce: Workforce, rates: MachineRates
 ) -> StageEstimate:
     """Add up stages that share a name; they run one after the other."""
+    stages, tasks = zip(*group, strict=True)
     reads = [ChunkReads.count(fields.stored_chunks, stage.windows) for stage in stages]
     each = [
-        _seconds(stage, read, workforce.threads, rates)
-        for stage, read in zip(stages, reads, strict=True)
+        _seconds(stage, times, read, workforce.threads, rates)
+        for stage, times, read in zip(stages, tasks, reads, strict=True)
     ]
     return StageEstimate(
         name=stages[0].name,
@@ -89,7 +101,8 @@ def _estimate_stage(
         chunks=sum(read.chunks for read in reads),
         different=max(read.distinct for read in reads),
         decoded_bytes=sum(read.decoded_bytes for read in reads),
-        operations=sum(sum(stage.work.values()) for stage in stages),
+        leaf_seconds=max(times.leaf(max(stage.sizes)) for stage, times in group),
+        merge_seconds=max(times.merge(len(stage.levels)) for stage, times in group),
         leaf_bytes=max(stage.plan.leaf_bytes for stage in stages),
         merge_bytes=max(stage.plan.merge_bytes for stage in stages),
         driver_bytes=max(stage.driver_bytes for stage in stages),
@@ -98,13 +111,16 @@ def _estimate_stage(
     )
 
 
-def _seconds(stage: PassCost, reads: ChunkReads, threads: int, rates: MachineRates) -> float | None:
+def _seconds(
+    stage: PassCost, times: TaskTimes, reads: ChunkReads, threads: int, rates: MachineRates
+) -> float | None:
     if reads.chunks and rates.reading is None:
         return None
     reading = reads.decoded_bytes / rates.reading if rates.reading else 0.0
     tasks = stage.plan.leaves + stage.plan.merges
-    alone = rates.seconds(stage.work) + reading
-    chain = rates.seconds(stage.chain) + reading / max(1, stage.plan.leaves)
+    merges = [times.merge(level) for level in range(len(stage.levels))]
+    alone = sum(map(times.leaf, stage.sizes)) + float(np.dot(stage.levels, merges)) + reading
+    chain = times.leaf(max(stage.sizes)) + sum(merges) + reading / stage.plan.leaves
     # Upper bound where no thread idles while a task is ready (Brent 1974).
     busy = max(chain + (alone - chain) / threads, tasks * TASK_SECONDS)
     return busy + stage.kept_bytes / rates.keeping / (threads if stage.kept_by_workers else 1)

@@ -114,10 +114,6 @@ class Fold:
     stretches: Sequence[Stretch]
     checkpoints: FoldCheckpoints | None
 
-    def stretches_of(self, block: Block | None) -> Sequence[Stretch]:
-        """Return the stretches of a block, or those of the whole fold for None."""
-        return self.stretches[block.first : block.first + block.size] if block else self.stretches
-
     def nodes(self) -> Iterator[tuple[Block, Arrays | None]]:
         """Yield the nodes to push to the tree: saved blocks, and between them leaves (None)."""
         first = 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
-from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch, Summary
+from gfrnn.pipeline.reduction.tree import CostedSummary, RegressionRows, Stretch, Summary
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ProgressUpdate:
     rows : float
         Rows computed so far, or times where there are no rows.
     work : float
-        Operations so far.
+        Useful operations of these rows; 0 where they are not counted.
     task_bytes : int
         Planned peak memory of a task in bytes; 0 where it was not planned.
     pending_merges : int
@@ -96,14 +96,12 @@ class ProgressCounts:
 
     def add_leaf(self, stretch: Stretch) -> None:
         """Count rows and operations of a computed leaf."""
-        rows, work = self._leaf_cost(stretch.stop - stretch.start)
+        rows = self._leaf_rows(stretch.stop - stretch.start)
         self.rows += rows
-        self.work += work
+        self.work += rows * self._row_flops
 
-    def add_merge(self, stretches: Sequence[Stretch]) -> None:
-        """Count a computed merge of some stretches, whose two sides are about equally long."""
-        times = sum(part.stop - part.start for part in stretches)
-        self.work += self._merge_cost(times // 2)
+    def add_merge(self) -> None:
+        """Report a computed merge once no leaf does any more."""
         self._report_at_end()
 
     def add_checkpoint(self) -> None:
@@ -115,20 +113,12 @@ class ProgressCounts:
         if self.done == self.total:  # otherwise the next leaf reports it
             self.report()
 
-    # Costs depend on the length alone and are needed for each task, hence the caches.
+    # Cached, as they are needed for each leaf.
 
     @cached_property
-    def _leaf_cost(self) -> Callable[[int], tuple[float, float]]:
-        summary = self.summary
-        if not isinstance(summary, CostedSummary):
-            return lambda times: (float(times), 0.0)
-        return cache(
-            lambda times: (summary.leaf_rows(times), sum(summary.leaf_work(times).values()))
-        )
+    def _leaf_rows(self) -> Callable[[int], float]:
+        return self.summary.leaf_rows if isinstance(self.summary, CostedSummary) else float
 
     @cached_property
-    def _merge_cost(self) -> Callable[[int], float]:
-        summary = self.summary
-        if not isinstance(summary, CostedSummary):
-            return lambda times: 0.0
-        return cache(lambda times: sum(summary.merge_work(times).values()))
+    def _row_flops(self) -> float:
+        return self.summary.row_flops if isinstance(self.summary, RegressionRows) else 0.0

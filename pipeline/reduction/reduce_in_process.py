@@ -22,7 +22,7 @@ def reduce_in_process(run: RunningReduction, fold: Fold) -> Arrays:
 
     def merge(block: Block | None, left: Arrays, right: Arrays) -> Arrays:
         arrays = c_ordered(run.summary.merge(left, right))
-        counts.add_merge(fold.stretches_of(block))
+        counts.add_merge()
         if block:
             save_if_due(block, arrays)
         return arrays

@@ -146,7 +146,7 @@ class _FoldScheduling:
         def finished(future: Future) -> None:
             sides.clear()  # until now they could be saved in place of the merged block
             self.run.counts.pending_merges -= 1
-            self.run.counts.add_merge(submitted.fold.stretches_of(block))
+            self.run.counts.add_merge()
             self.save_if_due(submitted, block, future)
 
         self.run.counts.pending_merges += 1

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.flops import Work
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,14 @@ class CostedSummary(Summary, Protocol):
     def leaf_rows(self, times: int) -> float:
         """Return the rows of a leaf of a number of times, or the times where there are no rows."""
 
-    def leaf_work(self, times: int) -> Work:
-        """Return the operations of a leaf of a number of times."""
 
-    def merge_work(self, times: int) -> Work:
-        """Return the operations of merging two summaries, each of a number of times."""
+@runtime_checkable
+class RegressionRows(Protocol):
+    """A summary of the rows of a regression, whose rate can be compared with matrix products."""
+
+    @property
+    def row_flops(self) -> float:
+        """Useful operations of a row: its hidden features, and its part in the factorisation."""
 
 
 @dataclass(frozen=True, order=True)

@@ -15,7 +15,6 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.flops import Work
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.harmonics import AnnualCycle, harmonics, term_count
 
@@ -199,13 +198,6 @@ class ClimatologySummary:
 
     def leaf_rows(self, times: int) -> float:
         return float(times)
-
-    def leaf_work(self, times: int) -> Work:
-        # Two products with the design matrix; the residual, squared and summed.
-        return {"regression": (4 * self.terms + 4) * times * self.fields.grid.size}
-
-    def merge_work(self, times: int) -> Work:
-        return self.leaf_work(2 * self.terms)
 
     @property
     def terms(self) -> int:

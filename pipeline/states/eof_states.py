@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.flops import Work
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Scaling
 
@@ -116,11 +115,6 @@ class EofLayout:
         # Rounding errors make a variance of zero larger than zero.
         varies = variance > _ROUNDING**2 * variance.max()
         return np.divide(later, variance, out=np.zeros_like(later), where=varies)
-
-    def encoding_work(self, times: int) -> Work:
-        """Return the operations of encoding the fields of a number of times."""
-        terms = len(self.scaling.climatology.coefficients)
-        return {"encoding": (2 * terms + 2 * self.modes) * times * self.scaling.grid.size}
 
     @cached_property
     def regression_groups(self) -> Array:
@@ -230,16 +224,3 @@ class EofSummary:
 
     def leaf_rows(self, times: int) -> float:
         return float(times)
-
-    def leaf_work(self, times: int) -> Work:
-        return {"svd": self._flops(times)}
-
-    def merge_work(self, times: int) -> Work:
-        kept = 2 * min(self.rank, times)
-        # The second term is the rotation of the left factors.
-        return {"svd": self._flops(kept) + 2 * times * kept * self.rank}
-
-    def _flops(self, rows: int) -> float:
-        """Return the operations of decomposing some rows by the eigenvectors of their products."""
-        size, kept = self.fields.grid.size, min(self.rank, rows)
-        return 2 * rows * (rows + kept) * size + 4 / 3 * rows**3 + 4 * rows**2 * kept

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.flops import Work
 from gfrnn.pipeline.reduction.tree import Stretch
 
 Array = NDArray[Any]
@@ -29,9 +28,6 @@ class EncodingLayout(Protocol):
 
     def encode(self, fields: Array, time: Array) -> Array:
         """Return the states of fields, which are overwritten: shape (times, size)."""
-
-    def encoding_work(self, times: int) -> Work:
-        """Return the operations of encoding the fields of a number of times."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +60,3 @@ class StateSummary:
 
     def leaf_rows(self, times: int) -> float:
         return float(times)
-
-    def leaf_work(self, times: int) -> Work:
-        return self.layout.encoding_work(times)
-
-    def merge_work(self, times: int) -> Work:
-        return {}

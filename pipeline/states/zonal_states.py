@@ -14,7 +14,6 @@ from scipy import fft
 from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.flops import Work
 from gfrnn.pipeline.states.climatology import Scaling
 from gfrnn_core.zonal import LatitudeFunctions, ZonalBasis
 from gfrnn_core.zonal.latitude_functions import Geometry, poles_reached
@@ -90,15 +89,6 @@ class ZonalLayout:
     def decode(self, states: Array, time: Array) -> Array:
         """Return the fields of states at some times: shape (times, grid.size)."""
         return self.anomalies(states) + self.scaling.climatology(time)
-
-    def encoding_work(self, times: int) -> Work:
-        """Return the operations of encoding the fields of a number of times."""
-        channels, latitudes, longitudes = self.scaling.grid.shape
-        terms = len(self.scaling.climatology.coefficients)
-        spectrum = 2.5 * longitudes * np.log2(longitudes)
-        functions = 4 * self.wavenumbers * self.basis.functions.values.shape[1]
-        each = 2 * terms * longitudes + spectrum + functions
-        return {"encoding": float(times * channels * latitudes * each)}
 
     def autocorrelation(self, lagged: Array, lead: int) -> Array:
         """Return the autocorrelation of each grid cell at a lead, in steps: shape (grid.size,).

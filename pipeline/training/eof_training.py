@@ -214,7 +214,14 @@ class EofTraining(Training):
                 modes = linear.state.modes
                 solved[name] = yield FunctionPass(
                     run=partial(solve_linear_model, candidate),
-                    cost=partial(solve_cost, [rows], DEFAULT_FIT, [modes], name="linear solve"),
+                    cost=partial(
+                        solve_cost,
+                        [rows],
+                        DEFAULT_FIT,
+                        [modes],
+                        self.training_folds,
+                        name="linear solve",
+                    ),
                     placeholder=np.zeros((rows.features, modes)),
                 )
             found.append(solved[name])
@@ -234,7 +241,14 @@ class EofTraining(Training):
             modes = variant.state.modes
             (errors,) = yield FunctionPass(
                 run=partial(residual_spectra, [candidate]),
-                cost=partial(solve_cost, [rows], DEFAULT_FIT, [modes], name="noise solve"),
+                cost=partial(
+                    solve_cost,
+                    [rows],
+                    DEFAULT_FIT,
+                    [modes],
+                    self.training_folds,
+                    name="noise solve",
+                ),
                 placeholder=[np.ones(modes)],
             )
             found.append(replace(network, noise=variant.model.noise_factor * errors))
@@ -309,7 +323,10 @@ class EofTraining(Training):
 
     def sample_cost(self, rows: list[TrainingRows]) -> PassCost:
         leaf = max((each.leaf for each in rows), key=lambda part: part.stop - part.start)
-        return precision_cost([each.rows for each in rows], leaf, NO_READS)
+        sizes = [each.size for each in rows]
+        return precision_cost(
+            [each.rows for each in rows], sizes, self.experiment.fit, leaf, NO_READS
+        )
 
     def states_of(self, layout: EofLayout) -> StoredStates:
         return StoredStates(self.series, layout.modes)

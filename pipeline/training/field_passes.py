@@ -91,6 +91,11 @@ class FieldPasses:
             phase=self.fields.ds.attrs["time_chunk_start"],
         )
 
+    @cached_property
+    def training_folds(self) -> int:
+        """Number of folds of the training period, one a year."""
+        return len({part.fold for part in self.reads("train")})
+
     def rows_key(self, variant: Experiment, *parts: Any) -> str:
         """Return the key of everything but the stretches that determines a candidate's rows."""
         return content_key(

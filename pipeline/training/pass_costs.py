@@ -1,10 +1,10 @@
-"""Estimate the stages of a fit before it starts: tasks, reads, memory, operations."""
+"""Estimate the stages of a fit before it starts: tasks, reads, memory."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,10 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.fit_config import FitConfig
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.rechunking.fields_copy import FieldsCopy
-from gfrnn.pipeline.reduction.flops import (
-    Work,
-    eigenvector_flops,
-    merge_flops,
-    svd_flops,
-    total,
-)
 from gfrnn.pipeline.reduction.task_memory import TaskPlan, check_memory, plan_calls, plan_reduction
 from gfrnn.pipeline.reduction.tree import CostedSummary, Stretch
-from gfrnn.pipeline.training.rows import RowSummary
+from gfrnn.pipeline.training.rows import RowSummary, States
 from gfrnn.pipeline.training.triangles import solve_bytes, tried_widths
-from gfrnn_core.normal_equations import LEAST_RIDGE
 
 Array = NDArray[Any]
 
@@ -42,10 +34,11 @@ class PassCost:
         Number of tasks, and their peak memory.
     windows : ndarray of int, shape (reads, 2)
         Times of the archive that each task reads: the first, and the one after the last.
-    work : dict
-        Operations of all tasks, by kind of work.
-    chain : dict
-        Operations on the critical path: the longest chain of dependent tasks, and the driver's.
+    sizes : sequence of float
+        Size of each leaf: its times, or the number that the subject defines.
+    levels : sequence of int
+        Number of merges of all folds at each level of their trees, from the leaves up. The longest
+        chain of dependent tasks is one leaf and one merge of each level.
     driver_bytes : int
         Memory of the driver at the end.
     kept_bytes : int
@@ -53,22 +46,105 @@ class PassCost:
     kept_by_workers : bool
         Whether the workers write them, and not the driver.
     subject : Any
-        The summary or other object whose speed can be measured on a small piece of its work.
+        The summary, or an object of this module, of which one task can be timed; None where tasks
+        only read.
+    sample : Stretch or None
+        The longest leaf of a reduction.
     """
 
     plan: TaskPlan
     windows: Array
-    work: Work
-    chain: Work
+    sizes: Sequence[float]
+    levels: Sequence[int] = ()
     driver_bytes: int = 0
     kept_bytes: int = 0
     kept_by_workers: bool = False
     subject: Any = field(default=None, repr=False)
+    sample: Stretch | None = None
 
     @property
     def name(self) -> str:
         """Name of the stage."""
         return self.plan.name
+
+
+@dataclass(frozen=True)
+class StateCall:
+    """A call of a function on states that it reads; a size of 1 is one call.
+
+    Attributes
+    ----------
+    function : callable
+        Takes the source of the states and the arguments.
+    states : States
+    arguments : tuple
+    """
+
+    function: Callable[..., Any]
+    states: States
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class RidgeSolve:
+    """The choice of ridge, balance and width from triangles; sizes are those of :meth:`size`.
+
+    Attributes
+    ----------
+    rows : RowSummary
+        Rows of the triangles.
+    fit : FitConfig
+        Settings.
+    targets : int
+        Number of values that a row predicts at each lead.
+    folds : int
+        Number of triangles, one for each year.
+    """
+
+    rows: RowSummary
+    fit: FitConfig
+    targets: int
+    folds: int
+
+    @property
+    def linear_features(self) -> int:
+        """Number of features that are not hidden."""
+        return self.rows.features - self.rows.network.width
+
+    def size(self, left_out: int = 0) -> float:
+        """Return the sum of the cubes of the numbers of features of all decompositions.
+
+        Parameters
+        ----------
+        left_out : int
+            Number of folds of which each is left out once; 0 where a validation period decides.
+        """
+        widths = tried_widths(self.rows.network, self.fit.widths)
+        tried = [width for width in widths if width for _ in self.fit.balance]
+        cubes = sum((self.linear_features + width) ** 3 for width in (0, *tried))
+        return float(self.rows.groups * cubes * max(1, left_out))
+
+
+@dataclass(frozen=True)
+class PrecisionRows:
+    """The rows of a leaf made in either precision, and a solve with each; a size of 1 is all.
+
+    Attributes
+    ----------
+    rows : RowSummary
+    leaf : Stretch
+    often : float
+        Number of times that rows are made, as if all had the precision of the network.
+    solve : RidgeSolve
+    solves : float
+        Size of the solves.
+    """
+
+    rows: RowSummary
+    leaf: Stretch
+    often: float
+    solve: RidgeSolve
+    solves: float
 
 
 def reduction_cost(
@@ -84,34 +160,28 @@ def reduction_cost(
     folds: dict[str, list[int]] = {}
     for part in stretches:
         folds.setdefault(part.fold, []).append(part.stop - part.start)
-    lengths = Counter(length for own in folds.values() for length in own)
-    parts = [total([summary.leaf_work(times)], count) for times, count in lengths.items()]
-    chains = []
-    for own in folds.values():
-        levels = _levels(len(own), sum(own) / len(own))
-        works = [summary.merge_work(round(times)) for _, times in levels]
-        parts += [total([work], count) for work, (count, _) in zip(works, levels, strict=True)]
-        chains.append(total([summary.leaf_work(max(own)), *works]))
+    trees = [merges_by_level(len(own)) for own in folds.values()]
     results = [summary.result_bytes(sum(own)) for own in folds.values()]
     plan = plan_reduction(summary, stretches)
     return PassCost(
         plan=plan,
         windows=windows,
-        work=total(parts),
-        chain=max(chains, key=lambda work: sum(work.values())),
+        sizes=[part.stop - part.start for part in stretches],
+        levels=[sum(counts) for counts in zip_longest(*trees, fillvalue=0)],
         driver_bytes=sum(results),
         kept_bytes=sum(results),
         subject=summary,
+        sample=max(stretches, key=lambda part: part.stop - part.start, default=None),
     )
 
 
-def _levels(leaves: int, times: float) -> list[tuple[int, float]]:
-    """Return number of merges and times of a side by level, for leaves of ``times`` times each."""
-    height = leaves.bit_length() - 1
-    even = [(leaves >> level + 1, times * 2**level) for level in range(height)]
-    # Remaining blocks merge at the end, from the smallest up; together they are below the next.
-    waiting = [level for level in range(height + 1) if leaves >> level & 1]
-    return even + [(1, times * (leaves % 2**level)) for level in waiting[1:]]
+def merges_by_level(leaves: int) -> list[int]:
+    """Return the number of merges at each level of a tree, from the leaves up."""
+    counts = []
+    while leaves > 1:
+        counts.append(leaves // 2)
+        leaves -= leaves // 2
+    return counts
 
 
 def call_cost(
@@ -119,18 +189,12 @@ def call_cost(
     count: int,
     needed: int,
     remedy: str,
-    work: Work,
     windows: Array = NO_READS,
     subject: Any = None,
 ) -> PassCost:
-    """Estimate calls that need ``needed`` bytes and ``work`` operations each."""
-    return PassCost(
-        plan=plan_calls(name, count, needed, remedy),
-        windows=windows,
-        work=total([work], count),
-        chain=work,
-        subject=subject,
-    )
+    """Estimate equal calls that need ``needed`` bytes each."""
+    plan = plan_calls(name, count, needed, remedy)
+    return PassCost(plan, windows, sizes=[1.0] * count, subject=subject)
 
 
 def copy_cost(copy: FieldsCopy) -> PassCost:
@@ -139,8 +203,7 @@ def copy_cost(copy: FieldsCopy) -> PassCost:
     return PassCost(
         plan=plan_calls("rechunk", len(copy.tasks), copy.task_bytes, remedy),
         windows=copy.windows,
-        work={},
-        chain={},
+        sizes=[1.0] * len(copy.tasks),
         kept_bytes=copy.kept_bytes,
         kept_by_workers=True,
     )
@@ -154,7 +217,8 @@ def read_windows(stretches: Sequence[Stretch]) -> Array:
 def solve_cost(
     rows: Sequence[RowSummary],
     fit: FitConfig,
-    sizes: Sequence[int],
+    targets: Sequence[int],
+    folds: int,
     left_out: int = 0,
     name: str = "solve",
 ) -> PassCost:
@@ -162,77 +226,58 @@ def solve_cost(
 
     Parameters
     ----------
-    sizes : sequence of int
+    targets : sequence of int
         Number of values that a row predicts at each lead, by candidate.
+    folds : int
+        Number of triangles of each candidate.
     left_out : int
         Number of folds of which each is left out once; 0 where a validation period decides.
     name : str
         Name of the stage.
     """
-    works = [_solve_work(part, fit, size, left_out) for part, size in zip(rows, sizes, strict=True)]
-    widest = max(rows, key=lambda part: part.groups * part.columns**2)
+    pairs = zip(rows, targets, strict=True)
+    solves = [RidgeSolve(part, fit, count, folds) for part, count in pairs]
+    widest = max(solves, key=lambda each: each.rows.groups * each.rows.columns**2)
+    own = widest.rows
     return PassCost(
         plan=plan_calls(
-            name, len(rows), solve_bytes(widest.groups, widest.columns, left_out), widest.remedy
+            name, len(rows), solve_bytes(own.groups, own.columns, left_out), own.remedy
         ),
         windows=NO_READS,
-        work=total(works),
-        chain=max(works, key=lambda work: sum(work.values())),
+        sizes=[each.size(left_out) for each in solves],
+        subject=widest,
     )
 
 
-def final_solve_cost(rows: Sequence[RowSummary]) -> PassCost:
+def final_solve_cost(
+    rows: Sequence[RowSummary], targets: Sequence[int], fit: FitConfig, folds: int
+) -> PassCost:
     """Estimate the solve of the chosen networks from all their rows, as if all were chosen."""
-    works = [{"eigenvectors": part.groups * eigenvector_flops(part.features)} for part in rows]
-    widest = max(rows, key=lambda part: part.groups * part.columns**2)
-    needed = solve_bytes(widest.groups, widest.columns)
-    return PassCost(
-        plan=plan_calls("final solve", len(rows), needed, widest.remedy),
-        windows=NO_READS,
-        work=total(works),
-        chain=max(works, key=lambda work: sum(work.values())),
-    )
+    chosen = fit.model_copy(update={"widths": [], "balance": fit.balance[:1]})
+    cost = solve_cost(rows, chosen, targets, folds, name="final solve")
+    return replace(cost, sizes=[float(part.groups * part.features**3) for part in rows])
 
 
-def precision_cost(rows: Sequence[RowSummary], leaf: Stretch, windows: Array) -> PassCost:
+def precision_cost(
+    rows: Sequence[RowSummary],
+    targets: Sequence[int],
+    fit: FitConfig,
+    leaf: Stretch,
+    windows: Array,
+) -> PassCost:
     """Estimate the measurement of the rows' precision on a leaf of the widest candidate."""
-    widest = max(rows, key=lambda part: part.groups * part.columns**2)
-    times, columns = leaf.stop - leaf.start, widest.columns
+    pairs = zip(rows, targets, strict=True)
+    widest, count = max(pairs, key=lambda pair: pair[0].groups * pair[0].columns ** 2)
+    times = leaf.stop - leaf.start
     # Rows are made in both precisions, of which float32 takes half the time of float64.
     often = 1.5 if widest.network.precision == "float64" else 3.0
-    solving = {"eigenvectors": 2 * widest.groups * eigenvector_flops(columns)}
+    solves = 2.0 * widest.groups * widest.features**3
     if widest.rows_of(times) < widest.features:  # too few rows to solve: it ends early
-        often, solving = 1.0, {}
-    work = total([total([widest.factors_work(times)], often), solving])
-    work = total([work, widest.states.read_work(times)])
+        often, solves = 1.0, 0.0
     read = widest.states.read_bytes(times + widest.network.overlap)
     needed = max(widest.leaf_bytes(leaf), read + solve_bytes(widest.groups, widest.columns))
-    return call_cost("precision", 1, needed, widest.remedy, work, windows)
-
-
-def _solve_work(rows: RowSummary, fit: FitConfig, size: int, left_out: int) -> Work:
-    columns, targets = rows.columns, len(rows.network.leads) * size
-    always = columns - targets - rows.network.width
-    widths = tried_widths(rows.network, fit.widths)
-    flops = 0.0
-    quick = max(fit.ridge) >= LEAST_RIDGE  # assumes data with noise, whose ridges are large
-    for count in [always, *(always + width for width in widths for _ in fit.balance)]:
-        # The decomposition, its products with triangles and targets, and the errors of each ridge:
-        # a quadratic form, or a product with all targets.
-        flops += eigenvector_flops(count) if quick else svd_flops(count, count)
-        flops += 2 * count**2 * (columns + targets)
-        if quick:
-            flops += count**2 * (count + 2 * targets + 2 * len(fit.ridge) * len(rows.network.leads))
-        else:
-            flops += len(fit.ridge) * 2 * columns * count * targets
-    flops *= max(1, left_out)
-    if quick:
-        return {"eigenvectors": rows.groups * flops}
-    work = {"solving": rows.groups * flops}
-    if left_out:  # three merges a fold
-        merging = merge_flops(columns, columns, columns)
-        work[f"merging {columns}"] = rows.groups * 3 * left_out * merging
-    return work
+    subject = PrecisionRows(widest, leaf, often, RidgeSolve(widest, fit, count, 1), solves)
+    return call_cost("precision", 1, needed, widest.remedy, windows, subject)
 
 
 def check_pass_memory(costs: Iterable[PassCost], fields: Fields, limit: int | None) -> None:

@@ -33,7 +33,7 @@ class Pass(Protocol):
     def placeholder(self) -> Any: ...
 
     def cost(self) -> PassCost | None:
-        """Estimate tasks, reads, memory and operations; return None where these are negligible."""
+        """Estimate tasks, reads and memory; return None where these are negligible."""
 
     def run(self, checkpoints: Checkpoints, progress: Progress | None) -> Any:
         """Compute the result."""

@@ -26,7 +26,13 @@ from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.states.sampled_features import patch_features
 from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
 from gfrnn.pipeline.training.checks import POOL_TIMES, local_forcing, row_leaves
-from gfrnn.pipeline.training.pass_costs import PassCost, call_cost, precision_cost, solve_cost
+from gfrnn.pipeline.training.pass_costs import (
+    PassCost,
+    StateCall,
+    call_cost,
+    precision_cost,
+    solve_cost,
+)
 from gfrnn.pipeline.training.passes import FunctionPass, Passes, ReductionPass
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
@@ -215,7 +221,9 @@ class LocalTraining(Training):
         sizes = [self.patches.owned] * len(noisy)
         spectra = yield FunctionPass(
             run=partial(residual_spectra, candidates),
-            cost=partial(solve_cost, rows.parts, DEFAULT_FIT, sizes, name="noise solve"),
+            cost=partial(
+                solve_cost, rows.parts, DEFAULT_FIT, sizes, self.training_folds, name="noise solve"
+            ),
             placeholder=[np.ones(self.patches.owned)] * len(noisy),
         )
         found = list(networks)
@@ -252,7 +260,10 @@ class LocalTraining(Training):
     def sample_cost(self, rows: list[TrainingRows]) -> PassCost:
         widest = max(rows, key=lambda each: each.rows.columns / each.rows.places)
         windows = np.array([widest.rows.reach(widest.leaf)])
-        return precision_cost([each.rows for each in rows], widest.leaf, windows)
+        sizes = [each.size for each in rows]
+        return precision_cost(
+            [each.rows for each in rows], sizes, self.experiment.fit, widest.leaf, windows
+        )
 
     def _scale_pass(self, layout: LocalLayout) -> Passes[Array | None]:
         """Yield the pass for the scales of base fields; return them, or None if none are used."""
@@ -265,7 +276,7 @@ class LocalTraining(Training):
         train = times_of([part for part in self.stretches if part.fold.startswith("train/")])
         times = train[np.linspace(0, len(train) - 1, min(len(train), POOL_TIMES)).astype(int)]
         needed = states.read_bytes(1) + features.time_bytes
-        work = states.read_work(1) | {"gathering": features.time_bytes}
+        call = StateCall(squares_at_time, states, (features, int(times[0])))
 
         def run(_: Checkpoints, progress: Progress | None) -> Array:
             arguments = [(states, features, time) for time in times.tolist()]
@@ -274,7 +285,7 @@ class LocalTraining(Training):
         windows = np.stack([times, times + 1], axis=1)
         scales: Array = yield FunctionPass(
             run=run,
-            cost=lambda: call_cost("scales", len(times), needed, "data.region", work, windows),
+            cost=lambda: call_cost("scales", len(times), needed, "data.region", windows, call),
             placeholder=features.features.scales,
         )
         return scales
@@ -312,13 +323,19 @@ class LocalTraining(Training):
         planned = self._drawn(variant, network, placeholder, placeholder)
         drawn: SampledRNN = yield FunctionPass(
             run=draw,
-            cost=lambda: self._pool_cost(FieldStates(self.fields, layout), planned, train, count),
+            cost=lambda: self._pool_cost(
+                FieldStates(self.fields, layout),
+                planned,
+                train,
+                count,
+                -(-variant.fit.pool // count),
+            ),
             placeholder=planned,
         )
         return drawn
 
     def _pool_cost(
-        self, states: FieldStates, network: SampledRNN, train: Array, count: int
+        self, states: FieldStates, network: SampledRNN, train: Array, count: int, each: int
     ) -> PassCost:
         """Estimate the gathering of patches at some training times."""
         # The seed decides the times but not the cost, so evenly spaced times serve.
@@ -328,8 +345,8 @@ class LocalTraining(Training):
         gathered = network.patches.places * network.delays * network.patches.window
         # Three copies: each delay gathered, the delays joined, and the pool joined over times.
         needed = states.read_bytes(network.delays + 1) + 3 * 8 * gathered
-        work = states.read_work(network.delays + 1) | {"gathering": gathered}
-        return call_cost("pool", count, needed, "data.region or state.halo", work, windows)
+        call = StateCall(draw_at_time, states, (network, self._forcing, int(times[0]), each, 0))
+        return call_cost("pool", count, needed, "data.region or state.halo", windows, call)
 
     def _drawn(
         self,

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, total
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
@@ -38,9 +37,6 @@ class States(Protocol):
     def read_bytes(self, times: int) -> int:
         """Return the peak memory in bytes of reading a number of times, the states included."""
 
-    def read_work(self, times: int) -> Work:
-        """Return the operations that make the states of a number of times from the data read."""
-
 
 @dataclass(frozen=True)
 class StoredStates:
@@ -62,9 +58,6 @@ class StoredStates:
 
     def read_bytes(self, times: int) -> int:
         return 8 * times * self.size
-
-    def read_work(self, times: int) -> Work:
-        return {}
 
 
 @dataclass(frozen=True)
@@ -90,10 +83,6 @@ class FieldStates:
         arranged = 0 if self.layout.is_arranged else 8 * times * self.size
         reading = self.fields.read_bytes(times)
         return max(reading, 8 * times * self.size + arranged) + 8 * (terms + 1) * self.size
-
-    def read_work(self, times: int) -> Work:
-        terms = len(self.layout.scaling.climatology.coefficients)
-        return {"encoding": (2 * terms + 4) * times * self.size}
 
 
 @dataclass(frozen=True)
@@ -206,32 +195,10 @@ class RowSummary:
     def leaf_rows(self, times: int) -> float:
         return self.groups * self.rows_of(times)
 
-    def leaf_work(self, times: int) -> Work:
-        overlap = self.network.overlap
-        return total([self.states.read_work(times + overlap), self.factors_work(times)])
-
-    def factors_work(self, times: int) -> Work:
-        """Return the operations of :meth:`factors` for a number of present times."""
-        columns = self.network.columns(self.states.size, self.forcing.count)
-        rows = self.rows_of(times)
-        lift = rows * (2 * columns.linear * columns.hidden + columns.products)
-        if self.network.sampling == "centres":
-            lift += 2 * rows * columns.linear**2
-        if (features := self.network.lattice_features) is not None:
-            lift += times * features.time_bytes  # about one operation a byte
-        work = {self.kind: self.groups * (lift + qr_flops(rows, self.columns))}
-        if self.network.noisy:
-            work["noise"] = self._drawn(times + self.network.overlap)
-        return work
-
-    def merge_work(self, times: int) -> Work:
-        rows = self.rows_of(times)
-        return {f"merging {self.columns}": self.groups * merge_flops(rows, rows, self.columns)}
-
     @property
-    def kind(self) -> str:
-        """Kind of the work, named after columns and precision of the rows."""
-        return f"rows of {self.columns} {self.network.precision}"
+    def row_flops(self) -> float:
+        columns = self.network.columns(self.states.size, self.forcing.count)
+        return 2.0 * (columns.linear * columns.hidden + self.columns**2)
 
     def rows_of(self, times: int) -> float:
         """Return the number of rows of one group for a number of present times."""
@@ -295,12 +262,10 @@ class SharedRows:
     def leaf_rows(self, times: int) -> float:
         return sum(part.leaf_rows(times) for part in self.parts)
 
-    def leaf_work(self, times: int) -> Work:
-        states = self.parts[0].states.read_work(times + self.overlap)
-        return total([states, *(part.factors_work(times) for part in self.parts)])
-
-    def merge_work(self, times: int) -> Work:
-        return total(part.merge_work(times) for part in self.parts)
+    @property
+    def row_flops(self) -> float:
+        each = sum(part.leaf_rows(1) * part.row_flops for part in self.parts)
+        return each / self.leaf_rows(1)
 
     @property
     def overlap(self) -> int:

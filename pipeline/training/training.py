@@ -172,7 +172,13 @@ class Training(FieldPasses, ABC):
         sizes = [each.size for each in rows]
         chosen = yield FunctionPass(
             run=lambda checkpoints, progress: choose_model(candidates, checkpoints, fit, progress),
-            cost=lambda: solve_cost([each.rows for each in rows], fit, sizes, self.left_out_folds),
+            cost=lambda: solve_cost(
+                [each.rows for each in rows],
+                fit,
+                sizes,
+                self.training_folds,
+                self.left_out_folds,
+            ),
         )
         # Rollouts of the validation period tell most if its rows were not used.
         train_only = fit.model_copy(update={"refit": "none"})
@@ -219,6 +225,7 @@ class Training(FieldPasses, ABC):
             [each.rows for each in rows],
             [each.candidate for each in rows],
             [each.size for each in rows],
+            self.training_folds,
         )
         chosen = finalists(scores, fit.finalists)
         found = yield from self.row_passes(
@@ -238,24 +245,32 @@ class Training(FieldPasses, ABC):
             run=lambda checkpoints, progress: final_solve(
                 chosen, candidates, checkpoints, fit, progress
             ),
-            cost=lambda: final_solve_cost([each.rows for each in rows]),
+            cost=lambda: final_solve_cost(
+                [each.rows for each in rows],
+                [each.size for each in rows],
+                fit,
+                self.training_folds,
+            ),
         )
 
     def _planned_rollouts(self, layout: Any, rows: list[TrainingRows]) -> NetworkRollouts:
         """Return rollouts of as many networks as are averaged, of the sizes of the largest."""
         largest = max(rows, key=lambda each: each.rows.columns)
         network = largest.rows.network
-        features = largest.rows.features
         groups = () if network.groups is None else (int(network.groups.max()) + 1,)
-        # Zeros take no memory, as their pages are never written.
-        outer = np.zeros((*groups, len(network.leads), features, largest.size))
-        network = replace(network, outer=outer)
+
+        def solved(network: SampledRNN) -> SampledRNN:
+            features = replace(largest.rows, network=network).features
+            # Zeros take no memory, as their pages are never written.
+            outer = np.zeros((*groups, len(network.leads), features, largest.size))
+            return replace(network, outer=outer)
+
         count = self.experiment.fit.average
         return NetworkRollouts(
             layout,
-            (network,) * count,
+            (solved(network),) * count,
             np.full((count, len(network.leads)), 1 / count),
-            network,
+            solved(network.narrowed(0)),
             step_of(self.fields.time),
             self.forcing(),
         )

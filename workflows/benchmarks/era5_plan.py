@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from gfrnn.pipeline import Experiment, open_source
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.planning.fit_estimate import FitEstimate, Workforce
-from gfrnn.pipeline.planning.machine_rates import MachineRates, reading_rate
+from gfrnn.pipeline.planning.machine_rates import MachineRates, measure_rates
 from gfrnn.pipeline.planning.plan_fit import plan_fit
-from gfrnn.pipeline.reduction.blas_threads import single_threaded
+from gfrnn.pipeline.planning.task_times import TaskTimer
 from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
 
 CORES = 32
@@ -62,7 +61,6 @@ def run(sizes: Sequence[int]) -> Table:
         "stage",
         "tasks",
         "decoded",
-        "Pflop",
         "leaf",
         "merge",
         "time",
@@ -77,12 +75,14 @@ def run(sizes: Sequence[int]) -> Table:
             f"measured on one core of this machine: decoding {human_bytes(rates.reading or 0)}/s, "
             f"matrix products in float32 {products:.0f} Gflop/s"
         )
+        timer = TaskTimer()  # tasks of equal sizes are timed once for all plans
         for step in STEPS:
             experiment = experiment_on(archive, step)
             ds = open_source(experiment.data)
             for nodes in sizes:
                 workforce = Workforce(nodes * CORES, MEMORY // CORES)
-                _add_rows(table, step, nodes, plan_fit(experiment, ds, workforce, rates))
+                found = plan_fit(experiment, ds, workforce, rates, timer)
+                _add_rows(table, step, nodes, found)
     return table
 
 
@@ -151,12 +151,9 @@ def experiment_on(archive: Path, step: str) -> Experiment:
 
 def _rates(archive: Path) -> MachineRates:
     """Measure the rates of this machine; two times are written to measure the rate of reading."""
-    experiment = experiment_on(archive, STEPS[-1])
-    ds = open_source(experiment.data)
-    measured = plan_fit(experiment, ds, Workforce()).rates
+    ds = open_source(experiment_on(archive, STEPS[-1]).data)
     write_times(archive, [0, 1])
-    reading = single_threaded(reading_rate, Fields(ds), np.array([[0, 1], [1, 2]]))
-    return replace(measured, reading=reading)
+    return measure_rates(Fields(ds), np.array([[0, 1], [1, 2]]))
 
 
 def _add_rows(table: Table, step: str, nodes: int, found: FitEstimate) -> None:
@@ -167,13 +164,10 @@ def _add_rows(table: Table, step: str, nodes: int, found: FitEstimate) -> None:
             stage.name,
             f"{stage.leaves + stage.merges}",
             human_bytes(stage.decoded_bytes),
-            f"{stage.operations / 1e15:.3g}",
             human_bytes(stage.leaf_bytes),
             human_bytes(stage.merge_bytes),
             human_duration(stage.seconds),
         )
     fits = "fits" if found.refusal is None else found.refusal
-    table.add_row(
-        step, f"{nodes}", f"all: {fits}", "", "", "", "", "", human_duration(found.seconds)
-    )
+    table.add_row(step, f"{nodes}", f"all: {fits}", "", "", "", "", human_duration(found.seconds))
     table.add_section()

@@ -26,8 +26,12 @@ from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
 LAYOUTS: dict[str, dict[str, Any]] = {
     "eof": {"layout": "eof", "modes": 60, "delays": 2},
     "local": {"layout": "local", "patch": [4, 4], "halo": [2, 2], "delays": 2},
+    "zonal": {"layout": "zonal", "geometry": "channel", "delays": 2},
 }
 """State sections of the experiments that are fitted, by name."""
+
+ZONAL_SHARE = 100
+"""Number of hidden features of the other layouts for each of a grid point in the zonal layout."""
 
 LEAVES = 2000
 """Number of empty leaves by which the cost of a task is measured."""
@@ -39,7 +43,7 @@ def run(sizes: Sequence[int], rounds: int) -> Table:
     Parameters
     ----------
     sizes : sequence of int
-        Numbers of hidden features.
+        Numbers of hidden features; zonal networks have a hundredth at each grid point.
     rounds : int
         Number of fits, of which the least time of each stage is taken.
     """
@@ -87,6 +91,9 @@ def make_archive(path: Path, years: int = 2, shape: tuple[int, int] = (24, 48)) 
 
 def experiment_on(archive: Path, layout: str, width: int) -> Experiment:
     """Return the experiment that fits one layout on the archive of :func:`make_archive`."""
+    model: dict[str, Any] = {"width": width}
+    if layout == "zonal":
+        model = {"features": ["products"], "width": max(1, width // ZONAL_SHARE), "stages": 2}
     tree = {
         "name": f"plan-{layout}-{width}",
         "data": {"sources": [str(archive)]},
@@ -96,7 +103,7 @@ def experiment_on(archive: Path, layout: str, width: int) -> Experiment:
             "test": ["2002-12-01", "2002-12-31"],
         },
         "state": LAYOUTS[layout],
-        "model": {"width": width},
+        "model": model,
         "fit": {"share": 0.2 if layout == "local" else 1.0},
     }
     return checked(Experiment, tree, "bench")

@@ -88,7 +88,6 @@ _LABELS = (
     "chunks read",
     "times each",
     "decoded",
-    "Gflop",
     "leaf peak",
     "merge peak",
     "driver peak",
@@ -105,7 +104,6 @@ def _cells(stage: StageEstimate) -> list[str]:
         f"{stage.chunks}",
         f"{repeats:.2f}" if repeats else "",
         human_bytes(stage.decoded_bytes),
-        _gigaflop(stage.operations),
         human_bytes(stage.leaf_bytes),
         human_bytes(stage.merge_bytes),
         human_bytes(stage.driver_bytes),
@@ -122,15 +120,9 @@ def _totals(found: FitEstimate) -> list[str]:
         f"{sum(stage.chunks for stage in stages)}",
         "",
         human_bytes(sum(stage.decoded_bytes for stage in stages)),
-        _gigaflop(sum(stage.operations for stage in stages)),
         human_bytes(max(stage.leaf_bytes for stage in stages)),
         human_bytes(max(stage.merge_bytes for stage in stages)),
         human_bytes(max(stage.driver_bytes for stage in stages)),
         human_bytes(sum(stage.kept_bytes for stage in stages)),
         human_duration(found.seconds),
     ]
-
-
-def _gigaflop(operations: float) -> str:
-    value = operations / 1e9
-    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.flops import Work, total
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.calibration.lead_regression import LeadSums
 from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
@@ -153,12 +152,3 @@ class RolloutSummary:
 
     def leaf_rows(self, times: int) -> float:
         return float(times * self.leads)
-
-    def leaf_work(self, times: int) -> Work:
-        spacing = int(np.diff(self.starts).min()) if len(self.starts) > 1 else 1
-        read = (times - 1) * spacing + self.rollouts.delays + self.leads
-        walking = {self.name: times * self.leads * self.rollouts.walk_flops()}
-        return total([walking, self.states.read_work(read)])
-
-    def merge_work(self, times: int) -> Work:
-        return {}

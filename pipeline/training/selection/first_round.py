@@ -50,7 +50,7 @@ FULL_WIDTH = SearchRound()
 
 
 def first_solve_pass(
-    rows: Sequence[RowSummary], candidates: Sequence[Candidate], sizes: Sequence[int]
+    rows: Sequence[RowSummary], candidates: Sequence[Candidate], sizes: Sequence[int], folds: int
 ) -> FunctionPass:
     """Return the solve of the first round; its results are the scores of the candidates.
 
@@ -61,12 +61,14 @@ def first_solve_pass(
         Candidates with their triangles; None while a fit is only planned.
     sizes : sequence of int
         Number of values that a row predicts at each lead, by candidate.
+    folds : int
+        Number of triangles of the training period of each candidate.
     """
     # A plan takes the candidates of the most columns, which cost most.
     planned = [CandidateScore({}, -float(part.columns), 0.0, []) for part in rows]
     return FunctionPass(
         run=partial(_scores, candidates),
-        cost=partial(solve_cost, rows, DEFAULT_FIT, sizes, name="first solve"),
+        cost=partial(solve_cost, rows, DEFAULT_FIT, sizes, folds, name="first solve"),
         placeholder=planned,
     )
 

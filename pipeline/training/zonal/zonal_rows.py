@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.reduction.checkpoints import Arrays
-from gfrnn.pipeline.reduction.flops import Work, merge_flops, qr_flops, total
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.triangles import Factors, packed_bytes
-from gfrnn.pipeline.training.zonal.zonal_features import feature_flops, grid_bytes
+from gfrnn.pipeline.training.zonal.zonal_features import grid_bytes
 from gfrnn_core.regression_rows import drawn_together
 from gfrnn_core.zonal import ZonalNetwork, row_factors
 
@@ -29,9 +28,6 @@ _BLOCK = 64
 # Multiples of the golden ratio, without their integers, are evenly distributed from 0 to 1 and have
 # no period, as seasons and days have.
 _GOLDEN = (np.sqrt(5) - 1) / 2
-
-# A complex multiplication and addition is this many times the work of a real one.
-_COMPLEX = 4
 
 _VALUE = np.dtype(complex).itemsize
 
@@ -150,18 +146,7 @@ class ZonalRowSummary:
     def leaf_rows(self, times: int) -> float:
         return self.share * times * self.network.basis.wavenumbers
 
-    def leaf_work(self, times: int) -> Work:
-        lifting = (1 + (self.stage > 0)) * times * feature_flops(self.network)
-        rows = self.share * times
-        folding = sum(_COMPLEX * qr_flops(rows, int(columns)) for columns in self.columns)
-        return {self.kind: float(lifting + folding)}
-
-    def merge_work(self, times: int) -> Work:
-        rows = self.share * times
-        flops = sum(_COMPLEX * merge_flops(rows, rows, int(columns)) for columns in self.columns)
-        return total([{f"merging {self.kind}": float(flops)}])
-
     @property
-    def kind(self) -> str:
-        """Kind of the work, named after the stage."""
-        return f"rows of stage {self.stage + 1}"
+    def row_flops(self) -> float:
+        # A complex multiplication and addition is four real ones.
+        return float(8 * np.square(self.columns).mean())

@@ -53,6 +53,32 @@ class SolvedStage:
         return float(by_wavenumber(self.errors).sum())
 
 
+@dataclass(frozen=True)
+class ZonalSolve:
+    """The numbers that decide how long the solves of a stage take.
+
+    Attributes
+    ----------
+    features : ndarray of int, shape (networks, wavenumbers)
+        Numbers of features in use.
+    columns : ndarray of int, shape (wavenumbers,)
+        Numbers of columns of the rows in use, features and targets.
+    folds : int
+        Number of triangles of a wavenumber, one for each year.
+    ridges : sequence of float
+    """
+
+    features: Array
+    columns: Array
+    folds: int
+    ridges: Sequence[float]
+
+    @property
+    def sizes(self) -> list[float]:
+        """Size of the solve of each wavenumber: the cube of its columns."""
+        return [float(columns) ** 3 for columns in self.columns]
+
+
 def planned_stage(network: ZonalNetwork) -> SolvedStage:
     """Return a solved stage of the same shapes, for estimates."""
     shape = network.basis.wavenumbers, network.columns(len(network.stages)), network.basis.width

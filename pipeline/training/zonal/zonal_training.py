@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
-from gfrnn.pipeline.reduction.flops import svd_flops
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Scaling
 from gfrnn.pipeline.states.forcing import Forcing
@@ -39,6 +38,7 @@ from gfrnn.pipeline.training.zonal.zonal_features import placeholder_network, sc
 from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
 from gfrnn.pipeline.training.zonal.zonal_solve import (
     SolvedStage,
+    ZonalSolve,
     by_wavenumber,
     planned_stage,
     solve_stages,
@@ -261,20 +261,12 @@ class ZonalTraining(FieldPasses):
     def _solve_cost(self, rows: ZonalRowSummary, networks: list[ZonalNetwork]) -> PassCost:
         """Estimate the solves of all wavenumbers."""
         columns = int(rows.columns.max())
-        each = [
-            int(network.used_columns(len(network.stages)).sum(axis=1).max()) for network in networks
-        ]
+        used = [network.used_columns(len(network.stages)).sum(axis=1) for network in networks]
         years = len({part.fold for part in self._leaves("train") + self._leaves("validation")})
-        needed = (years + 2) * 16 * columns**2 + 2 * solve_bytes(1, max(each))
-        ridges = len(self.experiment.fit.ridge)
-        targets = networks[0].basis.width
-        flops = sum(
-            4 * (svd_flops(features, features) + 2 * ridges * columns * features * targets)
-            for features in each
-        )
-        return call_cost(
-            "solve", networks[0].basis.wavenumbers, needed, rows.remedy, {"solving": flops}
-        )
+        needed = (years + 2) * 16 * columns**2 + 2 * solve_bytes(1, int(np.max(used)))
+        solves = ZonalSolve(np.array(used), rows.columns, years, self.experiment.fit.ridge)
+        cost = call_cost("solve", solves.features.shape[1], needed, rows.remedy, subject=solves)
+        return replace(cost, sizes=solves.sizes)
 
     def model(self, found: ZonalResults) -> ForecastModel:
         """Return the model that the results of all passes make."""

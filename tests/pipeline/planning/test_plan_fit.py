@@ -1,4 +1,4 @@
-"""Estimates of a fit from given rates, which are the same on every machine."""
+"""Estimates of a fit from given times of tasks, which are the same on every machine."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.errors import ConfigError, ResourceError
 from gfrnn.pipeline.planning.fit_estimate import Workforce
-from gfrnn.pipeline.planning.machine_rates import MachineRates
 from gfrnn.pipeline.planning.plan_fit import TASK_SECONDS, plan_fit
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
+from gfrnn_testing.fixed_times import FixedTimer, rates_of
 from gfrnn_testing.reduction_toys import row_summary
 from gfrnn_testing.weather import experiment, make_weather, tree
+from gfrnn_testing.zonal_weather import write_zonal_weather, zonal_experiment
 
 MIB = 2**20
 LOCAL = {"layout": "local", "patch": [2, 2], "halo": [1, 1], "delays": 1}
@@ -31,24 +32,13 @@ def weather(tmp_path_factory):
     return make_weather(tmp_path_factory.mktemp("weather") / "store.zarr")
 
 
-class Same(dict):
-    """Rates that are equal for all kinds of work."""
-
-    def __missing__(self, kind: str) -> float:
-        return self["any"]
-
-
-def rates_of(work: float, reading: float | None = 1e6, keeping: float = 1e12) -> MachineRates:
-    return MachineRates(Same(any=work), {"float64": work}, reading, keeping)
-
-
 def local_experiment(path, **sections):
     return checked(Experiment, tree(path, **sections) | {"state": LOCAL}, "test")
 
 
-def planned(experiment, workforce=None, rates=None):
-    workforce, rates = workforce or Workforce(), rates or rates_of(1e9)
-    found = plan_fit(experiment, open_source(experiment.data), workforce, rates)
+def planned(experiment, workforce=None, rates=None, timer=None):
+    workforce, rates, timer = workforce or Workforce(), rates or rates_of(), timer or FixedTimer()
+    found = plan_fit(experiment, open_source(experiment.data), workforce, rates, timer)
     return found, {stage.name: stage for stage in found.stages}
 
 
@@ -96,18 +86,28 @@ def test_small_leaves_decode_a_chunk_again_and_again_and_the_key_is_named(weathe
     assert found.advice == ()
 
 
-def test_time_is_operations_over_rates_and_bytes_over_the_rate_of_reading(weather):
-    config = experiment(weather.path)
-    _, slow = planned(config, rates=rates_of(1e5, reading=1e5))
-    for name, stage in slow.items():
-        expected = stage.operations / 1e5 + stage.decoded_bytes / 1e5
+def test_time_is_that_of_all_tasks_and_bytes_over_the_rate_of_reading(weather):
+    config = experiment(weather.path, data={"chunk": 20})
+    _, stages = planned(config, rates=rates_of(1e5), timer=FixedTimer(unit=0.1, merge=7.0))
+    for name, times in {"climatology": 455, "eofs": 455}.items():
+        stage = stages[name]
+        expected = 0.1 * times + 7.0 * stage.merges + stage.decoded_bytes / 1e5
         assert stage.seconds == pytest.approx(expected, rel=1e-6), name
+        assert stage.leaf_seconds == pytest.approx(0.1 * 20)
+        assert stage.merge_seconds == 7.0
+
+
+def test_bytes_on_disk_take_the_time_of_compression(weather):
+    config = experiment(weather.path)
+    quick, slow = (planned(config, rates=rates_of(keeping=rate))[1] for rate in (1e12, 1e3))
+    more = slow["rows"].seconds - quick["rows"].seconds
+    assert more == pytest.approx(slow["rows"].kept_bytes / 1e3, rel=1e-6)
 
 
 def test_more_threads_take_less_time_down_to_the_longest_chain_of_tasks(weather):
     config = experiment(weather.path, data={"chunk": 20})
     stages = [
-        planned(config, Workforce(threads), rates_of(1e5, reading=1e5))[1]["climatology"]
+        planned(config, Workforce(threads), rates_of(1e5), FixedTimer(0.01, 0.1))[1]["climatology"]
         for threads in (1, 2, 4, 10**6)
     ]
     seconds = [stage.seconds for stage in stages]
@@ -118,7 +118,7 @@ def test_more_threads_take_less_time_down_to_the_longest_chain_of_tasks(weather)
 
 def test_the_scheduler_limits_the_speed_of_any_number_of_threads(weather):
     _, stages = planned(
-        experiment(weather.path, data={"chunk": 1}), Workforce(10**6), rates_of(1e15, reading=1e15)
+        experiment(weather.path, data={"chunk": 1}), Workforce(10**6), rates_of(1e15)
     )
     stage = stages["climatology"]
     assert stage.seconds == pytest.approx(TASK_SECONDS * (stage.leaves + stage.merges), rel=0.1)
@@ -154,13 +154,11 @@ def test_rows_of_the_local_layout_read_the_times_of_their_targets_too(tmp_path):
     assert rows.chunks == 3 * (455 - 3 + 91 - 2 + 3 * rows.leaves)
 
 
-def test_noise_costs_all_random_numbers_that_are_drawn_together(tmp_path):
+def test_noise_needs_memory_for_all_random_numbers_that_are_drawn_together(tmp_path):
     quiet = row_summary(tmp_path, 400)
     noisy = replace(quiet, network=replace(quiet.network, noise=0.1))
     drawn = 2 * 256 * quiet.states.size
     assert noisy.factors_bytes(200) - quiet.factors_bytes(200) >= 8 * drawn
-    assert noisy.leaf_work(200)["noise"] >= drawn
-    assert "noise" not in quiet.leaf_work(200)
 
 
 def test_a_plan_that_does_not_fit_is_refused_with_the_message_of_the_fit(weather, tmp_path):
@@ -195,19 +193,25 @@ def test_errors_in_the_experiment_are_those_of_a_fit(weather):
 
 
 def test_a_plan_is_plain_values(weather):
-    found, _ = planned(experiment(weather.path), rates=rates_of(1e9, reading=None))
+    found, _ = planned(experiment(weather.path), rates=rates_of(None))
     whole = json.loads(json.dumps(found.as_dict()))
     assert whole["seconds"] is None
     assert whole["stages"][0]["name"] == "climatology"
 
 
-@pytest.mark.parametrize("layout", ["eof", "local"])
-def test_every_kind_of_work_has_a_rate(weather, layout):
-    config = local_experiment(weather.path) if layout == "local" else experiment(weather.path)
+@pytest.mark.parametrize("layout", ["eof", "local", "zonal"])
+def test_tasks_of_every_stage_are_timed(weather, tmp_path, layout):
+    config = experiment(weather.path)
+    if layout == "local":
+        config = local_experiment(weather.path, model={"width": 8, "sampling": "pairs"})
+    elif layout == "zonal":
+        path = write_zonal_weather(tmp_path / "zonal.zarr")
+        config = zonal_experiment(path, model={"stages": 2, "noise": "residual"})
     found = plan_fit(config, open_source(config.data), Workforce(2))
     assert found.rates.reading > 0
-    assert found.seconds > 0
-    assert all(rate > 0 for rate in found.rates.work.values())
+    for stage in found.stages:
+        assert stage.leaf_seconds > 0, stage.name
+        assert stage.merge_seconds > 0 or not stage.merges, stage.name
 
 
 @pytest.mark.parametrize("fill_value", ["NaN", 0.0])
@@ -222,7 +226,8 @@ def test_an_archive_of_metadata_alone_is_planned_without_a_rate_of_reading(
         metadata.write_text(
             json.dumps(json.loads(metadata.read_text()) | {"fill_value": fill_value})
         )
-    found = plan_fit(experiment(store), open_source(experiment(store).data), Workforce(2))
+    ds, timer = open_source(experiment(store).data), FixedTimer()
+    found = plan_fit(experiment(store), ds, Workforce(2), timer=timer)
     assert found.rates.reading is None
     assert found.seconds is None
     full, _ = planned(experiment(weather.path))

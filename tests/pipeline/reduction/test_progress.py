@@ -1,4 +1,4 @@
-"""Progress of a reduction: leaves, rows, operations, merges and checkpoints."""
+"""Progress of a reduction: leaves, rows, operations and checkpoints."""
 
 from __future__ import annotations
 
@@ -15,19 +15,15 @@ from gfrnn_testing.reduction_toys import Record, cut
 
 @dataclass(frozen=True)
 class Priced(Record):
-    """A time has three rows and ten operations; a merge has one operation a time of a side."""
+    """A time has three rows of ten operations."""
+
+    row_flops: float = 10.0
 
     def result_bytes(self, times: int) -> int:
         return 1
 
     def leaf_rows(self, times: int) -> float:
         return 3.0 * times
-
-    def leaf_work(self, times: int) -> dict[str, float]:
-        return {"lifting": 4.0 * times, "folding": 6.0 * times}
-
-    def merge_work(self, times: int) -> dict[str, float]:
-        return {"merging": float(times)}
 
 
 def told(summary: Record, stretches: list[Stretch], **options: object) -> list[ProgressUpdate]:
@@ -36,11 +32,10 @@ def told(summary: Record, stretches: list[Stretch], **options: object) -> list[P
     return seen
 
 
-def test_rows_and_operations_are_those_of_the_leaves_and_merges():
-    # Eight leaves of two times: merges of sides of 2, 4 and 8 times, four, two and one of them.
+def test_rows_and_operations_are_those_of_the_leaves():
     last = told(Priced(), cut(16, 2))[-1]
     assert last.rows == 48
-    assert last.work == 160 + 4 * 2 + 2 * 4 + 8
+    assert last.work == 480
 
 
 def test_leaves_of_other_lengths_count_as_they_are():

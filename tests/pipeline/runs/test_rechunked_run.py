@@ -15,24 +15,17 @@ from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.errors import ConfigError, ResourceError
 from gfrnn.pipeline.planning.fit_estimate import Workforce
-from gfrnn.pipeline.planning.machine_rates import MachineRates
 from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training import field_passes, fit
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn_testing.fixed_times import FixedTimer, rates_of
 from gfrnn_testing.weather import make_weather, tree
 
 LAYOUTS = {
     "eof": {},
     "local": {"state": {"layout": "local", "patch": [2, 2], "halo": [1, 1], "delays": 1}},
 }
-
-
-class Same(dict):
-    """Rates that are equal for all kinds of work."""
-
-    def __missing__(self, kind: str) -> float:
-        return 1e9
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +49,8 @@ def keys(path, layout, **data):
 
 
 def stages_of(keys):
-    rates = MachineRates(Same(), {"float64": 1e9}, 1e9, 1e9)
-    found = plan_fit(keys, open_source(keys.data), Workforce(), rates)
+    rates = rates_of(1e9, 1e9)
+    found = plan_fit(keys, open_source(keys.data), Workforce(), rates, FixedTimer())
     return found, {stage.name: stage for stage in found.stages}
 
 

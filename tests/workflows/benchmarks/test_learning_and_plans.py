@@ -93,16 +93,21 @@ def test_every_stage_is_planned_and_measured(monkeypatch):
     found = list(zip(layout, stage, strict=True))
     eof = ["climatology", "eofs", "states", "rows", "solve", "rollouts", "precision", "all"]
     local = ["climatology", "rows", "solve", "rollouts", "precision", "all"]
-    assert found[1:] == [("eof", name) for name in eof] + [("local", name) for name in local]
-    assert width == [""] + ["30"] * (len(eof) + len(local))
+    zonal = ["climatology", "states", "rows", "solve", "rollouts", "all"]
+    stages = {"eof": eof, "local": local, "zonal": zonal}
+    expected = [(layout, name) for layout, names in stages.items() for name in names]
+    assert found[1:] == expected
+    assert width == [""] + ["30"] * len(expected)
     assert planned[0] == ""
     assert 0 < float(measured[0]) < 1  # an empty task
     for values in (planned[1:], measured[1:]):
         seconds = [float(value) for value in values]
-        for stages in (seconds[: len(eof)], seconds[len(eof) :]):
+        for names in stages.values():
+            *each, total = seconds[: len(names)]
+            seconds = seconds[len(names) :]
             # The last line is the sum; each number is rounded to 0.01.
-            assert stages[-1] == pytest.approx(sum(stages[:-1]), abs=0.005 * len(stages) + 1e-9)
-            assert stages[-1] > 0
+            assert total == pytest.approx(sum(each), abs=0.005 * len(names) + 1e-9)
+            assert total > 0
 
 
 def test_ratios_of_a_plan_are_measured_over_planned_and_the_least_fit_counts():

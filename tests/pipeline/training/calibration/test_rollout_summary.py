@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.reduction.flops import Work
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.calibration.calibration_pass import (
@@ -44,9 +43,6 @@ class SeriesStates:
 
     def read_bytes(self, times: int) -> int:
         return 8 * times * self.size
-
-    def read_work(self, times: int) -> Work:
-        return {}
 
 
 def scaling_network(*factors: float) -> SampledRNN:

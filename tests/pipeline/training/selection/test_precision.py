@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gfrnn.pipeline.config.fit_config import FitConfig
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.pass_costs import NO_READS, precision_cost
@@ -84,10 +85,8 @@ def test_a_leaf_of_fewer_rows_than_features_measures_nothing(tmp_path, rows):
 
 def test_no_solving_is_planned_for_a_leaf_of_fewer_rows_than_features(rows):
     few, enough = (
-        precision_cost([rows], Stretch("train/2001", 0, count), NO_READS).work
+        precision_cost([rows], [3], FitConfig(), Stretch("a", 0, count), NO_READS).subject
         for count in (rows.features - 1, rows.features)
     )
-    assert "eigenvectors" not in few
-    assert few[rows.kind] == rows.factors_work(rows.features - 1)[rows.kind]
-    assert enough["eigenvectors"] > 0
-    assert enough[rows.kind] == 1.5 * rows.factors_work(rows.features)[rows.kind]
+    assert (few.often, few.solves) == (1.0, 0.0)
+    assert (enough.often, enough.solves) == (1.5, 2 * rows.features**3)
