@@ -2,10 +2,10 @@
 
 from gfrnn_core.patches import Patches
 from gfrnn_core.regression import RidgePath
-from gfrnn_core.rfactor import RFactor, merge_all
 from gfrnn_core.rollout import UnstableRollout
 from gfrnn_core.sampled_rnn import SampledRNN
 from gfrnn_core.sampling import HiddenWeights, sample_weights
+from gfrnn_core.triangles.rfactor import RFactor, merge_all
 
 __all__ = [
     "HiddenWeights",

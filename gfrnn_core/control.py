@@ -24,7 +24,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from gfrnn_core.koopman import KoopmanOperator
-from gfrnn_core.rfactor import RFactor
+from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
 Dictionary = Callable[[Array], Array]

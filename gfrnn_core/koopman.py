@@ -22,7 +22,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from gfrnn_core.regression import RidgePath
-from gfrnn_core.rfactor import RFactor
+from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
 

@@ -17,9 +17,9 @@ from gfrnn_core.lifting import Columns, activate
 from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
 from gfrnn_core.regression_rows import Target, row_columns
-from gfrnn_core.rfactor import RFactor
 from gfrnn_core.rollout import RolloutLoop
 from gfrnn_core.sampling import Activation, HiddenWeights, Sampling, check_seed
+from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
 Precision = Literal["float32", "float64"]

@@ -4,7 +4,7 @@ With R = [R_ff R_fy; 0 R_yy], the ridge solution for the targets y on the leadin
 comes from the SVD of the leading k x k block of R_ff. The features are numerically rank deficient
 (condition numbers beyond 1e17), so no triangular system with R_ff is solved. Where the ridge is far
 above rounding, the eigenvectors of the products of the columns give the same solution in a third of
-the time, and a quadratic form gives the errors, see :mod:`gfrnn_core.normal_equations`.
+the time, and a quadratic form gives the errors, see :mod:`gfrnn_core.triangles.normal_equations`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from gfrnn_core.normal_equations import NormalEquations
-from gfrnn_core.rfactor import RFactor
+from gfrnn_core.triangles.normal_equations import NormalEquations
+from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
 
@@ -75,7 +75,7 @@ class RidgePath:
         """Decompose the products of columns, for ridges far above rounding.
 
         Singular values below 1.5e-8 of the largest are rounding errors, and set to this; see
-        :func:`gfrnn_core.normal_equations.products_suffice`.
+        :func:`gfrnn_core.triangles.normal_equations.products_suffice`.
 
         Parameters
         ----------

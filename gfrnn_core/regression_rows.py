@@ -13,11 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.folding import block_rows
 from gfrnn_core.lifting import Columns, lift_into
 from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
 from gfrnn_core.sampling import HiddenWeights
+from gfrnn_core.triangles.folding import block_rows
 
 Array = NDArray[Any]
 Target = Literal["state", "increment", "lifted"]

@@ -19,8 +19,8 @@ from gfrnn_core.gapless_series import Series, gapless, paired
 from gfrnn_core.recurrent_network import RecurrentNetwork
 from gfrnn_core.regression import RidgePath
 from gfrnn_core.regression_rows import pooled, row_blocks
-from gfrnn_core.rfactor import RFactor
 from gfrnn_core.sampling import sample_weights
+from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
 

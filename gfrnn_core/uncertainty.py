@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.regression import RidgePath, residual_triangle
-from gfrnn_core.rfactor import RFactor
 from gfrnn_core.sampling import check_seed
+from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
 

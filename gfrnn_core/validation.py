@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gfrnn_core.regression import RidgePath
-from gfrnn_core.rfactor import RFactor, merge_all
+from gfrnn_core.triangles.rfactor import RFactor, merge_all
 
 Array = NDArray[Any]
 

@@ -27,8 +27,8 @@ from gfrnn_core.perturbation.rollout_gradient import (
     scaled_starts,
 )
 from gfrnn_core.regression import RidgePath
-from gfrnn_core.rfactor import RFactor
 from gfrnn_core.sampled_rnn import SampledRNN
+from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gfrnn_core.folding import Folding
 from gfrnn_core.regression import RidgePath
-from gfrnn_core.rfactor import RFactor, require_finite_rows
+from gfrnn_core.triangles.folding import Folding
+from gfrnn_core.triangles.rfactor import RFactor, require_finite_rows
 from gfrnn_core.zonal.zonal_network import Stage
 
 Array = NDArray[Any]

@@ -18,8 +18,8 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.patch_states import LocalLayout
 from gfrnn.pipeline.training.triangles import Factors, group_count, packed_bytes
 from gfrnn_core import SampledRNN
-from gfrnn_core.folding import block_rows
 from gfrnn_core.regression_rows import drawn_together
+from gfrnn_core.triangles.folding import block_rows
 
 Array = NDArray[Any]
 

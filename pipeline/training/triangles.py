@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn_core import RFactor, SampledRNN, merge_all
-from gfrnn_core.normal_equations import NormalEquations
+from gfrnn_core.triangles.normal_equations import NormalEquations
 
 Array = NDArray[Any]
 

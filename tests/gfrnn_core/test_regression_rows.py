@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn_core import HiddenWeights, Patches, RFactor, regression_rows
-from gfrnn_core.folding import block_rows
 from gfrnn_core.regression_rows import delayed, pooled, row_blocks
+from gfrnn_core.triangles.folding import block_rows
 
 
 def series(times=60, size=2, inputs=3, width=4, delays=1, seed=0, activation="tanh"):

@@ -21,7 +21,7 @@ from gfrnn.pipeline.training.selection.ridge import (
 )
 from gfrnn.pipeline.training.triangles import Factors, sum_products
 from gfrnn_core import SampledRNN
-from gfrnn_core.normal_equations import LEAST_RIDGE
+from gfrnn_core.triangles.normal_equations import LEAST_RIDGE
 from gfrnn_core.validation import complements
 
 Array = NDArray[np.float64]

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.training.triangles import Factors, merge_factors, sum_products
 from gfrnn_core import RFactor, RidgePath, SampledRNN
-from gfrnn_core.normal_equations import LEAST_RIDGE, NormalEquations, products_suffice
 from gfrnn_core.regression import residual_triangle
+from gfrnn_core.triangles.normal_equations import LEAST_RIDGE, NormalEquations, products_suffice
 
 Array = NDArray[Any]
 Parts: TypeAlias = tuple[RFactor, ...] | tuple[NormalEquations, ...]
@@ -186,8 +186,8 @@ class FitRows:
     """The rows that outer weights are fitted to, as normal equations or as triangles.
 
     Ridges far above rounding need the normal equations only, which are summed without a merge;
-    smaller ones need the triangles, see :func:`gfrnn_core.normal_equations.products_suffice`.
-    Either is computed when it is first asked for.
+    smaller ones need the triangles, see ``products_suffice`` of
+    ``gfrnn_core.triangles.normal_equations``. Either is computed when it is first asked for.
     """
 
     def __init__(self, folds: Iterable[Factors]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.folding import Folding
+from gfrnn_core.triangles.folding import Folding
 
 Array = NDArray[Any]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import get_blas_funcs
 
-from gfrnn_core.rfactor import RFactor
+from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
 

@@ -1,0 +1,1 @@
+"""Triangles of tall matrices: their R factors, how rows are folded into them, and products."""
