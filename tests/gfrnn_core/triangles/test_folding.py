@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfrnn_core import RFactor, folding
+from gfrnn_core import RFactor
+from gfrnn_core.triangles import folding
 
 ROWS, COLUMNS, TARGETS, BLOCK = 3000, 100, 5, 150
 
