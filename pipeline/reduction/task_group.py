@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
+import dask
 from distributed import Client, Future
 
 from gfrnn.pipeline.errors import GfrnnError, ResourceError
@@ -59,9 +60,12 @@ class TaskGroup:
         self, key: str, function: Callable[..., Any], *arguments: Any, **options: Any
     ) -> Future:
         """Submit a task under a key that is recognisable on the dashboard."""
-        future = self.client.submit(
-            function, *arguments, key=f"{self.name}-{key}-{self._token}", pure=False, **options
-        )
+        # Triangles are large arguments. They are sent on purpose: the scheduler keeps them, so that
+        # the death of a worker loses none, and Dask's advice against it would only alarm.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+            future = self.client.submit(
+                function, *arguments, key=f"{self.name}-{key}-{self._token}", pure=False, **options
+            )
         self._futures.add(future)
         return future
 

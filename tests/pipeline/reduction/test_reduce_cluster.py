@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,13 @@ def test_an_error_of_a_task_is_raised_by_the_driver(client):
         run_tasks("power", pow, [(2, 1), (0, -1), *[(2, i) for i in range(30)]])
     assert caught.value.__traceback__ is not None
     assert_nothing_left(client)
+
+
+def test_large_arguments_raise_no_warning(client):
+    values = np.ones(2**21)  # 16 MiB, above the threshold of distributed
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run_tasks("sum", np.sum, [(values,)]) == [2**21]
 
 
 def test_folds_finished_before_an_error_are_kept(client, calls, tmp_path):
