@@ -162,4 +162,5 @@ def test_a_plan_knows_the_columns_of_the_season(wave, tmp_path, layout):
     training = training_of(made, Fields(run.ds), Checkpoints(tmp_path / "none"))
     (rows,) = [stage for stage in cost_of_passes(training.passes()) if stage.name == "rows"]
     groups, folds = (1 if layout == "eof" else 30), 3  # 2001, 2002 and the validation period
-    assert rows.kept_bytes == groups * folds * 8 * (features + targets) ** 2
+    columns = features + targets
+    assert rows.kept_bytes == groups * folds * 8 * columns * (columns + 1) // 2

@@ -47,13 +47,14 @@ def test_seconds_are_those_of_an_epoch_and_ratios_those_to_pytorch():
     ]
 
 
-def test_the_least_of_all_rounds_counts(monkeypatch):
+def test_the_least_of_all_rounds_counts():
     calls = []
     # Seconds between the two readings of the clock around each call.
     clock = iter(np.cumsum([0, 5, 0, 2, 0, 3, 0, 4, 0, 9, 0, 1]).astype(float))
-    monkeypatch.setattr(round_timing.time, "perf_counter", lambda: next(clock))
     least = round_timing.least_seconds(
-        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")},
+        rounds=3,
+        clock=lambda: next(clock),
     )
     # One call of each before the rounds, then in turn.
     assert calls == ["a", "b"] * 4
