@@ -258,8 +258,10 @@ class _GramUnderTriangle:
             self._norms = self._squares = np.einsum("ij,ij->j", triangle, triangle)
         # Outside these bounds, squares have overflowed or lost digits.
         self._range = np.finfo(triangle.dtype).tiny / rounding, np.finfo(triangle.dtype).max
-        # The Cholesky factorisation of I + G succeeds for all diagonals up to this.
-        self._largest = 1 / (4 * columns * rounding)
+        # Rounding errors of I + G are relative to its largest entry. Up to the first bound its
+        # Cholesky factorisation succeeds; up to the second, every direction of the triangle, whose
+        # entry may be 1, keeps half of the digits.
+        self._largest = min(1 / (4 * columns * rounding), 1 / np.sqrt(rounding))
 
     @classmethod
     def under(cls, triangle: Array, kind: np.dtype[Any]) -> _GramUnderTriangle | None:
