@@ -86,7 +86,9 @@ def _added(products: Array, factor: RFactor, sign: float) -> Array:
     return products
 
 
-def products_suffice(ridge: ArrayLike, singular_values: Array, errors: ArrayLike) -> bool:
+def products_suffice(
+    ridge: ArrayLike, condition: float, errors: ArrayLike, tried: ArrayLike
+) -> bool:
     """Tell whether normal equations are accurate at the chosen ridges.
 
     Rounding changes a squared singular value by about eps s_1^2, and the solution by that relative
@@ -95,17 +97,22 @@ def products_suffice(ridge: ArrayLike, singular_values: Array, errors: ArrayLike
     most sqrt(eps), 1.5e-8: with a ridge of at least :data:`LEAST_RIDGE` or well-conditioned
     features, and data with noise.
 
+    Singular values below sqrt(eps) s_1 are lost altogether. A much smaller ridge that was tried too
+    may be better thanks to them, which errors of products do not tell.
+
     Parameters
     ----------
     ridge : float or array
         Chosen ridges relative to the largest singular value.
-    singular_values : ndarray, shape (k,)
-        Singular values of the features, largest first.
+    condition : float
+        Smallest singular value of the features relative to the largest.
     errors : float or array
         Squared errors at these ridges, relative to the variance of the targets.
+    tried : float or array
+        All ridges from which these were chosen.
     """
-    largest, smallest = singular_values[0], singular_values[-1]
-    condition = smallest / largest if largest > 0 else 0.0
     limit = LEAST_RIDGE**2
     regular = np.min(ridge) ** 2 + condition**2 >= limit
-    return bool(regular and np.min(errors) >= limit)  # false if an error is NaN
+    # Rounding errors lift what is lost to about the limit.
+    complete = np.min(tried) >= limit / 2 or condition >= 4 * limit
+    return bool(regular and complete and np.min(errors) >= limit)  # false if an error is NaN

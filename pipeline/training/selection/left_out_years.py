@@ -26,7 +26,7 @@ from gfrnn_core.validation import complements
 
 Array = NDArray[np.float64]
 _Setting: TypeAlias = tuple[int, float]  # a width and a balance
-_Measured: TypeAlias = tuple[Array, Array]  # errors (ridges, leads), and the spectrum
+_Measured: TypeAlias = tuple[Array, Array, float]  # errors (ridges, leads), spectrum, condition
 
 
 def select_on_left_out_years(
@@ -65,14 +65,17 @@ def select_on_left_out_years(
     def measure(settings: list[_Setting], others: Iterable[Parts]) -> dict[_Setting, _Measured]:
         squares = np.zeros((len(settings), len(strengths), leads))
         spectra: list[Array] = []
+        conditions = np.full(len(settings), np.inf)
         for fold, parts in zip(folds, others, strict=True):
             for index, (width, factor) in enumerate(settings):
                 balanced = BalancedPaths.decompose(network, parts, size, width, factor)
                 squares[index] += balanced.errors(fold, strengths)
+                conditions[index] = min(conditions[index], balanced.condition)
                 if len(spectra) < len(settings):
                     spectra.append(balanced.spectrum)
         errors = (squares / sum(fold.rows for fold in folds) + truncated_variance) / variance
-        return dict(zip(settings, zip(errors, spectra, strict=True), strict=True))
+        found = zip(errors, spectra, conditions.tolist(), strict=True)
+        return dict(zip(settings, found, strict=True))
 
     def select(width: int, measured: dict[_Setting, _Measured]) -> RidgeSelection:
         chosen = [setting for setting in tried if setting[0] == width]
@@ -85,13 +88,16 @@ def select_on_left_out_years(
             ridge=strengths[ridge],
             balance=np.array([chosen[one][1] for one in balance]),
             spectrum=measured[chosen[0]][1],
+            condition=min(measured[setting][2] for setting in chosen),
         )
 
     selected: dict[int, RidgeSelection] = {}
     if strengths.max() >= LEAST_RIDGE:
         measured = measure(tried, _equations_of_others(folds))
         found = (select(width, measured) for width, _ in tried)
-        selected = {path.network.width: path for path in found if path.accurate_with_products}
+        selected = {
+            path.network.width: path for path in found if path.is_accurate_with_products(strengths)
+        }
     if left := [setting for setting in tried if setting[0] not in selected]:
         measured = measure(left, _triangles_of_others(folds))
         selected |= {width: select(width, measured) for width, _ in left}

@@ -39,7 +39,10 @@ class RidgeSelection:
     ridge, balance : ndarray, shape (leads,)
         Best value at each lead.
     spectrum : ndarray
-        Singular values of R_ff, the feature block of the triangle.
+        Singular values of R_ff, the feature block of the triangle, at the first balance; of the
+        first group where there are several.
+    condition : float
+        Smallest singular value relative to the largest, in the worst group at the worst balance.
     """
 
     network: SampledRNN
@@ -47,16 +50,16 @@ class RidgeSelection:
     ridge: Array
     balance: Array
     spectrum: Array
+    condition: float
 
     @property
     def score(self) -> float:
         """Mean error over leads at the best ridges, by which widths and candidates are compared."""
         return float(self.errors.min(axis=0).mean())
 
-    @property
-    def accurate_with_products(self) -> bool:
-        """Whether normal equations are accurate at the best ridges."""
-        return products_suffice(self.ridge, self.spectrum, self.errors.min(axis=0))
+    def is_accurate_with_products(self, tried: Array) -> bool:
+        """Tell whether normal equations are accurate at the best of all ridges tried."""
+        return products_suffice(self.ridge, self.condition, self.errors.min(axis=0), tried)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def select_ridge_and_width(
         outer = unsolved_weights(network, parts, size, width)
         least = np.full((len(strengths), leads), np.inf)
         ridge, balance, best = np.empty(leads), np.empty(leads), np.full(leads, np.inf)
-        spectrum = np.empty(0)
+        spectrum, condition = np.empty(0), np.inf
         for factor in factors:
             balanced = BalancedPaths.decompose(network, parts, size, width, factor)
             squares = balanced.errors(validation, strengths)
@@ -138,13 +141,14 @@ def select_ridge_and_width(
             best = np.minimum(best, errors.min(axis=0))
             least = np.minimum(least, errors)
             spectrum = spectrum if len(spectrum) else balanced.spectrum
+            condition = min(condition, balanced.condition)
         chosen = replace(network.narrowed(width), outer=outer)
-        return RidgeSelection(chosen, least, ridge, balance, spectrum)
+        return RidgeSelection(chosen, least, ridge, balance, spectrum, condition)
 
     def select(width: int, factors: Sequence[float]) -> RidgeSelection:
         if strengths.max() >= LEAST_RIDGE:
             found = scan(width, factors, rows.equations)
-            if found.accurate_with_products:
+            if found.is_accurate_with_products(strengths):
                 return found
         return scan(width, factors, rows.triangles)
 
@@ -197,6 +201,8 @@ class FitRows:
     @cached_property
     def equations(self) -> tuple[NormalEquations, ...]:
         """The normal equations of all rows, by group."""
+        if "triangles" in self.__dict__:
+            return tuple(map(NormalEquations.from_factor, self.triangles))
         return sum_products(self._folds)
 
     @cached_property
@@ -249,6 +255,12 @@ class BalancedPaths:
     def spectrum(self) -> Array:
         """Singular values of the features, of the first group where there are several."""
         return self.paths[0].singular_values
+
+    @property
+    def condition(self) -> float:
+        """Smallest singular value relative to the largest, in the worst group."""
+        values = [path.singular_values for path in self.paths]
+        return min(float(own[-1] / own[0]) if own[0] > 0 else 0.0 for own in values)
 
     def errors(self, fold: Factors, ridges: Array) -> Array:
         """Return the squared errors, summed over groups and targets: shape (ridges, leads)."""

@@ -118,13 +118,16 @@ def test_scaled_columns_are_those_of_scaled_rows():
 
 
 def test_products_suffice_with_a_ridge_or_a_good_condition_and_with_noise():
-    good, bad = np.array([1.0, 0.1]), np.array([1.0, 1e-12])
-    assert products_suffice(1e-3, bad, 0.1)
-    assert products_suffice(1e-12, good, 0.1)
-    assert not products_suffice([1e-3, 1e-12], bad, [0.1, 0.1])
-    assert not products_suffice(1e-3, good, [0.1, 1e-20])
-    assert not products_suffice(1e-3, good, np.nan)
-    assert not products_suffice(1e-12, np.zeros(2), 1.0)
+    good, bad = 0.1, 1e-12
+    assert products_suffice(1e-3, bad, 0.1, [1e-8, 1e-3])
+    assert products_suffice(1e-12, good, 0.1, 1e-12)
+    assert not products_suffice([1e-3, 1e-12], bad, [0.1, 0.1], 1e-3)
+    assert not products_suffice(1e-3, good, [0.1, 1e-20], 1e-3)
+    assert not products_suffice(1e-3, good, np.nan, 1e-3)
+    assert not products_suffice(1e-12, 0.0, 1.0, 1e-3)
+    # A ridge of 1e-12 may be better because of singular values that products lose.
+    assert not products_suffice(1e-3, bad, 0.1, [1e-12, 1e-3])
+    assert products_suffice(1e-3, good, 0.1, [1e-12, 1e-3])
 
 
 @pytest.mark.parametrize("sums", [0, 3])

@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gfrnn.pipeline.training.selection.ridge import WidthSelection, select_ridge_and_width
+from gfrnn.pipeline.training.selection.left_out_years import select_on_left_out_years
+from gfrnn.pipeline.training.selection.ridge import (
+    RidgeSelection,
+    WidthSelection,
+    select_ridge_and_width,
+)
 from gfrnn.pipeline.training.triangles import Factors
-from gfrnn_core import SampledRNN
+from gfrnn_core import Patches, RFactor, SampledRNN
 from gfrnn_core.lifting import lift
 from gfrnn_core.regression_rows import delayed
 
@@ -253,3 +258,41 @@ def test_data_without_noise_are_solved_from_triangles(exact_only):
     np.testing.assert_array_equal(found.errors, exact.errors)
     assert found.errors.min() < 1e-18
     assert found.ridge[0] < 1e-8
+
+
+def pairs_of_columns(seed: int, difference: float) -> RFactor:
+    """Return rows whose target needs the difference of two columns, of a size, and has noise."""
+    rng = np.random.default_rng(seed)
+    half = 20
+    mixed = np.random.default_rng(2).standard_normal((half, half))
+    first, second = rng.standard_normal((2, 600, half))
+    targets = first[:, [0]] + 0.1 * second[:, [0]] + 0.01 * rng.standard_normal((600, SIZE))
+    features = [first, first @ mixed + difference * second, np.ones((600, 1))]
+    return RFactor.from_rows(np.hstack([*features, targets]))
+
+
+def linear_choice(
+    network: SampledRNN, differences: list[float], ridges: list[float], years: bool
+) -> RidgeSelection:
+    """Choose a linear model from pairs of columns, with a group for each difference."""
+    folds = [
+        Factors(tuple(pairs_of_columns(seed, each) for each in differences)) for seed in range(3)
+    ]
+    settings = {"size": SIZE, "widths": [], "ridges": ridges, "balances": [1.0]}
+    variances = {"variance": np.ones(1), "truncated_variance": np.zeros(1)}
+    if years:
+        return select_on_left_out_years(network, folds, **settings, **variances).linear
+    return select_ridge_and_width(network, folds[1:], folds[0], **settings, **variances).linear
+
+
+@pytest.mark.parametrize("years", [False, True])
+@pytest.mark.parametrize("differences", [[3e-10], [1.0, 1e-8], [1e-8, 1.0]])
+def test_small_ridges_that_rank_deficient_columns_need_are_found(differences, years):
+    """Products lose the difference of columns, be it that of the first group or of another."""
+    network = replace(make_network().narrowed(0), leads=(1,))
+    if len(differences) > 1:
+        ring = Patches((SIZE,), ((0, 0),), size=SIZE)
+        network = replace(network, patches=ring, groups=np.array([0, 1]))
+    found = linear_choice(network, differences, [1e-12, 1e-3], years)
+    assert found.ridge == 1e-12
+    assert found.errors.min() < 5e-4  # without the difference, 0.01
