@@ -55,6 +55,9 @@ _FIRST_NOISE = 0.05
 # errors: they grow by about half the inverse of this number.
 _FIRST_ROWS_PER_COLUMN = 8
 
+# Least number of its rows, so that several blocks of times have some.
+_FIRST_ROWS = 256
+
 # Numbers of training times from which the scales of features and lagged covariances are computed.
 _SCALE_TIMES = 200
 _RUNS, _RUN_TIMES = 6, 2000
@@ -115,10 +118,12 @@ class ZonalTraining(FieldPasses):
 
     def _first_share(self, network: ZonalNetwork) -> float:
         """Return the share of training rows of a fit that only estimates errors."""
-        rows = sum(part.stop - part.start for part in self._leaves("train"))
+        left_out = {f"train/{year}" for year in self.experiment.fit.without}
+        kept = [part for part in self._leaves("train") if part.fold not in left_out]
+        rows = sum(part.stop - part.start for part in kept)
         used = network.used_columns(self.experiment.model.stages - 1).sum(axis=1)
         columns = int((used + network.basis.used.sum(axis=1)).max())
-        return min(1.0, _FIRST_ROWS_PER_COLUMN * columns / rows)
+        return min(1.0, max(_FIRST_ROWS_PER_COLUMN * columns, _FIRST_ROWS) / rows)
 
     def _layout_passes(self) -> Passes[ZonalLayout]:
         """Yield climatology and states; the states of all times in use go to disk."""
@@ -226,11 +231,12 @@ class ZonalTraining(FieldPasses):
         """Return the pass that makes the triangles of a stage."""
         own = self.experiment.fit
         # Later stages and fits depend on how the earlier ones were solved.
-        solved = [own.ridge, own.without] if rows.stage or fit != "first" else []
+        later = [own.ridge, own.without] if rows.stage or fit != "first" else []
+        share = [rows.share] if rows.share != own.share else []
         return ReductionPass(
             summary=rows,
             stretches=self._leaves("train") + self._leaves("validation"),
-            key=lambda: self.rows_key(self.experiment, fit, rows.stage, *solved),
+            key=lambda: self.rows_key(self.experiment, fit, rows.stage, *later, *share),
             windows=NO_READS,
             finish=lambda folds: folds,
         )

@@ -18,8 +18,10 @@ from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.passes import run_passes
+from gfrnn.pipeline.training.zonal import zonal_training
 from gfrnn.pipeline.training.zonal.zonal_features import grid_bytes, unfitted_network
 from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
+from gfrnn.pipeline.training.zonal.zonal_solve import SolvedStage, solve_stages
 from gfrnn.pipeline.training.zonal.zonal_training import ZonalResults, ZonalTraining
 from gfrnn_testing.zonal_weather import write_zonal_weather, zonal_experiment
 
@@ -104,6 +106,36 @@ def test_residual_noise_has_the_spectrum_of_the_errors_without_noise(archive, tm
     largest = 0.7 * first.network.state_sizes
     expected = np.minimum(3 * np.sqrt(first.errors), largest) ** 2
     np.testing.assert_allclose(variance, expected, rtol=0.06, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "state", "without"),
+    [
+        ({"features": ["tanh"], "width": 4}, {}, []),
+        ({"features": ["tanh"], "width": 4}, {}, [2001]),
+        ({}, {"wavenumbers": 1, "functions": 1}, []),
+        ({}, {"wavenumbers": 1, "functions": 1}, [2001]),
+    ],
+)
+def test_the_fit_that_measures_residual_noise_has_enough_rows(
+    archive, tmp_path, monkeypatch, model, state, without
+):
+    """Blocks of 64 times are many for few columns, and years that are left out have no rows."""
+    solved = []
+
+    def recorded(*arguments: Any) -> list[SolvedStage]:
+        solved.extend(solve_stages(*arguments))
+        return solved[-1:] if len(arguments[0]) == 1 else solved[-2:]
+
+    monkeypatch.setattr(zonal_training, "solve_stages", recorded)
+    experiment = zonal_experiment(
+        archive, model=model | {"noise": "residual"}, state=state, fit={"without": without}
+    )
+    results(experiment, tmp_path)
+    first, last = solved[0], solved[-1]
+    kept = 729 - 364 * len(without)
+    assert last.rows == kept
+    assert first.rows >= min(kept, 6 * first.columns, 128)
 
 
 def test_noise_is_in_the_training_rows_only(archive, tmp_path):
