@@ -134,6 +134,8 @@ class Folding:
         if len(self._standing) < trapezoid.shape[1]:
             self.reflect(np.array(trapezoid, order="F"))
             return
+        self._complete()
+        self._rows += len(trapezoid)
         for first in range(0, len(trapezoid), _STRIP):
             strip = np.array(trapezoid[first : first + _STRIP, first:], order="F")
             self._reflect_under(self._standing[first:, first:], strip)

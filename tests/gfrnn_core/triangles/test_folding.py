@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gfrnn_core import RFactor
 from gfrnn_core.triangles import folding
+from gfrnn_core.triangles.folding import Folding
 
 ROWS, COLUMNS, TARGETS, BLOCK = 3000, 100, 5, 150
 
@@ -157,6 +158,14 @@ def test_gathering_that_fails_is_seldom_tried_again(added):
     assert_is_r_of(folded(matrix).triangle, matrix)
     assert not any(added)
     assert len(added) <= np.log2(ROWS / (2 * COLUMNS)) + 1
+
+
+def test_a_triangle_merges_with_gathered_rows():
+    matrix = plain(np.random.default_rng(7))
+    rows = Folding(expected=len(matrix))
+    rows.fold(np.array(matrix[:-COLUMNS], order="F"))
+    rows.merge(np.linalg.qr(matrix[-COLUMNS:], mode="r"))
+    assert_is_r_of(np.triu(rows.finish()), matrix)
 
 
 def test_few_rows_are_not_gathered(added):
