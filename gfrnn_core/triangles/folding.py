@@ -71,15 +71,22 @@ class Folding:
         Upper trapezoid to begin with, which is overwritten.
     expected : float
         Number of rows that will be folded, as far as known; it only decides how they are.
+    memory : dict, optional
+        Memory that is shared with other instances, of which one is used at a time.
     """
 
-    def __init__(self, standing: Array | None = None, expected: float = 0) -> None:
+    def __init__(
+        self,
+        standing: Array | None = None,
+        expected: float = 0,
+        memory: dict[str, Array] | None = None,
+    ) -> None:
         self._standing = np.zeros((0, 0)) if standing is None else standing
         self._gathered: _GramUnderTriangle | None = None
         self._rows = len(self._standing)  # of the triangle, without those gathered
         self._expected = expected
         self._least = 0  # rows of a triangle under which rows may be gathered
-        self._memory: dict[str, Array] = {}
+        self._memory = {} if memory is None else memory
 
     def finish(self) -> Array:
         """Return the triangle; values below the diagonal are undefined. Folding may go on."""
@@ -218,7 +225,7 @@ class Folding:
         gemm(-1, reflectors, across, beta=1, c=below, trans_b=_ADJOINT, overwrite_c=True)
 
     def _scratch(self, name: str, shape: tuple[int, int], kind: Any) -> Array:
-        """Return Fortran-ordered memory of a shape, zeros at first; a name gets the same again."""
+        """Return Fortran-ordered memory of a shape, of any values; a name gets the same again."""
         size = shape[0] * shape[1]
         memory = self._memory.get(name)
         if memory is None or len(memory) < size or memory.dtype != kind:

@@ -37,7 +37,8 @@ def row_factors(
     """
     features, targets = used.sum(axis=1), used_targets.sum(axis=1)
     buffers = [np.empty((rows, columns), complex, order="F") for columns in features + targets]
-    folding = [Folding() for _ in buffers]
+    memory: dict[str, Array] = {}
+    folding = [Folding(memory=memory) for _ in buffers]
     filled = total = 0
 
     def fold() -> None:
