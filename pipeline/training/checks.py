@@ -36,6 +36,7 @@ from gfrnn.pipeline.training.stretches import (
     steps,
 )
 from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network
+from gfrnn.pipeline.training.zonal.zonal_rows import blocks_of_share
 
 Array = NDArray[Any]
 
@@ -193,14 +194,15 @@ def _check_zonal_rows(experiment: Experiment, fields: Fields) -> None:
     rows: dict[int, int] = {}
     for part in row_leaves(experiment, fields, "train"):
         year = int(part.fold.removeprefix("train/"))
-        rows[year] = rows.get(year, 0) + (part.stop - part.start)
+        blocks = blocks_of_share(part, experiment.fit.share)
+        rows[year] = rows.get(year, 0) + sum(stop - start for start, stop in blocks)
     columns = zonal_columns(experiment, fields.grid)
     check_years(experiment, rows)
     kept = sum(count for year, count in rows.items() if year not in experiment.fit.without)
-    if columns > experiment.fit.share * kept:
+    if columns > kept:
         raise ConfigError(
             f"state.functions: the rows of a wavenumber have {columns} columns, but the training "
-            f"period has {int(experiment.fit.share * kept)} rows; choose fewer functions, "
+            f"period has {kept} rows; choose fewer functions, "
             "state.delays or model.hidden_delays, fewer features (model.features, model.width), a "
             "larger fit.share or a longer period"
         )

@@ -32,6 +32,14 @@ _GOLDEN = (np.sqrt(5) - 1) / 2
 _VALUE = np.dtype(complex).itemsize
 
 
+def blocks_of_share(stretch: Stretch, share: float) -> Iterator[tuple[int, int]]:
+    """Yield the first time of each block of a stretch that has rows, and the end of the block."""
+    for block in range(stretch.start // _BLOCK, -(-stretch.stop // _BLOCK)):
+        # Whether a time has a row depends on its number in the record, not on the leaf.
+        if block * _GOLDEN % 1 < share:
+            yield max(block * _BLOCK, stretch.start), min((block + 1) * _BLOCK, stretch.stop)
+
+
 class StateSource(Protocol):
     """A source of states by the numbers of their times."""
 
@@ -102,12 +110,7 @@ class ZonalRowSummary:
         first, last = self.reach(stretch)
         states, time = self.states.read(first, last), self.time[first:last]
         terms, inputs = self.climatology.design_matrix(time), self.forcing(time)
-        for block in range(stretch.start // _BLOCK, -(-stretch.stop // _BLOCK)):
-            # Whether a time has a row depends on its number in the record, not on the leaf.
-            if block * _GOLDEN % 1 >= share:
-                continue
-            start = max(block * _BLOCK, stretch.start)
-            stop = min((block + 1) * _BLOCK, stretch.stop)
+        for start, stop in blocks_of_share(stretch, share):
             begin, end = self.reach(replace(stretch, start=start, stop=stop))
             now = slice(begin - first, end - first)
             given = None if inputs is None else inputs[now]

@@ -12,9 +12,11 @@ import pytest
 
 from gfrnn.pipeline import Experiment, open_source
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.states.climatology import ClimatologySummary
 from gfrnn.pipeline.states.state_summary import StateSummary
+from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.passes import run_passes
@@ -221,6 +223,13 @@ def test_years_left_out_have_no_rows(archive, tmp_path):
     (whole,) = results(zonal_experiment(archive), tmp_path).stages
     assert stage.rows == 365
     assert whole.rows == 729
+
+
+def test_a_share_that_leaves_too_few_rows_is_refused(archive):
+    """The share of 365 times is 18, but no block of 64 of this year is drawn."""
+    experiment = zonal_experiment(archive, fit={"without": [2001], "share": 0.05})
+    with pytest.raises(ConfigError, match=r"16 columns, .* has 0 rows; .* a larger fit.share"):
+        check_fit(experiment, open_source(experiment.data))
 
 
 def test_the_bound_changes_no_triangle(archive, tmp_path):
