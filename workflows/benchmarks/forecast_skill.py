@@ -58,7 +58,7 @@ RMSE_BARS: dict[str, list[LeadBar]] = {
         LeadBar(variable, lead, bar, level)
         for variable, level, bars in (
             (Z, 500.0, (460, 914, 1020)),
-            (T, 850.0, (1.86, 3.30, 3.67)),
+            (T, 850.0, (1.86, 3.30, 3.66)),
             (MSL, None, (436, 797, 875)),
         )
         for lead, bar in zip((1, 3, 5), bars, strict=True)
