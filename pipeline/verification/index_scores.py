@@ -1,4 +1,4 @@
-"""Correlation and RMSE of area indices, computed from sums over pairs of forecast and truth.
+"""Correlation and RMSE of area indices, over pairs of forecast and truth.
 
 The correlation is that of Pearson over all pairs at a lead, of the anomalies from the climatology,
 which publications on El Nino report.
@@ -13,48 +13,20 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-MOMENTS = ("forecast", "truth", "forecast_squared", "truth_squared", "product", "squared_error")
-"""Statistics of a pair of forecast and truth of an index."""
-
 # A variance below this part of the mean square is rounding: the values are constant.
 _ROUNDING = 1e-12
 
 
-def index_moments(forecast: Array, truth: Array) -> Array:
-    """Return sums over pairs of the statistics MOMENTS.
+def index_correlation(forecast: Array, truth: Array, chosen: Array) -> Array:
+    """Return the Pearson correlation of forecast and truth over pairs.
 
     Parameters
     ----------
-    forecast, truth : ndarray, shape (pairs, indices)
+    forecast : ndarray, shape (systems, indices, times, leads)
         Anomalies of the indices.
-
-    Returns
-    -------
-    ndarray, shape (len(MOMENTS), indices)
-    """
-    return np.stack(
-        [
-            values.sum(axis=0)
-            for values in (
-                forecast,
-                truth,
-                forecast**2,
-                truth**2,
-                forecast * truth,
-                (forecast - truth) ** 2,
-            )
-        ]
-    )
-
-
-def index_correlation(sums: Array, counts: Array) -> Array:
-    """Return the Pearson correlation of forecast and truth over all pairs.
-
-    Parameters
-    ----------
-    sums : ndarray, shape (systems, len(MOMENTS), indices, leads)
-    counts : ndarray of int, shape (leads,)
-        Number of pairs.
+    truth : ndarray, shape (indices, times, leads)
+    chosen : ndarray of bool, shape (times, leads)
+        Pairs to use.
 
     Returns
     -------
@@ -62,8 +34,12 @@ def index_correlation(sums: Array, counts: Array) -> Array:
         0 where the forecast or the truth is constant, as the climatology is; NaN with fewer than
         two pairs, or where a forecast is NaN.
     """
+    ours, real = np.where(chosen, forecast, 0.0), np.where(chosen, truth, 0.0)
+    count = chosen.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        x, y, xx, yy, xy, _ = np.moveaxis(sums / counts, 1, 0)
+        x, y, xx, yy, xy = (
+            values.sum(axis=-2) / count for values in (ours, real, ours**2, real**2, ours * real)
+        )
         variances = [
             np.where(square - mean**2 <= _ROUNDING * square, 0.0, square - mean**2)
             for mean, square in ((x, xx), (y, yy))
@@ -71,10 +47,11 @@ def index_correlation(sums: Array, counts: Array) -> Array:
         norm = np.sqrt(variances[0] * variances[1])
         correlation = np.where(norm == 0, 0.0, (xy - x * y) / norm)
     # Rounding must not lead out of the range of a correlation.
-    return np.where(counts > 1, np.clip(correlation, -1.0, 1.0), np.nan)
+    return np.where(count > 1, np.clip(correlation, -1.0, 1.0), np.nan)
 
 
-def index_rmse(sums: Array, counts: Array) -> Array:
-    """Return the RMSE over all pairs; parameters and shape are those of the correlation."""
+def index_rmse(forecast: Array, truth: Array, chosen: Array) -> Array:
+    """Return the RMSE over pairs; parameters and shape are those of the correlation."""
+    squares = np.where(chosen, (forecast - truth) ** 2, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.sqrt(sums[:, MOMENTS.index("squared_error")] / counts))
+        return np.asarray(np.sqrt(squares.sum(axis=-2) / chosen.sum(axis=0)))

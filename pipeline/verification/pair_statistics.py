@@ -1,7 +1,6 @@
-"""Statistics of pairs of forecast and truth: area means, computed as inner products.
+"""Statistics of pairs of forecast and truth: means over regions of products of their anomalies.
 
-Anomalies are multiplied by the square root of the weight of each cell, whose squares sum to 1. The
-weighted mean of a product of two fields is then their inner product.
+A metric is a function of means of these statistics over initial times.
 """
 
 from __future__ import annotations
@@ -11,35 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.grid import Grid
+from gfrnn.pipeline.verification.region_means import RegionMeans
 
 Array = NDArray[Any]
 
-STATISTICS = ("squared_error", "error", "anomaly_correlation")
-"""Statistics of each pair of forecast and truth: area means over the grid."""
+STATISTICS = (
+    "squared_error",
+    "error",
+    "absolute_error",
+    "anomaly_correlation",
+    "squared_anomaly",
+)
+"""Statistics of each pair of forecast and truth."""
 
 
-def root_weights(grid: Grid) -> Array:
-    """Return the roots of the weights of cells: shape (channels, cells), 0 in the mask.
-
-    Weights are proportional to the cosine of latitude; those of a channel sum to 1.
-    """
-    weights = np.cos(np.deg2rad(grid.latitude))[:, None] * grid.valid
-    weights = weights.reshape(len(weights), -1)
-    return np.asarray(np.sqrt(weights / weights.sum(axis=1, keepdims=True)))
-
-
-def pair_statistics(forecast: Array, truth: Array, squares: Array, roots: Array) -> Array:
-    """Return the statistics of pairs: shape (len(STATISTICS), pairs, channels).
+def pair_statistics(forecast: Array, truth: Array, squares: Array, means: RegionMeans) -> Array:
+    """Return the statistics of pairs: shape (len(STATISTICS), pairs, regions, channels).
 
     Parameters
     ----------
     forecast, truth : ndarray, shape (pairs, channels, cells)
-        Anomalies times ``roots``.
-    squares : ndarray, shape (pairs, channels)
-        Inner products of the truth with itself.
-    roots : ndarray, shape (channels, cells)
-        From :func:`root_weights`.
+        Anomalies times the roots of the weights of cells.
+    squares : ndarray, shape (pairs, regions, channels)
+        Mean squared anomaly of the truth.
+    means : RegionMeans
 
     Returns
     -------
@@ -48,19 +42,23 @@ def pair_statistics(forecast: Array, truth: Array, squares: Array, roots: Array)
         is, has no pattern to correlate: its correlation is 0.
     """
     error = forecast - truth
-    norm = np.sqrt(np.vecdot(forecast, forecast) * squares)
+    own = means.inner(forecast, forecast)
+    norm = np.sqrt(own * squares)
     correlation = np.divide(
-        np.vecdot(forecast, truth), norm, out=np.zeros_like(norm), where=norm != 0
+        means.inner(forecast, truth), norm, out=np.zeros_like(norm), where=norm != 0
     )
-    return np.stack([np.vecdot(error, error), np.vecdot(error, roots), correlation])
+    squared, mean = means.inner(error, error), means.inner(error, means.roots)
+    absolute = means.inner(np.abs(error, out=error), means.roots)
+    return np.stack([squared, mean, absolute, correlation, own])
 
 
-def climatology_statistics(squares: Array, means: Array) -> Array:
-    """Return the statistics of forecasts of zero: shape (len(STATISTICS), pairs, channels).
+def climatology_statistics(squares: Array, first: Array, absolute: Array) -> Array:
+    """Return the statistics of forecasts of zero: shape (len(STATISTICS), pairs, ...).
 
     Parameters
     ----------
-    squares, means : ndarray, shape (pairs, channels)
-        Inner products of the truth with itself, and with the roots of the weights.
+    squares, first, absolute : ndarray, shape (pairs, ...)
+        Means of the squares of the truth's anomalies, of the anomalies, and of their sizes.
     """
-    return np.stack([squares, -means, np.zeros_like(squares)])
+    nothing = np.zeros_like(squares)
+    return np.stack([squares, -first, absolute, nothing, nothing])
