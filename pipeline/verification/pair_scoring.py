@@ -123,8 +123,12 @@ class PairScoring:
         starts, horizon = self.starts[first:stop], self.stored.leads
         targets, known = self._targets(model, starts, horizon)
         truth = WeightedTruth.read(self.fields, model, starts, targets[known], self.means)
-        found = self._empty(len(starts), 1 + len(references))
-        found["known"][:] = known.T
+        found = _Statistics(
+            (1 + len(references), horizon, len(starts)),
+            len(self.means.names),
+            len(self.means.roots),
+            len(self.config.indices),
+        )
         initial = self.fields.time[starts]
         walks = [each.states(truth.history, initial, horizon) for each in references]
         together = self.stored.leads_together(len(starts))
@@ -143,83 +147,45 @@ class PairScoring:
                     truth.places(starts[part]),
                     truth.places(targets[lead, part]),
                 )
+                found.truth[lead, part] = truth.squares[pairs.now]
+                found.index_truth[lead, part] = self._index_values(pairs.real, len(part))
                 forecast = truth.subtract_climatology(
                     self._weighted_fields(block, place, part), pairs.now
                 )
-                found["squared_truth"][:, :, part, lead] = _by_pair_last(truth.squares[pairs.now])
-                self._score(found, 0, lead, part, pairs, forecast, forecast)
-                for number, reference in enumerate(references):
-                    own = states[number]
+                scored: list[tuple[Array | None, Array | None]] = [(forecast, forecast)]
+                for reference, own in zip(references, states, strict=True):
                     anomalies = reference.anomalies(
                         pairs, self.means.roots, None if own is None else own[part]
                     )
-                    seen = reference.index_anomalies(pairs, anomalies)
-                    self._score(found, 1 + number, lead, part, pairs, anomalies, seen)
-                if self.config.indices:
-                    found["index_truth"][:, part, lead] = self._index_values(pairs.real, len(part))
-        return found
-
-    def _empty(self, starts: int, systems: int) -> dict[str, Array]:
-        """Return arrays of NaN for the statistics of some initial times."""
-        sizes = {
-            "system": systems,
-            "region": len(self.means.names),
-            "channel": len(self.means.roots),
-            "index": len(self.config.indices),
-            "time": starts,
-            "prediction_timedelta": self.stored.leads,
-        }
-        return {
-            name: np.full([sizes[dim] for dim in dims], np.nan)
-            for name, dims in self.dimensions.items()
-        }
+                    scored.append((anomalies, reference.index_anomalies(pairs, anomalies)))
+                for system, (anomalies, seen) in enumerate(scored):
+                    where = system, lead, part
+                    found.fields[where] = self._statistics_of(pairs, anomalies)
+                    found.index_forecast[where] = self._index_values(seen, len(part))
+        return found.arrays(known)
 
     @property
     def dimensions(self) -> dict[str, tuple[str, ...]]:
         """Dimensions of each statistic."""
         return DIMENSIONS | (INDEX_DIMENSIONS if self.config.indices else {})
 
-    def _score(
-        self,
-        found: dict[str, Array],
-        system: int,
-        lead: int,
-        part: Array,
-        pairs: Pairs,
-        anomalies: Array | None,
-        seen: Array | None,
-    ) -> None:
-        """Fill in the statistics of a system: of its weighted anomalies, None where all are zero.
+    def _statistics_of(self, pairs: Pairs, anomalies: Array | None) -> Array:
+        """Return the statistics of weighted anomalies, None where all are zero.
 
-        Parameters
-        ----------
-        found : dict of ndarray
-            Statistics to fill in.
-        system, lead : int
-            Positions on the dimensions.
-        part : ndarray of int
-            Positions of the pairs among the initial times.
-        pairs : Pairs
-        anomalies, seen : ndarray, shape (pairs, channels, cells), or None
-            Anomalies of the fields, and those that indices are computed from.
+        Returns
+        -------
+        ndarray, shape (pairs, len(STATISTICS), regions, channels)
         """
         truth, now = pairs.truth, pairs.now
         if anomalies is None:
-            values = climatology_statistics(
-                truth.squares[now], truth.first[now], truth.absolute[now]
-            )
-        else:
-            values = pair_statistics(anomalies, pairs.real, truth.squares[now], self.means)
-        for name, own in zip(STATISTICS, values, strict=True):
-            found[name][system][:, :, part, lead] = _by_pair_last(own)
-        if self.config.indices:
-            found["index_forecast"][system][:, part, lead] = self._index_values(seen, len(part))
+            return climatology_statistics(truth.squares[now], truth.first[now], truth.absolute[now])
+        return pair_statistics(anomalies, pairs.real, truth.squares[now], self.means)
 
     def _index_values(self, anomalies: Array | None, pairs: int) -> Array:
-        """Return the indices of weighted anomalies: shape (indices, pairs)."""
+        """Return the indices of weighted anomalies: shape (pairs, indices)."""
         if anomalies is None:
-            return np.zeros((len(self.config.indices), pairs))
-        return np.asarray(self.index_weights @ anomalies.reshape(pairs, -1).T)
+            return np.zeros((pairs, len(self.config.indices)))
+        return np.asarray(anomalies.reshape(pairs, -1) @ self.index_weights.T)
 
     def _targets(self, model: ForecastModel, starts: Array, horizon: int) -> tuple[Array, Array]:
         """Return the index in time of each target, and whether it exists: (leads, starts) each.
@@ -292,6 +258,39 @@ class PairScoring:
         return max(reading, 8 * (held + scoring) + stored + zonal + kept)
 
 
-def _by_pair_last(values: Array) -> Array:
-    """Move pairs from the first dimension to the last: (regions, channels, pairs)."""
-    return np.moveaxis(values, 0, -1)
+class _Statistics:
+    """Arrays that are filled in pair by pair, NaN elsewhere.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Systems, leads and initial times.
+    regions, channels, indices : int
+
+    Attributes
+    ----------
+    fields : ndarray, shape (systems, leads, starts, len(STATISTICS), regions, channels)
+    truth : ndarray, shape (leads, starts, regions, channels)
+        Mean squared anomaly of the truth.
+    index_forecast : ndarray, shape (systems, leads, starts, indices)
+    index_truth : ndarray, shape (leads, starts, indices)
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], regions: int, channels: int, indices: int
+    ) -> None:
+        self.fields = np.full((*shape, len(STATISTICS), regions, channels), np.nan)
+        self.truth = np.full((*shape[1:], regions, channels), np.nan)
+        self.index_forecast = np.full((*shape, indices), np.nan)
+        self.index_truth = np.full((*shape[1:], indices), np.nan)
+
+    def arrays(self, known: Array) -> dict[str, Array]:
+        """Return the statistics by name, with their dimensions; ``known``: (leads, starts)."""
+        by_name = np.transpose(self.fields, (3, 0, 4, 5, 2, 1))
+        found = dict(zip(STATISTICS, by_name, strict=True))
+        found["squared_truth"] = np.transpose(self.truth, (2, 3, 1, 0))
+        found["known"] = known.T.astype(float)
+        if self.index_truth.size:
+            found["index_forecast"] = np.transpose(self.index_forecast, (0, 3, 2, 1))
+            found["index_truth"] = np.transpose(self.index_truth, (2, 1, 0))
+        return found

@@ -25,7 +25,7 @@ STATISTICS = (
 
 
 def pair_statistics(forecast: Array, truth: Array, squares: Array, means: RegionMeans) -> Array:
-    """Return the statistics of pairs: shape (len(STATISTICS), pairs, regions, channels).
+    """Return the statistics of pairs: shape (pairs, len(STATISTICS), regions, channels).
 
     Parameters
     ----------
@@ -49,11 +49,11 @@ def pair_statistics(forecast: Array, truth: Array, squares: Array, means: Region
     )
     squared, mean = means.inner(error, error), means.inner(error, means.roots)
     absolute = means.inner(np.abs(error, out=error), means.roots)
-    return np.stack([squared, mean, absolute, correlation, own])
+    return np.stack([squared, mean, absolute, correlation, own], axis=1)
 
 
 def climatology_statistics(squares: Array, first: Array, absolute: Array) -> Array:
-    """Return the statistics of forecasts of zero: shape (len(STATISTICS), pairs, ...).
+    """Return the statistics of forecasts of zero: shape (pairs, len(STATISTICS), ...).
 
     Parameters
     ----------
@@ -61,4 +61,4 @@ def climatology_statistics(squares: Array, first: Array, absolute: Array) -> Arr
         Means of the squares of the truth's anomalies, of the anomalies, and of their sizes.
     """
     nothing = np.zeros_like(squares)
-    return np.stack([squares, -first, absolute, nothing, nothing])
+    return np.stack([squares, -first, absolute, nothing, nothing], axis=1)

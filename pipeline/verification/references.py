@@ -89,7 +89,7 @@ class Reference(ABC):
         return anomalies
 
 
-class Climatology(Reference):
+class ClimatologyReference(Reference):
     """The climatology, whose anomalies are zero."""
 
     name = "climatology"
@@ -159,5 +159,5 @@ def references_of(model: ForecastModel) -> tuple[Reference, ...]:
         *((LinearInverseModel(model),) if inverse else ()),
         DampedPersistence(model),
         Persistence(),
-        Climatology(),
+        ClimatologyReference(),
     )

@@ -29,7 +29,7 @@ from gfrnn.pipeline.verification.statistics_store import (
 _TASK_BYTES = 128 * 2**20
 
 # Most initial times of a task; tasks of this length keep many workers busy.
-_TASK_STARTS = 32
+_TASK_STARTS = 64
 
 
 def verify(
