@@ -205,8 +205,8 @@ def _check(
             f"first and second: found shapes {shapes[0]} and {shapes[1]}, allowed: equal ones, "
             "with the same number of starts"
         )
-    if not shapes[0][0][0]:
-        raise ValueError("first and second: found no start, allowed: one or more")
+    if not all(each.size for each in first):
+        raise ValueError(f"first and second: found shapes {shapes[0]}, allowed: not empty")
     if length is not None and length < 1:
         raise ValueError(f"length: found {length}, allowed: 1 or more")
     if samples < 1:
