@@ -41,7 +41,12 @@ class Case:
 
 
 def make_case(
-    starts: int = 3, members: int = 5, *, seed: int = 0, mean: float = 0.0, digits: int | None = None
+    starts: int = 3,
+    members: int = 5,
+    *,
+    seed: int = 0,
+    mean: float = 0.0,
+    digits: int | None = None,
 ) -> Case:
     """Return independent normal members and truth; rounded to some digits, they have ties."""
     rng = np.random.default_rng(seed)

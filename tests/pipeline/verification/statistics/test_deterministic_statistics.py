@@ -28,7 +28,11 @@ def test_errors_are_those_of_the_library():
         from scores.continuous import additive_bias, mae, mse
     dims = ("time", "channel", "cell")
     pair = [xr.DataArray(each, dims=dims) for each in (forecast, case.truth)]
-    for name, metric in {"error": additive_bias, "absolute_error": mae, "squared_error": mse}.items():
+    for name, metric in {
+        "error": additive_bias,
+        "absolute_error": mae,
+        "squared_error": mse,
+    }.items():
         for region, weights in enumerate(case.weights):
             # Some versions of the library divide by the number of cells, others by the weights.
             even = xr.DataArray(weights * weights.shape[-1], dims=dims[1:])
@@ -42,7 +46,11 @@ def test_products_and_correlation_are_exact_sums():
     found = deterministic_statistics(forecast, case.truth, case.weights)
     for place in np.ndindex(3, 2, 2):
         start, region, channel = place
-        w, f, t = case.weights[region, channel], forecast[start, channel], case.truth[start, channel]
+        w, f, t = (
+            case.weights[region, channel],
+            forecast[start, channel],
+            case.truth[start, channel],
+        )
         ff, tt, ft = (math.fsum(w * each) for each in (f * f, t * t, f * t))
         assert found["squared_forecast"][place] == pytest.approx(ff, rel=1e-13)
         assert found["squared_truth"][place] == pytest.approx(tt, rel=1e-13)

@@ -26,7 +26,9 @@ def statistics(case: Case) -> dict[str, np.ndarray]:
 def single(members: np.ndarray, truth: float) -> dict[str, float]:
     """Return the statistics of one cell."""
     found = ensemble_statistics(
-        np.asarray(members, float)[None, :, None, None], np.full((1, 1, 1), truth), np.ones((1, 1, 1))
+        np.asarray(members, float)[None, :, None, None],
+        np.full((1, 1, 1), truth),
+        np.ones((1, 1, 1)),
     )
     return {name: float(value[0, 0, 0]) for name, value in found.items()}
 

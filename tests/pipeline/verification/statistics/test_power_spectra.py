@@ -126,9 +126,7 @@ def test_distances_of_known_spectra():
     truth = np.array([5.0, 4.0, 2.0, 1.0])
     assert log_spectral_distance(truth, truth) == 0
     assert log_spectral_distance(10 * truth, truth) == pytest.approx(10.0)
-    assert log_spectral_distance(truth * [1, 10, 0.1, 1], truth) == pytest.approx(
-        np.sqrt(200 / 3)
-    )
+    assert log_spectral_distance(truth * [1, 10, 0.1, 1], truth) == pytest.approx(np.sqrt(200 / 3))
     assert log_spectral_distance(truth * [9, 1, 1, 1], truth) == 0  # the mean is left out
     assert np.isinf(log_spectral_distance(truth * [1, 1, 1, 0], truth))
     np.testing.assert_array_equal(power_ratio(truth, truth * [1, 2, 4, 0]), [1, 0.5, 0.25, np.nan])

@@ -163,9 +163,7 @@ def test_thresholds_of_cells_and_of_starts():
         np.testing.assert_allclose(found[..., place, :, :], expected[..., 0, :, :], atol=1e-15)
     fixed = event_table(case.members, case.truth, cells[:, 0], case.weights)
     same = np.repeat(cells[:, :1], 3, axis=1)
-    np.testing.assert_array_equal(
-        fixed, event_table(case.members, case.truth, same, case.weights)
-    )
+    np.testing.assert_array_equal(fixed, event_table(case.members, case.truth, same, case.weights))
     with pytest.raises(ValueError, match=r"thresholds: found shape .*allowed"):
         event_table(case.members, case.truth, cells[..., :5], case.weights)
 
