@@ -14,7 +14,7 @@ Array = NDArray[Any]
 _BLOCK_BYTES = 2**20
 
 # Fewest cells of a block: shorter ones spend their time in Python.
-_LEAST_CELLS = 256
+_LEAST_CELLS = 64
 
 
 def cell_blocks(cells: int, bytes_per_cell: int) -> Iterator[slice]:

@@ -26,8 +26,9 @@ def optimal_block_length(series: Array) -> Array:
     It minimises the mean squared error of the variance of a mean, ``(2 G^2 / D)^(1/3) N^(1/3)``
     with ``G = sum |k| R(k)`` and ``D = 4/3 (sum R(k))^2``, of the autocovariances R in a flat-top
     window (Politis and White 2004, Econom. Rev. 23, 53-70; corrected by Patton et al. 2009,
-    Econom. Rev. 28, 372-375). The half width of the window is twice the first lag after which
-    ``max(5, sqrt(log10 N))`` autocorrelations in a row are below ``2 sqrt(log10 N / N)``.
+    Econom. Rev. 28, 372-375). The half width of the window is twice the first lag from which on
+    ``max(5, sqrt(log10 N))`` autocorrelations in a row are below ``2 sqrt(log10 N / N)``. The paper
+    takes the lag before; the authors' program takes this one, which gives longer blocks.
 
     Parameters
     ----------
@@ -83,14 +84,14 @@ def _window_half_width(correlations: Array, bound: Array, in_a_row: int) -> Arra
     bound : ndarray, shape (n,)
         Smallest significant autocorrelation.
     in_a_row : int
-        Number of autocorrelations that must be insignificant after the last significant one.
+        Number of insignificant autocorrelations in a row from which on all others are noise.
     """
     most = len(correlations) - 1
     small = np.cumsum(correlations[1:] < bound, axis=0)
     small = np.concatenate([np.zeros_like(small[:1]), small])
     quiet: Array = small[in_a_row:] - small[:-in_a_row] == in_a_row
-    first = np.where(quiet.any(axis=0), quiet.argmax(axis=0), most)
-    return np.minimum(2 * np.maximum(first, 1), most)
+    first = np.where(quiet.any(axis=0), quiet.argmax(axis=0) + 1, most)
+    return np.minimum(2 * first, most)
 
 
 def resampling_weights(starts: int, length: int, samples: int, seed: int) -> Iterator[Array]:

@@ -31,8 +31,8 @@ def plain_length(series: np.ndarray) -> float:
     covariance = [sum(x[t] * x[t + k] for t in range(number - k)) / number for k in range(most + 1)]
     bound = 2 * math.sqrt(math.log10(number) / number)
     quiet = [abs(value) < bound * covariance[0] for value in covariance]
-    first = next((m for m in range(most - run + 1) if all(quiet[m + 1 : m + run + 1])), most)
-    window = min(2 * max(first, 1), most)
+    first = next((m for m in range(1, most - run + 2) if all(quiet[m : m + run])), most)
+    window = min(2 * first, most)
     slope = total = 0.0
     for lag in range(-window, window + 1):
         taper = 1.0 if abs(lag) <= window / 2 else 2 * (1 - abs(lag) / window)
