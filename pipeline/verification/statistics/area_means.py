@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 # Bytes of the values of a block of cells: they stay in a processor core's own cache.
-_BLOCK_BYTES = 2**20
+_BLOCK_BYTES = 2**18
 
 # Fewest cells of a block: shorter ones spend their time in Python.
 _LEAST_CELLS = 64
 
 
 def cell_blocks(cells: int, bytes_per_cell: int) -> Iterator[slice]:
-    """Yield slices that cut the cells into blocks of about a mebibyte.
+    """Yield slices that cut the cells into blocks of one length; the last may be shorter.
 
     Parameters
     ----------
@@ -76,6 +76,26 @@ def sums_in_bins(bins: Array, number: int, weights: Array) -> Array:
         found = np.bincount(places.reshape(-1), repeated, minlength=rows * channels * number)
         sums[:, region] = found.reshape(rows, channels, number)
     return sums
+
+
+def count_members(compare: np.ufunc, members: Array, limits: Array) -> Array:
+    """Return the number of members for which a comparison with a limit holds.
+
+    Parameters
+    ----------
+    compare : numpy.ufunc
+        Such as ``numpy.less``; it is False for NaN.
+    members : ndarray, shape (starts, members, channels, cells)
+    limits : ndarray, shape (starts, channels, cells)
+        In the units of the members.
+
+    Returns
+    -------
+    ndarray of int64, shape (starts, channels, cells)
+    """
+    holds = compare(members, limits[:, None])
+    # Short integers are added many at a time.
+    return np.add.reduce(holds.view(np.uint8), axis=1, dtype=np.uint16).astype(np.int64)
 
 
 def has_nan(members: Array, truth: Array) -> Array:

@@ -48,13 +48,16 @@ def energy_scores(members: Array, truth: Array, weights: Array) -> dict[str, Arr
     starts, number, channels, _ = members.shape
     errors = np.empty((starts, len(weights), channels))
     distances = np.empty_like(errors)
-    for region, own in enumerate(weights):
-        for channel, row in enumerate(own):
-            inside = np.flatnonzero(row)
-            roots = np.sqrt(row[inside])
+    with np.errstate(invalid="ignore", over="ignore"):
+        for region, channel in np.ndindex(len(weights), channels):
+            inside = np.flatnonzero(weights[region, channel])
+            # Cells between the first and the last of the region, which costs no copy.
+            cells = slice(inside[0], inside[-1] + 1) if len(inside) else slice(0)
+            roots = np.sqrt(weights[region, channel, cells])
             for start in range(starts):
+                own = members[start, :, channel, cells], truth[start, channel, cells]
                 errors[start, region, channel], distances[start, region, channel] = _sums(
-                    members[start, :, channel], truth[start, channel], inside, roots
+                    *own, roots
                 )
     score = errors / number - distances / (2 * number**2)
     if number == 1:
@@ -64,30 +67,30 @@ def energy_scores(members: Array, truth: Array, weights: Array) -> dict[str, Arr
     return dict(zip(ENERGY_SCORES, (score, fair), strict=True))
 
 
-def _sums(members: Array, truth: Array, inside: Array, roots: Array) -> tuple[float, float]:
+def _sums(members: Array, truth: Array, roots: Array) -> tuple[float, float]:
     """Return the sums of distances from members to the truth, and of all pairs of members.
 
     Parameters
     ----------
     members : ndarray, shape (members, cells)
     truth : ndarray, shape (cells,)
-    inside : ndarray of int
-        Cells of the region.
-    roots : ndarray
-        Roots of the weights of these cells.
+    roots : ndarray, shape (cells,)
+        Roots of the weights.
     """
-    number = len(members)
+    number, cells = members.shape
     squares, products = np.zeros(number), np.zeros((number, number))
-    with np.errstate(invalid="ignore", over="ignore"):
-        for block in cell_blocks(len(inside), 8 * number):
-            cells = inside[block]
-            departures = np.subtract(members[:, cells], truth[cells], dtype=np.float64)
-            departures *= roots[block]
-            squares += np.vecdot(departures, departures)
-            # Products of departures from the ensemble mean are of the size of the distances.
-            departures -= departures.mean(axis=0)
-            products += departures @ departures.T
-        own = np.diagonal(products)
-        squared = np.maximum(own[:, None] + own - 2 * products, 0.0)
-        np.fill_diagonal(squared, np.where(np.isnan(own), np.nan, 0.0))
-        return float(np.sqrt(squares).sum()), float(np.sqrt(squared).sum())
+    blocks = list(cell_blocks(cells, 8 * number))
+    # Memory that is used again stays in the cache.
+    scratch = np.empty((number, blocks[0].stop if blocks else 0))
+    for block in blocks:
+        departures = scratch[:, : block.stop - block.start]
+        np.subtract(members[:, block], truth[block], out=departures, dtype=np.float64)
+        departures *= roots[block]
+        squares += np.vecdot(departures, departures)
+        # Products of departures from the ensemble mean are of the size of the distances.
+        departures -= departures.mean(axis=0)
+        products += departures @ departures.T
+    own = np.diagonal(products)
+    squared = np.maximum(own[:, None] + own - 2 * products, 0.0)
+    np.fill_diagonal(squared, np.where(np.isnan(own), np.nan, 0.0))
+    return float(np.sqrt(squares).sum()), float(np.sqrt(squared).sum())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.verification.statistics.area_means import area_means, cell_blocks, check_fields
+from gfrnn.pipeline.verification.statistics.area_means import cell_blocks, check_fields
 
 Array = NDArray[Any]
 
@@ -45,25 +45,14 @@ def ensemble_statistics(members: Array, truth: Array, weights: Array) -> dict[st
         If the shapes do not fit.
     """
     check_fields(members, truth, weights, members=True)
-    starts, number, channels, cells = members.shape
-    means = np.zeros((4, starts, len(weights), channels))
-    ranks = 2.0 * np.arange(1, number + 1) - number - 1
-    equal = np.full(number, 1 / number)
-    for block in cell_blocks(cells, 8 * starts * channels * number):
-        own = weights[..., block]
-        ordered = np.moveaxis(members[..., block], 1, -1).copy(order="C")
-        ordered.sort(axis=-1)
-        with np.errstate(invalid="ignore", over="ignore"):
-            # The ranks sum to 0, so the departures from the truth have the differences of the
-            # members; large fields lose no digits.
-            departures = np.subtract(ordered, truth[..., block, None], dtype=np.float64)
-            differences = departures @ ranks
-            error = departures @ equal
-            spread = departures - error[..., None]
-            variance = np.vecdot(spread, spread)
-            absolute = np.abs(departures, out=departures) @ equal
-            for place, values in enumerate((absolute, differences, variance, error * error)):
-                means[place] += area_means(values, own)
+    starts, number, channels, _ = members.shape
+    means = np.empty((4, starts, len(weights), channels))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(starts):
+            for channel in range(channels):
+                means[:, start, :, channel] = _map_means(
+                    members[start, :, channel], truth[start, channel], weights[:, channel]
+                )
     absolute, differences, variance, squared_error = means
     with np.errstate(invalid="ignore"):
         crps = absolute - differences / number**2
@@ -73,6 +62,51 @@ def ensemble_statistics(members: Array, truth: Array, weights: Array) -> dict[st
             fair = absolute - differences / (number * (number - 1))
             unbiased = variance / (number - 1)
     return dict(zip(ENSEMBLE_STATISTICS, (crps, fair, unbiased, squared_error), strict=True))
+
+
+def _map_means(members: Array, truth: Array, weights: Array) -> Array:
+    """Return the area means of a map that the statistics derive from.
+
+    Parameters
+    ----------
+    members : ndarray, shape (members, cells)
+    truth : ndarray, shape (cells,)
+    weights : ndarray, shape (regions, cells)
+
+    Returns
+    -------
+    ndarray, shape (4, regions)
+        Mean absolute error of the members, sum of differences of pairs of members, sum of squared
+        departures from the ensemble mean, squared error of the ensemble mean.
+    """
+    number, cells = members.shape
+    factors = np.empty((number, 2))
+    factors[:, 0] = 1 / number
+    factors[:, 1] = 2.0 * np.arange(1, number + 1) - number - 1
+    blocks = list(cell_blocks(cells, 24 * number))
+    longest = blocks[0].stop if blocks else 0
+    # Memory that is used again stays in the cache.
+    by_member = np.empty((number, longest))
+    by_cell = np.empty((2, longest, number))
+    values = np.empty((4, longest))
+    means = np.zeros((4, len(weights)))
+    for block in blocks:
+        length = block.stop - block.start
+        # The ranks sum to 0, so the departures from the truth have the differences of the members,
+        # and large fields lose no digits.
+        departures = by_member[:, :length]
+        np.subtract(members[:, block], truth[block], out=departures, dtype=np.float64)
+        ordered, other = by_cell[:, :length]
+        ordered[...] = departures.T
+        ordered.sort(axis=-1)
+        absolute, differences, variance, squared_error = values[:, :length]
+        error, differences[:] = (ordered @ factors).T
+        np.matmul(np.abs(ordered, out=other), factors[:, 0], out=absolute)
+        np.subtract(ordered, error[:, None], out=other)
+        np.vecdot(other, other, out=variance)
+        np.square(error, out=squared_error)
+        means += values[:, :length] @ weights[:, block].T
+    return means
 
 
 def spread_skill_ratio(

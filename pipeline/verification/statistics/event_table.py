@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.verification.statistics.area_means import (
     cell_blocks,
     check_fields,
+    count_members,
     has_nan,
     nan_where,
     sums_in_bins,
@@ -60,11 +61,11 @@ def event_table(members: Array, truth: Array, thresholds: Array, weights: Array)
     limits = np.broadcast_to(thresholds, (len(thresholds), *truth.shape))
     bins = 2 * (number + 1)
     table = np.zeros((starts, len(weights), channels, len(limits), bins))
-    for block in cell_blocks(cells, 8 * starts * channels * 4):
+    for block in cell_blocks(cells, starts * channels * (number + 32)):
+        some, real = members[..., block], truth[..., block]
         for threshold, limit in enumerate(limits[..., block]):
-            counts = (truth[..., block] >= limit) * np.intp(number + 1)
-            for member in range(number):
-                counts += members[:, member, :, block] >= limit
+            counts = count_members(np.greater_equal, some, limit)
+            counts += (real >= limit) * (number + 1)
             table[..., threshold, :] += sums_in_bins(counts, bins, weights[..., block])
     nan_where(has_nan(members, truth), table)
     return table.reshape(*table.shape[:-1], 2, number + 1)

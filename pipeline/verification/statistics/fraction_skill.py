@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.verification.statistics.area_means import (
     area_means,
     check_fields,
+    count_members,
     has_nan,
     nan_where,
 )
@@ -91,9 +92,7 @@ def fraction_statistics(
     ]
     for place, limit in enumerate(thresholds):
         real = ((truth >= limit) & valid).reshape(starts, channels, *shape)
-        ours = np.zeros(truth.shape, dtype=np.int64)
-        for member in range(number):
-            ours += (members[:, member] >= limit) & valid
+        ours = count_members(np.greater_equal, members, np.broadcast_to(limit, truth.shape)) * valid
         counts = ours.reshape(real.shape)
         for last, width in enumerate(widths):
             forecast = _box_sums(counts, width, periodic) / (number * inside[last])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.verification.statistics.area_means import (
     cell_blocks,
     check_fields,
+    count_members,
     has_nan,
     nan_where,
     sums_in_bins,
@@ -46,14 +47,10 @@ def rank_histogram(members: Array, truth: Array, weights: Array) -> Array:
     check_fields(members, truth, weights, members=True)
     starts, number, channels, cells = members.shape
     histogram = np.zeros((starts, len(weights), channels, number + 1))
-    for block in cell_blocks(cells, 8 * starts * channels * 4):
-        real, own = truth[..., block], weights[..., block]
-        below = np.zeros(real.shape, dtype=np.intp)
-        equal = np.zeros(real.shape, dtype=np.intp)
-        for member in range(number):
-            values = members[:, member, :, block]
-            below += values < real
-            equal += values == real
+    for block in cell_blocks(cells, starts * channels * (number + 32)):
+        some, real, own = members[..., block], truth[..., block], weights[..., block]
+        below = count_members(np.less, some, real)
+        equal = count_members(np.less_equal, some, real) - below
         if equal.any():
             histogram += _with_ties(below, equal, number + 1, own)
         else:
