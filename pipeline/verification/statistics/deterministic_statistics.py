@@ -11,6 +11,9 @@ from gfrnn.pipeline.verification.statistics.area_means import area_means, cell_b
 
 Array = NDArray[Any]
 
+# Bytes of the errors of some whole maps that are computed at once.
+_BLOCK_BYTES = 2**19
+
 DETERMINISTIC_STATISTICS = (
     "error",
     "absolute_error",
@@ -51,7 +54,29 @@ def deterministic_statistics(forecast: Array, truth: Array, weights: Array) -> d
     names = DETERMINISTIC_STATISTICS[:-1]
     starts, channels, cells = truth.shape
     means = np.zeros((len(names), starts, len(weights), channels))
-    blocks = list(cell_blocks(cells, 16 * starts * channels))
+    # Whole maps of some starts, or blocks of the cells of one: values that are next to each other.
+    together = max(1, _BLOCK_BYTES // max(1, 16 * channels * cells))
+    for first in range(0, starts, together):
+        part = slice(first, first + together)
+        means[:, part] = _means(forecast[part], truth[part], weights)
+    found = dict(zip(names, means, strict=True))
+    found["anomaly_correlation"] = anomaly_correlation(
+        found["product"], found["squared_forecast"], found["squared_truth"]
+    )
+    return found
+
+
+def _means(forecast: Array, truth: Array, weights: Array) -> Array:
+    """Return the area means: shape (len(DETERMINISTIC_STATISTICS) - 1, starts, regions, channels).
+
+    Parameters
+    ----------
+    forecast, truth : ndarray, shape (starts, channels, cells)
+    weights : ndarray, shape (regions, channels, cells)
+    """
+    starts, channels, cells = truth.shape
+    means = np.zeros((len(DETERMINISTIC_STATISTICS) - 1, starts, len(weights), channels))
+    blocks = list(cell_blocks(cells, 8 * starts * channels))
     # Memory that is used again stays in the cache.
     scratch = np.empty((2, starts, channels, blocks[0].stop if blocks else 0))
     for block in blocks:
@@ -65,11 +90,7 @@ def deterministic_statistics(forecast: Array, truth: Array, weights: Array) -> d
             means[3] += area_means(np.square(ours, out=values, dtype=np.float64), own)
             means[4] += area_means(np.square(real, out=values, dtype=np.float64), own)
             means[5] += area_means(np.multiply(ours, real, out=values, dtype=np.float64), own)
-    found = dict(zip(names, means, strict=True))
-    found["anomaly_correlation"] = anomaly_correlation(
-        found["product"], found["squared_forecast"], found["squared_truth"]
-    )
-    return found
+    return means
 
 
 def anomaly_correlation(product: Array, squared_forecast: Array, squared_truth: Array) -> Array:

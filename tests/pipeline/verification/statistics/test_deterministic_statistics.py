@@ -10,12 +10,15 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.verification.statistics import area_means
+from gfrnn.pipeline.verification.statistics import (
+    deterministic_statistics as deterministic_module,
+)
 from gfrnn.pipeline.verification.statistics.deterministic_statistics import (
     DETERMINISTIC_STATISTICS,
     anomaly_correlation,
     deterministic_statistics,
 )
-from gfrnn_testing.ensembles import make_case
+from gfrnn_testing.ensembles import CELLS, make_case
 
 
 def test_errors_are_those_of_the_library():
@@ -86,11 +89,14 @@ def test_correlation_neither_overflows_nor_vanishes():
 def test_blocks_do_not_change_results(monkeypatch):
     case = make_case()
     whole = deterministic_statistics(case.members[:, 0], case.truth, case.weights)
+    monkeypatch.setattr(deterministic_module, "_BLOCK_BYTES", 2 * 16 * 2 * CELLS)
+    starts = deterministic_statistics(case.members[:, 0], case.truth, case.weights)
     monkeypatch.setattr(area_means, "_LEAST_CELLS", 5)
     monkeypatch.setattr(area_means, "_BLOCK_BYTES", 1)
     parts = deterministic_statistics(case.members[:, 0], case.truth, case.weights)
     for name in DETERMINISTIC_STATISTICS:
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-13, atol=1e-15)
+        np.testing.assert_allclose(starts[name], whole[name], rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
