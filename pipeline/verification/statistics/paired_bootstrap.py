@@ -176,7 +176,7 @@ def _test(
         group, drawn = pairs[tests], resampling_weights(len(pairs.present), int(own), samples, seed)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             found = np.concatenate([group.resampled(weights) for weights in drawn])
-        low[tests], high[tests] = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
+            low[tests], high[tests] = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
         tail = np.minimum((found <= 0).sum(axis=0), (found >= 0).sum(axis=0))
         p_value[tests] = np.minimum(1.0, 2 * (tail + 1) / (samples + 1))
     lost = (reason == "") & ~(np.isfinite(low) & np.isfinite(high))

@@ -51,6 +51,8 @@ def rank_histogram(members: Array, truth: Array, weights: Array) -> Array:
         some, real, own = members[..., block], truth[..., block], weights[..., block]
         below = count_members(np.less, some, real)
         equal = count_members(np.less_equal, some, real) - below
+        # In the mask, all values are equal.
+        equal[:, ~own.any(axis=0)] = 0
         if equal.any():
             histogram += _with_ties(below, equal, number + 1, own)
         else:
@@ -61,9 +63,8 @@ def rank_histogram(members: Array, truth: Array, weights: Array) -> Array:
 def _with_ties(below: Array, equal: Array, number: int, weights: Array) -> Array:
     """Return the sums of weights in bins where ``equal`` members equal the truth."""
     starts, channels, _ = below.shape
-    places = (np.arange(starts * channels).reshape(starts, channels, 1) * number + below).reshape(
-        -1
-    )
+    pairs = np.arange(starts * channels).reshape(starts, channels, 1)
+    places = (pairs * number + below).reshape(-1)
     ties = equal.reshape(-1)
     sums = np.zeros((starts, len(weights), channels, number))
     for region, own in enumerate(weights):

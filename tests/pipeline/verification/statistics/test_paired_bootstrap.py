@@ -186,6 +186,8 @@ def test_why_there_is_no_interval():
     seldom[4] = 1.0  # resamples without this start have the metric 0 / 0
     table = paired_bootstrap([seldom, seldom], [seldom, 2 * seldom], lambda a, b: a / b, length=1)
     assert reasons(table) == ["the difference of a resample is not finite"]
+    infinite = paired_bootstrap([1 + seldom], [seldom], mean, length=1, relative=True)
+    assert reasons(infinite) == ["the difference of a resample is not finite"]
 
 
 def test_arguments_out_of_range_are_named():
