@@ -19,13 +19,13 @@ from gfrnn.pipeline.forecasting.forecast import load_model
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.training.model import DAMPING_BYTES, ForecastModel
 from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
-from gfrnn.pipeline.verification.pair_statistics import (
+from gfrnn.pipeline.verification.references import Pairs, Reference, references_of
+from gfrnn.pipeline.verification.statistics.pair_statistics import (
     STATISTICS,
     climatology_statistics,
     pair_statistics,
 )
-from gfrnn.pipeline.verification.references import Pairs, Reference, references_of
-from gfrnn.pipeline.verification.region_means import RegionMeans
+from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn.pipeline.verification.statistics_store import write_statistics
 from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 from gfrnn.pipeline.verification.weighted_truth import WeightedTruth, evenly_spaced

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads
 from gfrnn.pipeline.storage import consolidate, string_array, write_whole
-from gfrnn.pipeline.verification.index_scores import index_correlation, index_rmse
+from gfrnn.pipeline.verification.significance import score_changes
+from gfrnn.pipeline.verification.statistics.index_scores import index_correlation, index_rmse
 from gfrnn.pipeline.verification.subsets import subsets
 
 Array = NDArray[Any]
@@ -46,7 +47,9 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
         ``rmse``, ``mae``, ``bias`` (in the units of each channel), ``acc`` (uncentred anomaly
         correlation, mean over maps) and ``activity``, with DIMENSIONS; ``pairs`` with the
         dimensions (subset, prediction_timedelta). With indices also ``index_correlation`` and
-        ``index_rmse``, dims (system, index, subset, prediction_timedelta). A score of no pairs is
+        ``index_rmse``, dims (system, index, subset, prediction_timedelta). Changes against each
+        reference, ``rmse_change`` and others, are those of
+        :func:`gfrnn.pipeline.verification.significance.score_changes`. A score of no pairs is
         NaN, and so is one of a forecast that has diverged.
     """
     chosen = subsets(statistics)
@@ -72,6 +75,7 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
         counts,
         {"long_name": "number of pairs of forecast and truth"},
     )
+    variables |= score_changes(statistics)
     if "index" in statistics.dims:
         variables |= _index_scores(statistics, chosen)
     time = statistics["time"].values

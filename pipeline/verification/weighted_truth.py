@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.states.climatology import subtract_terms
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.verification.region_means import RegionMeans
+from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 
 Array = NDArray[Any]
 
@@ -21,7 +21,7 @@ class WeightedTruth:
     """Anomalies of the data at the initial times and at the targets of all leads.
 
     Anomalies are multiplied by the roots of the weights of cells, see
-    :class:`gfrnn.pipeline.verification.region_means.RegionMeans`.
+    :class:`gfrnn.pipeline.verification.statistics.region_means.RegionMeans`.
 
     Attributes
     ----------

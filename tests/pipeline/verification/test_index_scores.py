@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.verification.index_scores import index_correlation, index_rmse
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
+from gfrnn.pipeline.verification.statistics.index_scores import index_correlation, index_rmse
 from gfrnn_testing.weather import experiment, finish, make_weather
 
 SYSTEMS = ["forecast", "linear", "damped persistence", "persistence", "climatology"]

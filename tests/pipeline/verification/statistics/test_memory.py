@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gfrnn.pipeline.verification.statistics.deterministic_statistics import deterministic_statistics
 from gfrnn.pipeline.verification.statistics.energy_score import energy_scores
 from gfrnn.pipeline.verification.statistics.ensemble_statistics import ensemble_statistics
 from gfrnn.pipeline.verification.statistics.event_table import event_table
@@ -29,13 +28,7 @@ def events(members: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> objec
     return event_table(members, truth, np.zeros((2, members.shape[2], 1)), weights)
 
 
-def single(members: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> object:
-    return deterministic_statistics(members[:, 0], truth, weights)
-
-
-@pytest.mark.parametrize(
-    "function", [ensemble_statistics, energy_scores, rank_histogram, events, single]
-)
+@pytest.mark.parametrize("function", [ensemble_statistics, energy_scores, rank_histogram, events])
 def test_memory_does_not_grow_with_cells(function):
     rng = np.random.default_rng(0)
     found = []

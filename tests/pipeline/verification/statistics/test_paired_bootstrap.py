@@ -11,12 +11,15 @@ from scipy.signal import lfilter
 
 from gfrnn.pipeline.verification.statistics import paired_bootstrap as module
 from gfrnn.pipeline.verification.statistics.circular_blocks import LEAST_STARTS, resampling_weights
-from gfrnn.pipeline.verification.statistics.deterministic_statistics import anomaly_correlation
 from gfrnn.pipeline.verification.statistics.paired_bootstrap import (
     PairedDifference,
     paired_bootstrap,
 )
 from gfrnn.pipeline.verification.statistics.probability_scores import roc_area
+
+
+def anomaly_correlation(product: np.ndarray, *squares: np.ndarray) -> np.ndarray:
+    return product / np.sqrt(squares[0] * squares[1])
 
 
 def mean(values: np.ndarray) -> np.ndarray:

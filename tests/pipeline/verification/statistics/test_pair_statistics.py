@@ -10,12 +10,12 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.data.grid import Channel, Grid
-from gfrnn.pipeline.verification.pair_statistics import (
+from gfrnn.pipeline.verification.statistics.pair_statistics import (
     STATISTICS,
     climatology_statistics,
     pair_statistics,
 )
-from gfrnn.pipeline.verification.region_means import RegionMeans
+from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 
 PAIRS, SHAPE = 6, (3, 7, 9)
 LEVELS = [250.0, 500.0, 850.0]

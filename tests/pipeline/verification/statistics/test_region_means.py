@@ -9,7 +9,7 @@ from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.config.verification_config import KNOWN_REGIONS, VerificationConfig
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.verification.region_means import RegionMeans
+from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 
 LATITUDE, LONGITUDE = np.linspace(-85, 85, 18), np.arange(0.0, 360, 20)
 CHANNELS = (Channel("temperature", 500.0), Channel("sea_surface_temperature"))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.verification.region_means import RegionMeans
+from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 
 Array = NDArray[Any]
 
