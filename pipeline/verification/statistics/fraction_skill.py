@@ -38,7 +38,7 @@ def fraction_statistics(
     cells with an event in a square of a number of cells around it; for ensembles, it is the mean
     over members. The square ends at the edges of the grid, at the poles, and at the mask. Cells
     count equally in a neighbourhood; squares of fractions are averaged with the weights. A start
-    takes about ``members + 60`` bytes of memory for each of its cells and channels.
+    takes about ``members + 90`` bytes of memory for each of its cells and channels.
 
     Parameters
     ----------
