@@ -8,12 +8,13 @@ import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.verification.pair_scoring import FORECAST
+from gfrnn.pipeline.verification.statistics.metric_difference import Metric
 from gfrnn.pipeline.verification.statistics.paired_bootstrap import paired_bootstrap
 
 LEVEL = 0.95
 """Level of the intervals."""
 
-CHANGES = {
+CHANGES: dict[str, tuple[str, Metric]] = {
     "rmse": ("squared_error", np.sqrt),
     "mae": ("absolute_error", np.asarray),
 }
