@@ -132,7 +132,7 @@ def forecast(
                 "trained_on": "; ".join(
                     ", ".join(origin.values()) for origin in ds.attrs["origins"]
                 ),
-                "history": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%MZ} written by gfrnn",
+                "history": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ} written by gfrnn",
             },
             experiment.forecast.batch,
         )
