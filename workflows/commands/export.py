@@ -50,5 +50,7 @@ def export(
             work.write(progress)
     skipped = len(work.files) - len(work.missing)
     there = work.files[0] if len(work.files) == 1 else work.files[0].parent
-    counts = f"{len(work.files)} initial times" + (f", {skipped} done before" if skipped else "")
+    total = len(work.files)
+    counts = f"{total} initial {'times' if total > 1 else 'time'}"
+    counts += f", {skipped} done before" if skipped else ""
     console.print(f"[bold]export[/bold]: {there} ({counts})", highlight=False)

@@ -11,9 +11,12 @@ from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import (
     ClusterFile,
     ClusterOptions,
+    EveryOption,
     ExperimentFile,
     Folder,
     Force,
+    HorizonOption,
+    InitOption,
     Memory,
     Output,
     PeriodOption,
@@ -106,6 +109,9 @@ def forecast(
     output: Output = None,
     force: Force = False,
     period: PeriodOption = None,
+    init: InitOption = None,
+    every: EveryOption = None,
+    horizon: HorizonOption = None,
     workers: Workers = None,
     memory: Memory = None,
     scheduler: Scheduler = None,
@@ -118,18 +124,40 @@ def forecast(
     With --period, forecast another period with the model of an earlier run. The
     result is a new folder, by default RUN-YYYYMMDD with the first day of the
     period, which [bold]gfrnn verify[/bold] and [bold]gfrnn report[/bold] accept.
+    With --init, forecast from one time, into RUN-YYYYMMDDTHH.
 
     Examples: [bold]gfrnn forecast workflows/experiments/era_interim_europe.yaml[/bold];
-    [bold]gfrnn forecast runs/my --period 2021-01-01 2021-12-31 --output runs/my-2021[/bold]
+    [bold]gfrnn forecast runs/my --period 2021-01-01 2021-12-31 --output runs/my-2021[/bold];
+    [bold]gfrnn forecast runs/my --init latest --horizon 15d[/bold]
     """
     from gfrnn.workflows.commands import run_stages
 
+    _check_forecast_options(period, init, every, horizon)
     set_time_limit(stop_before, stop_after)
     options = ClusterOptions(cluster, workers, memory, scheduler)
-    if period is None:
-        run_stages.run_one("forecast", file, output, force, options)
+    if init is not None:
+        run_stages.forecast_once(file, init, output, force, options, horizon)
+    elif period is not None:
+        run_stages.forecast_period(file, period, output, force, options, every, horizon)
     else:
-        run_stages.forecast_period(file, period, output, force, options)
+        run_stages.run_one("forecast", file, output, force, options)
+
+
+def _check_forecast_options(
+    period: tuple[str, str] | None, init: str | None, every: str | None, horizon: str | None
+) -> None:
+    """Refuse options of ``gfrnn forecast`` that do not go together."""
+    if init is not None and period is not None:
+        raise ConfigError("--init: not allowed with --period; leave one of them out")
+    if every is not None and period is None:
+        raise ConfigError(
+            "--every: allowed with --period only; without it, set forecast.every in the experiment"
+        )
+    if horizon is not None and period is None and init is None:
+        raise ConfigError(
+            "--horizon: allowed with --period or --init only; without them, set forecast.horizon "
+            "in the experiment"
+        )
 
 
 def verify(

@@ -345,6 +345,31 @@ def test_an_unfinished_store_is_an_error_with_a_remedy(interrupted):
         open_forecasts(interrupted.with_name("nothing.zarr"))
 
 
+def test_a_reader_sees_no_forecasts_before_all_are_written(run, tmp_path, monkeypatch):
+    path, real, seen = tmp_path / "forecast.zarr", forecasting._forecast_batch, []
+
+    def reads(*arguments):
+        result = real(*arguments)
+        with pytest.raises(RunError, match="not finished"):
+            open_forecasts(path)
+        seen.append(xr.open_zarr(path, consolidated=False).attrs["complete"])
+        return result
+
+    monkeypatch.setattr(forecasting, "_forecast_batch", reads)
+    forecasting.forecast(run.experiment, run.ds, run.model, path)
+    assert seen == [0, 0, 0, 0]
+    assert open_forecasts(path).attrs["complete"] == 1
+
+
+def test_stores_of_earlier_versions_are_opened(run, interrupted):
+    finished = Path(shutil.copytree(run.forecasts, interrupted.with_name("finished.zarr")))
+    for path, old in ((finished, True), (interrupted, False)):
+        zarr.open_group(path, mode="r+", use_consolidated=False).attrs["complete"] = old
+    assert open_forecasts(finished).sizes["time"] == STARTS
+    with pytest.raises(RunError, match="not finished"):
+        open_forecasts(interrupted)
+
+
 def test_only_what_is_missing_is_computed(run, interrupted, monkeypatch):
     before = stamps(interrupted / "temperature")
     assert sum(name.startswith("c/") for name in before) == 16
