@@ -89,7 +89,13 @@ class NetcdfExport:
         return cls(ds, files, missing)
 
     def write(self, progress: Progress | None = None) -> None:
-        """Write the missing files, each under another name until it is complete."""
+        """Write the missing files, each under another name until it is complete.
+
+        Raises
+        ------
+        RunError
+            If a file cannot be written, such as on a full disk.
+        """
         progress = progress or (lambda _: None)
         total = len(self.missing)
         progress(ProgressUpdate(_STAGE, 0, total))
@@ -191,6 +197,13 @@ def _write_file(ds: xr.Dataset, file: Path) -> None:
     partial = file.with_name(f".{file.name}.partial")
     partial.unlink(missing_ok=True)
     # A chunk is read and written at a time: netCDF takes calls of one thread only.
-    with dask.config.set(scheduler="synchronous"):
-        ds.to_netcdf(partial, engine="netcdf4", format="NETCDF4")
+    try:
+        with dask.config.set(scheduler="synchronous"):
+            ds.to_netcdf(partial, engine="netcdf4", format="NETCDF4")
+    except RuntimeError as error:  # of the netCDF library, which does not say more
+        partial.unlink(missing_ok=True)
+        raise RunError(
+            f"{file}: cannot be written ({error}); check the free space, and run the same command "
+            "again to resume"
+        ) from None
     os.replace(partial, file)

@@ -42,10 +42,12 @@ def export(
     [bold]gfrnn export runs/my --init latest --output /data/products[/bold]
     """
     from gfrnn.pipeline.forecasting.netcdf_export import NetcdfExport
+    from gfrnn.pipeline.runs.folder import RunFolder
     from gfrnn.workflows.session.progress_display import show_progress
 
     work = NetcdfExport.prepare(path, output, init or (), force=force)
     if work.missing:
+        RunFolder(work.files[0].parent).check_writable()
         with show_progress(console) as progress:
             work.write(progress)
     skipped = len(work.files) - len(work.missing)

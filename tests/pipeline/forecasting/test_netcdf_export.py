@@ -261,6 +261,22 @@ def test_a_killed_export_resumes_and_no_reader_sees_a_part(run, tmp_path, monkey
     assert len(NetcdfExport.prepare(run.folder, tmp_path, force=True).missing) == 4
 
 
+def test_a_full_disk_is_named_and_what_is_written_is_kept(run, tmp_path, monkeypatch):
+    real, calls = xr.Dataset.to_netcdf, itertools.count()
+
+    def breaks(self, path, **options):
+        real(self, path, **options)
+        if next(calls) == 1:
+            raise RuntimeError("NetCDF: HDF error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(xr.Dataset, "to_netcdf", breaks)
+        with pytest.raises(RunError, match=r"run_20020702T00\.nc: cannot be written .* free space"):
+            export(run.folder, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["run_20020701T00.nc"]
+    assert NetcdfExport.prepare(run.folder, tmp_path).missing == [1, 2, 3]
+
+
 def test_progress_counts_files(run, tmp_path):
     updates = []
     NetcdfExport.prepare(run.folder, tmp_path).write(updates.append)

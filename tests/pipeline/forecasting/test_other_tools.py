@@ -10,6 +10,8 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.forecasting import forecast_chunks
+from gfrnn.pipeline.forecasting.forecast import forecast
 from gfrnn.pipeline.runs.run import Run
 
 PARTS: dict[str, Any] = {
@@ -25,9 +27,9 @@ LEAD = "prediction_timedelta"
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def package(name: str) -> Any:
+def package(name: str, origin: str = "the extra interop") -> Any:
     """Import a package, or skip the test."""
-    return pytest.importorskip(name, reason=f"needs {name}, e.g. of the extra interop")
+    return pytest.importorskip(name, reason=f"needs {name} of {origin}")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,7 @@ def test_cf_xarray_finds_axes_and_coordinates(store):
 
 
 def test_scores_reads_it(store, truth, rmse):
-    continuous = package("scores.continuous")
+    continuous = package("scores.continuous", "the extra test")
     found = continuous.rmse(store[VARIABLE], truth, preserve_dims=LEAD)
     np.testing.assert_allclose(found.values, rmse, rtol=1e-5)
 
@@ -131,7 +133,7 @@ def test_names_are_those_of_weatherbench(store, analysis, truth):
 
 
 def test_loader_of_weatherbench_x_reads_it(run, store):
-    loaders = package("weatherbenchX.data_loaders.xarray_loaders")
+    loaders = package("weatherbenchX.data_loaders.xarray_loaders", "its repository")
     loader = loaders.PredictionsFromXarray(
         path=str(run.forecasts), variables=["geopotential", VARIABLE]
     )
@@ -178,6 +180,18 @@ def test_to_zarr_in_other_chunks_and_as_format_2(store, tmp_path, chunks, zarr_f
     chosen.to_zarr(tmp_path / "out.zarr", zarr_format=zarr_format, consolidated=False)
     found = xr.open_zarr(tmp_path / "out.zarr", consolidated=False)
     xr.testing.assert_identical(found.load(), chosen.load())
+
+
+def test_to_zarr_of_a_store_with_shards(run, tmp_path, monkeypatch):
+    field = 4 * 5 * 8
+    monkeypatch.setattr(forecast_chunks, "_CHUNK_BYTES", 4 * field)
+    forecast(run.experiment, run.ds, run.model, tmp_path / "forecast.zarr")
+    store = xr.open_zarr(tmp_path / "forecast.zarr")
+    assert store["geopotential"].encoding["shards"] == (1, 4, 2, 5, 8)
+    assert store["geopotential"].encoding["chunks"] == (1, 2, 2, 5, 8)
+    store.drop_encoding().to_zarr(tmp_path / "out.zarr", consolidated=False)
+    found = xr.open_zarr(tmp_path / "out.zarr", consolidated=False)
+    xr.testing.assert_identical(found.load(), store.load())
 
 
 def test_coordinates_have_no_fill_values(store):

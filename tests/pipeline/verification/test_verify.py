@@ -202,6 +202,10 @@ def test_the_scores_have_their_names(verified):
         "geopotential_500", "geopotential_850", "temperature_850", "mean_sea_level_pressure",
     ]  # fmt: skip
     assert list(scores["units"].values) == ["m2 s-2", "m2 s-2", "K", "Pa"]
+    stated = {name: array.attrs.get("units") for name, array in scores.data_vars.items()}
+    assert {name for name, units in stated.items() if units != "1"} == {"rmse", "mae", "bias"}
+    # Channels have different units.
+    assert scores["rmse"].attrs["comment"] == "in different units: see units"
     assert scores["rmse"].dims == ("system", "channel", "prediction_timedelta")
     np.testing.assert_array_equal(
         scores["prediction_timedelta"].values, pd.to_timedelta(np.arange(1, 7), "D").values
