@@ -58,6 +58,7 @@ def zonal_network(
         inputs=Forcing.calendar(model.inputs).count,
         bound=model.bound,
         seed=model.seed,
+        precision=model.precision,
     )
 
 

@@ -313,7 +313,7 @@ class ZonalTraining(FieldPasses):
                 rows=stages[-1].rows,
                 columns=stages[-1].columns,
                 fingerprint=self.fingerprint,
-                precision={"chosen": "float64"},
+                precision={"chosen": network.precision},
             ),
             **calibration_factors(found.calibration),
         )
