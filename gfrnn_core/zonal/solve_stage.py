@@ -27,8 +27,9 @@ def row_factors(
 
     Parameters
     ----------
-    blocks : iterable of (rows, targets), both ndarrays of complex
-        Blocks of rows, shapes (wavenumbers, n, columns) and (wavenumbers, n, width).
+    blocks : iterable of (rows, targets), both ndarrays of complex64 or complex128
+        Blocks of rows, shapes (wavenumbers, n, columns) and (wavenumbers, n, width). Reflections
+        have their precision, so that complex64 is for a few rows a column only.
     used, used_targets : ndarray of bool, shapes (wavenumbers, columns) and (wavenumbers, width)
         Columns that are not always zero: :meth:`ZonalNetwork.used_columns` and
         :attr:`ZonalBasis.used`.

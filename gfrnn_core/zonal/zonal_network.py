@@ -193,8 +193,8 @@ class ZonalNetwork:
     def block_times(self) -> int:
         """Number of times whose features are computed together on the grid."""
         fields = max(len(self.features.kinds) * self.basis.channels, self.features.count, 1)
-        per_time = np.dtype(self.precision).itemsize * fields * self.basis.latitudes * self.basis.longitudes
-        return max(1, BLOCK_BYTES // per_time)
+        plane = np.dtype(self.precision).itemsize * self.basis.latitudes * self.basis.longitudes
+        return max(1, BLOCK_BYTES // (fields * plane))
 
     def columns(self, stage: int) -> int:
         """Return the number of feature columns of the rows of a stage, counted from 0."""
@@ -303,7 +303,7 @@ class ZonalNetwork:
         base = present[0]
         rows = self._rows(present, featured, given)
         for stage in self.stages:
-            base = base + np.matmul(rows, stage.outer.astype(rows.dtype))
+            base = base + np.matmul(rows, stage.outer.astype(rows.dtype, copy=False))
             corrected = self.featurise(base, terms[begin + 1 :])
             rows = self._rows(present, featured, given, corrected)
         return rows, self.basis.unpack(states[begin + 1 :], self.complex_type) - base
@@ -342,7 +342,7 @@ class ZonalNetwork:
             states.appendleft(state)
             features.appendleft(self.featurise(state, next(terms)))
         limits = self._limits(states, features)
-        outer = [stage.outer.astype(self.complex_type) for stage in self.stages]
+        outer = [stage.outer.astype(self.complex_type, copy=False) for stage in self.stages]
         left = np.zeros(len(history), dtype=int)
         for step in range(1, steps + 1):
             later = next(terms)
