@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.states.climatology import subtract_terms
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 
 Array = NDArray[Any]
 
@@ -20,15 +21,15 @@ class WeightedTruth:
     """Anomalies of the data at the initial times and at the targets of all leads.
 
     Anomalies are multiplied by the roots of the weights of cells, see
-    :func:`gfrnn.pipeline.verification.pair_statistics.root_weights`.
+    :class:`gfrnn.pipeline.verification.statistics.region_means.RegionMeans`.
 
     Attributes
     ----------
     times : ndarray of int, shape (times,)
         Ascending indices on the time axis of the data.
     anomalies : ndarray, shape (times, channels, cells)
-    squares, means : ndarray, shape (times, channels)
-        Inner products of the anomalies with themselves, and with the roots of the weights.
+    squares, first, absolute : ndarray, shape (times, regions, channels)
+        Means over regions of the squares of the anomalies, of the anomalies, and of their sizes.
     design : ndarray, shape (times, terms)
         Terms of the climatology at these times.
     climatology : ndarray, shape (terms, grid.size)
@@ -40,14 +41,20 @@ class WeightedTruth:
     times: Array
     anomalies: Array
     squares: Array
-    means: Array
+    first: Array
+    absolute: Array
     design: Array
     climatology: Array
     history: Array
 
     @classmethod
     def read(
-        cls, fields: Fields, model: ForecastModel, starts: Array, targets: Array, roots: Array
+        cls,
+        fields: Fields,
+        model: ForecastModel,
+        starts: Array,
+        targets: Array,
+        means: RegionMeans,
     ) -> WeightedTruth:
         """Read the data; every stored chunk is decoded once.
 
@@ -57,7 +64,7 @@ class WeightedTruth:
         model : ForecastModel
         starts, targets : ndarray of int
             Indices on the time axis of initial times and of targets.
-        roots : ndarray, shape (channels, cells)
+        means : RegionMeans
         """
         windows = starts[:, None] + np.arange(1 - model.delays, 1)
         times = np.unique(np.concatenate([windows.reshape(-1), targets]))
@@ -67,13 +74,15 @@ class WeightedTruth:
         seen = np.unique(windows)
         states = model.layout.encode(real[np.searchsorted(times, seen)], fields.time[seen])
         anomalies = subtract_terms(real, design, climatology.coefficients)
+        roots = means.roots
         anomalies *= roots.reshape(-1)
         anomalies = anomalies.reshape(len(times), *roots.shape)
         return cls(
             times,
             anomalies,
-            np.vecdot(anomalies, anomalies),
-            np.vecdot(anomalies, roots),
+            means.inner(anomalies, anomalies),
+            means.inner(anomalies, roots),
+            np.concatenate([means.inner(np.abs(each[None]), roots) for each in anomalies]),
             design,
             climatology.coefficients * roots.reshape(-1),
             states[np.searchsorted(seen, windows)],
