@@ -255,7 +255,7 @@ class ZonalNetwork:
             return found
         kinds = self.features.kinds
         background = np.tensordot(terms, self.background, axes=1).swapaxes(0, 1)
-        whole = coefficients + background.astype(found.dtype)
+        whole = np.add(coefficients, background, dtype=found.dtype, casting="same_kind")
         for first in range(0, count, self.block_times):
             now = slice(first, first + self.block_times)
             base = basis.base_fields(whole[:, now], kinds)
