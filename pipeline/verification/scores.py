@@ -59,7 +59,7 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
     """
     chosen = subsets(statistics)
     means = {
-        name: _means(statistics[name], chosen)
+        str(name): _means(statistics[name], chosen)
         for name in statistics.data_vars
         if {"channel", "time"} <= set(statistics[name].dims)
     }
@@ -112,9 +112,8 @@ def _ensemble_scores(means: dict[str, Array], members: int) -> dict[str, Any]:
         "energy_score": (means["energy_score"], "energy score of maps"),
         "fair_energy_score": (means["fair_energy_score"], "fair energy score of maps"),
     }
-    variables |= {
-        name: (own, values, {"long_name": told}) for name, (values, told) in found.items()
-    }
+    for name, (values, described) in found.items():
+        variables[name] = (own, values, {"long_name": described})
     ranks = (("rank", *own), means["rank_histogram"], {"long_name": "rank histogram"})
     return variables | {"rank_histogram": ranks}
 
