@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -59,3 +61,8 @@ def array_in(group: zarr.Group, name: str) -> zarr.Array:
     if not isinstance(found, zarr.Array):
         raise KeyError(f"{name} in {group.store_path}: found a group, expected an array")
     return found
+
+
+def string_array(words: Iterable[Any]) -> NDArray[Any]:
+    """Return strings of variable length, as zarr 3 does not specify strings of fixed length."""
+    return np.array([str(word) for word in words], dtype=np.dtypes.StringDType())

@@ -1,4 +1,4 @@
-"""Keys of an experiment about scores: area indices such as Nino 3.4."""
+"""Keys of an experiment about scores: regions, and area indices such as Nino 3.4."""
 
 from __future__ import annotations
 
@@ -27,32 +27,71 @@ KNOWN_INDICES: dict[str, dict[str, Any]] = {
 }
 """Indices whose keys have defaults (Trenberth 1997, Bull. Amer. Meteor. Soc. 78, 2771)."""
 
-IndexName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+_ROUND = {"longitude": [0, 360]}
+KNOWN_REGIONS: dict[str, dict[str, Any]] = {
+    "northern_extratropics": _ROUND | {"latitude": [20, 90]},
+    "tropics": _ROUND | {"latitude": [-20, 20]},
+    "southern_extratropics": _ROUND | {"latitude": [-90, -20]},
+    "arctic": _ROUND | {"latitude": [60, 90]},
+    "antarctic": _ROUND | {"latitude": [-90, -60]},
+    "europe": {"latitude": [35, 75], "longitude": [-12.5, 42.5]},
+    "north_america": {"latitude": [25, 60], "longitude": [-120, -75]},
+    "north_atlantic": {"latitude": [25, 60], "longitude": [-70, -20]},
+    "north_pacific": {"latitude": [25, 60], "longitude": [145, -130]},
+    "east_asia": {"latitude": [25, 60], "longitude": [102.5, 150]},
+    "australia": {"latitude": [-45, -12.5], "longitude": [120, 175]},
+}
+"""Regions whose boxes have defaults: those of the scores that weather centres exchange."""
+
+WHOLE = "all"
+"""Name of the region of all cells, which is always scored."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
 class VerificationConfig(Section):
-    """Scores besides those of the fields."""
+    """Scores besides those of the whole fields."""
 
-    indices: dict[IndexName, IndexConfig] = Field(
+    indices: dict[Name, IndexConfig] = Field(
         {}, description="mapping: name of an index to its variable and box; or names alone"
+    )
+    regions: dict[Name, Region] = Field(
+        {}, description="mapping: name of a region to its box; or names alone"
     )
 
     @field_validator("indices", mode="before")
     @classmethod
     def _known_indices(cls, value: Any) -> Any:
-        """Fill in the keys of well-known indices."""
-        if isinstance(value, list) and all(isinstance(name, str) for name in value):
-            value = dict.fromkeys(value)
-        if not isinstance(value, Mapping):
-            return value
-        if unknown := [n for n, own in value.items() if own is None and n not in KNOWN_INDICES]:
+        return _filled_in(value, KNOWN_INDICES, "index", "variable, latitude and longitude")
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _known_regions(cls, value: Any) -> Any:
+        return _filled_in(value, KNOWN_REGIONS, "region", "latitude and longitude")
+
+    @field_validator("regions")
+    @classmethod
+    def _whole_has_its_name(cls, value: dict[str, Region]) -> dict[str, Region]:
+        if WHOLE in value:
             raise ValueError(
-                f"{unknown[0]} is not a well-known index ({', '.join(KNOWN_INDICES)}); give its "
-                "variable, latitude and longitude"
+                f"{WHOLE} is the name of the whole area, which is always scored; choose another"
             )
-        return {
-            name: {**KNOWN_INDICES.get(name, {}), **(own or {})}
-            if own is None or isinstance(own, Mapping)
-            else own
-            for name, own in value.items()
-        }
+        return value
+
+
+def _filled_in(value: Any, known: Mapping[str, dict[str, Any]], kind: str, keys: str) -> Any:
+    """Return a mapping, or a list of names, with the keys of well-known names filled in."""
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        value = dict.fromkeys(value)
+    if not isinstance(value, Mapping):
+        return value
+    if unknown := [name for name, own in value.items() if own is None and name not in known]:
+        raise ValueError(
+            f"{unknown[0]} is not a well-known {kind} ({', '.join(known)}); give its {keys}"
+        )
+    return {
+        name: {**known.get(name, {}), **(own or {})}
+        if own is None or isinstance(own, Mapping)
+        else own
+        for name, own in value.items()
+    }

@@ -61,6 +61,11 @@ class RunFolder:
         return self.folder / "forecast.zarr"
 
     @property
+    def statistics(self) -> Path:
+        """Store of the statistics of each pair of forecast and truth, which scores are made of."""
+        return self.folder / "statistics.zarr"
+
+    @property
     def scores(self) -> Path:
         """Store of the scores, the product of the stage ``verify``."""
         return self.folder / "scores.zarr"

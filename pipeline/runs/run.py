@@ -184,8 +184,17 @@ class Run(RunFolder):
                 self._check_external_model()
                 open_forecasts(self.forecasts)
                 self._require("forecast", self.forecasts)
-                indices = self.experiment.verification.indices
-                verify(self.ds, self.model, self.forecasts, self.scores, self.progress, indices)
+                verify(
+                    self.ds,
+                    self.model,
+                    self.forecasts,
+                    self.statistics,
+                    self.scores,
+                    self.experiment.verification,
+                    self.progress,
+                    # An unfinished store of a forced stage is not trusted either.
+                    "" if force else self._key_for("verify"),
+                )
         return self.outcome("verify", skipped)
 
     def finished(self, stage: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ Array = NDArray[Any]
 
 FORMAT = "gfrnn-model"
 VERSION = 3
+
+DAMPING_BYTES = 2**26
+"""Bytes of the factors of damped persistence that a model keeps in memory."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +170,18 @@ class ForecastModel:
     def damping(self, lead: int) -> Array:
         """Return the autocorrelation of each grid cell at a lead in steps: shape (grid.size,).
 
-        It is 0 for a cell that did not vary.
+        It is 0 for a cell that did not vary. Those of the first leads are kept.
         """
-        return self.layout.autocorrelation(self.lagged, lead)
+        found = self._dampings.get(lead)
+        if found is None:
+            found = self.layout.autocorrelation(self.lagged, lead)
+            if (len(self._dampings) + 1) * found.nbytes <= DAMPING_BYTES:
+                self._dampings[lead] = found
+        return found
+
+    @cached_property
+    def _dampings(self) -> dict[int, Array]:
+        return {}
 
     def save(self, path: Path) -> None:
         """Write the model; it appears under its name only when it is complete."""

@@ -7,7 +7,6 @@ from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
-import xarray as xr
 
 from gfrnn.cluster import ClusterConfig
 from gfrnn.pipeline import Experiment, Run, load_experiment
@@ -17,6 +16,7 @@ from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.record import STAGES
+from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.nature import nature
 from gfrnn.workflows.commands.options import ClusterOptions
@@ -52,7 +52,7 @@ def run_all(file: Path | None, output: Path | None, force: bool, options: Cluste
         with record_performance(folder, "run", console):
             for stage in STAGES:
                 compute_stage(run, stage, force, progress, console)
-        progress.show_table(dashboard_table(_scores(run)))
+        progress.show_table(dashboard_table(open_scores(run.scores)))
         progress(ProgressUpdate("report", 0, 1))
         page = _write_report(run)
         progress(ProgressUpdate("report", 1, 1))
@@ -149,14 +149,10 @@ def _print_report(page: Path, note: str = "") -> None:
 
 def print_scores(run: Run) -> None:
     """Print the tables of the scores of a run."""
-    scores = _scores(run)
+    scores = open_scores(run.scores)
     for table in (terminal_table(scores), index_table(scores)):
         if table is not None:
             console.print(table)
-
-
-def _scores(run: Run) -> xr.Dataset:
-    return xr.open_zarr(run.scores, chunks=None, decode_timedelta=True)
 
 
 def load_with_data(file: Path | None, options: ClusterOptions) -> tuple[Experiment, ClusterConfig]:

@@ -108,7 +108,10 @@ def _content(contents: RunContents) -> dict[str, Any]:
             if model.layout.scaling.climatology.annual == "month"
             else "harmonics of the year and the day"
         ),
-        "months": [month_picture(scores, channel) for channel in shown if "month" in scores.dims],
+        "months": [
+            month_picture(contents.score_subsets, channel)
+            for channel in (shown if model.step.monthly else ())
+        ],
         "channels": len(contents.channels),
         "pairs": scores["pairs"].values,
         "wavenumbers": wavenumber_picture(model.selection) if zonal else None,

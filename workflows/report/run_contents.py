@@ -15,6 +15,7 @@ from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.verification.scores import open_score_subsets, open_scores
 
 Array = NDArray[Any]
 
@@ -40,8 +41,12 @@ class RunContents:
         """
         if not run.finished("verify") or not run.scores.exists():
             raise RunError(f"{run.scores}: no scores of this run; run `gfrnn verify` first")
-        scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False)
-        return cls(run, scores.load())
+        return cls(run, open_scores(run.scores))
+
+    @cached_property
+    def score_subsets(self) -> xr.Dataset:
+        """Scores of regions, seasons or months, and hours."""
+        return open_score_subsets(self.run.scores)
 
     @cached_property
     def model(self) -> ForecastModel:

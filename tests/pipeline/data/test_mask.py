@@ -19,7 +19,7 @@ from gfrnn.pipeline.states.climatology import ClimatologySummary, Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout, EofSummary
 from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.state_series import lagged_covariance
-from gfrnn.pipeline.verification.pair_statistics import pair_statistics, root_weights
+from gfrnn.pipeline.verification.statistics.pair_statistics import pair_statistics, root_weights
 from gfrnn_testing.archives import DATA, opened, real
 from gfrnn_testing.models import make_model
 from gfrnn_testing.reduction_toys import cut, fields_of

@@ -382,8 +382,8 @@ def test_an_unfinished_store_keeps_its_chunks(run, tmp_path, monkeypatch, leads)
     for name in expected.data_vars:
         np.testing.assert_array_equal(found[name].values, expected[name].values)
     # Its scores are those of a store with other chunks.
-    scores = [verify(run.ds, run.model, each, tmp_path / "scores.zarr")
-              for each in (path, run.forecasts)]  # fmt: skip
+    written = tmp_path / "statistics.zarr", tmp_path / "scores.zarr"
+    scores = [verify(run.ds, run.model, each, *written) for each in (path, run.forecasts)]
     for name in ("rmse", "bias", "acc"):
         np.testing.assert_array_equal(*(each[name].values for each in scores))
 

@@ -44,8 +44,7 @@ def test_no_task_after_a_fit_needs_more_memory_than_planned(tmp_path, layout):
         name, part, planned, needed = line.split()
         tasks[name, part] = int(planned), int(needed)
     assert set(tasks) == {
-        ("forecast", "batch"), ("verify", "leaf"), ("verify", "merge"), ("update", "leaf"),
-        ("update", "merge"),
+        ("forecast", "batch"), ("verify", "task"), ("update", "leaf"), ("update", "merge"),
     }  # fmt: skip
     for task, (planned, needed) in tasks.items():
         assert needed <= planned + SLACK, task

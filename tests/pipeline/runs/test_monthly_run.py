@@ -13,6 +13,7 @@ import xarray as xr
 from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.durations import Duration, month_middles
 from gfrnn.pipeline.config.experiment import Experiment, parse_experiment
+from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
 from gfrnn.pipeline.errors import ConfigError
@@ -20,7 +21,9 @@ from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
-from gfrnn.pipeline.verification.score_summary import INVERSE
+from gfrnn.pipeline.verification.references import LinearInverseModel
+from gfrnn.pipeline.verification.scores import open_score_subsets
+from gfrnn.pipeline.verification.subsets import MONTHS
 from gfrnn_testing.archives import DATA, real
 from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import finish
@@ -109,17 +112,18 @@ def test_the_forecast_of_an_oscillator_is_exact(run):
 
 def test_scores_of_target_months(run):
     scores = opened(run.scores)
-    assert INVERSE in scores["system"].values
-    counts = scores["pairs_by_month"].values
+    assert LinearInverseModel.name in scores["system"].values
+    months = open_score_subsets(run.scores).sel(region=WHOLE, subset=list(MONTHS))
+    counts = months["pairs"].values
     np.testing.assert_array_equal(counts.sum(axis=0), scores["pairs"])
     np.testing.assert_array_equal(counts[:, 11], 2)  # a year ahead: 1994 and 1995
     np.testing.assert_array_equal(counts[:, 0], [2] + 11 * [3])  # a month ahead: not January 1993
     # The covariance of all training states differs from that of those with a next one.
-    for system, error in {"forecast": 2e-3, "linear": 2e-3, INVERSE: 0.05}.items():
-        assert scores["rmse_by_month"].sel(system=system).max() < error
-        assert scores["acc_by_month"].sel(system=system).min() > 0.99
+    for system, error in {"forecast": 2e-3, "linear": 2e-3, "linear inverse": 0.05}.items():
+        assert months["rmse"].sel(system=system).max() < error
+        assert months["acc"].sel(system=system).min() > 0.99
     # The total is the mean over all pairs.
-    squares = np.square(scores["rmse_by_month"]).weighted(scores["pairs_by_month"]).mean("month")
+    squares = np.square(months["rmse"]).weighted(months["pairs"]).mean("subset")
     np.testing.assert_allclose(squares, np.square(scores["rmse"]), rtol=1e-12)
     # Scores of the persistence of anomalies, month by month, in plain numpy.
     data = fields(12 * YEARS)
@@ -131,7 +135,8 @@ def test_scores_of_target_months(run):
         target = later[later % 12 == month - 1]
         error = anomalies[target] - (data[target - 3] - cycle[target % 12])
         square = np.average(np.square(error).mean(axis=0), weights=weights)
-        own = scores["rmse_by_month"].sel(system="persistence", month=month, prediction_timedelta=3)
+        name = MONTHS[month - 1]
+        own = months["rmse"].sel(system="persistence", subset=name, prediction_timedelta=3)
         np.testing.assert_allclose(own.item(), np.sqrt(square), rtol=1e-4)
 
 
@@ -211,8 +216,9 @@ def test_patches_of_monthly_fields(tmp_path):
     local = {"layout": "local", "patch": [2, 2], "halo": [0, 0], "delays": 2, "modes": 80}
     run = finish(Run(experiment(path, state=local), tmp_path / "run"))
     scores = opened(run.scores)
-    assert INVERSE not in scores["system"].values
-    assert scores["rmse_by_month"].sel(system="forecast").max() < 5e-3
+    assert LinearInverseModel.name not in scores["system"].values
+    months = open_score_subsets(run.scores)["rmse"].sel(region=WHOLE, subset=list(MONTHS))
+    assert months.sel(system="forecast").max() < 5e-3
 
 
 def test_the_experiment_of_an_inspection_is_legal(tmp_path):

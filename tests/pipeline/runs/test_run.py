@@ -163,7 +163,7 @@ def copy(done, tmp_path) -> Path:
 
 def test_a_run_has_all_documented_files(done):
     names = {path.name for path in done.folder.iterdir()} - {".lock"}
-    assert names == {"experiment.yaml", "run.json", "summaries.zarr", *STORES}
+    assert names == {"experiment.yaml", "run.json", "summaries.zarr", "statistics.zarr", *STORES}
     record = json.loads((done.folder / "run.json").read_text())
     assert set(record["stages"]) == {"fit", "forecast", "verify"}
     assert record["fingerprint"] == done.fingerprint

@@ -12,15 +12,15 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
-from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.verification.index_scores import index_correlation, index_moments, index_rmse
-from gfrnn.pipeline.verification.score_summary import SYSTEMS, ScoreSummary
-from gfrnn_testing.weather import experiment, finish, make_weather, refused, stamps
+from gfrnn.pipeline.verification.pair_scoring import PairScoring
+from gfrnn.pipeline.verification.statistics.index_scores import index_correlation, index_rmse
+from gfrnn.pipeline.verification.stored_fields import StoredForecasts
+from gfrnn_testing.weather import experiment, finish, make_weather
 
+SYSTEMS = ["forecast", "linear", "damped persistence", "persistence", "climatology"]
 BOXES: dict[str, dict[str, Any]] = {
     "warm": {"variable": "temperature", "latitude": [35, 60], "longitude": [-12, 30]},
     "high": {
@@ -49,16 +49,12 @@ def scores_of(run: Run) -> xr.Dataset:
     return xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False).load()
 
 
-# Sums of pairs
+# Arrays
 
 
 def scored(forecast: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    sums = index_moments(forecast[:, None], truth[:, None])[None, :, :, None]
-    counts = np.array([len(truth)])
-    return (
-        float(index_correlation(sums, counts)[0, 0, 0]),
-        float(index_rmse(sums, counts)[0, 0, 0]),
-    )
+    given = forecast[None, None, :, None], truth[None, :, None], np.ones((len(truth), 1), bool)
+    return float(index_correlation(*given)[0, 0, 0]), float(index_rmse(*given)[0, 0, 0])
 
 
 @given(
@@ -83,9 +79,9 @@ def test_special_pairs():
     assert scored(np.full(3, 0.1), truth)[0] == 0  # up to rounding its variance is 0
     assert np.isnan(scored(np.array([1.0, np.nan, 2.0]), truth)).all()
     assert np.isnan(scored(truth[:1], truth[:1])[0])
-    sums = np.zeros((1, 6, 1, 1))
-    assert np.isnan(index_rmse(sums, np.array([0]))).all()
-    assert np.isnan(index_correlation(sums, np.array([0]))).all()
+    unknown = np.full((1, 1, 3, 1), np.nan), truth[None, :, None], np.zeros((3, 1), dtype=bool)
+    assert np.isnan(index_rmse(*unknown)).all()
+    assert np.isnan(index_correlation(*unknown)).all()
 
 
 # Of a run
@@ -147,58 +143,20 @@ def test_the_scores_of_indices_are_those_made_by_hand(run, name, lead):
 def test_the_scores_name_indices_systems_and_units(run):
     scores = scores_of(run)
     assert scores["index_correlation"].dims == ("system", "index", "prediction_timedelta")
-    assert list(scores["system"].values) == list(SYSTEMS)
+    assert list(scores["system"].values) == SYSTEMS
     assert list(scores["index"].values) == list(BOXES)
     assert list(scores["index_units"].values) == ["K", "m2 s-2"]
     assert list(scores["index_channel"].values) == ["temperature_850", "geopotential_500"]
 
 
-def test_sums_do_not_depend_on_the_cut_into_leaves(run):
-    summary = ScoreSummary(
-        ForecastModel.load(run.model).fields(run.ds),
-        run.model,
-        run.forecasts,
-        run.experiment.verification.indices,
-    )
-    count = summary.store.sizes["time"]
-    whole = summary.leaf(Stretch("scores", 0, count))
-    edges = [0, 1, 8, count]
-    parts = [summary.leaf(Stretch("scores", first, last)) for first, last in pairwise(edges)]
-    merged = parts[0]
-    for part in parts[1:]:
-        merged = summary.merge(merged, part)
-    scale = np.abs(whole["moments"]).max(axis=-1, keepdims=True)
-    np.testing.assert_allclose(
-        merged["moments"] / np.where(scale > 0, scale, 1),
-        whole["moments"] / np.where(scale > 0, scale, 1),
-        atol=1e-12,
-    )
-    np.testing.assert_array_equal(merged["counts"], whole["counts"])
-
-
-@pytest.mark.slow
-def test_other_indices_keep_the_fit_and_the_forecasts(run):
-    """The keys decide the scores only, and scores of earlier keys do not count as finished."""
-    before = stamps(run.model), stamps(run.forecasts)
-    parts = PARTS | {"verification": {"indices": {"warm": BOXES["warm"]}}}
-    again = Run(experiment(run.experiment.data.sources[0].path, **parts), run.folder)
-    assert again.finished("forecast")
-    assert not again.finished("verify")
-    finish(again)
-    assert (stamps(run.model), stamps(run.forecasts)) == before
-    assert list(scores_of(again)["index"].values) == ["warm"]
-    finish(Run(run.experiment, run.folder))  # as other tests expect it
-    assert list(scores_of(run)["index"].values) == list(BOXES)
-
-
-def test_an_index_that_the_data_do_not_have_is_refused_before_work(run, tmp_path):
-    source = run.experiment.data.sources[0].path
-    for wrong, words in (
-        ({"variable": "sea_surface_temperature"}, "not among the variables of the data"),
-        ({"variable": "geopotential"}, "levels 500, 850 hPa"),
-        ({"latitude": [-5, 5]}, "contains no cell of the data"),
-    ):
-        parts = PARTS | {"verification": {"indices": {"box": BOXES["warm"] | wrong}}}
-        message = refused(ConfigError, Run(experiment(source, **parts), tmp_path / "run"))
-        assert message.startswith("verification.indices.box")
-        assert words in message
+def test_values_do_not_depend_on_the_cut_into_tasks(run):
+    fields = ForecastModel.load(run.model).fields(run.ds)
+    forecasts = StoredForecasts(run.forecasts, fields.grid)
+    scoring = PairScoring(fields, forecasts, run.experiment.verification, run.model)
+    count = len(scoring.starts)
+    whole = scoring.statistics(0, count)
+    parts = [scoring.statistics(*edges) for edges in pairwise([0, 1, 8, count])]
+    for name in ("index_forecast", "index_truth"):
+        together = np.concatenate([part[name] for part in parts], axis=-2)
+        scale = np.nanmax(np.abs(whole[name]))
+        np.testing.assert_allclose(together, whole[name], atol=1e-12 * scale)

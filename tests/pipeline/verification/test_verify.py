@@ -13,16 +13,21 @@ import pytest
 import xarray as xr
 import zarr
 
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training import model as forecast_model
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.verification import score_summary, stored_fields
-from gfrnn.pipeline.verification.score_summary import SYSTEMS
+from gfrnn.pipeline.verification import pair_scoring, stored_fields
+from gfrnn.pipeline.verification.scores import open_score_subsets, open_scores
+from gfrnn.pipeline.verification.statistics_store import open_statistics
 from gfrnn_testing.weather import experiment, finish, make_weather, write_store
 
 # The package has a function of this name.
 verification = importlib.import_module("gfrnn.pipeline.verification.verify")
 
+SYSTEMS = ["forecast", "linear", "damped persistence", "persistence", "climatology"]
+METRICS = ("rmse", "mae", "bias", "acc", "activity")
 CHANNELS = [
     ("geopotential", 500.0),
     ("geopotential", 850.0),
@@ -75,9 +80,10 @@ def verified(tmp_path_factory) -> Verified:
         "climatology": {"annual": 1},
         "state": {"modes": 5, "delays": 2},
         "fit": {"ridge": [1e-3, 1e-2]},
+        "verification": {"regions": {"south": {"latitude": [30, 44], "longitude": [0, 20]}}},
     }
     run = finish(Run(experiment(folder / "gappy.zarr", **parts), folder / "run"))
-    scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False).load()
+    scores = open_scores(run.scores)
     fields = [
         weather.ds[v] if level is None else weather.ds[v].sel(level=level, drop=True)
         for v, level in CHANNELS
@@ -96,32 +102,44 @@ def verified(tmp_path_factory) -> Verified:
     )  # fmt: skip
 
 
-def by_hand(v: Verified, fields: np.ndarray, lead: int) -> dict[str, np.ndarray]:
+def by_hand(
+    v: Verified,
+    fields: np.ndarray,
+    lead: int,
+    box: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
     """Return metrics of the forecasts of one lead by loops, each of shape (channels,).
 
     Parameters
     ----------
     fields : ndarray, shape (starts, channels, latitudes, longitudes)
+    box : ndarray of bool, shape (latitudes, longitudes), optional
+        Which cells count.
     """
-    total = v.weights.sum() * v.truth.shape[3]
-    squares, errors, patterns = [], [], []
+    area = v.weights[:, None] * np.ones(v.truth.shape[2:]) * (1.0 if box is None else box)
+    total = area.sum()
+    squares, errors, patterns, sizes, ours_squared, truth_squared = [], [], [], [], [], []
     for number, start in enumerate(v.places):
         if start + lead >= len(v.days) or np.isnan(v.truth[start + lead]).any():
             continue
         truth, mean = v.truth[start + lead], v.climatology[start + lead]
-        area = v.weights[None, :, None]
         error = fields[number] - truth
         squares.append((area * error**2).sum(axis=(1, 2)) / total)
         errors.append((area * error).sum(axis=(1, 2)) / total)
+        sizes.append((area * np.abs(error)).sum(axis=(1, 2)) / total)
         ours, theirs = fields[number] - mean, truth - mean
         inner = (area * ours * theirs).sum(axis=(1, 2))
         norm = np.sqrt((area * ours**2).sum(axis=(1, 2)) * (area * theirs**2).sum(axis=(1, 2)))
+        ours_squared.append((area * ours**2).sum(axis=(1, 2)))
+        truth_squared.append((area * theirs**2).sum(axis=(1, 2)))
         patterns.append(np.divide(inner, norm, out=np.zeros(len(inner)), where=norm > 0))
     return {
         "pairs": np.array(len(squares)),
         "rmse": np.sqrt(np.mean(squares, axis=0)),
+        "mae": np.mean(sizes, axis=0),
         "bias": np.mean(errors, axis=0),
         "acc": np.mean(patterns, axis=0),
+        "activity": np.sqrt(np.mean(ours_squared, axis=0) / np.mean(truth_squared, axis=0)),
     }
 
 
@@ -179,7 +197,7 @@ def reference(v: Verified, system: str, lead: int) -> np.ndarray:
 @pytest.mark.slow
 def test_the_scores_have_their_names(verified):
     scores = verified.scores
-    assert list(scores["system"].values) == list(SYSTEMS)
+    assert list(scores["system"].values) == SYSTEMS
     assert list(scores["channel"].values) == [
         "geopotential_500", "geopotential_850", "temperature_850", "mean_sea_level_pressure",
     ]  # fmt: skip
@@ -200,7 +218,7 @@ def test_leads_of_the_scores_are_encoded_as_those_of_the_forecasts(verified):
 def test_the_forecasts_scores_are_those_of_numpy(verified, lead):
     found = verified.scores.sel(system="forecast").isel(prediction_timedelta=lead - 1)
     expected = by_hand(verified, stored(verified, lead), lead)
-    for metric in ("rmse", "bias", "acc"):
+    for metric in METRICS:
         np.testing.assert_allclose(found[metric].values, expected[metric], rtol=1e-6, atol=1e-8)
 
 
@@ -209,7 +227,7 @@ def test_the_forecasts_scores_are_those_of_numpy(verified, lead):
 def test_references_are_those_made_by_hand(verified, system, lead):
     found = verified.scores.sel(system=system).isel(prediction_timedelta=lead - 1)
     expected = by_hand(verified, reference(verified, system, lead), lead)
-    for metric in ("rmse", "bias", "acc"):
+    for metric in METRICS:
         np.testing.assert_allclose(found[metric].values, expected[metric], rtol=1e-6, atol=1e-7)
 
 
@@ -273,16 +291,86 @@ def test_scores_are_those_of_the_scores_library(verified, channel):
         np.testing.assert_allclose(float(found["bias"]), float(bias), rtol=1e-4, atol=1e-4)
 
 
+def test_subsets_are_those_with_pairs(verified):
+    """All targets lie in July and August: one season, which is not a subset of its own."""
+    assert list(open_score_subsets(verified.run.scores)["subset"].values) == ["all"]
+
+
+@pytest.mark.parametrize("lead", [1, 4])
+def test_scores_of_a_region_are_those_of_its_cells(verified, lead):
+    scores = open_score_subsets(verified.run.scores)
+    latitude, longitude = (verified.forecasts[name].values for name in ("latitude", "longitude"))
+    box = ((latitude >= 30) & (latitude <= 44))[:, None] & (longitude <= 20)[None]
+    assert 0 < box.sum() < box.size
+    found = scores.sel(system="forecast", region="south", subset="all")
+    expected = by_hand(verified, stored(verified, lead), lead, box=box)
+    for metric in METRICS:
+        np.testing.assert_allclose(
+            found[metric].isel(prediction_timedelta=lead - 1),
+            expected[metric],
+            rtol=1e-6,
+            atol=1e-8,
+        )
+
+
+def test_statistics_are_kept_for_each_pair(verified):
+    with open_statistics(verified.run.statistics) as statistics:
+        known = statistics["known"].values == 1
+        np.testing.assert_array_equal(known.sum(axis=0), verified.scores["pairs"])
+        squares = statistics["squared_error"].sel(system="forecast", region="all").values
+        assert np.isfinite(squares[:, known]).all()
+        assert np.isnan(squares[:, ~known]).all()
+        rmse = np.sqrt(np.nanmean(squares, axis=1))
+    np.testing.assert_allclose(rmse, verified.scores["rmse"].sel(system="forecast"), rtol=1e-12)
+
+
+def test_an_interrupted_verification_is_finished(verified, tmp_path, monkeypatch):
+    """Statistics that are there are not computed again, unless the key differs."""
+    run, paths = verified.run, (tmp_path / "statistics.zarr", tmp_path / "scores.zarr")
+    monkeypatch.setattr(verification, "_TASK_STARTS", 10)
+    whole, calls = pair_scoring.PairScoring.write, []
+
+    def some(scoring, path, first, stop):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(first)
+        whole(scoring, path, first, stop)
+
+    def score(key: str) -> xr.Dataset:
+        return verification.verify(run.ds, run.model, run.forecasts, *paths, key=key)
+
+    monkeypatch.setattr(pair_scoring.PairScoring, "write", some)
+    with pytest.raises(KeyboardInterrupt):
+        score("one")
+    with pytest.raises(RunError, match="not finished; run `gfrnn verify` again"):
+        open_statistics(paths[0])
+    assert calls == [0, 10]
+    for key, expected in (("one", [20, 30, 40]), ("one", [0, 10, 20, 30, 40])):
+        done: list[int] = []
+
+        def noted(scoring, path, first, stop, done=done):
+            done.append(first)
+            whole(scoring, path, first, stop)
+
+        monkeypatch.setattr(pair_scoring.PairScoring, "write", noted)
+        found = score(key)
+        assert done == expected  # a finished store is begun anew
+        np.testing.assert_allclose(found["rmse"].sel(region="all", subset="all"),
+                                   verified.scores["rmse"], rtol=1e-12)  # fmt: skip
+
+
 def test_scores_do_not_depend_on_how_the_work_is_cut(verified, tmp_path, monkeypatch):
-    """Leaves of five initial times, and one pair and one lead at a time."""
-    monkeypatch.setattr(verification, "_LEAF_STARTS", 5)
-    monkeypatch.setattr(score_summary, "_PAIR_BYTES", 1)
-    monkeypatch.setattr(score_summary, "_DAMPING_BYTES", 1)
+    """Tasks of five initial times, and one pair and one lead at a time."""
+    monkeypatch.setattr(verification, "_TASK_STARTS", 5)
+    monkeypatch.setattr(pair_scoring, "_PAIR_BYTES", 1)
+    monkeypatch.setattr(forecast_model, "DAMPING_BYTES", 1)
     monkeypatch.setattr(stored_fields, "_BLOCK_BYTES", 1)
     run = verified.run
-    found = verification.verify(run.ds, run.model, run.forecasts, tmp_path / "scores.zarr")
+    paths = tmp_path / "statistics.zarr", tmp_path / "scores.zarr"
+    verification.verify(run.ds, run.model, run.forecasts, *paths)
+    found = open_scores(paths[1])
     np.testing.assert_array_equal(found["pairs"].values, verified.scores["pairs"].values)
-    for metric in ("rmse", "bias", "acc"):
+    for metric in METRICS:
         size = np.abs(verified.scores["rmse" if metric == "bias" else metric].values).max()
         np.testing.assert_allclose(
             found[metric].values, verified.scores[metric].values, rtol=1e-12, atol=1e-13 * size

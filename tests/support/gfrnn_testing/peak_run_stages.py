@@ -24,7 +24,8 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.runs.new_data import NewStateSummary, open_new_data
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.verification.score_summary import ScoreSummary
+from gfrnn.pipeline.verification.pair_scoring import PairScoring
+from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 from gfrnn_testing.peak import rise
 from gfrnn_testing.weather import make_weather, tree
 from gfrnn_testing.zonal_weather import write_zonal_noise, zonal_tree
@@ -99,11 +100,11 @@ def main(layout: str, folder: Path) -> None:
     planned = batch_bytes(run.experiment, fields, HORIZON)
     show("forecast", "batch", planned, lambda: _forecast_batch(*arguments))
 
-    scores = ScoreSummary(model.fields(run.ds), run.model, run.forecasts)
-    pair = Stretch("scores", 0, 60), Stretch("scores", 60, 120)
-    show("verify", "leaf", scores.leaf_bytes(pair[0]), lambda: scores.leaf(pair[0]))
-    sides = [scores.leaf(each) for each in pair]
-    show("verify", "merge", scores.merge_bytes(), lambda: scores.merge(*sides), bytes_of(sides))
+    truth = model.fields(run.ds)
+    forecasts = StoredForecasts(run.forecasts, truth.grid)
+    scoring = PairScoring(truth, forecasts, run.experiment.verification, run.model)
+    planned = scoring.statistics_bytes(0, 60)
+    show("verify", "task", planned, lambda: scoring.statistics(0, 60))
 
     part = checked(Period, ["2002-07-01", "2002-10-31"], "test")
     data = open_new_data(run.experiment.data, [str(folder / "weather.zarr")], model, part)

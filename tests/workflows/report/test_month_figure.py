@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.data.grid import Channel
+from gfrnn.pipeline.verification.subsets import MONTHS
 from gfrnn.workflows.report.month_figure import month_picture
 
 SST = Channel("sea_surface_temperature", None)
@@ -16,17 +18,18 @@ SST = Channel("sea_surface_temperature", None)
 
 def made_scores(leads: int, step: int = 1) -> xr.Dataset:
     """Return scores of a forecast that is best for August and worst for April at the last lead."""
-    rmse = np.ones((2, 1, 12, leads))
+    rmse = np.ones((2, 1, 13, 1, leads))
     rmse[0] = 0.5
-    rmse[0, 0, [7, 3], -1] = 0.1, 0.9
-    dims = ("system", "channel", "month", "prediction_timedelta")
+    rmse[0, 0, [8, 4], 0, -1] = 0.1, 0.9
+    dims = ("system", "region", "subset", "channel", "prediction_timedelta")
     coords = {
         "system": ["forecast", "climatology"],
         "channel": [SST.name],
-        "month": np.arange(1, 13),
+        "region": [WHOLE],
+        "subset": [WHOLE, *MONTHS],
         "prediction_timedelta": ("prediction_timedelta", step * np.arange(1, leads + 1)),
     }
-    fields = {"rmse_by_month": (dims, rmse), "acc_by_month": (dims, 1 - rmse)}
+    fields = {"rmse": (dims, rmse), "acc": (dims, 1 - rmse)}
     return xr.Dataset(fields, coords)
 
 
@@ -42,5 +45,5 @@ def test_best_and_worst_month_are_named(leads: int, step: int) -> None:
 
 def test_months_without_pairs_are_empty() -> None:
     scores = made_scores(3)
-    scores["rmse_by_month"][:, :, 1] = np.nan
+    scores["rmse"][:, :, 2] = np.nan
     assert "smallest for August" in month_picture(scores, SST).alt

@@ -10,11 +10,12 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.data.grid import Channel, Grid
-from gfrnn.pipeline.verification.pair_statistics import (
+from gfrnn.pipeline.verification.statistics.pair_statistics import (
+    STATISTICS,
     climatology_statistics,
     pair_statistics,
-    root_weights,
 )
+from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 
 PAIRS, SHAPE = 6, (3, 7, 9)
 LEVELS = [250.0, 500.0, 850.0]
@@ -39,12 +40,15 @@ def fields(grid: Grid, seed: int, size: float = 300.0) -> np.ndarray:
 
 
 def statistics(grid: Grid, forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    roots = root_weights(grid)
-    ours, real = (
-        np.where(grid.valid, each, 0.0).reshape(PAIRS, len(LEVELS), -1) * roots
-        for each in (forecast, truth)
-    )
-    return pair_statistics(ours, real, np.vecdot(real, real), roots)
+    """Return the statistics of the whole area: (statistics, pairs, levels)."""
+    means = RegionMeans.on_grid(grid)
+    ours, real = (weighted(grid, each, means) for each in (forecast, truth))
+    return pair_statistics(ours, real, means.inner(real, real), means)[:, :, 0].swapaxes(0, 1)
+
+
+def weighted(grid: Grid, values: np.ndarray, means: RegionMeans) -> np.ndarray:
+    flat = np.where(grid.valid, values, 0.0).reshape(PAIRS, len(LEVELS), -1)
+    return flat * means.roots
 
 
 SYSTEMS = {
@@ -61,7 +65,7 @@ def test_errors_are_those_of_the_library(grid, system):
     forecast = SYSTEMS[system](truth, noise)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from scores.continuous import additive_bias, mse
+        from scores.continuous import additive_bias, mae, mse
         from scores.functions import create_latitude_weights
     coords = {"level": LEVELS, "latitude": grid.latitude}
     pair = [xr.DataArray(each, dims=DIMS, coords=coords) for each in (forecast, truth)]
@@ -73,11 +77,11 @@ def test_errors_are_those_of_the_library(grid, system):
         warnings.simplefilter("ignore")
         expected = [
             metric(*pair, preserve_dims=("time", "level"), weights=weights)
-            for metric in (mse, additive_bias)
+            for metric in (mse, additive_bias, mae)
         ]
     found = statistics(grid, forecast, truth)
-    for ours, theirs in zip(found[:2], expected, strict=True):
-        scale = np.sqrt(found[0].max()) if ours is found[1] else 0.0
+    for number, (ours, theirs) in enumerate(zip(found[:3], expected, strict=True)):
+        scale = np.sqrt(found[0].max()) if number else 0.0
         np.testing.assert_allclose(ours, theirs.values, rtol=1e-12, atol=1e-13 * scale)
 
 
@@ -97,8 +101,10 @@ def test_statistics_are_exact_sums(grid, system):
 
             error = ours - real
             pattern = mean(ours * real) / math.sqrt(mean(ours**2) * mean(real**2))
-            expected = [mean(error**2), mean(error), pattern]
-            scale = [0.0, math.sqrt(expected[0]), 1.0]
+            expected = [
+                mean(error**2), mean(error), mean(abs(error)), pattern, mean(ours**2)
+            ]  # fmt: skip
+            scale = [0.0, math.sqrt(expected[0]), 0.0, 1.0, 0.0]
             np.testing.assert_array_less(
                 np.abs(found[:, pair, level] - expected),
                 1e-12 * np.maximum(np.abs(expected), scale),
@@ -106,16 +112,10 @@ def test_statistics_are_exact_sums(grid, system):
 
 
 def test_a_forecast_of_zero_is_the_climatology(grid):
-    truth = fields(grid, 6)
-    roots = root_weights(grid)
-    real = np.where(grid.valid, truth, 0.0).reshape(PAIRS, len(LEVELS), -1) * roots
-    squares, means = np.vecdot(real, real), np.vecdot(real, roots)
-    found = pair_statistics(np.zeros_like(real), real, squares, roots)
-    np.testing.assert_allclose(climatology_statistics(squares, means), found, rtol=1e-12)
-    assert (found[2] == 0).all()
-
-
-def test_weights_of_each_channel_sum_to_one(grid):
-    roots = root_weights(grid)
-    np.testing.assert_allclose(np.square(roots).sum(axis=1), 1.0, rtol=1e-12)
-    assert (roots.reshape(SHAPE)[~grid.valid] == 0).all()
+    means = RegionMeans.on_grid(grid)
+    real = weighted(grid, fields(grid, 6), means)
+    squares, first = means.inner(real, real), means.inner(real, means.roots)
+    found = pair_statistics(np.zeros_like(real), real, squares, means)
+    absolute = means.inner(np.abs(real), means.roots)
+    np.testing.assert_allclose(climatology_statistics(squares, first, absolute), found, rtol=1e-12)
+    assert (found[:, STATISTICS.index("anomaly_correlation")] == 0).all()

@@ -1,0 +1,190 @@
+"""Compute scores from statistics: metrics are functions of means over initial times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.config.verification_config import WHOLE
+from gfrnn.pipeline.forecasting.forecast_store import encode_leads
+from gfrnn.pipeline.storage import consolidate, string_array, write_whole
+from gfrnn.pipeline.verification.significance import score_changes
+from gfrnn.pipeline.verification.statistics.ensemble_statistics import spread_skill_ratio
+from gfrnn.pipeline.verification.statistics.index_scores import index_correlation, index_rmse
+from gfrnn.pipeline.verification.subsets import subsets
+
+Array = NDArray[Any]
+
+DIMENSIONS = ("system", "region", "subset", "channel", "prediction_timedelta")
+"""Dimensions of the scores of fields."""
+
+SUBSETS = "subsets"
+"""Name of the group of the store with the scores of regions, seasons and hours."""
+
+_NAMES = {
+    "rmse": "root mean square error",
+    "mae": "mean absolute error",
+    "bias": "mean error",
+    "acc": "anomaly correlation",
+    "activity": "standard deviation of forecast anomalies over that of the truth",
+}
+
+
+def scores_of(statistics: xr.Dataset) -> xr.Dataset:
+    """Return the scores of all subsets.
+
+    Parameters
+    ----------
+    statistics : xarray.Dataset
+        From :func:`gfrnn.pipeline.verification.statistics_store.open_statistics`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``rmse``, ``mae``, ``bias`` (in the units of each channel), ``acc`` (uncentred anomaly
+        correlation, mean over maps) and ``activity``, with DIMENSIONS; ``pairs`` with the
+        dimensions (subset, prediction_timedelta). With indices also ``index_correlation`` and
+        ``index_rmse``, dims (system, index, subset, prediction_timedelta). With ensembles also
+        ``crps`` and ``fair_crps``, whose dimensions are DIMENSIONS, ``spread``,
+        ``spread_skill_ratio`` (1 for members that are exchangeable with the truth),
+        ``energy_score`` and ``fair_energy_score``, which lack ``system``, and ``rank_histogram``,
+        which has the dimension ``rank`` instead. Changes against each
+        reference, ``rmse_change`` and others, are those of
+        :func:`gfrnn.pipeline.verification.significance.score_changes`. A score of no pairs is
+        NaN, and so is one of a forecast that has diverged.
+    """
+    chosen = subsets(statistics)
+    means = {
+        str(name): _means(statistics[name], chosen)
+        for name in statistics.data_vars
+        if {"channel", "time"} <= set(statistics[name].dims)
+    }
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {
+            "rmse": np.sqrt(means["squared_error"]),
+            "mae": means["absolute_error"],
+            "bias": means["error"],
+            "acc": means["anomaly_correlation"],
+            "activity": np.sqrt(means["squared_anomaly"] / means["squared_truth"]),
+        }
+    variables: dict[str, Any] = {
+        name: (DIMENSIONS, values, {"long_name": _NAMES[name]}) for name, values in found.items()
+    }
+    counts = np.stack([own.sum(axis=0) for own in chosen.values()])
+    variables["pairs"] = (
+        ("subset", "prediction_timedelta"),
+        counts,
+        {"long_name": "number of pairs of forecast and truth"},
+    )
+    if "crps" in means:
+        variables |= _ensemble_scores(means, statistics.sizes["rank"] - 1)
+    variables |= score_changes(statistics)
+    if "index" in statistics.dims:
+        variables |= _index_scores(statistics, chosen)
+    time = statistics["time"].values
+    kept = statistics.drop_vars([*statistics.data_vars, "time", "valid_time"])
+    return (
+        kept.assign_coords(subset=string_array(chosen))
+        .assign(variables)
+        .assign_attrs(first=str(time[0]), last=str(time[-1]))
+    )
+
+
+def _ensemble_scores(means: dict[str, Array], members: int) -> dict[str, Any]:
+    """Return the scores of an ensemble."""
+    by_system = {
+        "crps": "continuous ranked probability score",
+        "fair_crps": "fair continuous ranked probability score",
+    }
+    variables: dict[str, Any] = {
+        name: (DIMENSIONS, means[name], {"long_name": described})
+        for name, described in by_system.items()
+    }
+    variance, own = means["ensemble_variance"], DIMENSIONS[1:]
+    ratio = spread_skill_ratio(variance, means["squared_error"][0], members)
+    found = {
+        "spread": (np.sqrt(variance), "root of the mean variance of the ensemble"),
+        "spread_skill_ratio": (ratio, "ratio of the spread to the error of the ensemble mean"),
+        "energy_score": (means["energy_score"], "energy score of maps"),
+        "fair_energy_score": (means["fair_energy_score"], "fair energy score of maps"),
+    }
+    for name, (values, described) in found.items():
+        variables[name] = (own, values, {"long_name": described})
+    ranks = (("rank", *own), means["rank_histogram"], {"long_name": "rank histogram"})
+    return variables | {"rank_histogram": ranks}
+
+
+def write_scores(path: Path, scores: xr.Dataset) -> None:
+    """Write the scores of all subsets; those of the whole area and all pairs stand at the root."""
+
+    def write(partial: Path) -> None:
+        leads = encode_leads(scores["prediction_timedelta"].values)
+        encoded = scores.assign_coords(prediction_timedelta=leads)
+        for group, own in ((None, _whole(encoded)), (SUBSETS, encoded)):
+            own.to_zarr(partial, group=group, mode="a", zarr_format=3, consolidated=False)
+        consolidate(partial)
+
+    write_whole(path, write)
+
+
+def open_scores(path: Path) -> xr.Dataset:
+    """Return the scores of the whole area and all pairs.
+
+    Returns
+    -------
+    xarray.Dataset
+        Variables of :func:`scores_of` without the dimensions ``region`` and ``subset``.
+    """
+    with xr.open_zarr(path, chunks=None, decode_timedelta=True, consolidated=False) as ds:
+        return ds.load()
+
+
+def open_score_subsets(path: Path) -> xr.Dataset:
+    """Return the scores of all regions and subsets, see :func:`scores_of`."""
+    options: dict[str, Any] = {"chunks": None, "decode_timedelta": True, "consolidated": False}
+    with xr.open_zarr(path, group=SUBSETS, **options) as ds:
+        return ds.load()
+
+
+def _whole(scores: xr.Dataset) -> xr.Dataset:
+    return scores.sel(region=WHOLE, subset=WHOLE, drop=True)
+
+
+def _means(statistic: xr.DataArray, chosen: dict[str, Array]) -> Array:
+    """Return the means of a statistic over the pairs of each subset.
+
+    Returns
+    -------
+    ndarray, shape (..., subsets, channels, leads)
+    """
+    dims = [dim for dim in statistic.dims if dim not in ("channel", "time", "prediction_timedelta")]
+    values = statistic.transpose(*dims, "channel", "time", "prediction_timedelta").values
+    means = []
+    for own in chosen.values():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means.append(np.where(own, values, 0.0).sum(axis=-2) / own.sum(axis=0))
+    return np.stack(means, axis=-3)
+
+
+def _index_scores(statistics: xr.Dataset, chosen: dict[str, Array]) -> dict[str, Any]:
+    forecast, truth = statistics["index_forecast"].values, statistics["index_truth"].values
+    dims = ("system", "index", "subset", "prediction_timedelta")
+    return {
+        name: (
+            dims,
+            np.stack([metric(forecast, truth, own) for own in chosen.values()], axis=2),
+            {"long_name": described},
+        )
+        for name, metric, described in (
+            (
+                "index_correlation",
+                index_correlation,
+                "correlation of anomalies of the index over all pairs",
+            ),
+            ("index_rmse", index_rmse, "root mean square error of the index"),
+        )
+    }

@@ -1,0 +1,79 @@
+"""Compare the forecasts with each reference: relative changes of scores, with intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gfrnn.pipeline.verification.pair_scoring import FORECAST
+from gfrnn.pipeline.verification.statistics.metric_difference import Metric
+from gfrnn.pipeline.verification.statistics.paired_bootstrap import paired_bootstrap
+
+LEVEL = 0.95
+"""Level of the intervals."""
+
+CHANGES: dict[str, tuple[str, Metric]] = {
+    "rmse": ("squared_error", np.sqrt),
+    "mae": ("absolute_error", np.asarray),
+    "crps": ("fair_crps", np.asarray),
+}
+"""Scores that are compared: the statistic whose mean they are a function of, and the function.
+Ensembles are compared by the fair CRPS, which does not depend on the number of members."""
+
+_DIMENSIONS = ("system", "region", "channel", "prediction_timedelta")
+
+
+def score_changes(statistics: xr.Dataset) -> dict[str, Any]:
+    """Return how much the scores of the forecasts differ from those of each reference.
+
+    Forecasts and references have the same pairs, and errors of successive initial times are
+    correlated, so that pairs are resampled in blocks; see
+    :func:`gfrnn.pipeline.verification.statistics.paired_bootstrap.paired_bootstrap`.
+
+    Parameters
+    ----------
+    statistics : xarray.Dataset
+        From :func:`gfrnn.pipeline.verification.statistics_store.open_statistics`.
+
+    Returns
+    -------
+    dict
+        Variables with the dimensions (system, region, channel, prediction_timedelta), for each
+        score such as ``rmse``: ``rmse_change``, the score of the forecasts over that of the
+        system, less 1; ``rmse_change_low`` and ``rmse_change_high``, the ends of its interval of
+        95 %; ``rmse_change_block``, the length of a block in initial times. NaN for the forecasts
+        themselves, and where there are too few pairs.
+    """
+    systems = [str(name) for name in statistics["system"].values]
+    own = systems.index(FORECAST)
+    others = [index for index in range(len(systems)) if index != own]
+    known = statistics["known"].transpose("time", "prediction_timedelta").values == 1
+    variables: dict[str, Any] = {}
+    for name, (statistic, metric) in CHANGES.items():
+        if statistic not in statistics:
+            continue
+        values = statistics[statistic].transpose("time", *_DIMENSIONS).values
+        shape = values.shape[1:]
+        found = np.full((4, *shape), np.nan)
+        if others:
+            rest = values[:, others]
+            ours = np.broadcast_to(values[:, own, None], rest.shape)
+            present = np.broadcast_to(known[:, None, None, None], rest.shape)
+            test = paired_bootstrap(
+                [ours], [rest], metric, relative=True, present=present, level=LEVEL
+            )
+            parts = test.difference, test.low, test.high, test.block_length
+            for place, part in enumerate(parts):
+                found[place][others] = part
+        described = (
+            ("change", f"{name} of the forecast over that of the system, less 1", "1"),
+            ("change_low", f"lower end of the {LEVEL:.0%} interval of {name}_change", "1"),
+            ("change_high", f"upper end of the {LEVEL:.0%} interval of {name}_change", "1"),
+            ("change_block", "length of a block of the bootstrap in initial times", "1"),
+        )
+        for part, (suffix, long_name, units) in zip(found, described, strict=True):
+            about = {"long_name": long_name, "units": units}
+            variables[f"{name}_{suffix}"] = (_DIMENSIONS, part, about)
+    return variables

@@ -1,0 +1,106 @@
+"""Means over regions of products of fields, weighted with the cosine of latitude.
+
+Fields are multiplied by the square root of the weight of each cell, whose squares sum to 1. The
+weighted mean of a product of two fields is then their inner product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.config.data_config import Region
+from gfrnn.pipeline.config.verification_config import WHOLE
+from gfrnn.pipeline.data.grid import Grid, format_extent, region_cells
+from gfrnn.pipeline.errors import ConfigError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class RegionMeans:
+    """Weighted means over the whole area, and over regions of it.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The first is the whole area.
+    roots : ndarray, shape (channels, cells)
+        Roots of the weights of cells, 0 in the mask. The weights of a channel sum to 1.
+    inside : ndarray, shape (cells, regions - 1)
+        1 for the cells of each region but the whole area, else 0.
+    shares : ndarray, shape (channels, regions - 1)
+        Sum of the weights in each region; NaN where the channel has no cell there.
+    """
+
+    names: tuple[str, ...]
+    roots: Array
+    inside: Array
+    shares: Array
+
+    @classmethod
+    def on_grid(cls, grid: Grid, regions: Mapping[str, Region] | None = None) -> RegionMeans:
+        """Return the means over the cells of a grid.
+
+        Raises
+        ------
+        ConfigError
+            If a region has no cell with values.
+        """
+        cosine = np.cos(np.deg2rad(grid.latitude))[:, None]
+        weights = (cosine * grid.valid).reshape(len(grid.channels), -1)
+        weights /= weights.sum(axis=1, keepdims=True)
+        regions = regions or {}
+        boxes = np.zeros((len(regions), *grid.shape[1:]))
+        for own, region in zip(boxes, regions.values(), strict=True):
+            own[np.ix_(*region_cells(grid.latitude, grid.longitude, *_box(region)))] = 1.0
+        inside = boxes.reshape(len(regions), weights.shape[1]).T
+        shares = weights @ inside
+        for name, own in zip(regions, shares.T, strict=True):
+            if not own.any():
+                south_north, west_east = _box(regions[name])
+                raise ConfigError(
+                    f"verification.regions.{name}: latitude {list(south_north)}, longitude "
+                    f"{list(west_east)} has no cell with values of the data, which have latitudes "
+                    f"{format_extent(grid.latitude)} and longitudes "
+                    f"{format_extent(grid.longitude)}; choose another box, or leave the region out"
+                )
+        shares[shares == 0] = np.nan
+        return cls((WHOLE, *regions), np.sqrt(weights), inside, shares)
+
+    @property
+    def weights(self) -> Array:
+        """Weights of cells in each region, which sum to 1: shape (regions, channels, cells).
+
+        They are NaN where a channel has no cell in a region.
+        """
+        whole = np.square(self.roots)
+        parts = whole * self.inside.T[:, None] / self.shares.T[:, :, None]
+        return np.concatenate([whole[None], parts])
+
+    def inner(self, first: Array, second: Array) -> Array:
+        """Return the means of products of two fields.
+
+        Parameters
+        ----------
+        first, second : ndarray, shape (pairs, channels, cells)
+            Fields times ``roots``; either may lack the first dimension.
+
+        Returns
+        -------
+        ndarray, shape (pairs, regions, channels)
+        """
+        if len(self.names) == 1:
+            return np.vecdot(first, second)[:, None]
+        product = first * second
+        whole = product.sum(axis=-1)[..., None]
+        means = np.concatenate([whole, product @ self.inside / self.shares], axis=-1)
+        return np.moveaxis(means, -1, -2)
+
+
+def _box(region: Region) -> tuple[tuple[float, float], tuple[float, float]]:
+    return region.latitude, region.longitude

@@ -1,0 +1,116 @@
+"""Create and read the store of statistics: values of each pair of initial time and lead.
+
+Metrics of any season or hour, and tests of significance, follow from these values without reading
+forecasts again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.storage import array_in, consolidate
+
+Array = NDArray[Any]
+
+WRITTEN = "written"
+"""Name of an array of int8 per initial time: 1 if its statistics are in the store. It exists only
+while the store is unfinished."""
+
+
+def create_statistics_store(
+    path: Path, coords: xr.Dataset, variables: Mapping[str, Sequence[str]], batch: int, key: str
+) -> None:
+    """Create a store without statistics; an existing one is overwritten.
+
+    Parameters
+    ----------
+    path : Path
+    coords : xarray.Dataset
+        Coordinates of the store, ``time`` among them, without variables.
+    variables : mapping
+        Names of the statistics and their dimensions.
+    batch : int
+        Number of initial times in a chunk, which one task writes.
+    key : str
+        Key of everything that decides the statistics.
+    """
+    coords.assign_attrs(key=key).to_zarr(path, mode="w", zarr_format=3, consolidated=False)
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    for name, dims in {**variables, WRITTEN: ("time",)}.items():
+        shape = [coords.sizes[dim] for dim in dims]
+        group.create_array(
+            name,
+            shape=shape,
+            chunks=tuple(
+                min(batch, size) if dim == "time" else size
+                for dim, size in zip(dims, shape, strict=True)
+            ),
+            dtype="int8" if name == WRITTEN else "float64",
+            fill_value=0 if name == WRITTEN else np.nan,
+            dimension_names=dims,
+        )
+
+
+def write_statistics(path: Path, first: int, values: Mapping[str, Array]) -> None:
+    """Write the statistics of successive initial times, a whole number of chunks.
+
+    Parameters
+    ----------
+    path : Path
+    first : int
+        Position of the first initial time.
+    values : mapping of ndarray
+        Statistics by name; their last two dimensions are initial time and lead.
+    """
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    for name, found in values.items():
+        array_in(group, name)[..., first : first + found.shape[-2], :] = found
+    array_in(group, WRITTEN)[first : first + values["known"].shape[0]] = 1
+
+
+def unwritten(path: Path, key: str) -> Array | None:
+    """Return which initial times of an unfinished store have no statistics.
+
+    Returns
+    -------
+    ndarray of bool, shape (initial times,), or None
+        None if there is no unfinished store with this key, or the key is empty.
+    """
+    if not key or not (path / "zarr.json").exists():
+        return None
+    group = zarr.open_group(path, mode="r", use_consolidated=False)
+    if WRITTEN not in group or group.attrs.get("key") != key:
+        return None
+    return np.asarray(array_in(group, WRITTEN)[...]) == 0
+
+
+def finish_statistics_store(path: Path) -> None:
+    """Mark a store as complete."""
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    if WRITTEN in group:
+        del group[WRITTEN]
+    consolidate(path)
+
+
+def open_statistics(path: Path) -> xr.Dataset:
+    """Open a complete store of statistics, lazily and without Dask.
+
+    Raises
+    ------
+    RunError
+        If the store does not exist or is not finished.
+    """
+    if not (path / "zarr.json").exists():
+        raise RunError(f"{path}: no statistics of forecasts there; run `gfrnn verify` first")
+    ds: xr.Dataset = xr.open_zarr(path, chunks=None, decode_timedelta=True, consolidated=False)
+    if WRITTEN in ds:
+        raise RunError(f"{path}: the statistics are not finished; run `gfrnn verify` again")
+    return ds
