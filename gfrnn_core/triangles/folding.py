@@ -1,9 +1,10 @@
 """Fold blocks of rows into a triangle, by Householder reflections and by Cholesky factors.
 
 The first rows are folded by Householder reflections: LAPACK's ``geqrt`` factors a few columns of a
-block, and matrix products apply the result to the other columns. Once the triangle R holds twice as
-many rows as columns, later blocks B only add ``W^T W``, W = B R^-1, to a matrix G. The triangle of
-all rows is then ``chol(I + G) R``, because its Gram matrix is ``R^T R`` plus the sum of ``B^T B``.
+block, and matrix products apply the result to the other columns. Once the triangle R holds 1.5
+times as many rows as columns, later blocks B only add ``W^T W``, W = B R^-1, to a matrix G. The
+triangle of all rows is then ``chol(I + G) R``, because its Gram matrix is ``R^T R`` plus the sum of
+``B^T B``.
 This is Cholesky QR with a preconditioner: B itself may have any condition number, as only that of
 I + G matters, which is small if later rows resemble the first ones. Blocks that do not are folded
 by reflections. (Yamamoto, Nakatsukasa, Yanagisawa and Fukaya, 'Roundoff error analysis of the
@@ -64,7 +65,7 @@ def block_rows(columns: int, precision: Any = np.float64) -> int:
 
 
 def copy_rows(rows: Array, out: Array) -> None:
-    """Copy rows into an array of another order, four times as fast as numpy does.
+    """Copy rows into an array of another order, a few at a time, which may stay in the cache.
 
     Parameters
     ----------
@@ -82,8 +83,8 @@ class Folding:
 
     Parameters
     ----------
-    standing : ndarray, shape (at most columns, columns), C order, optional
-        Upper trapezoid to begin with, which is overwritten.
+    standing : ndarray, shape (at most columns, columns), optional
+        Upper trapezoid to begin with; :meth:`merge` keeps it, other methods may overwrite it.
     expected : float
         Number of rows that will be folded, as far as known; it only decides how they are.
     memory : dict, optional
@@ -155,7 +156,7 @@ class Folding:
         copy_rows(folded[:columns], self._standing)  # as the block is reused
 
     def merge(self, trapezoid: Array) -> None:
-        """Fold the rows of another upper trapezoid, which is not changed."""
+        """Fold the rows of another upper trapezoid; neither side's array is changed."""
         if len(self._standing) < trapezoid.shape[1]:
             self.reflect(np.array(trapezoid, order="F"))
             return
