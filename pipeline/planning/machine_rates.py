@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 from xarray.core import indexing
-from zarr.storage import MemoryStore
 
 from gfrnn.pipeline.data.canonical_array import canonical_array
 from gfrnn.pipeline.data.fields import Fields
