@@ -179,6 +179,8 @@ def test_truth_that_comes_later_scores_the_forecast(weather, fitted, tmp_path):
     folder = with_data(weather, fitted, tmp_path, lambda ds: ds.sel(time=slice(None, "2002-08-05")))
     run = NewPeriod.from_initial_time(folder, "latest").run()
     run.forecast()
+    with pytest.raises(DataError, match="no truth .* for 2002-08-06T00:00 to 2002-08-08T00:00, as"):
+        run.verify()
     with xr.open_zarr(weather.path, consolidated=False) as ds:
         later = ds.sel(time=slice(None, "2002-08-07")).load()
     shutil.rmtree(tmp_path / "data0.zarr")
