@@ -82,7 +82,7 @@ class NetcdfExport:
             raise RunError(f"--output: {folder} is not a folder; choose another one")
         stamps = pd.DatetimeIndex(ds.indexes["time"])
         pattern = "%Y%m%dT%H" if (stamps == stamps.floor("h")).all() else "%Y%m%dT%H%M%S"
-        files = [folder / f"{name}_{stamp.strftime(pattern)}.nc" for stamp in stamps]
+        files = [folder / _file_name(name, stamp.strftime(pattern)) for stamp in stamps]
         missing = [
             place for place, file in enumerate(files) if force or not _is_written(file, ds.attrs)
         ]
@@ -112,6 +112,11 @@ def _places(path: Path) -> tuple[Path, str, Path]:
     if (run / "experiment.yaml").exists() and path in (run, run / "forecast.zarr"):
         return run / "forecast.zarr", run.absolute().name, run / "netcdf"
     return path, path.stem, path.with_name(f"{path.stem}_netcdf")
+
+
+def _file_name(name: str, stamp: str) -> str:
+    """Return the name of a file; the name of a run from one time ends with that time already."""
+    return f"{name.removesuffix(f'-{stamp}')}_{stamp}.nc"
 
 
 def _open_store(path: Path) -> xr.Dataset:

@@ -384,7 +384,7 @@ def test_the_latest_state_is_forecast_and_exported(weather, file, at_home, said)
     assert "initial time: 2002-08-23T00:00\n" in answer.out
     assert f"forecast: {new}/forecast.zarr" in answer.out
     assert "done before, skipped" in said(*words).out
-    exported = new / "netcdf" / "out-20020823T00_20020823T00.nc"
+    exported = new / "netcdf" / "out_20020823T00.nc"
     answer = said("export", new)
     assert answer.out.splitlines()[-1] == f"export: {exported} (1 initial time)"
     assert said("export", new).out == f"export: {exported} (1 initial time, 1 done before)\n"
