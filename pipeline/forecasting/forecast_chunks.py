@@ -56,7 +56,8 @@ def forecast_chunks(
     """Return the chunks of a variable: as many leads, levels and members as make at most 4 MiB.
 
     Where all leads make at most 8 MiB, a shard holds all of them, otherwise the leads of one chunk.
-    A shard of such leads holds all members too where these make at most 8 MiB.
+    A shard of such leads holds all members too where these make at most 8 MiB. Forecasts of which
+    one member makes more have no shards of several chunks, as members are made chunk by chunk.
 
     Parameters
     ----------
@@ -78,15 +79,13 @@ def forecast_chunks(
         own_leads,
         own_levels,
         ceil(leads / own_leads) * own_leads if whole else own_leads,
-        ceil(levels / own_levels) * own_levels,
+        own_levels if members > 1 and not whole else ceil(levels / own_levels) * own_levels,
         own_members,
         ceil(members / own_members) * own_members if all_members else own_members,
     )
 
 
-def chunks_of(
-    grid: Grid, variable: str, leads: int, members: int | None = None
-) -> ForecastChunks:
+def chunks_of(grid: Grid, variable: str, leads: int, members: int | None = None) -> ForecastChunks:
     """Return the chunks of a variable of forecasts on a grid."""
     levels = stored_levels(grid, variable)
     return forecast_chunks(leads, levels, field_bytes(grid), members)

@@ -132,7 +132,7 @@ def create_forecast_store(
         )
         # If variables have different levels, a variable is NaN at the levels that it lacks.
         about = described[variable] | ({"levels": own} if own else {})
-        empty = da.zeros(shape, dtype="float32", chunks=shard)  # never computed
+        empty = da.zeros(shape, dtype="float32", chunks=shape)  # never computed
         variables[variable] = (dims, empty, about)
         encoding[variable] = {
             "chunks": chunk,

@@ -194,6 +194,7 @@ class Run(RunFolder):
                     self.progress,
                     # An unfinished store of a forced stage is not trusted either.
                     "" if force else self._key_for("verify"),
+                    self.experiment.forecast.seed,
                 )
         return self.outcome("verify", skipped)
 

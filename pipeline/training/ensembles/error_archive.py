@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +20,14 @@ from gfrnn.pipeline.training.ensembles.log_variance import log_variance_regressi
 
 Array = NDArray[Any]
 
-SYSTEMS = ("forecast", "linear")
-"""Systems whose errors are stored: the mean of the networks, and the linear reference."""
+SYSTEMS = ("forecast", "linear", "climatology")
+"""Systems whose errors are stored: the mean of the networks, and references for ensembles."""
 
 # Bytes of a chunk, which has errors of one channel.
 _CHUNK_BYTES = 2**21
 
-# Errors of all times that are kept in memory, in bytes.
-_KEPT_BYTES = 2**28
+KEPT_BYTES = 2**27
+"""Bytes of the errors of a system that are kept in memory; more are read as they are drawn."""
 
 # Least span of the archive from which the seasons of errors are estimated.
 _YEAR = np.timedelta64(355, "D")
@@ -36,8 +37,8 @@ _YEAR = np.timedelta64(355, "D")
 class ErrorArchive:
     """Errors of forecasts from many initial times, at all leads, on the grid.
 
-    Errors are truth minus forecast, divided by a constant of the channel, as float16. Their standard
-    deviation, by channel and lead, follows the seasons where the archive spans a year.
+    Errors are truth minus forecast, divided by a constant of the channel, as float16. Their
+    standard deviation, by channel and lead, follows the seasons where the archive spans a year.
 
     Attributes
     ----------
@@ -47,15 +48,21 @@ class ErrorArchive:
 
     path: Path
 
-    @classmethod
-    def create(
-        cls, path: Path, valid: Array, unit: Array, cells: int, together: int
-    ) -> ErrorArchive:
+    @property
+    def exists(self) -> bool:
+        """Whether the store was created."""
+        return (self.path / "valid_time" / "zarr.json").exists()
+
+    @property
+    def identity(self) -> str:
+        """Random name of this store, which no other store has."""
+        return str(zarr.open_group(self.path, mode="r").attrs["identity"])
+
+    def create(self, valid: Array, unit: Array, cells: int, together: int) -> None:
         """Create a store without errors.
 
         Parameters
         ----------
-        path : Path
         valid : ndarray of datetime64, shape (starts, leads)
             Times that the forecasts are for.
         unit : ndarray, shape (channels,)
@@ -64,14 +71,18 @@ class ErrorArchive:
         together : int
             Number of initial times that a task writes.
         """
-        group = zarr.create_group(path, overwrite=True)
+        group = zarr.create_group(self.path, overwrite=True)
+        group.attrs["identity"] = uuid.uuid4().hex
         (starts, leads), channels = valid.shape, len(unit)
-        chunk = max(1, min(leads, _CHUNK_BYTES // (2 * together * cells)))
+        # Errors that are read one by one have chunks of their own.
+        kept = 2 * starts * leads * channels * cells <= KEPT_BYTES
+        own = together if kept else 1
+        chunk = max(1, min(leads, _CHUNK_BYTES // (2 * own * cells)))
         for system in SYSTEMS:
             group.create_array(
                 system,
                 shape=(starts, leads, channels, cells),
-                chunks=(together, chunk, 1, cells),
+                chunks=(own, chunk, 1, cells),
                 dtype="float16",
                 fill_value=np.nan,
                 compressors=None,  # noise
@@ -79,7 +90,6 @@ class ErrorArchive:
         group.create_array("unit", data=np.asarray(unit, dtype=float))
         seconds = valid.astype("datetime64[s]").astype(np.int64)
         group.create_array("valid_time", data=seconds)
-        return cls(path)
 
     def write(self, first: int, errors: dict[str, Array]) -> None:
         """Write the errors of successive initial times.
@@ -110,7 +120,7 @@ class ErrorArchive:
         group.create_array("usable", data=usable.astype(np.int8), overwrite=True)
         valid = self.valid_time[usable]
         annual = int(valid.max(initial=valid[0, 0]) - valid.min(initial=valid[0, 0]) >= _YEAR)
-        group.attrs["annual"] = annual
+        group.attrs["annual"] = bool(annual)
         for system, own in squares.items():
             by_lead = [
                 log_variance_regression(harmonics(valid[:, lead], annual, 0), own[usable, lead])
@@ -192,54 +202,60 @@ class ErrorArchive:
         lead : int
             Position of the lead.
         """
-        annual = int(self._group.attrs["annual"])  # type: ignore[call-overload]
+        annual = 1 if self._group.attrs["annual"] else 0
         scale = np.asarray(array_in(self._group, f"{system}_scale")[lead])
         return np.asarray(np.exp(0.5 * harmonics(valid, annual, 0) @ scale))
 
-    def block(self, system: str, leads: slice, channels: slice) -> ErrorBlock:
-        """Return the standardised errors of some leads and channels."""
-        array = array_in(self._group, system)
-        places = range(*leads.indices(self.leads))
-        factors = np.stack(
-            [
-                (self.unit / self.deviations(system, self.valid_time[:, lead], lead))[:, channels]
-                for lead in places
-            ],
-            axis=1,
-        )
-        return ErrorBlock(array, leads, channels, factors.astype(np.float32))
+    def errors(self, system: str, starts: Array, leads: slice, channels: slice) -> Array:
+        """Return errors divided by their standard deviations.
 
+        Parameters
+        ----------
+        system : str
+        starts : ndarray of int, shape (n,)
+            Positions of initial times.
+        leads, channels : slice
 
-class ErrorBlock:
-    """Errors of some leads and channels, divided by their standard deviations.
-
-    Parameters
-    ----------
-    array : zarr.Array, shape (starts, leads, channels, cells)
-    leads, channels : slice
-    factors : ndarray of float32, shape (starts, leads, channels)
-        Factors from stored to standardised errors.
-    """
-
-    def __init__(
-        self, array: zarr.Array[Any], leads: slice, channels: slice, factors: Array
-    ) -> None:
-        self._array, self._leads, self._channels = array, leads, channels
-        self._factors = factors
-        size = 2 * factors.size * array.shape[3]
-        self._kept = np.asarray(array[:, leads, channels]) if size <= _KEPT_BYTES else None
-
-    def errors(self, starts: Array) -> Array:
-        """Return the errors of some initial times: float32, shape (n, leads, channels, cells)."""
-        if self._kept is not None:
-            found = self._kept[starts]
+        Returns
+        -------
+        ndarray of float32, shape (n, leads, channels, cells)
+        """
+        array = self._array(system)
+        if isinstance(array, np.ndarray):
+            found = array[starts, leads, channels]
         else:
-            found = np.stack([np.asarray(self._array[int(n), self._leads, self._channels])
-                              for n in starts])  # fmt: skip
-        return np.asarray(found * self._factors[starts][..., None], dtype=np.float32)
+            found = np.stack([np.asarray(array[int(n), leads, channels]) for n in starts])
+        factors = self._factors(system)[starts, leads, channels]
+        return np.multiply(found, factors[..., None], dtype=np.float32)
+
+    def _factors(self, system: str) -> Array:
+        """Return factors from stored to standardised errors: shape (starts, leads, channels)."""
+        if system not in self._standard:
+            deviations = [
+                self.deviations(system, valid, lead) for lead, valid in enumerate(self.valid_time.T)
+            ]
+            factors = self.unit / np.stack(deviations, axis=1)
+            self._standard[system] = factors.astype(np.float32)
+        return self._standard[system]
+
+    def _array(self, system: str) -> Array | zarr.Array[Any]:
+        """Return the stored errors of a system, in memory if they are not too many."""
+        if system not in self._arrays:
+            array = array_in(self._group, system)
+            kept = 2 * array.size <= KEPT_BYTES
+            self._arrays[system] = np.asarray(array[...]) if kept else array
+        return self._arrays[system]
+
+    @cached_property
+    def _arrays(self) -> dict[str, Array | zarr.Array[Any]]:
+        return {}
+
+    @cached_property
+    def _standard(self) -> dict[str, Array]:
+        return {}
 
 
-def perturbations(block: ErrorBlock, drawn: Array, deviations: Array) -> Array:
+def perturbations(errors: Array, deviations: Array) -> Array:
     """Return the departures of members from the forecast.
 
     Drawn errors are centred, so that the mean of the members is the forecast, and their variance is
@@ -247,8 +263,8 @@ def perturbations(block: ErrorBlock, drawn: Array, deviations: Array) -> Array:
 
     Parameters
     ----------
-    block : ErrorBlock
-    drawn : ndarray of int, shape (members,)
+    errors : ndarray of float32, shape (members, leads, channels, cells)
+        Errors divided by their standard deviations, overwritten.
     deviations : ndarray, shape (leads, channels)
         Standard deviations of the errors of this forecast.
 
@@ -256,8 +272,7 @@ def perturbations(block: ErrorBlock, drawn: Array, deviations: Array) -> Array:
     -------
     ndarray of float32, shape (members, leads, channels, cells)
     """
-    errors = block.errors(drawn)
-    members = len(drawn)
+    members = len(errors)
     errors -= errors.mean(axis=0)
     errors *= (np.sqrt(members / (members + 1)) * deviations).astype(np.float32)[..., None]
     return errors

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.reduction.reduce import reduce_stretches
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.calibration.calibration_pass import (
     Calibration,
@@ -23,11 +25,15 @@ from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
 from gfrnn.pipeline.training.ensembles.error_archive import SYSTEMS, ErrorArchive
 from gfrnn.pipeline.training.ensembles.error_summary import ErrorSummary
 from gfrnn.pipeline.training.field_passes import FieldPasses
-from gfrnn.pipeline.training.passes import Passes, ReductionPass
+from gfrnn.pipeline.training.pass_costs import PassCost, reduction_cost
+from gfrnn.pipeline.training.passes import Passes
 from gfrnn.pipeline.training.state_series import joined_stretches
 from gfrnn.pipeline.training.stretches import known_times, row_stretches, steps
 
 Array = NDArray[Any]
+
+ERRORS = "errors"
+"""Folder of the archives of errors among the checkpoints."""
 
 # Most initial times of an archive, and the fewest of which members are drawn.
 _MOST_STARTS, LEAST_STARTS = 400, 30
@@ -66,7 +72,6 @@ def error_passes(
     step, time = step_of(fields.time), fields.time
     horizon = steps("forecast.horizon", experiment.forecast.horizon, step)
     starts = _starts(training, rollouts.delays, horizon)
-    cells = fields.grid.size // len(fields.grid.channels)
     length = max(1, min(_LEAF_STARTS, _LEAF_BYTES // (4 * horizon * fields.grid.size)))
     factors = calibration_factors(calibration)
     summary = ErrorSummary(
@@ -81,23 +86,97 @@ def error_passes(
         Stretch("validation", first, min(first + length, len(starts)))
         for first in range(0, len(starts), length)
     ]
-    valid = step.after(time[starts][:, None], np.arange(1, horizon + 1))
-    unit = rollouts.layout.scaling.climatology.std
+    parts = [None if each is None else each.tolist() for each in summary.factors]
 
-    def prepare() -> tuple[ErrorArchive, str]:
-        """Return the archive, which is created if it is missing, and the key of its errors."""
+    def key() -> str:
         own = training.rows_key(experiment, experiment.search, horizon)
-        parts = [] if calibration is None else [each.tolist() for each in factors.values()]
-        key = content_key(own, networks_key(rollouts), starts.tolist(), parts)
-        archive = ErrorArchive(training.checkpoints.path.parent / f"errors-{key}.zarr")
-        return archive, key
+        return content_key(own, networks_key(rollouts), starts.tolist(), parts)
 
-    found: ErrorArchive = yield _ErrorPass(
+    found: ErrorArchive = yield ErrorPass(
         summary=summary,
         stretches=leaves,
-        key=lambda: "",
-        windows=np.array([summary.reach(part) for part in leaves]),
-        finish=lambda root: None,
-        joined=True,
+        key=key,
+        valid=step.after(time[starts][:, None], np.arange(1, horizon + 1)),
     )
     return found
+
+
+@dataclass(frozen=True)
+class ErrorPass:
+    """The pass that writes the errors of forecasts; its result is their archive.
+
+    Attributes
+    ----------
+    summary : ErrorSummary
+        Summary without an archive.
+    stretches : list of Stretch
+        Leaves, ranges of initial times.
+    key : callable
+        Returns the key of everything but the stretches that determines the errors.
+    valid : ndarray of datetime64, shape (starts, leads)
+        Times that the forecasts are for.
+    """
+
+    summary: ErrorSummary
+    stretches: list[Stretch]
+    key: Callable[[], str]
+    valid: Array
+    placeholder: Any = None
+
+    def cost(self) -> PassCost:
+        windows = np.array([self.summary.reach(part) for part in self.stretches])
+        cost = reduction_cost(self.summary, self.stretches, windows)
+        errors = len(SYSTEMS) * 2 * self.valid.size * self.summary.fields.grid.size
+        return replace(cost, kept_bytes=cost.kept_bytes + errors, kept_by_workers=True)
+
+    def run(self, checkpoints: Checkpoints, progress: Progress | None) -> ErrorArchive:
+        key, grid = self.key(), self.summary.fields.grid
+        archive = ErrorArchive(checkpoints.path / ERRORS / key)
+        if not archive.exists:
+            unit = self.summary.rollouts.layout.scaling.climatology.std
+            together = max(part.stop - part.start for part in self.stretches)
+            archive.create(self.valid, unit, grid.size // len(grid.channels), together)
+        # Without the errors on disk, their squares among the checkpoints are of no use.
+        own = content_key(key, archive.identity)
+        found = reduce_stretches(
+            replace(self.summary, archive=archive),
+            self.stretches,
+            key=own,
+            checkpoints=checkpoints,
+            progress=progress,
+        )
+        (squares,) = found.values()
+        archive.finish(squares)
+        return archive
+
+
+def _starts(training: FieldPasses, delays: int, horizon: int) -> Array:
+    """Return initial times of the validation period whose data have no gap up to the last lead.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few.
+    """
+    experiment, time = training.experiment, training.fields.time
+    runs = joined_stretches(
+        row_stretches(
+            time,
+            experiment.periods.validation,
+            "validation",
+            known_times(time, experiment.periods.train, experiment.periods.validation),
+            delays=delays,
+            reach=1,
+            length=len(time),
+        )
+    )
+    starts, ends, _ = initial_times(runs, horizon, _MOST_STARTS)
+    whole = starts + horizon < ends
+    if whole.sum() < LEAST_STARTS:
+        raise ConfigError(
+            f"forecast.members: the validation period {experiment.periods.validation} has "
+            f"{int(whole.sum())} initial times with a truth at all leads up to forecast.horizon, "
+            f"but members are made of the errors of at least {LEAST_STARTS}; choose a longer "
+            "validation period or a shorter horizon, or leave forecast.members out"
+        )
+    return starts[whole]

@@ -69,12 +69,18 @@ class ErrorSummary:
         initial, grid = time[starts], scaling.grid
         weights = grid.area_weights / grid.area_weights.sum(axis=(1, 2), keepdims=True)
         weights = weights.reshape(len(grid.channels), -1)
-        walks = (self.rollouts.walk, self.rollouts.linear_walk)
+        walks = {
+            "forecast": calibrated(
+                self.rollouts.walk(history, initial, self.leads), self.factors[0], layout
+            ),
+            "linear": calibrated(
+                self.rollouts.linear_walk(history, initial, self.leads), self.factors[1], layout
+            ),
+        }
         found: Arrays = {}
-        for system, walk, factors in zip(SYSTEMS, walks, self.factors, strict=True):
+        for system in SYSTEMS:
             errors = truth[places].reshape(*places.shape, *weights.shape)
-            forecast = calibrated(walk(history, initial, self.leads), factors, layout)
-            for lead, (each, _) in enumerate(forecast):
+            for lead, (each, _) in enumerate(walks.get(system, ())):  # the climatology has none
                 anomalies = layout.anomalies(each).reshape(len(starts), *weights.shape)
                 np.subtract(errors[:, lead], anomalies, out=errors[:, lead], casting="unsafe")
             if self.archive is not None:
