@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.training.ensembles.error_archive import (
-    KEPT_BYTES,
     ErrorArchive,
     perturbations,
 )
@@ -90,7 +89,7 @@ class EnsembleMembers:
 
 
 def members_bytes(members: int, fields: int) -> int:
-    """Return the memory in bytes of making the members of one forecast.
+    """Return the memory in bytes of making the members of one forecast, without kept errors.
 
     Parameters
     ----------
@@ -98,5 +97,5 @@ def members_bytes(members: int, fields: int) -> int:
     fields : int
         Number of values of a member that are made at once.
     """
-    # Errors as float16 and float32, the members, and the errors of all times that are kept.
-    return members * fields * (2 + 4 + 4) + KEPT_BYTES
+    # Errors as float16 and float32, and the members.
+    return members * fields * (2 + 4 + 4)

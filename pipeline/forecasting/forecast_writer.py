@@ -16,6 +16,7 @@ from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers, members
 from gfrnn.pipeline.forecasting.forecast_chunks import chunks_of, field_bytes, stored_levels
 from gfrnn.pipeline.forecasting.forecast_store import LIMITED, WRITTEN
 from gfrnn.pipeline.storage import array_in
+from gfrnn.pipeline.training.ensembles.error_archive import kept_bytes as kept_errors
 
 Array = NDArray[Any]
 
@@ -240,4 +241,4 @@ def member_writing_bytes(grid: Grid, leads: int, members: int, batch: int) -> in
         one = members * fields * field_bytes(grid)
         written = _starts_of_write(one, batch) * one
         most = max(most, made + (1 + _WRITE_COPIES) * written)
-    return most
+    return most + kept_errors(leads, grid.size)

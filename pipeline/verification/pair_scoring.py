@@ -19,7 +19,7 @@ from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers
 from gfrnn.pipeline.forecasting.forecast import load_model
 from gfrnn.pipeline.states.climatology import Climatology
-from gfrnn.pipeline.training.ensembles.error_archive import SYSTEMS
+from gfrnn.pipeline.training.ensembles.error_archive import SYSTEMS, kept_bytes
 from gfrnn.pipeline.training.model import DAMPING_BYTES, ForecastModel
 from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
 from gfrnn.pipeline.verification.pair_values import CRPS, ENSEMBLE_STATISTICS, PairValues
@@ -348,6 +348,11 @@ class PairScoring:
         systems = 1 + len(self.references())
         values = len(STATISTICS) * systems * regions * len(self.means.roots)
         values += (systems + 1) * len(self.config.indices)
+        errors = 0
+        if members is not None and model is not None and model.errors is not None:
+            errors = 2 * kept_bytes(horizon, size)  # of the linear model and the climatology
+            # Members of one of them, as they are made and as they are scored.
+            scoring += size * members * min(self._pairs_together, len(starts))
         values += 0 if members is None else (members + 6) * regions * len(self.means.roots)
         # The history is encoded beside the truth.
         delays = 0 if model is None else model.delays
@@ -355,7 +360,7 @@ class PairScoring:
         stored = self.forecasts.read_bytes(len(starts))
         # The statistics are copied once while they are written.
         kept = 2 * 8 * values * horizon * len(starts)
-        return max(reading, 8 * (held + scoring) + stored + zonal + kept)
+        return max(reading, 8 * (held + scoring) + stored + zonal + kept + errors)
 
 
 def _unweighted(weighted: Array, roots: Array) -> Array:

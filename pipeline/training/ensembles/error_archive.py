@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.states.harmonics import harmonics
 from gfrnn.pipeline.storage import array_in
+from gfrnn.pipeline.training.ensembles.held_out_starts import MOST_STARTS
 from gfrnn.pipeline.training.ensembles.log_variance import log_variance_regression
 
 Array = NDArray[Any]
@@ -253,6 +254,18 @@ class ErrorArchive:
     @cached_property
     def _standard(self) -> dict[str, Array]:
         return {}
+
+
+def kept_bytes(leads: int, size: int) -> int:
+    """Return the most memory in bytes that the errors of a system take in a process.
+
+    Parameters
+    ----------
+    leads : int
+    size : int
+        Number of channels times cells.
+    """
+    return min(KEPT_BYTES, 2 * MOST_STARTS * leads * size)
 
 
 def perturbations(errors: Array, deviations: Array) -> Array:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.time_axis import step_of
-from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.reduce import reduce_stretches
@@ -18,25 +17,21 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.calibration.calibration_pass import (
     Calibration,
     calibration_factors,
-    initial_times,
     networks_key,
 )
 from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
 from gfrnn.pipeline.training.ensembles.error_archive import SYSTEMS, ErrorArchive
 from gfrnn.pipeline.training.ensembles.error_summary import ErrorSummary
+from gfrnn.pipeline.training.ensembles.held_out_starts import held_out_starts
 from gfrnn.pipeline.training.field_passes import FieldPasses
 from gfrnn.pipeline.training.pass_costs import PassCost, reduction_cost
 from gfrnn.pipeline.training.passes import Passes
-from gfrnn.pipeline.training.state_series import joined_stretches
-from gfrnn.pipeline.training.stretches import known_times, row_stretches, steps
+from gfrnn.pipeline.training.stretches import steps
 
 Array = NDArray[Any]
 
 ERRORS = "errors"
 """Folder of the archives of errors among the checkpoints."""
-
-# Most initial times of an archive, and the fewest of which members are drawn.
-_MOST_STARTS, LEAST_STARTS = 400, 30
 
 # Bytes of the errors (float32) of a leaf, and its most initial times.
 _LEAF_BYTES, _LEAF_STARTS = 2**26, 32
@@ -71,7 +66,7 @@ def error_passes(
         return None
     step, time = step_of(fields.time), fields.time
     horizon = steps("forecast.horizon", experiment.forecast.horizon, step)
-    starts = _starts(training, rollouts.delays, horizon)
+    starts = held_out_starts(experiment, time, rollouts.delays)
     length = max(1, min(_LEAF_STARTS, _LEAF_BYTES // (4 * horizon * fields.grid.size)))
     factors = calibration_factors(calibration)
     summary = ErrorSummary(
@@ -148,35 +143,3 @@ class ErrorPass:
         (squares,) = found.values()
         archive.finish(squares)
         return archive
-
-
-def _starts(training: FieldPasses, delays: int, horizon: int) -> Array:
-    """Return initial times of the validation period whose data have no gap up to the last lead.
-
-    Raises
-    ------
-    ConfigError
-        If there are too few.
-    """
-    experiment, time = training.experiment, training.fields.time
-    runs = joined_stretches(
-        row_stretches(
-            time,
-            experiment.periods.validation,
-            "validation",
-            known_times(time, experiment.periods.train, experiment.periods.validation),
-            delays=delays,
-            reach=1,
-            length=len(time),
-        )
-    )
-    starts, ends, _ = initial_times(runs, horizon, _MOST_STARTS)
-    whole = starts + horizon < ends
-    if whole.sum() < LEAST_STARTS:
-        raise ConfigError(
-            f"forecast.members: the validation period {experiment.periods.validation} has "
-            f"{int(whole.sum())} initial times with a truth at all leads up to forecast.horizon, "
-            f"but members are made of the errors of at least {LEAST_STARTS}; choose a longer "
-            "validation period or a shorter horizon, or leave forecast.members out"
-        )
-    return starts[whole]
