@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import shutil
 import time
@@ -21,7 +22,7 @@ from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
-from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
@@ -36,6 +37,8 @@ from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import steps
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn.pipeline.verification.verify import verify
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,12 @@ class Run(RunFolder):
                     self.check()
                 key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
                 if force or begun is None or begun.key != key:
+                    if not force and written(self.forecasts) is not None:
+                        _LOGGER.warning(
+                            "%s: unfinished forecasts of other settings, data or another version "
+                            "are replaced; all forecasts are made anew",
+                            self.forecasts,
+                        )
                     shutil.rmtree(self.forecasts, ignore_errors=True)
                     self._note("forecast", StageRecord(key=key))
                 forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)

@@ -325,8 +325,9 @@ class PairScoring:
         starts, members = self.starts[first:stop], self.forecasts.members
         model = self._loaded()
         targets, known = self._targets(first, stop)
-        last = int(targets[known].max(initial=starts[-1]))
-        times = last - int(starts[0]) + (1 if model is None else model.delays)
+        delays = 1 if model is None else model.delays
+        windows = starts[:, None] + np.arange(1 - delays, 1)
+        times = len(np.unique(np.concatenate([windows.reshape(-1), targets[known]])))
         walked = history = zonal = 0
         if model is not None:
             linear = model.linear
@@ -355,7 +356,6 @@ class PairScoring:
             scoring += size * members * min(self._pairs_together, len(starts))
         values += 0 if members is None else (members + 6) * regions * len(self.means.roots)
         # The history is encoded beside the truth.
-        delays = 0 if model is None else model.delays
         reading = self.fields.read_bytes(times) + 8 * (2 * delays * size * len(starts))
         stored = self.forecasts.read_bytes(len(starts))
         # The statistics are copied once while they are written.
