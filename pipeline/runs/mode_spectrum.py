@@ -27,10 +27,10 @@ from gfrnn_core.koopman import KoopmanOperator, delayed_pairs
 Array = NDArray[Any]
 
 RESIDUAL_BOUND = 0.1
-"""Most that the residual of a trusted mode is above the floor that noise gives it."""
+"""Most that the residual of a confirmed mode is above the floor that noise gives it."""
 
 CONTRIBUTION_BOUND = 0.1
-"""Least relative increase of the forecast's squared error where a trusted mode is left out."""
+"""Least relative increase of the forecast's squared error where a confirmed mode is left out."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class ModeSpectrum:
             return np.where(rates == 0, np.inf, -1 / rates)
 
     @property
-    def trusted(self) -> Array:
+    def confirmed(self) -> Array:
         """Modes that other data than those of the fit confirm: bool, shape (modes,).
 
         The residual is at most :data:`RESIDUAL_BOUND` above the noise floor, and the squared error

@@ -103,8 +103,8 @@ def spectrum_dataset(run: Run, spectrum: ModeSpectrum, modes: int) -> xr.Dataset
             "increase of the squared error of the forecast of a step without this mode",
             comment="relative to the variance; on the validation period",
         ),
-        "trusted": of_mode(
-            spectrum.trusted.astype(np.int8),
+        "confirmed": of_mode(
+            spectrum.confirmed.astype(np.int8),
             "whether the validation period confirms the mode",
             flag_values=[0, 1],
             flag_meanings="not_confirmed confirmed",

@@ -34,7 +34,7 @@ def spectrum(
     found = write_spectrum(run, modes)
     console.print(mode_terminal_table(found, modes))
     console.print(
-        f"{int(found.trusted.sum())} of {len(found.eigenvalues)} modes are confirmed by the "
+        f"{int(found.confirmed.sum())} of {len(found.eigenvalues)} modes are confirmed by the "
         "validation period",
         highlight=False,
     )

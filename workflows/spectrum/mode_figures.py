@@ -26,6 +26,9 @@ from gfrnn.workflows.spectrum.mode_table import time_label
 
 Array = NDArray[np.floating]
 
+HALF = 0.55
+"""Width of the picture of a mode that does not oscillate, of the width of the others."""
+
 _MOST_CHANNELS = 4
 _CONFIRMED, _OTHER = SYSTEMS["forecast"]["color"], "0.6"
 _NUMBERED = 8
@@ -38,17 +41,17 @@ def eigenvalue_picture(spectrum: ModeSpectrum) -> Picture:
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     _draw_circle(left, spectrum)
     _draw_times(right, spectrum)
-    trusted = np.flatnonzero(spectrum.trusted)
+    confirmed = np.flatnonzero(spectrum.confirmed)
     leading = (
         "none is confirmed"
-        if not trusted.size
+        if not confirmed.size
         else "the leading confirmed one has a period of "
-        f"{time_label(spectrum.periods[trusted[0]], spectrum.step.monthly)}"
+        f"{time_label(spectrum.periods[confirmed[0]], spectrum.step.monthly)}"
     )
     return embed(
         figure,
         f"Left: {len(spectrum.eigenvalues)} eigenvalues in the upper half of the unit circle. "
-        f"Right: e-folding time against period. {trusted.size} modes are confirmed; {leading}.",
+        f"Right: e-folding time against period. {confirmed.size} modes are confirmed; {leading}.",
     )
 
 
@@ -92,8 +95,8 @@ def _scatter(panel: Axes, spectrum: ModeSpectrum, x: Array, y: Array) -> None:
     """Draw a mark for each mode, whose area grows with its contribution; number the first."""
     areas = 14 + 300 * np.clip(spectrum.contributions, 0, 0.6)
     for chosen, colour, label in (
-        (~spectrum.trusted, _OTHER, "not confirmed"),
-        (spectrum.trusted, _CONFIRMED, "confirmed on the validation period"),
+        (~spectrum.confirmed, _OTHER, "not confirmed"),
+        (spectrum.confirmed, _CONFIRMED, "confirmed on the validation period"),
     ):
         panel.scatter(
             x[chosen], y[chosen], areas[chosen], color=colour, alpha=0.75, linewidth=0,
@@ -126,12 +129,12 @@ def mode_picture(
     grid, turning = spectrum.layout.scaling.grid, spectrum.eigenvalues[mode].imag != 0
     order, degrees = contiguous_longitudes(grid.longitude)
     shown = grid.channels[:_MOST_CHANNELS]
-    width = 0.44 * WIDTH
+    width = 0.42 * WIDTH
     shape = map_aspect(grid.latitude) * np.ptp(grid.latitude) / np.ptp(degrees)
     height = float(np.clip(width * shape, 1.0, 3.4))
     columns = 2 if turning else 1
-    total = (0.5 + 0.47 * columns) * WIDTH / 1.44
-    figure = Figure(figsize=(total, 0.4 + (height + 0.35) * len(shown)), layout="constrained")
+    size = WIDTH if turning else HALF * WIDTH, 0.4 + (height + 0.35) * len(shown)
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(shown), columns, sharex=True, sharey=True, squeeze=False)
     for index, (channel, line) in enumerate(zip(shown, panels, strict=True)):
         # The real part of z pattern is minus its imaginary part where z is i.

@@ -24,7 +24,7 @@ class ModeRow:
     number : int
         Counted from 1.
     period, e_folding_time, residual, noise_floor, contribution : str
-    trusted : bool
+    confirmed : bool
     """
 
     number: int
@@ -33,7 +33,7 @@ class ModeRow:
     residual: str
     noise_floor: str
     contribution: str
-    trusted: bool
+    confirmed: bool
 
 
 def mode_rows(spectrum: ModeSpectrum, count: int) -> list[ModeRow]:
@@ -47,7 +47,7 @@ def mode_rows(spectrum: ModeSpectrum, count: int) -> list[ModeRow]:
             f"{spectrum.residuals[index]:.2f}",
             f"{spectrum.noise_floor[index]:.2f}",
             f"{100 * spectrum.contributions[index]:.1f}{_NO_BREAK}%",
-            bool(spectrum.trusted[index]),
+            bool(spectrum.confirmed[index]),
         )
         for index in range(min(count, len(spectrum.eigenvalues)))
     ]
@@ -77,6 +77,6 @@ def mode_terminal_table(spectrum: ModeSpectrum, count: int) -> Table:
             row.residual,
             row.noise_floor,
             row.contribution,
-            "yes" if row.trusted else "[dim]no[/dim]",
+            "yes" if row.confirmed else "[dim]no[/dim]",
         )
     return table

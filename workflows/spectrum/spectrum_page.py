@@ -14,7 +14,7 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.spectrum_store import units_of
 from gfrnn.pipeline.storage import write_text
 from gfrnn.workflows.report.labels import period_label
-from gfrnn.workflows.spectrum.mode_figures import eigenvalue_picture, mode_picture
+from gfrnn.workflows.spectrum.mode_figures import HALF, eigenvalue_picture, mode_picture
 from gfrnn.workflows.spectrum.mode_table import mode_rows
 
 _MOST_MAPS = 6
@@ -32,7 +32,7 @@ def write_spectrum_page(run: Run, spectrum: ModeSpectrum, modes: int) -> Path:
         Number of leading modes in the table. The first six of them that are confirmed have maps.
     """
     rows = mode_rows(spectrum, modes)
-    drawn = [row for row in rows if row.trusted][:_MOST_MAPS]
+    drawn = [row for row in rows if row.confirmed][:_MOST_MAPS]
     grid = spectrum.layout.scaling.grid
     maps = spectrum.maps(len(rows))
     units = {channel: units_of(run, channel.variable) for channel in grid.channels}
@@ -56,11 +56,12 @@ def write_spectrum_page(run: Run, spectrum: ModeSpectrum, modes: int) -> Path:
         experiment=run.experiment,
         spectrum=spectrum,
         count=len(spectrum.eigenvalues),
-        confirmed=int(spectrum.trusted.sum()),
+        confirmed=int(spectrum.confirmed.sum()),
         training=period_label(run.experiment.periods.train),
         validation=period_label(run.experiment.periods.validation),
         rows=rows,
         eigenvalues=eigenvalue_picture(spectrum),
+        half=HALF,
         maps=list(zip(drawn, pictures, strict=False)),
         residual_bound=RESIDUAL_BOUND,
         contribution_bound=CONTRIBUTION_BOUND,

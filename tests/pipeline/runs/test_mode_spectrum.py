@@ -64,7 +64,7 @@ def check_law(found: ModeSpectrum, modes: int = 3) -> None:
     """Check that the leading modes are those of the law, and confirmed."""
     np.testing.assert_allclose(np.sort(found.periods[:modes]), PERIODS, rtol=0.05)
     np.testing.assert_allclose(found.e_folding_times[:modes], -1 / np.log(DAMPING), rtol=0.25)
-    assert found.trusted[:modes].all()
+    assert found.confirmed[:modes].all()
     np.testing.assert_allclose(
         found.residuals[:modes], np.sqrt(1 - DAMPING**2), rtol=0.1, err_msg="noise alone"
     )
@@ -189,8 +189,8 @@ def test_the_store_holds_modes_and_maps_with_units(run, spectrum):
     assert dict(ds.sizes) == {"mode": 2, "eigenvalue": 3, "level": 2, "latitude": 5, "longitude": 8}
     np.testing.assert_allclose(ds["period"], spectrum.periods[:2])
     assert ds["period"].attrs["units"] == ds["e_folding_time"].attrs["units"] == "d"
-    assert ds["trusted"].values.tolist() == [1, 1]
-    assert ds["trusted"].attrs["flag_meanings"].split() == ["not_confirmed", "confirmed"]
+    assert ds["confirmed"].values.tolist() == [1, 1]
+    assert ds["confirmed"].attrs["flag_meanings"].split() == ["not_confirmed", "confirmed"]
     z = ds["geopotential_real"]
     assert z.dims == ("mode", "level", "latitude", "longitude")
     assert z.attrs["units"] == "m2 s-2"

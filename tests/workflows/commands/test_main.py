@@ -28,7 +28,8 @@ GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; 
 COMMANDS = [
     "run", "fit", "forecast", "verify", "report", "refit", "update", "spectrum", "inspect",
     "nature", "reproduce", "bench", "bench pass", "bench scaling", "bench rollout",
-    "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill", "cluster", "cluster check",
+    "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill", "cluster",
+    "cluster check",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},
