@@ -14,7 +14,7 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.spectrum_store import units_of
 from gfrnn.pipeline.storage import write_text
 from gfrnn.workflows.report.labels import period_label
-from gfrnn.workflows.spectrum.mode_figures import HALF, eigenvalue_picture, mode_picture
+from gfrnn.workflows.spectrum.mode_figures import eigenvalue_picture, mode_maps
 from gfrnn.workflows.spectrum.mode_table import mode_rows
 
 _MOST_MAPS = 6
@@ -42,7 +42,7 @@ def write_spectrum_page(run: Run, spectrum: ModeSpectrum, modes: int) -> Path:
 
     drawable = min(grid.shape[1:]) > 1 and bool(np.isfinite(maps).any())
     pictures = [
-        mode_picture(spectrum, row.number - 1, maps[:, row.number - 1], unit)
+        mode_maps(spectrum, row.number - 1, maps[:, row.number - 1], unit)
         for row in (drawn if drawable else [])
     ]
     environment = jinja2.Environment(
@@ -61,7 +61,6 @@ def write_spectrum_page(run: Run, spectrum: ModeSpectrum, modes: int) -> Path:
         validation=period_label(run.experiment.periods.validation),
         rows=rows,
         eigenvalues=eigenvalue_picture(spectrum),
-        half=HALF,
         maps=list(zip(drawn, pictures, strict=False)),
         residual_bound=RESIDUAL_BOUND,
         contribution_bound=CONTRIBUTION_BOUND,

@@ -16,7 +16,7 @@ from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.runs.mode_spectrum import ModeSpectrum, mode_spectrum
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.commands.main import main
-from gfrnn.workflows.spectrum.mode_figures import eigenvalue_picture, mode_picture
+from gfrnn.workflows.spectrum.mode_figures import eigenvalue_picture, mode_maps
 from gfrnn.workflows.spectrum.mode_table import mode_rows, time_label
 from gfrnn.workflows.spectrum.spectrum_page import write_spectrum_page
 from gfrnn_testing.weather import experiment, make_weather
@@ -69,7 +69,7 @@ def test_the_page_is_self_contained_and_holds_a_map_of_each_confirmed_mode(run, 
     text = write_spectrum_page(run, spectrum, 3).read_text(encoding="utf-8")
     assert not re.search(r"(?:src|href)=\"(?!data:|#)", text)
     assert "<script" not in text
-    images = re.findall(r"<img src=\"data:image/(\w+)[^\"]*\" alt=\"([^\"]*)\"", text)
+    images = re.findall(r"<img src=\"data:image/(\w+)[^\"]*\" \s*alt=\"([^\"]*)\"", text)
     assert [kind for kind, _ in images] == ["svg"] + ["png"] * int(spectrum.confirmed.sum())
     assert all(len(alt) > 20 for _, alt in images)
     assert len(text) < 5e6
@@ -102,8 +102,23 @@ def test_figures_of_any_spectrum_are_drawn(spectrum):
         assert eigenvalue_picture(replace(six, step=Duration.parse(step))).uri.startswith("data:")
     maps = six.maps(6)
     for mode in (1, 5):
-        assert "Maps of mode" in mode_picture(six, mode, maps[:, mode], lambda channel: "K").alt
+        assert "Maps of mode" in mode_maps(six, mode, maps[:, mode], lambda _: "K").picture.alt
     assert [row.confirmed for row in mode_rows(six, 6)][2] is False
+
+
+def test_maps_of_wide_and_of_narrow_domains_fit_the_page(spectrum):
+    def drawn(**keys: np.ndarray) -> float:
+        layout = spectrum.layout
+        grid = replace(layout.scaling.grid, **keys)
+        changed = replace(layout, scaling=replace(layout.scaling, grid=grid))
+        found = mode_maps(
+            replace(spectrum, layout=changed), 0, spectrum.maps(1)[:, 0], lambda _: "K"
+        )
+        return found.share
+
+    wide = drawn(latitude=np.linspace(-10, 10, 5), longitude=np.arange(8) * 20.0)
+    narrow = drawn(latitude=np.linspace(30, 60, 5), longitude=np.arange(8) * 3.0)
+    assert wide == narrow == 1.0
 
 
 @pytest.mark.parametrize(
