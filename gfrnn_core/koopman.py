@@ -233,12 +233,14 @@ class KoopmanOperator:
             return np.zeros(self.rank), 0.0
         error = after - now @ self.matrix[:, :size]
         least = float(np.square(error).sum())
-        increases = np.empty(self.rank)
-        for index, (ahead, mode) in enumerate(
-            zip((now @ vectors * values).T, self.modes(size), strict=True)
-        ):
-            part = np.outer(ahead, mode).real * (1 + (values[index].imag != 0))
-            increases[index] = np.square(error + part).sum() - least
+        # Of P, the part of a mode or of a pair, |error + P|^2 - |error|^2 is 2 error.P + |P|^2, and
+        # P is one or two times the real part of the outer product of `ahead` and the mode.
+        ahead, modes = now @ vectors * values, self.modes(size)
+        crossed = ((error.T @ ahead).T * modes).sum(axis=1).real
+        lengths = np.square(np.abs(ahead)).sum(axis=0) * np.square(np.abs(modes)).sum(axis=1)
+        turned = (np.square(ahead).sum(axis=0) * np.square(modes).sum(axis=1)).real
+        pairs = 1 + (values.imag != 0)
+        increases = 2 * pairs * crossed + pairs**2 * (lengths + turned) / 2
         return increases / total, least / total
 
     def pseudospectrum(self, points: ArrayLike) -> Array:

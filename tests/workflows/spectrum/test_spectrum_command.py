@@ -15,6 +15,7 @@ import xarray as xr
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.runs.mode_spectrum import ModeSpectrum, mode_spectrum
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.runs.spectrum_store import write_spectrum
 from gfrnn.workflows.commands.main import main
 from gfrnn.workflows.spectrum.mode_figures import eigenvalue_picture, mode_maps
 from gfrnn.workflows.spectrum.mode_table import mode_rows, time_label
@@ -75,6 +76,17 @@ def test_the_page_is_self_contained_and_holds_a_map_of_each_confirmed_mode(run, 
     assert len(text) < 5e6
     for row in mode_rows(spectrum, 3):
         assert f"<td>{row.period}</td>" in text
+
+
+def test_cells_without_values_stay_without_them(masked):
+    masked.fit()
+    found = write_spectrum(masked, 3)
+    with xr.open_zarr(masked.spectrum, chunks=None) as ds:
+        temperature, pressure = ds["2m_temperature_real"], ds["mean_sea_level_pressure_real"]
+        assert temperature.isnull()[:, :4, 2:6].all()
+        assert temperature.isnull().sum() == 3 * 16
+        assert pressure.notnull().all()
+    assert "<img" in write_spectrum_page(masked, found, 3).read_text(encoding="utf-8")
 
 
 def test_a_page_without_confirmed_modes_says_so(run, spectrum, tmp_path):
