@@ -51,7 +51,14 @@ def percent(ours: float, theirs: float) -> str:
     """Write the relative difference of `ours` from `theirs`, e.g. ``-4.3 %``."""
     if not (np.isfinite(ours) and theirs > 0):
         return _MISSING
-    return f"{100 * (ours / theirs - 1):+.1f}{_NO_BREAK}%".replace("-", "\N{MINUS SIGN}")
+    return f"{signed(100 * (ours / theirs - 1))}{_NO_BREAK}%"
+
+
+def signed(value: float) -> str:
+    """Write a number with its sign and one decimal, e.g. ``-4.3``."""
+    if not np.isfinite(value):
+        return _MISSING
+    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def difference(ours: float, theirs: float) -> str:
