@@ -115,6 +115,7 @@ def animate(
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set(xlim=(0, _WIDTH), ylim=(height * len(fields), 0))
     axes.set_axis_off()
+    axes.set_autoscale_on(False)
     shades, contours = _levels(fields)
     for index, (field, lead, time) in enumerate(zip(fields, labels, times, strict=True)):
         maps = (field.forecast, f"Forecast {lead}"), (field.truth, f"Truth {time}")
@@ -141,7 +142,7 @@ def animate(
         _WIDTH,
         height,
         [to_hex(tint) for tint in tints],
-        f"{number(shades[0])} {unit}",
+        f"\N{MINUS SIGN}{number(-shades[0])} {unit}",
         f"+{number(shades[-1])} {unit}",
         step,
     )
@@ -168,7 +169,8 @@ def _levels(fields: Sequence[MapField]) -> tuple[Array, Array]:
     anomalies = truth - np.stack([field.climatology for field in fields])
     bound = float(np.nanpercentile(np.abs(anomalies), 99)) or 1.0
     shades = MaxNLocator(14, symmetric=True).tick_values(-bound, bound)
-    return shades, MaxNLocator(8).tick_values(np.nanmin(truth), np.nanmax(truth))
+    contours = MaxNLocator(8).tick_values(np.nanmin(truth), np.nanmax(truth))
+    return np.asarray(shades), np.asarray(contours)
 
 
 def _draw(
@@ -200,5 +202,5 @@ def _image(figure: Figure) -> str:
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
-    image.quantize(_COLORS, method=Image.Quantize.FASTOCTREE).save(buffer, "png", optimize=True)
+    image.quantize(_COLORS, method=Image.Quantize.FASTOCTREE).save(buffer, "png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -62,10 +62,11 @@ def clip_segments(segments: Array, low: Array, high: Array) -> Array:
     enter = np.where(still, np.where(between, 0.0, np.inf), np.minimum(one, other))
     leave = np.where(still, np.where(between, 1.0, -np.inf), np.maximum(one, other))
     begin, end = enter.max(axis=1).clip(min=0.0), leave.min(axis=1).clip(max=1.0)
-    kept = begin < end
-    start, change = start[kept], change[kept]
+    kept = (begin < end) & change.any(axis=1)
+    start, change, stop = start[kept], change[kept], segments[kept, 1]
     begin, end = begin[kept, None], end[kept, None]
-    starts, ends = start + begin * change, start + end * change
+    starts = start + begin * change
+    ends = np.where(end == 1, stop, start + end * change)  # equal to the next start bit for bit
     new = np.ones(len(starts), bool)
     new[1:] = (starts[1:] != ends[:-1]).any(axis=1)
     points = np.stack([np.full_like(starts, np.nan), starts, ends], axis=1)

@@ -44,7 +44,7 @@ Array = NDArray[Any]
 
 _TABLE_LEADS = (1, 3, 5, 10)  # days
 _TABLE_MONTHS = (1, 3, 6, 9, 12)
-_CARD_DAYS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 7, 8, 10, 15)
+_CARD_DAYS = (0.25, 0.5, *range(1, 11), 15)
 _CARD_MONTHS = tuple(range(1, 13))
 _MOST_CARD_LEADS = 12
 _MOST_CHANNELS = 12  # with figures of their own
@@ -91,7 +91,7 @@ def _content(contents: RunContents) -> dict[str, Any]:
     leads = [lead.length for lead in model.leads]
     shown = contents.channels[:_MOST_CHANNELS]
     zonal = experiment.state.layout == "zonal"
-    card_leads = usual_leads(contents.leads, _CARD_DAYS, _CARD_MONTHS, _MOST_CARD_LEADS)
+    card_leads = _card_leads(contents.leads)
     first_cards, folded_cards = main_scorecards(scores, contents.channels, card_leads)
     return {
         "experiment": experiment,
@@ -184,6 +184,13 @@ def summary(contents: RunContents) -> list[str]:
 def _table_leads(contents: RunContents) -> list[int]:
     leads = _TABLE_MONTHS if contents.model.step.monthly else _TABLE_LEADS
     return list(dict.fromkeys(map(contents.nearest, leads)))
+
+
+def _card_leads(leads: Array) -> list[int]:
+    """Return the indices of the leads of the scorecards: all, or usual ones."""
+    if len(leads) <= _MOST_CARD_LEADS:
+        return list(range(len(leads)))
+    return usual_leads(leads, _CARD_DAYS, _CARD_MONTHS, _MOST_CARD_LEADS)
 
 
 def _candidates(notes: ModelNotes, leads: Sequence[np.timedelta64]) -> list[dict[str, Any]]:

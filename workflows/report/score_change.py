@@ -33,12 +33,12 @@ class ScoreChange(NamedTuple):
     @property
     def significant(self) -> Array:
         """Whether the interval excludes 0: bool, shape (leads,)."""
-        return np.asarray((self.low > 0) | (self.high < 0))
+        return np.isfinite(self.change) & ((self.low > 0) | (self.high < 0))
 
-    def texts(self) -> list[str]:
-        """Write the changes in % as ``-4.3``, the significant ones with a star."""
+    def texts(self, unit: str = "") -> list[str]:
+        """Write the changes in % as ``-4.3`` and a unit, the significant ones with a star."""
         return [
-            signed(change) + SIGNIFICANT * bool(marked)
+            signed(change) + unit * bool(np.isfinite(change)) + SIGNIFICANT * bool(marked)
             for change, marked in zip(self.change, self.significant, strict=True)
         ]
 

@@ -176,7 +176,7 @@ def _cells(
 
 def _kind(change: ScoreChange, place: int) -> str:
     value = change.change[place]
-    if not np.isfinite(value):
+    if not np.isfinite(value) or value == 0:
         return ""
     strength = int(np.digitize(abs(value), STEPS))
     side = "better" if value < 0 else "worse"

@@ -26,6 +26,7 @@ USEFUL = 0.6
 
 _SIZE = (2.7, 2.45)  # inches; the page sets four abreast, or one below the other on a phone
 _UNKNOWN = {"color": "0.3"}
+_MOST_MARKERS = 20
 
 
 def skill_pictures(scores: xr.Dataset, channel: Channel) -> list[Picture]:
@@ -71,8 +72,10 @@ def line_legend(systems: Array) -> list[dict[str, Any]]:
     ]
 
 
-def _style(system: str) -> Mapping[str, Any]:
-    return SYSTEMS.get(system, _UNKNOWN)
+def _style(system: str, points: int = 0) -> Mapping[str, Any]:
+    """Return the style of a line; markers of many points would hide it."""
+    style = SYSTEMS.get(system, _UNKNOWN)
+    return style if points <= _MOST_MARKERS else {**style, "marker": None}
 
 
 @matplotlib.rc_context(STYLE)
@@ -91,7 +94,7 @@ def _curves(
     for system in map(str, score["system"].values):
         if system == "climatology" and "orrelation" in title:
             continue  # it has no anomaly to correlate
-        panel.plot(times, score.sel(system=system).values, **_style(system))
+        panel.plot(times, score.sel(system=system).values, **_style(system, len(leads)))
     panel.set_ylim(bottom=bottom, top=top)
     if line is not None:
         panel.axhline(line, color="0.45", linewidth=0.8, linestyle=":" if line else "-")
@@ -108,7 +111,7 @@ def _change_picture(scores: xr.Dataset, leads: Array, name: str) -> Picture:
     """Plot the change of RMSE against the linear model, with its interval as a band."""
     found = score_change(scores, "linear")
     figure, panel, times = _panel(leads, "RMSE against linear (%)")
-    style = dict(_style("forecast"), markersize=3, linewidth=1.8)
+    style = {**_style("forecast", len(leads)), "markersize": 3, "linewidth": 1.8}
     panel.fill_between(times, found.low, found.high, color=style["color"], alpha=0.22, linewidth=0)
     panel.plot(times, found.change, **style)
     reference = _style("linear")

@@ -199,7 +199,7 @@ def report_table(
     table = []
     for channel in channels:
         _, units, rmse, change = errors[channel.name]
-        changes = [f"{text}\N{NO-BREAK SPACE}%" for text in change.texts()]
+        changes = change.texts("\N{NO-BREAK SPACE}%")
         rows = []
         for place, label in enumerate(labels):
             values = [float(own[place]) for own in rmse.values()]
