@@ -54,11 +54,11 @@ def percent(ours: float, theirs: float) -> str:
     return f"{signed(100 * (ours / theirs - 1))}{_NO_BREAK}%"
 
 
-def signed(value: float) -> str:
-    """Write a number with its sign and one decimal, e.g. ``-4.3``."""
+def signed(value: float, decimals: int = 1) -> str:
+    """Write a number with its sign, e.g. ``-4.3``."""
     if not np.isfinite(value):
         return _MISSING
-    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def difference(ours: float, theirs: float) -> str:

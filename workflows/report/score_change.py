@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn.workflows.report.labels import signed
+from gfrnn.workflows.report.labels import percent, signed
 
 Array = NDArray[Any]
 
@@ -35,12 +35,19 @@ class ScoreChange(NamedTuple):
         """Whether the interval excludes 0: bool, shape (leads,)."""
         return np.isfinite(self.change) & ((self.low > 0) | (self.high < 0))
 
-    def texts(self, unit: str = "") -> list[str]:
-        """Write the changes in % as ``-4.3`` and a unit, the significant ones with a star."""
-        return [
-            signed(change) + unit * bool(np.isfinite(change)) + SIGNIFICANT * bool(marked)
-            for change, marked in zip(self.change, self.significant, strict=True)
-        ]
+    def cells(self) -> list[str]:
+        """Write the changes shortly, as ``-4.3`` or ``-52``, the significant ones with a star."""
+        return self._marked(
+            [signed(change, 1 if abs(change) < 9.95 else 0) for change in self.change]
+        )
+
+    def percents(self) -> list[str]:
+        """Write the changes as ``-4.3 %``, the significant ones with a star."""
+        return self._marked([percent(100 + change, 100.0) for change in self.change])
+
+    def _marked(self, texts: list[str]) -> list[str]:
+        marks = self.significant.tolist()
+        return [text + SIGNIFICANT * mark for text, mark in zip(texts, marks, strict=True)]
 
 
 def score_change(scores: xr.Dataset, system: str) -> ScoreChange:

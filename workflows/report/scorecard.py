@@ -170,7 +170,7 @@ def _cells(
             f"{number(theirs[place])} {unit}{_interval(change, place)}",
             _kind(change, place),
         )
-        for place, (label, text) in enumerate(zip(labels, change.texts(), strict=True))
+        for place, (label, text) in enumerate(zip(labels, change.cells(), strict=True))
     ]
 
 

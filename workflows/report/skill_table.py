@@ -158,7 +158,7 @@ def _cells(values: NDArray[Any], best: NDArray[Any], form: str) -> list[str]:
 def _comparisons(errors: ChannelErrors) -> list[tuple[str, list[str]]]:
     """Return the rows that compare the forecasts with the linear model and the climatology."""
     return [
-        (_CHANGE, errors.change.texts()),
+        (_CHANGE, errors.change.cells()),
         (_RATIO, [f"{value:.3f}" for value in errors.ratio]),
     ]
 
@@ -199,7 +199,7 @@ def report_table(
     table = []
     for channel in channels:
         _, units, rmse, change = errors[channel.name]
-        changes = change.texts("\N{NO-BREAK SPACE}%")
+        changes = change.percents()
         rows = []
         for place, label in enumerate(labels):
             values = [float(own[place]) for own in rmse.values()]

@@ -101,7 +101,7 @@ def test_tables_mark_what_differs_significantly_from_the_linear_model():
     table = terminal_table(scores)
     row = next(line for line in printed(table) if line[0] == "forecast / linear, %")
     ours, linear = scores["rmse"].values[:2, 0]
-    changes = [f"{100 * (ours[k] / linear[k] - 1):+.1f}" for k in (0, 1, 2, 4, 9, 11)]
+    changes = [f"{100 * (ours[k] / linear[k] - 1):+.0f}" for k in (0, 1, 2, 4, 9, 11)]
     assert [cell.replace("\N{MINUS SIGN}", "-").rstrip("*") for cell in row[1:]] == changes
     assert [cell.endswith("*") for cell in row[1:]] == [True] * 4 + [False] * 2
     assert "* the 95 % interval excludes 0" in str(table.caption)
