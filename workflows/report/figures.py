@@ -193,9 +193,10 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
         strengths.setdefault(float(ridge), []).append(lead_label(lead))
     for index, (ridge, shared) in enumerate(sorted(strengths.items())):
         left.axhline(ridge, color="0.45", linewidth=0.8, linestyle=":")
+        label = ", ".join(shared if len(shared) < 4 else (shared[0], "...", shared[-1]))
         # In turn side by side, as neighbouring ridges are closer than the height of the text.
         left.annotate(
-            ", ".join(shared), (0.98 - 0.17 * (index % 5), ridge), va="center", ha="right",
+            label, (0.98 - 0.17 * (index % 5), ridge), va="center", ha="right",
             xycoords=left.get_yaxis_transform(), size=8, color="0.2",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip

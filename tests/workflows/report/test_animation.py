@@ -74,6 +74,11 @@ def test_missing_values_and_a_forecast_that_has_diverged_are_grey():
     assert max(*forecast[:2], *truth[1:]) < 0.02
 
 
+def test_pale_colours_differ_from_missing_values():
+    _, pixels = drawn(made(NARROW, 12), NARROW)
+    assert np.isclose(pixels, 0.82, atol=0.02).all(axis=-1).mean() < 0.01
+
+
 def test_a_fine_grid_takes_no_larger_image():
     fine = np.linspace(30, 60, 601), np.linspace(0, 40, 801)
     found, _ = drawn(made(fine, 2), fine)
