@@ -23,6 +23,9 @@ WRITTEN = "written"
 """Name of an array of int8 per initial time, one chunk per batch: 0 if the forecast is not on disk
 yet, 1 if it is, 2 if it is and has diverged. It exists only while the store is unfinished."""
 
+NUMBER = "number"
+"""Name of the dimension of the members of an ensemble."""
+
 LIMITED = "limited"
 """Name of the variable (initial time, lead) of the share of values that a bound has limited."""
 

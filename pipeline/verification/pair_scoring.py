@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.forecasting.forecast import load_model
-from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.training.model import DAMPING_BYTES, ForecastModel
 from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
-from gfrnn.pipeline.verification.references import Pairs, Reference, references_of
+from gfrnn.pipeline.verification.pair_values import CRPS, ENSEMBLE_STATISTICS, PairValues
+from gfrnn.pipeline.verification.references import (
+    ClimatologyReference,
+    Pairs,
+    Persistence,
+    Reference,
+    references_of,
+)
 from gfrnn.pipeline.verification.statistics.pair_statistics import (
     STATISTICS,
     climatology_statistics,
@@ -27,7 +34,7 @@ from gfrnn.pipeline.verification.statistics.pair_statistics import (
 )
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn.pipeline.verification.statistics_store import write_statistics
-from gfrnn.pipeline.verification.stored_fields import StoredForecasts
+from gfrnn.pipeline.verification.stored_fields import Forecasts
 from gfrnn.pipeline.verification.weighted_truth import WeightedTruth, evenly_spaced
 from gfrnn_core import UnstableRollout
 from gfrnn_core.zonal import ZonalNetwork
@@ -37,16 +44,26 @@ Array = NDArray[Any]
 FORECAST = "forecast"
 """Name of the scored system that is not a reference."""
 
+_PAIR = ("time", "prediction_timedelta")
+_FIELD = ("region", "channel", *_PAIR)
 DIMENSIONS = {
-    **dict.fromkeys(STATISTICS, ("system", "region", "channel", "time", "prediction_timedelta")),
-    "squared_truth": ("region", "channel", "time", "prediction_timedelta"),
-    "known": ("time", "prediction_timedelta"),
+    **dict.fromkeys(STATISTICS, ("system", *_FIELD)),
+    "squared_truth": _FIELD,
+    "known": _PAIR,
 }
 """Statistics of fields and their dimensions. ``known`` is 1 for pairs that have a truth."""
 
+ENSEMBLE_DIMENSIONS = {
+    **dict.fromkeys(ENSEMBLE_STATISTICS, _FIELD),
+    **dict.fromkeys(CRPS, ("system", *_FIELD)),
+    "rank_histogram": ("rank", *_FIELD),
+}
+"""Statistics of ensembles and their dimensions; those of STATISTICS are of the ensemble mean. The
+CRPS of a single forecast, as the references are, is its absolute error."""
+
 INDEX_DIMENSIONS = {
-    "index_forecast": ("system", "index", "time", "prediction_timedelta"),
-    "index_truth": ("index", "time", "prediction_timedelta"),
+    "index_forecast": ("system", "index", *_PAIR),
+    "index_truth": ("index", *_PAIR),
 }
 """Anomalies of the indices and their dimensions."""
 
@@ -57,34 +74,41 @@ _PAIR_BYTES = 2**21
 
 @dataclass(frozen=True)
 class PairScoring:
-    """The forecasts, the references and the truth that are compared. Cheap to pickle.
+    """The forecasts, the references and the truth that are compared.
 
     Attributes
     ----------
     fields : Fields
         The truth.
-    model, forecasts : Path
-        Stores of the model and of the forecasts.
+    forecasts : Forecasts
+        Forecasts of the channels of the truth, on its grid.
     config : VerificationConfig
+    model : Path or None
+        Store of the model, for its climatology and its references; None does without.
+    climatology : Climatology or None
+        Climatology where there is no model. With neither, anomalies are not scored.
     """
 
     fields: Fields
-    model: Path
-    forecasts: Path
+    forecasts: Forecasts
     config: VerificationConfig
+    model: Path | None = None
+    climatology: Climatology | None = None
 
-    @cached_property
-    def store(self) -> xr.Dataset:
-        return open_forecasts(self.forecasts)
-
-    @cached_property
-    def stored(self) -> StoredForecasts:
-        return StoredForecasts(self.forecasts, self.fields.grid)
+    def without_caches(self) -> PairScoring:
+        """Return a copy that is cheap to pickle."""
+        return replace(self)
 
     @cached_property
     def starts(self) -> Array:
-        """Indices of the initial times on the data's time axis."""
-        return np.searchsorted(self.fields.time, self.store["time"].values)
+        """Indices of the initial times on the data's time axis; those of absent ones are wrong."""
+        places = np.searchsorted(self.fields.time, self.forecasts.initial)
+        return np.minimum(places, len(self.fields.time) - 1)
+
+    @cached_property
+    def _present(self) -> bool:
+        """Whether all initial times are in the data."""
+        return bool((self.fields.time[self.starts] == self.forecasts.initial).all())
 
     @cached_property
     def means(self) -> RegionMeans:
@@ -98,11 +122,20 @@ class PairScoring:
         return np.divide(weights, roots, out=np.zeros_like(weights), where=roots > 0)
 
     def references(self) -> tuple[Reference, ...]:
-        return references_of(load_model(str(self.model)))
+        """Return the references; persistence needs the data of all initial times."""
+        found = references_of(self._loaded())
+        if self.model is None and self.climatology is None:
+            found = tuple(each for each in found if not isinstance(each, ClimatologyReference))
+        if not self._present:
+            found = tuple(each for each in found if not isinstance(each, Persistence))
+        return found
 
     def systems(self) -> tuple[str, ...]:
         """Return the names of the scored systems: the forecasts and the references."""
         return (FORECAST, *(reference.name for reference in self.references()))
+
+    def _loaded(self) -> ForecastModel | None:
+        return None if self.model is None else load_model(str(self.model))
 
     def write(self, path: Path, first: int, stop: int) -> None:
         """Write the statistics of a range of initial times to a store of statistics."""
@@ -111,32 +144,34 @@ class PairScoring:
     def statistics(self, first: int, stop: int) -> dict[str, Array]:
         """Return the statistics of a range of initial times by name.
 
-        Their dimensions are those of DIMENSIONS and, with indices, INDEX_DIMENSIONS; NaN where
-        there is no truth.
+        Their dimensions are those of :attr:`dimensions`; NaN where there is no truth.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnstableRollout)  # statistics are NaN instead
             return self._statistics(first, stop)
 
     def _statistics(self, first: int, stop: int) -> dict[str, Array]:
-        model, references = load_model(str(self.model)), self.references()
-        starts, horizon = self.starts[first:stop], self.stored.leads
-        targets, known = self._targets(model, starts, horizon)
-        truth = WeightedTruth.read(self.fields, model, starts, targets[known], self.means)
-        found = _Statistics(
+        model, references = self._loaded(), self.references()
+        starts, horizon = self.starts[first:stop], len(self.forecasts.leads)
+        targets, known = self._targets(first, stop)
+        truth = WeightedTruth.read(
+            self.fields, self._climatology(model), starts, targets[known], self.means, model
+        )
+        found = PairValues(
             (1 + len(references), horizon, len(starts)),
             len(self.means.names),
             len(self.means.roots),
             len(self.config.indices),
+            self.forecasts.members,
         )
-        initial = self.fields.time[starts]
+        initial = self.forecasts.initial[first:stop]
         walks = [each.states(truth.history, initial, horizon) for each in references]
-        together = self.stored.leads_together(len(starts))
+        together = self.forecasts.leads_together(len(starts))
         block: list[Array] = []
         for lead in range(horizon):
             place = lead % together
             if place == 0:
-                block = self.stored.read(slice(first, stop), slice(lead, lead + together))
+                block = self.forecasts.read(slice(first, stop), slice(lead, lead + together))
             states = [next(walk) for walk in walks]
             existing = np.flatnonzero(known[lead])
             for begin in range(0, len(existing), self._pairs_together):
@@ -149,9 +184,8 @@ class PairScoring:
                 )
                 found.truth[lead, part] = truth.squares[pairs.now]
                 found.index_truth[lead, part] = self._index_values(pairs.real, len(part))
-                forecast = truth.subtract_climatology(
-                    self._weighted_fields(block, place, part), pairs.now
-                )
+                fields = _fields_of(block, place, part, self.fields.grid)
+                forecast = truth.subtract_climatology(self._weighted(fields), pairs.now)
                 scored: list[tuple[Array | None, Array | None]] = [(forecast, forecast)]
                 for reference, own in zip(references, states, strict=True):
                     anomalies = reference.anomalies(
@@ -162,12 +196,23 @@ class PairScoring:
                     where = system, lead, part
                     found.fields[where] = self._statistics_of(pairs, anomalies)
                     found.index_forecast[where] = self._index_values(seen, len(part))
+                if self.forecasts.members is not None:
+                    real = truth.fields(pairs.now, self.means.roots)
+                    found.add_ensemble(lead, part, fields, real, self.means.weights)
         return found.arrays(known)
+
+    def _climatology(self, model: ForecastModel | None) -> Climatology:
+        if model is not None:
+            return model.layout.scaling.climatology
+        if self.climatology is not None:
+            return self.climatology
+        return Climatology.zero(0, 0, self.fields.grid)
 
     @property
     def dimensions(self) -> dict[str, tuple[str, ...]]:
         """Dimensions of each statistic."""
-        return DIMENSIONS | (INDEX_DIMENSIONS if self.config.indices else {})
+        ensemble = {} if self.forecasts.members is None else ENSEMBLE_DIMENSIONS
+        return DIMENSIONS | ensemble | (INDEX_DIMENSIONS if self.config.indices else {})
 
     def _statistics_of(self, pairs: Pairs, anomalies: Array | None) -> Array:
         """Return the statistics of weighted anomalies, None where all are zero.
@@ -187,13 +232,12 @@ class PairScoring:
             return np.zeros((pairs, len(self.config.indices)))
         return np.asarray(anomalies.reshape(pairs, -1) @ self.index_weights.T)
 
-    def _targets(self, model: ForecastModel, starts: Array, horizon: int) -> tuple[Array, Array]:
+    def _targets(self, first: int, stop: int) -> tuple[Array, Array]:
         """Return the index in time of each target, and whether it exists: (leads, starts) each.
 
         Only times in the data at the exact distance of the lead are used: data may have gaps.
         """
-        time, leads = self.fields.time, np.arange(1, horizon + 1)[:, None]
-        valid = model.step.after(time[starts], leads)
+        time, valid = self.fields.time, self.forecasts.valid[first:stop].T
         targets = np.searchsorted(time, valid)
         known = targets < len(time)
         known[known] = time[targets[known]] == valid[known]
@@ -202,95 +246,70 @@ class PairScoring:
     @property
     def _pairs_together(self) -> int:
         """Number of pairs that are scored at once."""
-        return max(1, _PAIR_BYTES // (8 * self.fields.grid.size))
+        members = self.forecasts.members or 1
+        return max(1, _PAIR_BYTES // (4 * (members + 1) * self.fields.grid.size))
 
-    def _weighted_fields(self, block: list[Array], place: int, part: Array) -> Array:
-        """Return forecasts of one lead times the roots of the weights, 0 in the mask.
-
-        Parameters
-        ----------
-        block : list of ndarray
-            From :meth:`StoredForecasts.read`.
-        place : int
-            Position of the lead in the block.
-        part : ndarray of int
-            Positions of the initial times to return.
-        """
+    def _weighted(self, fields: Array) -> Array:
+        """Return the ensemble mean times the roots of the weights: (pairs, channels, cells)."""
         roots = self.means.roots
-        fields = np.empty((len(part), *roots.shape))
-        chosen = evenly_spaced(part)
-        for channel, values in enumerate(block):
-            np.multiply(values[chosen, place], roots[channel], out=fields[:, channel])
-        mask = self.fields.grid.mask
-        if mask is not None:
-            fields[:, mask.reshape(roots.shape)] = 0.0
-        return fields
+        if fields.shape[1] == 1:
+            return np.multiply(fields[:, 0], roots, dtype=np.float64)
+        return fields.mean(axis=1, dtype=np.float64) * roots
 
     def statistics_bytes(self, first: int, stop: int) -> int:
         """Return the peak memory in bytes of :meth:`statistics`."""
-        horizon, size = self.stored.leads, self.fields.grid.size
-        starts = self.starts[first:stop]
-        model = load_model(str(self.model))
-        linear = model.linear
-        times = int(starts[-1] - starts[0]) + horizon + model.delays
-        # The first states and their scaled copies, the states that the linear model still needs,
-        # the latest stacked, and the predicted ones.
-        walked = linear.state_size * (max(linear.leads) + 4 * linear.delays + 2)
-        zonal = 0
-        if isinstance(linear, ZonalNetwork):
-            zonal = walk_bytes(linear, 1, len(starts))
-        terms = len(model.layout.scaling.climatology.coefficients)
-        history = model.delays * model.layout.size * len(starts)
+        horizon, size = len(self.forecasts.leads), self.fields.grid.size
+        starts, members = self.starts[first:stop], self.forecasts.members
+        model = self._loaded()
+        targets, known = self._targets(first, stop)
+        last = int(targets[known].max(initial=starts[-1]))
+        times = last - int(starts[0]) + (1 if model is None else model.delays)
+        walked = history = zonal = 0
+        if model is not None:
+            linear = model.linear
+            # The first states and their scaled copies, the states that the linear model still
+            # needs, the latest stacked, and the predicted ones.
+            walked = linear.state_size * (max(linear.leads) + 4 * linear.delays + 2)
+            if isinstance(linear, ZonalNetwork):
+                zonal = walk_bytes(linear, 1, len(starts))
+            history = model.delays * model.layout.size * len(starts)
+        terms = len(self._climatology(model).coefficients)
         # The truth, the weighted climatology, the weights, and seven fields of a pair.
         held = size * (times + terms + 2 + len(self.config.indices)) + history
         held += min(DAMPING_BYTES // 8, horizon * size)
         regions = len(self.means.names)
         held += regions * size // len(self.means.roots)
-        scoring = size * 7 * min(self._pairs_together, len(starts)) + walked * len(starts)
+        # The members are float32.
+        scoring = size * (7 + (members or 1) // 2) * min(self._pairs_together, len(starts))
+        scoring += walked * len(starts)
         systems = 1 + len(self.references())
         values = len(STATISTICS) * systems * regions * len(self.means.roots)
         values += (systems + 1) * len(self.config.indices)
+        values += 0 if members is None else (members + 6) * regions * len(self.means.roots)
         # The history is encoded beside the truth.
-        reading = self.fields.read_bytes(times) + 8 * (2 * model.delays * size * len(starts))
-        stored = self.stored.read_bytes(len(starts))
+        delays = 0 if model is None else model.delays
+        reading = self.fields.read_bytes(times) + 8 * (2 * delays * size * len(starts))
+        stored = self.forecasts.read_bytes(len(starts))
         # The statistics are copied once while they are written.
         kept = 2 * 8 * values * horizon * len(starts)
         return max(reading, 8 * (held + scoring) + stored + zonal + kept)
 
 
-class _Statistics:
-    """Arrays that are filled in pair by pair, NaN elsewhere.
+def _fields_of(block: list[Array], place: int, part: Array, grid: Grid) -> Array:
+    """Return forecasts of one lead, 0 in the mask: shape (pairs, members, channels, cells).
 
     Parameters
     ----------
-    shape : tuple of int
-        Systems, leads and initial times.
-    regions, channels, indices : int
-
-    Attributes
-    ----------
-    fields : ndarray, shape (systems, leads, starts, len(STATISTICS), regions, channels)
-    truth : ndarray, shape (leads, starts, regions, channels)
-        Mean squared anomaly of the truth.
-    index_forecast : ndarray, shape (systems, leads, starts, indices)
-    index_truth : ndarray, shape (leads, starts, indices)
+    block : list of ndarray
+        From :meth:`Forecasts.read`.
+    place : int
+        Position of the lead in the block.
+    part : ndarray of int
+        Positions of the initial times to return.
+    grid : Grid
     """
-
-    def __init__(
-        self, shape: tuple[int, int, int], regions: int, channels: int, indices: int
-    ) -> None:
-        self.fields = np.full((*shape, len(STATISTICS), regions, channels), np.nan)
-        self.truth = np.full((*shape[1:], regions, channels), np.nan)
-        self.index_forecast = np.full((*shape, indices), np.nan)
-        self.index_truth = np.full((*shape[1:], indices), np.nan)
-
-    def arrays(self, known: Array) -> dict[str, Array]:
-        """Return the statistics by name, with their dimensions; ``known``: (leads, starts)."""
-        by_name = np.transpose(self.fields, (3, 0, 4, 5, 2, 1))
-        found = dict(zip(STATISTICS, by_name, strict=True))
-        found["squared_truth"] = np.transpose(self.truth, (2, 3, 1, 0))
-        found["known"] = known.T.astype(float)
-        if self.index_truth.size:
-            found["index_forecast"] = np.transpose(self.index_forecast, (0, 3, 2, 1))
-            found["index_truth"] = np.transpose(self.index_truth, (2, 1, 0))
-        return found
+    chosen = evenly_spaced(part)
+    fields = np.stack([values[chosen, :, place] for values in block], axis=2)
+    if grid.mask is not None:
+        fields[:, :, grid.mask.reshape(len(block), -1)] = 0.0
+    return fields

@@ -59,13 +59,13 @@ class Reference(ABC):
 
     name: ClassVar[str]
 
-    def states(self, history: Array, initial: Array, leads: int) -> Iterator[Array | None]:
+    def states(self, history: Array | None, initial: Array, leads: int) -> Iterator[Array | None]:
         """Yield the forecast states of each lead, (starts, size); None if none are needed.
 
         Parameters
         ----------
-        history : ndarray, shape (starts, delays, size)
-            States up to the initial time, oldest first.
+        history : ndarray, shape (starts, delays, size), or None
+            States up to the initial time, oldest first; None without a model.
         initial : ndarray of datetime64, shape (starts,)
         leads : int
         """
@@ -128,7 +128,8 @@ class LinearModel(Reference):
     model: ForecastModel
     name = "linear"
 
-    def states(self, history: Array, initial: Array, leads: int) -> Iterator[Array]:
+    def states(self, history: Array | None, initial: Array, leads: int) -> Iterator[Array]:
+        assert history is not None
         return (states for states, _ in self.model.linear_walk(history, initial, leads))
 
     def anomalies(self, pairs: Pairs, roots: Array, states: Array | None) -> Array:
@@ -143,16 +144,19 @@ class LinearInverseModel(LinearModel):
 
     name = "linear inverse"
 
-    def states(self, history: Array, initial: Array, leads: int) -> Iterator[Array]:
+    def states(self, history: Array | None, initial: Array, leads: int) -> Iterator[Array]:
+        assert history is not None
         return self.model.inverse_walk(history, leads)
 
 
-def references_of(model: ForecastModel) -> tuple[Reference, ...]:
-    """Return the references of a model.
+def references_of(model: ForecastModel | None) -> tuple[Reference, ...]:
+    """Return the references of a model, or those that need none.
 
     The linear inverse model needs covariances of states, which the layout ``eof`` has, and serves
     monthly data.
     """
+    if model is None:
+        return Persistence(), ClimatologyReference()
     inverse = model.step.monthly and isinstance(model.layout, EofLayout)
     return (
         LinearModel(model),

@@ -13,6 +13,7 @@ from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads
 from gfrnn.pipeline.storage import consolidate, string_array, write_whole
 from gfrnn.pipeline.verification.significance import score_changes
+from gfrnn.pipeline.verification.statistics.ensemble_statistics import spread_skill_ratio
 from gfrnn.pipeline.verification.statistics.index_scores import index_correlation, index_rmse
 from gfrnn.pipeline.verification.subsets import subsets
 
@@ -47,14 +48,18 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
         ``rmse``, ``mae``, ``bias`` (in the units of each channel), ``acc`` (uncentred anomaly
         correlation, mean over maps) and ``activity``, with DIMENSIONS; ``pairs`` with the
         dimensions (subset, prediction_timedelta). With indices also ``index_correlation`` and
-        ``index_rmse``, dims (system, index, subset, prediction_timedelta). Changes against each
+        ``index_rmse``, dims (system, index, subset, prediction_timedelta). With ensembles also
+        ``crps`` and ``fair_crps``, whose dimensions are DIMENSIONS, ``spread``,
+        ``spread_skill_ratio`` (1 for members that are exchangeable with the truth),
+        ``energy_score`` and ``fair_energy_score``, which lack ``system``, and ``rank_histogram``,
+        which has the dimension ``rank`` instead. Changes against each
         reference, ``rmse_change`` and others, are those of
         :func:`gfrnn.pipeline.verification.significance.score_changes`. A score of no pairs is
         NaN, and so is one of a forecast that has diverged.
     """
     chosen = subsets(statistics)
     means = {
-        name: _means(statistics[name], chosen)
+        str(name): _means(statistics[name], chosen)
         for name in statistics.data_vars
         if {"channel", "time"} <= set(statistics[name].dims)
     }
@@ -75,6 +80,8 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
         counts,
         {"long_name": "number of pairs of forecast and truth"},
     )
+    if "crps" in means:
+        variables |= _ensemble_scores(means, statistics.sizes["rank"] - 1)
     variables |= score_changes(statistics)
     if "index" in statistics.dims:
         variables |= _index_scores(statistics, chosen)
@@ -85,6 +92,30 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
         .assign(variables)
         .assign_attrs(first=str(time[0]), last=str(time[-1]))
     )
+
+
+def _ensemble_scores(means: dict[str, Array], members: int) -> dict[str, Any]:
+    """Return the scores of an ensemble."""
+    by_system = {
+        "crps": "continuous ranked probability score",
+        "fair_crps": "fair continuous ranked probability score",
+    }
+    variables: dict[str, Any] = {
+        name: (DIMENSIONS, means[name], {"long_name": described})
+        for name, described in by_system.items()
+    }
+    variance, own = means["ensemble_variance"], DIMENSIONS[1:]
+    ratio = spread_skill_ratio(variance, means["squared_error"][0], members)
+    found = {
+        "spread": (np.sqrt(variance), "root of the mean variance of the ensemble"),
+        "spread_skill_ratio": (ratio, "ratio of the spread to the error of the ensemble mean"),
+        "energy_score": (means["energy_score"], "energy score of maps"),
+        "fair_energy_score": (means["fair_energy_score"], "fair energy score of maps"),
+    }
+    for name, (values, described) in found.items():
+        variables[name] = (own, values, {"long_name": described})
+    ranks = (("rank", *own), means["rank_histogram"], {"long_name": "rank histogram"})
+    return variables | {"rank_histogram": ranks}
 
 
 def write_scores(path: Path, scores: xr.Dataset) -> None:

@@ -17,8 +17,10 @@ LEVEL = 0.95
 CHANGES: dict[str, tuple[str, Metric]] = {
     "rmse": ("squared_error", np.sqrt),
     "mae": ("absolute_error", np.asarray),
+    "crps": ("fair_crps", np.asarray),
 }
-"""Scores that are compared: the statistic whose mean they are a function of, and the function."""
+"""Scores that are compared: the statistic whose mean they are a function of, and the function.
+Ensembles are compared by the fair CRPS, which does not depend on the number of members."""
 
 _DIMENSIONS = ("system", "region", "channel", "prediction_timedelta")
 
@@ -50,6 +52,8 @@ def score_changes(statistics: xr.Dataset) -> dict[str, Any]:
     known = statistics["known"].transpose("time", "prediction_timedelta").values == 1
     variables: dict[str, Any] = {}
     for name, (statistic, metric) in CHANGES.items():
+        if statistic not in statistics:
+            continue
         values = statistics[statistic].transpose("time", *_DIMENSIONS).values
         shape = values.shape[1:]
         found = np.full((4, *shape), np.nan)

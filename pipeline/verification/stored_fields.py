@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Grid
+from gfrnn.pipeline.forecasting.forecast_store import NUMBER, open_forecasts
 from gfrnn.pipeline.storage import array_in
 
 Array = NDArray[Any]
@@ -20,9 +22,61 @@ Array = NDArray[Any]
 _BLOCK_BYTES = 2**26
 
 
+class Forecasts(Protocol):
+    """Forecasts that can be scored. They are cheap to pickle.
+
+    Attributes
+    ----------
+    initial : ndarray of datetime64, shape (starts,)
+        Initial times.
+    valid : ndarray of datetime64, shape (starts, leads)
+        Times that the forecasts are for.
+    leads : ndarray, shape (leads,)
+        timedelta64, or numbers of months.
+    members : int or None
+        Number of members; None for single forecasts.
+    """
+
+    @property
+    def initial(self) -> Array: ...
+
+    @property
+    def valid(self) -> Array: ...
+
+    @property
+    def leads(self) -> Array: ...
+
+    @property
+    def members(self) -> int | None: ...
+
+    def leads_together(self, starts: int) -> int:
+        """Return the number of leads of a number of initial times that are read at once."""
+        ...
+
+    def read_bytes(self, starts: int) -> int:
+        """Return the peak memory in bytes of :meth:`read` of :meth:`leads_together`."""
+        ...
+
+    def read(self, starts: slice, leads: slice) -> list[Array]:
+        """Read forecasts.
+
+        Parameters
+        ----------
+        starts, leads : slice
+            Positions of initial times and leads.
+
+        Returns
+        -------
+        list of ndarray
+            For each channel, shape (starts, members, leads, cells), with one member for single
+            forecasts.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class StoredForecasts:
-    """The fields of a finished forecast store. Cheap to pickle.
+    """The fields of a finished forecast store of this project, see :class:`Forecasts`.
 
     Attributes
     ----------
@@ -33,6 +87,11 @@ class StoredForecasts:
 
     path: Path
     grid: Grid
+
+    @cached_property
+    def _coordinates(self) -> xr.Dataset:
+        with open_forecasts(self.path) as ds:
+            return ds.drop_vars(list(ds.data_vars)).load()
 
     @cached_property
     def _arrays(self) -> list[tuple[zarr.Array[Any], int | None]]:
@@ -48,49 +107,57 @@ class StoredForecasts:
         ]
 
     @property
-    def leads(self) -> int:
-        """Number of leads."""
-        return int(self._arrays[0][0].shape[1])
+    def initial(self) -> Array:
+        return np.asarray(self._coordinates["time"].values)
+
+    @property
+    def valid(self) -> Array:
+        return np.asarray(self._coordinates["valid_time"].values)
+
+    @property
+    def leads(self) -> Array:
+        return np.asarray(self._coordinates["prediction_timedelta"].values)
+
+    @property
+    def members(self) -> int | None:
+        return self._coordinates.sizes.get(NUMBER)
+
+    @property
+    def _lead_axis(self) -> int:
+        return 1 if self.members is None else 2
 
     def leads_together(self, starts: int) -> int:
-        """Return the number of leads of a number of initial times that are read at once."""
-        chunk = min(array.chunks[1] for array, _ in self._arrays)
-        return min(self.leads, max(1, _BLOCK_BYTES // (chunk * starts * self._bytes)) * chunk)
+        chunk = min(array.chunks[self._lead_axis] for array, _ in self._arrays)
+        count = len(self.leads)
+        return min(count, max(1, _BLOCK_BYTES // (chunk * starts * self._bytes)) * chunk)
 
     def read_bytes(self, starts: int) -> int:
-        """Return the peak memory in bytes of :meth:`read` of :meth:`leads_together`."""
         decoded = 4 * max(
             int(np.prod((array.shards or array.chunks)[1:])) for array, _ in self._arrays
         )
         concurrent = min(starts, int(zarr.config.get("async.concurrency")))
         return self.leads_together(starts) * starts * self._bytes + 2 * concurrent * decoded
 
-    @property
+    @cached_property
     def _bytes(self) -> int:
-        """Bytes of all stored fields of one initial time and lead."""
+        """Bytes of all stored fields of all members of one initial time and lead."""
         arrays = {array.name: array for array, _ in self._arrays}
-        return 4 * sum(int(np.prod(array.shape[2:])) for array in arrays.values())
+        fields = sum(int(np.prod(array.shape[self._lead_axis + 1 :])) for array in arrays.values())
+        return 4 * (self.members or 1) * fields
 
     def read(self, starts: slice, leads: slice) -> list[Array]:
-        """Read forecasts.
+        """Read forecasts, see :meth:`Forecasts.read`: float32, NaN in the mask.
 
-        Parameters
-        ----------
-        starts, leads : slice
-            Positions in the store.
-
-        Returns
-        -------
-        list of ndarray of float32
-            For each channel, shape (starts, leads, cells), NaN in the mask. Each variable is read
-            once.
+        Each variable is read once.
         """
         found: dict[str, Array] = {}
         fields = []
         for array, level in self._arrays:
             if array.name not in found:
-                found[array.name] = np.asarray(array[starts, leads])
+                chosen = (starts, leads) if self.members is None else (starts, slice(None), leads)
+                values = np.asarray(array[chosen])
+                found[array.name] = values[:, None] if self.members is None else values
             values = found[array.name]
-            own = values if level is None else values[:, :, level]
-            fields.append(own.reshape(*own.shape[:2], -1))
+            own = values if level is None else values[:, :, :, level]
+            fields.append(own.reshape(*own.shape[:3], -1))
         return fields

@@ -24,6 +24,7 @@ from gfrnn.pipeline.verification.statistics_store import (
     open_statistics,
     unwritten,
 )
+from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 
 # Bytes of the pairs of fields (float64) that one task holds at once.
 _TASK_BYTES = 128 * 2**20
@@ -79,11 +80,31 @@ def verify(
         If model or forecasts are missing or not finished.
     """
     trained = load_model(str(model))
-    scoring = PairScoring(trained.fields(ds), model, forecasts, config or VerificationConfig())
+    fields = trained.fields(ds)
+    own = StoredForecasts(forecasts, fields.grid)
+    return score(
+        PairScoring(fields, own, config or VerificationConfig(), model),
+        statistics,
+        scores,
+        progress,
+        key,
+    )
+
+
+def score(
+    scoring: PairScoring,
+    statistics: Path,
+    scores: Path,
+    progress: Progress | None = None,
+    key: str = "",
+) -> xr.Dataset:
+    """Compute statistics and scores; the parameters are those of :func:`verify`."""
     index_weights(scoring.config.indices, scoring.fields.grid)  # refuse bad ones before work
     size, count = scoring.fields.grid.size, len(scoring.starts)
-    # An initial time takes the truth of all its leads and eight fields of a pair.
-    length = min(max(1, _TASK_BYTES // (8 * size * (scoring.stored.leads + 8))), _TASK_STARTS)
+    members = scoring.forecasts.members or 1
+    # An initial time takes the truth of all its leads, and a pair eight fields and the members.
+    own = 8 * size * (len(scoring.forecasts.leads) + 8 + members // 2)
+    length = min(max(1, _TASK_BYTES // own), _TASK_STARTS)
     check_call("verify", scoring.statistics_bytes(0, min(length, count)), "forecast.horizon")
     missing = unwritten(statistics, key)
     if missing is None:
@@ -91,7 +112,7 @@ def verify(
         missing = np.ones(count, dtype=bool)
     run_tasks(
         "verify",
-        scoring.write,
+        scoring.without_caches().write,
         [
             (statistics, first, min(first + length, count))
             for first in range(0, count, length)
@@ -109,7 +130,7 @@ def verify(
 def _coordinates(scoring: PairScoring) -> xr.Dataset:
     """Return the coordinates of the statistics."""
     ds, grid = scoring.fields.ds, scoring.fields.grid
-    store, config = scoring.store, scoring.config
+    forecasts, config = scoring.forecasts, scoring.config
     coords: dict[str, Any] = {
         "system": string_array(scoring.systems()),
         "region": string_array(scoring.means.names),
@@ -120,10 +141,12 @@ def _coordinates(scoring: PairScoring) -> xr.Dataset:
             "channel",
             string_array(_units(ds, channel.variable) for channel in grid.channels),
         ),
-        "time": store["time"].variable,
-        "prediction_timedelta": encode_leads(store["prediction_timedelta"].values),
-        "valid_time": store["valid_time"].variable,
+        "time": ("time", forecasts.initial),
+        "prediction_timedelta": encode_leads(forecasts.leads),
+        "valid_time": (("time", "prediction_timedelta"), forecasts.valid),
     }
+    if forecasts.members is not None:
+        coords["rank"] = np.arange(forecasts.members + 1)
     if config.indices:
         own = [
             grid.channels[index_channel(name, index, grid)]

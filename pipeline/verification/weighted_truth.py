@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.states.climatology import subtract_terms
+from gfrnn.pipeline.states.climatology import Climatology, subtract_terms
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 
@@ -34,8 +34,8 @@ class WeightedTruth:
         Terms of the climatology at these times.
     climatology : ndarray, shape (terms, grid.size)
         Coefficients of the climatology times the roots of the weights.
-    history : ndarray, shape (starts, delays, size)
-        States before each initial time, oldest first.
+    history : ndarray, shape (starts, delays, size), or None
+        States of the model before each initial time, oldest first; None without a model.
     """
 
     times: Array
@@ -45,34 +45,40 @@ class WeightedTruth:
     absolute: Array
     design: Array
     climatology: Array
-    history: Array
+    history: Array | None
 
     @classmethod
     def read(
         cls,
         fields: Fields,
-        model: ForecastModel,
+        climatology: Climatology,
         starts: Array,
         targets: Array,
         means: RegionMeans,
+        model: ForecastModel | None,
     ) -> WeightedTruth:
         """Read the data; every stored chunk is decoded once.
 
         Parameters
         ----------
         fields : Fields
-        model : ForecastModel
+        climatology : Climatology
         starts, targets : ndarray of int
             Indices on the time axis of initial times and of targets.
         means : RegionMeans
+        model : ForecastModel or None
+            Model whose states before the initial times are wanted.
         """
-        windows = starts[:, None] + np.arange(1 - model.delays, 1)
+        delays = 1 if model is None else model.delays
+        windows = starts[:, None] + np.arange(1 - delays, 1)
         times = np.unique(np.concatenate([windows.reshape(-1), targets]))
         real = fields.at(times).read(0, len(times))
-        climatology = model.layout.scaling.climatology
         design = climatology.design_matrix(fields.time[times])
-        seen = np.unique(windows)
-        states = model.layout.encode(real[np.searchsorted(times, seen)], fields.time[seen])
+        history = None
+        if model is not None:
+            seen = np.unique(windows)
+            states = model.layout.encode(real[np.searchsorted(times, seen)], fields.time[seen])
+            history = states[np.searchsorted(seen, windows)]
         anomalies = subtract_terms(real, design, climatology.coefficients)
         roots = means.roots
         anomalies *= roots.reshape(-1)
@@ -85,7 +91,7 @@ class WeightedTruth:
             np.concatenate([means.inner(np.abs(each[None]), roots) for each in anomalies]),
             design,
             climatology.coefficients * roots.reshape(-1),
-            states[np.searchsorted(seen, windows)],
+            history,
         )
 
     def places(self, times: Array) -> slice | Array:
@@ -103,6 +109,20 @@ class WeightedTruth:
         """
         found = subtract_terms(fields.reshape(len(fields), -1), self.design[now], self.climatology)
         return found.reshape(fields.shape)
+
+    def fields(self, now: slice | Array, roots: Array) -> Array:
+        """Return the fields at some times, 0 in the mask: shape (n, channels, cells).
+
+        Parameters
+        ----------
+        now : slice or ndarray of int
+            Positions of the times.
+        roots : ndarray, shape (channels, cells)
+            Roots of the weights of cells.
+        """
+        weighted = self.anomalies[now]
+        found = weighted + (self.design[now] @ self.climatology).reshape(weighted.shape)
+        return np.divide(found, roots, out=np.zeros_like(found), where=roots > 0)
 
     def persistence(self, present: slice | Array, now: slice | Array) -> Array:
         """Return the weighted anomalies of persistence: fields of the present, valid now."""

@@ -72,6 +72,16 @@ class RegionMeans:
         shares[shares == 0] = np.nan
         return cls((WHOLE, *regions), np.sqrt(weights), inside, shares)
 
+    @property
+    def weights(self) -> Array:
+        """Weights of cells in each region, which sum to 1: shape (regions, channels, cells).
+
+        They are NaN where a channel has no cell in a region.
+        """
+        whole = np.square(self.roots)
+        parts = whole * self.inside.T[:, None] / self.shares.T[:, :, None]
+        return np.concatenate([whole[None], parts])
+
     def inner(self, first: Array, second: Array) -> Array:
         """Return the means of products of two fields.
 

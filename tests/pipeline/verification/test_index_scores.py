@@ -17,6 +17,7 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
 from gfrnn.pipeline.verification.statistics.index_scores import index_correlation, index_rmse
+from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 from gfrnn_testing.weather import experiment, finish, make_weather
 
 SYSTEMS = ["forecast", "linear", "damped persistence", "persistence", "climatology"]
@@ -150,7 +151,8 @@ def test_the_scores_name_indices_systems_and_units(run):
 
 def test_values_do_not_depend_on_the_cut_into_tasks(run):
     fields = ForecastModel.load(run.model).fields(run.ds)
-    scoring = PairScoring(fields, run.model, run.forecasts, run.experiment.verification)
+    forecasts = StoredForecasts(run.forecasts, fields.grid)
+    scoring = PairScoring(fields, forecasts, run.experiment.verification, run.model)
     count = len(scoring.starts)
     whole = scoring.statistics(0, count)
     parts = [scoring.statistics(*edges) for edges in pairwise([0, 1, 8, count])]

@@ -25,6 +25,7 @@ from gfrnn.pipeline.runs.new_data import NewStateSummary, open_new_data
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
+from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 from gfrnn_testing.peak import rise
 from gfrnn_testing.weather import make_weather, tree
 from gfrnn_testing.zonal_weather import write_zonal_noise, zonal_tree
@@ -99,9 +100,9 @@ def main(layout: str, folder: Path) -> None:
     planned = batch_bytes(run.experiment, fields, HORIZON)
     show("forecast", "batch", planned, lambda: _forecast_batch(*arguments))
 
-    scoring = PairScoring(
-        model.fields(run.ds), run.model, run.forecasts, run.experiment.verification
-    )
+    truth = model.fields(run.ds)
+    forecasts = StoredForecasts(run.forecasts, truth.grid)
+    scoring = PairScoring(truth, forecasts, run.experiment.verification, run.model)
     planned = scoring.statistics_bytes(0, 60)
     show("verify", "task", planned, lambda: scoring.statistics(0, 60))
 
