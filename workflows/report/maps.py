@@ -11,16 +11,19 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Channel, contiguous_longitudes
 from gfrnn.workflows.report.coastlines import coastlines
-from gfrnn.workflows.report.figures import STYLE, WIDTH, Picture, embed
+from gfrnn.workflows.report.figures import STYLE, WIDTH, Picture, embed, set_margins
 from gfrnn.workflows.report.labels import channel_label, heading, unit_label
 
 Array = NDArray[Any]
+
+_GAP = 0.16  # inches between maps
 
 # A map has a frame, and no grid lines on its colours.
 _STYLE = {**STYLE, "axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
@@ -99,18 +102,22 @@ def _picture(
     shape = map_aspect(latitude) * np.ptp(latitude) / np.ptp(degrees)
     width = 0.46 * WIDTH if wide else 0.27 * WIDTH
     height = float(np.clip(width * shape, 0.8, 4.5))
-    # The map of a wide domain has the same width with one field as with two.
-    total = (
-        (0.05 * WIDTH + width * len(fields), 1.1 + 3 * (height + 0.25))
-        if wide
-        else (WIDTH, 0.5 + (height + 0.1) * len(fields))
-    )
-    figure = Figure(figsize=total, layout="constrained")
     lines, columns = (3, len(fields)) if wide else (len(fields), 3)
+    # In inches. The map of a wide domain has the same width with one field as with two.
+    left, right, bottom, top = (0.7, 0.1, 0.85, 0.32) if wide else (0.75, 0.9, 0.32, 0.27)
+    figure = Figure(
+        figsize=(
+            left + width * columns + _GAP * (columns - 1) + right,
+            bottom + height * lines + _GAP * (lines - 1) + top,
+        )
+    )
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    set_margins(figure, left, right, bottom, top)
+    figure.subplots_adjust(wspace=_GAP / width, hspace=_GAP / height)
     own = panels.T if wide else panels  # each row holds the three maps of a field
     for line, field in zip(own, fields, strict=True):
-        _draw(line, field, latitude, degrees, order, coast, "bottom" if wide else "right")
+        filled, shades = _draw(line, field, latitude, degrees, order, coast)
+        _draw_color_bar(figure, line[-1], filled, shades, unit_label(field.units), wide)
         name = textwrap.fill(heading(field.channel), 40 if wide else 24)
         if wide:
             line[0].set_title(name, weight="bold", size=10.5)
@@ -134,9 +141,8 @@ def _draw(
     degrees: Array,
     order: Array,
     coast: Array,
-    side: str,
-) -> None:
-    """Draw the three maps of a field and their colour bar."""
+) -> tuple[ContourSet, Sequence[float]]:
+    """Draw the three maps of a field; return one set of colours and their levels."""
     anomalies = (
         field.forecast - field.climatology,
         field.truth - field.climatology,
@@ -167,11 +173,26 @@ def _draw(
         panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 6, 10]))
         panel.xaxis.set_major_formatter(FuncFormatter(_east))
         panel.yaxis.set_major_formatter(FuncFormatter(_north))
-    bar = panels[0].figure.colorbar(
-        filled, ax=list(panels), location=side, pad=0.01, shrink=0.9, extendfrac=0.03,
-        aspect=22 if side == "right" else 40,
-    )  # fmt: skip
-    bar.set_label(unit_label(field.units), color="0.25")
+    return filled, shades
+
+
+def _draw_color_bar(
+    figure: Figure, last: Axes, filled: ContourSet, shades: Sequence[float], unit: str, wide: bool
+) -> None:
+    """Draw a colour bar below the last map of a field, or on its right."""
+    end, (width, height) = last.get_position(), figure.get_size_inches()
+    frame = (
+        (end.x0 + 0.05 * end.width, end.y0 - 0.42 / height, 0.9 * end.width, 0.12 / height)
+        if wide
+        else (end.x1 + 0.1 / width, end.y0 + 0.05 * end.height, 0.12 / width, 0.9 * end.height)
+    )
+    bar = figure.colorbar(
+        filled,
+        cax=figure.add_axes(frame),
+        orientation="horizontal" if wide else "vertical",
+        extendfrac=0.03,
+    )
+    bar.set_label(unit, color="0.25")
     bar.set_ticks(shades[(len(shades) // 2) % 4 :: 4])  # every fourth, zero among them
     bar.outline.set_visible(False)
 
