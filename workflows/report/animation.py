@@ -125,7 +125,7 @@ def animate(
             _draw(axes, own, x, y, values, shades, contours)
             axes.plot(
                 own.longitude(degrees, lines[:, 0]), own.latitude(latitude, lines[:, 1]),
-                color="0.2", linewidth=0.9,
+                color="0.3", linewidth=0.7,
             )  # fmt: skip
             axes.text(own.left, own.top - 8, title, size=14, color="0.1")
     unit = unit_label(fields[0].units)

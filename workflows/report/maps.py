@@ -166,7 +166,7 @@ def _draw(
                 degrees, latitude, full[:, order], inside, colors="0.15", linewidths=0.7
             )
             panel.clabel(lines, np.intersect1d(inside, contours[1::2]), fontsize=6.5, fmt="%g")
-        panel.plot(*coast.T, color="0.2", linewidth=0.7, zorder=3)
+        panel.plot(*coast.T, color="0.3", linewidth=0.55, zorder=3)
         panel.set_facecolor("0.82")  # missing values differ from an anomaly of zero
         panel.set(xlim=degrees[[0, -1]], ylim=latitude[[0, -1]], aspect=map_aspect(latitude))
         panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 6, 10]))
