@@ -16,6 +16,7 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import RunError
@@ -33,6 +34,7 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import steps
+from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn.pipeline.verification.verify import verify
 
 
@@ -139,6 +141,7 @@ class Run(RunFolder):
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
         initial_times(self.experiment, axis)
+        RegionMeans.on_grid(Fields(self.ds).grid, self.experiment.verification.regions)
         self._checked.add(trains)
 
     # Stages
@@ -194,6 +197,7 @@ class Run(RunFolder):
                     self.progress,
                     # An unfinished store of a forced stage is not trusted either.
                     "" if force else self._key_for("verify"),
+                    self.experiment.forecast.seed,
                 )
         return self.outcome("verify", skipped)
 
