@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.data.time_axis import format_time
+from gfrnn.pipeline.forecasting.forecast_store import NUMBER
 from gfrnn.workflows.report.animation import Animation, animate
 from gfrnn.workflows.report.figures import Picture
 from gfrnn.workflows.report.labels import channel_label, lead_label
@@ -121,13 +123,24 @@ def _fields(
     mean = contents.model.layout.scaling.climatology(np.array([when])).reshape(grid.shape)
     fields = []
     for channel in channels:
-        field = one[channel.variable]
-        if channel.level is not None:
-            field = field.sel(level=channel.level)
-        values = field.transpose("latitude", "longitude").values.astype(float)
-        index = grid.channels.index(channel)
+        index, values = grid.channels.index(channel), channel_map(one, channel)
         fields.append(MapField(channel, contents.units(channel), values, truth[index], mean[index]))
     return fields
+
+
+def channel_map(forecast: xr.Dataset, channel: Channel) -> Array:
+    """Return the map of a channel of one forecast at one lead; of an ensemble, its mean.
+
+    Returns
+    -------
+    ndarray, shape (latitudes, longitudes)
+    """
+    field = forecast[channel.variable]
+    if channel.level is not None:
+        field = field.sel(level=channel.level)
+    if NUMBER in field.dims:
+        field = field.mean(NUMBER)
+    return field.transpose("latitude", "longitude").values.astype(float)
 
 
 def _when(stamp: np.datetime64, step: Duration) -> str:

@@ -8,10 +8,11 @@ import io
 import matplotlib.image
 import numpy as np
 import pytest
+import xarray as xr
 
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.workflows.report.animation import Animation, animate
-from gfrnn.workflows.report.example_forecast import _frame_leads
+from gfrnn.workflows.report.example_forecast import _frame_leads, channel_map
 from gfrnn.workflows.report.maps import MapField
 
 WIDE = np.linspace(20, 70, 11), np.arange(0.0, 360.0, 10.0)
@@ -105,3 +106,13 @@ def test_frames_are_at_evenly_spaced_leads(step, count, expected):
 def test_leads_without_truth_have_no_frame():
     leads = np.arange(1, 6) * np.timedelta64(1, "D")
     assert _frame_leads(leads, np.array([1, 1, 0, 1, 0], bool)) == [0, 1, 3]
+
+
+def test_of_an_ensemble_the_mean_is_drawn():
+    values = np.arange(24.0).reshape(2, 2, 3, 2)
+    dims = ("number", "level", "longitude", "latitude")
+    ds = xr.Dataset({"t": (dims, values)}, {"level": [500.0, 850.0]})
+    expected = values[:, 1].mean(axis=0).T
+    np.testing.assert_array_equal(channel_map(ds, Channel("t", 850.0)), expected)
+    one = ds.isel(number=0)
+    np.testing.assert_array_equal(channel_map(one, Channel("t", 850.0)), values[0, 1].T)
