@@ -168,8 +168,13 @@ class SourceVerification:
         periods = " and ".join(map(str, self.periods))
         return [*self.matched.notes, f"climatology of {periods}"]
 
-    def score(self, progress: Progress | None = None, *, force: bool = False) -> xr.Dataset:
+    def score(self, progress: Progress | None = None, *, force: bool = False) -> float:
         """Compute and write the statistics and the scores; an interrupted run of it resumes.
+
+        Returns
+        -------
+        float
+            Wall time in seconds.
 
         Raises
         ------
@@ -198,7 +203,7 @@ class SourceVerification:
             scoring = SourceScoring(
                 self.matched.fields, self.matched.forecasts, self.config, climatology=climatology
             )
-            scores = score(
+            score(
                 scoring,
                 self.folder.statistics,
                 self.folder.scores,
@@ -207,9 +212,10 @@ class SourceVerification:
                 remedy="the number of channels (--channel)",
             )
             record["notes"] = [*self.notes, *self._missing_forecasts()]
-            record["seconds"] = round(time.perf_counter() - begun, 3)
+            seconds = time.perf_counter() - begun
+            record["seconds"] = round(seconds, 3)
             self._write({**record, "finished": now(), **provenance(LIBRARIES)})
-        return scores
+        return seconds
 
     def _missing_forecasts(self) -> list[str]:
         """Describe the forecasts that have missing values.

@@ -167,7 +167,7 @@ def _problems(channel: Channel, ours: FileVariable, theirs: FileVariable) -> lis
 def _advice(problem: str) -> str:
     """Return a problem of a file with the options of the command in place of keys."""
     for key, option in (
-        (r"set forecast\.units: \{(\w+): \.\.\.\}", r"give --units \1=UNIT"),
+        (r"set forecast\.units: \{(\w+): \.\.\.\}", r"give --units \1=UNIT (or --units era5)"),
         (r"forecast\.rename: \{(\w+): \.\.\.\}", r"--rename \1=ERA5_NAME"),
         (r"by naming others in data\.variables", "by naming others with --channel"),
     ):

@@ -23,7 +23,7 @@ from gfrnn.workflows.commands.inspect import inspect
 from gfrnn.workflows.commands.nature import nature
 from gfrnn.workflows.commands.refit_update import refit, update
 from gfrnn.workflows.commands.reproduce import reproduce
-from gfrnn.workflows.commands.run import fit, forecast, report, run, verify
+from gfrnn.workflows.commands.run import compare, fit, forecast, report, run, verify
 from gfrnn.workflows.session.graceful_stop import StopRequested, graceful_stop
 
 app = typer.Typer(
@@ -36,7 +36,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, fit, forecast, verify, report, refit, update, inspect, nature, reproduce):
+for command in (
+    run, fit, forecast, verify, compare, report, refit, update, inspect, nature, reproduce,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(cluster, name="cluster")

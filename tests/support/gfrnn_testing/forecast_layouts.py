@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+import zarr
 
 LATITUDE = np.array([30.0, 45.0, 60.0])
 LONGITUDE = np.array([0.0, 90.0, 180.0, 270.0])
@@ -115,9 +116,12 @@ def write_earth2studio(ds: xr.Dataset, path: Path) -> Path:
         names["number"] = "ensemble"
         arrays = {name: array.transpose("number", ...) for name, array in arrays.items()}
     flipped = xr.Dataset(arrays).isel(latitude=slice(None, None, -1)).rename(names)
-    for variable in flipped.variables.values():
-        variable.attrs = {}
-    return _zarr(flipped.drop_vars("level", errors="ignore"), path)
+    flipped = flipped.drop_vars("level", errors="ignore")
+    group = zarr.create_group(path, overwrite=True)
+    for name, array in flipped.variables.items():
+        # Times and leads have the data types of numpy, not those of CF.
+        group.create_array(str(name), data=array.values, dimension_names=list(array.dims))
+    return path
 
 
 def write_cfgrib(ds: xr.Dataset, path: Path) -> Path:
@@ -147,7 +151,10 @@ def write_anemoi(ds: xr.Dataset, path: Path) -> Path:
         )
         for name, array in arrays.items()
     }
-    coords = {"latitude": ("values", rows.reshape(-1)), "longitude": ("values", columns.reshape(-1))}
+    coords = {
+        "latitude": ("values", rows.reshape(-1)),
+        "longitude": ("values", columns.reshape(-1)),
+    }
     flat = xr.Dataset({**variables, **coords}, {"time": initial + LEADS})
     flat.to_netcdf(path, encoding={"time": {"units": "seconds since 1970-01-01", "dtype": "f8"}})
     return path
