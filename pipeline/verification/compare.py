@@ -67,6 +67,9 @@ def compare(stores: Mapping[str, Path], channels: Sequence[str] = ()) -> xr.Data
         )
     notes = [_size(opened, axes, known), *_same_truth(own, known)]
     ensembles = any("fair_crps" in ds for ds in own.values())
+    single = [name for name, ds in own.items() if "fair_crps" not in ds]
+    if ensembles and single:
+        notes.append(f"CRPS of single forecasts is the mean absolute error: {', '.join(single)}")
     variables: dict[str, Any] = {}
     dims = ("run", "channel", "prediction_timedelta")
     for score in ("rmse", "crps") if ensembles else ("rmse",):

@@ -21,7 +21,7 @@ from gfrnn.workflows.report.labels import heading, lead_label, unit_label
 # Distinct with red-green colour blindness.
 _COLOURS = ("#0b4f8a", "#d55e00", "#009e73", "#cc9a00", "#b35c8f", "0.45")
 _MOST_LEADS = 10
-_MOST_FIGURES = 12
+_MOST_CHANNELS = 12  # with figures
 _SIDES = {-1: "better", 0: "", 1: "worse"}
 
 
@@ -77,8 +77,9 @@ def _content(compared: xr.Dataset) -> dict[str, Any]:
         "pairs": shown["pairs"].values.tolist(),
         "groups": groups,
         "pictures": [
-            _picture(compared.isel(channel=place))
-            for place in range(min(compared.sizes["channel"], _MOST_FIGURES))
+            _picture(compared.isel(channel=place), score)
+            for place in range(min(compared.sizes["channel"], _MOST_CHANNELS))
+            for score in compared_scores(compared)
         ],
         "written": f"{pd.Timestamp.now('UTC'):%Y-%m-%d %H:%M} UTC",
     }
@@ -90,28 +91,22 @@ def _channel(own: xr.Dataset) -> Channel:
 
 
 @matplotlib.rc_context(STYLE)
-def _picture(own: xr.Dataset) -> Picture:
-    """Plot each score of one channel against lead, a line a run."""
-    leads, scores = own["prediction_timedelta"].values, compared_scores(own)
+def _picture(own: xr.Dataset, score: str) -> Picture:
+    """Plot a score of one channel against lead, a line a run."""
+    leads = own["prediction_timedelta"].values
     months = leads.dtype.kind == "i"
     times = leads if months else leads / np.timedelta64(1, "D")
-    figure = Figure(figsize=(WIDTH, 3.0))
-    panels = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.065, right=0.995, bottom=0.155, top=0.87, wspace=0.17)
-    unit, runs = unit_label(str(own["units"].item())), list(map(str, own["run"].values))
-    for panel, score in zip(panels, scores, strict=False):
-        for number, run in enumerate(runs):
-            colour = _COLOURS[number % len(_COLOURS)]
-            values = own[score].sel(run=run).values
-            panel.plot(times, values, label=run, color=colour, marker="o", markersize=3)
-        panel.set(xlabel=f"lead ({'months' if months else 'days'})")
-        panel.set(ylabel=f"{LABELS[score]} ({unit})")
-        panel.set_ylim(bottom=0)
-    for panel in panels[len(scores) :]:
-        panel.set_axis_off()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper right", borderaxespad=0.1, ncols=3)
+    figure = Figure(figsize=(WIDTH / 2, 3.0))
+    panel = figure.subplots()
+    figure.subplots_adjust(left=0.13, right=0.99, bottom=0.155, top=0.87)
+    runs = list(map(str, own["run"].values))
+    for number, run in enumerate(runs):
+        colour, values = _COLOURS[number % len(_COLOURS)], own[score].sel(run=run).values
+        panel.plot(times, values, label=run, color=colour, marker="o", markersize=3)
+    panel.set(xlabel=f"lead ({'months' if months else 'days'})")
+    panel.set(ylabel=f"{LABELS[score]} ({unit_label(str(own['units'].item()))})")
+    panel.set_ylim(bottom=0)
+    panel.legend()
     title = heading(_channel(own))
-    figure.text(0.008, 0.98, title, va="top", size=11, weight="bold")
-    what = " and ".join(LABELS[score] for score in scores)
-    return embed(figure, f"{title}: {what} against lead for {', '.join(runs)}.")
+    figure.text(0.016, 0.98, title, va="top", size=11, weight="bold")
+    return embed(figure, f"{title}: {LABELS[score]} against lead for {', '.join(runs)}.")

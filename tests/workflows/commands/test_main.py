@@ -26,7 +26,7 @@ from gfrnn_testing.weather import Weather, experiment, finish, make_weather, sta
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
 COMMANDS = [
-    "run", "fit", "forecast", "verify", "report", "refit", "update", "inspect", "nature",
+    "run", "fit", "forecast", "verify", "compare", "report", "refit", "update", "inspect", "nature",
     "reproduce", "bench", "bench pass", "bench scaling", "bench rollout", "bench perturbation",
     "bench plan", "bench scale", "bench store", "bench skill", "cluster", "cluster check",
 ]  # fmt: skip
