@@ -26,16 +26,16 @@ from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.provenance import provenance
 from gfrnn.pipeline.runs.record import LIBRARIES, now
 from gfrnn.pipeline.storage import write_text
-from gfrnn.pipeline.verification.forecast_source import ForecastSource
-from gfrnn.pipeline.verification.matched_truth import MatchedTruth
 from gfrnn.pipeline.verification.scores import open_scores
-from gfrnn.pipeline.verification.source_scoring import SourceScoring
-from gfrnn.pipeline.verification.statistics_store import open_statistics
-from gfrnn.pipeline.verification.truth_climatology import (
+from gfrnn.pipeline.verification.sources.forecast_source import ForecastSource
+from gfrnn.pipeline.verification.sources.matched_truth import MatchedTruth
+from gfrnn.pipeline.verification.sources.source_scoring import SourceScoring
+from gfrnn.pipeline.verification.sources.truth_climatology import (
     climatology_periods,
     terms,
     truth_climatology,
 )
+from gfrnn.pipeline.verification.statistics_store import open_statistics
 from gfrnn.pipeline.verification.verify import score
 
 RECORD = "verify.json"
@@ -96,7 +96,7 @@ class SourceVerification:
             Regions to score.
         climatology : Period, optional
             Period of the truth whose climatology is used; default: see
-            :func:`gfrnn.pipeline.verification.truth_climatology.climatology_periods`.
+            :func:`gfrnn.pipeline.verification.sources.truth_climatology.climatology_periods`.
         channels : sequence of str
             Names of the channels to score; default: all that both have.
         initial_time : datetime64, optional
@@ -158,7 +158,7 @@ class SourceVerification:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, and the references."""
+        """Sentences on what was left out, and on the climatology."""
         if not self.periods:
             return [
                 *self.matched.notes,

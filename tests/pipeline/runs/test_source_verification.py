@@ -164,7 +164,7 @@ def test_a_verification_resumes_and_is_not_overwritten(truth, store, tmp_path, m
         lambda *_: pytest.fail("computed again"),
     )
     monkeypatch.setattr(
-        "gfrnn.pipeline.verification.source_scoring.SourceScoring.statistics",
+        "gfrnn.pipeline.verification.sources.source_scoring.SourceScoring.statistics",
         lambda *_: pytest.fail("computed again"),
     )
     prepared(path, store, folder).score()

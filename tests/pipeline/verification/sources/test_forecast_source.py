@@ -12,8 +12,8 @@ import zarr
 
 from gfrnn.pipeline.config.data_config import SourceConfig
 from gfrnn.pipeline.errors import DataError
-from gfrnn.pipeline.verification.forecast_dimensions import decode_leads
-from gfrnn.pipeline.verification.forecast_source import ForecastSource
+from gfrnn.pipeline.verification.sources.forecast_dimensions import decode_leads
+from gfrnn.pipeline.verification.sources.forecast_source import ForecastSource
 from gfrnn_testing.forecast_layouts import (
     LATITUDE,
     LAYOUTS,

@@ -22,7 +22,7 @@ from gfrnn.pipeline.data.variables.file_variables import (
 )
 from gfrnn.pipeline.data.variables.names import QUANTITIES
 from gfrnn.pipeline.errors import DataError
-from gfrnn.pipeline.verification.forecast_source import ForecastSource
+from gfrnn.pipeline.verification.sources.forecast_source import ForecastSource
 
 _REMEDY = "score other channels (--channel), or verify forecasts of other times"
 _SHOWN = 8  # names or leads listed in a message

@@ -17,7 +17,7 @@ from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.data.variables.file_variables import FileVariable, field_variables
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.forecasting.forecast_store import WRITTEN
-from gfrnn.pipeline.verification.forecast_dimensions import ForecastDimensions
+from gfrnn.pipeline.verification.sources.forecast_dimensions import ForecastDimensions
 
 Array = NDArray[Any]
 

@@ -20,7 +20,7 @@ from gfrnn.pipeline.data.files import RawFile, find_files
 from gfrnn.pipeline.data.grid import Channel, format_extent, same_coordinates
 from gfrnn.pipeline.data.variables.names import QUANTITIES, split_name, suggest_names
 from gfrnn.pipeline.errors import DataError
-from gfrnn.pipeline.verification.forecast_file import KEY, ForecastFile
+from gfrnn.pipeline.verification.sources.forecast_file import KEY, ForecastFile
 
 Array = NDArray[Any]
 
