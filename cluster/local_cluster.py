@@ -18,6 +18,7 @@ from distributed.worker_memory import parse_memory_limit
 
 from gfrnn.cluster.certificates import new_certificates
 from gfrnn.cluster.config import ClusterConfig
+from gfrnn.cluster.errors import ClusterError
 from gfrnn.cluster.host_address import LOOPBACK, dashboard_bind_address
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
 
@@ -35,6 +36,11 @@ _FOR_THE_DRIVER = (
 _CONNECTION_TIMEOUT = 120.0
 """Least timeout of connections in seconds. Where machines are overloaded, processes wait longer
 for a core than Dask's default of 30 s; one that has ended is noticed without a timeout."""
+
+
+_LEAST_MEMORY = 256 * 2**20
+"""Least memory limit of a worker in bytes. Its process takes about 150 MiB before any task, and
+Dask pauses it at 80 % of the limit, without an error and for as long as it stays there."""
 
 
 def local_size(config: ClusterConfig) -> tuple[int, int | None]:
@@ -56,9 +62,15 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
     Raises
     ------
     ClusterError
-        If certificates cannot be made.
+        If a worker's own process takes the memory limit, or certificates cannot be made.
     """
-    workers, _ = local_size(config)
+    workers, memory = local_size(config)
+    if memory and memory < _LEAST_MEMORY:  # 0 is no limit
+        given = config.memory or f"{memory / 2**20:.0f} MiB, the machine's memory by its cores,"
+        raise ClusterError(
+            f"cluster.memory: {given} is too little: the process of a worker takes most of it "
+            f"before any task; give {_LEAST_MEMORY // 2**20}MiB or more"
+        )
     security = new_certificates()
     with safe_import_path(), dask.config.set(_connection_timeouts()):
         with _signals_ignored(), dask.config.set(nanny_settings()), warnings.catch_warnings():

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.sampling import HiddenWeights
+from gfrnn_core.triangles.folding import copy_rows
 
 Array = NDArray[Any]
 
@@ -77,7 +78,7 @@ def lift_into(block: Array, states: Array, inputs: Array | None, hidden: HiddenW
     """
     linear = states.shape[1]
     extra = 0 if inputs is None else inputs.shape[1]
-    block[:, :linear] = states
+    copy_rows(states, block[:, :linear])
     block[:, linear] = 1.0
     if inputs is not None:
         block[:, linear + 1 : linear + 1 + extra] = inputs

@@ -17,7 +17,7 @@ from gfrnn_core.lifting import Columns, lift_into
 from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
 from gfrnn_core.sampling import HiddenWeights
-from gfrnn_core.triangles.folding import block_rows
+from gfrnn_core.triangles.folding import block_rows, copy_rows
 
 Array = NDArray[Any]
 Target = Literal["state", "increment", "lifted"]
@@ -179,7 +179,8 @@ def row_blocks(
                 column = columns.features + order * own
                 values = _own(states, time + lead, place, patches)
                 # Subtract before rounding to the block's precision, not after.
-                block[:, column : column + own] = values if base is None else values - base
+                difference = values if base is None else values - base
+                copy_rows(difference, block[:, column : column + own])
         if factors is not None:
             block *= factors[place][:, None]
         yield block

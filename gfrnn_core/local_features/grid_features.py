@@ -112,14 +112,14 @@ class GridFeatures:
         ndarray, shape (n, features, latitudes, longitudes)
         """
         present = np.arange(BASE_FIELDS) if kinds is None else kinds
-        base /= self.scales[:, present, None, None]
+        base /= self.scales[:, present, None, None].astype(base.dtype)
         times, channels, _, latitudes, longitudes = base.shape
         place = dict(zip(present.tolist(), range(len(present)), strict=True))
 
         def field(channel: int, kind: int) -> Array:
             return base[:, channel, place[kind]]
 
-        found = np.empty((times, self.count, latitudes, longitudes))
+        found = np.empty((times, self.count, latitudes, longitudes), dtype=base.dtype)
         results = iter(found.swapaxes(0, 1))
         for stream, advected, laplacian in self.jacobians.tolist():
             result, order = next(results), _OF_LAPLACIAN * laplacian
@@ -134,8 +134,9 @@ class GridFeatures:
             np.multiply(first, second, out=next(results))
         if len(self.biases):
             flat = base.reshape(times, channels * BASE_FIELDS, latitudes, longitudes)
-            mixed = np.tensordot(self.weights.T, flat, axes=(1, 1)).swapaxes(0, 1)
-            mixed += self.biases[:, None, None]
+            weights = self.weights.T.astype(base.dtype)
+            mixed = np.tensordot(weights, flat, axes=(1, 1)).swapaxes(0, 1)
+            mixed += self.biases[:, None, None].astype(base.dtype)
             end = self.count - len(self.biases)
             found[:, end:] = np.tanh(mixed) if self.activation == "tanh" else np.maximum(mixed, 0.0)
         return found

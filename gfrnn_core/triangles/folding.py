@@ -1,9 +1,10 @@
 """Fold blocks of rows into a triangle, by Householder reflections and by Cholesky factors.
 
 The first rows are folded by Householder reflections: LAPACK's ``geqrt`` factors a few columns of a
-block, and matrix products apply the result to the other columns. Once the triangle R holds twice as
-many rows as columns, later blocks B only add ``W^T W``, W = B R^-1, to a matrix G. The triangle of
-all rows is then ``chol(I + G) R``, because its Gram matrix is ``R^T R`` plus the sum of ``B^T B``.
+block, and matrix products apply the result to the other columns. Once the triangle R holds 1.5
+times as many rows as columns, later blocks B only add ``W^T W``, W = B R^-1, to a matrix G. The
+triangle of all rows is then ``chol(I + G) R``, because its Gram matrix is ``R^T R`` plus the sum of
+``B^T B``.
 This is Cholesky QR with a preconditioner: B itself may have any condition number, as only that of
 I + G matters, which is small if later rows resemble the first ones. Blocks that do not are folded
 by reflections. (Yamamoto, Nakatsukasa, Yanagisawa and Fukaya, 'Roundoff error analysis of the
@@ -12,6 +13,7 @@ CholeskyQR2 algorithm', ETNA 44, 2015, for the errors without a preconditioner.)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -26,15 +28,18 @@ Array = NDArray[Any]
 # that the slower factorisation of these columns is negligible.
 _PANEL = 96
 
-# Rows of a triangle that are folded together: lower rows have fewer columns.
-_STRIP = 256
+# Columns of a triangle whose reflectors are applied together in a merge.
+_MERGED = 32
+
+# Rows that are copied together between arrays of different order, so that both stay in the cache.
+_COPIED = 16
 
 # Least number of float64 rows of a block.
 _BLOCK = 1024
 
 # Rows of a triangle, in multiples of its columns, before rows are gathered under it. With fewer,
 # its smallest singular values are much smaller than those of later blocks of as many rows.
-_FIRST = 2
+_FIRST = 1.5
 
 # Rows, in multiples of the columns, from which on gathering saves more than its Cholesky factor
 # costs. If as many are expected, gathering begins early, otherwise when they have come.
@@ -59,6 +64,17 @@ def block_rows(columns: int, precision: Any = np.float64) -> int:
     return max(columns, _BLOCK) * (8 // int(np.dtype(precision).itemsize))
 
 
+def copy_rows(rows: Array, out: Array) -> None:
+    """Copy rows into an array of another order, a few at a time, which may stay in the cache.
+
+    Parameters
+    ----------
+    rows, out : ndarray, shape (rows, columns)
+    """
+    for first in range(0, len(rows), _COPIED):
+        out[first : first + _COPIED] = rows[first : first + _COPIED]
+
+
 class Folding:
     """The triangle of the rows folded so far, and memory that folding reuses.
 
@@ -67,8 +83,8 @@ class Folding:
 
     Parameters
     ----------
-    standing : ndarray, shape (at most columns, columns), C order, optional
-        Upper trapezoid to begin with, which is overwritten.
+    standing : ndarray, shape (at most columns, columns), optional
+        Upper trapezoid to begin with; :meth:`merge` keeps it, other methods may overwrite it.
     expected : float
         Number of rows that will be folded, as far as known; it only decides how they are.
     memory : dict, optional
@@ -85,7 +101,7 @@ class Folding:
         self._gathered: _GramUnderTriangle | None = None
         self._rows = len(self._standing)  # of the triangle, without those gathered
         self._expected = expected
-        self._least = 0  # rows of a triangle under which rows may be gathered
+        self._least = 0.0  # rows of a triangle under which rows may be gathered
         self._memory = {} if memory is None else memory
 
     def finish(self) -> Array:
@@ -109,11 +125,13 @@ class Folding:
             return
         early = self._expected >= _WORTHWHILE * columns
         self._least = max(self._least, (_FIRST if early else _WORTHWHILE) * columns)
-        together = block_rows(columns, kind)
-        for first in range(0, len(block), together):
-            part = block[first : first + together]
-            if self._rows < self._least or not self._gather(part):
+        together, first = block_rows(columns, kind), 0
+        while first < len(block):
+            missing = math.ceil(self._least) - self._rows
+            part = block[first : first + (min(together, missing) if missing > 0 else together)]
+            if missing > 0 or not self._gather(part):
                 self.reflect(part)
+            first += len(part)
 
     def reflect(self, block: Array) -> None:
         """Fold a block by reflections alone; it is overwritten if it is Fortran-ordered.
@@ -134,18 +152,21 @@ class Folding:
         geqrt = _routines(block.dtype.char).geqrt
         panel = min(_PANEL, *stacked.shape)
         folded, _, _ = geqrt(panel, np.asfortranarray(stacked), overwrite_a=True)
-        self._standing = np.array(folded[:columns], order="C")  # a copy, as the block is reused
+        self._standing = np.empty((min(folded.shape), columns), folded.dtype)
+        copy_rows(folded[:columns], self._standing)  # as the block is reused
 
     def merge(self, trapezoid: Array) -> None:
-        """Fold the rows of another upper trapezoid, which is not changed."""
+        """Fold the rows of another upper trapezoid; neither side's array is changed."""
         if len(self._standing) < trapezoid.shape[1]:
             self.reflect(np.array(trapezoid, order="F"))
             return
         self._complete()
         self._rows += len(trapezoid)
-        for first in range(0, len(trapezoid), _STRIP):
-            strip = np.array(trapezoid[first : first + _STRIP, first:], order="F")
-            self._reflect_under(self._standing[first:, first:], strip)
+        kind = np.result_type(self._standing, trapezoid)
+        upper, lower = (_upper(each, kind) for each in (self._standing, trapezoid))
+        panel, tpqrt = min(_MERGED, len(upper)), _routines(kind.char).tpqrt
+        merged = tpqrt(len(lower), panel, upper, lower, overwrite_a=True, overwrite_b=True)
+        self._standing = merged[0]
 
     def _gather(self, block: Array) -> bool:
         """Gather the rows of a block under the triangle if that is accurate; return whether."""
@@ -221,7 +242,7 @@ class Folding:
         np.conjugate(above.T, out=across)
         across = gemm(1, below, reflectors, trans_a=_ADJOINT, beta=1, c=across, overwrite_c=True)
         across = trmm(1, factor, across, side=1, overwrite_b=True)
-        above -= across.conj().T
+        above -= (across.conj() if np.iscomplexobj(across) else across).T
         gemm(-1, reflectors, across, beta=1, c=below, trans_b=_ADJOINT, overwrite_c=True)
 
     def _scratch(self, name: str, shape: tuple[int, int], kind: Any) -> Array:
@@ -284,7 +305,7 @@ class _GramUnderTriangle:
             Precision of the rows.
         """
         with np.errstate(over="ignore"):
-            rounded = np.array(np.triu(triangle), dtype=kind, order="F")
+            rounded = _upper(triangle, kind)
         return cls(rounded) if np.isfinite(rounded).all() else None
 
     def add(self, block: Array, scratch: Any) -> bool:
@@ -346,6 +367,17 @@ class _GramUnderTriangle:
         return triangle
 
 
+def _upper(trapezoid: Array, kind: Any) -> Array:
+    """Return a Fortran-ordered copy of a trapezoid of any order, with zeros below the diagonal."""
+    rows, columns = trapezoid.shape
+    upper = np.zeros((rows, columns), kind, order="F")
+    for first in range(0, rows, _COPIED):
+        last = min(first + _COPIED, rows)
+        upper[first:last, last:] = trapezoid[first:last, last:]
+        upper[first:last, first:last] = np.triu(trapezoid[first:last, first:last])
+    return upper
+
+
 def _divide(rows: Array, triangle: Array, routines: _Routines) -> None:
     """Multiply rows by the inverse of a triangle in place, halving its columns recursively.
 
@@ -375,6 +407,7 @@ class _Routines:
     trsm: Any
     syrk: Any
     geqrt: Any
+    tpqrt: Any
     potrf: Any
 
 
@@ -382,4 +415,4 @@ class _Routines:
 def _routines(kind: str) -> _Routines:
     example = np.empty(0, dtype=kind)
     blas = get_blas_funcs(("gemm", "trmm", "trsm", "syrk"), (example,))
-    return _Routines(*blas, *get_lapack_funcs(("geqrt", "potrf"), (example,)))
+    return _Routines(*blas, *get_lapack_funcs(("geqrt", "tpqrt", "potrf"), (example,)))

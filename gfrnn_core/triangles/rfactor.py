@@ -119,7 +119,7 @@ class RFactor:
         rows = self.rows + other.rows
         if min(self.rows, other.rows) == 0:
             return self if other.rows == 0 else other
-        folding = Folding(np.array(self.triangle, order="C"))
+        folding = Folding(self.triangle)
         folding.merge(other.triangle)
         return self.from_trapezoid(folding.finish(), rows)
 

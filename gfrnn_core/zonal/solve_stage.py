@@ -27,8 +27,9 @@ def row_factors(
 
     Parameters
     ----------
-    blocks : iterable of (rows, targets), both ndarrays of complex
-        Blocks of rows, shapes (wavenumbers, n, columns) and (wavenumbers, n, width).
+    blocks : iterable of (rows, targets), both ndarrays of complex64 or complex128
+        Blocks of rows, shapes (wavenumbers, n, columns) and (wavenumbers, n, width). Reflections
+        have their precision, so that complex64 is for a few rows a column only.
     used, used_targets : ndarray of bool, shapes (wavenumbers, columns) and (wavenumbers, width)
         Columns that are not always zero: :meth:`ZonalNetwork.used_columns` and
         :attr:`ZonalBasis.used`.
@@ -36,9 +37,9 @@ def row_factors(
         Number of rows that are folded together; a fold is the faster the more there are.
     """
     features, targets = used.sum(axis=1), used_targets.sum(axis=1)
-    buffers = [np.empty((rows, columns), complex, order="F") for columns in features + targets]
-    memory: dict[str, Array] = {}
-    folding = [Folding(memory=memory) for _ in buffers]
+    columns, memory = features + targets, dict[str, Array]()
+    folding = [Folding(memory=memory) for _ in columns]
+    buffers: list[Array] = []
     filled = total = 0
 
     def fold() -> None:
@@ -47,6 +48,8 @@ def row_factors(
             each.fold(np.asfortranarray(buffer[:filled]))
 
     for own, later in blocks:
+        if not buffers:
+            buffers += [np.empty((rows, count), own.dtype, order="F") for count in columns]
         done = 0
         while done < own.shape[1]:
             count = min(rows - filled, own.shape[1] - done)
@@ -62,7 +65,7 @@ def row_factors(
         fold()
     total += filled
     if not total:
-        return [RFactor.empty(buffer.shape[1]) for buffer in buffers]
+        return [RFactor.empty(int(count)) for count in columns]
     return [RFactor.from_trapezoid(each.finish(), total) for each in folding]
 
 

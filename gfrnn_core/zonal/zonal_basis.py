@@ -98,11 +98,11 @@ class ZonalBasis:
         number, position = np.nonzero(self.used)
         return number, position
 
-    def unpack(self, states: Array) -> Array:
-        """Return the coefficients of states, shape (n, size)."""
+    def unpack(self, states: Array, kind: Any = complex) -> Array:
+        """Return the coefficients of states, shape (n, size), in a complex precision."""
         real, imaginary = self._entries
         number, position = self._positions
-        found = np.zeros((self.wavenumbers, len(states), self.width), dtype=complex)
+        found = np.zeros((self.wavenumbers, len(states), self.width), dtype=kind)
         found.real[number, :, position] = states[:, real].T
         waves = number > 0
         found.imag[number[waves], :, position[waves]] = states[:, imaginary].T
@@ -130,7 +130,8 @@ class ZonalBasis:
         """Return the coefficients of profiles, shape (wavenumbers, n, channels, latitudes)."""
         numbers, times = profiles.shape[:2]
         flat = np.ascontiguousarray(profiles).reshape(numbers, -1, self.latitudes)
-        return np.asarray(np.matmul(flat, self.functions.inverse).reshape(numbers, times, -1))
+        inverse = self._inverse_of[flat.dtype.char]
+        return np.asarray(np.matmul(flat, inverse).reshape(numbers, times, -1))
 
     def profiles(self, coefficients: Array, functions: Array | None = None) -> Array:
         """Return the profiles of coefficients: (wavenumbers, n, channels, latitudes).
@@ -170,7 +171,7 @@ class ZonalBasis:
         ndarray, shape (n, channels, kinds, latitudes, longitudes)
             Value, its derivatives eastwards and northwards, then the same of the Laplacian.
         """
-        functions = self._base_functions
+        functions = self._base_functions_of[coefficients.dtype.char]
         if kinds is not None and len(kinds) < functions.shape[2]:
             functions = functions[:, :, kinds]
         numbers, times, _ = coefficients.shape
@@ -179,8 +180,16 @@ class ZonalBasis:
         return self.on_grid(found.reshape(numbers, times, self.channels, -1, self.latitudes))
 
     @cached_property
-    def _base_functions(self) -> Array:
-        """Profiles of the base fields of each function: (wavenumbers, functions, 6, latitudes)."""
+    def _inverse_of(self) -> dict[str, Array]:
+        """Coefficients of a profile, by the complex precision of profiles."""
+        return {kind: self.functions.inverse.astype(kind) for kind in "FD"}
+
+    @cached_property
+    def _base_functions_of(self) -> dict[str, Array]:
+        """Profiles of the base fields of each function, by the complex precision of coefficients.
+
+        Their shape is (wavenumbers, functions, 6, latitudes).
+        """
         functions = self.functions
         numbers, count, latitudes = functions.values.shape
         found = np.empty((numbers, count, 6, latitudes), dtype=complex)
@@ -194,4 +203,4 @@ class ZonalBasis:
             if numbers > 1:
                 # At a pole, the quotient of wavenumber 1 and the cosine of latitude has a limit.
                 found[1, :, value + 1] += 1j * functions.pole_signs * found[1, :, value + 2]
-        return found
+        return {kind: found.astype(kind) for kind in "FD"}

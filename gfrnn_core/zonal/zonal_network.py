@@ -7,7 +7,8 @@ those of nonlinear features of the fields on the grid, the network predicts
 
 W_m is the same at all longitudes, so that all longitudes inform it, and different at each latitude;
 only the constant forces stationary waves, which are bound to longitudes.
-A further stage also sees the forecast of the stage before it, with its features, and corrects it.
+A further stage also sees the features of the forecast of the stage before it, and corrects it. The
+forecast itself is a linear combination of the other columns.
 
 Source of the training by one linear least-squares problem: Bolager et al., 'Gradient-free training
 of recurrent neural networks', arXiv 2410.23467.
@@ -19,12 +20,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.local_features import GridFeatures
+from gfrnn_core.recurrent_network import Precision
 from gfrnn_core.regression_rows import draw_numbers
 from gfrnn_core.rollout import report_diverged
 from gfrnn_core.zonal.zonal_basis import ZonalBasis
@@ -89,6 +91,8 @@ class ZonalNetwork:
         the limit. None for no limit.
     seed : int
         Seed of the noise.
+    precision : {"float64", "float32"}
+        Precision of features, rows and rollouts.
     stages : tuple of Stage
         Solved stages.
 
@@ -108,6 +112,7 @@ class ZonalNetwork:
     noise: Array | None = field(default=None, repr=False)
     bound: float | None = 2.5
     seed: int = 0
+    precision: Precision = "float64"
     stages: tuple[Stage, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -120,6 +125,8 @@ class ZonalNetwork:
             )
         if self.bound is not None and not 0 < self.bound < np.inf:
             raise ValueError(f"bound: {self.bound} is not positive and finite; None sets no limit")
+        if self.precision not in (allowed := get_args(Precision)):
+            raise ValueError(f"precision: {self.precision!r} is not one of {', '.join(allowed)}")
         if self.feature_basis.channels != self.features.count:
             raise ValueError(
                 f"feature_basis: {self.feature_basis.channels} channels, but there are "
@@ -141,6 +148,11 @@ class ZonalNetwork:
                 f"noise: shape {self.noise.shape} is not one value for each of the "
                 f"{self.basis.size} entries of a state"
             )
+
+    @property
+    def complex_type(self) -> np.dtype[Any]:
+        """Data type of coefficients and rows."""
+        return np.result_type(self.precision, np.complex64)
 
     @property
     def linear(self) -> int:
@@ -181,14 +193,14 @@ class ZonalNetwork:
     def block_times(self) -> int:
         """Number of times whose features are computed together on the grid."""
         fields = max(len(self.features.kinds) * self.basis.channels, self.features.count, 1)
-        per_time = 8 * fields * self.basis.latitudes * self.basis.longitudes
-        return max(1, BLOCK_BYTES // per_time)
+        plane = np.dtype(self.precision).itemsize * self.basis.latitudes * self.basis.longitudes
+        return max(1, BLOCK_BYTES // (fields * plane))
 
     def columns(self, stage: int) -> int:
         """Return the number of feature columns of the rows of a stage, counted from 0."""
         featured = self.feature_basis.width
         own = self.linear + self.feature_delays * featured
-        return own + (self.basis.width + featured if stage else 0)
+        return own + (featured if stage else 0)
 
     def units(self, stage: int) -> Array:
         """Return a number for the unit of each column of a stage: int, shape (columns,).
@@ -203,15 +215,14 @@ class ZonalNetwork:
             np.arange(1, first),
             *[features] * self.feature_delays,
         ]
-        corrected = [np.zeros(width, dtype=int), features] if stage else []
-        return np.concatenate([*own, *corrected])
+        return np.concatenate([*own, *([features] if stage else [])])
 
     def used_columns(self, stage: int) -> Array:
         """Return which columns of a stage are not always zero: bool, (wavenumbers, columns)."""
         present, featured = self.basis.used, self.feature_basis.used
         driving = np.ones((self.basis.wavenumbers, 1 + self.inputs), dtype=bool)
         own = [*[present] * self.delays, driving, *[featured] * self.feature_delays]
-        return np.concatenate([*own, *([present, featured] if stage else [])], axis=1)
+        return np.concatenate([*own, *([featured] if stage else [])], axis=1)
 
     def extended(self, stage: Stage) -> ZonalNetwork:
         """Return the network with one more solved stage."""
@@ -239,14 +250,15 @@ class ZonalNetwork:
         """
         count, basis = coefficients.shape[1], self.basis
         shape = (basis.wavenumbers, count, self.feature_basis.width)
-        found = np.empty(shape, dtype=complex)
+        found = np.empty(shape, dtype=self.complex_type)
         if not self.features.count:
             return found
         kinds = self.features.kinds
+        background = np.tensordot(terms, self.background, axes=1).swapaxes(0, 1)
+        whole = np.add(coefficients, background, dtype=found.dtype, casting="same_kind")
         for first in range(0, count, self.block_times):
             now = slice(first, first + self.block_times)
-            background = np.tensordot(terms[now], self.background, axes=1).swapaxes(0, 1)
-            base = basis.base_fields(coefficients[:, now] + background, kinds)
+            base = basis.base_fields(whole[:, now], kinds)
             found[:, now] = self.feature_basis.encode(self.features(base, kinds))
         return found
 
@@ -280,7 +292,7 @@ class ZonalNetwork:
         if self.noise is not None:
             drawn = draw_numbers("normal", self.seed, first, times, states.shape[1])
             seen = states + self.noise * drawn
-        known = self.basis.unpack(seen)
+        known = self.basis.unpack(seen, self.complex_type)
         features = self.featurise(known[:, :-1], terms[:-1])
 
         def delayed(values: Array, delays: int) -> list[Array]:
@@ -291,10 +303,10 @@ class ZonalNetwork:
         base = present[0]
         rows = self._rows(present, featured, given)
         for stage in self.stages:
-            base = base + np.matmul(rows, stage.outer)
-            corrected = base, self.featurise(base, terms[begin + 1 :])
+            base = base + np.matmul(rows, stage.outer.astype(rows.dtype, copy=False))
+            corrected = self.featurise(base, terms[begin + 1 :])
             rows = self._rows(present, featured, given, corrected)
-        return rows, self.basis.unpack(states[begin + 1 :]) - base
+        return rows, self.basis.unpack(states[begin + 1 :], self.complex_type) - base
 
     def walk(
         self,
@@ -326,24 +338,25 @@ class ZonalNetwork:
         states: deque[Array] = deque(maxlen=self.delays)
         features: deque[Array] = deque(maxlen=self.feature_delays)
         for index in range(-self.delays, 0):
-            state = self.basis.unpack(history[:, index])
+            state = self.basis.unpack(history[:, index], self.complex_type)
             states.appendleft(state)
             features.appendleft(self.featurise(state, next(terms)))
         limits = self._limits(states, features)
+        outer = [stage.outer.astype(self.complex_type, copy=False) for stage in self.stages]
         left = np.zeros(len(history), dtype=int)
         for step in range(1, steps + 1):
             later = next(terms)
             given = None if inputs is None else next(inputs)
             base, limited = states[0], np.zeros(len(history))
             rows = self._rows(list(states), list(features), given)
-            for number, stage in enumerate(self.stages):
+            for number, weights in enumerate(outer):
                 limited += _limit(rows, limits[number])
                 # Without a bound a diverging forecast may overflow.
                 with np.errstate(over="ignore", invalid="ignore"):
-                    base = base + np.matmul(rows, stage.outer)
+                    base = base + np.matmul(rows, weights)
                 limited += _limit(base, limits[0][..., : self.basis.width])
                 if number + 1 < len(self.stages):
-                    corrected = base, self.featurise(base, later)
+                    corrected = self.featurise(base, later)
                     rows = self._rows(list(states), list(features), given, corrected)
             left[(left == 0) & ~self._plausible(base)] = step
             base[:, left > 0] = np.nan
@@ -363,13 +376,14 @@ class ZonalNetwork:
         present: list[Array],
         featured: list[Array],
         inputs: Array | None,
-        corrected: tuple[Array, Array] | None = None,
+        corrected: Array | None = None,
     ) -> Array:
-        """Return rows of delayed states, a constant, inputs, delayed features and a forecast."""
-        driving = np.ones((*present[0].shape[:2], 1 + self.inputs), dtype=complex)
+        """Return rows of delayed states, a constant, inputs, delayed features, those corrected."""
+        driving = np.ones((*present[0].shape[:2], 1 + self.inputs), dtype=self.complex_type)
         if inputs is not None:
             driving[..., 1:] = inputs
-        return np.concatenate([*present, driving, *featured, *(corrected or ())], axis=2)
+        last = [] if corrected is None else [corrected]
+        return np.concatenate([*present, driving, *featured, *last], axis=2)
 
     def _limits(self, states: Iterable[Array], features: Iterable[Array]) -> list[Array]:
         """Return the limits of the magnitudes of each stage's columns in a rollout.
@@ -393,8 +407,9 @@ class ZonalNetwork:
         own = [*[state] * self.delays, driving, *[feature] * self.feature_delays]
         found = []
         for number, stage in enumerate(self.stages):
-            reached = np.concatenate([*own, *([state, feature] if number else [])], axis=2)
-            found.append(np.maximum(reached, self.bound * stage.magnitude[:, None]))
+            reached = np.concatenate([*own, *([feature] if number else [])], axis=2)
+            limit = np.maximum(reached, self.bound * stage.magnitude[:, None])
+            found.append(limit.astype(self.precision))
         return found
 
 

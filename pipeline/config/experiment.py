@@ -30,7 +30,6 @@ _LAYOUTS_OF_KEYS = {
         "model.leads",
         "model.joint_inputs",
         "model.season_terms",
-        "model.precision",
         "fit.widths",
         "fit.balance",
         "fit.choice",

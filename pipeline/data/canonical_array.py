@@ -93,6 +93,19 @@ class CanonicalArray(BackendArray):
         self.dtype = np.dtype(np.float32)
         self.level_groups = level_groups
 
+    def select(self, latitude: np.ndarray, longitude: np.ndarray) -> CanonicalArray:
+        """Return the array of some canonical latitudes and longitudes."""
+        grids: dict[int, IndexMap] = {}  # one for all files of the same grid
+        groups = []
+        for group in self.level_groups:
+            for part in group.time_ranges:
+                if id(part.grid) not in grids:
+                    grids[id(part.grid)] = part.grid.select(latitude, longitude)
+            ranges = tuple(replace(part, grid=grids[id(part.grid)]) for part in group.time_ranges)
+            groups.append(LevelGroup(group.levels, ranges))
+        shape = (*self.shape[:-2], latitude.size, longitude.size)
+        return CanonicalArray(shape, tuple(groups))
+
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         """Read the values that an indexer of xarray selects."""
         return indexing.explicit_indexing_adapter(

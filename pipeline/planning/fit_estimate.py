@@ -53,7 +53,7 @@ class StageEstimate:
     leaf_bytes, merge_bytes, driver_bytes : int
         Peak memory of a leaf and of a merge, and memory of the driver at the end.
     kept_bytes : int
-        Size of the results on disk before compression.
+        Size of the results on disk.
     seconds : float or None
         Run time; None where the rate of reading is not known.
     """

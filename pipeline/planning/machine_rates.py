@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import zarr
+import xarray as xr
 from numpy.typing import NDArray
-from zarr.storage import MemoryStore
+from xarray.core import indexing
 
+from gfrnn.pipeline.data.canonical_array import canonical_array
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.stored_chunks import ChunkReads
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.reduction.blas_threads import single_threaded
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn_core import RFactor
 
 Array = NDArray[Any]
@@ -28,6 +31,10 @@ _TRIALS, _TRIAL_SECONDS = 4, 0.4
 # Places at which the rate of reading is measured, and values that are decoded at each, unless one
 # time has more.
 _READS, _READ_VALUES = 3, 2**22
+
+# Decoded bytes of one time up to which the whole grid is read; chunks that hold long series of
+# small areas may have the whole archive in those of one time.
+_READ_BYTES = 2**28
 
 # Rows and columns of the multiplied matrices: the rate hardly grows with larger ones.
 _PRODUCT_SIZE = 700
@@ -44,7 +51,7 @@ class MachineRates:
     reading : float or None
         Decoded bytes of the data per second; None where the store has no chunk to read.
     keeping : float
-        Bytes of a summary per second that are hashed and compressed for a checkpoint.
+        Bytes of a summary per second that are hashed and written to a checkpoint.
     """
 
     products: dict[str, float]
@@ -115,14 +122,46 @@ def reading_rate(fields: Fields, windows: Array) -> float | None:
     float or None
         None where the store has no chunk to read.
     """
-    stored = fields.stored_chunks
-    if not stored or not len(windows):
+    if not fields.stored_chunks or not len(windows):
         return None
+    fields = _affordable_area(fields, int(windows[0, 0]))
     fields.ds.isel(time=int(windows[0, 0])).load()  # opens files
     places = np.linspace(0, len(windows) - 1, _READS + 2).astype(int)[1:-1]
     rates = [_rate_at(fields, *map(int, windows[place])) for place in np.unique(places)]
     known = [rate for rate in rates if rate is not None]
     return max(known) if len(known) == len(rates) else None
+
+
+def _affordable_area(fields: Fields, time: int) -> Fields:
+    """Return the middle of the grid, as far as its chunks of one time may be decoded."""
+
+    def decoded(area: Fields) -> int:
+        return ChunkReads.count(area.stored_chunks, np.array([[time, time + 1]])).decoded_bytes
+
+    shape, area = fields.grid.shape[1:], fields
+    while decoded(area) > _READ_BYTES:
+        _, rows, columns = area.grid.shape
+        halves = [(-(-rows // 2), columns), (rows, -(-columns // 2))]
+        smaller = min((_middle(fields, shape, half) for half in halves), key=decoded)
+        if decoded(smaller) >= decoded(area):
+            break
+        area = smaller
+    return area
+
+
+def _middle(fields: Fields, shape: tuple[int, ...], kept: tuple[int, ...]) -> Fields:
+    """Return the fields of some latitudes and longitudes in the middle of a grid."""
+    firsts = [(n - count) // 2 for n, count in zip(shape, kept, strict=True)]
+    rows, columns = (
+        np.arange(first, first + count) for first, count in zip(firsts, kept, strict=True)
+    )
+    variables = {}
+    for name, variable in fields.ds.data_vars.items():
+        if (array := canonical_array(variable)) is not None:
+            area = array.select(rows, columns)
+            data = indexing.LazilyIndexedArray(area)
+            variables[name] = xr.Variable(variable.dims, data, variable.attrs, {"source": area})
+    return Fields(fields.ds.isel(latitude=rows, longitude=columns).assign(variables))
 
 
 def _rate_at(fields: Fields, first: int, last: int) -> float | None:
@@ -150,8 +189,7 @@ def _empty(values: Array) -> bool:
 def _keeping_rate() -> float:
     values = np.random.default_rng(0).standard_normal(2**20)
 
-    def keep() -> None:
-        zarr.create_group(MemoryStore()).create_array("values", data=values)
-        hashlib.sha256(values.data)
-
-    return values.nbytes / least_seconds(keep)
+    with TemporaryDirectory() as folder:
+        checkpoints = Checkpoints(Path(folder))
+        seconds = least_seconds(lambda: checkpoints.save("rate", "", {"values": values}))
+    return values.nbytes / seconds

@@ -173,6 +173,11 @@ class EofSummary:
 
     def _decompose(self, matrix: Array) -> Arrays:
         """Return the leading singular triplets of a matrix in C order, which is overwritten."""
+        if len(matrix) > matrix.shape[1]:
+            # The products of its columns are fewer than those of its rows.
+            swapped = self._decompose(np.ascontiguousarray(matrix.T))
+            left, right = (swapped[side].T.copy() for side in ("right", "left"))
+            return {"left": left, "values": swapped["values"], "right": right}
         kept = min(self.rank, *matrix.shape)
         # LAPACK's driver of some eigenvectors only, evr, fails for some matrices of low rank.
         squares, vectors = scipy.linalg.eigh(
@@ -207,12 +212,14 @@ class EofSummary:
         return layout, states
 
     def leaf_bytes(self, stretch: Stretch) -> int:
-        times = stretch.stop - stretch.start
-        # Fields, which may become the basis of their rows in place, the right factor, the products
-        # of the rows, their eigenvectors and the workspace.
-        rows = times + min(times, self.rank)
-        svd = 8 * (rows * self.fields.grid.size + 4 * times**2)
-        return max(self.fields.read_bytes(times), svd)
+        times, size = stretch.stop - stretch.start, self.fields.grid.size
+        shorter, longer = sorted((times, size))
+        # Fields, which may become the basis of their rows in place, the factor of the longer side,
+        # the products of the shorter side, their eigenvectors and the workspace.
+        values = longer * (shorter + min(shorter, self.rank)) + 4 * shorter**2
+        if times > size:  # transposed, there and back
+            values += longer * (shorter + min(shorter, self.rank))
+        return max(self.fields.read_bytes(times), 8 * values)
 
     def merge_bytes(self) -> int:
         # Both sides, stacked, and the right factor; left factors of all times.

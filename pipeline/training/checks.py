@@ -40,9 +40,9 @@ from gfrnn.pipeline.training.zonal.zonal_rows import blocks_of_share
 
 Array = NDArray[Any]
 
-# Rows per column in one leaf of the training pass: enough that merging, which costs as much as half
-# a row per column, is cheap compared with folding rows into the triangle.
-ROWS_PER_COLUMN = 16
+# Rows per column in one leaf of the training pass: enough that its last Cholesky factor and its
+# merge, which cost as much as a row and a half per column, are cheap.
+ROWS_PER_COLUMN = 20
 
 # The same for the zonal layout, whose leaf holds the rows of all wavenumbers at once.
 _ZONAL_ROWS_PER_COLUMN = 8

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.model_config import ModelConfig
-from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
+from gfrnn.pipeline.reduction.checkpoints import Arrays, content_digest, content_key
 from gfrnn.pipeline.reduction.reduce import fold_keys
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Scaling
@@ -98,12 +98,17 @@ class EofTraining(Training):
         yield ReductionPass(
             summary=StateSummary(fields, layout),
             stretches=validation,
-            key=key,
+            key=lambda: content_key(key(), content_digest(layout.vectors)),
             windows=read_windows(validation),
             finish=save_states,
             joined=True,
         )
         return layout
+
+    @cached_property
+    def _states_digest(self) -> str:
+        """Digest of the states, which changes when EOFs are computed anew with other signs."""
+        return content_digest(self.states)
 
     @property
     def series(self) -> Path:
@@ -180,7 +185,7 @@ class EofTraining(Training):
         )
 
         def key() -> str:
-            return self.rows_key(variant, self.states.shape, *parts)
+            return self.rows_key(variant, self._states_digest, *parts)
 
         return ReductionPass(
             summary=rows,

@@ -8,6 +8,7 @@ from shutil import disk_usage, rmtree
 from typing import Any
 
 import xarray as xr
+from dask.utils import format_bytes
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
@@ -99,13 +100,14 @@ def _written(
     stated = fingerprint(copy.ds)
     key = content_key(stated, copy.windows.tolist(), copy.length, copy.tile_shapes)
     copy = replace(copy, path=copy.path / key)
-    checkpoints.path.mkdir(parents=True, exist_ok=True)
-    free = disk_usage(checkpoints.path).free
+    # Without summaries.zarr a run is not begun, so that its keys may still be changed.
+    folder = next(path for path in copy.path.parents if path.exists())
+    free = disk_usage(folder).free
     if not copy.path.exists() and copy.kept_bytes > free:
         raise ResourceError(
-            f"rechunk: the copy of the fields needs up to {copy.kept_bytes / 2**30:.1f} GiB, but "
-            f"{checkpoints.path} has {free / 2**30:.1f} GiB left; free some, choose another folder "
-            "for the run, or set data.rechunk: false"
+            f"rechunk: the copy of the fields needs up to {format_bytes(copy.kept_bytes)}, but "
+            f"{folder} has {format_bytes(free)} left; free some, choose another folder for the "
+            "run, or set data.rechunk: false"
         )
     copy.write(progress)
     return copy.dataset(stated)

@@ -109,7 +109,7 @@ def _lattice_features(
     return LatticeFeatures(replace(none, **given), lattice, arrays.get("grid_background"))
 
 
-_ZONAL_PLAIN = ("delays", "feature_delays", "inputs", "bound", "seed")
+_ZONAL_PLAIN = ("delays", "feature_delays", "inputs", "bound", "seed", "precision")
 
 _FEATURES = (*_ON_GRID, "weights", "biases")
 

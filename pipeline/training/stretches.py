@@ -94,9 +94,16 @@ def folds(time: Array, period: Period, name: str) -> list[Stretch]:
 
 
 def split(stretch: Stretch, length: int, grain: int = 1, phase: int = 0) -> list[Stretch]:
-    """Cut a stretch where ``(time - phase) % grain == 0``, at most ``length`` times apart."""
+    """Cut a stretch where ``(time - phase) % grain == 0``, at most ``length`` times apart.
+
+    The pieces are as few as possible, and about equally long, so that workers finish together.
+    """
     length = max(1, length // grain * grain)
-    first = stretch.start - (stretch.start - phase) % grain + length
+    border = stretch.start - (stretch.start - phase) % grain
+    grains = max(1, -(-(stretch.stop - border) // grain))
+    pieces = -(-grains * grain // length)
+    length = -(-grains // pieces) * grain
+    first = border + length
     cuts = [stretch.start, *range(first, stretch.stop, length), stretch.stop]
     return [Stretch(stretch.fold, a, b) for a, b in itertools.pairwise(cuts) if a < b]
 

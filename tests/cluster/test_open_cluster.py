@@ -102,6 +102,15 @@ def test_keys_that_exclude_each_other_are_refused(keys, message):
         ClusterConfig(**keys)
 
 
+def test_memory_that_the_process_of_a_worker_takes_is_refused():
+    """Dask would pause such a worker before its first task, and the run would wait for ever."""
+    with (
+        pytest.raises(ClusterError, match=r"cluster\.memory: 150MiB is too little.* 256MiB"),
+        open_cluster(local(memory="150MiB")),
+    ):
+        raise AssertionError("opened")
+
+
 @pytest.mark.parametrize("memory", ["4GiB", "500MB", "1e9", "2 GB"])
 def test_memory_sizes_are_accepted(memory):
     assert ClusterConfig(memory=memory).memory == memory

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from scipy.linalg.blas import zherk
+from scipy.linalg import get_blas_funcs
 
 from gfrnn.pipeline.storage import array_in
 from gfrnn.pipeline.training.model import ForecastModel
@@ -95,20 +95,18 @@ def roll_out_once(model: ForecastModel, starts: int, steps: int) -> None:
     TypeError
         If a network is not one of zonal waves.
     """
-    for network in model.networks:
-        basis = _zonal(network).basis
+    for network in map(_zonal, model.networks):
+        basis, kind = network.basis, network.complex_type
+        outer = [stage.outer.astype(kind) for stage in network.stages]
         for first in range(0, starts, _TOGETHER):
             batch = min(_TOGETHER, starts - first)
             state = np.zeros((basis.wavenumbers, batch, basis.width), dtype=complex)
-            terms = np.zeros((batch, len(_zonal(network).background)))
-            rows = [
-                np.ones((basis.wavenumbers, batch, stage.outer.shape[1]), dtype=complex)
-                for stage in _zonal(network).stages
-            ]
+            terms = np.zeros((batch, len(network.background)))
+            rows = [np.ones((*state.shape[:2], each.shape[1]), dtype=kind) for each in outer]
             for _ in range(steps):
-                for own, stage in zip(rows, _zonal(network).stages, strict=True):
-                    _zonal(network).featurise(state, terms)
-                    np.matmul(own, stage.outer)
+                for own, weights in zip(rows, outer, strict=True):
+                    network.featurise(state, terms)
+                    np.matmul(own, weights)
                 basis.decode(state)
 
 
@@ -125,10 +123,12 @@ def square_rows_once(network: ZonalNetwork, rows: int) -> None:
     used = network.basis.used.sum(axis=1)
     for stage in range(len(network.stages)):
         columns = network.used_columns(stage).sum(axis=1) + used
-        block = np.ones((_ROWS, int(columns.max())), dtype=complex, order="F")
+        shape = _ROWS, int(columns.max())
+        block = np.ones(shape, dtype=network.complex_type, order="F")
+        herk = get_blas_funcs("herk", (block,))
         for _ in range(rows // _ROWS):
             for count in columns.tolist():
-                zherk(1.0, block[:, :count], trans=2)
+                herk(1.0, block[:, :count], trans=2)
 
 
 def _zonal(network: object) -> ZonalNetwork:

@@ -64,7 +64,10 @@ def print_plan(found: FitEstimate) -> None:
 
 
 def plan_table(found: FitEstimate) -> Table:
-    """Return a table with a column for each stage and one for the totals."""
+    """Return a table with a column for each stage and one for the totals.
+
+    In a narrow terminal, units stand below their numbers, and names of stages are broken.
+    """
     table = Table(
         title="plan of the fit",
         title_justify="left",
@@ -75,10 +78,10 @@ def plan_table(found: FitEstimate) -> Table:
     table.add_column("", no_wrap=True)
     for stage in found.stages:
         candidates = f"\nx {stage.parts}" if stage.parts > 1 else ""
-        table.add_column(f"{stage.name}{candidates}", justify="right", no_wrap=True)
-    table.add_column("all", justify="right", no_wrap=True)
+        table.add_column(f"{stage.name}{candidates}", justify="right", overflow="fold")
+    table.add_column("all", justify="right", overflow="fold")
     for label, *cells in zip(_LABELS, *map(_cells, found.stages), _totals(found), strict=True):
-        table.add_row(label, *(cell.replace(" ", "") for cell in cells))
+        table.add_row(label, *cells)
     return table
 
 

@@ -104,13 +104,32 @@ class AreaTiles:
         """Return the peak memory of copying a tile to chunks of a number of times."""
         sizes = zip(self.tile_shape, self._chunks, strict=True)
         chunks = int(np.prod([-(-size // chunk) for size, chunk in sizes]))
-        values = self.chunk_bytes(self.times)
+        chunks *= -(-self._times_together // self.times)
+        values = self.chunk_bytes(self._times_together)
         if not self.is_regular or self.stored.copied:
             values *= 4
         written = min(values, zarr.config.get("async.concurrency") * self.chunk_bytes(length))
         # Stored chunks are encoded and decoded in memory, as are those of the copy.
         decoded = 2 * self.stored.chunk_bytes * min(chunks, self.stored.concurrent)
         return values + max(decoded, 2 * written)
+
+    @cached_property
+    def _times_together(self) -> int:
+        """Largest number of times of a tile that a task holds: those of a stored chunk at least."""
+        return max(self.times, _TASK_BYTES // self.chunk_bytes(1))
+
+    def _reads(self, windows: Array) -> list[tuple[int, int]]:
+        """Cut windows of time into reads of whole stored chunks, as many as are held together.
+
+        Each write encodes the chunks of the copy that it touches anew, so that writing one stored
+        chunk of few times after the other would take many times as long.
+        """
+        reads: list[tuple[int, int]] = []
+        for first, last in self.stored.cut_at_chunks(windows):
+            if reads and first == reads[-1][1] and last - reads[-1][0] <= self._times_together:
+                first = reads.pop()[0]
+            reads.append((first, last))
+        return reads
 
     def copy(self, tile: tuple[int, ...], windows: Array, target: zarr.Array) -> None:
         """Write the values of a tile at some windows of time, with each stored chunk decoded once.
@@ -143,7 +162,7 @@ class AreaTiles:
             len(found) == end - first
             for found, first, end in zip(inside, firsts, ends, strict=True)
         )
-        for first, last in self.stored.cut_at_chunks(windows):
+        for first, last in self._reads(windows):
             read = np.empty((last - first, *map(len, inside)), np.float32)
             source.read_into(read, (slice(first, last), levels, *inside[1:]))
             values = read

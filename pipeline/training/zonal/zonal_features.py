@@ -58,6 +58,7 @@ def zonal_network(
         inputs=Forcing.calendar(model.inputs).count,
         bound=model.bound,
         seed=model.seed,
+        precision=model.precision,
     )
 
 
@@ -131,14 +132,15 @@ def walk_bytes(network: ZonalNetwork, stages: int, starts: int) -> int:
     columns += featured * (network.feature_delays + 3)
     # Limits of the columns of all stages are real numbers.
     columns += sum(network.columns(stage) for stage in range(stages)) // 2
-    return starts * 16 * basis.wavenumbers * columns + grid_bytes(network, starts)
+    value = network.complex_type.itemsize
+    return starts * value * basis.wavenumbers * columns + grid_bytes(network, starts)
 
 
 def grid_bytes(network: ZonalNetwork, times: int) -> int:
     """Return the peak memory in bytes of computing features of a number of times on the grid."""
     basis = network.basis
     fields = BASE_FIELDS * basis.channels + network.features.count
-    plane = 8 * fields * basis.latitudes * basis.longitudes
+    plane = np.dtype(network.precision).itemsize * fields * basis.latitudes * basis.longitudes
     # Spectra, base fields and features, and the copies of transforms.
     return 4 * plane * min(times, network.block_times)
 

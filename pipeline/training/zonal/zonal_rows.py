@@ -29,6 +29,9 @@ _BLOCK = 64
 # no period, as seasons and days have.
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
+# Rows of a column that are folded together: one factorisation of all is faster than several.
+_FOLDED_ROWS_PER_COLUMN = 4
+
 _VALUE = np.dtype(complex).itemsize
 
 
@@ -119,7 +122,7 @@ class ZonalRowSummary:
     @property
     def _folded(self) -> int:
         """Number of rows that are folded together."""
-        return max(_BLOCK, 2 * int(self.columns.max()))
+        return max(_BLOCK, _FOLDED_ROWS_PER_COLUMN * int(self.columns.max()))
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
         return Factors.from_arrays(left).merge(Factors.from_arrays(right)).arrays()
@@ -135,8 +138,9 @@ class ZonalRowSummary:
         # Coefficients, features and their base fields, also of the forecast that is corrected.
         known = 2 * (1 + (self.stage > 0)) * numbers * times * (width + featured)
         rows = numbers * times * (2 * network.columns(self.stage) + 2 * width)
-        block = 3 * 8 * drawn * network.state_size + _VALUE * (known + rows)
-        buffers = _VALUE * self._folded * int(self.columns.sum())
+        value = network.complex_type.itemsize
+        block = 3 * 8 * drawn * network.state_size + value * (known + rows)
+        buffers = value * self._folded * int(self.columns.sum())
         return states + block + buffers + 4 * self.result_bytes(times) + grid_bytes(network, times)
 
     def merge_bytes(self) -> int:

@@ -233,10 +233,11 @@ class ZonalTraining(FieldPasses):
         # Later stages and fits depend on how the earlier ones were solved.
         later = [own.ridge, own.without] if rows.stage or fit != "first" else []
         share = [rows.share] if rows.share != own.share else []
+        parts = fit, rows.stage, rows.network.columns(rows.stage), *later, *share
         return ReductionPass(
             summary=rows,
             stretches=self._leaves("train") + self._leaves("validation"),
-            key=lambda: self.rows_key(self.experiment, fit, rows.stage, *later, *share),
+            key=lambda: self.rows_key(self.experiment, *parts),
             windows=NO_READS,
             finish=lambda folds: folds,
         )
@@ -313,7 +314,7 @@ class ZonalTraining(FieldPasses):
                 rows=stages[-1].rows,
                 columns=stages[-1].columns,
                 fingerprint=self.fingerprint,
-                precision={"chosen": "float64"},
+                precision={"chosen": network.precision},
             ),
             **calibration_factors(found.calibration),
         )

@@ -127,7 +127,7 @@ def test_no_kind_of_rows_loses_accuracy(kind, added):
 )
 def test_rows_alike_are_gathered(kind, added):
     folded(hostile(kind))
-    assert len(added) == (ROWS - 2 * COLUMNS) // BLOCK
+    assert len(added) == (ROWS - folding._FIRST * COLUMNS) // BLOCK
     assert all(added)
 
 
@@ -157,7 +157,7 @@ def test_gathering_that_fails_is_seldom_tried_again(added):
     matrix = plain(np.random.default_rng(1)) * np.repeat(1e9 ** np.arange(20), BLOCK)[:, None]
     assert_is_r_of(folded(matrix).triangle, matrix)
     assert not any(added)
-    assert len(added) <= np.log2(ROWS / (2 * COLUMNS)) + 1
+    assert len(added) <= np.log2(ROWS / (folding._FIRST * COLUMNS)) + 1
 
 
 def test_a_triangle_merges_with_gathered_rows():

@@ -1,6 +1,7 @@
 """Networks of zonal waves on systems whose next state is known exactly."""
 
 import itertools
+from dataclasses import replace
 from itertools import repeat
 
 import numpy as np
@@ -179,6 +180,31 @@ def test_noise_has_its_standard_deviation_and_targets_lead_back_to_the_data():
     np.testing.assert_allclose(found, noise, rtol=0.06)
 
 
+@pytest.mark.parametrize("stages", [1, 2])
+def test_float32_rows_and_rollouts_are_those_of_float64_to_rounding(stages):
+    network = network_of(background=3.0, delays=2, feature_delays=2)
+    states, terms = advected(network, 200, step=1e-7), np.ones((200, 1))
+    for _ in range(stages):
+        double, errors = trained(network, states)
+        single = replace(network, precision="float32")
+        rows, targets = single.training_rows(states, terms)
+        assert rows.dtype == targets.dtype == np.complex64
+        expected, _ = network.training_rows(states, terms)
+        sizes = np.abs(expected).max(axis=1, keepdims=True)
+        assert (np.abs(rows - expected) <= 1e-5 * sizes.max(axis=0)).all()
+        factors = row_factors([(rows, targets)], *used_by(single), rows=100)
+        assert {each.triangle.dtype.name for each in factors} == {"complex128"}
+        _, rounded = solved(single, factors, factors)
+        change = np.square(np.diff(states, axis=0)).sum(axis=1).mean()
+        assert rounded.sum() < errors.sum() + 1e-6 * change
+        network = double
+    path, _ = rolled_out(network, states, 100, 20)
+    rounded_path, _ = rolled_out(replace(network, precision="float32"), states, 100, 20)
+    assert rounded_path.dtype == float
+    assert np.abs(rounded_path - path).max() < 1e-4 * np.abs(states).max()
+    assert np.abs(rounded_path - path).max() > 0
+
+
 def test_inputs_drive_the_zonal_mean():
     network = network_of(jacobians=(), delays=1, inputs=1)
     rng = np.random.default_rng(0)
@@ -243,6 +269,7 @@ def test_a_coefficient_that_is_always_zero_stays_zero():
         ({"delays": 0}, "delays: 0 is less than 1"),
         ({"inputs": -1}, "inputs: -1 is less than 0"),
         ({"bound": 0.0}, "bound: 0.0 is not positive"),
+        ({"precision": "float16"}, "precision: 'float16' is not one of float32, float64"),
         ({"noise": np.ones(3)}, r"noise: shape \(3,\)"),
     ],
 )
@@ -273,9 +300,9 @@ def test_a_correction_sees_the_background_of_the_time_that_is_forecast():
     outer = 0.01 * np.ones((4, network.columns(0), network.basis.width), dtype=complex)
     outer[:, network.linear :] = 0.0
     first = network.extended(Stage(outer, np.full(outer.shape[:2], 1e9)))
-    rows, _ = first.training_rows(states, terms)
+    rows, targets = first.training_rows(states, terms)
     featured = network.feature_basis.width
-    forecast = rows[..., -featured - network.basis.width : -featured]
+    forecast = network.basis.unpack(states[1:]) - targets
     np.testing.assert_allclose(rows[..., -featured:], network.featurise(forecast, terms[1:]))
     # A second stage that only returns these features shows what a rollout sees.
     width = network.basis.width

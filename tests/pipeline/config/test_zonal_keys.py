@@ -55,7 +55,7 @@ def test_an_experiment_that_is_written_with_its_defaults_is_read_again():
         ({"model": {"leads": ["1d"]}}, ("model.leads", "eof and local only")),
         ({"model": {"hidden_modes": 3}}, ("model.hidden_modes", "eof")),
         ({"model": {"target": "increment"}}, ("model.target", "eof and local only")),
-        ({"model": {"precision": "float32"}}, ("model.precision", "eof and local only")),
+        ({"model": {"precision": "float16"}}, ("model.precision", "float64", "float32")),
         ({"model": {"inputs": ["insolation"]}}, ("insolation", "local only")),
         ({"model": {"hidden_delays": 3}}, ("model.hidden_delays: 3", "state.delays: 2")),
         ({"fit": {"balance": [0.1]}}, ("fit.balance", "eof and local only")),

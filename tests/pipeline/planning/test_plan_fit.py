@@ -97,7 +97,7 @@ def test_time_is_that_of_all_tasks_and_bytes_over_the_rate_of_reading(weather):
         assert stage.merge_seconds == 7.0
 
 
-def test_bytes_on_disk_take_the_time_of_compression(weather):
+def test_bytes_on_disk_take_the_time_to_write_them(weather):
     config = experiment(weather.path)
     quick, slow = (planned(config, rates=rates_of(keeping=rate))[1] for rate in (1e12, 1e3))
     more = slow["rows"].seconds - quick["rows"].seconds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,9 @@ from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
+from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.training.checks import check_settings
+from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.selection.ridge import solve
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
@@ -19,6 +23,7 @@ from gfrnn_core.regression_rows import delayed
 from gfrnn_testing.weather import (
     contents,
     experiment,
+    make_weather,
     uncalibrated_contents,
     write_store,
 )
@@ -188,3 +193,26 @@ def test_too_few_rows_without_the_longest_year_are_refused(weather):
     parts["fit"] = PARTS["fit"] | {"choice": "years"}
     with pytest.raises(ConfigError, match=r"model\.width: 170 .* rows that are left without"):
         check_settings(experiment(weather.path, **parts), ds)
+
+
+def test_rows_of_eofs_with_other_signs_are_computed_again(tmp_path, monkeypatch):
+    """Another version, or another library, may give EOFs the opposite sign: old rows do not fit."""
+    weather = make_weather(tmp_path / "w.zarr", damping=0.95, noise=0.3, times=620)
+    runs = [Run(experiment(weather.path), tmp_path / name) for name in ("resumed", "new")]
+    runs[0].fit()
+    for lost in ("model.zarr", "summaries.zarr/eofs"):
+        shutil.rmtree(runs[0].folder / lost)
+    plain = EofSummary.finish
+
+    def flipped(self, root, modes):
+        root = {**root, "right": root["right"].copy(), "left": root["left"].copy()}
+        root["right"][0] *= -1
+        root["left"][:, 0] *= -1
+        return plain(self, root, modes)
+
+    monkeypatch.setattr(EofSummary, "finish", flipped)
+    resumed, new = (Run(run.experiment, run.folder) for run in runs)
+    for run in (resumed, new):
+        run.fit()
+    ours, theirs = (ForecastModel.load(run.model) for run in (resumed, new))
+    np.testing.assert_array_equal(ours.linear.outer, theirs.linear.outer)

@@ -111,9 +111,12 @@ def test_a_full_disk_is_refused_before_anything_is_copied(series, tmp_path, monk
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(fit, "disk_usage", lambda path: usage(2**20, 2**20, 0))
     run = Run(keys(series, "eof", rechunk=True), tmp_path / "run")
-    with pytest.raises(ResourceError, match=r"copy of the fields needs .* data\.rechunk: false"):
+    message = r"copy of the fields needs up to \d+\.\d\d .iB, but .* data\.rechunk: false"
+    with pytest.raises(ResourceError, match=message):
         run.fit()
-    assert not (run.folder / "summaries.zarr" / "fields").exists()
+    assert not run.summaries.exists()
+    # The advice can be followed in the same folder.
+    assert Run(keys(series, "eof", rechunk=False), run.folder).experiment.data.rechunk is False
 
 
 def test_files_that_cannot_be_copied_are_refused(series, tmp_path):

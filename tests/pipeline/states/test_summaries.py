@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -176,6 +177,20 @@ def test_eofs_from_products_of_rows_are_those_of_the_svd(monkeypatch, patterns):
     ours, theirs = found
     np.testing.assert_allclose(ours.singular_values, theirs.singular_values, rtol=1e-11)
     np.testing.assert_allclose(abs((ours.vectors * theirs.vectors).sum(1)), 1, rtol=1e-11)
+
+
+@pytest.mark.parametrize("patterns", [None, 8])
+def test_a_leaf_of_more_times_than_values_takes_no_square_of_its_times(patterns):
+    """A few cells of an hourly series have years of times in a leaf."""
+    summary, stretch = summary_of(3000, rank=20, patterns=patterns), Stretch("a", 0, 3000)
+    summary.leaf(stretch)
+    fields = 8 * 3000 * summary.fields.grid.size
+    assert summary.leaf_bytes(stretch) < 4 * fields
+    tracemalloc.start()
+    summary.leaf(stretch)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert fields < peak <= 1.05 * summary.leaf_bytes(stretch)
 
 
 def test_truncated_parts_are_not_kept_in_memory():

@@ -199,8 +199,13 @@ def test_splits_lie_on_borders_of_chunks(start, size, length, grain, phase):
     assert all(a.stop == b.start for a, b in itertools.pairwise(pieces))
     assert all(0 < p.stop - p.start <= length and p.fold == "a" for p in pieces)
     assert all((p.start - phase) % grain == 0 for p in pieces[1:])
-    # No more pieces than needed: those between the ends are as long as can be.
-    assert all(p.stop - p.start == length // grain * grain for p in pieces[1:-1])
+    # No more pieces than needed, and none between the ends is shorter than another.
+    usable = length // grain * grain
+    assert len(pieces) == -(-(size + (start - phase) % grain) // usable)
+    assert len({p.stop - p.start for p in pieces[1:-1]}) <= 1
+    if grain == 1 and len(pieces) > 1:
+        lengths = [p.stop - p.start for p in pieces]
+        assert max(lengths) - min(lengths) < len(pieces)
 
 
 def test_known_splits():
@@ -209,7 +214,9 @@ def test_known_splits():
 
     assert cuts(100) == [5]
     assert cuts(15) == [5]
-    assert cuts(14) == [5, 19]
+    assert cuts(14) == [5, 13]
+    assert cuts(6) == [5, 10, 15]
+    assert split(Stretch("a", 5, 5), 4) == []
     assert cuts(4, 4) == [5, 8, 12, 16]
     assert cuts(9, 4) == [5, 12]
     assert cuts(4, 4, 2) == [5, 6, 10, 14, 18]

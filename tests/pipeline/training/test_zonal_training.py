@@ -63,13 +63,15 @@ def test_advection_is_learned_to_rounding_where_the_linear_model_is_not(
     assert found.linear.network.features.count == 0
 
 
-@pytest.mark.parametrize("model", [{"features": ["tanh"], "width": 300}, {}])
+@pytest.mark.parametrize(
+    "model", [{"features": ["tanh"], "width": 300}, {}, {"precision": "float32"}]
+)
 def test_features_need_no_more_memory_than_is_estimated(archive, model):
     experiment = with_model(archive, **model)
     fields = Fields(open_source(experiment.data))
     network = unfitted_network(experiment, fields.grid)
     times = 300
-    states = network.basis.unpack(np.ones((times, network.state_size)))
+    states = network.basis.unpack(np.ones((times, network.state_size)), network.complex_type)
     terms = np.ones((times, len(network.background)))
     network.featurise(states[:, :1], terms[:1])  # arrays that are computed once
     tracemalloc.start()
@@ -183,10 +185,11 @@ def test_leaves_do_not_change_the_rows(archive, tmp_path):
             np.testing.assert_allclose(theirs, ours, atol=1e-9 * np.abs(ours).max())
 
 
-def test_a_model_comes_back_from_its_store_bit_for_bit(archive, tmp_path):
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_model_comes_back_from_its_store_bit_for_bit(archive, tmp_path, precision):
     experiment = with_model(
         archive, stages=2, noise="residual", inputs=["day_of_year"], width=3,
-        features=["advection", "products", "relu"],
+        features=["advection", "products", "relu"], precision=precision,
     )  # fmt: skip
     model = fit(experiment, open_source(experiment.data), tmp_path)
     model.save(tmp_path / "model.zarr")
@@ -198,6 +201,7 @@ def test_a_model_comes_back_from_its_store_bit_for_bit(archive, tmp_path):
         for step, same in zip(ours, theirs, strict=True):
             for one, other in zip(step, same, strict=True):
                 np.testing.assert_array_equal(one, other)
+    assert again.networks[0].precision == again.notes.precision["chosen"] == precision
     assert again.notes == model.notes
     assert set(again.selection) == set(model.selection)
 

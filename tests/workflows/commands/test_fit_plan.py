@@ -28,9 +28,9 @@ def command(store, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     Path("turning.yaml").write_text(yaml.safe_dump(tree(store), sort_keys=False))
 
-    def command(*words):
+    def command(*words, width=200):
         monkeypatch.setattr("sys.argv", ["gfrnn", "fit", "turning.yaml", *words])
-        monkeypatch.setattr(console, "width", 200)
+        monkeypatch.setattr(console, "width", width)
         with pytest.raises(SystemExit) as caught:
             main()
         printed = capsys.readouterr()
@@ -46,6 +46,14 @@ def test_a_plan_names_every_stage_and_ends_with_whether_it_fits(command):
         assert f" {stage} " in out
     assert "3 threads, 1.00 GiB of memory each" in out
     assert out.splitlines()[-1].startswith("fits")
+
+
+def test_a_plan_is_whole_in_a_narrow_terminal(command):
+    out = command("--plan", "--memory", "1GiB", width=80)[1]
+    assert "…" not in out
+    rows = [line.split() for line in out.splitlines() if line.startswith(" leaf peak")]
+    assert [len(row) for row in rows] == [2 + 7 + 1]  # numbers of seven stages and the most
+    assert all(number.replace(".", "").isdigit() for number in rows[0][2:])
 
 
 def test_a_plan_that_does_not_fit_ends_with_the_key_and_code_2(command):

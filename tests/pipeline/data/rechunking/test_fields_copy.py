@@ -103,6 +103,33 @@ def test_one_window_decodes_each_chunk_once_and_other_times_have_no_values(tmp_p
     assert np.isnan(copy.dataset()["geopotential"].isel(time=0)).all()
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_chunks_of_the_copy_are_not_written_again_for_each_stored_chunk(
+    tmp_path, monkeypatch, decoded, times
+):
+    ds = opened(stored(tmp_path / "a", (times, 3, 5, 6), (times, 5, 6)))
+    length, written = 10, Counter[str]()
+    copy = FieldsCopy(ds, tmp_path / "copy", WINDOWS, length)
+    # Room for two chunks of the copy, so that one that is begun is continued once at most.
+    monkeypatch.setattr(area_tiles, "_TASK_BYTES", 2 * length * 4 * 3 * 5 * 6)
+    plain = zarr.storage.LocalStore.set
+
+    async def put(self, key, *arguments, **options):
+        if "/copy" in str(self.root) and "/c/" in f"/{key}":
+            written[f"{self.root}/{key}"] += 1
+        return await plain(self, key, *arguments, **options)
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", put)
+    decoded.clear()
+    copy.write()
+    assert set(written.values()) <= {1, 2}
+    assert len(written) > 4
+    assert set(decoded.values()) == {1}
+    for first, last in WINDOWS:
+        expected = Fields(ds).read(first, last)
+        np.testing.assert_array_equal(Fields(copy.dataset()).read(first, last), expected)
+
+
 def test_a_killed_copy_is_finished(tmp_path, monkeypatch, decoded):
     ds = opened(stored(tmp_path / "a", (TIMES, 1, 2, 3), (TIMES, 3, 4)))
     monkeypatch.setattr(area_tiles, "_TASK_BYTES", 1)
