@@ -147,7 +147,9 @@ class ForecastFile:
         present = [dim for dim in order if dim in raw.dims]
         rest = {dim: 0 for dim in raw.dims if dim not in present}
         try:
-            values = raw.isel({**keys, **rest}).transpose(*present).values
+            selected = raw.isel({**keys, **rest})
+            # A lazy transposition would make the backend select value by value.
+            values = selected.values.transpose([selected.dims.index(dim) for dim in present])
         except Exception as error:
             raise DataError(
                 f"{self.file.path}: {variable.raw_name} cannot be read ({error}); the file is "

@@ -87,6 +87,15 @@ def test_each_layout_gives_the_fields_that_were_written(truth, tmp_path, layout,
     check_equal(source, forecasts)
 
 
+def test_chunks_are_read_as_a_whole(truth, tmp_path, monkeypatch) -> None:
+    """A lazy transposition would make xarray select value by value, many times slower."""
+    monkeypatch.setattr(
+        "zarr.Array.get_coordinate_selection", lambda *_, **__: pytest.fail("by value")
+    )
+    forecasts = make_forecasts(truth, STARTS)
+    check_equal(opened(write_weatherbench2(forecasts, tmp_path / "wb.zarr")), forecasts)
+
+
 def test_files_of_one_start_each_are_one_source(truth, tmp_path) -> None:
     forecasts = make_forecasts(truth, STARTS)
     for number in reversed(range(len(STARTS))):
