@@ -128,13 +128,16 @@ def cells(own: xr.Dataset, score: str) -> Iterator[ComparedCell]:
     """
     parts = (own[f"{score}{suffix}"].values for suffix in ("", "_change", *_ENDS))
     for value, change, low, high in zip(*parts, strict=True):
-        sign = int(low > 0) - int(high < 0)
+        sign = int(low > _ROUNDING) - int(high < -_ROUNDING)
         percent = f"{100 * change:+.1f}".replace("-", "\N{MINUS SIGN}")
         marked = f"{percent}{SIGNIFICANT if sign else ''}" if np.isfinite(change) else ""
         yield ComparedCell(number(value), marked, sign)
 
 
 _ENDS = ("_change_low", "_change_high")
+
+# Forecasts that are scored from another climatology differ by rounding, which is not significant.
+_ROUNDING = 1e-6
 
 
 def _table(title: str, shown: xr.Dataset) -> Table:

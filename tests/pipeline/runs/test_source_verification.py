@@ -14,8 +14,10 @@ from gfrnn.pipeline.config.data_config import DataConfig, SourceConfig
 from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.errors import ConfigError, DataError, RunError
+from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.source_verification import SourceVerification
 from gfrnn.pipeline.states.harmonics import harmonics
+from gfrnn.pipeline.verification.compare import compare
 from gfrnn.pipeline.verification.scores import open_score_subsets, open_scores
 from gfrnn.pipeline.verification.statistics_store import open_statistics
 from gfrnn_testing.forecast_layouts import (
@@ -29,6 +31,7 @@ from gfrnn_testing.forecast_layouts import (
     write_weatherbench2,
     write_weatherbench_x,
 )
+from gfrnn_testing.weather import experiment, finish, make_weather
 
 pytestmark = pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
 
@@ -357,3 +360,20 @@ def test_monthly_forecasts(tmp_path) -> None:
     in_days.to_netcdf(tmp_path / "days.nc")
     found = refused(DataError, tmp_path / "days.nc", tmp_path / "truth.zarr", tmp_path / "days")
     assert "the forecasts are not monthly (unit of their leads), but the truth is monthly" in found
+
+
+@pytest.mark.slow
+def test_forecasts_of_a_run_have_the_scores_of_the_run(tmp_path) -> None:
+    weather = make_weather(tmp_path / "weather.zarr", damping=0.95, noise=0.3, times=640)
+    run = finish(Run(experiment(weather.path), tmp_path / "run"))
+    scores = scored(run.forecasts, weather.path, tmp_path / "out")
+    own = open_scores(run.scores)
+    assert set(scores["channel"].values) == set(own["channel"].values)
+    for system in ("forecast", "persistence"):
+        ours, theirs = (each.sel(system=system) for each in (scores, own))
+        for name in ("rmse", "mae", "bias"):
+            wanted = theirs[name].sel(channel=ours["channel"].values)
+            np.testing.assert_allclose(ours[name], wanted, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(scores["pairs"], own["pairs"])
+    stores = {"run": run.statistics, "store": tmp_path / "out" / "statistics.zarr"}
+    np.testing.assert_allclose(compare(stores)["rmse_change"].sel(run="store"), 0, atol=1e-9)
