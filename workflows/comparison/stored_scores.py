@@ -171,10 +171,10 @@ def _store(forecast: str) -> str:
 
 
 def _name(forecast: str) -> str:
-    """Return a name for forecasts; that of the folder for ``runs/NAME/forecast.zarr``."""
+    """Return a name for forecasts; that of the folder for ``NAME/forecast.zarr`` or ``NAME/*``."""
     path = Path(forecast.rstrip("/"))
-    stem = path.parent.name if path.stem == "forecast" and path.parent.name else path.stem
-    return re.sub(r"[^\w.-]+", "_", stem).strip("_") or "forecast"
+    names = [re.sub(r"[^\w.-]+", "_", each).strip("_") for each in (path.stem, path.parent.name)]
+    return next((name for name in names if name not in ("", "forecast", ".")), "forecast")
 
 
 def _pairs(words: Sequence[str], option: str, value: str) -> dict[str, str]:

@@ -140,8 +140,13 @@ class ForecastDimensions:
         first = initial_time
         if first is None:
             first = decode_times(ds[initial].variable, str(initial), where)[0]
-        leads = decode_times(ds[valid].variable, valid, where) - first
-        if (leads < np.timedelta64(0)).any():
+        beside = [name for name, variable in ds.variables.items() if variable.dims == (valid,)]
+        stated = _find(ds, _LEAD, "forecast_period", beside)
+        if stated is not None:
+            leads = decode_leads(ds, stated, where)
+        else:
+            leads = decode_times(ds[valid].variable, valid, where) - first
+        if (leads < np.zeros((), leads.dtype)).any():
             raise DataError(
                 f"{where}: times of {valid} lie before the initial time, {first}; give the time "
                 "from which the forecast starts"

@@ -105,6 +105,25 @@ def test_files_of_one_start_each_are_one_source(truth, tmp_path) -> None:
     check_equal(source, forecasts)
 
 
+@pytest.mark.parametrize("stated", [False, True])
+def test_times_of_one_forecast_with_its_initial_time(truth, tmp_path, stated) -> None:
+    """As in CF files of one forecast: time is that of validity, leads may stand beside it."""
+    forecasts = make_forecasts(truth, STARTS)
+    for number in range(len(STARTS)):
+        one = forecasts.isel(time=number).rename(time="forecast_reference_time")
+        one = one.assign_coords(time=("prediction_timedelta", STARTS[number] + LEADS))
+        one = one.swap_dims(prediction_timedelta="time")
+        if stated:
+            one = one.rename(prediction_timedelta="forecast_period")
+        else:
+            one = one.drop_vars("prediction_timedelta")
+        one.to_netcdf(tmp_path / f"{number}.nc")
+    source = opened(tmp_path / "*.nc")
+    np.testing.assert_array_equal(source.initial, STARTS.to_numpy())
+    np.testing.assert_array_equal(source.leads, LEADS)
+    check_equal(source, forecasts)
+
+
 def test_flattened_cells_of_a_regular_grid(truth, tmp_path) -> None:
     forecasts = make_forecasts(truth, STARTS[:1])
     path = write_anemoi(forecasts.isel(time=0), tmp_path / "one.nc")
