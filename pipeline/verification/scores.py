@@ -50,7 +50,8 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
     -------
     xarray.Dataset
         ``rmse``, ``mae``, ``bias`` (in the units of each channel), ``acc`` (uncentred anomaly
-        correlation, mean over maps) and ``activity``, with DIMENSIONS; ``pairs`` with the
+        correlation, mean over maps) and ``activity``, with DIMENSIONS, the last two if there is a
+        climatology; ``pairs`` with the
         dimensions (subset, prediction_timedelta). With indices also ``index_correlation`` and
         ``index_rmse``, dims (system, index, subset, prediction_timedelta). With ensembles also
         ``crps`` and ``fair_crps``, whose dimensions are DIMENSIONS, ``spread``,
@@ -72,9 +73,10 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
             "rmse": np.sqrt(means["squared_error"]),
             "mae": means["absolute_error"],
             "bias": means["error"],
-            "acc": means["anomaly_correlation"],
-            "activity": np.sqrt(means["squared_anomaly"] / means["squared_truth"]),
         }
+        if "squared_truth" in means:
+            found["acc"] = means["anomaly_correlation"]
+            found["activity"] = np.sqrt(means["squared_anomaly"] / means["squared_truth"])
     variables: dict[str, Any] = {
         name: (DIMENSIONS, values, _described(name, statistics["units"].values))
         for name, values in found.items()

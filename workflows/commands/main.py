@@ -24,7 +24,7 @@ from gfrnn.workflows.commands.inspect import inspect
 from gfrnn.workflows.commands.nature import nature
 from gfrnn.workflows.commands.refit_update import refit, update
 from gfrnn.workflows.commands.reproduce import reproduce
-from gfrnn.workflows.commands.run import fit, forecast, report, run, verify
+from gfrnn.workflows.commands.run import compare, fit, forecast, report, run, verify
 from gfrnn.workflows.commands.spectrum import spectrum
 from gfrnn.workflows.session.graceful_stop import StopRequested, graceful_stop
 
@@ -39,7 +39,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    run, fit, forecast, verify, report, export, refit, update, spectrum, inspect, nature, reproduce,
+    run, fit, forecast, verify, compare, report, export, refit, update, spectrum, inspect, nature,
+    reproduce,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(bench, name="bench")

@@ -26,7 +26,8 @@ from gfrnn_testing.weather import Weather, experiment, finish, make_weather, sta
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
 COMMANDS = [
-    "run", "fit", "forecast", "verify", "report", "export", "refit", "update", "spectrum",
+    "run", "fit", "forecast", "verify", "compare", "report", "export", "refit", "update",
+    "spectrum",
     "inspect", "nature", "reproduce", "bench", "bench pass", "bench scaling", "bench rollout",
     "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill", "cluster",
     "cluster check",
