@@ -28,6 +28,7 @@ _LAYOUTS_OF_KEYS = {
         "model.sampling",
         "model.target",
         "model.leads",
+        "model.combine_leads",
         "model.joint_inputs",
         "model.season_terms",
         "fit.widths",
