@@ -56,7 +56,7 @@ def prediction_weights(
     longest = sum(own <= lead for own in leads) - 1
     if combination == "longest" or lead > leads[-1] or not longest:
         return {longest: 1.0}
-    return {index: 0.5 / longest for index in range(longest)} | {longest: 0.5}
+    return dict.fromkeys(range(longest), 0.5 / longest) | {longest: 0.5}
 
 
 def predictions_from(

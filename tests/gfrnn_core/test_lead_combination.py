@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gfrnn_core import HiddenWeights, SampledRNN, UnstableRollout
-from gfrnn_core.lead_combination import predictions_from, prediction_weights
+from gfrnn_core.lead_combination import prediction_weights, predictions_from
 from gfrnn_core.rollout import RolloutLoop
 
 LEADS = st.sets(st.integers(2, 12), max_size=5).map(lambda more: (1, *sorted(more)))
