@@ -139,3 +139,27 @@ def test_a_start_that_leaves_the_range_takes_its_predictions_with_it():
 def test_an_unknown_rule_is_refused():
     with pytest.raises(ValueError, match="combine_leads: 'best' is not one of 'mean', 'longest'"):
         SampledRNN(combine_leads="best")
+
+
+def test_a_walk_with_streamed_inputs_is_the_rollout_and_more_data_keep_the_rule():
+    rng = np.random.default_rng(4)
+    states, inputs = (
+        rng.standard_normal((300, 2)).cumsum(axis=0) / 10,
+        rng.standard_normal((300, 1)),
+    )
+    network = SampledRNN(width=10, delays=2, leads=(1, 2, 5), joint=True, ridge=1e-2)
+    network = replace(network, combine_leads="longest").fit(states[:150], inputs[:150])
+    network = network.partial_fit(states[150:], inputs[150:])
+    assert network.combine_leads == "longest"
+    history = np.stack([states[t - 1 : t + 1] for t in (20, 90)])
+    ahead = np.stack([inputs[t + 1 : t + 13] for t in (20, 90)])
+    paths = {}
+    for rule in ("mean", "longest"):
+        own = replace(network, combine_leads=rule)
+        paths[rule] = own.rollout(history, 12, ahead)
+        stream = (ahead[:, step] for step in range(12))  # each is read when its step begins
+        walked = np.stack([state for state, _ in own.walk(history, 12, stream)], axis=1)
+        np.testing.assert_array_equal(walked, paths[rule])
+    # The first state has one prediction, and the sixth is five steps from it.
+    same = (paths["mean"] == paths["longest"]).all(axis=(0, 2))
+    np.testing.assert_array_equal(np.flatnonzero(same) + 1, [1, 6])
