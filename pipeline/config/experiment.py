@@ -106,8 +106,8 @@ class Experiment(Section):
             alone = model.get("features", ["advection"]) == ["advection"]
             defaults |= {"features": ["advection"], "width": 0 if alone else WIDTH_OF_POINT}
         else:
-            # Weather leaves the halo of a patch within a few steps, so that iterated forecasts
-            # are worse than direct ones: their mean is worse on a validation year of ERA-Interim.
+            # The halo limits iterated forecasts: on a validation year of ERA-Interim, the error of
+            # the mean is larger by 1.0 to 1.6 % at two to five days.
             defaults["combine_leads"] = "longest"
         return tree | {"model": defaults | model}
 
