@@ -64,3 +64,7 @@ class ForecastConfig(Section):
     horizon: Duration = Duration.parse("10d")
     every: Duration | None = Field(None, description="time between initial times")
     batch: int = Field(32, gt=0, description="number of initial times of a task")
+    members: int | None = Field(
+        None, ge=2, le=1000, description="number of members of an ensemble; none: one forecast"
+    )
+    seed: int = Field(0, ge=0, description="seed of the draws of members")

@@ -12,9 +12,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.fit_config import ForecastConfig
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.time_axis import segments, step_of
-from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers
 from gfrnn.pipeline.forecasting.forecast_store import (
     create_forecast_store,
     finish_forecast_store,
@@ -22,6 +24,7 @@ from gfrnn.pipeline.forecasting.forecast_store import (
 )
 from gfrnn.pipeline.forecasting.forecast_writer import (
     kept_bytes,
+    member_writing_bytes,
     write_forecasts,
     writing_bytes,
 )
@@ -116,9 +119,11 @@ def forecast(
     horizon = steps("forecast.horizon", experiment.forecast.horizon, step)
     starts = initial_times(experiment, fields.time)
     check_call("forecast", batch_bytes(experiment, fields, horizon), "forecast.batch")
+    trained = ForecastModel.load(model)
+    if experiment.forecast.members is not None:
+        _check_errors(trained, horizon)
     done = written(path)
     if done is None or len(done) != len(starts):
-        trained = ForecastModel.load(model)
         create_forecast_store(
             path,
             fields.grid,
@@ -135,6 +140,7 @@ def forecast(
                 "history": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%MZ} written by gfrnn",
             },
             experiment.forecast.batch,
+            experiment.forecast.members,
         )
         done = np.zeros(len(starts), dtype=bool)
     batches = [
@@ -145,10 +151,33 @@ def forecast(
     run_tasks(
         "forecast",
         _forecast_batch,
-        [(ds, str(model), str(path), horizon, first, chosen) for first, chosen in missing],
+        [
+            (ds, str(model), str(path), horizon, first, chosen, experiment.forecast)
+            for first, chosen in missing
+        ],
         progress,
     )
     finish_forecast_store(path)
+
+
+def _check_errors(model: ForecastModel, horizon: int) -> None:
+    """Check that a model can make ensembles.
+
+    Raises
+    ------
+    RunError
+        If it has no errors of held-out forecasts, or none up to the horizon.
+    """
+    if model.errors is None:
+        raise RunError(
+            "forecast.members: the model has no errors of held-out forecasts, of which members are "
+            "made; fit it with forecast.members (any number), or leave the key out"
+        )
+    if model.errors.leads < horizon:
+        raise RunError(
+            f"forecast.members: the model has errors of {model.errors.leads} leads, but "
+            f"forecast.horizon has {horizon}; choose a shorter horizon, or fit with the longer one"
+        )
 
 
 def batch_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
@@ -157,7 +186,11 @@ def batch_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
     starts = initial_times(experiment, fields.time)
     reading = history_bytes(fields, starts, batch, delays)
     rollout = batch * _forecast_bytes(experiment, fields, horizon)
-    rollout += writing_bytes(fields.grid, horizon, batch)
+    members = experiment.forecast.members
+    if members is None:
+        rollout += writing_bytes(fields.grid, horizon, batch)
+    else:
+        rollout += member_writing_bytes(fields.grid, horizon, members, batch)
     if experiment.state.layout == "zonal":
         network = unfitted_network(experiment, fields.grid)
         rollout += walk_bytes(network, experiment.model.stages, batch)
@@ -202,7 +235,13 @@ def _described(array: xr.DataArray) -> dict[str, Any]:
 
 
 def _forecast_batch(
-    ds: xr.Dataset, model: str, path: str, horizon: int, first: int, starts: Array
+    ds: xr.Dataset,
+    model: str,
+    path: str,
+    horizon: int,
+    first: int,
+    starts: Array,
+    config: ForecastConfig,
 ) -> None:
     """Run one task: read the latest states, roll out, write lead by lead."""
     trained = load_model(model)
@@ -213,7 +252,12 @@ def _forecast_batch(
         (trained.layout.decode(state, trained.step.after(initial, lead)), limited)
         for lead, (state, limited) in enumerate(states, 1)
     )
-    write_forecasts(Path(path), fields.grid, first, decoded)
+    members = None
+    if config.members is not None:
+        assert trained.errors is not None, "checked before the tasks"
+        valid = trained.step.after(initial[:, None], np.arange(1, horizon + 1))
+        members = EnsembleMembers.of(trained.errors, initial, valid, config.members, config.seed)
+    write_forecasts(Path(path), fields.grid, first, decoded, members)
 
 
 def load_model(path: str) -> ForecastModel:

@@ -21,10 +21,10 @@ _SHARD_BYTES = 2**23
 
 @dataclass(frozen=True)
 class ForecastChunks:
-    """Numbers of leads and levels of one initial time in a chunk and in a shard.
+    """Numbers of members, leads and levels of one initial time in a chunk and in a shard.
 
     The lengths of a shard are multiples of those of a chunk, so that they may exceed the numbers of
-    leads and levels; what lies beyond is never written.
+    members, leads and levels; what lies beyond is never written.
 
     Attributes
     ----------
@@ -32,23 +32,32 @@ class ForecastChunks:
         Leads and levels in an inner chunk.
     shard_leads, shard_levels : int
         Leads and levels in a shard, which is one file.
+    members, shard_members : int
+        Members in an inner chunk and in a shard; 1 without ensembles.
     """
 
     leads: int
     levels: int
     shard_leads: int
     shard_levels: int
+    members: int = 1
+    shard_members: int = 1
 
     @property
     def sharded(self) -> bool:
         """Whether a shard has several inner chunks."""
-        return (self.leads, self.levels) != (self.shard_leads, self.shard_levels)
+        shard = self.shard_members, self.shard_leads, self.shard_levels
+        return (self.members, self.leads, self.levels) != shard
 
 
-def forecast_chunks(leads: int, levels: int, one_field: int) -> ForecastChunks:
-    """Return the chunks of a variable: as many leads and levels as make at most 4 MiB.
+def forecast_chunks(
+    leads: int, levels: int, one_field: int, members: int | None = None
+) -> ForecastChunks:
+    """Return the chunks of a variable: as many leads, levels and members as make at most 4 MiB.
 
     Where all leads make at most 8 MiB, a shard holds all of them, otherwise the leads of one chunk.
+    A shard of such leads holds all members too where these make at most 8 MiB. Forecasts of which
+    one member makes more have no shards of several chunks, as members are made chunk by chunk.
 
     Parameters
     ----------
@@ -56,22 +65,30 @@ def forecast_chunks(leads: int, levels: int, one_field: int) -> ForecastChunks:
         Numbers of leads and levels of the variable, 1 level where it has no such dimension.
     one_field : int
         Stored bytes of one field.
+    members : int, optional
+        Number of members of an ensemble.
     """
-    lead_bytes = levels * one_field
+    lead_bytes, members = levels * one_field, members or 1
     own_leads = _even_part(leads, _CHUNK_BYTES // lead_bytes)
     own_levels = _even_part(levels, _CHUNK_BYTES // one_field)
-    whole = leads * lead_bytes <= _SHARD_BYTES
+    member_bytes = leads * lead_bytes
+    own_members = _even_part(members, _CHUNK_BYTES // member_bytes)
+    whole = member_bytes <= _SHARD_BYTES
+    all_members = members * member_bytes <= _SHARD_BYTES
     return ForecastChunks(
         own_leads,
         own_levels,
         ceil(leads / own_leads) * own_leads if whole else own_leads,
-        ceil(levels / own_levels) * own_levels,
+        own_levels if members > 1 and not whole else ceil(levels / own_levels) * own_levels,
+        own_members,
+        ceil(members / own_members) * own_members if all_members else own_members,
     )
 
 
-def chunks_of(grid: Grid, variable: str, leads: int) -> ForecastChunks:
+def chunks_of(grid: Grid, variable: str, leads: int, members: int | None = None) -> ForecastChunks:
     """Return the chunks of a variable of forecasts on a grid."""
-    return forecast_chunks(leads, stored_levels(grid, variable), field_bytes(grid))
+    levels = stored_levels(grid, variable)
+    return forecast_chunks(leads, levels, field_bytes(grid), members)
 
 
 def stored_levels(grid: Grid, variable: str) -> int:

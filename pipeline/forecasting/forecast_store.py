@@ -47,6 +47,7 @@ def create_forecast_store(
     described: dict[str, dict[str, Any]],
     attrs: dict[str, Any],
     batch: int,
+    members: int | None = None,
 ) -> None:
     """Create an empty store with metadata and coordinates only.
 
@@ -66,6 +67,8 @@ def create_forecast_store(
         Global attributes.
     batch : int
         Number of initial times that are marked as written together.
+    members : int, optional
+        Number of members of an ensemble; by default there is no such dimension.
     """
     levels = sorted({c.level for c in grid.channels if c.level is not None})
     numbers = np.arange(1, horizon + 1)
@@ -92,6 +95,12 @@ def create_forecast_store(
             {"standard_name": "time", "long_name": "time that the forecast is for"},
         ),
     }
+    if members is not None:
+        coords[NUMBER] = (
+            NUMBER,
+            np.arange(members),
+            {"standard_name": "realization", "long_name": "member of the ensemble", "units": "1"},
+        )
     if levels:
         coords["level"] = (
             "level",
@@ -103,20 +112,27 @@ def create_forecast_store(
     for variable in dict.fromkeys(channel.variable for channel in grid.channels):
         own = [c.level for c in grid.channels if c.variable == variable and c.level is not None]
         deep = (len(levels),) if own else ()
+        many = () if members is None else (members,)
         dims = (
             "time",
+            *((NUMBER,) if many else ()),
             "prediction_timedelta",
             *(("level",) if own else ()),
             "latitude",
             "longitude",
         )
-        shape = (len(initial), len(leads), *deep, *plane)
-        own_chunks = chunks_of(grid, variable, len(leads))
-        chunk = (1, own_chunks.leads, *(own_chunks.levels for _ in deep), *plane)
-        shard = (1, own_chunks.shard_leads, *(own_chunks.shard_levels for _ in deep), *plane)
+        shape = (len(initial), *many, len(leads), *deep, *plane)
+        own_chunks = chunks_of(grid, variable, len(leads), members)
+        chunk, shard = (
+            (1, *(each[0] for _ in many), each[1], *(each[2] for _ in deep), *plane)
+            for each in (
+                (own_chunks.members, own_chunks.leads, own_chunks.levels),
+                (own_chunks.shard_members, own_chunks.shard_leads, own_chunks.shard_levels),
+            )
+        )
         # If variables have different levels, a variable is NaN at the levels that it lacks.
         about = described[variable] | ({"levels": own} if own else {})
-        empty = da.zeros(shape, dtype="float32", chunks=shard)  # never computed
+        empty = da.zeros(shape, dtype="float32", chunks=shape)  # never computed
         variables[variable] = (dims, empty, about)
         encoding[variable] = {
             "chunks": chunk,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Grid
+from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers, members_bytes
 from gfrnn.pipeline.forecasting.forecast_chunks import chunks_of, field_bytes, stored_levels
 from gfrnn.pipeline.forecasting.forecast_store import LIMITED, WRITTEN
 from gfrnn.pipeline.storage import array_in
+from gfrnn.pipeline.training.ensembles.error_archive import kept_bytes as kept_errors
 
 Array = NDArray[Any]
 
@@ -27,7 +29,11 @@ _WRITE_COPIES = 3
 
 
 def write_forecasts(
-    path: Path, grid: Grid, first: int, leads: Iterable[tuple[Array, Array]]
+    path: Path,
+    grid: Grid,
+    first: int,
+    leads: Iterable[tuple[Array, Array]],
+    members: EnsembleMembers | None = None,
 ) -> None:
     """Write successive initial times, each into regions that no other task writes.
 
@@ -42,9 +48,11 @@ def write_forecasts(
         Index of the first initial time on the store's time axis, a multiple of the batch.
     leads : iterable of (ndarray, ndarray), shapes (initial times, grid.size), (initial times,)
         Fields of each lead, and the share of values that the bound of rollouts has limited.
+    members : EnsembleMembers, optional
+        Members that are made of each forecast and written in its place.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
-    writers = _writers(group, grid, first)
+    writers = _writers(group, grid, first, members)
     lost = np.zeros(1, dtype=bool)
     masked = 0 if grid.mask is None else int(grid.mask.sum())
     shares: list[Array] = []
@@ -59,14 +67,20 @@ def write_forecasts(
     array_in(group, WRITTEN)[first : first + count] = np.where(lost, 2, 1)
 
 
-def _writers(group: zarr.Group, grid: Grid, first: int) -> list[_VariableWriter]:
+def _writers(
+    group: zarr.Group, grid: Grid, first: int, members: EnsembleMembers | None
+) -> list[_VariableWriter]:
     levels = np.asarray(array_in(group, "level")[...]).tolist() if "level" in group else []
     writers = []
     for variable in _variables(grid):
         own = [index for index, c in enumerate(grid.channels) if c.variable == variable]
         held = [grid.channels[index].level for index in own]
         places = [levels.index(level) for level in held if level is not None]
-        writers.append(_VariableWriter(array_in(group, variable), own, places, first))
+        array = array_in(group, variable)
+        if members is None:
+            writers.append(_VariableWriter(array, own, places, first))
+        else:
+            writers.append(_MemberWriter(array, own, places, first, members=members))
     return writers
 
 
@@ -91,12 +105,17 @@ class _VariableWriter:
     first: int
     _kept: Array | None = None
 
+    @property
+    def _lead_axis(self) -> int:
+        return 1
+
     def add(self, lead: int, fields: Array) -> None:
         """Take the fields of a lead, (initial times, *grid.shape); write a complete shard."""
-        leads = self.array.shape[1]
-        length = min((self.array.shards or self.array.chunks)[1], leads)
+        axis = self._lead_axis
+        leads = self.array.shape[axis]
+        length = min((self.array.shards or self.array.chunks)[axis], leads)
         if self._kept is None:
-            shape = (len(fields), length, *self.array.shape[2:])
+            shape = (len(fields), length, *self.array.shape[axis + 1 :])
             # Levels that the variable lacks stay NaN.
             self._kept = np.full(shape, np.nan, dtype=np.float32)
         place = lead % length
@@ -114,6 +133,73 @@ class _VariableWriter:
             part = planes[begin : begin + together]
             start = self.first + begin
             self.array[start : start + len(part), lead : lead + part.shape[1]] = part
+
+
+@dataclass
+class _MemberWriter(_VariableWriter):
+    """The leads of one variable, of whose forecasts members are made and written.
+
+    Attributes
+    ----------
+    members : EnsembleMembers
+    """
+
+    members: EnsembleMembers = field(kw_only=True)
+
+    @property
+    def _lead_axis(self) -> int:
+        return 2
+
+    def _write(self, planes: Array, lead: int) -> None:
+        """Write the members of all initial times, the levels of a shard at once."""
+        if not self.levels:
+            self._write_levels(planes[:, :, None], lead, None, self.channels)
+            return
+        levels = self.array.shape[3]
+        length = (self.array.shards or self.array.chunks)[3]
+        for begin in range(0, levels, length):
+            part = slice(begin, min(begin + length, levels))
+            inside = [n for n, level in enumerate(self.levels) if part.start <= level < part.stop]
+            if inside:
+                channels = [self.channels[n] for n in inside]
+                self._write_levels(planes[:, :, part], lead, part, channels)
+
+    def _write_levels(
+        self, planes: Array, lead: int, part: slice | None, channels: list[int]
+    ) -> None:
+        """Write the members of some levels; levels that the variable lacks stay NaN.
+
+        Parameters
+        ----------
+        planes : ndarray, shape (starts, leads, levels, latitudes, longitudes)
+        lead : int
+            Position of the first lead.
+        part : slice or None
+            Levels in the store; None where the variable has none.
+        channels : list of int
+            Channels with these levels, which follow each other on the grid.
+        """
+        own = [0]
+        if part is not None:
+            chosen = (level - part.start for level in self.levels)
+            own = [level for level in chosen if 0 <= level < planes.shape[2]]
+        centre = planes[:, :, own].reshape(*planes.shape[:2], len(own), -1)
+        made = self.members.fields(centre, lead, slice(channels[0], channels[-1] + 1))
+        leads = slice(lead, lead + planes.shape[1])
+        one = 4 * self.members.count * int(np.prod(planes.shape[1:]))
+        together = _starts_of_write(one, len(planes))
+        for begin in range(0, len(planes), together):
+            count = min(together, len(planes) - begin)
+            shape = (count, self.members.count, *planes.shape[1:])
+            values = np.full(shape, np.nan, dtype=np.float32)
+            for number in range(count):
+                fields = next(made)
+                values[number][:, :, own] = fields.reshape(*fields.shape[:3], *planes.shape[3:])
+            starts = slice(self.first + begin, self.first + begin + count)
+            if part is None:
+                self.array[starts, :, leads] = values[:, :, :, 0]
+            else:
+                self.array[starts, :, leads, part] = values
 
 
 def kept_bytes(grid: Grid, leads: int) -> int:
@@ -142,3 +228,17 @@ def _starts_of_write(shard_bytes: int, batch: int) -> int:
 
 def _variables(grid: Grid) -> list[str]:
     return list(dict.fromkeys(channel.variable for channel in grid.channels))
+
+
+def member_writing_bytes(grid: Grid, leads: int, members: int, batch: int) -> int:
+    """Return the bytes that making and writing the members of a batch of forecasts take."""
+    most = 0
+    for variable in _variables(grid):
+        chunks = chunks_of(grid, variable, leads, members)
+        levels = min(chunks.shard_levels, stored_levels(grid, variable))
+        fields = min(chunks.shard_leads, leads) * levels
+        made = members_bytes(members, fields * field_bytes(grid) // 4)
+        one = members * fields * field_bytes(grid)
+        written = _starts_of_write(one, batch) * one
+        most = max(most, made + (1 + _WRITE_COPIES) * written)
+    return most + kept_errors(leads, grid.size)

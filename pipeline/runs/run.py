@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import shutil
 import time
@@ -16,11 +17,12 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
-from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
@@ -33,7 +35,10 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import steps
+from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn.pipeline.verification.verify import verify
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ class Run(RunFolder):
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
         initial_times(self.experiment, axis)
+        RegionMeans.on_grid(Fields(self.ds).grid, self.experiment.verification.regions)
         self._checked.add(trains)
 
     # Stages
@@ -171,6 +177,12 @@ class Run(RunFolder):
                     self.check()
                 key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
                 if force or begun is None or begun.key != key:
+                    if not force and written(self.forecasts) is not None:
+                        _LOGGER.warning(
+                            "%s: unfinished forecasts of other settings, data or another version "
+                            "are replaced; all forecasts are made anew",
+                            self.forecasts,
+                        )
                     shutil.rmtree(self.forecasts, ignore_errors=True)
                     self._note("forecast", StageRecord(key=key))
                 forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
@@ -194,6 +206,7 @@ class Run(RunFolder):
                     self.progress,
                     # An unfinished store of a forced stage is not trusted either.
                     "" if force else self._key_for("verify"),
+                    self.experiment.forecast.seed,
                 )
         return self.outcome("verify", skipped)
 

@@ -28,6 +28,7 @@ from gfrnn.pipeline.states.sphere_patches import (
     patch_area_weights,
     weight_groups,
 )
+from gfrnn.pipeline.training.ensembles.held_out_starts import held_out_starts
 from gfrnn.pipeline.training.stretches import (
     check_periods,
     known_times,
@@ -92,6 +93,9 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
         _check_rows(variant, fields)
     if experiment.state.layout == "local":
         local_forcing(experiment, fields.grid)
+    if experiment.forecast.members is not None:
+        delays = max(variant.state.delays for _, variant in experiment.candidates())
+        held_out_starts(experiment, fields.time, delays)
 
 
 def _check_calendar(experiment: Experiment, time: Array) -> None:

@@ -22,7 +22,12 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.layouts import Layout, restore_layout
 from gfrnn.pipeline.states.zonal_states import ZonalLayout
 from gfrnn.pipeline.storage import array_in, write_whole
-from gfrnn.pipeline.training.calibration.network_rollouts import Network, NetworkRollouts
+from gfrnn.pipeline.training.calibration.network_rollouts import (
+    Network,
+    NetworkRollouts,
+    calibrated,
+)
+from gfrnn.pipeline.training.ensembles.error_archive import ErrorArchive
 from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.pipeline.training.network_arrays import (
     rebuild_network,
@@ -32,6 +37,9 @@ from gfrnn.pipeline.training.network_arrays import (
 )
 
 Array = NDArray[Any]
+
+ERRORS = "errors"
+"""Name of the group with the errors of forecasts of held-out data."""
 
 FORMAT = "gfrnn-model"
 VERSION = 3
@@ -72,6 +80,8 @@ class ForecastModel:
     calibration, linear_calibration : ndarray, shape (leads, groups), or None
         Factors of the forecasts and of the linear model at each lead, for each of the layout's
         ``regression_groups``; the last ones also apply to later leads. None does without.
+    errors : ErrorArchive or None
+        Errors of forecasts of held-out data, for ensembles.
     """
 
     layout: Layout
@@ -85,6 +95,7 @@ class ForecastModel:
     notes: ModelNotes
     calibration: Array | None = None
     linear_calibration: Array | None = None
+    errors: ErrorArchive | None = None
 
     @property
     def rollouts(self) -> NetworkRollouts:
@@ -135,14 +146,14 @@ class ForecastModel:
             of the networks.
         """
         walk = self.rollouts.walk(history, initial, steps)
-        yield from self._calibrated(walk, self.calibration)
+        yield from calibrated(walk, self.calibration, self.layout)
 
     def linear_walk(
         self, history: Array, initial: Array, steps: int
     ) -> Iterator[tuple[Array, Array]]:
         """Yield the forecast of the linear model lead by lead, as :meth:`walk` does."""
         walk = self.rollouts.linear_walk(history, initial, steps)
-        yield from self._calibrated(walk, self.linear_calibration)
+        yield from calibrated(walk, self.linear_calibration, self.layout)
 
     def inverse_walk(self, history: Array, steps: int) -> Iterator[Array]:
         """Yield the forecast of the linear inverse model lead by lead, shape (starts, size).
@@ -156,16 +167,6 @@ class ForecastModel:
         for _ in range(steps):
             state = state @ propagator
             yield state
-
-    def _calibrated(
-        self, walk: Iterator[tuple[Array, Array]], factors: Array | None
-    ) -> Iterator[tuple[Array, Array]]:
-        if factors is None:
-            yield from walk
-            return
-        groups = self.layout.regression_groups
-        for index, (states, limited) in enumerate(walk):
-            yield states * factors[min(index, len(factors) - 1)][groups], limited
 
     def damping(self, lead: int) -> Array:
         """Return the autocorrelation of each grid cell at a lead in steps: shape (grid.size,).
@@ -231,6 +232,8 @@ class ForecastModel:
         arrays |= {f"selection/{name}": values for name, values in self.selection.items()}
         for name, values in arrays.items():
             group.create_array(name, data=np.asarray(values))
+        if self.errors is not None:
+            self.errors.copy(path / ERRORS)
 
     @classmethod
     def load(cls, path: Path) -> ForecastModel:
@@ -305,6 +308,7 @@ class ForecastModel:
             notes=ModelNotes.parse(attrs["notes"]),
             calibration=optional("calibration"),
             linear_calibration=optional("linear_calibration"),
+            errors=ErrorArchive(path / ERRORS) if ERRORS in group else None,
         )
 
     @property

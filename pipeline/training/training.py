@@ -28,6 +28,8 @@ from gfrnn.pipeline.training.calibration.calibration_pass import (
 )
 from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
 from gfrnn.pipeline.training.checks import model_leads, row_leaves
+from gfrnn.pipeline.training.ensembles.error_archive import ErrorArchive
+from gfrnn.pipeline.training.ensembles.error_passes import error_passes
 from gfrnn.pipeline.training.field_passes import FieldPasses
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import CandidateScore, ModelNotes, TriangleLocation
@@ -99,6 +101,8 @@ class TrainingResults:
     precision : dict
         Precision of the rows, and error and seconds of either precision on a sample of them.
     calibration : Calibration or None
+    errors : ErrorArchive or None
+        Errors of forecasts of the validation period, if there are ensembles.
     first_round : list of CandidateScore
         Errors of all candidates of a first round of the search, if there is one.
     """
@@ -108,6 +112,7 @@ class TrainingResults:
     chosen: SelectedModel
     precision: dict[str, Any]
     calibration: Calibration | None
+    errors: ErrorArchive | None
     first_round: list[CandidateScore]
 
 
@@ -182,13 +187,15 @@ class Training(FieldPasses, ABC):
         )
         # Rollouts of the validation period tell most if its rows were not used.
         train_only = fit.model_copy(update={"refit": "none"})
-        if has_final_solve(train_only) and (fit.calibration or fit == train_only):
+        held_out = fit.calibration or self.experiment.forecast.members is not None
+        if has_final_solve(train_only) and (held_out or fit == train_only):
             chosen = yield self._final_solve_pass(chosen, rows, train_only)
         rollouts = self._planned_rollouts(layout, rows)
         if chosen is not None:
             solved = {"networks": chosen.networks, "mixture": chosen.mixture}
             rollouts = replace(rollouts, **solved, linear=chosen.linear)
         calibration = yield from calibration_passes(self, rollouts, self.states_of(layout))
+        errors = yield from error_passes(self, rollouts, calibration)
         if fit != train_only:
             chosen = yield self._final_solve_pass(chosen, rows, fit)
         precision = yield FunctionPass(
@@ -197,7 +204,7 @@ class Training(FieldPasses, ABC):
             ),
             cost=lambda: self.sample_cost(rows),
         )
-        return TrainingResults(layout, candidates, chosen, precision, calibration, first)
+        return TrainingResults(layout, candidates, chosen, precision, calibration, errors, first)
 
     def _search_passes(
         self, layout: Any
@@ -305,6 +312,7 @@ class Training(FieldPasses, ABC):
                 first_round=found.first_round,
             ),
             **calibration_factors(found.calibration),
+            errors=found.errors,
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,10 @@ from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Grid
+from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers
 from gfrnn.pipeline.forecasting.forecast import load_model
 from gfrnn.pipeline.states.climatology import Climatology
+from gfrnn.pipeline.training.ensembles.error_archive import SYSTEMS, kept_bytes
 from gfrnn.pipeline.training.model import DAMPING_BYTES, ForecastModel
 from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
 from gfrnn.pipeline.verification.pair_values import CRPS, ENSEMBLE_STATISTICS, PairValues
@@ -87,6 +90,8 @@ class PairScoring:
         Store of the model, for its climatology and its references; None does without.
     climatology : Climatology or None
         Climatology where there is no model. With neither, anomalies are not scored.
+    seed : int
+        Seed of the members of references.
     """
 
     fields: Fields
@@ -94,6 +99,7 @@ class PairScoring:
     config: VerificationConfig
     model: Path | None = None
     climatology: Climatology | None = None
+    seed: int = 0
 
     def without_caches(self) -> PairScoring:
         """Return a copy that is cheap to pickle."""
@@ -166,6 +172,8 @@ class PairScoring:
         )
         initial = self.forecasts.initial[first:stop]
         walks = [each.states(truth.history, initial, horizon) for each in references]
+        weights = self.means.weights
+        dressings = self._dressings(model, references, first, stop)
         together = self.forecasts.leads_together(len(starts))
         block: list[Array] = []
         for lead in range(horizon):
@@ -198,8 +206,63 @@ class PairScoring:
                     found.index_forecast[where] = self._index_values(seen, len(part))
                 if self.forecasts.members is not None:
                     real = truth.fields(pairs.now, self.means.roots)
-                    found.add_ensemble(lead, part, fields, real, self.means.weights)
+                    found.add_ensemble(0, lead, part, fields, real, weights)
+                    for system, members in self._dressed(dressings, scored, lead, part):
+                        real = _unweighted(pairs.real, self.means.roots)
+                        found.add_ensemble(system, lead, part, members, real, weights)
         return found.arrays(known)
+
+    def _dressings(
+        self,
+        model: ForecastModel | None,
+        references: Sequence[Reference],
+        first: int,
+        stop: int,
+    ) -> dict[int, EnsembleMembers]:
+        """Return the members of references that are ensembles, by the position of the system.
+
+        They have the errors of their own held-out forecasts, drawn from the same initial times as
+        those of the forecasts are.
+        """
+        count = self.forecasts.members
+        if count is None or model is None or model.errors is None:
+            return {}
+        initial, valid = self.forecasts.initial[first:stop], self.forecasts.valid[first:stop]
+        drawn = model.errors.draw(initial, count, self.seed)
+        return {
+            number: EnsembleMembers(model.errors, valid, drawn, reference.name)
+            for number, reference in enumerate(references, 1)
+            if reference.name in SYSTEMS
+        }
+
+    def _dressed(
+        self,
+        dressings: dict[int, EnsembleMembers],
+        scored: list[tuple[Array | None, Array | None]],
+        lead: int,
+        part: Array,
+    ) -> Iterator[tuple[int, Array]]:
+        """Yield systems and anomalies of members: shape (pairs, members, channels, cells).
+
+        Parameters
+        ----------
+        dressings : dict of EnsembleMembers
+        scored : list of tuple
+            Weighted anomalies of each system, None where they are zero.
+        lead : int
+            Position of the lead.
+        part : ndarray of int
+            Positions of the pairs among the initial times.
+        """
+        roots = self.means.roots
+        for system, members in dressings.items():
+            centre = scored[system][0]
+            if centre is None:
+                anomalies = np.zeros((len(part), *roots.shape), dtype=np.float32)
+            else:
+                anomalies = _unweighted(centre, roots).astype(np.float32)
+            made = members.of_starts(part).fields(anomalies[:, None], lead, slice(None))
+            yield system, np.stack([each[:, 0] for each in made])
 
     def _climatology(self, model: ForecastModel | None) -> Climatology:
         if model is not None:
@@ -262,8 +325,9 @@ class PairScoring:
         starts, members = self.starts[first:stop], self.forecasts.members
         model = self._loaded()
         targets, known = self._targets(first, stop)
-        last = int(targets[known].max(initial=starts[-1]))
-        times = last - int(starts[0]) + (1 if model is None else model.delays)
+        delays = 1 if model is None else model.delays
+        windows = starts[:, None] + np.arange(1 - delays, 1)
+        times = len(np.unique(np.concatenate([windows.reshape(-1), targets[known]])))
         walked = history = zonal = 0
         if model is not None:
             linear = model.linear
@@ -286,14 +350,23 @@ class PairScoring:
         systems = 1 + len(self.references())
         values = len(STATISTICS) * systems * regions * len(self.means.roots)
         values += (systems + 1) * len(self.config.indices)
+        errors = 0
+        if members is not None and model is not None and model.errors is not None:
+            errors = 2 * kept_bytes(horizon, size)  # of the linear model and the climatology
+            # Members of one of them, as they are made and as they are scored.
+            scoring += size * members * min(self._pairs_together, len(starts))
         values += 0 if members is None else (members + 6) * regions * len(self.means.roots)
         # The history is encoded beside the truth.
-        delays = 0 if model is None else model.delays
         reading = self.fields.read_bytes(times) + 8 * (2 * delays * size * len(starts))
         stored = self.forecasts.read_bytes(len(starts))
         # The statistics are copied once while they are written.
         kept = 2 * 8 * values * horizon * len(starts)
-        return max(reading, 8 * (held + scoring) + stored + zonal + kept)
+        return max(reading, 8 * (held + scoring) + stored + zonal + kept + errors)
+
+
+def _unweighted(weighted: Array, roots: Array) -> Array:
+    """Return fields without the roots of the weights of cells, 0 in the mask."""
+    return np.divide(weighted, roots, out=np.zeros_like(weighted), where=roots > 0)
 
 
 def _fields_of(block: list[Array], place: int, part: Array, grid: Grid) -> Array:

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 CRPS = ("crps", "fair_crps")
 """Scores of ensembles that compare with the absolute error of single forecasts."""
 
-ENSEMBLE_STATISTICS = (*CRPS, "ensemble_variance", *ENERGY_SCORES)
+ENSEMBLE_STATISTICS = ("ensemble_variance", *ENERGY_SCORES)
 """Statistics of each pair of ensemble and truth, besides those of the ensemble mean."""
 
 
@@ -37,6 +37,8 @@ class PairValues:
     fields : ndarray, shape (systems, leads, starts, len(STATISTICS), regions, channels)
     truth : ndarray, shape (leads, starts, regions, channels)
         Mean squared anomaly of the truth.
+    crps : dict of ndarray, shape (leads, starts, len(CRPS), regions, channels)
+        By the position of the systems that are ensembles.
     ensemble : ndarray, shape (leads, starts, len(ENSEMBLE_STATISTICS), regions, channels)
     ranks : ndarray, shape (leads, starts, regions, channels, members + 1)
     index_forecast : ndarray, shape (systems, leads, starts, indices)
@@ -56,27 +58,40 @@ class PairValues:
         self.truth = np.full((*pairs, *own), np.nan)
         count = 0 if members is None else len(ENSEMBLE_STATISTICS)
         self.ensemble = np.full((*pairs, count, *own), np.nan)
+        self.crps: dict[int, Array] = {}
         self.ranks = np.full((*pairs, *own, 0 if members is None else members + 1), np.nan)
         self.index_forecast = np.full((*shape, indices), np.nan)
         self.index_truth = np.full((*pairs, indices), np.nan)
 
     def add_ensemble(
-        self, lead: int, part: Array, members: Array, truth: Array, weights: Array
+        self,
+        system: int,
+        lead: int,
+        part: Array,
+        members: Array,
+        truth: Array,
+        weights: Array,
     ) -> None:
-        """Fill in the statistics of ensembles at a lead.
+        """Fill in the statistics of ensembles at a lead; those of references are the CRPS alone.
 
         Parameters
         ----------
-        lead : int
-            Position of the lead.
+        system, lead : int
+            Positions; the forecasts are system 0.
         part : ndarray of int
             Positions of the pairs among the initial times.
         members : ndarray, shape (pairs, members, channels, cells)
-            Fields, 0 in the mask.
+            Fields or anomalies, 0 in the mask.
         truth : ndarray, shape (pairs, channels, cells)
         weights : ndarray, shape (regions, channels, cells)
         """
         found = ensemble_statistics(members, truth, weights)
+        if system not in self.crps:
+            leads, starts, _, *own = self.ensemble.shape
+            self.crps[system] = np.full((leads, starts, len(CRPS), *own), np.nan)
+        self.crps[system][lead, part] = np.stack([found[name] for name in CRPS], axis=1)
+        if system:
+            return
         found |= energy_scores(members, truth, weights)
         self.ensemble[lead, part] = np.stack([found[name] for name in ENSEMBLE_STATISTICS], axis=1)
         self.ranks[lead, part] = rank_histogram(members, truth, weights)
@@ -96,10 +111,11 @@ class PairValues:
         if self.ensemble.size:
             by_name = np.transpose(self.ensemble, (2, 3, 4, 1, 0))
             found |= dict(zip(ENSEMBLE_STATISTICS, by_name, strict=True))
-            for name in CRPS:
+            for number, name in enumerate(CRPS):
                 # The CRPS of a single forecast is its absolute error.
                 own = found["absolute_error"].copy()
-                own[0] = found[name]
+                for system, crps in self.crps.items():
+                    own[system] = np.transpose(crps[:, :, number], (2, 3, 1, 0))
                 found[name] = own
             found["rank_histogram"] = np.transpose(self.ranks, (4, 2, 3, 1, 0))
         if self.index_truth.size:

@@ -42,6 +42,7 @@ def verify(
     config: VerificationConfig | None = None,
     progress: Progress | None = None,
     key: str = "",
+    seed: int = 0,
 ) -> xr.Dataset:
     """Score the forecasts and the references against the data.
 
@@ -61,6 +62,8 @@ def verify(
     progress : callable, optional
     key : str
         Key of everything that decides the statistics; empty to begin anew in any case.
+    seed : int
+        Seed of the members of references: that of the forecasts (``forecast.seed``).
 
     Returns
     -------
@@ -83,7 +86,7 @@ def verify(
     fields = trained.fields(ds)
     own = StoredForecasts(forecasts, fields.grid)
     return score(
-        PairScoring(fields, own, config or VerificationConfig(), model),
+        PairScoring(fields, own, config or VerificationConfig(), model, seed=seed),
         statistics,
         scores,
         progress,

@@ -19,6 +19,9 @@ from gfrnn_core.zonal import ZonalNetwork
 
 Array = NDArray[Any]
 
+Walk = Iterator[tuple[Array, Array]]
+"""States of each lead, and the share of values that the bound of rollouts has limited."""
+
 Network = SampledRNN | ZonalNetwork
 
 # Lifted rows that a rollout holds at a time, in bytes.
@@ -150,3 +153,23 @@ class NetworkRollouts:
             flops += 2.0 * places * lifts * columns.linear * columns.hidden
             flops += 2.0 * places * products * columns.features * own
         return flops
+
+
+def calibrated(walk: Walk, factors: Array | None, layout: Layout) -> Walk:
+    """Yield the states of a walk times the calibration of their lead.
+
+    Parameters
+    ----------
+    walk : iterator
+        From :meth:`NetworkRollouts.walk`.
+    factors : ndarray, shape (leads, groups), or None
+        Factors of the layout's ``regression_groups``; the last ones also apply to later leads. None
+        does without.
+    layout : Layout
+    """
+    if factors is None:
+        yield from walk
+        return
+    groups = layout.regression_groups
+    for index, (states, limited) in enumerate(walk):
+        yield states * factors[min(index, len(factors) - 1)][groups], limited

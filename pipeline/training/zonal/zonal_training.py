@@ -25,6 +25,8 @@ from gfrnn.pipeline.training.calibration.calibration_pass import (
 )
 from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
 from gfrnn.pipeline.training.checks import row_leaves
+from gfrnn.pipeline.training.ensembles.error_archive import ErrorArchive
+from gfrnn.pipeline.training.ensembles.error_passes import error_passes
 from gfrnn.pipeline.training.field_passes import FieldPasses
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import CandidateScore, ModelNotes
@@ -78,12 +80,15 @@ class ZonalResults:
     linear : SolvedStage
         Reference without features.
     calibration : Calibration or None
+    errors : ErrorArchive or None
+        Errors of forecasts of the validation period, if there are ensembles.
     """
 
     layout: ZonalLayout
     stages: tuple[SolvedStage, ...]
     linear: SolvedStage
     calibration: Calibration | None = None
+    errors: ErrorArchive | None = None
 
 
 class ZonalTraining(FieldPasses):
@@ -114,7 +119,8 @@ class ZonalTraining(FieldPasses):
         )
         states = StoredStates(self.series, layout.size)
         calibration = yield from calibration_passes(self, rollouts, states)
-        return ZonalResults(layout, stages, linear, calibration)
+        errors = yield from error_passes(self, rollouts, calibration)
+        return ZonalResults(layout, stages, linear, calibration, errors)
 
     def _first_share(self, network: ZonalNetwork) -> float:
         """Return the share of training rows of a fit that only estimates errors."""
@@ -317,6 +323,7 @@ class ZonalTraining(FieldPasses):
                 precision={"chosen": network.precision},
             ),
             **calibration_factors(found.calibration),
+            errors=found.errors,
         )
 
     def _validation_changes(self, layout: ZonalLayout) -> Array:

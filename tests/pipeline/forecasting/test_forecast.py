@@ -377,7 +377,7 @@ def test_an_unfinished_store_keeps_its_chunks(run, tmp_path, monkeypatch, leads)
         patch.setattr(
             forecast_store,
             "chunks_of",
-            lambda grid, variable, _: replace(earlier, shard_levels=stored_levels(grid, variable)),
+            lambda grid, variable, *_: replace(earlier, shard_levels=stored_levels(grid, variable)),
         )
         path = interrupt(run, tmp_path / "forecast.zarr", monkeypatch)
     forecasting.forecast(run.experiment, run.ds, run.model, path)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import zarr
 
 from gfrnn.pipeline.config.experiment import Experiment, dump_experiment, to_tree
 from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.forecasting import forecast as forecasting
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
@@ -462,3 +464,24 @@ def test_a_run_of_an_older_version_keeps_its_rule_of_combining_leads(tmp_path):
     assert Run.reopen(tmp_path / "old").experiment.model.combine_leads == "longest"
     path.write_text(dump_experiment(experiment("data.zarr")), encoding="utf-8")
     assert Run.reopen(tmp_path / "old").experiment.model.combine_leads == "mean"
+
+
+def test_unfinished_forecasts_of_another_version_are_replaced_with_a_message(copy, caplog):
+    """Keys of other versions differ, as experiments have other keys in them."""
+    run = Run.reopen(copy)
+    shutil.rmtree(run.forecasts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forecasting, "finish_forecast_store", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.forecast()
+    begun = run.record.stages["forecast"]
+    run._note("forecast", replace(begun, key="of an earlier version"))
+    with caplog.at_level("WARNING"):
+        run.forecast()
+    (message,) = [record.getMessage() for record in caplog.records if "anew" in record.getMessage()]
+    assert str(run.forecasts) in message
+    assert open_forecasts(run.forecasts).attrs["complete"]
+
+
+def interrupted(path: Path) -> None:
+    raise KeyboardInterrupt

@@ -36,7 +36,8 @@ STATES = {
     "eof": {"layout": "eof", "modes": 20, "delays": 2},
     "local": {"layout": "local", "patch": [6, 8], "halo": [2, 2], "delays": 2},
 }
-STATES["products"] = STATES["local"]
+STATES |= {"products": STATES["local"], "ensemble": STATES["eof"]}
+MEMBERS = 20
 
 
 def forecast_run(layout: str, folder: Path) -> Run:
@@ -56,6 +57,8 @@ def forecast_run(layout: str, folder: Path) -> Run:
     plain["state"] = STATES[layout]
     if layout == "products":
         plain["model"] |= {"features": ["products"], "products": 2}
+    if layout == "ensemble":
+        plain["forecast"] |= {"members": MEMBERS}
     run = Run(checked(Experiment, plain, "test"), folder / "run")
     run.fit()
     run.forecast()
@@ -95,7 +98,8 @@ def main(layout: str, folder: Path) -> None:
     run = forecast_run(layout, folder)
     fields, model = Fields(run.ds), ForecastModel.load(run.model)
     starts = initial_times(run.experiment, fields.time)
-    arguments = (run.ds, str(run.model), str(folder / "again.zarr"), HORIZON, 0, starts[:BATCH])
+    arguments = (run.ds, str(run.model), str(folder / "again.zarr"), HORIZON, 0, starts[:BATCH],
+                 run.experiment.forecast)  # fmt: skip
     unfinished(run, folder / "again.zarr", starts)
     planned = batch_bytes(run.experiment, fields, HORIZON)
     show("forecast", "batch", planned, lambda: _forecast_batch(*arguments))
@@ -121,7 +125,15 @@ def unfinished(run: Run, path: Path, starts: np.ndarray) -> None:
     step = step_of(fields.time)
     described: dict[str, dict[str, Any]] = {str(name): {} for name in run.ds.data_vars}
     create_forecast_store(
-        path, fields.grid, fields.time[starts], step, HORIZON, described, {}, BATCH
+        path,
+        fields.grid,
+        fields.time[starts],
+        step,
+        HORIZON,
+        described,
+        {},
+        BATCH,
+        run.experiment.forecast.members,
     )
 
 

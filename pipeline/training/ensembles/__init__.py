@@ -1,0 +1,1 @@
+"""Ensembles: errors of forecasts of held-out data, of which members are made."""

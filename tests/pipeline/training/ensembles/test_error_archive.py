@@ -1,0 +1,120 @@
+"""The archive of errors: what is stored is drawn, standardised and centred."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gfrnn.pipeline.training.ensembles import error_archive
+from gfrnn.pipeline.training.ensembles.error_archive import (
+    SYSTEMS,
+    ErrorArchive,
+    perturbations,
+)
+
+STARTS, LEADS, CHANNELS, CELLS = 80, 3, 2, 5
+UNIT = np.array([10.0, 0.1])
+
+
+def stamps(count: int) -> np.ndarray:
+    first = np.datetime64("2001-01-01", "ns")
+    return first + 5 * np.arange(count) * np.timedelta64(1, "D")
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory) -> tuple[ErrorArchive, dict[str, np.ndarray]]:
+    """Store errors that are larger in winter, and a diverged forecast."""
+    path: Path = tmp_path_factory.mktemp("errors")
+    rng = np.random.default_rng(0)
+    initial = stamps(STARTS)
+    valid = initial[:, None] + np.arange(1, LEADS + 1) * np.timedelta64(1, "D")
+    day = (valid - initial[0]) / np.timedelta64(1, "D")
+    sizes = np.exp(0.5 * np.cos(2 * np.pi * day / 365.25))[:, :, None, None] * UNIT[:, None]
+    errors = {name: sizes * rng.normal(size=(STARTS, LEADS, CHANNELS, CELLS)) for name in SYSTEMS}
+    errors["linear"][7, 2:] = np.nan
+    archive = ErrorArchive(path / "errors")
+    assert not archive.exists
+    archive.create(valid, UNIT, CELLS, 32)
+    assert archive.exists
+    for first in range(0, STARTS, 32):
+        archive.write(first, {name: each[first : first + 32] for name, each in errors.items()})
+    archive.finish({name: np.square(each).mean(axis=3) for name, each in errors.items()})
+    return ErrorArchive(archive.path), errors
+
+
+def test_errors_come_back_in_units_of_their_standard_deviation(stored):
+    archive, errors = stored
+    chosen = np.array([3, 50, 3])
+    for system in SYSTEMS:
+        found = archive.errors(system, chosen, slice(1, 3), slice(None))
+        for place, start in enumerate(chosen):
+            for lead in (1, 2):
+                valid = archive.valid_time[start, lead : lead + 1]
+                size = archive.deviations(system, valid, lead)[0]
+                expected = errors[system][start, lead] / size[:, None]
+                np.testing.assert_allclose(found[place, lead - 1], expected, rtol=2e-3, atol=1e-4)
+    standard = archive.errors("forecast", archive.usable, slice(None), slice(None))
+    np.testing.assert_allclose(np.square(standard).mean(axis=(0, 3)), 1, rtol=2e-3)
+
+
+def test_the_seasons_of_errors_are_found(stored):
+    archive, _ = stored
+    winter, summer = (np.array([day], "datetime64[ns]") for day in ("2001-01-05", "2001-07-05"))
+    ratio = archive.deviations("forecast", winter, 0) / archive.deviations("forecast", summer, 0)
+    np.testing.assert_allclose(ratio, np.exp(1.0), rtol=0.35)
+
+
+def test_many_errors_are_read_as_they_are_drawn(stored, monkeypatch):
+    archive, _ = stored
+    chosen = np.array([70, 2, 2, 41])
+    expected = archive.errors("forecast", chosen, slice(0, 2), slice(1, 2))
+    monkeypatch.setattr(error_archive, "KEPT_BYTES", 0)
+    found = ErrorArchive(archive.path).errors("forecast", chosen, slice(0, 2), slice(1, 2))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_draws_depend_on_the_initial_time_the_members_and_the_seed(stored):
+    archive, _ = stored
+    initial = stamps(6)
+    drawn = archive.draw(initial, 20, seed=3)
+    assert drawn.shape == (6, 20)
+    np.testing.assert_array_equal(archive.draw(initial[[4, 1]], 20, seed=3), drawn[[4, 1]])
+    assert all(len(set(row)) == 20 for row in drawn.tolist())
+    assert len({tuple(row) for row in drawn.tolist()}) == 6
+    assert (archive.draw(initial, 20, seed=4) != drawn).any(axis=1).all()
+    before = np.array(["1969-12-31", "1970-01-02"], "datetime64[ns]")
+    assert (archive.draw(before, 20, 0)[0] != archive.draw(before, 20, 0)[1]).any()
+
+
+def test_diverged_forecasts_are_not_drawn(stored):
+    archive, _ = stored
+    assert 7 not in archive.usable
+    assert len(archive.usable) == STARTS - 1
+    many = archive.draw(stamps(3), 2 * STARTS, seed=0)  # with replacement
+    assert set(many.reshape(-1)) <= set(archive.usable)
+
+
+def test_perturbations_have_no_mean_and_the_variance_of_one_more_member():
+    rng = np.random.default_rng(2)
+    sizes = np.array([[1.0, 5.0]])
+    variance = np.zeros(2)
+    for _ in range(400):
+        errors = rng.normal(size=(5, 1, 2, 30)).astype(np.float32)
+        found = perturbations(errors, sizes)
+        np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-5)
+        variance += found.var(axis=0, ddof=1).mean(axis=(0, 2))
+    # Times (M + 1) / M, it is the mean squared error of the centre.
+    np.testing.assert_allclose(variance / 400 * 6 / 5, [1, 25], rtol=0.03)
+
+
+def test_a_copy_is_a_store_of_its_own(stored, tmp_path):
+    archive, _ = stored
+    archive.copy(tmp_path / "copy")
+    copy = ErrorArchive(tmp_path / "copy")
+    chosen = np.array([1, 2])
+    np.testing.assert_array_equal(
+        copy.errors("linear", chosen, slice(None), slice(None)),
+        archive.errors("linear", chosen, slice(None), slice(None)),
+    )
