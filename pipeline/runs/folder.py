@@ -71,6 +71,16 @@ class RunFolder:
         """Store of the scores, the product of the stage ``verify``."""
         return self.folder / "scores.zarr"
 
+    @property
+    def spectrum(self) -> Path:
+        """Store of the periods, damping and maps of the modes of the linear dynamics."""
+        return self.folder / "spectrum.zarr"
+
+    @property
+    def spectrum_page(self) -> Path:
+        """Page about the modes in the store of the spectrum."""
+        return self.folder / "spectrum.html"
+
     def product(self, stage: str) -> Path:
         """Return the store that a stage writes."""
         return {"fit": self.model, "forecast": self.forecasts, "verify": self.scores}[stage]

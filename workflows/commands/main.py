@@ -24,6 +24,7 @@ from gfrnn.workflows.commands.nature import nature
 from gfrnn.workflows.commands.refit_update import refit, update
 from gfrnn.workflows.commands.reproduce import reproduce
 from gfrnn.workflows.commands.run import fit, forecast, report, run, verify
+from gfrnn.workflows.commands.spectrum import spectrum
 from gfrnn.workflows.session.graceful_stop import StopRequested, graceful_stop
 
 app = typer.Typer(
@@ -36,7 +37,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, fit, forecast, verify, report, refit, update, inspect, nature, reproduce):
+for command in (
+    run, fit, forecast, verify, report, refit, update, spectrum, inspect, nature, reproduce,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(cluster, name="cluster")

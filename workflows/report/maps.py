@@ -23,7 +23,7 @@ from gfrnn.workflows.report.labels import channel_label, heading, unit_label
 Array = NDArray[Any]
 
 # A map has a frame, and no grid lines on its colours.
-_STYLE = {**STYLE, "axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
+MAP_STYLE = {**STYLE, "axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def map_pictures(
     two fields per picture.
     """
     order, degrees = contiguous_longitudes(longitude)
-    wide = _aspect(latitude) * np.ptp(latitude) < 0.6 * np.ptp(degrees)
+    wide = map_aspect(latitude) * np.ptp(latitude) < 0.6 * np.ptp(degrees)
     size = 2 if wide else len(fields)
     return [
         _picture(fields[first : first + size], latitude, degrees, order, valid, wide)
@@ -62,7 +62,7 @@ def map_pictures(
     ]
 
 
-def _aspect(latitude: Array) -> float:
+def map_aspect(latitude: Array) -> float:
     """Return the length of a degree of latitude in degrees of longitude at the map's centre.
 
     Limited to 2, to keep polar maps from becoming too narrow.
@@ -70,7 +70,7 @@ def _aspect(latitude: Array) -> float:
     return 1 / max(0.5, float(np.cos(np.deg2rad(np.mean(latitude)))))
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(MAP_STYLE)
 def _picture(
     fields: Sequence[MapField],
     latitude: Array,
@@ -79,7 +79,7 @@ def _picture(
     valid: np.datetime64,
     wide: bool,
 ) -> Picture:
-    shape = _aspect(latitude) * np.ptp(latitude) / np.ptp(degrees)
+    shape = map_aspect(latitude) * np.ptp(latitude) / np.ptp(degrees)
     width = 0.46 * WIDTH if wide else 0.27 * WIDTH
     height = float(np.clip(width * shape, 0.8, 4.5))
     # The map of a wide domain has the same width with one field as with two.
@@ -142,18 +142,30 @@ def _draw(
                 degrees, latitude, full[:, order], inside, colors="0.15", linewidths=0.7
             )
             panel.clabel(lines, np.intersect1d(inside, contours[1::2]), fontsize=6.5, fmt="%g")
-        _coast(panel)
-        panel.set_facecolor("0.82")  # missing values differ from an anomaly of zero
-        panel.set(xlim=degrees[[0, -1]], ylim=latitude[[0, -1]], aspect=_aspect(latitude))
-        panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 6, 10]))
-        panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 6, 10]))
-        panel.xaxis.set_major_formatter(FuncFormatter(_east))
-        panel.yaxis.set_major_formatter(FuncFormatter(_north))
+        draw_coast(panel)
+        frame_map(panel, latitude, degrees)
+    add_colour_bar(panels, filled, shades, field.units, side)
+
+
+def frame_map(panel: Axes, latitude: Array, degrees: Array) -> None:
+    """Set the extent of a map, its aspect, the labels of its axes and the colour of no values."""
+    panel.set_facecolor("0.82")  # missing values differ from an anomaly of zero
+    panel.set(xlim=degrees[[0, -1]], ylim=latitude[[0, -1]], aspect=map_aspect(latitude))
+    panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 6, 10]))
+    panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 6, 10]))
+    panel.xaxis.set_major_formatter(FuncFormatter(_east))
+    panel.yaxis.set_major_formatter(FuncFormatter(_north))
+
+
+def add_colour_bar(
+    panels: Sequence[Axes], filled: Any, shades: Sequence[float], units: str, side: str
+) -> None:
+    """Add the colour bar of maps of anomalies, which are filled between ``shades``."""
     bar = panels[0].figure.colorbar(
         filled, ax=list(panels), location=side, pad=0.01, shrink=0.9, extendfrac=0.03,
         aspect=22 if side == "right" else 40,
     )  # fmt: skip
-    bar.set_label(unit_label(field.units), color="0.25")
+    bar.set_label(unit_label(units), color="0.25")
     bar.set_ticks(shades[(len(shades) // 2) % 4 :: 4])  # every fourth, zero among them
     bar.outline.set_visible(False)
 
@@ -167,7 +179,8 @@ def _north(degrees: float, _: object = None) -> str:
     return f"{abs(degrees):g}°" + ("S" if degrees < 0 else "N" if degrees > 0 else "")
 
 
-def _coast(panel: Axes) -> None:
+def draw_coast(panel: Axes) -> None:
+    """Draw coastlines, where they are on this machine."""
     for line in _coastlines():
         for turn in (-360, 0, 360):  # for any range of longitudes
             panel.plot(line[:, 0] + turn, line[:, 1], color="0.3", linewidth=0.6, zorder=3)

@@ -26,9 +26,10 @@ from gfrnn_testing.weather import Weather, experiment, finish, make_weather, sta
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
 COMMANDS = [
-    "run", "fit", "forecast", "verify", "report", "refit", "update", "inspect", "nature",
-    "reproduce", "bench", "bench pass", "bench scaling", "bench rollout", "bench perturbation",
-    "bench plan", "bench scale", "bench store", "bench skill", "cluster", "cluster check",
+    "run", "fit", "forecast", "verify", "report", "refit", "update", "spectrum", "inspect",
+    "nature", "reproduce", "bench", "bench pass", "bench scaling", "bench rollout",
+    "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill", "cluster",
+    "cluster check",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},
