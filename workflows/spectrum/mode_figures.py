@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
@@ -16,11 +17,10 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.data.grid import Channel, contiguous_longitudes
 from gfrnn.pipeline.runs.mode_spectrum import ModeSpectrum
 from gfrnn.workflows.report.figures import STYLE, SYSTEMS, WIDTH, Picture, embed
-from gfrnn.workflows.report.labels import channel_label, heading
+from gfrnn.workflows.report.labels import channel_label, heading, unit_label
 from gfrnn.workflows.report.maps import (
     MAP_STYLE,
-    add_colour_bar,
-    draw_coast,
+    coastlines_of,
     frame_map,
     map_aspect,
 )
@@ -151,6 +151,7 @@ def mode_maps(
     titles = ["Real part"]
     if spectrum.eigenvalues[mode].imag:
         titles.append("A quarter of a period later")
+    coast = coastlines_of(grid.latitude, degrees)
     shape = map_aspect(grid.latitude) * np.ptp(grid.latitude) / np.ptp(degrees)
     wide = shape < _WIDE
     rows, columns = (len(shown), len(titles)) if wide else (len(titles), len(shown))
@@ -170,9 +171,9 @@ def mode_maps(
             filled = panel.contourf(
                 degrees, grid.latitude, values[:, order], shades, cmap="RdBu_r", extend="both"
             )
-            draw_coast(panel)
+            panel.plot(*coast.T, color="0.3", linewidth=0.55, zorder=3)
             frame_map(panel, grid.latitude, degrees)
-        add_colour_bar(line, filled, shades, units(channel), "right" if wide else "bottom")
+        _add_colour_bar(line, filled, shades, units(channel), "right" if wide else "bottom")
         name = heading(channel)
         if wide:
             line[0].set_ylabel(name, color="0.1")
@@ -185,3 +186,21 @@ def mode_maps(
             panel.set_ylabel(title, weight="bold", color="0.1")
     names = ", ".join(map(channel_label, shown))
     return ModeMaps(embed(figure, f"Maps of mode {mode + 1}: {names}.", raster=True), share)
+
+
+def _add_colour_bar(
+    panels: Sequence[Axes], filled: ContourSet, shades: Sequence[float], units: str, side: str
+) -> None:
+    """Add the colour bar of maps that are filled between ``shades``."""
+    bar = panels[0].figure.colorbar(
+        filled,
+        ax=list(panels),
+        location=side,
+        pad=0.01,
+        shrink=0.9,
+        extendfrac=0.03,
+        aspect=22 if side == "right" else 40,
+    )
+    bar.set_label(unit_label(units), color="0.25")
+    bar.set_ticks(shades[(len(shades) // 2) % 4 :: 4])  # every fourth, zero among them
+    bar.outline.set_visible(False)
