@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from gfrnn.pipeline.training.ensembles import error_archive
 from gfrnn.pipeline.training.ensembles.error_archive import (
@@ -42,6 +43,26 @@ def stored(tmp_path_factory) -> tuple[ErrorArchive, dict[str, np.ndarray]]:
         archive.write(first, {name: each[first : first + 32] for name, each in errors.items()})
     archive.finish({name: np.square(each).mean(axis=3) for name, each in errors.items()})
     return ErrorArchive(archive.path), errors
+
+
+def test_a_store_that_is_half_created_does_not_exist(tmp_path, monkeypatch):
+    """A fit that is stopped then would otherwise go on with times of validity in 1970."""
+    valid = stamps(4)[:, None]
+    archive, real = ErrorArchive(tmp_path / "errors"), zarr.Group.create_array
+
+    def stops(group, name, **options):
+        if name == "valid_time":
+            real(group, name, shape=valid.shape, dtype=np.int64)
+            raise KeyboardInterrupt
+        return real(group, name, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.Group, "create_array", stops)
+        with pytest.raises(KeyboardInterrupt):
+            archive.create(valid, UNIT, CELLS, 2)
+    assert not archive.exists
+    archive.create(valid, UNIT, CELLS, 2)
+    np.testing.assert_array_equal(archive.valid_time, valid)
 
 
 def test_errors_come_back_in_units_of_their_standard_deviation(stored):
