@@ -9,6 +9,11 @@ deficient triangle is solved. All rows of q' compress to ``[A; T]``: A is K in t
 part of q' outside the dictionary. They give residuals and pseudospectra (ResDMD: Colbrook &
 Townsend, 'Rigorous data-driven computation of spectral properties of Koopman operators for
 dynamical systems', Comm. Pure Appl. Math. 77, 2024, arXiv 2111.14889).
+
+If the dictionary is the delayed states alone, K is the companion matrix of a vector autoregressive
+model. Its eigenvalues give periods and damping times of the model's modes (Neumaier & Schneider,
+'Estimation of parameters and eigenmodes of multivariate autoregressive models', ACM Trans. Math.
+Softw. 27, 2001).
 """
 
 from __future__ import annotations
@@ -91,6 +96,35 @@ class KoopmanOperator:
         shrink = s**2 / (s**2 + (ridge * s[0]) ** 2)
         return cls(basis, s[:, None] * right, shrink[:, None] * path.projected[:kept], response)
 
+    @classmethod
+    def from_delays(cls, factor: RFactor, delays: int, ridge: float = 0.0) -> KoopmanOperator:
+        """Fit the operator on delayed states: the next state by ridge regression, all else exactly.
+
+        Residuals on other rows take the R factor that :func:`delayed_pairs` makes of these.
+
+        Parameters
+        ----------
+        factor : RFactor
+            R factor of rows [h_t | h_t-1 | ... | h_t+1] with ``delays`` present and earlier states.
+        delays : int
+        ridge : float
+            Ridge relative to the largest singular value of the delayed states.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not ``delays + 1`` states, there are fewer rows than functions, or
+            `ridge` is out of range.
+        """
+        if not 0 <= ridge < np.inf:
+            raise ValueError(f"ridge: {ridge} is negative or not finite")
+        exact = cls.from_factor(delayed_pairs(factor, delays))
+        n = len(exact.basis)
+        size = factor.columns - n
+        weights = RidgePath.from_factor(factor, n, size).weights(ridge)
+        known = exact.coefficients[:, : n - size]
+        return replace(exact, next_coefficients=np.hstack([exact.coefficients @ weights, known]))
+
     @property
     def rank(self) -> int:
         """r, the number of functions kept."""
@@ -157,6 +191,57 @@ class KoopmanOperator:
         return np.asarray(
             np.linalg.norm(after - values * now, axis=0) / np.linalg.norm(now, axis=0)
         )
+
+    @property
+    def noise_floor(self) -> Array:
+        """Residuals that noise alone causes: ``sqrt(1 - |mu|^2)``, 0 outside the unit circle; (r,).
+
+        Where noise keeps a damped eigenfunction at a constant mean square, its error in a step has
+        this size even if the eigenvalue is exact. The squared residual of a stochastic system is
+        the sum of that of the mean evolution and of a variance (Colbrook, Li, Raut & Townsend,
+        'Beyond expectations: residual dynamic mode decomposition and variance for stochastic
+        dynamical systems', Nonlinear Dyn. 112, 2024, arXiv 2308.10697).
+        """
+        return np.sqrt(np.maximum(0.0, 1.0 - np.square(np.abs(self.eigenvalues))))
+
+    def contributions(self, fold: RFactor, size: int) -> tuple[Array, float]:
+        """Return what the forecast of the next state loses without each mode.
+
+        Residuals alone do not tell spurious eigenpairs of many delays, whose eigenfunctions are
+        mostly made of values that are known already. They do not improve a forecast.
+
+        Parameters
+        ----------
+        fold : RFactor
+            R factor of held-out rows with the columns of the operator's own.
+        size : int
+            Length of a state, the leading columns of Psi.
+
+        Returns
+        -------
+        increases : ndarray, shape (r,)
+            Increase of the squared error on the rows if the mode, with its complex conjugate, is
+            left out, relative to the sum of squares of the next state; 0 if that is 0. Modes are
+            not orthogonal, so that their increases need not add up.
+        error : float
+            Squared error with all modes, relative to the same sum.
+        """
+        n, (values, vectors) = len(self.basis), (self.eigenvalues, self.eigenvectors)
+        now, after = fold.triangle[:, :n], fold.triangle[:, n : n + size]
+        total = float(np.square(after).sum())
+        if total == 0:
+            return np.zeros(self.rank), 0.0
+        error = after - now @ self.matrix[:, :size]
+        least = float(np.square(error).sum())
+        # Of P, the part of a mode or of a pair, |error + P|^2 - |error|^2 is 2 error.P + |P|^2, and
+        # P is one or two times the real part of the outer product of `ahead` and the mode.
+        ahead, modes = now @ vectors * values, self.modes(size)
+        crossed = ((error.T @ ahead).T * modes).sum(axis=1).real
+        lengths = np.square(np.abs(ahead)).sum(axis=0) * np.square(np.abs(modes)).sum(axis=1)
+        turned = (np.square(ahead).sum(axis=0) * np.square(modes).sum(axis=1)).real
+        pairs = 1 + (values.imag != 0)
+        increases = 2 * pairs * crossed + pairs**2 * (lengths + turned) / 2
+        return increases / total, least / total
 
     def pseudospectrum(self, points: ArrayLike) -> Array:
         """Return the least residual of any function in the span of q at each complex number.
@@ -236,6 +321,29 @@ class KoopmanOperator:
         order = np.argsort(-np.abs(values), kind="stable")
         # LAPACK gives real vectors where all eigenvalues are real.
         return values[order], right[:, order].astype(complex), left[:, order].astype(complex)
+
+
+def delayed_pairs(factor: RFactor, delays: int) -> RFactor:
+    """Return the R factor of rows [ Psi(h_t) | Psi(h_t+1) ] of delayed states; no data are read.
+
+    Parameters
+    ----------
+    factor : RFactor
+        R factor of rows [h_t | h_t-1 | ... | h_t+1] with ``delays`` present and earlier states.
+    delays : int
+
+    Raises
+    ------
+    ValueError
+        If the columns are not ``delays + 1`` states.
+    """
+    if delays < 1 or factor.columns % (delays + 1) or not factor.columns:
+        raise ValueError(
+            f"factor: {factor.columns} columns are not {delays} successive states and the next one"
+        )
+    size = factor.columns // (delays + 1)
+    now, later = range(delays * size), range(delays * size, factor.columns)
+    return factor.select([*now, *later, *now[: (delays - 1) * size]])
 
 
 def _stacked(inside: Array, beyond: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.gapless_series import paired
+from gfrnn_core.lead_combination import LeadCombination
 from gfrnn_core.lifting import Columns, activate
 from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
@@ -49,6 +50,9 @@ class RecurrentNetwork:
     leads : tuple of int
         Leads, in steps, that have outer weights of their own, ascending from 1; a rollout builds
         every other lead from these.
+    combine_leads : {"mean", "longest"}
+        Rule that combines predictions of several leads in rollouts, see :meth:`rollout`. Training
+        does not depend on it.
     target : {"state", "increment", "lifted"}
         Values that the outer weights predict. Increments suit small steps of smooth systems. Lifted
         targets are the next linear terms, constant and hidden features, so that the outer weights
@@ -119,6 +123,7 @@ class RecurrentNetwork:
     scale: float = 0.5
     delays: int = 1
     leads: tuple[int, ...] = (1,)
+    combine_leads: LeadCombination = "mean"
     target: Target = "increment"
     ridge: float = 1e-15
     input_width: int = 0
@@ -151,7 +156,9 @@ class RecurrentNetwork:
             raise ValueError(f"delays: {self.delays} is not a positive integer")
         if tuple(self.leads[:1]) != (1,) or list(self.leads) != sorted(set(self.leads)):
             raise ValueError(f"leads: {self.leads} is not an ascending series of steps from 1 on")
-        for name, allowed in (("target", get_args(Target)), ("precision", get_args(Precision))):
+        choices = {"target": Target, "precision": Precision, "combine_leads": LeadCombination}
+        for name, kind in choices.items():
+            allowed = get_args(kind)
             if getattr(self, name) not in allowed:
                 found, options = getattr(self, name), ", ".join(map(repr, allowed))
                 raise ValueError(f"{name}: {found!r} is not one of {options}")
@@ -223,9 +230,11 @@ class RecurrentNetwork:
     ) -> Array:
         """Forecast a batch of starts.
 
-        The state is lifted again at every step. The state at lead L is computed with the largest of
-        ``leads`` that is not above L, from the states that many steps earlier: few steps, so little
-        error accumulates.
+        The state is lifted again at every step. A prediction of the state at lead L with the outer
+        weights of lead j starts from the state at lead L - j. The longest j that is not above L
+        needs fewest steps, so that little error accumulates. With ``combine_leads="longest"`` it is
+        used alone. With "mean", up to the longest of ``leads``, it has half of the weight, and the
+        predictions with all shorter ones share the other half: means have smaller errors.
 
         Parameters
         ----------
@@ -376,6 +385,7 @@ class RecurrentNetwork:
             self.modulators,
             self.lattice_features,
             None if self.limit is None else self.limit.astype(precision),
+            self.combine_leads,
         )
 
     def _own(self) -> int:

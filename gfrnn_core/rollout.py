@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn_core.lead_combination import LeadCombination, predictions_from
 from gfrnn_core.lifting import lift, lift_hidden
 from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
@@ -80,6 +81,8 @@ class RolloutLoop:
         Features on the grid, which precede the other hidden features.
     limit : ndarray, shape () or (d,), or None
         Magnitude to which states are limited.
+    combine_leads : {"mean", "longest"}
+        Rule that combines predictions, see :mod:`gfrnn_core.lead_combination`.
     """
 
     hidden: HiddenWeights
@@ -96,6 +99,7 @@ class RolloutLoop:
     modulators: tuple[int, ...] = ()
     lattice_features: LatticeFeatures | None = None
     limit: Array | None = None
+    combine_leads: LeadCombination = "mean"
 
     def run(self, history: Array, steps: int, inputs: Array | None) -> Array:
         """Run all steps: shape (steps, starts, d).
@@ -114,6 +118,9 @@ class RolloutLoop:
     ) -> Iterator[tuple[Array, Array]]:
         """Yield the states step by step; only those that later steps need are kept.
 
+        A state is lifted once, and all predictions from it are made then. The predictions of a
+        state are added up until its lead is reached.
+
         Parameters
         ----------
         history : ndarray, shape (delays, starts, d)
@@ -130,46 +137,87 @@ class RolloutLoop:
         limited : ndarray, shape (starts,)
             Share of the values of each state that were beyond the limit and set to it.
         """
-        starts, reach = history.shape[1], max(self.leads)
-        states = deque(history, maxlen=self.delays - 1 + reach)
-        forcings: deque[Array] = deque(maxlen=reach)
+        starts = history.shape[1]
+        latest = deque(history, maxlen=self.delays)
+        ahead: dict[int, Array] = {}  # sums of weighted predictions, by lead
         alive, left = np.arange(starts), np.zeros(starts, dtype=int)
         for lead in range(1, steps + 1):
-            if inputs is not None:
-                forcings.append(next(inputs))
+            # The inputs are those one step after the present state.
+            forcing = None if inputs is None else next(inputs)
             now, limited = np.full_like(history[-1], np.nan), np.zeros(starts)
             if len(alive):
-                index = max(i for i, known in enumerate(self.leads) if known <= lead)
-                back = self.leads[index]
-                window = [states[j - back] for j in range(1 - self.delays, 1)]
-                # Use the inputs one step after the present state of the window.
-                forcing = None if inputs is None else forcings[-back]
-                if len(alive) < starts:
-                    window = [state[alive] for state in window]
-                    forcing = None if forcing is None else forcing[alive]
-                state = self.step(np.stack(window), forcing, index)
+                if forcing is not None and len(alive) < starts:
+                    forcing = forcing[alive]
+                self._predict_ahead(ahead, latest, forcing, lead - 1, steps)
+                state = ahead.pop(lead)
                 limited[alive] = self._limit(state)
                 stays = self._believed(state)
                 now[alive[stays]] = state[stays]
                 left[alive[~stays]] = lead
-                alive = alive[stays]
-            states.append(now)
+                latest.append(state)
+                if not stays.all():
+                    alive = alive[stays]
+                    latest = deque((one[stays] for one in latest), maxlen=self.delays)
+                    ahead = {later: sums[stays] for later, sums in ahead.items()}
             yield now, limited
         report_diverged(left, callers)
 
-    def step(self, window: Array, forcing: Array | None, index: int = 0) -> Array:
-        """Apply the outer weights once: (delays, starts, d) to (starts, d)."""
+    def _predict_ahead(
+        self,
+        ahead: dict[int, Array],
+        latest: Sequence[Array],
+        forcing: Array | None,
+        step: int,
+        steps: int,
+    ) -> None:
+        """Add the weighted predictions from the state at a step to the sums of their leads."""
+        made = predictions_from(self.leads, step, steps, self.combine_leads)
+        if not made:
+            return
+        states = self.predictions(np.stack(latest), forcing, [each.index for each in made])
         # A diverging forecast may overflow before its range is checked.
         with np.errstate(over="ignore", invalid="ignore"):
-            values = self._applied(window, forcing, index)
-            if self.patches is None:
-                predicted = values[:, 0].T
-            else:
-                predicted = values.reshape(-1, window.shape[1])[self._origin].T
-            state = np.asarray(predicted + window[-1] if self.increment else predicted)
-        if self.mask is not None:
-            state[:, self.mask] = 0.0
+            for each, state in zip(made, states, strict=True):
+                if each.weight < 1:
+                    state *= each.weight
+                ahead[each.lead] = ahead[each.lead] + state if each.lead in ahead else state
+
+    def step(self, window: Array, forcing: Array | None) -> Array:
+        """Apply the outer weights of one step once: (delays, starts, d) to (starts, d)."""
+        (state,) = self.predictions(window, forcing, [0])
         return state
+
+    def predictions(
+        self, window: Array, forcing: Array | None, indices: Sequence[int]
+    ) -> list[Array]:
+        """Lift states once and apply the outer weights of some leads, given by their indices.
+
+        Parameters
+        ----------
+        window : ndarray, shape (delays, starts, d)
+            Latest states, oldest first.
+        forcing : ndarray, shape (starts, q) or (starts, places, q), or None
+            Inputs one step after the last of these states.
+        indices : sequence of int
+
+        Returns
+        -------
+        list of ndarray, shape (starts, d)
+            States predicted with each of the outer weights.
+        """
+        found = []
+        # A diverging forecast may overflow before its range is checked.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for values in self._applied(window, forcing, indices):
+                if self.patches is None:
+                    predicted = values[:, 0].T
+                else:
+                    predicted = values.reshape(-1, window.shape[1])[self._origin].T
+                found.append(np.asarray(predicted + window[-1] if self.increment else predicted))
+        if self.mask is not None:
+            for state in found:
+                state[:, self.mask] = 0.0
+        return found
 
     def run_linear(self, history: Array, steps: int, inputs: Array | None) -> Array:
         """Lift once, then apply the outer weights of lifted targets; see :meth:`run`."""
@@ -195,8 +243,8 @@ class RolloutLoop:
         report_diverged(left)
         return path
 
-    def _applied(self, window: Array, forcing: Array | None, index: int) -> Array:
-        """Return the predicted values, places by group: shape (own values, places, starts).
+    def _applied(self, window: Array, forcing: Array | None, indices: Sequence[int]) -> Array:
+        """Return the predicted values, places by group: (indices, own values, places, starts).
 
         A few places and starts are computed at a time, so that lifted rows stay in the cache.
         Columns come first, so that windows are written once, where the lift reads them.
@@ -207,7 +255,7 @@ class RolloutLoop:
             featured = np.ascontiguousarray(self.lattice_features(window[-1]).T)
         starts, places = states.shape[2], len(self._order)
         features, owned = self.outer.shape[-2:]
-        values = np.empty((owned, places, starts), states.dtype)
+        values = np.empty((len(indices), owned, places, starts), states.dtype)
         rows = min(max(1, _BUFFER // (features * states.itemsize)), places * starts)
         memory = np.empty(rows * features, states.dtype)
         some = min(starts, rows)
@@ -223,8 +271,10 @@ class RolloutLoop:
                 for outer, part in self._runs(where):
                     lifted = block[:, part.start - begin : part.stop - begin]
                     lifted = lifted.reshape(features, len(outer), -1).transpose(1, 0, 2)
-                    found = np.matmul(outer[:, index].transpose(0, 2, 1), lifted)
-                    values[:, part, here] = found.transpose(1, 0, 2).reshape(owned, -1, shape[2])
+                    for order, index in enumerate(indices):
+                        found = np.matmul(outer[:, index].transpose(0, 2, 1), lifted)
+                        found = found.transpose(1, 0, 2).reshape(owned, -1, shape[2])
+                        values[order, :, part, here] = found
         return values
 
     def _lift(

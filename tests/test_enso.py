@@ -10,6 +10,7 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.runs.spectrum_store import write_spectrum
 from gfrnn_testing.archives import DATA, ROOT, real
 from gfrnn_testing.weather import finish
 
@@ -96,3 +97,25 @@ def test_pressure_joins_the_temperature(tmp_path):
     assert (rmse.sel(system="forecast") < rmse.sel(system="persistence")).all()
     pressure = opened(run.forecasts)["mean_sea_level_pressure"][0, 0]
     assert np.isnan(pressure).sum() == 64  # the outermost cells
+
+
+def test_the_leading_mode_is_el_nino(enso):
+    """A damped oscillation of 3 to 5 years, with one sign along the equator."""
+    write_spectrum(enso, 5)
+    with xr.open_zarr(enso.spectrum, chunks=None) as ds:
+        mode = ds.sel(mode=1).load()
+    assert mode["period"].attrs["units"] == mode["e_folding_time"].attrs["units"] == "months"
+    assert 36 < mode["period"] < 60
+    assert 3 < mode["e_folding_time"] < 24
+    assert mode["confirmed"] == 1
+    assert mode["contribution"] > 0.3
+    # The anomaly in the box of Nino 3.4, its standard deviation about 0.8 K, peaks there.
+    real = mode["sea_surface_temperature_real"]
+    box = real.sel(latitude=slice(-5, 5), longitude=slice(190, 240))
+    assert np.sign(box).min() == np.sign(box).max()
+    assert 0.5 < abs(box).mean() < 2
+    off = real.sel(latitude=slice(15, 30), longitude=slice(190, 240))
+    assert abs(box).mean() > 3 * abs(off.mean())
+    later = mode["sea_surface_temperature_imag"]
+    later = later.sel(latitude=slice(-5, 5), longitude=slice(190, 240))
+    assert abs(later.mean()) < 0.3 * abs(box.mean())

@@ -132,6 +132,15 @@ class RFactor:
         folding.reflect(chosen)
         return self.from_trapezoid(folding.finish(), self.rows)
 
+    def without_leading(self, count: int) -> RFactor:
+        """Return the R factor of all other columns once their regression on the leading is removed.
+
+        Regressions among these columns are then those that include the leading ones (Frisch, Waugh
+        and Lovell). Each removed column takes a degree of freedom, which counts as a row.
+        """
+        rest = self.triangle[count:, count:]
+        return self.from_trapezoid(rest, max(self.rows - count, 0))
+
     def scale(self, factor: float) -> RFactor:
         """Return the R factor of ``factor * A``; ``sqrt(gamma)`` weights the rows by gamma."""
         if not 0 < factor < np.inf:

@@ -28,6 +28,7 @@ _LAYOUTS_OF_KEYS = {
         "model.sampling",
         "model.target",
         "model.leads",
+        "model.combine_leads",
         "model.joint_inputs",
         "model.season_terms",
         "fit.widths",
@@ -104,6 +105,10 @@ class Experiment(Section):
         if layout == "zonal":
             alone = model.get("features", ["advection"]) == ["advection"]
             defaults |= {"features": ["advection"], "width": 0 if alone else WIDTH_OF_POINT}
+        else:
+            # The halo limits iterated forecasts: on a validation year of ERA-Interim, the error of
+            # the mean is larger by 1.0 to 1.6 % at two to five days.
+            defaults["combine_leads"] = "longest"
         return tree | {"model": defaults | model}
 
     @model_validator(mode="after")

@@ -63,6 +63,11 @@ class ModelConfig(Section):
     leads: list[Duration] = Field(
         [], description="leads with their own outer weights, besides one step"
     )
+    combine_leads: Literal["mean", "longest"] = Field(
+        "mean",
+        description="how predictions of several leads make a forecast: half the longest and half "
+        "the mean of the shorter ones, or the longest alone",
+    )
     inputs: list[Literal["day_of_year", "hour", "insolation"]] = Field(
         [], description="inputs from the calendar and, for each place, the insolation"
     )

@@ -69,6 +69,10 @@ def _join_times(parts: list[FileVariable]) -> tuple[np.ndarray, np.ndarray, np.n
     return unique, which[first], rows[first], times.size - unique.size
 
 
+NOT_COMMON = "times: "
+"""How the note on times that some variables lack begins."""
+
+
 def common_times(groups: VariableGroups) -> tuple[np.ndarray, list[str]]:
     """Return times (datetime64, shape (n,)) of all variables, and notes on those left out.
 
@@ -97,7 +101,7 @@ def common_times(groups: VariableGroups) -> tuple[np.ndarray, list[str]]:
         common = both
     assert common is not None
     if common.size < longest:
-        notes.append(f"times: {common.size} of up to {longest} are common to all variables")
+        notes.append(f"{NOT_COMMON}{common.size} of up to {longest} are common to all variables")
     return common, notes
 
 

@@ -31,11 +31,17 @@ class Fields:
         Mask of :class:`Grid`; each read checks that the mask is the same at all times.
     planned_chunks : tuple of StoredChunks, optional
         Chunks of a store that does not exist yet.
+    period : str
+        Name of the period whose ends give the mask, for messages.
+    remedy : str
+        What to do about missing values, other than filling them, for messages.
     """
 
     ds: xr.Dataset
     mask: Array | None = None
     planned_chunks: tuple[StoredChunks, ...] | None = None
+    period: str = "training period"
+    remedy: str = "leave the variable out (data.variables), or choose periods without them"
 
     @cached_property
     def grid(self) -> Grid:
@@ -63,7 +69,7 @@ class Fields:
         return result + read_bytes(self.stored_chunks, times)
 
     def with_mask(self, first: int, last: int) -> Fields:
-        """Return the fields with the mask at the ends of the training period.
+        """Return the fields with the mask at the ends of the period, the training period for a fit.
 
         Only these two times are read.
 
@@ -85,8 +91,8 @@ class Fields:
             channel = self.grid.channels[np.flatnonzero(whole)[0]]
             raise DataError(
                 f"{channel.name}: all values are missing (NaN) at {self._stamp(first)} and "
-                f"{self._stamp(last)}, the first and last time of the training period; leave the "
-                "variable out (data.variables)"
+                f"{self._stamp(last)}, the first and last time of the {self.period}; "
+                f"{self.remedy.partition(', or')[0]}"
             )
         for own, other in ((0, 1), (1, 0)):
             if (lost := empty[[own]] & ~empty[[other]]).any():
@@ -168,17 +174,14 @@ class Fields:
 
     def _missing_message(self, values: Array, bad: Array, start: int) -> str:
         name, found = self._first_value(values, bad, start)
-        return (
-            f"{name}: {found}; fill such values, leave the variable out (data.variables), or "
-            "choose periods without them"
-        )
+        return f"{name}: {found}; fill such values, {self.remedy}"
 
     def _mask_message(self, values: Array, mask: Array, start: int) -> str:
         name, found = self._first_value(values, ~np.isnan(values) & mask, start)
         return (
             f"{name}: the mask changes in time: {found}, in a cell that is missing (NaN) at the "
-            "first and last time of the training period; cells must be missing at all times or at "
-            "none; fill them, or leave the variable out (data.variables)"
+            f"first and last time of the {self.period}; cells must be missing at all times or at "
+            f"none; fill them, or {self.remedy.partition(', or')[0]}"
         )
 
     def _first_value(self, values: Array, bad: Array, start: int) -> tuple[str, str]:

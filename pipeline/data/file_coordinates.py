@@ -97,6 +97,8 @@ def read_times(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileTime
     order = np.argsort(times, kind="stable")
     notes = []
     start, stop = ds.attrs.get("valid_time_start"), ds.attrs.get("valid_time_stop")
+    # Preliminary data (ERA5T) of the latest months end later than the final ones.
+    stop = ds.attrs.get("valid_time_stop_era5t") or stop
     if start and stop:
         try:
             inside = Period.model_validate([str(start), str(stop)]).mask(times[order])

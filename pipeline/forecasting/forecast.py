@@ -137,7 +137,7 @@ def forecast(
                 "trained_on": "; ".join(
                     ", ".join(origin.values()) for origin in ds.attrs["origins"]
                 ),
-                "history": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%MZ} written by gfrnn",
+                "history": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ} written by gfrnn",
             },
             experiment.forecast.batch,
             experiment.forecast.members,
@@ -204,12 +204,14 @@ def batch_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
 def _forecast_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
     """Return the working memory in bytes of one forecast of a batch, once its fields are read."""
     delays = most_delays(experiment)
-    reach = max(model_leads(experiment, fields.time))
+    leads = model_leads(experiment, fields.time)
     # Fields and states; forecasts are computed and decoded lead by lead.
     values = 4 * (2 + delays) * fields.grid.size
     if experiment.state.layout == "local":
-        # Delayed states of each network, the latest of them stacked, and the predicted states.
-        values += experiment.fit.average * (reach + 2 * delays + 2) * fields.grid.size
+        # The delayed states of each network, stacked, its sums of predictions by lead, and the
+        # predictions that are made at once.
+        states = 2 * delays + max(leads) + 2 + len(leads)
+        values += experiment.fit.average * states * fields.grid.size
     return 8 * values + kept_bytes(fields.grid, horizon)
 
 

@@ -75,19 +75,24 @@ def create_forecast_store(
     leads = step.length * numbers
     valid = step.after(initial[:, None], numbers)
     coords: dict[str, Any] = {
-        "time": ("time", initial, {"standard_name": "forecast_reference_time"}),
+        # The axis T of the fields is valid_time; a second one would be ambiguous.
+        "time": (
+            "time",
+            initial,
+            {"standard_name": "forecast_reference_time", "long_name": "initial time"},
+        ),
         "prediction_timedelta": encode_leads(
             leads, standard_name="forecast_period", long_name="time since the initial time"
         ),
         "latitude": (
             "latitude",
             grid.latitude,
-            {"standard_name": "latitude", "units": "degrees_north"},
+            {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
         ),
         "longitude": (
             "longitude",
             grid.longitude,
-            {"standard_name": "longitude", "units": "degrees_east"},
+            {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
         ),
         "valid_time": (
             ("time", "prediction_timedelta"),
@@ -105,7 +110,7 @@ def create_forecast_store(
         coords["level"] = (
             "level",
             np.asarray(levels),
-            {"standard_name": "air_pressure", "units": "hPa", "positive": "down"},
+            {"standard_name": "air_pressure", "units": "hPa", "positive": "down", "axis": "Z"},
         )
     variables, encoding = {}, {}
     plane = (len(grid.latitude), len(grid.longitude))
@@ -143,14 +148,16 @@ def create_forecast_store(
         }
     variables[LIMITED] = (
         ("time", "prediction_timedelta"),
-        da.zeros((len(initial), len(leads)), dtype="float32", chunks=(batch, len(leads))),
+        da.zeros((len(initial), len(leads)), dtype="float32", chunks=(1, len(leads))),
         {
             "long_name": "share of values that the bound of rollouts has limited at the step",
             "units": "1",
         },
     )
+    # Chunks of one initial time, like those of the fields: xarray writes some initial times again
+    # in the chunks of the store only if none of them is cut.
     encoding[LIMITED] = {
-        "chunks": (batch, len(leads)),
+        "chunks": (1, len(leads)),
         "dtype": "float32",
         "_FillValue": np.float32(np.nan),
         "fill_value": np.float32(np.nan),
@@ -160,11 +167,18 @@ def create_forecast_store(
         "units": "hours since 1900-01-01",
         "chunks": (len(initial),),
     }
-    encoding["valid_time"] = {"dtype": "int64", "units": "hours since 1900-01-01"}
+    encoding["valid_time"] = {
+        "dtype": "int64",
+        "units": "hours since 1900-01-01",
+        "chunks": valid.shape,
+    }
     if _minutes(initial) or _minutes(valid):
         for name in ("time", "valid_time"):
             encoding[name]["units"] = "minutes since 1900-01-01"
-    ds = xr.Dataset(variables, coords, {"Conventions": "CF-1.11", **attrs, "complete": False})
+    for name in coords:  # CF allows no missing values there
+        encoding.setdefault(name, {})["_FillValue"] = None
+    # An integer, as netCDF has no booleans: what is read may be written as netCDF as it is.
+    ds = xr.Dataset(variables, coords, {"Conventions": "CF-1.11", **attrs, "complete": 0})
     ds.to_zarr(path, mode="w", compute=False, encoding=encoding, zarr_format=3, consolidated=False)
     group = zarr.open_group(path, mode="r+")
     group.create_array(
@@ -224,7 +238,7 @@ def finish_forecast_store(path: Path) -> None:
         states = np.asarray(array_in(group, WRITTEN)[...])
         group.attrs["lost_forecasts"] = int((states == 2).sum())
         del group[WRITTEN]
-    group.attrs["complete"] = True
+    group.attrs["complete"] = 1
     consolidate(path)
 
 

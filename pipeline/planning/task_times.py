@@ -265,7 +265,8 @@ def synthetic_summary(summary: Any, longest: int) -> Any:
         Times of the longest leaf.
     """
     if isinstance(summary, RolloutSummary):
-        affordable = _WALK_OPERATIONS / (longest * summary.rollouts.walk_flops())
+        step = summary.rollouts.walk_flops(summary.leads) / summary.leads
+        affordable = _WALK_OPERATIONS / (longest * step)
         leads = min(summary.leads, max(2, int(affordable)))
         source = synthetic_states(summary.states)
         return replace(summary, states=source, leads=leads, block=min(summary.block, leads))

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gfrnn.pipeline.config.experiment import Experiment, dump_experiment, load_experiment
+from gfrnn.pipeline.config.experiment import Experiment, dump_experiment
+from gfrnn.pipeline.config.section import checked, read_tree
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys, differences
 from gfrnn.pipeline.runs.record import RunRecord
@@ -70,6 +71,16 @@ class RunFolder:
         """Store of the scores, the product of the stage ``verify``."""
         return self.folder / "scores.zarr"
 
+    @property
+    def spectrum(self) -> Path:
+        """Store of the periods, damping and maps of the modes of the linear dynamics."""
+        return self.folder / "spectrum.zarr"
+
+    @property
+    def spectrum_page(self) -> Path:
+        """Page about the modes in the store of the spectrum."""
+        return self.folder / "spectrum.html"
+
     def product(self, stage: str) -> Path:
         """Return the store that a stage writes."""
         return {"fit": self.model, "forecast": self.forecasts, "verify": self.scores}[stage]
@@ -86,6 +97,9 @@ class RunFolder:
     def stored_experiment(self) -> Experiment:
         """Read the experiment in the folder.
 
+        Its file has all keys. Runs of versions without ``model.combine_leads`` have the rule that
+        these versions knew.
+
         Raises
         ------
         RunError
@@ -96,7 +110,11 @@ class RunFolder:
                 f"{self.folder}: not a run's folder (it has no experiment.yaml); give the folder "
                 "of a run, such as runs/NAME, or make one with `gfrnn run FILE`"
             )
-        return load_experiment(self.experiment_file)
+        tree = read_tree(self.experiment_file)
+        model = tree.get("model")
+        if isinstance(model, dict) and model.get("leads"):
+            model.setdefault("combine_leads", "longest")
+        return checked(Experiment, tree, str(self.experiment_file))
 
     def check_writable(self) -> None:
         """Check, before any work, that the folder can be made or is one to write into.

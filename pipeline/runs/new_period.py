@@ -1,21 +1,32 @@
-"""Forecast another test period with a trained model, without reading training data."""
+"""Forecast another period or from one time with a trained model; no training data are read."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pandas as pd
 
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.forecasting.forecast import most_delays
 from gfrnn.pipeline.reduction.checkpoints import content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.folder import RunFolder
-from gfrnn.pipeline.runs.new_data import check_forecast_data
+from gfrnn.pipeline.runs.initial_time import (
+    LATEST,
+    day_and_hour,
+    given_initial_time,
+    newest_initial_time,
+)
+from gfrnn.pipeline.runs.new_data import check_forecast_data, check_matches_model
 from gfrnn.pipeline.runs.record import CopiedModel, StageRecord
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.stretches import steps
 
 
 @dataclass(frozen=True)
@@ -32,15 +43,26 @@ class NewPeriod:
         Folder of the forecasts and of a copy of the model; it can be verified without the source.
     model : ForecastModel
         Model of the source.
+    note : str
+        What initial times newer than the latest complete one lack, or empty.
     """
 
     source: Run
     experiment: Experiment
     folder: Path
     model: ForecastModel
+    note: str = ""
 
     @classmethod
-    def prepare(cls, folder: Path, period: Period, output: Path | None = None) -> NewPeriod:
+    def prepare(
+        cls,
+        folder: Path,
+        period: Period,
+        output: Path | None = None,
+        *,
+        every: str | None = None,
+        horizon: str | None = None,
+    ) -> NewPeriod:
         """Check another test period against the run whose model is used.
 
         Parameters
@@ -51,28 +73,57 @@ class NewPeriod:
             The other test period.
         output : Path, optional
             Folder of the forecasts; by default ``folder`` and the first day, as in ``-20090101``.
+        every, horizon : str, optional
+            Time between initial times, and length of the forecasts; by default those of the run.
 
         Raises
         ------
         ConfigError
-            If the period does not fit the experiment.
+            If the period does not fit the experiment, or a duration cannot be read.
         RunError
             If the run has no finished fit, or `output` holds a run with a fit of its own.
         """
         source = Run.reopen(folder)
         model = source.load_model()
         output = output or folder.with_name(f"{folder.name}-{period.start:%Y%m%d}")
-        tree = to_tree(source.experiment)
-        tree["periods"]["test"] = period.as_pair()
-        tree["output"] = str(output)
-        experiment = checked(Experiment, tree, "--period")
-        there = RunFolder(output).read_record().fit
-        if there is not None and there.taken is None:
-            raise RunError(
-                f"{output}: contains a run with its own fit, which is not replaced; choose another "
-                "--output"
-            )
-        return cls(source, experiment, output, model)
+        changed = {"every": every, "horizon": horizon}
+        return cls(source, _experiment(source, period, output, changed, "--period"), output, model)
+
+    @classmethod
+    def from_initial_time(
+        cls, folder: Path, init: str, output: Path | None = None, *, horizon: str | None = None
+    ) -> NewPeriod:
+        """Choose one initial time, of which all states are read once.
+
+        Parameters
+        ----------
+        folder, output, horizon
+            As for :meth:`prepare`; the name of the default folder has the hour too.
+        init : str
+            Time such as ``2021-04-01T12``, or ``latest`` for the newest complete state.
+
+        Raises
+        ------
+        ConfigError, RunError
+            As for :meth:`prepare`.
+        DataError
+            If a state is missing or not complete, or the data do not match the model.
+        """
+        source = Run.reopen(folder)
+        model = source.load_model()
+        data, delays = source.experiment.data, most_delays(source.experiment)
+        ds = open_source(data)
+        check_matches_model(ds, model)
+        note = ""
+        if init == LATEST:
+            stamp, note = newest_initial_time(data, ds, model, delays)
+        else:
+            stamp = given_initial_time(data, ds, model, delays, init)
+        output = output or folder.with_name(f"{folder.name}-{day_and_hour(stamp)}")
+        period = Period.model_validate([str(pd.Timestamp(stamp))] * 2)
+        experiment = _experiment(source, period, output, {"horizon": horizon}, f"--init {init}")
+        steps("forecast.horizon", experiment.forecast.horizon, model.step)
+        return cls(source, experiment, output, model, note)
 
     def run(self, progress: Progress | None = None) -> Run:
         """Return the run that forecasts; its stage ``fit`` is finished.
@@ -105,3 +156,31 @@ class NewPeriod:
         with run.lock():
             run.store_model(replace(self.model, notes=notes), entry)
         return run
+
+
+def _experiment(
+    source: Run, period: Period, output: Path, changed: Mapping[str, str | None], where: str
+) -> Experiment:
+    """Return the experiment of a run with another test period and folder.
+
+    Raises
+    ------
+    ConfigError
+        If they do not fit together; ``where`` is named in the message.
+    RunError
+        If the folder holds a run with a fit of its own.
+    """
+    tree = to_tree(source.experiment)
+    tree["periods"]["test"] = period.as_pair()
+    tree["forecast"] |= {key: value for key, value in changed.items() if value is not None}
+    if period.start == period.end:
+        tree["forecast"]["every"] = None
+    tree["output"] = str(output)
+    experiment = checked(Experiment, tree, where)
+    there = RunFolder(output).read_record().fit
+    if there is not None and there.taken is None:
+        raise RunError(
+            f"{output}: contains a run with its own fit, which is not replaced; choose another "
+            "--output"
+        )
+    return experiment

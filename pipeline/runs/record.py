@@ -18,7 +18,8 @@ from gfrnn.pipeline.training.model_notes import Updates
 STAGES = ("fit", "forecast", "verify")
 """Stages in their order; each needs the product of the one before."""
 
-_LIBRARIES = ("gfrnn", "numpy", "scipy", "xarray", "zarr", "dask", "distributed")
+LIBRARIES = ("gfrnn", "numpy", "scipy", "xarray", "zarr", "dask", "distributed")
+"""Distributions whose versions a record states."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class RunRecord:
         """Set the state of a stage, and the versions and machine that compute it."""
         self.stages[stage] = entry
         self.fingerprint = fingerprint
-        found = provenance(_LIBRARIES)
+        found = provenance(LIBRARIES)
         self.versions, self.machine = found["versions"], found["machine"]
 
     def drop_later(self, stage: str) -> None:

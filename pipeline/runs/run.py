@@ -13,14 +13,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
-from gfrnn.pipeline.data.time_axis import step_of
-from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.data.time_axis import format_minute, step_of
+from gfrnn.pipeline.errors import DataError, RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
@@ -194,8 +196,9 @@ class Run(RunFolder):
         if not skipped:
             with self._computing("verify"):
                 self._check_external_model()
-                open_forecasts(self.forecasts)
+                valid = open_forecasts(self.forecasts)["valid_time"].values
                 self._require("forecast", self.forecasts)
+                self._check_truth(valid)
                 verify(
                     self.ds,
                     self.model,
@@ -242,6 +245,23 @@ class Run(RunFolder):
             raise RunError(
                 f"{product}: not finished, or not of these data and this experiment; run "
                 f"`gfrnn {stage}` first"
+            )
+
+    def _check_truth(self, valid: NDArray[Any]) -> None:
+        """Refuse to score forecasts none of which has a truth yet.
+
+        Raises
+        ------
+        DataError
+            If the data have none of the times that the forecasts are for.
+        """
+        time = self.ds["time"].values
+        if not np.isin(valid, time).any():
+            first, last, end = map(format_minute, (valid.min(), valid.max(), time[-1]))
+            raise DataError(
+                f"{self.forecasts}: there is no truth for any of the forecasts, which are for "
+                f"{first} to {last}, as the data end at {end}; run `gfrnn verify` again when they "
+                "have been extended"
             )
 
     # The model

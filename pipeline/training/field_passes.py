@@ -103,7 +103,8 @@ class FieldPasses:
             variant.periods.model_dump(mode="json"),
             variant.climatology.model_dump(mode="json"),
             variant.state.model_dump(mode="json"),
-            variant.model.model_dump(mode="json", exclude={"bound"}),  # only rollouts have it
+            # Rows do not depend on the keys of rollouts.
+            variant.model.model_dump(mode="json", exclude={"bound", "combine_leads"}),
             variant.fit.pool,
             variant.fit.share,
             *parts,

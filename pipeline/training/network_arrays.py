@@ -39,6 +39,7 @@ def network_options(network: SampledRNN) -> dict[str, Any]:
         **{name: getattr(network, name) for name in _PLAIN},
         "noise": None if np.ndim(network.noise) else network.noise,
         "leads": list(network.leads),
+        "combine_leads": network.combine_leads,
         "modulators": list(network.modulators),
         "patches": None if network.patches is None else asdict(network.patches),
         "linear": network.hidden.inputs,
@@ -74,6 +75,7 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
         **{name: options[name] for name in _PLAIN},
         noise=arrays["noise"] if options["noise"] is None else options["noise"],
         leads=tuple(options["leads"]),
+        combine_leads=options.get("combine_leads", "longest"),  # older models do not say
         modulators=tuple(options["modulators"]),
         patches=None if options["patches"] is None else Patches(**_tuples(options["patches"])),
         low=None if options["range"] is None else np.array(options["range"][0]),

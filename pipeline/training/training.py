@@ -338,6 +338,7 @@ class Training(FieldPasses, ABC):
             scale=model.hidden_scale,
             delays=variant.state.delays,
             leads=model_leads(variant, self.fields.time),
+            combine_leads=model.combine_leads,
             target=model.target,
             modulators=season_columns(model.inputs) if model.season_terms else (),
             noise=0.0 if model.noise == "residual" else model.noise,

@@ -331,9 +331,10 @@ class PairScoring:
         walked = history = zonal = 0
         if model is not None:
             linear = model.linear
-            # The first states and their scaled copies, the states that the linear model still
-            # needs, the latest stacked, and the predicted ones.
-            walked = linear.state_size * (max(linear.leads) + 4 * linear.delays + 2)
+            # The first states and their scaled copies, the latest stacked, the sums of the linear
+            # model's predictions by lead, and those that it makes at once.
+            states = 4 * linear.delays + max(linear.leads) + len(linear.leads) + 2
+            walked = linear.state_size * states
             if isinstance(linear, ZonalNetwork):
                 zonal = walk_bytes(linear, 1, len(starts))
             history = model.delays * model.layout.size * len(starts)

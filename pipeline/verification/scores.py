@@ -25,12 +25,16 @@ DIMENSIONS = ("system", "region", "subset", "channel", "prediction_timedelta")
 SUBSETS = "subsets"
 """Name of the group of the store with the scores of regions, seasons and hours."""
 
+_WITHOUT_UNITS = ("acc", "activity", "index_correlation")
+
 _NAMES = {
     "rmse": "root mean square error",
     "mae": "mean absolute error",
     "bias": "mean error",
     "acc": "anomaly correlation",
     "activity": "standard deviation of forecast anomalies over that of the truth",
+    "index_correlation": "correlation of anomalies of the index over all pairs",
+    "index_rmse": "root mean square error of the index",
 }
 
 
@@ -46,7 +50,8 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
     -------
     xarray.Dataset
         ``rmse``, ``mae``, ``bias`` (in the units of each channel), ``acc`` (uncentred anomaly
-        correlation, mean over maps) and ``activity``, with DIMENSIONS; ``pairs`` with the
+        correlation, mean over maps) and ``activity``, with DIMENSIONS, the last two if there is a
+        climatology; ``pairs`` with the
         dimensions (subset, prediction_timedelta). With indices also ``index_correlation`` and
         ``index_rmse``, dims (system, index, subset, prediction_timedelta). With ensembles also
         ``crps`` and ``fair_crps``, whose dimensions are DIMENSIONS, ``spread``,
@@ -68,17 +73,19 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
             "rmse": np.sqrt(means["squared_error"]),
             "mae": means["absolute_error"],
             "bias": means["error"],
-            "acc": means["anomaly_correlation"],
-            "activity": np.sqrt(means["squared_anomaly"] / means["squared_truth"]),
         }
+        if "squared_truth" in means:
+            found["acc"] = means["anomaly_correlation"]
+            found["activity"] = np.sqrt(means["squared_anomaly"] / means["squared_truth"])
     variables: dict[str, Any] = {
-        name: (DIMENSIONS, values, {"long_name": _NAMES[name]}) for name, values in found.items()
+        name: (DIMENSIONS, values, _described(name, statistics["units"].values))
+        for name, values in found.items()
     }
     counts = np.stack([own.sum(axis=0) for own in chosen.values()])
     variables["pairs"] = (
         ("subset", "prediction_timedelta"),
         counts,
-        {"long_name": "number of pairs of forecast and truth"},
+        {"long_name": "number of pairs of forecast and truth", "units": "1"},
     )
     if "crps" in means:
         variables |= _ensemble_scores(means, statistics.sizes["rank"] - 1)
@@ -154,6 +161,15 @@ def _whole(scores: xr.Dataset) -> xr.Dataset:
     return scores.sel(region=WHOLE, subset=WHOLE, drop=True)
 
 
+def _described(name: str, units: Array) -> dict[str, str]:
+    """Return the attributes of a score of channels or indices with these units."""
+    own = ["1"] if name in _WITHOUT_UNITS else sorted(set(map(str, units)))
+    if len(own) == 1:
+        return {"long_name": _NAMES[name], "units": own[0]}
+    dimension = "index_units" if name.startswith("index") else "units"
+    return {"long_name": _NAMES[name], "comment": f"in different units: see {dimension}"}
+
+
 def _means(statistic: xr.DataArray, chosen: dict[str, Array]) -> Array:
     """Return the means of a statistic over the pairs of each subset.
 
@@ -177,14 +193,7 @@ def _index_scores(statistics: xr.Dataset, chosen: dict[str, Array]) -> dict[str,
         name: (
             dims,
             np.stack([metric(forecast, truth, own) for own in chosen.values()], axis=2),
-            {"long_name": described},
+            _described(name, statistics["index_units"].values),
         )
-        for name, metric, described in (
-            (
-                "index_correlation",
-                index_correlation,
-                "correlation of anomalies of the index over all pairs",
-            ),
-            ("index_rmse", index_rmse, "root mean square error of the index"),
-        )
+        for name, metric in (("index_correlation", index_correlation), ("index_rmse", index_rmse))
     }

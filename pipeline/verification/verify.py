@@ -100,15 +100,19 @@ def score(
     scores: Path,
     progress: Progress | None = None,
     key: str = "",
+    remedy: str = "forecast.horizon",
 ) -> xr.Dataset:
-    """Compute statistics and scores; the parameters are those of :func:`verify`."""
+    """Compute statistics and scores.
+
+    Parameters are those of :func:`verify`, and ``remedy``, what reduces the memory if lowered.
+    """
     index_weights(scoring.config.indices, scoring.fields.grid)  # refuse bad ones before work
     size, count = scoring.fields.grid.size, len(scoring.starts)
     members = scoring.forecasts.members or 1
     # An initial time takes the truth of all its leads, and a pair eight fields and the members.
     own = 8 * size * (len(scoring.forecasts.leads) + 8 + members // 2)
     length = min(max(1, _TASK_BYTES // own), _TASK_STARTS)
-    check_call("verify", scoring.statistics_bytes(0, min(length, count)), "forecast.horizon")
+    check_call("verify", scoring.statistics_bytes(0, min(length, count)), remedy)
     missing = unwritten(statistics, key)
     if missing is None:
         create_statistics_store(statistics, _coordinates(scoring), scoring.dimensions, length, key)

@@ -67,6 +67,7 @@ def test_the_columns_of_rows_and_of_rollouts_are_the_same(joint, local):
     network = SampledRNN(
         5, delays=2, leads=(1, 3), patches=RING, joint=joint, modulators=(1,), sampling="normal"
     )
+    network = replace(network, combine_leads="longest")
     network = network.fit(states, inputs)
     hidden, scaled = network.hidden, network.scaled(states)
     window = RING.window

@@ -11,19 +11,31 @@ from gfrnn_testing.core_toys import forced, noisy, rotating
 # --- rollout ------------------------------------------------------------------------------------
 
 
+def combined(predicted, lead, known, rule):
+    """Combine predictions, a function of the lead of the weights, into the state at a lead."""
+    usable = [each for each in known if each <= lead]
+    direct = predicted(usable[-1])
+    if rule == "longest" or lead > max(known) or len(usable) == 1:
+        return direct
+    return (direct + np.mean([predicted(each) for each in usable[:-1]], axis=0)) / 2
+
+
 def rollout_by_hand(network, history, steps, inputs):
-    """One start. Each lead comes from the largest known lead that is not above it."""
+    """Roll out one start, with the formulas of the documentation and no regard to speed."""
     path = [(row - network.shift) / network.std for row in history]
     present = len(path) - 1
-    for lead in range(1, steps + 1):
-        step = max(known for known in network.leads if known <= lead)
+
+    def predicted(step):
         base = present + lead - step
         seen = np.concatenate([path[base - j] for j in range(network.delays)])
         hidden = np.tanh(seen @ network.hidden.weights + network.hidden.biases)
         forcing = [] if inputs is None else inputs[base - present]
         row = np.concatenate([seen, [1.0], forcing, hidden])
         found = row @ network.outer[network.leads.index(step)]
-        path.append(found + path[base] if network.target == "increment" else found)
+        return found + path[base] if network.target == "increment" else found
+
+    for lead in range(1, steps + 1):
+        path.append(combined(predicted, lead, network.leads, network.combine_leads))
     return np.array([row * network.std + network.shift for row in path[present + 1 :]])
 
 
@@ -31,9 +43,11 @@ def rollout_by_hand(network, history, steps, inputs):
 @pytest.mark.parametrize("forcing", [False, True])
 @pytest.mark.parametrize("leads", [(1,), (1, 3), (1, 2, 4)])
 @pytest.mark.parametrize("delays", [1, 3])
-def test_rollout_is_the_loop_written_by_hand(delays, leads, forcing, target):
+@pytest.mark.parametrize("rule", ["mean", "longest"])
+def test_rollout_is_the_loop_written_by_hand(rule, delays, leads, forcing, target):
     states, inputs = forced(200, seed=2)
     network = SampledRNN(width=12, delays=delays, leads=leads, target=target, ridge=1e-3)
+    network = replace(network, combine_leads=rule)
     network = network.fit(states, inputs if forcing else None)
     starts = [10, 57, 120]
     history = np.stack([states[start - delays + 1 : start + 1] for start in starts])
@@ -52,6 +66,7 @@ def test_rollout_is_the_loop_written_by_hand(delays, leads, forcing, target):
 def test_a_known_lead_is_reached_in_one_step():
     """The weights of the lead cannot result from any chain of shorter steps."""
     network = SampledRNN(width=0, leads=(1, 3), target="state", standardise=False)
+    network = replace(network, combine_leads="longest")
     network = network.fit(noisy(30, 1))
     outer = np.array([[[2.0], [0.0]], [[0.0], [100.0]]])  # double; or 100 whatever the state
     found = replace(network, outer=outer, low=None, high=None).rollout(np.array([[[1.0]]]), 7)
@@ -59,6 +74,16 @@ def test_a_known_lead_is_reached_in_one_step():
     outer = np.array([[[2.0], [0.0]], [[1.0], [100.0]]])  # double; or add 100
     found = replace(network, outer=outer, low=None, high=None).rollout(np.array([[[1.0]]]), 7)
     np.testing.assert_array_equal(found[0, :, 0], [2, 4, 101, 102, 104, 201, 202])
+
+
+def test_the_mean_of_two_leads_by_hand():
+    """One step doubles, two steps add 100: the second state is half of each prediction."""
+    network = SampledRNN(width=0, leads=(1, 2), target="state", standardise=False)
+    network = network.fit(noisy(30, 1))
+    outer = np.array([[[2.0], [0.0]], [[1.0], [100.0]]])
+    found = replace(network, outer=outer, low=None, high=None).rollout(np.array([[[1.0]]]), 5)
+    # (2 * 2 + 101) / 2; from the third on, two steps from the state two steps before
+    np.testing.assert_array_equal(found[0, :, 0], [2, 52.5, 102, 152.5, 202])
 
 
 def test_starts_do_not_affect_each_other():
@@ -92,24 +117,25 @@ def test_states_older_than_the_delays_are_not_used():
     )
 
 
+@pytest.mark.parametrize("rule", ["mean", "longest"])
 @pytest.mark.parametrize("forcing", [None, "shared", "local"])
-def test_rollout_with_patches_is_the_loop_over_places(forcing):
+def test_rollout_with_patches_is_the_loop_over_places(forcing, rule):
     patches = Patches((2, 3), ((1, 0), (1, 1)), (False, True), (1, 1), channels=2)
     rng = np.random.default_rng(4)
     states = rng.standard_normal((80, 12)).cumsum(axis=0) / 10
     inputs = {"shared": rng.standard_normal((80, 2)), "local": rng.standard_normal((80, 6, 2))}
     given = inputs.get(forcing)
     network = SampledRNN(width=10, delays=2, leads=(1, 3), patches=patches, ridge=1e-2)
-    network = network.fit(states, given)
+    network = replace(network, combine_leads=rule).fit(states, given)
     begins = (10, 30)
     ahead = None if given is None else np.stack([given[t + 1 : t + 6] for t in begins])
     found = network.rollout(np.stack([states[t - 1 : t + 1] for t in begins]), 5, ahead)
     scaled = network.scaled(states)
     for start, begin in enumerate(begins):
         path = list(scaled[begin - 1 : begin + 1])
-        for lead in range(1, 6):
-            step = 3 if lead >= 3 else 1
-            base, state = 1 + lead - step, np.empty(12)
+
+        def predicted(step, path=path, start=start):
+            base, state = len(path) - step, np.empty(12)
             for place in range(6):
                 seen = np.concatenate([path[base - j][patches.seen[place]] for j in range(2)])
                 row = [*seen, 1.0]
@@ -120,7 +146,10 @@ def test_rollout_with_patches_is_the_loop_over_places(forcing):
                 own = patches.own[place]
                 weights = network.outer[(1, 3).index(step)]
                 state[own] = np.array(row) @ weights + path[base][own]
-            path.append(state)
+            return state
+
+        for lead in range(1, 6):
+            path.append(combined(predicted, lead, (1, 3), rule))
         expected = network.unscaled(np.array(path[2:]))
         np.testing.assert_allclose(found[start], expected, rtol=1e-10, atol=1e-10)
     if forcing == "shared":

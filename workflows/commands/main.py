@@ -19,11 +19,13 @@ from gfrnn.pipeline.errors import GfrnnError
 from gfrnn.workflows.commands.bench import bench
 from gfrnn.workflows.commands.cluster import cluster
 from gfrnn.workflows.commands.console import console
+from gfrnn.workflows.commands.export import export
 from gfrnn.workflows.commands.inspect import inspect
 from gfrnn.workflows.commands.nature import nature
 from gfrnn.workflows.commands.refit_update import refit, update
 from gfrnn.workflows.commands.reproduce import reproduce
-from gfrnn.workflows.commands.run import fit, forecast, report, run, verify
+from gfrnn.workflows.commands.run import compare, fit, forecast, report, run, verify
+from gfrnn.workflows.commands.spectrum import spectrum
 from gfrnn.workflows.session.graceful_stop import StopRequested, graceful_stop
 
 app = typer.Typer(
@@ -36,7 +38,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, fit, forecast, verify, report, refit, update, inspect, nature, reproduce):
+for command in (
+    run, fit, forecast, verify, compare, report, export, refit, update, spectrum, inspect, nature,
+    reproduce,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(cluster, name="cluster")

@@ -55,6 +55,32 @@ PeriodOption = Annotated[
         metavar="START END",
     ),
 ]
+InitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--init",
+        help="Forecast from this one time, e.g. 2021-04-01T12, or from the latest complete state: "
+        "latest. FILE must be the folder of a run.",
+        metavar="TIME",
+    ),
+]
+EveryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--every",
+        help="With --period: time between initial times, e.g. 1d. Default: that of the run.",
+        metavar="DURATION",
+    ),
+]
+HorizonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--horizon",
+        help="With --period or --init: length of the forecasts, e.g. 15d. Default: that of the "
+        "run.",
+        metavar="DURATION",
+    ),
+]
 Folder = Annotated[
     Path, typer.Argument(help="Folder of a run, e.g. runs/era_interim_europe.", metavar="RUN")
 ]

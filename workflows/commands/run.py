@@ -1,7 +1,8 @@
-"""The commands ``gfrnn run``, ``fit``, ``forecast``, ``verify`` and ``report``."""
+"""The commands ``gfrnn run``, ``fit``, ``forecast``, ``verify``, ``compare`` and ``report``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,9 +12,12 @@ from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import (
     ClusterFile,
     ClusterOptions,
+    EveryOption,
     ExperimentFile,
     Folder,
     Force,
+    HorizonOption,
+    InitOption,
     Memory,
     Output,
     PeriodOption,
@@ -106,6 +110,9 @@ def forecast(
     output: Output = None,
     force: Force = False,
     period: PeriodOption = None,
+    init: InitOption = None,
+    every: EveryOption = None,
+    horizon: HorizonOption = None,
     workers: Workers = None,
     memory: Memory = None,
     scheduler: Scheduler = None,
@@ -118,24 +125,107 @@ def forecast(
     With --period, forecast another period with the model of an earlier run. The
     result is a new folder, by default RUN-YYYYMMDD with the first day of the
     period, which [bold]gfrnn verify[/bold] and [bold]gfrnn report[/bold] accept.
+    With --init, forecast from one time, into RUN-YYYYMMDDTHH.
 
     Examples: [bold]gfrnn forecast workflows/experiments/era_interim_europe.yaml[/bold];
-    [bold]gfrnn forecast runs/my --period 2021-01-01 2021-12-31 --output runs/my-2021[/bold]
+    [bold]gfrnn forecast runs/my --period 2021-01-01 2021-12-31 --output runs/my-2021[/bold];
+    [bold]gfrnn forecast runs/my --init latest --horizon 15d[/bold]
     """
     from gfrnn.workflows.commands import run_stages
 
+    _check_forecast_options(period, init, every, horizon)
     set_time_limit(stop_before, stop_after)
     options = ClusterOptions(cluster, workers, memory, scheduler)
-    if period is None:
-        run_stages.run_one("forecast", file, output, force, options)
+    if init is not None:
+        run_stages.forecast_once(file, init, output, force, options, horizon)
+    elif period is not None:
+        run_stages.forecast_period(file, period, output, force, options, every, horizon)
     else:
-        run_stages.forecast_period(file, period, output, force, options)
+        run_stages.run_one("forecast", file, output, force, options)
+
+
+def _check_forecast_options(
+    period: tuple[str, str] | None, init: str | None, every: str | None, horizon: str | None
+) -> None:
+    """Refuse options of ``gfrnn forecast`` that do not go together."""
+    if init is not None and period is not None:
+        raise ConfigError("--init: not allowed with --period; leave one of them out")
+    if every is not None and period is None:
+        raise ConfigError(
+            "--every: allowed with --period only; without it, set forecast.every in the experiment"
+        )
+    if horizon is not None and period is None and init is None:
+        raise ConfigError(
+            "--horizon: allowed with --period or --init only; without them, set forecast.horizon "
+            "in the experiment"
+        )
 
 
 def verify(
-    file: ExperimentFile = None,
-    output: Output = None,
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            help="Experiment file or folder of a run; with TRUTH, forecasts: a zarr store, netCDF "
+            "file, glob in quotes, or URL. Default: the embedded nature run.",
+            metavar="[FORECAST]",
+        ),
+    ] = None,
+    truth: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Files, zarr stores, globs or URLs of the truth, or an experiment file or run "
+            "with these data.",
+            metavar="[TRUTH...]",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder of the results. Default: runs/NAME, with TRUTH runs/verify-NAME.",
+        ),
+    ] = None,
     force: Force = False,
+    climatology: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            help="Period of TRUTH for the climatology, e.g. 1990-01-01 2019-12-31. Default: times "
+            "outside of the verified ones, if they are a year or more.",
+            metavar="START END",
+        ),
+    ] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(help="Also score this well-known region, e.g. europe. Repeatable."),
+    ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(help="Score this channel only, e.g. geopotential_500. Repeatable."),
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="ERA5 name of a variable of FORECAST, e.g. var129=geopotential. Repeatable.",
+            metavar="NAME=ERA5_NAME",
+        ),
+    ] = None,
+    units: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Unit of a variable of FORECAST that states none, e.g. 'z500=m2 s-2'; or era5: "
+            "those of ERA5 for all that state none. Repeatable.",
+            metavar="NAME=UNIT",
+        ),
+    ] = None,
+    initial_time: Annotated[
+        str | None,
+        typer.Option(
+            help="Initial time of a FORECAST that is one file of one forecast and states no "
+            "leads, e.g. 2020-01-01T00.",
+            metavar="TIME",
+        ),
+    ] = None,
     workers: Workers = None,
     memory: Memory = None,
     scheduler: Scheduler = None,
@@ -143,18 +233,68 @@ def verify(
     stop_before: StopBefore = None,
     stop_after: StopAfter = None,
 ) -> None:
-    """Compute RMSE, bias and ACC of forecasts and references, and scores of named indices.
+    """Score the forecasts of a run, or forecasts of any model against TRUTH.
 
-    The references are climatology, persistence, damped persistence and the
-    linear model.
+    The references are climatology and persistence, for a run also damped
+    persistence and the linear model. With TRUTH, no run is needed.
 
-    Example: [bold]gfrnn verify workflows/experiments/era_interim_europe.yaml[/bold]
+    Examples: [bold]gfrnn verify workflows/experiments/era_interim_europe.yaml[/bold];
+    [bold]gfrnn verify graphcast.zarr era5.zarr --region europe[/bold]
     """
-    from gfrnn.workflows.commands import run_stages
-
     set_time_limit(stop_before, stop_after)
     options = ClusterOptions(cluster, workers, memory, scheduler)
-    run_stages.print_scores(run_stages.run_one("verify", file, output, force, options))
+    if truth:
+        from gfrnn.workflows.comparison.stored_scores import SourceOptions, verify_source
+
+        given = SourceOptions(
+            climatology, region or (), channel or (), rename or (), units or (), initial_time
+        )
+        verify_source(str(file), truth, output, force, given, options, console)
+        return
+    named = {
+        "--climatology": climatology,
+        "--region": region,
+        "--channel": channel,
+        "--rename": rename,
+        "--units": units,
+        "--initial-time": initial_time,
+    }
+    if misplaced := [name for name, value in named.items() if value]:
+        raise ConfigError(
+            f"{misplaced[0]}: allowed with TRUTH only; give the truth after the forecasts (for a "
+            "run, set verification.regions and climatology in its experiment file)"
+        )
+    from gfrnn.workflows.commands import run_stages
+
+    path = None if file is None else Path(file)
+    run_stages.print_scores(run_stages.run_one("verify", path, output, force, options))
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders of verified runs, or of gfrnn verify FORECAST TRUTH. The others are "
+            "compared with the first.",
+            metavar="RUN RUN...",
+        ),
+    ],
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare this channel only, e.g. geopotential_500. Repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Also write a page, e.g. comparison.html."),
+    ] = None,
+) -> None:
+    """Compare RMSE and CRPS of several forecasts on their common pairs, with significance.
+
+    Example: [bold]gfrnn compare runs/my runs/verify-graphcast --output page.html[/bold]
+    """
+    from gfrnn.workflows.comparison.stored_scores import compare_folders
+
+    compare_folders(runs, channel or (), output, console)
 
 
 def report(folder: Folder) -> None:

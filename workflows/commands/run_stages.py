@@ -7,6 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
+from rich.markup import escape
 
 from gfrnn.cluster import ClusterConfig
 from gfrnn.pipeline import Experiment, Run, load_experiment
@@ -78,15 +79,44 @@ def forecast_period(
     output: Path | None,
     force: bool,
     options: ClusterOptions,
+    every: str | None = None,
+    horizon: str | None = None,
 ) -> Run:
     """Forecast another period with the model of the run in a folder, into a folder of its own."""
+    source = _folder_of_run("--period", folder)
+    chosen = checked(Period, period, "--period")
+    new = NewPeriod.prepare(source, chosen, output, every=every, horizon=horizon)
+    return _forecast_new(new, force, options)
+
+
+def forecast_once(
+    folder: Path | None,
+    init: str,
+    output: Path | None,
+    force: bool,
+    options: ClusterOptions,
+    horizon: str | None = None,
+) -> Run:
+    """Forecast from one time with the model of the run in a folder, into a folder of its own."""
+    source = _folder_of_run("--init", folder)
+    new = NewPeriod.from_initial_time(source, init, output, horizon=horizon)
+    start = f"{new.experiment.periods.test.start:%Y-%m-%dT%H:%M}"
+    newer = f" (newer times are incomplete: {new.note})" if new.note else ""
+    console.print(f"[bold]initial time[/bold]: {start}{escape(newer)}", highlight=False)
+    return _forecast_new(new, force, options)
+
+
+def _folder_of_run(option: str, folder: Path | None) -> Path:
     if folder is None or not folder.is_dir():
         found = "no FILE" if folder is None else str(folder)
         raise ConfigError(
-            f"--period: needs the folder of a run, found {found}; give the folder in place of FILE"
+            f"{option}: needs the folder of a run, found {found}; give the folder in place of FILE"
         )
-    new = NewPeriod.prepare(folder, checked(Period, period, "--period"), output)
-    config = options.config(new.experiment.cluster, str(folder))
+    return folder
+
+
+def _forecast_new(new: NewPeriod, force: bool, options: ClusterOptions) -> Run:
+    config = options.config(new.experiment.cluster, str(new.source.folder))
     return _run_stage("forecast", cache(new.run), new.experiment, new.folder, config, force)
 
 

@@ -10,14 +10,11 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.grid import Channel
-from gfrnn.workflows.report.labels import channel_label, heading, lead_label, unit_label
+from gfrnn.workflows.report.labels import lead_label
 
 Array = NDArray[Any]
 
@@ -51,12 +48,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "persistence": {"color": "#b35c8f", "linestyle": (0, (1, 1.2))},
     "climatology": {"color": "0.5", "linestyle": (0, (5, 2, 1, 2))},
 }
-_UNKNOWN = {"color": "0.3"}
 _MOST_LEADS = 10  # panels of the ridge path
-
-
-USEFUL = 0.6
-"""Anomaly correlation above which a forecast counts as useful."""
 
 
 @dataclass(frozen=True)
@@ -74,79 +66,6 @@ class Picture:
 
     uri: str
     alt: str
-
-
-@matplotlib.rc_context(STYLE)
-def skill_picture(scores: xr.Dataset, channel: Channel) -> Picture:
-    """Plot RMSE, anomaly correlation and bias of one channel against lead, with the references."""
-    own = scores.sel(channel=channel.name)
-    unit = unit_label(str(own["units"].item()))
-    times, axis, marks = _lead_axis(own["prediction_timedelta"].values)
-    figure = Figure(figsize=(WIDTH, 3.0))
-    panels = figure.subplots(1, 3)
-    # The same positions for every channel, so that the figures of a page are aligned.
-    figure.subplots_adjust(left=0.065, right=0.995, bottom=0.155, top=0.87, wspace=0.25)
-    for name, panel, label in zip(
-        ("rmse", "acc", "bias"),
-        panels,
-        (f"RMSE ({unit})", "anomaly correlation", f"bias ({unit})"),
-        strict=True,
-    ):
-        for system in map(str, own["system"].values):
-            if name == "acc" and system == "climatology":
-                continue  # it has no pattern to correlate
-            style = SYSTEMS.get(system, _UNKNOWN)
-            panel.plot(times, own[name].sel(system=system).values, label=system, **style)
-        panel.set(xlabel=axis, ylabel=label)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=marks))
-    panels[0].set_ylim(bottom=0)
-    panels[1].set_ylim(top=1)
-    panels[1].axhline(USEFUL, color="0.45", linewidth=0.8, linestyle=":")
-    panels[2].axhline(0, color="0.45", linewidth=0.8)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper right", borderaxespad=0.1, ncols=len(labels))
-    figure.text(0.008, 0.98, heading(channel), va="top", size=11, weight="bold")
-    rmse = own["rmse"].sel(system="forecast").values
-    first, last = (lead_label(own["prediction_timedelta"].values[i]) for i in (0, -1))
-    return embed(
-        figure,
-        f"Three panels against lead for {channel_label(channel)}: RMSE, anomaly correlation and "
-        f"bias of {', '.join(labels)}. RMSE of the forecast: {rmse[0]:.3g} {unit} at {first}, "
-        f"{rmse[-1]:.3g} {unit} at {last}.",
-    )
-
-
-@matplotlib.rc_context(STYLE)
-def index_picture(scores: xr.Dataset, name: str) -> Picture:
-    """Plot correlation and RMSE of an index against lead, with the references."""
-    own = scores.sel(index=name)
-    unit = unit_label(str(own["index_units"].item()))
-    times, axis, marks = _lead_axis(own["prediction_timedelta"].values)
-    figure = Figure(figsize=(WIDTH, 3.0))
-    left, right = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.065, right=0.995, bottom=0.155, top=0.87, wspace=0.17)
-    for system in map(str, own["system"].values):
-        style = SYSTEMS.get(system, _UNKNOWN)
-        right.plot(times, own["index_rmse"].sel(system=system).values, label=system, **style)
-        if system != "climatology":  # it has no anomaly to correlate
-            left.plot(times, own["index_correlation"].sel(system=system).values, **style)
-    for panel, label in ((left, "correlation of anomalies"), (right, f"RMSE ({unit})")):
-        panel.set(xlabel=axis, ylabel=label)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=marks))
-    left.set_ylim(top=1)
-    left.axhline(0, color="0.45", linewidth=0.8)
-    right.set_ylim(bottom=0)
-    handles, labels = right.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper right", borderaxespad=0.1, ncols=len(labels))
-    figure.text(0.008, 0.98, name, va="top", size=11, weight="bold")
-    values = own["index_correlation"].sel(system="forecast").values
-    first, last = (lead_label(own["prediction_timedelta"].values[i]) for i in (0, -1))
-    return embed(
-        figure,
-        f"Two panels against lead for the index {name}: correlation of anomalies and RMSE of "
-        f"{', '.join(labels)}. Correlation of the forecast: {values[0]:.2f} at {first}, "
-        f"{values[-1]:.2f} at {last}.",
-    )
 
 
 @matplotlib.rc_context(STYLE)
@@ -173,7 +92,7 @@ def ridge_picture(
     lines = -(-len(shown) // columns)
     figure = Figure(figsize=(WIDTH, 0.5 + 2.5 * lines))
     panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
-    _set_margins(figure, left=0.65, bottom=0.5, top=0.5)
+    set_margins(figure, left=0.65, bottom=0.5, top=0.5)
     figure.subplots_adjust(wspace=0.28, hspace=0.16)
     own, reference = SYSTEMS["forecast"]["color"], SYSTEMS["linear"]["color"]
     for index, panel in zip(shown, panels.flat, strict=False):
@@ -233,7 +152,7 @@ def wavenumber_picture(selection: Mapping[str, Array]) -> Picture:
 
     figure = Figure(figsize=(WIDTH, 3.1))
     panel = figure.subplots()
-    _set_margins(figure)
+    set_margins(figure)
     own, reference = SYSTEMS["forecast"]["color"], SYSTEMS["linear"]["color"]
     panel.plot(
         numbers, relative(selection["linear_wavenumber_errors"]), color=reference,
@@ -264,7 +183,7 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
     figure = Figure(figsize=(WIDTH, 3.1))
     count = 2 if "eof_variance" in selection else 1
     left, *rest = figure.subplots(1, count, squeeze=False)[0]
-    _set_margins(figure, top=0.3)
+    set_margins(figure, top=0.3)
     figure.subplots_adjust(wspace=0.16)
     spectrum = selection["spectrum"] / selection["spectrum"][0]
     own = SYSTEMS["forecast"]["color"]
@@ -274,9 +193,10 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
         strengths.setdefault(float(ridge), []).append(lead_label(lead))
     for index, (ridge, shared) in enumerate(sorted(strengths.items())):
         left.axhline(ridge, color="0.45", linewidth=0.8, linestyle=":")
+        label = ", ".join(shared if len(shared) < 4 else (shared[0], "...", shared[-1]))
         # In turn side by side, as neighbouring ridges are closer than the height of the text.
         left.annotate(
-            ", ".join(shared), (0.98 - 0.17 * (index % 5), ridge), va="center", ha="right",
+            label, (0.98 - 0.17 * (index % 5), ridge), va="center", ha="right",
             xycoords=left.get_yaxis_transform(), size=8, color="0.2",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
@@ -311,7 +231,7 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
     )
 
 
-def _set_margins(
+def set_margins(
     figure: Figure, left: float = 0.7, right: float = 0.08, bottom: float = 0.45, top: float = 0.08
 ) -> None:
     """Set the margins around the panels in inches.
@@ -322,15 +242,6 @@ def _set_margins(
     figure.subplots_adjust(
         left=left / width, right=1 - right / width, bottom=bottom / height, top=1 - top / height
     )
-
-
-def _lead_axis(leads: Array) -> tuple[Array, str, list[float]]:
-    """Return leads as numbers, the label of their axis, and allowed steps of its ticks."""
-    if leads.dtype.kind == "i":
-        return leads, "lead (months)", [1, 2, 3, 6, 10]
-    if leads[-1] >= np.timedelta64(2, "D"):
-        return leads / np.timedelta64(1, "D"), "lead (days)", [1, 2, 5, 10]
-    return leads / np.timedelta64(1, "h"), "lead (hours)", [1, 1.2, 2.4, 3, 6, 10]
 
 
 def embed(figure: Figure, alt: str, *, raster: bool = False) -> Picture:

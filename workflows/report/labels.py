@@ -51,7 +51,14 @@ def percent(ours: float, theirs: float) -> str:
     """Write the relative difference of `ours` from `theirs`, e.g. ``-4.3 %``."""
     if not (np.isfinite(ours) and theirs > 0):
         return _MISSING
-    return f"{100 * (ours / theirs - 1):+.1f}{_NO_BREAK}%".replace("-", "\N{MINUS SIGN}")
+    return f"{signed(100 * (ours / theirs - 1))}{_NO_BREAK}%"
+
+
+def signed(value: float, decimals: int = 1) -> str:
+    """Write a number with its sign, e.g. ``-4.3``."""
+    if not np.isfinite(value):
+        return _MISSING
+    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def difference(ours: float, theirs: float) -> str:

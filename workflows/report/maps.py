@@ -5,25 +5,28 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Channel, contiguous_longitudes
-from gfrnn.workflows.report.figures import STYLE, WIDTH, Picture, embed
+from gfrnn.workflows.report.coastlines import coastlines
+from gfrnn.workflows.report.figures import STYLE, WIDTH, Picture, embed, set_margins
 from gfrnn.workflows.report.labels import channel_label, heading, unit_label
 
 Array = NDArray[Any]
 
+_GAP = 0.16  # inches between maps
+
 # A map has a frame, and no grid lines on its colours.
-_STYLE = {**STYLE, "axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
+MAP_STYLE = {**STYLE, "axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
 
 
 @dataclass(frozen=True)
@@ -46,23 +49,39 @@ class MapField:
 
 
 def map_pictures(
-    fields: Sequence[MapField], latitude: Array, longitude: Array, valid: np.datetime64
+    fields: Sequence[MapField],
+    latitude: Array,
+    longitude: Array,
+    valid: np.datetime64,
+    *,
+    coast: bool = True,
 ) -> list[Picture]:
     """Draw forecast, truth and difference: anomalies in colours, full fields as contours.
 
     The three maps of a field are side by side; for a wide domain they are one below the other, with
-    two fields per picture.
+    two fields per picture. Coastlines of the earth are drawn unless `coast` is False.
     """
     order, degrees = contiguous_longitudes(longitude)
-    wide = _aspect(latitude) * np.ptp(latitude) < 0.6 * np.ptp(degrees)
+    wide = is_wide(latitude, degrees)
     size = 2 if wide else len(fields)
+    lines = coastlines_of(latitude, degrees) if coast else np.empty((0, 2))
     return [
-        _picture(fields[first : first + size], latitude, degrees, order, valid, wide)
+        _picture(fields[first : first + size], latitude, degrees, order, valid, wide, lines)
         for first in range(0, len(fields), size)
     ]
 
 
-def _aspect(latitude: Array) -> float:
+def is_wide(latitude: Array, degrees: Array) -> bool:
+    """Check whether maps of a domain are much wider than high."""
+    return bool(map_aspect(latitude) * np.ptp(latitude) < 0.6 * np.ptp(degrees))
+
+
+def coastlines_of(latitude: Array, degrees: Array) -> Array:
+    """Return the coastlines on maps of a grid, see :func:`coastlines`."""
+    return coastlines(degrees[0], degrees[-1], latitude.min(), latitude.max())
+
+
+def map_aspect(latitude: Array) -> float:
     """Return the length of a degree of latitude in degrees of longitude at the map's centre.
 
     Limited to 2, to keep polar maps from becoming too narrow.
@@ -70,7 +89,7 @@ def _aspect(latitude: Array) -> float:
     return 1 / max(0.5, float(np.cos(np.deg2rad(np.mean(latitude)))))
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(MAP_STYLE)
 def _picture(
     fields: Sequence[MapField],
     latitude: Array,
@@ -78,22 +97,27 @@ def _picture(
     order: Array,
     valid: np.datetime64,
     wide: bool,
+    coast: Array,
 ) -> Picture:
-    shape = _aspect(latitude) * np.ptp(latitude) / np.ptp(degrees)
+    shape = map_aspect(latitude) * np.ptp(latitude) / np.ptp(degrees)
     width = 0.46 * WIDTH if wide else 0.27 * WIDTH
     height = float(np.clip(width * shape, 0.8, 4.5))
-    # The map of a wide domain has the same width with one field as with two.
-    total = (
-        (0.05 * WIDTH + width * len(fields), 1.1 + 3 * (height + 0.25))
-        if wide
-        else (WIDTH, 0.5 + (height + 0.1) * len(fields))
-    )
-    figure = Figure(figsize=total, layout="constrained")
     lines, columns = (3, len(fields)) if wide else (len(fields), 3)
+    # In inches. The map of a wide domain has the same width with one field as with two.
+    left, right, bottom, top = (0.7, 0.1, 0.85, 0.32) if wide else (0.75, 0.9, 0.32, 0.27)
+    figure = Figure(
+        figsize=(
+            left + width * columns + _GAP * (columns - 1) + right,
+            bottom + height * lines + _GAP * (lines - 1) + top,
+        )
+    )
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    set_margins(figure, left, right, bottom, top)
+    figure.subplots_adjust(wspace=_GAP / width, hspace=_GAP / height)
     own = panels.T if wide else panels  # each row holds the three maps of a field
     for line, field in zip(own, fields, strict=True):
-        _draw(line, field, latitude, degrees, order, "bottom" if wide else "right")
+        filled, shades = _draw(line, field, latitude, degrees, order, coast)
+        _draw_color_bar(figure, line[-1], filled, shades, unit_label(field.units), wide)
         name = textwrap.fill(heading(field.channel), 40 if wide else 24)
         if wide:
             line[0].set_title(name, weight="bold", size=10.5)
@@ -116,9 +140,9 @@ def _draw(
     latitude: Array,
     degrees: Array,
     order: Array,
-    side: str,
-) -> None:
-    """Draw the three maps of a field and their colour bar."""
+    coast: Array,
+) -> tuple[ContourSet, Sequence[float]]:
+    """Draw the three maps of a field; return one set of colours and their levels."""
     anomalies = (
         field.forecast - field.climatology,
         field.truth - field.climatology,
@@ -142,18 +166,38 @@ def _draw(
                 degrees, latitude, full[:, order], inside, colors="0.15", linewidths=0.7
             )
             panel.clabel(lines, np.intersect1d(inside, contours[1::2]), fontsize=6.5, fmt="%g")
-        _coast(panel)
-        panel.set_facecolor("0.82")  # missing values differ from an anomaly of zero
-        panel.set(xlim=degrees[[0, -1]], ylim=latitude[[0, -1]], aspect=_aspect(latitude))
-        panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 6, 10]))
-        panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 6, 10]))
-        panel.xaxis.set_major_formatter(FuncFormatter(_east))
-        panel.yaxis.set_major_formatter(FuncFormatter(_north))
-    bar = panels[0].figure.colorbar(
-        filled, ax=list(panels), location=side, pad=0.01, shrink=0.9, extendfrac=0.03,
-        aspect=22 if side == "right" else 40,
-    )  # fmt: skip
-    bar.set_label(unit_label(field.units), color="0.25")
+        panel.plot(*coast.T, color="0.3", linewidth=0.55, zorder=3)
+        frame_map(panel, latitude, degrees)
+    return filled, shades
+
+
+def frame_map(panel: Axes, latitude: Array, degrees: Array) -> None:
+    """Set the extent of a map, its aspect, the labels of its axes and the colour of no values."""
+    panel.set_facecolor("0.82")  # missing values differ from an anomaly of zero
+    panel.set(xlim=degrees[[0, -1]], ylim=latitude[[0, -1]], aspect=map_aspect(latitude))
+    panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 6, 10]))
+    panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 6, 10]))
+    panel.xaxis.set_major_formatter(FuncFormatter(_east))
+    panel.yaxis.set_major_formatter(FuncFormatter(_north))
+
+
+def _draw_color_bar(
+    figure: Figure, last: Axes, filled: ContourSet, shades: Sequence[float], unit: str, wide: bool
+) -> None:
+    """Draw a colour bar below the last map of a field, or on its right."""
+    end, (width, height) = last.get_position(), figure.get_size_inches()
+    frame = (
+        (end.x0 + 0.05 * end.width, end.y0 - 0.42 / height, 0.9 * end.width, 0.12 / height)
+        if wide
+        else (end.x1 + 0.1 / width, end.y0 + 0.05 * end.height, 0.12 / width, 0.9 * end.height)
+    )
+    bar = figure.colorbar(
+        filled,
+        cax=figure.add_axes(frame),
+        orientation="horizontal" if wide else "vertical",
+        extendfrac=0.03,
+    )
+    bar.set_label(unit, color="0.25")
     bar.set_ticks(shades[(len(shades) // 2) % 4 :: 4])  # every fourth, zero among them
     bar.outline.set_visible(False)
 
@@ -165,31 +209,3 @@ def _east(degrees: float, _: object = None) -> str:
 
 def _north(degrees: float, _: object = None) -> str:
     return f"{abs(degrees):g}°" + ("S" if degrees < 0 else "N" if degrees > 0 else "")
-
-
-def _coast(panel: Axes) -> None:
-    for line in _coastlines():
-        for turn in (-360, 0, 360):  # for any range of longitudes
-            panel.plot(line[:, 0] + turn, line[:, 1], color="0.3", linewidth=0.6, zorder=3)
-
-
-@cache
-def _coastlines() -> tuple[Array, ...]:
-    """Read coastlines that cartopy has on this machine; nothing is downloaded."""
-    try:
-        import cartopy
-        from cartopy.io import Downloader, shapereader
-    except ImportError:
-        return ()
-    what = {"resolution": "110m", "category": "physical", "name": "coastline"}
-    source = Downloader.from_config(("shapefiles", "natural_earth", *what.values()))
-    what["config"] = cartopy.config
-    for path in (source.pre_downloaded_path(what), source.target_path(what)):
-        if path is not None and path.exists():
-            shapes = shapereader.Reader(path).geometries()
-            return tuple(
-                np.asarray(part.coords)
-                for shape in shapes
-                for part in getattr(shape, "geoms", [shape])
-            )
-    return ()

@@ -13,22 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gfrnn.cluster.human_units import human_duration
-from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import dump_experiment
 from gfrnn.pipeline.data.grid import Channel
-from gfrnn.pipeline.data.time_axis import format_time
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.model_notes import ModelNotes
+from gfrnn.workflows.report.example_forecast import example_forecast
 from gfrnn.workflows.report.facts import run_facts
-from gfrnn.workflows.report.figures import (
-    USEFUL,
-    index_picture,
-    ridge_picture,
-    skill_picture,
-    spectrum_picture,
-    wavenumber_picture,
-)
+from gfrnn.workflows.report.figures import ridge_picture, spectrum_picture, wavenumber_picture
 from gfrnn.workflows.report.labels import (
     heading,
     lead_label,
@@ -36,19 +28,27 @@ from gfrnn.workflows.report.labels import (
     relative,
     unit_label,
 )
-from gfrnn.workflows.report.maps import MapField, map_pictures
 from gfrnn.workflows.report.month_figure import month_picture
 from gfrnn.workflows.report.run_contents import RunContents
-from gfrnn.workflows.report.skill_table import report_index_table, report_table
+from gfrnn.workflows.report.scorecard import STEPS, main_scorecards, subset_scorecards
+from gfrnn.workflows.report.skill_figures import (
+    USEFUL,
+    index_pictures,
+    line_legend,
+    skill_pictures,
+)
+from gfrnn.workflows.report.skill_table import report_index_table, report_table, usual_leads
 from gfrnn.workflows.session.run_session import diverged_note, limited_note
 
 Array = NDArray[Any]
 
 _TABLE_LEADS = (1, 3, 5, 10)  # days
 _TABLE_MONTHS = (1, 3, 6, 9, 12)
-_MAP_LEAD = 3  # days or months
+_CARD_DAYS = (0.25, 0.5, *range(1, 11), 15)
+_CARD_MONTHS = tuple(range(1, 13))
+_MOST_CARD_LEADS = 12
 _MOST_CHANNELS = 12  # with figures of their own
-_MOST_MAPS = 4
+_OPEN_CHANNELS = 3  # the others are folded
 
 
 def write_report(run: Run) -> Path:
@@ -91,18 +91,30 @@ def _content(contents: RunContents) -> dict[str, Any]:
     leads = [lead.length for lead in model.leads]
     shown = contents.channels[:_MOST_CHANNELS]
     zonal = experiment.state.layout == "zonal"
+    card_leads = _card_leads(contents.leads)
+    first_cards, folded_cards = main_scorecards(scores, contents.channels, card_leads)
     return {
         "experiment": experiment,
         "summary": summary(contents),
         "diverged": diverged_note(contents.forecasts),
         "limited": limited_note(contents.forecasts),
-        "origins": [origin for origin in run.ds.attrs.get("origins", []) if _is_model(origin)],
+        "origins": contents.simulated,
         "facts": run_facts(contents),
+        "scorecards": first_cards,
+        "scorecard_groups": [
+            *folded_cards,
+            *subset_scorecards(contents.score_subsets, shown, card_leads),
+        ],
+        "steps": STEPS,
         "table": report_table(scores, contents.channels, _table_leads(contents)),
         "index_table": report_index_table(scores, _table_leads(contents)),
-        "indices": [index_picture(scores, name) for name in experiment.verification.indices],
+        "indices": [
+            (name, index_pictures(scores, name)) for name in experiment.verification.indices
+        ],
         "systems": list(scores["system"].values),
-        "skill": [skill_picture(scores, channel) for channel in shown],
+        "legend": line_legend(scores["system"].values),
+        "skill": [(heading(channel), skill_pictures(scores, channel)) for channel in shown],
+        "open_channels": _OPEN_CHANNELS,
         "climatology": (
             "means of the calendar months"
             if model.layout.scaling.climatology.annual == "month"
@@ -121,7 +133,7 @@ def _content(contents: RunContents) -> dict[str, Any]:
         "average": experiment.fit.average,
         "searched": list(experiment.search),
         "spectrum": None if zonal else spectrum_picture(model.selection, leads),
-        "maps": _maps(contents),
+        "example": example_forecast(contents),
         "record": run.record,
         "stages": [
             (stage, human_duration(entry.seconds or 0.0), entry.finished)
@@ -174,6 +186,13 @@ def _table_leads(contents: RunContents) -> list[int]:
     return list(dict.fromkeys(map(contents.nearest, leads)))
 
 
+def _card_leads(leads: Array) -> list[int]:
+    """Return the indices of the leads of the scorecards: all, or usual ones."""
+    if len(leads) <= _MOST_CARD_LEADS:
+        return list(range(len(leads)))
+    return usual_leads(leads, _CARD_DAYS, _CARD_MONTHS, _MOST_CARD_LEADS)
+
+
 def _candidates(notes: ModelNotes, leads: Sequence[np.timedelta64]) -> list[dict[str, Any]]:
     """Return the candidates of the search, best first, with the leads at which each is used."""
     entries = [
@@ -187,51 +206,3 @@ def _candidates(notes: ModelNotes, leads: Sequence[np.timedelta64]) -> list[dict
         for entry in notes.candidates
     ]
     return sorted(entries, key=lambda entry: float(entry["score"]))
-
-
-def _is_model(origin: dict[str, Any]) -> bool:
-    """Check the global attributes of a source for data simulated by this project."""
-    return str(origin.get("source", "")).startswith("gfrnn_core.systems")
-
-
-# Maps
-
-
-def _when(stamp: np.datetime64, step: Duration) -> str:
-    """Write a time to the minute, or the month alone of monthly data."""
-    if step.monthly:
-        return format_time(stamp, step)
-    return f"{pd.Timestamp(stamp):%Y-%m-%d %H:%M} UTC"
-
-
-def _maps(contents: RunContents) -> dict[str, Any] | None:
-    """Draw the forecast from the middle one of the initial times whose truth is known."""
-    model, store = contents.model, contents.forecasts
-    fields, grid = model.fields(contents.run.ds), model.layout.scaling.grid
-    lead = contents.nearest(_MAP_LEAD)
-    valid = store["valid_time"].values[:, lead]
-    known = np.flatnonzero(np.isin(valid, fields.time))
-    if not len(known) or min(grid.shape[1:]) < 2:
-        return None
-    start = int(known[len(known) // 2])
-    place = int(np.searchsorted(fields.time, valid[start]))
-    when = valid[start : start + 1]
-    truth = grid.fill_mask(fields.read(place, place + 1)).reshape(grid.shape)
-    climatology = model.layout.scaling.climatology(when).reshape(grid.shape)
-    one = store.isel(time=start, prediction_timedelta=lead)
-
-    def drawn(channel: Channel) -> MapField:
-        index = grid.channels.index(channel)
-        field = one[channel.variable]
-        if channel.level is not None:
-            field = field.sel(level=channel.level)
-        values = field.transpose("latitude", "longitude").values.astype(float)
-        return MapField(channel, contents.units(channel), values, truth[index], climatology[index])
-
-    drawings = [drawn(channel) for channel in contents.channels[:_MOST_MAPS]]
-    return {
-        "pictures": map_pictures(drawings, grid.latitude, grid.longitude, when[0]),
-        "initial": _when(store["time"].values[start], model.step),
-        "valid": _when(when[0], model.step),
-        "lead": lead_label(contents.leads[lead]),
-    }

@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.grid import Channel
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
@@ -59,11 +60,29 @@ class RunContents:
         return open_forecasts(self.run.forecasts)
 
     @cached_property
+    def truth(self) -> Fields:
+        """Fields of the data."""
+        return self.model.fields(self.run.ds)
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of the model."""
+        return self.model.layout.scaling.grid
+
+    @property
+    def simulated(self) -> list[dict[str, Any]]:
+        """Global attributes of the sources that this project has simulated."""
+        return [
+            origin
+            for origin in self.run.ds.attrs.get("origins", [])
+            if str(origin.get("source", "")).startswith("gfrnn_core.systems")
+        ]
+
+    @cached_property
     def channels(self) -> list[Channel]:
         """Channels that forecasters look at first, then the others in the order of the grid."""
         rank = {name: index for index, name in enumerate(_HEADLINE)}
-        own = self.model.layout.scaling.grid.channels
-        return sorted(own, key=lambda channel: rank.get(channel.name, len(rank)))
+        return sorted(self.grid.channels, key=lambda channel: rank.get(channel.name, len(rank)))
 
     @property
     def leads(self) -> Array:

@@ -20,9 +20,12 @@ from gfrnn.workflows.report.labels import (
     percent,
     unit_label,
 )
+from gfrnn.workflows.report.score_change import SIGNIFICANT, ScoreChange, score_change
 
 _TITLE = "RMSE, cos-latitude weighted"
 _RATIO = "forecast / climatology"
+_CHANGE = "forecast / linear, %"
+_LEGEND = f"{_CHANGE}: change of RMSE; {SIGNIFICANT} the 95 % interval excludes 0"
 _MOST_LEADS = 6
 
 # Leads that publications usually give, in days and in months.
@@ -38,11 +41,14 @@ class ChannelErrors(NamedTuple):
     channel, units : str
     rmse : dict of str to ndarray, shape (leads,)
         For each system: the forecasts and the references.
+    change : ScoreChange
+        Change against the linear model.
     """
 
     channel: str
     units: str
     rmse: dict[str, NDArray[Any]]
+    change: ScoreChange
 
     @property
     def ratio(self) -> NDArray[Any]:
@@ -57,7 +63,8 @@ def channel_errors(scores: xr.Dataset, leads: Sequence[int]) -> Iterator[Channel
         own = scores.sel(channel=channel)
         rmse = own["rmse"].isel(prediction_timedelta=list(leads))
         systems = {str(name): rmse.sel(system=name).values for name in own["system"].values}
-        yield ChannelErrors(str(channel), own["units"].item(), systems)
+        change = score_change(own.isel(prediction_timedelta=list(leads)), "linear")
+        yield ChannelErrors(str(channel), own["units"].item(), systems, change)
 
 
 def terminal_table(scores: xr.Dataset) -> Table:
@@ -69,7 +76,7 @@ def terminal_table(scores: xr.Dataset) -> Table:
         Scores from :func:`gfrnn.pipeline.verify`.
     """
     leads = _shown_leads(scores)
-    table = Table(title=_TITLE, title_justify="left")
+    table = Table(title=_TITLE, title_justify="left", caption=_LEGEND, caption_justify="left")
     table.add_column("system", no_wrap=True)
     for label in _labels(scores, leads):
         table.add_column(label, justify="right", no_wrap=True)
@@ -78,7 +85,8 @@ def terminal_table(scores: xr.Dataset) -> Table:
         best = np.nanmin(list(errors.rmse.values()), axis=0)
         for system, values in errors.rmse.items():
             table.add_row(f"  {system}", *_cells(values, best, ".4g"))
-        table.add_row(f"  {_RATIO}", *(f"{value:.3f}" for value in errors.ratio))
+        for name, cells in _comparisons(errors):
+            table.add_row(f"  {name}", *cells)
         table.add_section()
     return table
 
@@ -147,6 +155,14 @@ def _cells(values: NDArray[Any], best: NDArray[Any], form: str) -> list[str]:
     ]
 
 
+def _comparisons(errors: ChannelErrors) -> list[tuple[str, list[str]]]:
+    """Return the rows that compare the forecasts with the linear model and the climatology."""
+    return [
+        (_CHANGE, errors.change.cells()),
+        (_RATIO, [f"{value:.3f}" for value in errors.ratio]),
+    ]
+
+
 def dashboard_table(scores: xr.Dataset) -> dashboard.ResultTable:
     """Return the content of :func:`terminal_table` for the dashboard page of a run."""
     leads = _shown_leads(scores)
@@ -155,7 +171,7 @@ def dashboard_table(scores: xr.Dataset) -> dashboard.ResultTable:
         rows.append((f"{errors.channel}, {errors.units}",))
         systems = errors.rmse.items()
         rows += [(name, *(f"{value:.4g}" for value in values)) for name, values in systems]
-        rows.append((_RATIO, *(f"{value:.3f}" for value in errors.ratio)))
+        rows += [(name, *cells) for name, cells in _comparisons(errors)]
     return dashboard.ResultTable(_TITLE, ("system", *_labels(scores, leads)), tuple(rows))
 
 
@@ -182,13 +198,13 @@ def report_table(
     errors = {found.channel: found for found in channel_errors(scores, leads)}
     table = []
     for channel in channels:
-        _, units, rmse = errors[channel.name]
+        _, units, rmse, change = errors[channel.name]
+        changes = change.percents()
         rows = []
         for place, label in enumerate(labels):
             values = [float(own[place]) for own in rmse.values()]
             cells = [(number(value), value == min(values)) for value in values]
-            change = percent(float(rmse["forecast"][place]), float(rmse["linear"][place]))
-            rows.append((label, cells, change))
+            rows.append((label, cells, changes[place]))
         table.append({"label": heading(channel), "unit": unit_label(units), "rows": rows})
     return table
 
@@ -232,14 +248,30 @@ def _labels(scores: xr.Dataset, leads: Sequence[int]) -> list[str]:
 
 
 def _shown_leads(scores: xr.Dataset) -> list[int]:
-    """Return indices of the usual leads and the last, or of leads that are spaced geometrically."""
     axis = scores["prediction_timedelta"].values
+    return usual_leads(axis, _USUAL_DAYS, _USUAL_MONTHS, _MOST_LEADS)
+
+
+def usual_leads(
+    axis: NDArray[Any], days: Sequence[float], months: Sequence[int], most: int
+) -> list[int]:
+    """Return indices of the usual leads and the last, or of leads that are spaced geometrically.
+
+    Parameters
+    ----------
+    axis : ndarray of timedelta64 or int
+        All leads, as durations or in months.
+    days, months : sequence
+        Usual leads of each kind.
+    most : int
+        Largest number of indices.
+    """
     if np.issubdtype(axis.dtype, np.timedelta64):
-        usual = np.asarray(_USUAL_DAYS) * np.timedelta64(86_400_000_000_000, "ns")
+        usual = np.asarray(days) * np.timedelta64(86_400_000_000_000, "ns")
     else:
-        usual = np.asarray(_USUAL_MONTHS)
+        usual = np.asarray(months)
     found = np.flatnonzero(np.isin(axis, usual.astype(axis.dtype)))
-    if len(found) >= min(len(axis), _MOST_LEADS) / 2:
-        return sorted({*map(int, found), len(axis) - 1})[-_MOST_LEADS:]
-    places = np.unique(np.geomspace(1, len(axis), _MOST_LEADS).round().astype(int)) - 1
+    if len(found) >= min(len(axis), most) / 2:
+        return sorted({*map(int, found), len(axis) - 1})[-most:]
+    places = np.unique(np.geomspace(1, len(axis), most).round().astype(int)) - 1
     return [int(place) for place in places]

@@ -164,6 +164,26 @@ def static_file_variables(file: RawFile, source: SourceConfig, key: str) -> list
     return [variable for variable in variables if variable.levels is None]
 
 
+def field_variables(
+    file: RawFile, ds: xr.Dataset, source: SourceConfig, key: str
+) -> list[FileVariable]:
+    """Return the variables with latitude and longitude of a Dataset without times.
+
+    Parameters
+    ----------
+    file : RawFile
+        File that the Dataset describes, whose arrays may have more dimensions.
+    ds : xarray.Dataset
+    source, key
+        The source and its name, for messages.
+    """
+    kinds = dimension_kinds(ds)
+    no_time = FileTimes(np.empty(0, "M8[ns]"), np.zeros(1, int), [])
+    needed = [kind for kind in ("latitude", "longitude") if kind in kinds.values()]
+    placed = _with_dimensions(ds, kinds, needed)
+    return _read_variables(file, ds, kinds, no_time, placed, source, key, None)
+
+
 def _open(file: RawFile) -> tuple[xr.Dataset, dict[str, str]]:
     """Open a file and determine the kinds of its dimensions."""
     ds = file.open()

@@ -101,7 +101,7 @@ def calibration_passes(
             length=len(time),
         )
     )
-    affordable = int(_OPERATIONS / (horizon * rollouts.walk_flops()))
+    affordable = int(_OPERATIONS / rollouts.walk_flops(horizon))
     count = min(max(_LEAST_STARTS, affordable), _MOST_STARTS)
     starts, ends, spacing = initial_times(runs, horizon, count)
     together = min(max(1, 1 + (length - horizon) // spacing), _STARTS_OF_LEAF)

@@ -14,6 +14,7 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.layouts import Layout
 from gfrnn.pipeline.training.zonal.zonal_features import feature_flops, walk_bytes
 from gfrnn_core import SampledRNN
+from gfrnn_core.lead_combination import predictions_from
 from gfrnn_core.zonal import ZonalNetwork
 
 Array = NDArray[Any]
@@ -122,29 +123,35 @@ class NetworkRollouts:
             if isinstance(network, ZonalNetwork):
                 held += walk_bytes(network, len(network.stages), starts)
                 continue
-            # States that later steps need, delayed ones scaled and stacked, and predictions.
-            states = max(network.leads) + 3 * network.delays + 4
+            # Sums of predictions by lead, delayed states scaled and stacked, and predictions.
+            states = max(network.leads) + 3 * network.delays + len(network.leads) + 4
             held += 8 * starts * states * network.state_size
             places = 1 if network.patches is None else network.patches.places
             varied = places if self.forcing.varies_by_place else 1
-            held += 8 * starts * (max(network.leads) + 1) * varied * self.forcing.count
+            held += 8 * starts * 2 * varied * self.forcing.count
             features = network.columns(self.layout.size, self.forcing.count).features
             lifted = max(lifted, min(_LIFTED_BYTES, 8 * starts * places * features))
         return held, 2 * lifted + 3 * 8 * starts * self.layout.size
 
-    def walk_flops(self) -> float:
-        """Count the operations of a step of both walks from one start."""
+    def walk_flops(self, steps: int) -> float:
+        """Count the operations of both walks over a number of steps from one start."""
         flops = 0.0
         for network in (*self.networks, self.linear):
             if isinstance(network, ZonalNetwork):
                 for number in range(len(network.stages)):
                     used = network.used_columns(number).sum()
-                    flops += 8.0 * used * network.basis.width + feature_flops(network)
+                    flops += steps * (8.0 * used * network.basis.width + feature_flops(network))
                 continue
             columns = network.columns(self.layout.size, self.forcing.count)
             places = 1 if network.patches is None else network.patches.places
             own = self.layout.size // places
-            flops += 2.0 * places * (columns.linear * columns.hidden + columns.features * own)
+            rule = network.combine_leads
+            made = [
+                len(predictions_from(network.leads, step, steps, rule)) for step in range(steps)
+            ]
+            lifts, products = sum(count > 0 for count in made), sum(made)
+            flops += 2.0 * places * lifts * columns.linear * columns.hidden
+            flops += 2.0 * places * products * columns.features * own
         return flops
 
 

@@ -429,3 +429,13 @@ def test_merging_many_factors_is_the_same_as_one_by_one(lengths):
     expected = RFactor.from_rows(np.vstack(rows))
     assert merged.rows == sum(lengths)
     np.testing.assert_allclose(merged.triangle, expected.triangle, atol=1e-12)
+
+
+def test_without_leading_columns_the_others_are_residuals_of_a_regression_on_them():
+    matrix = matrix_of("plain", 30, 7, 3)
+    leading, others = matrix[:, :3], matrix[:, 3:]
+    rest = others - leading @ np.linalg.lstsq(leading, others, rcond=None)[0]
+    found = RFactor.from_rows(matrix).without_leading(3)
+    np.testing.assert_allclose(found.triangle.T @ found.triangle, rest.T @ rest, atol=1e-11)
+    assert found.rows == 27
+    assert RFactor.from_rows(matrix[:2]).without_leading(3).rows == 0

@@ -37,7 +37,10 @@ def test_defaults_of_the_layout():
     assert parsed(state={"layout": "eof"}).model.bound is None
     assert parsed(state={"layout": "eof"}).model.features == []
     local = parsed(state={"layout": "local"}, model={"features": ["products"]}).model
-    assert (local.width, local.products) == (1000, 16)
+    assert (local.width, local.products, local.combine_leads) == (1000, 16, "longest")
+    assert parsed(state={"layout": "eof"}).model.combine_leads == "mean"
+    mean = parsed(state={"layout": "local"}, model={"combine_leads": "mean"}).model
+    assert mean.combine_leads == "mean"
 
 
 def test_an_experiment_that_is_written_with_its_defaults_is_read_again():

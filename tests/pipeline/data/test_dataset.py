@@ -272,9 +272,17 @@ def test_variable_of_no_table_keeps_name_and_unit(tmp_path: Path) -> None:
     assert list(named.data_vars) == ["2m_temperature"]
 
 
-def test_padding_is_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "stops",
+    [
+        {"valid_time_stop": "2001-01-20"},
+        {"valid_time_stop": "2001-01-10", "valid_time_stop_era5t": "2001-01-20"},
+    ],
+    ids=["final", "final and preliminary"],
+)
+def test_padding_is_cut(tmp_path: Path, stops: dict[str, str]) -> None:
     ds = make(40, "1D", "2001-01-01")
-    ds.attrs |= {"valid_time_start": "2001-01-05", "valid_time_stop": "2001-01-20"}
+    ds.attrs |= {"valid_time_start": "2001-01-05", **stops}
     ds.to_netcdf(tmp_path / "padded.nc")
     found = opened(tmp_path / "padded.nc")
     same(

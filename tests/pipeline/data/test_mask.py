@@ -19,7 +19,8 @@ from gfrnn.pipeline.states.climatology import ClimatologySummary, Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout, EofSummary
 from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.state_series import lagged_covariance
-from gfrnn.pipeline.verification.statistics.pair_statistics import pair_statistics, root_weights
+from gfrnn.pipeline.verification.statistics.pair_statistics import pair_statistics
+from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn_testing.archives import DATA, opened, real
 from gfrnn_testing.models import make_model
 from gfrnn_testing.reduction_toys import cut, fields_of
@@ -106,10 +107,12 @@ def test_a_mask_of_one_channel_leaves_the_others_whole():
 
 
 def scored(grid: Grid, forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the statistics of pairs of fields, shape (pairs, *grid.shape) each."""
-    roots = root_weights(grid)
-    ours, real = (field.reshape(-1, *roots.shape) * roots for field in (forecast, truth))
-    return pair_statistics(ours, real, np.vecdot(real, real), roots)
+    """Return statistics, (pairs, statistics, channels), of fields (pairs, *grid.shape)."""
+    means = RegionMeans.on_grid(grid)
+    ours, real = (
+        field.reshape(-1, *means.roots.shape) * means.roots for field in (forecast, truth)
+    )
+    return pair_statistics(ours, real, means.inner(real, real), means)[:, :, 0]
 
 
 def grid_of(mask: np.ndarray) -> Grid:
@@ -131,8 +134,8 @@ def test_nan_outside_of_the_mask_stays_in_the_scores():
     forecast, truth = np.random.default_rng(4).standard_normal((2, 7, *SHAPE))
     forecast[2, 1, 0, 0] = np.nan
     lost = np.isnan(scored(grid_of(np.zeros(SHAPE, dtype=bool)), forecast, truth))
-    assert lost[:, 2, 1].all()
-    assert lost.sum() == len(lost)
+    assert lost[2, :, 1].all()
+    assert lost.sum() == lost.shape[1]
 
 
 # --- reading, encoding, decoding ----------------------------------------------------------------

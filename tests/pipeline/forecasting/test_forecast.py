@@ -130,7 +130,7 @@ def test_attributes(store):
         "temperature": ("air_temperature", "K"),
         "mean_sea_level_pressure": ("air_pressure_at_mean_sea_level", "Pa"),
     }
-    assert store.attrs["complete"] is True
+    assert store.attrs["complete"] == 1
     assert store.attrs["Conventions"].startswith("CF-")
     assert "turning" in store.attrs["title"]
 
@@ -238,11 +238,15 @@ def test_values_are_the_rollout_of_the_model(run, store, weather):
         assert outer.shape == (2, 2 * 5 + 1 + 30, 5)
         series = {0: states[place], -1: states[place - 1]}
         for lead in range(1, LEADS + 1):
-            own, index = (3, 1) if lead >= 3 else (1, 0)
-            seen = np.concatenate([series[lead - own], series[lead - own - 1]])
-            features = np.concatenate([seen, [1.0], np.tanh(seen @ hidden + biases)])
-            series[lead] = features @ outer[index]
-            total[lead - 1] += mixture[n, index] * series[lead]
+            predicted = []
+            for own, weights_of_lead in ((1, outer[0]), (3, outer[1])):
+                if own <= lead:
+                    seen = np.concatenate([series[lead - own], series[lead - own - 1]])
+                    features = np.concatenate([seen, [1.0], np.tanh(seen @ hidden + biases)])
+                    predicted.append(features @ weights_of_lead)
+            # The mean of both at the lead of three days; the longest alone before and after it.
+            series[lead] = np.mean(predicted, axis=0) if lead == 3 else predicted[-1]
+            total[lead - 1] += mixture[n, int(lead >= 3)] * series[lead]
     octaves = [0, 1, 1, 2, 2]  # of the five modes
     total *= arrays["calibration"][:, octaves]
     expected = (total * unit @ arrays["layout/eofs"] / weights + mean).reshape(LEADS, 4, 5, 8)
@@ -338,11 +342,36 @@ def test_an_unfinished_store_is_an_error_with_a_remedy(interrupted):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         store = xr.open_zarr(interrupted, decode_timedelta=True, consolidated=False)
-    assert store.attrs["complete"] is False
+    assert store.attrs["complete"] == 0
     with pytest.raises(RunError, match="not finished; run `gfrnn forecast` again"):
         open_forecasts(interrupted)
     with pytest.raises(RunError, match="no forecasts there; run `gfrnn forecast` first"):
         open_forecasts(interrupted.with_name("nothing.zarr"))
+
+
+def test_a_reader_sees_no_forecasts_before_all_are_written(run, tmp_path, monkeypatch):
+    path, real, seen = tmp_path / "forecast.zarr", forecasting._forecast_batch, []
+
+    def reads(*arguments):
+        result = real(*arguments)
+        with pytest.raises(RunError, match="not finished"):
+            open_forecasts(path)
+        seen.append(xr.open_zarr(path, consolidated=False).attrs["complete"])
+        return result
+
+    monkeypatch.setattr(forecasting, "_forecast_batch", reads)
+    forecasting.forecast(run.experiment, run.ds, run.model, path)
+    assert seen == [0, 0, 0, 0]
+    assert open_forecasts(path).attrs["complete"] == 1
+
+
+def test_stores_of_earlier_versions_are_opened(run, interrupted):
+    finished = Path(shutil.copytree(run.forecasts, interrupted.with_name("finished.zarr")))
+    for path, old in ((finished, True), (interrupted, False)):
+        zarr.open_group(path, mode="r+", use_consolidated=False).attrs["complete"] = old
+    assert open_forecasts(finished).sizes["time"] == STARTS
+    with pytest.raises(RunError, match="not finished"):
+        open_forecasts(interrupted)
 
 
 def test_only_what_is_missing_is_computed(run, interrupted, monkeypatch):
@@ -362,7 +391,7 @@ def test_only_what_is_missing_is_computed(run, interrupted, monkeypatch):
     after = stamps(interrupted / "temperature")
     assert {name: after[name] for name in before} == before
     assert contents(interrupted) == contents(run.forecasts)
-    assert open_forecasts(interrupted).attrs["complete"] is True
+    assert open_forecasts(interrupted).attrs["complete"] == 1
 
 
 @pytest.mark.parametrize("leads", [LEADS, 1], ids=["a shard a start", "a shard a lead"])

@@ -19,7 +19,7 @@ import xarray as xr
 import yaml
 import zarr
 
-from gfrnn.pipeline.config.experiment import Experiment, to_tree
+from gfrnn.pipeline.config.experiment import Experiment, dump_experiment, to_tree
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.forecasting import forecast as forecasting
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
@@ -453,6 +453,17 @@ def test_a_killed_run_resumes_to_the_same_result(noisy, tmp_path):
                     (folder, reference.folder))  # fmt: skip
     assert dict(ours.attrs) | {"history": ""} == dict(theirs.attrs) | {"history": ""}
     assert sorted(ours) == sorted(theirs)
+
+
+def test_a_run_of_an_older_version_keeps_its_rule_of_combining_leads(tmp_path):
+    (tmp_path / "old").mkdir()
+    written = yaml.safe_load(dump_experiment(experiment("data.zarr")))
+    assert written["model"].pop("combine_leads") == "mean"
+    path = tmp_path / "old" / "experiment.yaml"
+    path.write_text(yaml.safe_dump(written), encoding="utf-8")
+    assert Run.reopen(tmp_path / "old").experiment.model.combine_leads == "longest"
+    path.write_text(dump_experiment(experiment("data.zarr")), encoding="utf-8")
+    assert Run.reopen(tmp_path / "old").experiment.model.combine_leads == "mean"
 
 
 def test_unfinished_forecasts_of_another_version_are_replaced_with_a_message(copy, caplog):

@@ -138,15 +138,24 @@ def test_the_error_of_a_ridge_sums_the_residuals_of_all_groups():
     np.testing.assert_allclose(choice.best.network.outer, again.outer, rtol=1e-9, atol=1e-12)
 
 
+def test_a_network_that_does_not_say_how_leads_combine_has_the_former_rule():
+    own = network(None)
+    options = network_options(own)
+    assert options.pop("combine_leads") == "mean"
+    assert rebuild_network(options, network_arrays(own)).combine_leads == "longest"
+
+
 def test_a_network_of_groups_and_a_mask_comes_back_from_plain_values():
     mask = np.arange(RING.cells) % 5 == 0
     own = replace(network(), mask=mask, low=np.array(-20.0), high=np.array(20.0))
+    own = replace(own, combine_leads="longest")
     again = rebuild_network(network_options(own), network_arrays(own))
     np.testing.assert_array_equal(again.groups, GROUPS)
     np.testing.assert_array_equal(again.mask, mask)
     np.testing.assert_array_equal(again.hidden.weights, own.hidden.weights)
     assert again.patches == RING
     assert (again.low, again.high, again.leads) == (-20, 20, (1, 2))
+    assert again.combine_leads == "longest"
     alone = rebuild_network(network_options(network(None)), network_arrays(network(None)))
     assert alone.groups is None
     assert alone.mask is None

@@ -185,9 +185,13 @@ def reference(v: Verified, system: str, lead: int) -> np.ndarray:
     series = {0: states[v.places], -1: states[v.places - 1]}
     outer = v.model.linear.outer
     for step in range(1, lead + 1):
-        own, index = (3, 1) if step >= 3 else (1, 0)
-        seen = [series[step - own], series[step - own - 1], np.ones((len(v.places), 1))]
-        series[step] = np.concatenate(seen, axis=1) @ outer[index]
+        predicted = []
+        for own, weights in zip((1, 3), outer, strict=True):
+            if own <= step:
+                seen = [series[step - own], series[step - own - 1], np.ones((len(v.places), 1))]
+                predicted.append(np.concatenate(seen, axis=1) @ weights)
+        # The mean of both at the lead of three days; the longest alone before and after it.
+        series[step] = np.mean(predicted, axis=0) if step == 3 else predicted[-1]
     factors = v.model.linear_calibration[lead - 1, v.model.layout.regression_groups]
     return (
         v.model.layout.anomalies(series[lead] * factors).reshape(-1, *shape) + v.climatology[valid]
@@ -202,6 +206,10 @@ def test_the_scores_have_their_names(verified):
         "geopotential_500", "geopotential_850", "temperature_850", "mean_sea_level_pressure",
     ]  # fmt: skip
     assert list(scores["units"].values) == ["m2 s-2", "m2 s-2", "K", "Pa"]
+    stated = {name: array.attrs.get("units") for name, array in scores.data_vars.items()}
+    assert {name for name, units in stated.items() if units != "1"} == {"rmse", "mae", "bias"}
+    # Channels have different units.
+    assert scores["rmse"].attrs["comment"] == "in different units: see units"
     assert scores["rmse"].dims == ("system", "channel", "prediction_timedelta")
     np.testing.assert_array_equal(
         scores["prediction_timedelta"].values, pd.to_timedelta(np.arange(1, 7), "D").values

@@ -26,9 +26,11 @@ from gfrnn_testing.weather import Weather, experiment, finish, make_weather, sta
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
 COMMANDS = [
-    "run", "fit", "forecast", "verify", "report", "refit", "update", "inspect", "nature",
-    "reproduce", "bench", "bench pass", "bench scaling", "bench rollout", "bench perturbation",
-    "bench plan", "bench scale", "bench store", "bench skill", "cluster", "cluster check",
+    "run", "fit", "forecast", "verify", "compare", "report", "export", "refit", "update",
+    "spectrum",
+    "inspect", "nature", "reproduce", "bench", "bench pass", "bench scaling", "bench rollout",
+    "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill", "cluster",
+    "cluster check",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},
@@ -373,6 +375,26 @@ def test_another_period_is_forecast_beside_the_run(weather, file, at_home, said)
     assert not (at_home / "b").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_the_latest_state_is_forecast_and_exported(weather, file, at_home, said):
+    run, new = at_home / "out", at_home / "out-20020823T00"
+    Run(experiment(weather.path, **SMALL), run).fit()
+    words = "forecast", run, "--init", "latest", "--horizon", "6d"
+    answer = said(*words)
+    assert answer.code == 0, answer.err
+    assert "initial time: 2002-08-23T00:00\n" in answer.out
+    assert f"forecast: {new}/forecast.zarr" in answer.out
+    assert "done before, skipped" in said(*words).out
+    exported = new / "netcdf" / "out_20020823T00.nc"
+    answer = said("export", new)
+    assert answer.out.splitlines()[-1] == f"export: {exported} (1 initial time)"
+    assert said("export", new).out == f"export: {exported} (1 initial time, 1 done before)\n"
+    with xr.open_dataset(exported, decode_timedelta=True) as ds:
+        assert ds.sizes["time"] == 6
+    assert "there is no truth for any of the forecasts" in complaint(said("verify", new))
+
+
 # Errors
 
 
@@ -403,6 +425,14 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
             ["forecast", "nowhere", "--period", "2002-08-01", "2002-08-02"],
             "found nowhere; give the folder in place of FILE",
         ),
+        (["forecast", "{file}", "--init", "latest"], "--init: needs the folder of a run"),
+        (
+            ["forecast", "a", "--init", "latest", "--period", "2002-08-01", "2002-08-02"],
+            "--init: not allowed with --period",
+        ),
+        (["forecast", "a", "--init", "latest", "--every", "1d"], "--every: allowed with --period"),
+        (["forecast", "{file}", "--horizon", "9d"], "--horizon: allowed with --period or --init"),
+        (["export", "nowhere"], "nowhere: no forecasts there; run `gfrnn forecast` first"),
         (["run", "{file}", "--stop-after", "5"], "--stop-after: '5' is not a duration"),
         (["inspect", "nowhere.nc"], "nowhere.nc not found; looked in"),
         (["inspect"], "Missing argument"),

@@ -169,3 +169,56 @@ def test_the_report_of_the_run_leads_to_the_one_of_dask(run: Run, tab: Tab) -> N
     tab.page.get_by_text("Task Stream", exact=True).click()
     tab.page.locator("canvas").first.wait_for()
     assert tab.complaints == []
+
+
+@pytest.fixture(scope="module")
+def report(finished: Any) -> str:
+    from gfrnn.workflows.report.page import write_report
+
+    return write_report(finished).as_uri()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_report_fits_the_width_of_a_phone(browser: Any, report: str, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.goto(report)
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    outside = page.evaluate(
+        """width => [...document.querySelectorAll('table')].filter(each =>
+           each.getBoundingClientRect().right > width && !each.closest('.scroll')).length"""
+    )
+    assert outside == 0
+    sizes = page.locator(".panels img").evaluate_all("all => all.map(each => each.clientWidth)")
+    assert min(sizes) > 220
+    page.close()
+
+
+@pytest.mark.slow
+def test_the_animation_moves_and_stops_at_a_lead(browser: Any, report: str) -> None:
+    page = browser.new_page()
+    page.goto(report)
+    image = page.locator(".window img")
+    top = "each => each.getBoundingClientRect().top"
+    frame = page.locator(".window").evaluate("each => each.clientHeight")
+    assert image.evaluate("each => getComputedStyle(each).animationName") == "film"
+    page.locator("label[for=lead-2]").click()
+    assert image.evaluate("each => getComputedStyle(each).animationName") == "none"
+    window = page.locator(".window").evaluate(top)
+    assert window - image.evaluate(top) == pytest.approx(2 * frame, abs=2)
+    page.keyboard.press("ArrowRight")
+    assert window - image.evaluate(top) == pytest.approx(3 * frame, abs=2)
+    page.close()
+
+
+@pytest.mark.slow
+def test_nothing_moves_for_those_who_want_less_motion(browser: Any, report: str) -> None:
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto(report)
+    image = page.locator(".window img")
+    assert image.evaluate("each => getComputedStyle(each).animationName") == "none"
+    assert not page.locator("label.play").is_visible()
+    page.locator("label[for=lead-1]").click()
+    assert image.evaluate("each => getComputedStyle(each).transform") != "none"
+    page.close()

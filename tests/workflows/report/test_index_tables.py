@@ -15,8 +15,8 @@ from rich.table import Table
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.workflows.report.figures import index_picture
 from gfrnn.workflows.report.page import write_report
+from gfrnn.workflows.report.skill_figures import index_pictures
 from gfrnn.workflows.report.skill_table import (
     dashboard_table,
     index_table,
@@ -84,12 +84,28 @@ def test_without_indices_there_is_no_table():
 
 
 def test_tables_have_the_ratio_to_the_climatology():
-    row = next(line for line in printed(terminal_table(made())) if "/" in line[0])
+    row = next(line for line in printed(terminal_table(made())) if "/ clim" in line[0])
     rmse = made()["rmse"].isel(channel=0)
     ratio = (rmse.sel(system="forecast") / rmse.sel(system="climatology")).values
     shown = [0, 1, 2, 4, 9, 11]  # 1, 2, 3, 5, 10 and 12 days
     assert row == ["forecast / climatology", *(f"{ratio[lead]:.3f}" for lead in shown)]
     assert tuple(row) in dashboard_table(made()).rows
+
+
+def test_tables_mark_what_differs_significantly_from_the_linear_model():
+    scores = made()
+    dims = ("system", "channel", "prediction_timedelta")
+    ends = np.full((2, 5, 1, LEADS), np.nan)
+    ends[:, 1] = [[[-0.5] * LEADS], [[-0.01] * 6 + [0.01] * 6]]
+    scores = scores.assign(rmse_change_low=(dims, ends[0]), rmse_change_high=(dims, ends[1]))
+    table = terminal_table(scores)
+    row = next(line for line in printed(table) if line[0] == "forecast / linear, %")
+    ours, linear = scores["rmse"].values[:2, 0]
+    changes = [f"{100 * (ours[k] / linear[k] - 1):+.0f}" for k in (0, 1, 2, 4, 9, 11)]
+    assert [cell.replace("\N{MINUS SIGN}", "-").rstrip("*") for cell in row[1:]] == changes
+    assert [cell.endswith("*") for cell in row[1:]] == [True] * 4 + [False] * 2
+    assert "* the 95 % interval excludes 0" in str(table.caption)
+    assert tuple(row) in dashboard_table(scores).rows
 
 
 def test_rows_on_the_page_mark_the_best_and_compare_with_the_linear_model():
@@ -108,9 +124,12 @@ def test_rows_on_the_page_mark_the_best_and_compare_with_the_linear_model():
 
 
 def test_the_picture_is_described():
-    text = index_picture(made(), "nino34").alt
-    assert "index nino34" in text
-    assert "0.90 at +1" in text.replace("\N{NO-BREAK SPACE}", " ")
+    correlation, rmse = (
+        picture.alt.replace("\N{NO-BREAK SPACE}", " ")
+        for picture in index_pictures(made(), "nino34")
+    )
+    assert correlation.startswith("Correlation of index nino34 against lead. Forecast: 0.9 at +1 d")
+    assert rmse.startswith("RMSE (K) of index nino34")
 
 
 @pytest.mark.slow
@@ -121,7 +140,7 @@ def test_the_page_shows_the_indices_of_a_run(untouched: Run, tmp_path: Path):
     run.fit(), run.forecast(), run.verify()
     text = write_report(run).read_text(encoding="utf-8")
     assert "everywhere, correlation" in text
-    assert "for the index everywhere" in text
+    assert "of index everywhere against lead" in text
     assert "persistence</em> is that of the anomaly" in text
 
 
@@ -137,12 +156,12 @@ def test_the_page_shows_the_indices_of_a_run(untouched: Run, tmp_path: Path):
 )
 def test_the_table_has_usual_leads_and_the_last(step, count, labels):
     leads = pd.to_timedelta(step) * np.arange(1, count + 1)
-    values = np.ones((2, 1, count))
+    values = np.ones((3, 1, count))
     dims = ("system", "channel", "prediction_timedelta")
     scores = xr.Dataset(
         {"rmse": (dims, values)},
         {
-            "system": ["forecast", "climatology"],
+            "system": ["forecast", "linear", "climatology"],
             "channel": ["a"],
             "units": ("channel", ["K"]),
             "prediction_timedelta": leads,

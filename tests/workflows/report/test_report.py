@@ -21,6 +21,7 @@ from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import CandidateScore
+from gfrnn.workflows.report import example_forecast
 from gfrnn.workflows.report.facts import precision_line
 from gfrnn.workflows.report.labels import (
     channel_label,
@@ -32,11 +33,11 @@ from gfrnn.workflows.report.maps import MapField, map_pictures
 from gfrnn.workflows.report.page import write_report
 from gfrnn.workflows.report.run_contents import RunContents
 
-SECTIONS = {"skill", "leads", "ridge", "spectrum", "maps", "record"}
+SECTIONS = {"scorecard", "setup", "skill", "leads", "ridge", "spectrum", "maps", "record"}
 
 
 class Page(HTMLParser):
-    """Parsed page: ids, images, links, and the cells of tables."""
+    """Parsed page: ids, images, links, and the cells of tables of each class."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -44,8 +45,10 @@ class Page(HTMLParser):
         self.images: list[dict[str, str | None]] = []
         self.addresses: list[str] = []
         self.tags: set[str] = set()
-        self.cells: list[str] = []
+        self.cells: dict[str, list[str]] = {}
+        self.details = 0
         self._open = False
+        self._table = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -55,13 +58,16 @@ class Page(HTMLParser):
         self.addresses += [known[key] or "" for key in ("href", "src") if key in known]
         if tag == "img":
             self.images.append(known)
+        self.details += tag == "details"
+        if tag == "table":
+            self._table = known.get("class") or ""
         self._open = tag == "td"
         if self._open:
-            self.cells.append("")
+            self.cells.setdefault(self._table, []).append("")
 
     def handle_data(self, data: str) -> None:
         if self._open:
-            self.cells[-1] += data.strip()
+            self.cells[self._table][-1] += data.strip()
 
     def handle_endtag(self, tag: str) -> None:
         self._open = False
@@ -85,8 +91,8 @@ def test_every_section_is_there_and_every_link_of_the_page_leads_to_one(page: Pa
 
 def test_figures_are_in_the_page_and_described(page: Page) -> None:
     kinds = [str(image["src"]).split(",")[0] for image in page.images]
-    # Two fields, the ridge path, the spectrum, and the maps.
-    assert kinds == ["data:image/svg+xml;base64"] * 4 + ["data:image/png;base64"]
+    # Four scores of two fields, the ridge path, the spectrum, the animation and the maps.
+    assert kinds == ["data:image/svg+xml;base64"] * 10 + ["data:image/png;base64"] * 2
     for image in page.images:
         assert len(str(image["alt"])) > 40
         content = base64.b64decode(str(image["src"]).split(",")[1])
@@ -108,14 +114,60 @@ def test_text_of_the_user_is_only_text(text: str, finished: Run) -> None:
 def test_the_table_holds_the_scores(page: Page, finished: Run) -> None:
     scores = xr.open_zarr(finished.scores, chunks=None, decode_timedelta=True)
     systems = len(scores.system)
-    cells = iter(page.cells)
+    cells = iter(page.cells["skill"])
     for channel in ("2m_temperature", "mean_sea_level_pressure"):  # in the order of forecasters
         for days in (1, 3, 5):
             lead = np.timedelta64(days, "D")
             values = scores.rmse.sel(channel=channel, prediction_timedelta=lead).values
             assert [next(cells) for _ in range(systems)] == [number(value) for value in values]
-            change = next(cells).removesuffix("\N{NO-BREAK SPACE}%").replace("\N{MINUS SIGN}", "-")
-            assert float(change) == pytest.approx(100 * (values[0] / values[1] - 1), abs=0.051)
+            change, _, mark = next(cells).partition("\N{NO-BREAK SPACE}%")
+            assert float(change.replace("\N{MINUS SIGN}", "-")) == pytest.approx(
+                100 * (values[0] / values[1] - 1), abs=0.051
+            )
+            low, high = (
+                float(
+                    scores[f"rmse_change_{end}"].sel(
+                        channel=channel, prediction_timedelta=lead, system="linear"
+                    )
+                )
+                for end in ("low", "high")
+            )
+            assert mark == ("*" if low > 0 or high < 0 else "")
+
+
+def test_the_scorecard_comes_first_and_holds_the_changes(text: str, finished: Run) -> None:
+    assert text.index('id="scorecard"') < text.index('id="setup"') < text.index('id="skill"')
+    cells = iter(Page(text).cells["card"])
+    scores = xr.open_zarr(finished.scores, chunks=None, decode_timedelta=True)
+    for channel in ("2m_temperature", "mean_sea_level_pressure"):
+        own = scores.sel(channel=channel, system="linear")
+        for lead in range(scores.sizes["prediction_timedelta"]):
+            cell = next(cells).replace("\N{MINUS SIGN}", "-")
+            at = own.isel(prediction_timedelta=lead)
+            change = 100 * float(at.rmse_change)
+            digit = 0.1 if abs(change) < 9.95 else 1.0
+            assert float(cell.rstrip("*")) == pytest.approx(change, abs=0.51 * digit)
+            significant = at.rmse_change_low > 0 or at.rmse_change_high < 0
+            assert cell.endswith("*") == bool(significant)
+    assert text.index("Against the linear model</caption>") < text.index("Against climatology<")
+    folded = text[text.index("<summary>Against persistence") :]
+    assert "Against damped persistence</caption>" in folded[: folded.index("</details>")]
+    # All forecasts of this run are for one season and one hour of the day.
+    assert "By season" not in text
+    assert "By hour of the day" not in text
+
+
+def test_further_fields_are_folded(
+    finished: Run, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "more fields" not in text
+    monkeypatch.setattr("gfrnn.workflows.report.page._OPEN_CHANNELS", 1)
+    page = write_report(finished).read_text(encoding="utf-8")
+    assert page.count("<summary>1 more fields</summary>") == 2  # the table and the figures
+    assert Page(page).details == Page(text).details + 2
+    for part in re.findall(r"<summary>1 more fields.*?</details>", page, re.S):
+        assert "Mean sea level pressure" in part
+        assert "2m temperature</h3>" not in part
 
 
 def test_the_chosen_candidate_is_marked(text: str, finished: Run) -> None:
@@ -163,8 +215,16 @@ def test_simulated_data_are_marked(finished: Run, monkeypatch: pytest.MonkeyPatc
         {"title": "Reanalysis", "source": "ECMWF"},
     ]
     monkeypatch.setitem(finished.ds.attrs, "origins", origins)
+    drawn = []
+
+    def maps(*words, coast: bool):
+        drawn.append(coast)
+        return map_pictures(*words, coast=coast)
+
+    monkeypatch.setattr(example_forecast, "map_pictures", maps)
     page = write_report(finished).read_text(encoding="utf-8")
     assert page.count('class="notice"') == 1
+    assert drawn == [False]
     assert "Nature &lt;run&gt;. Dry." in re.sub(r"\s+", " ", page)
     assert "Reanalysis" not in page
 
@@ -293,4 +353,4 @@ def test_the_cost_of_the_precision_is_described() -> None:
 
 
 def test_the_page_describes_the_precision(text: str) -> None:
-    assert re.search(r"float64; on a sample of \d+ rows float32 takes \d\.\d\d of its time", text)
+    assert re.search(r"float64; on a sample of \d+ rows float32 takes \d+\.\d\d of its time", text)

@@ -95,6 +95,16 @@ def test_the_damping_of_a_rollout_without_decay_is_the_autocorrelation():
     np.testing.assert_allclose(found.errors["climatology_errors"], SIZE, rtol=0.03)
 
 
+def test_operations_count_lifts_once_and_the_products_of_each_rule():
+    one = replace(scaling_network(*[1.0] * SIZE), leads=(1, 2, 4))
+    product = 2 * SIZE * (SIZE + 1)  # of a state and the constant with the outer weights
+    # Leads 1 to 7: one, two, two, three predictions, and one each beyond the longest.
+    for rule, products in (("mean", 1 + 2 + 2 + 3 + 3), ("longest", 7)):
+        own = replace(one, combine_leads=rule)
+        rollouts = summary(np.zeros((9, SIZE)), own, own, np.arange(2), 9).rollouts
+        assert rollouts.walk_flops(7) == 2 * products * product
+
+
 def test_channels_have_factors_of_their_own():
     # Channels alternate in a state; the first keeps its value, the second is noise.
     states = np.random.default_rng(0).standard_normal((3000, SIZE))

@@ -1,0 +1,305 @@
+"""Verification of forecasts in any store, without a run: its folder, key, record and scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gfrnn.pipeline.config.data_config import DataConfig, SourceConfig
+from gfrnn.pipeline.config.section import Period
+from gfrnn.pipeline.config.verification_config import VerificationConfig
+from gfrnn.pipeline.data.fingerprint import fingerprint
+from gfrnn.pipeline.data.time_axis import format_minute
+from gfrnn.pipeline.errors import DataError, RunError
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
+from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.runs.folder import RunFolder
+from gfrnn.pipeline.runs.provenance import provenance
+from gfrnn.pipeline.runs.record import LIBRARIES, now
+from gfrnn.pipeline.storage import write_text
+from gfrnn.pipeline.verification.scores import open_scores
+from gfrnn.pipeline.verification.sources.forecast_source import ForecastSource
+from gfrnn.pipeline.verification.sources.matched_truth import MatchedTruth
+from gfrnn.pipeline.verification.sources.source_scoring import SourceScoring
+from gfrnn.pipeline.verification.sources.truth_climatology import (
+    climatology_periods,
+    terms,
+    truth_climatology,
+)
+from gfrnn.pipeline.verification.statistics_store import open_statistics
+from gfrnn.pipeline.verification.verify import score
+
+RECORD = "verify.json"
+"""Name of the record in the folder of a verification."""
+
+# Initial times of which a field is read for the fingerprint of forecasts.
+_SAMPLED = 4
+
+
+@dataclass(frozen=True)
+class SourceVerification:
+    """Forecasts and their truth, checked, and the folder for their scores.
+
+    Attributes
+    ----------
+    matched : MatchedTruth
+    config : VerificationConfig
+    periods : list of Period
+        Periods of the truth that make the climatology; empty for none.
+    folder : RunFolder
+    described : dict
+        Inputs, for the record.
+    key : str
+        Key of everything that decides the statistics.
+    """
+
+    matched: MatchedTruth
+    config: VerificationConfig
+    periods: list[Period]
+    folder: RunFolder
+    described: dict[str, Any]
+    key: str
+
+    @classmethod
+    def prepare(
+        cls,
+        source: SourceConfig,
+        truth: DataConfig,
+        folder: Path,
+        *,
+        config: VerificationConfig | None = None,
+        climatology: Period | None = None,
+        channels: Sequence[str] = (),
+        initial_time: np.datetime64 | None = None,
+        era5_units: bool = False,
+        force: bool = False,
+    ) -> SourceVerification:
+        """Open and check everything before work starts; only a few fields are read.
+
+        Parameters
+        ----------
+        source : SourceConfig
+            The forecasts: path, glob or URL, and names and units that they do not state.
+        truth : DataConfig
+        folder : Path
+            Folder of the results.
+        config : VerificationConfig, optional
+            Regions to score.
+        climatology : Period, optional
+            Period of the truth whose climatology is used; default: see
+            :func:`gfrnn.pipeline.verification.sources.truth_climatology.climatology_periods`.
+        channels : sequence of str
+            Names of the channels to score; default: all that both have.
+        initial_time : datetime64, optional
+            Initial time of a file of one forecast that states times, but no leads.
+        era5_units : bool
+            Whether variables of the forecasts that state no unit have that of ERA5.
+        force : bool
+            Whether to replace another verification in the folder, or repeat this one.
+
+        Raises
+        ------
+        ConfigError, DataError
+            If forecasts and truth do not fit, or an option is wrong.
+        RunError
+            If the folder holds anything but this verification.
+        """
+        there = RunFolder(folder)
+        there.check_writable()
+        _check_folder(there.folder)
+        forecasts = ForecastSource.open(source, initial_time, era5_units)
+        matched = MatchedTruth.match(truth, forecasts, channels)
+        config = config or VerificationConfig()
+        scoring = SourceScoring(matched.fields, matched.forecasts, config)
+        _ = scoring.means  # refuses regions without a cell
+        own = matched.forecasts
+        last = own.valid[matched.known].max()
+        periods = climatology_periods(matched.fields, own.initial[0], last, climatology)
+        described = {
+            "forecast": {"path": source.path, "fingerprint": _fingerprint(own)},
+            "truth": {
+                "path": [each.path for each in truth.sources],
+                "fingerprint": fingerprint(matched.fields.ds),
+            },
+            "rename": source.rename,
+            "units": "era5" if era5_units else source.units,
+            "initial_time": None if initial_time is None else str(initial_time),
+            "channels": [channel.name for channel in matched.fields.grid.channels],
+            "regions": config.model_dump(mode="json")["regions"],
+            "climatology": [period.as_pair() for period in periods],
+        }
+        deciding = {name: value for name, value in described.items() if name != "forecast"}
+        key = content_key(deciding, described["forecast"]["fingerprint"], terms(matched.fields))
+        result = cls(matched, config, periods, there, described, key)
+        found = _record(there.folder)
+        if found is not None and found.get("key") != key and not force:
+            raise RunError(
+                f"{there.folder}: holds the scores of other forecasts, truth or options "
+                f"({found.get('forecast', {}).get('path')}); choose another --output, or replace "
+                "them with --force"
+            )
+        return result
+
+    @property
+    def done(self) -> bool:
+        """Whether these scores are finished and in the folder."""
+        found = _record(self.folder.folder)
+        finished = found is not None and found.get("key") == self.key and "finished" in found
+        return finished and self.folder.scores.exists() and self.folder.statistics.exists()
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what was left out, and on the climatology."""
+        if not self.periods:
+            return [
+                *self.matched.notes,
+                "no climatology: the truth has less than a year outside of the verified times; "
+                "anomaly correlation and activity are left out (--climatology START END)",
+            ]
+        periods = " and ".join(map(str, self.periods))
+        return [*self.matched.notes, f"climatology of {periods}"]
+
+    def score(self, progress: Progress | None = None, *, force: bool = False) -> float:
+        """Compute and write the statistics and the scores; an interrupted run of it resumes.
+
+        Returns
+        -------
+        float
+            Wall time in seconds.
+
+        Raises
+        ------
+        DataError
+            If no pair has a forecast without missing values, or the truth has missing values.
+        ResourceError
+            If a task does not fit into a worker.
+        """
+        self.folder.folder.mkdir(parents=True, exist_ok=True)
+        with self.folder.lock():
+            begun = time.perf_counter()
+            found = _record(self.folder.folder)
+            if force or found is None or found.get("key") != self.key:
+                for store in (self.folder.statistics, self.folder.scores, self.folder.summaries):
+                    shutil.rmtree(store, ignore_errors=True)
+            record = {"key": self.key, **self.described, "notes": self.notes}
+            self._write(record)
+            climatology = None
+            if self.periods:
+                climatology = truth_climatology(
+                    self.matched.fields,
+                    self.periods,
+                    Checkpoints(self.folder.summaries),
+                    progress,
+                )
+            scoring = SourceScoring(
+                self.matched.fields, self.matched.forecasts, self.config, climatology=climatology
+            )
+            score(
+                scoring,
+                self.folder.statistics,
+                self.folder.scores,
+                progress,
+                self.key,
+                remedy="the number of channels (--channel)",
+            )
+            record["notes"] = [*self.notes, *self._missing_forecasts()]
+            seconds = time.perf_counter() - begun
+            record["seconds"] = round(seconds, 3)
+            self._write({**record, "finished": now(), **provenance(LIBRARIES)})
+        return seconds
+
+    def _missing_forecasts(self) -> list[str]:
+        """Describe the forecasts that have missing values.
+
+        Raises
+        ------
+        DataError
+            If all have.
+        """
+        with open_statistics(self.folder.statistics) as statistics:
+            scored = statistics["known"].values == 1
+        lost = self.matched.known & ~scored
+        if not lost.any():
+            return []
+        own = self.matched.forecasts
+        start, lead = np.argwhere(lost)[0]
+        initial, valid = map(format_minute, (own.initial[start], own.valid[start, lead]))
+        first = f"the first from {initial} for {valid}"
+        if not scored.any():
+            raise DataError(
+                f"all {lost.sum()} forecasts have missing values (NaN) where the truth has none, "
+                f"{first}; score other channels (--channel), or fill them in"
+            )
+        return [
+            f"{lost.sum()} of {self.matched.known.sum()} forecasts have missing values (NaN) and "
+            f"are not scored, {first}"
+        ]
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        write_text(self.folder.folder / RECORD, json.dumps(record, indent=2) + "\n")
+
+
+def finished_scores(folder: Path) -> tuple[xr.Dataset, list[str]]:
+    """Return the scores in the folder of a finished verification, and its notes."""
+    found = _record(folder) or {}
+    return open_scores(RunFolder(folder).scores), list(found.get("notes", []))
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """Return the record in a folder; None if there is none.
+
+    Raises
+    ------
+    RunError
+        If it is damaged.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error}); remove it to verify again") from None
+    return found
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder with other contents.
+
+    Raises
+    ------
+    RunError
+    """
+    if not folder.exists() or (folder / RECORD).exists():
+        return
+    if any(path.name not in ("cluster", ".lock") for path in folder.iterdir()):
+        raise RunError(
+            f"{folder}: not empty and not the folder of a verification (it has no {RECORD}); "
+            "choose another --output"
+        )
+
+
+def _fingerprint(forecasts: ForecastSource) -> str:
+    """Return the SHA-256 (hex) of coordinates, names and a field of a few initial times."""
+    digest = hashlib.sha256()
+    unit = "M8[s]"
+    for values in (forecasts.initial.astype(unit), forecasts.valid.astype(unit)):
+        digest.update(values.astype("i8").tobytes())
+    names = [channel.name for channel in forecasts.channels]
+    digest.update(f"{names} {forecasts.members}".encode())
+    starts, leads = len(forecasts.initial), len(forecasts.leads)
+    for number in range(min(_SAMPLED, starts)):
+        start, lead = number * (starts - 1) // max(1, _SAMPLED - 1), number * leads // _SAMPLED
+        one = forecasts.of_channels([forecasts.channels[number % len(names)]])
+        (field,) = one.read(slice(start, start + 1), slice(lead, lead + 1))
+        digest.update(np.ascontiguousarray(field, "<f4").tobytes())
+    return digest.hexdigest()

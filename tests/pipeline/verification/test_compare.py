@@ -1,0 +1,130 @@
+"""Compare verified forecasts on their common pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from gfrnn.pipeline.config.data_config import DataConfig, SourceConfig
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.runs.source_verification import SourceVerification
+from gfrnn.pipeline.verification.compare import compare
+from gfrnn.pipeline.verification.statistics_store import open_statistics
+from gfrnn_testing.forecast_layouts import (
+    CHANNELS,
+    make_forecasts,
+    make_truth,
+    write_weatherbench2,
+)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning"),
+]
+
+STARTS = pd.date_range("2019-01-10", periods=44, freq="12h")
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory) -> dict[str, Path]:
+    """Verify forecasts that differ in one thing each."""
+    folder = tmp_path_factory.mktemp("compared")
+    truth = make_truth(days=60)
+    other = truth.copy(deep=True)
+    other["2m_temperature"] = other["2m_temperature"] + np.random.default_rng(3).normal(
+        size=other["2m_temperature"].shape
+    )
+    other["2m_temperature"].attrs = truth["2m_temperature"].attrs
+    for name, ds in (("truth", truth), ("other", other)):
+        ds.to_zarr(folder / f"{name}.zarr", consolidated=False)
+    good = make_forecasts(truth, STARTS)
+    made = {
+        "good": good,
+        "again": good.isel(time=slice(4, None)),
+        "bad": make_forecasts(truth, STARTS[:40], error=1.5, seed=2),
+        "ensemble": make_forecasts(truth, STARTS, members=3, seed=3),
+        "few": good.isel(time=slice(0, 5)),
+        "late": make_forecasts(truth, STARTS + pd.Timedelta("6h")),
+        "one_channel": good[["2m_temperature"]],
+        "other_truth": good,
+    }
+    for name, ds in made.items():
+        path = write_weatherbench2(ds, folder / f"forecasts_{name}.zarr")
+        real = folder / ("other.zarr" if name == "other_truth" else "truth.zarr")
+        source, data = SourceConfig(path=str(path)), DataConfig(sources=[str(real)])
+        SourceVerification.prepare(source, data, folder / name).score()
+    return {name: folder / name / "statistics.zarr" for name in made}
+
+
+def of(stores: dict[str, Path], *names: str, **options) -> xr.Dataset:
+    return compare({name: stores[name] for name in names}, **options)
+
+
+def rmse(store: Path, times: np.ndarray) -> np.ndarray:
+    with open_statistics(store) as ds:
+        own = ds["squared_error"].sel(system="forecast", region="all", channel=CHANNELS)
+        return np.sqrt(own.sel(time=times).mean("time").values)
+
+
+def test_scores_are_those_of_the_common_pairs(stores) -> None:
+    found = of(stores, "good", "bad", "again")
+    times = STARTS[4:40].to_numpy()
+    assert (found["pairs"] == 36).all()
+    ours = {name: rmse(stores[name], times) for name in ("good", "bad", "again")}
+    for name, values in ours.items():
+        own = found.sel(run=name, channel=CHANNELS)
+        np.testing.assert_allclose(own["rmse"], values, rtol=1e-10)
+        if name != "good":
+            change = values / ours["good"] - 1
+            np.testing.assert_allclose(own["rmse_change"], change, rtol=1e-9, atol=1e-12)
+    assert "crps" not in found
+    assert "36 common initial times and 3 leads, 36 to 36 pairs a lead" in found.attrs["notes"][0]
+    assert "good: 8 initial times and 0 leads" in found.attrs["notes"][0]
+
+
+def test_larger_errors_are_significant_and_equal_ones_are_not(stores) -> None:
+    found = of(stores, "good", "bad", "again")
+    bad, again = found.sel(run="bad"), found.sel(run="again")
+    assert (bad["rmse_change_low"] > 0.1).all()
+    assert (bad["rmse_change_low"] < bad["rmse_change"]).all()
+    assert (bad["rmse_change"] < bad["rmse_change_high"]).all()
+    assert (again["rmse_change"] == 0).all()
+    assert not ((again["rmse_change_low"] > 0) | (again["rmse_change_high"] < 0)).any()
+    assert np.isnan(found.sel(run="good")["rmse_change_low"]).all()
+
+
+def test_ensembles_and_single_forecasts(stores) -> None:
+    found = of(stores, "good", "ensemble")
+    for name, statistic in (("good", "absolute_error"), ("ensemble", "fair_crps")):
+        with open_statistics(stores[name]) as ds:
+            own = ds[statistic].sel(system="forecast", region="all", channel=CHANNELS)
+            wanted = own.mean("time").values
+        np.testing.assert_allclose(found["crps"].sel(run=name, channel=CHANNELS), wanted)
+    assert "CRPS of single forecasts is the mean absolute error: good" in found.attrs["notes"]
+
+
+def test_fewer_starts_than_a_block_have_no_interval(stores) -> None:
+    found = of(stores, "good", "few")
+    assert np.isfinite(found["rmse_change"].sel(run="few")).all()
+    assert np.isnan(found["rmse_change_low"]).all()
+    assert "rmse: no interval for 9 of 9 changes: fewer than 10 pairs" in found.attrs["notes"]
+
+
+def test_what_cannot_be_compared_is_refused(stores, tmp_path) -> None:
+    with pytest.raises(RunError, match="good and late have no common initial time: 2019-01-10"):
+        of(stores, "good", "late")
+    with pytest.raises(RunError, match="good and one_channel have different channels") as caught:
+        of(stores, "good", "one_channel")
+    assert "name common ones, such as --channel 2m_temperature" in str(caught.value)
+    found = of(stores, "good", "one_channel", channels=["2m_temperature"])
+    assert found["channel"].values.tolist() == ["2m_temperature"]
+    with pytest.raises(RunError, match="--channel: geopotential_500 is not in all of good, one_ch"):
+        of(stores, "good", "one_channel", channels=["geopotential_500"])
+    with pytest.raises(RunError, match="good and other_truth were scored against different truths"):
+        of(stores, "good", "other_truth")
+    with pytest.raises(RunError, match="no statistics of forecasts there"):
+        compare({"good": stores["good"], "nothing": tmp_path / "statistics.zarr"})

@@ -1,0 +1,1 @@
+"""Scores of forecasts that need no run, and comparisons of runs with each other."""

@@ -1,0 +1,148 @@
+"""Tables for the terminal: scores of forecasts from files, and comparisons of several forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from rich.table import Table
+
+from gfrnn.pipeline.verification.pair_scoring import FORECAST
+from gfrnn.workflows.report.labels import lead_label, number, unit_label
+
+Array = NDArray[Any]
+
+SIGNIFICANT = "*"
+"""Mark of a change whose interval excludes 0."""
+
+LABELS = {"rmse": "RMSE", "crps": "CRPS"}
+"""Names of the scores that are compared."""
+
+_MOST_LEADS = 6
+
+
+def shown_leads(leads: Array, most: int = _MOST_LEADS) -> list[int]:
+    """Return positions of at most so many leads, the first and the last among them.
+
+    Leads of 0 have no column, unless they are all.
+    """
+    first = int(len(leads) > 1 and leads[0] == np.zeros((), leads.dtype))
+    places = np.geomspace(1, len(leads) - first, most).round().astype(int) - 1 + first
+    return sorted(set(places.tolist()))
+
+
+def source_table(scores: xr.Dataset) -> Table:
+    """Return a table of the scores of the whole area: RMSE of all systems, and other scores.
+
+    Parameters
+    ----------
+    scores : xarray.Dataset
+        From :func:`gfrnn.pipeline.verification.scores.open_scores`.
+    """
+    leads = shown_leads(scores["prediction_timedelta"].values)
+    shown = scores.isel(prediction_timedelta=leads)
+    table = _table("RMSE, cos-latitude weighted", shown)
+    table.add_row("pairs", *(str(count) for count in shown["pairs"].values))
+    table.add_section()
+    for channel in shown["channel"].values:
+        own = shown.sel(channel=channel)
+        table.add_row(f"[bold]{channel}[/bold], {unit_label(str(own['units'].item()))}")
+        for label, values in _rows(own):
+            table.add_row(f"  {label}", *map(number, values))
+        table.add_section()
+    return table
+
+
+def _rows(own: xr.Dataset) -> Iterator[tuple[str, Array]]:
+    for system in map(str, own["system"].values):
+        yield system, own["rmse"].sel(system=system).values
+    if "fair_crps" in own:
+        yield "fair CRPS", own["fair_crps"].sel(system=FORECAST).values
+        yield "spread / error", own["spread_skill_ratio"].values
+    if "acc" in own:
+        yield "anomaly correlation", own["acc"].sel(system=FORECAST).values
+
+
+def comparison_table(compared: xr.Dataset) -> Table:
+    """Return a table of the scores of each run, and their changes from the first.
+
+    Parameters
+    ----------
+    compared : xarray.Dataset
+        From :func:`gfrnn.pipeline.verification.compare.compare`.
+    """
+    leads = shown_leads(compared["prediction_timedelta"].values)
+    shown = compared.isel(prediction_timedelta=leads)
+    table = _table("RMSE, cos-latitude weighted", shown)
+    table.caption = (
+        f"change from {shown['run'].values[0]}; {SIGNIFICANT} its 95 % interval excludes 0"
+    )
+    table.add_row("pairs", *(str(count) for count in shown["pairs"].values))
+    table.add_section()
+    for channel in shown["channel"].values:
+        own = shown.sel(channel=channel)
+        for score in compared_scores(compared):
+            unit = unit_label(str(own["units"].item()))
+            table.add_row(f"[bold]{channel}[/bold], {LABELS[score]}, {unit}")
+            for place, run in enumerate(map(str, own["run"].values)):
+                found = list(cells(own.sel(run=run), score))
+                table.add_row(f"  {run}", *(cell.value for cell in found))
+                if place:
+                    table.add_row("    change, %", *(cell.change for cell in found))
+        table.add_section()
+    return table
+
+
+def compared_scores(compared: xr.Dataset) -> list[str]:
+    """Return the names of the scores of a comparison."""
+    return [score for score in LABELS if score in compared]
+
+
+class ComparedCell(NamedTuple):
+    """A score at one lead, and its change from that of the first run.
+
+    Attributes
+    ----------
+    value, change : str
+        The change is in %, with a star if it is significant; empty where there is none.
+    sign : int
+        Sign of a significant change, else 0.
+    """
+
+    value: str
+    change: str
+    sign: int
+
+
+def cells(own: xr.Dataset, score: str) -> Iterator[ComparedCell]:
+    """Yield a score and its change at each lead.
+
+    Parameters
+    ----------
+    own : xarray.Dataset
+        Comparison of one run and channel.
+    score : str
+    """
+    parts = (own[f"{score}{suffix}"].values for suffix in ("", "_change", *_ENDS))
+    for value, change, low, high in zip(*parts, strict=True):
+        sign = int(low > _ROUNDING) - int(high < -_ROUNDING)
+        percent = f"{100 * change:+.1f}".replace("-", "\N{MINUS SIGN}")
+        marked = f"{percent}{SIGNIFICANT if sign else ''}" if np.isfinite(change) else ""
+        yield ComparedCell(number(value), marked, sign)
+
+
+_ENDS = ("_change_low", "_change_high")
+
+# Forecasts that are scored from another climatology differ by rounding, which is not significant.
+_ROUNDING = 1e-6
+
+
+def _table(title: str, shown: xr.Dataset) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("", no_wrap=True)
+    for lead in shown["prediction_timedelta"].values:
+        table.add_column(lead_label(lead), justify="right", no_wrap=True)
+    return table

@@ -1,0 +1,198 @@
+"""Work of ``gfrnn verify FORECAST TRUTH`` and of ``gfrnn compare``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from gfrnn.cluster import open_cluster
+from gfrnn.cluster.human_units import human_duration
+from gfrnn.pipeline.config.data_config import DataConfig, SourceConfig
+from gfrnn.pipeline.config.experiment import load_experiment
+from gfrnn.pipeline.config.section import Period, checked
+from gfrnn.pipeline.config.verification_config import VerificationConfig
+from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.runs.folder import RunFolder
+from gfrnn.pipeline.runs.source_verification import SourceVerification, finished_scores
+from gfrnn.pipeline.verification.compare import compare
+from gfrnn.workflows.commands.options import ClusterOptions
+from gfrnn.workflows.comparison.score_tables import comparison_table, source_table
+from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
+from gfrnn.workflows.session.progress_display import show_progress
+from gfrnn.workflows.session.run_session import print_cluster_line
+
+ERA5_UNITS = "era5"
+"""Value of the option ``--units`` for forecasts that state no unit, and hold those of ERA5."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Options of ``gfrnn verify FORECAST TRUTH`` as they are given.
+
+    Attributes
+    ----------
+    climatology : tuple of str, or None
+        Ends of a period of the truth.
+    regions, channels : sequence of str
+    rename, units : sequence of str
+        Pairs such as ``z500=m2 s-2``.
+    initial_time : str or None
+    """
+
+    climatology: tuple[str, str] | None = None
+    regions: Sequence[str] = ()
+    channels: Sequence[str] = ()
+    rename: Sequence[str] = ()
+    units: Sequence[str] = ()
+    initial_time: str | None = None
+
+
+def verify_source(
+    forecast: str,
+    truth: Sequence[str],
+    output: Path | None,
+    force: bool,
+    given: SourceOptions,
+    options: ClusterOptions,
+    console: Console,
+) -> None:
+    """Score forecasts of a store or of files against truth, and print the scores."""
+    folder = output or Path("runs") / f"verify-{_name(forecast)}"
+    units = [each for each in given.units if each != ERA5_UNITS]
+    source = checked(
+        SourceConfig,
+        {
+            "path": _store(forecast),
+            "rename": _pairs(given.rename, "--rename", "ERA5_NAME"),
+            "units": _pairs(units, "--units", f"UNIT, or --units {ERA5_UNITS}"),
+        },
+        "forecast",
+    )
+    config = checked(VerificationConfig, {"regions": list(given.regions)}, "--region")
+    period = given.climatology
+    prepare = partial(
+        SourceVerification.prepare,
+        source,
+        _truth(truth),
+        folder,
+        config=config,
+        climatology=None if period is None else checked(Period, period, "--climatology"),
+        channels=given.channels,
+        initial_time=_initial_time(given.initial_time),
+        era5_units=ERA5_UNITS in given.units,
+        force=force,
+    )
+    cluster = options.config({}, "verify")
+    # Check before the cluster starts. In an allocation, only the driver's process may do so.
+    work = None if cluster.in_allocation else prepare()
+    if work is None or force or not work.done:
+        if not cluster.in_allocation:
+            print_time_limit(console)
+        with (
+            open_cluster(
+                cluster, folder=folder, report=partial(print_cluster_line, console)
+            ) as opened,
+            show_progress(console) as display,
+        ):
+            console.print(f"dashboard: {opened.dashboard}", highlight=False)
+            work = work or prepare()
+            seconds = work.score(stop_at_progress(display), force=force)
+        how = human_duration(seconds)
+    else:
+        how = "done before, skipped"
+    console.print(f"[bold]verify[/bold]: {work.folder.scores} ({how})", highlight=False)
+    scores, notes = finished_scores(work.folder.folder)
+    for note in notes:
+        console.print(note, highlight=False, markup=False)
+    console.print(source_table(scores))
+
+
+def compare_folders(
+    folders: Sequence[Path], channels: Sequence[str], output: Path | None, console: Console
+) -> None:
+    """Compare the scores in several folders, print a table and write a page."""
+    if len(folders) < 2:
+        raise ConfigError("compare: needs two folders of verified forecasts or more")
+    compared = compare(
+        {name: RunFolder(folder).statistics for name, folder in _named(folders).items()}, channels
+    )
+    for note in compared.attrs["notes"]:
+        console.print(note, highlight=False, markup=False)
+    console.print(comparison_table(compared))
+    if output is not None:
+        # Matplotlib takes a second to import: only once there is something to draw.
+        from gfrnn.workflows.comparison.comparison_page import write_page
+
+        write_page(compared, output)
+        console.print(f"[bold]page[/bold]: {output}", highlight=False)
+
+
+def _named(folders: Sequence[Path]) -> dict[str, Path]:
+    """Return the folders by their names, or by their paths where names are alike.
+
+    Raises
+    ------
+    RunError
+        If a folder is given twice.
+    """
+    paths = [folder.resolve() for folder in folders]
+    if len(set(paths)) < len(paths):
+        raise RunError("compare: a folder is given twice; give each once")
+    names = [path.name for path in paths]
+    unique = len(set(names)) == len(names)
+    return {
+        name if unique else str(folder): path
+        for name, folder, path in zip(names, folders, paths, strict=True)
+    }
+
+
+def _truth(paths: Sequence[str]) -> DataConfig:
+    """Return the sources of the truth: files, or the section ``data`` of an experiment."""
+    first = Path(paths[0])
+    if len(paths) == 1 and first.suffix in (".yaml", ".yml"):
+        return load_experiment(first).data
+    if len(paths) == 1 and RunFolder(first).experiment_file.exists():
+        return RunFolder(first).stored_experiment().data
+    return checked(DataConfig, {"sources": [{"path": path} for path in paths]}, "truth")
+
+
+def _store(forecast: str) -> str:
+    """Return the path of forecasts; that of the store in it for the folder of a run."""
+    own = RunFolder(Path(forecast))
+    return str(own.forecasts) if own.experiment_file.exists() else forecast
+
+
+def _name(forecast: str) -> str:
+    """Return a name for forecasts; that of the folder for ``NAME/forecast.zarr`` or ``NAME/*``."""
+    path = Path(forecast.rstrip("/"))
+    names = [re.sub(r"[^\w.-]+", "_", each).strip("_") for each in (path.stem, path.parent.name)]
+    return next((name for name in names if name not in ("", "forecast", ".")), "forecast")
+
+
+def _pairs(words: Sequence[str], option: str, value: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, given = word.partition("=")
+        if not (name and equals and given):
+            raise ConfigError(f"{option}: found {word!r}, allowed: NAME={value}")
+        found[name] = given
+    return found
+
+
+def _initial_time(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return np.datetime64(pd.Timestamp(text), "ns")
+    except ValueError:
+        raise ConfigError(
+            f"--initial-time: {text!r} is not a date; write for example 2020-01-01T00"
+        ) from None

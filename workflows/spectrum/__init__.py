@@ -1,0 +1,1 @@
+"""Tables, figures and page of the modes of a run."""
