@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import warnings
 from pathlib import Path
 
@@ -184,6 +185,17 @@ def test_another_period_has_members_of_the_same_model(ensemble, tmp_path):
     run.forecast(), run.verify()
     assert open_forecasts(run.forecasts).sizes["number"] == MEMBERS
     assert "fair_crps" in open_scores(run.scores)
+
+
+def test_missing_statistics_are_computed_again(ensemble, tmp_path):
+    """Runs of earlier versions have scores alone; the message says to verify again."""
+    shutil.copytree(ensemble.folder, tmp_path / "run")
+    run = Run.reopen(tmp_path / "run")
+    shutil.rmtree(run.statistics)
+    assert not run.verify().skipped
+    assert contents(run.statistics) == contents(ensemble.statistics)
+    assert contents(run.scores) == contents(ensemble.scores)
+    assert run.verify().skipped
 
 
 def test_a_refit_makes_single_forecasts(ensemble, tmp_path, caplog):
