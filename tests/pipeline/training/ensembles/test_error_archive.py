@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.training.ensembles import error_archive
 from gfrnn.pipeline.training.ensembles.error_archive import (
     SYSTEMS,
@@ -63,6 +64,16 @@ def test_a_store_that_is_half_created_does_not_exist(tmp_path, monkeypatch):
     assert not archive.exists
     archive.create(valid, UNIT, CELLS, 2)
     np.testing.assert_array_equal(archive.valid_time, valid)
+
+
+@pytest.mark.parametrize("diverged", [11, 40])
+def test_forecasts_that_diverge_are_refused_if_few_others_remain(tmp_path, diverged):
+    archive = ErrorArchive(tmp_path / "errors")
+    archive.create(stamps(40)[:, None], UNIT, CELLS, 8)
+    squares = np.ones((40, 1, CHANNELS))
+    squares[:diverged] = np.nan
+    with pytest.raises(RunError, match=rf"diverged from {diverged}; .*at least 30"):
+        archive.finish(dict.fromkeys(SYSTEMS, squares))
 
 
 def test_errors_come_back_in_units_of_their_standard_deviation(stored):
