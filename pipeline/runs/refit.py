@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from gfrnn.pipeline.training.checks import check_solve
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.selection.choose_model import choose_model, final_solve
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,16 @@ class Refit:
         tree = to_tree(source.experiment)
         tree["fit"] |= {key: list(value) for key, value in changes.items() if value is not None}
         tree["output"] = str(output)
+        if model.errors is not None:
+            # The errors of which members are made are those of the networks of the run.
+            _LOGGER.warning(
+                "%s: the run has errors of its own networks for forecast.members, which do not fit "
+                "others; the refitted run makes single forecasts. For ensembles, change the "
+                "experiment and run `gfrnn fit`",
+                folder,
+            )
+            model = replace(model, errors=None)
+            tree["forecast"]["members"] = None
         experiment = checked(Experiment, tree, "refit")
         for candidate in fitted.candidates:
             rows = {
@@ -147,6 +160,7 @@ def refit(
 
     See :meth:`Refit.prepare` for the parameters. Climatology, EOFs, hidden weights, the calibration
     and the covariances of damped persistence stay those of the run, even if years are left out.
+    A refit of a run with ensembles makes single forecasts: its networks have other errors.
     """
     return Refit.prepare(
         folder, output, without=without, ridge=ridge, widths=widths, balance=balance, force=force

@@ -220,7 +220,9 @@ class Run(RunFolder):
 
     def is_done(self, stage: str) -> bool:
         """Check whether a stage is finished and its product is in the folder."""
-        return self.finished(stage) and self.product(stage).exists()
+        # Scores of earlier versions have no statistics beside them.
+        complete = stage != "verify" or self.statistics.exists()
+        return complete and self.finished(stage) and self.product(stage).exists()
 
     @contextmanager
     def _computing(self, stage: str) -> Iterator[None]:

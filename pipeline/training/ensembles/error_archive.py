@@ -14,9 +14,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.states.harmonics import harmonics
-from gfrnn.pipeline.storage import array_in
-from gfrnn.pipeline.training.ensembles.held_out_starts import MOST_STARTS
+from gfrnn.pipeline.storage import array_in, write_whole
+from gfrnn.pipeline.training.ensembles.held_out_starts import LEAST_STARTS, MOST_STARTS
 from gfrnn.pipeline.training.ensembles.log_variance import log_variance_regression
 
 Array = NDArray[Any]
@@ -52,7 +53,7 @@ class ErrorArchive:
     @property
     def exists(self) -> bool:
         """Whether the store was created."""
-        return (self.path / "valid_time" / "zarr.json").exists()
+        return self.path.exists()  # it is created as a whole
 
     @property
     def identity(self) -> str:
@@ -72,25 +73,29 @@ class ErrorArchive:
         together : int
             Number of initial times that a task writes.
         """
-        group = zarr.create_group(self.path, overwrite=True)
-        group.attrs["identity"] = uuid.uuid4().hex
-        (starts, leads), channels = valid.shape, len(unit)
-        # Errors that are read one by one have chunks of their own.
-        kept = 2 * starts * leads * channels * cells <= KEPT_BYTES
-        own = together if kept else 1
-        chunk = max(1, min(leads, _CHUNK_BYTES // (2 * own * cells)))
-        for system in SYSTEMS:
-            group.create_array(
-                system,
-                shape=(starts, leads, channels, cells),
-                chunks=(own, chunk, 1, cells),
-                dtype="float16",
-                fill_value=np.nan,
-                compressors=None,  # noise
-            )
-        group.create_array("unit", data=np.asarray(unit, dtype=float))
-        seconds = valid.astype("datetime64[s]").astype(np.int64)
-        group.create_array("valid_time", data=seconds)
+
+        def write(path: Path) -> None:
+            group = zarr.create_group(path)
+            group.attrs["identity"] = uuid.uuid4().hex
+            (starts, leads), channels = valid.shape, len(unit)
+            # Errors that are read one by one have chunks of their own.
+            kept = 2 * starts * leads * channels * cells <= KEPT_BYTES
+            own = together if kept else 1
+            chunk = max(1, min(leads, _CHUNK_BYTES // (2 * own * cells)))
+            for system in SYSTEMS:
+                group.create_array(
+                    system,
+                    shape=(starts, leads, channels, cells),
+                    chunks=(own, chunk, 1, cells),
+                    dtype="float16",
+                    fill_value=np.nan,
+                    compressors=None,  # noise
+                )
+            group.create_array("unit", data=np.asarray(unit, dtype=float))
+            seconds = valid.astype("datetime64[s]").astype(np.int64)
+            group.create_array("valid_time", data=seconds)
+
+        write_whole(self.path, write)
 
     def write(self, first: int, errors: dict[str, Array]) -> None:
         """Write the errors of successive initial times.
@@ -115,10 +120,22 @@ class ErrorArchive:
         squares : dict of ndarray, shape (starts, leads, channels)
             Area means of squared errors of each system in the units of the channels; NaN for
             forecasts that diverged, which are not drawn.
+
+        Raises
+        ------
+        RunError
+            If too many forecasts diverged.
         """
         group = zarr.open_group(self.path, mode="r+")
         usable = np.all([np.isfinite(own).all(axis=(1, 2)) for own in squares.values()], axis=0)
         group.create_array("usable", data=usable.astype(np.int8), overwrite=True)
+        if usable.sum() < LEAST_STARTS:
+            raise RunError(
+                f"forecast.members: forecasts of the validation period from {len(usable)} initial "
+                f"times, or those of the linear model, diverged from {int((~usable).sum())}; "
+                f"members are made of the errors of at least {LEAST_STARTS}; choose a shorter "
+                "forecast.horizon or a larger fit.ridge, or leave forecast.members out"
+            )
         valid = self.valid_time[usable]
         annual = int(valid.max(initial=valid[0, 0]) - valid.min(initial=valid[0, 0]) >= _YEAR)
         group.attrs["annual"] = bool(annual)

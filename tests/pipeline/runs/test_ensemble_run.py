@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.forecasting import forecast as forecasting
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.new_period import NewPeriod
+from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.pipeline.verification.statistics_store import open_statistics
@@ -183,6 +185,29 @@ def test_another_period_has_members_of_the_same_model(ensemble, tmp_path):
     run.forecast(), run.verify()
     assert open_forecasts(run.forecasts).sizes["number"] == MEMBERS
     assert "fair_crps" in open_scores(run.scores)
+
+
+def test_missing_statistics_are_computed_again(ensemble, tmp_path):
+    """Runs of earlier versions have scores alone; the message says to verify again."""
+    shutil.copytree(ensemble.folder, tmp_path / "run")
+    run = Run.reopen(tmp_path / "run")
+    shutil.rmtree(run.statistics)
+    assert not run.verify().skipped
+    assert contents(run.statistics) == contents(ensemble.statistics)
+    assert contents(run.scores) == contents(ensemble.scores)
+    assert run.verify().skipped
+
+
+def test_a_refit_makes_single_forecasts(ensemble, tmp_path, caplog):
+    """The errors of the run are not those of other networks: its members would be too close."""
+    run = refit(ensemble.folder, tmp_path / "refit", ridge=[100.0], widths=[2])
+    assert "the refitted run makes single forecasts" in caplog.text
+    assert run.load_model().errors is None
+    assert run.experiment.forecast.members is None
+    run.forecast(), run.verify()
+    assert "number" not in open_forecasts(run.forecasts).dims
+    assert "crps" not in open_scores(run.scores)
+    assert ensemble.load_model().errors is not None
 
 
 def test_a_model_without_errors_has_no_members(single, source, tmp_path):

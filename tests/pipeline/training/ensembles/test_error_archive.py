@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.training.ensembles import error_archive
 from gfrnn.pipeline.training.ensembles.error_archive import (
     SYSTEMS,
@@ -42,6 +44,36 @@ def stored(tmp_path_factory) -> tuple[ErrorArchive, dict[str, np.ndarray]]:
         archive.write(first, {name: each[first : first + 32] for name, each in errors.items()})
     archive.finish({name: np.square(each).mean(axis=3) for name, each in errors.items()})
     return ErrorArchive(archive.path), errors
+
+
+def test_a_store_that_is_half_created_does_not_exist(tmp_path, monkeypatch):
+    """A fit that is stopped then would otherwise go on with times of validity in 1970."""
+    valid = stamps(4)[:, None]
+    archive, real = ErrorArchive(tmp_path / "errors"), zarr.Group.create_array
+
+    def stops(group, name, **options):
+        if name == "valid_time":
+            real(group, name, shape=valid.shape, dtype=np.int64)
+            raise KeyboardInterrupt
+        return real(group, name, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.Group, "create_array", stops)
+        with pytest.raises(KeyboardInterrupt):
+            archive.create(valid, UNIT, CELLS, 2)
+    assert not archive.exists
+    archive.create(valid, UNIT, CELLS, 2)
+    np.testing.assert_array_equal(archive.valid_time, valid)
+
+
+@pytest.mark.parametrize("diverged", [11, 40])
+def test_forecasts_that_diverge_are_refused_if_few_others_remain(tmp_path, diverged):
+    archive = ErrorArchive(tmp_path / "errors")
+    archive.create(stamps(40)[:, None], UNIT, CELLS, 8)
+    squares = np.ones((40, 1, CHANNELS))
+    squares[:diverged] = np.nan
+    with pytest.raises(RunError, match=rf"diverged from {diverged}; .*at least 30"):
+        archive.finish(dict.fromkeys(SYSTEMS, squares))
 
 
 def test_errors_come_back_in_units_of_their_standard_deviation(stored):
