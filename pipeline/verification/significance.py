@@ -44,7 +44,8 @@ def score_changes(statistics: xr.Dataset) -> dict[str, Any]:
         score such as ``rmse``: ``rmse_change``, the score of the forecasts over that of the
         system, less 1; ``rmse_change_low`` and ``rmse_change_high``, the ends of its interval of
         95 %; ``rmse_change_block``, the length of a block in initial times. NaN for the forecasts
-        themselves, and where there are too few pairs.
+        themselves, where there are too few pairs, and for the CRPS of references that are single
+        forecasts.
     """
     systems = [str(name) for name in statistics["system"].values]
     own = systems.index(FORECAST)
@@ -55,10 +56,19 @@ def score_changes(statistics: xr.Dataset) -> dict[str, Any]:
         if statistic not in statistics:
             continue
         values = statistics[statistic].transpose("time", *_DIMENSIONS).values
+        compared = others
+        if name == "crps":
+            # Members against a single forecast would compare an ensemble with none.
+            single = statistics["absolute_error"].transpose("time", *_DIMENSIONS).values
+            compared = [
+                index
+                for index in others
+                if not np.array_equal(values[:, index], single[:, index], equal_nan=True)
+            ]
         shape = values.shape[1:]
         found = np.full((4, *shape), np.nan)
-        if others:
-            rest = values[:, others]
+        if compared:
+            rest = values[:, compared]
             ours = np.broadcast_to(values[:, own, None], rest.shape)
             present = np.broadcast_to(known[:, None, None, None], rest.shape)
             test = paired_bootstrap(
@@ -66,7 +76,7 @@ def score_changes(statistics: xr.Dataset) -> dict[str, Any]:
             )
             parts = test.difference, test.low, test.high, test.block_length
             for place, part in enumerate(parts):
-                found[place][others] = part
+                found[place][compared] = part
         described = (
             ("change", f"{name} of the forecast over that of the system, less 1", "1"),
             ("change_low", f"lower end of the {LEVEL:.0%} interval of {name}_change", "1"),
