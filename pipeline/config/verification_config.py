@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from gfrnn.pipeline.config.data_config import Region
 from gfrnn.pipeline.config.section import Section
@@ -59,6 +60,14 @@ class VerificationConfig(Section):
         {}, description="mapping: name of a region to its box; or names alone"
     )
 
+    thresholds: dict[str, list[float]] = Field(
+        {}, description="mapping: name of a channel to thresholds of events, in its unit"
+    )
+    neighbourhoods: list[Annotated[int, Field(gt=0)]] = Field(
+        [], description="odd widths in cells of the neighbourhoods in which events are compared"
+    )
+    spectra: bool = Field(False, description="whether to compare spectra along longitude")
+
     @field_validator("indices", mode="before")
     @classmethod
     def _known_indices(cls, value: Any) -> Any:
@@ -68,6 +77,32 @@ class VerificationConfig(Section):
     @classmethod
     def _known_regions(cls, value: Any) -> Any:
         return _filled_in(value, KNOWN_REGIONS, "region", "latitude and longitude")
+
+    @field_validator("neighbourhoods")
+    @classmethod
+    def _odd_widths(cls, value: list[int]) -> list[int]:
+        if even := [width for width in value if width % 2 == 0]:
+            raise ValueError(
+                f"{even[0]} is even, but a neighbourhood has a cell in its middle; choose "
+                f"{even[0] - 1} or {even[0] + 1}"
+            )
+        return value
+
+    @field_validator("thresholds")
+    @classmethod
+    def _some_thresholds(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
+        for name, own in value.items():
+            if not own or len(set(own)) < len(own) or not all(map(isfinite, own)):
+                raise ValueError(f"{name}: {own} is not a list of different finite numbers")
+        return value
+
+    @model_validator(mode="after")
+    def _events_for_neighbourhoods(self) -> VerificationConfig:
+        if self.neighbourhoods and not self.thresholds:
+            raise ValueError(
+                "neighbourhoods need events; set verification.thresholds, or leave them out"
+            )
+        return self
 
     @field_validator("regions")
     @classmethod

@@ -37,6 +37,7 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import steps
+from gfrnn.pipeline.verification.event_values import events_of
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn.pipeline.verification.verify import verify
 
@@ -146,7 +147,9 @@ class Run(RunFolder):
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
         initial_times(self.experiment, axis)
-        RegionMeans.on_grid(Fields(self.ds).grid, self.experiment.verification.regions)
+        grid, scored = Fields(self.ds).grid, self.experiment.verification
+        RegionMeans.on_grid(grid, scored.regions)
+        events_of(scored.thresholds, grid)
         self._checked.add(trains)
 
     # Stages

@@ -22,6 +22,7 @@ from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.training.ensembles.error_archive import SYSTEMS, kept_bytes
 from gfrnn.pipeline.training.model import DAMPING_BYTES, ForecastModel
 from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
+from gfrnn.pipeline.verification.event_values import Event, EventValues, events_of
 from gfrnn.pipeline.verification.pair_values import CRPS, ENSEMBLE_STATISTICS, PairValues
 from gfrnn.pipeline.verification.references import (
     ClimatologyReference,
@@ -30,6 +31,8 @@ from gfrnn.pipeline.verification.references import (
     Reference,
     references_of,
 )
+from gfrnn.pipeline.verification.spectrum_values import DIMENSIONS as SPECTRUM_DIMENSIONS
+from gfrnn.pipeline.verification.spectrum_values import SpectrumValues
 from gfrnn.pipeline.verification.statistics.pair_statistics import (
     STATISTICS,
     climatology_statistics,
@@ -170,6 +173,11 @@ class PairScoring:
             len(self.config.indices),
             self.forecasts.members,
         )
+        shape = horizon, len(starts)
+        others: list[EventValues | SpectrumValues] = [
+            *self._event_values(shape),
+            *self._spectrum_values(shape),
+        ]
         initial = self.forecasts.initial[first:stop]
         walks = [each.states(truth.history, initial, horizon) for each in references]
         weights = self.means.weights
@@ -204,13 +212,40 @@ class PairScoring:
                     where = system, lead, part
                     found.fields[where] = self._statistics_of(pairs, anomalies)
                     found.index_forecast[where] = self._index_values(seen, len(part))
+                if not others and self.forecasts.members is None:
+                    continue
+                real = truth.fields(pairs.now, self.means.roots)
+                for each in others:
+                    each.add(lead, part, fields, real)
                 if self.forecasts.members is not None:
-                    real = truth.fields(pairs.now, self.means.roots)
                     found.add_ensemble(0, lead, part, fields, real, weights)
                     for system, members in self._dressed(dressings, scored, lead, part):
                         real = _unweighted(pairs.real, self.means.roots)
                         found.add_ensemble(system, lead, part, members, real, weights)
-        return found.arrays(known)
+        arrays = found.arrays(known)
+        for values in others:
+            arrays |= values.arrays()
+        return arrays
+
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """Events of the thresholds."""
+        return events_of(self.config.thresholds, self.fields.grid)
+
+    def _event_values(self, shape: tuple[int, int]) -> Iterator[EventValues]:
+        if self.events:
+            yield EventValues(
+                self.events,
+                self.config.neighbourhoods,
+                self.fields.grid,
+                self.means.weights,
+                shape,
+                self.forecasts.members or 1,
+            )
+
+    def _spectrum_values(self, shape: tuple[int, int]) -> Iterator[SpectrumValues]:
+        if self.config.spectra:
+            yield SpectrumValues(self.fields.grid, self.means.weights[0], shape)
 
     def _dressings(
         self,
@@ -275,7 +310,10 @@ class PairScoring:
     def dimensions(self) -> dict[str, tuple[str, ...]]:
         """Dimensions of each statistic."""
         ensemble = {} if self.forecasts.members is None else ENSEMBLE_DIMENSIONS
-        return DIMENSIONS | ensemble | (INDEX_DIMENSIONS if self.config.indices else {})
+        found = DIMENSIONS | ensemble | (INDEX_DIMENSIONS if self.config.indices else {})
+        if self.events:
+            found |= EventValues.dimensions(self.config.neighbourhoods)
+        return found | (SPECTRUM_DIMENSIONS if self.config.spectra else {})
 
     def _statistics_of(self, pairs: Pairs, anomalies: Array | None) -> Array:
         """Return the statistics of weighted anomalies, None where all are zero.

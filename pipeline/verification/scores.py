@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads
 from gfrnn.pipeline.storage import consolidate, string_array, write_whole
+from gfrnn.pipeline.verification.event_scores import event_scores
 from gfrnn.pipeline.verification.significance import score_changes
+from gfrnn.pipeline.verification.spectrum_scores import spectrum_scores
 from gfrnn.pipeline.verification.statistics.ensemble_statistics import spread_skill_ratio
 from gfrnn.pipeline.verification.statistics.index_scores import index_correlation, index_rmse
-from gfrnn.pipeline.verification.subsets import subsets
+from gfrnn.pipeline.verification.subsets import subset_means, subsets
 
 Array = NDArray[Any]
 
@@ -57,7 +59,9 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
         ``crps`` and ``fair_crps``, whose dimensions are DIMENSIONS, ``spread``,
         ``spread_skill_ratio`` (1 for members that are exchangeable with the truth),
         ``energy_score`` and ``fair_energy_score``, which lack ``system``, and ``rank_histogram``,
-        which has the dimension ``rank`` instead. Changes against each
+        which has the dimension ``rank`` instead; of events and spectra those of
+        :func:`gfrnn.pipeline.verification.event_scores.event_scores` and
+        :func:`gfrnn.pipeline.verification.spectrum_scores.spectrum_scores`. Changes against each
         reference, ``rmse_change`` and others, are those of
         :func:`gfrnn.pipeline.verification.significance.score_changes`. A score of no pairs is
         NaN, and so is one of a forecast that has diverged.
@@ -66,7 +70,7 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
     means = {
         str(name): _means(statistics[name], chosen)
         for name in statistics.data_vars
-        if {"channel", "time"} <= set(statistics[name].dims)
+        if {"region", "channel", "time"} <= set(statistics[name].dims)
     }
     with np.errstate(divide="ignore", invalid="ignore"):
         found = {
@@ -89,6 +93,10 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
     )
     if "crps" in means:
         variables |= _ensemble_scores(means, statistics.sizes["rank"] - 1)
+    if "event" in statistics.dims:
+        variables |= event_scores(statistics, chosen)
+    if "wavenumber" in statistics.dims:
+        variables |= spectrum_scores(statistics, chosen)
     variables |= score_changes(statistics)
     if "index" in statistics.dims:
         variables |= _index_scores(statistics, chosen)
@@ -179,11 +187,7 @@ def _means(statistic: xr.DataArray, chosen: dict[str, Array]) -> Array:
     """
     dims = [dim for dim in statistic.dims if dim not in ("channel", "time", "prediction_timedelta")]
     values = statistic.transpose(*dims, "channel", "time", "prediction_timedelta").values
-    means = []
-    for own in chosen.values():
-        with np.errstate(divide="ignore", invalid="ignore"):
-            means.append(np.where(own, values, 0.0).sum(axis=-2) / own.sum(axis=0))
-    return np.stack(means, axis=-3)
+    return np.moveaxis(subset_means(values, chosen), -2, -3)
 
 
 def _index_scores(statistics: xr.Dataset, chosen: dict[str, Array]) -> dict[str, Any]:

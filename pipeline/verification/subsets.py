@@ -50,3 +50,24 @@ def subsets(statistics: xr.Dataset) -> dict[str, Array]:
         if len(parts) > 1:
             found |= parts
     return found
+
+
+def subset_means(values: Array, chosen: dict[str, Array]) -> Array:
+    """Return the means of a statistic over the pairs of each subset.
+
+    Parameters
+    ----------
+    values : ndarray, shape (..., times, leads)
+    chosen : dict of ndarray
+        From :func:`subsets`.
+
+    Returns
+    -------
+    ndarray, shape (..., subsets, leads)
+        NaN where a subset has no pair.
+    """
+    means = []
+    for own in chosen.values():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means.append(np.where(own, values, 0.0).sum(axis=-2) / own.sum(axis=0))
+    return np.stack(means, axis=-2)

@@ -18,6 +18,7 @@ from gfrnn.pipeline.reduction.task_memory import check_call
 from gfrnn.pipeline.storage import string_array
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
 from gfrnn.pipeline.verification.scores import scores_of, write_scores
+from gfrnn.pipeline.verification.spectrum_values import wavenumbers
 from gfrnn.pipeline.verification.statistics_store import (
     create_statistics_store,
     finish_statistics_store,
@@ -154,6 +155,19 @@ def _coordinates(scoring: PairScoring) -> xr.Dataset:
     }
     if forecasts.members is not None:
         coords["rank"] = np.arange(forecasts.members + 1)
+    if scoring.events:
+        own_channels = [grid.channels[event.channel].name for event in scoring.events]
+        coords |= {
+            "event": string_array(event.name for event in scoring.events),
+            "event_channel": ("event", string_array(own_channels)),
+            "threshold": ("event", [event.threshold for event in scoring.events]),
+            "observed": np.array([0, 1]),
+            "members_with_event": np.arange((forecasts.members or 1) + 1),
+        }
+    if config.neighbourhoods:
+        coords["neighbourhood"] = np.array(config.neighbourhoods)
+    if config.spectra:
+        coords["wavenumber"] = np.arange(wavenumbers(grid))
     if config.indices:
         own = [
             grid.channels[index_channel(name, index, grid)]
