@@ -107,7 +107,7 @@ def test_files_of_one_start_each_are_one_source(truth, tmp_path) -> None:
 
 @pytest.mark.parametrize("stated", [False, True])
 def test_times_of_one_forecast_with_its_initial_time(truth, tmp_path, stated) -> None:
-    """As in CF files of one forecast: time is that of validity, leads may stand beside it."""
+    """CF files of one forecast have valid times, and may have leads beside them."""
     forecasts = make_forecasts(truth, STARTS)
     for number in range(len(STARTS)):
         one = forecasts.isel(time=number).rename(time="forecast_reference_time")
