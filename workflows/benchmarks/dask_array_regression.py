@@ -26,7 +26,8 @@ def features_and_targets(training_pass: TrainingPass) -> tuple[da.Array, da.Arra
     later = states[1:].rechunk((rows, -1))
     hidden, client = training_pass.network().hidden, current_client()
     if client is not None:  # sent once to each worker instead of with each chunk
-        hidden = client.scatter(hidden, broadcast=True)
+        # A key of its own: the release of an equal value scattered before may still be under way.
+        hidden = client.scatter(hidden, broadcast=True, hash=False)
     features = now.map_blocks(
         _lift, hidden, dtype=now.dtype, chunks=(now.chunks[0], (size.features,))
     )
