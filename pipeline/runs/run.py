@@ -25,7 +25,7 @@ from gfrnn.pipeline.data.time_axis import format_minute, step_of
 from gfrnn.pipeline.errors import DataError, RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
-from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
 from gfrnn.pipeline.runs.folder import RunFolder
@@ -37,7 +37,8 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import steps
-from gfrnn.pipeline.verification.event_values import events_of
+from gfrnn.pipeline.verification.events.event_values import events_of
+from gfrnn.pipeline.verification.region_masks import region_masks
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn.pipeline.verification.verify import verify
 
@@ -120,6 +121,12 @@ class Run(RunFolder):
         """Fingerprint of the data."""
         return fingerprint(self.ds)
 
+    @cached_property
+    def _region_masks(self) -> dict[str, NDArray[Any]]:
+        """Cells of the regions with a static field, read once."""
+        regions = self.experiment.verification.regions
+        return region_masks(self.experiment.data, Fields(self.ds).grid, regions)
+
     def check(self, *, force: bool = False) -> None:
         """Check the experiment and the data before anything is computed.
 
@@ -148,7 +155,7 @@ class Run(RunFolder):
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
         initial_times(self.experiment, axis)
         grid, scored = Fields(self.ds).grid, self.experiment.verification
-        RegionMeans.on_grid(grid, scored.regions)
+        RegionMeans.on_grid(grid, scored.regions, self._region_masks)
         events_of(scored.thresholds, grid)
         self._checked.add(trains)
 
@@ -213,6 +220,7 @@ class Run(RunFolder):
                     # An unfinished store of a forced stage is not trusted either.
                     "" if force else self._key_for("verify"),
                     self.experiment.forecast.seed,
+                    self._region_masks,
                 )
         return self.outcome("verify", skipped)
 
@@ -382,7 +390,8 @@ class Run(RunFolder):
             return self._key_of(fingerprint(self.ds.isel(time=read)))
         key = self._key_of(self.fingerprint)
         if stage == "verify":
-            return content_key(key, self.experiment.verification.model_dump(mode="json"))
+            cells = {name: content_digest(own) for name, own in self._region_masks.items()}
+            return content_key(key, self.experiment.verification.model_dump(mode="json"), cells)
         return key
 
     def _key_of(self, data: str) -> str:
