@@ -21,6 +21,7 @@ from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
+from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.data.time_axis import format_minute, step_of
 from gfrnn.pipeline.errors import DataError, RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
@@ -36,7 +37,7 @@ from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
-from gfrnn.pipeline.training.stretches import steps
+from gfrnn.pipeline.training.stretches import known_times, steps
 from gfrnn.pipeline.verification.event_values import events_of
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn.pipeline.verification.verify import verify
@@ -150,6 +151,9 @@ class Run(RunFolder):
         grid, scored = Fields(self.ds).grid, self.experiment.verification
         RegionMeans.on_grid(grid, scored.regions)
         events_of(scored.thresholds, grid)
+        if trains and (force or not self.is_done("fit")):
+            periods = (period for _, period in self.experiment.periods)
+            check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
         self._checked.add(trains)
 
     # Stages
