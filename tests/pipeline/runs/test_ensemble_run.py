@@ -118,12 +118,12 @@ def test_references_are_ensembles_too(ensemble):
     crps, mae = scores["fair_crps"], scores["mae"]
     for system in ("linear", "climatology"):
         assert (crps.sel(system=system) < 0.85 * mae.sel(system=system)).all()
-    for system in ("persistence", "damped persistence"):
+    singles = ["linear inverse", "persistence", "damped persistence"]
+    for system in singles:
         np.testing.assert_allclose(crps.sel(system=system), mae.sel(system=system))
     # An ensemble is not compared with a single forecast.
     assert np.isfinite(scores["crps_change_low"].sel(system=["linear", "climatology"])).all()
-    singles = ["persistence", "damped persistence", "forecast"]
-    assert np.isnan(scores["crps_change"].sel(system=singles)).all()
+    assert np.isnan(scores["crps_change"].sel(system=[*singles, "forecast"])).all()
     # The process is linear: networks and linear model are alike.
     ratio = crps.sel(system="forecast") / crps.sel(system="linear")
     np.testing.assert_allclose(ratio, 1, atol=0.12)
