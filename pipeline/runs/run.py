@@ -96,6 +96,7 @@ class Run(RunFolder):
         self.progress = progress
         self._checked: set[bool] = set()
         self.claim(experiment, force=force)
+        self.read_record()  # a damaged one is refused at once
 
     @property
     def record(self) -> RunRecord:
