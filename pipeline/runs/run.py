@@ -31,7 +31,7 @@ from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast_data
-from gfrnn.pipeline.runs.record import StageRecord, now
+from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.model import ForecastModel
@@ -97,8 +97,22 @@ class Run(RunFolder):
         self.progress = progress
         self._checked: set[bool] = set()
         self.claim(experiment, force=force)
-        self.record = self.read_record()
-        self.record.name = self.record.name or experiment.name
+        self.read_record()  # a damaged one is refused at once
+
+    @property
+    def record(self) -> RunRecord:
+        """Record of the stages as it is in the folder now; other processes may change it."""
+        return self._named(self.read_record())
+
+    @contextmanager
+    def changing_record(self) -> Iterator[RunRecord]:
+        """Lock the folder, read the record, and write it atomically when the block ends."""
+        with super().changing_record() as record:
+            yield self._named(record)
+
+    def _named(self, record: RunRecord) -> RunRecord:
+        record.name = record.name or self.experiment.name
+        return record
 
     @classmethod
     def reopen(cls, folder: Path, progress: Progress | None = None) -> Run:
@@ -236,12 +250,12 @@ class Run(RunFolder):
         """Hold the lock while a stage is computed, and record its time once it is finished."""
         with self.lock():
             begun = time.perf_counter()
-            self.record.reopen_stage(stage)
-            self._save()
+            with self.changing_record() as record:
+                record.reopen_stage(stage)
             yield
             seconds = time.perf_counter() - begun
-        key = self._key_for(stage)
-        self._note(stage, StageRecord(key=key, seconds=round(seconds, 3), finished=now()))
+            key = self._key_for(stage)
+            self._note(stage, StageRecord(key=key, seconds=round(seconds, 3), finished=now()))
 
     def outcome(self, stage: str, skipped: bool) -> StageOutcome:
         """Return the result of a finished stage."""
@@ -278,7 +292,8 @@ class Run(RunFolder):
     @property
     def updated(self) -> Updates | None:
         """Updates of the model after its fit; None if there were none."""
-        return None if self.record.fit is None else self.record.fit.updated
+        done = self.record.fit
+        return None if done is None else done.updated
 
     def load_model(self) -> ForecastModel:
         """Load the model of a finished fit; the data need not exist any more.
@@ -289,9 +304,10 @@ class Run(RunFolder):
             If the run has no finished fit.
         """
         self._check_external_model()
-        done, key = self.record.fit, self._key_of_model
-        if not self.record.external_model:
-            key = self._key_of(self.record.fingerprint or "")
+        record, key = self.record, self._key_of_model
+        done = record.fit
+        if not record.external_model:
+            key = self._key_of(record.fingerprint or "")
         if done is None or not done.finished or done.key != key or not self.model.exists():
             raise RunError(
                 f"{self.folder}: holds no finished fit of its experiment; run `gfrnn fit` first"
@@ -369,18 +385,19 @@ class Run(RunFolder):
         """
         data = model.notes.fingerprint
         key = self._key_of_model if entry.external else self._key_of(data)
-        self.record.drop_later("fit")
-        self.record.note("fit", replace(entry, key=key, finished=now()), data)
-        self._save()
+        with self.changing_record() as record:
+            record.drop_later("fit")
+            record.note("fit", replace(entry, key=key, finished=now()), data)
         model.save(self.model)
 
     # Keys and the record
 
     def _key_for(self, stage: str) -> str:
         """Return the key of everything that decides the product of a stage."""
-        if self.record.external_model and stage == "fit":
+        external = self.record.external_model
+        if external and stage == "fit":
             return self._key_of_model
-        if self.record.external_model and stage == "forecast":
+        if external and stage == "forecast":
             # Later times may be added to the data, and forecasts must then be scored with them.
             read = times_read(self.experiment, self.ds["time"].values)
             return self._key_of(fingerprint(self.ds.isel(time=read)))
@@ -400,12 +417,10 @@ class Run(RunFolder):
 
     def describe_cluster(self, description: dict[str, Any]) -> None:
         """Record the cluster on which the run is computed."""
-        self.record.cluster = description
-        self._save()
+        with self.changing_record() as record:
+            record.cluster = description
 
     def _note(self, stage: str, entry: StageRecord) -> None:
-        self.record.note(stage, entry, self.fingerprint)
-        self._save()
-
-    def _save(self) -> None:
-        self.record.write(self.record_file)
+        data = self.fingerprint
+        with self.changing_record() as record:
+            record.note(stage, entry, data)

@@ -28,10 +28,10 @@ from gfrnn.workflows.report.labels import (
     relative,
     unit_label,
 )
-from gfrnn.workflows.report.month_figure import month_picture
 from gfrnn.workflows.report.run_contents import RunContents
-from gfrnn.workflows.report.scorecard import STEPS, main_scorecards, subset_scorecards
-from gfrnn.workflows.report.skill_figures import (
+from gfrnn.workflows.report.score_figures.month_figure import month_picture
+from gfrnn.workflows.report.score_figures.scorecard import STEPS, main_scorecards, subset_scorecards
+from gfrnn.workflows.report.score_figures.skill_figures import (
     USEFUL,
     index_pictures,
     line_legend,

@@ -26,7 +26,9 @@ from gfrnn_testing.weather import experiment, finish, make_weather, write_store
 # The package has a function of this name.
 verification = importlib.import_module("gfrnn.pipeline.verification.verify")
 
-SYSTEMS = ["forecast", "linear", "damped persistence", "persistence", "climatology"]
+SYSTEMS = [
+    "forecast", "linear", "linear inverse", "damped persistence", "persistence", "climatology",
+]  # fmt: skip
 METRICS = ("rmse", "mae", "bias", "acc", "activity")
 CHANNELS = [
     ("geopotential", 500.0),
@@ -169,6 +171,14 @@ def damping(v: Verified, lead: int) -> np.ndarray:
     return later / np.mean([fields[t] ** 2 for t in present], axis=0)
 
 
+def propagator(states: np.ndarray, days: pd.DatetimeIndex) -> np.ndarray:
+    """Return the matrix of the linear inverse model, from the states of the training period."""
+    present = np.flatnonzero(days <= "2002-03-31")[1:-3]  # as for damped persistence
+    variance = states[present].T @ states[present] / len(present)
+    later = states[present[:-1]].T @ states[present[1:]] / (len(present) - 1)
+    return np.linalg.solve(variance, later)
+
+
 def reference(v: Verified, system: str, lead: int) -> np.ndarray:
     """Return forecasts of a reference, computed by hand."""
     shape = v.truth.shape[1:]
@@ -182,6 +192,9 @@ def reference(v: Verified, system: str, lead: int) -> np.ndarray:
         anomaly = now - v.climatology[v.places]
         return v.climatology[valid] + anomaly * damping(v, lead).reshape(shape)
     states = truncated_states(v)
+    if system == "linear inverse":
+        later = states[v.places] @ np.linalg.matrix_power(propagator(states, v.days), lead)
+        return v.model.layout.anomalies(later).reshape(-1, *shape) + v.climatology[valid]
     series = {0: states[v.places], -1: states[v.places - 1]}
     outer = v.model.linear.outer
     for step in range(1, lead + 1):

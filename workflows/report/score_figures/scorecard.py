@@ -14,7 +14,7 @@ from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.verification.subsets import MONTHS
 from gfrnn.workflows.report.labels import heading, lead_label, number, signed, unit_label
-from gfrnn.workflows.report.score_change import ScoreChange, score_change
+from gfrnn.workflows.report.score_figures.score_change import ScoreChange, score_change
 
 Array = NDArray[Any]
 

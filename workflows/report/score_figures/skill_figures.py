@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.workflows.report.figures import STYLE, SYSTEMS, Picture, embed, set_margins
 from gfrnn.workflows.report.labels import channel_label, lead_label, signed, unit_label
-from gfrnn.workflows.report.score_change import score_change
+from gfrnn.workflows.report.score_figures.score_change import score_change
 
 Array = NDArray[Any]
 
