@@ -191,6 +191,32 @@ def test_another_period_has_members_of_the_same_model(ensemble, tmp_path):
     assert "fair_crps" in open_scores(run.scores)
 
 
+def test_another_number_of_members_can_be_given(ensemble, tmp_path):
+    period = checked(Period, ["2002-09-01", "2002-09-04"], "test")
+    run = NewPeriod.prepare(ensemble.folder, period, tmp_path / "period", members=5).run()
+    run.forecast()
+    assert open_forecasts(run.forecasts).sizes["number"] == 5
+    init = NewPeriod.from_initial_time(ensemble.folder, "latest", tmp_path / "latest", members=40)
+    run = init.run()
+    run.forecast()
+    assert open_forecasts(run.forecasts).sizes["number"] == 40
+
+
+def test_members_that_the_model_cannot_make_are_refused_before_work(single, ensemble, tmp_path):
+    period = checked(Period, ["2002-09-01", "2002-09-04"], "test")
+    for model, options, reason in (
+        (single, {"members": 5}, "the model has no errors of held-out forecasts"),
+        (ensemble, {"horizon": "8d"}, "errors of 6 leads, but forecast.horizon has 8"),
+    ):
+        with pytest.raises(RunError, match=f"forecast.members: .*{reason}"):
+            NewPeriod.prepare(model.folder, period, tmp_path / "new", **options)
+        with pytest.raises(RunError, match=f"forecast.members: .*{reason}"):
+            NewPeriod.from_initial_time(model.folder, "latest", tmp_path / "new", **options)
+    with pytest.raises(ConfigError, match=r"--period: forecast.members: 1 .*"):
+        NewPeriod.prepare(ensemble.folder, period, tmp_path / "new", members=1)
+    assert not (tmp_path / "new").exists()
+
+
 def test_missing_statistics_are_computed_again(ensemble, tmp_path):
     """Runs of earlier versions have scores alone; the message says to verify again."""
     shutil.copytree(ensemble.folder, tmp_path / "run")
