@@ -131,7 +131,5 @@ def test_a_region_extends_over_what_it_does_not_limit():
 def test_a_mask_that_no_cell_reaches_is_refused():
     regions = config({"peaks": {"field": "orography", "at_least": 9e3}}).regions
     masks = {"peaks": np.zeros((18, 18), dtype=bool)}
-    with pytest.raises(
-        ConfigError, match="peaks.* and orography at least 9000 has no"
-    ):
+    with pytest.raises(ConfigError, match="peaks.* and orography at least 9000 has no"):
         RegionMeans.on_grid(grid(), regions, masks)
