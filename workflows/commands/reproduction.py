@@ -24,6 +24,7 @@ from gfrnn.workflows.reproduce.settings_file import dump, load_settings
 from gfrnn.workflows.reproduce.settings_search import SettingsChoice, choice_table, searches
 from gfrnn.workflows.reproduce.settings_search import choose as choose_best
 from gfrnn.workflows.session.progress_display import show_progress
+from gfrnn.workflows.session.run_session import print_dashboard
 
 
 def list_cases() -> None:
@@ -132,7 +133,7 @@ def _open_cluster(options: ClusterOptions) -> Iterator[None]:
         yield
         return
     with open_cluster(options.config({}, "options")) as cluster:
-        console.print(f"dashboard: {cluster.dashboard}", highlight=False)
+        print_dashboard(console, cluster.dashboard)
         yield
 
 

@@ -27,7 +27,7 @@ from gfrnn.workflows.commands.options import ClusterOptions
 from gfrnn.workflows.comparison.score_tables import comparison_table, source_table
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.progress_display import show_progress
-from gfrnn.workflows.session.run_session import print_cluster_line
+from gfrnn.workflows.session.run_session import print_cluster_line, print_dashboard
 
 ERA5_UNITS = "era5"
 """Value of the option ``--units`` for forecasts that state no unit, and hold those of ERA5."""
@@ -102,7 +102,7 @@ def verify_source(
             ) as opened,
             show_progress(console) as display,
         ):
-            console.print(f"dashboard: {opened.dashboard}", highlight=False)
+            print_dashboard(console, opened.dashboard)
             work = work or prepare()
             seconds = work.score(stop_at_progress(display), force=force)
         how = human_duration(seconds)

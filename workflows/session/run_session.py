@@ -124,10 +124,10 @@ def open_monitored_cluster(
         with open_page(client, cluster.dashboard, progress.snapshot, warn) as page:
             if page:
                 progress.changed = page.request_update
-            address = page.address if page else cluster.dashboard
-            console.print(f"dashboard: {address}", highlight=False)
-            if command := ssh_tunnel_command(address):
-                console.print(f"from elsewhere: {command}", highlight=False)
+            if address := page.address if page else cluster.dashboard:
+                print_dashboard(console, address)
+                if command := ssh_tunnel_command(address):
+                    console.print(f"from elsewhere: {command}", highlight=False)
             yield cluster.describe(), progress
 
 
@@ -155,6 +155,12 @@ def record_performance(folder: Path, command: str, console: Console) -> Iterator
 
 def _warn(console: Console, message: str) -> None:
     console.print(f"[yellow]warning[/yellow]: {escape(message)}", highlight=False)
+
+
+def print_dashboard(console: Console, address: str | None) -> None:
+    """Print the address of a dashboard, if there is one."""
+    if address:
+        console.print(f"dashboard: {address}", highlight=False, markup=False)
 
 
 def print_cluster_line(console: Console, line: str) -> None:
