@@ -52,7 +52,9 @@ class OnlineScoring(PairScoring):
         }
 
 
-def online_scoring(experiment: Experiment, ds: xr.Dataset, model: Path) -> OnlineScoring:
+def online_scoring(
+    experiment: Experiment, ds: xr.Dataset, model: Path, masks: dict[str, Array] | None = None
+) -> OnlineScoring:
     """Return the scoring of the forecasts of the test period.
 
     Parameters
@@ -62,11 +64,16 @@ def online_scoring(experiment: Experiment, ds: xr.Dataset, model: Path) -> Onlin
         Data from :func:`gfrnn.pipeline.open_source`: initial states and truth.
     model : Path
         Store of the model, ``model.zarr``.
+    masks : dict of ndarray of bool, optional
+        Cells of the regions with a static field, see
+        :func:`gfrnn.pipeline.verification.region_masks.region_masks`.
     """
     fields = load_model(str(model)).fields(ds)
     config = experiment.forecast
     forecasts = ComputedForecasts(experiment, fields, model, config.batch)
-    scoring = OnlineScoring(fields, forecasts, experiment.verification, model, seed=config.seed)
+    scoring = OnlineScoring(
+        fields, forecasts, experiment.verification, model, seed=config.seed, masks=masks or {}
+    )
     forecasts.batch = min(config.batch, starts_of_task(scoring, config.batch))
     return scoring
 
@@ -78,6 +85,7 @@ def verify_online(
     statistics: Path,
     progress: Progress | None = None,
     key: str = "",
+    masks: dict[str, Array] | None = None,
 ) -> None:
     """Forecast the test period and score each lead as soon as it is computed.
 
@@ -94,6 +102,8 @@ def verify_online(
         Callback that counts tasks.
     key : str
         Key of everything that decides the statistics; empty to begin anew in any case.
+    masks : dict of ndarray of bool, optional
+        As for :func:`online_scoring`.
 
     Raises
     ------
@@ -106,7 +116,7 @@ def verify_online(
         If the model is missing or cannot make the members.
     """
     check_members(load_model(str(model)), experiment.forecast)
-    scoring = online_scoring(experiment, ds, model)
+    scoring = online_scoring(experiment, ds, model, masks)
     compute_statistics(
         scoring,
         statistics,
