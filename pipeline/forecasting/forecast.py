@@ -120,8 +120,7 @@ def forecast(
     starts = initial_times(experiment, fields.time)
     check_call("forecast", batch_bytes(experiment, fields, horizon), "forecast.batch")
     trained = ForecastModel.load(model)
-    if experiment.forecast.members is not None:
-        _check_errors(trained, horizon)
+    check_members(trained, experiment.forecast)
     done = written(path)
     if done is None or len(done) != len(starts):
         create_forecast_store(
@@ -160,19 +159,24 @@ def forecast(
     finish_forecast_store(path)
 
 
-def _check_errors(model: ForecastModel, horizon: int) -> None:
-    """Check that a model can make ensembles.
+def check_members(model: ForecastModel, config: ForecastConfig) -> None:
+    """Check that a model can make the members of ensembles, if any are wanted.
 
     Raises
     ------
+    ConfigError
+        If the horizon is not a multiple of the model's step.
     RunError
-        If it has no errors of held-out forecasts, or none up to the horizon.
+        If the model has no errors of held-out forecasts, or none up to the horizon.
     """
+    if config.members is None:
+        return
     if model.errors is None:
         raise RunError(
             "forecast.members: the model has no errors of held-out forecasts, of which members are "
             "made; fit it with forecast.members (any number), or leave the key out"
         )
+    horizon = steps("forecast.horizon", config.horizon, model.step)
     if model.errors.leads < horizon:
         raise RunError(
             f"forecast.members: the model has errors of {model.errors.leads} leads, but "

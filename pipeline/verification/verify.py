@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.data.area_index import index_channel, index_weights
@@ -27,6 +28,8 @@ from gfrnn.pipeline.verification.statistics_store import (
 )
 from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 
+Array = NDArray[Any]
+
 # Bytes of the pairs of fields (float64) that one task holds at once.
 _TASK_BYTES = 128 * 2**20
 
@@ -44,6 +47,7 @@ def verify(
     progress: Progress | None = None,
     key: str = "",
     seed: int = 0,
+    masks: dict[str, Array] | None = None,
 ) -> xr.Dataset:
     """Score the forecasts and the references against the data.
 
@@ -65,6 +69,9 @@ def verify(
         Key of everything that decides the statistics; empty to begin anew in any case.
     seed : int
         Seed of the members of references: that of the forecasts (``forecast.seed``).
+    masks : dict of ndarray of bool, optional
+        Cells of the regions with a static field, see
+        :func:`gfrnn.pipeline.verification.region_masks.region_masks`.
 
     Returns
     -------
@@ -87,7 +94,9 @@ def verify(
     fields = trained.fields(ds)
     own = StoredForecasts(forecasts, fields.grid)
     return score(
-        PairScoring(fields, own, config or VerificationConfig(), model, seed=seed),
+        PairScoring(
+            fields, own, config or VerificationConfig(), model, seed=seed, masks=masks or {}
+        ),
         statistics,
         scores,
         progress,

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.config.section import Period
-from gfrnn.pipeline.data.files import RawFile
+from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.data.time_axis import decode_times
 from gfrnn.pipeline.data.variables import names, units
 from gfrnn.pipeline.errors import DataError
