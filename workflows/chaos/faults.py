@@ -36,7 +36,7 @@ _RECORDS = ("run.json", "experiment.yaml")
 
 @dataclass(frozen=True)
 class UndisturbedCommand:
-    """What a command does without a fault.
+    """Duration and file operations of a command without a fault.
 
     Attributes
     ----------

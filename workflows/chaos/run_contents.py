@@ -1,4 +1,4 @@
-"""What the folders of runs contain, in a form in which two ends can be compared."""
+"""Contents of the folders of runs, in a form in which two ends can be compared."""
 
 from __future__ import annotations
 
