@@ -24,7 +24,9 @@ Array = NDArray[Any]
 _ROUNDING = 1e-4  # of the range of a field: packed copies of a field differ by some 1e-5
 
 
-def open_static(config: DataConfig, grid: Grid, names: Sequence[str]) -> Array:
+def open_static(
+    config: DataConfig, grid: Grid, names: Sequence[str], key: str = "state.static"
+) -> Array:
     """Read static fields by name, on the grid of the data.
 
     A static field is a variable of ``data.sources`` or ``data.static`` that has no levels, and
@@ -39,6 +41,8 @@ def open_static(config: DataConfig, grid: Grid, names: Sequence[str]) -> Array:
     names : sequence of str
         Names of ERA5, such as ``geopotential_at_surface`` and ``land_sea_mask``, or names in the
         files of variables that are not in the table of names.
+    key : str
+        Key of the experiment that has the names, for messages.
 
     Returns
     -------
@@ -53,7 +57,8 @@ def open_static(config: DataConfig, grid: Grid, names: Sequence[str]) -> Array:
     """
     series = _candidates(config) if set(names) - {"latitude"} else []
     fields = [
-        _sine_latitude(grid) if n == "latitude" else _find_static(n, series, grid) for n in names
+        _sine_latitude(grid) if name == "latitude" else _find_static(name, series, grid, key)
+        for name in names
     ]
     return np.stack(fields) if fields else np.empty((0, *grid.shape[1:]))
 
@@ -80,14 +85,16 @@ def _first_time(field: FileVariable) -> np.datetime64:
     return field.times[0] if field.times.size else np.datetime64("NaT")
 
 
-def _find_static(name: str, series: Sequence[Sequence[FileVariable]], grid: Grid) -> Array:
+def _find_static(
+    name: str, series: Sequence[Sequence[FileVariable]], grid: Grid, key: str
+) -> Array:
     """Read the static field of a name, and check that all copies of it are the same."""
     candidates = [parts for parts in series if parts[0].variable == name]
     if not candidates:
         # Variables with several times are not listed: they may change in time.
         single = {parts[0].variable for parts in series if _is_single(parts)}
         raise DataError(
-            f"{name}: no such static field in data.sources or data.static (key state.static); "
+            f"{name}: no such static field in data.sources or data.static (key {key}); "
             f"{suggest_names(name, ['latitude', *sorted(single)])}"
         )
     found: list[tuple[FileVariable, Array]] = []

@@ -155,7 +155,7 @@ def _finished_run(
     if not all(run.is_done(stage) for stage in stages):
         return None
     for stage in stages:
-        print_stage(run.outcome(stage, skipped=True), console)
+        print_stage(run, run.outcome(stage, skipped=True), console)
     return run
 
 
