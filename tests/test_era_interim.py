@@ -51,7 +51,8 @@ def test_z500_a_day_ahead(rmse):
 @pytest.mark.parametrize("days", [1, 3, 5])
 def test_damped_persistence_is_beaten(rmse, days):
     one = at(rmse, days)
-    assert (one.sel(system="forecast") < one.sel(system="damped persistence")).all()
+    for system in ("linear inverse", "damped persistence"):
+        assert (one.sel(system="forecast") < one.sel(system=system)).all()
 
 
 def test_the_linear_model_is_beaten_a_day_ahead(rmse):

@@ -15,7 +15,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 from zarr.buffer.cpu import NDBuffer
 
-from gfrnn.pipeline.data.files import RawFile
+from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.errors import DataError
 
 DIMS = ("time", "level", "latitude", "longitude")
@@ -224,7 +224,8 @@ def read_from_file(
         try:
             if _read_directly(out, part, window, takes, puts):
                 continue
-            values = _in_order(raw.isel(window), grid.dims)
+            with part.file.lock:
+                values = _in_order(raw.isel(window), grid.dims)
         except DataError:
             raise
         except Exception as error:

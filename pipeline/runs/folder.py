@@ -18,6 +18,11 @@ from gfrnn.pipeline.storage import write_text
 # The processes of a batch job exchange files here, possibly before the run has written anything.
 _CLUSTER = "cluster"
 
+_LOCK = ".lock"
+
+# What a process may leave that was killed before the experiment file was there.
+_FIRST_FILES = (_CLUSTER, _LOCK, "experiment.yaml.partial")
+
 
 class RunFolder:
     """Paths of a run, and the lock that lets one process at a time work on them.
@@ -30,6 +35,7 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()  # workers may have another working directory
+        self._locked = False
 
     @property
     def experiment_file(self) -> Path:
@@ -94,6 +100,23 @@ class RunFolder:
         """Read the record of the run; return an empty one if there is none."""
         return RunRecord.read(self.record_file) or RunRecord()
 
+    @contextmanager
+    def changing_record(self) -> Iterator[RunRecord]:
+        """Lock the folder, read the record, and write it atomically when the block ends.
+
+        Nothing that another process has recorded meanwhile is lost. After an error in the block,
+        nothing is written.
+
+        Raises
+        ------
+        RunError
+            If another process holds the lock.
+        """
+        with self.lock():
+            record = self.read_record()
+            yield record
+            record.write(self.record_file)
+
     def stored_experiment(self) -> Experiment:
         """Read the experiment in the folder.
 
@@ -148,10 +171,15 @@ class RunFolder:
         self._check_claim(experiment, force)
         self.folder.mkdir(parents=True, exist_ok=True)
         text = dump_experiment(experiment)
+        if not self._holds(text):
+            with self.lock():
+                # Another process may have claimed the folder before the lock was free.
+                self._check_claim(experiment, force)
+                write_text(self.experiment_file, text)
+
+    def _holds(self, text: str) -> bool:
         path = self.experiment_file
-        # Other processes may read the file: several forecasts may copy one run's model at once.
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
+        return path.exists() and path.read_text(encoding="utf-8") == text
 
     def _check_claim(self, experiment: Experiment, force: bool) -> None:
         folder = self.folder
@@ -160,7 +188,7 @@ class RunFolder:
         if not folder.is_dir():
             raise RunError(f"{folder}: exists and is not a folder; choose another --output")
         if not self.experiment_file.exists():
-            if any(path.name != _CLUSTER for path in folder.iterdir()):
+            if any(path.name not in _FIRST_FILES for path in folder.iterdir()):
                 raise RunError(
                     f"{folder}: not empty and not a run's folder (it has no experiment.yaml); "
                     "choose another --output"
@@ -182,12 +210,17 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Lock the folder against other processes; the lock ends with the process.
 
+        A block that holds the lock may contain others.
+
         Raises
         ------
         RunError
             If another process holds the lock.
         """
-        with open(self.folder / ".lock", "w") as handle:
+        if self._locked:
+            yield
+            return
+        with open(self.folder / _LOCK, "w") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -195,4 +228,8 @@ class RunFolder:
                     f"{self.folder}: another process is using this folder; wait for it, or "
                     "choose another --output"
                 ) from None
-            yield
+            self._locked = True
+            try:
+                yield
+            finally:
+                self._locked = False

@@ -12,7 +12,7 @@ from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.forecasting.forecast import most_delays
+from gfrnn.pipeline.forecasting.forecast import check_members, most_delays
 from gfrnn.pipeline.reduction.checkpoints import content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.folder import RunFolder
@@ -62,6 +62,7 @@ class NewPeriod:
         *,
         every: str | None = None,
         horizon: str | None = None,
+        members: int | None = None,
     ) -> NewPeriod:
         """Check another test period against the run whose model is used.
 
@@ -75,29 +76,40 @@ class NewPeriod:
             Folder of the forecasts; by default ``folder`` and the first day, as in ``-20090101``.
         every, horizon : str, optional
             Time between initial times, and length of the forecasts; by default those of the run.
+        members : int, optional
+            Number of members of an ensemble; by default that of the run.
 
         Raises
         ------
         ConfigError
             If the period does not fit the experiment, or a duration cannot be read.
         RunError
-            If the run has no finished fit, or `output` holds a run with a fit of its own.
+            If the run has no finished fit, its model cannot make these members, or `output` holds a
+            run with a fit of its own.
         """
         source = Run.reopen(folder)
         model = source.load_model()
         output = output or folder.with_name(f"{folder.name}-{period.start:%Y%m%d}")
-        changed = {"every": every, "horizon": horizon}
-        return cls(source, _experiment(source, period, output, changed, "--period"), output, model)
+        changed = {"every": every, "horizon": horizon, "members": members}
+        experiment = _experiment(source, period, output, changed, "--period")
+        check_members(model, experiment.forecast)
+        return cls(source, experiment, output, model)
 
     @classmethod
     def from_initial_time(
-        cls, folder: Path, init: str, output: Path | None = None, *, horizon: str | None = None
+        cls,
+        folder: Path,
+        init: str,
+        output: Path | None = None,
+        *,
+        horizon: str | None = None,
+        members: int | None = None,
     ) -> NewPeriod:
         """Choose one initial time, of which all states are read once.
 
         Parameters
         ----------
-        folder, output, horizon
+        folder, output, horizon, members
             As for :meth:`prepare`; the name of the default folder has the hour too.
         init : str
             Time such as ``2021-04-01T12``, or ``latest`` for the newest complete state.
@@ -121,8 +133,11 @@ class NewPeriod:
             stamp = given_initial_time(data, ds, model, delays, init)
         output = output or folder.with_name(f"{folder.name}-{day_and_hour(stamp)}")
         period = Period.model_validate([str(pd.Timestamp(stamp))] * 2)
-        experiment = _experiment(source, period, output, {"horizon": horizon}, f"--init {init}")
+        # One forecast is for use, and often has no truth yet.
+        changed = {"horizon": horizon, "members": members, "store": True}
+        experiment = _experiment(source, period, output, changed, f"--init {init}")
         steps("forecast.horizon", experiment.forecast.horizon, model.step)
+        check_members(model, experiment.forecast)
         return cls(source, experiment, output, model, note)
 
     def run(self, progress: Progress | None = None) -> Run:
@@ -159,7 +174,7 @@ class NewPeriod:
 
 
 def _experiment(
-    source: Run, period: Period, output: Path, changed: Mapping[str, str | None], where: str
+    source: Run, period: Period, output: Path, changed: Mapping[str, object], where: str
 ) -> Experiment:
     """Return the experiment of a run with another test period and folder.
 

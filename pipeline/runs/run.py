@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -21,25 +20,29 @@ from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
-from gfrnn.pipeline.data.time_axis import format_minute, step_of
-from gfrnn.pipeline.errors import DataError, RunError
+from gfrnn.pipeline.data.inspection.audit import check_sample
+from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
-from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast_data
-from gfrnn.pipeline.runs.record import StageRecord, now
+from gfrnn.pipeline.runs.online_forecasts import check_online, check_truth, require_statistics
+from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
-from gfrnn.pipeline.training.stretches import steps
-from gfrnn.pipeline.verification.event_values import events_of
+from gfrnn.pipeline.training.stretches import known_times, steps
+from gfrnn.pipeline.verification.events.event_values import events_of
+from gfrnn.pipeline.verification.online.verify_online import open_rollouts, verify_online
+from gfrnn.pipeline.verification.region_masks import region_masks
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
-from gfrnn.pipeline.verification.verify import verify
+from gfrnn.pipeline.verification.verify import compute_scores, verify
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -96,8 +99,22 @@ class Run(RunFolder):
         self.progress = progress
         self._checked: set[bool] = set()
         self.claim(experiment, force=force)
-        self.record = self.read_record()
-        self.record.name = self.record.name or experiment.name
+        self.read_record()  # a damaged one is refused at once
+
+    @property
+    def record(self) -> RunRecord:
+        """Record of the stages as it is in the folder now; other processes may change it."""
+        return self._named(self.read_record())
+
+    @contextmanager
+    def changing_record(self) -> Iterator[RunRecord]:
+        """Lock the folder, read the record, and write it atomically when the block ends."""
+        with super().changing_record() as record:
+            yield self._named(record)
+
+    def _named(self, record: RunRecord) -> RunRecord:
+        record.name = record.name or self.experiment.name
+        return record
 
     @classmethod
     def reopen(cls, folder: Path, progress: Progress | None = None) -> Run:
@@ -119,6 +136,12 @@ class Run(RunFolder):
     def fingerprint(self) -> str:
         """Fingerprint of the data."""
         return fingerprint(self.ds)
+
+    @cached_property
+    def _region_masks(self) -> dict[str, NDArray[Any]]:
+        """Cells of the regions with a static field, read once."""
+        regions = self.experiment.verification.regions
+        return region_masks(self.experiment.data, Fields(self.ds).grid, regions)
 
     def check(self, *, force: bool = False) -> None:
         """Check the experiment and the data before anything is computed.
@@ -147,9 +170,13 @@ class Run(RunFolder):
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
         initial_times(self.experiment, axis)
+        check_online(self.experiment, self.ds, self.forecasts)
         grid, scored = Fields(self.ds).grid, self.experiment.verification
-        RegionMeans.on_grid(grid, scored.regions)
+        RegionMeans.on_grid(grid, scored.regions, self._region_masks)
         events_of(scored.thresholds, grid)
+        if trains and (force or not self.is_done("fit")):
+            periods = (period for _, period in self.experiment.periods)
+            check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
         self._checked.add(trains)
 
     # Stages
@@ -172,7 +199,11 @@ class Run(RunFolder):
         return self.outcome("fit", skipped)
 
     def forecast(self, *, force: bool = False) -> StageOutcome:
-        """Forecast the test period; the product is ``forecast.zarr``."""
+        """Forecast the test period.
+
+        The product is ``forecast.zarr``, or ``statistics.zarr`` where no fields are kept
+        (``forecast.store: false``).
+        """
         skipped = not force and self.is_done("forecast")
         if not skipped:
             with self._computing("forecast"):
@@ -180,18 +211,35 @@ class Run(RunFolder):
                 self._require("fit", self.model)
                 if self.record.external_model:
                     self.check()
-                key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
-                if force or begun is None or begun.key != key:
-                    if not force and written(self.forecasts) is not None:
-                        _LOGGER.warning(
-                            "%s: unfinished forecasts of other settings, data or another version "
-                            "are replaced; all forecasts are made anew",
-                            self.forecasts,
-                        )
-                    shutil.rmtree(self.forecasts, ignore_errors=True)
-                    self._note("forecast", StageRecord(key=key))
-                forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
+                if self.experiment.forecast.store:
+                    self._write_forecasts(force)
+                else:
+                    # An unfinished store of a forced stage is not trusted either.
+                    key = "" if force else self._key_for("forecast")
+                    verify_online(
+                        self.experiment,
+                        self.ds,
+                        self.model,
+                        self.statistics,
+                        self.progress,
+                        key,
+                        self._region_masks,
+                    )
         return self.outcome("forecast", skipped)
+
+    def _write_forecasts(self, force: bool) -> None:
+        """Write the forecasts; those of an unfinished store with the same key are kept."""
+        key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
+        if force or begun is None or begun.key != key:
+            if not force and written(self.forecasts) is not None:
+                _LOGGER.warning(
+                    "%s: unfinished forecasts of other settings, data or another version are "
+                    "replaced; all forecasts are made anew",
+                    self.forecasts,
+                )
+            shutil.rmtree(self.forecasts, ignore_errors=True)
+            self._note("forecast", StageRecord(key=key))
+        forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
 
     def verify(self, *, force: bool = False) -> StageOutcome:
         """Score the forecasts; the product is ``scores.zarr``."""
@@ -199,27 +247,60 @@ class Run(RunFolder):
         if not skipped:
             with self._computing("verify"):
                 self._check_external_model()
-                valid = open_forecasts(self.forecasts)["valid_time"].values
-                self._require("forecast", self.forecasts)
-                self._check_truth(valid)
-                verify(
-                    self.ds,
-                    self.model,
-                    self.forecasts,
-                    self.statistics,
-                    self.scores,
-                    self.experiment.verification,
-                    self.progress,
-                    # An unfinished store of a forced stage is not trusted either.
-                    "" if force else self._key_for("verify"),
-                    self.experiment.forecast.seed,
-                )
+                if self.experiment.forecast.store:
+                    self._score_forecasts(force)
+                else:
+                    require_statistics(self.statistics, self.finished("forecast"))
+                    compute_scores(self.statistics, self.scores)
         return self.outcome("verify", skipped)
+
+    def _score_forecasts(self, force: bool) -> None:
+        """Compute the statistics and the scores of stored forecasts."""
+        valid = open_forecasts(self.forecasts)["valid_time"].values
+        self._require("forecast", self.forecasts)
+        remedy = "run `gfrnn verify` again when they have been extended"
+        check_truth(str(self.forecasts), valid, self.ds["time"].values, remedy)
+        verify(
+            self.ds,
+            self.model,
+            self.forecasts,
+            self.statistics,
+            self.scores,
+            self.experiment.verification,
+            self.progress,
+            # An unfinished store of a forced stage is not trusted either.
+            "" if force else self._key_for("verify"),
+            self.experiment.forecast.seed,
+            self._region_masks,
+            self.experiment.forecast.batch,
+        )
 
     def finished(self, stage: str) -> bool:
         """Check whether a stage is done, with this experiment and these data."""
         done = self.record.stages.get(stage)
         return done is not None and bool(done.finished) and done.key == self._key_for(stage)
+
+    def product(self, stage: str) -> Path:
+        if stage == "forecast" and not self.experiment.forecast.store:
+            return self.statistics
+        return super().product(stage)
+
+    def rollouts(self) -> xr.Dataset:
+        """Return initial times and leads of the forecasts, and what happened to them.
+
+        Returns
+        -------
+        xarray.Dataset
+            With the variable ``limited`` and the attribute ``lost_forecasts``.
+
+        Raises
+        ------
+        RunError
+            If there are no finished forecasts.
+        """
+        if self.experiment.forecast.store:
+            return open_forecasts(self.forecasts)
+        return open_rollouts(self.statistics)
 
     def is_done(self, stage: str) -> bool:
         """Check whether a stage is finished and its product is in the folder."""
@@ -232,12 +313,12 @@ class Run(RunFolder):
         """Hold the lock while a stage is computed, and record its time once it is finished."""
         with self.lock():
             begun = time.perf_counter()
-            self.record.reopen_stage(stage)
-            self._save()
+            with self.changing_record() as record:
+                record.reopen_stage(stage)
             yield
             seconds = time.perf_counter() - begun
-        key = self._key_for(stage)
-        self._note(stage, StageRecord(key=key, seconds=round(seconds, 3), finished=now()))
+            key = self._key_for(stage)
+            self._note(stage, StageRecord(key=key, seconds=round(seconds, 3), finished=now()))
 
     def outcome(self, stage: str, skipped: bool) -> StageOutcome:
         """Return the result of a finished stage."""
@@ -252,29 +333,13 @@ class Run(RunFolder):
                 f"`gfrnn {stage}` first"
             )
 
-    def _check_truth(self, valid: NDArray[Any]) -> None:
-        """Refuse to score forecasts none of which has a truth yet.
-
-        Raises
-        ------
-        DataError
-            If the data have none of the times that the forecasts are for.
-        """
-        time = self.ds["time"].values
-        if not np.isin(valid, time).any():
-            first, last, end = map(format_minute, (valid.min(), valid.max(), time[-1]))
-            raise DataError(
-                f"{self.forecasts}: there is no truth for any of the forecasts, which are for "
-                f"{first} to {last}, as the data end at {end}; run `gfrnn verify` again when they "
-                "have been extended"
-            )
-
     # The model
 
     @property
     def updated(self) -> Updates | None:
         """Updates of the model after its fit; None if there were none."""
-        return None if self.record.fit is None else self.record.fit.updated
+        done = self.record.fit
+        return None if done is None else done.updated
 
     def load_model(self) -> ForecastModel:
         """Load the model of a finished fit; the data need not exist any more.
@@ -285,9 +350,10 @@ class Run(RunFolder):
             If the run has no finished fit.
         """
         self._check_external_model()
-        done, key = self.record.fit, self._key_of_model
-        if not self.record.external_model:
-            key = self._key_of(self.record.fingerprint or "")
+        record, key = self.record, self._key_of_model
+        done = record.fit
+        if not record.external_model:
+            key = self._key_of(record.fingerprint or "")
         if done is None or not done.finished or done.key != key or not self.model.exists():
             raise RunError(
                 f"{self.folder}: holds no finished fit of its experiment; run `gfrnn fit` first"
@@ -365,25 +431,28 @@ class Run(RunFolder):
         """
         data = model.notes.fingerprint
         key = self._key_of_model if entry.external else self._key_of(data)
-        self.record.drop_later("fit")
-        self.record.note("fit", replace(entry, key=key, finished=now()), data)
-        self._save()
+        with self.changing_record() as record:
+            record.drop_later("fit")
+            record.note("fit", replace(entry, key=key, finished=now()), data)
         model.save(self.model)
 
     # Keys and the record
 
     def _key_for(self, stage: str) -> str:
         """Return the key of everything that decides the product of a stage."""
-        if self.record.external_model and stage == "fit":
+        external = self.record.external_model
+        online = stage == "forecast" and not self.experiment.forecast.store
+        if external and stage == "fit":
             return self._key_of_model
-        if self.record.external_model and stage == "forecast":
+        if external and stage == "forecast" and not online:
             # Later times may be added to the data, and forecasts must then be scored with them.
             read = times_read(self.experiment, self.ds["time"].values)
             return self._key_of(fingerprint(self.ds.isel(time=read)))
         key = self._key_of(self.fingerprint)
         if stage == "verify":
-            return content_key(key, self.experiment.verification.model_dump(mode="json"))
-        return key
+            cells = {name: content_digest(own) for name, own in self._region_masks.items()}
+            return content_key(key, self.experiment.verification.model_dump(mode="json"), cells)
+        return content_key(key, "online", self._key_for("verify")) if online else key
 
     def _key_of(self, data: str) -> str:
         """Return a key made from the experiment and the fingerprint of the data."""
@@ -396,12 +465,10 @@ class Run(RunFolder):
 
     def describe_cluster(self, description: dict[str, Any]) -> None:
         """Record the cluster on which the run is computed."""
-        self.record.cluster = description
-        self._save()
+        with self.changing_record() as record:
+            record.cluster = description
 
     def _note(self, stage: str, entry: StageRecord) -> None:
-        self.record.note(stage, entry, self.fingerprint)
-        self._save()
-
-    def _save(self) -> None:
-        self.record.write(self.record_file)
+        data = self.fingerprint
+        with self.changing_record() as record:
+            record.note(stage, entry, data)

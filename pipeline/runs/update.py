@@ -176,17 +176,28 @@ class Update:
             target = self.source
             if self.folder != self.source.folder:
                 target = Run(self.experiment, self.folder, progress)
-            checkpoints = Checkpoints(target.updates)
-            fitted = self._save_triangles(new_states, factors, checkpoints)
-            key = fitted.save(checkpoints)
-            model = self._solved(fitted, checkpoints, factors, progress)
-            place = TriangleLocation(store=target.updates.name, key=key)
-            model = replace(model, notes=replace(model.notes, kept=place))
-            seconds = round(time.perf_counter() - begun, 3)
-            entry = StageRecord(seconds=seconds, updated=model.notes.updated)
-            target.store_model(model, entry)
-            checkpoints.keep_only(fitted.checkpoints_in_use(key))
+            with target.lock():
+                self._store(target, new_states, factors, progress, begun)
         return target
+
+    def _store(
+        self,
+        target: Run,
+        new_states: NewStates,
+        factors: dict[int, Factors],
+        progress: Progress | None,
+        begun: float,
+    ) -> None:
+        """Write the triangles, solve, and write the model into the folder of ``target``."""
+        checkpoints = Checkpoints(target.updates)
+        fitted = self._save_triangles(new_states, factors, checkpoints)
+        key = fitted.save(checkpoints)
+        model = self._solved(fitted, checkpoints, factors, progress)
+        place = TriangleLocation(store=target.updates.name, key=key)
+        model = replace(model, notes=replace(model.notes, kept=place))
+        seconds = round(time.perf_counter() - begun, 3)
+        target.store_model(model, StageRecord(seconds=seconds, updated=model.notes.updated))
+        checkpoints.keep_only(fitted.checkpoints_in_use(key))
 
     @property
     def _settings(self) -> list[SolveSettings]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.training.ensembles.error_archive import SYSTEMS, kept_bytes
 from gfrnn.pipeline.training.model import DAMPING_BYTES, ForecastModel
 from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
-from gfrnn.pipeline.verification.event_values import Event, EventValues, events_of
+from gfrnn.pipeline.verification.events.event_values import Event, EventValues, events_of
 from gfrnn.pipeline.verification.pair_values import CRPS, ENSEMBLE_STATISTICS, PairValues
 from gfrnn.pipeline.verification.references import (
     ClimatologyReference,
@@ -95,6 +95,9 @@ class PairScoring:
         Climatology where there is no model. With neither, anomalies are not scored.
     seed : int
         Seed of the members of references.
+    masks : dict of ndarray of bool
+        Cells of the regions with a static field, see
+        :func:`gfrnn.pipeline.verification.region_masks.region_masks`.
     """
 
     fields: Fields
@@ -103,6 +106,7 @@ class PairScoring:
     model: Path | None = None
     climatology: Climatology | None = None
     seed: int = 0
+    masks: dict[str, Array] = field(default_factory=dict)
 
     def without_caches(self) -> PairScoring:
         """Return a copy that is cheap to pickle."""
@@ -121,7 +125,7 @@ class PairScoring:
 
     @cached_property
     def means(self) -> RegionMeans:
-        return RegionMeans.on_grid(self.fields.grid, self.config.regions)
+        return RegionMeans.on_grid(self.fields.grid, self.config.regions, self.masks)
 
     @cached_property
     def index_weights(self) -> Array:

@@ -152,12 +152,11 @@ class LinearInverseModel(LinearModel):
 def references_of(model: ForecastModel | None) -> tuple[Reference, ...]:
     """Return the references of a model, or those that need none.
 
-    The linear inverse model needs covariances of states, which the layout ``eof`` has, and serves
-    monthly data.
+    The linear inverse model needs covariances of states, which the layout ``eof`` has.
     """
     if model is None:
         return Persistence(), ClimatologyReference()
-    inverse = model.step.monthly and isinstance(model.layout, EofLayout)
+    inverse = isinstance(model.layout, EofLayout)
     return (
         LinearModel(model),
         *((LinearInverseModel(model),) if inverse else ()),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads
 from gfrnn.pipeline.storage import consolidate, string_array, write_whole
-from gfrnn.pipeline.verification.event_scores import event_scores
-from gfrnn.pipeline.verification.significance import score_changes
+from gfrnn.pipeline.verification.events.event_scores import event_scores
+from gfrnn.pipeline.verification.significance import score_changes, spread_skill_interval
 from gfrnn.pipeline.verification.spectrum_scores import spectrum_scores
 from gfrnn.pipeline.verification.statistics.ensemble_statistics import spread_skill_ratio
 from gfrnn.pipeline.verification.statistics.index_scores import index_correlation, index_rmse
@@ -57,10 +57,11 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
         dimensions (subset, prediction_timedelta). With indices also ``index_correlation`` and
         ``index_rmse``, dims (system, index, subset, prediction_timedelta). With ensembles also
         ``crps`` and ``fair_crps``, whose dimensions are DIMENSIONS, ``spread``,
-        ``spread_skill_ratio`` (1 for members that are exchangeable with the truth),
+        ``spread_skill_ratio`` (1 for members that are exchangeable with the truth; its interval is
+        that of :func:`gfrnn.pipeline.verification.significance.spread_skill_interval`),
         ``energy_score`` and ``fair_energy_score``, which lack ``system``, and ``rank_histogram``,
         which has the dimension ``rank`` instead; of events and spectra those of
-        :func:`gfrnn.pipeline.verification.event_scores.event_scores` and
+        :func:`gfrnn.pipeline.verification.events.event_scores.event_scores` and
         :func:`gfrnn.pipeline.verification.spectrum_scores.spectrum_scores`. Changes against each
         reference, ``rmse_change`` and others, are those of
         :func:`gfrnn.pipeline.verification.significance.score_changes`. A score of no pairs is
@@ -93,6 +94,7 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
     )
     if "crps" in means:
         variables |= _ensemble_scores(means, statistics.sizes["rank"] - 1)
+        variables |= spread_skill_interval(statistics)
     if "event" in statistics.dims:
         variables |= event_scores(statistics, chosen)
     if "wavenumber" in statistics.dims:

@@ -1,4 +1,4 @@
-"""Compare the forecasts with each reference: relative changes of scores, with intervals."""
+"""Compare the forecasts with each reference, and spread with error, with intervals."""
 
 from __future__ import annotations
 
@@ -87,3 +87,45 @@ def score_changes(statistics: xr.Dataset) -> dict[str, Any]:
             about = {"long_name": long_name, "units": units}
             variables[f"{name}_{suffix}"] = (_DIMENSIONS, part, about)
     return variables
+
+
+def spread_skill_interval(statistics: xr.Dataset) -> dict[str, Any]:
+    """Return the interval of the spread-skill ratio of an ensemble.
+
+    The ratio compares two metrics of the same initial times, so that the same bootstrap as in
+    :func:`score_changes` applies to it.
+
+    Parameters
+    ----------
+    statistics : xarray.Dataset
+        Statistics of an ensemble, from
+        :func:`gfrnn.pipeline.verification.statistics_store.open_statistics`.
+
+    Returns
+    -------
+    dict
+        Variables ``spread_skill_ratio_low`` and ``spread_skill_ratio_high``, the ends of the
+        interval of 95 %, with the dimensions (region, channel, prediction_timedelta); NaN where
+        there are too few pairs, or one member only.
+    """
+    dims = _DIMENSIONS[1:]
+    members = statistics.sizes["rank"] - 1
+    known = statistics["known"].transpose("time", "prediction_timedelta").values == 1
+    variance = statistics["ensemble_variance"].transpose("time", *dims).values
+    error = statistics["squared_error"].sel(system=FORECAST).transpose("time", *dims).values
+    test = paired_bootstrap(
+        [(members + 1) / members * variance],
+        [error],
+        np.sqrt,
+        relative=True,
+        present=np.broadcast_to(known[:, None, None], error.shape),
+        level=LEVEL,
+    )
+    return {
+        f"spread_skill_ratio_{end}": (
+            dims,
+            1 + found,
+            {"long_name": f"{which} end of the {LEVEL:.0%} interval of spread_skill_ratio"},
+        )
+        for end, which, found in (("low", "lower", test.low), ("high", "upper", test.high))
+    }

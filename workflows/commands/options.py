@@ -81,6 +81,15 @@ HorizonOption = Annotated[
         metavar="DURATION",
     ),
 ]
+MembersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--members",
+        help="With --period or --init: number of members of an ensemble, e.g. 50. Default: that of "
+        "the run.",
+        metavar="N",
+    ),
+]
 Folder = Annotated[
     Path, typer.Argument(help="Folder of a run, e.g. runs/era_interim_europe.", metavar="RUN")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from gfrnn.workflows.commands.options import (
     Force,
     HorizonOption,
     InitOption,
+    MembersOption,
     Memory,
     Output,
     PeriodOption,
@@ -113,6 +115,7 @@ def forecast(
     init: InitOption = None,
     every: EveryOption = None,
     horizon: HorizonOption = None,
+    members: MembersOption = None,
     workers: Workers = None,
     memory: Memory = None,
     scheduler: Scheduler = None,
@@ -129,23 +132,26 @@ def forecast(
 
     Examples: [bold]gfrnn forecast workflows/experiments/era_interim_europe.yaml[/bold];
     [bold]gfrnn forecast runs/my --period 2021-01-01 2021-12-31 --output runs/my-2021[/bold];
-    [bold]gfrnn forecast runs/my --init latest --horizon 15d[/bold]
+    [bold]gfrnn forecast runs/my --init latest --horizon 15d --members 50[/bold]
     """
     from gfrnn.workflows.commands import run_stages
 
-    _check_forecast_options(period, init, every, horizon)
+    _check_forecast_options(period, init, every, {"horizon": horizon, "members": members})
     set_time_limit(stop_before, stop_after)
     options = ClusterOptions(cluster, workers, memory, scheduler)
     if init is not None:
-        run_stages.forecast_once(file, init, output, force, options, horizon)
+        run_stages.forecast_once(file, init, output, force, options, horizon, members)
     elif period is not None:
-        run_stages.forecast_period(file, period, output, force, options, every, horizon)
+        run_stages.forecast_period(file, period, output, force, options, every, horizon, members)
     else:
         run_stages.run_one("forecast", file, output, force, options)
 
 
 def _check_forecast_options(
-    period: tuple[str, str] | None, init: str | None, every: str | None, horizon: str | None
+    period: tuple[str, str] | None,
+    init: str | None,
+    every: str | None,
+    of_both: Mapping[str, object],
 ) -> None:
     """Refuse options of ``gfrnn forecast`` that do not go together."""
     if init is not None and period is not None:
@@ -154,11 +160,12 @@ def _check_forecast_options(
         raise ConfigError(
             "--every: allowed with --period only; without it, set forecast.every in the experiment"
         )
-    if horizon is not None and period is None and init is None:
-        raise ConfigError(
-            "--horizon: allowed with --period or --init only; without them, set forecast.horizon "
-            "in the experiment"
-        )
+    for name, given in of_both.items():
+        if given is not None and period is None and init is None:
+            raise ConfigError(
+                f"--{name}: allowed with --period or --init only; without them, set "
+                f"forecast.{name} in the experiment"
+            )
 
 
 def verify(

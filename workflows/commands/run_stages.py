@@ -81,11 +81,12 @@ def forecast_period(
     options: ClusterOptions,
     every: str | None = None,
     horizon: str | None = None,
+    members: int | None = None,
 ) -> Run:
     """Forecast another period with the model of the run in a folder, into a folder of its own."""
     source = _folder_of_run("--period", folder)
     chosen = checked(Period, period, "--period")
-    new = NewPeriod.prepare(source, chosen, output, every=every, horizon=horizon)
+    new = NewPeriod.prepare(source, chosen, output, every=every, horizon=horizon, members=members)
     return _forecast_new(new, force, options)
 
 
@@ -96,10 +97,11 @@ def forecast_once(
     force: bool,
     options: ClusterOptions,
     horizon: str | None = None,
+    members: int | None = None,
 ) -> Run:
     """Forecast from one time with the model of the run in a folder, into a folder of its own."""
     source = _folder_of_run("--init", folder)
-    new = NewPeriod.from_initial_time(source, init, output, horizon=horizon)
+    new = NewPeriod.from_initial_time(source, init, output, horizon=horizon, members=members)
     start = f"{new.experiment.periods.test.start:%Y-%m-%dT%H:%M}"
     newer = f" (newer times are incomplete: {new.note})" if new.note else ""
     print_product(console, "initial time", f"{start}{newer}")
@@ -153,7 +155,7 @@ def _finished_run(
     if not all(run.is_done(stage) for stage in stages):
         return None
     for stage in stages:
-        print_stage(run.outcome(stage, skipped=True), console)
+        print_stage(run, run.outcome(stage, skipped=True), console)
     return run
 
 

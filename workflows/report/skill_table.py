@@ -21,7 +21,7 @@ from gfrnn.workflows.report.labels import (
     percent,
     unit_label,
 )
-from gfrnn.workflows.report.score_change import SIGNIFICANT, ScoreChange, score_change
+from gfrnn.workflows.report.score_figures.score_change import SIGNIFICANT, ScoreChange, score_change
 
 _TITLE = "RMSE, cos-latitude weighted"
 _RATIO = "forecast / climatology"

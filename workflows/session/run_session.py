@@ -19,7 +19,7 @@ from gfrnn.cluster.human_units import human_duration
 from gfrnn.cluster.performance_report import write_performance_report
 from gfrnn.cluster.ssh_tunnel import ssh_tunnel_command
 from gfrnn.pipeline import Experiment, Run
-from gfrnn.pipeline.forecasting.forecast_store import LIMITED, open_forecasts
+from gfrnn.pipeline.forecasting.forecast_store import LIMITED
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
@@ -163,17 +163,17 @@ def compute_stage(
 ) -> None:
     """Compute a stage of a run unless it is done, and print its result."""
     outcome: StageOutcome = getattr(run, stage)(force=force)
-    print_stage(outcome, console)
+    print_stage(run, outcome, console)
     if outcome.skipped:
         progress.skip(outcome.stage)
 
 
-def print_stage(outcome: StageOutcome, console: Console) -> None:
-    """Print the result of a stage, and what happened to forecasts that diverged or were bounded."""
+def print_stage(run: Run, outcome: StageOutcome, console: Console) -> None:
+    """Print the result of a stage of a run; say which forecasts diverged or were bounded."""
     how = "done before, skipped" if outcome.skipped else human_duration(outcome.seconds)
     print_product(console, outcome.stage, f"{outcome.product} ({how})")
     if outcome.stage == "forecast":
-        forecasts = open_forecasts(outcome.product)
+        forecasts = run.rollouts()
         if note := diverged_note(forecasts):
             print_warning(console, note)
         if note := limited_note(forecasts):

@@ -26,7 +26,7 @@ from gfrnn.pipeline.data.canonical_array import (
     canonical_array,
 )
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.data.files import RawFile
+from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.data.rechunking.area_tiles import AreaTiles
 from gfrnn.pipeline.data.stored_chunks import StoredChunks, stored_chunks
 from gfrnn.pipeline.reduction.progress import Progress

@@ -11,15 +11,15 @@ import xarray as xr
 
 from gfrnn.pipeline.config.data_config import SourceConfig
 from gfrnn.pipeline.data.canonical_array import IndexMap, chunks_of
-from gfrnn.pipeline.data.file_coordinates import (
-    FileTimes,
+from gfrnn.pipeline.data.files.file_coordinates import (
     dimension_kinds,
     find_coordinate,
     read_grid,
     read_levels,
-    read_times,
 )
-from gfrnn.pipeline.data.files import RawFile, find_files
+from gfrnn.pipeline.data.files.file_times import FileTimes, read_times
+from gfrnn.pipeline.data.files.find_files import find_files
+from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.data.variables.names import QUANTITIES, split_name, suggest_names
 from gfrnn.pipeline.data.variables.recognise import is_anomaly, recognise_variable
 from gfrnn.pipeline.data.variables.units import canonical_unit
@@ -98,7 +98,10 @@ def source_variables(
     for number, source in enumerate(sources):
         key = f"{section}[{number}]"
         files = find_files(source.path, source.storage_options, key)
-        variables[key] = [found for file in files for found in read(file, source, key)]
+        variables[key] = []
+        for file in files:
+            with file.lock:
+                variables[key] += read(file, source, key)
         for option in ("rename", "units"):
             given = getattr(source, option)
             there = {str(name) for file in files if given for name in file.open().data_vars}

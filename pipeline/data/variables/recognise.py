@@ -5,7 +5,7 @@ from __future__ import annotations
 import xarray as xr
 
 from gfrnn.pipeline.config.data_config import SourceConfig
-from gfrnn.pipeline.data.file_coordinates import FileLevels
+from gfrnn.pipeline.data.files.file_coordinates import FileLevels
 from gfrnn.pipeline.data.variables import names
 
 Levels = tuple[float, ...]  # hPa, ascending

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.data_config import SourceConfig
 from gfrnn.pipeline.data.canonical_array import chunks_of
-from gfrnn.pipeline.data.files import RawFile
+from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.data.variables.file_variables import FileVariable, field_variables
 from gfrnn.pipeline.errors import DataError
@@ -60,6 +60,14 @@ class ForecastFile:
         DataError
             If it is still being written, holds no forecasts, or its grid is not regular.
         """
+        with file.lock:
+            return cls._read(file, source, initial_time)
+
+    @classmethod
+    def _read(
+        cls, file: RawFile, source: SourceConfig, initial_time: np.datetime64 | None
+    ) -> ForecastFile:
+        """Open a file, see :meth:`open`; the caller holds its lock."""
         ds = file.open()
         if WRITTEN in ds.variables or _is_false(ds.attrs.get("complete", True)):
             raise DataError(
@@ -148,8 +156,10 @@ class ForecastFile:
         rest = {dim: 0 for dim in raw.dims if dim not in present}
         try:
             selected = raw.isel({**keys, **rest})
+            with self.file.lock:
+                values = selected.values
             # A lazy transposition would make the backend select value by value.
-            values = selected.values.transpose([selected.dims.index(dim) for dim in present])
+            values = values.transpose([selected.dims.index(dim) for dim in present])
         except Exception as error:
             raise DataError(
                 f"{self.file.path}: {variable.raw_name} cannot be read ({error}); the file is "

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.data_config import SourceConfig
 from gfrnn.pipeline.config.durations import Duration, month_middles
-from gfrnn.pipeline.data.files import RawFile, find_files
+from gfrnn.pipeline.data.files.find_files import find_files
+from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.data.grid import Channel, format_extent, same_coordinates
 from gfrnn.pipeline.data.variables.names import QUANTITIES, split_name, suggest_names
 from gfrnn.pipeline.errors import DataError

@@ -103,6 +103,28 @@ def wavelengths(columns: int, spacing: float, periodic: bool) -> Array:
         return np.asarray(columns * spacing / waves)
 
 
+def rounding_power(power: Array) -> Array:
+    """Return a bound of the power that rounding to float32 has at each wavenumber.
+
+    Rounding changes a value by at most ``2**-24`` of it, at random, so that its power is spread
+    evenly over the wavenumbers. A field with a large mean and little detail, such as geopotential
+    along a latitude, has no other power in its shortest waves. The bound is four times the power of
+    the largest changes, which the power of a single row exceeds rarely.
+
+    Parameters
+    ----------
+    power : ndarray, shape (..., wavenumbers)
+        From :func:`zonal_power`, of full fields.
+
+    Returns
+    -------
+    ndarray, shape (..., 1)
+        In the units of the power.
+    """
+    squares = power.sum(axis=-1, keepdims=True)
+    return np.asarray(squares * 2.0**-46 / power.shape[-1])
+
+
 def power_ratio(forecast: Array, truth: Array) -> Array:
     """Return the power of the forecast over that of the truth: dimensionless, below 1 if smooth.
 
@@ -114,10 +136,10 @@ def power_ratio(forecast: Array, truth: Array) -> Array:
     Returns
     -------
     ndarray, shape (..., wavenumbers)
-        NaN where the truth has no power.
+        NaN where the truth has no power but that of rounding, see :func:`rounding_power`.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(truth > 0, forecast / truth, np.nan)
+        return np.where(truth > rounding_power(truth), forecast / truth, np.nan)
 
 
 def log_spectral_distance(forecast: Array, truth: Array) -> Array:
@@ -125,7 +147,7 @@ def log_spectral_distance(forecast: Array, truth: Array) -> Array:
 
     It is ``sqrt(mean_k (10 log10 (F_k / T_k))^2)`` (Rabiner and Juang 1993, Fundamentals of Speech
     Recognition, section 4.5), without wavenumber 0, which is the mean along longitude, and without
-    those at which the truth has no power.
+    those at which the truth has no power but that of rounding, see :func:`rounding_power`.
 
     Parameters
     ----------
@@ -140,7 +162,7 @@ def log_spectral_distance(forecast: Array, truth: Array) -> Array:
         waves.
     """
     ratio = power_ratio(forecast, truth)[..., 1:]
-    present = truth[..., 1:] > 0
+    present = (truth > rounding_power(truth))[..., 1:]
     with np.errstate(divide="ignore", invalid="ignore"):
         squares = np.where(present, (10 * np.log10(ratio)) ** 2, 0.0)
         return np.asarray(np.sqrt(squares.sum(axis=-1) / present.sum(axis=-1)))

@@ -118,12 +118,12 @@ def test_references_are_ensembles_too(ensemble):
     crps, mae = scores["fair_crps"], scores["mae"]
     for system in ("linear", "climatology"):
         assert (crps.sel(system=system) < 0.85 * mae.sel(system=system)).all()
-    for system in ("persistence", "damped persistence"):
+    singles = ["linear inverse", "persistence", "damped persistence"]
+    for system in singles:
         np.testing.assert_allclose(crps.sel(system=system), mae.sel(system=system))
     # An ensemble is not compared with a single forecast.
     assert np.isfinite(scores["crps_change_low"].sel(system=["linear", "climatology"])).all()
-    singles = ["persistence", "damped persistence", "forecast"]
-    assert np.isnan(scores["crps_change"].sel(system=singles)).all()
+    assert np.isnan(scores["crps_change"].sel(system=[*singles, "forecast"])).all()
     # The process is linear: networks and linear model are alike.
     ratio = crps.sel(system="forecast") / crps.sel(system="linear")
     np.testing.assert_allclose(ratio, 1, atol=0.12)
@@ -189,6 +189,32 @@ def test_another_period_has_members_of_the_same_model(ensemble, tmp_path):
     run.forecast(), run.verify()
     assert open_forecasts(run.forecasts).sizes["number"] == MEMBERS
     assert "fair_crps" in open_scores(run.scores)
+
+
+def test_another_number_of_members_can_be_given(ensemble, tmp_path):
+    period = checked(Period, ["2002-09-01", "2002-09-04"], "test")
+    run = NewPeriod.prepare(ensemble.folder, period, tmp_path / "period", members=5).run()
+    run.forecast()
+    assert open_forecasts(run.forecasts).sizes["number"] == 5
+    init = NewPeriod.from_initial_time(ensemble.folder, "latest", tmp_path / "latest", members=40)
+    run = init.run()
+    run.forecast()
+    assert open_forecasts(run.forecasts).sizes["number"] == 40
+
+
+def test_members_that_the_model_cannot_make_are_refused_before_work(single, ensemble, tmp_path):
+    period = checked(Period, ["2002-09-01", "2002-09-04"], "test")
+    for model, options, reason in (
+        (single, {"members": 5}, "the model has no errors of held-out forecasts"),
+        (ensemble, {"horizon": "8d"}, "errors of 6 leads, but forecast.horizon has 8"),
+    ):
+        with pytest.raises(RunError, match=f"forecast.members: .*{reason}"):
+            NewPeriod.prepare(model.folder, period, tmp_path / "new", **options)
+        with pytest.raises(RunError, match=f"forecast.members: .*{reason}"):
+            NewPeriod.from_initial_time(model.folder, "latest", tmp_path / "new", **options)
+    with pytest.raises(ConfigError, match=r"--period: forecast.members: 1 .*"):
+        NewPeriod.prepare(ensemble.folder, period, tmp_path / "new", members=1)
+    assert not (tmp_path / "new").exists()
 
 
 def test_missing_statistics_are_computed_again(ensemble, tmp_path):

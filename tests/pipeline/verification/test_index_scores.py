@@ -20,7 +20,9 @@ from gfrnn.pipeline.verification.statistics.index_scores import index_correlatio
 from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 from gfrnn_testing.weather import experiment, finish, make_weather
 
-SYSTEMS = ["forecast", "linear", "damped persistence", "persistence", "climatology"]
+SYSTEMS = [
+    "forecast", "linear", "linear inverse", "damped persistence", "persistence", "climatology",
+]  # fmt: skip
 BOXES: dict[str, dict[str, Any]] = {
     "warm": {"variable": "temperature", "latitude": [35, 60], "longitude": [-12, 30]},
     "high": {

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gfrnn.pipeline.verification.significance import score_changes
+from gfrnn.pipeline.verification.significance import score_changes, spread_skill_interval
+from gfrnn.pipeline.verification.statistics.ensemble_statistics import spread_skill_ratio
 from gfrnn.pipeline.verification.statistics.paired_bootstrap import paired_bootstrap
 
 SYSTEMS = ["forecast", "linear", "climatology"]
@@ -69,3 +70,44 @@ def test_few_pairs_have_no_interval(starts):
     found = {name: values for name, (_, values, _) in score_changes(statistics(starts)).items()}
     assert np.isnan(found["rmse_change_low"]).all()
     assert np.isfinite(found["rmse_change"][1:, ..., 0]).all()
+
+
+def ensemble(starts: int, members: int, seed: int = 2) -> xr.Dataset:
+    """Return statistics of ensembles of 25 cells: with the right spread, and with half of it."""
+    rng = np.random.default_rng(seed)
+    truth = rng.standard_normal((1, 1, starts, 2, 25))
+    drawn = rng.standard_normal((members, *truth.shape)) * np.array([1.0, 0.5])[:, None]
+    dims = ("region", "channel", "time", "prediction_timedelta")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = drawn.var(axis=0, ddof=1).mean(axis=-1)
+    error = ((drawn.mean(axis=0) - truth) ** 2).mean(axis=-1)
+    return xr.Dataset(
+        {
+            "squared_error": (("system", *dims), error[None]),
+            "ensemble_variance": (dims, variance),
+            "known": (dims[2:], np.ones((starts, 2))),
+        },
+        {"system": ["forecast"], "rank": np.arange(members + 1)},
+    )
+
+
+def test_the_interval_of_the_spread_skill_ratio_has_1_for_the_right_spread_only():
+    ds = ensemble(300, 10)
+    found = {name: values[0, 0] for name, (_, values, _) in spread_skill_interval(ds).items()}
+    low, high = found["spread_skill_ratio_low"], found["spread_skill_ratio_high"]
+    assert low[0] < 1 < high[0]
+    assert high[1] < 0.75
+    means = ds.mean("time")
+    ratio = spread_skill_ratio(
+        means["ensemble_variance"].values[0, 0], means["squared_error"].values[0, 0, 0], 10
+    )
+    assert (low < ratio).all()
+    assert (ratio < high).all()
+    assert (high - low < 0.1).all()
+
+
+@pytest.mark.filterwarnings("ignore:Degrees of freedom")
+@pytest.mark.parametrize(("starts", "members"), [(5, 10), (300, 1)])
+def test_the_spread_skill_ratio_of_few_pairs_or_one_member_has_no_interval(starts, members):
+    for _, values, _ in spread_skill_interval(ensemble(starts, members)).values():
+        assert np.isnan(values).all()

@@ -26,7 +26,9 @@ from gfrnn_testing.weather import experiment, finish, make_weather, write_store
 # The package has a function of this name.
 verification = importlib.import_module("gfrnn.pipeline.verification.verify")
 
-SYSTEMS = ["forecast", "linear", "damped persistence", "persistence", "climatology"]
+SYSTEMS = [
+    "forecast", "linear", "linear inverse", "damped persistence", "persistence", "climatology",
+]  # fmt: skip
 METRICS = ("rmse", "mae", "bias", "acc", "activity")
 CHANNELS = [
     ("geopotential", 500.0),
@@ -35,6 +37,9 @@ CHANNELS = [
     ("mean_sea_level_pressure", None),
 ]
 LEADS = 6
+MSL = "mean_sea_level_pressure"
+BASIN = np.array(np.random.default_rng(3).random((6, 8)), dtype=np.float32)
+"""Share of each cell in a basin."""
 GAP = ["2002-07-20", "2002-07-22"]
 """Days that the truth lacks."""
 
@@ -75,12 +80,25 @@ def verified(tmp_path_factory) -> Verified:
             whole["time"] <= missing.time[missing][-1]
         )
         write_store(whole.sel(time=~inside).load(), folder / "gappy.zarr")
+    plane = weather.ds["mean_sea_level_pressure"].isel(time=0, drop=True)
+    plane.copy(data=BASIN).to_dataset(name="basin").to_netcdf(folder / "basin.nc")
     parts = {
+        "data": {
+            "sources": [str(folder / "gappy.zarr")],
+            "static": [str(folder / "basin.nc")],
+            "variables": {"geopotential": [500, 850], "temperature": [850], MSL: None},
+        },
         "periods": {"test": ["2002-07-01", "2002-08-17"]},
         "climatology": {"annual": 1},
         "state": {"modes": 5, "delays": 2},
         "fit": {"ridge": [1e-3, 1e-2]},
-        "verification": {"regions": {"south": {"latitude": [30, 44], "longitude": [0, 20]}}},
+        "verification": {
+            "regions": {
+                "south": {"latitude": [30, 44], "longitude": [0, 20]},
+                "basin": {"field": "basin"},
+                "northern_rest": {"latitude": [40, 90], "field": "basin", "below": 0.5},
+            }
+        },
     }
     run = finish(Run(experiment(folder / "gappy.zarr", **parts), folder / "run"))
     scores = open_scores(run.scores)
@@ -169,6 +187,14 @@ def damping(v: Verified, lead: int) -> np.ndarray:
     return later / np.mean([fields[t] ** 2 for t in present], axis=0)
 
 
+def propagator(states: np.ndarray, days: pd.DatetimeIndex) -> np.ndarray:
+    """Return the matrix of the linear inverse model, from the states of the training period."""
+    present = np.flatnonzero(days <= "2002-03-31")[1:-3]  # as for damped persistence
+    variance = states[present].T @ states[present] / len(present)
+    later = states[present[:-1]].T @ states[present[1:]] / (len(present) - 1)
+    return np.linalg.solve(variance, later)
+
+
 def reference(v: Verified, system: str, lead: int) -> np.ndarray:
     """Return forecasts of a reference, computed by hand."""
     shape = v.truth.shape[1:]
@@ -182,6 +208,9 @@ def reference(v: Verified, system: str, lead: int) -> np.ndarray:
         anomaly = now - v.climatology[v.places]
         return v.climatology[valid] + anomaly * damping(v, lead).reshape(shape)
     states = truncated_states(v)
+    if system == "linear inverse":
+        later = states[v.places] @ np.linalg.matrix_power(propagator(states, v.days), lead)
+        return v.model.layout.anomalies(later).reshape(-1, *shape) + v.climatology[valid]
     series = {0: states[v.places], -1: states[v.places - 1]}
     outer = v.model.linear.outer
     for step in range(1, lead + 1):
@@ -262,8 +291,9 @@ def test_a_lead_without_any_truth_scores_nan(tmp_path):
     assert np.isnan(scores["rmse"].values[..., 3:]).all()
 
 
+@pytest.mark.parametrize("region", ["all", "basin", "northern_rest"])
 @pytest.mark.parametrize("channel", range(4))
-def test_scores_are_those_of_the_scores_library(verified, channel):
+def test_scores_are_those_of_the_scores_library(verified, channel, region):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own affair
         from scores.continuous import additive_bias, rmse
@@ -282,15 +312,16 @@ def test_scores_are_those_of_the_scores_library(verified, channel):
         dims=("valid_time", "latitude", "longitude"),
     )
     weights = create_latitude_weights(ours["latitude"])
+    cells = region_cells(verified).get(region, np.ones(BASIN.shape, dtype=bool))
+    weights = weights * ours.isel(time=0, prediction_timedelta=0, drop=True).copy(data=cells)
     weights /= weights.mean()  # earlier versions of scores do not divide by the sum of the weights
+    scores = open_score_subsets(verified.run.scores).sel(region=region, subset="all")
     for lead in range(LEADS):
         one = ours.isel(prediction_timedelta=lead).astype(float)
         one = one.swap_dims(time="valid_time").drop_vars(["time", "prediction_timedelta"])
         both = np.intersect1d(one["valid_time"].values, truth["valid_time"].values)
         pair = one.sel(valid_time=both), truth.sel(valid_time=both)
-        found = verified.scores.sel(system="forecast").isel(
-            channel=channel, prediction_timedelta=lead
-        )
+        found = scores.sel(system="forecast").isel(channel=channel, prediction_timedelta=lead)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             error, bias = rmse(*pair, weights=weights), additive_bias(*pair, weights=weights)
@@ -304,13 +335,24 @@ def test_subsets_are_those_with_pairs(verified):
     assert list(open_score_subsets(verified.run.scores)["subset"].values) == ["all"]
 
 
+def region_cells(v: Verified) -> dict[str, np.ndarray]:
+    """Return the cells of each region: bool, shape (latitudes, longitudes)."""
+    latitude, longitude = (v.forecasts[name].values for name in ("latitude", "longitude"))
+    north = (latitude >= 40)[:, None]
+    return {
+        "south": ((latitude >= 30) & (latitude <= 44))[:, None] & (longitude <= 20)[None],
+        "basin": BASIN >= 0.5,
+        "northern_rest": north & (BASIN < 0.5),
+    }
+
+
+@pytest.mark.parametrize("region", ["south", "basin", "northern_rest"])
 @pytest.mark.parametrize("lead", [1, 4])
-def test_scores_of_a_region_are_those_of_its_cells(verified, lead):
+def test_scores_of_a_region_are_those_of_its_cells(verified, region, lead):
     scores = open_score_subsets(verified.run.scores)
-    latitude, longitude = (verified.forecasts[name].values for name in ("latitude", "longitude"))
-    box = ((latitude >= 30) & (latitude <= 44))[:, None] & (longitude <= 20)[None]
+    box = region_cells(verified)[region]
     assert 0 < box.sum() < box.size
-    found = scores.sel(system="forecast", region="south", subset="all")
+    found = scores.sel(system="forecast", region=region, subset="all")
     expected = by_hand(verified, stored(verified, lead), lead, box=box)
     for metric in METRICS:
         np.testing.assert_allclose(

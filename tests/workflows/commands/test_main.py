@@ -434,6 +434,7 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         ),
         (["forecast", "a", "--init", "latest", "--every", "1d"], "--every: allowed with --period"),
         (["forecast", "{file}", "--horizon", "9d"], "--horizon: allowed with --period or --init"),
+        (["forecast", "{file}", "--members", "9"], "--members: allowed with --period or --init"),
         (["export", "nowhere"], "nowhere: no forecasts there; run `gfrnn forecast` first"),
         (["run", "{file}", "--stop-after", "5"], "--stop-after: '5' is not a duration"),
         (["inspect", "nowhere.nc"], "nowhere.nc not found; looked in"),

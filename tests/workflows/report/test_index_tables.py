@@ -16,7 +16,7 @@ from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.report.page import write_report
-from gfrnn.workflows.report.skill_figures import index_pictures
+from gfrnn.workflows.report.score_figures.skill_figures import index_pictures
 from gfrnn.workflows.report.skill_table import (
     dashboard_table,
     index_table,

@@ -11,7 +11,7 @@ import xarray as xr
 from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.verification.subsets import MONTHS
-from gfrnn.workflows.report.month_figure import month_picture
+from gfrnn.workflows.report.score_figures.month_figure import month_picture
 
 SST = Channel("sea_surface_temperature", None)
 

@@ -11,6 +11,7 @@ from gfrnn.pipeline.verification.statistics.power_spectra import (
     complete_latitudes,
     log_spectral_distance,
     power_ratio,
+    rounding_power,
     wavelengths,
     zonal_power,
 )
@@ -134,6 +135,25 @@ def test_distances_of_known_spectra():
     assert log_spectral_distance(truth * [1, 10, 1, 1], silent) == pytest.approx(np.sqrt(50))
     assert np.isnan(log_spectral_distance(truth, np.zeros(4)))
     assert np.isnan(log_spectral_distance(truth * np.nan, truth))
+
+
+def test_power_of_float32_rounding_alone_is_left_out():
+    """Fields of one wave on a large mean have no other power than that of rounding."""
+    longitude = np.arange(63) * 2 * np.pi / 63
+    phases = np.random.default_rng(6).uniform(0, 2 * np.pi, (200, 1, 1))
+    exact = 54_321.0 + 800 * np.sin(5 * longitude + phases)
+    rounded = exact.astype(np.float32)
+    truth, forecast = (
+        zonal_power(fields, (1, 63), np.ones((1, 1)), periodic=True).mean(axis=0)[0]
+        for fields in (rounded, 1.001 * exact)
+    )
+    noise = np.delete(truth, [0, 5])
+    assert (noise > 0).all()
+    assert (noise < rounding_power(truth)).all()
+    assert noise.mean() > 0.02 * float(rounding_power(truth)[0])  # the bound is not a loose one
+    np.testing.assert_array_equal(np.flatnonzero(np.isfinite(power_ratio(forecast, truth))), [0, 5])
+    expected = 20 * np.log10(1.001)
+    assert log_spectral_distance(forecast, truth) == pytest.approx(expected, rel=1e-3)
 
 
 def test_shapes_that_do_not_fit_are_named():

@@ -1,133 +1,25 @@
-"""Files of an experiment: search by path, glob or URL, and opening in the process that reads."""
+"""Search for the files of an experiment by path, glob or URL."""
 
 from __future__ import annotations
 
-import atexit
 import difflib
-import functools
 import glob
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fsspec
-import numpy as np
-import xarray as xr
-import zarr
 
+from gfrnn.pipeline.data.files.raw_file import RawFile, first_line, is_url
 from gfrnn.pipeline.errors import DataError
-
-# Keys of the encoding of values that differ from those stored.
-_PACKING = ("scale_factor", "add_offset", "_Unsigned")
-_MISSING = ("_FillValue", "missing_value")
 
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 _GRIB = (
     "{}: GRIB is not read directly; install cfgrib and eccodes and convert it to netCDF "
     "(cfgrib.open_datasets, or grib_to_netcdf), then give that file"
 )
-
-
-@dataclass(frozen=True)
-class RawFile:
-    """A file or zarr store, opened in the process that reads it. Cheap to pickle.
-
-    Attributes
-    ----------
-    path
-        Absolute local path, or URL for fsspec.
-    engine
-        Engine of ``xarray.open_dataset``.
-    options
-        Storage options of fsspec, as sorted pairs.
-    stamp
-        Size and modification time of a local file: a rewritten file is opened again.
-    """
-
-    path: str
-    engine: str
-    options: tuple[tuple[str, Any], ...] = ()
-    stamp: tuple[int, ...] = ()
-
-    def open(self) -> xr.Dataset:
-        """Open the file lazily: values masked and scaled, times not decoded.
-
-        Raises
-        ------
-        DataError
-            If it is damaged, has another format or needs a package that is not installed.
-        """
-        try:
-            return _opened(self)
-        except TypeError:  # storage options that cannot be hashed
-            return _opened.__wrapped__(self)
-
-    def unconverted_array(self, variable: str) -> zarr.Array | None:
-        """Return the zarr array of a variable whose stored values are the decoded ones.
-
-        It is None for other formats, and for values that are packed, not float32, or marked as
-        missing by a number.
-        """
-        if self.engine != "zarr":
-            return None
-        try:
-            return _unconverted_array(self, variable)
-        except TypeError:  # storage options that cannot be hashed
-            return _unconverted_array.__wrapped__(self, variable)
-
-
-@functools.lru_cache(maxsize=512)
-def _opened(file: RawFile) -> xr.Dataset:
-    options: dict[str, Any] = {}
-    target: Any = file.path
-    if file.engine == "zarr":
-        options["consolidated"] = None
-        if file.options:
-            options["storage_options"] = dict(file.options)
-    elif _is_url(file.path):
-        target = fsspec.open(file.path, "rb", **dict(file.options)).open()
-    try:
-        with warnings.catch_warnings():
-            # xarray warns of each store without consolidated metadata.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            return xr.open_dataset(
-                target,
-                engine=file.engine,
-                chunks=None,
-                cache=False,
-                decode_times=False,
-                decode_timedelta=False,
-                **options,
-            )
-    except ImportError as error:
-        raise DataError(
-            f"{file.path}: cannot be opened without another package ({_first_line(error)}); netCDF "
-            "by URL needs h5netcdf and h5py; s3:// and gs:// need s3fs and gcsfs"
-        ) from error
-    except Exception as error:
-        raise DataError(
-            f"{file.path}: cannot be opened ({_first_line(error)}); the file is damaged or "
-            "incomplete; copy or download it again"
-        ) from error
-
-
-@functools.lru_cache(maxsize=512)
-def _unconverted_array(file: RawFile, variable: str) -> zarr.Array | None:
-    raw = file.open()[variable].variable
-    group = zarr.open_group(file.path, mode="r", storage_options=dict(file.options) or None)
-    array = group[variable]
-    if not isinstance(array, zarr.Array) or not raw.dtype == array.dtype == np.float32:
-        return None
-    missing = [raw.encoding[key] for key in _MISSING if key in raw.encoding]
-    packed = any(key in raw.encoding for key in _PACKING)
-    return None if packed or not np.isnan(np.array(missing, float)).all() else array
-
-
-# At exit, open files must be closed before the libraries that read them are unloaded.
-atexit.register(_opened.cache_clear)
 
 
 def find_files(
@@ -145,13 +37,9 @@ def find_files(
     """
     files: list[RawFile] = []
     for entry in [path] if isinstance(path, str) else path:
-        found = _find_url(entry, options or {}, key) if _is_url(entry) else _find_local(entry, key)
+        found = _find_url(entry, options or {}, key) if is_url(entry) else _find_local(entry, key)
         files += [file for file in found if file not in files]
     return files
-
-
-def _is_url(path: str) -> bool:
-    return "://" in path or "::" in path
 
 
 def _find_url(url: str, options: dict[str, Any], key: str) -> Iterator[RawFile]:
@@ -178,7 +66,7 @@ def _find_url(url: str, options: dict[str, Any], key: str) -> Iterator[RawFile]:
         raise
     except Exception as error:
         raise DataError(
-            f"{key}: {url} cannot be reached ({_first_line(error)}); check the address, the "
+            f"{key}: {url} cannot be reached ({first_line(error)}); check the address, the "
             "network, and storage_options (credentials)"
         ) from error
 
@@ -262,9 +150,5 @@ def _check_length(path: Path) -> None:
             netcdf_file(stream, "r", mmap=True).close()
         except Exception as error:
             raise DataError(
-                f"{path}: the file is truncated ({_first_line(error)}); copy or download it again"
+                f"{path}: the file is truncated ({first_line(error)}); copy or download it again"
             ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,1 @@
+"""Files of an experiment: search, opening, and the coordinates of each."""

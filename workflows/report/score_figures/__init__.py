@@ -1,0 +1,1 @@
+"""Scores of a report: figures against lead, and scorecards."""
