@@ -101,9 +101,9 @@ def write_index(folder: Path) -> tuple[Path, int]:
     runs = [_indexed(found, folder) for found in run_folders(folder)]
     if not runs:
         raise RunError(
-            f"{folder}: neither the folder of a run nor one with runs in it (no experiment.yaml is "
-            f"there or up to {_MOST_DEPTH} folders below); give a folder such as runs/NAME, or "
-            "runs for an index of all"
+            f"{folder}: not a run's folder (it has no experiment.yaml), and none is below it; give "
+            "the folder of a run, such as runs/NAME, or a folder of runs, or make a run with "
+            "`gfrnn run FILE`"
         )
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),

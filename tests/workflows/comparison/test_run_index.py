@@ -125,10 +125,12 @@ def test_the_command_writes_a_page_or_an_index(folder: Path, monkeypatch, capsys
     assert "index.html: 5 runs" in re.sub(r"\s+", " ", text)
     code, text = call(folder / "begun" / "absent")
     assert code != 0
-    assert "neither the folder of a run nor one with runs in it" in re.sub(r"\s+", " ", text)
+    assert "not a run's folder (it has no experiment.yaml), and none is below it" in re.sub(
+        r"\s+", " ", text
+    )
 
 
 def test_a_folder_without_runs_is_left_alone(tmp_path: Path):
-    with pytest.raises(RunError, match="give a folder such as runs/NAME"):
+    with pytest.raises(RunError, match="or a folder of runs, or make a run"):
         write_index(tmp_path)
     assert not os.listdir(tmp_path)
