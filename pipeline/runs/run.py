@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -22,8 +21,8 @@ from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.inspection.audit import check_sample
-from gfrnn.pipeline.data.time_axis import format_minute, step_of
-from gfrnn.pipeline.errors import DataError, RunError
+from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
@@ -31,6 +30,7 @@ from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast_data
+from gfrnn.pipeline.runs.online_forecasts import check_online, check_truth, require_statistics
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
@@ -39,9 +39,10 @@ from gfrnn.pipeline.training.model_notes import Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import known_times, steps
 from gfrnn.pipeline.verification.events.event_values import events_of
+from gfrnn.pipeline.verification.online.verify_online import open_rollouts, verify_online
 from gfrnn.pipeline.verification.region_masks import region_masks
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
-from gfrnn.pipeline.verification.verify import verify
+from gfrnn.pipeline.verification.verify import compute_scores, verify
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -169,6 +170,7 @@ class Run(RunFolder):
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
         initial_times(self.experiment, axis)
+        check_online(self.experiment, self.ds, self.forecasts)
         grid, scored = Fields(self.ds).grid, self.experiment.verification
         RegionMeans.on_grid(grid, scored.regions, self._region_masks)
         events_of(scored.thresholds, grid)
@@ -197,7 +199,11 @@ class Run(RunFolder):
         return self.outcome("fit", skipped)
 
     def forecast(self, *, force: bool = False) -> StageOutcome:
-        """Forecast the test period; the product is ``forecast.zarr``."""
+        """Forecast the test period.
+
+        The product is ``forecast.zarr``, or ``statistics.zarr`` where no fields are kept
+        (``forecast.store: false``).
+        """
         skipped = not force and self.is_done("forecast")
         if not skipped:
             with self._computing("forecast"):
@@ -205,18 +211,35 @@ class Run(RunFolder):
                 self._require("fit", self.model)
                 if self.record.external_model:
                     self.check()
-                key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
-                if force or begun is None or begun.key != key:
-                    if not force and written(self.forecasts) is not None:
-                        _LOGGER.warning(
-                            "%s: unfinished forecasts of other settings, data or another version "
-                            "are replaced; all forecasts are made anew",
-                            self.forecasts,
-                        )
-                    shutil.rmtree(self.forecasts, ignore_errors=True)
-                    self._note("forecast", StageRecord(key=key))
-                forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
+                if self.experiment.forecast.store:
+                    self._write_forecasts(force)
+                else:
+                    # An unfinished store of a forced stage is not trusted either.
+                    key = "" if force else self._key_for("forecast")
+                    verify_online(
+                        self.experiment,
+                        self.ds,
+                        self.model,
+                        self.statistics,
+                        self.progress,
+                        key,
+                        self._region_masks,
+                    )
         return self.outcome("forecast", skipped)
+
+    def _write_forecasts(self, force: bool) -> None:
+        """Write the forecasts; those of an unfinished store with the same key are kept."""
+        key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
+        if force or begun is None or begun.key != key:
+            if not force and written(self.forecasts) is not None:
+                _LOGGER.warning(
+                    "%s: unfinished forecasts of other settings, data or another version are "
+                    "replaced; all forecasts are made anew",
+                    self.forecasts,
+                )
+            shutil.rmtree(self.forecasts, ignore_errors=True)
+            self._note("forecast", StageRecord(key=key))
+        forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
 
     def verify(self, *, force: bool = False) -> StageOutcome:
         """Score the forecasts; the product is ``scores.zarr``."""
@@ -224,28 +247,60 @@ class Run(RunFolder):
         if not skipped:
             with self._computing("verify"):
                 self._check_external_model()
-                valid = open_forecasts(self.forecasts)["valid_time"].values
-                self._require("forecast", self.forecasts)
-                self._check_truth(valid)
-                verify(
-                    self.ds,
-                    self.model,
-                    self.forecasts,
-                    self.statistics,
-                    self.scores,
-                    self.experiment.verification,
-                    self.progress,
-                    # An unfinished store of a forced stage is not trusted either.
-                    "" if force else self._key_for("verify"),
-                    self.experiment.forecast.seed,
-                    self._region_masks,
-                )
+                if self.experiment.forecast.store:
+                    self._score_forecasts(force)
+                else:
+                    require_statistics(self.statistics, self.finished("forecast"))
+                    compute_scores(self.statistics, self.scores)
         return self.outcome("verify", skipped)
+
+    def _score_forecasts(self, force: bool) -> None:
+        """Compute the statistics and the scores of stored forecasts."""
+        valid = open_forecasts(self.forecasts)["valid_time"].values
+        self._require("forecast", self.forecasts)
+        remedy = "run `gfrnn verify` again when they have been extended"
+        check_truth(str(self.forecasts), valid, self.ds["time"].values, remedy)
+        verify(
+            self.ds,
+            self.model,
+            self.forecasts,
+            self.statistics,
+            self.scores,
+            self.experiment.verification,
+            self.progress,
+            # An unfinished store of a forced stage is not trusted either.
+            "" if force else self._key_for("verify"),
+            self.experiment.forecast.seed,
+            self._region_masks,
+            self.experiment.forecast.batch,
+        )
 
     def finished(self, stage: str) -> bool:
         """Check whether a stage is done, with this experiment and these data."""
         done = self.record.stages.get(stage)
         return done is not None and bool(done.finished) and done.key == self._key_for(stage)
+
+    def product(self, stage: str) -> Path:
+        if stage == "forecast" and not self.experiment.forecast.store:
+            return self.statistics
+        return super().product(stage)
+
+    def rollouts(self) -> xr.Dataset:
+        """Return initial times and leads of the forecasts, and what happened to them.
+
+        Returns
+        -------
+        xarray.Dataset
+            With the variable ``limited`` and the attribute ``lost_forecasts``.
+
+        Raises
+        ------
+        RunError
+            If there are no finished forecasts.
+        """
+        if self.experiment.forecast.store:
+            return open_forecasts(self.forecasts)
+        return open_rollouts(self.statistics)
 
     def is_done(self, stage: str) -> bool:
         """Check whether a stage is finished and its product is in the folder."""
@@ -276,23 +331,6 @@ class Run(RunFolder):
             raise RunError(
                 f"{product}: not finished, or not of these data and this experiment; run "
                 f"`gfrnn {stage}` first"
-            )
-
-    def _check_truth(self, valid: NDArray[Any]) -> None:
-        """Refuse to score forecasts none of which has a truth yet.
-
-        Raises
-        ------
-        DataError
-            If the data have none of the times that the forecasts are for.
-        """
-        time = self.ds["time"].values
-        if not np.isin(valid, time).any():
-            first, last, end = map(format_minute, (valid.min(), valid.max(), time[-1]))
-            raise DataError(
-                f"{self.forecasts}: there is no truth for any of the forecasts, which are for "
-                f"{first} to {last}, as the data end at {end}; run `gfrnn verify` again when they "
-                "have been extended"
             )
 
     # The model
@@ -403,9 +441,10 @@ class Run(RunFolder):
     def _key_for(self, stage: str) -> str:
         """Return the key of everything that decides the product of a stage."""
         external = self.record.external_model
+        online = stage == "forecast" and not self.experiment.forecast.store
         if external and stage == "fit":
             return self._key_of_model
-        if external and stage == "forecast":
+        if external and stage == "forecast" and not online:
             # Later times may be added to the data, and forecasts must then be scored with them.
             read = times_read(self.experiment, self.ds["time"].values)
             return self._key_of(fingerprint(self.ds.isel(time=read)))
@@ -413,7 +452,7 @@ class Run(RunFolder):
         if stage == "verify":
             cells = {name: content_digest(own) for name, own in self._region_masks.items()}
             return content_key(key, self.experiment.verification.model_dump(mode="json"), cells)
-        return key
+        return content_key(key, "online", self._key_for("verify")) if online else key
 
     def _key_of(self, data: str) -> str:
         """Return a key made from the experiment and the fingerprint of the data."""

@@ -56,8 +56,10 @@ def example_forecast(contents: RunContents) -> ExampleForecast | None:
     Returns
     -------
     ExampleForecast or None
-        None if no truth is known, or the grid is a single line.
+        None if no fields are kept, no truth is known, or the grid is a single line.
     """
+    if not contents.run.experiment.forecast.store:
+        return None
     lead = contents.nearest(_MAP_LEAD)
     valid = contents.forecasts["valid_time"].values
     known = np.isin(valid, contents.truth.time)

@@ -109,8 +109,8 @@ def _content(contents: RunContents) -> dict[str, Any]:
     return {
         "experiment": experiment,
         "summary": summary(contents),
-        "diverged": diverged_note(contents.forecasts),
-        "limited": limited_note(contents.forecasts),
+        "diverged": diverged_note(contents.rollouts),
+        "limited": limited_note(contents.rollouts),
         "origins": contents.simulated,
         "facts": run_facts(contents),
         "scorecards": first_cards,

@@ -60,8 +60,13 @@ class RunContents:
         return ForecastModel.load(self.run.model)
 
     @cached_property
+    def rollouts(self) -> xr.Dataset:
+        """Initial times and leads of the forecasts, and what happened to them."""
+        return self.run.rollouts()
+
+    @cached_property
     def forecasts(self) -> xr.Dataset:
-        """The store of forecasts."""
+        """The store of forecasts, which exists unless no fields are kept."""
         return open_forecasts(self.run.forecasts)
 
     @cached_property
