@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from gfrnn.cluster import dashboard
 from gfrnn.pipeline.data.grid import Channel
@@ -99,7 +100,7 @@ def _rmse_table(scores: xr.Dataset, leads: Sequence[int]) -> Table:
     for label in _labels(scores, leads):
         table.add_column(label, justify="right", no_wrap=True)
     for errors in channel_errors(scores, leads):
-        table.add_row(f"[bold]{errors.channel}[/bold], {errors.units}")
+        table.add_row(Text.assemble((errors.channel, "bold"), f", {errors.units}"))
         best = np.nanmin(list(errors.rmse.values()), axis=0)
         for system, values in errors.rmse.items():
             table.add_row(f"  {system}", *_cells(values, best, ".4g"))
@@ -123,7 +124,7 @@ def index_table(scores: xr.Dataset) -> Table | None:
     for label in _labels(scores, leads):
         table.add_column(label, justify="right", no_wrap=True)
     for own in index_scores(scores, leads):
-        table.add_row(f"[bold]{own.name}[/bold], {own.metric}")
+        table.add_row(Text.assemble((own.name, "bold"), f", {own.metric}"))
         for system, values in own.values.items():
             table.add_row(f"  {system}", *_cells(values, own.best, ".3f"))
         table.add_section()
@@ -165,10 +166,10 @@ def index_scores(scores: xr.Dataset, leads: Sequence[int]) -> Iterator[IndexScor
             yield IndexScores(str(name), metric, better.reduce(list(systems.values())), systems)
 
 
-def _cells(values: NDArray[Any], best: NDArray[Any], form: str) -> list[str]:
+def _cells(values: NDArray[Any], best: NDArray[Any], form: str) -> list[Text]:
     """Write the values of a row, those that are the best in bold."""
     return [
-        f"[bold]{value:{form}}[/bold]" if value == top else f"{value:{form}}"
+        Text(f"{value:{form}}", "bold" if value == top else "")
         for value, top in zip(values, best, strict=True)
     ]
 
