@@ -15,7 +15,6 @@ from gfrnn.workflows.commands.options import (
     ClusterOptions,
     EveryOption,
     ExperimentFile,
-    Folder,
     Force,
     HorizonOption,
     InitOption,
@@ -304,11 +303,29 @@ def compare(
     compare_folders(runs, channel or (), output, console)
 
 
-def report(folder: Folder) -> None:
+def report(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a verified run, or one with runs in it, e.g. runs.", metavar="FOLDER"
+        ),
+    ],
+) -> None:
     """Write the page report.html into the folder of a verified run again.
 
-    Example: [bold]gfrnn report runs/era_interim_europe[/bold]
+    For a folder with runs in it, write index.html: what each run is, its scores, and a link to its
+    report.
+
+    Examples: [bold]gfrnn report runs/era_interim_europe[/bold], [bold]gfrnn report runs[/bold]
     """
+    from gfrnn.pipeline.runs.folder import RunFolder
+
+    if not RunFolder(folder).experiment_file.exists():
+        from gfrnn.workflows.comparison.run_index import write_index
+
+        path, count = write_index(folder)
+        console.print(f"{path}: {count} run{'s' * (count > 1)}", highlight=False)
+        return
     from gfrnn.pipeline import Run
     from gfrnn.workflows.report.page import write_report
 
