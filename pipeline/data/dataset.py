@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -32,7 +33,7 @@ from gfrnn.pipeline.errors import DataError
 _ORIGIN = ("title", "institution", "source", "comment")
 
 
-def open_source(data: DataConfig) -> xr.Dataset:
+def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr.Dataset:
     """Open the files of a ``data`` section as one canonical Dataset, without reading values.
 
     Dimensions (time, [level], latitude, longitude); ``time`` datetime64, strictly increasing;
@@ -46,6 +47,12 @@ def open_source(data: DataConfig) -> xr.Dataset:
     ``ds.attrs`` has ``time_chunk`` (times in a stored chunk) and ``time_chunk_start`` (first time
     of a chunk), to plan reads that have no chunk in common, ``notes`` (list of str: what was
     merged or dropped) and ``origins`` (title, institution, source and comment of the files).
+
+    Parameters
+    ----------
+    data : DataConfig
+    without : collection of datetime64
+        Times to leave out, as if the files did not have them.
 
     Raises
     ------
@@ -64,6 +71,7 @@ def open_source(data: DataConfig) -> xr.Dataset:
     time, notes = common_times(groups)
     if data.step is not None:
         time = time[keep_step(time, data.step)]
+    time = time[~np.isin(time, np.array(list(without), dtype=time.dtype))]
     level = sorted({level for _, levels in groups for level in levels or ()})
     selection = Selection(time, level, rows, columns)
     variables: dict[str, xr.Variable] = {}
