@@ -209,13 +209,14 @@ def limited_note(forecasts: xr.Dataset) -> str:
     )
 
 
-def print_update(run: Run, console: Console) -> None:
+def print_update(run: Run, console: Console, *, skipped: bool = False) -> None:
     """Print the data that an update has added, and the times that may be scored from now on."""
     assert run.updated is not None
     latest, last = run.updated.latest, run.updated.last
+    before = "; done before, skipped" if skipped else ""
     console.print(
         f"[bold]update[/bold]: {run.model} ({latest.times} times from {latest.first} to "
-        f"{last}, {latest.rows} rows)",
+        f"{last}, {latest.rows} rows{before})",
         highlight=False,
     )
     if not latest.consecutive:
