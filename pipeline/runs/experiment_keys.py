@@ -29,6 +29,7 @@ def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str,
     tree = to_tree(experiment)
     for key in _INCIDENTAL:
         tree.pop(key)
+    tree["forecast"].pop("store")  # decides what is kept of forecasts, not their values
     for key in (*_PERMISSIONS, *free):
         section, name = key.split(".")
         tree[section].pop(name)
