@@ -10,6 +10,9 @@ from pydantic import Field, field_validator, model_validator
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import Period, Section
 
+Doubt = Literal["scrambled", "extremes", "range"]
+"""Kind of a doubt about values: points in the wrong order, undeclared fill values, impossible."""
+
 
 class SourceConfig(Section):
     """A source of data: files that are read as one data set, or one store."""
@@ -51,6 +54,9 @@ class DataConfig(Section):
     region: Region | None = None
     anomalies: bool | None = Field(
         None, description="whether values are anomalies; default: names and attributes tell"
+    )
+    allow: list[Doubt] = Field(
+        [], description="doubts about the values for which a fit shall not refuse them"
     )
     step: Duration | None = Field(None, description="time step to use, e.g. 6h or 1mo")
     chunk: int | None = Field(None, gt=0, description="number of times that a leaf reads at once")

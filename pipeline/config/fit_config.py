@@ -68,3 +68,6 @@ class ForecastConfig(Section):
         None, ge=2, le=1000, description="number of members of an ensemble; none: one forecast"
     )
     seed: int = Field(0, ge=0, description="seed of the draws of members")
+    store: bool = Field(
+        True, description="false: score forecasts while they are made and keep no fields"
+    )

@@ -11,6 +11,53 @@ from pydantic import Field, field_validator, model_validator
 from gfrnn.pipeline.config.data_config import Region
 from gfrnn.pipeline.config.section import Section
 
+_GLOBE: dict[str, tuple[float, float]] = {"latitude": (-90, 90), "longitude": (0, 360)}
+
+# Share of a cell from which it belongs to a mask.
+_HALF = 0.5
+
+
+class ScoredRegion(Region):
+    """A region to score: the cells of a box in which a static field has values of a range.
+
+    Without a latitude or a longitude, the box extends over all of them; without a field, all cells
+    of the box belong to the region.
+    """
+
+    latitude: tuple[float, float] = _GLOBE["latitude"]
+    longitude: tuple[float, float] = _GLOBE["longitude"]
+    field: str | None = Field(
+        None, description="name of a static field, such as land_sea_mask; default: all cells"
+    )
+    at_least: float | None = Field(
+        None, allow_inf_nan=False, description="least value of the field; default: none, or 0.5"
+    )
+    below: float | None = Field(
+        None, allow_inf_nan=False, description="value that the field is below; default: none"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _half_of_a_mask(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or value.get("field") is None:
+            return value
+        unlimited = value.get("at_least") is None and value.get("below") is None
+        return {**value, "at_least": _HALF} if unlimited else value
+
+    @model_validator(mode="after")
+    def _a_part_of_the_globe(self) -> ScoredRegion:
+        if self.field is None:
+            if self.at_least is not None or self.below is not None:
+                raise ValueError("at_least and below are limits of a field; set field too")
+            if all(getattr(self, name) == own for name, own in _GLOBE.items()):
+                raise ValueError("is the whole area; set latitude, longitude or field")
+        elif None not in (self.at_least, self.below) and self.at_least >= self.below:
+            raise ValueError(
+                f"no value is at least {self.at_least:g} and below {self.below:g}; choose a lower "
+                "at_least or a higher below"
+            )
+        return self
+
 
 class IndexConfig(Region):
     """An index: the mean of a variable over a box in latitude and longitude."""
@@ -28,13 +75,14 @@ KNOWN_INDICES: dict[str, dict[str, Any]] = {
 }
 """Indices whose keys have defaults (Trenberth 1997, Bull. Amer. Meteor. Soc. 78, 2771)."""
 
-_ROUND = {"longitude": [0, 360]}
 KNOWN_REGIONS: dict[str, dict[str, Any]] = {
-    "northern_extratropics": _ROUND | {"latitude": [20, 90]},
-    "tropics": _ROUND | {"latitude": [-20, 20]},
-    "southern_extratropics": _ROUND | {"latitude": [-90, -20]},
-    "arctic": _ROUND | {"latitude": [60, 90]},
-    "antarctic": _ROUND | {"latitude": [-90, -60]},
+    "northern_extratropics": {"latitude": [20, 90]},
+    "tropics": {"latitude": [-20, 20]},
+    "southern_extratropics": {"latitude": [-90, -20]},
+    "arctic": {"latitude": [60, 90]},
+    "antarctic": {"latitude": [-90, -60]},
+    "land": {"field": "land_sea_mask", "at_least": _HALF},
+    "sea": {"field": "land_sea_mask", "below": _HALF},
     "europe": {"latitude": [35, 75], "longitude": [-12.5, 42.5]},
     "north_america": {"latitude": [25, 60], "longitude": [-120, -75]},
     "north_atlantic": {"latitude": [25, 60], "longitude": [-70, -20]},
@@ -42,7 +90,8 @@ KNOWN_REGIONS: dict[str, dict[str, Any]] = {
     "east_asia": {"latitude": [25, 60], "longitude": [102.5, 150]},
     "australia": {"latitude": [-45, -12.5], "longitude": [120, 175]},
 }
-"""Regions whose boxes have defaults: those of the scores that weather centres exchange."""
+"""Regions whose keys have defaults: land, sea, and the boxes of the scores that weather centres
+exchange."""
 
 WHOLE = "all"
 """Name of the region of all cells, which is always scored."""
@@ -56,8 +105,8 @@ class VerificationConfig(Section):
     indices: dict[Name, IndexConfig] = Field(
         {}, description="mapping: name of an index to its variable and box; or names alone"
     )
-    regions: dict[Name, Region] = Field(
-        {}, description="mapping: name of a region to its box; or names alone"
+    regions: dict[Name, ScoredRegion] = Field(
+        {}, description="mapping: name of a region to its box or static field; or names alone"
     )
 
     thresholds: dict[str, list[float]] = Field(
@@ -76,7 +125,7 @@ class VerificationConfig(Section):
     @field_validator("regions", mode="before")
     @classmethod
     def _known_regions(cls, value: Any) -> Any:
-        return _filled_in(value, KNOWN_REGIONS, "region", "latitude and longitude")
+        return _filled_in(value, KNOWN_REGIONS, "region", "latitude and longitude, or field")
 
     @field_validator("neighbourhoods")
     @classmethod
@@ -106,7 +155,7 @@ class VerificationConfig(Section):
 
     @field_validator("regions")
     @classmethod
-    def _whole_has_its_name(cls, value: dict[str, Region]) -> dict[str, Region]:
+    def _whole_has_its_name(cls, value: dict[str, ScoredRegion]) -> dict[str, ScoredRegion]:
         if WHOLE in value:
             raise ValueError(
                 f"{WHOLE} is the name of the whole area, which is always scored; choose another"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.data.canonical_array import FileTimeRange, read_from_file
-from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, Grid, format_extent
+from gfrnn.pipeline.data.grid import Grid, coordinate_tolerance, format_extent
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
     source_variables,
@@ -24,7 +24,9 @@ Array = NDArray[Any]
 _ROUNDING = 1e-4  # of the range of a field: packed copies of a field differ by some 1e-5
 
 
-def open_static(config: DataConfig, grid: Grid, names: Sequence[str]) -> Array:
+def open_static(
+    config: DataConfig, grid: Grid, names: Sequence[str], key: str = "state.static"
+) -> Array:
     """Read static fields by name, on the grid of the data.
 
     A static field is a variable of ``data.sources`` or ``data.static`` that has no levels, and
@@ -39,6 +41,8 @@ def open_static(config: DataConfig, grid: Grid, names: Sequence[str]) -> Array:
     names : sequence of str
         Names of ERA5, such as ``geopotential_at_surface`` and ``land_sea_mask``, or names in the
         files of variables that are not in the table of names.
+    key : str
+        Key of the experiment that has the names, for messages.
 
     Returns
     -------
@@ -53,7 +57,8 @@ def open_static(config: DataConfig, grid: Grid, names: Sequence[str]) -> Array:
     """
     series = _candidates(config) if set(names) - {"latitude"} else []
     fields = [
-        _sine_latitude(grid) if n == "latitude" else _find_static(n, series, grid) for n in names
+        _sine_latitude(grid) if name == "latitude" else _find_static(name, series, grid, key)
+        for name in names
     ]
     return np.stack(fields) if fields else np.empty((0, *grid.shape[1:]))
 
@@ -80,14 +85,16 @@ def _first_time(field: FileVariable) -> np.datetime64:
     return field.times[0] if field.times.size else np.datetime64("NaT")
 
 
-def _find_static(name: str, series: Sequence[Sequence[FileVariable]], grid: Grid) -> Array:
+def _find_static(
+    name: str, series: Sequence[Sequence[FileVariable]], grid: Grid, key: str
+) -> Array:
     """Read the static field of a name, and check that all copies of it are the same."""
     candidates = [parts for parts in series if parts[0].variable == name]
     if not candidates:
         # Variables with several times are not listed: they may change in time.
         single = {parts[0].variable for parts in series if _is_single(parts)}
         raise DataError(
-            f"{name}: no such static field in data.sources or data.static (key state.static); "
+            f"{name}: no such static field in data.sources or data.static (key {key}); "
             f"{suggest_names(name, ['latitude', *sorted(single)])}"
         )
     found: list[tuple[FileVariable, Array]] = []
@@ -168,7 +175,7 @@ def _grid_positions(field: FileVariable, grid: Grid, axis: str) -> Array:
     own, wanted = getattr(field, axis), getattr(grid, axis)
     # Distance along the circle; for latitudes it is the plain distance.
     distance = np.abs((own[None, :] - wanted[:, None] + 180) % 360 - 180)
-    if distance.min(axis=1).max() > COORDINATE_TOLERANCE:
+    if distance.min(axis=1).max() > coordinate_tolerance(own):
         raise DataError(
             f"{field.file.path}: {field.raw_name} ({field.variable}) is on another grid: its "
             f"{axis}s are {format_extent(own)}, those of the data {format_extent(wanted)}; "

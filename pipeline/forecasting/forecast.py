@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -189,12 +190,18 @@ def batch_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
     batch, delays = experiment.forecast.batch, most_delays(experiment)
     starts = initial_times(experiment, fields.time)
     reading = history_bytes(fields, starts, batch, delays)
-    rollout = batch * _forecast_bytes(experiment, fields, horizon)
+    rollout = rollout_bytes(experiment, fields, batch) + batch * kept_bytes(fields.grid, horizon)
     members = experiment.forecast.members
     if members is None:
         rollout += writing_bytes(fields.grid, horizon, batch)
     else:
         rollout += member_writing_bytes(fields.grid, horizon, members, batch)
+    return max(reading, rollout)
+
+
+def rollout_bytes(experiment: Experiment, fields: Fields, batch: int) -> int:
+    """Return the memory in bytes of a number of forecasts lead by lead, once states are read."""
+    rollout = batch * _forecast_bytes(experiment, fields)
     if experiment.state.layout == "zonal":
         network = unfitted_network(experiment, fields.grid)
         rollout += walk_bytes(network, experiment.model.stages, batch)
@@ -202,10 +209,10 @@ def batch_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
         rollout += max(
             _lattice_bytes(variant, fields, batch) for _, variant in experiment.candidates()
         )
-    return max(reading, rollout)
+    return rollout
 
 
-def _forecast_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
+def _forecast_bytes(experiment: Experiment, fields: Fields) -> int:
     """Return the working memory in bytes of one forecast of a batch, once its fields are read."""
     delays = most_delays(experiment)
     leads = model_leads(experiment, fields.time)
@@ -216,7 +223,7 @@ def _forecast_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int
         # predictions that are made at once.
         states = 2 * delays + max(leads) + 2 + len(leads)
         values += experiment.fit.average * states * fields.grid.size
-    return 8 * values + kept_bytes(fields.grid, horizon)
+    return 8 * values
 
 
 def _lattice_bytes(variant: Experiment, fields: Fields, batch: int) -> int:
@@ -250,18 +257,57 @@ def _forecast_batch(
     """Run one task: read the latest states, roll out, write lead by lead."""
     trained = load_model(model)
     fields = trained.fields(ds)
+    members = members_of(trained, fields.time[starts], horizon, config)
+    decoded = decoded_forecasts(trained, fields, starts, horizon)
+    write_forecasts(Path(path), fields.grid, first, decoded, members)
+
+
+def decoded_forecasts(
+    trained: ForecastModel, fields: Fields, starts: Array, horizon: int
+) -> Iterator[tuple[Array, Array]]:
+    """Read the states that forecasts start from; compute the forecasts lead by lead.
+
+    Parameters
+    ----------
+    trained : ForecastModel
+    fields : Fields
+    starts : ndarray of int, shape (starts,)
+        Ascending indices of the initial times on the time axis.
+    horizon : int
+        Number of leads.
+
+    Yields
+    ------
+    ndarray, shape (starts, grid.size)
+        Fields of a lead, NaN from the time of divergence on.
+    ndarray, shape (starts,)
+        Share of values that the bound of rollouts has limited.
+    """
     initial = fields.time[starts]
     states = trained.walk(read_history(fields, trained, starts), initial, horizon)
-    decoded = (
-        (trained.layout.decode(state, trained.step.after(initial, lead)), limited)
-        for lead, (state, limited) in enumerate(states, 1)
-    )
-    members = None
-    if config.members is not None:
-        assert trained.errors is not None, "checked before the tasks"
-        valid = trained.step.after(initial[:, None], np.arange(1, horizon + 1))
-        members = EnsembleMembers.of(trained.errors, initial, valid, config.members, config.seed)
-    write_forecasts(Path(path), fields.grid, first, decoded, members)
+    for lead, (state, limited) in enumerate(states, 1):
+        yield trained.layout.decode(state, trained.step.after(initial, lead)), limited
+
+
+def members_of(
+    trained: ForecastModel, initial: Array, horizon: int, config: ForecastConfig
+) -> EnsembleMembers | None:
+    """Draw the members of forecasts; None if no ensembles are wanted.
+
+    Parameters
+    ----------
+    trained : ForecastModel
+        Model that :func:`check_members` accepts.
+    initial : ndarray of datetime64, shape (starts,)
+    horizon : int
+        Number of leads.
+    config : ForecastConfig
+    """
+    if config.members is None:
+        return None
+    assert trained.errors is not None, "checked before the tasks"
+    valid = trained.step.after(initial[:, None], np.arange(1, horizon + 1))
+    return EnsembleMembers.of(trained.errors, initial, valid, config.members, config.seed)
 
 
 def load_model(path: str) -> ForecastModel:

@@ -11,6 +11,9 @@ from gfrnn.pipeline.config.experiment import Experiment, to_tree
 # decide the scores alone.
 _INCIDENTAL = ("cluster", "output", "description", "verification")
 
+# Keys that only decide whether work starts.
+_PERMISSIONS = ("data.allow",)
+
 MODEL_INDEPENDENT_KEYS = (
     "data.sources",
     "data.chunk",
@@ -26,7 +29,8 @@ def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str,
     tree = to_tree(experiment)
     for key in _INCIDENTAL:
         tree.pop(key)
-    for key in free:
+    tree["forecast"].pop("store")  # decides what is kept of forecasts, not their values
+    for key in (*_PERMISSIONS, *free):
         section, name = key.split(".")
         tree[section].pop(name)
     if tree["data"]["variables"] is not None:

@@ -133,7 +133,8 @@ class NewPeriod:
             stamp = given_initial_time(data, ds, model, delays, init)
         output = output or folder.with_name(f"{folder.name}-{day_and_hour(stamp)}")
         period = Period.model_validate([str(pd.Timestamp(stamp))] * 2)
-        changed = {"horizon": horizon, "members": members}
+        # One forecast is for use, and often has no truth yet.
+        changed = {"horizon": horizon, "members": members, "store": True}
         experiment = _experiment(source, period, output, changed, f"--init {init}")
         steps("forecast.horizon", experiment.forecast.horizon, model.step)
         check_members(model, experiment.forecast)

@@ -13,33 +13,37 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.data.fingerprint import fingerprint
-from gfrnn.pipeline.data.time_axis import format_minute, step_of
-from gfrnn.pipeline.errors import DataError, RunError
-from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
+from gfrnn.pipeline.data.inspection.audit import check_sample
+from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.forecasting.forecast import forecast, initial_times
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
-from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast_data
+from gfrnn.pipeline.runs.online_forecasts import check_online, check_truth, require_statistics
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
+from gfrnn.pipeline.runs.stage_data import StageData
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
+from gfrnn.pipeline.training.input_folds import changed_folds, with_digests
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import ModelNotes, Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
-from gfrnn.pipeline.training.stretches import steps
-from gfrnn.pipeline.verification.event_values import events_of
+from gfrnn.pipeline.training.stretches import known_times, steps
+from gfrnn.pipeline.verification.events.event_values import events_of
+from gfrnn.pipeline.verification.online.verify_online import open_rollouts, verify_online
+from gfrnn.pipeline.verification.region_masks import region_masks
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
-from gfrnn.pipeline.verification.verify import verify
+from gfrnn.pipeline.verification.verify import compute_scores, verify
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -131,9 +135,21 @@ class Run(RunFolder):
         return open_source(self.experiment.data)
 
     @cached_property
+    def data(self) -> StageData:
+        """The data that each stage reads."""
+        return StageData(self.experiment, self.ds)
+
+    @property
     def fingerprint(self) -> str:
-        """Fingerprint of the data."""
-        return fingerprint(self.ds)
+        """Fingerprint of the data of the model, or of the forecasts of a copied model."""
+        external = self.record.external_model
+        return self.data.fingerprint("forecast" if external else "fit", trained=not external)
+
+    @cached_property
+    def _region_masks(self) -> dict[str, NDArray[Any]]:
+        """Cells of the regions with a static field, read once."""
+        regions = self.experiment.verification.regions
+        return region_masks(self.experiment.data, Fields(self.ds).grid, regions)
 
     def check(self, *, force: bool = False) -> None:
         """Check the experiment and the data before anything is computed.
@@ -162,9 +178,13 @@ class Run(RunFolder):
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
         initial_times(self.experiment, axis)
+        check_online(self.experiment, self.ds, self.forecasts)
         grid, scored = Fields(self.ds).grid, self.experiment.verification
-        RegionMeans.on_grid(grid, scored.regions)
+        RegionMeans.on_grid(grid, scored.regions, self._region_masks)
         events_of(scored.thresholds, grid)
+        if trains and (force or not self.is_done("fit")):
+            periods = (period for _, period in self.experiment.periods)
+            check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
         self._checked.add(trains)
 
     # Stages
@@ -179,15 +199,19 @@ class Run(RunFolder):
                     Checkpoints(self.summaries).clear()
                 # A run whose model is only used has other checks than a fit.
                 checked = True in self._checked
-                # The fingerprint takes many reads, so it is computed once.
-                ds = self.ds.assign_attrs(fingerprint=self.fingerprint)
+                # The digests take many reads, so they are computed once.
+                ds = with_digests(self.ds, self.data.training)
                 trained = fit(self.experiment, ds, self.folder, self.progress, checked=checked)
                 trained.save(self.model)
                 Checkpoints(self.updates).clear()
         return self.outcome("fit", skipped)
 
     def forecast(self, *, force: bool = False) -> StageOutcome:
-        """Forecast the test period; the product is ``forecast.zarr``."""
+        """Forecast the test period.
+
+        The product is ``forecast.zarr``, or ``statistics.zarr`` where no fields are kept
+        (``forecast.store: false``).
+        """
         skipped = not force and self.is_done("forecast")
         if not skipped:
             with self._computing("forecast"):
@@ -195,18 +219,35 @@ class Run(RunFolder):
                 self._require("fit", self.model)
                 if self.record.external_model:
                     self.check()
-                key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
-                if force or begun is None or begun.key != key:
-                    if not force and written(self.forecasts) is not None:
-                        _LOGGER.warning(
-                            "%s: unfinished forecasts of other settings, data or another version "
-                            "are replaced; all forecasts are made anew",
-                            self.forecasts,
-                        )
-                    shutil.rmtree(self.forecasts, ignore_errors=True)
-                    self._note("forecast", StageRecord(key=key))
-                forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
+                if self.experiment.forecast.store:
+                    self._write_forecasts(force)
+                else:
+                    # An unfinished store of a forced stage is not trusted either.
+                    key = "" if force else self._key_for("forecast")
+                    verify_online(
+                        self.experiment,
+                        self.ds,
+                        self.model,
+                        self.statistics,
+                        self.progress,
+                        key,
+                        self._region_masks,
+                    )
         return self.outcome("forecast", skipped)
+
+    def _write_forecasts(self, force: bool) -> None:
+        """Write the forecasts; those of an unfinished store with the same key are kept."""
+        key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
+        if force or begun is None or begun.key != key:
+            if not force and written(self.forecasts) is not None:
+                _LOGGER.warning(
+                    "%s: unfinished forecasts of other settings, data or another version are "
+                    "replaced; all forecasts are made anew",
+                    self.forecasts,
+                )
+            shutil.rmtree(self.forecasts, ignore_errors=True)
+            self._note("forecast", StageRecord(key=key))
+        forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
 
     def verify(self, *, force: bool = False) -> StageOutcome:
         """Score the forecasts; the product is ``scores.zarr``."""
@@ -214,27 +255,60 @@ class Run(RunFolder):
         if not skipped:
             with self._computing("verify"):
                 self._check_external_model()
-                valid = open_forecasts(self.forecasts)["valid_time"].values
-                self._require("forecast", self.forecasts)
-                self._check_truth(valid)
-                verify(
-                    self.ds,
-                    self.model,
-                    self.forecasts,
-                    self.statistics,
-                    self.scores,
-                    self.experiment.verification,
-                    self.progress,
-                    # An unfinished store of a forced stage is not trusted either.
-                    "" if force else self._key_for("verify"),
-                    self.experiment.forecast.seed,
-                )
+                if self.experiment.forecast.store:
+                    self._score_forecasts(force)
+                else:
+                    require_statistics(self.statistics, self.finished("forecast"))
+                    compute_scores(self.statistics, self.scores)
         return self.outcome("verify", skipped)
+
+    def _score_forecasts(self, force: bool) -> None:
+        """Compute the statistics and the scores of stored forecasts."""
+        valid = open_forecasts(self.forecasts)["valid_time"].values
+        self._require("forecast", self.forecasts)
+        remedy = "run `gfrnn verify` again when they have been extended"
+        check_truth(str(self.forecasts), valid, self.ds["time"].values, remedy)
+        verify(
+            self.ds,
+            self.model,
+            self.forecasts,
+            self.statistics,
+            self.scores,
+            self.experiment.verification,
+            self.progress,
+            # An unfinished store of a forced stage is not trusted either.
+            "" if force else self._key_for("verify"),
+            self.experiment.forecast.seed,
+            self._region_masks,
+            self.experiment.forecast.batch,
+        )
 
     def finished(self, stage: str) -> bool:
         """Check whether a stage is done, with this experiment and these data."""
         done = self.record.stages.get(stage)
         return done is not None and bool(done.finished) and done.key == self._key_for(stage)
+
+    def product(self, stage: str) -> Path:
+        if stage == "forecast" and not self.experiment.forecast.store:
+            return self.statistics
+        return super().product(stage)
+
+    def rollouts(self) -> xr.Dataset:
+        """Return initial times and leads of the forecasts, and what happened to them.
+
+        Returns
+        -------
+        xarray.Dataset
+            With the variable ``limited`` and the attribute ``lost_forecasts``.
+
+        Raises
+        ------
+        RunError
+            If there are no finished forecasts.
+        """
+        if self.experiment.forecast.store:
+            return open_forecasts(self.forecasts)
+        return open_rollouts(self.statistics)
 
     def is_done(self, stage: str) -> bool:
         """Check whether a stage is finished and its product is in the folder."""
@@ -247,6 +321,7 @@ class Run(RunFolder):
         """Hold the lock while a stage is computed, and record its time once it is finished."""
         with self.lock():
             begun = time.perf_counter()
+            self._warn_of_changed_data(stage)
             with self.changing_record() as record:
                 record.reopen_stage(stage)
             yield
@@ -265,23 +340,6 @@ class Run(RunFolder):
             raise RunError(
                 f"{product}: not finished, or not of these data and this experiment; run "
                 f"`gfrnn {stage}` first"
-            )
-
-    def _check_truth(self, valid: NDArray[Any]) -> None:
-        """Refuse to score forecasts none of which has a truth yet.
-
-        Raises
-        ------
-        DataError
-            If the data have none of the times that the forecasts are for.
-        """
-        time = self.ds["time"].values
-        if not np.isin(valid, time).any():
-            first, last, end = map(format_minute, (valid.min(), valid.max(), time[-1]))
-            raise DataError(
-                f"{self.forecasts}: there is no truth for any of the forecasts, which are for "
-                f"{first} to {last}, as the data end at {end}; run `gfrnn verify` again when they "
-                "have been extended"
             )
 
     # The model
@@ -425,16 +483,15 @@ class Run(RunFolder):
     def _key_for(self, stage: str) -> str:
         """Return the key of everything that decides the product of a stage."""
         external = self.record.external_model
+        online = stage == "forecast" and not self.experiment.forecast.store
         if external and stage == "fit":
             return self._key_of_model
-        if external and stage == "forecast":
-            # Later times may be added to the data, and forecasts must then be scored with them.
-            read = times_read(self.experiment, self.ds["time"].values)
-            return self._key_of(fingerprint(self.ds.isel(time=read)))
-        key = self._key_of(self.fingerprint)
+        # Later times may be added to the data, and forecasts must then be scored with them.
+        key = self._key_of(self.data.fingerprint(stage, trained=not external))
         if stage == "verify":
-            return content_key(key, self.experiment.verification.model_dump(mode="json"))
-        return key
+            cells = {name: content_digest(own) for name, own in self._region_masks.items()}
+            return content_key(key, self.experiment.verification.model_dump(mode="json"), cells)
+        return content_key(key, "online", self._key_for("verify")) if online else key
 
     def _key_of(self, data: str) -> str:
         """Return a key made from the experiment and the fingerprint of the data."""
@@ -451,6 +508,24 @@ class Run(RunFolder):
             record.cluster = description
 
     def _note(self, stage: str, entry: StageRecord) -> None:
-        data = self.fingerprint
+        data, digests = self.fingerprint, self._digests(stage)
         with self.changing_record() as record:
             record.note(stage, entry, data)
+            record.folds = (record.folds or {}) | digests
+
+    def _digests(self, stage: str) -> dict[str, str]:
+        return self.data.digests(stage, trained=not self.record.external_model)
+
+    def _warn_of_changed_data(self, stage: str) -> None:
+        """Log which data of a finished stage have changed."""
+        record = self.record
+        done = record.stages.get(stage)
+        if done is None or not done.finished or not record.folds:
+            return
+        if changed := changed_folds(record.folds, self._digests(stage)):
+            _LOGGER.warning(
+                "%s: the data of %s have changed since `gfrnn %s` was run, which is repeated",
+                self.folder,
+                ", ".join(changed),
+                stage,
+            )

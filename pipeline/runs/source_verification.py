@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.data_config import DataConfig, SourceConfig
 from gfrnn.pipeline.config.section import Period
@@ -20,12 +21,13 @@ from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.pipeline.errors import DataError, RunError
-from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
+from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.provenance import provenance
 from gfrnn.pipeline.runs.record import LIBRARIES, now
 from gfrnn.pipeline.storage import write_text
+from gfrnn.pipeline.verification.region_masks import region_masks
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.pipeline.verification.sources.forecast_source import ForecastSource
 from gfrnn.pipeline.verification.sources.matched_truth import MatchedTruth
@@ -60,6 +62,8 @@ class SourceVerification:
         Inputs, for the record.
     key : str
         Key of everything that decides the statistics.
+    masks : dict of ndarray of bool
+        Cells of the regions with a static field.
     """
 
     matched: MatchedTruth
@@ -68,6 +72,7 @@ class SourceVerification:
     folder: RunFolder
     described: dict[str, Any]
     key: str
+    masks: dict[str, NDArray[Any]]
 
     @classmethod
     def prepare(
@@ -119,7 +124,8 @@ class SourceVerification:
         forecasts = ForecastSource.open(source, initial_time, era5_units)
         matched = MatchedTruth.match(truth, forecasts, channels)
         config = config or VerificationConfig()
-        scoring = SourceScoring(matched.fields, matched.forecasts, config)
+        masks = region_masks(truth, matched.fields.grid, config.regions)
+        scoring = SourceScoring(matched.fields, matched.forecasts, config, masks=masks)
         _ = scoring.means  # refuses regions without a cell
         own = matched.forecasts
         last = own.valid[matched.known].max()
@@ -135,11 +141,12 @@ class SourceVerification:
             "initial_time": None if initial_time is None else str(initial_time),
             "channels": [channel.name for channel in matched.fields.grid.channels],
             "regions": config.model_dump(mode="json")["regions"],
+            "region_cells": {name: content_digest(own) for name, own in masks.items()},
             "climatology": [period.as_pair() for period in periods],
         }
         deciding = {name: value for name, value in described.items() if name != "forecast"}
         key = content_key(deciding, described["forecast"]["fingerprint"], terms(matched.fields))
-        result = cls(matched, config, periods, there, described, key)
+        result = cls(matched, config, periods, there, described, key, masks)
         found = _record(there.folder)
         if found is not None and found.get("key") != key and not force:
             raise RunError(
@@ -201,7 +208,11 @@ class SourceVerification:
                     progress,
                 )
             scoring = SourceScoring(
-                self.matched.fields, self.matched.forecasts, self.config, climatology=climatology
+                self.matched.fields,
+                self.matched.forecasts,
+                self.config,
+                climatology=climatology,
+                masks=self.masks,
             )
             score(
                 scoring,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads
 from gfrnn.pipeline.storage import consolidate, string_array, write_whole
-from gfrnn.pipeline.verification.event_scores import event_scores
+from gfrnn.pipeline.verification.events.event_scores import event_scores
 from gfrnn.pipeline.verification.significance import score_changes, spread_skill_interval
 from gfrnn.pipeline.verification.spectrum_scores import spectrum_scores
 from gfrnn.pipeline.verification.statistics.ensemble_statistics import spread_skill_ratio
@@ -61,7 +61,7 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
         that of :func:`gfrnn.pipeline.verification.significance.spread_skill_interval`),
         ``energy_score`` and ``fair_energy_score``, which lack ``system``, and ``rank_histogram``,
         which has the dimension ``rank`` instead; of events and spectra those of
-        :func:`gfrnn.pipeline.verification.event_scores.event_scores` and
+        :func:`gfrnn.pipeline.verification.events.event_scores.event_scores` and
         :func:`gfrnn.pipeline.verification.spectrum_scores.spectrum_scores`. Changes against each
         reference, ``rmse_change`` and others, are those of
         :func:`gfrnn.pipeline.verification.significance.score_changes`. A score of no pairs is

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.data.area_index import index_channel, index_weights
@@ -27,6 +28,8 @@ from gfrnn.pipeline.verification.statistics_store import (
 )
 from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 
+Array = NDArray[Any]
+
 # Bytes of the pairs of fields (float64) that one task holds at once.
 _TASK_BYTES = 128 * 2**20
 
@@ -44,6 +47,8 @@ def verify(
     progress: Progress | None = None,
     key: str = "",
     seed: int = 0,
+    masks: dict[str, Array] | None = None,
+    batch: int = 1,
 ) -> xr.Dataset:
     """Score the forecasts and the references against the data.
 
@@ -65,6 +70,11 @@ def verify(
         Key of everything that decides the statistics; empty to begin anew in any case.
     seed : int
         Seed of the members of references: that of the forecasts (``forecast.seed``).
+    masks : dict of ndarray of bool, optional
+        Cells of the regions with a static field, see
+        :func:`gfrnn.pipeline.verification.region_masks.region_masks`.
+    batch : int
+        Number of initial times that were forecast together (``forecast.batch``).
 
     Returns
     -------
@@ -87,11 +97,14 @@ def verify(
     fields = trained.fields(ds)
     own = StoredForecasts(forecasts, fields.grid)
     return score(
-        PairScoring(fields, own, config or VerificationConfig(), model, seed=seed),
+        PairScoring(
+            fields, own, config or VerificationConfig(), model, seed=seed, masks=masks or {}
+        ),
         statistics,
         scores,
         progress,
         key,
+        batch=batch,
     )
 
 
@@ -102,24 +115,59 @@ def score(
     progress: Progress | None = None,
     key: str = "",
     remedy: str = "forecast.horizon",
+    batch: int = 1,
 ) -> xr.Dataset:
     """Compute statistics and scores.
 
-    Parameters are those of :func:`verify`, and ``remedy``, what reduces the memory if lowered.
+    Parameters are those of :func:`compute_statistics`, and ``scores``, the store of the scores.
+    """
+    compute_statistics(scoring, statistics, progress, key, remedy, batch)
+    return compute_scores(statistics, scores)
+
+
+def compute_statistics(
+    scoring: PairScoring,
+    statistics: Path,
+    progress: Progress | None = None,
+    key: str = "",
+    remedy: str = "forecast.horizon",
+    batch: int = 1,
+    stage: str = "verify",
+) -> None:
+    """Compute the statistics of each pair of initial time and lead.
+
+    Parameters
+    ----------
+    scoring : PairScoring
+    statistics : Path
+        Store to write; an unfinished one with the same key is finished.
+    progress : callable, optional
+    key : str
+        Key of everything that decides the statistics; empty to begin anew in any case.
+    remedy : str
+        What reduces the memory of a task if lowered.
+    batch : int
+        Number of initial times that were forecast together.
+    stage : str
+        Name of the stage in progress and messages.
+
+    Raises
+    ------
+    ConfigError
+        If an index or a region has no cell with values, or an index a variable or level that the
+        data do not have.
+    ResourceError
+        If a task does not fit into a worker.
     """
     index_weights(scoring.config.indices, scoring.fields.grid)  # refuse bad ones before work
-    size, count = scoring.fields.grid.size, len(scoring.starts)
-    members = scoring.forecasts.members or 1
-    # An initial time takes the truth of all its leads, and a pair eight fields and the members.
-    own = 8 * size * (len(scoring.forecasts.leads) + 8 + members // 2)
-    length = min(max(1, _TASK_BYTES // own), _TASK_STARTS)
-    check_call("verify", scoring.statistics_bytes(0, min(length, count)), remedy)
+    length, count = starts_of_task(scoring, batch), len(scoring.starts)
+    check_call(stage, scoring.statistics_bytes(0, min(length, count)), remedy)
     missing = unwritten(statistics, key)
     if missing is None:
         create_statistics_store(statistics, _coordinates(scoring), scoring.dimensions, length, key)
         missing = np.ones(count, dtype=bool)
     run_tasks(
-        "verify",
+        stage,
         scoring.without_caches().write,
         [
             (statistics, first, min(first + length, count))
@@ -129,6 +177,25 @@ def score(
         progress,
     )
     finish_statistics_store(statistics)
+
+
+def starts_of_task(scoring: PairScoring, batch: int = 1) -> int:
+    """Return the number of initial times of a task.
+
+    It is a multiple of the batch where memory allows: sums round differently in batches of other
+    lengths, and statistics should not depend on whether forecasts were stored in between.
+    """
+    members = scoring.forecasts.members or 1
+    # An initial time takes the truth of all its leads, and a pair eight fields and the members.
+    own = 8 * scoring.fields.grid.size * (len(scoring.forecasts.leads) + 8 + members // 2)
+    fitting = max(1, _TASK_BYTES // own)
+    if fitting < batch:
+        return fitting
+    return batch * max(1, min(fitting, _TASK_STARTS) // batch)
+
+
+def compute_scores(statistics: Path, scores: Path) -> xr.Dataset:
+    """Compute and write the scores from a finished store of statistics."""
     with open_statistics(statistics) as found:
         result = scores_of(found)
     write_scores(scores, result)

@@ -132,6 +132,46 @@ def skill(
         console.print(table)
 
 
+@bench.command("chaos")
+def chaos(
+    minutes: Annotated[
+        float, typer.Option(min=0.0, help="Time in which faults are caused, e.g. 60.")
+    ] = 10.0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Seed of the first fault; the others follow. Default: a random one."
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this number of faults, e.g. 1.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder for temporary files. Default: that of the system.")
+    ] = None,
+) -> None:
+    """Cause random faults in small runs, and compare each end with that of a run without faults.
+
+    Faults are kills of commands and workers at file operations and at random
+    moments, signals, full, read-only and slow disks, jumps of the clock, damaged
+    files, and two commands at once. Each has a seed that repeats it. The exit code
+    is 1 if finished work was lost, a command could not be repeated, damage went
+    unnoticed, or a traceback was printed.
+
+    Examples: [bold]gfrnn bench chaos --minutes 60[/bold];
+    [bold]gfrnn bench chaos --seed 417 --trials 1[/bold]
+    """
+    from gfrnn.workflows.chaos import campaign
+
+    def report(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
+
+    table, failed = campaign.run_campaign(minutes, seed, trials, report, folder)
+    console.print(table)
+    if failed:
+        raise typer.Exit(1)
+
+
 @bench.command("job")
 def job(
     archive: Annotated[

@@ -20,6 +20,7 @@ from gfrnn.workflows.commands.options import (
     parse_numbers,
 )
 from gfrnn.workflows.session.graceful_stop import set_time_limit
+from gfrnn.workflows.session.printed_lines import print_product
 
 
 def refit(
@@ -75,14 +76,13 @@ def refit(
         force=force,
     )
     if work.done:
-        made = work.run().model
-        console.print(f"[bold]refit[/bold]: {made} (done before, skipped)", highlight=False)
+        print_product(console, "refit", f"{work.run().model} (done before, skipped)")
         return
     options = ClusterOptions(cluster, workers, memory, scheduler)
     config = options.config(work.experiment.cluster, str(folder))
     with open_model_change(work, "refit", config, console) as progress:
         run = work.run(progress)
-    console.print(f"[bold]refit[/bold]: {run.model}", highlight=False)
+    print_product(console, "refit", run.model)
 
 
 def update(

@@ -15,7 +15,7 @@ from gfrnn_core.zonal import ZonalNetwork
 def run_facts(contents: RunContents) -> list[tuple[str, str]]:
     """Return facts about a run as pairs of term and text."""
     model, notes, grid = contents.model, contents.model.notes, contents.model.layout.scaling.grid
-    experiment, starts = contents.run.experiment, contents.forecasts["time"].values
+    experiment, starts = contents.run.experiment, contents.rollouts["time"].values
     step = lead_label(model.step.length).removeprefix("+")
     masked = "" if grid.mask is None else f"; {100 * grid.mask.mean():.0f} % of the cells masked"
     zonal = isinstance(model.networks[0], ZonalNetwork)
@@ -23,7 +23,8 @@ def run_facts(contents: RunContents) -> list[tuple[str, str]]:
     return [
         ("Training", _training(contents)),
         ("Validation", period_label(experiment.periods.validation)),
-        ("Test", f"{period_label(experiment.periods.test)}, {len(starts)} initial times"),
+        ("Test", f"{period_label(experiment.periods.test)}, {len(starts)} initial times"
+                 + ("" if experiment.forecast.store else "; no fields of forecasts are kept")),
         ("Grid", f"{len(grid.channels)} fields of {len(grid.latitude)} latitudes and "
                  f"{len(grid.longitude)} longitudes, every {step}{masked}"),
         *_state(contents),

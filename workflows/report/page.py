@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from gfrnn.cluster.human_units import human_duration
 from gfrnn.pipeline.config.experiment import dump_experiment
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.states.sphere_patches import is_periodic
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.workflows.report.example_forecast import example_forecast
@@ -30,11 +31,21 @@ from gfrnn.workflows.report.labels import (
 )
 from gfrnn.workflows.report.run_contents import RunContents
 from gfrnn.workflows.report.score_figures.month_figure import month_picture
-from gfrnn.workflows.report.score_figures.scorecard import STEPS, main_scorecards, subset_scorecards
+from gfrnn.workflows.report.score_figures.panels import lead_legend, line_legend
+from gfrnn.workflows.report.score_figures.probability_sections import (
+    ensemble_section,
+    ensemble_sentence,
+    event_section,
+    power_section,
+)
+from gfrnn.workflows.report.score_figures.scorecard import (
+    STEPS,
+    main_scorecards,
+    subset_scorecards,
+)
 from gfrnn.workflows.report.score_figures.skill_figures import (
     USEFUL,
     index_pictures,
-    line_legend,
     skill_pictures,
 )
 from gfrnn.workflows.report.skill_table import report_index_table, report_table, usual_leads
@@ -47,17 +58,21 @@ _TABLE_MONTHS = (1, 3, 6, 9, 12)
 _CARD_DAYS = (0.25, 0.5, *range(1, 11), 15)
 _CARD_MONTHS = tuple(range(1, 13))
 _MOST_CARD_LEADS = 12
+_DIAGRAM_LEAD = 3  # days or months
 _MOST_CHANNELS = 12  # with figures of their own
 _OPEN_CHANNELS = 3  # the others are folded
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: Run, places: Mapping[str, tuple[float, float]] | None = None) -> Path:
     """Write ``report.html``, one self-contained page, into the folder of a run.
 
     Parameters
     ----------
     run : Run
         A run with all stages done.
+    places : mapping of str to (float, float), optional
+        Names, and latitude and longitude in degrees, of places that an ensemble is shown at; the
+        default is the middle of the grid.
 
     Returns
     -------
@@ -66,6 +81,8 @@ def write_report(run: Run) -> Path:
 
     Raises
     ------
+    ConfigError
+        If a place is outside of the grid or masked.
     RunError
         If a stage is missing.
     DataError
@@ -79,12 +96,12 @@ def write_report(run: Run) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html.j2").render(_content(contents))
+    page = environment.get_template("report.html.j2").render(_content(contents, places or {}))
     write_text(run.report, page)
     return run.report
 
 
-def _content(contents: RunContents) -> dict[str, Any]:
+def _content(contents: RunContents, places: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
     """Return the variables of the template."""
     run, model, scores = contents.run, contents.model, contents.scores
     experiment, notes = run.experiment, model.notes
@@ -92,12 +109,13 @@ def _content(contents: RunContents) -> dict[str, Any]:
     shown = contents.channels[:_MOST_CHANNELS]
     zonal = experiment.state.layout == "zonal"
     card_leads = _card_leads(contents.leads)
+    diagram_leads = _diagram_leads(contents)
     first_cards, folded_cards = main_scorecards(scores, contents.channels, card_leads)
     return {
         "experiment": experiment,
         "summary": summary(contents),
-        "diverged": diverged_note(contents.forecasts),
-        "limited": limited_note(contents.forecasts),
+        "diverged": diverged_note(contents.rollouts),
+        "limited": limited_note(contents.rollouts),
         "origins": contents.simulated,
         "facts": run_facts(contents),
         "scorecards": first_cards,
@@ -120,6 +138,11 @@ def _content(contents: RunContents) -> dict[str, Any]:
             if model.layout.scaling.climatology.annual == "month"
             else "harmonics of the year and the day"
         ),
+        "diagram_legend": lead_legend(contents.leads, diagram_leads),
+        "ensemble": ensemble_section(scores, shown, diagram_leads, card_leads),
+        "events": event_section(scores, contents.channels, diagram_leads),
+        "power": power_section(scores, shown, diagram_leads),
+        "periodic": is_periodic(contents.grid.longitude),
         "months": [
             month_picture(contents.score_subsets, channel)
             for channel in (shown if model.step.monthly else ())
@@ -133,7 +156,7 @@ def _content(contents: RunContents) -> dict[str, Any]:
         "average": experiment.fit.average,
         "searched": list(experiment.search),
         "spectrum": None if zonal else spectrum_picture(model.selection, leads),
-        "example": example_forecast(contents),
+        "example": example_forecast(contents, places),
         "record": run.record,
         "stages": [
             (stage, human_duration(entry.seconds or 0.0), entry.finished)
@@ -173,6 +196,7 @@ def summary(contents: RunContents) -> list[str]:
     ]
     if len(leads) > 1:
         sentences.append(sentence(first, leads[-1], "linear", "climatology"))
+    sentences += filter(None, [ensemble_sentence(contents.scores, first, leads[0])])
     acc = contents.scores["acc"].sel(channel=first.name, system="forecast").values
     below = np.flatnonzero(~(acc >= USEFUL))
     until = len(acc) if not len(below) else int(below[0])
@@ -191,6 +215,11 @@ def _card_leads(leads: Array) -> list[int]:
     if len(leads) <= _MOST_CARD_LEADS:
         return list(range(len(leads)))
     return usual_leads(leads, _CARD_DAYS, _CARD_MONTHS, _MOST_CARD_LEADS)
+
+
+def _diagram_leads(contents: RunContents) -> list[int]:
+    """Return the indices of the leads of diagrams: the first, a usual one and the last."""
+    return sorted({0, contents.nearest(_DIAGRAM_LEAD), len(contents.leads) - 1})
 
 
 def _candidates(notes: ModelNotes, leads: Sequence[np.timedelta64]) -> list[dict[str, Any]]:

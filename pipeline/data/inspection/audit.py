@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.data.inspection.value_checks import DataFinding, check_values
+from gfrnn.pipeline.data.inspection.value_checks import DataFinding, check_values, doubtful_values
 from gfrnn.pipeline.data.missing_chunks import missing_chunks
 from gfrnn.pipeline.data.time_axis import format_time, segments, step_of
+from gfrnn.pipeline.errors import DataError
 
 _SHORT = 100  # times; a shorter record is too short for most models
 _SHOWN = 3
@@ -32,6 +33,38 @@ def audit(ds: xr.Dataset, sample: int = 64) -> list[DataFinding]:
     if sample:
         found += check_values(ds, sample)
     return sorted(found, key=lambda finding: _ORDER.index(finding.severity))
+
+
+def check_sample(
+    ds: xr.Dataset, used: np.ndarray, allow: Collection[str] = (), sample: int = 64
+) -> None:
+    """Refuse data with values that cannot be right, in a sample of the times in use.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Opened with ``open_source``.
+    used : ndarray of bool, shape (times,)
+        Times of the periods.
+    allow : collection of {"scrambled", "extremes", "range"}
+        Doubts that are accepted, ``data.allow``.
+    sample : int
+        Number of evenly spaced times of which values are read; fewer for large fields.
+
+    Raises
+    ------
+    DataError
+        With a line for each channel: what was found, where, and the key that accepts it.
+    """
+    found = [each for each in doubtful_values(ds, sample, used) if each.doubt not in allow]
+    found = [each for each in found if each.doubt is not None]
+    if found:
+        lines = [f"{each.variable}: {each.message}" for each in found[:_SHOWN]]
+        if len(found) > _SHOWN:
+            lines.append(f"and {len(found) - _SHOWN} more; `gfrnn inspect` lists all")
+        doubts = ", ".join(dict.fromkeys(str(each.doubt) for each in found))
+        lines.append(f"to use these values nevertheless, set data.allow: [{doubts}]")
+        raise DataError("\n".join(lines))
 
 
 def _check_times(ds: xr.Dataset) -> Iterator[DataFinding]:

@@ -9,7 +9,10 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from gfrnn.pipeline.config.data_config import Doubt
 from gfrnn.pipeline.data.grid import Channel
+from gfrnn.pipeline.data.inspection.grid_order import disorder
+from gfrnn.pipeline.data.inspection.packed_extremes import undeclared_fill
 from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.pipeline.data.variables.names import QUANTITIES
 
@@ -21,37 +24,75 @@ _SAMPLE_BYTES = 5e8  # of one variable
 
 @dataclass(frozen=True)
 class DataFinding:
-    """A finding of an audit about the data, or about one variable."""
+    """A finding of an audit about the data, or about one variable.
+
+    Attributes
+    ----------
+    severity : {"error", "warning", "note"}
+    variable : str or None
+    message : str
+    doubt : {"scrambled", "extremes", "range"} or None
+        Kind of a doubt about the values, for which a fit refuses them unless ``data.allow`` has it.
+    """
 
     severity: Literal["error", "warning", "note"]
     variable: str | None
     message: str
+    doubt: Doubt | None = None
 
     def __str__(self) -> str:
         """Format as one line: ``warning: geopotential_500: ...``."""
         return f"{self.severity}: {f'{self.variable}: ' if self.variable else ''}{self.message}"
 
 
-def sample_times(ds: xr.Dataset, variable: str, sample: int) -> np.ndarray:
-    """Choose evenly spaced times, with the first and the last, as many as memory allows."""
+def sample_times(
+    ds: xr.Dataset, variable: str, sample: int, used: np.ndarray | None = None
+) -> np.ndarray:
+    """Choose evenly spaced times, with the first and the last, as many as memory allows.
+
+    With ``used`` (bool, shape (times,)) only these times are chosen from.
+    """
     array = ds[variable]
     levels = len(array.attrs.get("levels") or [None])
     one = 4.0 * levels * ds.sizes["latitude"] * ds.sizes["longitude"]
     count = int(np.clip(_SAMPLE_BYTES // one, min(8, sample), sample))
-    return np.unique(np.linspace(0, ds.sizes["time"] - 1, count).round().astype(int))
+    times = np.arange(ds.sizes["time"]) if used is None else np.flatnonzero(used)
+    return times[np.unique(np.linspace(0, len(times) - 1, count).round().astype(int))]
 
 
 def check_values(ds: xr.Dataset, sample: int) -> Iterator[DataFinding]:
     """Check the values of every channel of a canonical Dataset."""
+    for channel, fields, where in _sampled_channels(ds, sample):
+        yield from _check_channel(ds, channel, fields, where)
+
+
+def doubtful_values(ds: xr.Dataset, sample: int, used: np.ndarray) -> Iterator[DataFinding]:
+    """Find values that are there but cannot be right, in a sample of the times in use.
+
+    Missing and infinite values are not among them: each pass refuses those that it reads.
+
+    Parameters
+    ----------
+    used : ndarray of bool, shape (times,)
+    """
+    for channel, fields, where in _sampled_channels(ds, sample, used):
+        doubts = _Doubts.of(ds, channel, fields, where)
+        yield from doubts.findings(_point_formatter(ds, where))
+        if not doubts.constant:
+            yield from _check_order(ds, channel, doubts.good)
+
+
+def _sampled_channels(
+    ds: xr.Dataset, sample: int, used: np.ndarray | None = None
+) -> Iterator[tuple[Channel, np.ndarray, np.ndarray]]:
+    """Yield each channel, its fields (times, latitude, longitude), and the sampled times."""
     for variable, array in ds.data_vars.items():
-        where = sample_times(ds, str(variable), sample)
+        where = sample_times(ds, str(variable), sample, used)
         levels = array.attrs.get("levels") or []
         picked = array.sel(level=levels) if levels else array
         block = picked.isel(time=where).values
         for number, level in enumerate(levels or [None]):
-            channel = Channel(str(variable), level)
-            fields = block[:, number] if levels else block
-            yield from _check_channel(ds, channel, fields, where)
+            yield Channel(str(variable), level), block[:, number] if levels else block, where
 
 
 def _check_channel(
@@ -67,36 +108,10 @@ def _check_channel(
             channel.name,
             f"{infinite.sum()} infinite values, first {point(infinite)}; correct them",
         )
-    quantity = QUANTITIES.get(channel.variable)
-    low, high = (quantity.low, quantity.high) if quantity else (-np.inf, np.inf)
-    if ds[channel.variable].attrs.get("anomalies"):
-        low, high = low - high, high - low
-    outside = (fields < low) | (fields > high)
-    filled = np.abs(fields) > _HUGE
-    filled |= np.isin(fields, _FILL_VALUES) & (outside if quantity else True)
-    filled &= ~infinite
-    if filled.any():
-        yield DataFinding(
-            "error",
-            channel.name,
-            f"{filled.sum()} values look like a fill value ({fields[filled][0]:g}), first "
-            f"{point(filled)}; set the file's _FillValue to it, so that it is read as missing",
-        )
-    outside &= ~filled & ~infinite
-    if outside.any() and quantity:
-        found = fields[outside]
-        centred = low > 0 and found.min() < 0 < found.max() < low
-        hint = ", or set data.anomalies: true if they are anomalies" if centred else ""
-        yield DataFinding(
-            "error",
-            channel.name,
-            f"{outside.sum()} of {fields.size} values ({found.min():g}..{found.max():g}) are "
-            f"outside of {low:g}..{high:g} {quantity.units}, first {point(outside)}; check the "
-            f"unit in the file{hint}",
-        )
-    good = np.where(np.isfinite(fields) & ~filled, fields, np.nan)
-    whole = good[np.isfinite(good).any(axis=(1, 2))]
-    if whole.shape[0] > 2 and _largest_range(whole, 0) == 0:
+    doubts = _Doubts.of(ds, channel, fields, where)
+    yield from doubts.findings(point)
+    whole = doubts.good
+    if doubts.constant:
         yield DataFinding(
             "warning", channel.name, "does not change in time, so it cannot be forecast"
         )
@@ -109,7 +124,115 @@ def _check_channel(
             "warning", channel.name, "has the same value at all places, at all sampled times"
         )
     else:
-        yield from _check_neighbours(ds, channel, whole)
+        yield from _check_order(ds, channel, whole)
+
+
+@dataclass(frozen=True)
+class _Doubts:
+    """Values of one channel that cannot be right, as masks of the shape of its fields.
+
+    Attributes
+    ----------
+    channel : Channel
+    fields : ndarray, shape (sampled times, latitude, longitude)
+    filled : ndarray of bool
+        Values that look like a fill value.
+    undeclared : ndarray of bool
+        Extreme packed integers that are apart from all other values.
+    outside : ndarray of bool
+        Values outside ``limits``.
+    limits : tuple of float
+        Physically possible range.
+    """
+
+    channel: Channel
+    fields: np.ndarray
+    filled: np.ndarray
+    undeclared: np.ndarray
+    outside: np.ndarray
+    limits: tuple[float, float]
+
+    @classmethod
+    def of(cls, ds: xr.Dataset, channel: Channel, fields: np.ndarray, where: np.ndarray) -> _Doubts:
+        quantity = QUANTITIES.get(channel.variable)
+        low, high = (quantity.low, quantity.high) if quantity else (-np.inf, np.inf)
+        if ds[channel.variable].attrs.get("anomalies"):
+            low, high = low - high, high - low
+        finite = np.isfinite(fields)
+        outside = (fields < low) | (fields > high)
+        filled = np.abs(fields) > _HUGE
+        filled |= np.isin(fields, _FILL_VALUES) & (outside if quantity else True)
+        filled &= finite
+        plausible = np.where(filled, np.nan, fields)
+        undeclared = undeclared_fill(ds, channel, plausible, where)
+        outside &= finite & ~filled & ~undeclared
+        return cls(channel, fields, filled, undeclared, outside, (low, high))
+
+    @property
+    def good(self) -> np.ndarray:
+        """Fields without doubtful and infinite values, of times that have any value."""
+        bad = ~np.isfinite(self.fields) | self.filled | self.undeclared
+        good = np.where(bad, np.nan, self.fields)
+        return np.asarray(good[np.isfinite(good).any(axis=(1, 2))])
+
+    @property
+    def constant(self) -> bool:
+        """Whether no place has two values."""
+        good = self.good
+        return good.shape[0] > 2 and _largest_range(good, 0) == 0
+
+    def findings(self, point: Callable[[np.ndarray], str]) -> Iterator[DataFinding]:
+        fields, name = self.fields, self.channel.name
+        if self.filled.any():
+            yield DataFinding(
+                "error",
+                name,
+                f"{self.filled.sum()} values look like a fill value "
+                f"({fields[self.filled][0]:g}), first {point(self.filled)}; set the file's "
+                "_FillValue to it, so that it is read as missing",
+                "extremes",
+            )
+        if self.undeclared.any():
+            yield DataFinding(
+                "error",
+                name,
+                f"{self.undeclared.sum()} of {fields.size} values are the smallest or largest "
+                f"packed integer ({fields[self.undeclared][0]:g}), far from the values around "
+                f"them, first {point(self.undeclared)}: a fill value that the file does not "
+                "declare, or an overflow when it was packed; set the file's _FillValue, so that "
+                "they are read as missing, or leave the variable out",
+                "extremes",
+            )
+        quantity, (low, high) = QUANTITIES.get(self.channel.variable), self.limits
+        if self.outside.any() and quantity:
+            found = fields[self.outside]
+            centred = low > 0 and found.min() < 0 < found.max() < low
+            hint = ", or set data.anomalies: true if they are anomalies" if centred else ""
+            yield DataFinding(
+                "error",
+                name,
+                f"{self.outside.sum()} of {fields.size} values ({found.min():g}..{found.max():g}) "
+                f"are outside of {low:g}..{high:g} {quantity.units}, first {point(self.outside)}; "
+                f"check the unit in the file{hint}",
+                "range",
+            )
+
+
+def _check_order(ds: xr.Dataset, channel: Channel, fields: np.ndarray) -> Iterator[DataFinding]:
+    """Find a grid whose points are in the wrong order."""
+    found = disorder(fields, ds["latitude"].values, ds["longitude"].values)
+    if found is None:
+        return
+    message = f"{found}; plot one field, and compare it with another copy"
+    if found.certain:
+        yield DataFinding(
+            "error",
+            channel.name,
+            f"the grid is scrambled, its points are in the wrong order: {message}",
+            "scrambled",
+        )
+    else:
+        yield DataFinding("warning", channel.name, f"the grid seems to be scrambled: {message}")
 
 
 def _largest_range(values: np.ndarray, axis: int) -> float:
@@ -190,48 +313,3 @@ def _point_formatter(ds: xr.Dataset, where: np.ndarray) -> Callable[[np.ndarray]
         return f"at {stamp}, latitude {latitude[i]:g}, longitude {longitude[j]:g}"
 
     return name
-
-
-def _check_neighbours(
-    ds: xr.Dataset, channel: Channel, fields: np.ndarray
-) -> Iterator[DataFinding]:
-    """Check that neighbouring points have the highest correlation in time.
-
-    In meteorological fields the correlation falls with distance. If points at a larger distance
-    correlate more than neighbours, the rows or columns are in the wrong order, which other checks
-    do not find. Correlations are of anomalies in time, averaged over all pairs of points.
-    """
-    masked = np.isnan(fields).all(axis=0)
-    fields = fields[(np.isfinite(fields) | masked).all(axis=(1, 2))]
-    if fields.shape[0] < 20:
-        return
-    longitude = ds["longitude"].values
-    gaps = np.diff(np.append(longitude, longitude[0] + 360))
-    # In the order of longitudes a region across Greenwich is in two parts: join them.
-    fields = np.roll(fields, -(int(np.argmax(gaps)) + 1), axis=2)[:, :60, :60].astype(float)
-    anomalies = fields - fields.mean(0)
-    for axis, along in ((2, "longitude"), (1, "latitude")):
-        lags = range(1, min(8, anomalies.shape[axis] - 1) + 1)
-        if len(lags) < 3:
-            continue
-        near, *far = (_correlation(anomalies, lag, axis) for lag in lags)
-        if -1 < near < 0.99 and max(far) > near - 0.1 * (1 - near):
-            lag = 2 + int(np.argmax(far))
-            yield DataFinding(
-                "warning",
-                channel.name,
-                f"the grid seems to be scrambled: neighbours along {along} correlate {near:.2f}, "
-                f"points {lag} apart {max(far):.2f}; plot one field, and compare it with another "
-                "copy",
-            )
-            return
-
-
-def _correlation(anomalies: np.ndarray, lag: int, axis: int) -> float:
-    """Return the mean correlation in time of points ``lag`` cells apart, -1 if there are none."""
-    size = anomalies.shape[axis]
-    a = np.take(anomalies, np.arange(size - lag), axis)
-    b = np.take(anomalies, np.arange(lag, size), axis)
-    norm = np.sqrt((a * a).mean(0) * (b * b).mean(0))
-    moving = norm > 0
-    return float(((a * b).mean(0)[moving] / norm[moving]).mean()) if moving.any() else -1.0

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.data_config import Region
-from gfrnn.pipeline.config.verification_config import WHOLE
+from gfrnn.pipeline.config.verification_config import WHOLE, ScoredRegion
 from gfrnn.pipeline.data.grid import Grid, format_extent, region_cells
 from gfrnn.pipeline.errors import ConfigError
 
@@ -31,7 +30,7 @@ class RegionMeans:
         The first is the whole area.
     roots : ndarray, shape (channels, cells)
         Roots of the weights of cells, 0 in the mask. The weights of a channel sum to 1.
-    inside : ndarray, shape (cells, regions - 1)
+    inside : ndarray of float32, shape (cells, regions - 1)
         1 for the cells of each region but the whole area, else 0.
     shares : ndarray, shape (channels, regions - 1)
         Sum of the weights in each region; NaN where the channel has no cell there.
@@ -43,8 +42,21 @@ class RegionMeans:
     shares: Array
 
     @classmethod
-    def on_grid(cls, grid: Grid, regions: Mapping[str, Region] | None = None) -> RegionMeans:
+    def on_grid(
+        cls,
+        grid: Grid,
+        regions: Mapping[str, ScoredRegion] | None = None,
+        masks: Mapping[str, Array] | None = None,
+    ) -> RegionMeans:
         """Return the means over the cells of a grid.
+
+        Parameters
+        ----------
+        grid : Grid
+        regions : mapping of ScoredRegion, optional
+        masks : mapping of ndarray of bool, shape (latitudes, longitudes), optional
+            Cells where the static field of a region is in its range, by the name of the region,
+            see :func:`gfrnn.pipeline.verification.region_masks.region_masks`.
 
         Raises
         ------
@@ -54,21 +66,18 @@ class RegionMeans:
         cosine = np.cos(np.deg2rad(grid.latitude))[:, None]
         weights = (cosine * grid.valid).reshape(len(grid.channels), -1)
         weights /= weights.sum(axis=1, keepdims=True)
-        regions = regions or {}
-        boxes = np.zeros((len(regions), *grid.shape[1:]))
-        for own, region in zip(boxes, regions.values(), strict=True):
-            own[np.ix_(*region_cells(grid.latitude, grid.longitude, *_box(region)))] = 1.0
+        regions, masks = regions or {}, masks or {}
+        boxes = np.zeros((len(regions), *grid.shape[1:]), dtype=np.float32)
+        for own, (name, region) in zip(boxes, regions.items(), strict=True):
+            box = region.latitude, region.longitude
+            own[np.ix_(*region_cells(grid.latitude, grid.longitude, *box))] = 1.0
+            if region.field is not None:
+                own *= masks[name]
         inside = boxes.reshape(len(regions), weights.shape[1]).T
         shares = weights @ inside
         for name, own in zip(regions, shares.T, strict=True):
             if not own.any():
-                south_north, west_east = _box(regions[name])
-                raise ConfigError(
-                    f"verification.regions.{name}: latitude {list(south_north)}, longitude "
-                    f"{list(west_east)} has no cell with values of the data, which have latitudes "
-                    f"{format_extent(grid.latitude)} and longitudes "
-                    f"{format_extent(grid.longitude)}; choose another box, or leave the region out"
-                )
+                raise ConfigError(_without_cells(name, regions[name], grid))
         shares[shares == 0] = np.nan
         return cls((WHOLE, *regions), np.sqrt(weights), inside, shares)
 
@@ -82,25 +91,33 @@ class RegionMeans:
         parts = whole * self.inside.T[:, None] / self.shares.T[:, :, None]
         return np.concatenate([whole[None], parts])
 
-    def inner(self, first: Array, second: Array) -> Array:
-        """Return the means of products of two fields.
+    def of_sums(self, sums: Array) -> Array:
+        """Return means over regions from sums over their cells.
 
         Parameters
         ----------
-        first, second : ndarray, shape (pairs, channels, cells)
-            Fields times ``roots``; either may lack the first dimension.
-
-        Returns
-        -------
-        ndarray, shape (pairs, regions, channels)
+        sums : ndarray, shape (..., regions, channels)
+            Sums of products of fields times ``roots``.
         """
-        if len(self.names) == 1:
-            return np.vecdot(first, second)[:, None]
-        product = first * second
-        whole = product.sum(axis=-1)[..., None]
-        means = np.concatenate([whole, product @ self.inside / self.shares], axis=-1)
-        return np.moveaxis(means, -1, -2)
+        shares = np.ones((len(self.names), len(self.roots)))
+        shares[1:] = self.shares.T
+        return np.asarray(sums / shares)
 
 
-def _box(region: Region) -> tuple[tuple[float, float], tuple[float, float]]:
-    return region.latitude, region.longitude
+def _without_cells(name: str, region: ScoredRegion, grid: Grid) -> str:
+    """Return the message on a region that has no cell with values."""
+    limited = ""
+    if region.field is not None:
+        limits = [
+            f"{word} {limit:g}"
+            for word, limit in (("at least", region.at_least), ("below", region.below))
+            if limit is not None
+        ]
+        limited = f" and {region.field} {' and '.join(limits)}"
+    return (
+        f"verification.regions.{name}: latitude {list(region.latitude)}, longitude "
+        f"{list(region.longitude)}{limited} has no cell with values of the data, which have "
+        f"latitudes {format_extent(grid.latitude)} and longitudes "
+        f"{format_extent(grid.longitude)}; choose another box"
+        f"{' or other limits' if limited else ''}, or leave the region out"
+    )

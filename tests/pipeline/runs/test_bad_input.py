@@ -189,7 +189,8 @@ def test_constant_variable(weather, tmp_path, value):
     damaged = raw(weather)
     damaged["msl"][:] = value
     write_store(damaged, tmp_path / "damaged.zarr")
-    run = Run(experiment(tmp_path / "damaged.zarr", climatology={"annual": 2}), tmp_path / "run")
+    keys = {"climatology": {"annual": 2}, "data": {"allow": ["range"]}}
+    run = Run(experiment(tmp_path / "damaged.zarr", **keys), tmp_path / "run")
     with pytest.raises(DataError) as caught:
         run.fit()
     message = str(caught.value)

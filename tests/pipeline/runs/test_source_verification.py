@@ -300,6 +300,30 @@ def test_regions_are_scored(truth, store, tmp_path) -> None:
     assert found["region"].values.tolist() == ["all", "europe"]
 
 
+def test_land_is_scored_with_the_mask_of_the_truth(truth, store, tmp_path) -> None:
+    forecasts = make_forecasts(truth, STARTS)
+    path = write_weatherbench2(forecasts, tmp_path / "wb.zarr")
+    config = VerificationConfig(regions=["land", "sea"])
+    found = refused(DataError, path, store, tmp_path / "out", config=config)
+    assert "land_sea_mask: no such static field" in found
+    assert "(key verification.regions.land.field)" in found
+    plane = truth["2m_temperature"].isel(time=0, drop=True)
+    land = plane.copy(data=np.random.default_rng(1).random(plane.shape)).rename("lsm")
+    land.attrs = {"units": "1", "standard_name": "land_binary_mask"}
+    land.to_netcdf(tmp_path / "land.nc")
+    whole = {"sources": [str(store)], "static": [str(tmp_path / "land.nc")]}
+    truths = DataConfig.model_validate(whole)
+    SourceVerification.prepare(
+        SourceConfig(path=str(path)), truths, tmp_path / "out", config=config
+    ).score()
+    found = open_score_subsets(tmp_path / "out" / "scores.zarr")["rmse"]
+    weights = np.cos(np.deg2rad(land["latitude"])) * (land >= 0.5)
+    share = float(weights.sum() / np.cos(np.deg2rad(land["latitude"])).mean() / land.size)
+    squares = np.square(found.sel(subset="all", system="forecast"))
+    both = share * squares.sel(region="land") + (1 - share) * squares.sel(region="sea")
+    np.testing.assert_allclose(both, squares.sel(region="all"), rtol=1e-10)
+
+
 def test_what_does_not_fit_is_refused_before_work(truth, store, tmp_path) -> None:
     forecasts, out = make_forecasts(truth, STARTS), tmp_path / "out"
 

@@ -37,9 +37,9 @@ def local_run(folder: Path, bound: float | None = 5.0, **state: Any) -> Run:
     return Run(parse_experiment(yaml.safe_dump(tree)), folder / "run")
 
 
-def lines(outcome: Any) -> str:
+def lines(run: Run, outcome: Any) -> str:
     console = Console(width=400, file=io.StringIO())
-    print_stage(outcome, console)
+    print_stage(run, outcome, console)
     return console.file.getvalue()
 
 
@@ -54,7 +54,7 @@ def lines(outcome: Any) -> str:
 def test_the_page_describes_patches_halo_and_weights(tmp_path, state, said):
     run = local_run(tmp_path, **state)
     run.fit()
-    said_by_command = lines(run.forecast())
+    said_by_command = lines(run, run.forecast())
     assert "warning" not in said_by_command
     assert "model.bound" not in said_by_command
     run.verify()
@@ -74,7 +74,7 @@ def test_diverged_forecasts_are_counted_on_the_page_and_by_the_command(tmp_path)
     run.fit()
     outer = zarr.open_group(run.model, mode="r+")["networks/0/outer"]
     outer[...] = 1e3 * outer[...]
-    said = lines(run.forecast())
+    said = lines(run, run.forecast())
     count = open_forecasts(run.forecasts).sizes["time"]
     note = f"{count} of {count} forecasts diverged and are NaN from there on"
     assert f"warning: {note}" in said
@@ -95,7 +95,7 @@ def test_values_that_the_bound_has_limited_are_counted_on_the_page_and_by_the_co
     run.fit()
     outer = zarr.open_group(run.model, mode="r+")["networks/0/outer"]
     outer[...] = 1e3 * outer[...]
-    said = lines(run.forecast())
+    said = lines(run, run.forecast())
     count = open_forecasts(run.forecasts).sizes["time"]
     note = f"he bound (model.bound) has limited values of {count} of {count} forecasts"
     assert note in said

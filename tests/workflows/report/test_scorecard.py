@@ -9,12 +9,13 @@ import xarray as xr
 from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.verification.subsets import MONTHS
+from gfrnn.workflows.report.score_figures.panels import line_legend
 from gfrnn.workflows.report.score_figures.scorecard import (
     ScoreCell,
     main_scorecards,
     subset_scorecards,
 )
-from gfrnn.workflows.report.score_figures.skill_figures import line_legend, skill_pictures
+from gfrnn.workflows.report.score_figures.skill_figures import skill_pictures
 
 CHANNEL = Channel("temperature", 850.0)
 SYSTEMS = ["forecast", "linear", "damped persistence", "persistence", "climatology"]

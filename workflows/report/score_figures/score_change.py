@@ -1,4 +1,4 @@
-"""Relative change of the RMSE of the forecasts against a reference, with its interval."""
+"""Relative change of a score of the forecasts against a reference, with its interval."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNIFICANT = "*"
 
 
 class ScoreChange(NamedTuple):
-    """Change of RMSE of the forecasts against a reference, relative to that of the reference.
+    """Change of a score of the forecasts against a reference, relative to that of the reference.
 
     Attributes
     ----------
@@ -50,20 +50,26 @@ class ScoreChange(NamedTuple):
         return [text + SIGNIFICANT * mark for text, mark in zip(texts, marks, strict=True)]
 
 
-def score_change(scores: xr.Dataset, system: str) -> ScoreChange:
-    """Return the change of RMSE against a reference.
+SCORES = {"rmse": "rmse", "crps": "fair_crps"}
+"""Scores that have changes, and the variables with their values."""
+
+
+def score_change(scores: xr.Dataset, system: str, score: str = "rmse") -> ScoreChange:
+    """Return the change of a score against a reference.
 
     Parameters
     ----------
     scores : xarray.Dataset
         Scores of one channel, region and subset; those of seasons and hours have no intervals.
     system : str
+    score : str
+        One of SCORES.
     """
-    rmse = scores["rmse"]
+    values = scores[SCORES[score]]
     with np.errstate(divide="ignore", invalid="ignore"):
-        change = rmse.sel(system="forecast").values / rmse.sel(system=system).values - 1
+        change = values.sel(system="forecast").values / values.sel(system=system).values - 1
     ends = [np.full(change.shape, np.nan)] * 2
-    if "rmse_change_low" in scores:
+    if f"{score}_change_low" in scores:
         own = scores.sel(system=system)
-        ends = [own[f"rmse_change_{end}"].values for end in ("low", "high")]
+        ends = [own[f"{score}_change_{end}"].values for end in ("low", "high")]
     return ScoreChange(100 * change, 100 * ends[0], 100 * ends[1])

@@ -1,4 +1,4 @@
-"""Scorecards: change of RMSE against a reference for each channel and lead."""
+"""Scorecards: change of a score against a reference for each channel and lead."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.verification.subsets import MONTHS
 from gfrnn.workflows.report.labels import heading, lead_label, number, signed, unit_label
-from gfrnn.workflows.report.score_figures.score_change import ScoreChange, score_change
+from gfrnn.workflows.report.score_figures.score_change import SCORES, ScoreChange, score_change
 
 Array = NDArray[Any]
 
 STEPS = (1.0, 3.0, 10.0, 30.0)
 """Sizes of a change in % at which the colour of a cell becomes stronger."""
 
+_NAMES = {"rmse": "RMSE", "crps": "Fair CRPS"}
 _PERSISTENCE = ("damped persistence", "persistence")
 
 
@@ -46,17 +47,20 @@ class ScoreCell:
 
 @dataclass(frozen=True)
 class Scorecard:
-    """Changes of RMSE against one reference, by channel and lead.
+    """Changes of a score against one reference, by channel and lead.
 
     Attributes
     ----------
     title : str
+    score : str
+        Name of the score, such as ``RMSE``.
     leads : list of str
     rows : list of tuple
         Label of a channel, and its cells.
     """
 
     title: str
+    score: str
     leads: list[str]
     rows: list[tuple[str, list[ScoreCell]]]
 
@@ -100,6 +104,26 @@ def main_scorecards(
     folded = [card for name, card in cards.items() if name in _PERSISTENCE]
     first = [card for name, card in cards.items() if name not in _PERSISTENCE]
     return first, [ScorecardGroup("Against persistence", folded)] if folded else []
+
+
+def ensemble_scorecards(
+    scores: xr.Dataset, channels: Sequence[Channel], leads: Sequence[int], systems: Sequence[str]
+) -> list[Scorecard]:
+    """Return the scorecards of the fair CRPS against other ensembles.
+
+    Parameters
+    ----------
+    scores, channels, leads
+        As for :func:`main_scorecards`.
+    systems : sequence of str
+        Names of the references that are ensembles.
+    """
+    return [
+        _scorecard(
+            scores, channels, leads, name, f"Against {_described(name)} with its own errors", "crps"
+        )
+        for name in systems
+    ]
 
 
 def subset_scorecards(
@@ -147,26 +171,28 @@ def _scorecard(
     leads: Sequence[int],
     system: str,
     title: str,
+    score: str = "rmse",
 ) -> Scorecard:
     own = scores.isel(prediction_timedelta=list(leads))
     labels = [lead_label(lead) for lead in own["prediction_timedelta"].values]
     rows = [
-        (heading(channel), _cells(own.sel(channel=channel.name), channel, system, labels))
+        (heading(channel), _cells(own.sel(channel=channel.name), channel, system, labels, score))
         for channel in channels
     ]
-    return Scorecard(title, labels, rows)
+    return Scorecard(title, _NAMES[score], labels, rows)
 
 
 def _cells(
-    scores: xr.Dataset, channel: Channel, system: str, labels: Sequence[str]
+    scores: xr.Dataset, channel: Channel, system: str, labels: Sequence[str], score: str
 ) -> list[ScoreCell]:
-    change = score_change(scores, system)
-    ours, theirs = (scores["rmse"].sel(system=name).values for name in ("forecast", system))
+    change = score_change(scores, system, score)
+    values = scores[SCORES[score]]
+    ours, theirs = (values.sel(system=name).values for name in ("forecast", system))
     unit = unit_label(str(scores["units"].item()))
     return [
         ScoreCell(
             text,
-            f"{heading(channel)}, {label}: RMSE {number(ours[place])} {unit} against "
+            f"{heading(channel)}, {label}: {_NAMES[score]} {number(ours[place])} {unit} against "
             f"{number(theirs[place])} {unit}{_interval(change, place)}",
             _kind(change, place),
         )

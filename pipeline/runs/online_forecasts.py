@@ -1,0 +1,97 @@
+"""Checks of runs whose forecasts are scored while they are made (``forecast.store: false``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.data.time_axis import format_minute, step_of
+from gfrnn.pipeline.errors import DataError, RunError
+from gfrnn.pipeline.forecasting.forecast import initial_times
+from gfrnn.pipeline.training.stretches import steps
+
+Array = NDArray[Any]
+
+
+def check_online(experiment: Experiment, ds: xr.Dataset, forecasts: Path) -> None:
+    """Check that forecasts of which no fields are kept can be scored.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    ds : xarray.Dataset
+        Data from :func:`gfrnn.pipeline.open_source`.
+    forecasts : Path
+        Store that forecasts with fields would have.
+
+    Raises
+    ------
+    DataError
+        If no forecast has a truth.
+    RunError
+        If the store exists.
+    """
+    if experiment.forecast.store:
+        return
+    if forecasts.exists():
+        raise RunError(
+            f"{forecasts}: has fields of forecasts, which forecast.store: false does not keep; "
+            "remove it, or set forecast.store: true"
+        )
+    time = ds["time"].values
+    step = step_of(time)
+    horizon = steps("forecast.horizon", experiment.forecast.horizon, step)
+    initial = time[initial_times(experiment, time)]
+    valid = step.after(initial[:, None], np.arange(1, horizon + 1))
+    remedy = "set forecast.store: true to keep the forecasts until there is one"
+    check_truth("forecast.store: false", valid, time, remedy)
+
+
+def check_truth(subject: str, valid: Array, time: Array, remedy: str) -> None:
+    """Refuse to score forecasts none of which has a truth.
+
+    Parameters
+    ----------
+    subject : str
+        Key or store that the message begins with.
+    valid : ndarray of datetime64
+        Times that the forecasts are for.
+    time : ndarray of datetime64
+        Times of the data, ascending.
+    remedy : str
+
+    Raises
+    ------
+    DataError
+        If the data have none of the times that the forecasts are for.
+    """
+    if not np.isin(valid, time).any():
+        first, last, end = map(format_minute, (valid.min(), valid.max(), time[-1]))
+        raise DataError(
+            f"{subject}: there is no truth for any of the forecasts, which are for {first} to "
+            f"{last}, as the data end at {end}; {remedy}"
+        )
+
+
+def require_statistics(statistics: Path, finished: bool) -> None:
+    """Refuse statistics of forecasts that are missing or not those of this run.
+
+    Raises
+    ------
+    RunError
+    """
+    if not statistics.exists():
+        raise RunError(
+            f"{statistics}: no statistics of forecasts there; run `gfrnn forecast` first"
+        )
+    if not finished:
+        raise RunError(
+            f"{statistics}: not finished, or not of these data and this experiment, whose section "
+            "verification decides statistics too where no fields are kept (forecast.store: false); "
+            "run `gfrnn forecast` first"
+        )

@@ -1,0 +1,1 @@
+"""Scores of events, which are values of at least a threshold."""

@@ -1,0 +1,1 @@
+"""Scores of forecasts while they are made, of which no fields are kept."""

@@ -1,0 +1,108 @@
+"""A campaign judges ends rightly, and small runs survive a few of its faults."""
+
+import random
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gfrnn.workflows.chaos.campaign import BAD, judge, run_campaign
+from gfrnn.workflows.chaos.command_process import EndedCommand
+from gfrnn.workflows.chaos.faults import DAMAGES, KINDS, UndisturbedCommand, damage, draw_fault
+from gfrnn.workflows.chaos.run_contents import contents
+from gfrnn.workflows.chaos.small_runs import COMMANDS
+
+GOOD_END, KILLED = EndedCommand(0, "fit: done\n"), EndedCommand(-9, "")
+REFUSED = EndedCommand(2, "error: model.zarr is damaged\n")
+TRACED = EndedCommand(1, "Traceback (most recent call last):\n  ...\nKeyError: 'x'\n")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "anew", "gone", "difference", "end"),
+    [
+        ([GOOD_END], [], (), "", "went on"),
+        ([KILLED, GOOD_END], [], (), "", "repeated"),
+        ([REFUSED] * 3, [GOOD_END] * 2, (), "", "refused, then made anew"),
+        ([KILLED, GOOD_END], [], ("run: fit",), "", "lost"),
+        ([KILLED, REFUSED, REFUSED], [], (), "", "dead end"),
+        ([REFUSED] * 3, [GOOD_END, REFUSED], (), "", "dead end"),
+        ([GOOD_END], [], (), "run/model.zarr/c/0 differs", "unnoticed"),
+        ([TRACED, GOOD_END], [], (), "", "traceback"),
+        ([EndedCommand(None, "")] * 3, [], (), "", "dead end"),
+    ],
+)
+def test_ends_are_judged(attempts, anew, gone, difference, end):
+    found, detail = judge(attempts, anew, gone, difference)
+    assert found == end
+    assert bool(detail) == (end in BAD and bool(gone or difference or attempts[-1].output))
+
+
+UNDISTURBED = {each.name: UndisturbedCommand(5.0, 40, 12) for each in COMMANDS}
+
+
+@given(st.integers(0, 10**6))
+def test_a_seed_repeats_its_fault(seed):
+    fault = draw_fault(seed, UNDISTURBED)
+    assert fault == draw_fault(seed, UNDISTURBED)
+    assert fault.kind in KINDS
+    assert 1 <= fault.operation <= (12 if fault.in_worker else 40)
+    assert 0 <= fault.moment <= 5
+    assert fault.command.name in fault.describe()
+    assert fault.kind not in DAMAGES or fault.command.reads
+
+
+def test_every_kind_is_drawn_for_every_command():
+    drawn = {(f.kind, f.command.name) for f in (draw_fault(i, UNDISTURBED) for i in range(5000))}
+    for kind in KINDS:
+        names = {each.name for each in COMMANDS if each.reads or kind not in DAMAGES}
+        assert {name for found, name in drawn if found == kind} == names
+
+
+@pytest.fixture
+def small_run(tmp_path):
+    """Folder like that of a run, with the stores that commands read."""
+    run = tmp_path / "run"
+    for store in ("model.zarr", "forecast.zarr", "scores.zarr", "summaries.zarr"):
+        (run / store).mkdir(parents=True)
+        (run / store / "zarr.json").write_text('{"attributes": {"units": ["K", 1]}}')
+        (run / store / "c").write_bytes(random.Random(0).randbytes(100))
+    (run / "run.json").write_text('{"stages": {"fit": {"finished": "2020"}}}')
+    (run / "experiment.yaml").write_text("name: small\n")
+    return run
+
+
+@given(seed=st.integers(0, 10**6))
+def test_damage_changes_one_file_and_is_seen(tmp_path_factory, seed):
+    run = small_run.__wrapped__(tmp_path_factory.mktemp("damage"))
+    files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    before = contents([run])
+    fault = next(f for f in (draw_fault(seed + i, UNDISTURBED) for i in range(999))
+                 if f.kind in DAMAGES)  # fmt: skip
+    path = damage(fault, run)
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert {p for p in files if after.get(p) != files[p]} == {path}
+    if fault.kind == "flipped byte":
+        (changed,) = [i for i, byte in enumerate(files[path]) if after[path][i] != byte]
+        assert bin(files[path][changed] ^ after[path][changed]).count("1") == 1
+    if re.search("model|forecast|scores", str(path.relative_to(run))):
+        assert contents([run]) != before
+
+
+def test_contents_name_entries_stages_files_and_values(small_run):
+    found = contents([small_run])
+    assert found["run/run.json"] == "entry"
+    assert found["run: fit"] == "finished"
+    assert found["run/model.zarr/zarr.json attributes units 0"] == "K"
+    assert "run/model.zarr/c" in found
+    assert not any("summaries.zarr/" in key for key in found)
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_short_campaign_ends_well():
+    lines = []
+    table, failed = run_campaign(1.0, None, None, lines.append)
+    assert not failed, "\n".join(lines)
+    assert len(lines) > 1
+    assert table.row_count == len(KINDS) + 1

@@ -1,0 +1,334 @@
+"""A campaign of random faults: each end is compared with that of the same command without one."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.table import Table
+
+from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
+from gfrnn.workflows.chaos.command_process import (
+    CommandProcess,
+    EndedCommand,
+    kill,
+    kill_workers,
+    send_signal,
+)
+from gfrnn.workflows.chaos.faults import (
+    DAMAGES,
+    KINDS,
+    Fault,
+    UndisturbedCommand,
+    damage,
+    draw_fault,
+)
+from gfrnn.workflows.chaos.file_faults import FileFault, write_startup
+from gfrnn.workflows.chaos.run_contents import contents, finished_stages
+from gfrnn.workflows.chaos.small_runs import (
+    COMMANDS,
+    SmallCommand,
+    copy_begin,
+    copy_end,
+    remove_runs,
+    write_inputs,
+)
+
+_REPEATS = 2
+
+GOOD = ("went on", "repeated", "refused, then made anew")
+BAD = ("lost", "dead end", "unnoticed", "traceback")
+"""Ends of trials; none of the second may occur."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """End of a trial.
+
+    Attributes
+    ----------
+    fault : Fault
+    end : str
+        One of :data:`GOOD` and :data:`BAD`.
+    detail : str
+        What was found, for an end that may not occur.
+    seconds : float
+    """
+
+    fault: Fault
+    end: str
+    detail: str
+    seconds: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether the end may not occur."""
+        return self.end in BAD
+
+
+class Campaign:
+    """Small runs without faults, and trials with one fault each.
+
+    Parameters
+    ----------
+    folder : Path
+        Scratch folder; it must exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._work = folder / "work"
+        self._ends = folder / "ends"
+        self._startup = folder / "startup"
+        self._log = folder / "operations"
+        self._undisturbed: dict[str, UndisturbedCommand] = {}
+        self._expected: dict[str, dict[str, Any]] = {}
+
+    def prepare(self) -> None:
+        """Run each command twice without a fault; what differs between the two is not compared.
+
+        Raises
+        ------
+        RuntimeError
+            If a command fails.
+        """
+        write_startup(self._startup)
+        self._work.mkdir()
+        write_inputs(self._work)
+        for command in COMMANDS:
+            found = []
+            for _ in range(2):
+                copy_begin(self._ends, command, self._work)
+                counting = self._file_fault("count")
+                begin = time.monotonic()
+                ended = self._run(command, counting.environment())
+                seconds = time.monotonic() - begin
+                if ended.code != 0:
+                    raise RuntimeError(f"{command.name} failed without a fault: {ended.output}")
+                found.append(self._contents(command))
+            first, second = found
+            self._expected[command.name] = {
+                key: value if value == second.get(key) else None for key, value in first.items()
+            }
+            self._undisturbed[command.name] = UndisturbedCommand(seconds, *counting.counts())
+            copy_end(self._work, self._ends, command)
+
+    def trial(self, seed: int) -> Trial:
+        """Cause one fault, repeat the command as its user would, and judge the end."""
+        begin = time.monotonic()
+        fault = draw_fault(seed, self._undisturbed)
+        command = fault.command
+        copy_begin(self._ends, command, self._work)
+        before = self._finished(command)
+        damaged = damage(fault, self._work / "run") if fault.kind in DAMAGES else None
+        attempts = [self._with_fault(fault)]
+        # A damaged record is no record; other faults leave the finished stages finished.
+        gone = set() if damaged else before - self._finished(command)
+        while attempts[-1].code != 0 and len(attempts) <= _REPEATS:
+            attempts.append(self._run(command))
+        anew = self._make_anew(command) if damaged and attempts[-1].code != 0 else []
+        end, detail = judge(attempts, anew, gone, self._difference(command))
+        if damaged and detail:
+            detail = f"{damaged.relative_to(self._work)}: {detail}"
+        return Trial(fault, end, detail, time.monotonic() - begin)
+
+    def _make_anew(self, command: SmallCommand) -> list[EndedCommand]:
+        """Compute what a damaged file belongs to again, and then the command."""
+        chain: list[SmallCommand] = []
+        name = command.after
+        while name is not None:
+            chain.insert(0, next(each for each in COMMANDS if each.name == name))
+            name = chain[0].after
+        ended = [self._run(earlier, force=True) for earlier in chain]
+        if command.product != "run":
+            remove_runs(self._work, keep="run")
+        return [*ended, self._run(command)]
+
+    def _with_fault(self, fault: Fault) -> EndedCommand:
+        command = fault.command
+        match fault.kind:
+            case "kill at a file operation" | "kill a worker at a file operation":
+                return self._run(command, self._of_files(fault, "kill").environment())
+            case "full disk" | "read-only disk":
+                return self._run(command, self._of_files(fault, "error").environment())
+            case "slow disk":
+                return self._run(command, self._of_files(fault, "delay").environment())
+            case "clock jump":
+                return self._run(command, self._of_files(fault, "clock").environment())
+            case "limit of file sizes":
+                return self._run(command, largest_file=fault.number)
+            case "kill at a moment":
+                return self._disturbed(fault, kill)
+            case "stop by a signal":
+                return self._disturbed(fault, partial(send_signal, fault.number))
+            case "kill workers":
+                return self._disturbed(fault, partial(kill_workers, fault.number))
+            case "two commands at once":
+                with self._start(command) as other:
+                    time.sleep(fault.moment)
+                    both = [self._run(command), other.wait()]
+                return next((each for each in both if each.code != 0), both[0])
+            case _:
+                return self._run(command)
+
+    def _disturbed(self, fault: Fault, act: Callable[[psutil.Process], None]) -> EndedCommand:
+        with self._start(fault.command) as process:
+            process.disturb(fault.moment, act)
+            return process.wait()
+
+    def _of_files(self, fault: Fault, action: str) -> FileFault:
+        seconds = fault.seconds if action == "clock" else fault.moment / 100
+        return self._file_fault(
+            action,
+            workers=fault.in_worker,
+            operation=fault.operation,
+            number=fault.error_number,
+            seconds=seconds,
+        )
+
+    def _file_fault(self, action: str, **options: Any) -> FileFault:
+        shutil.rmtree(self._log, ignore_errors=True)
+        self._log.mkdir()
+        return FileFault(action, str(self._work), str(self._log), **options)
+
+    def _run(
+        self,
+        command: SmallCommand,
+        environment: Mapping[str, str] | None = None,
+        *,
+        force: bool = False,
+        largest_file: int | None = None,
+    ) -> EndedCommand:
+        with self._start(command, environment, force=force, largest_file=largest_file) as process:
+            return process.wait()
+
+    def _start(
+        self,
+        command: SmallCommand,
+        environment: Mapping[str, str] | None = None,
+        *,
+        force: bool = False,
+        largest_file: int | None = None,
+    ) -> CommandProcess:
+        arguments = [*command.arguments, *(["--force"] if force else [])]
+        return CommandProcess(arguments, self._work, self._startup, environment, largest_file)
+
+    def _contents(self, command: SmallCommand) -> dict[str, Any]:
+        return contents([self._work / name for name in command.folders])
+
+    def _difference(self, command: SmallCommand) -> str:
+        """Describe the first difference from the end without a fault; empty if there is none."""
+        found, expected = self._contents(command), self._expected[command.name]
+        for key in sorted(found.keys() | expected.keys()):
+            if key not in found:
+                return f"{key} is missing"
+            if key not in expected:
+                return f"{key} is there and should not be"
+            if expected[key] is not None and found[key] != expected[key]:
+                return f"{key} differs"
+        return ""
+
+    def _finished(self, command: SmallCommand) -> set[str]:
+        return {
+            f"{name}: {stage}"
+            for name in command.folders
+            for stage in finished_stages(self._work / name)
+        }
+
+
+def judge(
+    attempts: Sequence[EndedCommand],
+    anew: Sequence[EndedCommand],
+    gone: Collection[str],
+    difference: str,
+) -> tuple[str, str]:
+    """Return the end of a trial, one of :data:`GOOD` and :data:`BAD`, and what is wrong with it.
+
+    Parameters
+    ----------
+    attempts : sequence of EndedCommand
+        The command with the fault, and its repetitions.
+    anew : sequence of EndedCommand
+        Commands that have computed what was damaged again, and the command after them.
+    gone : collection of str
+        Stages that were finished before the fault and not after it.
+    difference : str
+        First difference from the end without a fault; empty if there is none.
+    """
+    every = [*attempts, *anew]
+    if gone:
+        return "lost", f"finished before and not after: {', '.join(sorted(gone))}"
+    if every[-1].code != 0:
+        return "dead end", every[-1].last_line
+    if difference:
+        return "unnoticed", difference
+    if traced := [each.last_line for each in every if each.has_traceback]:
+        return "traceback", traced[0]
+    if anew:
+        return "refused, then made anew", ""
+    return ("went on" if len(attempts) == 1 else "repeated"), ""
+
+
+def run_campaign(
+    minutes: float,
+    seed: int | None,
+    trials: int | None,
+    report: Callable[[str], None],
+    folder: Path | None = None,
+) -> tuple[Table, bool]:
+    """Cause random faults until the time is over.
+
+    Parameters
+    ----------
+    minutes : float
+        Time of the trials; the last one is finished.
+    seed : int or None
+        Seed of the first trial, the next ones follow it; None draws one.
+    trials : int or None
+        Most trials.
+    report : callable
+        Receives a line for each trial.
+    folder : Path, optional
+        Scratch folder; default one for temporary files, which is removed at the end.
+
+    Returns
+    -------
+    Table
+        Ends by kind of fault.
+    bool
+        Whether an end occurred that may not occur.
+    """
+    first = random.SystemRandom().randrange(10**6) if seed is None else seed
+    done: list[Trial] = []
+    with tempfile.TemporaryDirectory(prefix="gfrnn-chaos-", dir=folder) as scratch:
+        campaign = Campaign(Path(scratch))
+        report(f"running each of {len(COMMANDS)} commands twice without a fault")
+        campaign.prepare()
+        end = time.monotonic() + 60 * minutes
+        while time.monotonic() < end and (trials is None or len(done) < trials):
+            trial = campaign.trial(first + len(done))
+            done.append(trial)
+            report(
+                f"seed {trial.fault.seed}: {trial.fault.describe()}: {trial.end}"
+                + (f": {trial.detail}" if trial.detail else "")
+                + f" ({trial.seconds:.0f} s)"
+            )
+    return _table(done), any(trial.failed for trial in done)
+
+
+def _table(done: list[Trial]) -> Table:
+    table = plain_table(
+        f"{len(done)} random faults", "fault", "trials", *GOOD, *BAD, text=("fault",)
+    )
+    for kind in (*KINDS, "all"):
+        ends = Counter(trial.end for trial in done if kind in (trial.fault.kind, "all"))
+        table.add_row(kind, str(ends.total()), *(str(ends[end]) for end in (*GOOD, *BAD)))
+    return table
