@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 COORDINATE_TOLERANCE = 1e-4  # degrees: coordinates stored as float32 differ by some 1e-5
+_SHARE_OF_SPACING = 1e-3  # rounding of coordinates that were computed in float32, step by step
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,17 @@ def contiguous_longitudes(longitude: Array) -> tuple[Array, Array]:
     return order, np.where(order >= first, longitude[order] - 360 * (first > 0), longitude[order])
 
 
+def coordinate_tolerance(values: Array) -> float:
+    """Return the largest difference (degrees) of equal coordinates, for a grid's spacing."""
+    if values.size < 2:
+        return COORDINATE_TOLERANCE
+    spacing = float(np.median(np.diff(np.sort(values))))
+    return min(max(COORDINATE_TOLERANCE, _SHARE_OF_SPACING * spacing), spacing / 4)
+
+
 def same_coordinates(a: Array, b: Array) -> bool:
     """Check whether two latitudes or longitudes are equal up to the rounding of files."""
-    return a.shape == b.shape and bool(np.abs(a - b).max() <= COORDINATE_TOLERANCE)
+    return a.shape == b.shape and bool(np.abs(a - b).max() <= coordinate_tolerance(a))
 
 
 def format_extent(values: np.ndarray) -> str:

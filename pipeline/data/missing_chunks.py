@@ -60,7 +60,8 @@ def _missing(
     raw_dims = first.file.open()[first.variable].dims
     when: dict[int, list[np.datetime64]] = {}  # chunk along time: its times
     for part in parts:
-        along = sizes[raw_dims.index(part.grid.dims["time"])]
+        time_dim = part.grid.dims.get("time")  # None in a file of one time
+        along = sizes[raw_dims.index(time_dim)] if time_dim else 1
         for place, row in enumerate(part.times, part.start):
             if times is None or times[place]:
                 when.setdefault(row // along, []).append(time[place])

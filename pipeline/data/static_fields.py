@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.data.canonical_array import FileTimeRange, read_from_file
-from gfrnn.pipeline.data.grid import COORDINATE_TOLERANCE, Grid, format_extent
+from gfrnn.pipeline.data.grid import Grid, coordinate_tolerance, format_extent
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
     source_variables,
@@ -175,7 +175,7 @@ def _grid_positions(field: FileVariable, grid: Grid, axis: str) -> Array:
     own, wanted = getattr(field, axis), getattr(grid, axis)
     # Distance along the circle; for latitudes it is the plain distance.
     distance = np.abs((own[None, :] - wanted[:, None] + 180) % 360 - 180)
-    if distance.min(axis=1).max() > COORDINATE_TOLERANCE:
+    if distance.min(axis=1).max() > coordinate_tolerance(own):
         raise DataError(
             f"{field.file.path}: {field.raw_name} ({field.variable}) is on another grid: its "
             f"{axis}s are {format_extent(own)}, those of the data {format_extent(wanted)}; "

@@ -148,7 +148,7 @@ def _chunks_of_group(group: LevelGroup, cells: int) -> StoredChunks:
         field_bytes=4 * len(group.levels) * cells * (1 if grid.shares is None else 4),
         chunk_bytes=size,
         chunks_per_time=per_time,
-        file_times=chunks.get(grid.dims["time"], 1),
+        file_times=chunks.get(grid.dims.get("time", ""), 1),
         copied=not is_read_directly(part),
         concurrent=zarr.config.get("async.concurrency") if part.file.engine == "zarr" else 1,
     )

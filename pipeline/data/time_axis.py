@@ -15,21 +15,45 @@ from gfrnn.pipeline.errors import DataError
 
 Times = np.ndarray  # datetime64[ns], shape (n,)
 
-_CALENDARS = {"standard", "gregorian", "proleptic_gregorian", "julian", ""}
+_CALENDARS = {"standard", "gregorian", "proleptic_gregorian", ""}
+# Usual steps, in seconds, the longest first.
+_STEPS = (86400, 43200, 21600, 10800, 7200, 3600, 1800, 900, 600, 300, 60)
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}  # first letters of units of time, in seconds
 
 
 def decode_times(raw: xr.Variable, name: str, where: str) -> Times:
     """Decode the times of a file, rounded to whole seconds: shape (n,).
 
+    Times in single precision are rounded to whole days, hours or minutes, the longest of which
+    all of them are multiples within that precision.
+
     Raises
     ------
     DataError
-        If the coordinate has no unit, a calendar without real dates, or missing entries.
+        If the coordinate has no unit, a calendar without real dates, missing entries, or a
+        precision in which different times are the same number.
     """
     if np.issubdtype(raw.dtype, np.datetime64):
-        return np.atleast_1d(raw.values).astype("datetime64[ns]")
+        times = np.atleast_1d(raw.values).astype("datetime64[ns]")
+    else:
+        times = _from_numbers(raw, name, where)
+    if np.isnat(times).any():
+        raise DataError(
+            f"{where}: {np.isnat(times).sum()} of {times.size} entries of the time coordinate "
+            f"{name} are missing (NaT), first entry {int(np.argmax(np.isnat(times)))}; drop these "
+            "times, for example with xarray's isel"
+        )
+    if raw.dtype == np.float32:
+        return _without_rounding_errors(times, raw, name, where)
+    # Dates stored as days in floating point have errors of some microseconds.
+    return _rounded(times, 1)
+
+
+def _from_numbers(raw: xr.Variable, name: str, where: str) -> Times:
+    """Decode times that are numbers since a date, NaT where one is missing."""
     units, calendar = str(raw.attrs.get("units", "")), str(raw.attrs.get("calendar", "")).lower()
-    if not re.search(r"\bsince\b", units):
+    units = re.sub(r"\bsince\b", "since", units, flags=re.IGNORECASE)
+    if "since" not in units.split():
         raise DataError(
             f"{where}: time coordinate {name} has the unit {units!r}, which gives no dates; it "
             "needs units such as 'hours since 1996-01-05'; set them, for example with ncatted or "
@@ -38,13 +62,15 @@ def decode_times(raw: xr.Variable, name: str, where: str) -> Times:
     if calendar not in _CALENDARS:
         raise DataError(
             f"{where}: time coordinate {name} has the calendar {calendar!r}; allowed are "
-            "calendars of real dates (standard, gregorian, proleptic_gregorian, julian); convert "
-            "it, for example with xarray's convert_calendar('standard')"
+            "calendars of real dates (standard, gregorian, proleptic_gregorian); convert it, for "
+            "example with xarray's convert_calendar('standard')"
         )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", xr.SerializationWarning)  # spellings such as year 1-1-1
-            decoded = xr.decode_cf(xr.Dataset({}, {name: raw.load()}), decode_timedelta=False)[name]
+            raw = raw.load().copy(deep=False)
+            raw.attrs = {**raw.attrs, "units": units}
+            decoded = xr.decode_cf(xr.Dataset({}, {name: raw}), decode_timedelta=False)[name]
         if not np.issubdtype(decoded.dtype, np.datetime64):
             raise ValueError(f"dates outside of the years 1678 to 2262 ({decoded.values.flat[0]})")
     except (ValueError, OverflowError) as error:
@@ -52,15 +78,34 @@ def decode_times(raw: xr.Variable, name: str, where: str) -> Times:
             f"{where}: time coordinate {name} ({units}) cannot be decoded: {error}; correct its "
             "values or units"
         ) from None
-    times = np.atleast_1d(decoded.values).astype("datetime64[ns]")
-    if np.isnat(times).any():
+    return np.atleast_1d(decoded.values).astype("datetime64[ns]")
+
+
+def _without_rounding_errors(times: Times, raw: xr.Variable, name: str, where: str) -> Times:
+    """Round times that are stored as float32, in which hours are off by minutes or more."""
+    unit = _UNITS.get(str(raw.attrs.get("units", "")).strip().lower()[:1], 1)
+    apart = float(np.spacing(np.abs(raw.values).max(initial=0))) * unit  # s, of numbers
+    distinct = np.unique(times)
+    usual = np.median(np.diff(distinct)) if distinct.size > 1 else np.timedelta64(0, "ns")
+    if distinct.size < times.size and usual / np.timedelta64(1, "s") <= 2 * apart:
         raise DataError(
-            f"{where}: {np.isnat(times).sum()} entries of the time coordinate {name} are missing; "
-            "drop these times"
+            f"{where}: the time coordinate {name} is in single precision, of which numbers are "
+            f"{apart / 60:.0f} minutes apart here, so that different times are the same number; "
+            "write it in double precision or as integers"
         )
-    # Dates stored as days in floating point have errors of some microseconds.
-    whole = (times + np.timedelta64(500, "ms")).astype("datetime64[s]")
-    return whole.astype("datetime64[ns]")
+    error = np.timedelta64(int(0.51 * apart * 1e9) + 1, "ns")
+    for step in (step for step in _STEPS if step > 2 * apart):
+        rounded = _rounded(times, step)
+        if np.abs(rounded - times).max(initial=np.timedelta64(0)) <= error:
+            return rounded
+    return _rounded(times, 1)
+
+
+def _rounded(times: Times, seconds: int) -> Times:
+    """Round times to multiples of some seconds since midnight."""
+    step = np.timedelta64(seconds * 10**9, "ns").astype(np.int64)
+    numbers = times.astype(np.int64)
+    return ((numbers + step // 2) // step * step).astype("datetime64[ns]")
 
 
 def format_minute(stamp: np.datetime64) -> str:

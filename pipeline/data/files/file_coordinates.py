@@ -1,25 +1,17 @@
-"""Coordinates of one file: kinds of dimensions, times, the horizontal grid, levels."""
+"""Coordinates of one file: kinds of dimensions, the horizontal grid, levels."""
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.files.raw_file import RawFile
-from gfrnn.pipeline.data.time_axis import decode_times
+from gfrnn.pipeline.data.grid import coordinate_tolerance
 from gfrnn.pipeline.data.variables import names, units
 from gfrnn.pipeline.errors import DataError
-
-
-class FileTimes(NamedTuple):
-    """Times of a file (datetime64, ascending), their positions in it, and notes."""
-
-    times: np.ndarray
-    positions: np.ndarray
-    notes: list[str]
 
 
 class FileGrid(NamedTuple):
@@ -46,74 +38,56 @@ class FileLevels(NamedTuple):
 
 
 def dimension_kinds(ds: xr.Dataset) -> dict[str, str]:
-    """Return the kind of each known dimension: ``{"lat": "latitude"}``."""
+    """Return the kind of each known dimension: ``{"lat": "latitude"}``.
+
+    A dimension of another name, such as ``y``, is of the kind of its coordinate, such as
+    ``lat(y)``.
+    """
     return {str(dim): kind for dim in ds.dims if (kind := _kind(ds, str(dim)))}
 
 
 def _kind(ds: xr.Dataset, dim: str) -> str | None:
-    """Tell the kind of a dimension by its name, else by the attributes of its coordinate."""
-    kind = names.dimension_kind(dim)
-    if kind or dim not in ds.variables:
+    """Return the kind of a dimension by its name, its coordinate, or other coordinates along it."""
+    kind = names.dimension_kind(dim) or _kind_by_attributes(ds, dim)
+    if kind:
         return kind
-    attrs = ds[dim].attrs
-    units = str(attrs.get("units", ""))
+    # Stations have both along one dimension, which is then none of a grid.
+    found = {kind for kind in ("latitude", "longitude") if _names_along(ds, dim, kind)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _kind_by_attributes(ds: xr.Dataset, name: str) -> str | None:
+    """Return the kind of a coordinate by its attributes."""
+    if name not in ds.variables:
+        return None
+    attrs = ds[name].attrs
+    units = str(attrs.get("units", "")).lower()
     if " since " in units or attrs.get("standard_name") == "time":
         return "time"
     if attrs.get("standard_name") in ("latitude", "longitude"):
         return str(attrs["standard_name"])
-    if units.lower().startswith(("degrees_north", "degrees_east")):
-        return "latitude" if "north" in units.lower() else "longitude"
+    if units.startswith(("degrees_north", "degrees_east")):
+        return "latitude" if "north" in units else "longitude"
     return "level" if attrs.get("standard_name") == "air_pressure" else None
 
 
+def _names_along(ds: xr.Dataset, dim: str, kind: str) -> list[str]:
+    """List the variables of one dimension that are coordinates of a kind, the dimension's first."""
+    along = [str(name) for name, variable in ds.variables.items() if variable.dims == (dim,)]
+    found = [n for n in along if kind in (names.dimension_kind(n), _kind_by_attributes(ds, n))]
+    return sorted(found, key=lambda name: name != dim)
+
+
 def find_coordinate(ds: xr.Dataset, kinds: dict[str, str], kind: str) -> str | None:
-    """Find the name of the coordinate of a kind: that of a dimension, else a scalar."""
+    """Find the name of the coordinate of a kind: that along a dimension, else a scalar."""
     dims = [dim for dim, found in kinds.items() if found == kind]
+    along = [name for dim in dims for name in _names_along(ds, dim, kind)]
     scalars = [
         str(n)
         for n, v in ds.variables.items()
         if v.ndim == 0 and names.dimension_kind(str(n)) == kind
     ]
-    return next(iter(dims + scalars), None)
-
-
-def read_times(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileTimes:
-    """Read the times of a file, without those outside of the extent that its attributes state.
-
-    Raises
-    ------
-    DataError
-        If there are no times with dates, or the stated extent is no pair of dates.
-    """
-    name = find_coordinate(ds, kinds, "time")
-    if name is None or name not in ds.variables:
-        listed = ", ".join(f"{dim} ({size})" for dim, size in ds.sizes.items())
-        raise DataError(
-            f"{file.path}: no time coordinate; its dimensions are {listed}; name it time or "
-            "valid_time, with units such as 'hours since 1900-01-01'; files of static fields "
-            "belong in data.static"
-        )
-    times = decode_times(ds[name].variable, name, file.path)
-    order = np.argsort(times, kind="stable")
-    notes = []
-    start, stop = ds.attrs.get("valid_time_start"), ds.attrs.get("valid_time_stop")
-    # Preliminary data (ERA5T) of the latest months end later than the final ones.
-    stop = ds.attrs.get("valid_time_stop_era5t") or stop
-    if start and stop:
-        try:
-            inside = Period.model_validate([str(start), str(stop)]).mask(times[order])
-        except ValueError:
-            raise DataError(
-                f"{file.path}: its extent, valid_time_start {start!r} to valid_time_stop {stop!r}, "
-                "is not a pair of dates; correct or remove the two attributes"
-            ) from None
-        if not inside.all():
-            notes.append(
-                f"{file.path}: {(~inside).sum()} of {inside.size} times are outside of "
-                f"{start}..{stop}, the extent that the file states, and are dropped as padding"
-            )
-        order = order[inside]
-    return FileTimes(times[order], order, notes)
+    return next(iter(along + dims + scalars), None)
 
 
 def read_grid(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileGrid:
@@ -157,9 +131,8 @@ def read_grid(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileGrid:
             f"{file.path}: latitudes {latitude[0]}..{latitude[-1]} repeat or are outside of "
             "-90..90; give each once, in degrees"
         )
-    wrapped = np.round(found["longitude"] % 360, 8) % 360
-    longitude, columns = np.unique(wrapped, return_index=True)
-    repeated = wrapped.size - longitude.size
+    longitude, columns = _distinct_longitudes(found["longitude"])
+    repeated = found["longitude"].size - longitude.size
     if repeated > 1:
         raise DataError(
             f"{file.path}: {repeated} longitudes repeat (modulo 360); give each longitude once"
@@ -168,13 +141,40 @@ def read_grid(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileGrid:
     return FileGrid(latitude, longitude, rows, columns, notes)
 
 
+def _distinct_longitudes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return ascending longitudes in [0, 360), each once, and the positions of the first of each.
+
+    Longitudes that differ by rounding are one, such as -1e-6 and 0, or 0 and 359.99997.
+    """
+    wrapped = np.round(values % 360, 8) % 360
+    tolerance = coordinate_tolerance(wrapped)
+    wrapped = np.where(np.minimum(wrapped, 360 - wrapped) <= tolerance, 0.0, wrapped)
+    order = np.argsort(wrapped, kind="stable")
+    same = np.cumsum(np.diff(wrapped[order], prepend=-1.0) > tolerance)
+    # Positions of equal longitudes need not be in order, if rounding has separated these.
+    firsts = np.array([order[same == number].min() for number in np.unique(same)])
+    return wrapped[firsts], firsts
+
+
 def read_levels(ds: xr.Dataset, dim: str) -> FileLevels:
     """Read the levels of a dimension, or the level of a scalar coordinate, from hPa or Pa."""
     if dim not in ds.variables:
         problem = "has no coordinate, so its levels are unknown"
         return FileLevels(None, np.arange(ds.sizes[dim]), problem=problem)
-    values, attrs = np.atleast_1d(ds[dim].values).astype(float), ds[dim].attrs
+    raw, attrs = np.atleast_1d(ds[dim].values), ds[dim].attrs
     unit = str(attrs.get("units", "")).strip()
+    if raw.dtype.kind in "OSU":
+        values, unit = _levels_of_text(raw)
+    else:
+        # float32 0.1 becomes float64 0.1.
+        values = raw.astype(str).astype(float) if raw.dtype == np.float32 else raw.astype(float)
+    unknown = FileLevels(None, np.arange(values.size))
+    if not np.isfinite(values).all():
+        found = [str(_plain(entry)) for entry in raw[~np.isfinite(values)][:3]]
+        return unknown._replace(
+            problem=f"has entries that are no pressures ({', '.join(found)}); drop them, for "
+            "example with xarray's isel"
+        )
     parsed = units.parse_unit(unit) if unit else None
     if parsed and parsed[0] == "Pa":
         pressure = values * parsed[1] / 100
@@ -185,14 +185,35 @@ def read_levels(ds: xr.Dataset, dim: str) -> FileLevels:
     elif not unit and dim.lower() != "plev" and _may_be_hectopascals(values):
         pressure = values  # zarr archives often state no unit: levels are then in hPa
     else:
-        problem = (
-            f"holds {values[0]:g}..{values[-1]:g} in unit {unit!r}, which is not a pressure; "
-            "interpolate to pressure levels, or state the unit (hPa or Pa)"
+        return unknown._replace(
+            problem=f"holds {values[0]:g}..{values[-1]:g} in unit {unit!r}, which is not a "
+            "pressure; interpolate to pressure levels, or state the unit (hPa or Pa)"
         )
-        return FileLevels(None, np.arange(values.size), problem=problem)
-    pressure = np.round(pressure, 6)
-    order = np.argsort(pressure)
-    return FileLevels(tuple(map(float, pressure[order])), order)
+    # Six digits are what float32 holds: 84999.99 Pa is 850 hPa.
+    pressure = np.array([float(f"{value:.6g}") for value in pressure])
+    order = np.argsort(pressure, kind="stable")
+    ascending = pressure[order]
+    if (np.diff(ascending) == 0).any():
+        repeated = ascending[1:][np.diff(ascending) == 0][0]
+        return unknown._replace(
+            problem=f"has the level {repeated:g} hPa more than once; keep one of them, for example "
+            "with xarray's isel"
+        )
+    return FileLevels(tuple(map(float, ascending)), order)
+
+
+def _levels_of_text(labels: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return the numbers and the unit of labels such as ``500hPa``, NaN for other labels."""
+    matches = [re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]*)\s*", str(_plain(e))) for e in labels.flat]
+    found = {match[2] for match in matches if match}
+    unit = found.pop() if len(found) == 1 else ""
+    numbers = [float(match[1]) if match and not found else np.nan for match in matches]
+    return np.array(numbers), unit
+
+
+def _plain(entry: object) -> object:
+    """Return text for the bytes of netCDF and zarr, other entries unchanged."""
+    return entry.decode("utf-8", "replace") if isinstance(entry, bytes) else entry
 
 
 def _may_be_hectopascals(values: np.ndarray) -> bool:

@@ -12,13 +12,12 @@ import xarray as xr
 from gfrnn.pipeline.config.data_config import SourceConfig
 from gfrnn.pipeline.data.canonical_array import IndexMap, chunks_of
 from gfrnn.pipeline.data.files.file_coordinates import (
-    FileTimes,
     dimension_kinds,
     find_coordinate,
     read_grid,
     read_levels,
-    read_times,
 )
+from gfrnn.pipeline.data.files.file_times import FileTimes, read_times
 from gfrnn.pipeline.data.files.find_files import find_files
 from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.data.variables.names import QUANTITIES, split_name, suggest_names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.data.files.leads import LEAD_NAMES, check_distinct, decode_leads
 from gfrnn.pipeline.data.time_axis import decode_times
 from gfrnn.pipeline.errors import DataError
 
@@ -21,27 +21,10 @@ _INITIAL = (
     "init_time", "initial_time", "init", "forecast_reference_time", "reference_time", "start_time",
     "base_time", "analysis_time", "initialization_time", "forecast_init_time", "time",
 )  # fmt: skip
-_LEAD = (
-    "prediction_timedelta", "lead_time", "step", "lead", "forecast_period", "leadtime",
-    "forecast_lead_time", "forecast_hour", "fhour", "timedelta",
-)  # fmt: skip
 _MEMBER = (
     "number", "realization", "member", "ensemble", "sample", "ens", "ensemble_member", "members",
 )  # fmt: skip
 _VALID = ("time", "valid_time")
-
-# Seconds of the units of leads.
-_SECONDS = {
-    r"ns|nanoseconds?": 1e-9,
-    r"us|microseconds?": 1e-6,
-    r"ms|milliseconds?": 1e-3,
-    r"s|secs?|seconds?": 1.0,
-    r"min|mins|minutes?": 60.0,
-    r"h|hrs?|hours?": 3600.0,
-    r"d|days?": 86400.0,
-    r"weeks?": 604800.0,
-}
-_MONTHS = r"mo|months?"
 
 
 @dataclass(frozen=True)
@@ -90,7 +73,7 @@ class ForecastDimensions:
         DataError
             If there are no leads or no initial times, or they cannot be decoded.
         """
-        lead = _find(ds, _LEAD, "forecast_period", ds.dims)
+        lead = _find(ds, LEAD_NAMES, "forecast_period", ds.dims)
         members = _find(ds, _MEMBER, "realization", ds.dims)
         cells = _cells(ds)
         about = members, None if members is None else ds.sizes[members], cells
@@ -104,7 +87,7 @@ class ForecastDimensions:
             )
         times = decode_times(ds[initial].variable, initial, where)
         leads = decode_leads(ds, lead, where)
-        _check_distinct(times, initial, where)
+        check_distinct(times, initial, where)
         along = initial if initial in ds.dims else None
         return cls(along, lead, about[0], times, leads, *about[1:])
 
@@ -121,7 +104,7 @@ class ForecastDimensions:
         It has the times of one forecast, or a single lead as a scalar.
         """
         scalars = [name for name, variable in ds.variables.items() if variable.ndim == 0]
-        lead = _find(ds, _LEAD, "forecast_period", scalars)
+        lead = _find(ds, LEAD_NAMES, "forecast_period", scalars)
         valid = _find(ds, _VALID, "time", ds.dims)
         if lead is not None and valid is not None:
             leads = decode_leads(ds, lead, where)
@@ -141,7 +124,7 @@ class ForecastDimensions:
         if first is None:
             first = decode_times(ds[initial].variable, str(initial), where)[0]
         beside = [name for name, variable in ds.variables.items() if variable.dims == (valid,)]
-        stated = _find(ds, _LEAD, "forecast_period", beside)
+        stated = _find(ds, LEAD_NAMES, "forecast_period", beside)
         if stated is not None:
             leads = decode_leads(ds, stated, where)
         else:
@@ -151,64 +134,8 @@ class ForecastDimensions:
                 f"{where}: times of {valid} lie before the initial time, {first}; give the time "
                 "from which the forecast starts"
             )
-        _check_distinct(leads, valid, where)
+        check_distinct(leads, valid, where)
         return cls(None, valid, about[0], np.array([first], "M8[ns]"), leads, *about[1:])
-
-
-def decode_leads(ds: xr.Dataset, name: str, where: str) -> Array:
-    """Decode a coordinate of leads.
-
-    Returns
-    -------
-    ndarray, shape (leads,)
-        timedelta64[ns], or numbers of calendar months.
-
-    Raises
-    ------
-    DataError
-        If the coordinate is missing, states no unit of time, or has missing, negative or repeated
-        entries.
-    """
-    if name not in ds.variables:
-        raise DataError(
-            f"{where}: the dimension {name} has no coordinate, so its leads are unknown; add one, "
-            "for example ds.assign_coords(lead_time=('lead_time', hours, {'units': 'hours'}))"
-        )
-    raw = ds[name].variable
-    values = np.atleast_1d(raw.values)
-    if values.dtype.kind == "m":
-        leads = values.astype("timedelta64[ns]")
-        bad = np.isnat(leads)
-    else:
-        unit = str(raw.attrs.get("units", "")).strip()
-        numbers = values.astype(float)
-        bad = ~np.isfinite(numbers)
-        numbers = np.where(bad, 0.0, numbers)
-        factor = next(
-            (size for names, size in _SECONDS.items() if re.fullmatch(names, unit.lower())), None
-        )
-        if factor is not None:
-            seconds = np.round(numbers * factor).astype("timedelta64[s]")
-            leads = seconds.astype("timedelta64[ns]")
-        elif re.fullmatch(_MONTHS, unit.lower()) and (numbers == np.round(numbers)).all():
-            leads = numbers.astype(np.int64)
-        else:
-            raise DataError(
-                f"{where}: leads along {name} have the unit {unit!r}; allowed are seconds, "
-                "minutes, hours, days, and whole months; set the attribute units, for example "
-                f"ds[{name!r}].attrs['units'] = 'hours'"
-            )
-    if bad.any() or (leads < np.zeros((), leads.dtype)).any():
-        raise DataError(
-            f"{where}: some leads along {name} are missing or negative; drop these leads"
-        )
-    _check_distinct(leads, name, where)
-    return leads
-
-
-def _check_distinct(values: Array, name: str, where: str) -> None:
-    if len(np.unique(values)) < len(values):
-        raise DataError(f"{where}: entries of {name} are repeated; give each once")
 
 
 def _find(

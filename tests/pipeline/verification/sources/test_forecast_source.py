@@ -11,8 +11,8 @@ import xarray as xr
 import zarr
 
 from gfrnn.pipeline.config.data_config import SourceConfig
+from gfrnn.pipeline.data.files.leads import decode_leads
 from gfrnn.pipeline.errors import DataError
-from gfrnn.pipeline.verification.sources.forecast_dimensions import decode_leads
 from gfrnn.pipeline.verification.sources.forecast_source import ForecastSource
 from gfrnn_testing.forecast_layouts import (
     LATITUDE,
