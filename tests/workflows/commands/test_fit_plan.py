@@ -68,7 +68,7 @@ def test_a_plan_writes_nothing_and_starts_no_cluster(command, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a cluster was started")
 
-    monkeypatch.setattr("gfrnn.cluster.local_cluster.LocalCluster", refuse)
+    monkeypatch.setattr("gfrnn.cluster.local_cluster.SpecCluster", refuse)
     before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
     assert command("--plan")[0] == 0
     assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
