@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, TypeVar, get_origin
@@ -20,6 +21,10 @@ Model = TypeVar("Model", bound=BaseModel)
 MOST = 10**6
 """Largest number of features, chunks and the like: above all that can be computed, and far below
 what arithmetic of 64 bits or an allocation of memory would fail at without a message."""
+
+_DATE = re.compile(r"\d{4}(-\d\d?(-\d\d?([T ]\S.*)?)?)?|\d{8}(T\S+)?", re.ASCII)
+
+_FIRST_YEAR, _LAST_YEAR = 1678, 2261
 
 _MOST_LINES, _MOST_CHARACTERS = 20, 600
 """Most errors that are listed, and most characters of one."""
@@ -39,14 +44,21 @@ class Section(BaseModel):
 
 def _to_timestamp(value: Any) -> pd.Timestamp:
     try:
-        # pandas takes a number for nanoseconds, and others in the place of a date for a TypeError.
-        if not isinstance(value, (str, date, np.datetime64)):
+        # pandas also reads numbers, as nanoseconds, "today", and 01/02/2003, whose order is open.
+        if not isinstance(value, (date, np.datetime64)) and not (
+            isinstance(value, str) and _DATE.fullmatch(value.strip())
+        ):
             raise ValueError
         stamp = pd.Timestamp(value)
     except (ValueError, OverflowError):
         raise ValueError(f"{value!r} is not a date; write for example 2008-12-31") from None
     if pd.isna(stamp):
         raise ValueError(f"{value!r} is not a date; write for example 2008-12-31")
+    if not _FIRST_YEAR <= stamp.year <= _LAST_YEAR:
+        raise ValueError(
+            f"{value!r} is not within the years {_FIRST_YEAR} to {_LAST_YEAR}, whose times fit "
+            "into 64 bits; choose a period in these"
+        )
     if stamp.tzinfo is not None:
         raise ValueError(f"{value!r} has a time zone; times are UTC, so write it without one")
     return stamp
