@@ -182,7 +182,7 @@ def _print_report(page: Path, note: str = "") -> None:
 def print_scores(run: Run) -> None:
     """Print the tables of the scores of a run."""
     scores = open_scores(run.scores)
-    for table in (terminal_table(scores), index_table(scores)):
+    for table in (terminal_table(scores, console), index_table(scores)):
         if table is not None:
             console.print(table)
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -68,15 +70,31 @@ def channel_errors(scores: xr.Dataset, leads: Sequence[int]) -> Iterator[Channel
         yield ChannelErrors(str(channel), own["units"].item(), systems, change)
 
 
-def terminal_table(scores: xr.Dataset) -> Table:
-    """Return a table of RMSE with a column for each of at most six leads.
+def terminal_table(scores: xr.Dataset, console: Console) -> Table:
+    """Return a table of RMSE with a column for each of at most six leads, and as many as fit.
 
     Parameters
     ----------
     scores : xarray.Dataset
         Scores from :func:`gfrnn.pipeline.verify`.
+    console : Console
+        Terminal whose width the table must fit.
     """
     leads = _shown_leads(scores)
+    table = _rmse_table(scores, leads)
+    while len(leads) > 2 and not _fits(table, console):
+        leads = [leads[0], *leads[2:]]  # the first and the last lead stay
+        table = _rmse_table(scores, leads)
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether a terminal shows a table without cutting its cells."""
+    unlimited = console.options.update(max_width=10_000)
+    return Measurement.get(console, unlimited, table).maximum <= console.width
+
+
+def _rmse_table(scores: xr.Dataset, leads: Sequence[int]) -> Table:
     table = Table(title=_TITLE, title_justify="left", caption=_LEGEND, caption_justify="left")
     table.add_column("system", no_wrap=True)
     for label in _labels(scores, leads):
