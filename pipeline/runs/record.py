@@ -61,6 +61,8 @@ class StageRecord:
     taken : CopiedModel or None
     updated : Updates or None
         Origin of the model of a stage ``fit`` that was refitted, copied or updated.
+    command : str or None
+        While a model is derived from an earlier fit: the command that does it, for messages.
     """
 
     key: str = ""
@@ -69,6 +71,7 @@ class StageRecord:
     refit: RefitModel | None = None
     taken: CopiedModel | None = None
     updated: Updates | None = None
+    command: str | None = None
 
     @property
     def external(self) -> bool:
@@ -98,7 +101,9 @@ class RunRecord:
         Name of the experiment.
     stages : dict of StageRecord
     fingerprint : str or None
-        Fingerprint of the data.
+        Fingerprint of the data of the model.
+    folds : dict of str or None
+        Digest of the data of each fold, by which a changed one is found.
     versions, machine : dict or None
         Result of :func:`gfrnn.pipeline.runs.provenance.provenance`.
     cluster : dict or None
@@ -108,6 +113,7 @@ class RunRecord:
     name: str = ""
     stages: dict[str, StageRecord] = field(default_factory=dict)
     fingerprint: str | None = None
+    folds: dict[str, str] | None = None
     versions: dict[str, str] | None = None
     machine: dict[str, Any] | None = None
     cluster: dict[str, Any] | None = None

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
+from gfrnn.pipeline.forecasting.forecast import forecast, initial_times
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
@@ -32,10 +31,12 @@ from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.online_forecasts import check_online, check_truth, require_statistics
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
+from gfrnn.pipeline.runs.stage_data import StageData
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
+from gfrnn.pipeline.training.input_folds import changed_folds, with_digests
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.model_notes import Updates
+from gfrnn.pipeline.training.model_notes import ModelNotes, Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import known_times, steps
 from gfrnn.pipeline.verification.events.event_values import events_of
@@ -100,6 +101,7 @@ class Run(RunFolder):
         self._checked: set[bool] = set()
         self.claim(experiment, force=force)
         self.read_record()  # a damaged one is refused at once
+        self.recover()
 
     @property
     def record(self) -> RunRecord:
@@ -133,9 +135,15 @@ class Run(RunFolder):
         return open_source(self.experiment.data)
 
     @cached_property
+    def data(self) -> StageData:
+        """The data that each stage reads."""
+        return StageData(self.experiment, self.ds)
+
+    @property
     def fingerprint(self) -> str:
-        """Fingerprint of the data."""
-        return fingerprint(self.ds)
+        """Fingerprint of the data of the model, or of the forecasts of a copied model."""
+        external = self.record.external_model
+        return self.data.fingerprint("forecast" if external else "fit", trained=not external)
 
     @cached_property
     def _region_masks(self) -> dict[str, NDArray[Any]]:
@@ -191,8 +199,8 @@ class Run(RunFolder):
                     Checkpoints(self.summaries).clear()
                 # A run whose model is only used has other checks than a fit.
                 checked = True in self._checked
-                # The fingerprint takes many reads, so it is computed once.
-                ds = self.ds.assign_attrs(fingerprint=self.fingerprint)
+                # The digests take many reads, so they are computed once.
+                ds = with_digests(self.ds, self.data.training)
                 trained = fit(self.experiment, ds, self.folder, self.progress, checked=checked)
                 trained.save(self.model)
                 Checkpoints(self.updates).clear()
@@ -313,6 +321,7 @@ class Run(RunFolder):
         """Hold the lock while a stage is computed, and record its time once it is finished."""
         with self.lock():
             begun = time.perf_counter()
+            self._warn_of_changed_data(stage)
             with self.changing_record() as record:
                 record.reopen_stage(stage)
             yield
@@ -401,10 +410,16 @@ class Run(RunFolder):
             words = ["gfrnn", "forecast", source, "--period", *period, "--output", str(folder)]
             return f"`{shlex.join(words)}`"
 
-        if done is not None and done.taken is not None and not self.model.exists():
+        copied = done is not None and done.finished and self.model.exists()
+        if done is not None and done.taken is not None and not copied:
             raise RunError(
-                f"{self.model}: the copy of the model of {done.taken.of} is missing; copy it again "
-                f"with {forecast_again(done.taken.of)}"
+                f"{self.model}: the copy of the model of {done.taken.of} is missing or not "
+                f"complete; copy it again with {forecast_again(done.taken.of)}"
+            )
+        if done is not None and done.command is not None and not done.finished:
+            raise RunError(
+                f"{self.model}: was not finished; repeat the command that makes it, with the same "
+                f"options: {done.command}"
             )
         made = self.model.exists() or self.forecasts.exists()
         if done is None and made and not self.summaries.exists():
@@ -416,12 +431,34 @@ class Run(RunFolder):
                 f"`gfrnn fit {shlex.quote(str(folder))} --force` trains a new model instead"
             )
 
+    def recover(self) -> None:
+        """Finish or undo what a killed process has left, unless a process is working here."""
+        super().recover()
+        done = self.record.fit
+        if done is None or not done.finished or not self.updates.exists():
+            return
+        notes = ModelNotes.read(self.model)
+        if notes is None or notes.updated in (None, done.updated):
+            return
+        # The process was killed after it had replaced the model and before it recorded that.
+        with suppress(RunError), self.lock():
+            self._note_model(notes, StageRecord(updated=notes.updated))
+
+    def begin_model(self, entry: StageRecord) -> None:
+        """Record that a model is being derived from an earlier fit, and what makes it.
+
+        A model in the folder is not used from then on, until :meth:`store_model` has replaced it.
+        """
+        with self.changing_record() as record:
+            record.drop_later("fit")
+            record.stages["fit"] = replace(entry, finished=None)
+
     def store_model(self, model: ForecastModel, entry: StageRecord) -> None:
         """Save a model that was derived from an earlier fit as the product of the stage ``fit``.
 
-        The caller holds the lock. The record is written before the model: if the process is killed
-        in between, an update may be repeated, but no forecast of the earlier model counts as one of
-        the new model.
+        The caller holds the lock. Forecasts of the earlier model are dropped from the record before
+        the model is replaced. A process that is killed after that leaves a model with notes that
+        the record lacks; :meth:`recover` adds them.
 
         Parameters
         ----------
@@ -429,12 +466,17 @@ class Run(RunFolder):
             Entry with ``seconds`` and ``refit``, ``updated`` or ``taken``; key and time of the end
             are set here.
         """
-        data = model.notes.fingerprint
+        with self.changing_record() as record:
+            record.drop_later("fit")
+        model.save(self.model)
+        self._note_model(model.notes, entry)
+
+    def _note_model(self, notes: ModelNotes, entry: StageRecord) -> None:
+        data = notes.fingerprint
         key = self._key_of_model if entry.external else self._key_of(data)
         with self.changing_record() as record:
             record.drop_later("fit")
             record.note("fit", replace(entry, key=key, finished=now()), data)
-        model.save(self.model)
 
     # Keys and the record
 
@@ -444,11 +486,8 @@ class Run(RunFolder):
         online = stage == "forecast" and not self.experiment.forecast.store
         if external and stage == "fit":
             return self._key_of_model
-        if external and stage == "forecast" and not online:
-            # Later times may be added to the data, and forecasts must then be scored with them.
-            read = times_read(self.experiment, self.ds["time"].values)
-            return self._key_of(fingerprint(self.ds.isel(time=read)))
-        key = self._key_of(self.fingerprint)
+        # Later times may be added to the data, and forecasts must then be scored with them.
+        key = self._key_of(self.data.fingerprint(stage, trained=not external))
         if stage == "verify":
             cells = {name: content_digest(own) for name, own in self._region_masks.items()}
             return content_key(key, self.experiment.verification.model_dump(mode="json"), cells)
@@ -469,6 +508,24 @@ class Run(RunFolder):
             record.cluster = description
 
     def _note(self, stage: str, entry: StageRecord) -> None:
-        data = self.fingerprint
+        data, digests = self.fingerprint, self._digests(stage)
         with self.changing_record() as record:
             record.note(stage, entry, data)
+            record.folds = (record.folds or {}) | digests
+
+    def _digests(self, stage: str) -> dict[str, str]:
+        return self.data.digests(stage, trained=not self.record.external_model)
+
+    def _warn_of_changed_data(self, stage: str) -> None:
+        """Log which data of a finished stage have changed."""
+        record = self.record
+        done = record.stages.get(stage)
+        if done is None or not done.finished or not record.folds:
+            return
+        if changed := changed_folds(record.folds, self._digests(stage)):
+            _LOGGER.warning(
+                "%s: the data of %s have changed since `gfrnn %s` was run, which is repeated",
+                self.folder,
+                ", ".join(changed),
+                stage,
+            )
