@@ -10,6 +10,7 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.fingerprint import description_digest
 from gfrnn.pipeline.data.rechunking.fields_copy import FieldsCopy, can_be_copied
 from gfrnn.pipeline.data.stored_chunks import ChunkReads
 from gfrnn.pipeline.errors import ConfigError
@@ -67,7 +68,7 @@ class FieldPasses:
 
     @property
     def climatology_key(self) -> str:
-        """Key of everything but the stretches that determines the climatology."""
+        """Key of everything but the stretches that determines the climatology, data included."""
         return content_key(digest_of(self.fields.ds, self.digests, "train"), *self.terms)
 
     def climatology_pass(self) -> ReductionPass:
@@ -76,7 +77,8 @@ class FieldPasses:
         return ReductionPass(
             summary=moments,
             stretches=reads,
-            key=lambda: self.climatology_key,
+            key=lambda: content_key(description_digest(self.fields.ds), *self.terms),
+            data=lambda: self.digests,
             windows=read_windows(reads),
             finish=moments.finish,
             placeholder=Climatology.zero(*self.terms, self.fields.grid),

@@ -26,6 +26,7 @@ from gfrnn.workflows.commands.options import (
     StopAfter,
     StopBefore,
     Workers,
+    places_of,
 )
 from gfrnn.workflows.session.graceful_stop import set_time_limit
 
@@ -310,6 +311,14 @@ def report(
             help="Folder of a verified run, or one with runs in it, e.g. runs.", metavar="FOLDER"
         ),
     ],
+    place: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Place to show the members of an ensemble at, e.g. Madrid=40.4,-3.7. Repeatable. "
+            "Default: the middle of the grid.",
+            metavar="NAME=LAT,LON",
+        ),
+    ] = None,
 ) -> None:
     """Write the page report.html into the folder of a verified run again.
 
@@ -320,7 +329,10 @@ def report(
     """
     from gfrnn.pipeline.runs.folder import RunFolder
 
+    places = places_of(place or ())
     if not RunFolder(folder).experiment_file.exists():
+        if places:
+            raise ConfigError("--place: allowed with the folder of a run only; leave it out")
         from gfrnn.workflows.comparison.run_index import write_index
 
         path, count = write_index(folder)
@@ -329,4 +341,4 @@ def report(
     from gfrnn.pipeline import Run
     from gfrnn.workflows.report.page import write_report
 
-    console.print(write_report(Run.reopen(folder)), highlight=False)
+    console.print(write_report(Run.reopen(folder), places), highlight=False)
