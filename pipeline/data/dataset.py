@@ -45,8 +45,9 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
     levels. At levels of other variables it is NaN.
 
     ``ds.attrs`` has ``time_chunk`` (times in a stored chunk) and ``time_chunk_start`` (first time
-    of a chunk), to plan reads that have no chunk in common, ``notes`` (list of str: what was
-    merged or dropped) and ``origins`` (title, institution, source and comment of the files).
+    of a chunk), to plan reads that have no chunk in common, ``left_out`` (list of str: the times of
+    ``without`` that were there), ``notes`` (list of str: what was merged or dropped) and
+    ``origins`` (title, institution, source and comment of the files).
 
     Parameters
     ----------
@@ -71,7 +72,8 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
     time, notes = common_times(groups)
     if data.step is not None:
         time = time[keep_step(time, data.step)]
-    time = time[~np.isin(time, np.array(list(without), dtype=time.dtype))]
+    left_out = np.isin(time, np.array(list(without), dtype=time.dtype))
+    dropped, time = time[left_out], time[~left_out]
     level = sorted({level for _, levels in groups for level in levels or ()})
     selection = Selection(time, level, rows, columns)
     variables: dict[str, xr.Variable] = {}
@@ -101,6 +103,7 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
         "Conventions": "CF-1.8",
         "time_chunk": chunk,
         "time_chunk_start": first,
+        "left_out": [str(stamp) for stamp in dropped],
         "notes": notes,
         "origins": _origins(parts),
     }
