@@ -86,7 +86,7 @@ class Fields:
         empty = np.isnan(values)
         if not empty.any():
             return self
-        whole = empty.reshape(2, len(self.grid.channels), -1).all(axis=2)
+        whole: Array = np.all(empty.reshape(2, len(self.grid.channels), -1), axis=2)
         if whole.any():
             channel = self.grid.channels[np.argwhere(whole)[0][1]]
             at = [self._stamp(stamps[end]) for end in np.flatnonzero(whole.any(axis=1))]

@@ -147,7 +147,9 @@ class Run(RunFolder):
         if not missing or not still_missing(ds, missing):
             return ds
         _LOGGER.warning("%s: %s", self.folder, describe_missing_times(missing))
-        return open_source(self.experiment.data, without=list(map(np.datetime64, missing)))
+        return open_source(
+            self.experiment.data, without=[np.datetime64(stamp) for stamp in missing]
+        )
 
     @cached_property
     def data(self) -> StageData:
