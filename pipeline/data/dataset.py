@@ -22,6 +22,7 @@ from gfrnn.pipeline.data.grid import format_extent, region_cells, same_coordinat
 from gfrnn.pipeline.data.interpolation import interpolate_to_common_grid
 from gfrnn.pipeline.data.monthly_times import with_middles_of_months
 from gfrnn.pipeline.data.time_axis import keep_step
+from gfrnn.pipeline.data.variables.accumulations import check_thinned
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
     file_variables,
@@ -71,7 +72,10 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
     groups = group_variables(parts)
     time, notes = common_times(groups)
     if data.step is not None:
-        time = time[keep_step(time, data.step)]
+        kept = keep_step(time, data.step)
+        if "thinned" not in data.allow:
+            check_thinned(parts, str(data.step), int(kept.sum()), len(time))
+        time = time[kept]
     left_out = np.isin(time, np.array(list(without), dtype=time.dtype))
     dropped, time = time[left_out], time[~left_out]
     level = sorted({level for _, levels in groups for level in levels or ()})
