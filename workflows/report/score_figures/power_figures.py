@@ -123,5 +123,5 @@ def _distance_picture(distance: Array, leads: Array, name: str) -> Picture:
     title = "Log spectral distance (dB)"
     figure, panel, times = lead_panel(leads, title)
     panel.plot(times, distance, **line_style("forecast", len(leads)))
-    panel.set_ylim(bottom=0)
+    panel.set_ylim(0, 1.08 * distance[np.isfinite(distance)].max(initial=0.0) or 1.0)
     return embed(figure, described(title, name, distance, leads))
