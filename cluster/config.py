@@ -57,7 +57,9 @@ class ClusterConfig(BaseModel):
     ] = "local"
     workers: int | None = Field(None, gt=0, description="processes; local: default one a core")
     memory: str | None = Field(None, description="memory of a worker, e.g. 4GiB")
-    dashboard: str = Field("127.0.0.1:8787", description="address of the dashboard; :0 any port")
+    dashboard: str | bool = Field(
+        "127.0.0.1:8787", description="address of the dashboard; :0 any port; false for none"
+    )
     timeout: float = Field(60.0, gt=0, description="seconds to wait for the workers")
 
     address: str | None = Field(None, description="of a scheduler, e.g. tcp://host:8786")
@@ -90,13 +92,15 @@ class ClusterConfig(BaseModel):
 
     @field_validator("dashboard")
     @classmethod
-    def _is_address(cls, value: str) -> str:
+    def _is_address(cls, value: str | bool) -> str | bool:
+        if value is False:
+            return value
         # Dask opens a dashboard whose host is left out on every interface of the machine.
-        match = re.fullmatch(r"\S*:(\d{1,5})", value)
+        match = re.fullmatch(r"\S*:(\d{1,5})", str(value))
         if match is None or int(match[1]) > _MAX_PORT:
             raise ValueError(
                 f"{value!r} is not an address; write HOST:PORT, or :PORT for this machine only, "
-                "for example 127.0.0.1:8787"
+                "for example 127.0.0.1:8787, or false for no dashboard"
             )
         return value
 

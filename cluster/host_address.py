@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import psutil
 from distributed.utils import get_ip
@@ -44,9 +45,12 @@ def interface_address(interface: str | None, key: str = "cluster.interface") -> 
     return found[interface]
 
 
-def dashboard_bind_address(address: str) -> str:
-    """Return the address of a dashboard, on the loopback interface if only ``:PORT`` is given.
+def dashboard_options(address: str | bool) -> dict[str, Any]:
+    """Return the options of a scheduler for its dashboard, which False switches off.
 
-    Dask would open such a port on every interface.
+    The loopback interface is added where only ``:PORT`` is given, as Dask would open such a port on
+    every interface.
     """
-    return LOOPBACK * address.startswith(":") + address
+    if isinstance(address, bool):
+        return {"dashboard": address}
+    return {"dashboard": True, "dashboard_address": LOOPBACK * address.startswith(":") + address}

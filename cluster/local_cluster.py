@@ -13,13 +13,15 @@ from contextlib import contextmanager
 import dask
 from dask.system import CPU_COUNT
 from dask.utils import parse_timedelta
-from distributed import Client, LocalCluster
+from distributed import Client, Nanny, SpecCluster
+from distributed.security import Security
 from distributed.worker_memory import parse_memory_limit
 
 from gfrnn.cluster.certificates import new_certificates
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
-from gfrnn.cluster.host_address import LOOPBACK, dashboard_bind_address
+from gfrnn.cluster.guarded_servers import GuardedScheduler, PortlessWorker
+from gfrnn.cluster.host_address import LOOPBACK, dashboard_options
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
 
 _LOGGER = logging.getLogger(__name__)
@@ -76,19 +78,32 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
         with _signals_ignored(), dask.config.set(nanny_settings()), warnings.catch_warnings():
             # Where the port is taken, Dask uses another one, whose address is printed.
             warnings.filterwarnings("ignore", message="Port .* is already in use")
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,  # parallelism comes from processes: see the reducer
-                processes=True,
-                memory_limit=config.memory or "auto",
-                host=LOOPBACK,
-                protocol="tls://",
-                security=security,
-                dashboard_address=dashboard_bind_address(config.dashboard),
-                silence_logs=logging.ERROR,
-            )
+            cluster = _start(config, workers, security)
         with cluster, Client(cluster, timeout=config.timeout) as client:
             yield client
+
+
+def _start(config: ClusterConfig, workers: int, security: Security) -> SpecCluster:
+    """Start scheduler and workers; a LocalCluster of Dask would not take another scheduler."""
+    common = {"host": LOOPBACK, "protocol": "tls://", "security": security}
+    worker = {
+        "cls": Nanny,
+        "options": {
+            **common,
+            "worker_class": PortlessWorker,
+            "dashboard": False,
+            "nthreads": 1,  # parallelism comes from processes: see the reducer
+            "memory_limit": config.memory or "auto",
+            "silence_logs": logging.ERROR,
+        },
+    }
+    options = {**common, **dashboard_options(config.dashboard)}
+    return SpecCluster(
+        scheduler={"cls": GuardedScheduler, "options": options},
+        workers=dict.fromkeys(range(workers), worker),
+        security=security,
+        silence_logs=logging.ERROR,
+    )
 
 
 def _connection_timeouts() -> dict[str, float]:

@@ -7,14 +7,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-from distributed import Client, Scheduler
+from distributed import Client
 
 from gfrnn.cluster.allocation.allocation import open_allocation
 from gfrnn.cluster.batch.batch_cluster import open_batch
 from gfrnn.cluster.config import ALLOCATION_KINDS, BATCH_KINDS, ClusterConfig
 from gfrnn.cluster.existing_scheduler import open_existing
+from gfrnn.cluster.guarded_servers import GuardedScheduler
 from gfrnn.cluster.local_cluster import local_size, open_local
 from gfrnn.cluster.private_folder import private_temporary_folder
 
@@ -46,14 +46,18 @@ class Cluster:
         return self.config.kind
 
     @property
-    def dashboard(self) -> str:
-        """Address of the dashboard."""
-        link: str = self.client.dashboard_link
-        if self.kind == "existing":
-            return link
-        # Dask builds the link from the scheduler's address, but its dashboard may be elsewhere.
-        host, port = self.client.run_on_scheduler(_dashboard_address)
-        return urlunsplit(urlsplit(link)._replace(netloc=f"{host}:{port}"))
+    def dashboard(self) -> str | None:
+        """Address of the dashboard with the token that it asks for; None if there is none.
+
+        The dashboard of an existing scheduler has no token of ours.
+        """
+        if self.kind != "existing":
+            page: str | None = self.client.run_on_scheduler(_dashboard_page)
+            return page
+        try:
+            return self.client.dashboard_link or None
+        except (KeyError, ValueError):
+            return None  # Dask's configuration has a template with variables that are not set
 
     def describe(self) -> dict[str, Any]:
         """Return kind, workers, threads, memory and queue, in plain values.
@@ -132,9 +136,8 @@ def planned_cluster_size(config: ClusterConfig) -> tuple[int, int | None] | None
     return None
 
 
-def _dashboard_address(dask_scheduler: Scheduler) -> tuple[str, int]:
-    server: Any = dask_scheduler.http_server
-    return server.address, server.port
+def _dashboard_page(dask_scheduler: GuardedScheduler) -> str | None:
+    return dask_scheduler.page
 
 
 def _nothing(_: str) -> None:

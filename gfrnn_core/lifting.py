@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.sampling import HiddenWeights
-from gfrnn_core.triangles.folding import copy_rows
+from gfrnn_core.triangles.array_order import copy_rows
 
 Array = NDArray[Any]
 

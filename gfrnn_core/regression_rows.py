@@ -17,7 +17,8 @@ from gfrnn_core.lifting import Columns, lift_into
 from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
 from gfrnn_core.sampling import HiddenWeights
-from gfrnn_core.triangles.folding import block_rows, copy_rows
+from gfrnn_core.triangles.array_order import copy_rows
+from gfrnn_core.triangles.folding import block_rows
 
 Array = NDArray[Any]
 Target = Literal["state", "increment", "lifted"]

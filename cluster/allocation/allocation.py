@@ -27,7 +27,8 @@ from gfrnn.cluster.certificates import read_certificates, temporary_certificates
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
 from gfrnn.cluster.existing_scheduler import wait_for_address
-from gfrnn.cluster.host_address import dashboard_bind_address, interface_address
+from gfrnn.cluster.guarded_servers import GuardedScheduler, PortlessWorker
+from gfrnn.cluster.host_address import dashboard_options, interface_address
 from gfrnn.cluster.private_folder import make_private_folder
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
 from gfrnn.cluster.worker_memory import memory_limit
@@ -159,12 +160,12 @@ class _Rendezvous:
         with warnings.catch_warnings():
             # If the port is in use, Dask takes another one, whose address is printed.
             warnings.filterwarnings("ignore", message="Port .* is already in use")
-            return Scheduler(
+            return GuardedScheduler(
                 protocol="tls",
                 host=interface_address(self.config.interface),
                 port=0,
                 security=read_certificates(self.folder),
-                dashboard_address=dashboard_bind_address(self.config.dashboard),
+                **dashboard_options(self.config.dashboard),
                 scheduler_file=str(self.file),
                 plugins=[monitor],
             )
@@ -175,6 +176,8 @@ class _Rendezvous:
         with dask.config.set(nanny_settings()):
             nanny = Nanny(
                 address,
+                worker_class=PortlessWorker,
+                dashboard=False,
                 protocol="tls",
                 host=interface_address(self.config.interface),
                 security=security,

@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import contextmanager
 from pathlib import Path
 
-from distributed import Client, Scheduler, SpecCluster
+from distributed import Client, SpecCluster
 from distributed.security import Security
 
 from gfrnn.cluster.batch.cancellation import cancellation_journal
@@ -22,7 +22,8 @@ from gfrnn.cluster.batch.job_supervisor import JobSupervisor
 from gfrnn.cluster.certificates import temporary_certificates
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
-from gfrnn.cluster.host_address import dashboard_bind_address, interface_address
+from gfrnn.cluster.guarded_servers import GuardedScheduler
+from gfrnn.cluster.host_address import dashboard_options, interface_address
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def open_batch(
         _scheduler(config, host, security) as cluster,
         Client(cluster, timeout=config.timeout) as client,
     ):
-        assert isinstance(cluster.scheduler, Scheduler)
+        assert isinstance(cluster.scheduler, GuardedScheduler)
         supervisor = JobSupervisor(
             config,
             make_job=lambda name: make_job(
@@ -77,14 +78,14 @@ def _scheduler(config: ClusterConfig, host: str, security: Security) -> Iterator
         "protocol": "tls://",
         "host": host,
         "security": security,
-        "dashboard_address": dashboard_bind_address(config.dashboard),
+        **dashboard_options(config.dashboard),
     }
     with warnings.catch_warnings():
         # Where the port is taken, another one is used, and its address is printed.
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = SpecCluster(
             workers={},
-            scheduler={"cls": Scheduler, "options": options},
+            scheduler={"cls": GuardedScheduler, "options": options},
             security=security,
             silence_logs=logging.ERROR,
         )

@@ -14,6 +14,7 @@ from gfrnn.cluster.batch.job_resources import JobResources
 from gfrnn.cluster.batch.systems import SYSTEMS
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
+from gfrnn.cluster.guarded_servers import PortlessWorker
 from gfrnn.cluster.worker_environment import export_line
 
 
@@ -46,7 +47,8 @@ def make_job(
             *("--nanny", "--nworkers", str(resources.workers)),
             *("--lifetime", f"{resources.lifetime}s"),
             *("--lifetime-stagger", f"{resources.stagger}s"),
-            *("--dashboard-address", "127.0.0.1:0"),  # else on every interface of the node
+            *("--worker-class", f"{PortlessWorker.__module__}.{PortlessWorker.__name__}"),
+            "--no-dashboard",
         ],
         # After the user's lines: a module may set other numbers of threads.
         "job_script_prologue": [*config.setup, export_line()],

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from distributed import Client
 
@@ -38,7 +39,7 @@ class PagePublisher:
 
     def __init__(self, client: Client, dashboard: str, snapshot: Callable[[], RunSnapshot]) -> None:
         self.client: Any = client
-        self.address = f"{dashboard.rsplit('/', 1)[0]}/{ROUTE}"
+        self.address = _beside(dashboard)
         self.snapshot = snapshot
         self._due = self._closed = False
         self._next = 0.0
@@ -76,7 +77,7 @@ class PagePublisher:
 @contextmanager
 def open_page(
     client: Client,
-    dashboard: str,
+    dashboard: str | None,
     snapshot: Callable[[], RunSnapshot],
     warn: Callable[[str], None],
 ) -> Iterator[PagePublisher | None]:
@@ -85,13 +86,17 @@ def open_page(
     Parameters
     ----------
     client : distributed.Client
-    dashboard : str
-        Address of a page of the dashboard.
+    dashboard : str or None
+        Address of a page of the dashboard; None if there is no dashboard.
     snapshot : callable
         Returns the present snapshot.
     warn : callable
-        Called with a message if the page cannot be opened; the block gets None then.
+        Called with a message if the page cannot be opened; the block gets None then, and where
+        there is no dashboard.
     """
+    if dashboard is None:
+        yield None
+        return
     publisher = PagePublisher(client, dashboard, snapshot)
     try:
         _without_log(client.register_plugin, PagePlugin())
@@ -108,6 +113,12 @@ def open_page(
         # The scheduler may be lost; an error here must not hide the error of the block.
         with contextlib.suppress(OSError, RuntimeError):
             client.sync(publisher.close, sentence)
+
+
+def _beside(dashboard: str) -> str:
+    """Return the address of the page, with the arguments of another page of the dashboard."""
+    place = urlsplit(dashboard)
+    return urlunsplit(place._replace(path=f"{place.path.rpartition('/')[0]}/{ROUTE}"))
 
 
 def _reason(error: Exception) -> str:

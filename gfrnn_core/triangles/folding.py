@@ -14,13 +14,14 @@ CholeskyQR2 algorithm', ETNA 44, 2015, for the errors without a preconditioner.)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import get_blas_funcs, get_lapack_funcs
+
+from gfrnn_core.triangles.array_order import copy_rows, upper_triangle
+from gfrnn_core.triangles.gathering import GramUnderTriangle
+from gfrnn_core.triangles.routines import routines
 
 Array = NDArray[Any]
 
@@ -30,9 +31,6 @@ _PANEL = 96
 
 # Columns of a triangle whose reflectors are applied together in a merge.
 _MERGED = 32
-
-# Rows that are copied together between arrays of different order, so that both stay in the cache.
-_COPIED = 16
 
 # Least number of float64 rows of a block.
 _BLOCK = 1024
@@ -48,9 +46,6 @@ _WORTHWHILE = 8
 # Largest number of rows gathered under a triangle, in multiples of the rows it holds.
 _GATHERED = 16
 
-# Largest factor by which gathering may amplify rounding errors of the squares of a column.
-_AMPLIFIED = 100.0
-
 # BLAS's option for the conjugate transpose, which is the transpose of a real matrix.
 _ADJOINT = 2
 
@@ -62,17 +57,6 @@ def block_rows(columns: int, precision: Any = np.float64) -> int:
     stay in the processor's cache while it is folded.
     """
     return max(columns, _BLOCK) * (8 // int(np.dtype(precision).itemsize))
-
-
-def copy_rows(rows: Array, out: Array) -> None:
-    """Copy rows into an array of another order, a few at a time, which may stay in the cache.
-
-    Parameters
-    ----------
-    rows, out : ndarray, shape (rows, columns)
-    """
-    for first in range(0, len(rows), _COPIED):
-        out[first : first + _COPIED] = rows[first : first + _COPIED]
 
 
 class Folding:
@@ -98,11 +82,16 @@ class Folding:
         memory: dict[str, Array] | None = None,
     ) -> None:
         self._standing = np.zeros((0, 0)) if standing is None else standing
-        self._gathered: _GramUnderTriangle | None = None
+        self._gathered: GramUnderTriangle | None = None
         self._rows = len(self._standing)  # of the triangle, without those gathered
         self._expected = expected
         self._least = 0.0  # rows of a triangle under which rows may be gathered
         self._memory = {} if memory is None else memory
+
+    @property
+    def rows(self) -> int:
+        """Number of rows folded, those of the triangle to begin with included."""
+        return self._rows + (self._gathered.rows if self._gathered else 0)
 
     def finish(self) -> Array:
         """Return the triangle; values below the diagonal are undefined. Folding may go on."""
@@ -118,9 +107,16 @@ class Folding:
             All blocks are float32, or all float64, or all complex128. The triangle of float32 rows
             is float32 for the first ones, at most eight times as many as columns or one block, and
             then float64, so that rounding errors do not grow with the number of rows.
+
+        Raises
+        ------
+        ValueError
+            If a value is NaN or infinite, which would make all later results NaN without a trace of
+            their origin; it names the row and the column.
         """
         columns, kind = block.shape[1], block.dtype
         if kind.kind == "c":
+            require_finite_rows(block, self.rows)
             self.reflect(block)
             return
         early = self._expected >= _WORTHWHILE * columns
@@ -129,7 +125,8 @@ class Folding:
         while first < len(block):
             missing = math.ceil(self._least) - self._rows
             part = block[first : first + (min(together, missing) if missing > 0 else together)]
-            if missing > 0 or not self._gather(part):
+            if missing > 0 or not self._gather(part):  # only finite rows are gathered
+                require_finite_rows(part, self.rows)
                 self.reflect(part)
             first += len(part)
 
@@ -149,7 +146,7 @@ class Folding:
             self._reflect_under(self._standing, wide)
             return
         stacked = np.vstack([np.triu(self._standing), block]) if len(self._standing) else block
-        geqrt = _routines(block.dtype.char).geqrt
+        geqrt = routines(block.dtype.char).geqrt
         panel = min(_PANEL, *stacked.shape)
         folded, _, _ = geqrt(panel, np.asfortranarray(stacked), overwrite_a=True)
         self._standing = np.empty((min(folded.shape), columns), folded.dtype)
@@ -163,15 +160,15 @@ class Folding:
         self._complete()
         self._rows += len(trapezoid)
         kind = np.result_type(self._standing, trapezoid)
-        upper, lower = (_upper(each, kind) for each in (self._standing, trapezoid))
-        panel, tpqrt = min(_MERGED, len(upper)), _routines(kind.char).tpqrt
+        upper, lower = (upper_triangle(each, kind, "F") for each in (self._standing, trapezoid))
+        panel, tpqrt = min(_MERGED, len(upper)), routines(kind.char).tpqrt
         merged = tpqrt(len(lower), panel, upper, lower, overwrite_a=True, overwrite_b=True)
         self._standing = merged[0]
 
     def _gather(self, block: Array) -> bool:
         """Gather the rows of a block under the triangle if that is accurate; return whether."""
         if self._gathered is None:
-            self._gathered = _GramUnderTriangle.under(self._standing, block.dtype)
+            self._gathered = GramUnderTriangle.under(self._standing, block.dtype)
         if self._gathered is None or not self._gathered.add(block, self._scratch):
             self._complete()
             # Waiting for a triangle of twice as many rows bounds the time of failures.
@@ -220,7 +217,7 @@ class Folding:
         stacked[:k] = np.triu(corner)
         stacked[k:] = panel
         factor: Array
-        folded, factor, _ = _routines(panel.dtype.char).geqrt(k, stacked, overwrite_a=True)
+        folded, factor, _ = routines(panel.dtype.char).geqrt(k, stacked, overwrite_a=True)
         corner[...] = folded[:k]
         panel[...] = folded[k:]
         return factor
@@ -236,7 +233,7 @@ class Folding:
         above : ndarray, shape (k, columns), rows contiguous
         below : ndarray, shape (rows, columns), Fortran order
         """
-        gemm, trmm = _routines(below.dtype.char).gemm, _routines(below.dtype.char).trmm
+        gemm, trmm = routines(below.dtype.char).gemm, routines(below.dtype.char).trmm
         # The product in this order, columns by k, is faster than its adjoint.
         across = self._scratch("across", above.shape[::-1], below.dtype)
         np.conjugate(above.T, out=across)
@@ -254,165 +251,22 @@ class Folding:
         return memory[:size].reshape(shape, order="F")
 
 
-class _GramUnderTriangle:
-    """The Gram matrix of rows divided by a triangle: the sum of ``W^T W``, W = B R^-1.
+def require_finite_rows(block: Array, before: int) -> None:
+    """Refuse NaN and infinity in a block of rows that follows ``before`` others.
 
-    Products and quotients have the precision of the rows, their sum is float64.
-
-    Parameters
-    ----------
-    triangle : ndarray, shape (columns, columns), Fortran order
-        R, with zeros below the diagonal; it is kept and changed.
-
-    Attributes
-    ----------
-    rows : int
-        Number of rows gathered.
+    Raises
+    ------
+    ValueError
+        Naming the first such row and column.
     """
-
-    def __init__(self, triangle: Array) -> None:
-        columns = len(triangle)
-        self.rows = 0
-        rounding = np.finfo(triangle.dtype).eps
-        # Dividing by a diagonal below rounding errors would only amplify those of later rows.
-        least = rounding * np.maximum(triangle.max(axis=0), -triangle.min(axis=0))
-        diagonal = triangle.diagonal()
-        raised = np.where(np.abs(diagonal) < least, np.copysign(least, diagonal), diagonal)
-        # A column without any value yet may be divided by anything as long as it has none.
-        self._empty = np.flatnonzero(raised == 0)
-        raised[self._empty] = 1.0
-        triangle[np.diag_indices(columns)] = raised
-        self._triangle = triangle
-        self._gram = np.zeros((columns, columns), order="F")
-        with np.errstate(over="ignore", under="ignore"):
-            self._norms = self._squares = np.einsum("ij,ij->j", triangle, triangle)
-        # Outside these bounds, squares have overflowed or lost digits.
-        self._range = np.finfo(triangle.dtype).tiny / rounding, np.finfo(triangle.dtype).max
-        # Rounding errors of I + G are relative to its largest entry. Up to the first bound its
-        # Cholesky factorisation succeeds; up to the second, every direction of the triangle, whose
-        # entry may be 1, keeps half of the digits.
-        self._largest = min(1 / (4 * columns * rounding), 1 / np.sqrt(rounding))
-
-    @classmethod
-    def under(cls, triangle: Array, kind: np.dtype[Any]) -> _GramUnderTriangle | None:
-        """Return an instance without rows; None if the triangle exceeds the range of a precision.
-
-        Parameters
-        ----------
-        triangle : ndarray, shape (columns, columns)
-            Values below the diagonal are ignored.
-        kind : dtype
-            Precision of the rows.
-        """
-        with np.errstate(over="ignore"):
-            rounded = _upper(triangle, kind)
-        return cls(rounded) if np.isfinite(rounded).all() else None
-
-    def add(self, block: Array, scratch: Any) -> bool:
-        """Add the rows of a block unless they could lose accuracy; return whether they were added.
-
-        A rounding error of ``W^T W`` is proportional to its diagonal G_ii, and changes the squared
-        norm of column j of all rows by up to ``sum_i G_ii R_ij^2`` times as much. It must not be
-        much more than that norm. A NaN, after a division by nearly zero, is refused too.
-
-        Parameters
-        ----------
-        block : ndarray, shape (rows, columns)
-            Rows, which are not changed.
-        scratch : callable
-            Returns Fortran-ordered memory, given a name, a shape and a dtype.
-        """
-        triangle = self._triangle
-        if block[:, self._empty].any():
-            return False
-        routines = _routines(triangle.dtype.char)
-        divided = scratch("divided", block.shape, triangle.dtype)
-        divided[...] = block
-        with np.errstate(all="ignore"):
-            squares = self._squares + np.einsum("ij,ij->j", block, block)
-            _divide(divided, triangle, routines)
-            lengths = np.einsum("ij,ij->j", divided, divided)
-            diagonal = (self._gram.diagonal() + lengths).astype(triangle.dtype)
-            amplified = diagonal.max() * self._norms  # an upper bound that costs less
-            if not (amplified <= _AMPLIFIED * squares).all():
-                amplified = np.einsum("i,ij,ij->j", diagonal, triangle, triangle)
-            small = (diagonal <= self._largest) & (amplified <= _AMPLIFIED * squares)
-            small &= (squares >= self._range[0]) & (squares <= self._range[1])
-        if not small.all():
-            return False
-        if triangle.dtype == self._gram.dtype:
-            routines.syrk(1, divided, beta=1, c=self._gram, trans=1, overwrite_c=True)
-        else:
-            products = scratch("products", self._gram.shape, triangle.dtype)
-            self._gram += routines.syrk(1, divided, c=products, trans=1, overwrite_c=True)
-        self._squares = squares
-        self.rows += len(block)
-        return True
-
-    def triangle(self) -> Array:
-        """Return the triangle of all rows, float64; the instance cannot be used afterwards."""
-        triangle = np.asarray(self._triangle, dtype=float, order="F")
-        triangle[self._empty, self._empty] = 0.0
-        if not self.rows:
-            return triangle
-        self._gram[np.diag_indices(len(triangle))] += 1.0
-        potrf, trmm = _routines("d").potrf, _routines("d").trmm
-        upper, failed = potrf(self._gram, lower=0, overwrite_a=True)
-        if failed:  # which the bound on the diagonal excludes
-            raise np.linalg.LinAlgError("I + G of the gathered rows is not positive definite")
-        for first in range(0, len(triangle), 2 * _PANEL):
-            last = min(first + 2 * _PANEL, len(triangle))
-            above = upper[:last, :last]
-            triangle[:last, first:last] = trmm(1, above, triangle[:last, first:last])
-        return triangle
-
-
-def _upper(trapezoid: Array, kind: Any) -> Array:
-    """Return a Fortran-ordered copy of a trapezoid of any order, with zeros below the diagonal."""
-    rows, columns = trapezoid.shape
-    upper = np.zeros((rows, columns), kind, order="F")
-    for first in range(0, rows, _COPIED):
-        last = min(first + _COPIED, rows)
-        upper[first:last, last:] = trapezoid[first:last, last:]
-        upper[first:last, first:last] = np.triu(trapezoid[first:last, first:last])
-    return upper
-
-
-def _divide(rows: Array, triangle: Array, routines: _Routines) -> None:
-    """Multiply rows by the inverse of a triangle in place, halving its columns recursively.
-
-    Most of the work is then a matrix product, which is faster than BLAS's ``trsm``.
-    """
-    columns = len(triangle)
-    if columns <= _PANEL:
-        routines.trsm(1, triangle, rows, side=1, overwrite_b=True)
-        return
-    half = columns // 2
-    left, right = rows[:, :half], rows[:, half:]
-    _divide(left, triangle[:half, :half], routines)
-    routines.gemm(-1, left, triangle[:half, half:], beta=1, c=right, overwrite_c=True)
-    _divide(right, triangle[half:, half:], routines)
-
-
-@dataclass(frozen=True)
-class _Routines:
-    """BLAS and LAPACK routines of one precision.
-
-    ``geqrt`` factors a matrix in place into R and reflectors, and returns both in one array, then
-    T, then LAPACK's info, which is 0: SciPy checks the arguments before the call.
-    """
-
-    gemm: Any
-    trmm: Any
-    trsm: Any
-    syrk: Any
-    geqrt: Any
-    tpqrt: Any
-    potrf: Any
-
-
-@cache
-def _routines(kind: str) -> _Routines:
-    example = np.empty(0, dtype=kind)
-    blas = get_blas_funcs(("gemm", "trmm", "trsm", "syrk"), (example,))
-    return _Routines(*blas, *get_lapack_funcs(("geqrt", "tpqrt", "potrf"), (example,)))
+    # A sum is NaN or infinite if any term is; it needs no temporary as large as the block.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(block.sum()):
+            return
+    bad = np.argwhere(~np.isfinite(block))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(
+            f"row {before + row}, column {column} is {block[row, column]}; "
+            "every value of a row must be finite"
+        )

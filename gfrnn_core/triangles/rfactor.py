@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn_core.triangles.array_order import upper_triangle
 from gfrnn_core.triangles.folding import Folding
 
 Array = NDArray[Any]
@@ -74,7 +75,6 @@ class RFactor:
             their origin.
         """
         folding, kind = Folding(expected=expected), ""
-        rows = 0
         for block in blocks:
             if block.ndim != 2 or block.shape[1] != columns:
                 raise ValueError(f"block has shape {block.shape}, expected (rows, {columns})")
@@ -83,12 +83,11 @@ class RFactor:
             kind = kind or block.dtype.name
             if block.dtype.name != kind or kind not in _KINDS:
                 raise ValueError(
-                    f"block from row {rows} on is {block.dtype.name}, the first is {kind}; "
+                    f"block from row {folding.rows} on is {block.dtype.name}, the first is {kind}; "
                     f"convert all to one of {', '.join(_KINDS)}"
                 )
-            require_finite_rows(block, rows)
-            rows += len(block)
             folding.fold(block)
+        rows = folding.rows
         return cls.empty(columns) if rows == 0 else cls.from_trapezoid(folding.finish(), rows)
 
     @classmethod
@@ -179,7 +178,7 @@ class RFactor:
         # There are fewer rows only if a selection contains columns more than once.
         missing = min(rows, standing.shape[1]) - len(standing)
         kind = complex if np.iscomplexobj(standing) else float
-        triangle = np.triu(standing).astype(kind, copy=False)
+        triangle = upper_triangle(standing, kind, "C")
         # LAPACK's reflectors leave a real diagonal for complex rows too.
         triangle *= np.where(np.diag(triangle).real < 0, -1.0, 1.0)[:, None]
         if missing > 0:
@@ -229,24 +228,3 @@ def _factored(factors: list[RFactor]) -> RFactor:
     stacked = np.concatenate([each.triangle for each in filled])
     factor = RFactor.from_blocks([np.asfortranarray(stacked)], first.columns)
     return RFactor(factor.triangle, sum(each.rows for each in filled))
-
-
-def require_finite_rows(block: Array, before: int) -> None:
-    """Refuse NaN and infinity in a block of rows that follows ``before`` others.
-
-    Raises
-    ------
-    ValueError
-        Naming the first such row and column.
-    """
-    # A sum is NaN or infinite if any term is; it needs no temporary as large as the block.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(block.sum()):
-            return
-    bad = np.argwhere(~np.isfinite(block))
-    if len(bad):
-        row, column = bad[0]
-        raise ValueError(
-            f"row {before + row}, column {column} is {block[row, column]}; "
-            "every value of a row must be finite"
-        )

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gfrnn_core.regression import RidgePath
 from gfrnn_core.triangles.folding import Folding
-from gfrnn_core.triangles.rfactor import RFactor, require_finite_rows
+from gfrnn_core.triangles.rfactor import RFactor
 from gfrnn_core.zonal.zonal_network import Stage
 
 Array = NDArray[Any]
@@ -44,7 +44,6 @@ def row_factors(
 
     def fold() -> None:
         for each, buffer in zip(folding, buffers, strict=True):
-            require_finite_rows(buffer[:filled], total)
             each.fold(np.asfortranarray(buffer[:filled]))
 
     for own, later in blocks:

@@ -98,7 +98,9 @@ class RunRecord:
         Name of the experiment.
     stages : dict of StageRecord
     fingerprint : str or None
-        Fingerprint of the data.
+        Fingerprint of the data of the model.
+    folds : dict of str or None
+        Digest of the data of each fold, by which a changed one is found.
     versions, machine : dict or None
         Result of :func:`gfrnn.pipeline.runs.provenance.provenance`.
     cluster : dict or None
@@ -108,6 +110,7 @@ class RunRecord:
     name: str = ""
     stages: dict[str, StageRecord] = field(default_factory=dict)
     fingerprint: str | None = None
+    folds: dict[str, str] | None = None
     versions: dict[str, str] | None = None
     machine: dict[str, Any] | None = None
     cluster: dict[str, Any] | None = None

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.forecasting.forecast import forecast, initial_times, times_read
+from gfrnn.pipeline.forecasting.forecast import forecast, initial_times
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
@@ -32,8 +31,10 @@ from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.online_forecasts import check_online, check_truth, require_statistics
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
+from gfrnn.pipeline.runs.stage_data import StageData
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
+from gfrnn.pipeline.training.input_folds import changed_folds, with_digests
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
@@ -133,9 +134,15 @@ class Run(RunFolder):
         return open_source(self.experiment.data)
 
     @cached_property
+    def data(self) -> StageData:
+        """The data that each stage reads."""
+        return StageData(self.experiment, self.ds)
+
+    @property
     def fingerprint(self) -> str:
-        """Fingerprint of the data."""
-        return fingerprint(self.ds)
+        """Fingerprint of the data of the model, or of the forecasts of a copied model."""
+        external = self.record.external_model
+        return self.data.fingerprint("forecast" if external else "fit", trained=not external)
 
     @cached_property
     def _region_masks(self) -> dict[str, NDArray[Any]]:
@@ -191,8 +198,8 @@ class Run(RunFolder):
                     Checkpoints(self.summaries).clear()
                 # A run whose model is only used has other checks than a fit.
                 checked = True in self._checked
-                # The fingerprint takes many reads, so it is computed once.
-                ds = self.ds.assign_attrs(fingerprint=self.fingerprint)
+                # The digests take many reads, so they are computed once.
+                ds = with_digests(self.ds, self.data.training)
                 trained = fit(self.experiment, ds, self.folder, self.progress, checked=checked)
                 trained.save(self.model)
                 Checkpoints(self.updates).clear()
@@ -313,6 +320,7 @@ class Run(RunFolder):
         """Hold the lock while a stage is computed, and record its time once it is finished."""
         with self.lock():
             begun = time.perf_counter()
+            self._warn_of_changed_data(stage)
             with self.changing_record() as record:
                 record.reopen_stage(stage)
             yield
@@ -444,11 +452,8 @@ class Run(RunFolder):
         online = stage == "forecast" and not self.experiment.forecast.store
         if external and stage == "fit":
             return self._key_of_model
-        if external and stage == "forecast" and not online:
-            # Later times may be added to the data, and forecasts must then be scored with them.
-            read = times_read(self.experiment, self.ds["time"].values)
-            return self._key_of(fingerprint(self.ds.isel(time=read)))
-        key = self._key_of(self.fingerprint)
+        # Later times may be added to the data, and forecasts must then be scored with them.
+        key = self._key_of(self.data.fingerprint(stage, trained=not external))
         if stage == "verify":
             cells = {name: content_digest(own) for name, own in self._region_masks.items()}
             return content_key(key, self.experiment.verification.model_dump(mode="json"), cells)
@@ -469,6 +474,24 @@ class Run(RunFolder):
             record.cluster = description
 
     def _note(self, stage: str, entry: StageRecord) -> None:
-        data = self.fingerprint
+        data, digests = self.fingerprint, self._digests(stage)
         with self.changing_record() as record:
             record.note(stage, entry, data)
+            record.folds = (record.folds or {}) | digests
+
+    def _digests(self, stage: str) -> dict[str, str]:
+        return self.data.digests(stage, trained=not self.record.external_model)
+
+    def _warn_of_changed_data(self, stage: str) -> None:
+        """Log which data of a finished stage have changed."""
+        record = self.record
+        done = record.stages.get(stage)
+        if done is None or not done.finished or not record.folds:
+            return
+        if changed := changed_folds(record.folds, self._digests(stage)):
+            _LOGGER.warning(
+                "%s: the data of %s have changed since `gfrnn %s` was run, which is repeated",
+                self.folder,
+                ", ".join(changed),
+                stage,
+            )

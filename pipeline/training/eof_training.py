@@ -45,6 +45,7 @@ from gfrnn.pipeline.training.state_series import (
     save_series,
     times_of,
 )
+from gfrnn.pipeline.training.stretches import known_times
 from gfrnn.pipeline.training.training import (
     Candidates,
     Training,
@@ -98,7 +99,7 @@ class EofTraining(Training):
         yield ReductionPass(
             summary=StateSummary(fields, layout),
             stretches=validation,
-            key=lambda: content_key(key(), content_digest(layout.vectors)),
+            key=lambda: content_key(key(), content_digest(layout.vectors), self.fingerprint),
             windows=read_windows(validation),
             finish=save_states,
             joined=True,
@@ -108,7 +109,10 @@ class EofTraining(Training):
     @cached_property
     def _states_digest(self) -> str:
         """Digest of the states, which changes when EOFs are computed anew with other signs."""
-        return content_digest(self.states)
+        known = known_times(
+            self.fields.time, self.experiment.periods.train, self.experiment.periods.validation
+        )
+        return content_digest(self.states[known])
 
     @property
     def series(self) -> Path:

@@ -10,7 +10,6 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.rechunking.fields_copy import FieldsCopy, can_be_copied
 from gfrnn.pipeline.data.stored_chunks import ChunkReads
 from gfrnn.pipeline.data.time_axis import step_of
@@ -19,6 +18,7 @@ from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.climatology import Climatology, ClimatologySummary
 from gfrnn.pipeline.states.harmonics import AnnualCycle
+from gfrnn.pipeline.training.input_folds import digest_of, training_digests
 from gfrnn.pipeline.training.pass_costs import read_windows
 from gfrnn.pipeline.training.passes import ReductionPass
 from gfrnn.pipeline.training.state_series import joined_stretches
@@ -52,9 +52,14 @@ class FieldPasses:
     checkpoints: Checkpoints
 
     @cached_property
+    def digests(self) -> dict[str, str]:
+        """Digest of the data of each fold."""
+        return training_digests(self.experiment, self.fields.ds)
+
+    @property
     def fingerprint(self) -> str:
-        """Fingerprint of the data."""
-        return fingerprint(self.fields.ds)
+        """Fingerprint of the data of the training and the validation period."""
+        return digest_of(self.fields.ds, self.digests, "train", "validation")
 
     @property
     def terms(self) -> tuple[AnnualCycle, int]:
@@ -64,7 +69,7 @@ class FieldPasses:
     @property
     def climatology_key(self) -> str:
         """Key of everything but the stretches that determines the climatology."""
-        return content_key(self.fingerprint, *self.terms)
+        return content_key(digest_of(self.fields.ds, self.digests, "train"), *self.terms)
 
     def climatology_pass(self) -> ReductionPass:
         """Return the first pass, which gives the climatology of the training period."""
@@ -100,7 +105,7 @@ class FieldPasses:
         """Return the key of everything but the stretches that determines a candidate's rows."""
         return content_key(
             self.fingerprint,
-            variant.periods.model_dump(mode="json"),
+            variant.periods.model_dump(mode="json", exclude={"test"}),
             variant.climatology.model_dump(mode="json"),
             variant.state.model_dump(mode="json"),
             # Rows do not depend on the keys of rollouts.

@@ -12,7 +12,6 @@ from dask.utils import format_bytes
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.rechunking.fields_copy import FieldsCopy
 from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
@@ -21,6 +20,7 @@ from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.pipeline.training.checks import check_fit, training_fields
 from gfrnn.pipeline.training.eof_training import EofTraining
 from gfrnn.pipeline.training.field_passes import fields_copy
+from gfrnn.pipeline.training.input_folds import training_digests, with_digests
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.pass_costs import check_pass_memory, copy_cost
 from gfrnn.pipeline.training.passes import cost_of_passes, run_passes
@@ -97,7 +97,7 @@ def _written(
     for cost in costs:
         if progress:
             progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
-    stated = fingerprint(copy.ds)
+    stated = training_digests(experiment, copy.ds)
     key = content_key(stated, copy.windows.tolist(), copy.length, copy.tile_shapes)
     copy = replace(copy, path=copy.path / key)
     # Without summaries.zarr a run is not begun, so that its keys may still be changed.
@@ -110,7 +110,7 @@ def _written(
             "run, or set data.rechunk: false"
         )
     copy.write(progress)
-    return copy.dataset(stated)
+    return with_digests(copy.dataset(), stated)
 
 
 _CLASSES: dict[str, type[EofTraining] | type[LocalTraining] | type[ZonalTraining]] = {

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from gfrnn.cluster import ClusterConfig, ClusterError
-from gfrnn.cluster.host_address import dashboard_bind_address, interface_address
+from gfrnn.cluster.host_address import dashboard_options, interface_address
 
 
 def test_the_loopback_interface_has_its_address():
@@ -24,7 +24,7 @@ def test_an_unknown_interface_is_an_error_that_lists_the_others(key):
 
 
 @pytest.mark.parametrize(
-    "address", ["8787", "", "0", "localhost", "127.0.0.1", ":x", "127.0.0.1:99999"]
+    "address", [True, "8787", "", "0", "localhost", "127.0.0.1", ":x", "127.0.0.1:99999"]
 )
 def test_a_dashboard_without_host_and_port_is_refused(address):
     with pytest.raises(ValidationError, match="not an address.*HOST:PORT"):
@@ -35,4 +35,9 @@ def test_a_dashboard_without_host_and_port_is_refused(address):
     ("address", "opened"), [(":0", "127.0.0.1:0"), ("node7:8787", "node7:8787")]
 )
 def test_a_dashboard_listens_on_this_machine_only_unless_a_host_is_given(address, opened):
-    assert dashboard_bind_address(ClusterConfig(dashboard=address).dashboard) == opened
+    options = dashboard_options(ClusterConfig(dashboard=address).dashboard)
+    assert options == {"dashboard": True, "dashboard_address": opened}
+
+
+def test_a_dashboard_can_be_switched_off():
+    assert dashboard_options(ClusterConfig(dashboard=False).dashboard) == {"dashboard": False}

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
-console = Console(soft_wrap=True)
+# Without markup and emoji, names and paths with brackets are printed as they are.
+console = Console(soft_wrap=True, markup=False, emoji=False)
 
 _STYLES = {"error": "red", "warning": "yellow"}
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gfrnn.workflows.commands.console import console
+from gfrnn.workflows.session.printed_lines import print_product
 
 
 def export(
@@ -55,4 +56,4 @@ def export(
     total = len(work.files)
     counts = f"{total} initial {'times' if total > 1 else 'time'}"
     counts += f", {skipped} done before" if skipped else ""
-    console.print(f"[bold]export[/bold]: {there} ({counts})", highlight=False)
+    print_product(console, "export", f"{there} ({counts})")

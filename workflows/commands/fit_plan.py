@@ -7,6 +7,7 @@ import sys
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from gfrnn.cluster import ClusterConfig, open_cluster, planned_cluster_size
 from gfrnn.cluster.human_units import human_bytes, human_duration
@@ -57,9 +58,9 @@ def print_plan(found: FitEstimate) -> None:
     for line in [*lines, *found.advice]:
         console.print(line, highlight=False, markup=False)
     if found.refusal is None:
-        console.print("[bold green]fits[/bold green]: `gfrnn fit` can start", highlight=False)
+        console.print(Text.assemble(("fits", "bold green"), ": `gfrnn fit` can start"))
     else:
-        console.print("[bold red]does not fit[/bold red]", end=": ")
+        console.print("does not fit", style="bold red", end=": ")
         console.print(found.refusal, highlight=False, markup=False)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from gfrnn.cluster import ClusterError
 from gfrnn.pipeline.errors import GfrnnError
@@ -113,6 +113,6 @@ def _storage_error(error: OSError) -> str:
 
 def _print_error(message: str) -> int:
     if message:
-        printed = f"[red]error:[/red] {escape(message)}"
-        Console(stderr=True, soft_wrap=True).print(printed, highlight=False)
+        printed = Text.assemble(("error:", "red"), f" {message}")
+        Console(stderr=True, soft_wrap=True, emoji=False).print(printed)
     return USAGE_ERROR

@@ -9,6 +9,7 @@ import typer
 
 from gfrnn.pipeline.errors import RunError
 from gfrnn.workflows.commands.console import console
+from gfrnn.workflows.session.printed_lines import print_product
 
 
 def nature(
@@ -28,4 +29,4 @@ def nature(
 
     with show_progress(console) as progress:
         write_nature(path, years=years, seed=seed, overwrite=force, progress=progress)
-    console.print(f"[bold]nature run[/bold]: {path} (simulated weather, not the real one)")
+    print_product(console, "nature run", f"{path} (simulated weather, not the real one)")

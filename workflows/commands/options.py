@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -199,3 +199,29 @@ def parse_counts(option: str, text: str) -> list[int]:
     if any(not number.is_integer() or number < 1 for number in numbers):
         raise ConfigError(f"{option}: {text!r} is not a list of positive integers, e.g. 500,1000")
     return [int(number) for number in numbers]
+
+
+def places_of(words: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return latitude and longitude in degrees of places such as ``Madrid=40.4,-3.7``.
+
+    Raises
+    ------
+    ConfigError
+        If a word is no place, or a name is given twice.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for word in words:
+        name, _, coordinates = word.partition("=")
+        try:
+            latitude, longitude = map(float, coordinates.split(","))
+        except ValueError:
+            latitude = longitude = float("nan")
+        if not (name and -90 <= latitude <= 90 and -180 <= longitude <= 360):
+            raise ConfigError(
+                f"--place: {word!r} is not a name with latitude (-90 to 90) and longitude (-180 to "
+                "360); write for example Madrid=40.4,-3.7"
+            )
+        if name in found:
+            raise ConfigError(f"--place: the name {name!r} is given twice; choose different ones")
+        found[name] = latitude, longitude
+    return found

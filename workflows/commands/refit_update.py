@@ -20,6 +20,7 @@ from gfrnn.workflows.commands.options import (
     parse_numbers,
 )
 from gfrnn.workflows.session.graceful_stop import set_time_limit
+from gfrnn.workflows.session.printed_lines import print_product
 
 
 def refit(
@@ -78,7 +79,7 @@ def refit(
     config = options.config(work.experiment.cluster, str(folder))
     with open_model_change(work, "refit", config, console) as progress:
         run = work.run(progress)
-    console.print(f"[bold]refit[/bold]: {run.model}", highlight=False)
+    print_product(console, "refit", run.model)
 
 
 def update(

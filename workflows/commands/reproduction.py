@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from gfrnn.cluster import open_cluster
 from gfrnn.pipeline.errors import ConfigError
@@ -23,6 +24,7 @@ from gfrnn.workflows.reproduce.run_case import write_files
 from gfrnn.workflows.reproduce.settings_file import dump, load_settings
 from gfrnn.workflows.reproduce.settings_search import SettingsChoice, choice_table, searches
 from gfrnn.workflows.reproduce.settings_search import choose as choose_best
+from gfrnn.workflows.session.printed_lines import print_dashboard, print_product
 from gfrnn.workflows.session.progress_display import show_progress
 
 
@@ -30,7 +32,7 @@ def list_cases() -> None:
     """Print the names and summaries of all cases."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name in case_names():
-        table.add_row(f"[bold]{name}[/bold]", load_case(name).summary)
+        table.add_row(Text(name, "bold"), load_case(name).summary)
     console.print(table)
 
 
@@ -86,7 +88,7 @@ def run_case(
         console.print(verdict_sentence(verdict), style=style, highlight=False, markup=False)
     for note in result.notes:
         console.print(note, style="dim", highlight=False, markup=False)
-    console.print(f"[bold]page[/bold]: {folder / 'index.html'}", highlight=False)
+    print_product(console, "page", folder / "index.html")
 
 
 def choose_settings(
@@ -122,7 +124,7 @@ def choose_settings(
     write_files(
         folder, {"candidates.csv": _csv(choices), "chosen.yaml": head + dump(chosen.values)}
     )
-    console.print(f"[bold]chosen[/bold]: {path}; pass it to --settings", highlight=False)
+    print_product(console, "chosen", f"{path}; pass it to --settings")
 
 
 @contextmanager
@@ -132,7 +134,7 @@ def _open_cluster(options: ClusterOptions) -> Iterator[None]:
         yield
         return
     with open_cluster(options.config({}, "options")) as cluster:
-        console.print(f"dashboard: {cluster.dashboard}", highlight=False)
+        print_dashboard(console, cluster.dashboard)
         yield
 
 

@@ -15,7 +15,6 @@ from gfrnn.workflows.commands.options import (
     ClusterOptions,
     EveryOption,
     ExperimentFile,
-    Folder,
     Force,
     HorizonOption,
     InitOption,
@@ -27,6 +26,7 @@ from gfrnn.workflows.commands.options import (
     StopAfter,
     StopBefore,
     Workers,
+    places_of,
 )
 from gfrnn.workflows.session.graceful_stop import set_time_limit
 
@@ -304,12 +304,41 @@ def compare(
     compare_folders(runs, channel or (), output, console)
 
 
-def report(folder: Folder) -> None:
+def report(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a verified run, or one with runs in it, e.g. runs.", metavar="FOLDER"
+        ),
+    ],
+    place: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Place to show the members of an ensemble at, e.g. Madrid=40.4,-3.7. Repeatable. "
+            "Default: the middle of the grid.",
+            metavar="NAME=LAT,LON",
+        ),
+    ] = None,
+) -> None:
     """Write the page report.html into the folder of a verified run again.
 
-    Example: [bold]gfrnn report runs/era_interim_europe[/bold]
+    For a folder with runs in it, write index.html: what each run is, its scores, and a link to its
+    report.
+
+    Examples: [bold]gfrnn report runs/era_interim_europe[/bold], [bold]gfrnn report runs[/bold]
     """
+    from gfrnn.pipeline.runs.folder import RunFolder
+
+    places = places_of(place or ())
+    if not RunFolder(folder).experiment_file.exists():
+        if places:
+            raise ConfigError("--place: allowed with the folder of a run only; leave it out")
+        from gfrnn.workflows.comparison.run_index import write_index
+
+        path, count = write_index(folder)
+        console.print(f"{path}: {count} run{'s' * (count > 1)}", highlight=False)
+        return
     from gfrnn.pipeline import Run
     from gfrnn.workflows.report.page import write_report
 
-    console.print(write_report(Run.reopen(folder)), highlight=False)
+    console.print(write_report(Run.reopen(folder), places), highlight=False)

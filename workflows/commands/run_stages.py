@@ -7,7 +7,6 @@ from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
-from rich.markup import escape
 
 from gfrnn.cluster import ClusterConfig
 from gfrnn.pipeline import Experiment, Run, load_experiment
@@ -22,6 +21,7 @@ from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.nature import nature
 from gfrnn.workflows.commands.options import ClusterOptions
 from gfrnn.workflows.report.skill_table import dashboard_table, index_table, terminal_table
+from gfrnn.workflows.session.printed_lines import print_product
 from gfrnn.workflows.session.run_session import (
     compute_stage,
     open_run,
@@ -104,7 +104,7 @@ def forecast_once(
     new = NewPeriod.from_initial_time(source, init, output, horizon=horizon, members=members)
     start = f"{new.experiment.periods.test.start:%Y-%m-%dT%H:%M}"
     newer = f" (newer times are incomplete: {new.note})" if new.note else ""
-    console.print(f"[bold]initial time[/bold]: {start}{escape(newer)}", highlight=False)
+    print_product(console, "initial time", f"{start}{newer}")
     return _forecast_new(new, force, options)
 
 
@@ -176,13 +176,13 @@ def _write_report(run: Run) -> Path:
 
 
 def _print_report(page: Path, note: str = "") -> None:
-    console.print(f"[bold]report[/bold]: {page}{note}", highlight=False)
+    print_product(console, "report", f"{page}{note}")
 
 
 def print_scores(run: Run) -> None:
     """Print the tables of the scores of a run."""
     scores = open_scores(run.scores)
-    for table in (terminal_table(scores), index_table(scores)):
+    for table in (terminal_table(scores, console), index_table(scores)):
         if table is not None:
             console.print(table)
 

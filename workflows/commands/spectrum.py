@@ -8,6 +8,7 @@ import typer
 
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import Folder
+from gfrnn.workflows.session.printed_lines import print_product
 
 
 def spectrum(
@@ -38,5 +39,5 @@ def spectrum(
         "validation period",
         highlight=False,
     )
-    console.print(f"[bold]spectrum[/bold]: {run.spectrum}", highlight=False)
-    console.print(f"[bold]page[/bold]: {write_spectrum_page(run, found, modes)}", highlight=False)
+    print_product(console, "spectrum", run.spectrum)
+    print_product(console, "page", write_spectrum_page(run, found, modes))

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from rich.table import Table
+from rich.text import Text
 
 from gfrnn.pipeline.verification.pair_scoring import FORECAST
 from gfrnn.workflows.report.labels import lead_label, number, unit_label
@@ -49,7 +50,8 @@ def source_table(scores: xr.Dataset) -> Table:
     table.add_section()
     for channel in shown["channel"].values:
         own = shown.sel(channel=channel)
-        table.add_row(f"[bold]{channel}[/bold], {unit_label(str(own['units'].item()))}")
+        unit = unit_label(str(own["units"].item()))
+        table.add_row(Text.assemble((channel, "bold"), f", {unit}"))
         for label, values in _rows(own):
             table.add_row(f"  {label}", *map(number, values))
         table.add_section()
@@ -86,7 +88,7 @@ def comparison_table(compared: xr.Dataset) -> Table:
         own = shown.sel(channel=channel)
         for score in compared_scores(compared):
             unit = unit_label(str(own["units"].item()))
-            table.add_row(f"[bold]{channel}[/bold], {LABELS[score]}, {unit}")
+            table.add_row(Text.assemble((channel, "bold"), f", {LABELS[score]}, {unit}"))
             for place, run in enumerate(map(str, own["run"].values)):
                 found = list(cells(own.sel(run=run), score))
                 table.add_row(f"  {run}", *(cell.value for cell in found))

@@ -26,8 +26,12 @@ from gfrnn.pipeline.verification.compare import compare
 from gfrnn.workflows.commands.options import ClusterOptions
 from gfrnn.workflows.comparison.score_tables import comparison_table, source_table
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
+from gfrnn.workflows.session.printed_lines import (
+    print_cluster_line,
+    print_dashboard,
+    print_product,
+)
 from gfrnn.workflows.session.progress_display import show_progress
-from gfrnn.workflows.session.run_session import print_cluster_line
 
 ERA5_UNITS = "era5"
 """Value of the option ``--units`` for forecasts that state no unit, and hold those of ERA5."""
@@ -102,13 +106,13 @@ def verify_source(
             ) as opened,
             show_progress(console) as display,
         ):
-            console.print(f"dashboard: {opened.dashboard}", highlight=False)
+            print_dashboard(console, opened.dashboard)
             work = work or prepare()
             seconds = work.score(stop_at_progress(display), force=force)
         how = human_duration(seconds)
     else:
         how = "done before, skipped"
-    console.print(f"[bold]verify[/bold]: {work.folder.scores} ({how})", highlight=False)
+    print_product(console, "verify", f"{work.folder.scores} ({how})")
     scores, notes = finished_scores(work.folder.folder)
     for note in notes:
         console.print(note, highlight=False, markup=False)
@@ -132,7 +136,7 @@ def compare_folders(
         from gfrnn.workflows.comparison.comparison_page import write_page
 
         write_page(compared, output)
-        console.print(f"[bold]page[/bold]: {output}", highlight=False)
+        print_product(console, "page", output)
 
 
 def _named(folders: Sequence[Path]) -> dict[str, Path]:

@@ -1,7 +1,8 @@
-"""The forecast that a report shows: its maps at one lead, and its animation over the leads."""
+"""The forecast that a report shows: maps at one lead, an animation, and places over the leads."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,19 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.data.time_axis import format_time
+from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.forecasting.forecast_store import NUMBER
 from gfrnn.workflows.report.animation import Animation, animate
 from gfrnn.workflows.report.figures import Picture
 from gfrnn.workflows.report.labels import channel_label, lead_label
 from gfrnn.workflows.report.maps import MapField, map_pictures
+from gfrnn.workflows.report.place_card import (
+    PlaceCard,
+    PlaceCell,
+    PlaceValues,
+    cells_of,
+    place_card,
+)
 from gfrnn.workflows.report.run_contents import RunContents
 
 Array = NDArray[Any]
@@ -40,6 +49,8 @@ class ExampleForecast:
         Name of the channel of the animation.
     animation : Animation or None
         None if the truth is known at one lead only.
+    cards : list of PlaceCard
+        Probabilities at places; empty for single forecasts.
     """
 
     initial: str
@@ -48,18 +59,38 @@ class ExampleForecast:
     maps: list[Picture]
     channel: str
     animation: Animation | None
+    cards: list[PlaceCard]
 
 
-def example_forecast(contents: RunContents) -> ExampleForecast | None:
+def example_forecast(
+    contents: RunContents, places: Mapping[str, tuple[float, float]]
+) -> ExampleForecast | None:
     """Draw the forecast from the middle one of the initial times whose truth is known.
+
+    Parameters
+    ----------
+    contents : RunContents
+    places : mapping of str to (float, float)
+        Names, and latitude and longitude in degrees, of places for ensembles; none for the middle
+        of the grid.
 
     Returns
     -------
     ExampleForecast or None
-        None if no fields are kept, no truth is known, or the grid is a single line.
+        None if no truth is known, or the grid is a single line.
+
+    Raises
+    ------
+    ConfigError
+        If there are places, but single forecasts, or a place is outside of the grid or masked.
     """
-    if not contents.run.experiment.forecast.store:
-        return None
+    ensemble = NUMBER in contents.forecasts.dims
+    if places and not ensemble:
+        raise ConfigError(
+            "--place: allowed for ensembles only, but these are single forecasts; leave it out, or "
+            "set forecast.members"
+        )
+    cells = cells_of(places, contents.grid) if ensemble else []
     lead = contents.nearest(_MAP_LEAD)
     valid = contents.forecasts["valid_time"].values
     known = np.isin(valid, contents.truth.time)
@@ -67,29 +98,40 @@ def example_forecast(contents: RunContents) -> ExampleForecast | None:
     if not len(starts) or min(contents.grid.shape[1:]) < 2:
         return None
     start, step = int(starts[len(starts) // 2]), contents.model.step
-    fields = _fields(contents, start, lead, contents.channels[:_MOST_MAPS])
-    grid, when = contents.grid, valid[start, lead]
+    grid, when, channels = contents.grid, valid[start, lead], contents.channels[:_MOST_MAPS]
     pictures = map_pictures(
-        fields, grid.latitude, grid.longitude, when, coast=not contents.simulated
+        _fields(contents, start, lead, channels),
+        grid.latitude,
+        grid.longitude,
+        when,
+        coast=not contents.simulated,
     )
+    shown = _frame_leads(contents.leads, known[start])
+    frames, points = [], np.empty((len(cells), len(channels), 2, len(shown)))
+    for place, each in enumerate(shown):
+        fields = _fields(contents, start, each, channels if cells else channels[:1])
+        frames.append(fields[0])
+        for number, cell in enumerate(cells):
+            at = cell.row, cell.column
+            points[number, ..., place] = [(own.truth[at], own.climatology[at]) for own in fields]
     return ExampleForecast(
         _when(contents.forecasts["time"].values[start], step),
         _when(when, step),
         lead_label(contents.leads[lead]),
         pictures,
         channel_label(contents.channels[0]),
-        _animation(contents, start, _frame_leads(contents.leads, known[start])),
+        _animation(contents, start, shown, frames),
+        _cards(contents, start, shown, cells, points),
     )
 
 
-def _animation(contents: RunContents, start: int, leads: list[int]) -> Animation | None:
-    """Animate the first channel at these leads."""
+def _animation(
+    contents: RunContents, start: int, leads: list[int], fields: list[MapField]
+) -> Animation | None:
+    """Animate a channel at these leads."""
     if len(leads) < 2:
         return None
     grid, valid = contents.grid, contents.forecasts["valid_time"].values[start]
-    fields = [
-        field for lead in leads for field in _fields(contents, start, lead, contents.channels[:1])
-    ]
     return animate(
         fields,
         [lead_label(contents.leads[lead]) for lead in leads],
@@ -98,6 +140,57 @@ def _animation(contents: RunContents, start: int, leads: list[int]) -> Animation
         grid.longitude,
         coast=not contents.simulated,
     )
+
+
+def _cards(
+    contents: RunContents, start: int, leads: list[int], cells: list[PlaceCell], points: Array
+) -> list[PlaceCard]:
+    """Draw the probabilities at places.
+
+    Parameters
+    ----------
+    contents : RunContents
+    start : int
+        Index of the initial time.
+    leads : list of int
+        Indices of the leads.
+    cells : list of PlaceCell
+    points : ndarray, shape (cells, channels, 2, leads)
+        Truth and climatology of the first channels.
+    """
+    one = contents.forecasts.isel(time=start, prediction_timedelta=leads)
+    channels, events = contents.channels[: points.shape[1]], _thresholds(contents.scores)
+    cards = []
+    for cell, own in zip(cells, points, strict=True):
+        at = {"latitude": cell.row, "longitude": cell.column}
+        values = []
+        for channel, (truth, climatology) in zip(channels, own, strict=True):
+            if not np.isfinite(truth).any():  # the channel is masked there
+                continue
+            members = of_channel(one, channel).isel(at).transpose(NUMBER, "prediction_timedelta")
+            values.append(
+                PlaceValues(
+                    channel,
+                    contents.units(channel),
+                    contents.leads[leads],
+                    members.values.astype(float),
+                    truth,
+                    climatology,
+                )
+            )
+        cards.append(place_card(cell, contents.grid, values, events))
+    return cards
+
+
+def _thresholds(scores: xr.Dataset) -> dict[str, list[float]]:
+    """Return the thresholds of the events of each channel by its name."""
+    found: dict[str, list[float]] = {}
+    if "event" in scores.dims:
+        owners = map(str, scores["event_channel"].values)
+        for channel, limit in zip(owners, scores["threshold"].values.tolist(), strict=True):
+            if np.isfinite(limit):  # quantiles differ from cell to cell
+                found.setdefault(channel, []).append(limit)
+    return found
 
 
 def _frame_leads(leads: Array, known: Array) -> list[int]:
@@ -137,12 +230,16 @@ def channel_map(forecast: xr.Dataset, channel: Channel) -> Array:
     -------
     ndarray, shape (latitudes, longitudes)
     """
-    field = forecast[channel.variable]
-    if channel.level is not None:
-        field = field.sel(level=channel.level)
+    field = of_channel(forecast, channel)
     if NUMBER in field.dims:
         field = field.mean(NUMBER)
     return field.transpose("latitude", "longitude").values.astype(float)
+
+
+def of_channel(forecast: xr.Dataset, channel: Channel) -> xr.DataArray:
+    """Return the variable of a channel at its level."""
+    field = forecast[channel.variable]
+    return field if channel.level is None else field.sel(level=channel.level)
 
 
 def _when(stamp: np.datetime64, step: Duration) -> str:

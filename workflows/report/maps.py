@@ -177,8 +177,8 @@ def frame_map(panel: Axes, latitude: Array, degrees: Array) -> None:
     panel.set(xlim=degrees[[0, -1]], ylim=latitude[[0, -1]], aspect=map_aspect(latitude))
     panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 6, 10]))
     panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 6, 10]))
-    panel.xaxis.set_major_formatter(FuncFormatter(_east))
-    panel.yaxis.set_major_formatter(FuncFormatter(_north))
+    panel.xaxis.set_major_formatter(FuncFormatter(east_label))
+    panel.yaxis.set_major_formatter(FuncFormatter(north_label))
 
 
 def _draw_color_bar(
@@ -202,10 +202,12 @@ def _draw_color_bar(
     bar.outline.set_visible(False)
 
 
-def _east(degrees: float, _: object = None) -> str:
+def east_label(degrees: float, _: object = None) -> str:
+    """Write a longitude as ``3.5°W``; the second argument is that of formatters of ticks."""
     west = (degrees + 180) % 360 - 180
     return f"{abs(west):g}°" + ("W" if -180 < west < 0 else "E" if 0 < west < 180 else "")
 
 
-def _north(degrees: float, _: object = None) -> str:
+def north_label(degrees: float, _: object = None) -> str:
+    """Write a latitude as ``40°N``, see :func:`east_label`."""
     return f"{abs(degrees):g}°" + ("S" if degrees < 0 else "N" if degrees > 0 else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,16 @@ _MOST_CHANNELS = 12  # with figures of their own
 _OPEN_CHANNELS = 3  # the others are folded
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: Run, places: Mapping[str, tuple[float, float]] | None = None) -> Path:
     """Write ``report.html``, one self-contained page, into the folder of a run.
 
     Parameters
     ----------
     run : Run
         A run with all stages done.
+    places : mapping of str to (float, float), optional
+        Names, and latitude and longitude in degrees, of places that an ensemble is shown at; the
+        default is the middle of the grid.
 
     Returns
     -------
@@ -78,6 +81,8 @@ def write_report(run: Run) -> Path:
 
     Raises
     ------
+    ConfigError
+        If a place is outside of the grid or masked.
     RunError
         If a stage is missing.
     DataError
@@ -91,12 +96,12 @@ def write_report(run: Run) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html.j2").render(_content(contents))
+    page = environment.get_template("report.html.j2").render(_content(contents, places or {}))
     write_text(run.report, page)
     return run.report
 
 
-def _content(contents: RunContents) -> dict[str, Any]:
+def _content(contents: RunContents, places: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
     """Return the variables of the template."""
     run, model, scores = contents.run, contents.model, contents.scores
     experiment, notes = run.experiment, model.notes
@@ -151,7 +156,7 @@ def _content(contents: RunContents) -> dict[str, Any]:
         "average": experiment.fit.average,
         "searched": list(experiment.search),
         "spectrum": None if zonal else spectrum_picture(model.selection, leads),
-        "example": example_forecast(contents),
+        "example": example_forecast(contents, places),
         "record": run.record,
         "stages": [
             (stage, human_duration(entry.seconds or 0.0), entry.finished)

@@ -24,6 +24,11 @@ Array = NDArray[Any]
 _HEADLINE = ("geopotential_500", "temperature_850", "2m_temperature", "mean_sea_level_pressure")
 
 
+def headline_rank(channel: str) -> int:
+    """Return the place of a channel, by its name, among those that forecasters look at first."""
+    return _HEADLINE.index(channel) if channel in _HEADLINE else len(_HEADLINE)
+
+
 @dataclass(frozen=True)
 class RunContents:
     """Model, forecasts and scores in the folder of a run, each opened once."""
@@ -86,8 +91,7 @@ class RunContents:
     @cached_property
     def channels(self) -> list[Channel]:
         """Channels that forecasters look at first, then the others in the order of the grid."""
-        rank = {name: index for index, name in enumerate(_HEADLINE)}
-        return sorted(self.grid.channels, key=lambda channel: rank.get(channel.name, len(rank)))
+        return sorted(self.grid.channels, key=lambda channel: headline_rank(channel.name))
 
     @property
     def leads(self) -> Array:

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from gfrnn.cluster import dashboard
 from gfrnn.pipeline.data.grid import Channel
@@ -67,21 +70,37 @@ def channel_errors(scores: xr.Dataset, leads: Sequence[int]) -> Iterator[Channel
         yield ChannelErrors(str(channel), own["units"].item(), systems, change)
 
 
-def terminal_table(scores: xr.Dataset) -> Table:
-    """Return a table of RMSE with a column for each of at most six leads.
+def terminal_table(scores: xr.Dataset, console: Console) -> Table:
+    """Return a table of RMSE with a column for each of at most six leads, and as many as fit.
 
     Parameters
     ----------
     scores : xarray.Dataset
         Scores from :func:`gfrnn.pipeline.verify`.
+    console : Console
+        Terminal whose width the table must fit.
     """
     leads = _shown_leads(scores)
+    table = _rmse_table(scores, leads)
+    while len(leads) > 2 and not _fits(table, console):
+        leads = [leads[0], *leads[2:]]  # the first and the last lead stay
+        table = _rmse_table(scores, leads)
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether a terminal shows a table without cutting its cells."""
+    unlimited = console.options.update(max_width=10_000)
+    return Measurement.get(console, unlimited, table).maximum <= console.width
+
+
+def _rmse_table(scores: xr.Dataset, leads: Sequence[int]) -> Table:
     table = Table(title=_TITLE, title_justify="left", caption=_LEGEND, caption_justify="left")
     table.add_column("system", no_wrap=True)
     for label in _labels(scores, leads):
         table.add_column(label, justify="right", no_wrap=True)
     for errors in channel_errors(scores, leads):
-        table.add_row(f"[bold]{errors.channel}[/bold], {errors.units}")
+        table.add_row(Text.assemble((errors.channel, "bold"), f", {errors.units}"))
         best = np.nanmin(list(errors.rmse.values()), axis=0)
         for system, values in errors.rmse.items():
             table.add_row(f"  {system}", *_cells(values, best, ".4g"))
@@ -105,7 +124,7 @@ def index_table(scores: xr.Dataset) -> Table | None:
     for label in _labels(scores, leads):
         table.add_column(label, justify="right", no_wrap=True)
     for own in index_scores(scores, leads):
-        table.add_row(f"[bold]{own.name}[/bold], {own.metric}")
+        table.add_row(Text.assemble((own.name, "bold"), f", {own.metric}"))
         for system, values in own.values.items():
             table.add_row(f"  {system}", *_cells(values, own.best, ".3f"))
         table.add_section()
@@ -147,10 +166,10 @@ def index_scores(scores: xr.Dataset, leads: Sequence[int]) -> Iterator[IndexScor
             yield IndexScores(str(name), metric, better.reduce(list(systems.values())), systems)
 
 
-def _cells(values: NDArray[Any], best: NDArray[Any], form: str) -> list[str]:
+def _cells(values: NDArray[Any], best: NDArray[Any], form: str) -> list[Text]:
     """Write the values of a row, those that are the best in bold."""
     return [
-        f"[bold]{value:{form}}[/bold]" if value == top else f"{value:{form}}"
+        Text(f"{value:{form}}", "bold" if value == top else "")
         for value, top in zip(values, best, strict=True)
     ]
 

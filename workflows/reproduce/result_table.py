@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from gfrnn.workflows.report.labels import number
 from gfrnn.workflows.reproduce.case_result import TRAINING, CaseResult, Entry, Score, Verdict
@@ -82,14 +83,14 @@ def terminal_table(result: CaseResult) -> Table:
     table.add_column("quartiles", justify="right", no_wrap=True)
     for score in result.columns:
         unit = f" ({score.unit})" if score.unit else ""
-        table.add_row(f"[bold]{score.label}[/bold]{unit}, {score.better} is better")
+        table.add_row(Text.assemble((score.label, "bold"), f"{unit}, {score.better} is better"))
         best = best_entries(result, score)
         for entry in result.entries:
             median, quartiles = table_cell(entry, score)
             if median:
                 strong = entry.name in best and score is not TRAINING
-                median = f"[bold]{median}[/bold]" if strong else median
-                table.add_row(f"  {entry.name}", median, quartiles)
+                shown = Text(median, "bold" if strong else "")
+                table.add_row(f"  {entry.name}", shown, quartiles)
         table.add_section()
     return table
 

@@ -12,7 +12,6 @@ import numpy as np
 import xarray as xr
 from distributed import get_client
 from rich.console import Console
-from rich.markup import escape
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.cluster.dashboard import open_page
@@ -24,6 +23,12 @@ from gfrnn.pipeline.forecasting.forecast_store import LIMITED
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
+from gfrnn.workflows.session.printed_lines import (
+    print_cluster_line,
+    print_dashboard,
+    print_product,
+    print_warning,
+)
 from gfrnn.workflows.session.progress_display import show_progress
 from gfrnn.workflows.session.run_progress import RunProgress
 
@@ -120,14 +125,14 @@ def open_monitored_cluster(
         results = (destination or folder).absolute()
         progress = RunProgress(experiment.name, str(results), later, stop_at_progress(display))
         progress.peak = MatmulRate(client, experiment.model.precision)
-        warn = partial(_warn, console)
+        warn = partial(print_warning, console)
         with open_page(client, cluster.dashboard, progress.snapshot, warn) as page:
             if page:
                 progress.changed = page.request_update
-            address = page.address if page else cluster.dashboard
-            console.print(f"dashboard: {address}", highlight=False)
-            if command := ssh_tunnel_command(address):
-                console.print(f"from elsewhere: {command}", highlight=False)
+            if address := page.address if page else cluster.dashboard:
+                print_dashboard(console, address)
+                if command := ssh_tunnel_command(address):
+                    console.print(f"from elsewhere: {command}", highlight=False)
             yield cluster.describe(), progress
 
 
@@ -149,17 +154,8 @@ def open_model_change(
 def record_performance(folder: Path, command: str, console: Console) -> Iterator[None]:
     """Write Dask's performance report of a command into the folder of its results."""
     path = folder / f"performance-{command}.html"
-    with write_performance_report(get_client(), path, partial(_warn, console)):
+    with write_performance_report(get_client(), path, partial(print_warning, console)):
         yield
-
-
-def _warn(console: Console, message: str) -> None:
-    console.print(f"[yellow]warning[/yellow]: {escape(message)}", highlight=False)
-
-
-def print_cluster_line(console: Console, line: str) -> None:
-    """Print a line about the cluster."""
-    console.print(f"cluster: {line}", highlight=False, markup=False)
 
 
 def compute_stage(
@@ -175,13 +171,13 @@ def compute_stage(
 def print_stage(run: Run, outcome: StageOutcome, console: Console) -> None:
     """Print the result of a stage of a run; say which forecasts diverged or were bounded."""
     how = "done before, skipped" if outcome.skipped else human_duration(outcome.seconds)
-    console.print(f"[bold]{outcome.stage}[/bold]: {outcome.product} ({how})", highlight=False)
+    print_product(console, outcome.stage, f"{outcome.product} ({how})")
     if outcome.stage == "forecast":
         forecasts = run.rollouts()
         if note := diverged_note(forecasts):
-            _warn(console, note)
+            print_warning(console, note)
         if note := limited_note(forecasts):
-            console.print(note, highlight=False)
+            console.print(note, highlight=False, markup=False)
 
 
 def diverged_note(forecasts: xr.Dataset) -> str:
@@ -213,11 +209,8 @@ def print_update(run: Run, console: Console) -> None:
     """Print the data that an update has added, and the times that may be scored from now on."""
     assert run.updated is not None
     latest, last = run.updated.latest, run.updated.last
-    console.print(
-        f"[bold]update[/bold]: {run.model} ({latest.times} times from {latest.first} to "
-        f"{last}, {latest.rows} rows)",
-        highlight=False,
-    )
+    times = f"{latest.times} times from {latest.first} to {last}, {latest.rows} rows"
+    print_product(console, "update", f"{run.model} ({times})")
     if not latest.consecutive:
         console.print(f"there is a gap before {latest.first}; no row crosses it", highlight=False)
     console.print(f"forecasts and scores: set periods.test to {last} or later", highlight=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from gfrnn.pipeline.runs.mode_spectrum import ModeSpectrum
 from gfrnn.workflows.report.labels import number
@@ -77,6 +78,6 @@ def mode_terminal_table(spectrum: ModeSpectrum, count: int) -> Table:
             row.residual,
             row.noise_floor,
             row.contribution,
-            "yes" if row.confirmed else "[dim]no[/dim]",
+            "yes" if row.confirmed else Text("no", "dim"),
         )
     return table

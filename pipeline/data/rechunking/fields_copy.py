@@ -108,21 +108,15 @@ class FieldsCopy:
             for group, tiles in zip(groups, self.tilings, strict=True)
         ]
 
-    def dataset(self, fingerprint: str = "") -> xr.Dataset:
-        """Return the Dataset that reads the copy; it has no values at other times.
-
-        Parameters
-        ----------
-        fingerprint : str
-            Fingerprint of the data.
-        """
+    def dataset(self) -> xr.Dataset:
+        """Return the Dataset that reads the copy; it has no values at other times."""
         variables = {}
         for name, array in self._arrays.items():
             original = self.ds[name]
             encoding = {"source": array, "preferred_chunks": {"time": self.length}}
             data = indexing.LazilyIndexedArray(array)
             variables[name] = xr.Variable(original.dims, data, original.attrs, encoding)
-        attrs = {"time_chunk": self.length, "time_chunk_start": 0, "fingerprint": fingerprint}
+        attrs = {"time_chunk": self.length, "time_chunk_start": 0}
         return self.ds.assign(variables).assign_attrs(attrs)
 
     def write(self, progress: Progress | None = None) -> None:

@@ -146,7 +146,7 @@ class ZonalTraining(FieldPasses):
         yield ReductionPass(
             summary=StateSummary(self.fields, layout),
             stretches=train + validation,
-            key=lambda: content_key(self.climatology_key, layout.attributes()),
+            key=lambda: content_key(self.climatology_key, self.fingerprint, layout.attributes()),
             windows=read_windows(train + validation),
             finish=save_states,
             joined=True,

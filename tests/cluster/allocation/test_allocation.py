@@ -152,6 +152,8 @@ def test_only_the_interface_is_open_and_needs_certificates(start, tmp_path):
     assert eventually(lambda: list((tmp_path / "cluster").iterdir()) == [], 40)
     with urllib.request.urlopen(state["dashboard"]) as page:
         assert page.status == 200
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(state["dashboard"].partition("?")[0])
     with pytest.raises(OSError, match=r"(?i)timed out|closed"):
         Client(state["address"].replace("tls", "tcp"), timeout=2)
     started.go_on()

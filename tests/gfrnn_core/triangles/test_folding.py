@@ -77,13 +77,13 @@ KINDS = [
 def added(monkeypatch):
     """Record for each attempt to gather a block whether it succeeded."""
     attempts = []
-    add = folding._GramUnderTriangle.add
+    add = folding.GramUnderTriangle.add
 
     def recorded(self, block, scratch):
         attempts.append(add(self, block, scratch))
         return attempts[-1]
 
-    monkeypatch.setattr(folding._GramUnderTriangle, "add", recorded)
+    monkeypatch.setattr(folding.GramUnderTriangle, "add", recorded)
     return attempts
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import ssl
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,6 +64,22 @@ def entered(ports: Sequence[int], ways: dict[str, dict[str, Any]]) -> list[tuple
     return asyncio.run(attempts())
 
 
+def answers(ports: Sequence[int], paths: Sequence[str]) -> dict[str, int]:
+    """Return the status with which ports answer requests for web pages; 0 is no answer in HTTP."""
+    return {f"{port}{path}": _status(port, path) for port in ports for path in paths}
+
+
+def _status(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=_SECONDS) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except (OSError, http.client.HTTPException):
+        return 0
+
+
 def readable(paths: Sequence[str]) -> list[str]:
     """Return the files that can be opened and the folders that can be listed."""
     found = []
@@ -94,13 +112,11 @@ def main() -> None:
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
-    with urllib.request.urlopen(target["page"], timeout=10) as answer:
-        page = answer.status
     print(
         json.dumps(
             {
                 "user": os.getuid(),
-                "page": page,
+                "pages": answers(target["pages"], target["paths"]),
                 "entered": entered(target["ports"], ways),
                 "readable": readable(target["secret"]),
                 "arguments": readable(target["arguments"]),

@@ -216,7 +216,9 @@ def test_run_does_every_stage_once(weather, file, tmp_path):
     first = gfrnn("run", file, "--workers", 2, cwd=tmp_path / "home")
     assert first.returncode == 0, first.stderr
     assert first.stderr == ""
-    assert re.search(r"^dashboard: http://127\.0\.0\.1:\d+/gfrnn$", first.stdout, re.MULTILINE)
+    assert re.search(
+        r"^dashboard: http://127\.0\.0\.1:\d+/gfrnn\?token=\S+$", first.stdout, re.MULTILINE
+    )
     for stage, product in (("fit", "model"), ("forecast", "forecast"), ("verify", "scores")):
         pattern = rf"^{stage}: {folder}/{product}\.zarr \(\d+\.\d s\)$"
         assert re.search(pattern, first.stdout, re.MULTILINE), first.stdout

@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.commands.main import app
-from gfrnn.workflows.commands.options import ClusterOptions
+from gfrnn.workflows.commands.options import ClusterOptions, places_of
 
 EXPERIMENT = {"workers": 3, "memory": "2GiB", "timeout": 7}
 
@@ -102,3 +102,24 @@ def test_every_command_that_can_have_workers_takes_a_cluster_file():
         *("run", "fit", "forecast", "verify", "refit", "update", "reproduce")
     }
     assert all("cluster" in options for options in taking.values() if "workers" in options)
+
+
+def test_places_are_names_with_coordinates():
+    assert places_of(["Madrid=40.4,-3.7", "the pole=90, 0"]) == {
+        "Madrid": (40.4, -3.7),
+        "the pole": (90.0, 0.0),
+    }
+    assert places_of([]) == {}
+
+
+@pytest.mark.parametrize(
+    "word", ["Madrid", "=40,3", "A=40", "A=40;3", "A=91,0", "A=0,361", "A=nan,0", "A=1,2,3"]
+)
+def test_words_that_are_no_places_are_named(word):
+    with pytest.raises(ConfigError, match=f"--place: {re.escape(repr(word))} is not a name"):
+        places_of(["ok=1,2", word])
+
+
+def test_a_name_is_given_to_one_place():
+    with pytest.raises(ConfigError, match="--place: the name 'A' is given twice"):
+        places_of(["A=1,2", "A=3,4"])

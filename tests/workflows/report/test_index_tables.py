@@ -26,6 +26,7 @@ from gfrnn.workflows.report.skill_table import (
 
 SYSTEMS = ["forecast", "linear", "damped persistence", "persistence", "climatology"]
 LEADS = 12
+WIDE = Console(width=120)
 
 
 def made(indices: bool = True) -> xr.Dataset:
@@ -84,12 +85,25 @@ def test_without_indices_there_is_no_table():
 
 
 def test_tables_have_the_ratio_to_the_climatology():
-    row = next(line for line in printed(terminal_table(made())) if "/ clim" in line[0])
+    row = next(line for line in printed(terminal_table(made(), WIDE)) if "/ clim" in line[0])
     rmse = made()["rmse"].isel(channel=0)
     ratio = (rmse.sel(system="forecast") / rmse.sel(system="climatology")).values
     shown = [0, 1, 2, 4, 9, 11]  # 1, 2, 3, 5, 10 and 12 days
     assert row == ["forecast / climatology", *(f"{ratio[lead]:.3f}" for lead in shown)]
     assert tuple(row) in dashboard_table(made()).rows
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 120])
+def test_the_table_fits_the_terminal_with_all_cells_whole(width):
+    out = io.StringIO()
+    console = Console(file=out, width=width, no_color=True)
+    scores = made().assign_coords(channel=["sea_surface_temperature"])
+    table = terminal_table(scores, console)
+    console.print(table)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in out.getvalue()
+    heads = printed(table)[2]
+    assert heads[1].endswith("1\N{NO-BREAK SPACE}d")
+    assert heads[-1].endswith("12\N{NO-BREAK SPACE}d")
 
 
 def test_tables_mark_what_differs_significantly_from_the_linear_model():
@@ -98,7 +112,7 @@ def test_tables_mark_what_differs_significantly_from_the_linear_model():
     ends = np.full((2, 5, 1, LEADS), np.nan)
     ends[:, 1] = [[[-0.5] * LEADS], [[-0.01] * 6 + [0.01] * 6]]
     scores = scores.assign(rmse_change_low=(dims, ends[0]), rmse_change_high=(dims, ends[1]))
-    table = terminal_table(scores)
+    table = terminal_table(scores, WIDE)
     row = next(line for line in printed(table) if line[0] == "forecast / linear, %")
     ours, linear = scores["rmse"].values[:2, 0]
     changes = [f"{100 * (ours[k] / linear[k] - 1):+.0f}" for k in (0, 1, 2, 4, 9, 11)]
@@ -167,5 +181,5 @@ def test_the_table_has_usual_leads_and_the_last(step, count, labels):
             "prediction_timedelta": leads,
         },
     )
-    heads = next(line for line in printed(terminal_table(scores)) if line[0] == "system")
+    heads = next(line for line in printed(terminal_table(scores, WIDE)) if line[0] == "system")
     assert [head.replace("\N{NO-BREAK SPACE}", " ") for head in heads[1:]] == labels

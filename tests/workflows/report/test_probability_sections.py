@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.data.grid import Channel
+from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.workflows.report.labels import heading
@@ -261,14 +262,18 @@ def run(request, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> None:
-    text = write_report(run).read_text(encoding="utf-8")
+    members = "rank_histogram" in open_scores(run.scores)
+    places = {"Somewhere": (45.0, 0.0)} if members else {}
+    text = write_report(run, places).read_text(encoding="utf-8")
     ids = set(re.findall(r'<section id="(\w+)"', text))
     links = set(re.findall(r'<a href="#(\w+)"', text))
     assert ids == links
     assert {"events", "power"} <= ids
     assert not re.search(r"https?://|url\(|@import|<script", text)
     scores = open_scores(run.scores)
-    if "rank_histogram" not in scores:
+    if not members:
+        with pytest.raises(ConfigError, match="--place: allowed for ensembles only"):
+            write_report(run, {"Somewhere": (45.0, 0.0)})
         assert "ensemble" not in ids
         assert "Fair CRPS" not in text
         assert "0 or 1 for single forecasts" in text
@@ -289,4 +294,9 @@ def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> 
     ratio = scores["spread_skill_ratio"].sel(channel=MSL).values
     said = next(each for each in alts if each.startswith("Spread / error of mean sea level"))
     assert f"Forecast: {ratio[0]:.3g} at" in said
+    place = text[text.index("<h3>Somewhere, ") :]
+    alts = [plain(html.unescape(each)) for each in re.findall(r'alt="([^"]*)"', place)]
+    assert alts[0].startswith("Geopotential 500 hPa in m² s⁻² against lead: median")
+    event = next(each for each in alts if each.startswith("Probability of "))
+    assert "Mean sea level pressure of at least 101000 Pa: " in event
     assert "the fair CRPS of its 8 members is" in plain(html.unescape(text))

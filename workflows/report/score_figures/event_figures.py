@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 import xarray as xr
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
@@ -47,8 +48,11 @@ def event_label(scores: xr.Dataset, channel: Channel) -> str:
     channel : Channel
         The channel of the event.
     """
+    threshold = float(scores["threshold"])
+    if not np.isfinite(threshold):  # a quantile of each cell
+        return f"{heading(channel)} of at least {str(scores['event'].item()).rpartition(' ')[2]}"
     unit = unit_label(str(scores["units"].sel(channel=channel.name).item()))
-    return f"{heading(channel)} of at least {float(scores['threshold']):g} {unit}"
+    return f"{heading(channel)} of at least {threshold:g} {unit}"
 
 
 def event_pictures(scores: xr.Dataset, label: str, shown: Sequence[int]) -> list[Picture]:

@@ -19,7 +19,7 @@ accounting_group = weather
 allowed_job_duration = 7200
 requirements = Arch == "X86_64"
 
-Arguments = "-c 'module load python; export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=16777216 PYTHONSAFEPATH=1; /opt/gfrnn/bin/python -m gfrnn.cluster.batch.start_workers tls://10.0.0.1:8786 --name worker-0 --nthreads 2 --memory-limit 4294967296B --death-timeout 60 --local-directory ${TMPDIR:-/tmp} --nanny --nworkers 2 --lifetime 6600s --lifetime-stagger 300s --dashboard-address 127.0.0.1:0 --interface ib0 --protocol tls:// --tls-ca-file FOLDER/tls/certificate.pem --tls-cert FOLDER/tls/certificate.pem --tls-key FOLDER/tls/key.pem'"
+Arguments = "-c 'module load python; export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=16777216 PYTHONSAFEPATH=1; /opt/gfrnn/bin/python -m gfrnn.cluster.batch.start_workers tls://10.0.0.1:8786 --name worker-0 --nthreads 2 --memory-limit 4294967296B --death-timeout 60 --local-directory ${TMPDIR:-/tmp} --nanny --nworkers 2 --lifetime 6600s --lifetime-stagger 300s --worker-class gfrnn.cluster.guarded_servers.PortlessWorker --no-dashboard --interface ib0 --protocol tls:// --tls-ca-file FOLDER/tls/certificate.pem --tls-cert FOLDER/tls/certificate.pem --tls-key FOLDER/tls/key.pem'"
 Executable = /bin/sh
 
 Queue

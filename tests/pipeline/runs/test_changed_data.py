@@ -1,0 +1,100 @@
+"""Test which stages are repeated when data grow, are repaired or are replaced."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from gfrnn.pipeline.runs.run import Run
+from gfrnn_testing.weather import experiment, finish, make_weather, stamps, write_store
+
+SHORT = {"periods": {"test": ["2002-07-01", "2002-07-12"]}, "forecast": {"horizon": "3d"}}
+CHUNK = 35  # times; the validation period begins with a chunk
+STAGES = ("fit", "forecast", "verify")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.Dataset, Path]:
+    """Return the contents of a store that ends with the test period, and a finished run on it."""
+    folder = tmp_path_factory.mktemp("whole")
+    path = make_weather(folder / "weather.zarr").path
+    raw = xr.open_zarr(path, chunks=None, consolidated=False).load()
+    write_store(raw.sel(time=slice("2002-07-12")), path, CHUNK)
+    finish(Run(experiment(path, **SHORT), folder / "run"))
+    return raw, folder
+
+
+@pytest.fixture
+def copied(whole: tuple[xr.Dataset, Path], tmp_path: Path) -> tuple[xr.Dataset, Path]:
+    """Return the contents, and a copy of store and run whose paths are those of the original."""
+    raw, folder = whole
+    shutil.copytree(folder / "run", tmp_path / "run")
+    return raw, folder / "weather.zarr"
+
+
+def repeated(run: Run) -> list[str]:
+    return [stage for stage in STAGES if not run.is_done(stage)]
+
+
+def test_a_replaced_year_is_named_and_only_later_stages_are_repeated(
+    copied: tuple[xr.Dataset, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw, path = copied
+    kept = raw.sel(time=slice("2002-07-12"))
+    folder = tmp_path / "run"
+    assert repeated(Run(experiment(path, **SHORT), folder)) == []
+    # A day that has been added decides the scores of the last forecasts, and nothing else.
+    write_store(raw.sel(time=slice("2002-07-13")), path, CHUNK)
+    assert repeated(Run(experiment(path, **SHORT), folder)) == ["verify"]
+    # Later days decide nothing.
+    write_store(raw.sel(time=slice("2002-07-15")), path, CHUNK)
+    run = Run(experiment(path, **SHORT), folder)
+    run.verify()
+    write_store(raw, path, CHUNK)
+    assert repeated(Run(experiment(path, **SHORT), folder)) == []
+    # Fields of the test period are read again by the forecasts.
+    repaired = raw.copy(deep=True)
+    repaired["msl"].loc[{"time": slice("2002-07-03", "2002-07-04")}] += 100.0
+    write_store(repaired, path, CHUNK)
+    assert repeated(Run(experiment(path, **SHORT), folder)) == ["forecast", "verify"]
+    # A month of the training period, and where that is said.
+    repaired = raw.copy(deep=True)
+    repaired["msl"].loc[{"time": slice("2001-05-01", "2001-05-31")}] += 100.0
+    write_store(repaired, path, CHUNK)
+    run = Run(experiment(path, **SHORT), folder)
+    assert repeated(run) == list(STAGES)
+    before = stamps(run.model)
+    with caplog.at_level(logging.WARNING):
+        run.fit()
+    assert stamps(run.model) != before
+    assert "the data of train/2001 have changed since `gfrnn fit` was run" in caplog.text
+    write_store(kept, path, CHUNK)
+
+
+def test_a_replaced_validation_year_keeps_what_the_training_years_decide(
+    copied: tuple[xr.Dataset, Path], tmp_path: Path
+) -> None:
+    """Climatology and EOFs are read from their checkpoints."""
+    raw, path = copied
+    repaired = raw.copy(deep=True)
+    repaired["msl"].loc[{"time": slice("2002-05-01", "2002-05-31")}] += 100.0
+    folder = tmp_path / "run"
+    made = {
+        name: stamps(folder / "summaries.zarr" / name) for name in ("climatology", "eofs", "states")
+    }
+    write_store(repaired, path, CHUNK)
+    run = Run(experiment(path, **SHORT), folder)
+    assert not run.is_done("fit")
+    run.fit()
+    again = {name: stamps(run.summaries / name) for name in made}
+    assert all(made[name].items() <= again[name].items() for name in ("climatology", "eofs"))
+    assert len(again["climatology"]) == len(made["climatology"])
+    assert len(again["eofs"]) == len(made["eofs"])
+    assert len(again["states"]) > len(made["states"])
+    assert np.isfinite(run.load_model().networks[0].outer).all()
+    write_store(raw.sel(time=slice("2002-07-12")), path, CHUNK)

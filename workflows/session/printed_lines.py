@@ -1,0 +1,30 @@
+"""Lines that commands print: products, warnings, the dashboard and the state of the cluster.
+
+Consoles of commands do not interpret markup, so that names and paths are printed as they are.
+"""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+
+def print_product(console: Console, name: str, text: object) -> None:
+    """Print a line that begins with a bold name, such as that of a stage and its file."""
+    console.print(Text.assemble((name, "bold"), f": {text}"))
+
+
+def print_warning(console: Console, message: str) -> None:
+    """Print a warning."""
+    console.print(Text.assemble(("warning", "yellow"), f": {message}"))
+
+
+def print_dashboard(console: Console, address: str | None) -> None:
+    """Print the address of a dashboard, if there is one."""
+    if address:
+        console.print(f"dashboard: {address}", highlight=False, markup=False)
+
+
+def print_cluster_line(console: Console, line: str) -> None:
+    """Print a line about the cluster."""
+    console.print(f"cluster: {line}", highlight=False, markup=False)
