@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,21 +16,14 @@ from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Grid
-from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers
 from gfrnn.pipeline.forecasting.forecast import load_model
 from gfrnn.pipeline.states.climatology import Climatology
-from gfrnn.pipeline.training.ensembles.error_archive import SYSTEMS, kept_bytes
+from gfrnn.pipeline.states.eof_states import EofLayout
+from gfrnn.pipeline.training.ensembles.error_archive import kept_bytes
 from gfrnn.pipeline.training.model import DAMPING_BYTES, ForecastModel
 from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
 from gfrnn.pipeline.verification.events.event_values import Event, EventValues, events_of
 from gfrnn.pipeline.verification.pair_values import CRPS, ENSEMBLE_STATISTICS, PairValues
-from gfrnn.pipeline.verification.references import (
-    ClimatologyReference,
-    Pairs,
-    Persistence,
-    Reference,
-    references_of,
-)
 from gfrnn.pipeline.verification.spectrum_values import DIMENSIONS as SPECTRUM_DIMENSIONS
 from gfrnn.pipeline.verification.spectrum_values import SpectrumValues
 from gfrnn.pipeline.verification.statistics.pair_statistics import (
@@ -41,7 +34,17 @@ from gfrnn.pipeline.verification.statistics.pair_statistics import (
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn.pipeline.verification.statistics_store import write_statistics
 from gfrnn.pipeline.verification.stored_fields import Forecasts
-from gfrnn.pipeline.verification.weighted_truth import WeightedTruth, evenly_spaced
+from gfrnn.pipeline.verification.systems.blocks import ROWS
+from gfrnn.pipeline.verification.systems.dressed_references import DressedReferences
+from gfrnn.pipeline.verification.systems.pair_errors import error_means, forecast_errors
+from gfrnn.pipeline.verification.systems.references import (
+    ClimatologyReference,
+    Pairs,
+    Persistence,
+    Reference,
+    references_of,
+)
+from gfrnn.pipeline.verification.systems.weighted_truth import WeightedTruth, evenly_spaced
 from gfrnn_core import UnstableRollout
 from gfrnn_core.zonal import ZonalNetwork
 
@@ -129,10 +132,10 @@ class PairScoring:
 
     @cached_property
     def index_weights(self) -> Array:
-        """Weights of weighted anomalies in each index: shape (indices, grid.size)."""
+        """Weights of weighted anomalies in each index: shape (indices, channels, cells)."""
         weights = index_weights(self.config.indices, self.fields.grid)
-        roots = self.means.roots.reshape(-1)
-        return np.divide(weights, roots, out=np.zeros_like(weights), where=roots > 0)
+        weights = weights.reshape(-1, *self.means.roots.shape)
+        return _unweighted(weights, self.means.roots)
 
     def references(self) -> tuple[Reference, ...]:
         """Return the references; persistence needs the data of all initial times."""
@@ -170,6 +173,7 @@ class PairScoring:
         truth = WeightedTruth.read(
             self.fields, self._climatology(model), starts, targets[known], self.means, model
         )
+        index_weights = self.index_weights.astype(truth.roots.dtype)
         found = PairValues(
             (1 + len(references), horizon, len(starts)),
             len(self.means.names),
@@ -184,8 +188,11 @@ class PairScoring:
         ]
         initial = self.forecasts.initial[first:stop]
         walks = [each.states(truth.history, initial, horizon) for each in references]
-        weights = self.means.weights
-        dressings = self._dressings(model, references, first, stop)
+        valid = self.forecasts.valid[first:stop]
+        dressed = DressedReferences.draw(
+            model, references, initial, valid, self.forecasts.members, self.seed
+        )
+        indices = truth.indices(index_weights)
         together = self.forecasts.leads_together(len(starts))
         block: list[Array] = []
         for lead in range(horizon):
@@ -202,29 +209,43 @@ class PairScoring:
                     truth.places(starts[part]),
                     truth.places(targets[lead, part]),
                 )
-                found.truth[lead, part] = truth.squares[pairs.now]
-                found.index_truth[lead, part] = self._index_values(pairs.real, len(part))
-                fields = _fields_of(block, place, part, self.fields.grid)
-                forecast = truth.subtract_climatology(self._weighted(fields), pairs.now)
-                scored: list[tuple[Array | None, Array | None]] = [(forecast, forecast)]
-                for reference, own in zip(references, states, strict=True):
-                    anomalies = reference.anomalies(
-                        pairs, self.means.roots, None if own is None else own[part]
-                    )
-                    scored.append((anomalies, reference.index_anomalies(pairs, anomalies)))
-                for system, (anomalies, seen) in enumerate(scored):
+                own = [None if each is None else each[part] for each in states]
+                systems = [
+                    forecast_errors(block, place, evenly_spaced(part), pairs.real, truth.roots),
+                    *(
+                        reference.errors(pairs, state)
+                        for reference, state in zip(references, own, strict=True)
+                    ),
+                ]
+                means, index_errors = error_means(
+                    systems, pairs.later, truth.roots, self.means, index_weights
+                )
+                now, squares = pairs.now, truth.squares[pairs.now]
+                found.truth[lead, part] = squares
+                found.index_truth[lead, part] = indices[now]
+                for system, errors in enumerate(systems):
                     where = system, lead, part
-                    found.fields[where] = self._statistics_of(pairs, anomalies)
-                    found.index_forecast[where] = self._index_values(seen, len(part))
+                    if errors is None:
+                        found.fields[where] = climatology_statistics(
+                            squares, truth.first[now], truth.absolute[now]
+                        )
+                        found.index_forecast[where] = 0.0
+                        continue
+                    found.fields[where] = pair_statistics(means[system], squares)
+                    persistent = system > 0 and references[system - 1].persistent
+                    found.index_forecast[where] = (
+                        indices[pairs.start] if persistent else indices[now] + index_errors[system]
+                    )
                 if not others and self.forecasts.members is None:
                     continue
-                real = truth.fields(pairs.now, self.means.roots)
+                fields = _fields_of(block, place, part, self.fields.grid)
                 for each in others:
-                    each.add(lead, part, fields, real)
+                    each.add(lead, part, fields, pairs.real)
                 if self.forecasts.members is not None:
-                    found.add_ensemble(0, lead, part, fields, real, weights)
-                    for system, members in self._dressed(dressings, scored, lead, part):
-                        real = _unweighted(pairs.real, self.means.roots)
+                    weights = self.means.weights
+                    found.add_ensemble(0, lead, part, fields, pairs.real, weights)
+                    real = _unweighted(pairs.later, truth.roots)
+                    for system, members in dressed.of_pairs(own, lead, part, truth.roots.shape):
                         found.add_ensemble(system, lead, part, members, real, weights)
         arrays = found.arrays(known)
         for values in others:
@@ -251,58 +272,6 @@ class PairScoring:
         if self.config.spectra:
             yield SpectrumValues(self.fields.grid, self.means.weights[0], shape)
 
-    def _dressings(
-        self,
-        model: ForecastModel | None,
-        references: Sequence[Reference],
-        first: int,
-        stop: int,
-    ) -> dict[int, EnsembleMembers]:
-        """Return the members of references that are ensembles, by the position of the system.
-
-        They have the errors of their own held-out forecasts, drawn from the same initial times as
-        those of the forecasts are.
-        """
-        count = self.forecasts.members
-        if count is None or model is None or model.errors is None:
-            return {}
-        initial, valid = self.forecasts.initial[first:stop], self.forecasts.valid[first:stop]
-        drawn = model.errors.draw(initial, count, self.seed)
-        return {
-            number: EnsembleMembers(model.errors, valid, drawn, reference.name)
-            for number, reference in enumerate(references, 1)
-            if reference.name in SYSTEMS
-        }
-
-    def _dressed(
-        self,
-        dressings: dict[int, EnsembleMembers],
-        scored: list[tuple[Array | None, Array | None]],
-        lead: int,
-        part: Array,
-    ) -> Iterator[tuple[int, Array]]:
-        """Yield systems and anomalies of members: shape (pairs, members, channels, cells).
-
-        Parameters
-        ----------
-        dressings : dict of EnsembleMembers
-        scored : list of tuple
-            Weighted anomalies of each system, None where they are zero.
-        lead : int
-            Position of the lead.
-        part : ndarray of int
-            Positions of the pairs among the initial times.
-        """
-        roots = self.means.roots
-        for system, members in dressings.items():
-            centre = scored[system][0]
-            if centre is None:
-                anomalies = np.zeros((len(part), *roots.shape), dtype=np.float32)
-            else:
-                anomalies = _unweighted(centre, roots).astype(np.float32)
-            made = members.of_starts(part).fields(anomalies[:, None], lead, slice(None))
-            yield system, np.stack([each[:, 0] for each in made])
-
     def _climatology(self, model: ForecastModel | None) -> Climatology:
         if model is not None:
             return model.layout.scaling.climatology
@@ -319,24 +288,6 @@ class PairScoring:
             found |= EventValues.dimensions(self.config.neighbourhoods)
         return found | (SPECTRUM_DIMENSIONS if self.config.spectra else {})
 
-    def _statistics_of(self, pairs: Pairs, anomalies: Array | None) -> Array:
-        """Return the statistics of weighted anomalies, None where all are zero.
-
-        Returns
-        -------
-        ndarray, shape (pairs, len(STATISTICS), regions, channels)
-        """
-        truth, now = pairs.truth, pairs.now
-        if anomalies is None:
-            return climatology_statistics(truth.squares[now], truth.first[now], truth.absolute[now])
-        return pair_statistics(anomalies, pairs.real, truth.squares[now], self.means)
-
-    def _index_values(self, anomalies: Array | None, pairs: int) -> Array:
-        """Return the indices of weighted anomalies: shape (pairs, indices)."""
-        if anomalies is None:
-            return np.zeros((pairs, len(self.config.indices)))
-        return np.asarray(anomalies.reshape(pairs, -1) @ self.index_weights.T)
-
     def _targets(self, first: int, stop: int) -> tuple[Array, Array]:
         """Return the index in time of each target, and whether it exists: (leads, starts) each.
 
@@ -351,15 +302,13 @@ class PairScoring:
     @property
     def _pairs_together(self) -> int:
         """Number of pairs that are scored at once."""
-        members = self.forecasts.members or 1
-        return max(1, _PAIR_BYTES // (4 * (members + 1) * self.fields.grid.size))
-
-    def _weighted(self, fields: Array) -> Array:
-        """Return the ensemble mean times the roots of the weights: (pairs, channels, cells)."""
-        roots = self.means.roots
-        if fields.shape[1] == 1:
-            return np.multiply(fields[:, 0], roots, dtype=np.float64)
-        return fields.mean(axis=1, dtype=np.float64) * roots
+        members, model = self.forecasts.members or 1, self._loaded()
+        fitting = max(1, _PAIR_BYTES // (4 * (members + 1) * self.fields.grid.size))
+        # Where all is computed in blocks of cells, no whole fields of a pair are held.
+        in_blocks = model is None or isinstance(model.layout, EofLayout)
+        if self.forecasts.members is not None or self.events or self.config.spectra:
+            in_blocks = False
+        return max(ROWS, fitting) if in_blocks else fitting
 
     def statistics_bytes(self, first: int, stop: int) -> int:
         """Return the peak memory in bytes of :meth:`statistics`."""
@@ -380,15 +329,19 @@ class PairScoring:
             if isinstance(linear, ZonalNetwork):
                 zonal = walk_bytes(linear, 1, len(starts))
             history = model.delays * model.layout.size * len(starts)
-        terms = len(self._climatology(model).coefficients)
-        # The truth, the weighted climatology, the weights, and seven fields of a pair.
-        held = size * (times + terms + 2 + len(self.config.indices)) + history
-        held += min(DAMPING_BYTES // 8, horizon * size)
+        word = self.fields.dtype.itemsize
+        # The truth and its anomalies, the patterns of states, weights and autocorrelations.
+        fields = 2 * times + 3 + len(self.config.indices)
+        if model is not None and isinstance(model.layout, EofLayout):
+            fields += model.layout.size
+        held = word * size * fields + 8 * history
+        held += 8 * size * (2 + len(self.config.indices)) + min(DAMPING_BYTES, 8 * horizon * size)
         regions = len(self.means.names)
-        held += regions * size // len(self.means.roots)
-        # The members are float32.
-        scoring = size * (7 + (members or 1) // 2) * min(self._pairs_together, len(starts))
-        scoring += walked * len(starts)
+        held += 8 * regions * size // len(self.means.roots)
+        # Copies of the truth at unevenly spaced times, or, where there are whole fields, these and
+        # the members, which are float32.
+        pairs = min(self._pairs_together, len(starts))
+        scoring = 8 * size * (7 + (members or 1) // 2) * pairs + 8 * walked * len(starts)
         systems = 1 + len(self.references())
         values = len(STATISTICS) * systems * regions * len(self.means.roots)
         values += (systems + 1) * len(self.config.indices)
@@ -396,14 +349,15 @@ class PairScoring:
         if members is not None and model is not None and model.errors is not None:
             errors = 2 * kept_bytes(horizon, size)  # of the linear model and the climatology
             # Members of one of them, as they are made and as they are scored.
-            scoring += size * members * min(self._pairs_together, len(starts))
+            scoring += 8 * size * members * pairs
         values += 0 if members is None else (members + 6) * regions * len(self.means.roots)
         # The history is encoded beside the truth.
-        reading = self.fields.read_bytes(times) + 8 * (2 * delays * size * len(starts))
+        reading = self.fields.read_bytes(times, self.fields.dtype)
+        reading += 8 * (2 * delays * size * len(starts))
         stored = self.forecasts.read_bytes(len(starts))
         # The statistics are copied once while they are written.
         kept = 2 * 8 * values * horizon * len(starts)
-        return max(reading, 8 * (held + scoring) + stored + zonal + kept + errors)
+        return max(reading, held + scoring + stored + zonal + kept + errors)
 
 
 def _unweighted(weighted: Array, roots: Array) -> Array:

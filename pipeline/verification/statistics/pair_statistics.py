@@ -1,6 +1,9 @@
 """Statistics of pairs of forecast and truth: means over regions of products of their anomalies.
 
-A metric is a function of means of these statistics over initial times.
+A metric is a function of means of these statistics over initial times. They derive from few sums
+over cells, in which all fields are multiplied by the roots of the weights of cells: of the error e,
+of its size, and of its products with itself and with the truth's anomaly t. The anomaly of the
+forecast is ``e + t``.
 """
 
 from __future__ import annotations
@@ -9,8 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 
 Array = NDArray[Any]
 
@@ -23,17 +24,54 @@ STATISTICS = (
 )
 """Statistics of each pair of forecast and truth."""
 
+SUMS = 4
+"""Number of the sums from which the statistics derive."""
 
-def pair_statistics(forecast: Array, truth: Array, squares: Array, means: RegionMeans) -> Array:
+# Mean squared anomaly of a forecast, relative to that of the truth, from which rounding errors of
+# float32 do not decide its pattern.
+_LEAST_ANOMALY = 1e-7
+
+
+def error_sums(error: Array, truth: Array, roots: Array, inside: Array) -> Array:
+    """Return sums over the cells of a channel, or over a block of them.
+
+    Parameters
+    ----------
+    error, truth : ndarray, shape (pairs, cells)
+        Error of the forecast and anomaly of the truth, times the roots of the weights of cells.
+    roots : ndarray, shape (cells,)
+    inside : ndarray, shape (cells, regions - 1)
+        1 for the cells of each region but the whole area, else 0.
+
+    Returns
+    -------
+    ndarray of float64, shape (SUMS, pairs, regions)
+        Sums of ``e^2``, ``e``, ``|e|`` and ``e t``; those of the second and the third are weighted.
+        The whole area is the first region.
+    """
+    sums = np.empty((SUMS, len(error), 1 + inside.shape[1]))
+    with np.errstate(invalid="ignore", over="ignore"):
+        if inside.shape[1]:
+            for own, factor in zip(sums, (error, roots, None, truth), strict=True):
+                product = np.abs(error) * roots if factor is None else error * factor
+                own[:, 0], own[:, 1:] = product.sum(axis=-1), product @ inside
+            return sums
+        sums[0, :, 0] = np.vecdot(error, error)
+        sums[1, :, 0] = error @ roots
+        sums[2, :, 0] = np.abs(error) @ roots
+        sums[3, :, 0] = np.vecdot(error, truth)
+    return sums
+
+
+def pair_statistics(means: Array, squares: Array) -> Array:
     """Return the statistics of pairs: shape (pairs, len(STATISTICS), regions, channels).
 
     Parameters
     ----------
-    forecast, truth : ndarray, shape (pairs, channels, cells)
-        Anomalies times the roots of the weights of cells.
+    means : ndarray, shape (SUMS, pairs, regions, channels)
+        Sums of :func:`error_sums` over all cells, divided by the share of each region.
     squares : ndarray, shape (pairs, regions, channels)
         Mean squared anomaly of the truth.
-    means : RegionMeans
 
     Returns
     -------
@@ -41,15 +79,13 @@ def pair_statistics(forecast: Array, truth: Array, squares: Array, means: Region
         NaN where a value of the forecast is NaN. A forecast without anomalies, as the climatology
         is, has no pattern to correlate: its correlation is 0.
     """
-    error = forecast - truth
-    own = means.inner(forecast, forecast)
-    norm = np.sqrt(own * squares)
-    correlation = np.divide(
-        means.inner(forecast, truth), norm, out=np.zeros_like(norm), where=norm != 0
-    )
-    squared, mean = means.inner(error, error), means.inner(error, means.roots)
-    absolute = means.inner(np.abs(error, out=error), means.roots)
-    return np.stack([squared, mean, absolute, correlation, own], axis=1)
+    squared, first, absolute, product = means
+    with np.errstate(invalid="ignore", over="ignore"):
+        own = np.maximum(squared + 2 * product + squares, 0.0)  # rounding errors have any sign
+        varies = ~(own <= _LEAST_ANOMALY * squares)
+        norm = np.sqrt(own * squares)
+        correlation = np.divide(product + squares, norm, out=np.zeros_like(norm), where=varies)
+    return np.stack([squared, first, absolute, correlation, own], axis=1)
 
 
 def climatology_statistics(squares: Array, first: Array, absolute: Array) -> Array:

@@ -30,7 +30,7 @@ class RegionMeans:
         The first is the whole area.
     roots : ndarray, shape (channels, cells)
         Roots of the weights of cells, 0 in the mask. The weights of a channel sum to 1.
-    inside : ndarray, shape (cells, regions - 1)
+    inside : ndarray of float32, shape (cells, regions - 1)
         1 for the cells of each region but the whole area, else 0.
     shares : ndarray, shape (channels, regions - 1)
         Sum of the weights in each region; NaN where the channel has no cell there.
@@ -67,7 +67,7 @@ class RegionMeans:
         weights = (cosine * grid.valid).reshape(len(grid.channels), -1)
         weights /= weights.sum(axis=1, keepdims=True)
         regions, masks = regions or {}, masks or {}
-        boxes = np.zeros((len(regions), *grid.shape[1:]))
+        boxes = np.zeros((len(regions), *grid.shape[1:]), dtype=np.float32)
         for own, (name, region) in zip(boxes, regions.items(), strict=True):
             box = region.latitude, region.longitude
             own[np.ix_(*region_cells(grid.latitude, grid.longitude, *box))] = 1.0
@@ -91,24 +91,17 @@ class RegionMeans:
         parts = whole * self.inside.T[:, None] / self.shares.T[:, :, None]
         return np.concatenate([whole[None], parts])
 
-    def inner(self, first: Array, second: Array) -> Array:
-        """Return the means of products of two fields.
+    def of_sums(self, sums: Array) -> Array:
+        """Return means over regions from sums over their cells.
 
         Parameters
         ----------
-        first, second : ndarray, shape (pairs, channels, cells)
-            Fields times ``roots``; either may lack the first dimension.
-
-        Returns
-        -------
-        ndarray, shape (pairs, regions, channels)
+        sums : ndarray, shape (..., regions, channels)
+            Sums of products of fields times ``roots``.
         """
-        if len(self.names) == 1:
-            return np.vecdot(first, second)[:, None]
-        product = first * second
-        whole = product.sum(axis=-1)[..., None]
-        means = np.concatenate([whole, product @ self.inside / self.shares], axis=-1)
-        return np.moveaxis(means, -1, -2)
+        shares = np.ones((len(self.names), len(self.roots)))
+        shares[1:] = self.shares.T
+        return np.asarray(sums / shares)
 
 
 def _without_cells(name: str, region: ScoredRegion, grid: Grid) -> str:

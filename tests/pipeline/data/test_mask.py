@@ -19,10 +19,10 @@ from gfrnn.pipeline.states.climatology import ClimatologySummary, Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout, EofSummary
 from gfrnn.pipeline.states.state_summary import StateSummary
 from gfrnn.pipeline.training.state_series import lagged_covariance
-from gfrnn.pipeline.verification.statistics.pair_statistics import pair_statistics
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn_testing.archives import DATA, opened, real
 from gfrnn_testing.models import make_model
+from gfrnn_testing.pair_scores import weighted_statistics
 from gfrnn_testing.reduction_toys import cut, fields_of
 
 cases = settings(deadline=None, derandomize=True, max_examples=25)
@@ -112,7 +112,7 @@ def scored(grid: Grid, forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
     ours, real = (
         field.reshape(-1, *means.roots.shape) * means.roots for field in (forecast, truth)
     )
-    return pair_statistics(ours, real, means.inner(real, real), means)[:, :, 0]
+    return weighted_statistics(ours, real, means)[:, :, 0]
 
 
 def grid_of(mask: np.ndarray) -> Grid:

@@ -21,9 +21,9 @@ from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
-from gfrnn.pipeline.verification.references import LinearInverseModel
 from gfrnn.pipeline.verification.scores import open_score_subsets
 from gfrnn.pipeline.verification.subsets import MONTHS
+from gfrnn.pipeline.verification.systems.references import LinearInverseModel
 from gfrnn_testing.archives import DATA, real
 from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import finish

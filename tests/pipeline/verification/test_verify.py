@@ -227,6 +227,14 @@ def reference(v: Verified, system: str, lead: int) -> np.ndarray:
     )
 
 
+def check_scores(found: xr.Dataset, expected: dict[str, np.ndarray]) -> None:
+    """Compare scores of single precision: a small bias is a difference of larger errors."""
+    for metric in METRICS:
+        rounding = 1e-7 * expected["rmse"] if metric == "bias" else 1e-7
+        error = np.abs(found[metric].values - expected[metric])
+        np.testing.assert_array_less(error, 1e-6 * np.abs(expected[metric]) + rounding)
+
+
 @pytest.mark.slow
 def test_the_scores_have_their_names(verified):
     scores = verified.scores
@@ -254,18 +262,14 @@ def test_leads_of_the_scores_are_encoded_as_those_of_the_forecasts(verified):
 @pytest.mark.parametrize("lead", range(1, LEADS + 1))
 def test_the_forecasts_scores_are_those_of_numpy(verified, lead):
     found = verified.scores.sel(system="forecast").isel(prediction_timedelta=lead - 1)
-    expected = by_hand(verified, stored(verified, lead), lead)
-    for metric in METRICS:
-        np.testing.assert_allclose(found[metric].values, expected[metric], rtol=1e-6, atol=1e-8)
+    check_scores(found, by_hand(verified, stored(verified, lead), lead))
 
 
 @pytest.mark.parametrize("system", SYSTEMS[1:])
 @pytest.mark.parametrize("lead", [1, 2, 3, 6])
 def test_references_are_those_made_by_hand(verified, system, lead):
     found = verified.scores.sel(system=system).isel(prediction_timedelta=lead - 1)
-    expected = by_hand(verified, reference(verified, system, lead), lead)
-    for metric in METRICS:
-        np.testing.assert_allclose(found[metric].values, expected[metric], rtol=1e-6, atol=1e-7)
+    check_scores(found, by_hand(verified, reference(verified, system, lead), lead))
 
 
 def test_only_leads_with_a_truth_are_scored(verified):
@@ -354,13 +358,7 @@ def test_scores_of_a_region_are_those_of_its_cells(verified, region, lead):
     assert 0 < box.sum() < box.size
     found = scores.sel(system="forecast", region=region, subset="all")
     expected = by_hand(verified, stored(verified, lead), lead, box=box)
-    for metric in METRICS:
-        np.testing.assert_allclose(
-            found[metric].isel(prediction_timedelta=lead - 1),
-            expected[metric],
-            rtol=1e-6,
-            atol=1e-8,
-        )
+    check_scores(found.isel(prediction_timedelta=lead - 1), expected)
 
 
 def test_statistics_are_kept_for_each_pair(verified):
@@ -406,7 +404,7 @@ def test_an_interrupted_verification_is_finished(verified, tmp_path, monkeypatch
         found = score(key)
         assert done == expected  # a finished store is begun anew
         np.testing.assert_allclose(found["rmse"].sel(region="all", subset="all"),
-                                   verified.scores["rmse"], rtol=1e-12)  # fmt: skip
+                                   verified.scores["rmse"], rtol=1e-6)  # fmt: skip
 
 
 def test_scores_do_not_depend_on_how_the_work_is_cut(verified, tmp_path, monkeypatch):
@@ -422,6 +420,6 @@ def test_scores_do_not_depend_on_how_the_work_is_cut(verified, tmp_path, monkeyp
     np.testing.assert_array_equal(found["pairs"].values, verified.scores["pairs"].values)
     for metric in METRICS:
         size = np.abs(verified.scores["rmse" if metric == "bias" else metric].values).max()
-        np.testing.assert_allclose(
-            found[metric].values, verified.scores[metric].values, rtol=1e-12, atol=1e-13 * size
+        np.testing.assert_allclose(  # products round differently in other numbers of rows
+            found[metric].values, verified.scores[metric].values, rtol=1e-6, atol=1e-7 * size
         )

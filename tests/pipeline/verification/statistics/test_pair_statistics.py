@@ -13,9 +13,10 @@ from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.verification.statistics.pair_statistics import (
     STATISTICS,
     climatology_statistics,
-    pair_statistics,
 )
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
+from gfrnn.pipeline.verification.systems import blocks
+from gfrnn_testing.pair_scores import sums_of, weighted_statistics
 
 PAIRS, SHAPE = 6, (3, 7, 9)
 LEVELS = [250.0, 500.0, 850.0]
@@ -43,7 +44,7 @@ def statistics(grid: Grid, forecast: np.ndarray, truth: np.ndarray) -> np.ndarra
     """Return the statistics of the whole area: (statistics, pairs, levels)."""
     means = RegionMeans.on_grid(grid)
     ours, real = (weighted(grid, each, means) for each in (forecast, truth))
-    return pair_statistics(ours, real, means.inner(real, real), means)[:, :, 0].swapaxes(0, 1)
+    return weighted_statistics(ours, real, means)[:, :, 0].swapaxes(0, 1)
 
 
 def weighted(grid: Grid, values: np.ndarray, means: RegionMeans) -> np.ndarray:
@@ -104,7 +105,10 @@ def test_statistics_are_exact_sums(grid, system):
             expected = [
                 mean(error**2), mean(error), mean(abs(error)), pattern, mean(ours**2)
             ]  # fmt: skip
-            scale = [0.0, math.sqrt(expected[0]), 0.0, 1.0, 0.0]
+            # The anomaly of the forecast is the sum of its error and the truth, so that rounding
+            # errors of a small one are relative to those.
+            lost = max(1.0, mean(real**2) / mean(ours**2))
+            scale = [0.0, math.sqrt(expected[0]), 0.0, lost, mean(real**2)]
             np.testing.assert_array_less(
                 np.abs(found[:, pair, level] - expected),
                 1e-12 * np.maximum(np.abs(expected), scale),
@@ -114,8 +118,36 @@ def test_statistics_are_exact_sums(grid, system):
 def test_a_forecast_of_zero_is_the_climatology(grid):
     means = RegionMeans.on_grid(grid)
     real = weighted(grid, fields(grid, 6), means)
-    squares, first = means.inner(real, real), means.inner(real, means.roots)
-    found = pair_statistics(np.zeros_like(real), real, squares, means)
-    absolute = means.inner(np.abs(real), means.roots)
+    squares, first, absolute, _ = sums_of(real, real, means)
+    found = weighted_statistics(np.zeros_like(real), real, means)
     np.testing.assert_allclose(climatology_statistics(squares, first, absolute), found, rtol=1e-12)
     assert (found[:, STATISTICS.index("anomaly_correlation")] == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e-2, 1.0])
+def test_single_precision_keeps_six_digits(grid, size):
+    """Sums of many cells are those of double precision, also of small anomalies."""
+    truth, noise = fields(grid, 7), fields(grid, 8)
+    means = RegionMeans.on_grid(grid)
+    ours, real = (weighted(grid, each, means) for each in (size * noise, truth))
+    exact = weighted_statistics(ours, real, means)
+    found = weighted_statistics(ours.astype("f4"), real.astype("f4"), means)
+    # The anomaly of the forecast is the sum of its error and the truth, so that rounding errors of
+    # a small one are relative to those.
+    squared, absolute = exact[:, 0], exact[:, 2]
+    lost = np.full_like(squared, 1 / size**2)
+    scale = np.stack([squared, np.sqrt(squared), absolute, lost, squared], axis=1)
+    np.testing.assert_array_less(np.abs(found - exact), 1e-6 * scale)
+
+
+def test_more_pairs_and_cells_than_a_block(monkeypatch):
+    """Blocks cover every cell of every pair once."""
+    latitude, longitude = np.linspace(-60, 60, 5), np.arange(7) * 50.0
+    own = Grid((Channel("temperature", 500.0), Channel("temperature", 850.0)), latitude, longitude)
+    means = RegionMeans.on_grid(own)
+    error, truth = np.random.default_rng(9).standard_normal((2, 35, 2, 35))
+    monkeypatch.setattr(blocks, "_CELLS", 8)
+    found = sums_of(error, truth, means)[:, :, 0]
+    roots = means.roots
+    expected = [error**2, error * roots, np.abs(error) * roots, error * truth]
+    np.testing.assert_allclose(found, [each.sum(axis=-1) for each in expected], rtol=1e-10)

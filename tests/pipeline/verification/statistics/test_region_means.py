@@ -10,6 +10,7 @@ from gfrnn.pipeline.config.verification_config import KNOWN_REGIONS, Verificatio
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
+from gfrnn_testing.pair_scores import product_means
 
 LATITUDE, LONGITUDE = np.linspace(-85, 85, 18), np.arange(0.0, 360, 20)
 CHANNELS = (Channel("temperature", 500.0), Channel("sea_surface_temperature"))
@@ -36,7 +37,7 @@ def test_means_are_those_of_loops_over_cells():
     rng = np.random.default_rng(1)
     first, second = (np.where(own.valid, rng.normal(size=(3, 2, 18, 18)), 0.0) for _ in range(2))
     weighted = [each.reshape(3, 2, -1) * means.roots for each in (first, second)]
-    found = means.inner(*weighted)
+    found = product_means(*weighted, means)
     assert found.shape == (3, 3, 2)
     for number, name in enumerate(means.names):
         for channel in range(2):
@@ -58,8 +59,9 @@ def test_means_are_those_of_loops_over_cells():
 def test_the_whole_area_does_not_depend_on_the_regions():
     own = grid()
     fields = np.random.default_rng(2).normal(size=(4, 2, 324)) * RegionMeans.on_grid(own).roots
-    alone = RegionMeans.on_grid(own).inner(fields, fields)
-    among = RegionMeans.on_grid(own, config(REGIONS).regions).inner(fields, fields)
+    alone = product_means(fields, fields, RegionMeans.on_grid(own))
+    regions = config(REGIONS).regions
+    among = product_means(fields, fields, RegionMeans.on_grid(own, regions))
     np.testing.assert_allclose(alone[:, 0], among[:, 0], rtol=1e-13)
 
 
@@ -68,7 +70,7 @@ def test_a_region_without_cells_of_a_channel_has_no_mean():
     mask[1, np.abs(LATITUDE) <= 20] = True
     own = Grid(CHANNELS, LATITUDE, LONGITUDE, mask.reshape(-1))
     means = RegionMeans.on_grid(own, config(["tropics"]).regions)
-    found = means.inner(means.roots[None], means.roots[None])[0]
+    found = product_means(means.roots[None], means.roots[None], means)[0]
     np.testing.assert_allclose(found[:, 0], 1.0)
     assert np.isnan(found[1, 1])
 
@@ -114,7 +116,7 @@ def test_land_and_sea_share_the_area():
     masks = {"land": land, "sea": ~land}
     means = RegionMeans.on_grid(own, config(["land", "sea"]).regions, masks)
     fields = np.random.default_rng(5).normal(size=(3, 2, 324)) * means.roots
-    whole, *parts = means.inner(fields, fields).swapaxes(0, 1)
+    whole, *parts = product_means(fields, fields, means).swapaxes(0, 1)
     np.testing.assert_allclose(means.shares.sum(axis=1), 1, rtol=1e-12)
     np.testing.assert_allclose(np.einsum("rsc,cr->sc", parts, means.shares), whole, rtol=1e-12)
 

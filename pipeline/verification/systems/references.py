@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.verification.weighted_truth import WeightedTruth
+from gfrnn.pipeline.verification.systems.pair_errors import BlockErrors
+from gfrnn.pipeline.verification.systems.weighted_truth import WeightedTruth
 
 Array = NDArray[Any]
 
@@ -43,9 +44,14 @@ class Pairs:
         return np.asarray(self.truth.anomalies[self.start])
 
     @cached_property
-    def real(self) -> Array:
+    def later(self) -> Array:
         """Weighted anomalies of the targets: shape (pairs, channels, cells)."""
         return np.asarray(self.truth.anomalies[self.now])
+
+    @cached_property
+    def real(self) -> Array:
+        """Fields of the targets, 0 in the mask: shape (pairs, channels, cells)."""
+        return np.asarray(self.truth.real[self.now])
 
 
 class Reference(ABC):
@@ -55,9 +61,12 @@ class Reference(ABC):
     ----------
     name : str
         Name of the system in the scores.
+    persistent : bool
+        Whether the forecast of an index is its anomaly at the initial time, not that of the fields.
     """
 
     name: ClassVar[str]
+    persistent: ClassVar[bool] = False
 
     def states(self, history: Array | None, initial: Array, leads: int) -> Iterator[Array | None]:
         """Yield the forecast states of each lead, (starts, size); None if none are needed.
@@ -72,21 +81,28 @@ class Reference(ABC):
         return repeat(None, leads)
 
     @abstractmethod
-    def anomalies(self, pairs: Pairs, roots: Array, states: Array | None) -> Array | None:
-        """Return the weighted anomalies of pairs, (pairs, channels, cells); None if all are zero.
+    def errors(self, pairs: Pairs, states: Array | None) -> BlockErrors | None:
+        """Return the errors of the reference at pairs; None if its anomalies are zero.
 
         Parameters
         ----------
         pairs : Pairs
-        roots : ndarray, shape (channels, cells)
-            Roots of the weights of cells.
         states : ndarray, shape (pairs, size), or None
             States of these pairs, from :meth:`states`.
         """
 
-    def index_anomalies(self, pairs: Pairs, anomalies: Array | None) -> Array | None:
-        """Return the anomalies that indices are computed from; those of the fields by default."""
-        return anomalies
+    def centre(self, states: Array | None, shape: tuple[int, ...]) -> Array:
+        """Return the anomalies (float32) of the reference, in which an ensemble is centred.
+
+        Only systems of :data:`gfrnn.pipeline.training.ensembles.error_archive.SYSTEMS` have one.
+
+        Parameters
+        ----------
+        states : ndarray, shape (pairs, size), or None
+        shape : tuple of int
+            Shape of the result, pairs first.
+        """
+        raise NotImplementedError(f"{self.name} has no errors of its own")
 
 
 class ClimatologyReference(Reference):
@@ -94,7 +110,10 @@ class ClimatologyReference(Reference):
 
     name = "climatology"
 
-    def anomalies(self, pairs: Pairs, roots: Array, states: Array | None) -> None:
+    def centre(self, states: Array | None, shape: tuple[int, ...]) -> Array:
+        return np.zeros(shape, dtype=np.float32)
+
+    def errors(self, pairs: Pairs, states: Array | None) -> None:
         return None
 
 
@@ -102,12 +121,17 @@ class Persistence(Reference):
     """The field of the initial time. Persistence of an index is that of its anomaly."""
 
     name = "persistence"
+    persistent = True
 
-    def anomalies(self, pairs: Pairs, roots: Array, states: Array | None) -> Array:
-        return pairs.truth.persistence(pairs.start, pairs.now)
+    def errors(self, pairs: Pairs, states: Array | None) -> BlockErrors:
+        before, roots = pairs.truth.real[pairs.start], pairs.truth.roots
 
-    def index_anomalies(self, pairs: Pairs, anomalies: Array | None) -> Array:
-        return pairs.present
+        def errors(rows: slice, channel: int, cells: slice) -> Array:
+            found = before[rows, channel, cells] - pairs.real[rows, channel, cells]
+            found *= roots[channel, cells]
+            return np.asarray(found)
+
+        return errors
 
 
 @dataclass(frozen=True)
@@ -117,8 +141,16 @@ class DampedPersistence(Reference):
     model: ForecastModel
     name = "damped persistence"
 
-    def anomalies(self, pairs: Pairs, roots: Array, states: Array | None) -> Array:
-        return np.asarray(pairs.present * self.model.damping(pairs.lead).reshape(roots.shape))
+    def errors(self, pairs: Pairs, states: Array | None) -> BlockErrors:
+        roots = pairs.truth.roots
+        damping = self.model.damping(pairs.lead).reshape(roots.shape).astype(roots.dtype)
+
+        def errors(rows: slice, channel: int, cells: slice) -> Array:
+            found = pairs.present[rows, channel, cells] * damping[channel, cells]
+            found -= pairs.later[rows, channel, cells]
+            return np.asarray(found)
+
+        return errors
 
 
 @dataclass(frozen=True)
@@ -132,11 +164,30 @@ class LinearModel(Reference):
         assert history is not None
         return (states for states, _ in self.model.linear_walk(history, initial, leads))
 
-    def anomalies(self, pairs: Pairs, roots: Array, states: Array | None) -> Array:
+    def centre(self, states: Array | None, shape: tuple[int, ...]) -> Array:
         assert states is not None
-        anomalies = self.model.layout.anomalies(states).reshape(len(states), *roots.shape)
-        anomalies *= roots
-        return anomalies
+        return self.model.layout.anomalies(states).reshape(shape).astype(np.float32)
+
+    def errors(self, pairs: Pairs, states: Array | None) -> BlockErrors:
+        assert states is not None
+        roots, layout = pairs.truth.roots, self.model.layout
+        patterns = pairs.truth.patterns
+        if patterns is not None:
+            own = states.astype(roots.dtype)
+
+            def from_modes(rows: slice, channel: int, cells: slice) -> Array:
+                found = own[rows] @ patterns[:, channel, cells]
+                found -= pairs.later[rows, channel, cells]
+                return np.asarray(found)
+
+            return from_modes
+        anomalies = layout.anomalies(states).reshape(len(states), *roots.shape) * roots
+
+        def errors(rows: slice, channel: int, cells: slice) -> Array:
+            found = anomalies[rows, channel, cells] - pairs.later[rows, channel, cells]
+            return found.astype(roots.dtype, copy=False)
+
+        return errors
 
 
 class LinearInverseModel(LinearModel):

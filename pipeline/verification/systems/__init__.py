@@ -1,0 +1,1 @@
+"""Systems that are scored: the forecasts and the references, and the truth."""
