@@ -114,7 +114,10 @@ def test_other_archives_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        (gzip.compress(b"CDF", mtime=0), "a file compressed with gzip; unpack it, for example with gunzip"),
+        (
+            gzip.compress(b"CDF", mtime=0),
+            "a file compressed with gzip; unpack it, for example with gunzip",
+        ),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
         (b"<!DOCTYPE HTML>", "a web page"),
         (b"GRIB....", "GRIB is not read directly"),
