@@ -50,8 +50,11 @@ def _find_url(url: str, options: dict[str, Any], key: str) -> Iterator[RawFile]:
             raise FileNotFoundError("not found")
         for path in inner:
             whole = url if path == inside else fs.unstrip_protocol(path)
-            if any(fs.exists(f"{path.rstrip('/')}/{mark}") for mark in ZARR_MARKS):
-                yield RawFile(whole, "zarr", pairs)
+            marks = [f"{path.rstrip('/')}/{mark}" for mark in ZARR_MARKS]
+            if there := [mark for mark in marks if fs.exists(mark)]:
+                # Where the file system knows, this is another text once the file is rewritten.
+                state = tuple(fs.ukey(mark) for mark in there)
+                yield RawFile(whole, "zarr", pairs, state)
             elif fs.isdir(path):
                 raise FileNotFoundError("a folder, not a zarr store; add a glob such as /*.nc")
             else:

@@ -43,7 +43,8 @@ class RawFile:
     options
         Storage options of fsspec, as sorted pairs.
     stamp
-        Size and modification time of a local file: a rewritten file is opened again.
+        Size and modification time of a local file, or another mark of its state: a rewritten file
+        is opened again.
     group
         Group of a netCDF file, empty for the root.
     missing
@@ -55,7 +56,7 @@ class RawFile:
     path: str
     engine: str
     options: tuple[tuple[str, Any], ...] = ()
-    stamp: tuple[int, ...] = ()
+    stamp: tuple[int | str, ...] = ()
     group: str = ""
     missing: tuple[float, ...] = ()
     fill_is_value: bool = False

@@ -164,6 +164,15 @@ def test_a_store_that_has_grown_is_read_anew(tmp_path: Path, consolidated: bool,
     same(opened(path), whole.rename(z="geopotential", t2m="2m_temperature"))
 
 
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_a_store_at_a_url_that_has_grown_is_read_anew() -> None:
+    url, whole = "memory://growing/a.zarr", make(12)
+    whole.isel(time=slice(0, 5)).to_zarr(url, mode="w", consolidated=True)
+    assert opened(url).sizes["time"] == 5
+    whole.isel(time=slice(5, 12)).to_zarr(url, append_dim="time", consolidated=True)
+    same(opened(url), whole.rename(z="geopotential", t2m="2m_temperature"))
+
+
 def test_arrays_of_different_lengths_are_refused(tmp_path: Path) -> None:
     make(6)[["t2m"]].to_zarr(tmp_path / "a.zarr", consolidated=False)
     metadata = tmp_path / "a.zarr/t2m/zarr.json"
