@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from gfrnn.pipeline.planning.forecast_estimate import ForecastEstimate
 from gfrnn.pipeline.planning.machine_rates import MachineRates
 from gfrnn.pipeline.reduction.dask_client import current_client, thread_memory
 
@@ -88,6 +89,8 @@ class FitEstimate:
         Changes that would make the fit faster.
     workforce : Workforce
     rates : MachineRates
+    forecasts : ForecastEstimate
+        The forecasts that follow the fit.
     """
 
     stages: tuple[StageEstimate, ...]
@@ -95,6 +98,7 @@ class FitEstimate:
     advice: tuple[str, ...]
     workforce: Workforce
     rates: MachineRates
+    forecasts: ForecastEstimate
 
     @property
     def seconds(self) -> float | None:

@@ -13,6 +13,7 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.stored_chunks import ChunkReads
 from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Workforce
+from gfrnn.pipeline.planning.forecast_estimate import estimate_forecasts
 from gfrnn.pipeline.planning.machine_rates import MachineRates, measure_rates
 from gfrnn.pipeline.planning.task_times import TaskTimer, TaskTimes
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
@@ -80,6 +81,7 @@ def plan_fit(
         advice=tuple(_advice(found, read)),
         workforce=workforce,
         rates=rates,
+        forecasts=estimate_forecasts(experiment, fields),
     )
 
 

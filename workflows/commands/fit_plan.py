@@ -14,6 +14,7 @@ from gfrnn.cluster.human_units import human_bytes, human_duration
 from gfrnn.pipeline import Experiment, open_source
 from gfrnn.pipeline.data.dataset import log_losses
 from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Workforce
+from gfrnn.pipeline.planning.forecast_estimate import ForecastEstimate
 from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.workflows.commands.console import console
 
@@ -58,6 +59,7 @@ def print_plan(found: FitEstimate) -> None:
     ]
     if found.seconds is None:
         lines.append("time of reading unknown: the store has no chunk to measure it with")
+    lines.append(_forecast_line(found.forecasts))
     for line in [*lines, *found.advice]:
         console.print(line, highlight=False, markup=False)
     if found.refusal is None:
@@ -65,6 +67,17 @@ def print_plan(found: FitEstimate) -> None:
     else:
         console.print("does not fit", style="bold red", end=": ")
         console.print(found.refusal, highlight=False, markup=False)
+
+
+def _forecast_line(found: ForecastEstimate) -> str:
+    """Describe the forecasts that follow the fit."""
+    members = "" if found.members is None else f" of {found.members} members"
+    size = human_bytes(found.field_bytes)
+    kept = f"up to {size} on disk" if found.kept_bytes else f"{size} of fields are not kept"
+    return (
+        f"then {found.starts} forecasts of {found.leads} leads{members}: {kept}, peak memory of a "
+        f"task {human_bytes(found.task_bytes)}"
+    )
 
 
 def plan_table(found: FitEstimate) -> Table:

@@ -133,12 +133,15 @@ class ComputedForecasts:
     def read_bytes(self, starts: int) -> int:
         grid, delays = self.fields.grid, most_delays(self.experiment)
         walks = rollout_bytes(self.experiment, self.fields, starts)
+        # States of the last batch are read while the others have made their first lead.
+        begun = max(0, starts - self.batch)
         history = history_bytes(self.fields, self.starts, self.batch, delays)
+        history += rollout_bytes(self.experiment, self.fields, begun) if begun else 0
         # One lead of all initial times, as it is made and as it is returned.
         block = 2 * 4 * (self.members or 1) * starts * grid.size
         if self.members is not None:
             block += members_bytes(self.members, grid.size) + kept_bytes(self.horizon, grid.size)
-        return walks + history + block
+        return max(walks, history) + block
 
     def read(self, starts: slice, leads: slice) -> list[Array]:
         """Compute one more lead of some initial times, the same ones in each call."""

@@ -13,10 +13,12 @@ from gfrnn.pipeline import open_source
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.errors import ConfigError, ResourceError
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.planning.fit_estimate import Workforce
 from gfrnn.pipeline.planning.plan_fit import TASK_SECONDS, plan_fit
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.verification import verify as verification
 from gfrnn_testing.fixed_times import FixedTimer, rates_of
 from gfrnn_testing.reduction_toys import row_summary
 from gfrnn_testing.weather import experiment, make_weather, tree
@@ -192,11 +194,47 @@ def test_errors_in_the_experiment_are_those_of_a_fit(weather):
         planned(experiment(weather.path, model={"width": 10_000}))
 
 
+def test_the_size_of_the_forecasts_is_planned(weather, tmp_path):
+    """Fields on disk are those of the store before compression."""
+    parts = {"forecast": {"members": 3, "batch": 8, "horizon": "4d"}}
+    found, _ = planned(experiment(weather.path, **parts))
+    run = Run(experiment(weather.path), tmp_path / "run")
+    run.fit(), run.forecast()
+    store = open_forecasts(run.forecasts)
+    starts, plane = store.sizes["time"], store.sizes["latitude"] * store.sizes["longitude"]
+    assert found.forecasts.starts == starts
+    assert found.forecasts.leads == 4
+    assert found.forecasts.field_bytes == starts * 4 * 3 * 4 * plane * 4
+    assert found.forecasts.kept_bytes == found.forecasts.field_bytes
+    parts["forecast"]["store"] = False
+    online, _ = planned(experiment(weather.path, **parts))
+    assert online.forecasts.kept_bytes == 0
+    assert online.forecasts.field_bytes == found.forecasts.field_bytes
+    assert online.forecasts.task_bytes > 0
+
+
+def test_memory_of_scoring_does_not_grow_with_starts_or_members(weather):
+    """A task has fewer initial times, the more members there are."""
+
+    def task(**keys):
+        own = {"store": False, "batch": 1, "members": 50, **keys}
+        config = experiment(weather.path, forecast=own)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(verification, "_TASK_BYTES", MIB)
+            return planned(config)[0].forecasts.task_bytes
+
+    usual = task()
+    assert task(every="1d") == usual
+    assert task(every="3d") <= 1.5 * usual  # other truth for each initial time
+    assert task(members=400) <= 1.5 * usual
+
+
 def test_a_plan_is_plain_values(weather):
     found, _ = planned(experiment(weather.path), rates=rates_of(None))
     whole = json.loads(json.dumps(found.as_dict()))
     assert whole["seconds"] is None
     assert whole["stages"][0]["name"] == "climatology"
+    assert whole["forecasts"]["members"] is None
 
 
 @pytest.mark.parametrize("layout", ["eof", "local", "zonal"])

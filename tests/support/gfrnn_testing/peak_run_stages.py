@@ -24,6 +24,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.runs.new_data import NewStateSummary, open_new_data
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.verification.online.verify_online import online_scoring
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
 from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 from gfrnn_testing.peak import rise
@@ -109,6 +110,10 @@ def main(layout: str, folder: Path) -> None:
     scoring = PairScoring(truth, forecasts, run.experiment.verification, run.model)
     planned = scoring.statistics_bytes(0, 60)
     show("verify", "task", planned, lambda: scoring.statistics(0, 60))
+
+    online = online_scoring(run.experiment, run.ds, run.model)
+    planned = online.statistics_bytes(0, BATCH)
+    show("online", "task", planned, lambda: online.statistics(0, BATCH))
 
     part = checked(Period, ["2002-07-01", "2002-10-31"], "test")
     data = open_new_data(run.experiment.data, [str(folder / "weather.zarr")], model, part)

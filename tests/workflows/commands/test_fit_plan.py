@@ -46,6 +46,7 @@ def test_a_plan_names_every_stage_and_ends_with_whether_it_fits(command):
         assert f" {stage} " in out
     assert "3 threads, 1.00 GiB of memory each" in out
     assert out.splitlines()[-1].startswith("fits")
+    assert "then 62 forecasts of 6 leads: up to " in out
 
 
 def test_a_plan_is_whole_in_a_narrow_terminal(command):
@@ -67,7 +68,7 @@ def test_a_plan_writes_nothing_and_starts_no_cluster(command, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a cluster was started")
 
-    monkeypatch.setattr("gfrnn.cluster.local_cluster.LocalCluster", refuse)
+    monkeypatch.setattr("gfrnn.cluster.local_cluster.SpecCluster", refuse)
     before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
     assert command("--plan")[0] == 0
     assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
