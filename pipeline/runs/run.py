@@ -7,7 +7,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +36,7 @@ from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.input_folds import changed_folds, with_digests
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.model_notes import Updates
+from gfrnn.pipeline.training.model_notes import ModelNotes, Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import known_times, steps
 from gfrnn.pipeline.verification.events.event_values import events_of
@@ -101,6 +101,7 @@ class Run(RunFolder):
         self._checked: set[bool] = set()
         self.claim(experiment, force=force)
         self.read_record()  # a damaged one is refused at once
+        self.recover()
 
     @property
     def record(self) -> RunRecord:
@@ -411,10 +412,16 @@ class Run(RunFolder):
             words = ["gfrnn", "forecast", source, "--period", *period, "--output", str(folder)]
             return f"`{shlex.join(words)}`"
 
-        if done is not None and done.taken is not None and not self.model.exists():
+        copied = done is not None and done.finished and self.model.exists()
+        if done is not None and done.taken is not None and not copied:
             raise RunError(
-                f"{self.model}: the copy of the model of {done.taken.of} is missing; copy it again "
-                f"with {forecast_again(done.taken.of)}"
+                f"{self.model}: the copy of the model of {done.taken.of} is missing or not "
+                f"complete; copy it again with {forecast_again(done.taken.of)}"
+            )
+        if done is not None and done.command is not None and not done.finished:
+            raise RunError(
+                f"{self.model}: was not finished; repeat the command that makes it, with the same "
+                f"options: {done.command}"
             )
         made = self.model.exists() or self.forecasts.exists()
         if done is None and made and not self.summaries.exists():
@@ -426,12 +433,34 @@ class Run(RunFolder):
                 f"`gfrnn fit {shlex.quote(str(folder))} --force` trains a new model instead"
             )
 
+    def recover(self) -> None:
+        """Finish or undo what a killed process has left, unless a process is working here."""
+        super().recover()
+        done = self.record.fit
+        if done is None or not done.finished or not self.updates.exists():
+            return
+        notes = ModelNotes.read(self.model)
+        if notes is None or notes.updated in (None, done.updated):
+            return
+        # The process was killed after it had replaced the model and before it recorded that.
+        with suppress(RunError), self.lock():
+            self._note_model(notes, StageRecord(updated=notes.updated))
+
+    def begin_model(self, entry: StageRecord) -> None:
+        """Record that a model is being derived from an earlier fit, and what makes it.
+
+        A model in the folder is not used from then on, until :meth:`store_model` has replaced it.
+        """
+        with self.changing_record() as record:
+            record.drop_later("fit")
+            record.stages["fit"] = replace(entry, finished=None)
+
     def store_model(self, model: ForecastModel, entry: StageRecord) -> None:
         """Save a model that was derived from an earlier fit as the product of the stage ``fit``.
 
-        The caller holds the lock. The record is written before the model: if the process is killed
-        in between, an update may be repeated, but no forecast of the earlier model counts as one of
-        the new model.
+        The caller holds the lock. Forecasts of the earlier model are dropped from the record before
+        the model is replaced. A process that is killed after that leaves a model with notes that
+        the record lacks; :meth:`recover` adds them.
 
         Parameters
         ----------
@@ -439,12 +468,17 @@ class Run(RunFolder):
             Entry with ``seconds`` and ``refit``, ``updated`` or ``taken``; key and time of the end
             are set here.
         """
-        data = model.notes.fingerprint
+        with self.changing_record() as record:
+            record.drop_later("fit")
+        model.save(self.model)
+        self._note_model(model.notes, entry)
+
+    def _note_model(self, notes: ModelNotes, entry: StageRecord) -> None:
+        data = notes.fingerprint
         key = self._key_of_model if entry.external else self._key_of(data)
         with self.changing_record() as record:
             record.drop_later("fit")
             record.note("fit", replace(entry, key=key, finished=now()), data)
-        model.save(self.model)
 
     # Keys and the record
 

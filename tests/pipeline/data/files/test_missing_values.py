@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 
 from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.data.grid import Grid
@@ -132,3 +134,26 @@ def test_a_mask_of_true_and_false_is_a_static_field(tmp_path: Path, suffix: str)
     assert list(found.data_vars) == ["2m_temperature"]
     (field,) = open_static(data, Grid.from_dataset(found), ["land_sea_mask"])
     np.testing.assert_array_equal(field, mask)
+
+
+@pytest.mark.parametrize("kind", ["packed", "float", "converted"])
+def test_the_audit_names_the_key_that_mends_a_fill_value(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.nc"
+    if kind == "packed":
+        packed(path)
+        change(path, np.s_[1:4, 1, 3], -32767)
+    else:
+        ds = make(6)[["t2m"]]
+        ds.t2m[1:4, 1, 3] = 1e20
+        if kind == "converted":
+            ds = ds - 273.15
+            ds.t2m.attrs["units"] = "degC"
+        ds.to_netcdf(path)
+    messages = [finding.message for finding in audit(opened(path)) if finding.doubt == "extremes"]
+    (found,) = (re.search(r"set data\.sources\.missing: (\[.*?\])", text) for text in messages)
+    assert found is not None
+    given = yaml.safe_load(found[1])
+    assert float(given[0]) == pytest.approx(-32767 if kind == "packed" else 1e20)
+    mended = opened({"path": str(path), "missing": given})
+    assert np.isnan(mended["2m_temperature"].values).sum() == 3
+    assert [finding for finding in audit(mended) if finding.doubt] == []
