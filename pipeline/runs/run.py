@@ -39,6 +39,7 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import ModelNotes, Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import known_times, steps
+from gfrnn.pipeline.verification.events.event_quantiles import QuantileTimes
 from gfrnn.pipeline.verification.events.event_values import events_of
 from gfrnn.pipeline.verification.online.verify_online import open_rollouts, verify_online
 from gfrnn.pipeline.verification.region_masks import region_masks
@@ -179,11 +180,12 @@ class Run(RunFolder):
         else:
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
-        initial_times(self.experiment, axis)
+        starts = initial_times(self.experiment, axis)
         check_online(self.experiment, self.ds, self.forecasts)
         grid, scored = Fields(self.ds).grid, self.experiment.verification
         RegionMeans.on_grid(grid, scored.regions, self._region_masks)
-        events_of(scored.thresholds, grid)
+        events = events_of(scored.thresholds, grid)
+        QuantileTimes.choose(axis, [self.experiment.periods.train], axis[starts], events)
         if trains and (force or not self.is_done("fit")):
             periods = (period for _, period in self.experiment.periods)
             check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
@@ -283,6 +285,7 @@ class Run(RunFolder):
             self.experiment.forecast.seed,
             self._region_masks,
             self.experiment.forecast.batch,
+            (self.experiment.periods.train,),
         )
 
     def finished(self, stage: str) -> bool:
