@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import functools
 import io
+import json
 import threading
 import warnings
 from contextlib import AbstractContextManager
@@ -144,7 +145,7 @@ def _stored(file: RawFile, group: str) -> xr.Dataset:
     options: dict[str, Any] = {}
     target: Any = file.path
     if file.engine == "zarr":
-        options["consolidated"] = None
+        options["consolidated"] = _is_consolidated(file.path)
         if file.options:
             options["storage_options"] = dict(file.options)
         if file.fill_is_value:
@@ -159,7 +160,7 @@ def _stored(file: RawFile, group: str) -> xr.Dataset:
     if group:
         options["group"] = group
     with warnings.catch_warnings():
-        # xarray warns of each store without consolidated metadata.
+        # xarray warns of each store at a URL without consolidated metadata.
         warnings.simplefilter("ignore", RuntimeWarning)
         return xr.open_dataset(
             target,
@@ -169,6 +170,19 @@ def _stored(file: RawFile, group: str) -> xr.Dataset:
             decode_cf=False,
             **options,
         )
+
+
+def _is_consolidated(path: str) -> bool | None:
+    """Return whether a local zarr store has consolidated metadata, None if it is to be tried."""
+    folder = Path(path)
+    if is_url(path) or (folder / ".zmetadata").exists():
+        return None if is_url(path) else True
+    try:
+        return bool(json.loads((folder / "zarr.json").read_bytes()).get("consolidated_metadata"))
+    except FileNotFoundError:  # of format 2
+        return False
+    except (OSError, ValueError, AttributeError):  # damaged
+        return None
 
 
 def _declare_missing(ds: xr.Dataset, file: RawFile) -> None:

@@ -43,7 +43,6 @@ class Concurrency:
         return watched
 
 
-@pytest.mark.filterwarnings("ignore:Failed to open Zarr store with consolidated metadata")
 @pytest.mark.parametrize(("suffix", "serial"), [(".nc", True), (".zarr", False)])
 def test_one_thread_at_once_is_in_the_netcdf_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, serial: bool
