@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.config.section import Period, Section
+from gfrnn.pipeline.config.section import MOST, Period, Section
 
 Doubt = Literal["scrambled", "extremes", "range"]
 """Kind of a doubt about values: points in the wrong order, undeclared fill values, impossible."""
+
+
+# Names of variables become names of arrays, that is, of folders.
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 
 class SourceConfig(Section):
     """A source of data: files that are read as one data set, or one store."""
 
     path: str | list[str]
-    level: float | None = Field(None, gt=0, description="level in hPa, if the file has none")
-    rename: dict[str, str] = Field({}, description="mapping: name in the file to ERA5 name")
+    level: float | None = Field(
+        None, gt=0, le=10_000, description="level in hPa, if the file has none"
+    )
+    rename: dict[str, VariableName] = Field(
+        {}, description="mapping: name in the file to ERA5 name"
+    )
     units: dict[str, str] = Field({}, description="mapping: name in the file to unit")
+    missing: list[float] = Field(
+        [], description="stored numbers that are missing values, though the file does not say so"
+    )
+    fill: Literal["value"] | None = Field(
+        None, description="value, if the fill value of a zarr store is a value and not missing"
+    )
     storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
     interpolate: bool = Field(
         False, description="whether to interpolate to the grid of the sources without this key"
@@ -59,7 +73,9 @@ class DataConfig(Section):
         [], description="doubts about the values for which a fit shall not refuse them"
     )
     step: Duration | None = Field(None, description="time step to use, e.g. 6h or 1mo")
-    chunk: int | None = Field(None, gt=0, description="number of times that a leaf reads at once")
+    chunk: int | None = Field(
+        None, gt=0, le=MOST, description="number of times that a leaf reads at once"
+    )
     rechunk: bool | None = Field(
         None,
         description="whether a fit first copies its fields to chunks of few times; default: where "
@@ -109,7 +125,8 @@ class ClimatologyConfig(Section):
 
     annual: int | Literal["month"] | None = Field(
         None,
-        description="number of harmonics, or month; default: month for monthly data, else 2",
+        description="number of harmonics, or month; default: month for monthly data, else 2, or "
+        "fewer where the training period does not determine them",
     )
     diurnal: int | None = Field(
         None, ge=0, le=12, description="default: 1 if the step is below 12 h"
@@ -125,11 +142,18 @@ class ClimatologyConfig(Section):
             "calendar month); choose one of them"
         )
 
-    def cycles(self, step: Duration) -> tuple[int | Literal["month"], int]:
-        """Return the annual and the diurnal cycle for data of a step, with defaults filled in."""
+    def cycles(self, step: Duration, supported: int = 2) -> tuple[int | Literal["month"], int]:
+        """Return the annual and the diurnal cycle for data of a step, with defaults filled in.
+
+        Parameters
+        ----------
+        step : Duration
+        supported : int
+            Number of harmonics of the year that the training period determines.
+        """
         annual, diurnal = self.annual, self.diurnal
         if annual is None:
-            annual = "month" if step.monthly else 2
+            annual = "month" if step.monthly else min(2, supported)
         if diurnal is None:
             diurnal = 1 if step < Duration.parse("12h") else 0
         return annual, diurnal

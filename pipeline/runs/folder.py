@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gfrnn.pipeline.config.experiment import Experiment, dump_experiment
-from gfrnn.pipeline.config.section import checked, read_tree
+from gfrnn.pipeline.config.section import checked
+from gfrnn.pipeline.config.yaml_tree import read_tree
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys, differences
 from gfrnn.pipeline.runs.record import RunRecord
