@@ -91,8 +91,8 @@ def verify(
     Raises
     ------
     ConfigError
-        If an index or a region has no cell with values, or an index a variable or level that the
-        data do not have.
+        If an index or a region has no cell with values, an index a variable or level that the data
+        do not have, or the data have too few times of the periods for a quantile.
     ResourceError
         If a task does not fit into a worker.
     RunError
