@@ -55,12 +55,13 @@ def error_means(
     used = [np.flatnonzero(own.any(axis=-1)) for own in index_weights.swapaxes(0, 1)]
     for rows, channel, cells in row_blocks(*truth.shape):
         real, own_roots = truth[rows, channel, cells], roots[channel, cells]
-        inside, own = means.inside[cells], used[channel]
+        regions, own = means.cells_of_regions[cells], used[channel]
+        weighted = own_roots[:, None] * regions
         for system, errors in enumerate(systems):
             if errors is None:
                 continue
             error = errors(rows, channel, cells)
-            sums[system, :, rows, :, channel] += error_sums(error, real, own_roots, inside)
+            sums[system, :, rows, :, channel] += error_sums(error, real, regions, weighted)
             if len(own):
                 indices[system, rows][:, own] += error @ index_weights[own, channel, cells].T
     return means.of_sums(sums), indices
