@@ -38,7 +38,8 @@ def error_sums(error: Array, truth: Array, regions: Array, weighted: Array) -> A
     Parameters
     ----------
     error, truth : ndarray, shape (pairs, cells)
-        Error of the forecast and anomaly of the truth, times the roots of the weights of cells.
+        Error of the forecast, which is overwritten, and anomaly of the truth, times the roots of
+        the weights of cells.
     regions : ndarray, shape (cells, regions)
         1 for the cells of each region, else 0. The whole area is the first region.
     weighted : ndarray, shape (cells, regions)
@@ -51,13 +52,13 @@ def error_sums(error: Array, truth: Array, regions: Array, weighted: Array) -> A
     """
     sums = np.empty((SUMS, len(error), regions.shape[1]))
     with np.errstate(invalid="ignore", over="ignore"):
-        sums[1] = error @ weighted
-        sums[2] = np.abs(error) @ weighted
         for own, factor in ((sums[0], error), (sums[3], truth)):
             if regions.shape[1] > 1:
                 own[:] = (error * factor) @ regions
             else:
                 own[:, 0] = np.vecdot(error, factor)
+        sums[1] = error @ weighted
+        sums[2] = np.abs(error, out=error) @ weighted
     return sums
 
 

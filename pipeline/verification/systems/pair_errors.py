@@ -15,8 +15,8 @@ from gfrnn.pipeline.verification.systems.blocks import row_blocks
 Array = NDArray[Any]
 
 BlockErrors = Callable[[slice, int, slice], Array]
-"""Function that returns the error of a forecast at some pairs, in a channel, in some cells: shape
-(pairs, cells), forecast minus truth, times the roots of the weights of cells."""
+"""Function that returns the error of a forecast at some pairs, in a channel, in some cells: a new
+array, shape (pairs, cells), of forecast minus truth, times the roots of the weights of cells."""
 
 
 def error_means(
@@ -61,9 +61,9 @@ def error_means(
             if errors is None:
                 continue
             error = errors(rows, channel, cells)
-            sums[system, :, rows, :, channel] += error_sums(error, real, regions, weighted)
             if len(own):
                 indices[system, rows][:, own] += error @ index_weights[own, channel, cells].T
+            sums[system, :, rows, :, channel] += error_sums(error, real, regions, weighted)
     return means.of_sums(sums), indices
 
 

@@ -107,7 +107,9 @@ class WeightedTruth:
         for rows, channel, cells in row_blocks(*shape):
             values = anomalies[rows, channel, cells]
             regions = means.cells_of_regions[cells]
-            found = error_sums(values, values, regions, roots[channel, cells, None] * regions)
+            found = error_sums(
+                values.copy(), values, regions, roots[channel, cells, None] * regions
+            )
             sums[:, rows, :, channel] += found[:3]
         squares, first, absolute = means.of_sums(sums)
         return cls(
