@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
-from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.dataset import log_losses, open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.data.time_axis import step_of
@@ -139,7 +139,9 @@ class Run(RunFolder):
     @cached_property
     def ds(self) -> xr.Dataset:
         """Canonical Dataset of the data, opened once."""
-        return open_source(self.experiment.data)
+        ds = open_source(self.experiment.data)
+        log_losses(ds)
+        return ds
 
     @cached_property
     def data(self) -> StageData:
