@@ -275,11 +275,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(path)
 
 
-@pytest.fixture(scope="module", params=[None, 8], ids=["single", "ensemble"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param({"members": None}, id="single", marks=pytest.mark.slow),
+        pytest.param({"members": 8}, id="ensemble"),
+        pytest.param({"members": 8, "store": False}, id="online", marks=pytest.mark.slow),
+    ],
+)
 def run(request, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     keys = experiment(
         source,
-        forecast={"horizon": "3d", "members": request.param},
+        forecast={"horizon": "3d", **request.param},
         verification={"thresholds": {MSL: [101000]}, "spectra": True},
         climatology={"annual": 1},
         state={"modes": 5, "delays": 2},
@@ -289,7 +296,8 @@ def run(request, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> None:
     members = "rank_histogram" in open_scores(run.scores)
-    places = {"Somewhere": (45.0, 0.0)} if members else {}
+    stored = run.experiment.forecast.store
+    places = {"Somewhere": (45.0, 0.0)} if members and stored else {}
     text = write_report(run, places).read_text(encoding="utf-8")
     ids = set(re.findall(r'<section id="(\w+)"', text))
     links = set(re.findall(r'<a href="#(\w+)"', text))
@@ -297,9 +305,11 @@ def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> 
     assert {"events", "power"} <= ids
     assert not re.search(r"https?://|url\(|@import|<script", text)
     scores = open_scores(run.scores)
-    if not members:
-        with pytest.raises(ConfigError, match="--place: allowed for ensembles only"):
+    if not (members and stored):
+        reason = "this run keeps no fields" if members else "these are single forecasts"
+        with pytest.raises(ConfigError, match=f"--place: allowed for stored .*{reason}"):
             write_report(run, {"Somewhere": (45.0, 0.0)})
+    if not members:
         assert "ensemble" not in ids
         assert "Fair CRPS" not in text
         assert "0 or 1 for single forecasts" in text
@@ -320,9 +330,12 @@ def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> 
     ratio = scores["spread_skill_ratio"].sel(channel=MSL).values
     said = next(each for each in alts if each.startswith("Spread / error of mean sea level"))
     assert f"Forecast: {ratio[0]:.3g} at" in said
+    assert "the fair CRPS of its 8 members is" in plain(html.unescape(text))
+    if not stored:
+        assert "Probabilities at a place" not in text
+        return
     place = text[text.index("<h3>Somewhere, ") :]
     alts = [plain(html.unescape(each)) for each in re.findall(r'alt="([^"]*)"', place)]
     assert alts[0].startswith("Geopotential 500 hPa in m² s⁻² against lead: median")
     event = next(each for each in alts if each.startswith("Probability of "))
     assert "Mean sea level pressure of at least 101000 Pa: " in event
-    assert "the fair CRPS of its 8 members is" in plain(html.unescape(text))
