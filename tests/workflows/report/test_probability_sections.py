@@ -202,6 +202,13 @@ def test_pictures_of_perfect_forecasts_of_an_event(members: int) -> None:
     assert "Forecast: 1 at +1 d, 1 at +4 d" in skill
 
 
+def test_events_of_quantiles_are_named_by_their_level() -> None:
+    scores = event_scores(np.full((2, 4), 0.125), 0.5)
+    scores = scores.assign_coords(event=["temperature_850 >= q97.5"], threshold=("event", [np.nan]))
+    label = event_label(scores.isel(event=0), CHANNEL)
+    assert label == "Temperature 850 hPa of at least its 97.5 % quantile"
+
+
 @pytest.mark.parametrize("happens", [0, 1])
 def test_events_that_happen_never_or_always_are_drawn(happens: int) -> None:
     table = np.zeros((2, 4))
