@@ -24,6 +24,7 @@ from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
+from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
@@ -270,6 +271,7 @@ class Run(RunFolder):
         """Compute the statistics and the scores of stored forecasts."""
         valid = open_forecasts(self.forecasts)["valid_time"].values
         self._require("forecast", self.forecasts)
+        check_sums(self.forecasts)
         remedy = "run `gfrnn verify` again when they have been extended"
         check_truth(str(self.forecasts), valid, self.ds["time"].values, remedy)
         verify(

@@ -33,12 +33,15 @@ class DataFinding:
     message : str
     doubt : {"scrambled", "extremes", "range"} or None
         Kind of a doubt about the values, for which a fit refuses them unless ``data.allow`` has it.
+    constant : bool
+        Whether the finding is that a variable does not change.
     """
 
     severity: Literal["error", "warning", "note"]
     variable: str | None
     message: str
     doubt: Doubt | None = None
+    constant: bool = False
 
     def __str__(self) -> str:
         """Format as one line: ``warning: geopotential_500: ...``."""
@@ -113,7 +116,10 @@ def _check_channel(
     whole = doubts.good
     if doubts.constant:
         yield DataFinding(
-            "warning", channel.name, "does not change in time, so it cannot be forecast"
+            "warning",
+            channel.name,
+            "does not change in time, so it cannot be forecast",
+            constant=True,
         )
     elif (
         whole.shape[0] > 2
