@@ -30,6 +30,12 @@ class SourceConfig(Section):
         {}, description="mapping: name in the file to ERA5 name"
     )
     units: dict[str, str] = Field({}, description="mapping: name in the file to unit")
+    missing: list[float] = Field(
+        [], description="stored numbers that are missing values, though the file does not say so"
+    )
+    fill: Literal["value"] | None = Field(
+        None, description="value, if the fill value of a zarr store is a value and not missing"
+    )
     storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
     interpolate: bool = Field(
         False, description="whether to interpolate to the grid of the sources without this key"

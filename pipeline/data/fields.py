@@ -90,8 +90,9 @@ class Fields:
         if whole.any():
             channel = self.grid.channels[np.argwhere(whole)[0][1]]
             at = [self._stamp(stamps[end]) for end in np.flatnonzero(whole.any(axis=1))]
+            ends = "the first and last time" if len(at) == 2 else "an end"
             raise MissingTimesError(
-                f"{channel.name}: all values are missing (NaN) at {' and '.join(at)}, an end of "
+                f"{channel.name}: all values are missing (NaN) at {' and '.join(at)}, {ends} of "
                 f"the {self.period}; {self.remedy.partition(', or')[0]}"
             )
         for own, other in ((0, 1), (1, 0)):

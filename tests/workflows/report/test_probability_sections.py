@@ -23,7 +23,7 @@ from gfrnn.workflows.report.score_figures.ensemble_figures import (
     rank_bars,
 )
 from gfrnn.workflows.report.score_figures.event_figures import event_label, event_pictures
-from gfrnn.workflows.report.score_figures.power_figures import power_pictures
+from gfrnn.workflows.report.score_figures.power_figures import power_pictures, scale_bands
 from gfrnn.workflows.report.score_figures.probability_sections import (
     ensemble_section,
     ensemble_sentence,
@@ -202,6 +202,13 @@ def test_pictures_of_perfect_forecasts_of_an_event(members: int) -> None:
     assert "Forecast: 1 at +1 d, 1 at +4 d" in skill
 
 
+def test_events_of_quantiles_are_named_by_their_level() -> None:
+    scores = event_scores(np.full((2, 4), 0.125), 0.5)
+    scores = scores.assign_coords(event=["temperature_850 >= q97.5"], threshold=("event", [np.nan]))
+    label = event_label(scores.isel(event=0), CHANNEL)
+    assert label == "Temperature 850 hPa of at least its 97.5 % quantile"
+
+
 @pytest.mark.parametrize("happens", [0, 1])
 def test_events_that_happen_never_or_always_are_drawn(happens: int) -> None:
     table = np.zeros((2, 4))
@@ -226,10 +233,36 @@ def power_scores(power: np.ndarray) -> xr.Dataset:
 
 def test_wavenumbers_that_have_no_power_but_that_of_rounding_are_left_out() -> None:
     scores = power_scores(np.array([8e4, 4.0, 2.0, 1.0, 1e-11, 1e-12]))
-    power, ratio, distance = power_pictures(scores, CHANNEL, [0, 3])
+    power, ratio, bands, distance = power_pictures(scores, CHANNEL, [0, 3])
     assert "temperature 850 hPa at" in power.alt
     assert "At wavenumber 3: 0.50, 0.50." in ratio.alt
+    assert "0.50 and 0.50 at wavenumbers 2; " in bands.alt
     assert "Forecast: 3.01 at" in distance.alt
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (1, [(1, 1)]),
+        (2, [(1, 1), (2, 2)]),
+        (7, [(1, 1), (2, 3), (4, 7)]),
+        (26, [(1, 2), (3, 8), (9, 26)]),
+    ],
+)
+def test_bands_of_wavenumbers_have_equal_ratios(last: int, expected: list[tuple[int, int]]) -> None:
+    bands = scale_bands(np.arange(1, last + 1))
+    assert [(band[0], band[-1]) for band in bands] == expected
+    np.testing.assert_array_equal(np.concatenate(bands), np.arange(1, last + 1))
+
+
+def test_the_power_of_a_band_is_that_of_the_longest_waves_in_it() -> None:
+    """Forecasts lose the short waves with the lead, and keep the long ones."""
+    scores = power_scores(np.array([8e4, 4.0, 2.0, 1.0]))
+    scores["forecast_power"][:] = scores["truth_power"].values
+    scores["forecast_power"][3, 0, -1] = 0.1
+    alt = power_pictures(scores, CHANNEL, [0])[2].alt
+    assert "1.00 and 1.00 at wavenumbers 1; 1.00 and 1.00 at wavenumbers 2; " in alt
+    assert "1.00 and 0.10 at wavenumbers 3." in alt
 
 
 def test_channels_without_spectrum_have_no_panels() -> None:
@@ -249,11 +282,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(path)
 
 
-@pytest.fixture(scope="module", params=[None, 8], ids=["single", "ensemble"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param({"members": None}, id="single", marks=pytest.mark.slow),
+        pytest.param({"members": 8}, id="ensemble"),
+        pytest.param({"members": 8, "store": False}, id="online", marks=pytest.mark.slow),
+    ],
+)
 def run(request, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     keys = experiment(
         source,
-        forecast={"horizon": "3d", "members": request.param},
+        forecast={"horizon": "3d", **request.param},
         verification={"thresholds": {MSL: [101000]}, "spectra": True},
         climatology={"annual": 1},
         state={"modes": 5, "delays": 2},
@@ -263,7 +303,8 @@ def run(request, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> None:
     members = "rank_histogram" in open_scores(run.scores)
-    places = {"Somewhere": (45.0, 0.0)} if members else {}
+    stored = run.experiment.forecast.store
+    places = {"Somewhere": (45.0, 0.0)} if members and stored else {}
     text = write_report(run, places).read_text(encoding="utf-8")
     ids = set(re.findall(r'<section id="(\w+)"', text))
     links = set(re.findall(r'<a href="#(\w+)"', text))
@@ -271,9 +312,11 @@ def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> 
     assert {"events", "power"} <= ids
     assert not re.search(r"https?://|url\(|@import|<script", text)
     scores = open_scores(run.scores)
-    if not members:
-        with pytest.raises(ConfigError, match="--place: allowed for ensembles only"):
+    if not (members and stored):
+        reason = "this run keeps no fields" if members else "these are single forecasts"
+        with pytest.raises(ConfigError, match=f"--place: allowed for stored .*{reason}"):
             write_report(run, {"Somewhere": (45.0, 0.0)})
+    if not members:
         assert "ensemble" not in ids
         assert "Fair CRPS" not in text
         assert "0 or 1 for single forecasts" in text
@@ -294,9 +337,12 @@ def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> 
     ratio = scores["spread_skill_ratio"].sel(channel=MSL).values
     said = next(each for each in alts if each.startswith("Spread / error of mean sea level"))
     assert f"Forecast: {ratio[0]:.3g} at" in said
+    assert "the fair CRPS of its 8 members is" in plain(html.unescape(text))
+    if not stored:
+        assert "Probabilities at a place" not in text
+        return
     place = text[text.index("<h3>Somewhere, ") :]
     alts = [plain(html.unescape(each)) for each in re.findall(r'alt="([^"]*)"', place)]
     assert alts[0].startswith("Geopotential 500 hPa in m² s⁻² against lead: median")
     event = next(each for each in alts if each.startswith("Probability of "))
     assert "Mean sea level pressure of at least 101000 Pa: " in event
-    assert "the fair CRPS of its 8 members is" in plain(html.unescape(text))
