@@ -220,25 +220,33 @@ def _minutes(time: Array) -> bool:
 
 
 def written(path: Path) -> Array | None:
-    """Return which initial times of an unfinished store are on disk; None without such a store."""
+    """Return which initial times of a store are on disk.
+
+    Returns
+    -------
+    ndarray of bool, shape (initial times,), or None
+        None without a store, or where a process was killed that was creating it.
+    """
     if not (path / "zarr.json").exists():
         return None
     group = zarr.open_group(path, mode="r", use_consolidated=False)
-    return np.asarray(array_in(group, WRITTEN)[...]) > 0 if WRITTEN in group else None
+    if WRITTEN in group:
+        return np.asarray(array_in(group, WRITTEN)[...]) > 0
+    return np.ones(array_in(group, "time").shape, bool) if group.attrs.get("complete") else None
 
 
 def finish_forecast_store(path: Path) -> None:
     """Mark the store as complete, and consolidate its metadata, once.
 
     The attribute ``lost_forecasts`` counts the forecasts that diverged; they are NaN from that
-    lead on.
+    lead on. At any moment, :func:`written` tells that all forecasts are there: a process that is
+    killed here leaves none to be made anew.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     if WRITTEN in group:
         states = np.asarray(array_in(group, WRITTEN)[...])
-        group.attrs["lost_forecasts"] = int((states == 2).sum())
+        group.attrs.update({"lost_forecasts": int((states == 2).sum()), "complete": 1})
         del group[WRITTEN]
-    group.attrs["complete"] = 1
     consolidate(path)
 
 

@@ -239,7 +239,8 @@ class Run(RunFolder):
         """Write the forecasts; those of an unfinished store with the same key are kept."""
         key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
         if force or begun is None or begun.key != key:
-            if not force and written(self.forecasts) is not None:
+            there = None if force else written(self.forecasts)
+            if there is not None and not there.all():
                 _LOGGER.warning(
                     "%s: unfinished forecasts of other settings, data or another version are "
                     "replaced; all forecasts are made anew",
