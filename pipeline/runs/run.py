@@ -17,13 +17,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
-from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.dataset import log_losses, open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
+from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
@@ -39,6 +40,7 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import ModelNotes, Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import known_times, steps
+from gfrnn.pipeline.verification.events.event_quantiles import QuantileTimes
 from gfrnn.pipeline.verification.events.event_values import events_of
 from gfrnn.pipeline.verification.online.verify_online import open_rollouts, verify_online
 from gfrnn.pipeline.verification.region_masks import region_masks
@@ -132,7 +134,9 @@ class Run(RunFolder):
     @cached_property
     def ds(self) -> xr.Dataset:
         """Canonical Dataset of the data, opened once."""
-        return open_source(self.experiment.data)
+        ds = open_source(self.experiment.data)
+        log_losses(ds)
+        return ds
 
     @cached_property
     def data(self) -> StageData:
@@ -177,11 +181,12 @@ class Run(RunFolder):
         else:
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
-        initial_times(self.experiment, axis)
+        starts = initial_times(self.experiment, axis)
         check_online(self.experiment, self.ds, self.forecasts)
         grid, scored = Fields(self.ds).grid, self.experiment.verification
         RegionMeans.on_grid(grid, scored.regions, self._region_masks)
-        events_of(scored.thresholds, grid)
+        events = events_of(scored.thresholds, grid)
+        QuantileTimes.choose(axis, [self.experiment.periods.train], axis[starts], events)
         if trains and (force or not self.is_done("fit")):
             periods = (period for _, period in self.experiment.periods)
             check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
@@ -267,6 +272,7 @@ class Run(RunFolder):
         """Compute the statistics and the scores of stored forecasts."""
         valid = open_forecasts(self.forecasts)["valid_time"].values
         self._require("forecast", self.forecasts)
+        check_sums(self.forecasts)
         remedy = "run `gfrnn verify` again when they have been extended"
         check_truth(str(self.forecasts), valid, self.ds["time"].values, remedy)
         verify(
@@ -282,6 +288,7 @@ class Run(RunFolder):
             self.experiment.forecast.seed,
             self._region_masks,
             self.experiment.forecast.batch,
+            (self.experiment.periods.train,),
         )
 
     def finished(self, stage: str) -> bool:

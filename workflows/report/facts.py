@@ -34,6 +34,7 @@ def run_facts(contents: RunContents) -> list[tuple[str, str]]:
         ("Regression", f"{notes.rows} rows of {notes.columns} columns"),
         *([] if zonal else [("Precision", precision_line(notes.precision))]),
         ("Best candidate", picks or "no search"),
+        *(("Data not used", loss) for loss in contents.run.ds.attrs.get("losses", [])),
     ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import CandidateScore
 from gfrnn.workflows.report import example_forecast
-from gfrnn.workflows.report.facts import precision_line
+from gfrnn.workflows.report.facts import precision_line, run_facts
 from gfrnn.workflows.report.labels import (
     channel_label,
     lead_label,
@@ -227,6 +227,16 @@ def test_simulated_data_are_marked(finished: Run, monkeypatch: pytest.MonkeyPatc
     assert drawn == [False]
     assert "Nature &lt;run&gt;. Dry." in re.sub(r"\s+", " ", page)
     assert "Reanalysis" not in page
+
+
+def test_data_that_are_not_used_are_shown(
+    finished: Run, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    assert "Data not used" not in text
+    loss = "times: 89 of up to 120 are common to all variables"
+    contents = RunContents.open(finished)
+    monkeypatch.setitem(contents.run.ds.attrs, "losses", [loss])
+    assert ("Data not used", loss) in run_facts(contents)
 
 
 @pytest.mark.slow
