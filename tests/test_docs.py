@@ -21,7 +21,7 @@ from gfrnn.pipeline.config.experiment import SEARCHABLE
 from gfrnn.pipeline.config.section import Period
 from gfrnn_testing.paths import ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 LONG = 10
 """A default with more entries is described by their number."""

@@ -346,6 +346,18 @@ def test_a_mask_leaves_colours_and_contours_beside_it() -> None:
     assert dark.mean() > 0.4 * (whole < 0.25).all(axis=-1).mean()
 
 
+def test_a_single_map_of_a_wide_domain_is_not_magnified() -> None:
+    """Texts of a figure are as large as those of the page only in a width of its own."""
+    latitude, longitude = np.linspace(-20, 20, 5), np.linspace(130, 280, 16)
+    field = MapField(Channel("2m_temperature"), "K", *np.random.default_rng(0).random((3, 5, 16)))
+    when = np.datetime64("2001-01-01")
+    widths = [
+        map_pictures([field] * count, latitude, longitude, when)[-1].width for count in (1, 2, 3)
+    ]
+    assert widths[0] == widths[2] < 600
+    assert 900 < widths[1] <= 1026  # as wide as the text of the page
+
+
 def test_the_cost_of_the_precision_is_described() -> None:
     sample = {
         "chosen": "float64",
