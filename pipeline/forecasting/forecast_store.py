@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +206,10 @@ def _create_marks(group: zarr.Group, marks: Array, batch: int) -> None:
 
 
 def mark_batches(path: Path, batch: int) -> None:
-    """Let an unfinished store be continued in batches of another size."""
+    """Let a store be continued in batches of another size, if it is not finished."""
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    if WRITTEN not in group:  # all are written
+        return
     marks = array_in(group, WRITTEN)
     if marks.chunks != (batch,):
         _create_marks(group, np.asarray(marks[...]), batch)
@@ -269,7 +272,7 @@ def finish_forecast_store(path: Path) -> None:
         sums = store_sums(path)
         del sums[WRITTEN]
         lost = int((states == 2).sum())
-        group.attrs.update({"lost_forecasts": lost, SUMS: sums, "complete": 1})
+        group.attrs.update({"lost_forecasts": lost, SUMS: json.dumps(sums), "complete": 1})
         del group[WRITTEN]
     consolidate(path)
 
