@@ -106,6 +106,7 @@ class Run(RunFolder):
         self.experiment = experiment
         self.progress = progress
         self._checked: set[bool] = set()
+        self.check_links()
         self.claim(experiment, force=force)
         self.read_record()  # a damaged one is refused at once
         self.recover()
