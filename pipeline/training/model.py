@@ -324,6 +324,9 @@ class ForecastModel:
                 return rebuild_zonal_network(options, own, layout.basis)
             return replace(rebuild_network(options, own), outer=own["outer"])
 
+        errors = ErrorArchive(path / ERRORS) if ERRORS in group else None
+        if errors is not None:
+            errors.check()
         return cls(
             layout=layout,
             networks=tuple(
@@ -339,7 +342,7 @@ class ForecastModel:
             notes=ModelNotes.parse(attrs["notes"]),
             calibration=optional("calibration"),
             linear_calibration=optional("linear_calibration"),
-            errors=ErrorArchive(path / ERRORS) if ERRORS in group else None,
+            errors=errors,
         )
 
     @property
