@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import zarr
 
@@ -40,8 +41,8 @@ def check_sums(path: Path) -> None:
         If files are missing or metadata were changed; the message names the array.
     """
     try:
-        text = zarr.open_group(path, mode="r", use_consolidated=False).attrs.get(SUMS)
-        if text is None:
+        attrs: dict[str, Any] = dict(zarr.open_group(path, mode="r", use_consolidated=False).attrs)
+        if (text := attrs.get(SUMS)) is None:
             return
         wanted: dict[str, str] = json.loads(str(text))
         found = store_sums(path)
