@@ -9,13 +9,15 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import zarr
 
 from gfrnn.pipeline.errors import RunError
 
 SUMS = "sha256"
-"""Attribute of a finished store: the sum of each array."""
+"""Attribute of a finished store: the sum of each array, as JSON text, since attributes of netCDF
+files cannot be mappings, and what is read from a store may be written there as it is."""
 
 
 def store_sums(path: Path) -> dict[str, str]:
@@ -39,9 +41,10 @@ def check_sums(path: Path) -> None:
         If files are missing or metadata were changed; the message names the array.
     """
     try:
-        wanted = zarr.open_group(path, mode="r", use_consolidated=False).attrs.get(SUMS)
-        if wanted is None:
+        attrs: dict[str, Any] = dict(zarr.open_group(path, mode="r", use_consolidated=False).attrs)
+        if (text := attrs.get(SUMS)) is None:
             return
+        wanted: dict[str, str] = json.loads(str(text))
         found = store_sums(path)
         changed = [name for name in wanted if found.get(name) != wanted[name]]
     except (OSError, ValueError, TypeError, KeyError) as error:
