@@ -52,10 +52,16 @@ def _aside(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + ".partial"), path.with_name(path.name + ".old")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: completely or not at all."""
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write a file atomically: completely or not at all.
+
+    A private file can be read by its owner only, at all times.
+    """
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8") as file:
+    partial.unlink(missing_ok=True)  # that of a killed process may have another mode
+    mode = 0o600 if private else 0o666
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())  # else a crash of the machine may leave an empty file of this name
