@@ -201,8 +201,8 @@ def _check_author(place: Path, kind: str) -> None:
     else:
         return
     raise ConfigError(
-        f"{file}: cluster: the file {problem}, and a section of the kind {kind} can run commands as "
-        "you; read it, and give its keys in a file of your own as --cluster FILE"
+        f"{file}: cluster: the file {problem}, and a section of the kind {kind} can run commands "
+        "as you; read it, and give its keys in a file of your own as --cluster FILE"
     )
 
 
