@@ -21,7 +21,7 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_
 class SourceConfig(Section):
     """A source of data: files that are read as one data set, or one store."""
 
-    path: str | list[str]
+    path: str | Annotated[list[str], Field(min_length=1)]
     level: float | None = Field(
         None, gt=0, le=10_000, description="level in hPa, if the file has none"
     )
