@@ -17,16 +17,22 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
-from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.dataset import log_losses, open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast import forecast, initial_times
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
+from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
-from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
+from gfrnn.pipeline.runs.experiment_keys import (
+    MODEL_INDEPENDENT_KEYS,
+    deciding_keys,
+    fit_keys,
+    forecast_keys,
+)
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.online_forecasts import check_online, check_truth, require_statistics
@@ -39,6 +45,7 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import ModelNotes, Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import known_times, steps
+from gfrnn.pipeline.verification.events.event_quantiles import QuantileTimes
 from gfrnn.pipeline.verification.events.event_values import events_of
 from gfrnn.pipeline.verification.online.verify_online import open_rollouts, verify_online
 from gfrnn.pipeline.verification.region_masks import region_masks
@@ -132,7 +139,9 @@ class Run(RunFolder):
     @cached_property
     def ds(self) -> xr.Dataset:
         """Canonical Dataset of the data, opened once."""
-        return open_source(self.experiment.data)
+        ds = open_source(self.experiment.data)
+        log_losses(ds)
+        return ds
 
     @cached_property
     def data(self) -> StageData:
@@ -177,11 +186,12 @@ class Run(RunFolder):
         else:
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
-        initial_times(self.experiment, axis)
+        starts = initial_times(self.experiment, axis)
         check_online(self.experiment, self.ds, self.forecasts)
         grid, scored = Fields(self.ds).grid, self.experiment.verification
         RegionMeans.on_grid(grid, scored.regions, self._region_masks)
-        events_of(scored.thresholds, grid)
+        events = events_of(scored.thresholds, grid)
+        QuantileTimes.choose(axis, [self.experiment.periods.train], axis[starts], events)
         if trains and (force or not self.is_done("fit")):
             periods = (period for _, period in self.experiment.periods)
             check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
@@ -266,6 +276,7 @@ class Run(RunFolder):
         """Compute the statistics and the scores of stored forecasts."""
         valid = open_forecasts(self.forecasts)["valid_time"].values
         self._require("forecast", self.forecasts)
+        check_sums(self.forecasts)
         remedy = "run `gfrnn verify` again when they have been extended"
         check_truth(str(self.forecasts), valid, self.ds["time"].values, remedy)
         verify(
@@ -281,6 +292,7 @@ class Run(RunFolder):
             self.experiment.forecast.seed,
             self._region_masks,
             self.experiment.forecast.batch,
+            (self.experiment.periods.train,),
         )
 
     def finished(self, stage: str) -> bool:
@@ -359,10 +371,9 @@ class Run(RunFolder):
             If the run has no finished fit.
         """
         self._check_external_model()
-        record, key = self.record, self._key_of_model
+        record = self.record
         done = record.fit
-        if not record.external_model:
-            key = self._key_of(record.fingerprint or "")
+        key = self._fit_key(done, record.fingerprint or "")
         if done is None or not done.finished or done.key != key or not self.model.exists():
             raise RunError(
                 f"{self.folder}: holds no finished fit of its experiment; run `gfrnn fit` first"
@@ -473,7 +484,7 @@ class Run(RunFolder):
 
     def _note_model(self, notes: ModelNotes, entry: StageRecord) -> None:
         data = notes.fingerprint
-        key = self._key_of_model if entry.external else self._key_of(data)
+        key = self._fit_key(entry, data)
         with self.changing_record() as record:
             record.drop_later("fit")
             record.note("fit", replace(entry, key=key, finished=now()), data)
@@ -482,25 +493,28 @@ class Run(RunFolder):
 
     def _key_for(self, stage: str) -> str:
         """Return the key of everything that decides the product of a stage."""
-        external = self.record.external_model
+        record = self.record
+        external = record.external_model
         online = stage == "forecast" and not self.experiment.forecast.store
-        if external and stage == "fit":
-            return self._key_of_model
+        if stage == "fit":
+            return self._fit_key(record.fit, "" if external else self.data.fingerprint("fit"))
         # Later times may be added to the data, and forecasts must then be scored with them.
-        key = self._key_of(self.data.fingerprint(stage, trained=not external))
+        data = self.data.fingerprint(stage, trained=not external)
+        key = content_key(forecast_keys(self.experiment), data)
         if stage == "verify":
             cells = {name: content_digest(own) for name, own in self._region_masks.items()}
             return content_key(key, self.experiment.verification.model_dump(mode="json"), cells)
         return content_key(key, "online", self._key_for("verify")) if online else key
 
-    def _key_of(self, data: str) -> str:
-        """Return a key made from the experiment and the fingerprint of the data."""
-        return content_key(deciding_keys(self.experiment), data)
+    def _fit_key(self, entry: StageRecord | None, data: str) -> str:
+        """Return the key of a model from the experiment and the fingerprint of its data.
 
-    @property
-    def _key_of_model(self) -> str:
-        """Return the key of a model that was copied or updated."""
-        return content_key(deciding_keys(self.experiment, MODEL_INDEPENDENT_KEYS))
+        The data of this run do not decide a model that was copied or updated.
+        """
+        if entry is not None and entry.external:
+            return content_key(deciding_keys(self.experiment, MODEL_INDEPENDENT_KEYS))
+        refitted = entry is not None and entry.refit is not None
+        return content_key(fit_keys(self.experiment, refitted=refitted), data)
 
     def describe_cluster(self, description: dict[str, Any]) -> None:
         """Record the cluster on which the run is computed."""
