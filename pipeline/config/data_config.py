@@ -21,7 +21,7 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_
 class SourceConfig(Section):
     """A source of data: files that are read as one data set, or one store."""
 
-    path: str | Annotated[list[str], Field(min_length=1)]
+    path: str | list[str]
     level: float | None = Field(
         None, gt=0, le=10_000, description="level in hPa, if the file has none"
     )
@@ -39,6 +39,13 @@ class SourceConfig(Section):
     interpolate: bool = Field(
         False, description="whether to interpolate to the grid of the sources without this key"
     )
+
+    @field_validator("path")
+    @classmethod
+    def _some_path(cls, value: str | list[str]) -> str | list[str]:
+        if not value:
+            raise ValueError(f"{value!r} names no file; give a file, a store, a glob or a URL")
+        return value
 
 
 class Region(Section):
