@@ -42,6 +42,10 @@ class DataError(GfrnnError, ValueError):
     """The data cannot be used as they are: missing, damaged, gappy or of the wrong unit."""
 
 
+class MissingTimesError(DataError):
+    """A variable has no value at all at some times, which can be treated as a gap."""
+
+
 class ResourceError(GfrnnError):
     """The work does not fit into the available workers."""
 

@@ -10,8 +10,9 @@ from pydantic import Field, field_validator, model_validator
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import MOST, Period, Section
 
-Doubt = Literal["scrambled", "extremes", "range"]
-"""Kind of a doubt about values: points in the wrong order, undeclared fill values, impossible."""
+Doubt = Literal["scrambled", "extremes", "range", "thinned"]
+"""Kind of a doubt about values: points in the wrong order, undeclared fill values, impossible, sums
+of which a longer step leaves some out."""
 
 
 # Names of variables become names of arrays, that is, of folders.

@@ -59,6 +59,11 @@ class RunFolder:
         return self.folder / "summaries.zarr"
 
     @property
+    def missing_times(self) -> Path:
+        """File of the times at which a variable has no value at all, which count as gaps."""
+        return self.folder / "missing_times.json"
+
+    @property
     def updates(self) -> Path:
         """Store of the merged triangles of an updated model."""
         return self.folder / "updates.zarr"
