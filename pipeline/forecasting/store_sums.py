@@ -16,7 +16,8 @@ import zarr
 from gfrnn.pipeline.errors import RunError
 
 SUMS = "sha256"
-"""Attribute of a finished store: the sum of each array."""
+"""Attribute of a finished store: the sum of each array, as JSON text, since attributes of netCDF
+files cannot be mappings, and what is read from a store may be written there as it is."""
 
 
 def store_sums(path: Path) -> dict[str, str]:
@@ -41,9 +42,9 @@ def check_sums(path: Path) -> None:
     """
     try:
         attrs: dict[str, Any] = dict(zarr.open_group(path, mode="r", use_consolidated=False).attrs)
-        wanted: dict[str, str] | None = attrs.get(SUMS)
-        if wanted is None:
+        if (text := attrs.get(SUMS)) is None:
             return
+        wanted: dict[str, str] = json.loads(str(text))
         found = store_sums(path)
         changed = [name for name in wanted if found.get(name) != wanted[name]]
     except (OSError, ValueError, TypeError, KeyError) as error:
