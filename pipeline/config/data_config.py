@@ -41,6 +41,13 @@ class SourceConfig(Section):
         False, description="whether to interpolate to the grid of the sources without this key"
     )
 
+    @field_validator("path")
+    @classmethod
+    def _some_path(cls, value: str | list[str]) -> str | list[str]:
+        if not value:
+            raise ValueError(f"{value!r} names no file; give a file, a store, a glob or a URL")
+        return value
+
 
 class Region(Section):
     """A region in latitude and longitude (-180..180 or 0..360), which may cross Greenwich."""
