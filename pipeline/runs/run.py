@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,15 +21,20 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.forecasting.forecast import forecast, initial_times
+from gfrnn.pipeline.forecasting.forecast import check_members, forecast, initial_times, load_model
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast_data
-from gfrnn.pipeline.runs.online_forecasts import check_online, check_truth, require_statistics
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
+from gfrnn.pipeline.runs.stage_checks import (
+    check_external_model,
+    check_online,
+    check_truth,
+    require_statistics,
+)
 from gfrnn.pipeline.runs.stage_data import StageData
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
@@ -186,6 +190,31 @@ class Run(RunFolder):
             check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
         self._checked.add(trains)
 
+    def check_ready(self, stage: str) -> None:
+        """Check that there is what a stage needs from those before it; no cluster is needed.
+
+        Raises
+        ------
+        ConfigError
+            If the horizon of ensembles is not a multiple of the model's step.
+        DataError
+            If no forecast to be scored has a truth.
+        RunError
+            If the model or the forecasts are missing, not finished, or not of this experiment and
+            these data, or the model cannot make the members.
+        """
+        self._check_external_model()
+        if stage == "forecast":
+            self._require("fit", self.model)
+            check_members(load_model(str(self.model)), self.experiment.forecast)
+        elif stage == "verify" and self.experiment.forecast.store:
+            valid = open_forecasts(self.forecasts)["valid_time"].values
+            self._require("forecast", self.forecasts)
+            remedy = "run `gfrnn verify` again when they have been extended"
+            check_truth(str(self.forecasts), valid, self.ds["time"].values, remedy)
+        elif stage == "verify":
+            require_statistics(self.statistics, self.finished("forecast"))
+
     # Stages
 
     def fit(self, *, force: bool = False) -> StageOutcome:
@@ -201,7 +230,7 @@ class Run(RunFolder):
                 # The digests take many reads, so they are computed once.
                 ds = with_digests(self.ds, self.data.training)
                 trained = fit(self.experiment, ds, self.folder, self.progress, checked=checked)
-                trained.save(self.model)
+                self._save_model(trained)
                 Checkpoints(self.updates).clear()
         return self.outcome("fit", skipped)
 
@@ -214,8 +243,7 @@ class Run(RunFolder):
         skipped = not force and self.is_done("forecast")
         if not skipped:
             with self._computing("forecast"):
-                self._check_external_model()
-                self._require("fit", self.model)
+                self.check_ready("forecast")
                 if self.record.external_model:
                     self.check()
                 if self.experiment.forecast.store:
@@ -253,20 +281,15 @@ class Run(RunFolder):
         skipped = not force and self.is_done("verify")
         if not skipped:
             with self._computing("verify"):
-                self._check_external_model()
+                self.check_ready("verify")
                 if self.experiment.forecast.store:
                     self._score_forecasts(force)
                 else:
-                    require_statistics(self.statistics, self.finished("forecast"))
                     compute_scores(self.statistics, self.scores)
         return self.outcome("verify", skipped)
 
     def _score_forecasts(self, force: bool) -> None:
         """Compute the statistics and the scores of stored forecasts."""
-        valid = open_forecasts(self.forecasts)["valid_time"].values
-        self._require("forecast", self.forecasts)
-        remedy = "run `gfrnn verify` again when they have been extended"
-        check_truth(str(self.forecasts), valid, self.ds["time"].values, remedy)
         verify(
             self.ds,
             self.model,
@@ -392,37 +415,7 @@ class Run(RunFolder):
         return store, FittedCandidates.load(Checkpoints(store), model.notes.kept.key)
 
     def _check_external_model(self) -> None:
-        """Check that a model which was not trained in this folder is there, with its origin.
-
-        A fit leaves its checkpoints in the folder. Without them and without the record, a model or
-        forecasts come from a command that uses the model of another run.
-
-        Raises
-        ------
-        RunError
-            If the model or its origin is missing; `gfrnn fit` would train another model then.
-        """
-        done, folder = self.record.fit, self.folder
-        period = [end.removesuffix(" 00:00:00") for end in self.experiment.periods.test.as_pair()]
-
-        def forecast_again(source: str) -> str:
-            words = ["gfrnn", "forecast", source, "--period", *period, "--output", str(folder)]
-            return f"`{shlex.join(words)}`"
-
-        if done is not None and done.taken is not None and not self.model.exists():
-            raise RunError(
-                f"{self.model}: the copy of the model of {done.taken.of} is missing; copy it again "
-                f"with {forecast_again(done.taken.of)}"
-            )
-        made = self.model.exists() or self.forecasts.exists()
-        if done is None and made and not self.summaries.exists():
-            raise RunError(
-                f"{folder}: has neither run.json, which names the run that the model is from, nor "
-                "summaries.zarr, the checkpoints of a fit; repeat the command that made the "
-                f"folder: {forecast_again('RUN')} for forecasts of another period, "
-                "`gfrnn refit RUN` or `gfrnn update RUN` with its --output for another model; "
-                f"`gfrnn fit {shlex.quote(str(folder))} --force` trains a new model instead"
-            )
+        check_external_model(self, self.record, self.experiment)
 
     def store_model(self, model: ForecastModel, entry: StageRecord) -> None:
         """Save a model that was derived from an earlier fit as the product of the stage ``fit``.
@@ -442,6 +435,12 @@ class Run(RunFolder):
         with self.changing_record() as record:
             record.drop_later("fit")
             record.note("fit", replace(entry, key=key, finished=now()), data)
+        self._save_model(model)
+
+    def _save_model(self, model: ForecastModel) -> None:
+        """Save the model, and remove the spectrum of an earlier one, which nothing else marks."""
+        shutil.rmtree(self.spectrum, ignore_errors=True)
+        self.spectrum_page.unlink(missing_ok=True)
         model.save(self.model)
 
     # Keys and the record
