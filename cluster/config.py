@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from dask.utils import parse_bytes
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gfrnn.cluster.batch.script_words import (
+    check_interface,
+    check_line,
+    check_name,
+    check_path,
+)
 from gfrnn.cluster.batch.systems import SYSTEMS
 from gfrnn.cluster.walltime import parse_walltime
 
@@ -43,40 +49,50 @@ _KINDS_WITH_KEY: dict[str, tuple[str, ...]] = {
 
 _MAX_PORT = 2**16 - 1
 
+_MOST_BYTES = 2**50
+
 _MIN_WALLTIME = 60
 """Shortest walltime in seconds."""
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+Interface = Annotated[str, AfterValidator(check_interface)]
+ScriptPath = Annotated[str, AfterValidator(check_path)]
+Line = Annotated[str, AfterValidator(check_line)]
 
 
 class ClusterConfig(BaseModel):
     """The ``cluster`` section of an experiment file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal[
         "local", "existing", "slurm", "pbs", "lsf", "sge", "oar", "htcondor", "srun", "mpi"
     ] = "local"
-    workers: int | None = Field(None, gt=0, description="processes; local: default one a core")
+    workers: int | None = Field(
+        None, gt=0, le=100_000, description="processes; local: default one a core"
+    )
     memory: str | None = Field(None, description="memory of a worker, e.g. 4GiB")
     dashboard: str | bool = Field(
         "127.0.0.1:8787", description="address of the dashboard; :0 any port; false for none"
     )
-    timeout: float = Field(60.0, gt=0, description="seconds to wait for the workers")
+    timeout: float = Field(60.0, gt=0, le=1e6, description="seconds to wait for the workers")
 
     address: str | None = Field(None, description="of a scheduler, e.g. tcp://host:8786")
     scheduler_file: str | None = Field(None, description="scheduler file of an existing scheduler")
     certificates: str | None = Field(None, description="folder of an existing scheduler's TLS")
 
-    threads: int = Field(1, gt=0, description="threads of one worker; each runs one task")
-    per_job: int = Field(1, gt=0, description="workers in one job")
+    threads: int = Field(1, gt=0, le=1024, description="threads of one worker; each runs one task")
+    per_job: int = Field(1, gt=0, le=1024, description="workers in one job")
     walltime: str | int = Field("1h", description="time limit of one job, e.g. 2h or 02:00:00")
-    queue: str | None = Field(None, description="queue or partition of the jobs")
-    account: str | None = Field(None, description="account or project that is charged")
-    interface: str | None = Field(None, description="network of the workers, e.g. ib0")
-    scheduler_interface: str | None = Field(None, description="network of the scheduler")
-    directives: tuple[str, ...] = Field((), description="more options of the job, as in a script")
+    queue: Name | None = Field(None, description="queue or partition of the jobs")
+    account: Name | None = Field(None, description="account or project that is charged")
+    interface: Interface | None = Field(None, description="network of the workers, e.g. ib0")
+    scheduler_interface: Interface | None = Field(None, description="network of the scheduler")
+    directives: tuple[Line, ...] = Field((), description="more options of the job, as in a script")
     setup: tuple[str, ...] = Field((), description="shell lines before the worker starts")
-    python: str | None = Field(None, description="Python on the nodes; default: this one")
-    spill: str | None = Field(None, description="folder of each node; default $TMPDIR")
+    python: ScriptPath | None = Field(None, description="Python on the nodes; default: this one")
+    spill: ScriptPath | None = Field(None, description="folder of each node; default $TMPDIR")
     folder: str | None = Field(None, description="logs and certificates, for all nodes")
     queue_wait: str | int = Field("1h", description="longest wait for the first job to start")
 
@@ -85,9 +101,11 @@ class ClusterConfig(BaseModel):
     def _is_size(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                parse_bytes(value)
-            except ValueError:
-                raise ValueError(f"{value!r} is not a size; write for example 4GiB") from None
+                size = parse_bytes(value)
+            except (ValueError, OverflowError):
+                size = 0
+            if not 0 < size < _MOST_BYTES:
+                raise ValueError(f"{value!r} is not a size; write for example 4GiB")
         return value
 
     @field_validator("dashboard")

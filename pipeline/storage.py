@@ -17,20 +17,39 @@ from numpy.typing import NDArray
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` create a folder under a temporary name, and rename it when it is complete.
 
-    A reader never sees an incomplete folder, and an earlier folder stays until then.
+    A reader never sees an incomplete folder, and an earlier folder stays until then. A process that
+    is killed between the two renames leaves none under the name; :func:`recover` mends that.
     """
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    recover(path)
+    partial, old = _aside(path)
     partial.parent.mkdir(parents=True, exist_ok=True)
     write(partial)
     if path.exists():
-        old = path.with_name(path.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
         path.rename(old)
         partial.rename(path)
         shutil.rmtree(old)
     else:
         partial.rename(path)
+
+
+def recover(path: Path) -> None:
+    """Finish or undo a :func:`write_whole` that was interrupted; no process may be in it now."""
+    partial, old = _aside(path)
+    # The new folder is complete before the earlier one is renamed.
+    if old.exists() and partial.exists() and not path.exists():
+        partial.rename(path)
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def interrupted(path: Path) -> bool:
+    """Check whether a :func:`write_whole` was interrupted, or is at work."""
+    return any(each.exists() for each in _aside(path))
+
+
+def _aside(path: Path) -> tuple[Path, Path]:
+    """Return the temporary names of the new folder and of the earlier one."""
+    return path.with_name(path.name + ".partial"), path.with_name(path.name + ".old")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,6 +12,9 @@ Array = NDArray[Any]
 # Rows that are copied together between arrays of different order, so that both stay in the cache.
 _COPIED = 16
 
+# Entries of a square of so many rows that are not below its diagonal.
+_UPPER = np.triu(np.ones((_COPIED, _COPIED), dtype=bool))
+
 
 def copy_rows(rows: Array, out: Array) -> None:
     """Copy rows into an array of another order, a few at a time, which may stay in the cache.
@@ -39,5 +42,6 @@ def upper_triangle(trapezoid: Array, kind: Any, order: Literal["C", "F"]) -> Arr
     for first in range(0, rows, _COPIED):
         last = min(first + _COPIED, rows)
         upper[first:last, last:] = trapezoid[first:last, last:]
-        upper[first:last, first:last] = np.triu(trapezoid[first:last, first:last])
+        square = trapezoid[first:last, first:last]
+        np.copyto(upper[first:last, first:last], square, where=_UPPER[: len(square), : len(square)])
     return upper

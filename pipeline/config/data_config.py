@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.config.section import Period, Section
+from gfrnn.pipeline.config.section import MOST, Period, Section
 
 Doubt = Literal["scrambled", "extremes", "range"]
 """Kind of a doubt about values: points in the wrong order, undeclared fill values, impossible."""
+
+
+# Names of variables become names of arrays, that is, of folders.
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 
 class SourceConfig(Section):
     """A source of data: files that are read as one data set, or one store."""
 
     path: str | list[str]
-    level: float | None = Field(None, gt=0, description="level in hPa, if the file has none")
-    rename: dict[str, str] = Field({}, description="mapping: name in the file to ERA5 name")
+    level: float | None = Field(
+        None, gt=0, le=10_000, description="level in hPa, if the file has none"
+    )
+    rename: dict[str, VariableName] = Field(
+        {}, description="mapping: name in the file to ERA5 name"
+    )
     units: dict[str, str] = Field({}, description="mapping: name in the file to unit")
     storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
     interpolate: bool = Field(
@@ -59,7 +67,9 @@ class DataConfig(Section):
         [], description="doubts about the values for which a fit shall not refuse them"
     )
     step: Duration | None = Field(None, description="time step to use, e.g. 6h or 1mo")
-    chunk: int | None = Field(None, gt=0, description="number of times that a leaf reads at once")
+    chunk: int | None = Field(
+        None, gt=0, le=MOST, description="number of times that a leaf reads at once"
+    )
     rechunk: bool | None = Field(
         None,
         description="whether a fit first copies its fields to chunks of few times; default: where "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from pydantic import Field, model_validator
 from gfrnn.pipeline.config.data_config import ClimatologyConfig, DataConfig, PeriodsConfig
 from gfrnn.pipeline.config.fit_config import FitConfig, ForecastConfig
 from gfrnn.pipeline.config.model_config import WIDTH_OF_POINT, ModelConfig
-from gfrnn.pipeline.config.section import Section, checked, parse_tree, read_tree
+from gfrnn.pipeline.config.section import Section, checked
 from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.pipeline.config.verification_config import VerificationConfig
+from gfrnn.pipeline.config.yaml_tree import parse_tree, read_tree
 
 # Layouts that have a key of ``model`` and ``fit``, where not all have it.
 _LAYOUTS_OF_KEYS = {
@@ -70,10 +72,14 @@ SEARCHABLE = (
 """Keys that are allowed in ``search``."""
 
 
+_MOST_CANDIDATES = 1000
+"""Most combinations of a search."""
+
+
 class Experiment(Section):
     """An experiment: all settings that its result depends on."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     description: str = ""
     output: str | None = Field(None, description="the run's folder; default: runs/<name>")
     data: DataConfig
@@ -171,7 +177,12 @@ class Experiment(Section):
                 )
             if not values:
                 raise ValueError(f"search.{key} has no candidates; list some, or leave the key out")
-        candidates = len(list(self._grid()))
+        candidates = math.prod(map(len, self.search.values()))
+        if candidates > _MOST_CANDIDATES:
+            raise ValueError(
+                f"search has {candidates} combinations, of which each is trained; give fewer "
+                f"candidates, at most {_MOST_CANDIDATES} combinations"
+            )
         if self.fit.average > candidates:
             raise ValueError(
                 f"fit.average: {self.fit.average} is more than the {candidates} candidates of "

@@ -8,10 +8,12 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.config.section import Section
+from gfrnn.pipeline.config.section import MOST, Section
 
 WIDTH, WIDTH_OF_POINT = 1000, 16
 """Numbers of hidden features by default: of a state or patch, and of a grid point."""
+
+_MOST_NOISE = 1e6
 
 
 class ModelConfig(Section):
@@ -20,6 +22,7 @@ class ModelConfig(Section):
     width: int = Field(
         WIDTH,
         ge=0,
+        le=MOST,
         description="number of hidden features; 0 is the linear model. In the zonal layout: of "
         "sampled features at a grid point, advection not counted; default 16, or 0 with advection "
         "alone",
@@ -30,7 +33,10 @@ class ModelConfig(Section):
         "layout, none elsewhere",
     )
     products: int = Field(
-        WIDTH_OF_POINT, gt=0, description="number of products of a cell in the local layout"
+        WIDTH_OF_POINT,
+        gt=0,
+        le=1000,
+        description="number of products of a cell in the local layout",
     )
     wind: Literal["geostrophic", "components"] | None = Field(
         None,
@@ -38,13 +44,19 @@ class ModelConfig(Section):
         "components where the data have them",
     )
     stages: int = Field(
-        1, gt=0, description="number of stages, each of which corrects the one before"
+        1, gt=0, le=1000, description="number of stages, each of which corrects the one before"
     )
     hidden_delays: int | None = Field(
-        None, gt=0, description="number of latest states that hidden features use; default: all"
+        None,
+        gt=0,
+        le=MOST,
+        description="number of latest states that hidden features use; default: all",
     )
     hidden_modes: int | None = Field(
-        None, gt=0, description="number of leading EOFs that hidden features use; default: all"
+        None,
+        gt=0,
+        le=MOST,
+        description="number of leading EOFs that hidden features use; default: all",
     )
     activation: Literal["tanh", "relu"] = "tanh"
     hidden_inputs: list[Literal["state", "linear"]] = Field(
@@ -55,7 +67,8 @@ class ModelConfig(Section):
     sampling: Literal["pairs", "uniform_pairs", "normal", "centres"] = "normal"
     scale: float | None = Field(
         None,
-        gt=0,
+        ge=1e-9,
+        le=1e9,
         description="standard deviation of normal weights, default 0.15, or relative length of "
         "features around centres, default 1",
     )
@@ -85,13 +98,13 @@ class ModelConfig(Section):
     noise_factor: float = Field(
         2.0,
         gt=0,
-        allow_inf_nan=False,
+        le=1e6,
         description="factor on the model's own errors with noise: residual",
     )
     bound: float | None = Field(
         None,
         gt=1,
-        allow_inf_nan=False,
+        le=1e6,
         description="multiple of its root mean square in training at which a rollout is held",
     )
     precision: Literal["float64", "float32"] = Field(
@@ -134,8 +147,10 @@ class ModelConfig(Section):
             number = float(value)
         except (TypeError, ValueError):
             number = np.nan
-        if not 0 <= number < np.inf:
-            raise ValueError(f"{value!r} is not allowed; give a number from 0 on, or residual")
+        if not 0 <= number <= _MOST_NOISE:
+            raise ValueError(
+                f"{value!r} is not allowed; give a number from 0 to {_MOST_NOISE:g}, or residual"
+            )
         return number
 
     @model_validator(mode="after")

@@ -1,15 +1,15 @@
-"""Sections of the experiment file, periods, YAML, and the messages on values not allowed."""
+"""Sections of the experiment file, periods, and the messages on values not allowed."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
-from pathlib import Path
+from datetime import date
 from typing import Any, TypeVar, get_origin
 
 import numpy as np
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from gfrnn.pipeline.config.durations import ONE_DAY
@@ -18,23 +18,47 @@ from gfrnn.pipeline.errors import ConfigError
 Model = TypeVar("Model", bound=BaseModel)
 
 
+MOST = 10**6
+"""Largest number of features, chunks and the like: above all that can be computed, and far below
+what arithmetic of 64 bits or an allocation of memory would fail at without a message."""
+
+_DATE = re.compile(r"\d{4}(-\d\d?(-\d\d?([T ]\S.*)?)?)?|\d{8}(T\S+)?", re.ASCII)
+
+_FIRST_YEAR, _LAST_YEAR = 1678, 2261
+
+_MOST_LINES, _MOST_CHARACTERS = 20, 600
+"""Most errors that are listed, and most characters of one."""
+
+
 class Section(BaseModel):
     """A section of the experiment file: unknown keys are refused, values are constant."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        arbitrary_types_allowed=True,
+        allow_inf_nan=False,
     )
 
 
 def _to_timestamp(value: Any) -> pd.Timestamp:
     try:
-        if isinstance(value, (int, float)):
+        # pandas also reads numbers, as nanoseconds, "today", and 01/02/2003, whose order is open.
+        if not isinstance(value, (date, np.datetime64)) and not (
+            isinstance(value, str) and _DATE.fullmatch(value.strip())
+        ):
             raise ValueError
         stamp = pd.Timestamp(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"{value!r} is not a date; write for example 2008-12-31") from None
     if pd.isna(stamp):
         raise ValueError(f"{value!r} is not a date; write for example 2008-12-31")
+    if not _FIRST_YEAR <= stamp.year <= _LAST_YEAR:
+        raise ValueError(
+            f"{value!r} is not within the years {_FIRST_YEAR} to {_LAST_YEAR}, whose times fit "
+            "into 64 bits; choose a period in these"
+        )
     if stamp.tzinfo is not None:
         raise ValueError(f"{value!r} has a time zone; times are UTC, so write it without one")
     return stamp
@@ -80,50 +104,6 @@ class Period(Section):
         return [str(self.start), f"{self.end:%Y-%m-%d}" if whole_day else str(self.end)]
 
 
-def read_tree(path: Path) -> dict[str, Any]:
-    """Read the keys and values of a YAML file.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be read; the message names the file.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror or error}); check the path"
-        ) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text; give a YAML file") from None
-    return parse_tree(text, str(path))
-
-
-class _TextDates(yaml.SafeLoader):
-    """YAML loader that leaves dates as text, so that a wrong date is reported with its key."""
-
-
-_TextDates.yaml_implicit_resolvers = {
-    first: [each for each in found if each[0] != "tag:yaml.org,2002:timestamp"]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-_YAML_NAMES = {type(None): "no content", list: "a list"}
-
-
-def parse_tree(text: str, where: str) -> dict[str, Any]:
-    """Parse the keys and values of YAML text; ``where`` is named in errors."""
-    try:
-        tree = yaml.load(text, _TextDates)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML: {error}") from None
-    if not isinstance(tree, dict):
-        found = _YAML_NAMES.get(type(tree), "a single value")
-        raise ConfigError(f"{where}: found {found}; write keys and values, as in `name: my_run`")
-    return tree
-
-
 def checked(model: type[Model], tree: Any, where: str) -> Model:
     """Return a section from plain lists and dictionaries, validated.
 
@@ -135,8 +115,19 @@ def checked(model: type[Model], tree: Any, where: str) -> Model:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{where}: {_explain(detail, model)}" for detail in error.errors()]
+        details = error.errors()
+        lines = [f"{where}: {_shortened(_explain(each, model))}" for each in details[:_MOST_LINES]]
+        if len(details) > _MOST_LINES:
+            lines.append(f"{where}: {len(details) - _MOST_LINES} more errors")
         raise ConfigError("\n".join(lines)) from None
+
+
+def _shortened(line: str) -> str:
+    """Leave out the middle of a line that holds a long value."""
+    if len(line) <= _MOST_CHARACTERS:
+        return line
+    half = _MOST_CHARACTERS // 2
+    return f"{line[:half]} ... {line[-half:]}"
 
 
 def _explain(detail: Any, model: type[BaseModel]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from gfrnn.pipeline.config.section import Section
+from gfrnn.pipeline.config.section import MOST, Section
 
 # Keys of ``state`` that only one layout has.
 _STATE_KEYS = {
@@ -15,18 +15,23 @@ _STATE_KEYS = {
     "zonal": ("wavenumbers", "functions", "geometry"),
 }
 
-Cells = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Cells = tuple[Count, Count]
+Positive = Annotated[int, Field(gt=0, le=MOST)]
 
 
 class StateConfig(Section):
     """Settings that determine how fields become states of the network."""
 
     layout: Literal["eof", "local", "zonal"] = "eof"
-    modes: int = Field(80, gt=0, description="number of EOFs kept, all variables together")
+    modes: int = Field(80, gt=0, le=MOST, description="number of EOFs kept, all variables together")
     delays: int = Field(
-        2, gt=0, description="number of successive states that are input, with the present one"
+        2,
+        gt=0,
+        le=MOST,
+        description="number of successive states that are input, with the present one",
     )
-    patch: tuple[PositiveInt, PositiveInt] = Field(
+    patch: tuple[Positive, Positive] = Field(
         (4, 4), description="size of a patch in cells: latitudes, longitudes"
     )
     halo: Cells = Field((2, 2), description="cells around a patch that are input")
@@ -34,17 +39,19 @@ class StateConfig(Section):
     weights: Literal["shared", "bands", "own"] = Field(
         "shared", description="outer weights for all patches, bands of latitude, or each patch"
     )
-    bands: int = Field(6, gt=0, description="number of bands of latitude")
+    bands: int = Field(6, gt=0, le=MOST, description="number of bands of latitude")
     static: list[str] = Field([], description="static fields that are input for each patch")
     wavenumbers: int | None = Field(
         None,
         gt=0,
+        le=MOST,
         description="largest zonal wavenumber; default: the largest whose products the longitudes "
         "resolve, a third of their number",
     )
     functions: int | None = Field(
         None,
         gt=0,
+        le=MOST,
         description="number of functions of latitude of the zonal mean; default: one more than the "
         "wavenumbers on a globe, half the latitudes elsewhere",
     )

@@ -96,6 +96,9 @@ exchange."""
 WHOLE = "all"
 """Name of the region of all cells, which is always scored."""
 
+Quantile = Annotated[str, Field(pattern=r"^q\d{1,3}(\.\d+)?$")]
+"""A quantile of the climatology in percent, such as ``q90``."""
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
@@ -109,8 +112,10 @@ class VerificationConfig(Section):
         {}, description="mapping: name of a region to its box or static field; or names alone"
     )
 
-    thresholds: dict[str, list[float]] = Field(
-        {}, description="mapping: name of a channel to thresholds of events, in its unit"
+    thresholds: dict[str, list[float | Quantile]] = Field(
+        {},
+        description="mapping: name of a channel to thresholds of events, in its unit, or quantiles "
+        "of the climatology, such as q90",
     )
     neighbourhoods: list[Annotated[int, Field(gt=0)]] = Field(
         [], description="odd widths in cells of the neighbourhoods in which events are compared"
@@ -139,10 +144,18 @@ class VerificationConfig(Section):
 
     @field_validator("thresholds")
     @classmethod
-    def _some_thresholds(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
+    def _some_thresholds(cls, value: dict[str, list[float | str]]) -> dict[str, list[float | str]]:
         for name, own in value.items():
-            if not own or len(set(own)) < len(own) or not all(map(isfinite, own)):
-                raise ValueError(f"{name}: {own} is not a list of different finite numbers")
+            levels = [quantile_level(each) for each in own if isinstance(each, str)]
+            numbers = [each for each in own if not isinstance(each, str)]
+            different = len(set(levels)) + len(set(numbers)) == len(own)
+            if not own or not different or not all(map(isfinite, numbers)):
+                raise ValueError(
+                    f"{name}: {own} is not a list of different finite numbers or quantiles such as "
+                    "q90"
+                )
+            if not all(0 < level < 1 for level in levels):
+                raise ValueError(f"{name}: {own}: quantiles lie between q0 and q100, without these")
         return value
 
     @model_validator(mode="after")
@@ -161,6 +174,11 @@ class VerificationConfig(Section):
                 f"{WHOLE} is the name of the whole area, which is always scored; choose another"
             )
         return value
+
+
+def quantile_level(threshold: str) -> float:
+    """Return the level of a quantile, from 0 to 1: 0.9 of ``q90``."""
+    return float(threshold.removeprefix("q")) / 100
 
 
 def _filled_in(value: Any, known: Mapping[str, dict[str, Any]], kind: str, keys: str) -> Any:

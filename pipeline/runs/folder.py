@@ -5,15 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gfrnn.pipeline.config.experiment import Experiment, dump_experiment
-from gfrnn.pipeline.config.section import checked, read_tree
+from gfrnn.pipeline.config.section import checked
+from gfrnn.pipeline.config.yaml_tree import read_tree
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys, differences
 from gfrnn.pipeline.runs.record import RunRecord
-from gfrnn.pipeline.storage import write_text
+from gfrnn.pipeline.storage import interrupted, recover, write_text
 
 # The processes of a batch job exchange files here, possibly before the run has written anything.
 _CLUSTER = "cluster"
@@ -160,6 +161,30 @@ class RunFolder:
                 "another --output"
             )
 
+    def recover(self) -> None:
+        """Finish or undo what a killed process has left, unless a process is working here."""
+        stores = [self.model, self.scores, self.spectrum]
+        left = [store for store in stores if interrupted(store)]
+        if not left or not os.access(self.folder, os.W_OK):
+            return
+        with suppress(RunError), self.lock():
+            for store in left:
+                recover(store)
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was computed in the folder."""
+        return any(path.exists() for path in (self.summaries, self.model, self.forecasts))
+
+    @property
+    def free(self) -> bool:
+        """Whether the folder is missing, empty, or left by a process killed before its record."""
+        if not self.folder.is_dir():
+            return not self.folder.exists()
+        if not self.experiment_file.exists():
+            return all(path.name in _FIRST_FILES for path in self.folder.iterdir())
+        return not (self.begun or self.updates.exists() or self.record_file.exists())
+
     def claim(self, experiment: Experiment, *, force: bool) -> None:
         """Claim the folder for an experiment.
 
@@ -183,20 +208,17 @@ class RunFolder:
 
     def _check_claim(self, experiment: Experiment, force: bool) -> None:
         folder = self.folder
-        if not folder.exists():
+        if self.free:
             return
         if not folder.is_dir():
             raise RunError(f"{folder}: exists and is not a folder; choose another --output")
         if not self.experiment_file.exists():
-            if any(path.name not in _FIRST_FILES for path in folder.iterdir()):
-                raise RunError(
-                    f"{folder}: not empty and not a run's folder (it has no experiment.yaml); "
-                    "choose another --output"
-                )
-            return
+            raise RunError(
+                f"{folder}: not empty and not a run's folder (it has no experiment.yaml); choose "
+                "another --output"
+            )
         # The experiment may be changed as long as nothing was computed with it.
-        begun = any(path.exists() for path in (self.summaries, self.model, self.forecasts))
-        if force or not begun:
+        if force or not self.begun:
             return
         free = MODEL_INDEPENDENT_KEYS if self.read_record().external_model else ()
         there, here = (deciding_keys(each, free) for each in (self.stored_experiment(), experiment))

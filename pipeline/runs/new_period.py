@@ -169,6 +169,7 @@ class NewPeriod:
             store = str(self.source.folder / notes.kept.store)
             notes = replace(notes, kept=replace(notes.kept, store=store))
         with run.lock():
+            run.begin_model(entry)
             run.store_model(replace(self.model, notes=notes), entry)
         return run
 

@@ -61,6 +61,8 @@ class StageRecord:
     taken : CopiedModel or None
     updated : Updates or None
         Origin of the model of a stage ``fit`` that was refitted, copied or updated.
+    command : str or None
+        While a model is derived from an earlier fit: the command that does it, for messages.
     """
 
     key: str = ""
@@ -69,6 +71,7 @@ class StageRecord:
     refit: RefitModel | None = None
     taken: CopiedModel | None = None
     updated: Updates | None = None
+    command: str | None = None
 
     @property
     def external(self) -> bool:

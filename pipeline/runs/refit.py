@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shutil
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +14,13 @@ from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.progress import Progress
+from gfrnn.pipeline.runs.experiment_keys import deciding_keys
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.record import RefitModel, StageRecord
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.checks import check_solve
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.model_notes import TriangleLocation
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.selection.choose_model import choose_model, final_solve
 
@@ -43,6 +45,8 @@ class Refit:
         Store of the triangles.
     fitted : FittedCandidates
         Candidates of the source.
+    done : bool
+        Whether this very refit was finished before, so that nothing is left to compute.
     """
 
     source: Run
@@ -51,6 +55,7 @@ class Refit:
     model: ForecastModel
     store: Path
     fitted: FittedCandidates
+    done: bool = False
 
     @classmethod
     def prepare(
@@ -116,31 +121,51 @@ class Refit:
             validation = [candidate.least_rows(name) for name in candidate.names("validation")]
             always = candidate.linear_features + candidate.network.lattice_columns
             check_solve(experiment, rows, always, validation)
-        _check_output(output, source, force)
         RunFolder(output).check_writable()
-        return cls(source, experiment, output, model, store, fitted)
+        work = cls(source, experiment, output, model, store, fitted)
+        if not force and work._is_done():
+            return replace(work, done=True)
+        _check_output(output, source, force)
+        return work
+
+    def _is_done(self) -> bool:
+        """Whether the folder holds the product of this refit."""
+        there = RunFolder(self.folder)
+        done = there.read_record().fit
+        if done is None or not done.finished or done.refit != RefitModel(str(self.source.folder)):
+            return False
+        if deciding_keys(there.stored_experiment()) != deciding_keys(self.experiment):
+            return False
+        run = Run.reopen(self.folder)
+        return run.load_model().notes.kept == self._kept
+
+    @property
+    def _kept(self) -> TriangleLocation:
+        """Place of the triangles of the source, as the refitted model states it."""
+        assert self.model.notes.kept is not None  # self.fitted was loaded by it
+        return replace(self.model.notes.kept, store=str(self.store))
 
     def run(self, progress: Progress | None = None) -> Run:
         """Solve and select; return the new run with a finished stage ``fit``."""
         begun = time.perf_counter()
+        if self.done:
+            return Run.reopen(self.folder, progress)
         settings = self.fitted.candidates, Checkpoints(self.store), self.experiment.fit
         chosen = choose_model(*settings, progress)
         chosen = final_solve(chosen, *settings, progress)
-        assert self.model.notes.kept is not None  # self.fitted was loaded by it
-        kept = replace(self.model.notes.kept, store=str(self.store))
         model = replace(
             self.model,
             networks=chosen.networks,
             mixture=chosen.mixture,
             linear=chosen.linear,
             selection=self.model.selection | chosen.selection,
-            notes=replace(self.model.notes, **chosen.notes, kept=kept),
+            notes=replace(self.model.notes, **chosen.notes, kept=self._kept),
         )
         run = Run(self.experiment, self.folder, progress, force=True)
+        origin = RefitModel(str(self.source.folder))
         with run.lock():
-            shutil.rmtree(run.model, ignore_errors=True)
+            run.begin_model(StageRecord(refit=origin, command=_command(self.source, self.folder)))
             seconds = round(time.perf_counter() - begun, 3)
-            origin = RefitModel(str(self.source.folder))
             run.store_model(model, StageRecord(seconds=seconds, refit=origin))
         return run
 
@@ -169,14 +194,22 @@ def refit(
 
 def _check_output(output: Path, source: Run, force: bool) -> None:
     """Check that a folder does not exist, or holds a refit that may be replaced."""
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+    folder = RunFolder(output)
+    if folder.free:
         return
     if output.absolute() == source.folder:
         raise RunError(f"{output}: is the folder of the run itself; choose another --output")
-    there = RunFolder(output).read_record().fit
+    there = folder.read_record().fit
     if there is None or there.refit is None:
         raise RunError(f"{output}: exists and is not a refit; choose another --output")
+    if not there.finished and there.command == _command(source, output):
+        return  # killed before its model was complete
     if not force:
         raise RunError(
             f"{output}: holds a refit; choose another --output, or replace it with --force"
         )
+
+
+def _command(source: Run, output: Path) -> str:
+    words = ["gfrnn", "refit", str(source.folder), "--output", str(output.absolute())]
+    return f"`{shlex.join(words)}`"

@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,9 +40,10 @@ from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.input_folds import changed_folds, with_digests
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.model_notes import Updates
+from gfrnn.pipeline.training.model_notes import ModelNotes, Updates
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.training.stretches import known_times, steps
+from gfrnn.pipeline.verification.events.event_quantiles import QuantileTimes
 from gfrnn.pipeline.verification.events.event_values import events_of
 from gfrnn.pipeline.verification.online.verify_online import open_rollouts, verify_online
 from gfrnn.pipeline.verification.region_masks import region_masks
@@ -105,6 +106,7 @@ class Run(RunFolder):
         self._checked: set[bool] = set()
         self.claim(experiment, force=force)
         self.read_record()  # a damaged one is refused at once
+        self.recover()
 
     @property
     def record(self) -> RunRecord:
@@ -180,11 +182,12 @@ class Run(RunFolder):
         else:
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
-        initial_times(self.experiment, axis)
+        starts = initial_times(self.experiment, axis)
         check_online(self.experiment, self.ds, self.forecasts)
         grid, scored = Fields(self.ds).grid, self.experiment.verification
         RegionMeans.on_grid(grid, scored.regions, self._region_masks)
-        events_of(scored.thresholds, grid)
+        events = events_of(scored.thresholds, grid)
+        QuantileTimes.choose(axis, [self.experiment.periods.train], axis[starts], events)
         if trains and (force or not self.is_done("fit")):
             periods = (period for _, period in self.experiment.periods)
             check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
@@ -303,6 +306,7 @@ class Run(RunFolder):
             self.experiment.forecast.seed,
             self._region_masks,
             self.experiment.forecast.batch,
+            (self.experiment.periods.train,),
         )
 
     def finished(self, stage: str) -> bool:
@@ -417,12 +421,34 @@ class Run(RunFolder):
     def _check_external_model(self) -> None:
         check_external_model(self, self.record, self.experiment)
 
+    def recover(self) -> None:
+        """Finish or undo what a killed process has left, unless a process is working here."""
+        super().recover()
+        done = self.record.fit
+        if done is None or not done.finished or not self.updates.exists():
+            return
+        notes = ModelNotes.read(self.model)
+        if notes is None or notes.updated in (None, done.updated):
+            return
+        # The process was killed after it had replaced the model and before it recorded that.
+        with suppress(RunError), self.lock():
+            self._note_model(notes, StageRecord(updated=notes.updated))
+
+    def begin_model(self, entry: StageRecord) -> None:
+        """Record that a model is being derived from an earlier fit, and what makes it.
+
+        A model in the folder is not used from then on, until :meth:`store_model` has replaced it.
+        """
+        with self.changing_record() as record:
+            record.drop_later("fit")
+            record.stages["fit"] = replace(entry, finished=None)
+
     def store_model(self, model: ForecastModel, entry: StageRecord) -> None:
         """Save a model that was derived from an earlier fit as the product of the stage ``fit``.
 
-        The caller holds the lock. The record is written before the model: if the process is killed
-        in between, an update may be repeated, but no forecast of the earlier model counts as one of
-        the new model.
+        The caller holds the lock. Forecasts of the earlier model are dropped from the record before
+        the model is replaced. A process that is killed after that leaves a model with notes that
+        the record lacks; :meth:`recover` adds them.
 
         Parameters
         ----------
@@ -430,12 +456,17 @@ class Run(RunFolder):
             Entry with ``seconds`` and ``refit``, ``updated`` or ``taken``; key and time of the end
             are set here.
         """
-        data = model.notes.fingerprint
+        with self.changing_record() as record:
+            record.drop_later("fit")
+        self._save_model(model)
+        self._note_model(model.notes, entry)
+
+    def _note_model(self, notes: ModelNotes, entry: StageRecord) -> None:
+        data = notes.fingerprint
         key = self._key_of_model if entry.external else self._key_of(data)
         with self.changing_record() as record:
             record.drop_later("fit")
             record.note("fit", replace(entry, key=key, finished=now()), data)
-        self._save_model(model)
 
     def _save_model(self, model: ForecastModel) -> None:
         """Save the model, and remove the spectrum of an earlier one, which nothing else marks."""

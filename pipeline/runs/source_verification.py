@@ -213,6 +213,7 @@ class SourceVerification:
                 self.config,
                 climatology=climatology,
                 masks=self.masks,
+                periods=tuple(self.periods),
             )
             score(
                 scoring,

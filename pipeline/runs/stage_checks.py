@@ -39,10 +39,16 @@ def check_external_model(run: RunFolder, record: RunRecord, experiment: Experime
         words = ["gfrnn", "forecast", source, "--period", *period, "--output", str(folder)]
         return f"`{shlex.join(words)}`"
 
-    if done is not None and done.taken is not None and not run.model.exists():
+    copied = done is not None and done.finished and run.model.exists()
+    if done is not None and done.taken is not None and not copied:
         raise RunError(
-            f"{run.model}: the copy of the model of {done.taken.of} is missing; copy it again with "
-            f"{forecast_again(done.taken.of)}"
+            f"{run.model}: the copy of the model of {done.taken.of} is missing or not complete; "
+            f"copy it again with {forecast_again(done.taken.of)}"
+        )
+    if done is not None and done.command is not None and not done.finished:
+        raise RunError(
+            f"{run.model}: was not finished; repeat the command that makes it, with the same "
+            f"options: {done.command}"
         )
     made = run.model.exists() or run.forecasts.exists()
     if done is None and made and not run.summaries.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +34,7 @@ from gfrnn.pipeline.states.sphere_patches import patch_area_weights
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import (
     LatestUpdate,
+    ModelNotes,
     SolveSettings,
     TriangleLocation,
     Updates,
@@ -69,6 +71,8 @@ class Update:
         Store of the triangles of the source.
     fitted : FittedCandidates
         Candidates of the source.
+    done : bool
+        Whether this very update was finished before, so that nothing is left to compute.
     """
 
     source: Run
@@ -79,6 +83,7 @@ class Update:
     model: ForecastModel
     store: Path
     fitted: FittedCandidates
+    done: bool = False
 
     @classmethod
     def prepare(
@@ -92,6 +97,8 @@ class Update:
     ) -> Update:
         """Check new data against a trained model.
 
+        An update that was killed may be repeated, also if it had replaced the model already.
+
         Parameters
         ----------
         folder : Path
@@ -99,7 +106,8 @@ class Update:
         paths : sequence of str
             New data, see :func:`gfrnn.pipeline.runs.new_data.open_new_data`.
         output : Path, optional
-            New folder for the updated run; by default the run is updated in place.
+            New folder for the updated run; by default the run is updated in place. It may hold
+            what this same update has left there when it was killed.
         forget : float
             Weight of all earlier rows, within (0, 1].
         period : Period, optional
@@ -112,7 +120,7 @@ class Update:
         DataError
             If the new data do not match the model, or do not follow its training data.
         RunError
-            If the run has no finished fit, or `output` exists.
+            If the run has no finished fit, or `output` holds anything else.
         """
         if not 0 < forget <= 1:
             raise ConfigError(
@@ -124,17 +132,42 @@ class Update:
         store, fitted = source.load_candidates(model)
         experiment = source.experiment
         if output is not None:
-            if output.exists():
-                raise RunError(
-                    f"{output}: exists; choose another --output, or leave it out to update in place"
-                )
+            _check_output(output, source)
             RunFolder(output).check_writable()
             tree = to_tree(experiment) | {"output": str(output)}
             experiment = checked(Experiment, tree, "update")
         fields = open_new_data(experiment.data, paths, model, period)
-        check_follows_training(fields.time, fitted.last, model.step)
         where = (output or folder).absolute()
-        return cls(source, experiment, where, fields, forget, model, store, fitted)
+        work = cls(source, experiment, where, fields, forget, model, store, fitted)
+        if work._is_done():
+            return replace(work, done=True)
+        if output is not None and RunFolder(output).read_record().external_model:
+            raise RunError(
+                f"{output}: holds another update; choose another --output, or leave it out to "
+                "update in place"
+            )
+        check_follows_training(fields.time, fitted.last, model.step)
+        return work
+
+    def _is_done(self) -> bool:
+        """Whether the folder holds the product of this update."""
+        run = RunFolder(self.folder)
+        done, notes = run.read_record().fit, ModelNotes.read(run.model)
+        if done is None or not done.finished or notes is None or notes.updated is None:
+            return False
+        latest, time = notes.updated.latest, self.fields.time
+        found = latest.first, latest.times, latest.forget, latest.data
+        if found != (str(pd.Timestamp(time[0])), len(time), self.forget, self._data):
+            return False
+        there, own = (
+            replace(each, rows=0, kept=None, updated=None) for each in (notes, self.model.notes)
+        )
+        return self.folder == self.source.folder or there == own
+
+    @cached_property
+    def _data(self) -> str:
+        """Fingerprint of the new data."""
+        return fingerprint(self.fields.ds)
 
     @property
     def consecutive(self) -> bool:
@@ -152,6 +185,8 @@ class Update:
             If another process is working in the folder, or has updated the model meanwhile.
         """
         begun = time.perf_counter()
+        if self.done:
+            return self._finished()
         with self.source.lock():
             if self.source.load_model().notes.kept != self.model.notes.kept:
                 raise RunError(
@@ -177,8 +212,20 @@ class Update:
             if self.folder != self.source.folder:
                 target = Run(self.experiment, self.folder, progress)
             with target.lock():
+                if target is not self.source:
+                    target.begin_model(StageRecord(command=_command(self.source, self.folder)))
                 self._store(target, new_states, factors, progress, begun)
         return target
+
+    def _finished(self) -> Run:
+        """Return the updated run, without the triangles that it does not need any more."""
+        run = Run(self.experiment, self.folder)
+        store, fitted = run.load_candidates(run.load_model())
+        kept = run.load_model().notes.kept
+        if store == run.updates and kept is not None:
+            with run.lock():
+                Checkpoints(store).keep_only(fitted.checkpoints_in_use(kept.key))
+        return run
 
     def _store(
         self,
@@ -235,7 +282,7 @@ class Update:
         """Write the triangles, and return the candidates that the next update needs."""
         previous = self.model.notes.kept
         assert previous is not None  # self.fitted was loaded by it
-        origin = asdict(previous), self.forget, fingerprint(self.fields.ds)
+        origin = asdict(previous), self.forget, self._data
         candidates = []
         for index, candidate in enumerate(self.fitted.candidates):
             folds = {}
@@ -278,6 +325,7 @@ class Update:
                 rows=rows,
                 consecutive=self.consecutive,
                 forget=self.forget,
+                data=self._data,
             ),
         )
         return replace(
@@ -339,6 +387,29 @@ def _fold(
         merged = merged.scale(float(np.sqrt(forget)))
     rows = new_states.rows(candidate)
     return merged if rows is None else merged.merge(rows)
+
+
+def _check_output(output: Path, source: Run) -> None:
+    """Check that a folder is free, or that this update may have been killed there.
+
+    Raises
+    ------
+    RunError
+        If it holds anything else.
+    """
+    there = RunFolder(output)
+    if there.free:
+        return
+    begun = there.read_record().fit
+    elsewhere = begun is not None and output.absolute() != source.folder
+    if elsewhere and (begun.command == _command(source, output) or begun.updated is not None):
+        return
+    raise RunError(f"{output}: exists; choose another --output, or leave it out to update in place")
+
+
+def _command(source: Run, output: Path) -> str:
+    words = ["gfrnn", "update", str(source.folder), "NEW_DATA", "--output", str(output.absolute())]
+    return f"`{shlex.join(words)}`"
 
 
 def update(

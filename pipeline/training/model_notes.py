@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
+
+import zarr
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class LatestUpdate:
         Whether the new times followed the earlier ones without a gap.
     forget : float
         Weight of all earlier rows.
+    data : str
+        Fingerprint of the new data; empty in models of earlier versions.
     """
 
     first: str
@@ -84,6 +89,7 @@ class LatestUpdate:
     rows: int
     consecutive: bool
     forget: float
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,15 @@ class ModelNotes:
     def as_attributes(self) -> dict[str, Any]:
         """Return plain values for JSON, without the keys that do not apply."""
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def read(cls, model: Path) -> ModelNotes | None:
+        """Read the notes of a stored model alone; None if it is missing or damaged."""
+        try:
+            attrs: dict[str, Any] = dict(zarr.open_group(model, mode="r").attrs)
+            return cls.parse(attrs["notes"])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
 
     @classmethod
     def parse(cls, found: Mapping[str, Any]) -> ModelNotes:

@@ -12,17 +12,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.forecasting.forecast import load_model
+from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.training.ensembles.error_archive import kept_bytes
 from gfrnn.pipeline.training.model import DAMPING_BYTES, ForecastModel
 from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
-from gfrnn.pipeline.verification.events.event_values import Event, EventValues, events_of
+from gfrnn.pipeline.verification.events.event_quantiles import QuantileTimes, event_quantiles
+from gfrnn.pipeline.verification.events.event_values import (
+    Event,
+    EventLimits,
+    EventValues,
+    events_of,
+)
 from gfrnn.pipeline.verification.pair_values import CRPS, ENSEMBLE_STATISTICS, PairValues
 from gfrnn.pipeline.verification.spectrum_values import DIMENSIONS as SPECTRUM_DIMENSIONS
 from gfrnn.pipeline.verification.spectrum_values import SpectrumValues
@@ -32,7 +40,7 @@ from gfrnn.pipeline.verification.statistics.pair_statistics import (
     pair_statistics,
 )
 from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
-from gfrnn.pipeline.verification.statistics_store import write_statistics
+from gfrnn.pipeline.verification.statistics_store import read_quantiles, write_statistics
 from gfrnn.pipeline.verification.stored_fields import Forecasts
 from gfrnn.pipeline.verification.systems.blocks import ROWS
 from gfrnn.pipeline.verification.systems.dressed_references import DressedReferences
@@ -101,6 +109,10 @@ class PairScoring:
     masks : dict of ndarray of bool
         Cells of the regions with a static field, see
         :func:`gfrnn.pipeline.verification.region_masks.region_masks`.
+    periods : tuple of Period
+        Periods of the climatology, from which quantiles of events are estimated.
+    quantiles : ndarray, shape (events, 12, cells)
+        Quantiles of anomalies of the events that have one; tasks read them from the statistics.
     """
 
     fields: Fields
@@ -110,6 +122,8 @@ class PairScoring:
     climatology: Climatology | None = None
     seed: int = 0
     masks: dict[str, Array] = field(default_factory=dict)
+    periods: tuple[Period, ...] = ()
+    quantiles: Array = field(default_factory=lambda: np.zeros((0, 12, 0), dtype=np.float32))
 
     def without_caches(self) -> PairScoring:
         """Return a copy that is cheap to pickle."""
@@ -155,7 +169,10 @@ class PairScoring:
 
     def write(self, path: Path, first: int, stop: int) -> None:
         """Write the statistics of a range of initial times to a store of statistics."""
-        write_statistics(path, first, self.statistics(first, stop))
+        own = self
+        if self.has_quantiles:
+            own = replace(self, quantiles=read_quantiles(path))
+        write_statistics(path, first, own.statistics(first, stop))
 
     def statistics(self, first: int, stop: int) -> dict[str, Array]:
         """Return the statistics of a range of initial times by name.
@@ -170,9 +187,11 @@ class PairScoring:
         model, references = self._loaded(), self.references()
         starts, horizon = self.starts[first:stop], len(self.forecasts.leads)
         targets, known = self._targets(first, stop)
+        climatology = self.used_climatology()
         truth = WeightedTruth.read(
-            self.fields, self._climatology(model), starts, targets[known], self.means, model
+            self.fields, climatology, starts, targets[known], self.means, model
         )
+        valid = self.forecasts.valid[first:stop]
         index_weights = self.index_weights.astype(truth.roots.dtype)
         found = PairValues(
             (1 + len(references), horizon, len(starts)),
@@ -183,12 +202,11 @@ class PairScoring:
         )
         shape = horizon, len(starts)
         others: list[EventValues | SpectrumValues] = [
-            *self._event_values(shape),
+            *self._event_values(shape, EventLimits(climatology, self.quantiles), valid),
             *self._spectrum_values(shape),
         ]
         initial = self.forecasts.initial[first:stop]
         walks = [each.states(truth.history, initial, horizon) for each in references]
-        valid = self.forecasts.valid[first:stop]
         dressed = DressedReferences.draw(
             model, references, initial, valid, self.forecasts.members, self.seed
         )
@@ -257,7 +275,28 @@ class PairScoring:
         """Events of the thresholds."""
         return events_of(self.config.thresholds, self.fields.grid)
 
-    def _event_values(self, shape: tuple[int, int]) -> Iterator[EventValues]:
+    @property
+    def has_quantiles(self) -> bool:
+        """Whether a threshold is a quantile of the climatology."""
+        return any(event.quantile is not None for event in self.events)
+
+    def event_quantiles(self, progress: Progress | None = None) -> Array:
+        """Return the quantiles of events, see
+        :func:`gfrnn.pipeline.verification.events.event_quantiles.event_quantiles`.
+
+        Raises
+        ------
+        ConfigError
+            If the data have too few times of the climatology's period.
+        """
+        valid = self.forecasts.valid
+        times = QuantileTimes.choose(self.fields.time, self.periods, valid, self.events)
+        climatology = self.used_climatology()
+        return event_quantiles(self.fields, climatology, self.events, times, progress)
+
+    def _event_values(
+        self, shape: tuple[int, int], limits: EventLimits, valid: Array
+    ) -> Iterator[EventValues]:
         if self.events:
             yield EventValues(
                 self.events,
@@ -266,13 +305,17 @@ class PairScoring:
                 self.means.weights,
                 shape,
                 self.forecasts.members or 1,
+                limits,
+                valid,
             )
 
     def _spectrum_values(self, shape: tuple[int, int]) -> Iterator[SpectrumValues]:
         if self.config.spectra:
             yield SpectrumValues(self.fields.grid, self.means.weights[0], shape)
 
-    def _climatology(self, model: ForecastModel | None) -> Climatology:
+    def used_climatology(self) -> Climatology:
+        """Return the climatology of anomalies: that of the model, the given one, or zero."""
+        model = self._loaded()
         if model is not None:
             return model.layout.scaling.climatology
         if self.climatology is not None:
@@ -309,6 +352,12 @@ class PairScoring:
         if self.forecasts.members is not None or self.events or self.config.spectra:
             in_blocks = False
         return max(ROWS, fitting) if in_blocks else fitting
+
+    @property
+    def quantiles_bytes(self) -> int:
+        """Bytes of the quantiles of events."""
+        cells = self.fields.grid.size // len(self.fields.grid.channels)
+        return 4 * 12 * cells * len(self.events) if self.has_quantiles else 0
 
     def statistics_bytes(self, first: int, stop: int) -> int:
         """Return the peak memory in bytes of :meth:`statistics`."""
@@ -351,6 +400,7 @@ class PairScoring:
             # Members of one of them, as they are made and as they are scored.
             scoring += 8 * size * members * pairs
         values += 0 if members is None else (members + 6) * regions * len(self.means.roots)
+        held += self.quantiles_bytes
         # The history is encoded beside the truth.
         reading = self.fields.read_bytes(times, self.fields.dtype)
         reading += 8 * (2 * delays * size * len(starts))

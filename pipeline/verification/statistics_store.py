@@ -76,6 +76,37 @@ def write_statistics(path: Path, first: int, values: Mapping[str, Array]) -> Non
     array_in(group, WRITTEN)[first : first + values["known"].shape[0]] = 1
 
 
+QUANTILES = "event_quantile"
+"""Name of the array of the quantiles of events, dims (event, month, latitude, longitude)."""
+
+
+def write_quantiles(path: Path, quantiles: Array, latitude: Array, longitude: Array) -> None:
+    """Add the quantiles of events to a store of statistics.
+
+    Parameters
+    ----------
+    path : Path
+    quantiles : ndarray, shape (events, 12, cells)
+        Quantiles of anomalies from the climatology by calendar month, NaN for fixed thresholds.
+    latitude, longitude : ndarray
+        Coordinates of the cells.
+    """
+    shape = *quantiles.shape[:2], len(latitude), len(longitude)
+    about = {"long_name": "quantile of anomalies in the calendar month and the two beside it"}
+    dims = ("event", "month", "latitude", "longitude")
+    xr.Dataset(
+        {QUANTILES: (dims, quantiles.reshape(shape), about)},
+        {"month": np.arange(1, 13), "latitude": latitude, "longitude": longitude},
+    ).to_zarr(path, mode="a", zarr_format=3, consolidated=False)
+
+
+def read_quantiles(path: Path) -> Array:
+    """Return the quantiles of events in a store of statistics: shape (events, 12, cells)."""
+    group = zarr.open_group(path, mode="r", use_consolidated=False)
+    found = np.asarray(array_in(group, QUANTILES)[...])
+    return found.reshape(*found.shape[:-2], -1)
+
+
 def unwritten(path: Path, key: str) -> Array | None:
     """Return which initial times of an unfinished store have no statistics.
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.data.area_index import index_channel, index_weights
 from gfrnn.pipeline.forecasting.forecast import load_model
@@ -25,6 +26,7 @@ from gfrnn.pipeline.verification.statistics_store import (
     finish_statistics_store,
     open_statistics,
     unwritten,
+    write_quantiles,
 )
 from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 
@@ -49,6 +51,7 @@ def verify(
     seed: int = 0,
     masks: dict[str, Array] | None = None,
     batch: int = 1,
+    periods: tuple[Period, ...] = (),
 ) -> xr.Dataset:
     """Score the forecasts and the references against the data.
 
@@ -75,6 +78,8 @@ def verify(
         :func:`gfrnn.pipeline.verification.region_masks.region_masks`.
     batch : int
         Number of initial times that were forecast together (``forecast.batch``).
+    periods : tuple of Period
+        Periods of the climatology, from which quantiles of events are estimated.
 
     Returns
     -------
@@ -98,7 +103,13 @@ def verify(
     own = StoredForecasts(forecasts, fields.grid)
     return score(
         PairScoring(
-            fields, own, config or VerificationConfig(), model, seed=seed, masks=masks or {}
+            fields,
+            own,
+            config or VerificationConfig(),
+            model,
+            seed=seed,
+            masks=masks or {},
+            periods=periods,
         ),
         statistics,
         scores,
@@ -162,10 +173,14 @@ def compute_statistics(
     index_weights(scoring.config.indices, scoring.fields.grid)  # refuse bad ones before work
     length, count = starts_of_task(scoring, batch), len(scoring.starts)
     check_call(stage, scoring.statistics_bytes(0, min(length, count)), remedy)
+    quantiles = scoring.event_quantiles(progress) if scoring.has_quantiles else None
     missing = unwritten(statistics, key)
     if missing is None:
         create_statistics_store(statistics, _coordinates(scoring), scoring.dimensions, length, key)
         missing = np.ones(count, dtype=bool)
+    if quantiles is not None:
+        grid = scoring.fields.grid
+        write_quantiles(statistics, quantiles, grid.latitude, grid.longitude)
     run_tasks(
         stage,
         scoring.without_caches().write,

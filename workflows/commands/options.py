@@ -158,7 +158,8 @@ class ClusterOptions:
             Names the file, the key, what was found and what is allowed.
         """
         from gfrnn.cluster import ClusterConfig
-        from gfrnn.pipeline.config.section import checked, read_tree
+        from gfrnn.pipeline.config.section import checked
+        from gfrnn.pipeline.config.yaml_tree import read_tree
 
         place = f"{where}: cluster"
         if self.cluster is not None:

@@ -75,6 +75,9 @@ def refit(
         balance=None if balance is None else parse_numbers("--balance", balance),
         force=force,
     )
+    if work.done:
+        print_product(console, "refit", f"{work.run().model} (done before, skipped)")
+        return
     options = ClusterOptions(cluster, workers, memory, scheduler)
     config = options.config(work.experiment.cluster, str(folder))
     with open_model_change(work, "refit", config, console) as progress:
@@ -111,7 +114,8 @@ def update(
 ) -> None:
     """Train an existing model further with new data, without reading the old data again.
 
-    The new data must begin after the last time that the model was trained with.
+    The new data must begin after the last time that the model was trained with. An
+    update that was finished before is skipped, so a killed one can be repeated.
     The result is that of a fit to the old and the new data together, with the
     same climatology, EOFs and hidden weights.
 
@@ -125,6 +129,9 @@ def update(
     set_time_limit(stop_before, stop_after)
     part = None if period is None else checked(Period, period, "--period")
     work = Update.prepare(folder, data, output, forget=forget, period=part)
+    if work.done:
+        print_update(work.run(), console, skipped=True)
+        return
     options = ClusterOptions(cluster, workers, memory, scheduler)
     config = options.config(work.experiment.cluster, str(folder))
     with open_model_change(work, "update", config, console) as progress:

@@ -172,7 +172,7 @@ def _indexed(folder: Path, top: Path) -> IndexedRun:
 def _settings(experiment: Experiment) -> str:
     """Describe the state, the network and the forecasts of an experiment shortly."""
     state, model, forecast = experiment.state, experiment.model, experiment.forecast
-    words = [state.layout]
+    words: list[str] = [state.layout]
     if state.layout == "eof":
         words.append(f"{state.modes} modes")
     words.append(f"width {model.width}")

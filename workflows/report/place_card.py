@@ -100,7 +100,7 @@ def cells_of(places: Mapping[str, tuple[float, float]], grid: Grid) -> list[Plac
     ConfigError
         If a place is outside of the grid, or its cell is masked in all channels.
     """
-    usable = grid.valid.any(axis=0)
+    usable = np.asarray(grid.valid.any(axis=0))
     _, degrees = contiguous_longitudes(grid.longitude)
     if not places:
         return [_middle(grid, usable)]

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from gfrnn.pipeline.config.section import Period, Section, checked
+from gfrnn.pipeline.config.yaml_tree import read_tree
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.cases import SETTINGS
 from gfrnn.workflows.reproduce.case import Case, Settings
@@ -155,15 +156,7 @@ def dump(values: Mapping[str, Any]) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a YAML file: {error}") from None
-    tree = {} if tree is None else tree
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: found a {type(tree).__name__}; allowed: keys with values")
+    tree = read_tree(path)
     for key in _EXTRA:
         if not isinstance(tree.get(key, {}), dict):
             raise ConfigError(

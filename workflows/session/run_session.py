@@ -210,11 +210,12 @@ def limited_note(forecasts: xr.Dataset) -> str:
     )
 
 
-def print_update(run: Run, console: Console) -> None:
+def print_update(run: Run, console: Console, *, skipped: bool = False) -> None:
     """Print the data that an update has added, and the times that may be scored from now on."""
     assert run.updated is not None
     latest, last = run.updated.latest, run.updated.last
-    times = f"{latest.times} times from {latest.first} to {last}, {latest.rows} rows"
+    before = "; done before, skipped" if skipped else ""
+    times = f"{latest.times} times from {latest.first} to {last}, {latest.rows} rows{before}"
     print_product(console, "update", f"{run.model} ({times})")
     if not latest.consecutive:
         console.print(f"there is a gap before {latest.first}; no row crosses it", highlight=False)

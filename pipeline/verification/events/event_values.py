@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.verification_config import quantile_level
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.states.climatology import Climatology
+from gfrnn.pipeline.states.harmonics import calendar_months
 from gfrnn.pipeline.states.sphere_patches import is_periodic
 from gfrnn.pipeline.verification.statistics.event_table import event_table
 from gfrnn.pipeline.verification.statistics.fraction_skill import (
@@ -32,17 +35,56 @@ class Event:
     channel : int
         Position of the channel on the grid.
     name : str
-        Such as ``2m_temperature >= 273.15``.
+        Such as ``2m_temperature >= 273.15`` and ``2m_temperature >= q90``.
     threshold : float
-        In the unit of the channel.
+        In the unit of the channel; NaN for a quantile, which differs from cell to cell.
+    quantile : float or None
+        Level of the quantile of the climatology, from 0 to 1; None for a fixed threshold.
     """
 
     channel: int
     name: str
     threshold: float
+    quantile: float | None = None
 
 
-def events_of(thresholds: Mapping[str, Sequence[float]], grid: Grid) -> tuple[Event, ...]:
+@dataclass(frozen=True)
+class EventLimits:
+    """Thresholds of events at the times that forecasts are for.
+
+    Attributes
+    ----------
+    climatology : Climatology
+    quantiles : ndarray, shape (events, 12, cells)
+        Quantiles of anomalies by calendar month, see
+        :func:`gfrnn.pipeline.verification.events.event_quantiles.event_quantiles`; any other array
+        if all thresholds are fixed.
+    """
+
+    climatology: Climatology
+    quantiles: Array
+
+    def of_times(self, number: int, event: Event, times: Array) -> Array:
+        """Return the thresholds at some times: shape (1, times or 1, 1, cells or 1).
+
+        Parameters
+        ----------
+        number : int
+            Position of the event.
+        event : Event
+        times : ndarray of datetime64
+        """
+        if event.quantile is None:
+            return np.full((1, 1, 1, 1), event.threshold)
+        anomalies = self.quantiles[number]
+        first = event.channel * anomalies.shape[1]
+        terms = self.climatology.coefficients[:, first : first + anomalies.shape[1]]
+        mean = self.climatology.design_matrix(times) @ terms
+        limits: Array = mean + anomalies[calendar_months(times) - 1]
+        return limits[None, :, None]
+
+
+def events_of(thresholds: Mapping[str, Sequence[float | str]], grid: Grid) -> tuple[Event, ...]:
     """Return the events of the thresholds of channels.
 
     Raises
@@ -56,11 +98,16 @@ def events_of(thresholds: Mapping[str, Sequence[float]], grid: Grid) -> tuple[Ev
             f"verification.thresholds.{unknown[0]}: is not a channel of the data, {names}; name a "
             "variable and, where it has levels, its level in hPa, as in geopotential_500"
         )
-    return tuple(
-        Event(names.index(name), f"{name} >= {threshold:g}", threshold)
-        for name, own in thresholds.items()
-        for threshold in own
-    )
+    found = []
+    for name, own in thresholds.items():
+        for threshold in own:
+            channel = names.index(name)
+            if isinstance(threshold, str):
+                level = quantile_level(threshold)
+                found.append(Event(channel, f"{name} >= {threshold}", np.nan, level))
+            else:
+                found.append(Event(channel, f"{name} >= {threshold:g}", threshold))
+    return tuple(found)
 
 
 class EventValues:
@@ -77,6 +124,10 @@ class EventValues:
         Leads and initial times.
     members : int
         1 for single forecasts.
+    limits : EventLimits
+        Their thresholds.
+    valid : ndarray of datetime64, shape (initial times, leads)
+        Times that the forecasts are for.
     """
 
     def __init__(
@@ -87,7 +138,10 @@ class EventValues:
         weights: Array,
         shape: tuple[int, int],
         members: int,
+        limits: EventLimits,
+        valid: Array,
     ) -> None:
+        self._limits, self._valid = limits, valid
         self._events, self._widths, self._grid, self._weights = events, widths, grid, weights
         regions = len(weights)
         self._table = np.full((*shape, len(events), regions, 2, members + 1), np.nan)
@@ -118,7 +172,8 @@ class EventValues:
         periodic = is_periodic(self._grid.longitude)
         for number, event in enumerate(self._events):
             own = slice(event.channel, event.channel + 1)
-            given = members[:, :, own], truth[:, own], np.full((1, 1, 1), event.threshold)
+            limits = self._limits.of_times(number, event, self._valid[part, lead])
+            given = members[:, :, own], truth[:, own], limits
             weights = self._weights[:, own]
             self._table[lead, part, number] = event_table(*given, weights)[:, :, 0, 0]
             if not self._widths:

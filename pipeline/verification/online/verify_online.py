@@ -72,7 +72,13 @@ def online_scoring(
     config = experiment.forecast
     forecasts = ComputedForecasts(experiment, fields, model, config.batch)
     scoring = OnlineScoring(
-        fields, forecasts, experiment.verification, model, seed=config.seed, masks=masks or {}
+        fields,
+        forecasts,
+        experiment.verification,
+        model,
+        seed=config.seed,
+        masks=masks or {},
+        periods=(experiment.periods.train,),
     )
     forecasts.batch = min(config.batch, starts_of_task(scoring, config.batch))
     return scoring

@@ -98,6 +98,32 @@ def count_members(compare: np.ufunc, members: Array, limits: Array) -> Array:
     return np.add.reduce(holds.view(np.uint8), axis=1, dtype=np.uint16).astype(np.int64)
 
 
+def broadcast_thresholds(thresholds: Array, truth: Array) -> Array:
+    """Return thresholds at each value of the truth: shape (thresholds, *truth.shape), a view.
+
+    Parameters
+    ----------
+    thresholds : ndarray, shape (thresholds, [starts,] channels, cells or 1)
+        Fixed values, or those of each cell, also of each initial time.
+    truth : ndarray, shape (starts, channels, cells)
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    """
+    found = thresholds[:, None] if thresholds.ndim == 3 else thresholds
+    if found.ndim != 4 or any(
+        size not in (1, allowed) for size, allowed in zip(found.shape[1:], truth.shape, strict=True)
+    ):
+        starts, channels, cells = truth.shape
+        raise ValueError(
+            f"thresholds: found shape {thresholds.shape}, allowed: (thresholds, [{starts},] "
+            f"{channels}, {cells} or 1)"
+        )
+    return np.broadcast_to(found, (len(found), *truth.shape))
+
+
 def has_nan(members: Array, truth: Array) -> Array:
     """Return whether a member or the truth is NaN anywhere: shape (starts, channels)."""
     # A maximum is NaN where a value is, and needs no copy of the members.

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.verification.statistics.area_means import (
+    broadcast_thresholds,
     cell_blocks,
     check_fields,
     count_members,
@@ -48,17 +49,7 @@ def event_table(members: Array, truth: Array, thresholds: Array, weights: Array)
     """
     check_fields(members, truth, weights, members=True)
     starts, number, channels, cells = members.shape
-    if thresholds.ndim == 3:
-        thresholds = thresholds[:, None]
-    if thresholds.ndim != 4 or any(
-        size not in (1, allowed)
-        for size, allowed in zip(thresholds.shape[1:], truth.shape, strict=True)
-    ):
-        raise ValueError(
-            f"thresholds: found shape {thresholds.shape}, allowed: (thresholds, [{starts},] "
-            f"{channels}, {cells} or 1)"
-        )
-    limits = np.broadcast_to(thresholds, (len(thresholds), *truth.shape))
+    limits = broadcast_thresholds(thresholds, truth)
     bins = 2 * (number + 1)
     table = np.zeros((starts, len(weights), channels, len(limits), bins))
     for block in cell_blocks(cells, starts * channels * (number + 32)):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.verification.statistics.area_means import (
     area_means,
+    broadcast_thresholds,
     check_fields,
     count_members,
     has_nan,
@@ -45,7 +46,7 @@ def fraction_statistics(
     members : ndarray, shape (starts, members, channels, cells)
         A single forecast is an ensemble with one member. Longitude varies fastest.
     truth : ndarray, shape (starts, channels, cells)
-    thresholds : ndarray, shape (thresholds, channels, cells or 1)
+    thresholds : ndarray, shape (thresholds, [starts,] channels, cells or 1)
         In the units of the members.
     widths : sequence of int
         Odd widths of the neighbourhoods, in cells.
@@ -78,11 +79,7 @@ def fraction_statistics(
         if width < 1 or width % 2 == 0 or (periodic and width > columns):
             most = f", at most {columns}" if periodic else ""
             raise ValueError(f"widths: found {width}, allowed: odd numbers from 1{most}")
-    if thresholds.ndim != 3 or thresholds.shape[1:] not in ((channels, cells), (channels, 1)):
-        raise ValueError(
-            f"thresholds: found shape {thresholds.shape}, "
-            f"allowed: (thresholds, {channels}, {cells} or 1)"
-        )
+    limits = broadcast_thresholds(thresholds, truth)
     if valid is None:
         valid = np.ones((channels, cells), dtype=bool)
     size = (starts, len(weights), channels, len(thresholds), len(widths))
@@ -91,9 +88,9 @@ def fraction_statistics(
         np.maximum(_box_sums(valid.reshape(channels, *shape), width, periodic), 1)
         for width in widths
     ]
-    for place, limit in enumerate(thresholds):
+    for place, limit in enumerate(limits):
         real = ((truth >= limit) & valid).reshape(starts, channels, *shape)
-        ours = count_members(np.greater_equal, members, np.broadcast_to(limit, truth.shape)) * valid
+        ours = count_members(np.greater_equal, members, limit) * valid
         counts = ours.reshape(real.shape)
         for last, width in enumerate(widths):
             forecast = _box_sums(counts, width, periodic) / (number * inside[last])

@@ -150,7 +150,8 @@ def test_only_the_interface_is_open_and_needs_certificates(start, tmp_path):
     assert listening == {"127.0.0.1"}
     # All processes have read the key, so its file is removed.
     assert eventually(lambda: list((tmp_path / "cluster").iterdir()) == [], 40)
-    with urllib.request.urlopen(state["dashboard"]) as page:
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with browser.open(state["dashboard"]) as page:
         assert page.status == 200
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(state["dashboard"].partition("?")[0])

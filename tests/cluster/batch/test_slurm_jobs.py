@@ -97,7 +97,7 @@ def test_nothing_listens_on_other_addresses(slurm, tmp_path):
     there = _listening()
     with open_cluster(batch(), folder=tmp_path) as cluster:
         (worker,) = cluster.client.run(_listening, parent=True).values()
-        assert len(worker) >= 3  # worker, its pages, its manager
+        assert len(worker) == 2  # worker and its nanny: no web pages
         port = int(cluster.client.scheduler.address.rsplit(":", 1)[1])
         own = _listening()
         assert ("127.0.0.1", port) in own

@@ -182,7 +182,7 @@ def test_a_killed_replacement_leaves_no_earlier_model(fitted, tmp_path, monkeypa
         patch.setattr(ForecastModel, "save", killed)
         with pytest.raises(KeyboardInterrupt):
             refit(fitted.folder, tmp_path / "refit", widths=[9], force=True)
-    with pytest.raises(RunError, match="no trained model there"):
+    with pytest.raises(RunError, match="was not finished; repeat the command .*`gfrnn refit"):
         Run.reopen(first.folder).forecast()
     again = refit(fitted.folder, tmp_path / "refit", widths=[9], force=True)
     assert model_of(again).notes.width == 9

@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 from gfrnn.pipeline.data.fields import Fields
-from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.errors import DataError, RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
@@ -128,8 +128,8 @@ def test_consecutive_data_give_the_rows_of_one_series(weather, fitted, tmp_path)
     assert_model_of_rows(run, ("2001-01-01", "2002-06-30"))
     before, after = model_of(fitted), model_of(run)
     assert after.notes.rows == before.notes.rows + 91
-    assert asdict(run.updated.latest) | {"first": ""} == {
-        "first": "", "times": 91, "rows": 91, "consecutive": True, "forget": 1.0,
+    assert asdict(run.updated.latest) | {"first": "", "data": ""} == {
+        "first": "", "times": 91, "rows": 91, "consecutive": True, "forget": 1.0, "data": "",
     }  # fmt: skip
     # The basis stays.
     np.testing.assert_array_equal(after.layout.vectors, before.layout.vectors)
@@ -264,6 +264,28 @@ def test_a_killed_update_can_be_done_again(weather, fitted, copy, monkeypatch, p
     run = update(copy, [str(weather.path)], period=part)
     assert_model_of_rows(run, ("2001-01-01", "2002-06-30"))
     assert run.updated.updates == 1
+
+
+@pytest.mark.parametrize("output", [None, "other"])
+def test_an_update_that_was_finished_is_not_computed_again(weather, copy, output):
+    part = period("2002-04-01", "2002-04-20")
+    where = None if output is None else copy.with_name(output)
+    first = update(copy, [str(weather.path)], where, period=part)
+    before = contents(first.folder)
+    again = Update.prepare(copy, [str(weather.path)], where, period=part)
+    assert again.done
+    assert again.run().updated == first.updated
+    assert contents(first.folder) == before
+    with pytest.raises(RunError if output else DataError, match="another update|up to 2002-04-20"):
+        Update.prepare(copy, [str(weather.path)], where, forget=0.9, period=part)
+
+
+def test_an_update_whose_record_was_not_written_is_recorded_when_the_run_is_opened(weather, copy):
+    before = (copy / "run.json").read_bytes()
+    run = update(copy, [str(weather.path)], period=period("2002-04-01", "2002-04-20"))
+    (copy / "run.json").write_bytes(before)
+    assert Run.reopen(copy).updated == run.updated
+    assert Run.reopen(copy).record.external_model
 
 
 def test_a_second_update_at_the_same_time_is_refused(weather, copy):

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+from gfrnn.pipeline.runs.run import Run as PipelineRun
 from gfrnn_testing.paths import ROOT
 from gfrnn_testing.waves import make_run
+from gfrnn_testing.weather import experiment, finish, make_weather
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 
@@ -183,11 +185,43 @@ def report(finished: Any) -> str:
     return write_report(finished).as_uri()
 
 
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a run of ensembles, with events and spectra."""
+    folder = tmp_path_factory.mktemp("ensemble")
+    source = make_weather(folder / "w.zarr", damping=0.9, noise=0.4, times=700, cycle=True).path
+    keys = experiment(
+        source,
+        forecast={"horizon": "3d", "members": 30},
+        verification={"thresholds": {"mean_sea_level_pressure": [101000]}, "spectra": True},
+        climatology={"annual": 1},
+        state={"modes": 5, "delays": 2},
+    )
+    return finish(
+        PipelineRun(keys, folder / "runs" / "a_run_with_a_name_that_is_rather_long_indeed")
+    )
+
+
+@pytest.fixture(scope="module", params=["single", "ensemble", "index"])
+def page_address(request: pytest.FixtureRequest) -> str:
+    """Return the address of a report, or of an index of runs."""
+    if request.param == "single":
+        return str(request.getfixturevalue("report"))
+    from gfrnn.workflows.comparison.run_index import write_index
+    from gfrnn.workflows.report.page import write_report
+
+    run = request.getfixturevalue("ensemble")
+    path = write_report(run, {"Somewhere in the south": (35.0, 10.0)})
+    if request.param == "index":
+        path, _ = write_index(run.folder.parent)
+    return path.as_uri()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_report_fits_the_width_of_a_phone(browser: Any, report: str, width: int) -> None:
+def test_pages_fit_the_width_of_a_phone(browser: Any, page_address: str, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 844})
-    page.goto(report)
+    page.goto(page_address)
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") == width
     outside = page.evaluate(
@@ -196,7 +230,18 @@ def test_the_report_fits_the_width_of_a_phone(browser: Any, report: str, width: 
     )
     assert outside == 0
     sizes = page.locator(".panels img").evaluate_all("all => all.map(each => each.clientWidth)")
-    assert min(sizes) > 220
+    assert min(sizes, default=300) > 220
+    # Figures of equal sizes stand beside or below each other, and none covers another.
+    overlaps = page.evaluate(
+        """() => {
+          const boxes = [...document.querySelectorAll('main img:not(.window img), main table')]
+            .map(each => each.getBoundingClientRect());
+          const covers = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 &&
+            a.top < b.bottom - 1 && b.top < a.bottom - 1;
+          return boxes.flatMap((a, i) => boxes.slice(i + 1).filter(b => covers(a, b))).length;
+        }"""
+    )
+    assert overlaps == 0
     page.close()
 
 

@@ -48,9 +48,9 @@ def test_every_case_can_be_loaded(name, quick):
     [
         ("widht: 3", "unknown key; did you mean width?"),
         ("data: {starts: 0}", "data.starts: 0 is not allowed"),
-        ("[1]", "found a list; allowed: keys with values"),
+        ("[1]", "found a list; write keys and values"),
         ("quick: 3", "quick: 3 is not allowed"),
-        ("a: [", "not a YAML file"),
+        ("a: [", "not valid YAML: line 1"),
     ],
 )
 def test_settings_that_are_refused(text, message, tmp_path):

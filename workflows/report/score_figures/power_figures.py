@@ -53,7 +53,7 @@ def power_pictures(scores: xr.Dataset, channel: Channel, shown: Sequence[int]) -
         chosen[f"{name}_power"].transpose("prediction_timedelta", "wavenumber").values
         for name in ("forecast", "truth")
     )
-    visible = (truth > rounding_power(truth)).any(axis=0)
+    visible = np.asarray((truth > rounding_power(truth)).any(axis=0))
     visible[0] = False
     numbers = np.flatnonzero(visible)
     if not len(numbers):
