@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,8 @@ from gfrnn.pipeline.config.experiment import SEARCHABLE
 from gfrnn.pipeline.config.section import Period
 from gfrnn_testing.paths import ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 LONG = 10
 """A default with more entries is described by their number."""
 
@@ -108,3 +112,24 @@ def anchors(document: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.M)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_tutorials_work_as_they_are_typed(tutorial: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", tutorial.read_text(), re.S | re.M)
+    assert blocks
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for language, block in blocks:
+        shell = ["bash", "-euo", "pipefail", "-c", block]
+        done = subprocess.run(
+            shell if language == "sh" else [sys.executable, "-c", block],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": programs},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr + done.stdout

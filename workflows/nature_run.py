@@ -266,7 +266,8 @@ def _attributes(standard_name: str, long_name: str, units: str) -> dict[str, Any
 def _describe(model: TwoLayerQG, seed: int, spinup_days: int) -> dict[str, Any]:
     # Infinite time scales are allowed, but JSON knows no infinity.
     parameters = {
-        key: value if np.isfinite(value) else str(value) for key, value in asdict(model).items()
+        f"model_{key}": value if np.isfinite(value) else str(value)
+        for key, value in asdict(model).items()
     }
     return {
         "Conventions": "CF-1.11",
@@ -281,5 +282,5 @@ def _describe(model: TwoLayerQG, seed: int, spinup_days: int) -> dict[str, Any]:
         "institution": "none",
         "seed": seed,
         "spinup_days": spinup_days,
-        "model": parameters,
+        **parameters,
     }

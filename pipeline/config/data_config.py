@@ -29,6 +29,12 @@ class SourceConfig(Section):
         {}, description="mapping: name in the file to ERA5 name"
     )
     units: dict[str, str] = Field({}, description="mapping: name in the file to unit")
+    missing: list[float] = Field(
+        [], description="stored numbers that are missing values, though the file does not say so"
+    )
+    fill: Literal["value"] | None = Field(
+        None, description="value, if the fill value of a zarr store is a value and not missing"
+    )
     storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
     interpolate: bool = Field(
         False, description="whether to interpolate to the grid of the sources without this key"
@@ -119,7 +125,8 @@ class ClimatologyConfig(Section):
 
     annual: int | Literal["month"] | None = Field(
         None,
-        description="number of harmonics, or month; default: month for monthly data, else 2",
+        description="number of harmonics, or month; default: month for monthly data, else 2, or "
+        "fewer where the training period does not determine them",
     )
     diurnal: int | None = Field(
         None, ge=0, le=12, description="default: 1 if the step is below 12 h"
@@ -135,11 +142,18 @@ class ClimatologyConfig(Section):
             "calendar month); choose one of them"
         )
 
-    def cycles(self, step: Duration) -> tuple[int | Literal["month"], int]:
-        """Return the annual and the diurnal cycle for data of a step, with defaults filled in."""
+    def cycles(self, step: Duration, supported: int = 2) -> tuple[int | Literal["month"], int]:
+        """Return the annual and the diurnal cycle for data of a step, with defaults filled in.
+
+        Parameters
+        ----------
+        step : Duration
+        supported : int
+            Number of harmonics of the year that the training period determines.
+        """
         annual, diurnal = self.annual, self.diurnal
         if annual is None:
-            annual = "month" if step.monthly else 2
+            annual = "month" if step.monthly else min(2, supported)
         if diurnal is None:
             diurnal = 1 if step < Duration.parse("12h") else 0
         return annual, diurnal

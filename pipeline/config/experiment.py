@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from gfrnn.pipeline.config.data_config import ClimatologyConfig, DataConfig, PeriodsConfig
 from gfrnn.pipeline.config.fit_config import FitConfig, ForecastConfig
 from gfrnn.pipeline.config.model_config import WIDTH_OF_POINT, ModelConfig
+from gfrnn.pipeline.config.paths import with_paths_beside
 from gfrnn.pipeline.config.section import Section, checked
 from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.pipeline.config.verification_config import VerificationConfig
@@ -273,12 +274,16 @@ def dump_experiment(experiment: Experiment) -> str:
 def load_experiment(path: str | Path) -> Experiment:
     """Read and check an experiment file.
 
+    Relative paths of data are those in the current folder, else those beside the file.
+
     Raises
     ------
     ConfigError
         With one line for each error: the file, the key, what was found, what is allowed.
     """
-    return checked(Experiment, read_tree(Path(path)), str(path))
+    experiment = checked(Experiment, read_tree(Path(path)), str(path))
+    data = with_paths_beside(experiment.data, Path(path).parent)
+    return experiment.model_copy(update={"data": data})
 
 
 def parse_experiment(text: str, where: str = "experiment") -> Experiment:

@@ -12,6 +12,7 @@ import xarray as xr
 from xarray.core import indexing
 
 from gfrnn.pipeline.data.canonical_array import CanonicalArray, FileTimeRange, IndexMap, LevelGroup
+from gfrnn.pipeline.data.joined_times import join_times
 from gfrnn.pipeline.data.variables.file_variables import FileVariable
 from gfrnn.pipeline.errors import DataError
 
@@ -48,69 +49,6 @@ def group_variables(variables: list[FileVariable]) -> VariableGroups:
                     "the levels that all files have in data.variables"
                 )
     return groups
-
-
-def _join_times(parts: list[FileVariable]) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Join the times of the parts of a group.
-
-    Returns
-    -------
-    times : ndarray of datetime64, shape (n,)
-        Ascending and unique.
-    part, row : ndarray of int, shape (n,)
-        Part that holds each time, and the position in its file.
-    repeated : int
-        Number of times that are dropped because they are given twice.
-    """
-    times = np.concatenate([part.times for part in parts])
-    which = np.repeat(np.arange(len(parts)), [part.times.size for part in parts])
-    rows = np.concatenate([part.rows for part in parts])
-    unique, first = np.unique(times, return_index=True)
-    return unique, which[first], rows[first], times.size - unique.size
-
-
-NOT_COMMON = "times: "
-"""How the note on times that some variables lack begins."""
-
-
-def common_times(groups: VariableGroups) -> tuple[np.ndarray, list[str]]:
-    """Return times (datetime64, shape (n,)) of all variables, and notes on those left out.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
-    notes: list[str] = []
-    common: np.ndarray | None = None
-    longest = 0
-    for (variable, _), parts in groups.items():
-        times, _, _, repeated = _join_times(parts)
-        if repeated:
-            notes.append(f"{variable}: {repeated} times are given twice; the first of each is used")
-        longest = max(longest, times.size)
-        both = times if common is None else np.intersect1d(common, times, assume_unique=True)
-        if both.size == 0:
-            extents = "; ".join(
-                f"{name} {_span(_join_times(fields)[0])}" for (name, _), fields in groups.items()
-            )
-            raise DataError(
-                f"the variables have no common time: {extents}; give files of the same times, or "
-                "leave a variable out (data.variables)"
-            )
-        common = both
-    assert common is not None
-    if common.size < longest:
-        notes.append(f"{NOT_COMMON}{common.size} of up to {longest} are common to all variables")
-    return common, notes
-
-
-def _span(times: np.ndarray) -> str:
-    return (
-        f"{times[0].astype('datetime64[m]')}..{times[-1].astype('datetime64[m]')}"
-        if times.size
-        else "none"
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +105,7 @@ def lazy_variable(
 
 def _time_ranges(parts: list[FileVariable], selection: Selection) -> tuple[FileTimeRange, ...]:
     """Split the selected times into ranges that are evenly spaced in one file."""
-    times, which, rows, _ = _join_times(parts)
+    times, which, rows, _ = join_times(parts)
     here = np.searchsorted(times, selection.time)
     which, rows = which[here], rows[here]
     grids = [selection.index_map(part.grid) for part in parts]
@@ -206,7 +144,7 @@ def time_chunks(groups: VariableGroups, time: np.ndarray) -> tuple[int, int]:
     """Return the number of times in the longest stored chunk, and the first time of a chunk."""
     parts = max(groups.values(), key=lambda fields: fields[0].time_chunk)
     chunk = parts[0].time_chunk
-    axis, _, rows, _ = _join_times(parts)
+    axis, _, rows, _ = join_times(parts)
     rows = rows[np.searchsorted(axis, time)]
     stride = int(rows[1] - rows[0]) if rows.size > 1 else 1
     starts = np.nonzero(np.diff(rows // chunk))[0] + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,15 +13,16 @@ import xarray as xr
 from gfrnn.pipeline.config.data_config import DataConfig, Region
 from gfrnn.pipeline.data.combine import (
     Selection,
-    common_times,
     group_variables,
     lazy_variable,
     time_chunks,
 )
 from gfrnn.pipeline.data.grid import format_extent, region_cells, same_coordinates
 from gfrnn.pipeline.data.interpolation import interpolate_to_common_grid
+from gfrnn.pipeline.data.joined_times import common_times
 from gfrnn.pipeline.data.monthly_times import with_middles_of_months
 from gfrnn.pipeline.data.time_axis import keep_step
+from gfrnn.pipeline.data.variables.common_units import with_common_units
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
     file_variables,
@@ -29,11 +31,15 @@ from gfrnn.pipeline.data.variables.file_variables import (
 from gfrnn.pipeline.data.variables.names import suggest_names
 from gfrnn.pipeline.errors import DataError
 
+_LOGGER = logging.getLogger(__name__)
+
 _ORIGIN = ("title", "institution", "source", "comment")
 
 
 def open_source(data: DataConfig) -> xr.Dataset:
-    """Open the files of a ``data`` section as one canonical Dataset, without reading values.
+    """Open the files of a ``data`` section as one canonical Dataset.
+
+    Values are read only where files overlap, at both ends of the overlap, to compare them.
 
     Dimensions (time, [level], latitude, longitude); ``time`` datetime64, strictly increasing;
     ``latitude`` ascending; ``longitude`` in [0, 360) ascending; ``level`` in hPa ascending. Names
@@ -45,7 +51,8 @@ def open_source(data: DataConfig) -> xr.Dataset:
 
     ``ds.attrs`` has ``time_chunk`` (times in a stored chunk) and ``time_chunk_start`` (first time
     of a chunk), to plan reads that have no chunk in common, ``notes`` (list of str: what was
-    merged or dropped) and ``origins`` (title, institution, source and comment of the files).
+    merged or dropped), ``losses`` (those notes that tell of data which are not used) and
+    ``origins`` (title, institution, source and comment of the files).
 
     Raises
     ------
@@ -56,12 +63,13 @@ def open_source(data: DataConfig) -> xr.Dataset:
     read = partial(file_variables, anomalies=data.anomalies)
     found = source_variables(data.sources, "data.sources", read)
     parts = _select_variables([part for parts in found.values() for part in parts], data)
+    parts = with_common_units(parts)
     parts = with_middles_of_months(parts, data.step)
     parts = interpolate_to_common_grid(parts)
     latitude, longitude = _common_grid(parts)
     rows, columns = _select_region(latitude, longitude, data.region)
     groups = group_variables(parts)
-    time, notes = common_times(groups)
+    time, losses = common_times(groups)
     if data.step is not None:
         time = time[keep_step(time, data.step)]
     level = sorted({level for _, levels in groups for level in levels or ()})
@@ -73,7 +81,7 @@ def open_source(data: DataConfig) -> xr.Dataset:
     chunk, first = time_chunks(groups, time)
     for variable in variables.values():
         variable.encoding["preferred_chunks"] = {"time": chunk}
-    notes += list(dict.fromkeys(note for part in parts for note in part.notes))
+    notes = list(dict.fromkeys([*losses, *(note for part in parts for note in part.notes)]))
     coords: dict[str, Any] = {"time": ("time", time, {"standard_name": "time", "axis": "T"})}
     if level:
         pressure = {
@@ -94,9 +102,16 @@ def open_source(data: DataConfig) -> xr.Dataset:
         "time_chunk": chunk,
         "time_chunk_start": first,
         "notes": notes,
+        "losses": losses,
         "origins": _origins(parts),
     }
     return xr.Dataset(variables, coords, attrs)
+
+
+def log_losses(ds: xr.Dataset) -> None:
+    """Log, as warnings, which data of the files are not used."""
+    for loss in ds.attrs.get("losses", []):
+        _LOGGER.warning("data: %s", loss)
 
 
 def _origins(fields: list[FileVariable]) -> list[dict[str, str]]:

@@ -64,7 +64,7 @@ def fold_digests(ds: xr.Dataset, folds: Mapping[str, Array]) -> dict[str, str]:
     for fold, index in folds.items():
         digest = hashlib.sha256(time[index].tobytes())
         for each in sizes:
-            if each.holds(index):
+            if each.belongs_to(index):
                 digest.update(each.digest.encode())
         for values in samples[fold]:
             digest.update(values)

@@ -24,8 +24,8 @@ def missing_chunks(ds: xr.Dataset, times: np.ndarray | None = None) -> list[str]
 
     Names of files are compared with those expected; no values are read. A file is a chunk, or a
     shard of chunks: a chunk missing inside a shard is not found. Stores at URLs are not checked. A
-    program that writes a store may leave out a chunk of nothing but the fill value; the lines name
-    the fill value.
+    program that writes a store may leave out a chunk of nothing but the fill value: the lines name
+    it, and sources with ``fill: value`` are not checked.
     """
     lines: list[str] = []
     for name, array in ds.data_vars.items():
@@ -35,7 +35,7 @@ def missing_chunks(ds: xr.Dataset, times: np.ndarray | None = None) -> list[str]
         parts = [part for group in data.level_groups for part in group.time_ranges]
         stores = {(part.file, part.variable): part for part in parts}
         for (file, variable), first in stores.items():
-            if file.engine != "zarr" or not Path(file.path).is_dir():
+            if file.engine != "zarr" or file.fill_is_value or not Path(file.path).is_dir():
                 continue
             here = [p for p in parts if p.file == file and p.variable == variable]
             lines += _missing(str(name), first, here, ds["time"].values, times)
@@ -86,7 +86,8 @@ def _missing(
         lines.append(
             f"{name}: {first.file.path}/{first.variable} has no chunk {chunk}, times "
             f"{format_minute(stamps[0])} to {format_minute(stamps[-1])}; it reads as the fill "
-            f"value {array.fill_value}"
+            f"value {array.fill_value}; write it again, or set fill: value in data.sources if it "
+            "was left out because it holds only this value"
         )
     if len(absent) > _SHOWN:
         lines.append(f"{name}: {len(absent)} chunks are missing in all, {_SHOWN} are listed")

@@ -38,9 +38,9 @@ class StoredSize:
     times: Array
     digest: str
 
-    def holds(self, index: Array) -> bool:
-        """Return whether one of the times is among some positions."""
-        return bool(np.isin(self.times, index).any())
+    def belongs_to(self, index: Array) -> bool:
+        """Return whether the last time is among some positions: what two folds share is one's."""
+        return bool(np.isin(self.times[-1], index))
 
 
 def stored_sizes(ds: xr.Dataset, used: Array) -> list[StoredSize]:

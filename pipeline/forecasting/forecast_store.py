@@ -10,11 +10,13 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
 
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast_chunks import chunks_of
+from gfrnn.pipeline.forecasting.store_sums import SUMS, store_sums
 from gfrnn.pipeline.storage import array_in, consolidate
 
 Array = NDArray[Any]
@@ -112,6 +114,8 @@ def create_forecast_store(
             np.asarray(levels),
             {"standard_name": "air_pressure", "units": "hPa", "positive": "down", "axis": "Z"},
         )
+    # The compression of zarr's default, with a checksum that every reader compares.
+    compressors = [ZstdCodec(checksum=True)]
     variables, encoding = {}, {}
     plane = (len(grid.latitude), len(grid.longitude))
     for variable in dict.fromkeys(channel.variable for channel in grid.channels):
@@ -140,6 +144,7 @@ def create_forecast_store(
         empty = da.zeros(shape, dtype="float32", chunks=shape)  # never computed
         variables[variable] = (dims, empty, about)
         encoding[variable] = {
+            "compressors": compressors,
             "chunks": chunk,
             "shards": shard if own_chunks.sharded else None,
             "dtype": "float32",
@@ -157,6 +162,7 @@ def create_forecast_store(
     # Chunks of one initial time, like those of the fields: xarray writes some initial times again
     # in the chunks of the store only if none of them is cut.
     encoding[LIMITED] = {
+        "compressors": compressors,
         "chunks": (1, len(leads)),
         "dtype": "float32",
         "_FillValue": np.float32(np.nan),
@@ -238,6 +244,7 @@ def finish_forecast_store(path: Path) -> None:
         states = np.asarray(array_in(group, WRITTEN)[...])
         group.attrs["lost_forecasts"] = int((states == 2).sum())
         del group[WRITTEN]
+    group.attrs[SUMS] = store_sums(path)
     group.attrs["complete"] = 1
     consolidate(path)
 

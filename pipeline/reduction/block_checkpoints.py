@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints
+from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints, content_key
 from gfrnn.pipeline.reduction.tree import Block, Stretch
 
 
@@ -23,11 +23,18 @@ class FoldCheckpoints:
         Name of the summary.
     key : str
         Key of everything that determines the summary of the fold.
+    blocks_key : str
+        The same without the data; by default the key.
+    data : tuple of str
+        Digest of the data of each leaf, by which blocks of changed leaves are not used again; empty
+        where the key contains the data.
     """
 
     checkpoints: Checkpoints
     name: str
     key: str
+    blocks_key: str = ""
+    data: tuple[str, ...] = ()
 
     def load(self) -> Arrays | None:
         """Return the summary of the fold, or None where it is missing or incomplete."""
@@ -49,7 +56,7 @@ class FoldCheckpoints:
         RunError
             If it is missing or damaged by now.
         """
-        arrays = self.checkpoints.load(self._blocks_name, _block_key(block))
+        arrays = self.checkpoints.load(self._blocks_name, self._key_of(block))
         if arrays is None:
             raise RunError(
                 f"{self.checkpoints.path}: a checkpoint of {self.name} is missing or damaged "
@@ -60,13 +67,13 @@ class FoldCheckpoints:
 
     def save_block(self, block: Block, arrays: Arrays) -> None:
         """Save a block; the blocks under it stay until :meth:`remove_under`."""
-        self.checkpoints.save(self._blocks_name, _block_key(block), arrays)
+        self.checkpoints.save(self._blocks_name, self._key_of(block), arrays)
 
     def remove_under(self, block: Block, needed: set[Block]) -> None:
         """Remove the blocks under one that is saved, except those that are needed."""
         for other in self._saved_blocks():
             if block.contains(other) and other not in needed:
-                self.checkpoints.remove(self._blocks_name, _block_key(other))
+                self.checkpoints.remove(self._blocks_name, self._key_of(other))
 
     def complete_blocks(self) -> Iterator[tuple[Block, Arrays]]:
         """Yield the largest complete blocks in order, with one at a time in memory."""
@@ -74,24 +81,26 @@ class FoldCheckpoints:
         for block in sorted(self._saved_blocks(), key=lambda block: (block.first, -block.level)):
             if block.first < stop:
                 continue
-            arrays = self.checkpoints.load(self._blocks_name, _block_key(block))
+            arrays = self.checkpoints.load(self._blocks_name, self._key_of(block))
             if arrays is not None:
                 stop = block.first + block.size
                 yield block, arrays
 
     def _saved_blocks(self) -> list[Block]:
-        found = (
-            re.fullmatch(r"(\d+)-(\d+)", key) for key in self.checkpoints.keys(self._blocks_name)
-        )
-        return [Block(int(match[1]), int(match[2])) for match in found if match]
+        saved = self.checkpoints.keys(self._blocks_name)
+        found = (re.match(r"(\d+)-(\d+)", key) for key in saved)
+        blocks = [(Block(int(match[1]), int(match[2])), match.string) for match in found if match]
+        # Those of other data have another key.
+        return [block for block, key in blocks if key == self._key_of(block)]
 
     @property
     def _blocks_name(self) -> str:
-        return f"{self.name}/{self.key}.blocks"
+        return f"{self.name}/{self.blocks_key or self.key}.blocks"
 
-
-def _block_key(block: Block) -> str:
-    return f"{block.level}-{block.first}"
+    def _key_of(self, block: Block) -> str:
+        place = f"{block.level}-{block.first}"
+        own = self.data[block.first : block.first + block.size]
+        return f"{place}-{content_key(own)}" if any(own) else place
 
 
 @dataclass

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gfrnn.pipeline.reduction.block_checkpoints import BlockSavePolicy, Fold, FoldCheckpoints
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints, content_key
@@ -23,9 +24,10 @@ from gfrnn.pipeline.reduction.tree import Stretch, Summary
 
 def fold_keys(name: str, key: str, stretches: Sequence[Stretch]) -> dict[str, str]:
     """Return the checkpoint key of each fold's summary."""
-    folds: dict[str, list[tuple[int, int]]] = {}
+    folds: dict[str, list[tuple[int | str, ...]]] = {}
     for part in stretches:
-        folds.setdefault(part.fold, []).append((part.start, part.stop))
+        known = (part.data,) if part.data else ()
+        folds.setdefault(part.fold, []).append((part.start, part.stop, *known))
     return {fold: content_key(name, key, parts) for fold, parts in folds.items()}
 
 
@@ -45,7 +47,8 @@ def reduce_stretches(
     stretches : sequence of Stretch
         Stretches in order, so that those of one fold follow each other.
     key : str
-        Key of everything but the stretches that determines the result: experiment and data.
+        Key of everything but the stretches that determines the result: experiment and data. Where
+        stretches have a digest of their data, the key is that of the experiment.
     checkpoints : Checkpoints, optional
         Folds found there are not computed again; every finished fold is saved, and blocks of it
         before it is finished.
@@ -95,12 +98,13 @@ def _folds(
     for stretch in stretches:
         parts.setdefault(stretch.fold, []).append(stretch)
     keys = fold_keys(name, key, stretches)
-    return [
-        Fold(
-            fold,
-            keys[fold],
-            own,
-            FoldCheckpoints(checkpoints, name, keys[fold]) if checkpoints else None,
-        )
-        for fold, own in parts.items()
-    ]
+    # Blocks are found again where the data of another part of the fold have changed.
+    of_blocks = fold_keys(name, key, [replace(part, data="") for part in stretches])
+
+    def saved(fold: str) -> FoldCheckpoints | None:
+        if checkpoints is None:
+            return None
+        data = tuple(part.data for part in parts[fold])
+        return FoldCheckpoints(checkpoints, name, keys[fold], of_blocks[fold], data)
+
+    return [Fold(fold, keys[fold], own, saved(fold)) for fold, own in parts.items()]

@@ -11,11 +11,15 @@ from gfrnn.pipeline.reduction.checkpoints import Arrays
 
 @dataclass(frozen=True)
 class Stretch:
-    """A period without a gap in one fold: times ``start`` to ``stop - 1`` of the time axis."""
+    """A period without a gap in one fold: times ``start`` to ``stop - 1`` of the time axis.
+
+    ``data`` is a digest of the data of these times, where it is known.
+    """
 
     fold: str
     start: int
     stop: int
+    data: str = ""
 
 
 class Summary(Protocol):

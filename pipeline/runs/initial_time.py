@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.section import Period, checked
-from gfrnn.pipeline.data.combine import NOT_COMMON
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.joined_times import NOT_COMMON
 from gfrnn.pipeline.data.missing_chunks import missing_chunks
 from gfrnn.pipeline.data.time_axis import format_minute, segments
 from gfrnn.pipeline.errors import ConfigError, DataError

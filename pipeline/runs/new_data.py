@@ -17,7 +17,7 @@ from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.area_index import index_weights
-from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.dataset import log_losses, open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import format_extent, same_coordinates
 from gfrnn.pipeline.data.time_axis import step_of
@@ -68,6 +68,7 @@ def open_new_data(
     if model.step.monthly:  # one new month alone does not show that data are monthly
         given["step"] = model.step
     ds = open_source(data.model_copy(update=given))
+    log_losses(ds)
     check_matches_model(ds, model)
     inside = np.ones(ds.sizes["time"], dtype=bool)
     if period is not None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import Period, checked
-from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.dataset import log_losses, open_source
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast import check_members, most_delays
 from gfrnn.pipeline.reduction.checkpoints import content_key
@@ -151,6 +151,7 @@ class NewPeriod:
             If the data do not cover the period, or the model was trained with it.
         """
         ds = open_source(self.experiment.data)
+        log_losses(ds)
         check_forecast_data(self.experiment, ds, self.source.model, self.source.updated)
         run = Run(self.experiment, self.folder, progress)  # makes the folder
         run.ds = ds

@@ -16,13 +16,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
-from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.data.dataset import log_losses, open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast import check_members, forecast, initial_times, load_model
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
+from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
@@ -137,7 +138,9 @@ class Run(RunFolder):
     @cached_property
     def ds(self) -> xr.Dataset:
         """Canonical Dataset of the data, opened once."""
-        return open_source(self.experiment.data)
+        ds = open_source(self.experiment.data)
+        log_losses(ds)
+        return ds
 
     @cached_property
     def data(self) -> StageData:
@@ -293,6 +296,7 @@ class Run(RunFolder):
 
     def _score_forecasts(self, force: bool) -> None:
         """Compute the statistics and the scores of stored forecasts."""
+        check_sums(self.forecasts)
         verify(
             self.ds,
             self.model,

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+# Days after which weather is about independent of what it was.
+_INDEPENDENT_DAYS = 10
+
 AnnualCycle = int | Literal["month"]
 """Number of harmonics of the annual cycle, or ``month``: a mean of each calendar month."""
 
@@ -65,6 +68,33 @@ def harmonics(time: Array, annual: AnnualCycle, diurnal: int) -> Array:
     else:
         columns = [np.ones(len(time)), *_fourier_terms(year_phase(time), annual)]
     return np.stack([*columns, *_fourier_terms(day_phase(time), diurnal)], axis=1)
+
+
+def supported_harmonics(trained: Array, used: Array, most: int = 2) -> int:
+    """Return how many harmonics of the annual cycle a record determines, at most ``most``.
+
+    The regression on k harmonics has, at a time with the design vector h, the error variance
+    ``h' (H' H)^-1 h`` in units of the variance of independent weather; that of ten days counts
+    as independent of the next. The number is the largest for which this is at most a half at all
+    times: with more, the fit follows the weather of a short record, or runs away outside of the
+    part of the year that the record holds.
+
+    Parameters
+    ----------
+    trained : ndarray of datetime64, shape (n,)
+        Times that the regression is made from.
+    used : ndarray of datetime64, shape (m,)
+        Times at which it is used.
+    """
+    days = np.unique(trained.astype("datetime64[D]"))
+    independent = len(np.unique(days.astype(int) // _INDEPENDENT_DAYS))
+    for count in range(most if independent else 0, 0, -1):
+        rows = harmonics(days, count, 0)
+        inverse = np.linalg.pinv(rows.T @ rows / len(rows), rcond=1e-12, hermitian=True)
+        at = harmonics(np.unique(used.astype("datetime64[D]")), count, 0)
+        if np.einsum("ij,jk,ik->i", at, inverse, at).max() <= 0.5 * independent:
+            return count
+    return 0
 
 
 def calendar_inputs(time: Array, names: Sequence[str]) -> Array | None:

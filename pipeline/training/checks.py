@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from gfrnn.pipeline.states.sphere_patches import (
 from gfrnn.pipeline.training.ensembles.held_out_starts import held_out_starts
 from gfrnn.pipeline.training.stretches import (
     check_periods,
+    climatology_cycles,
     known_times,
     leaf_length,
     row_stretches,
@@ -40,6 +42,8 @@ from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network
 from gfrnn.pipeline.training.zonal.zonal_rows import blocks_of_share
 
 Array = NDArray[Any]
+
+_LOGGER = logging.getLogger(__name__)
 
 # Rows per column in one leaf of the training pass: enough that its last Cholesky factor and its
 # merge, which cost as much as a row and a half per column, are cheap.
@@ -101,7 +105,14 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
 def _check_calendar(experiment: Experiment, time: Array) -> None:
     """Refuse settings of the annual and diurnal cycle that the times of the data cannot give."""
     step = step_of(time)
-    annual, diurnal = experiment.climatology.cycles(step)
+    annual, diurnal = climatology_cycles(experiment, time)
+    if experiment.climatology.annual is None and annual in (0, 1):
+        _LOGGER.warning(
+            "climatology.annual: %d, as %s (periods.train) does not determine two harmonics of the "
+            "annual cycle; set the key to choose another number",
+            annual,
+            experiment.periods.train,
+        )
     if annual == "month":
         periods = dict(iter(experiment.periods))
         trained = set(calendar_months(time[periods["train"].mask(time)]).tolist())

@@ -10,9 +10,9 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.fingerprint import description_digest
 from gfrnn.pipeline.data.rechunking.fields_copy import FieldsCopy, can_be_copied
 from gfrnn.pipeline.data.stored_chunks import ChunkReads
-from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.tree import Stretch
@@ -22,7 +22,7 @@ from gfrnn.pipeline.training.input_folds import digest_of, training_digests
 from gfrnn.pipeline.training.pass_costs import read_windows
 from gfrnn.pipeline.training.passes import ReductionPass
 from gfrnn.pipeline.training.state_series import joined_stretches
-from gfrnn.pipeline.training.stretches import leaf_length, read_stretches
+from gfrnn.pipeline.training.stretches import climatology_cycles, leaf_length, read_stretches
 
 # A copy is made where passes would decode a stored byte more often than this on average, and so
 # many bytes again (1 GiB) that copying takes less time.
@@ -61,14 +61,14 @@ class FieldPasses:
         """Fingerprint of the data of the training and the validation period."""
         return digest_of(self.fields.ds, self.digests, "train", "validation")
 
-    @property
+    @cached_property
     def terms(self) -> tuple[AnnualCycle, int]:
         """Annual cycle and number of harmonics of the day in the climatology."""
-        return self.experiment.climatology.cycles(step_of(self.fields.time))
+        return climatology_cycles(self.experiment, self.fields.time)
 
     @property
     def climatology_key(self) -> str:
-        """Key of everything but the stretches that determines the climatology."""
+        """Key of everything but the stretches that determines the climatology, data included."""
         return content_key(digest_of(self.fields.ds, self.digests, "train"), *self.terms)
 
     def climatology_pass(self) -> ReductionPass:
@@ -77,7 +77,8 @@ class FieldPasses:
         return ReductionPass(
             summary=moments,
             stretches=reads,
-            key=lambda: self.climatology_key,
+            key=lambda: content_key(description_digest(self.fields.ds), *self.terms),
+            data=lambda: self.digests,
             windows=read_windows(reads),
             finish=moments.finish,
             placeholder=Climatology.zero(*self.terms, self.fields.grid),

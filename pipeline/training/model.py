@@ -17,6 +17,7 @@ from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.reduction.checkpoints import content_digest, content_key
 from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.layouts import Layout, restore_layout
@@ -43,6 +44,15 @@ ERRORS = "errors"
 
 FORMAT = "gfrnn-model"
 VERSION = 3
+
+SUMS, ATTRIBUTES = "sha256", "attributes"
+"""Attribute with the sum of each array, and the name of the sum of the other attributes."""
+
+# What to do about a damaged model.
+_AGAIN = (
+    "restore it from a copy, or remove it and fit the model again: `gfrnn fit` makes it from its "
+    "checkpoints (a model of another command by that command)"
+)
 
 DAMPING_BYTES = 2**26
 """Bytes of the factors of damped persistence that a model keeps in memory."""
@@ -232,6 +242,9 @@ class ForecastModel:
         arrays |= {f"selection/{name}": values for name, values in self.selection.items()}
         for name, values in arrays.items():
             group.create_array(name, data=np.asarray(values))
+        stored = dict(zarr.open_group(path, mode="r").attrs)
+        sums = {name: content_digest(np.asarray(values)) for name, values in arrays.items()}
+        group.attrs[SUMS] = sums | {ATTRIBUTES: content_key(stored)}
         if self.errors is not None:
             self.errors.copy(path / ERRORS)
 
@@ -248,10 +261,10 @@ class ForecastModel:
             return cls._load(path)
         except FileNotFoundError:
             raise RunError(f"{path}: no trained model there; run `gfrnn fit` first") from None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
             raise RunError(
                 f"{path}: is damaged, or written by another version ({type(error).__name__}: "
-                f"{error}); fit the model again"
+                f"{error}); {_AGAIN}"
             ) from error
 
     @classmethod
@@ -264,8 +277,18 @@ class ForecastModel:
                 f"this program reads {FORMAT!r} version {VERSION}; fit the model again"
             )
 
+        sums: dict[str, str] = attrs.pop(SUMS, {})  # models of earlier versions have none
+        if sums and content_key(attrs) != sums.get(ATTRIBUTES):
+            raise _damaged(path, "its attributes were changed")
+        if lost := [name for name in sums if name != ATTRIBUTES and name not in group]:
+            raise _damaged(path, f"the array {lost[0]} is missing")
+
         def array(name: str) -> Array:
-            return np.asarray(array_in(group, name)[...])
+            values = np.asarray(array_in(group, name)[...])
+            # Zarr reads a missing chunk as zeros without an error.
+            if sums and content_digest(values) != sums.get(name):
+                raise _damaged(path, f"the array {name} was changed")
+            return values
 
         def optional(name: str) -> Array | None:
             return array(name) if name in group else None
@@ -315,3 +338,7 @@ class ForecastModel:
     def leads(self) -> list[Duration]:
         """Leads that have outer weights of their own."""
         return [self.step * lead for lead in self.linear.leads]
+
+
+def _damaged(path: Path, what: str) -> RunError:
+    return RunError(f"{path}: is damaged, {what} since it was written; {_AGAIN}")

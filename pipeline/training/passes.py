@@ -7,7 +7,7 @@ read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -59,6 +59,9 @@ class ReductionPass:
     finish : callable
         Makes the result from the arrays by fold, or from those of all stretches.
     placeholder : Any
+    data : callable
+        Returns the digest of the data of each fold, where the key contains none: blocks of a pass
+        that did not end are then kept where data of another fold were repaired.
     joined : bool
         Whether all stretches are merged as one fold, so that ``finish`` receives one set of arrays
         and the driver holds no other.
@@ -71,13 +74,17 @@ class ReductionPass:
     finish: Callable[[Any], Any]
     placeholder: Any = None
     joined: bool = False
+    data: Callable[[], Mapping[str, str]] = dict
 
     @property
     def leaves(self) -> list[Stretch]:
         """The stretches, in one fold if they are joined."""
+        return self._joined(self.stretches)
+
+    def _joined(self, stretches: Sequence[Stretch]) -> list[Stretch]:
         if not self.joined:
-            return list(self.stretches)
-        return [replace(part, fold=self.summary.name) for part in self.stretches]
+            return list(stretches)
+        return [replace(part, fold=self.summary.name) for part in stretches]
 
     def cost(self) -> PassCost:
         cost = reduction_cost(self.summary, self.leaves, self.windows)
@@ -87,9 +94,11 @@ class ReductionPass:
         return replace(cost, driver_bytes=2 * cost.driver_bytes)
 
     def run(self, checkpoints: Checkpoints, progress: Progress | None) -> Any:
+        data = self.data()
+        known = [replace(part, data=data.get(part.fold, "")) for part in self.stretches]
         folds = reduce_stretches(
             self.summary,
-            self.leaves,
+            self._joined(known),
             key=self.key(),
             checkpoints=checkpoints,
             progress=progress,

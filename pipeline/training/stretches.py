@@ -11,10 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.durations import Duration
+from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import Period
-from gfrnn.pipeline.data.time_axis import covered, in_months, segments
+from gfrnn.pipeline.data.time_axis import covered, in_months, segments, step_of
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tree import Stretch
+from gfrnn.pipeline.states.harmonics import AnnualCycle, supported_harmonics
 
 Array = NDArray[Any]
 
@@ -154,6 +156,18 @@ def known_times(time: Array, *periods: Period) -> Array:
     for period in periods:
         mask |= period.mask(time)
     return mask
+
+
+def climatology_cycles(experiment: Experiment, time: Array) -> tuple[AnnualCycle, int]:
+    """Return the annual cycle and the number of harmonics of the day in the climatology.
+
+    The default number of harmonics of the year is what the training period determines at all times
+    of the periods.
+    """
+    periods = experiment.periods
+    used = known_times(time, *(period for _, period in periods))
+    supported = supported_harmonics(time[periods.train.mask(time)], time[used])
+    return experiment.climatology.cycles(step_of(time), supported)
 
 
 def row_stretches(

@@ -13,7 +13,10 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Grid
+from gfrnn.pipeline.data.time_axis import format_minute
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast_store import NUMBER, open_forecasts
+from gfrnn.pipeline.forecasting.store_sums import damage
 from gfrnn.pipeline.storage import array_in
 
 Array = NDArray[Any]
@@ -145,17 +148,31 @@ class StoredForecasts:
         fields = sum(int(np.prod(array.shape[self._lead_axis + 1 :])) for array in arrays.values())
         return 4 * (self.members or 1) * fields
 
+    def _read(self, array: zarr.Array[Any], chosen: tuple[slice, ...]) -> Array:
+        try:
+            return np.asarray(array[chosen])
+        except (OSError, ValueError, RuntimeError) as error:
+            times = self.initial[chosen[0]]
+            first, last = (format_minute(times[place]) for place in (0, -1))
+            where = f"{array.basename} of the forecasts from {first} to {last} cannot be read"
+            raise RunError(damage(self.path, f"{where} ({error})")) from None
+
     def read(self, starts: slice, leads: slice) -> list[Array]:
         """Read forecasts, see :meth:`Forecasts.read`: float32, NaN in the mask.
 
         Each variable is read once.
+
+        Raises
+        ------
+        RunError
+            If a chunk is damaged.
         """
         found: dict[str, Array] = {}
         fields = []
         for array, level in self._arrays:
             if array.name not in found:
                 chosen = (starts, leads) if self.members is None else (starts, slice(None), leads)
-                values = np.asarray(array[chosen])
+                values = self._read(array, chosen)
                 found[array.name] = values[:, None] if self.members is None else values
             values = found[array.name]
             own = values if level is None else values[:, :, :, level]

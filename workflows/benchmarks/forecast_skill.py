@@ -17,8 +17,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from rich.table import Table
 
-from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.stretches import climatology_cycles
 from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck, bar_table
 
 Array = NDArray[Any]
@@ -116,8 +116,7 @@ class _Anomalies:
     """Differences of fields from a climatology that is fitted to the training period."""
 
     def __init__(self, finished: Run, truth: xr.DataArray) -> None:
-        step = step_of(truth["time"].values)
-        self.annual, self.diurnal = finished.experiment.climatology.cycles(step)
+        self.annual, self.diurnal = climatology_cycles(finished.experiment, truth["time"].values)
         self.truth = truth
         period = finished.experiment.periods.train
         known = truth.isel(time=np.flatnonzero(period.mask(truth["time"].values)))

@@ -46,7 +46,7 @@ from gfrnn.workflows.chaos.small_runs import (
 _REPEATS = 2
 
 GOOD = ("went on", "repeated", "refused, then made anew")
-BAD = ("lost", "dead end", "unnoticed", "traceback")
+BAD = ("lost", "dead end", "unnoticed", "hung", "traceback")
 """Ends of trials; none of the second may occur."""
 
 
@@ -62,12 +62,15 @@ class Trial:
     detail : str
         What was found, for an end that may not occur.
     seconds : float
+    printed : str
+        What all its commands have printed.
     """
 
     fault: Fault
     end: str
     detail: str
     seconds: float
+    printed: str
 
     @property
     def failed(self) -> bool:
@@ -93,7 +96,7 @@ class Campaign:
         self._expected: dict[str, dict[str, Any]] = {}
 
     def prepare(self) -> None:
-        """Run each command twice without a fault; what differs between the two is not compared.
+        """Run all commands twice without a fault; what differs between the two is not compared.
 
         Raises
         ------
@@ -103,23 +106,29 @@ class Campaign:
         write_startup(self._startup)
         self._work.mkdir()
         write_inputs(self._work)
-        for command in COMMANDS:
-            found = []
-            for _ in range(2):
-                copy_begin(self._ends, command, self._work)
-                counting = self._file_fault("count")
-                begin = time.monotonic()
-                ended = self._run(command, counting.environment())
-                seconds = time.monotonic() - begin
-                if ended.code != 0:
-                    raise RuntimeError(f"{command.name} failed without a fault: {ended.output}")
-                found.append(self._contents(command))
-            first, second = found
-            self._expected[command.name] = {
-                key: value if value == second.get(key) else None for key, value in first.items()
+        first = self._run_all()
+        shutil.rmtree(self._ends)
+        for name, found in self._run_all().items():
+            self._expected[name] = {
+                key: value if value == first[name].get(key) else None
+                for key, value in found.items()
             }
+
+    def _run_all(self) -> dict[str, dict[str, Any]]:
+        """Run each command without a fault and keep its end; return the contents of all ends."""
+        found = {}
+        for command in COMMANDS:
+            copy_begin(self._ends, command, self._work)
+            counting = self._file_fault("count")
+            begin = time.monotonic()
+            ended = self._run(command, counting.environment())
+            seconds = time.monotonic() - begin
+            if ended.code != 0:
+                raise RuntimeError(f"{command.name} failed without a fault: {ended.output}")
             self._undisturbed[command.name] = UndisturbedCommand(seconds, *counting.counts())
             copy_end(self._work, self._ends, command)
+            found[command.name] = self._contents(command)
+        return found
 
     def trial(self, seed: int) -> Trial:
         """Cause one fault, repeat the command as its user would, and judge the end."""
@@ -138,7 +147,8 @@ class Campaign:
         end, detail = judge(attempts, anew, gone, self._difference(command))
         if damaged and detail:
             detail = f"{damaged.relative_to(self._work)}: {detail}"
-        return Trial(fault, end, detail, time.monotonic() - begin)
+        printed = "\n".join(each.output for each in [*attempts, *anew])
+        return Trial(fault, end, detail, time.monotonic() - begin, printed)
 
     def _make_anew(self, command: SmallCommand) -> list[EndedCommand]:
         """Compute what a damaged file belongs to again, and then the command."""
@@ -270,6 +280,8 @@ def judge(
         return "dead end", every[-1].last_line
     if difference:
         return "unnoticed", difference
+    if hung := [each.last_line for each in every if each.code is None]:
+        return "hung", hung[0]
     if traced := [each.last_line for each in every if each.has_traceback]:
         return "traceback", traced[0]
     if anew:
@@ -297,7 +309,8 @@ def run_campaign(
     report : callable
         Receives a line for each trial.
     folder : Path, optional
-        Scratch folder; default one for temporary files, which is removed at the end.
+        Folder for temporary files, by default that of the system. If it is given, what the commands
+        of a trial with an end that may not occur have printed is kept there, as ``seed-N.txt``.
 
     Returns
     -------
@@ -316,6 +329,8 @@ def run_campaign(
         while time.monotonic() < end and (trials is None or len(done) < trials):
             trial = campaign.trial(first + len(done))
             done.append(trial)
+            if trial.failed and folder is not None:
+                (folder / f"seed-{trial.fault.seed}.txt").write_text(trial.printed, "utf-8")
             report(
                 f"seed {trial.fault.seed}: {trial.fault.describe()}: {trial.end}"
                 + (f": {trial.detail}" if trial.detail else "")

@@ -147,7 +147,11 @@ def chaos(
         int | None, typer.Option(min=1, help="Stop after this number of faults, e.g. 1.")
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="Folder for temporary files. Default: that of the system.")
+        Path | None,
+        typer.Option(
+            help="Folder for temporary files, which also keeps what failed commands have printed. "
+            "Default: the folder of the system, where nothing is kept."
+        ),
     ] = None,
 ) -> None:
     """Cause random faults in small runs, and compare each end with that of a run without faults.

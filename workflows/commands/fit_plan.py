@@ -12,6 +12,7 @@ from rich.text import Text
 from gfrnn.cluster import ClusterConfig, open_cluster, planned_cluster_size
 from gfrnn.cluster.human_units import human_bytes, human_duration
 from gfrnn.pipeline import Experiment, open_source
+from gfrnn.pipeline.data.dataset import log_losses
 from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Workforce
 from gfrnn.pipeline.planning.forecast_estimate import ForecastEstimate
 from gfrnn.pipeline.planning.plan_fit import plan_fit
@@ -25,7 +26,9 @@ def show_plan(experiment: Experiment, config: ClusterConfig, *, as_json: bool = 
     ------
     ConfigError, DataError, ClusterError
     """
-    found = plan_fit(experiment, open_source(experiment.data), expected_workforce(config))
+    ds = open_source(experiment.data)
+    log_losses(ds)
+    found = plan_fit(experiment, ds, expected_workforce(config))
     if as_json:
         json.dump(found.as_dict(), sys.stdout, indent=2)
         sys.stdout.write("\n")

@@ -48,10 +48,11 @@ def inspect(
     sources = [{"path": path} | ({"level": level} if level else {}) for path in data]
     ds = open_source(checked(DataConfig, {"sources": sources}, "inspect"))
     console.print(describe_dataset(ds), highlight=False, markup=False)
+    findings = audit(ds)
     print_findings(
-        (finding.severity, finding.variable or "", finding.message) for finding in audit(ds)
+        (finding.severity, finding.variable or "", finding.message) for finding in findings
     )
-    text = starting_experiment(ds, sources if level else data, name)
+    text = starting_experiment(ds, sources if level else data, name, findings)
     if save is None:
         console.print("\n# experiment file to start from", highlight=False)
         console.print(text, highlight=False, markup=False)

@@ -136,7 +136,7 @@ def animate(
     )
     tints = colormaps[_MAP](np.linspace(0, 1, 9))
     return Animation(
-        Picture(_image(figure), alt),
+        Picture(_image(figure), alt, _WIDTH),
         list(labels),
         _WIDTH,
         height,

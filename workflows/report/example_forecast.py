@@ -77,13 +77,21 @@ def example_forecast(
     Returns
     -------
     ExampleForecast or None
-        None if no truth is known, or the grid is a single line.
+        None if no fields are kept, no truth is known, or the grid is a single line.
 
     Raises
     ------
     ConfigError
-        If there are places, but single forecasts, or a place is outside of the grid or masked.
+        If there are places, but single forecasts or no fields, or a place is outside of the grid
+        or masked.
     """
+    if not contents.run.experiment.forecast.store:
+        if places:
+            raise ConfigError(
+                "--place: needs the fields of forecasts, which this run does not keep "
+                "(forecast.store: false); leave it out, or set forecast.store: true"
+            )
+        return None
     ensemble = NUMBER in contents.forecasts.dims
     if places and not ensemble:
         raise ConfigError(

@@ -17,6 +17,7 @@ def run_facts(contents: RunContents) -> list[tuple[str, str]]:
     model, notes, grid = contents.model, contents.model.notes, contents.model.layout.scaling.grid
     experiment, starts = contents.run.experiment, contents.rollouts["time"].values
     step = lead_label(model.step.length).removeprefix("+")
+    plural = "s" * (len(grid.channels) > 1)
     masked = "" if grid.mask is None else f"; {100 * grid.mask.mean():.0f} % of the cells masked"
     zonal = isinstance(model.networks[0], ZonalNetwork)
     picks = ", ".join(f"{key} {value}" for key, value in notes.chosen.items())
@@ -25,7 +26,7 @@ def run_facts(contents: RunContents) -> list[tuple[str, str]]:
         ("Validation", period_label(experiment.periods.validation)),
         ("Test", f"{period_label(experiment.periods.test)}, {len(starts)} initial times"
                  + ("" if experiment.forecast.store else "; no fields of forecasts are kept")),
-        ("Grid", f"{len(grid.channels)} fields of {len(grid.latitude)} latitudes and "
+        ("Grid", f"{len(grid.channels)} field{plural} of {len(grid.latitude)} latitudes and "
                  f"{len(grid.longitude)} longitudes, every {step}{masked}"),
         *_state(contents),
         ("Network", f"{notes.width} hidden features, "
@@ -34,6 +35,7 @@ def run_facts(contents: RunContents) -> list[tuple[str, str]]:
         ("Regression", f"{notes.rows} rows of {notes.columns} columns"),
         *([] if zonal else [("Precision", precision_line(notes.precision))]),
         ("Best candidate", picks or "no search"),
+        *(("Data not used", loss) for loss in contents.run.ds.attrs.get("losses", [])),
     ]  # fmt: skip
 
 

@@ -62,10 +62,13 @@ class Picture:
         those of the page or of another figure.
     alt : str
         Description of the image for screen readers.
+    width : int
+        Width in pixels at which texts are as large as those of the page.
     """
 
     uri: str
     alt: str
+    width: int
 
 
 @matplotlib.rc_context(STYLE)
@@ -92,7 +95,7 @@ def ridge_picture(
     lines = -(-len(shown) // columns)
     figure = Figure(figsize=(WIDTH, 0.5 + 2.5 * lines))
     panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
-    set_margins(figure, left=0.65, bottom=0.5, top=0.5)
+    set_margins(figure, left=0.8, bottom=0.5, top=0.5)
     figure.subplots_adjust(wspace=0.28, hspace=0.16)
     own, reference = SYSTEMS["forecast"]["color"], SYSTEMS["linear"]["color"]
     for index, panel in zip(shown, panels.flat, strict=False):
@@ -196,7 +199,7 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
         label = ", ".join(shared if len(shared) < 4 else (shared[0], "...", shared[-1]))
         # In turn side by side, as neighbouring ridges are closer than the height of the text.
         left.annotate(
-            label, (0.98 - 0.17 * (index % 5), ridge), va="center", ha="right",
+            label, (0.98 - 0.24 * (index % 4), ridge), va="center", ha="right",
             xycoords=left.get_yaxis_transform(), size=8, color="0.2",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
@@ -252,4 +255,5 @@ def embed(figure: Figure, alt: str, *, raster: bool = False) -> Picture:
     buffer = io.BytesIO()
     form, kind = ("png", "image/png") if raster else ("svg", "image/svg+xml")
     figure.savefig(buffer, format=form, dpi=150)
-    return Picture(f"data:{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}", alt)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return Picture(f"data:{kind};base64,{data}", alt, round(96 * figure.get_figwidth()))

@@ -14,6 +14,7 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.scores import open_score_subsets, open_scores
@@ -67,6 +68,7 @@ class RunContents:
     @cached_property
     def forecasts(self) -> xr.Dataset:
         """The store of forecasts, which exists unless no fields are kept."""
+        check_sums(self.run.forecasts)
         return open_forecasts(self.run.forecasts)
 
     @cached_property

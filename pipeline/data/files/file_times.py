@@ -45,12 +45,14 @@ def read_times(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileTime
         )
     times, notes = _valid_times(ds, name, file.path)
     order = np.argsort(times, kind="stable")
-    start, stop = ds.attrs.get("valid_time_start"), ds.attrs.get("valid_time_stop")
+    start, stop, preliminary = (
+        str(ds.attrs.get(f"valid_time_{end}", "")) for end in ("start", "stop", "stop_era5t")
+    )
     # Preliminary data (ERA5T) of the latest months end later than the final ones.
-    stop = ds.attrs.get("valid_time_stop_era5t") or stop
+    stop = preliminary or stop
     if start and stop:
         try:
-            inside = Period.model_validate([str(start), str(stop)]).mask(times[order])
+            inside = Period.model_validate([start, stop]).mask(times[order])
         except ValueError:
             raise DataError(
                 f"{file.path}: its extent, valid_time_start {start!r} to valid_time_stop {stop!r}, "

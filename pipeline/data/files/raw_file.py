@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import functools
+import io
+import json
 import threading
 import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -24,7 +28,7 @@ _MISSING = ("_FillValue", "missing_value")
 
 # The netCDF and HDF5 libraries must not be called by two threads at once. xarray has a lock for
 # values, but none for opening a file or for its attributes.
-_NETCDF_LOCK = threading.RLock()
+NETCDF_LOCK = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,28 @@ class RawFile:
     options
         Storage options of fsspec, as sorted pairs.
     stamp
-        Size and modification time of a local file: a rewritten file is opened again.
+        Size and modification time of a local file, or another mark of its state: a rewritten file
+        is opened again.
+    group
+        Group of a netCDF file, empty for the root.
+    missing
+        Stored numbers that are missing values, besides those that the file declares.
+    fill_is_value
+        Whether the fill value of a zarr store is a value, and not a missing one.
     """
 
     path: str
     engine: str
     options: tuple[tuple[str, Any], ...] = ()
-    stamp: tuple[int, ...] = ()
+    stamp: tuple[int | str, ...] = ()
+    group: str = ""
+    missing: tuple[float, ...] = ()
+    fill_is_value: bool = False
 
     def open(self) -> xr.Dataset:
         """Open the file lazily: values masked and scaled, times not decoded.
+
+        A group has the coordinates of the groups above it.
 
         Raises
         ------
@@ -65,7 +81,7 @@ class RawFile:
     @property
     def lock(self) -> AbstractContextManager[Any]:
         """Lock to hold while values are read, one for all netCDF files; none for zarr stores."""
-        return contextlib.nullcontext() if self.engine == "zarr" else _NETCDF_LOCK
+        return contextlib.nullcontext() if self.engine == "zarr" else NETCDF_LOCK
 
     def unconverted_array(self, variable: str) -> zarr.Array | None:
         """Return the zarr array of a variable whose stored values are the decoded ones.
@@ -83,41 +99,143 @@ class RawFile:
 
 @functools.lru_cache(maxsize=512)
 def _opened(file: RawFile) -> xr.Dataset:
-    options: dict[str, Any] = {}
-    target: Any = file.path
-    if file.engine == "zarr":
-        options["consolidated"] = None
-        if file.options:
-            options["storage_options"] = dict(file.options)
-    elif is_url(file.path):
-        target = fsspec.open(file.path, "rb", **dict(file.options)).open()
     try:
+        ds = _stored(file, file.group)
+        parents = Path(file.group).parents if file.group else ()
+        for parent in parents:
+            above = _stored(file, "" if str(parent) == "." else str(parent))
+            fitting = {
+                name: array
+                for name, array in above.variables.items()
+                if name not in ds.variables and set(array.dims) <= {name} & set(ds.dims)
+            }
+            ds = ds.assign_coords(fitting)
+        _declare_missing(ds, file)
         with warnings.catch_warnings():
-            # xarray warns of each store without consolidated metadata.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            return xr.open_dataset(
-                target,
-                engine=file.engine,
-                chunks=None,
-                cache=False,
-                decode_times=False,
-                decode_timedelta=False,
-                **options,
-            )
+            # xarray warns of variables with several missing values.
+            warnings.simplefilter("ignore", xr.SerializationWarning)
+            return xr.decode_cf(ds, decode_times=False, decode_timedelta=False)
+    except DataError:
+        raise
     except ImportError as error:
         raise DataError(
             f"{file.path}: cannot be opened without another package ({first_line(error)}); netCDF "
             "by URL needs h5netcdf and h5py; s3:// and gs:// need s3fs and gcsfs"
         ) from error
     except Exception as error:
+        if _is_being_written(file.path):
+            raise DataError(
+                f"{file.path}: another program has the file open for writing; wait until it is "
+                "closed, or stop that program"
+            ) from error
+        if "conflicting sizes" in str(error):
+            raise DataError(
+                f"{file.path}: arrays along the same dimension have different lengths "
+                f"({first_line(error)}), as after a writer that was stopped; finish writing the "
+                "file, or cut the longer arrays"
+            ) from error
         raise DataError(
             f"{file.path}: cannot be opened ({first_line(error)}); the file is damaged or "
             "incomplete; copy or download it again"
         ) from error
 
 
+def _stored(file: RawFile, group: str) -> xr.Dataset:
+    """Open a group of a file lazily, with its values as stored."""
+    options: dict[str, Any] = {}
+    target: Any = file.path
+    if file.engine == "zarr":
+        options["consolidated"] = _is_consolidated(file.path)
+        if file.options:
+            options["storage_options"] = dict(file.options)
+        if file.fill_is_value:
+            options["use_zarr_fill_value_as_mask"] = False
+    elif is_url(file.path):
+        remote = fsspec.open(file.path, "rb", **dict(file.options))
+        if file.path.startswith("zip://"):  # to seek in a compressed file is slow
+            with remote as stream:
+                target = io.BytesIO(stream.read())
+        else:
+            target = remote.open()
+    if group:
+        options["group"] = group
+    with warnings.catch_warnings():
+        # xarray warns of each store at a URL without consolidated metadata.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return xr.open_dataset(
+            target,
+            engine=file.engine,
+            chunks=None,
+            cache=False,
+            decode_cf=False,
+            **options,
+        )
+
+
+def _is_consolidated(path: str) -> bool | None:
+    """Return whether a local zarr store has consolidated metadata, None if it is to be tried."""
+    folder = Path(path)
+    if is_url(path) or (folder / ".zmetadata").exists():
+        return None if is_url(path) else True
+    try:
+        return bool(json.loads((folder / "zarr.json").read_bytes()).get("consolidated_metadata"))
+    except FileNotFoundError:  # of format 2
+        return False
+    except (OSError, ValueError, AttributeError):  # damaged
+        return None
+
+
+def _declare_missing(ds: xr.Dataset, file: RawFile) -> None:
+    """Set the attributes by which xarray masks and scales values, as numbers.
+
+    Raises
+    ------
+    DataError
+        If the scale or the offset of a variable is text that is no number.
+    """
+    for name, variable in ds.variables.items():
+        if variable.dtype.kind not in "iuf":
+            continue
+        attrs = variable.attrs
+        for key in (*_PACKING[:2], *_MISSING):
+            if not isinstance(attrs.get(key), str | bytes):
+                continue
+            try:
+                attrs[key] = np.asarray(attrs[key]).astype(float)[()]
+            except ValueError:
+                if key in _PACKING:
+                    raise DataError(
+                        f"{file.path}: {name} has the {key} {attrs[key]!r}, which is not a number; "
+                        "correct the attribute, for example with ncatted"
+                    ) from None
+                del attrs[key]
+        if file.fill_is_value:
+            attrs.pop("_FillValue", None)
+        if file.missing and name not in ds.dims:
+            given = np.array([*np.atleast_1d(attrs.get("missing_value", [])), *file.missing])
+            with np.errstate(invalid="ignore", over="ignore"):
+                stored = given.astype(variable.dtype)
+            same = np.isclose(stored.astype(float), given.astype(float), rtol=1e-6, equal_nan=True)
+            if same.any():
+                attrs["missing_value"] = np.unique(stored[same])
+
+
+def _is_being_written(path: str) -> bool:
+    """Check whether another program holds the lock that the HDF5 library sets for writing."""
+    try:
+        with open(path, "rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @functools.lru_cache(maxsize=512)
 def _unconverted_array(file: RawFile, variable: str) -> zarr.Array | None:
+    if file.missing:
+        return None
     raw = file.open()[variable].variable
     group = zarr.open_group(file.path, mode="r", storage_options=dict(file.options) or None)
     array = group[variable]

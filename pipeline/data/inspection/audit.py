@@ -124,8 +124,7 @@ def _check_store(ds: xr.Dataset) -> Iterator[DataFinding]:
     if ds.sizes["latitude"] * ds.sizes["longitude"] == 1:
         yield DataFinding("note", None, "one grid point: the data have no horizontal dimensions")
     for note in ds.attrs.get("notes", []):
-        dropped = "given twice" in note or "common to all" in note
-        yield DataFinding("warning" if dropped else "note", None, note)
+        yield DataFinding("warning" if note in ds.attrs.get("losses", []) else "note", None, note)
     for line in missing_chunks(ds):
         variable, _, message = line.partition(": ")
         yield DataFinding("error", variable, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,43 @@ def undeclared_fill(ds: xr.Dataset, channel: Channel, fields: Array, where: Arra
     return none
 
 
+def stored_number(ds: xr.Dataset, channel: Channel, time: int, value: float) -> float:
+    """Return the number that a file stores for a value of the canonical Dataset.
+
+    It is an integer where values are packed, or the same value where they come from no file.
+
+    Parameters
+    ----------
+    time : int
+        Position of the value among the times of ``ds``.
+    """
+    for part in _parts(ds, channel):
+        if part.start <= time < part.start + len(part.times):
+            encoding = part.file.open()[part.variable].encoding
+            stored = (value - part.offset) / part.factor
+            if not {"scale_factor", "add_offset"} & set(encoding):
+                return stored
+            scale, offset = (
+                float(encoding.get(key, unit))
+                for key, unit in (("scale_factor", 1.0), ("add_offset", 0.0))
+            )
+            return float(round((stored - offset) / scale))
+    return value
+
+
+def _parts(ds: xr.Dataset, channel: Channel) -> Iterator[FileTimeRange]:
+    """Yield the ranges of files in which a channel lies."""
+    array = canonical_array(ds[channel.variable])
+    if array is None:
+        return
+    position = 0
+    if channel.level is not None:
+        position = int(np.flatnonzero(ds["level"].values == channel.level)[0])
+    for group in array.level_groups:
+        if channel.level is None or position in group.levels:
+            yield from group.time_ranges
+
+
 def _apart(fields: Array, at: Array, others: Array, spread: float) -> bool:
     """Return whether values are far from all others, or from those next to them on the map."""
     found, rest = fields[at], others[np.isfinite(others)]
@@ -83,19 +121,10 @@ def _ends_of_range(ds: xr.Dataset, channel: Channel, where: Array) -> Array:
         In canonical units; NaN where values are not packed.
     """
     found = np.full((len(where), 3, 2), np.nan)
-    array = canonical_array(ds[channel.variable])
-    if array is None:
-        return found
-    position = 0
-    if channel.level is not None:
-        position = int(np.flatnonzero(ds["level"].values == channel.level)[0])
-    for group in array.level_groups:
-        if position not in group.levels and channel.level is not None:
-            continue
-        for part in group.time_ranges:
-            here = (where >= part.start) & (where < part.start + len(part.times))
-            if here.any() and part.grid.shares is None:
-                found[here] = _decoded_ends(part)
+    for part in _parts(ds, channel):
+        here = (where >= part.start) & (where < part.start + len(part.times))
+        if here.any() and part.grid.shares is None:
+            found[here] = _decoded_ends(part)
     return found
 
 

@@ -12,6 +12,8 @@ import yaml
 
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.model_config import ModelConfig
+from gfrnn.pipeline.data.grid import Channel
+from gfrnn.pipeline.data.inspection.value_checks import DataFinding
 from gfrnn.pipeline.data.time_axis import covered, format_minute, step_of
 from gfrnn.pipeline.errors import DataError
 
@@ -21,9 +23,14 @@ _SHARES = (0.75, 0.875)  # shares of the record before validation and before the
 
 
 def starting_experiment(
-    ds: xr.Dataset, sources: Sequence[str | Mapping[str, Any]], name: str
+    ds: xr.Dataset,
+    sources: Sequence[str | Mapping[str, Any]],
+    name: str,
+    findings: Sequence[DataFinding] = (),
 ) -> str:
     """Write the YAML text of an experiment on these data, to be edited.
+
+    Channels that cannot be trained on are left out, with a comment that says why.
 
     Parameters
     ----------
@@ -33,11 +40,13 @@ def starting_experiment(
         Entries of ``data.sources``: paths, or mappings with ``path``, ``level`` and so on.
     name
         Name of the experiment.
+    findings
+        Those of the audit of the data.
 
     Raises
     ------
     DataError
-        If there are too few times for three periods.
+        If there are too few times for three periods, or no channel can be trained on.
     """
     time = ds["time"].values
     if time.size < _LEAST_TIMES:
@@ -48,7 +57,7 @@ def starting_experiment(
     periods, test = _periods(time)
     step = step_of(time)
     points = ds.sizes["latitude"] * ds.sizes["longitude"]
-    variables = {str(v): array.attrs.get("levels") or None for v, array in ds.data_vars.items()}
+    variables, reasons = _usable(ds, findings)
     width = points * sum(len(levels or [None]) for levels in variables.values())
     # The test period should be several times as long as a forecast.
     longest = Duration.parse("12mo" if step.monthly else "10d")
@@ -69,7 +78,36 @@ def starting_experiment(
     }
     if features < ModelConfig().width:
         tree["model"] = {"width": max(0, features)}
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    left_out = "".join(f"# {channel} is left out: {why}\n" for channel, why in reasons.items())
+    return left_out + text
+
+
+def _usable(
+    ds: xr.Dataset, findings: Sequence[DataFinding]
+) -> tuple[dict[str, list[float] | None], dict[str, str]]:
+    """Return the variables and levels to train on, and why each other channel is left out.
+
+    Raises
+    ------
+    DataError
+        If none is left.
+    """
+    reasons = {
+        str(each.variable): each.message.partition(";")[0]
+        for each in findings
+        if each.variable is not None and (each.severity == "error" or each.constant)
+    }
+    variables: dict[str, list[float] | None] = {}
+    for variable, array in ds.data_vars.items():
+        levels = array.attrs.get("levels") or [None]
+        kept = [at for at in levels if Channel(str(variable), at).name not in reasons]
+        if kept:
+            variables[str(variable)] = None if kept == [None] else kept
+    if not variables:
+        shown = "; ".join(f"{channel}: {why}" for channel, why in list(reasons.items())[:3])
+        raise DataError(f"no variable can be trained on: {shown}")
+    return variables, reasons
 
 
 def _periods(time: np.ndarray) -> tuple[dict[str, list[str]], np.datetime64]:

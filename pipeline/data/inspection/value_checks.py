@@ -12,7 +12,7 @@ import xarray as xr
 from gfrnn.pipeline.config.data_config import Doubt
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.data.inspection.grid_order import disorder
-from gfrnn.pipeline.data.inspection.packed_extremes import undeclared_fill
+from gfrnn.pipeline.data.inspection.packed_extremes import stored_number, undeclared_fill
 from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.pipeline.data.variables.names import QUANTITIES
 
@@ -33,12 +33,15 @@ class DataFinding:
     message : str
     doubt : {"scrambled", "extremes", "range"} or None
         Kind of a doubt about the values, for which a fit refuses them unless ``data.allow`` has it.
+    constant : bool
+        Whether the finding is that a variable does not change.
     """
 
     severity: Literal["error", "warning", "note"]
     variable: str | None
     message: str
     doubt: Doubt | None = None
+    constant: bool = False
 
     def __str__(self) -> str:
         """Format as one line: ``warning: geopotential_500: ...``."""
@@ -113,7 +116,10 @@ def _check_channel(
     whole = doubts.good
     if doubts.constant:
         yield DataFinding(
-            "warning", channel.name, "does not change in time, so it cannot be forecast"
+            "warning",
+            channel.name,
+            "does not change in time, so it cannot be forecast",
+            constant=True,
         )
     elif (
         whole.shape[0] > 2
@@ -143,6 +149,8 @@ class _Doubts:
         Values outside ``limits``.
     limits : tuple of float
         Physically possible range.
+    stored : callable
+        Function that writes the number that the file stores for the first value of a mask.
     """
 
     channel: Channel
@@ -151,6 +159,7 @@ class _Doubts:
     undeclared: np.ndarray
     outside: np.ndarray
     limits: tuple[float, float]
+    stored: Callable[[np.ndarray], str]
 
     @classmethod
     def of(cls, ds: xr.Dataset, channel: Channel, fields: np.ndarray, where: np.ndarray) -> _Doubts:
@@ -166,7 +175,12 @@ class _Doubts:
         plausible = np.where(filled, np.nan, fields)
         undeclared = undeclared_fill(ds, channel, plausible, where)
         outside &= finite & ~filled & ~undeclared
-        return cls(channel, fields, filled, undeclared, outside, (low, high))
+
+        def stored(mask: np.ndarray) -> str:
+            first = int(where[np.nonzero(mask)[0][0]])
+            return f"{stored_number(ds, channel, first, float(fields[mask][0])):.7g}"
+
+        return cls(channel, fields, filled, undeclared, outside, (low, high), stored)
 
     @property
     def good(self) -> np.ndarray:
@@ -188,8 +202,9 @@ class _Doubts:
                 "error",
                 name,
                 f"{self.filled.sum()} values look like a fill value "
-                f"({fields[self.filled][0]:g}), first {point(self.filled)}; set the file's "
-                "_FillValue to it, so that it is read as missing",
+                f"({fields[self.filled][0]:g}), first {point(self.filled)}; set "
+                f"data.sources.missing: [{self.stored(self.filled)}], so that it is read as "
+                "missing",
                 "extremes",
             )
         if self.undeclared.any():
@@ -199,8 +214,9 @@ class _Doubts:
                 f"{self.undeclared.sum()} of {fields.size} values are the smallest or largest "
                 f"packed integer ({fields[self.undeclared][0]:g}), far from the values around "
                 f"them, first {point(self.undeclared)}: a fill value that the file does not "
-                "declare, or an overflow when it was packed; set the file's _FillValue, so that "
-                "they are read as missing, or leave the variable out",
+                "declare, or an overflow when it was packed; set data.sources.missing: "
+                f"[{self.stored(self.undeclared)}], so that they are read as missing, or leave the "
+                "variable out",
                 "extremes",
             )
         quantity, (low, high) = QUANTITIES.get(self.channel.variable), self.limits

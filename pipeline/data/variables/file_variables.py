@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from gfrnn.pipeline.data.files.file_coordinates import (
 )
 from gfrnn.pipeline.data.files.file_times import FileTimes, read_times
 from gfrnn.pipeline.data.files.find_files import find_files
+from gfrnn.pipeline.data.files.local_files import group_names
 from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.data.variables.names import QUANTITIES, split_name, suggest_names
 from gfrnn.pipeline.data.variables.recognise import is_anomaly, recognise_variable
@@ -97,7 +99,7 @@ def source_variables(
     variables: dict[str, list[FileVariable]] = {}
     for number, source in enumerate(sources):
         key = f"{section}[{number}]"
-        files = find_files(source.path, source.storage_options, key)
+        files = find_files(source, key)
         variables[key] = []
         for file in files:
             with file.lock:
@@ -157,7 +159,7 @@ def static_file_variables(file: RawFile, source: SourceConfig, key: str) -> list
     no_time = FileTimes(np.empty(0, "M8[ns]"), np.zeros(1, int), [])
     times = read_times(ds, kinds, file) if timed else no_time
     needed = [kind for kind in ("latitude", "longitude") if kind in kinds.values()]
-    placed = _with_dimensions(ds, kinds, needed)
+    placed = _with_dimensions(ds, kinds, needed, "fiub")  # a mask may be true and false
     if source.level is None:
         single_level = {name for name, dims in placed.items() if "level" not in dims}
         heights = {name for name in single_level if split_name(name) == ("geopotential", None)}
@@ -191,23 +193,34 @@ def _open(file: RawFile) -> tuple[xr.Dataset, dict[str, str]]:
     """Open a file and determine the kinds of its dimensions."""
     ds = file.open()
     if not ds.data_vars:
-        raise DataError(
-            f"{file.path}: contains no variables; if they are in a group, give the path of "
-            "the group"
-        )
+        raise DataError(f"{file.path}: contains no variables{_suggest_groups(file)}")
     return ds, dimension_kinds(ds)
 
 
+def _suggest_groups(file: RawFile) -> str:
+    """End a message with the groups of a netCDF file, if it has some."""
+    if file.engine == "zarr":
+        return "; if they are in a group of the store, give the path of the group"
+    there = group_names(Path(file.path)) if file.engine == "netcdf4" else []
+    if not there:
+        return "; give a file of gridded fields"
+    return f"; it has groups: give one of {', '.join(f'{file.path}/{name}' for name in there)}"
+
+
 def _with_dimensions(
-    ds: xr.Dataset, kinds: dict[str, str], needed: Sequence[str]
+    ds: xr.Dataset, kinds: dict[str, str], needed: Sequence[str], types: str = "fiu"
 ) -> dict[str, dict[str, str]]:
-    """Select variables that have dimensions of these kinds; return their dimensions by kind."""
+    """Select variables that have dimensions of these kinds; return their dimensions by kind.
+
+    ``types`` are the kinds of numpy's data types that a field may have.
+    """
     return {
         str(name): dims
         for name, array in ds.data_vars.items()
         if set(needed)
         <= set(dims := {kind: dim for dim, kind in kinds.items() if dim in array.dims})
-        and not _is_auxiliary(array.variable)
+        and array.dtype.kind in types
+        and not _BOUNDS & set(map(str, array.dims))
     }
 
 
@@ -257,7 +270,12 @@ def _read_variables(
             dims.pop("level", None)
         if "expver" in dims and raw.sizes[dims["expver"]] == 1:
             del dims["expver"]
-        merged = ["expver 1 and 5 (preliminary ERA5) are merged"] if "expver" in dims else []
+        own = ["expver 1 and 5 (preliminary ERA5) are merged"] if "expver" in dims else []
+        if file.engine == "zarr" and np.all(raw.encoding.get("_FillValue", np.nan) == 0):
+            own.append(
+                f"{file.path}: {raw_name}: zeros are read as missing, as 0 is the fill value; if "
+                f"they are values, set {key}.fill: value"
+            )
         variables.append(
             FileVariable(
                 file,
@@ -275,15 +293,10 @@ def _read_variables(
                 chunks_of(raw).get(dims.get("time", ""), 1),
                 source.interpolate,
                 problem,
-                [*times.notes, *grid.notes, *merged],
+                [*times.notes, *grid.notes, *own],
             )
         )
     return variables
-
-
-def _is_auxiliary(raw: xr.Variable) -> bool:
-    """Whether a variable is not a field: text, cell bounds, encoded dates."""
-    return raw.dtype.kind not in "fiu" or bool(_BOUNDS & set(map(str, raw.dims)))
 
 
 def _extra_dimension(raw_name: str, raw: xr.Variable, dims: dict[str, str]) -> str | None:

@@ -83,7 +83,7 @@ class ForecastSource:
             If files are missing, hold no forecasts, are still being written, or differ in their
             channels, leads, members or grid.
         """
-        found = find_files(source.path, source.storage_options, KEY)
+        found = find_files(source, KEY)
         if era5_units:
             source = source.model_copy(update={"units": _era5_units(found[0], source)})
         there = {str(name) for file in found for name in file.open().data_vars}

@@ -103,7 +103,8 @@ class MatchedTruth:
         fields = fields.with_mask(int(places.min()), int(places.max()))
         own = forecasts.of_channels(fields.grid.channels)
         notes += _times_without_truth(fields, own, known)
-        return cls(fields, own, known, (*own.notes, *notes))
+        losses = (f"truth: {loss}" for loss in ds.attrs.get("losses", []))
+        return cls(fields, own, known, (*own.notes, *losses, *notes))
 
 
 def _truth_channels(data: DataConfig) -> dict[Channel, FileVariable]:

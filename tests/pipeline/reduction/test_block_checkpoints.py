@@ -344,3 +344,23 @@ def test_a_block_that_is_gone_names_the_folder(tmp_path):
         RunError, match=r"s: a checkpoint of record is missing.*all workers.*same command"
     ):
         fold_checkpoints.load_block(Block(1, 4))
+
+
+def test_blocks_of_changed_data_are_not_used_again(tmp_path):
+    store = Checkpoints(tmp_path / "s")
+
+    def of(*data):
+        return FoldCheckpoints(store, "record", f"key {data}", "key", data)
+
+    before = of("a", "a", "b", "b", "c")
+    for block in (Block(1, 0), Block(1, 2), Block(0, 4)):
+        before.save_block(block, {"x": np.array(block.first)})
+
+    def found(*data):
+        return [block for block, _ in of(*data).complete_blocks()]
+
+    assert found("a", "a", "b", "b", "c") == [Block(1, 0), Block(1, 2), Block(0, 4)]
+    assert found("a", "a", "B", "b", "c") == [Block(1, 0), Block(0, 4)]
+    assert found("A", "A", "b", "b", "C") == [Block(1, 2)]
+    of("a", "a", "B", "b", "c").save({"x": np.array(0)})  # which removes all blocks
+    assert found("a", "a", "b", "b", "c") == []

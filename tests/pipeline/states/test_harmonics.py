@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfrnn.pipeline.states.harmonics import calendar_inputs, day_phase, harmonics, year_phase
+from gfrnn.pipeline.states.harmonics import (
+    calendar_inputs,
+    day_phase,
+    harmonics,
+    supported_harmonics,
+    year_phase,
+)
 
 cases = settings(deadline=None, derandomize=True, max_examples=60)
 stamps = st.datetimes(
@@ -87,3 +93,46 @@ def test_inputs_in_the_order_of_their_names():
     np.testing.assert_array_equal(
         calendar_inputs(time, ["hour", "day_of_year"]), np.hstack([hour, day])
     )
+
+
+def days(first: str, last: str) -> np.ndarray:
+    return np.arange(first, last, dtype="datetime64[D]").astype("datetime64[ns]")
+
+
+@pytest.mark.parametrize(
+    ("trained", "last", "expected"),
+    [
+        (("2001-01-01", "2004-12-31"), "2006-12-31", 2),
+        (("2001-01-01", "2001-12-31"), "2002-03-01", 2),
+        (("2001-01-01", "2001-09-30"), "2001-12-31", 1),
+        (("2001-01-01", "2001-06-01"), "2001-09-01", 0),
+        (("2001-01-01", "2001-01-31"), "2001-02-10", 0),
+        (("2001-01-01", "2001-01-02"), "2001-01-02", 0),
+    ],
+)
+def test_harmonics_follow_what_the_record_determines(trained, last, expected):
+    assert supported_harmonics(days(*trained), days(trained[0], last)) == expected
+    hourly = np.arange(*trained, dtype="datetime64[h]").astype("datetime64[ns]")
+    assert supported_harmonics(hourly, days(trained[0], last)) == expected
+
+
+def test_harmonics_of_one_month_of_many_years_are_for_that_month():
+    septembers = np.concatenate([days(f"{y}-09-01", f"{y}-10-01") for y in range(1980, 2020)])
+    assert supported_harmonics(septembers, septembers) == 2
+    assert supported_harmonics(septembers, days("1980-01-01", "1981-01-01")) == 0
+    assert supported_harmonics(septembers[:0], septembers) == 0
+
+
+def test_supported_harmonics_do_not_run_away_in_weather():
+    """The climatology of a part of a year errs less than weather itself, wherever it is used."""
+    rng = np.random.default_rng(0)
+    year = days("2001-01-01", "2002-01-01")
+    for last in ("2001-03-01", "2001-06-01", "2001-09-01", "2001-11-01", "2001-12-31"):
+        trained = days("2001-01-01", last)
+        count = supported_harmonics(trained, year)
+        errors = []
+        for _ in range(50):
+            weather = np.repeat(rng.normal(size=len(trained) // 10 + 1), 10)[: len(trained)]
+            found = np.linalg.lstsq(harmonics(trained, count, 0), weather, rcond=None)[0]
+            errors.append(harmonics(year, count, 0) @ found)
+        assert np.sqrt(np.square(errors).mean(axis=0)).max() < 1.0, last

@@ -29,13 +29,14 @@ TRACED = EndedCommand(1, "Traceback (most recent call last):\n  ...\nKeyError: '
         ([REFUSED] * 3, [GOOD_END, REFUSED], (), "", "dead end"),
         ([GOOD_END], [], (), "run/model.zarr/c/0 differs", "unnoticed"),
         ([TRACED, GOOD_END], [], (), "", "traceback"),
-        ([EndedCommand(None, "")] * 3, [], (), "", "dead end"),
+        ([EndedCommand(None, "no end")] * 3, [], (), "", "dead end"),
+        ([EndedCommand(None, "no end"), GOOD_END], [], (), "", "hung"),
     ],
 )
 def test_ends_are_judged(attempts, anew, gone, difference, end):
     found, detail = judge(attempts, anew, gone, difference)
     assert found == end
-    assert bool(detail) == (end in BAD and bool(gone or difference or attempts[-1].output))
+    assert bool(detail) == (end in BAD)
 
 
 UNDISTURBED = {each.name: UndisturbedCommand(5.0, 40, 12) for each in COMMANDS}

@@ -23,7 +23,7 @@ from gfrnn.workflows.report.score_figures.ensemble_figures import (
     rank_bars,
 )
 from gfrnn.workflows.report.score_figures.event_figures import event_label, event_pictures
-from gfrnn.workflows.report.score_figures.power_figures import power_pictures
+from gfrnn.workflows.report.score_figures.power_figures import power_pictures, scale_bands
 from gfrnn.workflows.report.score_figures.probability_sections import (
     ensemble_section,
     ensemble_sentence,
@@ -226,10 +226,36 @@ def power_scores(power: np.ndarray) -> xr.Dataset:
 
 def test_wavenumbers_that_have_no_power_but_that_of_rounding_are_left_out() -> None:
     scores = power_scores(np.array([8e4, 4.0, 2.0, 1.0, 1e-11, 1e-12]))
-    power, ratio, distance = power_pictures(scores, CHANNEL, [0, 3])
+    power, ratio, bands, distance = power_pictures(scores, CHANNEL, [0, 3])
     assert "temperature 850 hPa at" in power.alt
     assert "At wavenumber 3: 0.50, 0.50." in ratio.alt
+    assert "0.50 and 0.50 at wavenumbers 2; " in bands.alt
     assert "Forecast: 3.01 at" in distance.alt
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (1, [(1, 1)]),
+        (2, [(1, 1), (2, 2)]),
+        (7, [(1, 1), (2, 3), (4, 7)]),
+        (26, [(1, 2), (3, 8), (9, 26)]),
+    ],
+)
+def test_bands_of_wavenumbers_have_equal_ratios(last: int, expected: list[tuple[int, int]]) -> None:
+    bands = scale_bands(np.arange(1, last + 1))
+    assert [(band[0], band[-1]) for band in bands] == expected
+    np.testing.assert_array_equal(np.concatenate(bands), np.arange(1, last + 1))
+
+
+def test_the_power_of_a_band_is_that_of_the_longest_waves_in_it() -> None:
+    """Forecasts lose the short waves with the lead, and keep the long ones."""
+    scores = power_scores(np.array([8e4, 4.0, 2.0, 1.0]))
+    scores["forecast_power"][:] = scores["truth_power"].values
+    scores["forecast_power"][3, 0, -1] = 0.1
+    alt = power_pictures(scores, CHANNEL, [0])[2].alt
+    assert "1.00 and 1.00 at wavenumbers 1; 1.00 and 1.00 at wavenumbers 2; " in alt
+    assert "1.00 and 0.10 at wavenumbers 3." in alt
 
 
 def test_channels_without_spectrum_have_no_panels() -> None:

@@ -22,7 +22,7 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import CandidateScore
 from gfrnn.workflows.report import example_forecast
-from gfrnn.workflows.report.facts import precision_line
+from gfrnn.workflows.report.facts import precision_line, run_facts
 from gfrnn.workflows.report.labels import (
     channel_label,
     lead_label,
@@ -229,6 +229,16 @@ def test_simulated_data_are_marked(finished: Run, monkeypatch: pytest.MonkeyPatc
     assert "Reanalysis" not in page
 
 
+def test_data_that_are_not_used_are_shown(
+    finished: Run, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    assert "Data not used" not in text
+    loss = "times: 89 of up to 120 are common to all variables"
+    contents = RunContents.open(finished)
+    monkeypatch.setitem(contents.run.ds.attrs, "losses", [loss])
+    assert ("Data not used", loss) in run_facts(contents)
+
+
 @pytest.mark.slow
 def test_the_page_is_replaced_whole_or_not_at_all(
     finished: Run, monkeypatch: pytest.MonkeyPatch
@@ -334,6 +344,18 @@ def test_a_mask_leaves_colours_and_contours_beside_it() -> None:
     assert changed.mean() < 0.04  # labels of contours move
     dark = (half < 0.25).all(axis=-1)
     assert dark.mean() > 0.4 * (whole < 0.25).all(axis=-1).mean()
+
+
+def test_a_single_map_of_a_wide_domain_is_not_magnified() -> None:
+    """Texts of a figure are as large as those of the page only in a width of its own."""
+    latitude, longitude = np.linspace(-20, 20, 5), np.linspace(130, 280, 16)
+    field = MapField(Channel("2m_temperature"), "K", *np.random.default_rng(0).random((3, 5, 16)))
+    when = np.datetime64("2001-01-01")
+    widths = [
+        map_pictures([field] * count, latitude, longitude, when)[-1].width for count in (1, 2, 3)
+    ]
+    assert widths[0] == widths[2] < 600
+    assert 900 < widths[1] <= 1026  # as wide as the text of the page
 
 
 def test_the_cost_of_the_precision_is_described() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gfrnn.pipeline.data.files.find_files import data_folders
+from gfrnn.pipeline.data.files.local_files import data_folders
 from gfrnn.pipeline.errors import DataError
 
 TEMPERATURE = "temperature"
@@ -97,7 +97,7 @@ def read_station(name: str, path: str, key: str) -> pd.DataFrame:
         Key of ``ARCHIVES``.
     path : str
         Relative paths are searched in the folders of
-        :func:`gfrnn.pipeline.data.files.find_files.data_folders`.
+        :func:`gfrnn.pipeline.data.files.local_files.data_folders`.
     key : str
         Key of the settings that holds the path, for messages.
 

@@ -146,7 +146,7 @@ def blank_panel(title: str, **labels: Any) -> tuple[Figure, Axes]:
     figure = Figure(figsize=_SIZE)
     panel = figure.subplots()
     # The same positions in every picture, so that those of a page are aligned.
-    set_margins(figure, left=0.62, right=0.06, bottom=0.42, top=0.26)  # for numbers of six digits
+    set_margins(figure, left=0.62, right=0.2, bottom=0.42, top=0.26)  # for six digits
     panel.set_title(title, loc="left")
     panel.set_axisbelow(True)
     panel.set(**labels)

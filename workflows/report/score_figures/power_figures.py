@@ -28,6 +28,13 @@ from gfrnn.workflows.report.score_figures.panels import (
 
 Array = NDArray[Any]
 
+# Lines of bands of wavenumbers, from long waves to short ones.
+_BANDS: tuple[dict[str, Any], ...] = (
+    {"color": "0.1", "linewidth": 1.8},
+    {"color": "0.4", "linestyle": (0, (5, 1.5)), "linewidth": 1.6},
+    {"color": "0.6", "linestyle": (0, (1, 1.2)), "linewidth": 1.8},
+)
+
 
 def power_pictures(scores: xr.Dataset, channel: Channel, shown: Sequence[int]) -> list[Picture]:
     """Plot the spectra of one channel.
@@ -43,9 +50,10 @@ def power_pictures(scores: xr.Dataset, channel: Channel, shown: Sequence[int]) -
     Returns
     -------
     list of Picture
-        Power of forecast and truth, their ratio, and the distance of the spectra against lead; none
-        if the channel has no spectrum, as where every row of the grid has masked cells. Wavenumbers
-        that have no power but that of rounding are left out, and so is wavenumber 0.
+        Power of forecast and truth against wavenumber, their ratio, the ratio in bands of
+        wavenumbers against lead, and the distance of the spectra against lead; none if the channel
+        has no spectrum, as where every row of the grid has masked cells. Wavenumbers that have no
+        power but that of rounding are left out, and so is wavenumber 0.
     """
     own = scores.sel(channel=channel.name)
     chosen = own.isel(prediction_timedelta=list(shown))
@@ -66,6 +74,7 @@ def power_pictures(scores: xr.Dataset, channel: Channel, shown: Sequence[int]) -
     return [
         _power_picture(numbers, forecast[:, numbers], truth[:, numbers], unit, when),
         _ratio_picture(numbers, ratio, when),
+        _bands_picture(own, scale_bands(numbers), channel_label(channel)),
         _distance_picture(distance, leads, channel_label(channel)),
     ]
 
@@ -117,11 +126,59 @@ def _ratio_picture(numbers: Array, ratio: Array, when: str) -> Picture:
     )
 
 
+def scale_bands(numbers: Array) -> list[Array]:
+    """Divide wavenumbers into at most three bands of equal ratios: long, medium and short waves.
+
+    Parameters
+    ----------
+    numbers : ndarray of int
+        Ascending, above 0.
+    """
+    edges = np.geomspace(numbers[0], numbers[-1] + 1, 4)
+    places = np.digitize(numbers, edges[1:-1] * (1 - 1e-9))  # whole edges may be rounded up
+    return [numbers[places == band] for band in range(3) if (places == band).any()]
+
+
+@matplotlib.rc_context(STYLE)
+def _bands_picture(own: xr.Dataset, bands: Sequence[Array], name: str) -> Picture:
+    """Plot the power of the forecasts in bands of wavenumbers, relative to the truth, against lead.
+
+    Parameters
+    ----------
+    own : xarray.Dataset
+        Scores of one channel.
+    bands : sequence of ndarray of int
+    name : str
+        Of the channel.
+    """
+    leads = own["prediction_timedelta"].values
+    figure, panel, times = lead_panel(leads, "Power / that of truth")
+    words = []
+    for style, band in zip(_BANDS, bands, strict=False):
+        forecast, truth = (
+            own[f"{which}_power"].isel(wavenumber=band).sum("wavenumber", skipna=False).values
+            for which in ("forecast", "truth")
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = forecast / truth
+        label = f"{band[0]}\N{EN DASH}{band[-1]}" if len(band) > 1 else f"{band[0]}"
+        panel.plot(times, ratio, label=label, **style)
+        words.append(f"{ratio[0]:.2f} and {ratio[-1]:.2f} at wavenumbers {label}")
+    line_across(panel, 1.0)
+    panel.set_ylim(0, max(1.25, panel.get_ylim()[1]))
+    panel.legend(fontsize=8, loc="lower left", title="wavenumbers", title_fontsize=8)
+    return embed(
+        figure,
+        f"Power of {name} in bands of wavenumbers, relative to that of the truth, against lead, at "
+        f"{lead_label(leads[0])} and {lead_label(leads[-1])}: {'; '.join(words)}.",
+    )
+
+
 @matplotlib.rc_context(STYLE)
 def _distance_picture(distance: Array, leads: Array, name: str) -> Picture:
     """Plot the distance of the spectra against lead."""
     title = "Log spectral distance (dB)"
     figure, panel, times = lead_panel(leads, title)
     panel.plot(times, distance, **line_style("forecast", len(leads)))
-    panel.set_ylim(bottom=0)
+    panel.set_ylim(0, 1.08 * distance[np.isfinite(distance)].max(initial=0.0) or 1.0)
     return embed(figure, described(title, name, distance, leads))

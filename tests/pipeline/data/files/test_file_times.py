@@ -161,3 +161,11 @@ def test_one_scalar_time_a_file(tmp_path: Path, suffix: str) -> None:
     values = Fields(found[["geopotential"]]).read(2, 5)
     np.testing.assert_array_equal(values, whole.z.values[2:5].reshape(3, -1))
     assert [finding for finding in audit(found) if finding.severity == "error"] == []
+
+
+@pytest.mark.parametrize("start", [[1, 2], 5.0, "spring"])
+def test_an_extent_that_is_no_pair_of_dates_is_refused(tmp_path: Path, start: Any) -> None:
+    ds = make(8).assign_attrs(valid_time_start=start, valid_time_stop="2001-01-02")
+    ds.to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(DataError, match=r"a\.nc: its extent, valid_time_start .* is not a pair of"):
+        opened(tmp_path / "a.nc")

@@ -1,0 +1,98 @@
+"""Damage finished forecasts: no chunk that is lost or changed is scored without a word."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.forecasting.store_sums import check_sums
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.verification.stored_fields import StoredForecasts
+
+PARTS: dict[str, Any] = {
+    "periods": {"test": ["2002-07-01", "2002-07-06"]},
+    "model": {"width": 8},
+    "fit": {"ridge": [1e-3]},
+    "forecast": {"horizon": "3d", "batch": 3},
+}
+REMEDY = "is damaged, .*restore it from a copy, or remove it and run `gfrnn forecast` again"
+
+
+@pytest.fixture(scope="module")
+def run(fitted) -> Run:
+    fitted.forecast()
+    return fitted
+
+
+@pytest.fixture
+def copy(run, tmp_path) -> Run:
+    shutil.copytree(run.folder, tmp_path / "run")
+    return Run.reopen(tmp_path / "run")
+
+
+def chunks(run: Run) -> list[Path]:
+    return [path for path in sorted(run.forecasts.rglob("c/**/*")) if path.is_file()]
+
+
+def read(run: Run) -> list[np.ndarray]:
+    check_sums(run.forecasts)
+    grid = ForecastModel.load(run.model).layout.scaling.grid
+    return StoredForecasts(run.forecasts, grid).read(slice(0, 6), slice(0, 3))
+
+
+def test_a_missing_file_of_any_array_is_found_and_named(copy):
+    files = chunks(copy)
+    assert len(files) > 6 * 3
+    for file in files:
+        whole = file.read_bytes()
+        file.unlink()
+        name = file.relative_to(copy.forecasts).parts[0]
+        with pytest.raises(RunError, match=f"the array {name} .*{REMEDY[11:]}"):
+            check_sums(copy.forecasts)
+        file.write_bytes(whole)
+    check_sums(copy.forecasts)
+
+
+def test_a_flipped_bit_in_any_field_is_found_when_it_is_read(copy):
+    rng, before = np.random.default_rng(0), read(copy)
+    fields = [file for file in chunks(copy) if file.relative_to(copy.forecasts).parts[2:] != ("0",)]
+    for file in fields:
+        whole = file.read_bytes()
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << int(rng.integers(8))
+        file.write_bytes(damaged)
+        if file.relative_to(copy.forecasts).parts[0] != "limited":
+            with pytest.raises(RunError, match=REMEDY):
+                read(copy)
+        file.write_bytes(whole)
+    for one, other in zip(before, read(copy), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["time", "prediction_timedelta", "latitude", "valid_time"])
+def test_changed_coordinates_are_found(copy, name):
+    (file,) = (path for path in (copy.forecasts / name / "c").rglob("*") if path.is_file())
+    whole = bytearray(file.read_bytes())
+    whole[-1] ^= 1
+    file.write_bytes(whole)
+    with pytest.raises(RunError, match=f"files of the array {name}"):
+        check_sums(copy.forecasts)
+
+
+def test_damaged_forecasts_are_not_verified_and_made_again_once_removed(run, copy):
+    file = copy.forecasts / "geopotential" / "c"
+    lost = next(path for path in sorted(file.rglob("*")) if path.is_file())
+    lost.unlink()
+    with pytest.raises(RunError, match="the array geopotential"):
+        copy.verify()
+    shutil.rmtree(copy.forecasts)
+    copy.forecast()
+    copy.verify()
+    for one, other in zip(read(copy), read(run), strict=True):
+        np.testing.assert_array_equal(one, other)
