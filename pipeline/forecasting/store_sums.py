@@ -25,8 +25,8 @@ Attributes of netCDF are texts or numbers: with a mapping, the store could not b
 def store_sums(path: Path) -> str:
     """Return the SHA-256 (hex) of the metadata and of the names of all files of each array.
 
-    The text is a JSON mapping from the name of an array to its sum. The contents are included where an array is one file, as coordinates are. Larger arrays are
-    only listed, so this is cheap.
+    The text is a JSON mapping from the name of an array to its sum. The contents are included where
+    an array is one file, as coordinates are. Larger arrays are only listed, so this is cheap.
     """
     arrays = zarr.open_group(path, mode="r", use_consolidated=False).array_keys()
     return json.dumps({name: _array_sum(path / name) for name in sorted(arrays)})
