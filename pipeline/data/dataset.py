@@ -39,7 +39,7 @@ _ORIGIN = ("title", "institution", "source", "comment")
 def open_source(data: DataConfig) -> xr.Dataset:
     """Open the files of a ``data`` section as one canonical Dataset.
 
-    Values are read only where files overlap, at both ends of the overlap, to compare them.
+    Values are read only where files overlap, at a few times, to compare them.
 
     Dimensions (time, [level], latitude, longitude); ``time`` datetime64, strictly increasing;
     ``latitude`` ascending; ``longitude`` in [0, 360) ascending; ``level`` in hPa ascending. Names

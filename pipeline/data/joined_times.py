@@ -16,7 +16,8 @@ NOT_COMMON = "times: "
 """How the note on times that some variables lack begins."""
 
 _SHOWN = 3  # variables, or pairs of files, in a note
-_COMPARED = 8  # pairs of files of which values are compared, so that opening takes little time
+# Pairs of files, and times of each, of which values are compared: opening takes little time.
+_COMPARED, _TIMES = 8, 5
 # Packed copies of a field differ by some 1e-5 of its range.
 _ROUNDING = 1e-3
 
@@ -54,7 +55,7 @@ def common_times(
 ) -> tuple[np.ndarray, list[str]]:
     """Return times (datetime64, shape (n,)) of all variables, and notes on what is left out.
 
-    Where files overlap, values at the ends of the overlap are compared.
+    Where files overlap, values of some times of the overlap are compared.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def _lacking(
         absent = np.setdiff1d(every, times, assume_unique=True)
         if absent.size:
             files = list(dict.fromkeys(part.file.path for part in parts))
-            more = f" and {len(files) - 1} more files" if files[1:] else ""
+            more = f" and {len(files) - 1} more" if files[1:] else ""
             yield f"{name} ({files[0]}{more}) lacks {absent.size} times, {_span(absent)}"
 
 
@@ -127,13 +128,18 @@ def _overlap(
     text = f"{variable}: {len(shared)} times are given twice, {_span(stamps)}, in {a.file.path}"
     if a is b:
         return False, f"{text}; the first of each is used"
-    for which in dict.fromkeys((0, len(shared) - 1)):
+    compared = np.unique(np.linspace(0, len(shared) - 1, _TIMES).astype(int))
+    for which in compared:
         if found := _difference(a, b, shared[which]):
             return True, (
                 f"{text} and {b.file.path}; the values differ ({found} at "
                 f"{format_minute(stamps[which])}), and those of the first file are used"
             )
-    return False, f"{text} and {b.file.path}; those of the first file are used"
+    which = "these times" if compared.size == len(shared) else f"{compared.size} of these times"
+    return False, (
+        f"{text} and {b.file.path}; the values are equal at {which}, and those of the first file "
+        "are used"
+    )
 
 
 def _difference(a: FileVariable, b: FileVariable, shared: np.ndarray) -> str:

@@ -21,6 +21,7 @@ from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers
 from gfrnn.pipeline.forecasting.forecast_store import (
     create_forecast_store,
     finish_forecast_store,
+    mark_batches,
     written,
 )
 from gfrnn.pipeline.forecasting.forecast_writer import (
@@ -143,6 +144,8 @@ def forecast(
             experiment.forecast.members,
         )
         done = np.zeros(len(starts), dtype=bool)
+    else:
+        mark_batches(path, experiment.forecast.batch)
     batches = [
         (first, starts[first : first + experiment.forecast.batch])
         for first in range(0, len(starts), experiment.forecast.batch)

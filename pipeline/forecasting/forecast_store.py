@@ -187,14 +187,29 @@ def create_forecast_store(
     ds = xr.Dataset(variables, coords, {"Conventions": "CF-1.11", **attrs, "complete": 0})
     ds.to_zarr(path, mode="w", compute=False, encoding=encoding, zarr_format=3, consolidated=False)
     group = zarr.open_group(path, mode="r+")
-    group.create_array(
+    _create_marks(group, np.zeros(len(initial), dtype=np.int8), batch)
+
+
+def _create_marks(group: zarr.Group, marks: Array, batch: int) -> None:
+    """Store the marks of written initial times; a task of ``batch`` of them writes one chunk."""
+    array = group.create_array(
         WRITTEN,
-        shape=(len(initial),),
+        shape=marks.shape,
         chunks=(batch,),
         dtype="int8",
         fill_value=0,
         dimension_names=("time",),  # so that xarray opens an unfinished store too
+        overwrite=True,
     )
+    array[...] = marks
+
+
+def mark_batches(path: Path, batch: int) -> None:
+    """Let an unfinished store be continued in batches of another size."""
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    marks = array_in(group, WRITTEN)
+    if marks.chunks != (batch,):
+        _create_marks(group, np.asarray(marks[...]), batch)
 
 
 def encode_leads(leads: Array, **attrs: str) -> xr.Variable:

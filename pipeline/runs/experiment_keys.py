@@ -20,12 +20,20 @@ MODEL_INDEPENDENT_KEYS = (
     "periods.test",
     "forecast.every",
     "forecast.batch",
+    "forecast.horizon",
+    "forecast.members",
 )
 """Keys that do not affect a model; they may change before an updated or copied model forecasts."""
 
+FORECAST_KEYS = ("forecast.horizon", "forecast.batch", "forecast.members")
+"""Keys that may change after a fit: what the fit has computed from the data is used again."""
+
+# Forecasts in batches of another size are the same.
+_SIZES = ("forecast.batch",)
+
 
 def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the part of an experiment that decides its forecasts, without the ``free`` keys."""
+    """Return the part of an experiment that decides its results, without the ``free`` keys."""
     tree = to_tree(experiment)
     for key in _INCIDENTAL:
         tree.pop(key)
@@ -37,6 +45,25 @@ def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str,
         # Mappings compare equal in any order, but variables must have the order of the columns.
         tree["data"]["variables"] = list(map(list, tree["data"]["variables"].items()))
     return tree
+
+
+def fit_keys(experiment: Experiment, *, refitted: bool = False) -> dict[str, Any]:
+    """Return the part of an experiment that decides a model trained on its data.
+
+    The calibration and the errors of ensembles have the leads of the forecasts. Those of a refitted
+    model are those of the run that it was refitted from.
+    """
+    tree = deciding_keys(experiment)
+    forecast = tree.pop("forecast")
+    if not refitted:
+        ensembles = forecast["members"] is not None
+        tree["forecast"] = {"horizon": forecast["horizon"], "ensembles": ensembles}
+    return tree
+
+
+def forecast_keys(experiment: Experiment) -> dict[str, Any]:
+    """Return the part of an experiment that decides its forecasts."""
+    return deciding_keys(experiment, _SIZES)
 
 
 def differences(old: Any, new: Any, where: str = "") -> list[str]:

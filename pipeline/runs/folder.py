@@ -12,7 +12,12 @@ from gfrnn.pipeline.config.experiment import Experiment, dump_experiment
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.config.yaml_tree import read_tree
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys, differences
+from gfrnn.pipeline.runs.experiment_keys import (
+    FORECAST_KEYS,
+    MODEL_INDEPENDENT_KEYS,
+    deciding_keys,
+    differences,
+)
 from gfrnn.pipeline.runs.record import RunRecord
 from gfrnn.pipeline.storage import interrupted, recover, write_text
 
@@ -220,12 +225,14 @@ class RunFolder:
         # The experiment may be changed as long as nothing was computed with it.
         if force or not self.begun:
             return
-        free = MODEL_INDEPENDENT_KEYS if self.read_record().external_model else ()
+        external = self.read_record().external_model
+        free = MODEL_INDEPENDENT_KEYS if external else FORECAST_KEYS
         there, here = (deciding_keys(each, free) for each in (self.stored_experiment(), experiment))
         if differing := differences(there, here):
             raise RunError(
                 f"{folder}: holds a run of another experiment ({'; '.join(differing[:5])}); "
-                "choose another --output, or replace it with `gfrnn run --force`"
+                "choose another --output (`gfrnn run --force` would replace the run, and train "
+                "again)"
             )
 
     @contextmanager

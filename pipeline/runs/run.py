@@ -26,7 +26,12 @@ from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
 from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
-from gfrnn.pipeline.runs.experiment_keys import MODEL_INDEPENDENT_KEYS, deciding_keys
+from gfrnn.pipeline.runs.experiment_keys import (
+    MODEL_INDEPENDENT_KEYS,
+    deciding_keys,
+    fit_keys,
+    forecast_keys,
+)
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
@@ -389,10 +394,9 @@ class Run(RunFolder):
             If the run has no finished fit.
         """
         self._check_external_model()
-        record, key = self.record, self._key_of_model
+        record = self.record
         done = record.fit
-        if not record.external_model:
-            key = self._key_of(record.fingerprint or "")
+        key = self._fit_key(done, record.fingerprint or "")
         if done is None or not done.finished or done.key != key or not self.model.exists():
             raise RunError(
                 f"{self.folder}: holds no finished fit of its experiment; run `gfrnn fit` first"
@@ -467,7 +471,7 @@ class Run(RunFolder):
 
     def _note_model(self, notes: ModelNotes, entry: StageRecord) -> None:
         data = notes.fingerprint
-        key = self._key_of_model if entry.external else self._key_of(data)
+        key = self._fit_key(entry, data)
         with self.changing_record() as record:
             record.drop_later("fit")
             record.note("fit", replace(entry, key=key, finished=now()), data)
@@ -482,25 +486,28 @@ class Run(RunFolder):
 
     def _key_for(self, stage: str) -> str:
         """Return the key of everything that decides the product of a stage."""
-        external = self.record.external_model
+        record = self.record
+        external = record.external_model
         online = stage == "forecast" and not self.experiment.forecast.store
-        if external and stage == "fit":
-            return self._key_of_model
+        if stage == "fit":
+            return self._fit_key(record.fit, "" if external else self.data.fingerprint("fit"))
         # Later times may be added to the data, and forecasts must then be scored with them.
-        key = self._key_of(self.data.fingerprint(stage, trained=not external))
+        data = self.data.fingerprint(stage, trained=not external)
+        key = content_key(forecast_keys(self.experiment), data)
         if stage == "verify":
             cells = {name: content_digest(own) for name, own in self._region_masks.items()}
             return content_key(key, self.experiment.verification.model_dump(mode="json"), cells)
         return content_key(key, "online", self._key_for("verify")) if online else key
 
-    def _key_of(self, data: str) -> str:
-        """Return a key made from the experiment and the fingerprint of the data."""
-        return content_key(deciding_keys(self.experiment), data)
+    def _fit_key(self, entry: StageRecord | None, data: str) -> str:
+        """Return the key of a model from the experiment and the fingerprint of its data.
 
-    @property
-    def _key_of_model(self) -> str:
-        """Return the key of a model that was copied or updated."""
-        return content_key(deciding_keys(self.experiment, MODEL_INDEPENDENT_KEYS))
+        The data of this run do not decide a model that was copied or updated.
+        """
+        if entry is not None and entry.external:
+            return content_key(deciding_keys(self.experiment, MODEL_INDEPENDENT_KEYS))
+        refitted = entry is not None and entry.refit is not None
+        return content_key(fit_keys(self.experiment, refitted=refitted), data)
 
     def describe_cluster(self, description: dict[str, Any]) -> None:
         """Record the cluster on which the run is computed."""

@@ -353,6 +353,19 @@ class PairScoring:
             in_blocks = False
         return max(ROWS, fitting) if in_blocks else fitting
 
+    def _truth_times(self, first: int, stop: int) -> int:
+        """Return the number of times of the truth that a range of initial times needs."""
+        model = self._loaded()
+        targets, known = self._targets(first, stop)
+        delays = 1 if model is None else model.delays
+        windows = self.starts[first:stop, None] + np.arange(1 - delays, 1)
+        return len(np.unique(np.concatenate([windows.reshape(-1), targets[known]])))
+
+    def truth_bytes(self, first: int, stop: int) -> int:
+        """Return the bytes of the truth and its anomalies of a range of initial times."""
+        one = 2 * self.fields.dtype.itemsize * self.fields.grid.size
+        return one * self._truth_times(first, stop)
+
     @property
     def quantiles_bytes(self) -> int:
         """Bytes of the quantiles of events."""
@@ -364,10 +377,8 @@ class PairScoring:
         horizon, size = len(self.forecasts.leads), self.fields.grid.size
         starts, members = self.starts[first:stop], self.forecasts.members
         model = self._loaded()
-        targets, known = self._targets(first, stop)
         delays = 1 if model is None else model.delays
-        windows = starts[:, None] + np.arange(1 - delays, 1)
-        times = len(np.unique(np.concatenate([windows.reshape(-1), targets[known]])))
+        times = self._truth_times(first, stop)
         walked = history = zonal = 0
         if model is not None:
             linear = model.linear

@@ -32,7 +32,7 @@ from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 
 Array = NDArray[Any]
 
-# Bytes of the pairs of fields (float64) that one task holds at once.
+# Bytes of the truth that one task holds, unless that of one initial time has more.
 _TASK_BYTES = 128 * 2**20
 
 # Most initial times of a task; tasks of this length keep many workers busy.
@@ -91,8 +91,8 @@ def verify(
     Raises
     ------
     ConfigError
-        If an index or a region has no cell with values, or an index a variable or level that the
-        data do not have.
+        If an index or a region has no cell with values, an index a variable or level that the data
+        do not have, or the data have too few times of the periods for a quantile.
     ResourceError
         If a task does not fit into a worker.
     RunError
@@ -200,13 +200,13 @@ def starts_of_task(scoring: PairScoring, batch: int = 1) -> int:
     It is a multiple of the batch where memory allows: sums round differently in batches of other
     lengths, and statistics should not depend on whether forecasts were stored in between.
     """
-    members = scoring.forecasts.members or 1
-    # An initial time takes the truth of all its leads, and a pair eight fields and the members.
-    own = 8 * scoring.fields.grid.size * (len(scoring.forecasts.leads) + 8 + members // 2)
-    fitting = max(1, _TASK_BYTES // own)
+    fitting = min(_TASK_STARTS, len(scoring.starts))
+    # Initial times share their targets, so that a task of more of them holds few times more.
+    while fitting > 1 and scoring.truth_bytes(0, fitting) > _TASK_BYTES:
+        fitting //= 2
     if fitting < batch:
         return fitting
-    return batch * max(1, min(fitting, _TASK_STARTS) // batch)
+    return batch * (fitting // batch)
 
 
 def compute_scores(statistics: Path, scores: Path) -> xr.Dataset:

@@ -20,7 +20,7 @@ from gfrnn.pipeline.reduction.blas_threads import single_threaded
 from gfrnn.pipeline.training.checks import row_leaves
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck, bar_table, plain_table
-from gfrnn.workflows.benchmarks.job_bounds import (
+from gfrnn.workflows.benchmarks.stores.job_bounds import (
     read_data_once,
     read_once,
     roll_out_once,

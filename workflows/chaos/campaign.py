@@ -45,7 +45,7 @@ from gfrnn.workflows.chaos.small_runs import (
 
 _REPEATS = 2
 
-GOOD = ("went on", "repeated", "refused, then made anew")
+GOOD = ("went on", "repeated", "made anew")
 BAD = ("lost", "dead end", "unnoticed", "hung", "traceback")
 """Ends of trials; none of the second may occur."""
 
@@ -285,7 +285,7 @@ def judge(
     if traced := [each.last_line for each in every if each.has_traceback]:
         return "traceback", traced[0]
     if anew:
-        return "refused, then made anew", ""
+        return "made anew", ""
     return ("went on" if len(attempts) == 1 else "repeated"), ""
 
 
@@ -340,10 +340,16 @@ def run_campaign(
 
 
 def _table(done: list[Trial]) -> Table:
+    counts = Counter(trial.end for trial in done)
+    failures = ", ".join(f"{counts[end]} {end}" for end in BAD)
     table = plain_table(
-        f"{len(done)} random faults", "fault", "trials", *GOOD, *BAD, text=("fault",)
+        f"{len(done)} random faults: {failures}",
+        *("fault", "trials", *GOOD, "failed"),
+        text=("fault",),
     )
     for kind in (*KINDS, "all"):
-        ends = Counter(trial.end for trial in done if kind in (trial.fault.kind, "all"))
-        table.add_row(kind, str(ends.total()), *(str(ends[end]) for end in (*GOOD, *BAD)))
+        trials = [trial for trial in done if kind in (trial.fault.kind, "all")]
+        ends = Counter(trial.end for trial in trials)
+        failed = sum(trial.failed for trial in trials)
+        table.add_row(kind, str(len(trials)), *(str(ends[end]) for end in GOOD), str(failed))
     return table

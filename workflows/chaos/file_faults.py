@@ -94,7 +94,12 @@ def write_startup(folder: Path) -> None:
 def install(environ: Mapping[str, str] = os.environ) -> None:
     """Install the fault that the environment names; do nothing if there is none."""
     if VARIABLE in environ:
-        sys.addaudithook(_Hook(FileFault(**json.loads(environ[VARIABLE]))))
+        fault = FileFault(**json.loads(environ[VARIABLE]))
+        hook = _Hook(fault)
+        if fault.action == "clock":
+            # Other modules keep references to the function, so that it is replaced before them.
+            time.time = hook.time
+        sys.addaudithook(hook)
 
 
 class _Hook:
@@ -107,6 +112,12 @@ class _Hook:
         self._process = 0  # a forked process counts anew
         self._log = 0
         self._inside = False
+        self._right_time = time.time
+        self._jump = 0.0
+
+    def time(self) -> float:
+        """Return the time (s), with the jump of the clock if it has happened."""
+        return self._right_time() + self._jump
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self._inside or not self._concerns(event, arguments):
@@ -150,8 +161,7 @@ class _Hook:
         elif fault.action == "delay":
             time.sleep(fault.seconds)
         elif fault.action == "clock" and first:
-            right = time.time
-            time.time = lambda: right() + fault.seconds
+            self._jump = fault.seconds
 
 
 def _is_worker() -> bool:

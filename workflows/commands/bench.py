@@ -109,9 +109,22 @@ def store(quick: Quick = False, rounds: Rounds = 3) -> None:
 
     Example: [bold]gfrnn bench store --quick[/bold]
     """
-    from gfrnn.workflows.benchmarks import store_chunks
+    from gfrnn.workflows.benchmarks.stores import store_chunks
 
     for table in store_chunks.run(store_chunks.QUICK if quick else store_chunks.FULL, rounds):
+        console.print(table)
+
+
+@bench.command("verify")
+def verify(quick: Quick = False, rounds: Rounds = 3) -> None:
+    """Compare the scoring of made-up forecasts with plain decoding of them and their truth.
+
+    Example: [bold]gfrnn bench verify --quick[/bold]
+    """
+    from gfrnn.workflows.benchmarks.stores import verification_speed
+
+    size = verification_speed.QUICK if quick else verification_speed.FULL
+    for table in verification_speed.run(size, rounds, not quick):
         console.print(table)
 
 

@@ -33,7 +33,7 @@ Array = NDArray[Any]
 _DAYS = (0.25, 0.5, 1, 2, 3, 5, 10)
 _MONTHS = (1, 3, 6, 9, 12)
 _MOST_LEADS = 6
-_MOST_CHANNELS = 8
+_CHANNELS_OF_RUN = 4
 _MOST_DEPTH = 4  # folders below the one given
 
 
@@ -209,18 +209,23 @@ class IndexTable:
 
 
 def _tables(runs: Sequence[IndexedRun]) -> Iterator[IndexTable]:
-    """Yield tables of each channel, unit and kind of lead, the channels in the usual order."""
+    """Yield tables of each channel, unit and kind of lead, the channels in the usual order.
+
+    Channels are the first of each run; a table has all runs with its channel.
+    """
     groups: dict[tuple[str, str, str], list[tuple[str, xr.Dataset]]] = {}
+    chosen: dict[str, None] = {}
     for run in runs:
         if run.scores is None:
             continue
         kind = run.scores["prediction_timedelta"].dtype.kind  # months are integers
-        for place, channel in enumerate(map(str, run.scores["channel"].values)):
+        channels = list(map(str, run.scores["channel"].values))
+        chosen |= dict.fromkeys(sorted(channels, key=headline_rank)[:_CHANNELS_OF_RUN])
+        for place, channel in enumerate(channels):
             own = run.scores.isel(channel=place)
             key = channel, str(own["units"].item()), kind
             groups.setdefault(key, []).append((run.name, own))
-    names = sorted({channel for channel, *_ in groups}, key=headline_rank)
-    for name in names[:_MOST_CHANNELS]:
+    for name in sorted(chosen, key=headline_rank):
         for (channel, units, _), members in groups.items():
             if channel == name:
                 for score in LABELS:

@@ -82,22 +82,19 @@ def example_forecast(
     Raises
     ------
     ConfigError
-        If there are places, but single forecasts or no fields, or a place is outside of the grid
-        or masked.
+        If there are places, but single forecasts or no fields, or a place is outside of the grid or
+        masked.
     """
-    if not contents.run.experiment.forecast.store:
-        if places:
-            raise ConfigError(
-                "--place: needs the fields of forecasts, which this run does not keep "
-                "(forecast.store: false); leave it out, or set forecast.store: true"
-            )
-        return None
-    ensemble = NUMBER in contents.forecasts.dims
+    kept = contents.run.experiment.forecast.store
+    ensemble = kept and NUMBER in contents.forecasts.dims
     if places and not ensemble:
+        found = "these are single forecasts" if kept else "this run keeps no fields"
         raise ConfigError(
-            "--place: allowed for ensembles only, but these are single forecasts; leave it out, or "
-            "set forecast.members"
+            f"--place: allowed for stored ensembles only, but {found}; leave it out, or set "
+            "forecast.members and forecast.store"
         )
+    if not kept:
+        return None
     cells = cells_of(places, contents.grid) if ensemble else []
     lead = contents.nearest(_MAP_LEAD)
     valid = contents.forecasts["valid_time"].values

@@ -49,7 +49,7 @@ def engine_of(path: str, start: bytes) -> str:
             raise DataError(f"{path}: {found}")
     if path.lower().endswith(_GRIB_NAMES):
         raise DataError(f"{path}: {_REFUSED[0][1]}")
-    found = "an empty file" if not start else f"a file that begins with {start[:16]!r}"
+    found = "an empty file" if not start else f"a file that begins with {start[:8]!r}"
     raise DataError(f"{path}: {found}; only netCDF files and zarr stores can be read")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+import math
 import os
 import re
 import zipfile
@@ -18,6 +19,7 @@ from gfrnn.pipeline.errors import DataError
 
 _LARGEST_IN_ZIP = 64 * 2**20  # bytes; such a file is in memory as a whole while it is open
 _GROUPS_SHOWN = 5
+_MOST_ALTERNATIVES = 1000
 
 
 def data_folders(path: Path) -> list[Path]:
@@ -40,8 +42,24 @@ def find_local(path: str, key: str) -> list[RawFile]:
     DataError
         If there is none; the message lists the folders and similar names.
     """
+    try:
+        return _find_expanded(path, key)
+    except OSError as error:
+        raise DataError(
+            f"{key}: {path} cannot be read ({error.strerror or error}); check the path, and the "
+            "rights to read it"
+        ) from error
+
+
+def _find_expanded(path: str, key: str) -> list[RawFile]:
+    """Find the local files of a path, see :func:`find_local`."""
     expanded = os.path.expanduser(os.path.expandvars(path))
     folders = data_folders(Path(expanded))
+    if _count_alternatives(expanded) > _MOST_ALTERNATIVES:
+        raise DataError(
+            f"{key}: {path} has more than {_MOST_ALTERNATIVES} alternatives in braces; use a "
+            "pattern such as *, or a list of paths"
+        )
     for folder in folders:
         if (folder / expanded).exists():
             return list(_read_files(folder / expanded))
@@ -62,6 +80,11 @@ def find_local(path: str, key: str) -> list[RawFile]:
     raise DataError(
         f"{key}: {path} not found; looked in {looked}{_suggest_paths(folders, Path(expanded))}"
     )
+
+
+def _count_alternatives(path: str) -> int:
+    """Return an upper bound on the number of paths that :func:`_alternatives` returns."""
+    return math.prod(braces.count(",") + 1 for braces in re.findall(r"\{[^{]*", path))
 
 
 def _alternatives(path: str) -> list[str]:
@@ -132,6 +155,8 @@ def _read_files(found: Path, group: str = "") -> Iterator[RawFile]:
             )
         yield RawFile(str(path), "zarr", (), _changed(path))
         return
+    if not path.is_file():
+        raise DataError(f"{path}: neither a file nor a folder; give netCDF files or zarr stores")
     with path.open("rb") as stream:
         start = stream.read(HEAD)
     stamp = (path.stat().st_size, path.stat().st_mtime_ns)

@@ -78,7 +78,7 @@ class QuantileTimes:
         ConfigError
             If the periods have too few times for a quantile.
         """
-        own = [event for event in events if event.quantile is not None]
+        own = [(event, event.quantile) for event in events if event.quantile is not None]
         inside = np.zeros(len(time), dtype=bool)
         for period in periods:
             inside |= period.mask(time)
@@ -96,8 +96,8 @@ class QuantileTimes:
         found = cls(chosen, months[chosen], wanted)
         for month in wanted:
             count = len(found.near(month))
-            for event in own:
-                beyond = count * min(event.quantile, 1 - event.quantile)
+            for event, level in own:
+                beyond = count * min(level, 1 - level)
                 if beyond < _LEAST_BEYOND:
                     raise ConfigError(
                         f"verification.thresholds: {event.name} cannot be estimated, as the "
@@ -136,8 +136,11 @@ def event_quantiles(
     design = climatology.design_matrix(fields.time[times.chosen])
     calls, places = [], []
     for channel in sorted({event.channel for event in events if event.quantile is not None}):
-        own = [n for n, event in enumerate(events) if event.channel == channel and event.quantile]
-        levels = [events[n].quantile for n in own]
+        own, levels = [], []
+        for number, event in enumerate(events):
+            if event.channel == channel and event.quantile is not None:
+                own.append(number)
+                levels.append(event.quantile)
         for first in range(0, rows, together):
             part = slice(first, min(first + together, rows))
             calls.append((fields, terms[:, channel, part], design, channel, part, times, levels))

@@ -32,34 +32,33 @@ SUMS = 4
 _LEAST_ANOMALY = 1e-7
 
 
-def error_sums(error: Array, truth: Array, roots: Array, inside: Array) -> Array:
+def error_sums(error: Array, truth: Array, regions: Array, weighted: Array) -> Array:
     """Return sums over the cells of a channel, or over a block of them.
 
     Parameters
     ----------
     error, truth : ndarray, shape (pairs, cells)
-        Error of the forecast and anomaly of the truth, times the roots of the weights of cells.
-    roots : ndarray, shape (cells,)
-    inside : ndarray, shape (cells, regions - 1)
-        1 for the cells of each region but the whole area, else 0.
+        Error of the forecast, which is overwritten, and anomaly of the truth, times the roots of
+        the weights of cells.
+    regions : ndarray, shape (cells, regions)
+        1 for the cells of each region, else 0. The whole area is the first region.
+    weighted : ndarray, shape (cells, regions)
+        The same times the roots of the weights.
 
     Returns
     -------
     ndarray of float64, shape (SUMS, pairs, regions)
         Sums of ``e^2``, ``e``, ``|e|`` and ``e t``; those of the second and the third are weighted.
-        The whole area is the first region.
     """
-    sums = np.empty((SUMS, len(error), 1 + inside.shape[1]))
+    sums = np.empty((SUMS, len(error), regions.shape[1]))
     with np.errstate(invalid="ignore", over="ignore"):
-        if inside.shape[1]:
-            for own, factor in zip(sums, (error, roots, None, truth), strict=True):
-                product = np.abs(error) * roots if factor is None else error * factor
-                own[:, 0], own[:, 1:] = product.sum(axis=-1), product @ inside
-            return sums
-        sums[0, :, 0] = np.vecdot(error, error)
-        sums[1, :, 0] = error @ roots
-        sums[2, :, 0] = np.abs(error) @ roots
-        sums[3, :, 0] = np.vecdot(error, truth)
+        for own, factor in ((sums[0], error), (sums[3], truth)):
+            if regions.shape[1] > 1:
+                own[:] = (error * factor) @ regions
+            else:
+                own[:, 0] = np.vecdot(error, factor)
+        sums[1] = error @ weighted
+        sums[2] = np.abs(error, out=error) @ weighted
     return sums
 
 

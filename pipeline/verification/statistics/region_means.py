@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,11 @@ class RegionMeans:
                 raise ConfigError(_without_cells(name, regions[name], grid))
         shares[shares == 0] = np.nan
         return cls((WHOLE, *regions), np.sqrt(weights), inside, shares)
+
+    @cached_property
+    def cells_of_regions(self) -> Array:
+        """1 for the cells of each region, else 0: float32, shape (cells, regions)."""
+        return np.concatenate([np.ones((len(self.inside), 1), np.float32), self.inside], axis=1)
 
     @property
     def weights(self) -> Array:

@@ -15,8 +15,8 @@ from gfrnn.pipeline.verification.systems.blocks import row_blocks
 Array = NDArray[Any]
 
 BlockErrors = Callable[[slice, int, slice], Array]
-"""Function that returns the error of a forecast at some pairs, in a channel, in some cells: shape
-(pairs, cells), forecast minus truth, times the roots of the weights of cells."""
+"""Function that returns the error of a forecast at some pairs, in a channel, in some cells: a new
+array, shape (pairs, cells), of forecast minus truth, times the roots of the weights of cells."""
 
 
 def error_means(
@@ -55,14 +55,15 @@ def error_means(
     used = [np.flatnonzero(own.any(axis=-1)) for own in index_weights.swapaxes(0, 1)]
     for rows, channel, cells in row_blocks(*truth.shape):
         real, own_roots = truth[rows, channel, cells], roots[channel, cells]
-        inside, own = means.inside[cells], used[channel]
+        regions, own = means.cells_of_regions[cells], used[channel]
+        weighted = own_roots[:, None] * regions
         for system, errors in enumerate(systems):
             if errors is None:
                 continue
             error = errors(rows, channel, cells)
-            sums[system, :, rows, :, channel] += error_sums(error, real, own_roots, inside)
             if len(own):
                 indices[system, rows][:, own] += error @ index_weights[own, channel, cells].T
+            sums[system, :, rows, :, channel] += error_sums(error, real, regions, weighted)
     return means.of_sums(sums), indices
 
 

@@ -106,7 +106,10 @@ class WeightedTruth:
         sums = np.zeros((3, len(times), len(means.names), shape[1]))
         for rows, channel, cells in row_blocks(*shape):
             values = anomalies[rows, channel, cells]
-            found = error_sums(values, values, roots[channel, cells], means.inside[cells])
+            regions = means.cells_of_regions[cells]
+            found = error_sums(
+                values.copy(), values, regions, roots[channel, cells, None] * regions
+            )
             sums[:, rows, :, channel] += found[:3]
         squares, first, absolute = means.of_sums(sums)
         return cls(

@@ -160,7 +160,7 @@ OUTCOMES = {
     "MERRA-2, two grids": Outcome(["merra2_weur_hourly/*.nc4"], "have different latitudes"),
     "a table of a station": Outcome(
         ["wth_hourly_2010_2013/WTH.csv"],
-        "a file that begins with b'date,Visibility,'; only netCDF files and zarr stores",
+        "a file that begins with b'date,Vis'; only netCDF files and zarr stores",
     ),
     "a zip archive of a table": Outcome(
         ["jena_weather_2020/*.zip"], r"a zip archive of 1 files, 7\.24 MB \(weather/weather\.csv\)"

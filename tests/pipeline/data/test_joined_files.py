@@ -22,7 +22,8 @@ def test_overlapping_files_with_the_same_values(tmp_path: Path) -> None:
     same(found, whole.rename(z="geopotential", t2m="2m_temperature"))
     assert found.attrs["notes"] == [
         f"{name}: 4 times are given twice, 2001-01-03T00:00 to 2001-01-03T18:00, in "
-        f"{tmp_path}/a.nc and {tmp_path}/b.nc; those of the first file are used"
+        f"{tmp_path}/a.nc and {tmp_path}/b.nc; the values are equal at these times, "
+        "and those of the first file are used"
         for name in ("geopotential", "2m_temperature")
     ]
     assert found.attrs["losses"] == found.attrs["notes"]
@@ -37,7 +38,9 @@ def test_overlapping_files_with_other_values(tmp_path: Path, packed: bool) -> No
     encoding = {"t2m": packing} if packed else {}
     late.to_netcdf(tmp_path / "b.nc", encoding=encoding)
     # Rounding of packed values is no difference.
-    assert "those of the first file are used" in opened(f"{tmp_path}/*.nc").attrs["notes"][0]
+    assert (
+        "the values are equal at these times, and" in opened(f"{tmp_path}/*.nc").attrs["notes"][0]
+    )
     late.t2m[3, 1, 1] += 2
     (tmp_path / "b.nc").unlink()
     late.to_netcdf(tmp_path / "b.nc", encoding=encoding)
@@ -82,7 +85,7 @@ def test_a_month_that_a_variable_lacks(tmp_path: Path) -> None:
     (note,) = found.attrs["losses"]
     assert note == (
         "times: 89 of up to 120 are common to all variables, and only these are used; "
-        f"2m_temperature ({tmp_path}/t2m_1.nc and 2 more files) lacks 31 times, 2001-03-01T00:00 "
+        f"2m_temperature ({tmp_path}/t2m_1.nc and 2 more) lacks 31 times, 2001-03-01T00:00 "
         "to 2001-03-31T00:00"
     )
 

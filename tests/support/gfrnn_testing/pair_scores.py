@@ -19,7 +19,7 @@ def sums_of(error: np.ndarray, truth: np.ndarray, means: RegionMeans) -> np.ndar
     """
     no_index = np.zeros((0, *means.roots.shape))
     found, _ = error_means(
-        [lambda rows, channel, cells: error[rows, channel, cells]],
+        [lambda rows, channel, cells: error[rows, channel, cells].copy()],
         truth,
         means.roots,
         means,

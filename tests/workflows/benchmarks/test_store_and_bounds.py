@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.workflows.benchmarks import job_bounds, store_chunks
-from gfrnn.workflows.benchmarks.store_chunks import READS, StoreSize, accesses
+from gfrnn.pipeline.verification.scores import open_score_subsets
+from gfrnn.workflows.benchmarks.stores import job_bounds, store_chunks, verification_speed
+from gfrnn.workflows.benchmarks.stores.store_chunks import READS, StoreSize, accesses
 from gfrnn.workflows.commands.main import app
 from gfrnn_testing.weather import experiment, finish, make_weather
 
@@ -42,6 +43,26 @@ def test_the_command_prints_each_access(monkeypatch):
     assert result.exit_code == 0, result.output
     for access in ("write", "all leads"):
         assert access in result.output
+
+
+def test_scores_of_made_up_forecasts_are_finite(tmp_path):
+    size = StoreSize(starts=12, leads=3, latitudes=8, longitudes=12)
+    made = verification_speed.make_up(tmp_path, size)
+    for work in verification_speed.works(tmp_path, made).values():
+        work()
+    scores = open_score_subsets(tmp_path / "scores.zarr")
+    assert list(scores["region"].values) == ["all", "north", "east"]
+    assert list(scores["system"].values) == ["forecast", "persistence", "climatology"]
+    assert np.isfinite(scores["rmse"]).all()
+    assert (scores["pairs"].sel(subset="all") == 12).all()
+
+
+def test_the_command_compares_scoring_with_decoding(monkeypatch):
+    monkeypatch.setattr(verification_speed, "QUICK", SMALL)
+    result = CliRunner().invoke(app, ["bench", "verify", "--quick", "--rounds", "1"])
+    assert result.exit_code == 0, result.output
+    for text in ("decode", "with two regions", "statistics: seconds over decoding"):
+        assert text in result.output
 
 
 @pytest.fixture(scope="module")

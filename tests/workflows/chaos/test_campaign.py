@@ -23,7 +23,7 @@ TRACED = EndedCommand(1, "Traceback (most recent call last):\n  ...\nKeyError: '
     [
         ([GOOD_END], [], (), "", "went on"),
         ([KILLED, GOOD_END], [], (), "", "repeated"),
-        ([REFUSED] * 3, [GOOD_END] * 2, (), "", "refused, then made anew"),
+        ([REFUSED] * 3, [GOOD_END] * 2, (), "", "made anew"),
         ([KILLED, GOOD_END], [], ("run: fit",), "", "lost"),
         ([KILLED, REFUSED, REFUSED], [], (), "", "dead end"),
         ([REFUSED] * 3, [GOOD_END, REFUSED], (), "", "dead end"),

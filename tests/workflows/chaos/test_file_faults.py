@@ -11,8 +11,9 @@ from gfrnn.workflows.chaos.file_faults import FileFault, write_startup
 
 # Five operations: two files written, one renamed, one folder made, one file removed.
 SCRIPT = """
-import os, sys, time
-begin = time.time()
+import os, sys
+from time import time
+begin = time()
 for step in (
     lambda: open("a", "w").close(),
     lambda: open("b", "w").close(),
@@ -26,7 +27,7 @@ for step in (
         print("error", error.errno)
 open(sys.executable, "rb").close()
 open(os.path.join(sys.argv[1], "elsewhere"), "w").close()
-print("days", round((time.time() - begin) / 86400))
+print("days", round((time() - begin) / 86400))
 """
 
 

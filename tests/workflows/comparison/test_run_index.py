@@ -14,6 +14,7 @@ import pytest
 
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.storage import string_array
 from gfrnn.pipeline.verification.scores import open_scores, write_scores
 from gfrnn.workflows.commands import main as commands
 from gfrnn.workflows.comparison.run_index import run_folders, write_index
@@ -110,6 +111,21 @@ def test_runs_of_other_leads_and_channels_leave_cells_empty(folder: Path, tmp_pa
     (_, cells) = rows(text, "two/er")
     assert cells[-1] == ""
     assert all(cells[:-1])
+
+
+def test_the_first_channels_of_every_run_are_shown_in_a_fixed_order(folder: Path, tmp_path: Path):
+    for name, variables in (("a", list("pqrstu")), ("b", ["zonal_wind"]), ("c", ["u", "t"])):
+        shutil.copytree(folder / "deep" / "er", tmp_path / name)
+        store = tmp_path / name / "scores.zarr"
+        scores = open_scores(store).isel(channel=[0] * len(variables))
+        names = string_array(variables)
+        scores = scores.assign_coords(channel=names, variable=("channel", names))
+        shutil.rmtree(store)
+        write_scores(store, scores.expand_dims(region=["all"], subset=["all"]))
+    text = write_index(tmp_path)[0].read_text(encoding="utf-8")
+    headings = re.findall(r"<h2>(\w.*?), RMSE", text)
+    assert headings == ["P", "Q", "R", "S", "Zonal wind", "U", "T"]
+    assert [len(rows(text, name)) for name in "abc"] == [7, 2, 3]
 
 
 def test_the_command_writes_a_page_or_an_index(folder: Path, monkeypatch, capsys):

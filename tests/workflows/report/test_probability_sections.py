@@ -202,6 +202,13 @@ def test_pictures_of_perfect_forecasts_of_an_event(members: int) -> None:
     assert "Forecast: 1 at +1 d, 1 at +4 d" in skill
 
 
+def test_events_of_quantiles_are_named_by_their_level() -> None:
+    scores = event_scores(np.full((2, 4), 0.125), 0.5)
+    scores = scores.assign_coords(event=["temperature_850 >= q97.5"], threshold=("event", [np.nan]))
+    label = event_label(scores.isel(event=0), CHANNEL)
+    assert label == "Temperature 850 hPa of at least its 97.5 % quantile"
+
+
 @pytest.mark.parametrize("happens", [0, 1])
 def test_events_that_happen_never_or_always_are_drawn(happens: int) -> None:
     table = np.zeros((2, 4))
@@ -275,11 +282,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(path)
 
 
-@pytest.fixture(scope="module", params=[None, 8], ids=["single", "ensemble"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param({"members": None}, id="single", marks=pytest.mark.slow),
+        pytest.param({"members": 8}, id="ensemble"),
+        pytest.param({"members": 8, "store": False}, id="online", marks=pytest.mark.slow),
+    ],
+)
 def run(request, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     keys = experiment(
         source,
-        forecast={"horizon": "3d", "members": request.param},
+        forecast={"horizon": "3d", **request.param},
         verification={"thresholds": {MSL: [101000]}, "spectra": True},
         climatology={"annual": 1},
         state={"modes": 5, "delays": 2},
@@ -289,7 +303,8 @@ def run(request, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> None:
     members = "rank_histogram" in open_scores(run.scores)
-    places = {"Somewhere": (45.0, 0.0)} if members else {}
+    stored = run.experiment.forecast.store
+    places = {"Somewhere": (45.0, 0.0)} if members and stored else {}
     text = write_report(run, places).read_text(encoding="utf-8")
     ids = set(re.findall(r'<section id="(\w+)"', text))
     links = set(re.findall(r'<a href="#(\w+)"', text))
@@ -297,9 +312,11 @@ def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> 
     assert {"events", "power"} <= ids
     assert not re.search(r"https?://|url\(|@import|<script", text)
     scores = open_scores(run.scores)
-    if not members:
-        with pytest.raises(ConfigError, match="--place: allowed for ensembles only"):
+    if not (members and stored):
+        reason = "this run keeps no fields" if members else "these are single forecasts"
+        with pytest.raises(ConfigError, match=f"--place: allowed for stored .*{reason}"):
             write_report(run, {"Somewhere": (45.0, 0.0)})
+    if not members:
         assert "ensemble" not in ids
         assert "Fair CRPS" not in text
         assert "0 or 1 for single forecasts" in text
@@ -320,9 +337,12 @@ def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> 
     ratio = scores["spread_skill_ratio"].sel(channel=MSL).values
     said = next(each for each in alts if each.startswith("Spread / error of mean sea level"))
     assert f"Forecast: {ratio[0]:.3g} at" in said
+    assert "the fair CRPS of its 8 members is" in plain(html.unescape(text))
+    if not stored:
+        assert "Probabilities at a place" not in text
+        return
     place = text[text.index("<h3>Somewhere, ") :]
     alts = [plain(html.unescape(each)) for each in re.findall(r'alt="([^"]*)"', place)]
     assert alts[0].startswith("Geopotential 500 hPa in m² s⁻² against lead: median")
     event = next(each for each in alts if each.startswith("Probability of "))
     assert "Mean sea level pressure of at least 101000 Pa: " in event
-    assert "the fair CRPS of its 8 members is" in plain(html.unescape(text))

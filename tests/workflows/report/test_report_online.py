@@ -30,7 +30,7 @@ def test_the_page_has_scores_and_no_maps(run):
     assert "Anomaly correlation" in page or "anomaly correlation" in page
     contents = RunContents.open(run)
     assert example_forecast(contents, {}) is None
-    with pytest.raises(ConfigError, match=r"--place: needs the fields.*forecast.store: false"):
+    with pytest.raises(ConfigError, match=r"--place: .* this run keeps no fields; leave it out"):
         example_forecast(contents, {"here": (50.0, 10.0)})
 
 

@@ -49,8 +49,9 @@ def event_label(scores: xr.Dataset, channel: Channel) -> str:
         The channel of the event.
     """
     threshold = float(scores["threshold"])
-    if not np.isfinite(threshold):  # a quantile of each cell
-        return f"{heading(channel)} of at least {str(scores['event'].item()).rpartition(' ')[2]}"
+    if not np.isfinite(threshold):  # the name ends with the level of a quantile, such as q90
+        level = str(scores["event"].item()).rpartition(" q")[2]
+        return f"{heading(channel)} of at least its {level} % quantile"
     unit = unit_label(str(scores["units"].sel(channel=channel.name).item()))
     return f"{heading(channel)} of at least {threshold:g} {unit}"
 

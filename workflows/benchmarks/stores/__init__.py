@@ -1,0 +1,1 @@
+"""Benchmarks of reading, writing and scoring stores of forecasts."""
