@@ -64,7 +64,8 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
     Raises
     ------
     ClusterError
-        If a worker's own process takes the memory limit, or certificates cannot be made.
+        If a worker's own process takes the memory limit, certificates cannot be made, or a process
+        cannot be started.
     """
     workers, memory = local_size(config)
     if memory and memory < _LEAST_MEMORY:  # 0 is no limit
@@ -78,7 +79,14 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
         with _signals_ignored(), dask.config.set(nanny_settings()), warnings.catch_warnings():
             # Where the port is taken, Dask uses another one, whose address is printed.
             warnings.filterwarnings("ignore", message="Port .* is already in use")
-            cluster = _start(config, workers, security)
+            try:
+                cluster = _start(config, workers, security)
+            except (RuntimeError, OSError, TimeoutError) as error:
+                raise ClusterError(
+                    f"cluster: the local scheduler and its {workers} workers cannot be started "
+                    f"({_first_cause(error)}); give fewer workers (--workers), or raise the limits "
+                    "of processes, open files and memory (ulimit -u, -n, -v)"
+                ) from error
         with cluster, Client(cluster, timeout=config.timeout) as client:
             yield client
 
@@ -104,6 +112,13 @@ def _start(config: ClusterConfig, workers: int, security: Security) -> SpecClust
         security=security,
         silence_logs=logging.ERROR,
     )
+
+
+def _first_cause(error: BaseException) -> str:
+    """Return the message of the error that has caused all others."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return str(error) or type(error).__name__
 
 
 def _connection_timeouts() -> dict[str, float]:

@@ -13,13 +13,21 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.errors import RunError
+
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` create a folder under a temporary name, and rename it when it is complete.
 
     A reader never sees an incomplete folder, and an earlier folder stays until then. A process that
     is killed between the two renames leaves none under the name; :func:`recover` mends that.
+
+    Raises
+    ------
+    RunError
+        If one of these names is a link.
     """
+    refuse_links(path, *_aside(path))
     recover(path)
     partial, old = _aside(path)
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -52,9 +60,32 @@ def _aside(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + ".partial"), path.with_name(path.name + ".old")
 
 
+def refuse_links(*paths: Path) -> None:
+    """Refuse symbolic links: what they lead to would be written or deleted.
+
+    Raises
+    ------
+    RunError
+        If a path is a link.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise RunError(
+                f"{path}: is a link to {os.readlink(path)}, which a run's folder may not have "
+                "inside, as what it leads to would be written or deleted; remove the link"
+            )
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: completely or not at all."""
+    """Write a file atomically: completely or not at all.
+
+    Raises
+    ------
+    RunError
+        If its temporary name is a link.
+    """
     partial = path.with_name(path.name + ".partial")
+    refuse_links(partial)
     with open(partial, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

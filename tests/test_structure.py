@@ -21,6 +21,7 @@ PACKAGES = ("gfrnn_core", "pipeline", "cluster", "workflows")
 PIPELINE = (
     "errors",
     "storage",
+    "untrusted_store",
     "config",
     "reduction",
     "data",

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import zarr
 
@@ -43,7 +44,8 @@ def check_sums(path: Path) -> None:
         If files are missing or metadata were changed; the message names the array.
     """
     try:
-        wanted = zarr.open_group(path, mode="r", use_consolidated=False).attrs.get(SUMS)
+        attrs: dict[str, Any] = dict(zarr.open_group(path, mode="r", use_consolidated=False).attrs)
+        wanted: dict[str, str] | None = attrs.get(SUMS)
         if wanted is None:
             return
         wanted, found = json.loads(wanted), json.loads(store_sums(path))

@@ -88,10 +88,15 @@ class Checkpoints:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def keep_only(self, kept: Iterable[tuple[str, str]]) -> None:
-        """Remove all checkpoints except those of the given names and keys."""
+        """Remove all checkpoints except those of the given names and keys.
+
+        Only what looks like a checkpoint is removed: a zarr store, or one that was not finished.
+        """
         places = {self._place(name, key) for name, key in kept}
         for place in self.path.glob("*/*"):
-            if place not in places:
+            ours = (place / "zarr.json").exists() or place.name.endswith((".partial", ".blocks"))
+            linked = any(each.is_symlink() for each in (self.path, place.parent, place))
+            if ours and not linked and place not in places:
                 shutil.rmtree(place)
 
     def _place(self, name: str, key: str) -> Path:

@@ -19,7 +19,7 @@ from gfrnn.pipeline.runs.experiment_keys import (
     differences,
 )
 from gfrnn.pipeline.runs.record import RunRecord
-from gfrnn.pipeline.storage import interrupted, recover, write_text
+from gfrnn.pipeline.storage import interrupted, recover, refuse_links, write_text
 
 # The processes of a batch job exchange files here, possibly before the run has written anything.
 _CLUSTER = "cluster"
@@ -144,6 +144,18 @@ class RunFolder:
         if isinstance(model, dict) and model.get("leads"):
             model.setdefault("combine_leads", "longest")
         return checked(Experiment, tree, str(self.experiment_file))
+
+    def check_links(self) -> None:
+        """Refuse links in the folder and at the top of its stores; the folder itself may be one.
+
+        Raises
+        ------
+        RunError
+            If there is a link, as in the folder of somebody else what it leads to is not ours.
+        """
+        if self.folder.is_dir():
+            refuse_links(*self.folder.iterdir())
+            refuse_links(*self.folder.glob("*.zarr*/*"), *self.folder.glob("*.zarr*/*/*"))
 
     def check_writable(self) -> None:
         """Check, before any work, that the folder can be made or is one to write into.

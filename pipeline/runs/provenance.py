@@ -8,9 +8,15 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
+from threadpoolctl import threadpool_info
+
 
 def provenance(libraries: Sequence[str]) -> dict[str, Any]:
-    """Return the ``versions`` of Python and of these distributions, and the ``machine``."""
+    """Return the ``versions`` of Python and of these distributions, and the ``machine``.
+
+    The machine has the libraries of linear algebra of this process (``blas``) with the processor
+    that their kernels are for: others round otherwise.
+    """
     versions = {"python": platform.python_version()}
     for library in libraries:
         try:
@@ -22,5 +28,19 @@ def provenance(libraries: Sequence[str]) -> dict[str, Any]:
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
             "cores": len(os.sched_getaffinity(0)),
+            "blas": blas_kernels(),
         },
     }
+
+
+def blas_kernels() -> list[str]:
+    """Return the libraries of linear algebra of this process, such as ``openblas 0.3.27 Zen``."""
+    found = [each for each in threadpool_info() if each.get("user_api") == "blas"]
+    words = ("internal_api", "version", "architecture")
+    return sorted({" ".join(str(each.get(word) or "unknown") for word in words) for each in found})
+
+
+def software(libraries: Sequence[str]) -> dict[str, str]:
+    """Return what decides how results are rounded: versions of libraries, and the BLAS kernels."""
+    found = provenance(libraries)
+    return {**found["versions"], "blas": ", ".join(found["machine"]["blas"])}

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.runs.provenance import provenance
+from gfrnn.pipeline.runs.provenance import provenance, software
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.model_notes import Updates
 
@@ -20,6 +20,10 @@ STAGES = ("fit", "forecast", "verify")
 
 LIBRARIES = ("gfrnn", "numpy", "scipy", "xarray", "zarr", "dask", "distributed")
 """Distributions whose versions a record states."""
+
+
+NUMERIC_LIBRARIES = ("gfrnn", "numpy", "scipy")
+"""Distributions whose versions may change the last digits of results."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,9 @@ class RunRecord:
         Result of :func:`gfrnn.pipeline.runs.provenance.provenance`.
     cluster : dict or None
         Description of the cluster on which the run was computed.
+    software : dict or None
+        By stage, each set of library versions and BLAS kernels with which parts of it were
+        computed; more than one where an interrupted stage was continued with others.
     """
 
     name: str = ""
@@ -117,6 +124,7 @@ class RunRecord:
     versions: dict[str, str] | None = None
     machine: dict[str, Any] | None = None
     cluster: dict[str, Any] | None = None
+    software: dict[str, list[dict[str, str]]] | None = None
 
     @classmethod
     def read(cls, path: Path) -> RunRecord | None:
@@ -162,6 +170,30 @@ class RunRecord:
         self.fingerprint = fingerprint
         found = provenance(LIBRARIES)
         self.versions, self.machine = found["versions"], found["machine"]
+
+    def use_software(self, stage: str, *, resumes: bool) -> list[str]:
+        """Note the software that computes a stage from now on.
+
+        Parameters
+        ----------
+        stage : str
+        resumes : bool
+            Whether parts of it are there already.
+
+        Returns
+        -------
+        list of str
+            What differs from the software that has computed these parts.
+        """
+        own = software(NUMERIC_LIBRARIES)
+        used = (self.software or {}).get(stage, []) if resumes else []
+        before = used[-1] if used else own
+        self.software = (self.software or {}) | {stage: used if own in used else [*used, own]}
+        return [
+            f"{name} {before.get(name, 'none')} there, {own.get(name, 'none')} here"
+            for name in sorted({*before, *own})
+            if before.get(name) != own.get(name)
+        ]
 
     def drop_later(self, stage: str) -> None:
         """Remove the stages that depend on a stage."""

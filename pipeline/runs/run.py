@@ -91,6 +91,9 @@ class Run(RunFolder):
     progress : callable, optional
     force : bool
         Whether to replace the run of another experiment.
+    strict : bool
+        Whether to refuse to continue a stage with other library versions or BLAS kernels than its
+        finished parts were computed with.
 
     Raises
     ------
@@ -105,11 +108,14 @@ class Run(RunFolder):
         progress: Progress | None = None,
         *,
         force: bool = False,
+        strict: bool = False,
     ) -> None:
         super().__init__(folder)
+        self.strict = strict
         self.experiment = experiment
         self.progress = progress
         self._checked: set[bool] = set()
+        self.check_links()
         self.claim(experiment, force=force)
         self.read_record()  # a damaged one is refused at once
         self.recover()
@@ -358,11 +364,37 @@ class Run(RunFolder):
             begun = time.perf_counter()
             self._warn_of_changed_data(stage)
             with self.changing_record() as record:
+                self._use_software(record, stage)
                 record.reopen_stage(stage)
             yield
             seconds = time.perf_counter() - begun
             key = self._key_for(stage)
             self._note(stage, StageRecord(key=key, seconds=round(seconds, 3), finished=now()))
+
+    def _has_parts(self, stage: str) -> bool:
+        """Whether an unfinished stage has left parts that are used again."""
+        if stage == "fit":
+            return self.summaries.exists()
+        return stage == "forecast" and written(self.forecasts) is not None
+
+    def _use_software(self, record: RunRecord, stage: str) -> None:
+        """Record the software that computes a stage, and say where it continues that of other.
+
+        Raises
+        ------
+        RunError
+            If it does, and ``strict`` is set.
+        """
+        done = record.stages.get(stage)
+        resumes = done is not None and not done.finished and self._has_parts(stage)
+        if changed := record.use_software(stage, resumes=resumes):
+            what = f"{self.folder}: parts of {stage} were computed with other software"
+            if self.strict:
+                raise RunError(
+                    f"{what} ({'; '.join(changed)}), which --strict does not allow; use the same, "
+                    "or leave --strict out"
+                )
+            _LOGGER.warning("%s, so last digits may differ: %s", what, "; ".join(changed))
 
     def outcome(self, stage: str, skipped: bool) -> StageOutcome:
         """Return the result of a finished stage."""

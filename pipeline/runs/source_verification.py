@@ -120,6 +120,7 @@ class SourceVerification:
         """
         there = RunFolder(folder)
         there.check_writable()
+        there.check_links()
         _check_folder(there.folder)
         forecasts = ForecastSource.open(source, initial_time, era5_units)
         matched = MatchedTruth.match(truth, forecasts, channels)

@@ -401,9 +401,10 @@ def _check_output(output: Path, source: Run) -> None:
     if there.free:
         return
     begun = there.read_record().fit
-    elsewhere = begun is not None and output.absolute() != source.folder
-    if elsewhere and (begun.command == _command(source, output) or begun.updated is not None):
-        return
+    if begun is not None and output.absolute() != source.folder:
+        ours = begun.command == _command(source, output)
+        if ours or begun.updated is not None:
+            return
     raise RunError(f"{output}: exists; choose another --output, or leave it out to update in place")
 
 

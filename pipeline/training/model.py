@@ -36,6 +36,7 @@ from gfrnn.pipeline.training.network_arrays import (
     solved_arrays,
     solved_options,
 )
+from gfrnn.pipeline.untrusted_store import UntrustedStoreError, check_store
 
 Array = NDArray[Any]
 
@@ -261,7 +262,13 @@ class ForecastModel:
             return cls._load(path)
         except FileNotFoundError:
             raise RunError(f"{path}: no trained model there; run `gfrnn fit` first") from None
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        except UntrustedStoreError as error:
+            raise RunError(
+                f"{path}: is damaged, or not written by this program: {error}; {_AGAIN}"
+            ) from None
+        except RunError:
+            raise
+        except Exception as error:  # the store may be anybody's
             raise RunError(
                 f"{path}: is damaged, or written by another version ({type(error).__name__}: "
                 f"{error}); {_AGAIN}"
@@ -269,7 +276,8 @@ class ForecastModel:
 
     @classmethod
     def _load(cls, path: Path) -> ForecastModel:
-        group = zarr.open_group(path, mode="r")
+        check_store(path)
+        group = zarr.open_group(path, mode="r", zarr_format=3)
         attrs: dict[str, Any] = dict(group.attrs)
         if attrs.get("format") != FORMAT or attrs.get("version") != VERSION:
             raise RunError(
@@ -316,6 +324,9 @@ class ForecastModel:
                 return rebuild_zonal_network(options, own, layout.basis)
             return replace(rebuild_network(options, own), outer=own["outer"])
 
+        errors = ErrorArchive(path / ERRORS) if ERRORS in group else None
+        if errors is not None:
+            errors.check()
         return cls(
             layout=layout,
             networks=tuple(
@@ -331,7 +342,7 @@ class ForecastModel:
             notes=ModelNotes.parse(attrs["notes"]),
             calibration=optional("calibration"),
             linear_calibration=optional("linear_calibration"),
-            errors=ErrorArchive(path / ERRORS) if ERRORS in group else None,
+            errors=errors,
         )
 
     @property

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core import HiddenWeights, Patches, SampledRNN
 from gfrnn_core.local_features import GridFeatures, Lattice, LatticeFeatures
+from gfrnn_core.sampling import Activation
 from gfrnn_core.zonal import Stage, ZonalBasis, ZonalNetwork
 
 Array = NDArray[Any]
@@ -71,6 +72,7 @@ def network_arrays(network: SampledRNN) -> dict[str, Array]:
 
 def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> SampledRNN:
     """Rebuild an unsolved network from :func:`network_options` and :func:`network_arrays`."""
+    _check_activation(options["activation"])
     plain = SampledRNN(
         **{name: options[name] for name in _PLAIN},
         noise=arrays["noise"] if options["noise"] is None else options["noise"],
@@ -138,6 +140,7 @@ def rebuild_zonal_network(
     options: dict[str, Any], arrays: dict[str, Array], basis: ZonalBasis
 ) -> ZonalNetwork:
     """Rebuild a network from :func:`zonal_options`, :func:`zonal_arrays` and its states' basis."""
+    _check_activation(options["activation"])
     empty = GridFeatures.none(arrays["scales"])
     given = {name: arrays.get(name, getattr(empty, name)) for name in _FEATURES}
     features = GridFeatures(**given, activation=options["activation"])
@@ -164,6 +167,13 @@ def solved_arrays(network: SampledRNN | ZonalNetwork) -> dict[str, Array]:
     if isinstance(network, ZonalNetwork):
         return zonal_arrays(network)
     return {"outer": np.asarray(network.outer), **network_arrays(network)}
+
+
+def _check_activation(name: Any) -> None:
+    if name not in get_args(Activation):
+        raise ValueError(
+            f"activation: {name!r} is not one of {', '.join(map(str, get_args(Activation)))}"
+        )
 
 
 def _tuples(value: Any) -> Any:

@@ -345,13 +345,17 @@ class PairScoring:
     @property
     def _pairs_together(self) -> int:
         """Number of pairs that are scored at once."""
-        members, model = self.forecasts.members or 1, self._loaded()
+        members = self.forecasts.members or 1
         fitting = max(1, _PAIR_BYTES // (4 * (members + 1) * self.fields.grid.size))
-        # Where all is computed in blocks of cells, no whole fields of a pair are held.
-        in_blocks = model is None or isinstance(model.layout, EofLayout)
+        return max(ROWS, fitting) if self._in_blocks else fitting
+
+    @property
+    def _in_blocks(self) -> bool:
+        """Whether all is computed in blocks of cells, and no whole fields of a pair are held."""
+        model = self._loaded()
         if self.forecasts.members is not None or self.events or self.config.spectra:
-            in_blocks = False
-        return max(ROWS, fitting) if in_blocks else fitting
+            return False
+        return model is None or isinstance(model.layout, EofLayout)
 
     def _truth_times(self, first: int, stop: int) -> int:
         """Return the number of times of the truth that a range of initial times needs."""
@@ -401,7 +405,9 @@ class PairScoring:
         # Copies of the truth at unevenly spaced times, or, where there are whole fields, these and
         # the members, which are float32.
         pairs = min(self._pairs_together, len(starts))
-        scoring = 8 * size * (7 + (members or 1) // 2) * pairs + 8 * walked * len(starts)
+        whole = 8 * (7 + (members or 1) // 2)
+        scoring = size * (4 * word if self._in_blocks else whole) * pairs
+        scoring += 8 * walked * len(starts)
         systems = 1 + len(self.references())
         values = len(STATISTICS) * systems * regions * len(self.means.roots)
         values += (systems + 1) * len(self.config.indices)

@@ -94,10 +94,19 @@ def write_quantiles(path: Path, quantiles: Array, latitude: Array, longitude: Ar
     shape = *quantiles.shape[:2], len(latitude), len(longitude)
     about = {"long_name": "quantile of anomalies in the calendar month and the two beside it"}
     dims = ("event", "month", "latitude", "longitude")
-    xr.Dataset(
-        {QUANTILES: (dims, quantiles.reshape(shape), about)},
-        {"month": np.arange(1, 13), "latitude": latitude, "longitude": longitude},
-    ).to_zarr(path, mode="a", zarr_format=3, consolidated=False)
+    own = {"month": np.arange(1, 13), "latitude": latitude, "longitude": longitude}
+    # Xarray would replace the attributes of the store: its key, and the names of its coordinates.
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    for name, values in own.items():
+        group.create_array(name, data=values, dimension_names=(name,), overwrite=True)
+    group.create_array(
+        QUANTILES,
+        data=quantiles.reshape(shape),
+        fill_value=np.nan,
+        dimension_names=dims,
+        attributes=about,
+        overwrite=True,
+    )
 
 
 def read_quantiles(path: Path) -> Array:

@@ -73,6 +73,13 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells: 128 and the number of the signal."""
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_LIMITS = {
+    errno.EMFILE: "the process has too many open files; raise the limit (ulimit -n)",
+    errno.ENFILE: "the machine has too many open files; close some, or ask its administrator",
+    errno.ENOMEM: "the machine has too little memory; use fewer workers, or a larger machine",
+    errno.EAGAIN: "no more processes or threads may be started; raise the limit (ulimit -u)",
+    errno.EFBIG: "a file is larger than allowed; raise the limit (ulimit -f)",
+}
 _RESUME = "run the same command again to resume"
 
 
@@ -92,6 +99,8 @@ def main() -> None:
         if not message:
             raise
         code = _print_error(message)
+    except MemoryError:
+        code = _print_error(f"{_LIMITS[errno.ENOMEM]} (ulimit -v may limit it). {_RESUME}")
     except typer.TyperException as error:
         # The message is empty where the help was shown instead.
         code = _print_error(error.format_message())
@@ -103,9 +112,11 @@ def main() -> None:
 
 
 def _storage_error(error: OSError) -> str:
-    """Describe a path that cannot be used or a full disk; return '' for any other error."""
+    """Describe a path that cannot be used, a full disk or a limit; return '' for other errors."""
     if error.errno in _DISK_FULL:
         return f"{error.filename or 'output'}: {error.strerror}; free some space. {_RESUME}"
+    if error.errno in _LIMITS:
+        return f"{error.filename or 'limit'}: {_LIMITS[error.errno]}. {_RESUME}"
     if error.errno in _NOT_WRITABLE and error.filename:
         return f"{error.filename}: {error.strerror}; give a path that you may read and write"
     return ""

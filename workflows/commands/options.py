@@ -26,6 +26,13 @@ Output = Annotated[
     typer.Option("--output", "-o", help="Folder of the run. Default: runs/NAME."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Repeat stages that are already done.")]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse to continue an interrupted stage with other library versions or BLAS kernels.",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(help="Number of worker processes, e.g. 4.")]
 Memory = Annotated[
     str | None,

@@ -25,6 +25,7 @@ from gfrnn.workflows.commands.options import (
     Scheduler,
     StopAfter,
     StopBefore,
+    Strict,
     Workers,
     places_of,
 )
@@ -38,6 +39,7 @@ def run(
     file: ExperimentFile = None,
     output: Output = None,
     force: Force = False,
+    strict: Strict = False,
     workers: Workers = None,
     memory: Memory = None,
     scheduler: Scheduler = None,
@@ -57,13 +59,14 @@ def run(
 
     set_time_limit(stop_before, stop_after)
     options = ClusterOptions(cluster, workers, memory, scheduler)
-    run_stages.run_all(file, output, force, options)
+    run_stages.run_all(file, output, force, options, strict)
 
 
 def fit(
     file: ExperimentFile = None,
     output: Output = None,
     force: Force = False,
+    strict: Strict = False,
     workers: Workers = None,
     memory: Memory = None,
     scheduler: Scheduler = None,
@@ -97,7 +100,7 @@ def fit(
         from gfrnn.workflows.commands import run_stages
 
         set_time_limit(stop_before, stop_after)
-        run_stages.run_one("fit", file, output, force, options)
+        run_stages.run_one("fit", file, output, force, options, strict)
         return
     from gfrnn.workflows.commands.fit_plan import show_plan
     from gfrnn.workflows.commands.run_stages import load_with_data

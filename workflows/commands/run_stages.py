@@ -35,11 +35,17 @@ EMBEDDED = Path(__file__).parents[1] / "experiments" / "nature.yaml"
 """Experiment file that needs no data: ``gfrnn run`` simulates them."""
 
 
-def run_all(file: Path | None, output: Path | None, force: bool, options: ClusterOptions) -> None:
+def run_all(
+    file: Path | None,
+    output: Path | None,
+    force: bool,
+    options: ClusterOptions,
+    strict: bool = False,
+) -> None:
     """Compute all stages of a run, write its report and print its scores."""
     experiment, config = load_with_data(file, options)
     folder = _folder(file, experiment, output)
-    create = cache(partial(Run, experiment, folder, force=force))
+    create = cache(partial(Run, experiment, folder, force=force, strict=strict))
     if run := _finished_run(create, STAGES, config, force):
         if _has_report(run):
             _print_report(run.report, " (done before, skipped)")
@@ -64,14 +70,19 @@ def run_all(file: Path | None, output: Path | None, force: bool, options: Cluste
 
 
 def run_one(
-    stage: str, file: Path | None, output: Path | None, force: bool, options: ClusterOptions
+    stage: str,
+    file: Path | None,
+    output: Path | None,
+    force: bool,
+    options: ClusterOptions,
+    strict: bool = False,
 ) -> Run:
     """Compute one stage of a run and return the run."""
     experiment, config = load_with_data(file, options)
     # Only a new fit may replace the run of another experiment.
     replace = force and stage == "fit"
     folder = _folder(file, experiment, output)
-    create = cache(partial(Run, experiment, folder, force=replace))
+    create = cache(partial(Run, experiment, folder, force=replace, strict=strict))
     return _run_stage(stage, create, experiment, folder, config, force)
 
 

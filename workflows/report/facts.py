@@ -36,6 +36,19 @@ def run_facts(contents: RunContents) -> list[tuple[str, str]]:
         *([] if zonal else [("Precision", precision_line(notes.precision))]),
         ("Best candidate", picks or "no search"),
         *(("Data not used", loss) for loss in contents.run.ds.attrs.get("losses", [])),
+        *_software(contents),
+    ]  # fmt: skip
+
+
+def _software(contents: RunContents) -> list[tuple[str, str]]:
+    """Describe the stages that were continued with other library versions or BLAS kernels."""
+    found = contents.run.record.software or {}
+    return [
+        (f"Software of {stage}", "; continued with ".join(
+            ", ".join(f"{name} {version}" for name, version in each.items()) for each in used
+        ))
+        for stage, used in found.items()
+        if len(used) > 1
     ]  # fmt: skip
 
 

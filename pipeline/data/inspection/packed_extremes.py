@@ -66,7 +66,7 @@ def stored_number(ds: xr.Dataset, channel: Channel, time: int, value: float) -> 
     time : int
         Position of the value among the times of ``ds``.
     """
-    for part in _parts(ds, channel):
+    for part in file_ranges(ds, channel):
         if part.start <= time < part.start + len(part.times):
             encoding = part.file.open()[part.variable].encoding
             stored = (value - part.offset) / part.factor
@@ -80,8 +80,8 @@ def stored_number(ds: xr.Dataset, channel: Channel, time: int, value: float) -> 
     return value
 
 
-def _parts(ds: xr.Dataset, channel: Channel) -> Iterator[FileTimeRange]:
-    """Yield the ranges of files in which a channel lies."""
+def file_ranges(ds: xr.Dataset, channel: Channel) -> Iterator[FileTimeRange]:
+    """Yield the ranges of files in which a channel lies, none where it comes from no file."""
     array = canonical_array(ds[channel.variable])
     if array is None:
         return
@@ -121,7 +121,7 @@ def _ends_of_range(ds: xr.Dataset, channel: Channel, where: Array) -> Array:
         In canonical units; NaN where values are not packed.
     """
     found = np.full((len(where), 3, 2), np.nan)
-    for part in _parts(ds, channel):
+    for part in file_ranges(ds, channel):
         here = (where >= part.start) & (where < part.start + len(part.times))
         if here.any() and part.grid.shares is None:
             found[here] = _decoded_ends(part)

@@ -12,7 +12,11 @@ import xarray as xr
 from gfrnn.pipeline.config.data_config import Doubt
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.data.inspection.grid_order import disorder
-from gfrnn.pipeline.data.inspection.packed_extremes import stored_number, undeclared_fill
+from gfrnn.pipeline.data.inspection.packed_extremes import (
+    file_ranges,
+    stored_number,
+    undeclared_fill,
+)
 from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.pipeline.data.variables.names import QUANTITIES
 
@@ -170,7 +174,7 @@ class _Doubts:
         finite = np.isfinite(fields)
         outside = (fields < low) | (fields > high)
         filled = np.abs(fields) > _HUGE
-        filled |= np.isin(fields, _FILL_VALUES) & (outside if quantity else True)
+        filled |= np.isin(fields, _fill_values(ds, channel)) & (outside if quantity else True)
         filled &= finite
         plausible = np.where(filled, np.nan, fields)
         undeclared = undeclared_fill(ds, channel, plausible, where)
@@ -178,7 +182,10 @@ class _Doubts:
 
         def stored(mask: np.ndarray) -> str:
             first = int(where[np.nonzero(mask)[0][0]])
-            return f"{stored_number(ds, channel, first, float(fields[mask][0])):.7g}"
+            number = stored_number(ds, channel, first, float(fields[mask][0]))
+            # The conversion of units has rounded it.
+            near = [fill for fill in _FILL_VALUES if abs(number - fill) < 1e-5 * abs(fill)]
+            return f"{near[0] if near else number:.7g}"
 
         return cls(channel, fields, filled, undeclared, outside, (low, high), stored)
 
@@ -249,6 +256,13 @@ def _check_order(ds: xr.Dataset, channel: Channel, fields: np.ndarray) -> Iterat
         )
     else:
         yield DataFinding("warning", channel.name, f"the grid seems to be scrambled: {message}")
+
+
+def _fill_values(ds: xr.Dataset, channel: Channel) -> np.ndarray:
+    """Return fill values in use, in the unit of the files and converted to the canonical one."""
+    usual = np.array(_FILL_VALUES, np.float32)
+    conversions = {(part.factor, part.offset) for part in file_ranges(ds, channel)} | {(1.0, 0.0)}
+    return np.unique([usual * factor + offset for factor, offset in conversions])
 
 
 def _largest_range(values: np.ndarray, axis: int) -> float:

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
 
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.reduction.checkpoints import content_digest
 from gfrnn.pipeline.states.harmonics import harmonics
 from gfrnn.pipeline.storage import array_in, write_whole
 from gfrnn.pipeline.training.ensembles.held_out_starts import LEAST_STARTS, MOST_STARTS
@@ -30,6 +32,9 @@ _CHUNK_BYTES = 2**21
 
 KEPT_BYTES = 2**27
 """Bytes of the errors of a system that are kept in memory; more are read as they are drawn."""
+
+# Attribute with a digest of each array.
+_SUMS = "sha256"
 
 # Least span of the archive from which the seasons of errors are estimated.
 _YEAR = np.timedelta64(355, "D")
@@ -89,7 +94,7 @@ class ErrorArchive:
                     chunks=(own, chunk, 1, cells),
                     dtype="float16",
                     fill_value=np.nan,
-                    compressors=None,  # noise
+                    compressors=[Crc32cCodec()],  # noise, which cannot be made smaller
                 )
             group.create_array("unit", data=np.asarray(unit, dtype=float))
             seconds = valid.astype("datetime64[s]").astype(np.int64)
@@ -145,6 +150,31 @@ class ErrorArchive:
                 for lead in range(valid.shape[1])
             ]
             group.create_array(f"{system}_scale", data=np.stack(by_lead), overwrite=True)
+        group.attrs[_SUMS] = self._sums()
+
+    def _sums(self) -> dict[str, str]:
+        """Return a digest of each small array, and of the number of files of each large one."""
+        group, found = zarr.open_group(self.path, mode="r"), {}
+        for name in sorted(group.array_keys()):
+            if name in SYSTEMS:
+                files = sum(len(each) for _, _, each in os.walk(self.path / name))
+                found[name] = content_digest(np.array(files))
+            else:
+                found[name] = content_digest(np.asarray(array_in(group, name)[...]))
+        return found
+
+    def check(self) -> None:
+        """Check a finished store; the errors themselves are checked as they are read.
+
+        Raises
+        ------
+        ValueError
+            If files are missing, or an array was changed; the message names the array.
+        """
+        wanted: Any = zarr.open_group(self.path, mode="r").attrs.get(_SUMS)
+        found = {} if wanted is None else self._sums()  # stores of earlier versions have none
+        if changed := [name for name in wanted or () if found.get(name) != wanted[name]]:
+            raise ValueError(f"the array errors/{changed[0]} was changed since it was written")
 
     def copy(self, path: Path) -> None:
         """Copy the store; files, which never change, are linked where the file system can."""
@@ -242,9 +272,18 @@ class ErrorArchive:
         if isinstance(array, np.ndarray):
             found = array[starts, leads, channels]
         else:
-            found = np.stack([np.asarray(array[int(n), leads, channels]) for n in starts])
+            found = np.stack([self._read(array, (int(n), leads, channels)) for n in starts])
         factors = self._factors(system)[starts, leads, channels]
         return np.multiply(found, factors[..., None], dtype=np.float32)
+
+    def _read(self, array: zarr.Array[Any], chosen: Any) -> Array:
+        try:
+            return np.asarray(array[chosen])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise RunError(
+                f"{self.path}: is damaged, {array.basename} cannot be read ({error}); restore the "
+                "model from a copy, or remove the store that this is in and run `gfrnn fit` again"
+            ) from None
 
     def _factors(self, system: str) -> Array:
         """Return factors from stored to standardised errors: shape (starts, leads, channels)."""
@@ -261,7 +300,7 @@ class ErrorArchive:
         if system not in self._arrays:
             array = array_in(self._group, system)
             kept = 2 * array.size <= KEPT_BYTES
-            self._arrays[system] = np.asarray(array[...]) if kept else array
+            self._arrays[system] = self._read(array, ...) if kept else array
         return self._arrays[system]
 
     @cached_property

@@ -115,11 +115,12 @@ def test_brier_scores_are_those_of_the_scores_library(run, lead, threshold):
     assert float(found["event_table"].sum()) == pytest.approx(1)
 
 
-def test_fractions_of_single_cells_are_events(run):
+@pytest.mark.parametrize("threshold", [THRESHOLDS[MSL][0], "q90"])
+def test_fractions_of_single_cells_are_events(run, threshold):
     members, truth, weights = pairs(run, 1)
-    threshold = THRESHOLDS[MSL][0]
-    ours = (members >= threshold).mean("number").values
-    real = (truth >= threshold).values.astype(float)
+    limits = quantile_limits(run, truth) if threshold == "q90" else threshold
+    ours = (members >= limits).mean("number").values
+    real = (truth >= limits).values.astype(float)
     difference = ((ours - real) ** 2 * weights).sum(axis=(1, 2)).mean()
     squares = ((ours**2 + real**2) * weights).sum(axis=(1, 2)).mean()
     found = open_scores(run.scores)["fractions_skill_score"]

@@ -511,9 +511,18 @@ def test_user_errors_are_named(words, message, file, at_home, said):
             PermissionError(errno.EACCES, "Permission denied", "/x"),
             ["/x: Permission denied", "give"],
         ),
+        (
+            OSError(errno.EMFILE, "Too many open files", "/x"),
+            ["/x: the process has too many open files", "ulimit -n", "resume"],
+        ),
+        (OSError(errno.EFBIG, "File too large"), ["larger than allowed", "ulimit -f"]),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), ["too little memory", "fewer workers"]),
+        (MemoryError(), ["too little memory", "ulimit -v", "resume"]),
     ],
 )
-def test_a_full_disk_and_a_closed_folder_are_no_tracebacks(error, parts, file, said, monkeypatch):
+def test_full_disks_closed_folders_and_limits_are_no_tracebacks(
+    error, parts, file, said, monkeypatch
+):
     def fail(*_: object, **__: object) -> None:
         raise error
 

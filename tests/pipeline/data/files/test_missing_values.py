@@ -136,24 +136,30 @@ def test_a_mask_of_true_and_false_is_a_static_field(tmp_path: Path, suffix: str)
     np.testing.assert_array_equal(field, mask)
 
 
-@pytest.mark.parametrize("kind", ["packed", "float", "converted"])
+@pytest.mark.parametrize(
+    "kind", ["packed", "float", "huge and converted", "converted", "Fahrenheit"]
+)
 def test_the_audit_names_the_key_that_mends_a_fill_value(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.nc"
+    fill = {"packed": -32767, "converted": -9999.0, "Fahrenheit": -9999.0}.get(kind, 1e20)
     if kind == "packed":
         packed(path)
         change(path, np.s_[1:4, 1, 3], -32767)
     else:
         ds = make(6)[["t2m"]]
-        ds.t2m[1:4, 1, 3] = 1e20
-        if kind == "converted":
+        if kind == "Fahrenheit":
+            ds = (ds - 273.15) * 1.8 + 32
+            ds.t2m.attrs["units"] = "degF"
+        elif "converted" in kind:
             ds = ds - 273.15
             ds.t2m.attrs["units"] = "degC"
+        ds.t2m[1:4, 1, 3] = fill
         ds.to_netcdf(path)
     messages = [finding.message for finding in audit(opened(path)) if finding.doubt == "extremes"]
     (found,) = (re.search(r"set data\.sources\.missing: (\[.*?\])", text) for text in messages)
     assert found is not None
     given = yaml.safe_load(found[1])
-    assert float(given[0]) == pytest.approx(-32767 if kind == "packed" else 1e20)
+    assert float(given[0]) == pytest.approx(fill)
     mended = opened({"path": str(path), "missing": given})
     assert np.isnan(mended["2m_temperature"].values).sum() == 3
     assert [finding for finding in audit(mended) if finding.doubt] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,36 @@ def test_a_copy_is_a_store_of_its_own(stored, tmp_path):
         copy.errors("linear", chosen, slice(None), slice(None)),
         archive.errors("linear", chosen, slice(None), slice(None)),
     )
+
+
+@pytest.fixture
+def copy(stored, tmp_path) -> ErrorArchive:
+    shutil.copytree(stored[0].path, tmp_path / "errors")
+    return ErrorArchive(tmp_path / "errors")
+
+
+def files_of(archive: ErrorArchive, name: str) -> list[Path]:
+    return [path for path in sorted((archive.path / name / "c").rglob("*")) if path.is_file()]
+
+
+@pytest.mark.parametrize("name", [*SYSTEMS, "unit", "valid_time", "usable", "forecast_scale"])
+def test_a_missing_file_is_found_and_named(copy, name):
+    copy.check()
+    files_of(copy, name)[0].unlink()
+    with pytest.raises(ValueError, match=f"the array errors/{name} was changed"):
+        copy.check()
+
+
+def test_a_flipped_bit_in_any_error_is_found_when_it_is_read(copy, monkeypatch):
+    rng = np.random.default_rng(0)
+    starts = np.arange(STARTS)
+    for kept in (error_archive.KEPT_BYTES, 0):
+        monkeypatch.setattr(error_archive, "KEPT_BYTES", kept)
+        for file in files_of(copy, "forecast"):
+            whole = file.read_bytes()
+            damaged = bytearray(whole)
+            damaged[rng.integers(len(whole))] ^= 1 << int(rng.integers(8))
+            file.write_bytes(damaged)
+            with pytest.raises(RunError, match="is damaged, forecast cannot be read"):
+                ErrorArchive(copy.path).errors("forecast", starts, slice(None), slice(None))
+            file.write_bytes(whole)

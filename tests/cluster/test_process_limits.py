@@ -1,0 +1,37 @@
+"""Start local clusters where a limit of the process does not allow it: the limit is named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import resource, sys
+from gfrnn.cluster import ClusterConfig, ClusterError
+from gfrnn.cluster.local_cluster import open_local
+if __name__ == "__main__":
+    files = int(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    try:
+        with open_local(ClusterConfig(workers=8, dashboard=False)):
+            print("started")
+    except ClusterError as error:
+        print("refused:", error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.parametrize("files", [30, 60])
+def test_too_few_open_files_are_named_with_what_to_do(tmp_path, files):
+    script = tmp_path / "limited.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(files)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    (line,) = [line for line in found.stdout.splitlines() if line.startswith("refused:")]
+    assert "8 workers cannot be started" in line
+    assert "Too many open files" in line
+    assert "--workers" in line
+    assert "ulimit -u, -n, -v" in line
