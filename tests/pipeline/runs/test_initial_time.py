@@ -227,10 +227,16 @@ def test_bad_input_is_named(weather, fitted, tmp_path):
     refuse(RunError, "contains a run with its own fit", "latest", output=fitted.folder)
     with pytest.raises(RunError, match="not a run's folder"):
         NewPeriod.from_initial_time(tmp_path, "latest")
-    NewPeriod.from_initial_time(fitted.folder, "latest", tmp_path / "new").run().forecast()
-    other = NewPeriod.from_initial_time(fitted.folder, "latest", tmp_path / "new", horizon="5d")
-    with pytest.raises(RunError, match="another experiment .forecast.horizon: '3d' there, '5d'"):
-        other.run()
+
+
+def test_a_longer_horizon_replaces_the_forecast(fitted, tmp_path):
+    for horizon, leads in ((None, 3), ("5d", 5)):
+        new = NewPeriod.from_initial_time(
+            fitted.folder, "latest", tmp_path / "new", horizon=horizon
+        )
+        run = new.run()
+        assert not run.forecast().skipped
+        assert open_forecasts(run.forecasts).sizes["prediction_timedelta"] == leads
 
 
 def test_data_without_a_complete_state(weather, fitted, tmp_path):
