@@ -162,6 +162,14 @@ class ClusterConfig(BaseModel):
         SYSTEMS[self.kind].check(self)
 
     @property
+    def trusts_its_author(self) -> bool:
+        """Whether who writes the configuration can run programs as the user who opens the cluster.
+
+        Job scripts hold lines of it, and a scheduler sends pickled objects to its clients.
+        """
+        return self.kind in (*BATCH_KINDS, "existing")
+
+    @property
     def in_allocation(self) -> bool:
         """Whether scheduler, driver and workers are started together, by one launcher."""
         return self.kind in ALLOCATION_KINDS

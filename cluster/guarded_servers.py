@@ -38,7 +38,7 @@ class GuardedScheduler(Scheduler):
     def __init__(self, *, dashboard: bool = True, **options: Any) -> None:
         # Scheduler.__init__ starts the server.
         self.token = secrets.token_urlsafe(16) if dashboard else None
-        super().__init__(dashboard=dashboard, **options)  # type: ignore[no-untyped-call]
+        super().__init__(dashboard=dashboard, **options)
 
     def start_http_server(
         self, routes: Any, dashboard_address: Any, default_port: int = 0, ssl_options: Any = None
@@ -74,7 +74,7 @@ class PortlessWorker(Worker):
 
 
 def _open_no_port(node: Any, routes: Any) -> None:
-    node.http_application = RoutingApplication(routes)  # type: ignore[no-untyped-call]
+    node.http_application = RoutingApplication(routes)
     node.http_server = HTTPServer(node.http_application)
 
 
@@ -114,10 +114,10 @@ class _Entrance(RequestHandler):
     """Sets the cookie, and leads to the same address without the token."""
 
     def initialize(self, name: str, value: str) -> None:
-        self.cookie = {"name": name, "value": value}
+        self.name, self.value = name, value
 
     def get(self) -> None:
-        self.set_cookie(**self.cookie, httponly=True, samesite="Lax")
+        self.set_cookie(self.name, self.value, httponly=True, samesite="Lax")
         arguments = [
             (name, value)
             for name, values in self.request.query_arguments.items()

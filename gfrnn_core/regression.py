@@ -112,7 +112,9 @@ class RidgePath:
         strength = np.asarray(ridge, dtype=float)[..., None] * s[0]
         with np.errstate(divide="ignore", invalid="ignore"):
             floor = np.where(strength > 0, 0.0, len(s) * np.finfo(float).eps * s[0])
-            values = np.where(s > floor, s / (s**2 + strength**2), 0.0)
+            # No squares of singular values: they may be beyond the range of float64.
+            size = np.hypot(s, strength)
+            values = np.where(s > floor, s / size / size, 0.0)
         return values.T
 
     def weights(self, ridge: ArrayLike) -> Array:

@@ -152,15 +152,26 @@ class SampledRNN(RecurrentNetwork):
         return replace(self, hidden=hidden.seen_from(seen), outer=None)
 
     def partial_fit(
-        self, states: Series, inputs: Series | None = None, *, consecutive: bool = False
+        self,
+        states: Series,
+        inputs: Series | None = None,
+        *,
+        consecutive: bool = False,
+        continues: bool = False,
     ) -> SampledRNN:
         """Merge the rows of more data into the triangle and solve again; no data are read twice.
 
-        Parameters and errors are those of :meth:`fit`; the network must be prepared. To continue
-        earlier data without a gap, begin with their last :attr:`overlap` states.
+        Other parameters and errors are those of :meth:`fit`; the network must be prepared.
+
+        Parameters
+        ----------
+        continues : bool
+            Whether the first series continues the earlier data without a gap: it must begin with
+            their last :attr:`overlap` states. They are not counted twice, so that noise and share
+            are drawn as in one fit to all data.
         """
         self._sampled()
-        return self._merged(paired(states, inputs), consecutive)
+        return self._merged(paired(states, inputs), consecutive, continues)
 
     def forget(self, gamma: float) -> SampledRNN:
         """Weight all earlier rows by ``gamma`` relative to rows merged later.
@@ -359,9 +370,20 @@ class SampledRNN(RecurrentNetwork):
             raise ValueError(f"noise: shape {noise.shape} is not () or ({expected},)")
         return np.tile(noise, size // expected)
 
-    def _merged(self, pairs: Iterable[tuple[Array, Array | None]], consecutive: bool) -> SampledRNN:
+    def _merged(
+        self,
+        pairs: Iterable[tuple[Array, Array | None]],
+        consecutive: bool,
+        continues: bool = False,
+    ) -> SampledRNN:
         """Fold the rows of series of states and inputs into the present triangle, and solve."""
-        low, high, reached = self.low, self.high, self.times
+        low, high = self.low, self.high
+        reached = self.times - self.overlap if continues else self.times
+        if reached < 0:
+            raise ValueError(
+                f"continues: the network was fitted to {self.times} times, fewer than the "
+                f"{self.overlap} that a continuation begins with"
+            )
         series = gapless(pairs, self.overlap if consecutive else 0)
         begun = next(series, None)
         if begun is None:

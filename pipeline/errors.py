@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+import re
+
+HIDDEN = "***"
+"""What is shown in the place of a password."""
+
+_USER = re.compile(r"(?<=://)[^/\s'\"]+@")
+"""User and password of a URL; a token alone may stand in their place."""
+
+_ARGUMENT = re.compile(
+    r"([?&][^=&\s]*(?:token|sig|key|pass|secret|credential|auth)[^=&\s]*=)[^&#\s'\",;)]+", re.I
+)
+"""Arguments of a URL such as those of signed ones."""
+
+_VARIABLE = re.compile(r"(\b\w*(?:token|secret|passw|access_key|api_key)\w*=)[^\s&#'\",;)]+", re.I)
+"""Variables of a shell, as ``setup`` may set."""
+
+
+def without_passwords(text: str) -> str:
+    """Return a text in which passwords and tokens of URLs and variables are replaced by ``***``."""
+    text = _USER.sub(f"{HIDDEN}@", text)
+    for pattern in (_ARGUMENT, _VARIABLE):
+        text = pattern.sub(rf"\1{HIDDEN}", text)
+    return text
+
 
 class GfrnnError(Exception):
-    """Base class of the errors that are shown without a traceback."""
+    """Base class of the errors that are shown without a traceback, and without passwords."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(without_passwords(message))
 
 
 class ConfigError(GfrnnError, ValueError):
@@ -13,6 +40,10 @@ class ConfigError(GfrnnError, ValueError):
 
 class DataError(GfrnnError, ValueError):
     """The data cannot be used as they are: missing, damaged, gappy or of the wrong unit."""
+
+
+class MissingTimesError(DataError):
+    """A variable has no value at all at some times, which can be treated as a gap."""
 
 
 class ResourceError(GfrnnError):

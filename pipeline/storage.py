@@ -76,8 +76,10 @@ def refuse_links(*paths: Path) -> None:
             )
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
     """Write a file atomically: completely or not at all.
+
+    A private file can be read by its owner only, at all times.
 
     Raises
     ------
@@ -86,7 +88,10 @@ def write_text(path: Path, text: str) -> None:
     """
     partial = path.with_name(path.name + ".partial")
     refuse_links(partial)
-    with open(partial, "w", encoding="utf-8") as file:
+    partial.unlink(missing_ok=True)  # that of a killed process may have another mode
+    mode = 0o600 if private else 0o666
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())  # else a crash of the machine may leave an empty file of this name

@@ -10,8 +10,9 @@ from pydantic import Field, field_validator, model_validator
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import MOST, Period, Section
 
-Doubt = Literal["scrambled", "extremes", "range"]
-"""Kind of a doubt about values: points in the wrong order, undeclared fill values, impossible."""
+Doubt = Literal["scrambled", "extremes", "range", "thinned"]
+"""Kind of a doubt about values: points in the wrong order, undeclared fill values, impossible, sums
+of which a longer step leaves some out."""
 
 
 # Names of variables become names of arrays, that is, of folders.
@@ -39,6 +40,13 @@ class SourceConfig(Section):
     interpolate: bool = Field(
         False, description="whether to interpolate to the grid of the sources without this key"
     )
+
+    @field_validator("path")
+    @classmethod
+    def _some_path(cls, value: str | list[str]) -> str | list[str]:
+        if not value:
+            raise ValueError(f"{value!r} names no file; give a file, a store, a glob or a URL")
+        return value
 
 
 class Region(Section):

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from gfrnn.pipeline.config.data_config import ClimatologyConfig, DataConfig, PeriodsConfig
 from gfrnn.pipeline.config.fit_config import FitConfig, ForecastConfig
+from gfrnn.pipeline.config.hidden_values import hide_secrets
 from gfrnn.pipeline.config.model_config import WIDTH_OF_POINT, ModelConfig
 from gfrnn.pipeline.config.paths import with_paths_beside
 from gfrnn.pipeline.config.section import Section, checked
@@ -269,6 +270,12 @@ def to_tree(experiment: Experiment) -> dict[str, Any]:
 def dump_experiment(experiment: Experiment) -> str:
     """Write an experiment, with every default filled in, as YAML text."""
     return yaml.safe_dump(to_tree(experiment), sort_keys=False, allow_unicode=True)
+
+
+def shown_experiment(experiment: Experiment) -> str:
+    """Write an experiment as YAML text without passwords and storage options."""
+    tree = hide_secrets(to_tree(experiment))
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 def load_experiment(path: str | Path) -> Experiment:

@@ -13,7 +13,8 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from gfrnn.pipeline.config.durations import ONE_DAY
-from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.config.hidden_values import hide_secrets
+from gfrnn.pipeline.errors import HIDDEN, ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -133,7 +134,9 @@ def _shortened(line: str) -> str:
 def _explain(detail: Any, model: type[BaseModel]) -> str:
     """Describe one error in one line: the key, what was found, what is allowed."""
     location = [str(part) for part in detail["loc"]]
-    key, kind, found = ".".join(location), detail["type"], detail.get("input")
+    key, kind, found = ".".join(location), detail["type"], hide_secrets(detail.get("input"))
+    if "storage_options" in location:
+        found = HIDDEN
     if kind == "extra_forbidden":
         allowed = _keys_at(model, location[:-1])
         near = difflib.get_close_matches(location[-1], allowed, 1)

@@ -230,8 +230,8 @@ def read_from_file(
             raise
         except Exception as error:
             raise DataError(
-                f"{part.file.path}: {part.variable} cannot be read ({error}); the file is "
-                "damaged or incomplete; copy or download it again"
+                f"{part.file.path}: {part.variable} cannot be read ({part.file.reason(error)}); "
+                "the file is damaged or incomplete; copy or download it again"
             ) from error
         for axis, take in enumerate(takes):
             values = values[(slice(None),) * axis + (take,)]

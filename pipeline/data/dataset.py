@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from gfrnn.pipeline.data.interpolation import interpolate_to_common_grid
 from gfrnn.pipeline.data.joined_times import common_times
 from gfrnn.pipeline.data.monthly_times import with_middles_of_months
 from gfrnn.pipeline.data.time_axis import keep_step
+from gfrnn.pipeline.data.variables.accumulations import check_thinned
 from gfrnn.pipeline.data.variables.common_units import with_common_units
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
@@ -36,7 +38,7 @@ _LOGGER = logging.getLogger(__name__)
 _ORIGIN = ("title", "institution", "source", "comment")
 
 
-def open_source(data: DataConfig) -> xr.Dataset:
+def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr.Dataset:
     """Open the files of a ``data`` section as one canonical Dataset.
 
     Values are read only where files overlap, at a few times, to compare them.
@@ -50,9 +52,16 @@ def open_source(data: DataConfig) -> xr.Dataset:
     levels. At levels of other variables it is NaN.
 
     ``ds.attrs`` has ``time_chunk`` (times in a stored chunk) and ``time_chunk_start`` (first time
-    of a chunk), to plan reads that have no chunk in common, ``notes`` (list of str: what was
-    merged or dropped), ``losses`` (those notes that tell of data which are not used) and
-    ``origins`` (title, institution, source and comment of the files).
+    of a chunk), to plan reads that have no chunk in common, ``left_out`` (list of str: the times of
+    ``without`` that were there), ``notes`` (list of str: what was merged or dropped), ``losses``
+    (those notes that tell of data which are not used) and ``origins`` (title, institution, source
+    and comment of the files).
+
+    Parameters
+    ----------
+    data : DataConfig
+    without : collection of datetime64
+        Times to leave out, as if the files did not have them.
 
     Raises
     ------
@@ -71,7 +80,12 @@ def open_source(data: DataConfig) -> xr.Dataset:
     groups = group_variables(parts)
     time, losses = common_times(groups)
     if data.step is not None:
-        time = time[keep_step(time, data.step)]
+        kept = keep_step(time, data.step)
+        if "thinned" not in data.allow:
+            check_thinned(parts, str(data.step), int(kept.sum()), len(time))
+        time = time[kept]
+    left_out = np.isin(time, np.array(list(without), dtype=time.dtype))
+    dropped, time = time[left_out], time[~left_out]
     level = sorted({level for _, levels in groups for level in levels or ()})
     selection = Selection(time, level, rows, columns)
     variables: dict[str, xr.Variable] = {}
@@ -101,6 +115,7 @@ def open_source(data: DataConfig) -> xr.Dataset:
         "Conventions": "CF-1.8",
         "time_chunk": chunk,
         "time_chunk_start": first,
+        "left_out": [str(stamp) for stamp in dropped],
         "notes": notes,
         "losses": losses,
         "origins": _origins(parts),

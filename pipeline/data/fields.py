@@ -14,7 +14,7 @@ from gfrnn.pipeline.data.canonical_array import DIMS, lazy_selection
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.stored_chunks import StoredChunks, read_bytes, stored_chunks
 from gfrnn.pipeline.data.time_axis import format_minute
-from gfrnn.pipeline.errors import DataError
+from gfrnn.pipeline.errors import DataError, MissingTimesError
 
 Array = NDArray[Any]
 
@@ -86,13 +86,14 @@ class Fields:
         empty = np.isnan(values)
         if not empty.any():
             return self
-        whole = empty.reshape(2, len(self.grid.channels), -1).all(axis=(0, 2))
+        whole: Array = np.all(empty.reshape(2, len(self.grid.channels), -1), axis=2)
         if whole.any():
-            channel = self.grid.channels[np.flatnonzero(whole)[0]]
-            raise DataError(
-                f"{channel.name}: all values are missing (NaN) at {self._stamp(first)} and "
-                f"{self._stamp(last)}, the first and last time of the {self.period}; "
-                f"{self.remedy.partition(', or')[0]}"
+            channel = self.grid.channels[np.argwhere(whole)[0][1]]
+            at = [self._stamp(stamps[end]) for end in np.flatnonzero(whole.any(axis=1))]
+            ends = "the first and last time" if len(at) == 2 else "an end"
+            raise MissingTimesError(
+                f"{channel.name}: all values are missing (NaN) at {' and '.join(at)}, {ends} of "
+                f"the {self.period}; {self.remedy.partition(', or')[0]}"
             )
         for own, other in ((0, 1), (1, 0)):
             if (lost := empty[[own]] & ~empty[[other]]).any():
@@ -149,7 +150,25 @@ class Fields:
         if not np.isfinite(out.sum()):
             bad = ~np.isfinite(out).reshape(len(out), -1)
             if bad.any():
-                raise DataError(self._missing_message(out.reshape(len(out), -1), bad, start))
+                message = self._missing_message(out.reshape(len(out), -1), bad, start)
+                absent = self._absent(np.isnan(out).reshape(len(out), -1)).any()
+                raise (MissingTimesError if absent else DataError)(message)
+
+    def absent(self, start: int, stop: int) -> Array:
+        """Return at which times a channel has no value at all: bool, shape (times, channels).
+
+        Cells of the mask do not count.
+        """
+        out = np.empty((stop - start, *self.grid.shape), np.float32)
+        self._read_unchecked(out, start)
+        return self._absent(np.isnan(out).reshape(len(out), -1))
+
+    def _absent(self, missing: Array) -> Array:
+        """Return where all cells outside the mask are missing: bool, shape (times, channels)."""
+        if self.mask is not None:
+            missing = missing | self.mask
+        cells = missing.reshape(len(missing), len(self.grid.channels), -1)
+        return np.asarray(cells.all(axis=2))
 
     def _read_unchecked(self, out: Array, start: int) -> None:
         """Read fields with their missing values: ``out`` as for :meth:`read_into`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +206,10 @@ def _create_marks(group: zarr.Group, marks: Array, batch: int) -> None:
 
 
 def mark_batches(path: Path, batch: int) -> None:
-    """Let an unfinished store be continued in batches of another size."""
+    """Let a store be continued in batches of another size, if it is not finished."""
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    if WRITTEN not in group:  # all are written
+        return
     marks = array_in(group, WRITTEN)
     if marks.chunks != (batch,):
         _create_marks(group, np.asarray(marks[...]), batch)
@@ -241,26 +244,36 @@ def _minutes(time: Array) -> bool:
 
 
 def written(path: Path) -> Array | None:
-    """Return which initial times of an unfinished store are on disk; None without such a store."""
+    """Return which initial times of a store are on disk.
+
+    Returns
+    -------
+    ndarray of bool, shape (initial times,), or None
+        None without a store, or where a process was killed that was creating it.
+    """
     if not (path / "zarr.json").exists():
         return None
     group = zarr.open_group(path, mode="r", use_consolidated=False)
-    return np.asarray(array_in(group, WRITTEN)[...]) > 0 if WRITTEN in group else None
+    if WRITTEN in group:
+        return np.asarray(array_in(group, WRITTEN)[...]) > 0
+    return np.ones(array_in(group, "time").shape, bool) if group.attrs.get("complete") else None
 
 
 def finish_forecast_store(path: Path) -> None:
     """Mark the store as complete, and consolidate its metadata, once.
 
     The attribute ``lost_forecasts`` counts the forecasts that diverged; they are NaN from that
-    lead on.
+    lead on. At any moment, :func:`written` tells that all forecasts are there: a process that is
+    killed here leaves none to be made anew.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     if WRITTEN in group:
         states = np.asarray(array_in(group, WRITTEN)[...])
-        group.attrs["lost_forecasts"] = int((states == 2).sum())
+        sums = store_sums(path)
+        del sums[WRITTEN]
+        lost = int((states == 2).sum())
+        group.attrs.update({"lost_forecasts": lost, SUMS: json.dumps(sums), "complete": 1})
         del group[WRITTEN]
-    group.attrs[SUMS] = store_sums(path)
-    group.attrs["complete"] = 1
     consolidate(path)
 
 

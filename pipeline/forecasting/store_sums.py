@@ -16,21 +16,18 @@ import zarr
 from gfrnn.pipeline.errors import RunError
 
 SUMS = "sha256"
-"""Attribute of a finished store: the sum of each array, as JSON text.
-
-Attributes of netCDF are texts or numbers: with a mapping, the store could not be written with
-``to_netcdf`` as it is read.
-"""
+"""Attribute of a finished store: the sum of each array, as JSON text, since attributes of netCDF
+files cannot be mappings, and what is read from a store may be written there as it is."""
 
 
-def store_sums(path: Path) -> str:
+def store_sums(path: Path) -> dict[str, str]:
     """Return the SHA-256 (hex) of the metadata and of the names of all files of each array.
 
-    The text is a JSON mapping from the name of an array to its sum. The contents are included where
-    an array is one file, as coordinates are. Larger arrays are only listed, so this is cheap.
+    The contents are included where an array is one file, as coordinates are. Larger arrays are
+    only listed, so this is cheap.
     """
     arrays = zarr.open_group(path, mode="r", use_consolidated=False).array_keys()
-    return json.dumps({name: _array_sum(path / name) for name in sorted(arrays)})
+    return {name: _array_sum(path / name) for name in sorted(arrays)}
 
 
 def check_sums(path: Path) -> None:
@@ -45,10 +42,10 @@ def check_sums(path: Path) -> None:
     """
     try:
         attrs: dict[str, Any] = dict(zarr.open_group(path, mode="r", use_consolidated=False).attrs)
-        wanted: dict[str, str] | None = attrs.get(SUMS)
-        if wanted is None:
+        if (text := attrs.get(SUMS)) is None:
             return
-        wanted, found = json.loads(wanted), json.loads(store_sums(path))
+        wanted: dict[str, str] = json.loads(str(text))
+        found = store_sums(path)
         changed = [name for name in wanted if found.get(name) != wanted[name]]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(damage(path, f"its metadata cannot be read, {error}")) from None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
+from gfrnn.pipeline.config.hidden_values import hide_secrets
 
 # Keys that do not decide a forecast may differ when a run is resumed; those of the verification
 # decide the scores alone.
@@ -34,7 +35,9 @@ _SIZES = ("forecast.batch",)
 
 def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str, Any]:
     """Return the part of an experiment that decides its results, without the ``free`` keys."""
-    tree = to_tree(experiment)
+    tree = hide_secrets(to_tree(experiment))  # renewed credentials are the same experiment
+    for source in (*tree["data"]["sources"], *tree["data"]["static"]):
+        source.pop("storage_options")
     for key in _INCIDENTAL:
         tree.pop(key)
     tree["forecast"].pop("store")  # decides what is kept of forecasts, not their values

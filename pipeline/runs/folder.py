@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gfrnn.pipeline.config.experiment import Experiment, dump_experiment
+from gfrnn.pipeline.config.experiment import Experiment, dump_experiment, shown_experiment
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.config.yaml_tree import read_tree
 from gfrnn.pipeline.errors import RunError
@@ -57,6 +57,11 @@ class RunFolder:
     def summaries(self) -> Path:
         """Store of the checkpoints of the fit."""
         return self.folder / "summaries.zarr"
+
+    @property
+    def missing_times(self) -> Path:
+        """File of the times at which a variable has no value at all, which count as gaps."""
+        return self.folder / "missing_times.json"
 
     @property
     def updates(self) -> Path:
@@ -213,11 +218,14 @@ class RunFolder:
         self._check_claim(experiment, force)
         self.folder.mkdir(parents=True, exist_ok=True)
         text = dump_experiment(experiment)
+        private = text != shown_experiment(experiment)
         if not self._holds(text):
             with self.lock():
                 # Another process may have claimed the folder before the lock was free.
                 self._check_claim(experiment, force)
-                write_text(self.experiment_file, text)
+                write_text(self.experiment_file, text, private=private)
+        elif private:
+            self.experiment_file.chmod(0o600)
 
     def _holds(self, text: str) -> bool:
         path = self.experiment_file

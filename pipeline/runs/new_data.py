@@ -30,7 +30,13 @@ from gfrnn.pipeline.states.layouts import Layout
 from gfrnn.pipeline.training.checks import check_chunks
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import Updates
-from gfrnn.pipeline.training.stretches import check_periods, known_times, leaf_length, split
+from gfrnn.pipeline.training.stretches import (
+    check_periods,
+    known_times,
+    leaf_length,
+    split,
+    stated_times,
+)
 
 Array = NDArray[Any]
 
@@ -173,7 +179,7 @@ def check_forecast_data(
     check_matches_model(ds, trained)
     index_weights(experiment.verification.indices, trained.layout.scaling.grid)
     time, test = ds["time"].values, experiment.periods.test
-    check_periods(time, [("test", test)])
+    check_periods(stated_times(ds), [("test", test)])
     used = known_times(time, test)
     if updated is not None and time[used][0] < np.datetime64(updated.last):
         raise ConfigError(

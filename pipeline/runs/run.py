@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -20,7 +21,7 @@ from gfrnn.pipeline.data.dataset import log_losses, open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.data.time_axis import step_of
-from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.errors import MissingTimesError, RunError
 from gfrnn.pipeline.forecasting.forecast import check_members, forecast, initial_times, load_model
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
 from gfrnn.pipeline.forecasting.store_sums import check_sums
@@ -33,6 +34,13 @@ from gfrnn.pipeline.runs.experiment_keys import (
     forecast_keys,
 )
 from gfrnn.pipeline.runs.folder import RunFolder
+from gfrnn.pipeline.runs.missing_times import (
+    describe_missing_times,
+    find_missing_times,
+    read_missing_times,
+    still_missing,
+    write_missing_times,
+)
 from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
 from gfrnn.pipeline.runs.stage_checks import (
@@ -148,10 +156,16 @@ class Run(RunFolder):
 
     @cached_property
     def ds(self) -> xr.Dataset:
-        """Canonical Dataset of the data, opened once."""
+        """Canonical Dataset of the data, opened once, without the times that count as gaps."""
         ds = open_source(self.experiment.data)
         log_losses(ds)
-        return ds
+        missing = read_missing_times(self.missing_times)
+        if not missing or not still_missing(ds, missing):
+            return ds
+        _LOGGER.warning("%s: %s", self.folder, describe_missing_times(missing))
+        return open_source(
+            self.experiment.data, without=[np.datetime64(stamp) for stamp in missing]
+        )
 
     @cached_property
     def data(self) -> StageData:
@@ -242,14 +256,42 @@ class Run(RunFolder):
             with self._computing("fit"):
                 if force:
                     Checkpoints(self.summaries).clear()
-                # A run whose model is only used has other checks than a fit.
-                checked = True in self._checked
-                # The digests take many reads, so they are computed once.
-                ds = with_digests(self.ds, self.data.training)
-                trained = fit(self.experiment, ds, self.folder, self.progress, checked=checked)
-                self._save_model(trained)
+                    self.missing_times.unlink(missing_ok=True)
+                self._with_gaps(self._train)
                 Checkpoints(self.updates).clear()
         return self.outcome("fit", skipped)
+
+    def _train(self) -> None:
+        # A run whose model is only used has other checks than a fit.
+        checked = True in self._checked
+        # The digests take many reads, so they are computed once.
+        ds = with_digests(self.ds, self.data.training)
+        trained = fit(self.experiment, ds, self.folder, self.progress, checked=checked)
+        self._save_model(trained)
+
+    def _with_gaps(self, compute: Callable[[], None]) -> None:
+        """Compute a stage; if times without any value stop it, once more without these times.
+
+        Raises
+        ------
+        DataError
+            If values are missing in other ways.
+        """
+        try:
+            compute()
+        except MissingTimesError:
+            missing = find_missing_times(
+                self.ds, self.data.used, self.experiment.data.chunk, self.progress
+            )
+            if not missing:
+                raise
+            known = read_missing_times(self.missing_times)
+            write_missing_times(self.missing_times, dict(sorted((known | missing).items())))
+            for name in ("ds", "data", "_region_masks"):
+                self.__dict__.pop(name, None)
+            self._checked.clear()
+            self.check()
+            compute()
 
     def forecast(self, *, force: bool = False) -> StageOutcome:
         """Forecast the test period.
@@ -264,26 +306,17 @@ class Run(RunFolder):
                 if self.record.external_model:
                     self.check()
                 if self.experiment.forecast.store:
-                    self._write_forecasts(force)
+                    self._with_gaps(partial(self._write_forecasts, force))
                 else:
-                    # An unfinished store of a forced stage is not trusted either.
-                    key = "" if force else self._key_for("forecast")
-                    verify_online(
-                        self.experiment,
-                        self.ds,
-                        self.model,
-                        self.statistics,
-                        self.progress,
-                        key,
-                        self._region_masks,
-                    )
+                    self._with_gaps(partial(self._score_while_forecasting, force))
         return self.outcome("forecast", skipped)
 
     def _write_forecasts(self, force: bool) -> None:
         """Write the forecasts; those of an unfinished store with the same key are kept."""
         key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
         if force or begun is None or begun.key != key:
-            if not force and written(self.forecasts) is not None:
+            there = None if force else written(self.forecasts)
+            if there is not None and not there.all():
                 _LOGGER.warning(
                     "%s: unfinished forecasts of other settings, data or another version are "
                     "replaced; all forecasts are made anew",
@@ -300,10 +333,23 @@ class Run(RunFolder):
             with self._computing("verify"):
                 self.check_ready("verify")
                 if self.experiment.forecast.store:
-                    self._score_forecasts(force)
+                    self._with_gaps(partial(self._score_forecasts, force))
                 else:
                     compute_scores(self.statistics, self.scores)
         return self.outcome("verify", skipped)
+
+    def _score_while_forecasting(self, force: bool) -> None:
+        """Compute the statistics of forecasts of which no fields are kept."""
+        verify_online(
+            self.experiment,
+            self.ds,
+            self.model,
+            self.statistics,
+            self.progress,
+            # An unfinished store of a forced stage is not trusted either.
+            "" if force else self._key_for("forecast"),
+            self._region_masks,
+        )
 
     def _score_forecasts(self, force: bool) -> None:
         """Compute the statistics and the scores of stored forecasts."""

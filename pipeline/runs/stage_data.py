@@ -15,7 +15,7 @@ from gfrnn.pipeline.data.fingerprint import fold_digests
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.forecasting.forecast import initial_times, times_read
 from gfrnn.pipeline.training.input_folds import digest_of, training_digests
-from gfrnn.pipeline.training.stretches import steps
+from gfrnn.pipeline.training.stretches import known_times, steps
 
 Array = NDArray[Any]
 
@@ -66,6 +66,14 @@ class StageData:
         """Return one digest of all data that decide the product of a stage."""
         return digest_of(self._ds, self.digests(stage, trained=trained), *_PERIODS[stage])
 
+    @property
+    def used(self) -> Array:
+        """Times that any stage reads: bool, shape (times,)."""
+        mask = known_times(self._time, *(period for _, period in self._experiment.periods))
+        read = times_read(self._experiment, self._time)
+        mask[read.start : self._truth_times[-1] + 1] = True
+        return mask
+
     @cached_property
     def training(self) -> dict[str, str]:
         """Digests of the folds of the training and the validation period."""
@@ -79,10 +87,13 @@ class StageData:
     @cached_property
     def _truth(self) -> dict[str, str]:
         """Digests of the fields that forecasts are compared with; later ones may be added."""
+        return fold_digests(self._ds, self._by_year("truth", self._truth_times))
+
+    @property
+    def _truth_times(self) -> Array:
         starts, step = initial_times(self._experiment, self._time), step_of(self._time)
         last = steps("forecast.horizon", self._experiment.forecast.horizon, step)
-        stop = min(int(starts[-1]) + last + 1, len(self._time))
-        return fold_digests(self._ds, self._by_year("truth", np.arange(int(starts[0]), stop)))
+        return np.arange(int(starts[0]), min(int(starts[-1]) + last + 1, len(self._time)))
 
     @property
     def _time(self) -> Array:

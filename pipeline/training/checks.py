@@ -36,6 +36,7 @@ from gfrnn.pipeline.training.stretches import (
     known_times,
     leaf_length,
     row_stretches,
+    stated_times,
     steps,
 )
 from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network
@@ -78,7 +79,7 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
         Naming the key, what was found and what is allowed.
     """
     fields = Fields(ds)
-    check_periods(fields.time, iter(experiment.periods))
+    check_periods(stated_times(ds), iter(experiment.periods))
     _check_calendar(experiment, fields.time)
     index_weights(experiment.verification.indices, fields.grid)
     cells = fields.grid.size

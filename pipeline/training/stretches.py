@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.durations import Duration
@@ -55,6 +56,12 @@ def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
                 f"periods.{name}: {period} contains no time of the data, which go from {extent}; "
                 "choose a longer period"
             )
+
+
+def stated_times(ds: xr.Dataset) -> Array:
+    """Return the times of a canonical Dataset with those that were left out: shape (times,)."""
+    left_out = np.array(ds.attrs.get("left_out", []), dtype="datetime64[ns]")
+    return np.union1d(ds["time"].values, left_out)
 
 
 def steps(name: str, duration: Duration, step: Duration) -> int:

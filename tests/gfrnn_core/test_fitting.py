@@ -339,3 +339,22 @@ def test_fewer_rows_than_features_are_refused():
         SampledRNN(width=50).fit(noisy(30))
     # Many short series are as good as a long one.
     SampledRNN(width=50).fit([noisy(30, seed=seed) for seed in range(3)])
+
+
+@pytest.mark.parametrize("keys", [{"noise": 0.05}, {"share": 0.5}, {"noise": 0.05, "share": 0.5}])
+def test_a_continued_fit_draws_noise_and_share_as_one_fit(keys):
+    """Draws belong to times of the whole record, wherever it is cut."""
+    states = np.random.default_rng(0).normal(size=(900, 3)).cumsum(axis=0) * 0.1
+    network = SampledRNN(width=10, delays=2, leads=(1, 3), seed=1, **keys)
+    prepared = network.prepare(states)
+    whole = prepared.partial_fit(states)
+    parts, start = prepared, 0
+    for stop in (310, 640, 900):
+        first = max(0, start - network.overlap)
+        parts = parts.partial_fit(states[first:stop], continues=start > 0)
+        start = stop
+    assert parts.times == whole.times == 900
+    assert parts.factor.rows == whole.factor.rows
+    np.testing.assert_allclose(parts.factor.triangle, whole.factor.triangle, atol=1e-10)
+    with pytest.raises(ValueError, match="continues: the network was fitted to 0 times"):
+        prepared.partial_fit(states, continues=True)

@@ -284,3 +284,16 @@ def test_products_of_a_residual_triangle_are_those_of_the_residuals(first):
     residuals = x @ weights - targets
     found = residual_triangle(factor, weights, first)
     np.testing.assert_allclose(found.T @ found, residuals.T @ residuals)
+
+
+@pytest.mark.parametrize("power", [-660, -500, 0, 500, 900])
+def test_weights_do_not_depend_on_the_unit_of_the_rows(power):
+    """Squares of singular values of 2**power are beyond the range of float64."""
+    rng = np.random.default_rng(0)
+    right = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    values, projected = np.geomspace(1.0, 1e-9, 6), rng.normal(size=(6, 2))
+    plain = RidgePath(values, right, projected)
+    scaled = RidgePath(values * 2.0**power, right, projected * 2.0**power)
+    for ridge in (0.0, 1e-12, 1e-4, 0.3, np.array([1e-3, 0.0])):
+        assert np.array_equal(scaled.weights(ridge), plain.weights(ridge))
+        assert np.array_equal(scaled.degrees_of_freedom(ridge), plain.degrees_of_freedom(ridge))

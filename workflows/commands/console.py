@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
+from gfrnn.pipeline.errors import without_passwords
+
 # Without markup and emoji, names and paths with brackets are printed as they are.
 console = Console(soft_wrap=True, markup=False, emoji=False)
 
@@ -25,6 +27,6 @@ def print_findings(findings: Iterable[tuple[str, str, str]]) -> None:
         none = False
         console.print(severity, style=_STYLES.get(severity, "dim"), end=" ")
         about = f"{subject}: " if subject else ""
-        console.print(f"{about}{message}", highlight=False, markup=False)
+        console.print(without_passwords(f"{about}{message}"), highlight=False, markup=False)
     if none:
         console.print("no problems found")

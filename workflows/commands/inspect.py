@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.errors import RunError, without_passwords
 from gfrnn.workflows.commands.console import console, print_findings
 
 
@@ -44,10 +44,11 @@ def inspect(
     from gfrnn.pipeline.data.inspection.audit import audit
     from gfrnn.pipeline.data.inspection.describe import describe_dataset
     from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
+    from gfrnn.pipeline.storage import write_text
 
     sources = [{"path": path} | ({"level": level} if level else {}) for path in data]
     ds = open_source(checked(DataConfig, {"sources": sources}, "inspect"))
-    console.print(describe_dataset(ds), highlight=False, markup=False)
+    console.print(without_passwords(describe_dataset(ds)), highlight=False, markup=False)
     findings = audit(ds)
     print_findings(
         (finding.severity, finding.variable or "", finding.message) for finding in findings
@@ -55,10 +56,10 @@ def inspect(
     text = starting_experiment(ds, sources if level else data, name, findings)
     if save is None:
         console.print("\n# experiment file to start from", highlight=False)
-        console.print(text, highlight=False, markup=False)
+        console.print(without_passwords(text), highlight=False, markup=False)
         return
     if save.exists():
         raise RunError(f"--save: {save} exists already; choose another name, or remove it")
     save.parent.mkdir(parents=True, exist_ok=True)
-    save.write_text(text, encoding="utf-8")
+    write_text(save, text, private=text != without_passwords(text))
     console.print(f"experiment file: {save}", highlight=False)

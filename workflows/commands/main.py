@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gfrnn.cluster import ClusterError
-from gfrnn.pipeline.errors import GfrnnError
+from gfrnn.pipeline.errors import GfrnnError, without_passwords
 from gfrnn.workflows.commands.bench import bench
 from gfrnn.workflows.commands.cluster import cluster
 from gfrnn.workflows.commands.console import console
@@ -124,6 +124,6 @@ def _storage_error(error: OSError) -> str:
 
 def _print_error(message: str) -> int:
     if message:
-        printed = Text.assemble(("error:", "red"), f" {message}")
+        printed = Text.assemble(("error:", "red"), f" {without_passwords(message)}")
         Console(stderr=True, soft_wrap=True, emoji=False).print(printed)
     return USAGE_ERROR

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -157,12 +160,13 @@ class ClusterOptions:
             Cluster keys of the experiment. A cluster file replaces them; options take precedence
             over both.
         where : str
-            Name of the experiment, for error messages.
+            File of the experiment or folder of its run, or another name for error messages.
 
         Raises
         ------
         ConfigError
-            Names the file, the key, what was found and what is allowed.
+            Names the file, the key, what was found and what is allowed. Also if the section would
+            run commands or send the work elsewhere, and somebody else controls its file.
         """
         from gfrnn.cluster import ClusterConfig
         from gfrnn.pipeline.config.section import checked
@@ -173,7 +177,10 @@ class ClusterOptions:
             tree, place = read_tree(self.cluster), str(self.cluster)
         if self.scheduler is not None:
             place += " with --scheduler (kind existing)"
-        return checked(ClusterConfig, {**tree, **self._keys()}, place)
+        config = checked(ClusterConfig, {**tree, **self._keys()}, place)
+        if self.cluster is None and self.scheduler is None and config.trusts_its_author:
+            _check_author(Path(where), config.kind)
+        return config
 
     def _keys(self) -> dict[str, Any]:
         keys: dict[str, Any] = {"workers": self.workers, "memory": self.memory}
@@ -181,6 +188,36 @@ class ClusterOptions:
             key = "address" if "://" in self.scheduler else "scheduler_file"
             keys |= {"kind": "existing", key: self.scheduler}
         return {key: value for key, value in keys.items() if value is not None}
+
+
+def _check_author(place: Path, kind: str) -> None:
+    """Check that nobody else controls the file of an experiment; root may.
+
+    Raises
+    ------
+    ConfigError
+    """
+    file = place / "experiment.yaml" if place.is_dir() else place
+    if not file.exists():
+        return  # the experiment comes from no file
+    found = file.stat()
+    if found.st_uid not in (os.getuid(), 0):
+        problem = f"belongs to the user {_user_name(found.st_uid)}"
+    elif found.st_mode & stat.S_IWOTH:
+        problem = "can be changed by every user (its mode allows others to write)"
+    else:
+        return
+    raise ConfigError(
+        f"{file}: cluster: the file {problem}, and a section of the kind {kind} can run commands "
+        "as you; read it, and give its keys in a file of your own as --cluster FILE"
+    )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def parse_numbers(option: str, text: str) -> list[float]:

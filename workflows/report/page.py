@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gfrnn.cluster.human_units import human_duration
-from gfrnn.pipeline.config.experiment import dump_experiment
+from gfrnn.pipeline.config.experiment import shown_experiment
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.states.sphere_patches import is_periodic
@@ -164,7 +164,7 @@ def _content(contents: RunContents, places: Mapping[str, tuple[float, float]]) -
             if entry.finished
         ],
         "cluster": run.record.cluster,
-        "resolved": dump_experiment(experiment),
+        "resolved": shown_experiment(experiment),
         "performance": [
             (path.stem.removeprefix("performance-"), path.name)
             for path in sorted(run.folder.glob("performance-*.html"))

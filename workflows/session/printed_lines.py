@@ -8,15 +8,17 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from gfrnn.pipeline.errors import without_passwords
+
 
 def print_product(console: Console, name: str, text: object) -> None:
     """Print a line that begins with a bold name, such as that of a stage and its file."""
-    console.print(Text.assemble((name, "bold"), f": {text}"))
+    console.print(Text.assemble((name, "bold"), f": {without_passwords(str(text))}"))
 
 
 def print_warning(console: Console, message: str) -> None:
     """Print a warning."""
-    console.print(Text.assemble(("warning", "yellow"), f": {message}"))
+    console.print(Text.assemble(("warning", "yellow"), f": {without_passwords(message)}"))
 
 
 def print_dashboard(console: Console, address: str | None) -> None:

@@ -66,6 +66,6 @@ def _find_url(url: str, options: dict[str, Any], key: str) -> Iterator[RawFile]:
         raise
     except Exception as error:
         raise DataError(
-            f"{key}: {url} cannot be reached ({first_line(error)}); check the address, the "
-            "network, and storage_options (credentials)"
+            f"{key}: {url} cannot be reached ({first_line(error, options)}); check the address, "
+            "the network, and storage_options (credentials)"
         ) from error

@@ -11,7 +11,7 @@ import json
 import threading
 import warnings
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from gfrnn.pipeline.errors import DataError
+from gfrnn.pipeline.config.hidden_values import secret_texts
+from gfrnn.pipeline.errors import HIDDEN, DataError
 
 # Keys of the encoding of values that differ from those stored.
 _PACKING = ("scale_factor", "add_offset", "_Unsigned")
@@ -56,7 +57,7 @@ class RawFile:
 
     path: str
     engine: str
-    options: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     stamp: tuple[int | str, ...] = ()
     group: str = ""
     missing: tuple[float, ...] = ()
@@ -77,6 +78,10 @@ class RawFile:
                 return _opened(self)
             except TypeError:  # storage options that cannot be hashed
                 return _opened.__wrapped__(self)
+
+    def reason(self, error: Exception) -> str:
+        """Return the first line of an error about this file, without its storage options."""
+        return first_line(error, [value for _, value in self.options])
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
@@ -119,7 +124,7 @@ def _opened(file: RawFile) -> xr.Dataset:
         raise
     except ImportError as error:
         raise DataError(
-            f"{file.path}: cannot be opened without another package ({first_line(error)}); netCDF "
+            f"{file.path}: cannot be opened without another package ({file.reason(error)}); netCDF "
             "by URL needs h5netcdf and h5py; s3:// and gs:// need s3fs and gcsfs"
         ) from error
     except Exception as error:
@@ -135,7 +140,7 @@ def _opened(file: RawFile) -> xr.Dataset:
                 "file, or cut the longer arrays"
             ) from error
         raise DataError(
-            f"{file.path}: cannot be opened ({first_line(error)}); the file is damaged or "
+            f"{file.path}: cannot be opened ({file.reason(error)}); the file is damaged or "
             "incomplete; copy or download it again"
         ) from error
 
@@ -255,6 +260,12 @@ def is_url(path: str) -> bool:
     return "://" in path or "::" in path
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or the name of its class."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def first_line(error: Exception, options: Any = ()) -> str:
+    """Return the first line of an error's message, or the name of its class.
+
+    Texts of storage options in it are replaced by ``***``.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    for secret in secret_texts(options):
+        line = line.replace(secret, HIDDEN)
+    return line

@@ -292,10 +292,11 @@ def _check_missing(
         begin = _first_missing(ds, channel, where[first - 1], where[first]) if first else where[0]
         stamp = format_minute(ds["time"].values[begin])
         yield DataFinding(
-            "error",
+            "warning",
             channel.name,
             f"missing (NaN) everywhere at {whole.sum()} of {len(where)} sampled times, first from "
-            f"{stamp}; choose periods without them, or leave the variable out",
+            f"{stamp}; a fit leaves such times out of all variables, as gaps: leave this one out "
+            "if they are many",
         )
     mask = missing[~whole].all(axis=0)
     if mask.any():

@@ -162,8 +162,9 @@ class ForecastFile:
             values = values.transpose([selected.dims.index(dim) for dim in present])
         except Exception as error:
             raise DataError(
-                f"{self.file.path}: {variable.raw_name} cannot be read ({error}); the file is "
-                "damaged or incomplete; copy or write it again"
+                f"{self.file.path}: {variable.raw_name} cannot be read "
+                f"({self.file.reason(error)}); the file is damaged or incomplete; copy or write it "
+                "again"
             ) from error
         shape = (len(starts), dims.members or 1, len(leads), 1 if levels is None else len(levels))
         values = values.reshape(*shape, len(grid.latitude), len(grid.longitude))

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from distributed import Client
 
+from gfrnn_testing import intruder
 from gfrnn_testing.mpi import mpirun
 from gfrnn_testing.paths import SUPPORT
 from gfrnn_testing.waiting import eventually
@@ -143,11 +144,15 @@ def test_only_the_interface_is_open_and_needs_certificates(start, tmp_path):
     ours += [psutil.Process(worker) for worker in state["workers"]]
     own = {process.pid for one in ours for process in (one, *one.children(recursive=True))}
     listening = {
-        connection.laddr.ip
+        tuple(connection.laddr)
         for connection in psutil.net_connections("inet")
         if connection.pid in own and connection.status == psutil.CONN_LISTEN
     }
-    assert listening == {"127.0.0.1"}
+    assert {address for address, _ in listening} == {"127.0.0.1"}
+    ports = sorted({port for _, port in listening})
+    statuses = intruder.answers(ports, ["/status", "/info/main/workers.html", "/metrics"])
+    assert set(statuses.values()) == {0, 403}
+    assert intruder.entered(ports, intruder.connections()) == []
     # All processes have read the key, so its file is removed.
     assert eventually(lambda: list((tmp_path / "cluster").iterdir()) == [], 40)
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())

@@ -69,6 +69,8 @@ def periods(**keys: object) -> dict[str, object]:
         ({"forecast": {"horizon": ["1d"]}}, "forecast.horizon: ['1d'] is not a duration"),
         ({"forecast": {"horizon": {"days": 1}}}, "forecast.horizon: {'days': 1} is not a duration"),
         ({"forecast": {"horizon": "9" * 30 + "d"}}, "forecast.horizon: "),
+        ({"data": data(path=[])}, "data.sources.0.path: [] names no file; give a file, a store"),
+        ({"data": data(path="")}, "data.sources.0.path: '' names no file; give a file, a store"),
         ({"data": data(rename={"x": "../../x"})}, "data.sources.0.rename.x: '../../x' is not"),
         ({"data": data(rename={"x": "a b"})}, "data.sources.0.rename.x: 'a b' is not allowed"),
         ({"data": data(rename={"x": "a" * 300})}, "data.sources.0.rename.x: "),

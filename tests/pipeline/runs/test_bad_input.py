@@ -170,7 +170,8 @@ def test_nan_outside_of_the_data_in_use_is_allowed(weather, tmp_path):
 
 def test_nan_in_the_test_period_is_named_and_the_model_stays(weather, tmp_path):
     damaged = raw(weather)
-    damaged["z"].loc[{"time": "2002-08-02", "level": 500}] = np.nan
+    place = {"time": "2002-08-02", "level": 500, "latitude": 30}
+    damaged["z"].loc[place] = np.nan
     write_store(damaged, tmp_path / "damaged.zarr")
     run = Run(experiment(tmp_path / "damaged.zarr", forecast={"batch": 10}), tmp_path / "run")
     run.fit()

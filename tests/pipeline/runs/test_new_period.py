@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import xarray as xr
@@ -12,6 +13,7 @@ import xarray as xr
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.errors import ConfigError, RunError, Stopped
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.run import Run
@@ -174,6 +176,30 @@ def test_a_killed_forecast_resumes(fitted, tmp_path):
     later = stamps(again.forecasts)
     kept = [name for name in done if later.get(name) == done[name]]
     assert len(kept) >= 6 * 3  # of six initial times, the variables
+    expected = reused(fitted.folder, *LATER, tmp_path / "expected")
+    expected.forecast()
+    assert contents(again.forecasts) == contents(expected.forecasts)
+
+
+@pytest.mark.parametrize("function", ["zarr.Group.__delitem__", "consolidate"])
+def test_a_forecast_killed_while_it_finishes_its_store_is_not_made_anew(
+    fitted, tmp_path, monkeypatch, function
+):
+    """The marks of what is written are deleted before the stage is recorded as finished."""
+    run = reused(fitted.folder, *LATER, tmp_path / "later")
+    with monkeypatch.context() as patch:
+        module = "" if "." in function else "gfrnn.pipeline.forecasting.forecast_store."
+        patch.setattr(f"{module}{function}", Mock(side_effect=Stopped))
+        with pytest.raises(Stopped):
+            run.forecast()
+    done = {name: when for name, when in stamps(run.forecasts).items() if "/c/" in name}
+    assert done
+    again = reused(fitted.folder, *LATER, tmp_path / "later")
+    assert not again.forecast().skipped
+    later = stamps(again.forecasts)
+    written = {name for name in done if later.get(name) != done[name]}
+    assert written <= {name for name in done if name.startswith("written/")}
+    assert "written" not in open_forecasts(again.forecasts)
     expected = reused(fitted.folder, *LATER, tmp_path / "expected")
     expected.forecast()
     assert contents(again.forecasts) == contents(expected.forecasts)

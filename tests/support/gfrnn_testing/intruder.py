@@ -16,6 +16,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,13 @@ def entered(ports: Sequence[int], ways: dict[str, dict[str, Any]]) -> list[tuple
 
 def answers(ports: Sequence[int], paths: Sequence[str]) -> dict[str, int]:
     """Return the status with which ports answer requests for web pages; 0 is no answer in HTTP."""
-    return {f"{port}{path}": _status(port, path) for port in ports for path in paths}
+    each = [(port, path) for port in ports for path in paths]
+    # Ports of other protocols do not answer, so that each request lasts until its timeout.
+    with ThreadPoolExecutor(len(each) or 1) as pool:
+        statuses = pool.map(lambda place: _status(*place), each)
+        return {
+            f"{port}{path}": status for (port, path), status in zip(each, statuses, strict=True)
+        }
 
 
 def _status(port: int, path: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -123,3 +124,53 @@ def test_words_that_are_no_places_are_named(word):
 def test_a_name_is_given_to_one_place():
     with pytest.raises(ConfigError, match="--place: the name 'A' is given twice"):
         places_of(["A=1,2", "A=3,4"])
+
+
+SECTIONS = [
+    {"kind": "slurm", "workers": 1, "memory": "1GiB", "setup": ["touch /tmp/x"]},
+    {"kind": "existing", "address": "tcp://h:1"},
+]
+
+
+@pytest.fixture(params=["belongs to the user", "can be changed by every user"])
+def foreign(request, tmp_path):
+    """Return a file that somebody else controls, and the reason."""
+    file = tmp_path / "experiment.yaml"
+    file.touch()
+    if "belongs" in request.param:
+        if os.getuid() != 0:
+            pytest.skip("only root can give a file away")
+        os.chown(file, 65534, 65534)
+    else:
+        file.chmod(0o666)
+    return file, request.param
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=["slurm", "existing"])
+@pytest.mark.parametrize("folder", [False, True])
+def test_commands_of_another_user_are_refused(foreign, section, folder):
+    file, reason = foreign
+    with pytest.raises(ConfigError, match=rf"experiment.yaml: cluster: .*{reason}.*--cluster FILE"):
+        ClusterOptions().config(section, str(file.parent if folder else file))
+
+
+@pytest.mark.parametrize("section", [{}, {"kind": "local", "workers": 3}, {"kind": "srun"}])
+def test_a_section_that_cannot_run_commands_may_be_of_another_user(foreign, section):
+    assert ClusterOptions().config(section, str(foreign[0])).kind == section.get("kind", "local")
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=["slurm", "existing"])
+def test_options_replace_the_section_of_another_user(foreign, section, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(section))
+    assert ClusterOptions(own).config(section, str(foreign[0])).kind == section["kind"]
+    options = ClusterOptions(scheduler="tcp://h:1")
+    assert options.config({}, str(foreign[0])).kind == "existing"
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=["slurm", "existing"])
+def test_ones_own_section_is_used(section, tmp_path):
+    file = tmp_path / "my.yaml"
+    file.touch()
+    file.chmod(0o664)
+    assert ClusterOptions().config(section, str(file)).kind == section["kind"]

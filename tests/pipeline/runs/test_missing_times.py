@@ -1,0 +1,121 @@
+"""Test that times at which a variable has no value at all count as gaps, and are counted."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.errors import DataError, MissingTimesError
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.runs.run import Run
+from gfrnn_testing.archives import opened
+from gfrnn_testing.weather import Weather, contents, experiment, finish, make_weather, write_store
+
+SHORT = {"periods": {"test": ["2002-07-01", "2002-07-20"]}, "forecast": {"horizon": "3d"}}
+
+
+@pytest.fixture(scope="module")
+def weather(tmp_path_factory: pytest.TempPathFactory) -> Weather:
+    return make_weather(tmp_path_factory.mktemp("weather") / "weather.zarr", chunk=10)
+
+
+def raw(weather: Weather) -> xr.Dataset:
+    return xr.open_zarr(weather.path, chunks=None, consolidated=False).load()
+
+
+def damaged(weather: Weather, path: Path, *days: str) -> Path:
+    """Write a copy of the store without sea level pressure on some days."""
+    ds = raw(weather)
+    for day in days:
+        ds["msl"].loc[{"time": day}] = np.nan
+    write_store(ds, path, 10)
+    return path
+
+
+def test_the_model_is_that_of_an_archive_without_the_times(
+    weather: Weather, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    days = ["2001-05-17", "2001-11-03", "2002-05-11", "2002-07-08"]
+    path = damaged(weather, tmp_path / "a.zarr", *days)
+    with caplog.at_level(logging.WARNING):
+        run = finish(Run(experiment(path, **SHORT), tmp_path / "a"))
+    counted = "4 times between 2001-05-17T00:00 and 2002-07-08T00:00 without any value of "
+    assert f"{counted}mean_sea_level_pressure count as gaps" in caplog.text
+    found = json.loads(run.missing_times.read_text())
+    assert found == {f"{day}T00:00:00": ["mean_sea_level_pressure"] for day in days}
+    write_store(raw(weather).drop_sel(time=days), tmp_path / "b.zarr", 10)
+    other = finish(Run(experiment(tmp_path / "b.zarr", **SHORT), tmp_path / "b"))
+    assert contents(run.model) == contents(other.model)
+    assert contents(run.forecasts) == contents(other.forecasts)
+    assert contents(run.scores) == contents(other.scores)
+    # The next command needs no second pass, and skips all.
+    again = Run(experiment(path, **SHORT), tmp_path / "a")
+    assert all(again.is_done(stage) for stage in ("fit", "forecast", "verify"))
+    assert np.datetime64("2002-07-08") not in open_forecasts(run.forecasts)["time"].values
+
+
+def test_ends_of_the_training_period_may_be_missing(weather: Weather, tmp_path: Path) -> None:
+    path = damaged(weather, tmp_path / "a.zarr", "2001-01-01", "2002-03-31")
+    run = Run(experiment(path, **SHORT), tmp_path / "a")
+    run.fit()
+    assert len(json.loads(run.missing_times.read_text())) == 2
+
+
+def test_truth_that_ends_early_leaves_the_forecasts(weather: Weather, tmp_path: Path) -> None:
+    """Values are missing after the end of the test period only."""
+    path = damaged(weather, tmp_path / "a.zarr", "2002-07-22")
+    run = Run(experiment(path, **SHORT), tmp_path / "a")
+    run.fit()
+    run.forecast()
+    before = contents(run.forecasts)
+    assert not run.missing_times.exists()
+    run.verify()
+    assert contents(run.forecasts) == before
+    assert list(json.loads(run.missing_times.read_text())) == ["2002-07-22T00:00:00"]
+    again = Run(experiment(path, **SHORT), tmp_path / "a")
+    assert all(again.is_done(stage) for stage in ("fit", "forecast", "verify"))
+
+
+def test_repaired_times_are_used_again(weather: Weather, tmp_path: Path) -> None:
+    path = damaged(weather, tmp_path / "a.zarr", "2001-05-17", "2001-11-03")
+    run = Run(experiment(path, **SHORT), tmp_path / "a")
+    run.fit()
+    write_store(raw(weather), path, 10)
+    again = Run(experiment(path, **SHORT), tmp_path / "a")
+    assert again.ds.sizes["time"] == run.ds.sizes["time"] + 2
+    assert not again.is_done("fit")
+
+
+def test_a_variable_without_any_value_is_refused(weather: Weather, tmp_path: Path) -> None:
+    ds = raw(weather).drop_encoding()
+    ds["msl"][:] = np.nan
+    ds.to_netcdf(tmp_path / "a.nc")
+    run = Run(experiment(tmp_path / "a.nc", **SHORT), tmp_path / "a")
+    with pytest.raises(DataError, match="mean_sea_level_pressure: has no value"):
+        run.fit()
+    assert not run.missing_times.exists()
+
+
+def test_single_missing_values_are_no_gap(weather: Weather, tmp_path: Path) -> None:
+    ds = raw(weather)
+    ds["msl"][100, 1, 1] = np.nan
+    write_store(ds, tmp_path / "a.zarr", 10)
+    fields = Fields(opened(tmp_path / "a.zarr"))
+    with pytest.raises(DataError, match="mean_sea_level_pressure: nan at") as caught:
+        fields.read(95, 105)
+    assert not isinstance(caught.value, MissingTimesError)
+    assert not fields.absent(95, 105).any()
+    ds["msl"][101] = np.nan
+    write_store(ds, tmp_path / "b.zarr", 10)
+    fields = Fields(opened(tmp_path / "b.zarr"))
+    with pytest.raises(MissingTimesError):
+        fields.read(95, 105)
+    absent = fields.absent(95, 105)
+    names = [channel.name for channel in fields.grid.channels]
+    assert np.argwhere(absent).tolist() == [[6, names.index("mean_sea_level_pressure")]]
