@@ -11,6 +11,8 @@ from typing import Any
 from distributed import Client, performance_report
 from distributed.diagnostics.task_stream import TaskStreamPlugin
 
+from gfrnn.cluster.quiet_log import quiet_log
+
 # Latest tasks that the report draws, at most. More of them slow down scheduler and browser.
 _TASKS = 20_000
 
@@ -46,7 +48,10 @@ def write_performance_report(
     finally:
         try:
             if path.parent.exists() and client.get_task_stream(start=begun, count=1):
-                client.sync(report.__aexit__, None, None, None, code="", callback_timeout=_TIMEOUT)
+                with quiet_log("distributed.core"):  # of the scheduler, which writes a copy
+                    client.sync(
+                        report.__aexit__, None, None, None, code="", callback_timeout=_TIMEOUT
+                    )
         except Exception as error:  # must not hide the error of the block
             warn(f"Dask's performance report is not written: {type(error).__name__}: {error}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from distributed import Client
 
 from gfrnn.cluster.dashboard.scheduler_plugin import ROUTE, PagePlugin
 from gfrnn.cluster.dashboard.snapshot import RunSnapshot
+from gfrnn.cluster.quiet_log import quiet_log
 
 # Seconds between two messages to the scheduler, at least.
 _INTERVAL = 0.5
@@ -99,7 +99,8 @@ def open_page(
         return
     publisher = PagePublisher(client, dashboard, snapshot)
     try:
-        _without_log(client.register_plugin, PagePlugin())
+        with quiet_log("distributed.protocol.pickle"):  # the error is reported in one line
+            client.register_plugin(PagePlugin())
         client.sync(publisher.publish, callback_timeout=_OPEN_TIMEOUT)
     except Exception as error:  # any error of another Python on the scheduler
         warn(f"the dashboard has no page of this run: {_reason(error)}")
@@ -125,14 +126,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ImportError):
         return f"the scheduler's Python lacks a package ({error})"
     return f"{type(error).__name__}: {error}"
-
-
-def _without_log(call: Callable[..., Any], *arguments: Any) -> None:
-    """Call without the traceback that Dask logs: the caller reports the error in one line."""
-    logger = logging.getLogger("distributed.protocol.pickle")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        call(*arguments)
-    finally:
-        logger.setLevel(level)

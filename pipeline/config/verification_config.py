@@ -51,7 +51,7 @@ class ScoredRegion(Region):
                 raise ValueError("at_least and below are limits of a field; set field too")
             if all(getattr(self, name) == own for name, own in _GLOBE.items()):
                 raise ValueError("is the whole area; set latitude, longitude or field")
-        elif None not in (self.at_least, self.below) and self.at_least >= self.below:
+        elif self.at_least is not None and self.below is not None and self.at_least >= self.below:
             raise ValueError(
                 f"no value is at least {self.at_least:g} and below {self.below:g}; choose a lower "
                 "at_least or a higher below"

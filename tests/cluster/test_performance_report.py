@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,8 +87,10 @@ def test_the_report_draws_the_latest_tasks(client, tmp_path, monkeypatch):
     assert tasks_in(tmp_path / "performance.html") == 20
 
 
-def test_a_failed_report_is_a_warning_and_hides_no_error(client, tmp_path):
+def test_a_failed_report_is_a_warning_and_hides_no_error(client, tmp_path, monkeypatch):
     warnings: list[str] = []
+    printed: list[logging.LogRecord] = []
+    monkeypatch.setattr(logging.getLogger("distributed.core"), "handle", printed.append)
 
     async def refuse(**_: Any) -> None:
         raise ImportError("no bokeh")
@@ -101,3 +104,4 @@ def test_a_failed_report_is_a_warning_and_hides_no_error(client, tmp_path):
         compute(client, 1, then=ValueError("mine"))
     assert "no bokeh" in warnings[0]
     assert not page.exists()
+    assert not printed, "the scheduler has logged a traceback"

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
@@ -18,6 +17,7 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import Update
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_testing.archives import DATA, real
+from gfrnn_testing.models import scale_weights
 from gfrnn_testing.spheres import (
     DAYS,
     VARIABLES,
@@ -277,8 +277,7 @@ def test_diverged_forecasts_are_nan_and_counted(drift, tmp_path):
 
 def grow(run: Run) -> None:
     """Make the forecasts of a model run away."""
-    outer = zarr.open_group(run.model, mode="r+")["networks/0/outer"]
-    outer[...] = 3 * outer[...]
+    scale_weights(run.model, 3.0)
 
 
 def test_the_bound_holds_forecasts_and_counts_the_values(drift, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -82,3 +83,14 @@ def make_model() -> ForecastModel:
             precision={"chosen": "float64"},
         ),
     )
+
+
+def scale_weights(path: Path, factor: float) -> None:
+    """Multiply the outer weights of the first network of a stored model.
+
+    The model is written as a whole, as its arrays have checksums.
+    """
+    model = ForecastModel.load(path)
+    first, *others = model.networks
+    first = replace(first, outer=factor * first.outer)
+    replace(model, networks=(first, *others)).save(path)
