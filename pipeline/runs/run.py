@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import MissingTimesError, RunError
-from gfrnn.pipeline.forecasting.forecast import forecast, initial_times
+from gfrnn.pipeline.forecasting.forecast import check_members, forecast, initial_times, load_model
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
 from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
@@ -43,8 +42,13 @@ from gfrnn.pipeline.runs.missing_times import (
     write_missing_times,
 )
 from gfrnn.pipeline.runs.new_data import check_forecast_data
-from gfrnn.pipeline.runs.online_forecasts import check_online, check_truth, require_statistics
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
+from gfrnn.pipeline.runs.stage_checks import (
+    check_external_model,
+    check_online,
+    check_truth,
+    require_statistics,
+)
 from gfrnn.pipeline.runs.stage_data import StageData
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
@@ -217,6 +221,31 @@ class Run(RunFolder):
             check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
         self._checked.add(trains)
 
+    def check_ready(self, stage: str) -> None:
+        """Check that there is what a stage needs from those before it; no cluster is needed.
+
+        Raises
+        ------
+        ConfigError
+            If the horizon of ensembles is not a multiple of the model's step.
+        DataError
+            If no forecast to be scored has a truth.
+        RunError
+            If the model or the forecasts are missing, not finished, or not of this experiment and
+            these data, or the model cannot make the members.
+        """
+        self._check_external_model()
+        if stage == "forecast":
+            self._require("fit", self.model)
+            check_members(load_model(str(self.model)), self.experiment.forecast)
+        elif stage == "verify" and self.experiment.forecast.store:
+            valid = open_forecasts(self.forecasts)["valid_time"].values
+            self._require("forecast", self.forecasts)
+            remedy = "run `gfrnn verify` again when they have been extended"
+            check_truth(str(self.forecasts), valid, self.ds["time"].values, remedy)
+        elif stage == "verify":
+            require_statistics(self.statistics, self.finished("forecast"))
+
     # Stages
 
     def fit(self, *, force: bool = False) -> StageOutcome:
@@ -238,7 +267,7 @@ class Run(RunFolder):
         # The digests take many reads, so they are computed once.
         ds = with_digests(self.ds, self.data.training)
         trained = fit(self.experiment, ds, self.folder, self.progress, checked=checked)
-        trained.save(self.model)
+        self._save_model(trained)
 
     def _with_gaps(self, compute: Callable[[], None]) -> None:
         """Compute a stage; if times without any value stop it, once more without these times.
@@ -273,24 +302,13 @@ class Run(RunFolder):
         skipped = not force and self.is_done("forecast")
         if not skipped:
             with self._computing("forecast"):
-                self._check_external_model()
-                self._require("fit", self.model)
+                self.check_ready("forecast")
                 if self.record.external_model:
                     self.check()
                 if self.experiment.forecast.store:
                     self._with_gaps(partial(self._write_forecasts, force))
                 else:
-                    # An unfinished store of a forced stage is not trusted either.
-                    key = "" if force else self._key_for("forecast")
-                    verify_online(
-                        self.experiment,
-                        self.ds,
-                        self.model,
-                        self.statistics,
-                        self.progress,
-                        key,
-                        self._region_masks,
-                    )
+                    self._with_gaps(partial(self._score_while_forecasting, force))
         return self.outcome("forecast", skipped)
 
     def _write_forecasts(self, force: bool) -> None:
@@ -313,21 +331,29 @@ class Run(RunFolder):
         skipped = not force and self.is_done("verify")
         if not skipped:
             with self._computing("verify"):
-                self._check_external_model()
+                self.check_ready("verify")
                 if self.experiment.forecast.store:
                     self._with_gaps(partial(self._score_forecasts, force))
                 else:
-                    require_statistics(self.statistics, self.finished("forecast"))
                     compute_scores(self.statistics, self.scores)
         return self.outcome("verify", skipped)
 
+    def _score_while_forecasting(self, force: bool) -> None:
+        """Compute the statistics of forecasts of which no fields are kept."""
+        verify_online(
+            self.experiment,
+            self.ds,
+            self.model,
+            self.statistics,
+            self.progress,
+            # An unfinished store of a forced stage is not trusted either.
+            "" if force else self._key_for("forecast"),
+            self._region_masks,
+        )
+
     def _score_forecasts(self, force: bool) -> None:
         """Compute the statistics and the scores of stored forecasts."""
-        valid = open_forecasts(self.forecasts)["valid_time"].values
-        self._require("forecast", self.forecasts)
         check_sums(self.forecasts)
-        remedy = "run `gfrnn verify` again when they have been extended"
-        check_truth(str(self.forecasts), valid, self.ds["time"].values, remedy)
         verify(
             self.ds,
             self.model,
@@ -479,43 +505,7 @@ class Run(RunFolder):
         return store, FittedCandidates.load(Checkpoints(store), model.notes.kept.key)
 
     def _check_external_model(self) -> None:
-        """Check that a model which was not trained in this folder is there, with its origin.
-
-        A fit leaves its checkpoints in the folder. Without them and without the record, a model or
-        forecasts come from a command that uses the model of another run.
-
-        Raises
-        ------
-        RunError
-            If the model or its origin is missing; `gfrnn fit` would train another model then.
-        """
-        done, folder = self.record.fit, self.folder
-        period = [end.removesuffix(" 00:00:00") for end in self.experiment.periods.test.as_pair()]
-
-        def forecast_again(source: str) -> str:
-            words = ["gfrnn", "forecast", source, "--period", *period, "--output", str(folder)]
-            return f"`{shlex.join(words)}`"
-
-        copied = done is not None and done.finished and self.model.exists()
-        if done is not None and done.taken is not None and not copied:
-            raise RunError(
-                f"{self.model}: the copy of the model of {done.taken.of} is missing or not "
-                f"complete; copy it again with {forecast_again(done.taken.of)}"
-            )
-        if done is not None and done.command is not None and not done.finished:
-            raise RunError(
-                f"{self.model}: was not finished; repeat the command that makes it, with the same "
-                f"options: {done.command}"
-            )
-        made = self.model.exists() or self.forecasts.exists()
-        if done is None and made and not self.summaries.exists():
-            raise RunError(
-                f"{folder}: has neither run.json, which names the run that the model is from, nor "
-                "summaries.zarr, the checkpoints of a fit; repeat the command that made the "
-                f"folder: {forecast_again('RUN')} for forecasts of another period, "
-                "`gfrnn refit RUN` or `gfrnn update RUN` with its --output for another model; "
-                f"`gfrnn fit {shlex.quote(str(folder))} --force` trains a new model instead"
-            )
+        check_external_model(self, self.record, self.experiment)
 
     def recover(self) -> None:
         """Finish or undo what a killed process has left, unless a process is working here."""
@@ -554,7 +544,7 @@ class Run(RunFolder):
         """
         with self.changing_record() as record:
             record.drop_later("fit")
-        model.save(self.model)
+        self._save_model(model)
         self._note_model(model.notes, entry)
 
     def _note_model(self, notes: ModelNotes, entry: StageRecord) -> None:
@@ -563,6 +553,12 @@ class Run(RunFolder):
         with self.changing_record() as record:
             record.drop_later("fit")
             record.note("fit", replace(entry, key=key, finished=now()), data)
+
+    def _save_model(self, model: ForecastModel) -> None:
+        """Save the model, and remove the spectrum of an earlier one, which nothing else marks."""
+        shutil.rmtree(self.spectrum, ignore_errors=True)
+        self.spectrum_page.unlink(missing_ok=True)
+        model.save(self.model)
 
     # Keys and the record
 

@@ -365,10 +365,11 @@ class PairScoring:
         windows = self.starts[first:stop, None] + np.arange(1 - delays, 1)
         return len(np.unique(np.concatenate([windows.reshape(-1), targets[known]])))
 
-    def truth_bytes(self, first: int, stop: int) -> int:
-        """Return the bytes of the truth and its anomalies of a range of initial times."""
-        one = 2 * self.fields.dtype.itemsize * self.fields.grid.size
-        return one * self._truth_times(first, stop)
+    def task_bytes(self, first: int, stop: int) -> int:
+        """Return the bytes of the truth, its anomalies and a lead of the members (float32)."""
+        one = 2 * self.fields.dtype.itemsize * self._truth_times(first, stop)
+        members = 4 * (self.forecasts.members or 0) * (stop - first)
+        return self.fields.grid.size * (one + members)
 
     @property
     def quantiles_bytes(self) -> int:

@@ -32,7 +32,7 @@ from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 
 Array = NDArray[Any]
 
-# Bytes of the truth that one task holds, unless that of one initial time has more.
+# Bytes of the truth and of members that one task holds, unless one initial time has more.
 _TASK_BYTES = 128 * 2**20
 
 # Most initial times of a task; tasks of this length keep many workers busy.
@@ -202,7 +202,7 @@ def starts_of_task(scoring: PairScoring, batch: int = 1) -> int:
     """
     fitting = min(_TASK_STARTS, len(scoring.starts))
     # Initial times share their targets, so that a task of more of them holds few times more.
-    while fitting > 1 and scoring.truth_bytes(0, fitting) > _TASK_BYTES:
+    while fitting > 1 and scoring.task_bytes(0, fitting) > _TASK_BYTES:
         fitting //= 2
     if fitting < batch:
         return fitting

@@ -17,6 +17,8 @@ from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.record import STAGES
 from gfrnn.pipeline.verification.scores import open_scores
+from gfrnn.pipeline.verification.sources.matched_truth import pairs_without_truth
+from gfrnn.pipeline.verification.statistics_store import open_statistics
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.nature import nature
 from gfrnn.workflows.commands.options import ClusterOptions
@@ -145,7 +147,10 @@ def _run_stage(
         return run
     replace = force and stage == "fit"
     with (
-        open_run(create, experiment, folder, config, console, force=replace) as (run, progress),
+        open_run(create, experiment, folder, config, console, stage=stage, force=replace) as (
+            run,
+            progress,
+        ),
         record_performance(folder, stage, console),
     ):
         compute_stage(run, stage, force, progress, console)
@@ -196,6 +201,10 @@ def print_scores(run: Run) -> None:
     for table in (terminal_table(scores, console), index_table(scores)):
         if table is not None:
             console.print(table)
+    with open_statistics(run.statistics) as statistics:
+        known, leads = statistics["known"].values, statistics["prediction_timedelta"].values
+    if note := pairs_without_truth(known == 1, leads):
+        console.print(note, highlight=False, markup=False)
 
 
 def load_with_data(file: Path | None, options: ClusterOptions) -> tuple[Experiment, ClusterConfig]:

@@ -46,6 +46,7 @@ def open_run(
     console: Console,
     *,
     later: Sequence[str] = (),
+    stage: str | None = None,
     force: bool = False,
 ) -> Iterator[tuple[Run, RunProgress]]:
     """Create a run, check it, and open a cluster for it with a display of its progress.
@@ -61,6 +62,8 @@ def open_run(
     console : Console
     later : sequence of str
         Stages that follow the passes of the fit.
+    stage : str, optional
+        Stage that will be computed alone, from what the earlier ones have made.
     force : bool
         Whether a run of another experiment may be replaced.
     """
@@ -68,6 +71,8 @@ def open_run(
     def checked() -> Run:
         run = create()
         run.check(force=force)
+        if stage is not None:
+            run.check_ready(stage)
         return run
 
     # Check before the cluster starts. In an allocation, only the driver's process may do so.

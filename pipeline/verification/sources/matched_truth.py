@@ -218,19 +218,36 @@ def _known(fields: Fields, forecasts: ForecastSource) -> np.ndarray:
 
 def _times_without_truth(fields: Fields, forecasts: ForecastSource, known: np.ndarray) -> list[str]:
     """Describe the pairs without truth, and initial times without an analysis."""
-    notes = []
-    if not known.all():
-        leads = [_lead(lead) for lead in forecasts.leads[~known.any(axis=0)]]
-        none = f"; none at {len(leads)} leads: {_shortened(leads)}" if leads else ""
-        notes.append(
-            f"{(~known).sum()} of {known.size} pairs have no truth and are not scored{none}"
-        )
+    missing = pairs_without_truth(known, forecasts.leads)
+    notes = [missing] if missing else []
     absent = ~np.isin(forecasts.initial, fields.time)
     if absent.any():
         notes.append(
             f"no persistence: {absent.sum()} of {absent.size} initial times are not in the truth"
         )
     return notes
+
+
+def pairs_without_truth(known: np.ndarray, leads: np.ndarray) -> str:
+    """Describe the pairs of forecast and truth that are not scored.
+
+    Parameters
+    ----------
+    known : ndarray of bool, shape (starts, leads)
+        Whether each pair has a truth.
+    leads : ndarray, shape (leads,)
+        timedelta64, or numbers of months.
+
+    Returns
+    -------
+    str
+        Sentence without a full stop, empty if all pairs have a truth.
+    """
+    if known.all():
+        return ""
+    lost = [_lead(lead) for lead in leads[~known.any(axis=0)]]
+    none = f"; none at {len(lost)} leads: {_shortened(lost)}" if lost else ""
+    return f"{(~known).sum()} of {known.size} pairs have no truth and are not scored{none}"
 
 
 def _lead(lead: np.timedelta64 | np.integer) -> str:

@@ -152,7 +152,6 @@ def test_only_the_interface_is_open_and_needs_certificates(start, tmp_path):
     ports = sorted({port for _, port in listening})
     statuses = intruder.answers(ports, ["/status", "/info/main/workers.html", "/metrics"])
     assert set(statuses.values()) == {0, 403}
-    assert intruder.entered(ports, intruder.connections()) == []
     # All processes have read the key, so its file is removed.
     assert eventually(lambda: list((tmp_path / "cluster").iterdir()) == [], 40)
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())

@@ -24,7 +24,6 @@ from distributed.security import Security
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.errors import ResourceError
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
-from gfrnn_testing import intruder
 from gfrnn_testing.batch_systems import batch, watchdogs
 from gfrnn_testing.paths import with_support
 from gfrnn_testing.waiting import eventually
@@ -102,12 +101,7 @@ def test_nothing_listens_on_other_addresses(slurm, tmp_path):
         port = int(cluster.client.scheduler.address.rsplit(":", 1)[1])
         own = _listening()
         assert ("127.0.0.1", port) in own
-        opened = worker | (own - there)
-        assert {ip for ip, _ in opened} == {"127.0.0.1"}
-        ports = sorted({port for _, port in opened})
-        statuses = intruder.answers(ports, ["/status", "/info/main/workers.html", "/metrics"])
-        assert set(statuses.values()) == {0, 403}
-        assert intruder.entered(ports, intruder.connections()) == []
+        assert {ip for ip, _ in worker | (own - there)} == {"127.0.0.1"}
 
 
 def _by_value() -> Callable[..., set[tuple[str, int]]]:

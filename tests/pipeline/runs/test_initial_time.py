@@ -110,6 +110,26 @@ def test_padding_at_the_end_is_left_out(weather, fitted, tmp_path, first):
     new.run().forecast()
 
 
+@pytest.mark.parametrize(
+    ("stated", "last"),
+    [
+        ({"valid_time_stop": "2002-11-01"}, "2002-11-01"),
+        ({"valid_time_stop": "2002-11-01", "valid_time_stop_era5t": "2002-11-06"}, "2002-11-06"),
+    ],
+)
+def test_latest_is_within_the_extent_that_a_store_states(weather, fitted, tmp_path, stated, last):
+    """Values outside of it are not used, whatever they are."""
+
+    def change(ds: xr.Dataset) -> xr.Dataset:
+        return ds.assign_attrs(valid_time_start="2001-01-01", **stated)
+
+    new = NewPeriod.from_initial_time(with_data(weather, fitted, tmp_path, change), "latest")
+    assert start(new) == last
+    assert not new.note
+    with pytest.raises(DataError, match=f"the data, which go from .* to {last}T00:00, lack the"):
+        NewPeriod.from_initial_time(new.source.folder, END)
+
+
 def test_a_late_field_is_named(weather, fitted, tmp_path):
     folder = with_data(weather, fitted, tmp_path, missing_from("2002-11-10", None, "msl"))
     new = NewPeriod.from_initial_time(folder, "latest")
@@ -207,10 +227,16 @@ def test_bad_input_is_named(weather, fitted, tmp_path):
     refuse(RunError, "contains a run with its own fit", "latest", output=fitted.folder)
     with pytest.raises(RunError, match="not a run's folder"):
         NewPeriod.from_initial_time(tmp_path, "latest")
-    NewPeriod.from_initial_time(fitted.folder, "latest", tmp_path / "new").run().forecast()
-    other = NewPeriod.from_initial_time(fitted.folder, "latest", tmp_path / "new", horizon="5d")
-    with pytest.raises(RunError, match="another experiment .forecast.horizon: '3d' there, '5d'"):
-        other.run()
+
+
+def test_a_longer_horizon_replaces_the_forecast(fitted, tmp_path):
+    for horizon, leads in ((None, 3), ("5d", 5)):
+        new = NewPeriod.from_initial_time(
+            fitted.folder, "latest", tmp_path / "new", horizon=horizon
+        )
+        run = new.run()
+        assert not run.forecast().skipped
+        assert open_forecasts(run.forecasts).sizes["prediction_timedelta"] == leads
 
 
 def test_data_without_a_complete_state(weather, fitted, tmp_path):

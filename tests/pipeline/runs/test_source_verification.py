@@ -14,6 +14,8 @@ from gfrnn.pipeline.config.data_config import DataConfig, SourceConfig
 from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.errors import ConfigError, DataError, RunError
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.forecasting.netcdf_export import NetcdfExport
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.source_verification import SourceVerification
 from gfrnn.pipeline.states.harmonics import harmonics
@@ -399,5 +401,34 @@ def test_forecasts_of_a_run_have_the_scores_of_the_run(tmp_path) -> None:
             wanted = theirs[name].sel(channel=ours["channel"].values)
             np.testing.assert_allclose(ours[name], wanted, rtol=1e-9, atol=1e-9)
     np.testing.assert_array_equal(scores["pairs"], own["pairs"])
+    NetcdfExport.prepare(run.folder, tmp_path / "nc", ()).write()
+    files = scored(tmp_path / "nc" / "*.nc", weather.path, tmp_path / "files")
+    for name in ("rmse", "mae", "bias"):
+        wanted = scores[name].sel(channel=files["channel"].values)
+        np.testing.assert_allclose(files[name], wanted, rtol=1e-6, atol=1e-6)
     stores = {"run": run.statistics, "store": tmp_path / "out" / "statistics.zarr"}
     np.testing.assert_allclose(compare(stores)["rmse_change"].sel(run="store"), 0, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_ensembles_of_a_run_have_its_scores_in_every_layout(tmp_path) -> None:
+    """The values of a run's store, written in the layouts of others, have the scores of the run."""
+    path = tmp_path / "weather.zarr"
+    truth = make_weather(path, damping=0.95, noise=0.3, times=700).ds
+    own = experiment(path, forecast={"members": 5, "horizon": "3d"})
+    run = finish(Run(own, tmp_path / "run"))
+    with open_forecasts(run.forecasts) as ds:
+        forecasts = ds.drop_vars(["valid_time", "limited"]).drop_encoding().load()
+    assert forecasts.sizes["number"] == 5
+    assert set(truth.data_vars) >= set(forecasts.data_vars)
+    stores = {
+        "own": run.forecasts,
+        "wb": write_weatherbench2(forecasts, tmp_path / "wb.zarr"),
+        "wbx": write_weatherbench_x(forecasts, tmp_path / "wbx.zarr"),
+    }
+    wanted = open_scores(run.scores).sel(system="forecast")
+    for name, store in stores.items():
+        scores = scored(store, path, tmp_path / name).sel(system="forecast")
+        for metric in ("rmse", "mae", "fair_crps", "spread_skill_ratio", "rank_histogram"):
+            ours = scores[metric].sel(channel=wanted["channel"].values)
+            np.testing.assert_allclose(ours, wanted[metric], rtol=1e-5, atol=1e-7)

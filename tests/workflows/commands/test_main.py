@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,11 +17,13 @@ import pytest
 import typer
 import xarray as xr
 import yaml
+import zarr
 from typer.testing import CliRunner
 
 from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.workflows.commands.main import app, main
 from gfrnn_testing.weather import Weather, experiment, finish, make_weather, stamps, tree
 
@@ -398,6 +401,38 @@ def test_the_latest_state_is_forecast_and_exported(weather, file, at_home, said)
 
 
 # Errors
+
+
+def test_stages_without_what_they_need_start_no_cluster(weather, at_home, said, monkeypatch):
+    @contextmanager
+    def refuse(*_, **__):
+        raise AssertionError("a cluster was started")
+        yield
+
+    monkeypatch.setattr("gfrnn.workflows.session.run_session.open_cluster", refuse)
+    run = Run(experiment(weather.path, **SMALL), at_home / "out")
+    run.claim(run.experiment, force=False)
+    assert "model.zarr: " in complaint(said("forecast", run.folder))
+    assert "no forecasts there; run `gfrnn forecast` first" in complaint(said("verify", run.folder))
+    run.fit(), run.forecast()
+    zarr.open_group(run.forecasts, mode="r+").attrs["complete"] = 0
+    assert "the forecasts are not finished" in complaint(said("verify", run.folder))
+    members = experiment(weather.path, **SMALL | {"forecast": {"horizon": "4d", "store": False}})
+    online = Run(members, at_home / "online")
+    assert "no statistics of forecasts there" in complaint(said("verify", online.folder))
+
+
+def test_pairs_without_truth_are_counted_and_said(weather, at_home, said):
+    parts = SMALL | {"periods": {"test": ["2002-08-10", "2002-08-23"]}}
+    run = Run(experiment(weather.path, **parts), at_home / "out")
+    run.fit(), run.forecast(), run.verify()
+    starts, leads = 14, 4  # the data end at the last initial time
+    lost = sum(range(1, leads + 1))
+    answer = said("verify", run.folder)
+    assert answer.code == 0
+    said_last = answer.out.splitlines()[-1]
+    assert said_last == f"{lost} of {starts * leads} pairs have no truth and are not scored"
+    assert open_scores(run.scores)["pairs"].values.tolist() == [13, 12, 11, 10]
 
 
 def test_errors_go_to_stderr_without_traceback(tmp_path):

@@ -148,6 +148,20 @@ def test_times_have_units_and_long_ones_years(length, monthly, text):
     assert time_label(length, monthly).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
+def test_a_new_model_has_no_spectrum_of_the_old_one(run, said, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    assert said(folder)[0] == 0
+    again = Run.reopen(folder)
+    assert again.spectrum.exists()
+    assert again.spectrum_page.exists()
+    again.fit()
+    assert again.spectrum.exists(), "the fit was done"
+    again.fit(force=True)
+    assert not again.spectrum.exists()
+    assert not again.spectrum_page.exists()
+
+
 def test_a_folder_without_a_run_or_a_fit_is_named(run, said, tmp_path):
     code, _, err = said(tmp_path / "none")
     assert code == 2

@@ -1,7 +1,8 @@
-"""Checks of runs whose forecasts are scored while they are made (``forecast.store: false``)."""
+"""Checks of what a stage of a run needs: its model, truth, and statistics of online scoring."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,51 @@ from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.time_axis import format_minute, step_of
 from gfrnn.pipeline.errors import DataError, RunError
 from gfrnn.pipeline.forecasting.forecast import initial_times
+from gfrnn.pipeline.runs.folder import RunFolder
+from gfrnn.pipeline.runs.record import RunRecord
 from gfrnn.pipeline.training.stretches import steps
 
 Array = NDArray[Any]
+
+
+def check_external_model(run: RunFolder, record: RunRecord, experiment: Experiment) -> None:
+    """Check that a model which was not trained in a run's folder is there, with its origin.
+
+    A fit leaves its checkpoints in the folder. Without them and without the record, a model or
+    forecasts come from a command that uses the model of another run.
+
+    Raises
+    ------
+    RunError
+        If the model or its origin is missing; `gfrnn fit` would train another model then.
+    """
+    done, folder = record.fit, run.folder
+    period = [end.removesuffix(" 00:00:00") for end in experiment.periods.test.as_pair()]
+
+    def forecast_again(source: str) -> str:
+        words = ["gfrnn", "forecast", source, "--period", *period, "--output", str(folder)]
+        return f"`{shlex.join(words)}`"
+
+    copied = done is not None and done.finished and run.model.exists()
+    if done is not None and done.taken is not None and not copied:
+        raise RunError(
+            f"{run.model}: the copy of the model of {done.taken.of} is missing or not complete; "
+            f"copy it again with {forecast_again(done.taken.of)}"
+        )
+    if done is not None and done.command is not None and not done.finished:
+        raise RunError(
+            f"{run.model}: was not finished; repeat the command that makes it, with the same "
+            f"options: {done.command}"
+        )
+    made = run.model.exists() or run.forecasts.exists()
+    if done is None and made and not run.summaries.exists():
+        raise RunError(
+            f"{folder}: has neither run.json, which names the run that the model is from, nor "
+            "summaries.zarr, the checkpoints of a fit; repeat the command that made the folder: "
+            f"{forecast_again('RUN')} for forecasts of another period, `gfrnn refit RUN` or "
+            "`gfrnn update RUN` with its --output for another model; "
+            f"`gfrnn fit {shlex.quote(str(folder))} --force` trains a new model instead"
+        )
 
 
 def check_online(experiment: Experiment, ds: xr.Dataset, forecasts: Path) -> None:
