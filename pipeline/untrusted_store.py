@@ -15,6 +15,7 @@ _CODECS = {"bytes", "crc32c", "vlen-utf8", "zstd"}
 
 _TYPES = {"bool", "string", *(f"int{bits}" for bits in (8, 16, 32, 64))}
 _TYPES |= {f"uint{bits}" for bits in (8, 16, 32, 64)} | {f"float{bits}" for bits in (16, 32, 64)}
+_TYPES |= {"complex64", "complex128"}  # waves of zonal states
 
 _FORMAT_2 = {".zarray", ".zgroup", ".zattrs", ".zmetadata"}
 

@@ -259,6 +259,14 @@ def written(path: Path) -> Array | None:
     return np.ones(array_in(group, "time").shape, bool) if group.attrs.get("complete") else None
 
 
+def is_unfinished(path: Path) -> bool:
+    """Return whether a store holds forecasts and was not finished."""
+    there = written(path)
+    if there is None or not there.any():
+        return False
+    return WRITTEN in zarr.open_group(path, mode="r", use_consolidated=False)
+
+
 def finish_forecast_store(path: Path) -> None:
     """Mark the store as complete, and consolidate its metadata, once.
 

@@ -23,7 +23,7 @@ from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import MissingTimesError, RunError
 from gfrnn.pipeline.forecasting.forecast import check_members, forecast, initial_times, load_model
-from gfrnn.pipeline.forecasting.forecast_store import open_forecasts, written
+from gfrnn.pipeline.forecasting.forecast_store import is_unfinished, open_forecasts, written
 from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
@@ -315,8 +315,7 @@ class Run(RunFolder):
         """Write the forecasts; those of an unfinished store with the same key are kept."""
         key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
         if force or begun is None or begun.key != key:
-            there = None if force else written(self.forecasts)
-            if there is not None and not there.all():
+            if not force and is_unfinished(self.forecasts):
                 _LOGGER.warning(
                     "%s: unfinished forecasts of other settings, data or another version are "
                     "replaced; all forecasts are made anew",

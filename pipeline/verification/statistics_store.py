@@ -92,7 +92,9 @@ def write_quantiles(path: Path, quantiles: Array, latitude: Array, longitude: Ar
         Coordinates of the cells.
     """
     shape = *quantiles.shape[:2], len(latitude), len(longitude)
-    about = {"long_name": "quantile of anomalies in the calendar month and the two beside it"}
+    about: dict[str, Any] = {
+        "long_name": "quantile of anomalies in the calendar month and the two beside it"
+    }
     dims = ("event", "month", "latitude", "longitude")
     own = {"month": np.arange(1, 13), "latitude": latitude, "longitude": longitude}
     # Xarray would replace the attributes of the store: its key, and the names of its coordinates.

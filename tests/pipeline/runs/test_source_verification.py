@@ -323,7 +323,8 @@ def test_land_is_scored_with_the_mask_of_the_truth(truth, store, tmp_path) -> No
     share = float(weights.sum() / np.cos(np.deg2rad(land["latitude"])).mean() / land.size)
     squares = np.square(found.sel(subset="all", system="forecast"))
     both = share * squares.sel(region="land") + (1 - share) * squares.sel(region="sea")
-    np.testing.assert_allclose(both, squares.sel(region="all"), rtol=1e-10)
+    # Errors are differences of float32.
+    np.testing.assert_allclose(both, squares.sel(region="all"), rtol=1e-6)
 
 
 def test_what_does_not_fit_is_refused_before_work(truth, store, tmp_path) -> None:

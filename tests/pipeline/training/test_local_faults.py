@@ -239,7 +239,7 @@ def test_projected_memory_of_a_batch_is_not_less_than_what_it_takes(store, tmp_p
     keys = local_experiment(store, model={"leads": ["1d", "4d"]}, forecast={"batch": 20})
     run = Run(keys, tmp_path / "run")
     run.fit()
-    projected = 20 * _forecast_bytes(keys, Fields(run.ds), 6)
+    projected = 20 * _forecast_bytes(keys, Fields(run.ds))
     load_model(str(run.model))  # once a process
     tracemalloc.start()
     try:

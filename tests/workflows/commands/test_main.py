@@ -207,7 +207,7 @@ def test_inspect_names_what_is_wrong(weather, tmp_path, said):
     damaged.to_netcdf(tmp_path / "damaged.nc")
     answer = said("inspect", tmp_path / "damaged.nc")
     assert answer.code == 0
-    assert "error mean_sea_level_pressure: missing (NaN) everywhere" in answer.out
+    assert "warning mean_sea_level_pressure: missing (NaN) everywhere" in answer.out
     assert "warning 1 gaps in time (step 1d): 2001-04-10T00:00 to 2001-04-21T00:00" in answer.out
     assert "no problems found" not in answer.out
 
