@@ -10,7 +10,7 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.runs.spectrum_store import write_spectrum
+from gfrnn.pipeline.runs.spectrum.spectrum_store import write_spectrum
 from gfrnn_testing.archives import DATA, ROOT, real
 from gfrnn_testing.weather import finish
 

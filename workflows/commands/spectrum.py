@@ -27,7 +27,7 @@ def spectrum(
     Example: [bold]gfrnn spectrum runs/enso --modes 20[/bold]
     """
     from gfrnn.pipeline import Run
-    from gfrnn.pipeline.runs.spectrum_store import write_spectrum
+    from gfrnn.pipeline.runs.spectrum.spectrum_store import write_spectrum
     from gfrnn.workflows.spectrum.mode_table import mode_terminal_table
     from gfrnn.workflows.spectrum.spectrum_page import write_spectrum_page
 

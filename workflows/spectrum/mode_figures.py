@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Channel, contiguous_longitudes
-from gfrnn.pipeline.runs.mode_spectrum import ModeSpectrum
+from gfrnn.pipeline.runs.spectrum.mode_spectrum import ModeSpectrum
 from gfrnn.workflows.report.figures import STYLE, SYSTEMS, WIDTH, Picture, embed
 from gfrnn.workflows.report.labels import channel_label, heading, unit_label
 from gfrnn.workflows.report.maps import (

@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from gfrnn.pipeline.runs.mode_spectrum import ModeSpectrum
+from gfrnn.pipeline.runs.spectrum.mode_spectrum import ModeSpectrum
 from gfrnn.workflows.report.labels import number
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"

@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 
 from gfrnn.pipeline.data.grid import Channel
-from gfrnn.pipeline.runs.mode_spectrum import CONTRIBUTION_BOUND, RESIDUAL_BOUND, ModeSpectrum
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.runs.spectrum_store import units_of
+from gfrnn.pipeline.runs.spectrum.mode_spectrum import (
+    CONTRIBUTION_BOUND,
+    RESIDUAL_BOUND,
+    ModeSpectrum,
+)
+from gfrnn.pipeline.runs.spectrum.spectrum_store import units_of
 from gfrnn.pipeline.storage import write_text
 from gfrnn.workflows.report.labels import period_label
 from gfrnn.workflows.spectrum.mode_figures import eigenvalue_picture, mode_maps

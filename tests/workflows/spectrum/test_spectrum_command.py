@@ -13,9 +13,9 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.runs.mode_spectrum import ModeSpectrum, mode_spectrum
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.runs.spectrum_store import write_spectrum
+from gfrnn.pipeline.runs.spectrum.mode_spectrum import ModeSpectrum, mode_spectrum
+from gfrnn.pipeline.runs.spectrum.spectrum_store import write_spectrum
 from gfrnn.workflows.commands.main import main
 from gfrnn.workflows.spectrum.mode_figures import eigenvalue_picture, mode_maps
 from gfrnn.workflows.spectrum.mode_table import mode_rows, time_label

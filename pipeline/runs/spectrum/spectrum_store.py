@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.variables.names import QUANTITIES
-from gfrnn.pipeline.runs.mode_spectrum import (
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.runs.spectrum.mode_spectrum import (
     CONTRIBUTION_BOUND,
     RESIDUAL_BOUND,
     ModeSpectrum,
     mode_spectrum,
 )
-from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.storage import consolidate, write_whole
 
 Array = NDArray[Any]
@@ -41,7 +41,8 @@ def write_spectrum(run: Run, modes: int) -> ModeSpectrum:
     Raises
     ------
     RunError
-        If the run has no spectrum, see :func:`gfrnn.pipeline.runs.mode_spectrum.mode_spectrum`.
+        If the run has no spectrum, see
+        :func:`gfrnn.pipeline.runs.spectrum.mode_spectrum.mode_spectrum`.
     DataError
         If the unit of a variable has to be read from the data, and these do not exist any more.
     """

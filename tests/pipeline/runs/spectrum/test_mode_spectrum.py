@@ -16,10 +16,10 @@ import zarr
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.runs.mode_spectrum import ModeSpectrum, mode_spectrum
 from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
-from gfrnn.pipeline.runs.spectrum_store import write_spectrum
+from gfrnn.pipeline.runs.spectrum.mode_spectrum import ModeSpectrum, mode_spectrum
+from gfrnn.pipeline.runs.spectrum.spectrum_store import write_spectrum
 from gfrnn.pipeline.states.harmonics import year_phase
 from gfrnn_testing.weather import Weather, experiment, make_weather, tree
 from gfrnn_testing.zonal_weather import write_zonal_weather, zonal_experiment
