@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from gfrnn.pipeline.storage import write_text
 from gfrnn.workflows.comparison.score_tables import LABELS, cells, compared_scores, shown_leads
 from gfrnn.workflows.report.figures import STYLE, WIDTH, Picture, embed
 from gfrnn.workflows.report.labels import heading, lead_label, unit_label
+from gfrnn.workflows.report.page_template import render_page
 
 # Distinct with red-green colour blindness.
 _COLOURS = ("#0b4f8a", "#d55e00", "#009e73", "#cc9a00", "#b35c8f", "0.45")
@@ -34,14 +34,7 @@ def write_page(compared: xr.Dataset, path: Path) -> None:
         From :func:`gfrnn.pipeline.verification.compare.compare`.
     path : Path
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("comparison.html.j2").render(_content(compared))
+    page = render_page(__file__, "comparison.html.j2", **_content(compared))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import jinja2
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -24,6 +23,7 @@ from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.workflows.comparison.score_tables import LABELS
 from gfrnn.workflows.report.labels import heading, lead_label, number, unit_label
+from gfrnn.workflows.report.page_template import render_page
 from gfrnn.workflows.report.run_contents import headline_rank
 from gfrnn.workflows.report.score_figures.score_change import SCORES, score_change
 from gfrnn.workflows.report.skill_table import usual_leads
@@ -105,14 +105,9 @@ def write_index(folder: Path) -> tuple[Path, int]:
             "the folder of a run, such as runs/NAME, or a folder of runs, or make a run with "
             "`gfrnn run FILE`"
         )
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("run_index.html.j2").render(
+    page = render_page(
+        __file__,
+        "run_index.html.j2",
         folder=folder.absolute().name,
         runs=runs,
         tables=list(_tables(runs)),

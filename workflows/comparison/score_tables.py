@@ -13,11 +13,9 @@ from rich.text import Text
 
 from gfrnn.pipeline.verification.pair_scoring import FORECAST
 from gfrnn.workflows.report.labels import lead_label, number, unit_label
+from gfrnn.workflows.report.score_figures.score_change import SIGNIFICANT
 
 Array = NDArray[Any]
-
-SIGNIFICANT = "*"
-"""Mark of a change whose interval excludes 0."""
 
 LABELS = {"rmse": "RMSE", "crps": "CRPS"}
 """Names of the scores that are compared."""

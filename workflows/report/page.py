@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from gfrnn.workflows.report.labels import (
     relative,
     unit_label,
 )
+from gfrnn.workflows.report.page_template import render_page
 from gfrnn.workflows.report.run_contents import RunContents
 from gfrnn.workflows.report.score_figures.month_figure import month_picture
 from gfrnn.workflows.report.score_figures.panels import lead_legend, line_legend
@@ -89,14 +89,7 @@ def write_report(run: Run, places: Mapping[str, tuple[float, float]] | None = No
         If the data, which the maps show, no longer exist.
     """
     contents = RunContents.open(run)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(_content(contents, places or {}))
+    page = render_page(__file__, "report.html.j2", **_content(contents, places or {}))
     write_text(run.report, page)
     return run.report
 

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib
 import xarray as xr
 from matplotlib.figure import Figure
@@ -24,6 +23,7 @@ from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.provenance import provenance
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn.workflows.report.figures import STYLE, WIDTH
+from gfrnn.workflows.report.page_template import render_page
 from gfrnn.workflows.reproduce.case import Case
 from gfrnn.workflows.reproduce.case_result import TRAINING, CaseResult
 from gfrnn.workflows.reproduce.result_table import (
@@ -153,13 +153,6 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
 
 
 def _page(result: CaseResult, record: dict[str, Any], settings: str, picture: str) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     best = {score.key: best_entries(result, score) for score in result.columns}
     rows = [
         {
@@ -184,7 +177,9 @@ def _page(result: CaseResult, record: dict[str, Any], settings: str, picture: st
         for verdict in result.verdicts()
     ]
     encoded = base64.b64encode(picture.encode()).decode()
-    return environment.get_template("case.html").render(
+    return render_page(
+        __file__,
+        "case.html",
         result=result,
         record=record,
         settings=settings,

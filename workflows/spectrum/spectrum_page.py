@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 
@@ -18,6 +17,7 @@ from gfrnn.pipeline.runs.spectrum.mode_spectrum import (
 from gfrnn.pipeline.runs.spectrum.spectrum_store import units_of
 from gfrnn.pipeline.storage import write_text
 from gfrnn.workflows.report.labels import period_label
+from gfrnn.workflows.report.page_template import render_page
 from gfrnn.workflows.spectrum.mode_figures import eigenvalue_picture, mode_maps
 from gfrnn.workflows.spectrum.mode_table import mode_rows
 
@@ -49,14 +49,9 @@ def write_spectrum_page(run: Run, spectrum: ModeSpectrum, modes: int) -> Path:
         mode_maps(spectrum, row.number - 1, maps[:, row.number - 1], unit)
         for row in (drawn if drawable else [])
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("spectrum.html.j2").render(
+    page = render_page(
+        __file__,
+        "spectrum.html.j2",
         experiment=run.experiment,
         spectrum=spectrum,
         count=len(spectrum.eigenvalues),
