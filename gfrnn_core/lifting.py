@@ -59,6 +59,8 @@ def activate(values: Array, activation: str) -> None:
     """Apply the activation in place."""
     if activation == "tanh":
         np.tanh(values, out=values)
+    elif activation == "square":
+        np.square(values, out=values)
     else:
         np.maximum(values, 0.0, out=values)
 

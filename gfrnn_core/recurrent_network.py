@@ -39,12 +39,13 @@ class RecurrentNetwork:
     width : int
         Number of hidden features, with those of ``lattice_features``; 0 is the linear model.
     activation : {"tanh", "relu"}
-        Not used by ``centres``.
-    sampling : {"pairs", "uniform_pairs", "normal", "centres"}
+        Not used by ``centres`` and ``quadratic``.
+    sampling : {"pairs", "uniform_pairs", "normal", "centres", "quadratic"}
         How hidden weights are drawn, see :func:`gfrnn_core.sample_weights`.
     scale : float
-        Standard deviation of normal weights, for standardised states; with ``centres``, length of
-        the Gaussian features relative to the spread of the states.
+        Standard deviation of normal weights, or factor of the squares of ``quadratic``, for
+        standardised states; with ``centres``, length of the Gaussian features relative to the
+        spread of the states.
     delays : int
         Number of successive states that the features see, the present one included.
     leads : tuple of int

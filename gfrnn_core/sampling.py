@@ -1,13 +1,16 @@
-"""Hidden weights: sampled from pairs of data, from a plain distribution, or around states.
+"""Hidden weights: from pairs of data, a plain distribution, around states, or for products.
 
 Pairs of data follow SWIM (Bolager et al., arXiv 2306.16830): a neuron is put between two states,
 steep where the next state changes much over a short distance. Features around states are Gaussian
-radial basis functions (Broomhead and Lowe, Complex Systems 2, 321, 1988).
+radial basis functions (Broomhead and Lowe, Complex Systems 2, 321, 1988). Products of two values
+are the features of next-generation reservoir computing (Gauthier et al., Nature Communications 12,
+5564, 2021).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,7 +18,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Activation = Literal["tanh", "relu"]
-Sampling = Literal["pairs", "uniform_pairs", "normal", "centres"]
+HiddenActivation = Literal["tanh", "relu", "square"]
+Sampling = Literal["pairs", "uniform_pairs", "normal", "centres", "quadratic"]
 
 # (s1, s2): tanh is -1/2 at the first state and +1/2 at the second; ReLU is 0 and 1.
 _PAIR_CONSTANTS = {"tanh": (np.log(3.0), np.log(3.0) / 2.0), "relu": (1.0, 0.0)}
@@ -32,7 +36,8 @@ class HiddenWeights:
     ----------
     weights : ndarray, shape (inputs, width)
     biases : ndarray, shape (width,)
-    activation : {"tanh", "relu"}
+    activation : {"tanh", "relu", "square"}
+        Squares are those of sampling ``quadratic``.
     metric : ndarray, shape (inputs, values), or None
         M of Gaussian features ``exp(-|M^T (h - c)|^2)`` around centres c. They are computed as
         ``exp(w^T h + b - |M^T h|^2)`` with ``w = 2 M M^T c`` and ``b = -|M^T c|^2``, and have no
@@ -41,7 +46,7 @@ class HiddenWeights:
 
     weights: Array
     biases: Array
-    activation: Activation
+    activation: HiddenActivation
     metric: Array | None = None
 
     @property
@@ -111,28 +116,32 @@ def sample_weights(
         is used.
     width : int
         Number of features.
-    sampling : {"pairs", "uniform_pairs", "normal", "centres"}
+    sampling : {"pairs", "uniform_pairs", "normal", "centres", "quadratic"}
         ``pairs``: ``w = s1 (h2 - h1) / |h2 - h1|^2``, ``b = -<w, h1> - s2``, the pair drawn with
         probability proportional to ``|F(h2) - F(h1)|_inf / |h2 - h1|``; ``uniform_pairs``: the
         same weights, pairs drawn uniformly; ``normal``: weights N(0, scale^2), biases uniform in
         [-1, 1]; ``centres``: Gaussian features ``exp(-|h - c|^2 / (2 l^2))`` around pooled states
-        c, drawn without repetition.
+        c, drawn without repetition; ``quadratic``: squares ``s h_i^2`` and ``s (h_i + h_j)^2``
+        with s the scale, which span the products of all pairs of the first entries of h. Those of
+        entries 0 to m - 1 are the first ``m (m + 1) / 2`` features, so that entries should be in
+        the order of their worth.
     activation : {"tanh", "relu"}
-        Not used by ``centres``.
+        Not used by ``centres`` and ``quadratic``.
     scale : float
-        Standard deviation of normal weights. With ``centres``, l in units of the root mean square
-        distance of pooled states from their mean. Weights of pairs are scaled by the data.
+        Standard deviation of normal weights, or factor of the squares of ``quadratic``. With
+        ``centres``, l in units of the root mean square distance of pooled states from their mean.
+        Weights of pairs are scaled by the data.
     following : ndarray, shape (states, outputs), optional
         F(h) of each pooled state, the state one step on; needed by ``pairs``.
     seed : int
-        The same seed gives the same weights bit for bit.
+        The same seed gives the same weights bit for bit; ``quadratic`` draws nothing.
 
     Raises
     ------
     ValueError
         If a name is unknown, the width is negative, the pool has fewer than two different states or
-        fewer than there are centres, a value is not finite, ``following`` is missing for ``pairs``,
-        or the seed is not allowed.
+        fewer than there are centres, its states have fewer products than the width, a value is not
+        finite, ``following`` is missing for ``pairs``, or the seed is not allowed.
     """
     if sampling not in get_args(Sampling):
         raise ValueError(f"sampling: {sampling!r} is not one of {', '.join(get_args(Sampling))}")
@@ -145,8 +154,10 @@ def sample_weights(
     if pool.ndim != 2:
         raise ValueError(f"pool: shape {pool.shape} is not (states, inputs)")
     rng = np.random.default_rng(seed)
-    if sampling in ("normal", "centres") and not scale > 0:
+    if sampling in ("normal", "centres", "quadratic") and not scale > 0:
         raise ValueError(f"scale: {scale} is not positive")
+    if sampling == "quadratic":
+        return _squares(pool.shape[1], width, scale)
     if sampling == "normal":
         weights = rng.standard_normal((width, pool.shape[1])).T * scale
         return HiddenWeights(weights, rng.uniform(-1.0, 1.0, width), activation)
@@ -167,6 +178,34 @@ def sample_weights(
     weights = s1 * difference / np.square(difference).sum(axis=1, keepdims=True)
     biases = -np.einsum("ij,ij->i", weights, pool[first]) - s2
     return HiddenWeights(weights.T, biases, activation)
+
+
+def hidden_activation(sampling: Sampling, activation: Activation) -> HiddenActivation:
+    """Return the activation of the hidden weights that :func:`sample_weights` draws."""
+    return "square" if sampling == "quadratic" else activation
+
+
+def products_of(inputs: int) -> int:
+    """Return the number of products of pairs of so many values, squares among them."""
+    return inputs * (inputs + 1) // 2
+
+
+def _squares(inputs: int, width: int, scale: float) -> HiddenWeights:
+    """Return squares of values and of sums of two: 0, 1, 0 + 1, 2, 0 + 2, 1 + 2, 3, ...
+
+    ``h_i h_j`` is half of ``(h_i + h_j)^2 - h_i^2 - h_j^2``, which are all among the features of
+    the entries up to the larger of i and j.
+    """
+    if width > products_of(inputs):
+        raise ValueError(
+            f"width: {width} is more than the {products_of(inputs)} products of pairs of {inputs} "
+            "values that the hidden features see; take a smaller width"
+        )
+    weights = np.zeros((inputs, width))
+    pairs = ((later, earlier) for later in range(inputs) for earlier in (later, *range(later)))
+    for feature, pair in enumerate(islice(pairs, width)):
+        weights[pair, feature] = np.sqrt(scale)
+    return HiddenWeights(weights, np.zeros(width), "square")
 
 
 def _radial_features(

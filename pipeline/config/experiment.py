@@ -201,6 +201,12 @@ class Experiment(Section):
                 "model.hidden_inputs: linear is allowed with state.layout: eof only, but the "
                 f"layout is {self.state.layout}; leave it out"
             )
+        quadratic = "quadratic" in (self.model.sampling, *self.search.get("model.sampling", ()))
+        if quadratic and self.state.layout != "eof":
+            raise ValueError(
+                "model.sampling: quadratic is allowed with state.layout: eof only, but the layout "
+                f"is {self.state.layout}; choose another one, or products among model.features"
+            )
         centres = "centres" in (self.model.sampling, *self.search.get("model.sampling", ()))
         if centres and self.model.width > self.fit.pool:
             raise ValueError(

@@ -64,13 +64,13 @@ class ModelConfig(Section):
         min_length=1,
         description="what hidden features see: states, and the linear model's next state",
     )
-    sampling: Literal["pairs", "uniform_pairs", "normal", "centres"] = "normal"
+    sampling: Literal["pairs", "uniform_pairs", "normal", "centres", "quadratic"] = "normal"
     scale: float | None = Field(
         None,
         ge=1e-9,
         le=1e9,
-        description="standard deviation of normal weights, default 0.15, or relative length of "
-        "features around centres, default 1",
+        description="standard deviation of normal weights or factor of quadratic features, "
+        "default 0.15, or relative length of features around centres, default 1",
     )
     target: Literal["state", "increment"] = "state"
     leads: list[Duration] = Field(
@@ -155,10 +155,12 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _activation_that_applies(self) -> ModelConfig:
-        if self.sampling == "centres" and self.activation != "tanh":
+        kinds = {"centres": "Gaussian", "quadratic": "squares"}
+        if self.sampling in kinds and self.activation != "tanh":
             raise ValueError(
-                f"model.activation: {self.activation} does not apply to model.sampling: centres, "
-                "whose features are Gaussian; leave model.activation out"
+                f"model.activation: {self.activation} does not apply to model.sampling: "
+                f"{self.sampling}, whose features are {kinds[self.sampling]}; leave "
+                "model.activation out"
             )
         return self
 

@@ -41,6 +41,7 @@ from gfrnn.pipeline.training.stretches import (
 )
 from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network
 from gfrnn.pipeline.training.zonal.zonal_rows import blocks_of_share
+from gfrnn_core.sampling import products_of
 
 Array = NDArray[Any]
 
@@ -175,6 +176,7 @@ def _check_rows(experiment: Experiment, fields: Fields) -> None:
     validation = fold_rows(row_leaves(experiment, fields, "validation"), places)
     check_solve(experiment, rows, always, list(validation.values()))
     _check_centres(experiment, fields, places)
+    _check_products(experiment)
 
 
 def fold_rows(leaves: Sequence[Stretch], places: int) -> dict[str, int]:
@@ -195,6 +197,24 @@ def _check_centres(experiment: Experiment, fields: Fields, places: int) -> None:
         raise ConfigError(
             f"model.width: {model.width} centres are more than the {min(times, fit.pool)} states "
             "that they are drawn from; give at most as many, or a longer periods.train"
+        )
+
+
+def _check_products(experiment: Experiment) -> None:
+    """Refuse more quadratic features than the values that they see have products."""
+    state, model = experiment.state, experiment.model
+    if model.sampling != "quadratic":
+        return
+    states = (model.hidden_delays or state.delays) * ("state" in model.hidden_inputs)
+    modes = model.hidden_modes or state.modes
+    seen = modes * (states + ("linear" in model.hidden_inputs))
+    if model.joint_inputs:
+        seen += sum(map(input_width, model.inputs))
+    if model.width > products_of(seen):
+        raise ConfigError(
+            f"model.width: {model.width} is more than the {products_of(seen)} products of pairs of "
+            f"the {seen} values that hidden features see, with model.sampling: quadratic and "
+            f"{modes} modes; give at most {products_of(seen)}, or a larger model.hidden_modes"
         )
 
 

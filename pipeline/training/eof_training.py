@@ -272,21 +272,31 @@ class EofTraining(Training):
         states = self.states[:, :modes]
         forcing = self.forcing()(self.fields.time) if network.joint else None
         train = row_leaves(variant, self.fields, "train")
-        pool = draw_pool(states, train, network.delays, variant.fit.pool, model.seed, forcing)
+        by_mode = network.sampling == "quadratic"
+        seed = 0 if by_mode else model.seed  # nothing about products is drawn
+        pool = draw_pool(states, train, network.delays, variant.fit.pool, seed, forcing)
         seen = np.zeros((network.delays, modes), dtype=bool)
         seen[: model.hidden_delays, : model.hidden_modes] = True
         joined = np.ones(self._joined(variant), dtype=bool)
         entries = np.concatenate([seen.reshape(-1), joined])
-        if linear is None:
+        if linear is None and not by_mode:
             return network.sample(*pool, entries)
-        # Other rows of the linear model, such as the constant, would only shift the features.
-        weights = linear[: len(entries), : model.hidden_modes].copy()
-        if network.target == "increment":
-            weights[: weights.shape[1]] += np.eye(weights.shape[1])
         each = np.eye(len(entries))
         present, inputs = each[:, : seen.size][:, seen.reshape(-1)], each[:, seen.size :]
-        parts = {"state": present, "linear": weights}
+        parts = {"state": present}
+        if linear is not None:
+            # Other rows of the linear model, such as the constant, would only shift the features.
+            weights = linear[: len(entries), : model.hidden_modes].copy()
+            if network.target == "increment":
+                weights[: weights.shape[1]] += np.eye(weights.shape[1])
+            parts["linear"] = weights
         combined = equal_spreads(pool[0], [parts[name] for name in model.hidden_inputs], present)
+        if by_mode:
+            # Products of inputs and leading modes come first, of whatever delay or forecast.
+            order = np.arange(combined.shape[1]).reshape(-1, model.hidden_modes or modes).T
+            return network.sample(
+                *pool, np.concatenate([inputs, combined[:, order.reshape(-1)]], axis=1)
+            )
         return network.sample(*pool, np.concatenate([combined, inputs], axis=1))
 
     def _placeholder_network(self, variant: Experiment) -> SampledRNN:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gfrnn_core import HiddenWeights, Patches, SampledRNN
 from gfrnn_core.local_features import GridFeatures, Lattice, LatticeFeatures
-from gfrnn_core.sampling import Activation
+from gfrnn_core.sampling import Activation, Sampling, hidden_activation
 from gfrnn_core.zonal import Stage, ZonalBasis, ZonalNetwork
 
 Array = NDArray[Any]
@@ -72,7 +72,8 @@ def network_arrays(network: SampledRNN) -> dict[str, Array]:
 
 def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> SampledRNN:
     """Rebuild an unsolved network from :func:`network_options` and :func:`network_arrays`."""
-    _check_activation(options["activation"])
+    _check_name("activation", options["activation"], Activation)
+    _check_name("sampling", options["sampling"], Sampling)
     plain = SampledRNN(
         **{name: options[name] for name in _PLAIN},
         noise=arrays["noise"] if options["noise"] is None else options["noise"],
@@ -89,7 +90,8 @@ def rebuild_network(options: dict[str, Any], arrays: dict[str, Array]) -> Sample
     )
     weights = arrays.get("weights", np.zeros((options["linear"], 0)))
     biases = arrays.get("biases", np.zeros(0))
-    hidden = HiddenWeights(weights, biases, plain.activation, arrays.get("metric"))
+    activation = hidden_activation(plain.sampling, plain.activation)
+    hidden = HiddenWeights(weights, biases, activation, arrays.get("metric"))
     features = _lattice_features(options, arrays, plain)
     return replace(plain, hidden=hidden, lattice_features=features)
 
@@ -140,7 +142,7 @@ def rebuild_zonal_network(
     options: dict[str, Any], arrays: dict[str, Array], basis: ZonalBasis
 ) -> ZonalNetwork:
     """Rebuild a network from :func:`zonal_options`, :func:`zonal_arrays` and its states' basis."""
-    _check_activation(options["activation"])
+    _check_name("activation", options["activation"], Activation)
     empty = GridFeatures.none(arrays["scales"])
     given = {name: arrays.get(name, getattr(empty, name)) for name in _FEATURES}
     features = GridFeatures(**given, activation=options["activation"])
@@ -169,11 +171,9 @@ def solved_arrays(network: SampledRNN | ZonalNetwork) -> dict[str, Array]:
     return {"outer": np.asarray(network.outer), **network_arrays(network)}
 
 
-def _check_activation(name: Any) -> None:
-    if name not in get_args(Activation):
-        raise ValueError(
-            f"activation: {name!r} is not one of {', '.join(map(str, get_args(Activation)))}"
-        )
+def _check_name(option: str, name: Any, kind: Any) -> None:
+    if name not in get_args(kind):
+        raise ValueError(f"{option}: {name!r} is not one of {', '.join(get_args(kind))}")
 
 
 def _tuples(value: Any) -> Any:

@@ -269,7 +269,7 @@ def test_the_seed_decides_every_bit(sampling):
     assert (first.biases != other.biases).any()
 
 
-@pytest.mark.parametrize("sampling", [*PAIRS, "normal", "centres"])
+@pytest.mark.parametrize("sampling", [*PAIRS, "normal", "centres", "quadratic"])
 def test_a_width_of_zero_has_no_features_whatever_the_seed(sampling):
     pool = np.repeat([[0.0], [1.0]], 5, axis=0)
     for seed in range(20):

@@ -321,12 +321,16 @@ def squared_errors(network: SampledRNN, fold: Factors, size: int) -> Array:
 def candidate_shares(errors: Array, average: int) -> Array:
     """Return the shares of the candidates at each lead: equal for the best, 0 for the rest.
 
+    Candidates whose errors are the same number at every lead are one model, as a key that they
+    differ in has no effect (a seed, where nothing is drawn). The first of them stands for all:
+    with copies, a mean of several would be one model.
+
     Parameters
     ----------
     errors : ndarray, shape (candidates, leads)
         Validation errors.
     average : int
-        Number of candidates that are averaged at each lead.
+        Number of candidates that are averaged at each lead, or all if there are fewer models.
 
     Returns
     -------
@@ -334,6 +338,7 @@ def candidate_shares(errors: Array, average: int) -> Array:
         Columns sum to 1.
     """
     shares = np.zeros(errors.shape)
-    order = np.argsort(errors, axis=0, kind="stable")[:average]
-    np.put_along_axis(shares, order, 1.0 / average, axis=0)
+    models = np.sort(np.unique(errors, axis=0, return_index=True)[1])
+    order = models[np.argsort(errors[models], axis=0, kind="stable")[:average]]
+    np.put_along_axis(shares, order, 1.0 / len(order), axis=0)
     return shares

@@ -39,6 +39,7 @@ KEYS: list[dict[str, Any]] = [
     {"model": {"hidden_inputs": ["state", "linear"]}},
     {"model": {"hidden_inputs": ["state", "linear"], "noise": "residual"}},
     {"model": {"sampling": "centres", "scale": 1.0}},
+    {"model": {"sampling": "quadratic", "hidden_inputs": ["state", "linear"]}},
     {
         "model": {
             "hidden_inputs": ["linear"], "sampling": "centres", "scale": 1.0,

@@ -87,6 +87,13 @@ def test_an_unknown_activation_is_refused(store):
     assert "activation: 'exec' is not one of tanh, relu" in refused(store)
 
 
+def test_an_unknown_sampling_is_refused(store):
+    change(store / "zarr.json", lambda tree: tree["attributes"]["networks"][0].update(
+        sampling="exec"
+    ))  # fmt: skip
+    assert "sampling: 'exec' is not one of pairs, uniform_pairs, normal" in refused(store)
+
+
 @pytest.mark.parametrize("step", ["0s", 0, "-6h", "inf"])
 def test_a_step_that_is_no_duration_is_refused(store, step):
     change(store / "zarr.json", lambda tree: tree["attributes"].update(step=step))
