@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,6 +211,30 @@ def test_inspect_names_what_is_wrong(weather, tmp_path, said):
     assert "warning mean_sea_level_pressure: missing (NaN) everywhere" in answer.out
     assert "warning 1 gaps in time (step 1d): 2001-04-10T00:00 to 2001-04-21T00:00" in answer.out
     assert "no problems found" not in answer.out
+
+
+def test_inspect_compares_the_data_of_a_run_with_its_record(finished, tmp_path, said):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    answer = said("inspect", folder)
+    assert (answer.code, answer.err) == (0, "")
+    parts = [line.split(maxsplit=1) for line in answer.out.splitlines()]
+    assert {state for state, _ in parts[:-1]} == {"unchanged"}
+    assert {part.split("/")[0] for _, part in parts[:-2]} == {
+        "train", "validation", "test", "truth",
+    }  # fmt: skip
+    assert answer.out.endswith("the data are those that the run was computed from\n")
+    record = json.loads((folder / "run.json").read_text())
+    first = next(iter(record["folds"]))
+    record["folds"] |= {first: "0" * 64, "train/1850": "0" * 64}
+    (folder / "run.json").write_text(json.dumps(record))
+    answer = said("inspect", folder)
+    assert (answer.code, answer.err) == (1, "")
+    assert f"changed   {first}\n" in answer.out
+    assert "missing   train/1850\n" in answer.out
+    assert "`gfrnn run` repeats the stages that they decide" in answer.out
+    assert "give it alone" in complaint(said("inspect", folder, "--save", tmp_path / "a.yaml"))
+    assert "give it alone" in complaint(said("inspect", folder, tmp_path))
 
 
 @pytest.mark.cluster
