@@ -447,6 +447,25 @@ def test_stages_without_what_they_need_start_no_cluster(weather, at_home, said, 
     assert "no statistics of forecasts there" in complaint(said("verify", online.folder))
 
 
+def test_statistics_are_scored_without_a_cluster(weather, at_home, said, monkeypatch):
+    @contextmanager
+    def refuse(*_, **__):
+        raise AssertionError("a cluster was started")
+        yield
+
+    monkeypatch.setattr("gfrnn.workflows.session.run_session.open_cluster", refuse)
+    online = SMALL | {"forecast": {"horizon": "4d", "store": False}}
+    run = Run(experiment(weather.path, **online), at_home / "online")
+    run.fit(), run.forecast()
+    for options in ((), ("--force",)):
+        answer = said("verify", run.folder, *options)
+        assert (answer.code, answer.err) == (0, "")
+        assert re.search(rf"^verify: {run.scores} \(\d.* s\)$", answer.out, re.MULTILINE)
+        assert "RMSE, cos-latitude weighted" in answer.out
+    assert run.record.stages["verify"].finished
+    assert "(done before, skipped)" in said("verify", run.folder).out
+
+
 def test_pairs_without_truth_are_counted_and_said(weather, at_home, said):
     parts = SMALL | {"periods": {"test": ["2002-08-10", "2002-08-23"]}}
     run = Run(experiment(weather.path, **parts), at_home / "out")
