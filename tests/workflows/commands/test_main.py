@@ -466,6 +466,35 @@ def test_statistics_are_scored_without_a_cluster(weather, at_home, said, monkeyp
     assert "(done before, skipped)" in said("verify", run.folder).out
 
 
+def test_damaged_forecasts_of_a_run_are_not_scored_against_another_truth(finished, tmp_path, said):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    store = folder / "forecast.zarr"
+    next(path for path in sorted(store.rglob("c/**/*")) if path.is_file()).unlink()
+    answer = said("verify", folder, finished.folder, "--output", tmp_path / "other")
+    assert f"{store}: is damaged, files of the array " in complaint(answer)
+    shutil.rmtree(store)
+    answer = said("verify", folder, finished.folder, "--output", tmp_path / "other")
+    assert f"{store}: no forecasts there" in complaint(answer)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_climatology_that_is_worse_than_a_mean_is_said(weather, at_home, said):
+    periods = {
+        "train": ["2001-01-01", "2001-05-31"],
+        "validation": ["2001-09-01", "2001-12-31"],
+        "test": ["2002-06-01", "2002-06-05"],
+    }
+    parts = SMALL | {"periods": periods, "climatology": {"annual": 2}}
+    run = finish(Run(experiment(weather.path, **parts), at_home / "out"))
+    note = "on the validation period the climatology has "
+    answer = said("fit", run.folder)
+    assert answer.code == 0
+    assert f"warning: {note}" in answer.out
+    assert said("report", run.folder).code == 0
+    assert note[1:] in run.report.read_text()
+
+
 def test_pairs_without_truth_are_counted_and_said(weather, at_home, said):
     parts = SMALL | {"periods": {"test": ["2002-08-10", "2002-08-23"]}}
     run = Run(experiment(weather.path, **parts), at_home / "out")
