@@ -479,6 +479,32 @@ def test_damaged_forecasts_of_a_run_are_not_scored_against_another_truth(finishe
     assert not (tmp_path / "other").exists()
 
 
+def test_damaged_stores_of_a_run_are_not_shown(finished, tmp_path, said):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+
+    def refused(command: str, files: list[Path], message: str) -> None:
+        whole = {path: path.read_bytes() for path in files}
+        for path, content in whole.items():
+            middle = len(content) // 2
+            damaged = content[:middle] + bytes([content[middle] ^ 16]) + content[middle + 1 :]
+            path.write_bytes(damaged)
+        assert message in complaint(said(command, folder))
+        for path, content in whole.items():
+            path.write_bytes(content)
+
+    def chunks(store: str, array: str) -> list[Path]:
+        return [path for path in (folder / store).glob(f"{array}/c/**/*") if path.is_file()]
+
+    variable = next(iter(xr.open_zarr(folder / "forecast.zarr").data_vars))
+    refused("report", chunks("forecast.zarr", variable), "forecast.zarr: is damaged, values of ")
+    refused("report", chunks("scores.zarr", "rmse"), "files of the array rmse are missing or were")
+    refused("verify", chunks("statistics.zarr", "known"), "files of the array known are missing")
+    refused("spectrum", chunks("model.zarr", "lagged"), "the array lagged was changed")
+    refused("spectrum", chunks("summaries.zarr", "*/*/*"), "summaries.zarr: ")
+    assert said("report", folder).code == 0
+
+
 def test_a_climatology_that_is_worse_than_a_mean_is_said(weather, at_home, said):
     periods = {
         "train": ["2001-01-01", "2001-05-31"],
