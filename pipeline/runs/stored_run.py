@@ -135,8 +135,8 @@ class StoredRun(RunFolder):
         record = self.record
         if not record.folds:
             raise RunError(
-                f"{self.folder}: has no record of the data of each year, as no stage is finished, "
-                "or an earlier version has computed it; run `gfrnn run` first"
+                f"{self.folder}: has no record of the data of each year, as no stage has read them "
+                "for it yet, or an earlier version did; run `gfrnn run` first"
             )
         found = self.data.compare(record.folds)
         fit = record.fit

@@ -93,11 +93,15 @@ def _compare_data(folder: Path) -> None:
     from gfrnn.pipeline import Run
     from gfrnn.pipeline.runs.stage_data import UNCHANGED
 
-    states = Run.reopen(folder).compare_data()
+    run = Run.reopen(folder)
+    states = run.compare_data()
     for part, state in states.items():
         style = "dim" if state == UNCHANGED else "yellow"
         console.print(f"{state:<9}", style=style, end=" ")
         console.print(part, highlight=False)
+    if run.record.external_model:
+        what = "added by updates" if run.updated else "of the run whose model was copied"
+        console.print(f"not compared: the data {what}", highlight=False)
     differing = sum(state != UNCHANGED for state in states.values())
     if not differing:
         console.print("the data are those that the run was computed from", highlight=False)

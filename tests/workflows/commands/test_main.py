@@ -399,6 +399,11 @@ def test_another_period_is_forecast_beside_the_run(weather, file, at_home, said)
     assert "done before, skipped" in said(*words).out
     for stage in ("verify", "report"):
         assert said(stage, new).code == 0
+    compared = said("inspect", new)
+    assert compared.code == 0
+    assert "unchanged test/2002" in compared.out
+    assert "train/" not in compared.out
+    assert "not compared: the data of the run whose model was copied" in compared.out
     assert "periods: train (2001-01-01..2002-03-31) and test" in complaint(
         said(*words[:3], "2002-01-01", "2002-01-02", "-o", "b")
     )
