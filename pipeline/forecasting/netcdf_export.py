@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import dask.array as da
 import netCDF4
 import pandas as pd
 import xarray as xr
@@ -16,6 +17,7 @@ import xarray as xr
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.forecasting.netcdf_dataset import netcdf_dataset, netcdf_names
+from gfrnn.pipeline.forecasting.store_sums import check_sums, naming_damage
 from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 
 LATEST = "latest"
@@ -30,6 +32,8 @@ class NetcdfExport:
 
     Attributes
     ----------
+    store : Path
+        The forecast store.
     ds : xarray.Dataset
         The forecasts to export, in the stored chunks.
     files : list of Path
@@ -38,6 +42,7 @@ class NetcdfExport:
         Positions of the initial times whose files are to be written.
     """
 
+    store: Path
     ds: xr.Dataset
     files: list[Path]
     missing: list[int]
@@ -70,11 +75,14 @@ class NetcdfExport:
         ConfigError
             If an initial time is not in the store.
         RunError
-            If there are no finished forecasts, a variable cannot be named in netCDF, or a file
-            holds other forecasts.
+            If there are no finished forecasts, they are damaged, a variable cannot be named in
+            netCDF, or a file holds other forecasts.
         """
         store, name, folder = _places(path)
         ds = _open_store(store)
+        # What others have made of a store may have kept its attributes, and so its sums.
+        if folder == store.with_name("netcdf"):
+            check_sums(store)
         netcdf_names(ds)  # refuse names that clash
         ds = ds.isel(time=_chosen(ds.indexes["time"], init, store))
         folder = output or folder
@@ -86,7 +94,7 @@ class NetcdfExport:
         missing = [
             place for place, file in enumerate(files) if force or not _is_written(file, ds.attrs)
         ]
-        return cls(ds, files, missing)
+        return cls(store, ds, files, missing)
 
     def write(self, progress: Progress | None = None) -> None:
         """Write the missing files, each under another name until it is complete.
@@ -94,7 +102,7 @@ class NetcdfExport:
         Raises
         ------
         RunError
-            If a file cannot be written, such as on a full disk.
+            If the forecasts are damaged, or a file cannot be written, such as on a full disk.
         """
         progress = progress or (lambda _: None)
         total = len(self.missing)
@@ -102,7 +110,7 @@ class NetcdfExport:
         for done, place in enumerate(self.missing, 1):
             file = self.files[place]
             file.parent.mkdir(parents=True, exist_ok=True)
-            _write_file(netcdf_dataset(self.ds.isel(time=place)), file)
+            _write_file(netcdf_dataset(self.ds.isel(time=place)), file, self.store)
             progress(ProgressUpdate(_STAGE, done, total))
 
 
@@ -198,15 +206,22 @@ def _is_written(file: Path, attrs: dict[str, Any]) -> bool:
     return True
 
 
-def _write_file(ds: xr.Dataset, file: Path) -> None:
+def _write_file(ds: xr.Dataset, file: Path, store: Path) -> None:
     partial = file.with_name(f".{file.name}.partial")
     partial.unlink(missing_ok=True)
     # A chunk is read and written at a time: netCDF takes calls of one thread only.
     try:
         with dask.config.set(scheduler="synchronous"):
             ds.to_netcdf(partial, engine="netcdf4", format="NETCDF4")
-    except RuntimeError as error:  # of the netCDF library, which does not say more
+    except (OSError, RuntimeError, ValueError) as error:
         partial.unlink(missing_ok=True)
+        with naming_damage(store), dask.config.set(scheduler="synchronous"):
+            for variable in ds.variables.values():
+                for block in da.asarray(variable.data).blocks.ravel():
+                    block.compute()
+        if not isinstance(error, RuntimeError):
+            raise
+        # The netCDF library does not say more.
         raise RunError(
             f"{file}: cannot be written ({error}); check the free space, and run the same command "
             "again to resume"

@@ -1,6 +1,7 @@
-"""Sums of a finished forecast store, by which lost files and changed metadata are found.
+"""Sums of a finished store, by which lost files, changed metadata and changed values are found.
 
-The values of chunks have checksums of their own, which zarr compares when it reads them.
+The chunks of forecasts have checksums of their own, which zarr compares when it reads them, so that
+their files need only be listed. Statistics and scores are smaller, and summed whole.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,59 +22,123 @@ SUMS = "sha256"
 """Attribute of a finished store: the sum of each array, as JSON text, since attributes of netCDF
 files cannot be mappings, and what is read from a store may be written there as it is."""
 
+_ATTRIBUTES = "attributes of groups"
 
-def store_sums(path: Path) -> dict[str, str]:
+_BLOCK_BYTES = 2**20  # of a file that are read at once
+
+
+_REMEDY = (
+    "restore it from a copy, or remove it and run `gfrnn forecast` again, which uses the trained "
+    "model"
+)
+
+
+def store_sums(path: Path, *, whole: bool = False) -> dict[str, str]:
     """Return the SHA-256 (hex) of the metadata and of the names of all files of each array.
 
-    The contents are included where an array is one file, as coordinates are. Larger arrays are
-    only listed, so this is cheap.
+    Parameters
+    ----------
+    path : Path
+    whole : bool
+        Whether to include the contents of all files, and the attributes of the groups. Otherwise
+        the contents are included only where an array is one file, as coordinates are; larger
+        arrays are only listed, which is cheap.
     """
-    arrays = zarr.open_group(path, mode="r", use_consolidated=False).array_keys()
-    return {name: _array_sum(path / name) for name in sorted(arrays)}
+    group = zarr.open_group(path, mode="r", use_consolidated=False)
+    if not whole:
+        return {name: _array_sum(path / name) for name in sorted(group.array_keys())}
+    members = dict(group.members(max_depth=None, use_consolidated_for_children=False))
+    sums = {
+        name: _array_sum(path / name, whole=True)
+        for name, member in sorted(members.items())
+        if isinstance(member, zarr.Array)
+    }
+    groups = {"": group} | {n: each for n, each in members.items() if isinstance(each, zarr.Group)}
+    attrs = {
+        name: {key: value for key, value in each.attrs.items() if key != SUMS}
+        for name, each in sorted(groups.items())
+    }
+    return sums | {_ATTRIBUTES: hashlib.sha256(_plain(attrs)).hexdigest()}
 
 
-def check_sums(path: Path) -> None:
-    """Check that a finished store has all files that it had when it was finished.
+def add_sums(path: Path) -> None:
+    """Add the sums of all contents to the attributes of a finished store."""
+    sums = json.dumps(store_sums(path, whole=True))
+    zarr.open_group(path, mode="r+", use_consolidated=False).attrs[SUMS] = sums
+
+
+def check_sums(path: Path, *, whole: bool = False, remedy: str = _REMEDY) -> None:
+    """Check that a finished store is as it was when it was finished.
 
     Stores without sums, such as those of earlier versions, pass.
+
+    Parameters
+    ----------
+    path : Path
+    whole : bool
+        Whether the sums are those of :func:`add_sums`.
+    remedy : str
+        What to do about damage.
 
     Raises
     ------
     RunError
-        If files are missing or metadata were changed; the message names the array.
+        If files are missing or were changed; the message names the array.
     """
     try:
         attrs: dict[str, Any] = dict(zarr.open_group(path, mode="r", use_consolidated=False).attrs)
         if (text := attrs.get(SUMS)) is None:
             return
         wanted: dict[str, str] = json.loads(str(text))
-        found = store_sums(path)
+        found = store_sums(path, whole=whole)
         changed = [name for name in wanted if found.get(name) != wanted[name]]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunError(damage(path, f"its metadata cannot be read, {error}")) from None
+        raise RunError(damage(path, f"its metadata cannot be read, {error}", remedy)) from None
     if changed:
-        raise RunError(
-            damage(path, f"files of the array {changed[0]} are missing or were changed since")
-        )
+        what = f"files of the array {changed[0]} are missing or were changed since"
+        if changed[0] == _ATTRIBUTES:
+            what = "its attributes were changed"
+        raise RunError(damage(path, what, remedy))
 
 
-def damage(path: Path, what: str) -> str:
-    """Return the message about a damaged store of forecasts."""
-    return (
-        f"{path}: is damaged, {what}; restore it from a copy, or remove it and run "
-        "`gfrnn forecast` again, which uses the trained model"
-    )
+def damage(path: Path, what: str, remedy: str = _REMEDY) -> str:
+    """Return the message about a damaged store, by default one of forecasts."""
+    return f"{path}: is damaged, {what}; {remedy}"
 
 
-def _array_sum(folder: Path) -> str:
+@contextmanager
+def naming_damage(
+    path: Path, what: str = "values of the forecasts cannot be read"
+) -> Iterator[None]:
+    """Name a store of forecasts where a block, which reads its values only, meets damage.
+
+    Raises
+    ------
+    RunError
+        If a chunk does not have its checksum, or cannot be decoded.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RunError(damage(path, f"{what} ({error})")) from None
+
+
+def _array_sum(folder: Path, *, whole: bool = False) -> str:
     digest = hashlib.sha256()
     metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
-    digest.update(json.dumps(metadata, sort_keys=True).encode())
+    digest.update(_plain(metadata))
     files = []
     for place, _, names in os.walk(folder):
         files += [os.path.relpath(os.path.join(place, name), folder) for name in names]
     digest.update("\n".join(sorted(files)).encode())
-    chunks = [name for name in files if name != "zarr.json"]
-    if len(chunks) == 1:
-        digest.update((folder / chunks[0]).read_bytes())
+    chunks = sorted(name for name in files if name != "zarr.json")
+    if whole or len(chunks) == 1:
+        for name in chunks:
+            with (folder / name).open("rb") as file:
+                while block := file.read(_BLOCK_BYTES):
+                    digest.update(block)
     return digest.hexdigest()
+
+
+def _plain(tree: Any) -> bytes:
+    return json.dumps(tree, sort_keys=True).encode()

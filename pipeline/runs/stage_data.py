@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +15,15 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fingerprint import fold_digests
 from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.forecasting.forecast import initial_times, times_read
 from gfrnn.pipeline.training.input_folds import digest_of, training_digests
 from gfrnn.pipeline.training.stretches import known_times, steps
 
 Array = NDArray[Any]
+
+UNCHANGED, CHANGED, MISSING = "unchanged", "changed", "missing"
+"""States of the data of a fold against the record of a run."""
 
 _PERIODS = {
     "fit": ("train", "validation"),
@@ -65,6 +71,32 @@ class StageData:
     def fingerprint(self, stage: str, *, trained: bool = True) -> str:
         """Return one digest of all data that decide the product of a stage."""
         return digest_of(self._ds, self.digests(stage, trained=trained), *_PERIODS[stage])
+
+    def compare(self, recorded: Mapping[str, str]) -> dict[str, str]:
+        """Compare the data with the digests in the record of a run.
+
+        Parameters
+        ----------
+        recorded : mapping of str
+            Digest of each fold, as :meth:`digests` returned it when a stage was computed.
+
+        Returns
+        -------
+        dict
+            For each of these folds ``unchanged``, ``changed``, or ``missing`` where the data have
+            no time of the fold any more.
+        """
+        periods = {fold.split("/")[0] for fold in recorded}
+        found: dict[str, str] = {}
+        if periods & {"train", "validation"}:
+            found |= self.training
+        with suppress(ConfigError):  # no forecast can start any more, so all its folds are missing
+            found |= self._starts if "test" in periods else {}
+            found |= self._truth if "truth" in periods else {}
+        return {
+            fold: MISSING if fold not in found else UNCHANGED if found[fold] == digest else CHANGED
+            for fold, digest in recorded.items()
+        }
 
     @property
     def used(self) -> Array:

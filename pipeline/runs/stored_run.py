@@ -35,7 +35,7 @@ from gfrnn.pipeline.runs.missing_times import (
 )
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
 from gfrnn.pipeline.runs.stage_checks import check_external_model
-from gfrnn.pipeline.runs.stage_data import StageData
+from gfrnn.pipeline.runs.stage_data import CHANGED, UNCHANGED, StageData
 from gfrnn.pipeline.training.input_folds import changed_folds
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import ModelNotes, Updates
@@ -43,6 +43,8 @@ from gfrnn.pipeline.training.selection.candidates import FittedCandidates
 from gfrnn.pipeline.verification.region_masks import region_masks
 
 _LOGGER = logging.getLogger(__name__)
+
+_DESCRIPTION = "variables, units and grid"
 
 
 class StoredRun(RunFolder):
@@ -113,6 +115,38 @@ class StoredRun(RunFolder):
     def data(self) -> StageData:
         """The data that each stage reads."""
         return StageData(self.experiment, self.ds)
+
+    def compare_data(self) -> dict[str, str]:
+        """Compare the data with the record of those that the stages were computed from.
+
+        Returns
+        -------
+        dict
+            ``unchanged``, ``changed`` or ``missing`` for each fold, such as ``train/2001``, and,
+            where no fold of the fit differs, for ``variables, units and grid``.
+
+        Raises
+        ------
+        RunError
+            If the run has no record of its data.
+        DataError
+            If the data cannot be opened.
+        """
+        record = self.record
+        if not record.folds:
+            raise RunError(
+                f"{self.folder}: has no record of the data of each year, as no stage has read them "
+                "for it yet, or an earlier version did; run `gfrnn run` first"
+            )
+        found = self.data.compare(record.folds)
+        fit = record.fit
+        if fit is None or fit.external or fit.refit is not None:
+            return found
+        decisive = [found[fold] for fold in found if fold.split("/")[0] in ("train", "validation")]
+        if all(state == UNCHANGED for state in decisive):
+            same = self.data.fingerprint("fit") == record.fingerprint
+            found[_DESCRIPTION] = UNCHANGED if same else CHANGED
+        return found
 
     @property
     def fingerprint(self) -> str:

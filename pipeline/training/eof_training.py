@@ -360,7 +360,22 @@ class EofTraining(Training):
 
     def notes(self, layout: EofLayout) -> tuple[dict[str, Array], dict[str, Any]]:
         variance = np.square(layout.singular_values) / layout.total
-        return {"eof_variance": variance}, {"variance_kept": layout.variance_kept}
+        return {"eof_variance": variance}, {
+            "variance_kept": layout.variance_kept,
+            "climatology_error": self._climatology_error(layout),
+        }
+
+    def _climatology_error(self, layout: EofLayout) -> float:
+        """Return the RMSE of the climatology over that of the training mean, on validation."""
+        scaling, time = layout.scaling, self.fields.time
+        train, validation = (times_of(self.reads(name)) for name in ("train", "validation"))
+        # States are anomalies from the climatology; the mean is that of the climatology at the
+        # training times, as residuals of least squares with a constant have none.
+        cycle = layout.project(scaling.climatology.coefficients * scaling.weights)
+        design = scaling.climatology.design_matrix
+        states = self.states[validation, : layout.modes]
+        from_mean = states + (design(time[validation]) - design(time[train]).mean(axis=0)) @ cycle
+        return float(np.sqrt(np.square(states).sum() / np.square(from_mean).sum()))
 
 
 def linear_variant(variant: Experiment) -> Experiment:

@@ -138,6 +138,10 @@ class ModelNotes:
         Share of the variance that the EOFs hold.
     patches : int or None
         Number of patches of a local layout.
+    climatology_error : float or None
+        RMSE of the climatology on the validation period over that of the mean of the training
+        period, in the space of the EOFs of a layout of EOFs. It is above 1 where the training
+        period does not determine the annual or the diurnal cycle.
     fingerprint : str
         Fingerprint of the data of the fit.
     kept : TriangleLocation
@@ -160,6 +164,7 @@ class ModelNotes:
     linear_solve: SolveSettings | None = None
     variance_kept: float | None = None
     patches: int | None = None
+    climatology_error: float | None = None
     fingerprint: str
     kept: TriangleLocation | None = None
     precision: dict[str, Any]

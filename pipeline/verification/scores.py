@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads
+from gfrnn.pipeline.forecasting.store_sums import SUMS, add_sums, check_sums
 from gfrnn.pipeline.storage import consolidate, string_array, write_whole
 from gfrnn.pipeline.verification.events.event_scores import event_scores
 from gfrnn.pipeline.verification.significance import score_changes, spread_skill_interval
@@ -26,6 +27,8 @@ DIMENSIONS = ("system", "region", "subset", "channel", "prediction_timedelta")
 
 SUBSETS = "subsets"
 """Name of the group of the store with the scores of regions, seasons and hours."""
+
+_REMEDY = "restore it from a copy, or remove it and run `gfrnn verify` again"
 
 _WITHOUT_UNITS = ("acc", "activity", "index_correlation")
 
@@ -143,6 +146,7 @@ def write_scores(path: Path, scores: xr.Dataset) -> None:
         encoded = scores.assign_coords(prediction_timedelta=leads)
         for group, own in ((None, _whole(encoded)), (SUBSETS, encoded)):
             own.to_zarr(partial, group=group, mode="a", zarr_format=3, consolidated=False)
+        add_sums(partial)
         consolidate(partial)
 
     write_whole(path, write)
@@ -155,16 +159,33 @@ def open_scores(path: Path) -> xr.Dataset:
     -------
     xarray.Dataset
         Variables of :func:`scores_of` without the dimensions ``region`` and ``subset``.
+
+    Raises
+    ------
+    RunError
+        If the store is damaged.
     """
-    with xr.open_zarr(path, chunks=None, decode_timedelta=True, consolidated=False) as ds:
-        return ds.load()
+    return _open(path, None)
 
 
 def open_score_subsets(path: Path) -> xr.Dataset:
-    """Return the scores of all regions and subsets, see :func:`scores_of`."""
+    """Return the scores of all regions and subsets, see :func:`scores_of`.
+
+    Raises
+    ------
+    RunError
+        If the store is damaged.
+    """
+    return _open(path, SUBSETS)
+
+
+def _open(path: Path, group: str | None) -> xr.Dataset:
+    check_sums(path, whole=True, remedy=_REMEDY)
     options: dict[str, Any] = {"chunks": None, "decode_timedelta": True, "consolidated": False}
-    with xr.open_zarr(path, group=SUBSETS, **options) as ds:
-        return ds.load()
+    with xr.open_zarr(path, group=group, **options) as ds:
+        found: xr.Dataset = ds.load()
+    found.attrs.pop(SUMS, None)
+    return found
 
 
 def _whole(scores: xr.Dataset) -> xr.Dataset:

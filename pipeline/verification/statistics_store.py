@@ -16,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.forecasting.store_sums import SUMS, add_sums, check_sums
 from gfrnn.pipeline.storage import array_in, consolidate
 
 Array = NDArray[Any]
@@ -23,6 +24,11 @@ Array = NDArray[Any]
 WRITTEN = "written"
 """Name of an array of int8 per initial time: 1 if its statistics are in the store. It exists only
 while the store is unfinished."""
+
+_REMEDY = (
+    "restore it from a copy, or remove it and run `gfrnn verify` again, or `gfrnn forecast` where "
+    "no fields are kept (forecast.store: false)"
+)
 
 
 def create_statistics_store(
@@ -139,6 +145,7 @@ def finish_statistics_store(path: Path) -> None:
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     if WRITTEN in group:
         del group[WRITTEN]
+    add_sums(path)
     consolidate(path)
 
 
@@ -148,11 +155,13 @@ def open_statistics(path: Path) -> xr.Dataset:
     Raises
     ------
     RunError
-        If the store does not exist or is not finished.
+        If the store does not exist, is not finished, or is damaged.
     """
     if not (path / "zarr.json").exists():
         raise RunError(f"{path}: no statistics of forecasts there; run `gfrnn verify` first")
+    check_sums(path, whole=True, remedy=_REMEDY)
     ds: xr.Dataset = xr.open_zarr(path, chunks=None, decode_timedelta=True, consolidated=False)
     if WRITTEN in ds:
         raise RunError(f"{path}: the statistics are not finished; run `gfrnn verify` again")
+    ds.attrs.pop(SUMS, None)  # what is computed from the statistics has others
     return ds

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.time_axis import format_minute
-from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast_store import NUMBER, open_forecasts
-from gfrnn.pipeline.forecasting.store_sums import damage
+from gfrnn.pipeline.forecasting.store_sums import naming_damage
 from gfrnn.pipeline.storage import array_in
 
 Array = NDArray[Any]
@@ -149,13 +148,11 @@ class StoredForecasts:
         return 4 * (self.members or 1) * fields
 
     def _read(self, array: zarr.Array[Any], chosen: tuple[slice, ...]) -> Array:
-        try:
+        times = self.initial[chosen[0]]
+        first, last = (format_minute(times[place]) for place in (0, -1))
+        where = f"{array.basename} of the forecasts from {first} to {last} cannot be read"
+        with naming_damage(self.path, where):
             return np.asarray(array[chosen])
-        except (OSError, ValueError, RuntimeError) as error:
-            times = self.initial[chosen[0]]
-            first, last = (format_minute(times[place]) for place in (0, -1))
-            where = f"{array.basename} of the forecasts from {first} to {last} cannot be read"
-            raise RunError(damage(self.path, f"{where} ({error})")) from None
 
     def read(self, starts: slice, leads: slice) -> list[Array]:
         """Read forecasts, see :meth:`Forecasts.read`: float32, NaN in the mask.

@@ -7,15 +7,19 @@ from typing import Annotated
 
 import typer
 
-from gfrnn.pipeline.errors import RunError, without_passwords
+from gfrnn.pipeline.errors import ConfigError, RunError, without_passwords
 from gfrnn.workflows.commands.console import console, print_findings
+
+DATA_HAVE_CHANGED = 1
+"""Exit code where data of a run are not those that it was computed from."""
 
 
 def inspect(
     data: Annotated[
         list[str],
         typer.Argument(
-            help="Files, zarr stores, globs or URLs of one data set.", metavar="DATA..."
+            help="Files, zarr stores, globs or URLs of one data set, or the folder of a run.",
+            metavar="DATA...",
         ),
     ],
     level: Annotated[
@@ -36,8 +40,21 @@ def inspect(
 
     The experiment file is printed if --save is not given.
 
-    Example: [bold]gfrnn inspect 'era5/*.nc' --save my.yaml[/bold]
+    With the folder of a run, compare the data of each year with the record of
+    those that the run was computed from; the exit code is 1 if some are changed or
+    missing.
+
+    Examples: [bold]gfrnn inspect 'era5/*.nc' --save my.yaml[/bold];
+    [bold]gfrnn inspect runs/my[/bold]
     """
+    if runs := [path for path in data if (Path(path) / "experiment.yaml").is_file()]:
+        if len(data) > 1 or save is not None or level is not None:
+            raise ConfigError(
+                f"{runs[0]}: is the folder of a run, whose data are compared with its record; give "
+                "it alone, without --save and --level"
+            )
+        _compare_data(Path(runs[0]))
+        return
     from gfrnn.pipeline import open_source
     from gfrnn.pipeline.config.data_config import DataConfig
     from gfrnn.pipeline.config.section import checked
@@ -63,3 +80,35 @@ def inspect(
     save.parent.mkdir(parents=True, exist_ok=True)
     write_text(save, text, private=text != without_passwords(text))
     console.print(f"experiment file: {save}", highlight=False)
+
+
+def _compare_data(folder: Path) -> None:
+    """Print which data of a run are still those that it was computed from.
+
+    Raises
+    ------
+    typer.Exit
+        If some are not.
+    """
+    from gfrnn.pipeline import Run
+    from gfrnn.pipeline.runs.stage_data import UNCHANGED
+
+    run = Run.reopen(folder)
+    states = run.compare_data()
+    for part, state in states.items():
+        style = "dim" if state == UNCHANGED else "yellow"
+        console.print(f"{state:<9}", style=style, end=" ")
+        console.print(part, highlight=False)
+    if run.record.external_model:
+        what = "added by updates" if run.updated else "of the run whose model was copied"
+        console.print(f"not compared: the data {what}", highlight=False)
+    differing = sum(state != UNCHANGED for state in states.values())
+    if not differing:
+        console.print("the data are those that the run was computed from", highlight=False)
+        return
+    console.print(
+        f"{differing} of {len(states)} parts of the data are not those that the run was computed "
+        "from; `gfrnn run` repeats the stages that they decide",
+        highlight=False,
+    )
+    raise typer.Exit(DATA_HAVE_CHANGED)

@@ -145,6 +145,12 @@ def _run_stage(
 ) -> Run:
     if run := _finished_run(create, (stage,), config, force):
         return run
+    # The scores follow from small statistics, without any task.
+    if stage == "verify" and not experiment.forecast.store and not config.in_allocation:
+        run = create()
+        run.check()
+        print_stage(run, run.verify(force=force), console)
+        return run
     replace = force and stage == "fit"
     with (
         open_run(create, experiment, folder, config, console, stage=stage, force=replace) as (

@@ -20,6 +20,8 @@ from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.source_verification import SourceVerification, finished_scores
 from gfrnn.pipeline.verification.compare import compare
@@ -169,9 +171,19 @@ def _truth(paths: Sequence[str]) -> DataConfig:
 
 
 def _store(forecast: str) -> str:
-    """Return the path of forecasts; that of the store in it for the folder of a run."""
+    """Return the path of forecasts; that of the store in it for the folder of a run.
+
+    Raises
+    ------
+    RunError
+        If the folder of a run has no forecasts, or damaged ones.
+    """
     own = RunFolder(Path(forecast))
-    return str(own.forecasts) if own.experiment_file.exists() else forecast
+    if not own.experiment_file.exists():
+        return forecast
+    open_forecasts(own.forecasts).close()
+    check_sums(own.forecasts)
+    return str(own.forecasts)
 
 
 def _name(forecast: str) -> str:

@@ -172,13 +172,15 @@ def _cards(
         for channel, (truth, climatology) in zip(channels, own, strict=True):
             if not np.isfinite(truth).any():  # the channel is masked there
                 continue
-            members = of_channel(one, channel).isel(at).transpose(NUMBER, "prediction_timedelta")
+            lazy = of_channel(one, channel).isel(at).transpose(NUMBER, "prediction_timedelta")
+            with contents.reading_forecasts():
+                members = lazy.values.astype(float)
             values.append(
                 PlaceValues(
                     channel,
                     contents.units(channel),
                     contents.leads[leads],
-                    members.values.astype(float),
+                    members,
                     truth,
                     climatology,
                 )
@@ -223,7 +225,9 @@ def _fields(
     mean = contents.model.layout.scaling.climatology(np.array([when])).reshape(grid.shape)
     fields = []
     for channel in channels:
-        index, values = grid.channels.index(channel), channel_map(one, channel)
+        with contents.reading_forecasts():
+            values = channel_map(one, channel)
+        index = grid.channels.index(channel)
         fields.append(MapField(channel, contents.units(channel), values, truth[index], mean[index]))
     return fields
 

@@ -49,7 +49,7 @@ from gfrnn.workflows.report.score_figures.skill_figures import (
     skill_pictures,
 )
 from gfrnn.workflows.report.skill_table import report_index_table, report_table, usual_leads
-from gfrnn.workflows.session.run_session import diverged_note, limited_note
+from gfrnn.workflows.session.run_session import climatology_note, diverged_note, limited_note
 
 Array = NDArray[Any]
 
@@ -107,6 +107,7 @@ def _content(contents: RunContents, places: Mapping[str, tuple[float, float]]) -
     return {
         "experiment": experiment,
         "summary": summary(contents),
+        "climatology_note": climatology_note(notes),
         "diverged": diverged_note(contents.rollouts),
         "limited": limited_note(contents.rollouts),
         "origins": contents.simulated,

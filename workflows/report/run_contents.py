@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +15,7 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
-from gfrnn.pipeline.forecasting.store_sums import check_sums
+from gfrnn.pipeline.forecasting.store_sums import check_sums, naming_damage
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.scores import open_score_subsets, open_scores
@@ -70,6 +71,10 @@ class RunContents:
         """The store of forecasts, which exists unless no fields are kept."""
         check_sums(self.run.forecasts)
         return open_forecasts(self.run.forecasts)
+
+    def reading_forecasts(self) -> AbstractContextManager[None]:
+        """Return a context in which a damaged chunk of the forecasts raises a RunError."""
+        return naming_damage(self.run.forecasts)
 
     @cached_property
     def truth(self) -> Fields:

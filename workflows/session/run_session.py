@@ -21,6 +21,7 @@ from gfrnn.cluster.ssh_tunnel import ssh_tunnel_command
 from gfrnn.pipeline import Experiment, Run
 from gfrnn.pipeline.forecasting.forecast_store import LIMITED
 from gfrnn.pipeline.runs.run import StageOutcome
+from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
 from gfrnn.workflows.session.printed_lines import (
@@ -35,6 +36,10 @@ from gfrnn.workflows.session.run_progress import RunProgress
 if TYPE_CHECKING:
     from gfrnn.pipeline.runs.refit import Refit
     from gfrnn.pipeline.runs.update import Update
+
+# Ratio of the RMSE of a climatology to that of a mean from which on it is said. Harmonics of data
+# without a cycle have sampling errors, which make it slightly larger than 1.
+_CLIMATOLOGY_ERROR = 1.01
 
 
 @contextmanager
@@ -177,12 +182,27 @@ def print_stage(run: Run, outcome: StageOutcome, console: Console) -> None:
     """Print the result of a stage of a run; say which forecasts diverged or were bounded."""
     how = "done before, skipped" if outcome.skipped else human_duration(outcome.seconds)
     print_product(console, outcome.stage, f"{outcome.product} ({how})")
+    if outcome.stage == "fit" and (note := climatology_note(ModelNotes.read(run.model))):
+        print_warning(console, note)
     if outcome.stage == "forecast":
         forecasts = run.rollouts()
         if note := diverged_note(forecasts):
             print_warning(console, note)
         if note := limited_note(forecasts):
             console.print(note, highlight=False, markup=False)
+
+
+def climatology_note(notes: ModelNotes | None) -> str:
+    """Say that a climatology is worse than a mean; empty if it is not, or not known."""
+    ratio = None if notes is None else notes.climatology_error
+    if ratio is None or ratio <= _CLIMATOLOGY_ERROR:
+        return ""
+    return (
+        f"on the validation period the climatology has {ratio:.2f} times the RMSE of the mean of "
+        "the training period, which does not determine the annual or the diurnal cycle; set "
+        "climatology.annual or climatology.diurnal to fewer harmonics, or choose a longer training "
+        "period"
+    )
 
 
 def diverged_note(forecasts: xr.Dataset) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.forecasting.netcdf_export import NetcdfExport
 from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
@@ -96,3 +97,22 @@ def test_damaged_forecasts_are_not_verified_and_made_again_once_removed(run, cop
     copy.verify()
     for one, other in zip(read(copy), read(run), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_damaged_forecasts_are_not_exported(copy):
+    fields = sorted(file for file in copy.forecasts.glob("temperature/c/**/*") if file.is_file())
+    lost, flipped = fields[0], fields[-1]
+    whole = flipped.read_bytes()
+    flipped.write_bytes(whole[:-9] + bytes([whole[-9] ^ 4]) + whole[-8:])
+    work = NetcdfExport.prepare(copy.folder)
+    with pytest.raises(RunError, match=REMEDY):
+        work.write()
+    assert not list((copy.folder / "netcdf").glob(".*"))
+    flipped.write_bytes(whole)
+    whole = lost.read_bytes()
+    lost.unlink()
+    with pytest.raises(RunError, match=f"the array {lost.relative_to(copy.forecasts).parts[0]} "):
+        NetcdfExport.prepare(copy.folder)
+    lost.write_bytes(whole)
+    NetcdfExport.prepare(copy.folder).write()
+    assert len(list((copy.folder / "netcdf").glob("*.nc"))) == 6

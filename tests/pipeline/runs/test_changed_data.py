@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.runs.run import Run
 from gfrnn_testing.weather import experiment, finish, make_weather, stamps, write_store
 
@@ -98,3 +99,48 @@ def test_a_replaced_validation_year_keeps_what_the_training_years_decide(
     assert len(again["states"]) > len(made["states"])
     assert np.isfinite(run.load_model().networks[0].outer).all()
     write_store(raw.sel(time=slice("2002-07-12")), path, CHUNK)
+
+
+def test_each_year_is_compared_with_the_record(
+    copied: tuple[xr.Dataset, Path], tmp_path: Path
+) -> None:
+    raw, path = copied
+    kept = raw.sel(time=slice("2002-07-12"))
+    run = Run.reopen(tmp_path / "run")
+    states = run.compare_data()
+    parts = {"train/2001", "validation/2002", "test/2002", "truth/2002"}
+    assert parts < set(states)
+    assert set(states) - set(run.record.folds or {}) == {"variables, units and grid"}
+    assert set(states.values()) == {"unchanged"}
+
+    repaired = kept.copy(deep=True)
+    repaired["msl"].loc[{"time": slice("2001-05-01", "2001-05-31")}] += 100.0
+    write_store(repaired, path, CHUNK)
+    states = Run.reopen(tmp_path / "run").compare_data()
+    assert {part for part, state in states.items() if state != "unchanged"} == {"train/2001"}
+    assert states["train/2001"] == "changed"
+
+    moved = kept.assign_coords(latitude=kept["latitude"] - 0.5)
+    write_store(moved, path, CHUNK)
+    states = Run.reopen(tmp_path / "run").compare_data()
+    assert {part for part, state in states.items() if state == "changed"} == {
+        "variables, units and grid"
+    }
+
+    write_store(kept.sel(time=slice("2002-06-20")), path, CHUNK)
+    states = Run.reopen(tmp_path / "run").compare_data()
+    assert {states[part] for part in ("test/2002", "truth/2002")} == {"missing"}
+    write_store(kept.sel(time=slice("2002-01-01", None)), path, CHUNK)
+    states = Run.reopen(tmp_path / "run").compare_data()
+    assert states["train/2001"] == "missing"
+    assert states["test/2002"] == "unchanged"
+    write_store(kept, path, CHUNK)
+    assert set(Run.reopen(tmp_path / "run").compare_data().values()) == {"unchanged"}
+
+
+def test_a_run_without_a_finished_stage_has_no_record_of_its_data(
+    whole: tuple[xr.Dataset, Path], tmp_path: Path
+) -> None:
+    run = Run(experiment(whole[1] / "weather.zarr", **SHORT), tmp_path / "run")
+    with pytest.raises(RunError, match="no record of the data .*run `gfrnn run` first"):
+        run.compare_data()

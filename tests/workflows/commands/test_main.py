@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,6 +213,30 @@ def test_inspect_names_what_is_wrong(weather, tmp_path, said):
     assert "no problems found" not in answer.out
 
 
+def test_inspect_compares_the_data_of_a_run_with_its_record(finished, tmp_path, said):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    answer = said("inspect", folder)
+    assert (answer.code, answer.err) == (0, "")
+    parts = [line.split(maxsplit=1) for line in answer.out.splitlines()]
+    assert {state for state, _ in parts[:-1]} == {"unchanged"}
+    assert {part.split("/")[0] for _, part in parts[:-2]} == {
+        "train", "validation", "test", "truth",
+    }  # fmt: skip
+    assert answer.out.endswith("the data are those that the run was computed from\n")
+    record = json.loads((folder / "run.json").read_text())
+    first = next(iter(record["folds"]))
+    record["folds"] |= {first: "0" * 64, "train/1850": "0" * 64}
+    (folder / "run.json").write_text(json.dumps(record))
+    answer = said("inspect", folder)
+    assert (answer.code, answer.err) == (1, "")
+    assert f"changed   {first}\n" in answer.out
+    assert "missing   train/1850\n" in answer.out
+    assert "`gfrnn run` repeats the stages that they decide" in answer.out
+    assert "give it alone" in complaint(said("inspect", folder, "--save", tmp_path / "a.yaml"))
+    assert "give it alone" in complaint(said("inspect", folder, tmp_path))
+
+
 @pytest.mark.cluster
 def test_run_does_every_stage_once(weather, file, tmp_path):
     folder = tmp_path / "home" / "runs" / "turning"
@@ -374,6 +399,11 @@ def test_another_period_is_forecast_beside_the_run(weather, file, at_home, said)
     assert "done before, skipped" in said(*words).out
     for stage in ("verify", "report"):
         assert said(stage, new).code == 0
+    compared = said("inspect", new)
+    assert compared.code == 0
+    assert "unchanged test/2002" in compared.out
+    assert "train/" not in compared.out
+    assert "not compared: the data of the run whose model was copied" in compared.out
     assert "periods: train (2001-01-01..2002-03-31) and test" in complaint(
         said(*words[:3], "2002-01-01", "2002-01-02", "-o", "b")
     )
@@ -420,6 +450,80 @@ def test_stages_without_what_they_need_start_no_cluster(weather, at_home, said, 
     members = experiment(weather.path, **SMALL | {"forecast": {"horizon": "4d", "store": False}})
     online = Run(members, at_home / "online")
     assert "no statistics of forecasts there" in complaint(said("verify", online.folder))
+
+
+def test_statistics_are_scored_without_a_cluster(weather, at_home, said, monkeypatch):
+    @contextmanager
+    def refuse(*_, **__):
+        raise AssertionError("a cluster was started")
+        yield
+
+    monkeypatch.setattr("gfrnn.workflows.session.run_session.open_cluster", refuse)
+    online = SMALL | {"forecast": {"horizon": "4d", "store": False}}
+    run = Run(experiment(weather.path, **online), at_home / "online")
+    run.fit(), run.forecast()
+    for options in ((), ("--force",)):
+        answer = said("verify", run.folder, *options)
+        assert (answer.code, answer.err) == (0, "")
+        assert re.search(rf"^verify: {run.scores} \(\d.* s\)$", answer.out, re.MULTILINE)
+        assert "RMSE, cos-latitude weighted" in answer.out
+    assert run.record.stages["verify"].finished
+    assert "(done before, skipped)" in said("verify", run.folder).out
+
+
+def test_damaged_forecasts_of_a_run_are_not_scored_against_another_truth(finished, tmp_path, said):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    store = folder / "forecast.zarr"
+    next(path for path in sorted(store.rglob("c/**/*")) if path.is_file()).unlink()
+    answer = said("verify", folder, finished.folder, "--output", tmp_path / "other")
+    assert f"{store}: is damaged, files of the array " in complaint(answer)
+    shutil.rmtree(store)
+    answer = said("verify", folder, finished.folder, "--output", tmp_path / "other")
+    assert f"{store}: no forecasts there" in complaint(answer)
+    assert not (tmp_path / "other").exists()
+
+
+def test_damaged_stores_of_a_run_are_not_shown(finished, tmp_path, said):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+
+    def refused(command: str, files: list[Path], message: str) -> None:
+        whole = {path: path.read_bytes() for path in files}
+        for path, content in whole.items():
+            middle = len(content) // 2
+            damaged = content[:middle] + bytes([content[middle] ^ 16]) + content[middle + 1 :]
+            path.write_bytes(damaged)
+        assert message in complaint(said(command, folder))
+        for path, content in whole.items():
+            path.write_bytes(content)
+
+    def chunks(store: str, array: str) -> list[Path]:
+        return [path for path in (folder / store).glob(f"{array}/c/**/*") if path.is_file()]
+
+    variable = next(iter(xr.open_zarr(folder / "forecast.zarr").data_vars))
+    refused("report", chunks("forecast.zarr", variable), "forecast.zarr: is damaged, values of ")
+    refused("report", chunks("scores.zarr", "rmse"), "files of the array rmse are missing or were")
+    refused("verify", chunks("statistics.zarr", "known"), "files of the array known are missing")
+    refused("spectrum", chunks("model.zarr", "lagged"), "the array lagged was changed")
+    refused("spectrum", chunks("summaries.zarr", "*/*/*"), "summaries.zarr: ")
+    assert said("report", folder).code == 0
+
+
+def test_a_climatology_that_is_worse_than_a_mean_is_said(weather, at_home, said):
+    periods = {
+        "train": ["2001-01-01", "2001-05-31"],
+        "validation": ["2001-09-01", "2001-12-31"],
+        "test": ["2002-06-01", "2002-06-05"],
+    }
+    parts = SMALL | {"periods": periods, "climatology": {"annual": 2}}
+    run = finish(Run(experiment(weather.path, **parts), at_home / "out"))
+    note = "on the validation period the climatology has "
+    answer = said("fit", run.folder)
+    assert answer.code == 0
+    assert f"warning: {note}" in answer.out
+    assert said("report", run.folder).code == 0
+    assert note[1:] in run.report.read_text()
 
 
 def test_pairs_without_truth_are_counted_and_said(weather, at_home, said):
