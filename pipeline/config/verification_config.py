@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from gfrnn.pipeline.config.data_config import Region
 from gfrnn.pipeline.config.section import Section
@@ -96,7 +97,16 @@ exchange."""
 WHOLE = "all"
 """Name of the region of all cells, which is always scored."""
 
-Quantile = Annotated[str, Field(pattern=r"^q\d{1,3}(\.\d+)?$")]
+
+def _check_quantile(value: str) -> str:
+    if not re.fullmatch(r"q\d{1,3}(\.\d+)?", value, re.ASCII):
+        raise ValueError(
+            f"{value!r} is neither a number nor a quantile of the climatology, such as q90"
+        )
+    return value
+
+
+Quantile = Annotated[str, AfterValidator(_check_quantile)]
 """A quantile of the climatology in percent, such as ``q90``."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
