@@ -409,8 +409,10 @@ def fail(name: str) -> None:
 
 @pytest.mark.cluster
 def test_a_local_worker_does_not_print_the_errors_of_tasks(capfd):
-    with open_cluster(local(dashboard=False)) as cluster:
-        with pytest.raises(ValueError, match="no such field"):
-            cluster.client.submit(fail, "no such field").result()
+    with (
+        pytest.raises(ValueError, match="no such field"),
+        open_cluster(local(dashboard=False)) as cluster,
+    ):
+        cluster.client.submit(fail, "no such field").result()
     output = capfd.readouterr()
     assert "no such field" not in output.out + output.err
