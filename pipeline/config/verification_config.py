@@ -52,6 +52,8 @@ class ScoredRegion(Region):
                 raise ValueError("at_least and below are limits of a field; set field too")
             if all(getattr(self, name) == own for name, own in _GLOBE.items()):
                 raise ValueError("is the whole area; set latitude, longitude or field")
+        elif self.field == "latitude":
+            raise ValueError("latitude is no field of a file; set latitude: [south, north]")
         elif self.at_least is not None and self.below is not None and self.at_least >= self.below:
             raise ValueError(
                 f"no value is at least {self.at_least:g} and below {self.below:g}; choose a lower "

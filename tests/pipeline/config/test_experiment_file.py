@@ -294,6 +294,8 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"fit": {"refit": "validation"}}, "fit.refit: 'validation' is not allowed"),
         ({"model": {"hidden_delays": 2}, "search": {"state.delays": [1, 2]}},
          "model.hidden_delays: 2 is more than state.delays: 1"),
+        ({"verification": {"regions": {"north": {"field": "latitude", "at_least": 45}}}},
+         "verification.regions.north: latitude is no field of a file; set latitude: [south,"),
         # Lists, and values of several kinds
         ({"data": {"sources": "a", "allow": "range"}},
          "my.yaml: data.allow: 'range' is not allowed; it must be a list, such as [range]"),
