@@ -200,7 +200,7 @@ def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
     assert Run.reopen(folder).finished("verify")
 
 
-def test_keys_that_data_need_are_said_to_be_of_an_experiment_file(tmp_path):
+def test_keys_that_data_need_are_said_to_be_of_an_experiment_file(said, tmp_path):
     field = xr.DataArray(np.zeros((3, 2, 2)), dims=("time", "latitude", "longitude"))
     time = np.arange("2001-01-01", "2001-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
     axes = {"time": time, "latitude": [50.0, 51.0], "longitude": [5.0, 6.0]}
