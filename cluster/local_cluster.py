@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
@@ -43,6 +44,17 @@ for a core than Dask's default of 30 s; one that has ended is noticed without a 
 _LEAST_MEMORY = 256 * 2**20
 """Least memory limit of a worker in bytes. Its process takes about 150 MiB before any task, and
 Dask pauses it at 80 % of the limit, without an error and for as long as it stays there."""
+
+
+class QuietWorker(PortlessWorker):
+    """Worker that prints nothing among the lines of the run.
+
+    Errors of tasks reach the client, which reports them; what else Dask prints are lost connections
+    while the cluster closes.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{**options, "silence_logs": logging.CRITICAL})
 
 
 def local_size(config: ClusterConfig) -> tuple[int, int | None]:
@@ -98,7 +110,7 @@ def _start(config: ClusterConfig, workers: int, security: Security) -> SpecClust
         "cls": Nanny,
         "options": {
             **common,
-            "worker_class": PortlessWorker,
+            "worker_class": QuietWorker,
             "dashboard": False,
             "nthreads": 1,  # parallelism comes from processes: see the reducer
             "memory_limit": config.memory or "auto",

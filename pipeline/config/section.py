@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from gfrnn.pipeline.config.durations import ONE_DAY
-from gfrnn.pipeline.config.hidden_values import hide_secrets
-from gfrnn.pipeline.errors import HIDDEN, ConfigError
+from gfrnn.pipeline.config.explained_errors import explain_errors
+from gfrnn.pipeline.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -116,10 +115,10 @@ def checked(model: type[Model], tree: Any, where: str) -> Model:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        details = error.errors()
-        lines = [f"{where}: {_shortened(_explain(each, model))}" for each in details[:_MOST_LINES]]
-        if len(details) > _MOST_LINES:
-            lines.append(f"{where}: {len(details) - _MOST_LINES} more errors")
+        explained = explain_errors(error, model)
+        lines = [f"{where}: {_shortened(line)}" for line in explained[:_MOST_LINES]]
+        if len(explained) > _MOST_LINES:
+            lines.append(f"{where}: {len(explained) - _MOST_LINES} more errors")
         raise ConfigError("\n".join(lines)) from None
 
 
@@ -129,52 +128,3 @@ def _shortened(line: str) -> str:
         return line
     half = _MOST_CHARACTERS // 2
     return f"{line[:half]} ... {line[-half:]}"
-
-
-def _explain(detail: Any, model: type[BaseModel]) -> str:
-    """Describe one error in one line: the key, what was found, what is allowed."""
-    location = [str(part) for part in detail["loc"]]
-    key, kind, found = ".".join(location), detail["type"], hide_secrets(detail.get("input"))
-    if "storage_options" in location:
-        found = HIDDEN
-    if kind == "extra_forbidden":
-        allowed = _keys_at(model, location[:-1])
-        near = difflib.get_close_matches(location[-1], allowed, 1)
-        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(allowed)}"
-        return f"{key}: unknown key; {hint}"
-    if kind == "missing":
-        return f"{key}: missing; it has no default and must be given"
-    if kind == "value_error":
-        message = str(detail["ctx"]["error"])
-        return f"{key}: {message}" if key else message
-    message = detail["msg"][0].lower() + detail["msg"][1:]
-    return f"{key}: {found!r} is not allowed: {message}"
-
-
-def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    """Return the keys of the section at this place."""
-    section: Any = model
-    parts = iter(location)
-    for part in parts:
-        if part.isdigit():
-            continue
-        field = section.model_fields.get(part)
-        if field is None:
-            return []
-        section = _section_of(field.annotation)
-        if section is None:
-            return []
-        if get_origin(field.annotation) is dict:
-            next(parts, None)  # a name that the user chose
-    return list(section.model_fields)
-
-
-def _section_of(annotation: Any) -> type[BaseModel] | None:
-    """Return the section class inside ``Section | None`` or ``list[Section]``, if any."""
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, BaseModel) else None
-    for part in getattr(annotation, "__args__", ()):
-        section = _section_of(part)
-        if section is not None:
-            return section
-    return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from gfrnn.pipeline.config.data_config import Region
 from gfrnn.pipeline.config.section import Section
@@ -51,6 +52,8 @@ class ScoredRegion(Region):
                 raise ValueError("at_least and below are limits of a field; set field too")
             if all(getattr(self, name) == own for name, own in _GLOBE.items()):
                 raise ValueError("is the whole area; set latitude, longitude or field")
+        elif self.field == "latitude":
+            raise ValueError("latitude is no field of a file; set latitude: [south, north]")
         elif self.at_least is not None and self.below is not None and self.at_least >= self.below:
             raise ValueError(
                 f"no value is at least {self.at_least:g} and below {self.below:g}; choose a lower "
@@ -96,7 +99,16 @@ exchange."""
 WHOLE = "all"
 """Name of the region of all cells, which is always scored."""
 
-Quantile = Annotated[str, Field(pattern=r"^q\d{1,3}(\.\d+)?$")]
+
+def _check_quantile(value: str) -> str:
+    if not re.fullmatch(r"q\d{1,3}(\.\d+)?", value, re.ASCII):
+        raise ValueError(
+            f"{value!r} is neither a number nor a quantile of the climatology, such as q90"
+        )
+    return value
+
+
+Quantile = Annotated[str, AfterValidator(_check_quantile)]
 """A quantile of the climatology in percent, such as ``q90``."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]

@@ -93,9 +93,14 @@ def _find_static(
     if not candidates:
         # Variables with several times are not listed: they may change in time.
         single = {parts[0].variable for parts in series if _is_single(parts)}
+        # The sine of latitude is an input of patches; a region has keys for its box.
+        computed = ["latitude"] if key == "state.static" else []
+        allowed = [*computed, *sorted(single)]
+        advice = (
+            suggest_names(name, allowed) if allowed else "name a file that has it in data.static"
+        )
         raise DataError(
-            f"{name}: no such static field in data.sources or data.static (key {key}); "
-            f"{suggest_names(name, ['latitude', *sorted(single)])}"
+            f"{name}: no such static field in data.sources or data.static (key {key}); {advice}"
         )
     found: list[tuple[FileVariable, Array]] = []
     refusals: list[str] = []

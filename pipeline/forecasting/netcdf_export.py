@@ -136,7 +136,10 @@ def _open_store(path: Path) -> xr.Dataset:
         If there is none.
     """
     if not path.exists():
-        raise RunError(f"{path}: no forecasts there; run `gfrnn forecast` first, or correct RUN")
+        message = f"{path}: no forecasts there; run `gfrnn forecast` first, or correct RUN"
+        if path.with_name("statistics.zarr").exists():
+            message += "; a run with forecast.store: false keeps no fields: set it to true first"
+        raise RunError(message)
     try:
         ds: xr.Dataset = xr.open_zarr(path, decode_timedelta=True, consolidated=False)
     except (KeyError, OSError, ValueError) as error:

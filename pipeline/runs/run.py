@@ -112,7 +112,7 @@ class Run(StoredRun):
             check_fit(self.experiment, self.ds)
         steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
         starts = initial_times(self.experiment, axis)
-        check_online(self.experiment, self.ds, self.forecasts)
+        check_online(self.experiment, self.ds, self.forecasts, force=force)
         grid, scored = Fields(self.ds).grid, self.experiment.verification
         RegionMeans.on_grid(grid, scored.regions, self._region_masks)
         events = events_of(scored.thresholds, grid)
@@ -240,6 +240,8 @@ class Run(StoredRun):
 
     def _score_while_forecasting(self, force: bool) -> None:
         """Compute the statistics of forecasts of which no fields are kept."""
+        if force:
+            shutil.rmtree(self.forecasts, ignore_errors=True)
         verify_online(
             self.experiment,
             self.ds,

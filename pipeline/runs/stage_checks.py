@@ -61,7 +61,9 @@ def check_external_model(run: RunFolder, record: RunRecord, experiment: Experime
         )
 
 
-def check_online(experiment: Experiment, ds: xr.Dataset, forecasts: Path) -> None:
+def check_online(
+    experiment: Experiment, ds: xr.Dataset, forecasts: Path, *, force: bool = False
+) -> None:
     """Check that forecasts of which no fields are kept can be scored.
 
     Parameters
@@ -71,6 +73,8 @@ def check_online(experiment: Experiment, ds: xr.Dataset, forecasts: Path) -> Non
         Data from :func:`gfrnn.pipeline.open_source`.
     forecasts : Path
         Store that forecasts with fields would have.
+    force : bool
+        Whether the store may exist, as it will be removed.
 
     Raises
     ------
@@ -81,10 +85,10 @@ def check_online(experiment: Experiment, ds: xr.Dataset, forecasts: Path) -> Non
     """
     if experiment.forecast.store:
         return
-    if forecasts.exists():
+    if forecasts.exists() and not force:
         raise RunError(
             f"{forecasts}: has fields of forecasts, which forecast.store: false does not keep; "
-            "remove it, or set forecast.store: true"
+            "remove it, set forecast.store: true, or repeat all stages with `gfrnn run --force`"
         )
     time = ds["time"].values
     step = step_of(time)

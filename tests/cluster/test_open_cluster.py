@@ -401,3 +401,18 @@ def test_a_scheduler_without_workers_is_an_error_in_time(lonely):
     assert "cluster.timeout" in message
     with Client(address, timeout=30, set_as_default=False) as client:  # it still answers
         assert client.nthreads() == {}
+
+
+def fail(name: str) -> None:
+    raise ValueError(name)
+
+
+@pytest.mark.cluster
+def test_a_local_worker_does_not_print_the_errors_of_tasks(capfd):
+    with (
+        pytest.raises(ValueError, match="no such field"),
+        open_cluster(local(dashboard=False)) as cluster,
+    ):
+        cluster.client.submit(fail, "no such field").result()
+    output = capfd.readouterr()
+    assert "no such field" not in output.out + output.err

@@ -20,7 +20,7 @@ Quick = Annotated[
 Sizes = Annotated[str, typer.Option("--sizes", help="Numbers of hidden features, e.g. 500,1000.")]
 
 bench = typer.Typer(
-    help="Measure the speed on this machine, compared with reference programs.\n\n"
+    help="Measure speed, skill and robustness on this machine.\n\n"
     "Example: [bold]gfrnn bench pass --quick[/bold]",
     no_args_is_help=True,
 )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gfrnn.pipeline.errors import ConfigError, RunError, without_passwords
+from gfrnn.pipeline.errors import ConfigError, DataError, RunError, without_passwords
 from gfrnn.workflows.commands.console import console, print_findings
 
 DATA_HAVE_CHANGED = 1
 """Exit code where data of a run are not those that it was computed from."""
+
+_KEYS = "data.sources are keys of an experiment file, which `gfrnn fit FILE --plan` checks"
+_LEVEL = "; --level sets the level of all files that are given here"
 
 
 def inspect(
@@ -64,7 +68,19 @@ def inspect(
     from gfrnn.pipeline.storage import write_text
 
     sources = [{"path": path} | ({"level": level} if level else {}) for path in data]
-    ds = open_source(checked(DataConfig, {"sources": sources}, "inspect"))
+    for path in data:
+        if Path(path).suffix in (".yaml", ".yml"):
+            raise ConfigError(
+                f"DATA: {path} is an experiment file, and not data; give files of data, or check "
+                f"the experiment with `gfrnn fit {shlex.quote(path)} --plan`"
+            )
+    try:
+        ds = open_source(checked(DataConfig, {"sources": sources}, "inspect"))
+    except DataError as error:
+        if "data.sources" not in str(error):
+            raise
+        hint = _KEYS + (_LEVEL if ".level" in str(error) else "")
+        raise DataError(f"{error}\n{hint}") from None
     console.print(without_passwords(describe_dataset(ds)), highlight=False, markup=False)
     findings = audit(ds)
     print_findings(

@@ -196,24 +196,24 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"model": {"widht": 5}}, "my.yaml: model.widht: unknown key; did you mean width?"),
         (
             {"data": {"sources": [{"path": "a", "levle": 5}]}},
-            "my.yaml: data.sources.0.levle: unknown key; did you mean level?",
+            "my.yaml: data.sources[0].levle: unknown key; did you mean level?",
         ),
         (
             {"data": {"sources": "a", "region": {"lattitude": [0, 1], "longitude": [0, 1]}}},
             "data.region.lattitude: unknown key; did you mean latitude?",
         ),
-        ({"model": {"width": "many"}}, "my.yaml: model.width: 'many' is not allowed: input should"),
-        ({"model": {"width": -1}}, "my.yaml: model.width: -1 is not allowed: input should be"),
+        ({"model": {"width": "many"}}, "model.width: 'many' is not allowed; it must be a whole"),
+        ({"model": {"width": -1}}, "my.yaml: model.width: -1 is not allowed; it must be 0 or more"),
         ({"model": {"width": 1.5}}, "model.width: 1.5 is not allowed"),
-        ({"state": {"modes": 0}}, "state.modes: 0 is not allowed: input should be greater than 0"),
-        ({"model": {"activation": "gelu"}}, "model.activation: 'gelu' is not allowed: input"),
-        ({"fit": {"ridge": [0.1, 0]}}, "fit.ridge.1: 0 is not allowed"),
+        ({"state": {"modes": 0}}, "state.modes: 0 is not allowed; it must be above 0"),
+        ({"model": {"activation": "gelu"}}, "model.activation: 'gelu' is not allowed; it must be"),
+        ({"fit": {"ridge": [0.1, 0]}}, "fit.ridge[1]: 0 is not allowed"),
         ({"fit": {"ridge": []}}, "fit.ridge: [] is not allowed"),
         ({"name": "a/b"}, "name: 'a/b' is not allowed"),
         ({"data": {"sources": []}}, "data.sources: [] is not allowed"),
-        ({"data": {"sources": 3}}, "data.sources.0: 3 is not allowed"),
+        ({"data": {"sources": 3}}, "data.sources[0]: 3 is not allowed"),
         ({"data": {"sources": "a", "static": [{"unit": "m"}]}},
-         "data.static.0.unit: unknown key; did you mean units?"),
+         "data.static[0].unit: unknown key; did you mean units?"),
         ({"model": {"inputs": ["hour", "insolation"]}},
          "model.inputs: insolation is allowed with state.layout: local only"),
         ({"data": {}}, "my.yaml: data.sources: missing; it has no default and must be given"),
@@ -250,7 +250,7 @@ def test_without_search_the_experiment_is_the_one_candidate():
          "my.yaml: search.model.width cannot be searched; allowed: state.modes, state.delays,"),
         ({"search": {"model.seed": []}}, "search.model.seed has no candidates"),
         ({"search": {"model.scale": [0.1, -1]}},
-         "my.yaml: model.scale: -1 is not allowed: input should be greater than or equal to"),
+         "my.yaml: model.scale: -1 is not allowed; it must be 1e-09 or more"),
         ({"fit": {"average": 3}, "search": {"model.seed": [0, 1]}},
          "my.yaml: fit.average: 3 is more than the 2 candidates of search"),
         ({"fit": {"average": 2}}, "fit.average: 2 is more than the 1 candidates of search"),
@@ -271,7 +271,7 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"model": {"hidden_inputs": ["state", "state"]}},
          "model.hidden_inputs: ['state', 'state'] names an input twice; give each once"),
         ({"model": {"hidden_inputs": ["season"]}},
-         "model.hidden_inputs.0: 'season' is not allowed"),
+         "model.hidden_inputs[0]: 'season' is not allowed"),
         ({"state": {"layout": "local"}, "model": {"hidden_inputs": ["state", "linear"]}},
          "model.hidden_inputs: linear is allowed with state.layout: eof only"),
         ({"model": {"sampling": "centres", "activation": "relu"}},
@@ -293,13 +293,28 @@ def test_without_search_the_experiment_is_the_one_candidate():
         ({"model": {"noise": 0.1, "noise_factor": 3}},
          "model.noise_factor: 3 is allowed with model.noise: residual only, but the noise is 0.1"),
         ({"model": {"noise": "residual", "noise_factor": 0}},
-         "model.noise_factor: 0 is not allowed: input should be greater than 0"),
+         "model.noise_factor: 0 is not allowed; it must be above 0"),
         ({"model": {"noise": "residual", "noise_factor": float("inf")}},
          "model.noise_factor: inf is not allowed"),
-        ({"fit": {"choice": "folds"}}, "fit.choice: 'folds' is not allowed: input should be"),
+        ({"fit": {"choice": "folds"}}, "fit.choice: 'folds' is not allowed; it must be"),
         ({"fit": {"refit": "validation"}}, "fit.refit: 'validation' is not allowed"),
         ({"model": {"hidden_delays": 2}, "search": {"state.delays": [1, 2]}},
          "model.hidden_delays: 2 is more than state.delays: 1"),
+        ({"verification": {"regions": {"north": {"field": "latitude", "at_least": 45}}}},
+         "verification.regions.north: latitude is no field of a file; set latitude: [south,"),
+        # Lists, and values of several kinds
+        ({"data": {"sources": "a", "allow": "range"}},
+         "my.yaml: data.allow: 'range' is not allowed; it must be a list, such as [range]"),
+        ({"data": {"sources": [{"path": "a", "missing": -99}]}},
+         "data.sources[0].missing: -99 is not allowed; it must be a list, such as [-99]"),
+        ({"data": {"sources": [{"path": 3}]}},
+         "my.yaml: data.sources[0].path: 3 is not allowed; it must be text or a list, such as [3]"),
+        ({"data": {"sources": [{"path": ["a", 3]}]}},
+         "my.yaml: data.sources[0].path[1]: 3 is not allowed; it must be text"),
+        ({"verification": {"thresholds": {"t": ["Q90"]}}},
+         "my.yaml: verification.thresholds.t[0]: 'Q90' is neither a number nor a quantile of the"),
+        ({"verification": {"thresholds": {"t": [[1]]}}},
+         "my.yaml: verification.thresholds.t[0]: [1] is not allowed; it must be a number or text"),
     ],
 )  # fmt: skip
 def test_bad_values_are_named(sections, message):
@@ -403,3 +418,9 @@ def test_well_known_indices_have_defaults():
 )
 def test_wrong_indices_are_named(indices, words):
     assert words in complaint(verification={"indices": indices})
+
+
+def test_a_value_of_several_kinds_has_one_line_of_errors():
+    message = complaint(verification={"thresholds": {"t": ["Q90"]}})
+    assert len(message.splitlines()) == 1
+    assert "constrained" not in message

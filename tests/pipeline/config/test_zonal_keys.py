@@ -96,7 +96,7 @@ def test_an_experiment_that_is_written_with_its_defaults_is_read_again():
             {"model": {"features": ["tanh", "products"], "width": 1}},
             ("model.width: 1", "2 kinds"),
         ),
-        ({"model": {"bound": 1.0}}, ("model.bound", "greater than 1")),
+        ({"model": {"bound": 1.0}}, ("model.bound", "above 1")),
         ({"model": {"bound": float("inf")}}, ("model.bound",)),
         ({"model": {"noise": -0.1}}, ("model.noise: -0.1", "from 0 to 1e+06, or residual")),
         ({"model": {"noise": "resid"}}, ("model.noise: 'resid'", "from 0 to 1e+06, or residual")),

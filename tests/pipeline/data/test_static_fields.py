@@ -40,9 +40,9 @@ def written(ds: xr.Dataset, path: Path) -> str:
     return str(path)
 
 
-def statics(names: Any, *sources: Any, **data: Any) -> np.ndarray:
+def statics(names: Any, *sources: Any, key: str = "state.static", **data: Any) -> np.ndarray:
     config = DataConfig(sources=list(sources), **{"variables": {"2m_temperature": None}} | data)
-    return open_static(config, Grid.from_dataset(open_source(config)), names)
+    return open_static(config, Grid.from_dataset(open_source(config)), names, key)
 
 
 @pytest.fixture
@@ -185,6 +185,12 @@ def test_a_name_that_no_source_has_is_refused(whole: str) -> None:
     assert "soil: no such static field in data.sources or data.static" in said
     assert "allowed: latitude, geopotential_at_surface, land_sea_mask" in said
     assert "did you mean land_sea_mask?" in refusal(["lsm"], whole)
+
+
+def test_the_sine_of_latitude_is_no_field_of_a_region(whole: str, plain: str) -> None:
+    key = "verification.regions.rhine.field"
+    assert "allowed: geopotential_at_surface, land_sea_mask" in refusal(["soil"], whole, key=key)
+    assert refusal(["soil"], plain, key=key).endswith("; name a file that has it in data.static")
 
 
 def test_a_geopotential_on_a_level_is_not_that_of_the_surface(plain: str, tmp_path: Path) -> None:

@@ -175,6 +175,15 @@ def test_stored_fields_are_not_left_beside_statistics_of_others(single, tmp_path
     assert (tmp_path / "run" / "forecast.zarr" / "zarr.json").exists()
 
 
+def test_a_forced_run_replaces_stored_fields(single, tmp_path):
+    shutil.copytree(single.folder, tmp_path / "run")
+    run = Run(run_online(single, tmp_path / "other").experiment, tmp_path / "run")
+    run.check(force=True)
+    run.forecast(force=True), run.verify(force=True)
+    assert not run.forecasts.exists()
+    assert_same_statistics(run, single)
+
+
 def test_without_truth_there_is_nothing_to_score(single, tmp_path):
     run = run_online(single, tmp_path / "run")
     last = run.ds["time"].values[-1]

@@ -197,7 +197,7 @@ def test_a_killed_replacement_leaves_no_earlier_model(fitted, tmp_path, monkeypa
         ({"without": [2013]}, "fit.without: 2013 is not among the training years, 2001, 2002"),
         ({"without": [2001, 2002]}, "fit.without: leaves out all training years, 2001, 2002"),
         ({"widths": [21]}, "fit.widths: 21 is more than model.width, 20"),
-        ({"ridge": [-1.0]}, r"fit.ridge.0: -1.0 is not allowed"),
+        ({"ridge": [-1.0]}, r"fit.ridge\[0\]: -1.0 is not allowed"),
         ({"balance": []}, r"fit.balance: \[\] is not allowed"),
     ],
 )

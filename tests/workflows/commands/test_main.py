@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 import xarray as xr
@@ -198,6 +199,20 @@ def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
     assert done.returncode == 0, done.stderr
     assert load_experiment(path) == Run.reopen(folder).experiment
     assert Run.reopen(folder).finished("verify")
+
+
+def test_keys_that_data_need_are_said_to_be_of_an_experiment_file(said, tmp_path):
+    field = xr.DataArray(np.zeros((3, 2, 2)), dims=("time", "latitude", "longitude"))
+    time = np.arange("2001-01-01", "2001-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
+    axes = {"time": time, "latitude": [50.0, 51.0], "longitude": [5.0, 6.0]}
+    field.assign_coords(axes).to_dataset(name="z").to_netcdf(tmp_path / "z.nc")
+    found = complaint(said("inspect", tmp_path / "z.nc"))
+    assert "data.sources are keys of an experiment file" in found
+    assert "--level sets the level of all files" in found
+    (tmp_path / "my.yaml").write_text("name: a")
+    assert "my.yaml is an experiment file, and not data" in complaint(
+        said("inspect", tmp_path / "my.yaml")
+    )
 
 
 def test_inspect_names_what_is_wrong(weather, tmp_path, said):
