@@ -76,6 +76,16 @@ def refuse_links(*paths: Path) -> None:
             )
 
 
+def remove_partial_files(store: Path) -> None:
+    """Remove files that a killed process has left half written in a zarr store.
+
+    Zarr writes each file under a temporary name that ends with ``.partial``. The caller makes sure
+    that no process is writing.
+    """
+    for path in store.rglob("*.partial"):
+        path.unlink()
+
+
 def write_text(path: Path, text: str, *, private: bool = False) -> None:
     """Write a file atomically: completely or not at all.
 

@@ -30,6 +30,7 @@ from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
 from gfrnn.pipeline.runs.stage_checks import check_online, check_truth, require_statistics
 from gfrnn.pipeline.runs.stored_run import StoredRun
+from gfrnn.pipeline.storage import remove_partial_files
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.input_folds import with_digests
@@ -300,6 +301,8 @@ class Run(StoredRun):
         """Hold the lock while a stage is computed, and record its time once it is finished."""
         with self.lock():
             begun = time.perf_counter()
+            for store in (self.forecasts, self.statistics):  # which a killed process may have begun
+                remove_partial_files(store)
             self._warn_of_changed_data(stage)
             with self.changing_record() as record:
                 self._use_software(record, stage)

@@ -58,8 +58,8 @@ def test_leaving_a_year_out_increases_the_error_little(done, tmp_path):
 def test_later_years_reduce_the_error(done, tmp_path):
     paths = [str(source.path) for source in done.experiment.data.sources]
     run = update(done.folder, paths, tmp_path / "new", period=period("2006-01-01", "2008-12-31"))
-    assert asdict(run.updated.latest) | {"first": ""} == {
-        "first": "", "times": 1096, "rows": 1096, "consecutive": True, "forget": 1.0,
+    assert asdict(run.updated.latest) | {"first": "", "data": ""} == {
+        "first": "", "data": "", "times": 1096, "rows": 1096, "consecutive": True, "forget": 1.0,
     }  # fmt: skip
     finish(run)
     assert float((rmse(run) / rmse(done)).mean()) < 1

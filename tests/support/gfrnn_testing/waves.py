@@ -52,6 +52,7 @@ def make_run(folder: Path, *, land: bool = False) -> Run:
         "name": "waves",
         "description": DESCRIPTION,
         "data": {"sources": [str(source)]},
+        "climatology": {"annual": 1},
         "periods": {
             "train": ["2001-01-01", "2001-09-30"],
             "validation": ["2001-10-01", "2001-11-30"],
