@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 HIDDEN = "***"
-"""What is shown in the place of a password."""
+"""Text that is shown in the place of a password."""
 
 _USER = re.compile(r"(?<=://)[^/\s'\"]+@")
 """User and password of a URL; a token alone may stand in their place."""

@@ -37,7 +37,7 @@ _NEEDED = {
     "too_short": "a list of at least {min_length} values",
     "too_long": "a list of at most {max_length} values",
 }
-"""What is needed where pydantic has an error of this kind, with the values of its context."""
+"""Requirement that each kind of error of pydantic stands for, with the values of its context."""
 
 _MEMBER = re.compile(r"(str|float|int|bool|constrained-str|(list|tuple|dict|function-\w+)\[.*\])")
 """Parts of the place of an error that name a type of a union, and no key."""

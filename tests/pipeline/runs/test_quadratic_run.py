@@ -48,7 +48,7 @@ def quadratic_of(run: Run) -> SampledRNN:
 
 
 def test_features_are_products_of_leading_modes_of_all_delays(mixed):
-    """Of five modes and two delays, 15 products are those of five values: 2.5 modes."""
+    """With two delays, 15 products are those of five values, which are 2.5 modes."""
     network, states = quadratic_of(mixed), states_of(mixed)
     first, *_, last = times_in(mixed, *TRAIN)
     seen = delayed(states[first : last + 1], 2, 1, last + 1 - first)

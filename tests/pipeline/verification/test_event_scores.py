@@ -174,7 +174,7 @@ def test_bad_keys_are_refused(keys, said):
 
 
 def test_events_of_quantiles_happen_as_often_as_their_level_says(run):
-    """Of the times from which quantiles are estimated, a tenth of all lies above q90 of a month."""
+    """A tenth of the times from which quantiles are estimated lies above q90 of a month."""
     fields = Fields(run.ds)
     climatology = ForecastModel.load(run.model).layout.scaling.climatology
     events = events_of({"geopotential_850": ["q25", "q90"], MSL: [1e5]}, fields.grid)
