@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers
 from gfrnn.pipeline.training.ensembles.error_archive import SYSTEMS
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.verification.systems.references import Reference
+from gfrnn.pipeline.verification.systems.references import CentredReference, Reference
 
 Array = NDArray[Any]
 
@@ -23,12 +23,12 @@ class DressedReferences:
 
     Attributes
     ----------
-    references : dict of Reference
+    references : dict of CentredReference
         Those with errors, by the position of the system in the scores.
     members : dict of EnsembleMembers
     """
 
-    references: dict[int, Reference]
+    references: dict[int, CentredReference]
     members: dict[int, EnsembleMembers]
 
     @classmethod
@@ -59,7 +59,7 @@ class DressedReferences:
         dressed = {
             number: reference
             for number, reference in enumerate(references, 1)
-            if reference.name in SYSTEMS
+            if isinstance(reference, CentredReference) and reference.name in SYSTEMS
         }
         members = {
             number: EnsembleMembers(model.errors, valid, drawn, reference.name)

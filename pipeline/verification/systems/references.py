@@ -91,10 +91,13 @@ class Reference(ABC):
             States of these pairs, from :meth:`states`.
         """
 
-    def centre(self, states: Array | None, shape: tuple[int, ...]) -> Array:
-        """Return the anomalies (float32) of the reference, in which an ensemble is centred.
 
-        Only systems of :data:`gfrnn.pipeline.training.ensembles.error_archive.SYSTEMS` have one.
+class CentredReference(Reference):
+    """A reference in whose forecasts an ensemble with the reference's own errors is centred."""
+
+    @abstractmethod
+    def centre(self, states: Array | None, shape: tuple[int, ...]) -> Array:
+        """Return the anomalies (float32) of the reference.
 
         Parameters
         ----------
@@ -102,10 +105,9 @@ class Reference(ABC):
         shape : tuple of int
             Shape of the result, pairs first.
         """
-        raise NotImplementedError(f"{self.name} has no errors of its own")
 
 
-class ClimatologyReference(Reference):
+class ClimatologyReference(CentredReference):
     """The climatology, whose anomalies are zero."""
 
     name = "climatology"
@@ -154,7 +156,7 @@ class DampedPersistence(Reference):
 
 
 @dataclass(frozen=True)
-class LinearModel(Reference):
+class LinearModel(CentredReference):
     """The linear model that is solved from the same triangle as the networks."""
 
     model: ForecastModel
