@@ -42,6 +42,9 @@ _NEEDED = {
 _MEMBER = re.compile(r"(str|float|int|bool|constrained-str|(list|tuple|dict|function-\w+)\[.*\])")
 """Parts of the place of an error that name a type of a union, and no key."""
 
+_PLAIN_WORD = re.compile(r"[\w.*/-]{1,60}")
+"""Values that can stand in a list of YAML as they are."""
+
 
 def explain_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Return one line for each value that is not allowed: the key, what was found, what is allowed.
@@ -64,7 +67,12 @@ def explain_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
             alternatives = several.pop(key)
             if not any(other.startswith(f"{key}[") for other in several):
                 lines.append(_explain_alternatives(key, alternatives, model))
-    return lines
+    return [_in_one_line(line) for line in lines]
+
+
+def _in_one_line(text: str) -> str:
+    """Return the text with line breaks and control characters, of keys for example, escaped."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _names_member(part: Any) -> bool:
@@ -93,8 +101,10 @@ def _explain_alternatives(key: str, details: list[Any], model: type[BaseModel]) 
 def _needed(detail: Mapping[str, Any]) -> str:
     needed = _NEEDED[detail["type"]].format(**detail.get("ctx", {}))
     found = detail.get("input")
-    if detail["type"] == "list_type" and isinstance(found, (str, int, float)) and found != "":
-        return f"{needed}, such as [{found}]"
+    if detail["type"] == "list_type" and isinstance(found, (str, int, float)):
+        item = str(hide_secrets(found))
+        if _PLAIN_WORD.fullmatch(item):
+            return f"{needed}, such as [{item}]"
     return needed
 
 

@@ -86,6 +86,10 @@ def periods(**keys: object) -> dict[str, object]:
         ({"cluster": {"memory": "1e40GiB"}}, "cluster.memory: '1e40GiB' is not a size"),
         ({"cluster": {"workers": 10**12}}, "cluster.workers: 1000000000000 is not allowed"),
         ({"cluster": {"timeout": float("inf")}}, "cluster.timeout: inf is not allowed"),
+        ({"model": {"leads": "a\nb"}}, "model.leads: 'a\\nb' is not allowed; it must be a list"),
+        ({"data": VALID["data"] | {"x\u2028y": 3}}, "data.x\\u2028y: unknown key"),
+        ({"a\nb": 1}, "a\\nb: unknown key"),
+        ({"search": {"a\nb": [2]}}, "search.a\\nb cannot be searched"),
     ],
 )  # fmt: skip
 def test_values_out_of_bounds_are_named(sections, message):
