@@ -194,7 +194,7 @@ def job(
     archive: Annotated[
         Path,
         typer.Argument(
-            help="Nature run of eight years, made by `gfrnn demo`, or by `gfrnn nature --years 8`."
+            help="Nature run of eight years: that of `gfrnn demo`, or another one of its form."
         ),
     ] = Path("runs/nature.zarr"),
 ) -> None:

@@ -111,8 +111,8 @@ def fit(
         set_time_limit(stop_before, stop_after)
         run_stages.run_one("fit", file, output, force, options, strict)
         return
-    from gfrnn.workflows.session.fit_plan import show_plan
     from gfrnn.workflows.commands.run_stages import load_given
+    from gfrnn.workflows.session.fit_plan import show_plan
 
     experiment, config = load_given(file, options)
     if not show_plan(experiment, config, as_json=as_json):
