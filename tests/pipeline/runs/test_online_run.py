@@ -91,9 +91,9 @@ def test_statistics_and_scores_are_those_of_stored_forecasts(stored, tmp_path):
     run = run_online(stored, tmp_path / "run")
     assert run.fit().skipped
     run.forecast(), run.verify()
-    assert not run.forecasts.exists()
+    assert not run.forecast_store.exists()
     assert_same_statistics(run, stored)
-    xr.testing.assert_equal(open_scores(run.scores), open_scores(stored.scores))
+    xr.testing.assert_equal(open_scores(run.score_store), open_scores(stored.score_store))
     ours, theirs = run.rollouts(), stored.rollouts()
     np.testing.assert_array_equal(ours["limited"].astype("f4"), theirs["limited"])
     assert ours.attrs["lost_forecasts"] == theirs.attrs["lost_forecasts"]
@@ -163,7 +163,7 @@ def test_changed_keys_of_the_verification_need_the_forecasts_again(single, tmp_p
         again.verify()
     assert not again.forecast().skipped
     again.verify()
-    assert "wavenumber" not in open_scores(again.scores).dims
+    assert "wavenumber" not in open_scores(again.score_store).dims
 
 
 def test_stored_fields_are_not_left_beside_statistics_of_others(single, tmp_path):
@@ -180,7 +180,7 @@ def test_a_forced_run_replaces_stored_fields(single, tmp_path):
     run = Run(run_online(single, tmp_path / "other").experiment, tmp_path / "run")
     run.check(force=True)
     run.forecast(force=True), run.verify(force=True)
-    assert not run.forecasts.exists()
+    assert not run.forecast_store.exists()
     assert_same_statistics(run, single)
 
 
@@ -199,13 +199,13 @@ def test_another_period_keeps_no_fields_but_the_latest_forecast_does(single, tmp
     period = checked(Period, ["2002-09-01", "2002-09-20"], "test")
     later = NewPeriod.prepare(run.folder, period, tmp_path / "later").run()
     later.forecast(), later.verify()
-    assert not later.forecasts.exists()
+    assert not later.forecast_store.exists()
     stored = NewPeriod.prepare(single.folder, period, tmp_path / "stored").run()
     stored.forecast(), stored.verify()
     assert_same_statistics(later, stored)
     latest = NewPeriod.from_initial_time(run.folder, "latest", tmp_path / "latest").run()
     latest.forecast()
-    assert open_forecasts(latest.forecasts).sizes["time"] == 1
+    assert open_forecasts(latest.forecast_store).sizes["time"] == 1
 
 
 def test_forecasts_that_diverge_are_counted(single, tmp_path, monkeypatch):
