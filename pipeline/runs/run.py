@@ -90,7 +90,7 @@ class Run(StoredRun):
         force : bool
             Whether the model will be trained again even if it exists.
         forecast_again : bool
-            Whether forecasts of the same model will be made again, so that stored ones are replaced.
+            Whether forecasts of the same model will be made again and replace stored ones.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class Run(StoredRun):
             check_fit(self.experiment, self.ds)
         check_verification(self.experiment, self.ds, self._region_masks)
         again = force or forecast_again
-        check_online(self.experiment, self.ds, self.forecasts, force=again)
+        check_online(self.experiment, self.ds, self.forecast_store, force=again)
         if trains and (force or not self.is_done("fit")):
             periods = (period for _, period in self.experiment.periods)
             check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
@@ -135,10 +135,10 @@ class Run(StoredRun):
             self._require("fit", self.model)
             check_members(load_model(str(self.model)), self.experiment.forecast)
         elif stage == "verify" and self.experiment.forecast.store:
-            valid = open_forecasts(self.forecasts)["valid_time"].values
-            self._require("forecast", self.forecasts)
+            valid = open_forecasts(self.forecast_store)["valid_time"].values
+            self._require("forecast", self.forecast_store)
             remedy = "run `gfrnn verify` again when they have been extended"
-            check_truth(str(self.forecasts), valid, self.ds["time"].values, remedy)
+            check_truth(str(self.forecast_store), valid, self.ds["time"].values, remedy)
         elif stage == "verify":
             require_statistics(self.statistics, self.finished("forecast"))
 
@@ -211,15 +211,15 @@ class Run(StoredRun):
         """Write the forecasts; those of an unfinished store with the same key are kept."""
         key, begun = self._key_for("forecast"), self.record.stages.get("forecast")
         if force or begun is None or begun.key != key:
-            if not force and is_unfinished(self.forecasts):
+            if not force and is_unfinished(self.forecast_store):
                 _LOGGER.warning(
                     "%s: unfinished forecasts of other settings, data or another version are "
                     "replaced; all forecasts are made anew",
-                    self.forecasts,
+                    self.forecast_store,
                 )
-            shutil.rmtree(self.forecasts, ignore_errors=True)
+            shutil.rmtree(self.forecast_store, ignore_errors=True)
             self._note("forecast", StageRecord(key=key))
-        forecast(self.experiment, self.ds, self.model, self.forecasts, self.progress)
+        forecast(self.experiment, self.ds, self.model, self.forecast_store, self.progress)
 
     def verify(self, *, force: bool = False) -> StageOutcome:
         """Score the forecasts; the product is ``scores.zarr``."""
@@ -230,13 +230,13 @@ class Run(StoredRun):
                 if self.experiment.forecast.store:
                     self._with_gaps(partial(self._score_forecasts, force))
                 else:
-                    compute_scores(self.statistics, self.scores)
+                    compute_scores(self.statistics, self.score_store)
         return self.outcome("verify", skipped)
 
     def _score_while_forecasting(self, force: bool) -> None:
         """Compute the statistics of forecasts of which no fields are kept."""
         if force:
-            shutil.rmtree(self.forecasts, ignore_errors=True)
+            shutil.rmtree(self.forecast_store, ignore_errors=True)
         verify_online(
             self.experiment,
             self.ds,
@@ -250,13 +250,13 @@ class Run(StoredRun):
 
     def _score_forecasts(self, force: bool) -> None:
         """Compute the statistics and the scores of stored forecasts."""
-        check_sums(self.forecasts)
+        check_sums(self.forecast_store)
         verify(
             self.ds,
             self.model,
-            self.forecasts,
+            self.forecast_store,
             self.statistics,
-            self.scores,
+            self.score_store,
             self.experiment.verification,
             self.progress,
             # An unfinished store of a forced stage is not trusted either.
@@ -281,7 +281,7 @@ class Run(StoredRun):
             If there are no finished forecasts.
         """
         if self.experiment.forecast.store:
-            return open_forecasts(self.forecasts)
+            return open_forecasts(self.forecast_store)
         return open_rollouts(self.statistics)
 
     def is_done(self, stage: str) -> bool:
@@ -295,7 +295,10 @@ class Run(StoredRun):
         """Hold the lock while a stage is computed, and record its time once it is finished."""
         with self.lock():
             begun = time.perf_counter()
-            for store in (self.forecasts, self.statistics):  # which a killed process may have begun
+            for store in (
+                self.forecast_store,
+                self.statistics,
+            ):  # which a killed process may have begun
                 remove_partial_files(store)
             self._warn_of_changed_data(stage)
             with self.changing_record() as record:
@@ -310,7 +313,7 @@ class Run(StoredRun):
         """Whether an unfinished stage has left parts that are used again."""
         if stage == "fit":
             return self.summaries.exists()
-        return stage == "forecast" and written(self.forecasts) is not None
+        return stage == "forecast" and written(self.forecast_store) is not None
 
     def _use_software(self, record: RunRecord, stage: str) -> None:
         """Record the software that computes a stage, and say where it continues that of other.

@@ -50,7 +50,7 @@ def check_external_model(run: RunFolder, record: RunRecord, experiment: Experime
             f"{run.model}: was not finished; repeat the command that makes it, with the same "
             f"options: {done.command}"
         )
-    made = run.model.exists() or run.forecasts.exists()
+    made = run.model.exists() or run.forecast_store.exists()
     if done is None and made and not run.summaries.exists():
         raise RunError(
             f"{folder}: has neither run.json, which names the run that the model is from, nor "

@@ -61,7 +61,7 @@ def run_all(
         with record_performance(folder, "run", console):
             for stage in STAGES:
                 compute_stage(run, stage, force, progress, console)
-        progress.show_table(dashboard_table(open_scores(run.scores)))
+        progress.show_table(dashboard_table(open_scores(run.score_store)))
         progress(ProgressUpdate("report", 0, 1))
         page = _write_report(run)
         progress(ProgressUpdate("report", 1, 1))
@@ -202,7 +202,7 @@ def _print_report(page: Path, note: str = "") -> None:
 
 def print_scores(run: Run) -> None:
     """Print the tables of the scores of a run."""
-    scores = open_scores(run.scores)
+    scores = open_scores(run.score_store)
     for table in (terminal_table(scores, console), index_table(scores)):
         if table is not None:
             console.print(table)

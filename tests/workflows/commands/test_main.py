@@ -460,7 +460,7 @@ def test_stages_without_what_they_need_start_no_cluster(weather, at_home, said, 
     assert "model.zarr: " in complaint(said("forecast", run.folder))
     assert "no forecasts there; run `gfrnn forecast` first" in complaint(said("verify", run.folder))
     run.fit(), run.forecast()
-    zarr.open_group(run.forecasts, mode="r+").attrs["complete"] = 0
+    zarr.open_group(run.forecast_store, mode="r+").attrs["complete"] = 0
     assert "the forecasts are not finished" in complaint(said("verify", run.folder))
     members = experiment(weather.path, **SMALL | {"forecast": {"horizon": "4d", "store": False}})
     online = Run(members, at_home / "online")
@@ -480,7 +480,7 @@ def test_statistics_are_scored_without_a_cluster(weather, at_home, said, monkeyp
     for options in ((), ("--force",)):
         answer = said("verify", run.folder, *options)
         assert (answer.code, answer.err) == (0, "")
-        assert re.search(rf"^verify: {run.scores} \(\d.* s\)$", answer.out, re.MULTILINE)
+        assert re.search(rf"^verify: {run.score_store} \(\d.* s\)$", answer.out, re.MULTILINE)
         assert "RMSE, cos-latitude weighted" in answer.out
     assert run.record.stages["verify"].finished
     assert "(done before, skipped)" in said("verify", run.folder).out
@@ -551,7 +551,7 @@ def test_pairs_without_truth_are_counted_and_said(weather, at_home, said):
     assert answer.code == 0
     said_last = answer.out.splitlines()[-1]
     assert said_last == f"{lost} of {starts * leads} pairs have no truth and are not scored"
-    assert open_scores(run.scores)["pairs"].values.tolist() == [13, 12, 11, 10]
+    assert open_scores(run.score_store)["pairs"].values.tolist() == [13, 12, 11, 10]
 
 
 def test_errors_go_to_stderr_without_traceback(tmp_path):
