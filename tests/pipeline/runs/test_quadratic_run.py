@@ -84,7 +84,7 @@ def test_the_outer_weights_are_those_of_the_stored_settings(mixed):
 def test_a_stored_mixture_forecasts(mixed):
     model = model_of(mixed)
     assert {each.hidden.activation for each in model.networks} == {"tanh", "square"}
-    forecasts = open_forecasts(mixed.forecasts)
+    forecasts = open_forecasts(mixed.forecast_store)
     assert np.isfinite(forecasts["geopotential"]).all()
     assert not (forecasts["limited"] > 0).any()
 
