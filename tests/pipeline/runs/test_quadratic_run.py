@@ -178,7 +178,7 @@ def test_the_reference_is_the_forecast_of_a_run_with_quadratic_features_alone(
     if refit == "all":
         parts = BOTH | {"fit": BOTH["fit"] | {"refit": "all"}}
         run = finish(fit_of(weather, tmp_path / "both", **parts))
-    ours, theirs = open_scores(run.scores), open_scores(alone.scores)
+    ours, theirs = open_scores(run.score_store), open_scores(alone.score_store)
     assert list(ours["system"].values[:4]) == ["forecast", "linear", "quadratic", "linear inverse"]
     assert "quadratic" not in theirs["system"].values
     for metric in ("rmse", "acc"):
@@ -204,7 +204,7 @@ def test_the_reference_does_not_change_the_forecast(weather, mixed, tmp_path):
 def test_scoring_of_the_reference_needs_more_memory(mixed):
     """The lifted rows and the states of its walk are counted."""
     fields = mixed.load_model().fields(mixed.ds)
-    forecasts = StoredForecasts(mixed.forecasts, fields.grid)
+    forecasts = StoredForecasts(mixed.forecast_store, fields.grid)
     own = PairScoring(fields, forecasts, mixed.experiment.verification, mixed.model)
     walk = replace(model_of(mixed).rollouts, networks=()).walk_bytes(8)
     assert own.statistics_bytes(0, 8) > sum(walk) > 0
