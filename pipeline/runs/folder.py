@@ -217,14 +217,14 @@ class RunFolder:
         RunError
             If the folder belongs to another experiment, or is not the folder of a run.
         """
-        self._check_claim(experiment, force)
+        self.check_claim(experiment, force=force)
         self.folder.mkdir(parents=True, exist_ok=True)
         text = dump_experiment(experiment)
         private = text != shown_experiment(experiment)
         if not self._holds(text):
             with self.lock():
                 # Another process may have claimed the folder before the lock was free.
-                self._check_claim(experiment, force)
+                self.check_claim(experiment, force=force)
                 write_text(self.experiment_file, text, private=private)
         elif private:
             self.experiment_file.chmod(0o600)
@@ -233,7 +233,14 @@ class RunFolder:
         path = self.experiment_file
         return path.exists() and path.read_text(encoding="utf-8") == text
 
-    def _check_claim(self, experiment: Experiment, force: bool) -> None:
+    def check_claim(self, experiment: Experiment, *, force: bool = False) -> None:
+        """Check that the folder is free for an experiment, or holds its run.
+
+        Raises
+        ------
+        RunError
+            As for :meth:`claim`.
+        """
         folder = self.folder
         if self.free:
             return

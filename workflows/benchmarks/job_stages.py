@@ -59,7 +59,7 @@ class StageTime:
 
 
 def run(archive: Path) -> Iterator[Table]:
-    """Yield the table of the stages of the embedded experiment in this process, and the bars.
+    """Yield the table of the stages of `gfrnn demo` in this process, and the bars.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def run(archive: Path) -> Iterator[Table]:
     """
     stages = single_threaded(_stages, archive)
     table = plain_table(
-        "processor seconds of the embedded experiment's job, one process",
+        "processor seconds of gfrnn demo, one process",
         "stage",
         "seconds",
         "bound",

@@ -193,7 +193,9 @@ def chaos(
 def job(
     archive: Annotated[
         Path,
-        typer.Argument(help="Nature run of eight years, made by `gfrnn nature` or `gfrnn run`."),
+        typer.Argument(
+            help="Nature run of eight years: that of `gfrnn demo`, or another one of its form."
+        ),
     ] = Path("runs/nature.zarr"),
 ) -> None:
     """Measure the processor time of each stage of `gfrnn run` beside that of its bare arithmetic.

@@ -12,8 +12,8 @@ from distributed import LocalCluster
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.planning.fit_estimate import Workforce
 from gfrnn.workflows.commands.console import console
-from gfrnn.workflows.commands.fit_plan import expected_workforce
 from gfrnn.workflows.commands.main import main
+from gfrnn.workflows.session.fit_plan import expected_workforce
 from gfrnn_testing.weather import make_weather, tree
 
 

@@ -31,7 +31,7 @@ from gfrnn_testing.weather import Weather, experiment, finish, make_weather, sta
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
 COMMANDS = [
-    "run", "fit", "forecast", "verify", "compare", "report", "export", "refit", "update",
+    "demo", "run", "fit", "forecast", "verify", "compare", "report", "export", "refit", "update",
     "spectrum",
     "inspect", "nature", "reproduce", "bench", "bench pass", "bench scaling", "bench rollout",
     "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill", "cluster",
@@ -567,6 +567,11 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
     ("words", "message"),
     [
         (["run", "nowhere.yaml"], "nowhere.yaml: cannot be read (No such file or directory)"),
+        (["run"], "FILE: missing; give an experiment file"),
+        (["fit"], "`gfrnn demo` runs an example that needs no data"),
+        (["verify"], "FILE: missing; give an experiment file"),
+        (["run", "{file}", "--demo"], "--demo: not allowed with FILE"),
+        (["fit", "era5/2001.nc"], "era5/2001.nc: is data, and neither an experiment file nor"),
         (["fit", "{file}", "--memory", "much"], "cluster: memory: 'much' is not a size"),
         (["fit", "{file}", "--workers", "0"], "cluster: workers: 0 is not allowed"),
         (["run", "{file}", "--cluster", "here.yaml"], "here.yaml: cannot be read"),
@@ -645,7 +650,7 @@ def test_full_disks_closed_folders_and_limits_are_no_tracebacks(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("gfrnn.workflows.commands.run_stages.load_experiment", fail)
+    monkeypatch.setattr("gfrnn.workflows.session.given_paths.load_experiment", fail)
     message = complaint(said("run", file))
     assert all(part in message for part in parts)
 
@@ -654,7 +659,7 @@ def test_other_errors_of_the_system_keep_their_traceback(file, monkeypatch):
     def fail(*_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/x")
 
-    monkeypatch.setattr("gfrnn.workflows.commands.run_stages.load_experiment", fail)
+    monkeypatch.setattr("gfrnn.workflows.session.given_paths.load_experiment", fail)
     monkeypatch.setattr(sys, "argv", ["gfrnn", "run", str(file)])
     with pytest.raises(FileNotFoundError):
         main()
