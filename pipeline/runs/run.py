@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.inspection.audit import check_sample
-from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import MissingTimesError, RunError
-from gfrnn.pipeline.forecasting.forecast import check_members, forecast, initial_times, load_model
+from gfrnn.pipeline.forecasting.forecast import check_members, forecast, load_model
 from gfrnn.pipeline.forecasting.forecast_store import is_unfinished, open_forecasts, written
 from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
@@ -32,11 +30,9 @@ from gfrnn.pipeline.storage import remove_partial_files
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.input_folds import with_digests
-from gfrnn.pipeline.training.stretches import known_times, steps
-from gfrnn.pipeline.verification.events.event_quantiles import QuantileTimes
-from gfrnn.pipeline.verification.events.event_values import events_of
+from gfrnn.pipeline.training.stretches import known_times
+from gfrnn.pipeline.verification.checks import check_verification
 from gfrnn.pipeline.verification.online.verify_online import verify_online
-from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
 from gfrnn.pipeline.verification.verify import compute_scores, verify
 
 _LOGGER = logging.getLogger(__name__)
@@ -84,13 +80,15 @@ class Run(RunProducts):
         If the folder belongs to another experiment, or is not the folder of a run.
     """
 
-    def check(self, *, force: bool = False) -> None:
+    def check(self, *, force: bool = False, forecast_again: bool = False) -> None:
         """Check the experiment and the data before anything is computed.
 
         Parameters
         ----------
         force : bool
             Whether the model will be trained again even if it exists.
+        forecast_again : bool
+            Whether forecasts of the same model will be made again and replace stored ones.
 
         Raises
         ------
@@ -109,13 +107,9 @@ class Run(RunProducts):
             check_forecast_data(self.experiment, self.ds, self.model, self.updated)
         else:
             check_fit(self.experiment, self.ds)
-        steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
-        starts = initial_times(self.experiment, axis)
-        check_online(self.experiment, self.ds, self.forecast_store, force=force)
-        grid, scored = Fields(self.ds).grid, self.experiment.verification
-        RegionMeans.on_grid(grid, scored.regions, self._region_masks)
-        events = events_of(scored.thresholds, grid)
-        QuantileTimes.choose(axis, [self.experiment.periods.train], axis[starts], events)
+        check_verification(self.experiment, self.ds, self._region_masks)
+        again = force or forecast_again
+        check_online(self.experiment, self.ds, self.forecast_store, force=again)
         if trains and (force or not self.is_done("fit")):
             periods = (period for _, period in self.experiment.periods)
             check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
@@ -204,7 +198,7 @@ class Run(RunProducts):
             with self._computing("forecast"):
                 self.check_ready("forecast")
                 if self.record.external_model:
-                    self.check()
+                    self.check(forecast_again=force)
                 if self.experiment.forecast.store:
                     self._with_gaps(partial(self._write_forecasts, force))
                 else:

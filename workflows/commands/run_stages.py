@@ -159,10 +159,9 @@ def _run_stage(
         return run
     replace = force and stage == "fit"
     with (
-        open_run(create, experiment, folder, config, console, stage=stage, force=replace) as (
-            run,
-            progress,
-        ),
+        open_run(
+            create, experiment, folder, config, console, stage=stage, force=replace, again=force
+        ) as (run, progress),
         record_performance(folder, stage, console),
     ):
         compute_stage(run, stage, force, progress, console)

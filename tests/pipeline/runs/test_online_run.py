@@ -23,7 +23,7 @@ from gfrnn.pipeline.verification import verify as verification
 from gfrnn.pipeline.verification.online.verify_online import OnlineScoring
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.pipeline.verification.statistics_store import open_statistics
-from gfrnn_testing.weather import experiment, finish, make_weather, tree
+from gfrnn_testing.weather import experiment, finish, make_weather, stamps, tree
 from gfrnn_testing.zonal_weather import write_zonal_noise, zonal_tree
 
 PARTS: dict[str, dict[str, Any]] = {
@@ -170,7 +170,7 @@ def test_stored_fields_are_not_left_beside_statistics_of_others(single, tmp_path
     shutil.copytree(single.folder, tmp_path / "run")
     own = run_online(single, tmp_path / "other").experiment
     run = Run(own, tmp_path / "run")
-    with pytest.raises(RunError, match=r"forecast.zarr: has fields of forecasts, which.*remove it"):
+    with pytest.raises(RunError, match=r"forecast.zarr: has fields.*remove them by"):
         run.check()
     assert (tmp_path / "run" / "forecast.zarr" / "zarr.json").exists()
 
@@ -181,6 +181,17 @@ def test_a_forced_run_replaces_stored_fields(single, tmp_path):
     run.check(force=True)
     run.forecast(force=True), run.verify(force=True)
     assert not run.forecast_store.exists()
+    assert_same_statistics(run, single)
+
+
+def test_forced_forecasts_alone_replace_stored_fields_and_keep_the_model(single, tmp_path):
+    shutil.copytree(single.folder, tmp_path / "run")
+    run = Run(run_online(single, tmp_path / "other").experiment, tmp_path / "run")
+    before = stamps(run.model)
+    run.check(forecast_again=True)
+    run.forecast(force=True), run.verify()
+    assert not run.forecast_store.exists()
+    assert stamps(run.model) == before
     assert_same_statistics(run, single)
 
 
