@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,12 @@ class Experiment(Section):
                     f"model.{name}: {given} is more than {key}: {limit}; give at most {limit}"
                 )
         return self
+
+    def __repr__(self) -> str:
+        return f"<Experiment {self.name!r}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(shown_experiment(self))}</pre>"
 
     def _check_finalists(self, candidates: int) -> None:
         """Refuse a first round that could not choose among the candidates."""

@@ -114,6 +114,15 @@ class ForecastModel:
     quadratic_calibration: Array | None = None
     errors: ErrorArchive | None = None
 
+    def __repr__(self) -> str:
+        grid, count = self.layout.scaling.grid, len(self.networks)
+        networks = "1 network" if count == 1 else f"{count} networks"
+        return (
+            f"<ForecastModel: {', '.join(channel.name for channel in grid.channels)} on "
+            f"{len(grid.latitude)} x {len(grid.longitude)} points, step {self.step}, {networks} of "
+            f"{self.notes.width} hidden features>"
+        )
+
     @property
     def rollouts(self) -> NetworkRollouts:
         """Rollouts of the networks, before the calibration."""
