@@ -53,6 +53,7 @@ def open_run(
     later: Sequence[str] = (),
     stage: str | None = None,
     force: bool = False,
+    again: bool = False,
 ) -> Iterator[tuple[Run, RunProgress]]:
     """Create a run, check it, and open a cluster for it with a display of its progress.
 
@@ -71,11 +72,13 @@ def open_run(
         Stage that will be computed alone, from what the earlier ones have made.
     force : bool
         Whether a run of another experiment may be replaced.
+    again : bool
+        Whether the stage that is computed alone replaces what it has made before.
     """
 
     def checked() -> Run:
         run = create()
-        run.check(force=force)
+        run.check(force=force, forecast_again=again and stage == "forecast")
         if stage is not None:
             run.check_ready(stage)
         return run

@@ -23,7 +23,7 @@ from gfrnn.pipeline.verification import verify as verification
 from gfrnn.pipeline.verification.online.verify_online import OnlineScoring
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.pipeline.verification.statistics_store import open_statistics
-from gfrnn_testing.weather import experiment, finish, make_weather, tree
+from gfrnn_testing.weather import experiment, finish, make_weather, stamps, tree
 from gfrnn_testing.zonal_weather import write_zonal_noise, zonal_tree
 
 PARTS: dict[str, dict[str, Any]] = {
@@ -91,9 +91,9 @@ def test_statistics_and_scores_are_those_of_stored_forecasts(stored, tmp_path):
     run = run_online(stored, tmp_path / "run")
     assert run.fit().skipped
     run.forecast(), run.verify()
-    assert not run.forecasts.exists()
+    assert not run.forecast_store.exists()
     assert_same_statistics(run, stored)
-    xr.testing.assert_equal(open_scores(run.scores), open_scores(stored.scores))
+    xr.testing.assert_equal(open_scores(run.score_store), open_scores(stored.score_store))
     ours, theirs = run.rollouts(), stored.rollouts()
     np.testing.assert_array_equal(ours["limited"].astype("f4"), theirs["limited"])
     assert ours.attrs["lost_forecasts"] == theirs.attrs["lost_forecasts"]
@@ -163,14 +163,14 @@ def test_changed_keys_of_the_verification_need_the_forecasts_again(single, tmp_p
         again.verify()
     assert not again.forecast().skipped
     again.verify()
-    assert "wavenumber" not in open_scores(again.scores).dims
+    assert "wavenumber" not in open_scores(again.score_store).dims
 
 
 def test_stored_fields_are_not_left_beside_statistics_of_others(single, tmp_path):
     shutil.copytree(single.folder, tmp_path / "run")
     own = run_online(single, tmp_path / "other").experiment
     run = Run(own, tmp_path / "run")
-    with pytest.raises(RunError, match=r"forecast.zarr: has fields of forecasts, which.*remove it"):
+    with pytest.raises(RunError, match=r"forecast.zarr: has fields.*remove them by"):
         run.check()
     assert (tmp_path / "run" / "forecast.zarr" / "zarr.json").exists()
 
@@ -180,7 +180,18 @@ def test_a_forced_run_replaces_stored_fields(single, tmp_path):
     run = Run(run_online(single, tmp_path / "other").experiment, tmp_path / "run")
     run.check(force=True)
     run.forecast(force=True), run.verify(force=True)
-    assert not run.forecasts.exists()
+    assert not run.forecast_store.exists()
+    assert_same_statistics(run, single)
+
+
+def test_forced_forecasts_alone_replace_stored_fields_and_keep_the_model(single, tmp_path):
+    shutil.copytree(single.folder, tmp_path / "run")
+    run = Run(run_online(single, tmp_path / "other").experiment, tmp_path / "run")
+    before = stamps(run.model)
+    run.check(forecast_again=True)
+    run.forecast(force=True), run.verify()
+    assert not run.forecast_store.exists()
+    assert stamps(run.model) == before
     assert_same_statistics(run, single)
 
 
@@ -199,13 +210,13 @@ def test_another_period_keeps_no_fields_but_the_latest_forecast_does(single, tmp
     period = checked(Period, ["2002-09-01", "2002-09-20"], "test")
     later = NewPeriod.prepare(run.folder, period, tmp_path / "later").run()
     later.forecast(), later.verify()
-    assert not later.forecasts.exists()
+    assert not later.forecast_store.exists()
     stored = NewPeriod.prepare(single.folder, period, tmp_path / "stored").run()
     stored.forecast(), stored.verify()
     assert_same_statistics(later, stored)
     latest = NewPeriod.from_initial_time(run.folder, "latest", tmp_path / "latest").run()
     latest.forecast()
-    assert open_forecasts(latest.forecasts).sizes["time"] == 1
+    assert open_forecasts(latest.forecast_store).sizes["time"] == 1
 
 
 def test_forecasts_that_diverge_are_counted(single, tmp_path, monkeypatch):
