@@ -60,15 +60,11 @@ def test_one_member_is_read(
 def test_entries_that_are_not_there(tmp_path: Path) -> None:
     path = str(tmp_path / "a.nc")
     members([10, 20, 20]).to_netcdf(path)
-    with pytest.raises(
-        DataError, match=r"nc: select: no entries of member are 3; it has 10, 20"
-    ):
+    with pytest.raises(DataError, match=r"nc: select: no entries of member are 3; it has 10, 20"):
         opened({"path": path, "select": {"member": 3}})
     with pytest.raises(DataError, match=r"2 entries of member are 20; it has 10, 20, 20"):
         opened({"path": path, "select": {"member": 20}})
-    with pytest.raises(
-        DataError, match=r"data\.sources\[0\]\.select: .* no dimension membr"
-    ):
+    with pytest.raises(DataError, match=r"data\.sources\[0\]\.select: .* no dimension membr"):
         opened({"path": path, "select": {"membr": 10}})
 
 
