@@ -48,7 +48,7 @@ def open_grib(path: str, stamp: tuple[int | str, ...], name: str) -> xr.Dataset:
         If the file cannot be read.
     """
     variable = grib_variables(path, stamp)[name]
-    quantity, described = variable.quantity, variable.description
+    kind, described = variable.kind, variable.description
     dims, coords = _grid(path, variable)
     grid = (coords["latitude"].size,) if len(dims) == 1 else tuple(coords[dim].size for dim in dims)
     header = {
@@ -58,17 +58,17 @@ def open_grib(path: str, stamp: tuple[int | str, ...], name: str) -> xr.Dataset:
             {"units": "seconds since 1970-01-01", "standard_name": "time"},
         ),
         "number": xr.Variable("number", variable.members, {"standard_name": "realization"}),
-        quantity.level_type: xr.Variable(
-            quantity.level_type, variable.levels, _level_attributes(quantity.level_type)
+        kind.level_type: xr.Variable(
+            kind.level_type, variable.levels, _level_attributes(kind.level_type)
         ),
     }
     attrs = {
         "long_name": described["name"],
         "units": described["units"],
-        "GRIB_paramId": quantity.parameter,
+        "GRIB_paramId": kind.parameter,
         "GRIB_shortName": described["shortName"],
-        "GRIB_stepType": quantity.step_type,
-        "GRIB_typeOfLevel": quantity.level_type,
+        "GRIB_stepType": kind.step_type,
+        "GRIB_typeOfLevel": kind.level_type,
         "GRIB_gridType": described["gridType"],
     }
     if described["cfName"] != "unknown":

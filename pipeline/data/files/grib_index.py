@@ -26,7 +26,7 @@ _SECTION_OF_VALUES = 7  # of GRIB edition 2
 _DESCRIBED = ("shortName", "cfVarName", "cfName", "name", "units", "dataType", "gridType")
 
 
-class Quantity(NamedTuple):
+class FieldKind(NamedTuple):
     """What the messages of one variable have in common.
 
     Attributes
@@ -74,7 +74,7 @@ class GribVariable:
     ----------
     name : str
         Name as in netCDF files of the same data, such as ``t2m``.
-    quantity : Quantity
+    kind : FieldKind
     description : dict of str
         Entries of the first message, such as ``units``.
     times : ndarray of datetime64[s], shape (times,)
@@ -88,7 +88,7 @@ class GribVariable:
     """
 
     name: str
-    quantity: Quantity
+    kind: FieldKind
     description: dict[str, str]
     times: Array
     members: Array
@@ -132,8 +132,8 @@ def grib_variables(path: str, stamp: tuple[int | str, ...]) -> dict[str, GribVar
         field; the message of the error says which.
     """
     eccodes = eccodes_of(path)
-    headers: dict[Quantity, list[Header]] = defaultdict(list)
-    descriptions: dict[Quantity, dict[str, str]] = {}
+    headers: dict[FieldKind, list[Header]] = defaultdict(list)
+    descriptions: dict[FieldKind, dict[str, str]] = {}
     # ecCodes buffers what it reads of a stream, so the check needs a stream of its own.
     with open(path, "rb") as stream, open(path, "rb") as second:
         size, number, end = os.fstat(stream.fileno()).st_size, 0, 0
@@ -144,9 +144,9 @@ def grib_variables(path: str, stamp: tuple[int | str, ...]) -> dict[str, GribVar
                 if handle is None:
                     break
                 number += 1
-                quantity, header = _read_header(eccodes, handle)
-                if quantity not in descriptions:
-                    descriptions[quantity] = {
+                kind, header = _read_header(eccodes, handle)
+                if kind not in descriptions:
+                    descriptions[kind] = {
                         key: str(_get(eccodes, handle, key)) for key in _DESCRIBED
                     }
             except eccodes.CodesInternalError as error:
@@ -157,24 +157,24 @@ def grib_variables(path: str, stamp: tuple[int | str, ...]) -> dict[str, GribVar
                 if handle is not None:
                     eccodes.codes_release(handle)
             header = _whole(second, header, path, number, size)
-            headers[quantity].append(header)
+            headers[kind].append(header)
             end = header.offset + header.length
     if not headers:
         raise DataError(f"{path}: holds no GRIB message; copy or download it again")
     names = _names(descriptions)
     return {
-        names[quantity]: _variable(names[quantity], quantity, descriptions[quantity], found, path)
-        for quantity, found in headers.items()
+        names[kind]: _variable(names[kind], kind, descriptions[kind], found, path)
+        for kind, found in headers.items()
     }
 
 
-def _read_header(eccodes: ModuleType, handle: Any) -> tuple[Quantity, Header]:
+def _read_header(eccodes: ModuleType, handle: Any) -> tuple[FieldKind, Header]:
     """Read what a message holds, and where it is."""
     level_type = eccodes.codes_get(handle, "typeOfLevel", str)
     level = float(_get(eccodes, handle, "level", 0))
     if level_type == "isobaricInPa":
         level_type, level = PRESSURE, level / 100
-    quantity = Quantity(
+    kind = FieldKind(
         eccodes.codes_get(handle, "paramId", int),
         level_type,
         eccodes.codes_get(handle, "stepType", str),
@@ -188,7 +188,7 @@ def _read_header(eccodes: ModuleType, handle: Any) -> tuple[Quantity, Header]:
         eccodes.codes_get_message_offset(handle),
         eccodes.codes_get(handle, "totalLength", int),
     )
-    return quantity, header
+    return kind, header
 
 
 def _get(eccodes: ModuleType, handle: Any, key: str, default: Any = "unknown") -> Any:
@@ -241,31 +241,31 @@ def _whole(stream: IO[bytes], header: Header, path: str, number: int, size: int)
     return header
 
 
-def _names(descriptions: dict[Quantity, dict[str, str]]) -> dict[Quantity, str]:
+def _names(descriptions: dict[FieldKind, dict[str, str]]) -> dict[FieldKind, str]:
     """Name the variables: as netCDF files do, with the type of level or step where two are alike.
 
     Pressure levels and instantaneous values keep the plain name.
     """
-    found: dict[Quantity, str] = {}
-    for quantity, described in descriptions.items():
+    found: dict[FieldKind, str] = {}
+    for kind, described in descriptions.items():
         names = (described["cfVarName"], described["shortName"])
         known = [name for name in names if name not in ("unknown", "undef", "~")]
-        found[quantity] = known[0] if known else f"param{quantity.parameter}"
-    for kind, plain in (("level_type", PRESSURE), ("step_type", "instant"), ("grid", "")):
+        found[kind] = known[0] if known else f"param{kind.parameter}"
+    for key, plain in (("level_type", PRESSURE), ("step_type", "instant"), ("grid", "")):
         alike = defaultdict(set)
-        for quantity, name in found.items():
-            alike[name].add(getattr(quantity, kind))
+        for kind, name in found.items():
+            alike[name].add(getattr(kind, key))
         found = {
-            quantity: name
-            if len(alike[name]) == 1 or (own := getattr(quantity, kind)) == plain
+            kind: name
+            if len(alike[name]) == 1 or (own := getattr(kind, key)) == plain
             else f"{name}_{own[:20]}"
-            for quantity, name in found.items()
+            for kind, name in found.items()
         }
     return found
 
 
 def _variable(
-    name: str, quantity: Quantity, description: dict[str, str], headers: list[Header], path: str
+    name: str, kind: FieldKind, description: dict[str, str], headers: list[Header], path: str
 ) -> GribVariable:
     """Arrange the messages of a variable by time, member and level.
 
@@ -290,7 +290,7 @@ def _variable(
         )
     offsets[places], lengths[places] = columns[3], columns[4]
     times = np.array([_stamp(time) for time in axes[0]], "M8[s]")
-    return GribVariable(name, quantity, description, times, *axes[1:], offsets, lengths)
+    return GribVariable(name, kind, description, times, *axes[1:], offsets, lengths)
 
 
 def _stamp(time: int) -> np.datetime64:
