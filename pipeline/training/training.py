@@ -196,8 +196,13 @@ class Training(FieldPasses, ABC):
             chosen = yield self._final_solve_pass(chosen, rows, train_only)
         rollouts = self._planned_rollouts(layout, rows)
         if chosen is not None:
-            solved = {"networks": chosen.networks, "mixture": chosen.mixture}
-            rollouts = replace(rollouts, **solved, linear=chosen.linear)
+            rollouts = replace(
+                rollouts,
+                networks=chosen.networks,
+                mixture=chosen.mixture,
+                linear=chosen.linear,
+                quadratic=chosen.quadratic,
+            )
         calibration = yield from calibration_passes(self, rollouts, self.states_of(layout))
         errors = yield from error_passes(self, rollouts, calibration)
         if fit != train_only:
@@ -224,7 +229,7 @@ class Training(FieldPasses, ABC):
         """
         fit, candidates = self.experiment.fit, self.experiment.candidates()
         networks = yield from self.network_passes(layout, candidates)
-        if fit.finalists is None or fit.finalists == len(candidates):
+        if fit.finalists is None or fit.finalists >= len(candidates):
             every = yield from self.row_passes(layout, candidates, networks, FULL_WIDTH)
             return every, []
         first_round = SearchRound("first ", fit.first_width)
@@ -277,6 +282,7 @@ class Training(FieldPasses, ABC):
             return replace(network, outer=outer)
 
         count = self.experiment.fit.average
+        quadratic = any(each.rows.network.sampling == "quadratic" for each in rows)
         return NetworkRollouts(
             layout,
             (solved(network),) * count,
@@ -284,6 +290,7 @@ class Training(FieldPasses, ABC):
             solved(network.narrowed(0)),
             step_of(self.fields.time),
             self.forcing(),
+            solved(network) if quadratic and len(rows) > 1 else None,
         )
 
     def model(self, found: TrainingResults) -> ForecastModel:
@@ -303,6 +310,7 @@ class Training(FieldPasses, ABC):
             networks=chosen.networks,
             mixture=chosen.mixture,
             linear=chosen.linear,
+            quadratic=chosen.quadratic,
             lagged=self.lagged(layout, candidates[chosen.best], horizon),
             step=step,
             forcing=self.forcing(),
