@@ -64,6 +64,10 @@ Candidates: TypeAlias = Sequence[tuple[dict[str, Any], Experiment]]
 # Rows per column in the sample on which the precision of the rows is measured.
 _SAMPLE_ROWS_PER_COLUMN = 4
 
+STATE_RANGE = 20.0
+"""Magnitude of a value of a state that no weather reaches: standard deviations of a channel of a
+cell, or of the first mode. Without a bound, a rollout three times as far from zero has diverged."""
+
 
 @dataclass(frozen=True)
 class TrainingRows:
