@@ -27,7 +27,7 @@ _DESCRIBED = ("shortName", "cfVarName", "cfName", "name", "units", "dataType", "
 
 
 class FieldKind(NamedTuple):
-    """What the messages of one variable have in common.
+    """Properties that all messages of one variable share.
 
     Attributes
     ----------
