@@ -142,7 +142,7 @@ def _indexed(folder: Path, top: Path) -> IndexedRun:
     name = folder.relative_to(top).as_posix()
     link = quote(f"{name}/{own.report.name}") if own.report.exists() else None
     try:
-        scores = open_scores(own.scores) if own.scores.exists() else None
+        scores = open_scores(own.score_store) if own.score_store.exists() else None
         if not own.experiment_file.exists():
             state = "finished: verify" if scores is not None else "not verified"
             about = "Forecasts of a store or files"

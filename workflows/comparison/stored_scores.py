@@ -114,7 +114,7 @@ def verify_source(
         how = human_duration(seconds)
     else:
         how = "done before, skipped"
-    print_product(console, "verify", f"{work.folder.scores} ({how})")
+    print_product(console, "verify", f"{work.folder.score_store} ({how})")
     scores, notes = finished_scores(work.folder.folder)
     for note in notes:
         console.print(note, highlight=False, markup=False)
@@ -181,9 +181,9 @@ def _store(forecast: str) -> str:
     own = RunFolder(Path(forecast))
     if not own.experiment_file.exists():
         return forecast
-    open_forecasts(own.forecasts).close()
-    check_sums(own.forecasts)
-    return str(own.forecasts)
+    open_forecasts(own.forecast_store).close()
+    check_sums(own.forecast_store)
+    return str(own.forecast_store)
 
 
 def _name(forecast: str) -> str:

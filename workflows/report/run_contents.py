@@ -47,14 +47,14 @@ class RunContents:
         RunError
             If there are no scores, or they belong to an earlier state of the run.
         """
-        if not run.finished("verify") or not run.scores.exists():
-            raise RunError(f"{run.scores}: no scores of this run; run `gfrnn verify` first")
-        return cls(run, open_scores(run.scores))
+        if not run.finished("verify") or not run.score_store.exists():
+            raise RunError(f"{run.score_store}: no scores of this run; run `gfrnn verify` first")
+        return cls(run, open_scores(run.score_store))
 
     @cached_property
     def score_subsets(self) -> xr.Dataset:
         """Scores of regions, seasons or months, and hours."""
-        return open_score_subsets(self.run.scores)
+        return open_score_subsets(self.run.score_store)
 
     @cached_property
     def model(self) -> ForecastModel:
@@ -69,12 +69,12 @@ class RunContents:
     @cached_property
     def forecasts(self) -> xr.Dataset:
         """The store of forecasts, which exists unless no fields are kept."""
-        check_sums(self.run.forecasts)
-        return open_forecasts(self.run.forecasts)
+        check_sums(self.run.forecast_store)
+        return open_forecasts(self.run.forecast_store)
 
     def reading_forecasts(self) -> AbstractContextManager[None]:
         """Return a context in which a damaged chunk of the forecasts raises a RunError."""
-        return naming_damage(self.run.forecasts)
+        return naming_damage(self.run.forecast_store)
 
     @cached_property
     def truth(self) -> Fields:

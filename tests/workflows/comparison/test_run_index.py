@@ -29,7 +29,7 @@ def folder(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir(parents=True)
         shutil.copy(finished.folder / "experiment.yaml", folder / name)
     for name in ("a & b", "deep/er", "changed"):
-        shutil.copytree(finished.scores, folder / name / "scores.zarr")
+        shutil.copytree(finished.score_store, folder / name / "scores.zarr")
         shutil.copy(finished.folder / "run.json", folder / name)
     (folder / "a & b" / "report.html").write_text("here")
     (folder / "broken" / "run.json").write_text("{")
