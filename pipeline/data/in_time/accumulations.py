@@ -31,7 +31,7 @@ _BEFORE = {"accum", "avg", "max", "min"}
 
 @dataclass(frozen=True)
 class Sums:
-    """What is known of values that are sums over time.
+    """Knowledge of values that are sums over time.
 
     Attributes
     ----------
