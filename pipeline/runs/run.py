@@ -7,14 +7,20 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.errors import MissingTimesError, RunError
+from gfrnn.pipeline.forecasting.divergence import rollout_counts
 from gfrnn.pipeline.forecasting.forecast import check_members, forecast, load_model
-from gfrnn.pipeline.forecasting.forecast_store import is_unfinished, open_forecasts, written
+from gfrnn.pipeline.forecasting.forecast_store import (
+    LIMITED,
+    is_unfinished,
+    open_forecasts,
+    written,
+)
 from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.runs.missing_times import (
@@ -287,8 +293,11 @@ class Run(RunProducts):
                 record.reopen_stage(stage)
             yield
             seconds = time.perf_counter() - begun
-            key = self._key_for(stage)
-            self._note(stage, StageRecord(key=key, seconds=round(seconds, 3), finished=now()))
+            entry = StageRecord(key=self._key_for(stage), seconds=round(seconds, 3), finished=now())
+            if stage == "forecast":
+                made = self.rollouts()
+                entry = replace(entry, rollouts=rollout_counts(made, made[LIMITED].values))
+            self._note(stage, entry)
 
     def _has_parts(self, stage: str) -> bool:
         """Whether an unfinished stage has left parts that are used again."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import DataError, GfrnnError, RunError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.forecasting.store_sums import check_sums
@@ -124,7 +125,8 @@ class RunProducts(StoredRun):
         Returns
         -------
         xarray.Dataset
-            With the variable ``limited`` and the attribute ``lost_forecasts``.
+            With the variable ``limited`` and the attributes ``lost_forecasts`` and, if it is not 0,
+            ``divergence``.
 
         Raises
         ------
@@ -133,7 +135,7 @@ class RunProducts(StoredRun):
         """
         if self.experiment.forecast.store:
             return open_forecasts(self.forecast_store)
-        return open_rollouts(self.statistics)
+        return open_rollouts(self.statistics, Fields(self.ds).grid)
 
     def _check_fields_are_kept(self) -> None:
         if not self.experiment.forecast.store:
