@@ -40,7 +40,7 @@ def enso(tmp_path_factory) -> Run:
 
 def test_the_correlation_of_nino_34(enso):
     """The linear inverse model is the usual reference for these forecasts."""
-    scores = opened(enso.scores).sel(prediction_timedelta=LEADS)
+    scores = opened(enso.score_store).sel(prediction_timedelta=LEADS)
     found = scores["index_correlation"].sel(index="nino34")
     assert (found.sel(system="forecast") >= [0.82, 0.63, 0.42, 0.33]).all()
     assert (found.sel(system="forecast") > found.sel(system="linear inverse")).all()
@@ -48,7 +48,7 @@ def test_the_correlation_of_nino_34(enso):
 
 
 def test_the_field_half_a_year_ahead(enso):
-    rmse = opened(enso.scores)["rmse"].sel(prediction_timedelta=6).squeeze("channel")
+    rmse = opened(enso.score_store)["rmse"].sel(prediction_timedelta=6).squeeze("channel")
     assert rmse.sel(system="forecast") <= 0.83 * rmse.sel(system="climatology")
     assert rmse.sel(system="forecast") < rmse.sel(system="linear inverse")
 
@@ -64,7 +64,7 @@ def test_scores_equal_those_of_plain_numpy(enso):
     anomalies = sst - means[calendar]
     area = np.cos(np.deg2rad(latitude))[:, None] * np.isfinite(sst[0])
     box = (np.abs(latitude) <= 5)[:, None] & ((longitude >= 190) & (longitude <= 240))
-    forecasts, scores = opened(enso.forecasts), opened(enso.scores)
+    forecasts, scores = opened(enso.forecast_store), opened(enso.score_store)
     assert str(forecasts["time"].values[0])[:7] == "1985-01"
     for lead in LEADS:
         valid = forecasts["valid_time"].values[:, lead - 1].astype("datetime64[M]")
@@ -87,7 +87,7 @@ def test_scores_equal_those_of_plain_numpy(enso):
 
 def test_pressure_joins_the_temperature(tmp_path):
     run = computed("enso_slp", tmp_path)
-    scores = opened(run.scores)
+    scores = opened(run.score_store)
     assert scores["channel"].values.tolist() == [
         "sea_surface_temperature",
         "mean_sea_level_pressure",
@@ -95,7 +95,7 @@ def test_pressure_joins_the_temperature(tmp_path):
     rmse = scores["rmse"].sel(prediction_timedelta=[3, 6])
     assert (rmse.sel(system="forecast") < rmse.sel(system="climatology")).all()
     assert (rmse.sel(system="forecast") < rmse.sel(system="persistence")).all()
-    pressure = opened(run.forecasts)["mean_sea_level_pressure"][0, 0]
+    pressure = opened(run.forecast_store)["mean_sea_level_pressure"][0, 0]
     assert np.isnan(pressure).sum() == 64  # the outermost cells
 
 

@@ -31,7 +31,7 @@ def rmse(tmp_path_factory) -> xr.DataArray:
         run.fit()
         run.forecast()
         run.verify()
-    with xr.open_zarr(run.scores, consolidated=False, decode_timedelta=True) as scores:
+    with xr.open_zarr(run.score_store, consolidated=False, decode_timedelta=True) as scores:
         assert scores["pairs"].values[0] == 146
         return scores["rmse"].load()
 

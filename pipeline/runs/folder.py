@@ -74,7 +74,7 @@ class RunFolder:
         return self.folder / "model.zarr"
 
     @property
-    def forecasts(self) -> Path:
+    def forecast_store(self) -> Path:
         """Store of the forecasts, the product of the stage ``forecast``."""
         return self.folder / "forecast.zarr"
 
@@ -84,7 +84,7 @@ class RunFolder:
         return self.folder / "statistics.zarr"
 
     @property
-    def scores(self) -> Path:
+    def score_store(self) -> Path:
         """Store of the scores, the product of the stage ``verify``."""
         return self.folder / "scores.zarr"
 
@@ -100,7 +100,9 @@ class RunFolder:
 
     def product(self, stage: str) -> Path:
         """Return the store that a stage writes."""
-        return {"fit": self.model, "forecast": self.forecasts, "verify": self.scores}[stage]
+        return {"fit": self.model, "forecast": self.forecast_store, "verify": self.score_store}[
+            stage
+        ]
 
     @property
     def report(self) -> Path:
@@ -185,7 +187,7 @@ class RunFolder:
 
     def recover(self) -> None:
         """Finish or undo what a killed process has left, unless a process is working here."""
-        stores = [self.model, self.scores, self.spectrum]
+        stores = [self.model, self.score_store, self.spectrum]
         left = [store for store in stores if interrupted(store)]
         if not left or not os.access(self.folder, os.W_OK):
             return
@@ -196,7 +198,7 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether anything was computed in the folder."""
-        return any(path.exists() for path in (self.summaries, self.model, self.forecasts))
+        return any(path.exists() for path in (self.summaries, self.model, self.forecast_store))
 
     @property
     def free(self) -> bool:
@@ -215,14 +217,14 @@ class RunFolder:
         RunError
             If the folder belongs to another experiment, or is not the folder of a run.
         """
-        self._check_claim(experiment, force)
+        self.check_claim(experiment, force=force)
         self.folder.mkdir(parents=True, exist_ok=True)
         text = dump_experiment(experiment)
         private = text != shown_experiment(experiment)
         if not self._holds(text):
             with self.lock():
                 # Another process may have claimed the folder before the lock was free.
-                self._check_claim(experiment, force)
+                self.check_claim(experiment, force=force)
                 write_text(self.experiment_file, text, private=private)
         elif private:
             self.experiment_file.chmod(0o600)
@@ -231,7 +233,14 @@ class RunFolder:
         path = self.experiment_file
         return path.exists() and path.read_text(encoding="utf-8") == text
 
-    def _check_claim(self, experiment: Experiment, force: bool) -> None:
+    def check_claim(self, experiment: Experiment, *, force: bool = False) -> None:
+        """Check that the folder is free for an experiment, or holds its run.
+
+        Raises
+        ------
+        RunError
+            As for :meth:`claim`.
+        """
         folder = self.folder
         if self.free:
             return

@@ -162,7 +162,7 @@ class SourceVerification:
         """Whether these scores are finished and in the folder."""
         found = _record(self.folder.folder)
         finished = found is not None and found.get("key") == self.key and "finished" in found
-        return finished and self.folder.scores.exists() and self.folder.statistics.exists()
+        return finished and self.folder.score_store.exists() and self.folder.statistics.exists()
 
     @property
     def notes(self) -> list[str]:
@@ -196,7 +196,11 @@ class SourceVerification:
             begun = time.perf_counter()
             found = _record(self.folder.folder)
             if force or found is None or found.get("key") != self.key:
-                for store in (self.folder.statistics, self.folder.scores, self.folder.summaries):
+                for store in (
+                    self.folder.statistics,
+                    self.folder.score_store,
+                    self.folder.summaries,
+                ):
                     shutil.rmtree(store, ignore_errors=True)
             record = {"key": self.key, **self.described, "notes": self.notes}
             self._write(record)
@@ -219,7 +223,7 @@ class SourceVerification:
             score(
                 scoring,
                 self.folder.statistics,
-                self.folder.scores,
+                self.folder.score_store,
                 progress,
                 self.key,
                 remedy="the number of channels (--channel)",
@@ -264,7 +268,7 @@ class SourceVerification:
 def finished_scores(folder: Path) -> tuple[xr.Dataset, list[str]]:
     """Return the scores in the folder of a finished verification, and its notes."""
     found = _record(folder) or {}
-    return open_scores(RunFolder(folder).scores), list(found.get("notes", []))
+    return open_scores(RunFolder(folder).score_store), list(found.get("notes", []))
 
 
 def _record(folder: Path) -> dict[str, Any] | None:

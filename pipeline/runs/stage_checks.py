@@ -50,7 +50,7 @@ def check_external_model(run: RunFolder, record: RunRecord, experiment: Experime
             f"{run.model}: was not finished; repeat the command that makes it, with the same "
             f"options: {done.command}"
         )
-    made = run.model.exists() or run.forecasts.exists()
+    made = run.model.exists() or run.forecast_store.exists()
     if done is None and made and not run.summaries.exists():
         raise RunError(
             f"{folder}: has neither run.json, which names the run that the model is from, nor "
@@ -87,8 +87,9 @@ def check_online(
         return
     if forecasts.exists() and not force:
         raise RunError(
-            f"{forecasts}: has fields of forecasts, which forecast.store: false does not keep; "
-            "remove it, set forecast.store: true, or repeat all stages with `gfrnn run --force`"
+            f"{forecasts}: has fields of forecasts, which forecast.store: false does not keep; set "
+            "forecast.store: true to keep them, or remove them by `gfrnn forecast --force`, which "
+            "makes the forecasts again"
         )
     time = ds["time"].values
     step = step_of(time)

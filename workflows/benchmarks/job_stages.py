@@ -59,7 +59,7 @@ class StageTime:
 
 
 def run(archive: Path) -> Iterator[Table]:
-    """Yield the table of the stages of the embedded experiment in this process, and the bars.
+    """Yield the table of the stages of `gfrnn demo` in this process, and the bars.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def run(archive: Path) -> Iterator[Table]:
     """
     stages = single_threaded(_stages, archive)
     table = plain_table(
-        "processor seconds of the embedded experiment's job, one process",
+        "processor seconds of gfrnn demo, one process",
         "stage",
         "seconds",
         "bound",
@@ -147,24 +147,26 @@ def _fit_bound(job: Run, archive: Path) -> float:
         for part in row_leaves(job.experiment, fields, name)
     )
     products = processor_seconds(lambda: square_rows_once(network, rows))
-    return products + processor_seconds(lambda: read_data_once(job.forecasts, archive, slice(None)))
+    return products + processor_seconds(
+        lambda: read_data_once(job.forecast_store, archive, slice(None))
+    )
 
 
 def _forecast_bound(job: Run) -> float:
-    values = stored_values(job.forecasts)
+    values = stored_values(job.forecast_store)
     starts, leads = next(iter(values.values())).shape[:2]
     model = ForecastModel.load(job.model)
     copy = job.folder / "again.zarr"
     steps = processor_seconds(lambda: roll_out_once(model, starts, leads))
-    return steps + processor_seconds(lambda: write_once(values, job.forecasts, copy))
+    return steps + processor_seconds(lambda: write_once(values, job.forecast_store, copy))
 
 
 def _verify_bound(job: Run, archive: Path) -> float:
     starts = initial_times(job.experiment, Fields(job.ds).time)
-    leads = next(iter(stored_values(job.forecasts).values())).shape[1]
+    leads = next(iter(stored_values(job.forecast_store).values())).shape[1]
     times = slice(int(starts[0]), int(starts[-1]) + leads + 1)
-    forecasts = processor_seconds(lambda: read_once(job.forecasts))
-    return forecasts + processor_seconds(lambda: read_data_once(job.forecasts, archive, times))
+    forecasts = processor_seconds(lambda: read_once(job.forecast_store))
+    return forecasts + processor_seconds(lambda: read_data_once(job.forecast_store, archive, times))
 
 
 def processor_seconds(work: Callable[[], object]) -> float:

@@ -21,7 +21,7 @@ from gfrnn.workflows.commands.cluster import cluster
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.export import export
 from gfrnn.workflows.commands.inspect import inspect
-from gfrnn.workflows.commands.nature import nature
+from gfrnn.workflows.commands.nature import demo, nature
 from gfrnn.workflows.commands.refit_update import refit, update
 from gfrnn.workflows.commands.reproduce import reproduce
 from gfrnn.workflows.commands.run import compare, fit, forecast, report, run, verify
@@ -32,15 +32,15 @@ app = typer.Typer(
     name="gfrnn",
     help="Train recurrent networks for weather forecasts without gradients, forecast with them, "
     "and verify the forecasts.\n\n"
-    "Example: [bold]gfrnn run[/bold] (the embedded experiment, which needs no data)",
+    "Example: [bold]gfrnn demo[/bold] (an example that needs no data)",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    run, fit, forecast, verify, compare, report, export, refit, update, spectrum, inspect, nature,
-    reproduce,
+    demo, inspect, run, fit, forecast, verify, compare, report, export, refit, update, spectrum,
+    nature, reproduce,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(bench, name="bench")

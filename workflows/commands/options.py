@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 ExperimentFile = Annotated[
     Path | None,
-    typer.Argument(
-        help="Experiment file, e.g. my.yaml, or folder of a run. Default: the embedded nature run.",
-        metavar="[FILE]",
-    ),
+    typer.Argument(help="Experiment file, e.g. my.yaml, or folder of a run.", metavar="FILE"),
 ]
 Output = Annotated[
     Path | None,

@@ -61,7 +61,7 @@ def reproduce(
     [bold]gfrnn reproduce lorenz63 --settings runs/reproduce/lorenz63/chosen.yaml[/bold];
     [bold]gfrnn reproduce perturbation --task weather --rules danp,bptt --workers 2[/bold]
     """
-    from gfrnn.workflows.commands import reproduction
+    from gfrnn.workflows.reproduce import reproduction
 
     if name is None or listing:
         reproduction.list_cases()

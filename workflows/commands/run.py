@@ -10,6 +10,7 @@ import typer
 
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.commands.console import console
+from gfrnn.workflows.commands.nature import run_demo
 from gfrnn.workflows.commands.options import (
     ClusterFile,
     ClusterOptions,
@@ -46,19 +47,27 @@ def run(
     cluster: ClusterFile = None,
     stop_before: StopBefore = None,
     stop_after: StopAfter = None,
+    example: Annotated[
+        bool, typer.Option("--demo", help="Run the example of `gfrnn demo`, which needs no FILE.")
+    ] = False,
 ) -> None:
     """Run all stages of an experiment: fit, forecast, verify and report.
 
     Finished stages are skipped, and a run that was killed resumes from its
     checkpoints.
 
-    Examples: [bold]gfrnn run[/bold] (embedded nature run, no data needed);
+    Examples: [bold]gfrnn run my.yaml[/bold];
     [bold]gfrnn run workflows/experiments/era_interim_europe.yaml --workers 4[/bold]
     """
-    from gfrnn.workflows.commands import run_stages
-
     set_time_limit(stop_before, stop_after)
     options = ClusterOptions(cluster, workers, memory, scheduler)
+    if example:
+        if file is not None:
+            raise ConfigError(f"--demo: not allowed with FILE ({file}); leave one of them out")
+        run_demo(output, force, options, strict)
+        return
+    from gfrnn.workflows.commands import run_stages
+
     run_stages.run_all(file, output, force, options, strict)
 
 
@@ -102,10 +111,10 @@ def fit(
         set_time_limit(stop_before, stop_after)
         run_stages.run_one("fit", file, output, force, options, strict)
         return
-    from gfrnn.workflows.commands.fit_plan import show_plan
-    from gfrnn.workflows.commands.run_stages import load_with_data
+    from gfrnn.workflows.commands.run_stages import load_given
+    from gfrnn.workflows.session.fit_plan import show_plan
 
-    experiment, config = load_with_data(file, options)
+    experiment, config = load_given(file, options)
     if not show_plan(experiment, config, as_json=as_json):
         raise typer.Exit(PLAN_DOES_NOT_FIT)
 
@@ -176,8 +185,8 @@ def verify(
         str | None,
         typer.Argument(
             help="Experiment file or folder of a run; with TRUTH, forecasts: a zarr store, netCDF "
-            "file, glob in quotes, or URL. Default: the embedded nature run.",
-            metavar="[FORECAST]",
+            "file, glob in quotes, or URL.",
+            metavar="FORECAST",
         ),
     ] = None,
     truth: Annotated[

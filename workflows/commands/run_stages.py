@@ -9,20 +9,20 @@ from pathlib import Path
 import pandas as pd
 
 from gfrnn.cluster import ClusterConfig
-from gfrnn.pipeline import Experiment, Run, load_experiment
+from gfrnn.pipeline import Experiment, Run
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
-from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.record import STAGES
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.pipeline.verification.sources.matched_truth import pairs_without_truth
 from gfrnn.pipeline.verification.statistics_store import open_statistics
 from gfrnn.workflows.commands.console import console
-from gfrnn.workflows.commands.nature import nature
 from gfrnn.workflows.commands.options import ClusterOptions
+from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.report.skill_table import dashboard_table, index_table, terminal_table
+from gfrnn.workflows.session.given_paths import default_folder, given_experiment
 from gfrnn.workflows.session.printed_lines import print_product
 from gfrnn.workflows.session.run_session import (
     compute_stage,
@@ -30,9 +30,6 @@ from gfrnn.workflows.session.run_session import (
     print_stage,
     record_performance,
 )
-
-EMBEDDED = Path(__file__).parents[1] / "experiments" / "nature.yaml"
-"""Experiment file that needs no data: ``gfrnn run`` simulates them."""
 
 
 def run_all(
@@ -43,8 +40,18 @@ def run_all(
     strict: bool = False,
 ) -> None:
     """Compute all stages of a run, write its report and print its scores."""
-    experiment, config = load_with_data(file, options)
-    folder = _folder(file, experiment, output)
+    experiment, config = load_given(file, options)
+    run_experiment(experiment, config, _folder(file, experiment, output), force, strict)
+
+
+def run_experiment(
+    experiment: Experiment,
+    config: ClusterConfig,
+    folder: Path,
+    force: bool = False,
+    strict: bool = False,
+) -> None:
+    """Compute all stages of an experiment in a folder, write its report and print its scores."""
     create = cache(partial(Run, experiment, folder, force=force, strict=strict))
     if run := _finished_run(create, STAGES, config, force):
         if _has_report(run):
@@ -61,7 +68,7 @@ def run_all(
         with record_performance(folder, "run", console):
             for stage in STAGES:
                 compute_stage(run, stage, force, progress, console)
-        progress.show_table(dashboard_table(open_scores(run.scores)))
+        progress.show_table(dashboard_table(displayed_scores(open_scores(run.score_store))))
         progress(ProgressUpdate("report", 0, 1))
         page = _write_report(run)
         progress(ProgressUpdate("report", 1, 1))
@@ -78,7 +85,7 @@ def run_one(
     strict: bool = False,
 ) -> Run:
     """Compute one stage of a run and return the run."""
-    experiment, config = load_with_data(file, options)
+    experiment, config = load_given(file, options)
     # Only a new fit may replace the run of another experiment.
     replace = force and stage == "fit"
     folder = _folder(file, experiment, output)
@@ -153,10 +160,9 @@ def _run_stage(
         return run
     replace = force and stage == "fit"
     with (
-        open_run(create, experiment, folder, config, console, stage=stage, force=replace) as (
-            run,
-            progress,
-        ),
+        open_run(
+            create, experiment, folder, config, console, stage=stage, force=replace, again=force
+        ) as (run, progress),
         record_performance(folder, stage, console),
     ):
         compute_stage(run, stage, force, progress, console)
@@ -203,7 +209,7 @@ def _print_report(page: Path, note: str = "") -> None:
 
 def print_scores(run: Run) -> None:
     """Print the tables of the scores of a run."""
-    scores = open_scores(run.scores)
+    scores = displayed_scores(open_scores(run.score_store))
     for table in (terminal_table(scores, console), index_table(scores)):
         if table is not None:
             console.print(table)
@@ -213,27 +219,25 @@ def print_scores(run: Run) -> None:
         console.print(note, highlight=False, markup=False)
 
 
-def load_with_data(file: Path | None, options: ClusterOptions) -> tuple[Experiment, ClusterConfig]:
-    """Load an experiment file, or the embedded one, whose data are simulated if missing."""
-    if file is not None:
-        experiment = RunFolder(file).stored_experiment() if file.is_dir() else load_experiment(file)
-        where = file / "experiment.yaml" if file.is_dir() else file
-        return experiment, options.config(experiment.cluster, str(where))
-    experiment = load_experiment(EMBEDDED)
-    config = options.config(experiment.cluster, EMBEDDED.name)
-    store = Path(str(experiment.data.sources[0].path))
-    if not store.exists():
-        years = experiment.periods.test.end.year - experiment.periods.train.start.year + 1
-        if config.in_allocation:  # each process of the allocation would write them
-            raise ConfigError(
-                f"cluster.kind: {config.kind}: the data are missing; write them first with "
-                f"`gfrnn nature {store} --years {years}`"
-            )
-        nature(store, years)
-    return experiment, config
+def load_given(file: Path | None, options: ClusterOptions) -> tuple[Experiment, ClusterConfig]:
+    """Load an experiment file, or the experiment of the run in a folder.
+
+    Raises
+    ------
+    ConfigError
+        If none is given, or it cannot be read.
+    """
+    if file is None:
+        raise ConfigError(
+            "FILE: missing; give an experiment file (`gfrnn inspect DATA... --save my.yaml` writes "
+            "one) or the folder of a run; `gfrnn demo` runs an example that needs no data"
+        )
+    experiment = given_experiment(file)
+    where = file / "experiment.yaml" if file.is_dir() else file
+    return experiment, options.config(experiment.cluster, str(where))
 
 
 def _folder(file: Path | None, experiment: Experiment, output: Path | None) -> Path:
     if file is not None and file.is_dir():
         return output or file
-    return output or Path(experiment.output or Path("runs") / experiment.name)
+    return output or default_folder(experiment)

@@ -38,13 +38,13 @@ def copy(run, tmp_path) -> Run:
 
 
 def chunks(run: Run) -> list[Path]:
-    return [path for path in sorted(run.forecasts.rglob("c/**/*")) if path.is_file()]
+    return [path for path in sorted(run.forecast_store.rglob("c/**/*")) if path.is_file()]
 
 
 def read(run: Run) -> list[np.ndarray]:
-    check_sums(run.forecasts)
+    check_sums(run.forecast_store)
     grid = ForecastModel.load(run.model).layout.scaling.grid
-    return StoredForecasts(run.forecasts, grid).read(slice(0, 6), slice(0, 3))
+    return StoredForecasts(run.forecast_store, grid).read(slice(0, 6), slice(0, 3))
 
 
 def test_a_missing_file_of_any_array_is_found_and_named(copy):
@@ -53,22 +53,24 @@ def test_a_missing_file_of_any_array_is_found_and_named(copy):
     for file in files:
         whole = file.read_bytes()
         file.unlink()
-        name = file.relative_to(copy.forecasts).parts[0]
+        name = file.relative_to(copy.forecast_store).parts[0]
         with pytest.raises(RunError, match=f"the array {name} .*{REMEDY[11:]}"):
-            check_sums(copy.forecasts)
+            check_sums(copy.forecast_store)
         file.write_bytes(whole)
-    check_sums(copy.forecasts)
+    check_sums(copy.forecast_store)
 
 
 def test_a_flipped_bit_in_any_field_is_found_when_it_is_read(copy):
     rng, before = np.random.default_rng(0), read(copy)
-    fields = [file for file in chunks(copy) if file.relative_to(copy.forecasts).parts[2:] != ("0",)]
+    fields = [
+        file for file in chunks(copy) if file.relative_to(copy.forecast_store).parts[2:] != ("0",)
+    ]
     for file in fields:
         whole = file.read_bytes()
         damaged = bytearray(whole)
         damaged[rng.integers(len(whole))] ^= 1 << int(rng.integers(8))
         file.write_bytes(damaged)
-        if file.relative_to(copy.forecasts).parts[0] != "limited":
+        if file.relative_to(copy.forecast_store).parts[0] != "limited":
             with pytest.raises(RunError, match=REMEDY):
                 read(copy)
         file.write_bytes(whole)
@@ -78,21 +80,21 @@ def test_a_flipped_bit_in_any_field_is_found_when_it_is_read(copy):
 
 @pytest.mark.parametrize("name", ["time", "prediction_timedelta", "latitude", "valid_time"])
 def test_changed_coordinates_are_found(copy, name):
-    (file,) = (path for path in (copy.forecasts / name / "c").rglob("*") if path.is_file())
+    (file,) = (path for path in (copy.forecast_store / name / "c").rglob("*") if path.is_file())
     whole = bytearray(file.read_bytes())
     whole[-1] ^= 1
     file.write_bytes(whole)
     with pytest.raises(RunError, match=f"files of the array {name}"):
-        check_sums(copy.forecasts)
+        check_sums(copy.forecast_store)
 
 
 def test_damaged_forecasts_are_not_verified_and_made_again_once_removed(run, copy):
-    file = copy.forecasts / "geopotential" / "c"
+    file = copy.forecast_store / "geopotential" / "c"
     lost = next(path for path in sorted(file.rglob("*")) if path.is_file())
     lost.unlink()
     with pytest.raises(RunError, match="the array geopotential"):
         copy.verify()
-    shutil.rmtree(copy.forecasts)
+    shutil.rmtree(copy.forecast_store)
     copy.forecast()
     copy.verify()
     for one, other in zip(read(copy), read(run), strict=True):
@@ -100,7 +102,9 @@ def test_damaged_forecasts_are_not_verified_and_made_again_once_removed(run, cop
 
 
 def test_damaged_forecasts_are_not_exported(copy):
-    fields = sorted(file for file in copy.forecasts.glob("temperature/c/**/*") if file.is_file())
+    fields = sorted(
+        file for file in copy.forecast_store.glob("temperature/c/**/*") if file.is_file()
+    )
     lost, flipped = fields[0], fields[-1]
     whole = flipped.read_bytes()
     flipped.write_bytes(whole[:-9] + bytes([whole[-9] ^ 4]) + whole[-8:])
@@ -111,7 +115,9 @@ def test_damaged_forecasts_are_not_exported(copy):
     flipped.write_bytes(whole)
     whole = lost.read_bytes()
     lost.unlink()
-    with pytest.raises(RunError, match=f"the array {lost.relative_to(copy.forecasts).parts[0]} "):
+    with pytest.raises(
+        RunError, match=f"the array {lost.relative_to(copy.forecast_store).parts[0]} "
+    ):
         NetcdfExport.prepare(copy.folder)
     lost.write_bytes(whole)
     NetcdfExport.prepare(copy.folder).write()

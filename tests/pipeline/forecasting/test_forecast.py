@@ -62,7 +62,7 @@ def store(run) -> xr.Dataset:
     """Open the store with plain xarray; pytest turns warnings into errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return xr.open_zarr(run.forecasts, decode_timedelta=True)
+        return xr.open_zarr(run.forecast_store, decode_timedelta=True)
 
 
 # What readers find
@@ -142,7 +142,7 @@ def test_encodings(run, store):
         assert array.encoding["shards"] is None
         assert array.encoding["chunks"] == (1, *array.shape[1:])
         assert np.isnan(array.encoding["_FillValue"])
-    group = zarr.open_group(run.forecasts, mode="r")
+    group = zarr.open_group(run.forecast_store, mode="r")
     assert group.metadata.zarr_format == 3
     assert all(np.isnan(group[name].fill_value) for name in store.data_vars)
     lead = group["prediction_timedelta"]
@@ -173,15 +173,15 @@ def test_leads_are_encoded_in_the_longest_common_unit(leads, units, numbers):
 
 
 def test_metadata_are_consolidated(run):
-    consolidated = zarr.open_group(run.forecasts, mode="r", use_consolidated=True)
-    assert set(consolidated) == set(zarr.open_group(run.forecasts, use_consolidated=False))
+    consolidated = zarr.open_group(run.forecast_store, mode="r", use_consolidated=True)
+    assert set(consolidated) == set(zarr.open_group(run.forecast_store, use_consolidated=False))
     assert "written" not in consolidated
 
 
 def test_there_is_one_file_for_each_variable_and_initial_time(run):
     for name, inner in (("geopotential", "0/0/0/0"), ("mean_sea_level_pressure", "0/0/0")):
-        files = [str(p.relative_to(run.forecasts / name / "c"))
-                 for p in (run.forecasts / name / "c").rglob("*") if p.is_file()]  # fmt: skip
+        files = [str(p.relative_to(run.forecast_store / name / "c"))
+                 for p in (run.forecast_store / name / "c").rglob("*") if p.is_file()]  # fmt: skip
         assert sorted(files) == sorted(f"{start}/{inner}" for start in range(STARTS))
 
 
@@ -262,7 +262,7 @@ def test_forecasts_run_beyond_the_data(weather, tmp_path):
     made = Run(experiment(weather.path, periods=periods), tmp_path / "run")
     made.fit()
     made.forecast()
-    store = open_forecasts(made.forecasts)
+    store = open_forecasts(made.forecast_store)
     assert store["time"].values[-1] == weather.time[-1]
     assert store["valid_time"].values[-1, -1] == weather.time[-1] + pd.Timedelta("6D")
     assert np.isfinite(store["mean_sea_level_pressure"].values).all()
@@ -296,7 +296,7 @@ def test_a_spaced_forecast_is_the_same_as_one_of_every_day(run, weather, tmp_pat
         }
     )
     forecasting.forecast(spaced, run.ds, folder / "model.zarr", folder / "spaced.zarr")
-    few, all_ = open_forecasts(folder / "spaced.zarr"), open_forecasts(run.forecasts)
+    few, all_ = open_forecasts(folder / "spaced.zarr"), open_forecasts(run.forecast_store)
     assert few.sizes["time"] == 5
     for name in few.data_vars:
         np.testing.assert_allclose(
@@ -366,7 +366,7 @@ def test_a_reader_sees_no_forecasts_before_all_are_written(run, tmp_path, monkey
 
 
 def test_stores_of_earlier_versions_are_opened(run, interrupted):
-    finished = Path(shutil.copytree(run.forecasts, interrupted.with_name("finished.zarr")))
+    finished = Path(shutil.copytree(run.forecast_store, interrupted.with_name("finished.zarr")))
     for path, old in ((finished, True), (interrupted, False)):
         zarr.open_group(path, mode="r+", use_consolidated=False).attrs["complete"] = old
     assert open_forecasts(finished).sizes["time"] == STARTS
@@ -390,7 +390,7 @@ def test_only_what_is_missing_is_computed(run, interrupted, monkeypatch):
     assert steps == [ProgressUpdate("forecast", done, 2) for done in (0, 1, 2)]
     after = stamps(interrupted / "temperature")
     assert {name: after[name] for name in before} == before
-    assert contents(interrupted) == contents(run.forecasts)
+    assert contents(interrupted) == contents(run.forecast_store)
     assert open_forecasts(interrupted).attrs["complete"] == 1
 
 
@@ -406,13 +406,13 @@ def test_an_unfinished_store_keeps_its_chunks(run, tmp_path, monkeypatch, leads)
         )
         path = interrupt(run, tmp_path / "forecast.zarr", monkeypatch)
     forecasting.forecast(run.experiment, run.ds, run.model, path)
-    found, expected = open_forecasts(path), open_forecasts(run.forecasts)
+    found, expected = open_forecasts(path), open_forecasts(run.forecast_store)
     assert found["geopotential"].encoding["chunks"] == (1, 1, 1, 5, 8)
     for name in expected.data_vars:
         np.testing.assert_array_equal(found[name].values, expected[name].values)
     # Its scores are those of a store with other chunks.
     written = tmp_path / "statistics.zarr", tmp_path / "scores.zarr"
-    scores = [verify(run.ds, run.model, each, *written) for each in (path, run.forecasts)]
+    scores = [verify(run.ds, run.model, each, *written) for each in (path, run.forecast_store)]
     for name in ("rmse", "bias", "acc"):
         np.testing.assert_array_equal(*(each[name].values for each in scores))
 
@@ -451,9 +451,9 @@ def test_the_cycle_of_the_day_is_in_the_climatology(hourly, tmp_path):
     np.testing.assert_allclose(temperature[1], 12, atol=0.5)
     np.testing.assert_allclose(temperature[3], 5, atol=0.2)
     np.testing.assert_allclose(temperature[4], 0, atol=0.2)
-    store = open_forecasts(run.forecasts)
+    store = open_forecasts(run.forecast_store)
     assert store["time"].values[1] == np.datetime64("2002-04-01T18")
-    scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False)
+    scores = xr.open_zarr(run.score_store, chunks=None, decode_timedelta=True, consolidated=False)
     rmse = scores["rmse"].sel(channel="temperature_850")
     assert (rmse.sel(system="forecast") < 0.1 * rmse.sel(system="climatology")).all()
 
@@ -474,7 +474,9 @@ def test_calendar_inputs(hourly, tmp_path):
     errors = []
     for name, parts in (("plain", plain), ("told", told)):
         run = finish(Run(experiment(hourly.path, **parts), tmp_path / name))
-        scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False)
+        scores = xr.open_zarr(
+            run.score_store, chunks=None, decode_timedelta=True, consolidated=False
+        )
         errors.append(
             scores["rmse"].sel(channel="temperature_850", system=["forecast", "linear"]).values
         )
@@ -495,7 +497,7 @@ def test_times_off_the_hour_are_kept(tmp_path):
     run = Run(experiment(weather.path), tmp_path / "run")
     run.fit()
     run.forecast()
-    store = open_forecasts(run.forecasts)
+    store = open_forecasts(run.forecast_store)
     assert store["time"].values[0] == np.datetime64("2002-07-01T00:30")
     assert store["valid_time"].values[0, 0] == np.datetime64("2002-07-02T00:30")
 

@@ -81,7 +81,7 @@ def test_there_is_a_file_for_each_initial_time(files):
 
 
 def test_values_and_times_are_those_of_the_store(run, files):
-    store = xr.open_zarr(run.forecasts, decode_timedelta=True)
+    store = xr.open_zarr(run.forecast_store, decode_timedelta=True)
     for place, file in enumerate(files):
         with xr.open_dataset(file, decode_timedelta=True) as ds:
             for name, array in store.isel(time=place).data_vars.items():
@@ -119,7 +119,7 @@ def test_files_join_to_all_forecasts(run, files):
         preprocess=lambda ds: ds.swap_dims(time="forecast_period"), data_vars="all",
         coords="different", compat="equals", join="exact",
     ) as joined:  # fmt: skip
-        store = xr.open_zarr(run.forecasts, decode_timedelta=True)
+        store = xr.open_zarr(run.forecast_store, decode_timedelta=True)
         found = joined["temperature"].transpose("forecast_reference_time", "forecast_period", ...)
         np.testing.assert_array_equal(found.values, store["temperature"].values)
         assert joined["time"].dims == ("forecast_reference_time", "forecast_period")

@@ -41,7 +41,7 @@ def run(fitted) -> Run:
 @pytest.fixture
 def store(run) -> xr.Dataset:
     """Open the store as every user does, without any option."""
-    return xr.open_zarr(run.forecasts)
+    return xr.open_zarr(run.forecast_store)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_names_are_those_of_weatherbench(store, analysis, truth):
 def test_loader_of_weatherbench_x_reads_it(run, store):
     loaders = package("weatherbenchX.data_loaders.xarray_loaders", "its repository")
     loader = loaders.PredictionsFromXarray(
-        path=str(run.forecasts), variables=["geopotential", VARIABLE]
+        path=str(run.forecast_store), variables=["geopotential", VARIABLE]
     )
     chunk = loader.load_chunk(TIMES, LEADS)
     np.testing.assert_array_equal(chunk[VARIABLE].values, store[VARIABLE].values[[2, 4]][:, [0, 2]])

@@ -200,7 +200,7 @@ def test_the_size_of_the_forecasts_is_planned(weather, tmp_path):
     found, _ = planned(experiment(weather.path, **parts))
     run = Run(experiment(weather.path), tmp_path / "run")
     run.fit(), run.forecast()
-    store = open_forecasts(run.forecasts)
+    store = open_forecasts(run.forecast_store)
     starts, plane = store.sizes["time"], store.sizes["latitude"] * store.sizes["longitude"]
     assert found.forecasts.starts == starts
     assert found.forecasts.leads == 4

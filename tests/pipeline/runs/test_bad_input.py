@@ -179,9 +179,9 @@ def test_nan_in_the_test_period_is_named_and_the_model_stays(weather, tmp_path):
         run.forecast()
     assert run.finished("fit")
     with pytest.raises(RunError, match="not finished"):
-        open_forecasts(run.forecasts)
+        open_forecasts(run.forecast_store)
     # Three batches of ten were written, and stay.
-    shards = list((run.forecasts / "mean_sea_level_pressure" / "c").iterdir())
+    shards = list((run.forecast_store / "mean_sea_level_pressure" / "c").iterdir())
     assert len(shards) == 30
 
 
@@ -206,7 +206,7 @@ def test_a_few_constant_cells_are_allowed(weather, tmp_path):
     flat["msl"][:, :2] = 101325.0
     write_store(flat, tmp_path / "flat.zarr")
     run = finish(Run(experiment(tmp_path / "flat.zarr"), tmp_path / "run"))
-    with xr.open_zarr(run.scores, consolidated=False, decode_timedelta=True) as scores:
+    with xr.open_zarr(run.score_store, consolidated=False, decode_timedelta=True) as scores:
         assert np.isfinite(scores["rmse"].values).all()
         assert np.isfinite(scores["acc"].values).all()
 
@@ -229,7 +229,7 @@ def test_training_never_crosses_a_gap(tmp_path):
     turning = make_weather(tmp_path / "turning.zarr", times=680)
     source = without(turning, tmp_path / "gappy.zarr", ("2001-06-03", "2001-06-06"))
     run = finish(Run(experiment(source, state={"delays": 2}), tmp_path / "run"))
-    with xr.open_zarr(run.scores, consolidated=False, decode_timedelta=True) as scores:
+    with xr.open_zarr(run.score_store, consolidated=False, decode_timedelta=True) as scores:
         rmse = scores["rmse"].load()
     assert (rmse.sel(system="forecast") < 1e-3 * rmse.sel(system="climatology")).all()
     # 451 days in two stretches, each less one for the delay and three for the longest lead.
@@ -310,7 +310,7 @@ def test_a_batch_of_forecasts_too_large_is_refused_before_any_is_written(
     )
     with pytest.raises(ResourceError, match=r"forecast: .* lower forecast\.batch"):
         run.forecast()
-    assert not run.forecasts.exists()
+    assert not run.forecast_store.exists()
 
 
 def test_a_worker_too_small_to_solve_is_refused_before_any_work(tmp_path, weather, monkeypatch):

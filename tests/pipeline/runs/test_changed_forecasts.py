@@ -44,7 +44,7 @@ def test_another_batch_or_number_of_members_needs_no_fit(weather, copy, key):
     run = Run(changed(weather, **key), copy)
     assert run.fit().skipped
     run.forecast()
-    assert open_forecasts(run.forecasts).sizes["number"] == key.get("members", 4)
+    assert open_forecasts(run.forecast_store).sizes["number"] == key.get("members", 4)
 
 
 def test_a_longer_horizon_reads_the_triangles_of_the_fit(weather, copy, tmp_path):
@@ -58,8 +58,8 @@ def test_a_longer_horizon_reads_the_triangles_of_the_fit(weather, copy, tmp_path
     whole.fit()
     whole.forecast()
     np.testing.assert_array_equal(
-        open_forecasts(run.forecasts)["geopotential"],
-        open_forecasts(whole.forecasts)["geopotential"],
+        open_forecasts(run.forecast_store)["geopotential"],
+        open_forecasts(whole.forecast_store)["geopotential"],
     )
 
 
@@ -77,20 +77,20 @@ def test_unfinished_forecasts_are_continued_in_batches_of_another_size(weather, 
     run = Run(changed(weather), copy, stop)
     with pytest.raises(Stopped):
         run.forecast()
-    done = written(run.forecasts)
+    done = written(run.forecast_store)
     assert done is not None
     assert 0 < done.sum() < 9
     again = Run(changed(weather, batch=1), copy)
-    begun = stamps(again.forecasts)
+    begun = stamps(again.forecast_store)
     again.forecast()
-    kept = [name for name, when in stamps(again.forecasts).items() if begun.get(name) == when]
+    kept = [name for name, when in stamps(again.forecast_store).items() if begun.get(name) == when]
     assert len(kept) >= 3 * done.sum()  # the variables of what was written
     shutil.copytree(run.folder, tmp_path / "whole")
     shutil.rmtree(tmp_path / "whole" / "forecast.zarr")
     whole = Run(changed(weather), tmp_path / "whole")
     whole.forecast()
     for name in ("geopotential", "temperature", "mean_sea_level_pressure"):
-        one, other = (open_forecasts(each.forecasts)[name].values for each in (again, whole))
+        one, other = (open_forecasts(each.forecast_store)[name].values for each in (again, whole))
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
@@ -103,7 +103,7 @@ def test_a_refitted_model_is_kept_when_the_horizon_changes(weather, copy, tmp_pa
     assert again.fit().skipped
     assert contents(again.model) == before
     again.forecast()
-    assert len(open_forecasts(again.forecasts)["prediction_timedelta"]) == 4
+    assert len(open_forecasts(again.forecast_store)["prediction_timedelta"]) == 4
 
 
 def test_a_refused_experiment_is_not_told_to_throw_the_run_away(weather, copy):

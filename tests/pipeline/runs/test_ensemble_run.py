@@ -52,7 +52,7 @@ def single(source, tmp_path_factory) -> Run:
 
 
 def test_the_store_has_members(ensemble):
-    store = open_forecasts(ensemble.forecasts)
+    store = open_forecasts(ensemble.forecast_store)
     dims = ("time", "number", "prediction_timedelta", "latitude", "longitude")
     assert store["mean_sea_level_pressure"].dims == dims
     assert store["geopotential"].dims == (*dims[:3], "level", *dims[3:])
@@ -61,20 +61,20 @@ def test_the_store_has_members(ensemble):
 
 
 def test_the_mean_of_the_members_is_the_single_forecast(ensemble, single):
-    members, alone = open_forecasts(ensemble.forecasts), open_forecasts(single.forecasts)
+    members, alone = open_forecasts(ensemble.forecast_store), open_forecasts(single.forecast_store)
     for name in ("geopotential", "temperature", "mean_sea_level_pressure"):
         centre, mean = alone[name].values, members[name].values.mean(axis=1, dtype=float)
         known = np.isfinite(centre)
         np.testing.assert_array_equal(np.isfinite(mean), known)
         np.testing.assert_allclose(mean[known], centre[known], rtol=1e-6)
         assert (members[name].values.std(axis=1)[known] > 0).all()
-    ours, theirs = open_scores(ensemble.scores), open_scores(single.scores)
+    ours, theirs = open_scores(ensemble.score_store), open_scores(single.score_store)
     np.testing.assert_allclose(ours["rmse"], theirs["rmse"], rtol=1e-5)
 
 
 def test_spread_and_ranks_fit_the_errors(ensemble):
     """The process is the same at all times, so that held-out errors are those of the test."""
-    scores = open_scores(ensemble.scores)
+    scores = open_scores(ensemble.score_store)
     ratio = scores["spread_skill_ratio"].values
     assert ratio.shape == (4, 6)
     assert (np.abs(ratio - 1) < 0.2).all()
@@ -87,9 +87,11 @@ def test_scores_are_those_of_the_scores_library(ensemble):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from scores.probability import crps_for_ensemble
-    store = open_forecasts(ensemble.forecasts)
+    store = open_forecasts(ensemble.forecast_store)
     truth = ensemble.ds["mean_sea_level_pressure"].load()
-    found = open_scores(ensemble.scores).sel(system="forecast", channel="mean_sea_level_pressure")
+    found = open_scores(ensemble.score_store).sel(
+        system="forecast", channel="mean_sea_level_pressure"
+    )
     weights = np.cos(np.deg2rad(store["latitude"]))
     for lead in (0, 5):
         own = store["mean_sea_level_pressure"].isel(prediction_timedelta=lead).astype(float)
@@ -114,7 +116,7 @@ def test_scores_are_those_of_the_scores_library(ensemble):
 
 def test_references_are_ensembles_too(ensemble):
     """The linear model and the climatology have members; persistence is a single forecast."""
-    scores = open_scores(ensemble.scores)
+    scores = open_scores(ensemble.score_store)
     crps, mae = scores["fair_crps"], scores["mae"]
     for system in ("linear", "climatology"):
         assert (crps.sel(system=system) < 0.85 * mae.sel(system=system)).all()
@@ -147,14 +149,16 @@ def test_members_do_not_depend_on_the_batch_or_an_interruption(ensemble, tmp_pat
             forecasting.forecast(ensemble.experiment, ensemble.ds, ensemble.model, path)
     forecasting.forecast(ensemble.experiment, ensemble.ds, ensemble.model, path)
     for name in ("geopotential", "temperature", "mean_sea_level_pressure"):
-        assert contents(path / name) == contents(ensemble.forecasts / name)
+        assert contents(path / name) == contents(ensemble.forecast_store / name)
 
 
 def test_another_seed_gives_other_members(ensemble, source, tmp_path):
     other = ensemble_run(source, tmp_path / "run", seed=1)
     path = tmp_path / "forecast.zarr"
     forecasting.forecast(other.experiment, ensemble.ds, ensemble.model, path)
-    first, second = (open_forecasts(each)["temperature"] for each in (path, ensemble.forecasts))
+    first, second = (
+        open_forecasts(each)["temperature"] for each in (path, ensemble.forecast_store)
+    )
     difference = np.abs(first.values - second.values)
     assert np.nanmax(difference) > 0.1
     np.testing.assert_allclose(
@@ -187,19 +191,19 @@ def test_another_period_has_members_of_the_same_model(ensemble, tmp_path):
     period = checked(Period, ["2002-09-01", "2002-09-20"], "test")
     run = NewPeriod.prepare(ensemble.folder, period, tmp_path / "later").run()
     run.forecast(), run.verify()
-    assert open_forecasts(run.forecasts).sizes["number"] == MEMBERS
-    assert "fair_crps" in open_scores(run.scores)
+    assert open_forecasts(run.forecast_store).sizes["number"] == MEMBERS
+    assert "fair_crps" in open_scores(run.score_store)
 
 
 def test_another_number_of_members_can_be_given(ensemble, tmp_path):
     period = checked(Period, ["2002-09-01", "2002-09-04"], "test")
     run = NewPeriod.prepare(ensemble.folder, period, tmp_path / "period", members=5).run()
     run.forecast()
-    assert open_forecasts(run.forecasts).sizes["number"] == 5
+    assert open_forecasts(run.forecast_store).sizes["number"] == 5
     init = NewPeriod.from_initial_time(ensemble.folder, "latest", tmp_path / "latest", members=40)
     run = init.run()
     run.forecast()
-    assert open_forecasts(run.forecasts).sizes["number"] == 40
+    assert open_forecasts(run.forecast_store).sizes["number"] == 40
 
 
 def test_members_that_the_model_cannot_make_are_refused_before_work(single, ensemble, tmp_path):
@@ -224,7 +228,7 @@ def test_missing_statistics_are_computed_again(ensemble, tmp_path):
     shutil.rmtree(run.statistics)
     assert not run.verify().skipped
     assert contents(run.statistics) == contents(ensemble.statistics)
-    assert contents(run.scores) == contents(ensemble.scores)
+    assert contents(run.score_store) == contents(ensemble.score_store)
     assert run.verify().skipped
 
 
@@ -235,8 +239,8 @@ def test_a_refit_makes_single_forecasts(ensemble, tmp_path, caplog):
     assert run.load_model().errors is None
     assert run.experiment.forecast.members is None
     run.forecast(), run.verify()
-    assert "number" not in open_forecasts(run.forecasts).dims
-    assert "crps" not in open_scores(run.scores)
+    assert "number" not in open_forecasts(run.forecast_store).dims
+    assert "crps" not in open_scores(run.score_store)
     assert ensemble.load_model().errors is not None
 
 
@@ -271,5 +275,5 @@ def test_other_numbers_of_members_are_refused(source, members):
 def test_a_store_of_members_opens_in_xarray_without_a_warning(ensemble):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        store = xr.open_zarr(ensemble.forecasts, decode_timedelta=True)
+        store = xr.open_zarr(ensemble.forecast_store, decode_timedelta=True)
     assert store["temperature"].sel(level=850.0).isel(time=0).mean("number").notnull().all()

@@ -70,14 +70,14 @@ def test_latest_is_the_end_of_the_data(weather, fitted, tmp_path):
     assert not new.note
     run = new.run()
     run.forecast()
-    store = open_forecasts(run.forecasts)
+    store = open_forecasts(run.forecast_store)
     assert store["time"].values == [np.datetime64(END)]
     assert store.sizes["prediction_timedelta"] == 5
     longer = NewPeriod.prepare(
         fitted.folder, period("2002-11-09", END), tmp_path / "longer", every="1d", horizon="5d"
     ).run()
     longer.forecast()
-    expected = open_forecasts(longer.forecasts)
+    expected = open_forecasts(longer.forecast_store)
     assert expected.sizes["time"] == 3
     for name in expected.data_vars:
         np.testing.assert_allclose(
@@ -208,7 +208,7 @@ def test_truth_that_comes_later_scores_the_forecast(weather, fitted, tmp_path):
     again = Run.reopen(run.folder)
     assert again.forecast().skipped
     again.verify()
-    with xr.open_zarr(run.scores, consolidated=False) as scores:
+    with xr.open_zarr(run.score_store, consolidated=False) as scores:
         assert scores["pairs"].values.tolist() == [1, 1, 0]
     assert start(NewPeriod.from_initial_time(folder, "latest")) == "2002-08-07"
 
@@ -236,7 +236,7 @@ def test_a_longer_horizon_replaces_the_forecast(fitted, tmp_path):
         )
         run = new.run()
         assert not run.forecast().skipped
-        assert open_forecasts(run.forecasts).sizes["prediction_timedelta"] == leads
+        assert open_forecasts(run.forecast_store).sizes["prediction_timedelta"] == leads
 
 
 def test_data_without_a_complete_state(weather, fitted, tmp_path):

@@ -60,7 +60,7 @@ def another_period(source: Path, _: Path) -> Run:
 
 
 def products(run: Run) -> dict[str, Any]:
-    return {path.name: contents(path) for path in (run.model, run.forecasts) if path.exists()}
+    return {path.name: contents(path) for path in (run.model, run.forecast_store) if path.exists()}
 
 
 @pytest.mark.slow

@@ -87,13 +87,13 @@ def run(source, tmp_path_factory) -> Run:
 
 def errors(run: Run, system: str = "forecast") -> float:
     """Return the error of the temperature at one day relative to that of climatology."""
-    with xr.open_zarr(run.scores, consolidated=False) as scores:
+    with xr.open_zarr(run.score_store, consolidated=False) as scores:
         rmse = scores["rmse"].sel(channel=T2M).isel(prediction_timedelta=0).load()
     return float(rmse.sel(system=system) / rmse.sel(system="climatology"))
 
 
 def temperatures(run: Run) -> np.ndarray:
-    with xr.open_zarr(run.forecasts, decode_timedelta=True) as ds:
+    with xr.open_zarr(run.forecast_store, decode_timedelta=True) as ds:
         return np.asarray(ds[T2M].values)
 
 

@@ -39,12 +39,12 @@ def done(source: Path, folder: Path, **sections: Any) -> Run:
 
 
 def scores(run: Run) -> xr.Dataset:
-    with xr.open_zarr(run.scores, consolidated=False, decode_timedelta=True) as ds:
+    with xr.open_zarr(run.score_store, consolidated=False, decode_timedelta=True) as ds:
         return ds.load()
 
 
 def forecasts(run: Run) -> xr.Dataset:
-    with xr.open_zarr(run.forecasts, decode_timedelta=True) as ds:
+    with xr.open_zarr(run.forecast_store, decode_timedelta=True) as ds:
         return ds.load()
 
 
@@ -165,7 +165,7 @@ def test_workers_compute_the_same_bit_for_bit(shear, tmp_path):
     here = done(shear, tmp_path / "here", **keys)
     with open_cluster(ClusterConfig(workers=2, dashboard="127.0.0.1:0", memory="600MiB")):
         there = done(shear, tmp_path / "there", **keys)
-    for store in ("model", "forecasts", "scores"):
+    for store in ("model", "forecast_store", "score_store"):
         assert contents(getattr(here, store)) == contents(getattr(there, store)), store
 
 

@@ -38,14 +38,14 @@ class Masked:
 
 
 def scores(run: Run) -> xr.Dataset:
-    with xr.open_zarr(run.scores, consolidated=False, decode_timedelta=True) as ds:
+    with xr.open_zarr(run.score_store, consolidated=False, decode_timedelta=True) as ds:
         return ds.load()
 
 
 def forecasts(run: Run) -> xr.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with xr.open_zarr(run.forecasts, decode_timedelta=True) as ds:
+        with xr.open_zarr(run.forecast_store, decode_timedelta=True) as ds:
             return ds.load()
 
 

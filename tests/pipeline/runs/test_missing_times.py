@@ -52,12 +52,12 @@ def test_the_model_is_that_of_an_archive_without_the_times(
     write_store(raw(weather).drop_sel(time=days), tmp_path / "b.zarr", 10)
     other = finish(Run(experiment(tmp_path / "b.zarr", **SHORT), tmp_path / "b"))
     assert contents(run.model) == contents(other.model)
-    assert contents(run.forecasts) == contents(other.forecasts)
-    assert contents(run.scores) == contents(other.scores)
+    assert contents(run.forecast_store) == contents(other.forecast_store)
+    assert contents(run.score_store) == contents(other.score_store)
     # The next command needs no second pass, and skips all.
     again = Run(experiment(path, **SHORT), tmp_path / "a")
     assert all(again.is_done(stage) for stage in ("fit", "forecast", "verify"))
-    assert np.datetime64("2002-07-08") not in open_forecasts(run.forecasts)["time"].values
+    assert np.datetime64("2002-07-08") not in open_forecasts(run.forecast_store)["time"].values
 
 
 def test_ends_of_the_training_period_may_be_missing(weather: Weather, tmp_path: Path) -> None:
@@ -73,10 +73,10 @@ def test_truth_that_ends_early_leaves_the_forecasts(weather: Weather, tmp_path: 
     run = Run(experiment(path, **SHORT), tmp_path / "a")
     run.fit()
     run.forecast()
-    before = contents(run.forecasts)
+    before = contents(run.forecast_store)
     assert not run.missing_times.exists()
     run.verify()
-    assert contents(run.forecasts) == before
+    assert contents(run.forecast_store) == before
     assert list(json.loads(run.missing_times.read_text())) == ["2002-07-22T00:00:00"]
     again = Run(experiment(path, **SHORT), tmp_path / "a")
     assert all(again.is_done(stage) for stage in ("fit", "forecast", "verify"))

@@ -95,7 +95,7 @@ def opened(path: Path) -> xr.Dataset:
 
 
 def test_the_forecast_of_an_oscillator_is_exact(run):
-    store = opened(run.forecasts)
+    store = opened(run.forecast_store)
     assert store["prediction_timedelta"].dtype == np.int64
     assert store["prediction_timedelta"].attrs["units"] == "months"
     np.testing.assert_array_equal(store["prediction_timedelta"], np.arange(1, 15))
@@ -111,9 +111,9 @@ def test_the_forecast_of_an_oscillator_is_exact(run):
 
 
 def test_scores_of_target_months(run):
-    scores = opened(run.scores)
+    scores = opened(run.score_store)
     assert LinearInverseModel.name in scores["system"].values
-    months = open_score_subsets(run.scores).sel(region=WHOLE, subset=list(MONTHS))
+    months = open_score_subsets(run.score_store).sel(region=WHOLE, subset=list(MONTHS))
     counts = months["pairs"].values
     np.testing.assert_array_equal(counts.sum(axis=0), scores["pairs"])
     np.testing.assert_array_equal(counts[:, 11], 2)  # a year ahead: 1994 and 1995
@@ -155,7 +155,7 @@ def test_direct_leads_in_months(tmp_path):
     parts = {"model": {"width": 0, "leads": ["3mo", "6mo"]}, "forecast": {"horizon": "6mo"}}
     run = finish(Run(experiment(path, **parts), tmp_path / "run"))
     assert list(map(str, run.load_model().leads)) == ["1mo", "3mo", "6mo"]
-    assert opened(run.scores)["rmse"].sel(system="forecast").max() < 2e-3
+    assert opened(run.score_store)["rmse"].sel(system="forecast").max() < 2e-3
 
 
 def test_a_missing_month_is_not_crossed(tmp_path):
@@ -166,8 +166,8 @@ def test_a_missing_month_is_not_crossed(tmp_path):
     run = finish(Run(experiment(tmp_path / "gap.nc", **parts), tmp_path / "run"))
     # Of 120 months one is missing: each side loses two delays and a lead.
     assert run.load_model().notes.rows == 119 - 2 * 3
-    assert len(opened(run.forecasts)["time"]) == 36 - 1 - 2  # its delays end before the gap
-    assert opened(run.scores)["pairs"][0] == 36 - 1 - 2 - 2  # the truth of two is missing
+    assert len(opened(run.forecast_store)["time"]) == 36 - 1 - 2  # its delays end before the gap
+    assert opened(run.score_store)["pairs"][0] == 36 - 1 - 2 - 2  # the truth of two is missing
 
 
 def test_an_update_with_the_next_month(tmp_path):
@@ -195,7 +195,7 @@ def test_a_refit_without_a_year_and_another_period(tmp_path, run):
     other = NewPeriod.prepare(run.folder, period("1995-03-01", "1995-09-30"), tmp_path / "other")
     done = other.run()
     done.forecast()
-    months = opened(done.forecasts)["time"].values.astype("datetime64[M]")
+    months = opened(done.forecast_store)["time"].values.astype("datetime64[M]")
     np.testing.assert_array_equal(months, np.arange("1995-03", "1995-10", dtype="datetime64[M]"))
 
 
@@ -203,9 +203,9 @@ def test_every_second_month_starts_a_forecast(tmp_path):
     path = write(tmp_path / "sst.nc", fields(12 * YEARS))
     parts = experiment(path, forecast={"horizon": "2mo", "every": "2mo"})
     run = finish(Run(parts, tmp_path / "run"))
-    months = opened(run.forecasts)["time"].values.astype("datetime64[M]")
+    months = opened(run.forecast_store)["time"].values.astype("datetime64[M]")
     np.testing.assert_array_equal(months, np.arange("1993-01", "1996-01", 2, dtype="datetime64[M]"))
-    assert opened(run.scores)["rmse"].sel(system="forecast").max() < 2e-3
+    assert opened(run.score_store)["rmse"].sel(system="forecast").max() < 2e-3
 
 
 def test_patches_of_monthly_fields(tmp_path):
@@ -215,9 +215,9 @@ def test_patches_of_monthly_fields(tmp_path):
     path = write(tmp_path / "sst.nc", 290 + np.cos(turn)[:, None, None] * pattern)
     local = {"layout": "local", "patch": [2, 2], "halo": [0, 0], "delays": 2, "modes": 80}
     run = finish(Run(experiment(path, state=local), tmp_path / "run"))
-    scores = opened(run.scores)
+    scores = opened(run.score_store)
     assert LinearInverseModel.name not in scores["system"].values
-    months = open_score_subsets(run.scores)["rmse"].sel(region=WHOLE, subset=list(MONTHS))
+    months = open_score_subsets(run.score_store)["rmse"].sel(region=WHOLE, subset=list(MONTHS))
     assert months.sel(system="forecast").max() < 5e-3
 
 
@@ -296,11 +296,11 @@ def test_sea_surface_temperature_of_the_pacific(tmp_path):
         forecast={"horizon": "6mo"},
     )
     run = finish(Run(parts, tmp_path / "run"))
-    rmse = opened(run.scores)["rmse"].sel(channel="sea_surface_temperature")
+    rmse = opened(run.score_store)["rmse"].sel(channel="sea_surface_temperature")
     ours = rmse.sel(system="forecast")
     assert (ours[2:] < rmse.sel(system="persistence")[2:]).all()
     assert (ours < rmse.sel(system="climatology")).all()
-    field = opened(run.forecasts)["sea_surface_temperature"]
+    field = opened(run.forecast_store)["sea_surface_temperature"]
     assert np.isnan(field[0, 0]).sum() == 12
 
 
@@ -316,5 +316,5 @@ def test_heights_of_the_northern_hemisphere(tmp_path):
     path = DATA / "ncep1_hgt500_nh_monthly_1981_2010/ncep1_hgt500_nh_monthly_1981_2010.nc"
     parts = {"periods": periods, "state": {"modes": 8, "delays": 1}, "forecast": {"horizon": "3mo"}}
     run = finish(Run(experiment(path, fit={"ridge": [0.1, 1.0]}, **parts), tmp_path / "run"))
-    rmse = opened(run.scores)["rmse"].sel(channel="geopotential_500")
+    rmse = opened(run.score_store)["rmse"].sel(channel="geopotential_500")
     assert (rmse.sel(system="forecast") < rmse.sel(system="persistence")).all()

@@ -63,7 +63,7 @@ def reused(folder: Path, start: str, end: str, output: Path | None = None) -> Ru
 
 
 def pairs(run: Run) -> list[int]:
-    with xr.open_zarr(run.scores, consolidated=False, decode_timedelta=True) as scores:
+    with xr.open_zarr(run.score_store, consolidated=False, decode_timedelta=True) as scores:
         return [int(count) for count in scores["pairs"].values]
 
 
@@ -74,7 +74,10 @@ def test_forecasts_and_scores_are_those_of_a_run_of_that_period(weather, fitted,
     run.verify()
     parts = PARTS | {"periods": {"test": list(LATER)}}
     expected = finish(Run(experiment(weather.path, **parts), tmp_path / "expected"))
-    for ours, theirs in ((run.forecasts, expected.forecasts), (run.scores, expected.scores)):
+    for ours, theirs in (
+        (run.forecast_store, expected.forecast_store),
+        (run.score_store, expected.score_store),
+    ):
         assert contents(ours) == contents(theirs)
     assert Run.reopen(run.folder).finished("verify")
 
@@ -100,13 +103,13 @@ def test_later_data_score_existing_forecasts(weather, archive):
     run.forecast()
     run.verify()
     assert pairs(run) == [8, 7, 6, 5]
-    written = stamps(run.forecasts)
+    written = stamps(run.forecast_store)
     replace_store(archive, weather, "2001-02-01", "2002-08-11")  # and old ones may go
     again = reused(folder, *LATER)
     assert again.forecast().skipped
     assert not again.verify().skipped
     assert pairs(again) == [9, 9, 8, 7]
-    assert stamps(run.forecasts) == written
+    assert stamps(run.forecast_store) == written
 
 
 def test_indices_may_be_added_to_forecasts_of_another_period(weather, fitted, tmp_path):
@@ -121,14 +124,14 @@ def test_indices_may_be_added_to_forecasts_of_another_period(weather, fitted, tm
     with pytest.raises(ConfigError, match=r"verification\.indices\.warm\.variable: 2m_temp"):
         with_index(variable="2m_temperature").forecast(force=True)
     scored = finish(with_index())
-    with xr.open_zarr(scored.scores, decode_timedelta=True, consolidated=False) as scores:
+    with xr.open_zarr(scored.score_store, decode_timedelta=True, consolidated=False) as scores:
         assert list(scores["index"].values) == ["warm"]
 
 
 def test_changed_data_are_forecast_anew(weather, archive):
     run = reused(archive.with_name("run"), *LATER)
     run.forecast()
-    before = contents(run.forecasts)
+    before = contents(run.forecast_store)
     with xr.open_zarr(archive, consolidated=False) as ds:
         changed = ds.load()
     changed["msl"].loc["2002-08-03"] += 500.0
@@ -136,18 +139,18 @@ def test_changed_data_are_forecast_anew(weather, archive):
     write_store(changed, archive)
     again = Run.reopen(run.folder)
     assert not again.forecast().skipped
-    assert contents(again.forecasts) != before
+    assert contents(again.forecast_store) != before
 
 
 def test_an_updated_model_forecasts_what_comes_after(weather, archive):
     folder = archive.with_name("run")
     first = reused(folder, *LATER)
     first.forecast()
-    of_first = contents(first.forecasts)
+    of_first = contents(first.forecast_store)
     update(folder, [str(archive)], period=period("2002-04-01", "2002-08-01"))
     again = reused(folder, *LATER)  # a new model: the same command forecasts anew
     assert not again.forecast().skipped
-    assert contents(again.forecasts) != of_first
+    assert contents(again.forecast_store) != of_first
     assert again.updated == Run.reopen(folder).updated
     again.verify()
     assert pairs(again) == [9, 9, 9, 9]
@@ -169,16 +172,16 @@ def test_a_killed_forecast_resumes(fitted, tmp_path):
     run.progress = stop
     with pytest.raises(Stopped):
         run.forecast()
-    done = {name: when for name, when in stamps(run.forecasts).items() if "/c/" in name}
+    done = {name: when for name, when in stamps(run.forecast_store).items() if "/c/" in name}
     assert done
     again = reused(fitted.folder, *LATER, tmp_path / "later")
     again.forecast()
-    later = stamps(again.forecasts)
+    later = stamps(again.forecast_store)
     kept = [name for name in done if later.get(name) == done[name]]
     assert len(kept) >= 6 * 3  # of six initial times, the variables
     expected = reused(fitted.folder, *LATER, tmp_path / "expected")
     expected.forecast()
-    assert contents(again.forecasts) == contents(expected.forecasts)
+    assert contents(again.forecast_store) == contents(expected.forecast_store)
 
 
 @pytest.mark.parametrize("function", ["zarr.Group.__delitem__", "consolidate"])
@@ -192,17 +195,17 @@ def test_a_forecast_killed_while_it_finishes_its_store_is_not_made_anew(
         patch.setattr(f"{module}{function}", Mock(side_effect=Stopped))
         with pytest.raises(Stopped):
             run.forecast()
-    done = {name: when for name, when in stamps(run.forecasts).items() if "/c/" in name}
+    done = {name: when for name, when in stamps(run.forecast_store).items() if "/c/" in name}
     assert done
     again = reused(fitted.folder, *LATER, tmp_path / "later")
     assert not again.forecast().skipped
-    later = stamps(again.forecasts)
+    later = stamps(again.forecast_store)
     written = {name for name in done if later.get(name) != done[name]}
     assert written <= {name for name in done if name.startswith("written/")}
-    assert "written" not in open_forecasts(again.forecasts)
+    assert "written" not in open_forecasts(again.forecast_store)
     expected = reused(fitted.folder, *LATER, tmp_path / "expected")
     expected.forecast()
-    assert contents(again.forecasts) == contents(expected.forecasts)
+    assert contents(again.forecast_store) == contents(expected.forecast_store)
 
 
 @pytest.mark.parametrize("lost", ["run.json", "model.zarr", "both"])
@@ -210,7 +213,7 @@ def test_a_folder_without_record_or_model_is_made_again_by_forecast(lost, fitted
     folder = tmp_path / "later"
     run = reused(fitted.folder, *LATER, folder)
     run.forecast()
-    expected = contents(run.forecasts)
+    expected = contents(run.forecast_store)
     if lost != "model.zarr":
         run.record_file.unlink()
     if lost != "run.json":
@@ -232,7 +235,7 @@ def test_a_folder_without_record_or_model_is_made_again_by_forecast(lost, fitted
     mended = reused(fitted.folder, *LATER, folder)
     mended.forecast()
     mended.verify()
-    assert contents(mended.forecasts) == expected
+    assert contents(mended.forecast_store) == expected
     assert mended.model.exists()
 
 

@@ -14,6 +14,7 @@ import xarray as xr
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.errors import DataError, ResourceError, RunError
+from gfrnn.pipeline.forecasting.divergence import divergences
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.reduction import dask_client
 from gfrnn.pipeline.runs.new_period import NewPeriod
@@ -23,7 +24,8 @@ from gfrnn.pipeline.verification import verify as verification
 from gfrnn.pipeline.verification.online.verify_online import OnlineScoring
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.pipeline.verification.statistics_store import open_statistics
-from gfrnn_testing.weather import experiment, finish, make_weather, tree
+from gfrnn_testing.models import scale_weights
+from gfrnn_testing.weather import experiment, finish, make_weather, stamps, tree
 from gfrnn_testing.zonal_weather import write_zonal_noise, zonal_tree
 
 PARTS: dict[str, dict[str, Any]] = {
@@ -91,9 +93,9 @@ def test_statistics_and_scores_are_those_of_stored_forecasts(stored, tmp_path):
     run = run_online(stored, tmp_path / "run")
     assert run.fit().skipped
     run.forecast(), run.verify()
-    assert not run.forecasts.exists()
+    assert not run.forecast_store.exists()
     assert_same_statistics(run, stored)
-    xr.testing.assert_equal(open_scores(run.scores), open_scores(stored.scores))
+    xr.testing.assert_equal(open_scores(run.score_store), open_scores(stored.score_store))
     ours, theirs = run.rollouts(), stored.rollouts()
     np.testing.assert_array_equal(ours["limited"].astype("f4"), theirs["limited"])
     assert ours.attrs["lost_forecasts"] == theirs.attrs["lost_forecasts"]
@@ -163,14 +165,14 @@ def test_changed_keys_of_the_verification_need_the_forecasts_again(single, tmp_p
         again.verify()
     assert not again.forecast().skipped
     again.verify()
-    assert "wavenumber" not in open_scores(again.scores).dims
+    assert "wavenumber" not in open_scores(again.score_store).dims
 
 
 def test_stored_fields_are_not_left_beside_statistics_of_others(single, tmp_path):
     shutil.copytree(single.folder, tmp_path / "run")
     own = run_online(single, tmp_path / "other").experiment
     run = Run(own, tmp_path / "run")
-    with pytest.raises(RunError, match=r"forecast.zarr: has fields of forecasts, which.*remove it"):
+    with pytest.raises(RunError, match=r"forecast.zarr: has fields.*remove them by"):
         run.check()
     assert (tmp_path / "run" / "forecast.zarr" / "zarr.json").exists()
 
@@ -180,7 +182,18 @@ def test_a_forced_run_replaces_stored_fields(single, tmp_path):
     run = Run(run_online(single, tmp_path / "other").experiment, tmp_path / "run")
     run.check(force=True)
     run.forecast(force=True), run.verify(force=True)
-    assert not run.forecasts.exists()
+    assert not run.forecast_store.exists()
+    assert_same_statistics(run, single)
+
+
+def test_forced_forecasts_alone_replace_stored_fields_and_keep_the_model(single, tmp_path):
+    shutil.copytree(single.folder, tmp_path / "run")
+    run = Run(run_online(single, tmp_path / "other").experiment, tmp_path / "run")
+    before = stamps(run.model)
+    run.check(forecast_again=True)
+    run.forecast(force=True), run.verify()
+    assert not run.forecast_store.exists()
+    assert stamps(run.model) == before
     assert_same_statistics(run, single)
 
 
@@ -199,13 +212,13 @@ def test_another_period_keeps_no_fields_but_the_latest_forecast_does(single, tmp
     period = checked(Period, ["2002-09-01", "2002-09-20"], "test")
     later = NewPeriod.prepare(run.folder, period, tmp_path / "later").run()
     later.forecast(), later.verify()
-    assert not later.forecasts.exists()
+    assert not later.forecast_store.exists()
     stored = NewPeriod.prepare(single.folder, period, tmp_path / "stored").run()
     stored.forecast(), stored.verify()
     assert_same_statistics(later, stored)
     latest = NewPeriod.from_initial_time(run.folder, "latest", tmp_path / "latest").run()
     latest.forecast()
-    assert open_forecasts(latest.forecasts).sizes["time"] == 1
+    assert open_forecasts(latest.forecast_store).sizes["time"] == 1
 
 
 def test_forecasts_that_diverge_are_counted(single, tmp_path, monkeypatch):
@@ -225,6 +238,27 @@ def test_forecasts_that_diverge_are_counted(single, tmp_path, monkeypatch):
     assert run.rollouts().attrs["lost_forecasts"] == -(-(starts - 1) // 10)
     assert stored.rollouts().attrs["lost_forecasts"] == -(-(starts - 1) // 10)
     assert_same_statistics(run, stored)
+    found = divergences(run.rollouts())
+    assert found == divergences(stored.rollouts())
+    assert {each["lead"] for each in found} == {4}
+    counts = run.record.stages["forecast"].rollouts
+    assert counts == {
+        "forecasts": starts,
+        "diverged": -(-(starts - 1) // 10),
+        "first_divergence": found[0],
+    }
+    assert counts == stored.record.stages["forecast"].rollouts
+
+
+def test_states_of_modes_that_leave_the_range_diverge(single, tmp_path):
+    """Weights of 1e100 are finite, as all that they forecast is for a step or two."""
+    run = run_online(single, tmp_path / "run", store=True)
+    scale_weights(run.model, 1e100)
+    run.forecast()
+    store = open_forecasts(run.forecast_store)
+    assert store.attrs["lost_forecasts"] == store.sizes["time"]
+    assert np.isnan(store["temperature"].sel(level=850.0)).all()
+    assert divergences(store)[0]["lead"] == 1
 
 
 def test_a_task_that_does_not_fit_is_refused(single, tmp_path, monkeypatch):

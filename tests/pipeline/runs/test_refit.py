@@ -134,11 +134,11 @@ def test_later_stages_continue_in_the_new_folder(fitted, tmp_path):
     run = Run.reopen(refit(fitted.folder, tmp_path / "refit", widths=[6]).folder)
     assert run.fit().skipped
     finish(run)
-    assert open_forecasts(run.forecasts).sizes["time"] == 12
+    assert open_forecasts(run.forecast_store).sizes["time"] == 12
     assert run.finished("verify")
     assert run.experiment.output == str(tmp_path / "refit")
     assert run.record.fit.refit == RefitModel(str(fitted.folder))
-    assert not fitted.forecasts.exists()
+    assert not fitted.forecast_store.exists()
 
 
 def test_the_data_are_not_needed(tmp_path):

@@ -41,7 +41,7 @@ def done(tmp_path_factory) -> Run:
 
 
 def rmse(run: Run) -> xr.DataArray:
-    with xr.open_zarr(run.scores, consolidated=False, decode_timedelta=True) as scores:
+    with xr.open_zarr(run.score_store, consolidated=False, decode_timedelta=True) as scores:
         return scores["rmse"].sel(system="forecast").load()
 
 

@@ -57,7 +57,9 @@ def noisy(tmp_path_factory) -> Weather:
 
 
 def scores_of(run: Run) -> xr.Dataset:
-    return xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False).load()
+    return xr.open_zarr(
+        run.score_store, chunks=None, decode_timedelta=True, consolidated=False
+    ).load()
 
 
 # Skill
@@ -81,7 +83,7 @@ def test_noisy_weather_is_forecast_as_well_as_its_law_allows(noisy, tmp_path):
     for reference in ("persistence", "damped persistence", "climatology"):
         assert (ours < rmse.sel(system=reference)).all(), reference
     # The best forecast there is: the law itself, from the true state.
-    store = open_forecasts(run.forecasts)
+    store = open_forecasts(run.forecast_store)
     weight = np.cos(np.deg2rad(noisy.ds["latitude"]))
     channels = {
         "geopotential_850": noisy.ds["geopotential"].sel(level=850),
@@ -220,7 +222,7 @@ def test_a_product_that_was_removed_is_made_again(done, copy):
     run = Run(done.experiment, copy)
     assert run.fit().skipped
     assert not run.forecast().skipped
-    assert contents(copy / "forecast.zarr") == contents(done.forecasts)
+    assert contents(copy / "forecast.zarr") == contents(done.forecast_store)
 
 
 def test_changed_data_are_noticed(tmp_path):
@@ -264,7 +266,7 @@ def test_stages_name_the_missing_stage(turning, tmp_path):
         run.forecast()
     with pytest.raises(RunError, match=r"forecast\.zarr: no forecasts there; run `gfrnn forecast`"):
         run.verify()
-    assert not run.forecasts.exists()
+    assert not run.forecast_store.exists()
     with pytest.raises(RunError, match="not a run's folder"):
         Run.reopen(tmp_path)
 
@@ -469,7 +471,7 @@ def test_a_run_of_an_older_version_keeps_its_rule_of_combining_leads(tmp_path):
 def test_unfinished_forecasts_of_another_version_are_replaced_with_a_message(copy, caplog):
     """Keys of other versions differ, as experiments have other keys in them."""
     run = Run.reopen(copy)
-    shutil.rmtree(run.forecasts)
+    shutil.rmtree(run.forecast_store)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forecasting, "finish_forecast_store", interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -479,8 +481,8 @@ def test_unfinished_forecasts_of_another_version_are_replaced_with_a_message(cop
     with caplog.at_level("WARNING"):
         run.forecast()
     (message,) = [record.getMessage() for record in caplog.records if "anew" in record.getMessage()]
-    assert str(run.forecasts) in message
-    assert open_forecasts(run.forecasts).attrs["complete"]
+    assert str(run.forecast_store) in message
+    assert open_forecasts(run.forecast_store).attrs["complete"]
 
 
 def interrupted(path: Path) -> None:

@@ -68,7 +68,9 @@ def seasonal(wave: Path, layout: str = "eof", **sections: Any) -> Any:
 
 
 def scores_of(run: Run) -> xr.Dataset:
-    return xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False).load()
+    return xr.open_zarr(
+        run.score_store, chunks=None, decode_timedelta=True, consolidated=False
+    ).load()
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ def scored(forecasts: Path, truth: Path, folder: Path, **options) -> xr.Dataset:
     work = prepared(forecasts, truth, folder, **options)
     work.score()
     assert work.done
-    return open_scores(work.folder.scores)
+    return open_scores(work.folder.score_store)
 
 
 def refused(kind: type[Exception], *arguments, **options) -> str:
@@ -393,8 +393,8 @@ def test_monthly_forecasts(tmp_path) -> None:
 def test_forecasts_of_a_run_have_the_scores_of_the_run(tmp_path) -> None:
     weather = make_weather(tmp_path / "weather.zarr", damping=0.95, noise=0.3, times=640)
     run = finish(Run(experiment(weather.path), tmp_path / "run"))
-    scores = scored(run.forecasts, weather.path, tmp_path / "out")
-    own = open_scores(run.scores)
+    scores = scored(run.forecast_store, weather.path, tmp_path / "out")
+    own = open_scores(run.score_store)
     assert set(scores["channel"].values) == set(own["channel"].values)
     for system in ("forecast", "persistence"):
         ours, theirs = (each.sel(system=system) for each in (scores, own))
@@ -418,16 +418,16 @@ def test_ensembles_of_a_run_have_its_scores_in_every_layout(tmp_path) -> None:
     truth = make_weather(path, damping=0.95, noise=0.3, times=700).ds
     own = experiment(path, forecast={"members": 5, "horizon": "3d"})
     run = finish(Run(own, tmp_path / "run"))
-    with open_forecasts(run.forecasts) as ds:
+    with open_forecasts(run.forecast_store) as ds:
         forecasts = ds.drop_vars(["valid_time", "limited"]).drop_encoding().load()
     assert forecasts.sizes["number"] == 5
     assert set(truth.data_vars) >= set(forecasts.data_vars)
     stores = {
-        "own": run.forecasts,
+        "own": run.forecast_store,
         "wb": write_weatherbench2(forecasts, tmp_path / "wb.zarr"),
         "wbx": write_weatherbench_x(forecasts, tmp_path / "wbx.zarr"),
     }
-    wanted = open_scores(run.scores).sel(system="forecast")
+    wanted = open_scores(run.score_store).sel(system="forecast")
     for name, store in stores.items():
         scores = scored(store, path, tmp_path / name).sel(system="forecast")
         for metric in ("rmse", "mae", "fair_crps", "spread_skill_ratio", "rank_histogram"):

@@ -270,9 +270,9 @@ def test_scores_go_on_with_recent_data_alone(weather, copy, tmp_path):
     run.check()
     assert run.fit().skipped
     finish(run)
-    times = pd.DatetimeIndex(open_forecasts(run.forecasts)["time"].values)
+    times = pd.DatetimeIndex(open_forecasts(run.forecast_store)["time"].values)
     assert (times[0], times[-1]) == (pd.Timestamp("2002-07-05"), pd.Timestamp("2002-08-10"))
-    rmse = xr.open_zarr(run.scores, chunks=None, consolidated=False)["rmse"].isel(
+    rmse = xr.open_zarr(run.score_store, chunks=None, consolidated=False)["rmse"].isel(
         prediction_timedelta=0
     )
     assert (rmse.sel(system="forecast") < rmse.sel(system="climatology")).all()
@@ -316,4 +316,4 @@ def test_a_longer_horizon_after_an_update_keeps_the_updated_model(weather, copy)
     assert run.fit().skipped
     run.forecast()
     assert run.updated == updated
-    assert open_forecasts(run.forecasts).sizes["prediction_timedelta"] == 5
+    assert open_forecasts(run.forecast_store).sizes["prediction_timedelta"] == 5

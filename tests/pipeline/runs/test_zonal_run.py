@@ -35,7 +35,7 @@ def archive(archives) -> Path:
 
 
 def relative_rmse(run: Run) -> xr.DataArray:
-    with xr.open_zarr(run.scores, consolidated=False, decode_timedelta=True) as scores:
+    with xr.open_zarr(run.score_store, consolidated=False, decode_timedelta=True) as scores:
         rmse = scores["rmse"].load()
     return rmse / rmse.sel(system="climatology")
 
@@ -60,7 +60,7 @@ def test_on_a_cluster_every_byte_is_the_same(archive, tmp_path):
     here = finish(Run(zonal_experiment(archive, **keys), tmp_path / "here"))
     with open_cluster(ClusterConfig(workers=2, dashboard="127.0.0.1:0", memory="600MiB")):
         there = finish(Run(zonal_experiment(archive, **keys), tmp_path / "there"))
-    for store in ("model", "forecasts", "scores"):
+    for store in ("model", "forecast_store", "score_store"):
         assert contents(getattr(here, store)) == contents(getattr(there, store)), store
 
 
@@ -80,7 +80,7 @@ def test_a_rollout_that_would_run_away_is_held(archive, tmp_path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnstableRollout)
             run.forecast()
-        with xr.open_zarr(run.forecasts, decode_timedelta=True) as ds:
+        with xr.open_zarr(run.forecast_store, decode_timedelta=True) as ds:
             last = ds["geopotential"].isel(prediction_timedelta=-1).values
         worst[bound] = np.abs(last - 5.4e4).max() if np.isfinite(last).all() else np.inf
     assert worst[2.4] < 600 * 60

@@ -231,7 +231,7 @@ def test_a_batch_of_forecasts_that_does_not_fit_names_its_key(store, tmp_path, l
     limit(1.0)
     with pytest.raises(ResourceError, match=r"forecast: .* lower forecast.batch"):
         run.forecast()
-    assert not run.forecasts.exists()
+    assert not run.forecast_store.exists()
     fewer.forecast()
 
 

@@ -77,13 +77,13 @@ def test_a_lost_or_changed_file_of_any_array_is_found_and_named(copy: Run, name:
 
 
 def test_changed_attributes_are_found(copy: Run) -> None:
-    file = copy.scores / "zarr.json"
+    file = copy.score_store / "zarr.json"
     tree = json.loads(file.read_text())
     tree["attributes"]["first"] = "1900-01-01"
     file.write_text(json.dumps(tree))
-    refused(copy.scores, "its attributes were changed")
+    refused(copy.score_store, "its attributes were changed")
     file.write_text("{")
-    refused(copy.scores, "its metadata cannot be read")
+    refused(copy.score_store, "its metadata cannot be read")
 
 
 def test_damaged_statistics_are_not_compared_and_made_again_once_removed(
@@ -97,13 +97,13 @@ def test_damaged_statistics_are_not_compared_and_made_again_once_removed(
         compare(stores)
     shutil.rmtree(copy.statistics)
     copy.verify()
-    for one, other in ((run.statistics, copy.statistics), (run.scores, copy.scores)):
+    for one, other in ((run.statistics, copy.statistics), (run.score_store, copy.score_store)):
         xr.testing.assert_identical(open_statistics(one).load(), open_statistics(other).load())
 
 
 def test_stores_of_earlier_versions_have_no_sums_and_are_read(copy: Run) -> None:
     for path, readers in ((copy.statistics, READERS["statistics.zarr"]),
-                          (copy.scores, READERS["scores.zarr"])):  # fmt: skip
+                          (copy.score_store, READERS["scores.zarr"])):  # fmt: skip
         file = path / "zarr.json"
         tree = json.loads(file.read_text())
         del tree["attributes"]["sha256"]

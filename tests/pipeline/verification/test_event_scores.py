@@ -53,7 +53,7 @@ def run(request, source, tmp_path_factory) -> Run:
 
 def pairs(run: Run, lead: int) -> tuple[xr.DataArray, xr.DataArray, np.ndarray]:
     """Return members and truth of a lead, and the weights of cells."""
-    own = open_forecasts(run.forecasts)[MSL].isel(prediction_timedelta=lead).astype(float)
+    own = open_forecasts(run.forecast_store)[MSL].isel(prediction_timedelta=lead).astype(float)
     if "number" not in own.dims:
         own = own.expand_dims("number", axis=1)
     own = own.assign_coords(time=own["valid_time"].values)
@@ -90,7 +90,7 @@ def test_brier_scores_are_those_of_the_scores_library(run, lead, threshold):
         warnings.simplefilter("ignore")
         from scores.probability import brier_score_for_ensemble
     members, truth, weights = pairs(run, lead)
-    found = open_scores(run.scores).sel(event=f"{MSL} >= {threshold}")
+    found = open_scores(run.score_store).sel(event=f"{MSL} >= {threshold}")
     if isinstance(threshold, str):  # a limit for each value
         limits = quantile_limits(run, truth)
         members, truth, threshold = members - limits, truth - limits, 0.0
@@ -123,7 +123,7 @@ def test_fractions_of_single_cells_are_events(run, threshold):
     real = (truth >= limits).values.astype(float)
     difference = ((ours - real) ** 2 * weights).sum(axis=(1, 2)).mean()
     squares = ((ours**2 + real**2) * weights).sum(axis=(1, 2)).mean()
-    found = open_scores(run.scores)["fractions_skill_score"]
+    found = open_scores(run.score_store)["fractions_skill_score"]
     found = found.sel(event=f"{MSL} >= {threshold}").isel(prediction_timedelta=1)
     assert float(found.sel(neighbourhood=1)) == pytest.approx(1 - difference / squares, rel=1e-9)
     assert float(found.sel(neighbourhood=3)) > float(found.sel(neighbourhood=1))
@@ -134,7 +134,7 @@ def test_spectra_are_means_of_those_of_the_fields(run):
     rows = np.cos(np.deg2rad(members["latitude"].values))[None]
     shape = members.shape[-2:]
     flat = members.values.reshape(*members.shape[:2], 1, -1)
-    scores = open_scores(run.scores).isel(prediction_timedelta=2).sel(channel=MSL)
+    scores = open_scores(run.score_store).isel(prediction_timedelta=2).sel(channel=MSL)
     given = shape, rows / rows.sum(), False
     power = zonal_power(flat, *given).mean(axis=(0, 1))[0]
     np.testing.assert_allclose(scores["forecast_power"].values, power, rtol=1e-9)
@@ -145,11 +145,11 @@ def test_spectra_are_means_of_those_of_the_fields(run):
 
 def test_members_are_as_rough_as_the_truth_and_single_forecasts_are_not(run):
     """Errors of held-out forecasts give members what the forecast lacks."""
-    scores = open_scores(run.scores).isel(prediction_timedelta=-1)
+    scores = open_scores(run.score_store).isel(prediction_timedelta=-1)
     power = scores[["forecast_power", "truth_power"]].isel(wavenumber=slice(1, None))
     power = power.sum("wavenumber")
     ratio = power["forecast_power"] / power["truth_power"]
-    if "number" in open_forecasts(run.forecasts).dims:
+    if "number" in open_forecasts(run.forecast_store).dims:
         assert (np.abs(ratio - 1) < 0.25).all()
     else:
         assert (ratio < 0.75).all()

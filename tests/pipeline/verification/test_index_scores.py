@@ -48,7 +48,9 @@ def run(tmp_path_factory) -> Run:
 
 
 def scores_of(run: Run) -> xr.Dataset:
-    return xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False).load()
+    return xr.open_zarr(
+        run.score_store, chunks=None, decode_timedelta=True, consolidated=False
+    ).load()
 
 
 # Arrays
@@ -122,7 +124,7 @@ def test_the_scores_of_indices_are_those_made_by_hand(run, name, lead):
     climatology = ForecastModel.load(run.model).layout.scaling.climatology(time)
     mean = box_means(run, climatology.reshape(len(time), 4, 5, 8), name)
     truth = box_means(run, channels_of(run.ds), name) - mean
-    forecasts = open_forecasts(run.forecasts).load()
+    forecasts = open_forecasts(run.forecast_store).load()
     starts = np.searchsorted(time, forecasts["time"].values)
     known = starts + lead < len(time)
     valid = starts[known] + lead
@@ -153,7 +155,7 @@ def test_the_scores_name_indices_systems_and_units(run):
 
 def test_values_do_not_depend_on_the_cut_into_tasks(run):
     fields = ForecastModel.load(run.model).fields(run.ds)
-    forecasts = StoredForecasts(run.forecasts, fields.grid)
+    forecasts = StoredForecasts(run.forecast_store, fields.grid)
     scoring = PairScoring(fields, forecasts, run.experiment.verification, run.model)
     count = len(scoring.starts)
     whole = scoring.statistics(0, count)

@@ -101,7 +101,7 @@ def verified(tmp_path_factory) -> Verified:
         },
     }
     run = finish(Run(experiment(folder / "gappy.zarr", **parts), folder / "run"))
-    scores = open_scores(run.scores)
+    scores = open_scores(run.score_store)
     fields = [
         weather.ds[v] if level is None else weather.ds[v].sel(level=level, drop=True)
         for v, level in CHANNELS
@@ -111,7 +111,7 @@ def verified(tmp_path_factory) -> Verified:
     assert gap.sum() == 3
     truth[gap] = np.nan
     model = ForecastModel.load(run.model)
-    forecasts = open_forecasts(run.forecasts).load()
+    forecasts = open_forecasts(run.forecast_store).load()
     return Verified(
         run, scores, forecasts, model, weather.time, truth,
         model.layout.scaling.climatology(weather.time.to_numpy()).reshape(truth.shape),
@@ -254,7 +254,7 @@ def test_the_scores_have_their_names(verified):
 
 
 def test_leads_of_the_scores_are_encoded_as_those_of_the_forecasts(verified):
-    leads = zarr.open_group(verified.run.scores, mode="r")["prediction_timedelta"]
+    leads = zarr.open_group(verified.run.score_store, mode="r")["prediction_timedelta"]
     assert dict(leads.attrs) == {"dtype": "timedelta64[ns]", "units": "days"}
     np.testing.assert_array_equal(leads[...], np.arange(1, LEADS + 1))
 
@@ -289,7 +289,7 @@ def test_a_lead_without_any_truth_scores_nan(tmp_path):
     periods = {"test": ["2002-07-01", "2002-07-04"]}
     assert str(weather.time[-1].date()) == "2002-07-04"
     run = finish(Run(experiment(weather.path, periods=periods), tmp_path / "run"))
-    scores = xr.open_zarr(run.scores, chunks=None, decode_timedelta=True, consolidated=False)
+    scores = xr.open_zarr(run.score_store, chunks=None, decode_timedelta=True, consolidated=False)
     np.testing.assert_array_equal(scores["pairs"].values, [3, 2, 1, 0, 0, 0])
     assert np.isfinite(scores["rmse"].values[..., :3]).all()
     assert np.isnan(scores["rmse"].values[..., 3:]).all()
@@ -319,7 +319,7 @@ def test_scores_are_those_of_the_scores_library(verified, channel, region):
     cells = region_cells(verified).get(region, np.ones(BASIN.shape, dtype=bool))
     weights = weights * ours.isel(time=0, prediction_timedelta=0, drop=True).copy(data=cells)
     weights /= weights.mean()  # earlier versions of scores do not divide by the sum of the weights
-    scores = open_score_subsets(verified.run.scores).sel(region=region, subset="all")
+    scores = open_score_subsets(verified.run.score_store).sel(region=region, subset="all")
     for lead in range(LEADS):
         one = ours.isel(prediction_timedelta=lead).astype(float)
         one = one.swap_dims(time="valid_time").drop_vars(["time", "prediction_timedelta"])
@@ -336,7 +336,7 @@ def test_scores_are_those_of_the_scores_library(verified, channel, region):
 
 def test_subsets_are_those_with_pairs(verified):
     """All targets lie in July and August: one season, which is not a subset of its own."""
-    assert list(open_score_subsets(verified.run.scores)["subset"].values) == ["all"]
+    assert list(open_score_subsets(verified.run.score_store)["subset"].values) == ["all"]
 
 
 def region_cells(v: Verified) -> dict[str, np.ndarray]:
@@ -353,7 +353,7 @@ def region_cells(v: Verified) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("region", ["south", "basin", "northern_rest"])
 @pytest.mark.parametrize("lead", [1, 4])
 def test_scores_of_a_region_are_those_of_its_cells(verified, region, lead):
-    scores = open_score_subsets(verified.run.scores)
+    scores = open_score_subsets(verified.run.score_store)
     box = region_cells(verified)[region]
     assert 0 < box.sum() < box.size
     found = scores.sel(system="forecast", region=region, subset="all")
@@ -385,7 +385,7 @@ def test_an_interrupted_verification_is_finished(verified, tmp_path, monkeypatch
         whole(scoring, path, first, stop)
 
     def score(key: str) -> xr.Dataset:
-        return verification.verify(run.ds, run.model, run.forecasts, *paths, key=key)
+        return verification.verify(run.ds, run.model, run.forecast_store, *paths, key=key)
 
     monkeypatch.setattr(pair_scoring.PairScoring, "write", some)
     with pytest.raises(KeyboardInterrupt):
@@ -415,7 +415,7 @@ def test_scores_do_not_depend_on_how_the_work_is_cut(verified, tmp_path, monkeyp
     monkeypatch.setattr(stored_fields, "_BLOCK_BYTES", 1)
     run = verified.run
     paths = tmp_path / "statistics.zarr", tmp_path / "scores.zarr"
-    verification.verify(run.ds, run.model, run.forecasts, *paths)
+    verification.verify(run.ds, run.model, run.forecast_store, *paths)
     found = open_scores(paths[1])
     np.testing.assert_array_equal(found["pairs"].values, verified.scores["pairs"].values)
     for metric in METRICS:

@@ -106,7 +106,7 @@ def main(layout: str, folder: Path) -> None:
     show("forecast", "batch", planned, lambda: _forecast_batch(*arguments))
 
     truth = model.fields(run.ds)
-    forecasts = StoredForecasts(run.forecasts, truth.grid)
+    forecasts = StoredForecasts(run.forecast_store, truth.grid)
     scoring = PairScoring(truth, forecasts, run.experiment.verification, run.model)
     planned = scoring.statistics_bytes(0, 60)
     show("verify", "task", planned, lambda: scoring.statistics(0, 60))

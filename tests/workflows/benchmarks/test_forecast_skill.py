@@ -20,7 +20,7 @@ def finished(tmp_path_factory) -> Run:
 
 def test_both_ways_to_score_agree(finished):
     scores = score_run(finished)
-    with xr.open_zarr(finished.scores, consolidated=False, decode_timedelta=True) as stored:
+    with xr.open_zarr(finished.score_store, consolidated=False, decode_timedelta=True) as stored:
         stored.load()
     for channel in range(stored.sizes["channel"]):
         variable, level = (stored[each].values[channel] for each in ("variable", "level"))

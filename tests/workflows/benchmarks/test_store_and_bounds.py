@@ -73,10 +73,10 @@ def run(tmp_path_factory) -> Run:
 
 
 def test_a_copy_of_the_store_is_equal(run, tmp_path):
-    values = job_bounds.stored_values(run.forecasts)
-    job_bounds.write_once(values, run.forecasts, tmp_path / "copy.zarr")
+    values = job_bounds.stored_values(run.forecast_store)
+    job_bounds.write_once(values, run.forecast_store, tmp_path / "copy.zarr")
     copied, original = (zarr.open_group(path, mode="r") for path in
-                        (tmp_path / "copy.zarr", run.forecasts))  # fmt: skip
+                        (tmp_path / "copy.zarr", run.forecast_store))  # fmt: skip
     assert set(copied) == {"geopotential", "temperature", "mean_sea_level_pressure"}
     for name, array in copied.arrays():
         assert (array.chunks, array.shards) == (original[name].chunks, original[name].shards)
@@ -98,9 +98,9 @@ def test_everything_is_read_once(run, tmp_path, monkeypatch):
         return values
 
     monkeypatch.setattr(zarr.Array, "__getitem__", counts)
-    job_bounds.read_once(run.forecasts)
-    job_bounds.read_data_once(run.forecasts, tmp_path / "truth.zarr", slice(3, 10))
-    starts = zarr.open_group(run.forecasts, mode="r")["geopotential"].shape[0]
+    job_bounds.read_once(run.forecast_store)
+    job_bounds.read_data_once(run.forecast_store, tmp_path / "truth.zarr", slice(3, 10))
+    starts = zarr.open_group(run.forecast_store, mode="r")["geopotential"].shape[0]
     stored = {("forecast.zarr", name): starts for name in names}
     assert counted == stored | {("truth.zarr", name): 7 for name in names}
 

@@ -158,7 +158,7 @@ def computed(experiment: Experiment, folder: Path) -> Run:
 
 def check(run: Run, latitude: np.ndarray, longitude: np.ndarray) -> None:
     """Check that forecasts have canonical coordinates and every lead has finite scores."""
-    with xr.open_zarr(run.forecasts, chunks=None, decode_timedelta=True) as forecasts:
+    with xr.open_zarr(run.forecast_store, chunks=None, decode_timedelta=True) as forecasts:
         assert set(forecasts.data_vars) == {*VARIABLES, "limited"}
         for name, (*_, on_levels) in VARIABLES.items():
             dims = ("time", "prediction_timedelta", "latitude", "longitude")
@@ -178,7 +178,7 @@ def check(run: Run, latitude: np.ndarray, longitude: np.ndarray) -> None:
         assert list(leads) == list(pd.timedelta_range("6h", "10D", freq="6h"))
         assert np.isfinite(forecasts.geopotential.sel(level=500)).all()
         assert np.isfinite(forecasts["2m_temperature"]).all()
-    with xr.open_zarr(run.scores, chunks=None, decode_timedelta=True) as scores:
+    with xr.open_zarr(run.score_store, chunks=None, decode_timedelta=True) as scores:
         assert (scores.pairs > 0).all()
         for metric in ("rmse", "bias", "acc"):
             assert np.isfinite(scores[metric]).all(), metric
@@ -271,10 +271,10 @@ def test_a_quarter_degree_globe_runs_on_patches_in_little_memory(tmp_path: Path)
     network = ForecastModel.load(run.model).linear
     assert network.patches.counts == (61, 120)
     assert network.patches.poles == ("row", "row")
-    with xr.open_zarr(run.forecasts, chunks=None, decode_timedelta=True) as forecasts:
+    with xr.open_zarr(run.forecast_store, chunks=None, decode_timedelta=True) as forecasts:
         assert forecasts["2m_temperature"].shape == (2, 1, 721, 1440)
         assert np.isfinite(forecasts["2m_temperature"]).all()
-    with xr.open_zarr(run.scores, chunks=None, decode_timedelta=True) as scores:
+    with xr.open_zarr(run.score_store, chunks=None, decode_timedelta=True) as scores:
         assert scores["pairs"].item() == 2
         assert np.isfinite(scores["rmse"]).all()
 
@@ -300,8 +300,8 @@ def test_a_store_chunked_by_area_is_read_too(tmp_path: Path, layout: str) -> Non
         experiment = small("weatherbench2_era5", store, layout, **sections)
         runs.append(computed(experiment, tmp_path / store.stem))
     with (
-        xr.open_zarr(runs[0].scores, chunks=None, decode_timedelta=True) as expected,
-        xr.open_zarr(runs[1].scores, chunks=None, decode_timedelta=True) as found,
+        xr.open_zarr(runs[0].score_store, chunks=None, decode_timedelta=True) as expected,
+        xr.open_zarr(runs[1].score_store, chunks=None, decode_timedelta=True) as found,
     ):
         # Leaves are cut along chunks of time, so that sums are rounded in another order.
         xr.testing.assert_allclose(found.rmse, expected.rmse, rtol=1e-3)

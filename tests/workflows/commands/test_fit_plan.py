@@ -12,8 +12,8 @@ from distributed import LocalCluster
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.planning.fit_estimate import Workforce
 from gfrnn.workflows.commands.console import console
-from gfrnn.workflows.commands.fit_plan import expected_workforce
 from gfrnn.workflows.commands.main import main
+from gfrnn.workflows.session.fit_plan import expected_workforce
 from gfrnn_testing.weather import make_weather, tree
 
 
@@ -96,6 +96,29 @@ def test_errors_are_those_of_a_fit(command, store):
     code, _, errors = command("--plan")
     assert code == 2
     assert "state.modes: 10000 EOFs" in errors
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            {"verification": {"regions": {"south": {"latitude": [-9, 0], "longitude": [0, 9]}}}},
+            "verification.regions.south: latitude",
+        ),
+        ({"verification": {"thresholds": {"snow": [1]}}}, "verification.thresholds.snow: is not"),
+        (
+            {"verification": {"thresholds": {"temperature_850": ["q99.9"]}}},
+            "verification.thresholds",
+        ),
+        ({"forecast": {"horizon": "36h"}}, "forecast.horizon: 36h"),
+    ],
+)
+def test_a_plan_refuses_what_could_not_be_verified(command, store, section, message):
+    Path("turning.yaml").write_text(yaml.safe_dump(tree(store, **section)))
+    code, out, errors = command("--plan")
+    assert code == 2
+    assert errors.startswith(f"error: {message}")
+    assert "plan of the fit" not in out
 
 
 @pytest.mark.cluster

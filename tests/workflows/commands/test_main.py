@@ -31,11 +31,11 @@ from gfrnn_testing.weather import Weather, experiment, finish, make_weather, sta
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
 COMMANDS = [
-    "run", "fit", "forecast", "verify", "compare", "report", "export", "refit", "update",
+    "demo", "run", "fit", "forecast", "verify", "compare", "report", "export", "refit", "update",
     "spectrum",
     "inspect", "nature", "reproduce", "bench", "bench pass", "bench scaling", "bench rollout",
-    "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill", "cluster",
-    "cluster check",
+    "bench peers", "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill",
+    "cluster", "cluster check",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},
@@ -460,7 +460,7 @@ def test_stages_without_what_they_need_start_no_cluster(weather, at_home, said, 
     assert "model.zarr: " in complaint(said("forecast", run.folder))
     assert "no forecasts there; run `gfrnn forecast` first" in complaint(said("verify", run.folder))
     run.fit(), run.forecast()
-    zarr.open_group(run.forecasts, mode="r+").attrs["complete"] = 0
+    zarr.open_group(run.forecast_store, mode="r+").attrs["complete"] = 0
     assert "the forecasts are not finished" in complaint(said("verify", run.folder))
     members = experiment(weather.path, **SMALL | {"forecast": {"horizon": "4d", "store": False}})
     online = Run(members, at_home / "online")
@@ -480,7 +480,7 @@ def test_statistics_are_scored_without_a_cluster(weather, at_home, said, monkeyp
     for options in ((), ("--force",)):
         answer = said("verify", run.folder, *options)
         assert (answer.code, answer.err) == (0, "")
-        assert re.search(rf"^verify: {run.scores} \(\d.* s\)$", answer.out, re.MULTILINE)
+        assert re.search(rf"^verify: {run.score_store} \(\d.* s\)$", answer.out, re.MULTILINE)
         assert "RMSE, cos-latitude weighted" in answer.out
     assert run.record.stages["verify"].finished
     assert "(done before, skipped)" in said("verify", run.folder).out
@@ -551,7 +551,7 @@ def test_pairs_without_truth_are_counted_and_said(weather, at_home, said):
     assert answer.code == 0
     said_last = answer.out.splitlines()[-1]
     assert said_last == f"{lost} of {starts * leads} pairs have no truth and are not scored"
-    assert open_scores(run.scores)["pairs"].values.tolist() == [13, 12, 11, 10]
+    assert open_scores(run.score_store)["pairs"].values.tolist() == [13, 12, 11, 10]
 
 
 def test_errors_go_to_stderr_without_traceback(tmp_path):
@@ -567,6 +567,11 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
     ("words", "message"),
     [
         (["run", "nowhere.yaml"], "nowhere.yaml: cannot be read (No such file or directory)"),
+        (["run"], "FILE: missing; give an experiment file"),
+        (["fit"], "`gfrnn demo` runs an example that needs no data"),
+        (["verify"], "FILE: missing; give an experiment file"),
+        (["run", "{file}", "--demo"], "--demo: not allowed with FILE"),
+        (["fit", "era5/2001.nc"], "era5/2001.nc: is data, and neither an experiment file nor"),
         (["fit", "{file}", "--memory", "much"], "cluster: memory: 'much' is not a size"),
         (["fit", "{file}", "--workers", "0"], "cluster: workers: 0 is not allowed"),
         (["run", "{file}", "--cluster", "here.yaml"], "here.yaml: cannot be read"),
@@ -645,7 +650,7 @@ def test_full_disks_closed_folders_and_limits_are_no_tracebacks(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("gfrnn.workflows.commands.run_stages.load_experiment", fail)
+    monkeypatch.setattr("gfrnn.workflows.session.given_paths.load_experiment", fail)
     message = complaint(said("run", file))
     assert all(part in message for part in parts)
 
@@ -654,7 +659,7 @@ def test_other_errors_of_the_system_keep_their_traceback(file, monkeypatch):
     def fail(*_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/x")
 
-    monkeypatch.setattr("gfrnn.workflows.commands.run_stages.load_experiment", fail)
+    monkeypatch.setattr("gfrnn.workflows.session.given_paths.load_experiment", fail)
     monkeypatch.setattr(sys, "argv", ["gfrnn", "run", str(file)])
     with pytest.raises(FileNotFoundError):
         main()

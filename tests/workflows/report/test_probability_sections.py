@@ -302,7 +302,7 @@ def run(request, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> None:
-    members = "rank_histogram" in open_scores(run.scores)
+    members = "rank_histogram" in open_scores(run.score_store)
     stored = run.experiment.forecast.store
     places = {"Somewhere": (45.0, 0.0)} if members and stored else {}
     text = write_report(run, places).read_text(encoding="utf-8")
@@ -311,7 +311,7 @@ def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> 
     assert ids == links
     assert {"events", "power"} <= ids
     assert not re.search(r"https?://|url\(|@import|<script", text)
-    scores = open_scores(run.scores)
+    scores = open_scores(run.score_store)
     if not (members and stored):
         reason = "this run keeps no fields" if members else "these are single forecasts"
         with pytest.raises(ConfigError, match=f"--place: allowed for stored .*{reason}"):
@@ -343,6 +343,6 @@ def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> 
         return
     place = text[text.index("<h3>Somewhere, ") :]
     alts = [plain(html.unescape(each)) for each in re.findall(r'alt="([^"]*)"', place)]
-    assert alts[0].startswith("Geopotential 500 hPa in m² s⁻² against lead: median")
+    assert alts[0].startswith("Geopotential 500 hPa in dam against lead: median")
     event = next(each for each in alts if each.startswith("Probability of "))
-    assert "Mean sea level pressure of at least 101000 Pa: " in event
+    assert "Mean sea level pressure of at least 1010 hPa: " in event

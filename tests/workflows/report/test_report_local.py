@@ -76,12 +76,12 @@ def test_diverged_forecasts_are_counted_on_the_page_and_by_the_command(tmp_path)
     run.fit()
     scale_weights(run.model, 1e3)
     said = lines(run, run.forecast())
-    count = open_forecasts(run.forecasts).sizes["time"]
+    count = open_forecasts(run.forecast_store).sizes["time"]
     note = f"{count} of {count} forecasts diverged and are NaN from there on"
     assert f"warning: {note}" in said
     for key in ("fit.ridge", "model.noise", "model.scale"):
         assert key in said
-    assert diverged_note(open_forecasts(run.forecasts)).startswith(note)
+    assert diverged_note(open_forecasts(run.forecast_store)).startswith(note)
     run.verify()
     text = write_report(run).read_text(encoding="utf-8")
     assert note in text
@@ -96,7 +96,7 @@ def test_values_that_the_bound_has_limited_are_counted_on_the_page_and_by_the_co
     run.fit()
     scale_weights(run.model, 1e3)
     said = lines(run, run.forecast())
-    count = open_forecasts(run.forecasts).sizes["time"]
+    count = open_forecasts(run.forecast_store).sizes["time"]
     note = f"he bound (model.bound) has limited values of {count} of {count} forecasts"
     assert note in said
     assert "warning" not in said

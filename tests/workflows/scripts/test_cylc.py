@@ -102,13 +102,13 @@ def test_each_day_is_added_to_the_model_forecast_and_verified(cylc, tmp_path):
     assert coming == []
     for day in DAYS:
         made = Run.reopen(cycles / day)
-        with open_forecasts(made.forecasts) as forecasts:
+        with open_forecasts(made.forecast_store) as forecasts:
             assert list(forecasts["time"].values) == [np.datetime64(day)]
         assert made.updated is not None
         assert made.updated.last == f"{day} 00:00:00"
         if day == DAYS[-1]:
             assert "verify" not in made.record.stages
             continue
-        with xr.open_zarr(made.scores, consolidated=False) as scores:
+        with xr.open_zarr(made.score_store, consolidated=False) as scores:
             assert list(scores["pairs"].values) == [1]
             assert np.isfinite(scores["rmse"].values).all()

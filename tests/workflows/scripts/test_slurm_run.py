@@ -29,7 +29,7 @@ def keys(**given: object) -> dict[str, object]:
 
 
 def same_forecast(run: Run, other: Run) -> bool:
-    with xr.open_zarr(run.forecasts) as one, xr.open_zarr(other.forecasts) as two:
+    with xr.open_zarr(run.forecast_store) as one, xr.open_zarr(other.forecast_store) as two:
         return bool(one.identical(two.assign_attrs(one.attrs)))
 
 

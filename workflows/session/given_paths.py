@@ -1,0 +1,68 @@
+"""Paths on the command line: experiment files, folders of runs, and data given in place of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gfrnn.pipeline import Experiment, load_experiment
+from gfrnn.pipeline.data.files.file_formats import ZARR_MARKS
+from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.runs.folder import RunFolder
+
+_YAML_NAMES = (".yaml", ".yml")
+_DATA_NAMES = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".grib", ".grb", ".grib2", ".grb2", ".zarr")
+
+
+def default_folder(experiment: Experiment) -> Path:
+    """Return the folder of an experiment's run if no other one is given."""
+    return Path(experiment.output or Path("runs") / experiment.name)
+
+
+def given_experiment(path: Path) -> Experiment:
+    """Load an experiment file, or the experiment of the run in a folder.
+
+    Raises
+    ------
+    ConfigError, RunError
+        If it cannot be read, or is data and not an experiment.
+    """
+    _check_no_data(path)
+    return RunFolder(path).stored_experiment() if path.is_dir() else load_experiment(path)
+
+
+def folder_of_run(path: Path) -> Path:
+    """Return the folder of a run, given itself or its experiment file.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or the path is that of data.
+    RunError
+        If the experiment of the file has no run, or its folder holds that of another experiment.
+    """
+    _check_no_data(path)
+    if path.is_dir() or path.suffix not in _YAML_NAMES:
+        return path
+    experiment = load_experiment(path)
+    folder = RunFolder(default_folder(experiment))
+    if not folder.experiment_file.exists():
+        raise RunError(
+            f"{path}: its run is not in {default_folder(experiment)}; give the folder of the run "
+            "(--output of `gfrnn run`), or make it with `gfrnn run`"
+        )
+    folder.check_claim(experiment)
+    return default_folder(experiment)
+
+
+def _check_no_data(path: Path) -> None:
+    """Refuse a store or file of data in place of an experiment file or of the folder of a run."""
+    store = path.is_dir() and any((path / mark).exists() for mark in ZARR_MARKS)
+    if store and RunFolder(path.parent).experiment_file.exists():
+        raise ConfigError(
+            f"{path}: is a store of the run in {path.parent}; give {path.parent} instead"
+        )
+    if store or (path.suffix in _DATA_NAMES and not (path / "experiment.yaml").exists()):
+        raise ConfigError(
+            f"{path}: is data, and neither an experiment file nor the folder of a run; "
+            f"`gfrnn inspect {path} --save my.yaml` writes an experiment file for it"
+        )
