@@ -82,7 +82,10 @@ class Fields:
     def read_bytes(self, times: int, dtype: DTypeLike = np.float64) -> int:
         """Return the peak memory (bytes) of :meth:`read` for some times, its result included."""
         result = np.dtype(dtype).itemsize * times * self.grid.size
-        return result + read_bytes(self.stored_chunks, times)
+        # One channel at a time, before and after a transform.
+        channel = 3 * 8 * times * self.grid.size // len(self.grid.channels)
+        transformed = channel if self.transforms and not self.physical else 0
+        return result + max(read_bytes(self.stored_chunks, times), transformed)
 
     def with_mask(self, first: int, last: int) -> Fields:
         """Return the fields with the mask at the ends of the period, the training period for a fit.
