@@ -26,7 +26,9 @@ from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.source_verification import SourceVerification, finished_scores
 from gfrnn.pipeline.verification.compare import compare
 from gfrnn.workflows.commands.options import ClusterOptions
+from gfrnn.workflows.comparison.score_records import score_records
 from gfrnn.workflows.comparison.score_tables import comparison_table, source_table
+from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.printed_lines import (
     print_cluster_line,
@@ -116,6 +118,9 @@ def verify_source(
         how = "done before, skipped"
     print_product(console, "verify", f"{work.folder.score_store} ({how})")
     scores, notes = finished_scores(work.folder.folder)
+    add_results(
+        folder=work.folder.folder, scores=score_records(scores, "channel", "system"), notes=notes
+    )
     for note in notes:
         console.print(note, highlight=False, markup=False)
     console.print(source_table(scores))
@@ -132,12 +137,14 @@ def compare_folders(
     )
     for note in compared.attrs["notes"]:
         console.print(note, highlight=False, markup=False)
+    add_results(changes=score_records(compared, "run", "channel"), notes=compared.attrs["notes"])
     console.print(comparison_table(compared))
     if output is not None:
         # Matplotlib takes a second to import: only once there is something to draw.
         from gfrnn.workflows.comparison.comparison_page import write_page
 
         write_page(compared, output)
+        add_results(page=output)
         print_product(console, "page", output)
 
 

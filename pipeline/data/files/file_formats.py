@@ -49,6 +49,11 @@ def engine_of(path: str, start: bytes) -> str:
             raise DataError(f"{path}: {found}")
     if path.lower().endswith(_GRIB_NAMES):
         raise DataError(f"{path}: {_REFUSED[0][1]}")
+    if path.lower().endswith((".yaml", ".yml")):
+        raise DataError(
+            f"{path}: is an experiment file or another YAML file, and not data; give the files or "
+            "stores of data that it names"
+        )
     found = "an empty file" if not start else f"a file that begins with {start[:8]!r}"
     raise DataError(f"{path}: {found}; only netCDF files and zarr stores can be read")
 
