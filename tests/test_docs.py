@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xarray as xr
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -19,7 +20,9 @@ from gfrnn.pipeline import Experiment
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import SEARCHABLE
 from gfrnn.pipeline.config.section import Period
+from gfrnn_testing.archives import DATA, real
 from gfrnn_testing.paths import ROOT
+from gfrnn_testing.slurm import Slurm
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
@@ -116,8 +119,43 @@ def anchors(document: Path) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.cluster
-@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
-def test_tutorials_work_as_they_are_typed(tutorial: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["daily_forecasts", "other_forecasts", "own_files"])
+def test_tutorials_work_as_they_are_typed(name: str, tmp_path: Path) -> None:
+    type_tutorial(name, tmp_path)
+
+
+@real
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_the_tutorial_on_el_nino_works_as_it_is_typed(tmp_path: Path) -> None:
+    (tmp_path / "sst.mon.anom.nc").symlink_to(
+        DATA.resolve() / "pacific_sst_slp_monthly_1856_2014" / "sst.nc"
+    )
+    type_tutorial("el_nino", tmp_path)
+    spectrum = xr.open_zarr(tmp_path / "runs" / "el_nino" / "spectrum.zarr")
+    assert 36 <= float(spectrum["period"][0]) <= 60
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.cluster
+def test_the_tutorial_on_slurm_works_as_it_is_typed(slurm: Slurm, tmp_path: Path) -> None:
+    type_tutorial("slurm", tmp_path)
+    jobs, allocation = (
+        xr.open_zarr(tmp_path / "runs" / name / "scores.zarr", decode_timedelta=True)
+        for name in ("jobs", "allocation")
+    )
+    assert jobs.identical(allocation.assign_attrs(jobs.attrs))
+
+
+def test_every_tutorial_is_typed_by_a_test() -> None:
+    tested = Path(__file__).read_text(encoding="utf-8")
+    assert all(f'"{tutorial.stem}"' in tested for tutorial in TUTORIALS)
+
+
+def type_tutorial(name: str, folder: Path) -> None:
+    """Execute the blocks of a tutorial in this folder; fail with the output if one fails."""
+    tutorial = ROOT / "docs" / "tutorials" / f"{name}.md"
     blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", tutorial.read_text(), re.S | re.M)
     assert blocks
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -125,7 +163,7 @@ def test_tutorials_work_as_they_are_typed(tutorial: Path, tmp_path: Path) -> Non
         shell = ["bash", "-euo", "pipefail", "-c", block]
         done = subprocess.run(
             shell if language == "sh" else [sys.executable, "-c", block],
-            cwd=tmp_path,
+            cwd=folder,
             env={**os.environ, "PATH": programs},
             capture_output=True,
             text=True,
