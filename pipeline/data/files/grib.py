@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import xarray as xr
@@ -98,7 +98,8 @@ def _grid(path: str, variable: GribVariable) -> tuple[tuple[str, ...], dict[str,
     """
     place = np.unravel_index(np.argmax(variable.lengths > 0), variable.lengths.shape)
     eccodes = eccodes_of(path)
-    handle = _message(path, int(variable.offsets[place]), int(variable.lengths[place]))
+    with open(path, "rb") as stream:
+        handle = _message(path, stream, variable, tuple(map(int, place)))
     try:
         shown = {"latitude": "degrees_north", "longitude": "degrees_east"}
         if variable.description["gridType"] == "sh":
@@ -130,11 +131,10 @@ def _grid(path: str, variable: GribVariable) -> tuple[tuple[str, ...], dict[str,
     return dims, coords
 
 
-def _message(path: str, offset: int, length: int) -> Any:
+def _message(path: str, stream: IO[bytes], variable: GribVariable, place: tuple[int, ...]) -> Any:
     """Return a handle of ecCodes for a message, which the caller must release."""
-    with open(path, "rb") as stream:
-        stream.seek(offset)
-        return eccodes_of(path).codes_new_from_message(stream.read(length))
+    stream.seek(int(variable.offsets[place]))
+    return eccodes_of(path).codes_new_from_message(stream.read(int(variable.lengths[place])))
 
 
 class _Messages(BackendArray):
@@ -156,18 +156,18 @@ class _Messages(BackendArray):
         picks = [np.atleast_1d(np.arange(n)[k]) for n, k in zip(self.shape, key, strict=True)]
         out = np.full([pick.size for pick in picks], np.nan, np.float32)
         inner = np.ix_(*picks[3:])
-        for place in itertools.product(*(range(pick.size) for pick in picks[:3])):
-            message = tuple(int(pick[i]) for pick, i in zip(picks[:3], place, strict=True))
-            if self.variable.lengths[message]:
-                out[place] = self._field(message)[inner]
+        with open(self.path, "rb") as stream:
+            for place in itertools.product(*(range(pick.size) for pick in picks[:3])):
+                message = tuple(int(pick[i]) for pick, i in zip(picks[:3], place, strict=True))
+                if self.variable.lengths[message]:
+                    out[place] = self._field(stream, message)[inner]
         return out[tuple(0 if np.ndim(k) == 0 and not isinstance(k, slice) else slice(None)
                          for k in key)]  # fmt: skip
 
-    def _field(self, place: tuple[int, ...]) -> Array:
+    def _field(self, stream: IO[bytes], place: tuple[int, ...]) -> Array:
         """Decode the field of one message, with NaN where it has no value."""
         eccodes = eccodes_of(self.path)
-        variable = self.variable
-        handle = _message(self.path, int(variable.offsets[place]), int(variable.lengths[place]))
+        handle = _message(self.path, stream, self.variable, place)
         try:
             eccodes.codes_set(handle, "missingValue", np.finfo(np.float64).max)
             values = eccodes.codes_get_values(handle)
