@@ -112,7 +112,7 @@ def eccodes_of(path: str) -> ModuleType:
             f"{path}: a GRIB file, for which the package eccodes is needed; install it with "
             "pip install eccodes, or GFRNN with its extra grib"
         ) from error
-    return eccodes  # type: ignore[no-any-return]
+    return eccodes
 
 
 @functools.lru_cache(maxsize=512)
@@ -290,7 +290,8 @@ def _variable(
         )
     offsets[places], lengths[places] = columns[3], columns[4]
     times = np.array([_stamp(time) for time in axes[0]], "M8[s]")
-    return GribVariable(name, kind, description, times, *axes[1:], offsets, lengths)
+    _, members, levels = axes
+    return GribVariable(name, kind, description, times, members, levels, offsets, lengths)
 
 
 def _stamp(time: int) -> np.datetime64:
