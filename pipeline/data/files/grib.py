@@ -11,12 +11,8 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from gfrnn.pipeline.data.files.grib_index import (
-    PRESSURE,
-    GribVariable,
-    eccodes_of,
-    grib_variables,
-)
+from gfrnn.pipeline.data.files.grib_cache import grib_variables
+from gfrnn.pipeline.data.files.grib_index import PRESSURE, GribVariable, eccodes_of
 from gfrnn.pipeline.errors import DataError
 
 Array = NDArray[Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections import defaultdict
 from dataclasses import dataclass
@@ -115,15 +114,8 @@ def eccodes_of(path: str) -> ModuleType:
     return eccodes
 
 
-@functools.lru_cache(maxsize=512)
-def grib_variables(path: str, stamp: tuple[int | str, ...]) -> dict[str, GribVariable]:
-    """Return the variables of a GRIB file by name.
-
-    Parameters
-    ----------
-    path : str
-    stamp : tuple
-        Size and modification time of the file: a rewritten file is read again.
+def index_file(path: str) -> dict[str, GribVariable]:
+    """Return the variables of a GRIB file by name, from the headers of all its messages.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from pathlib import Path
 import netCDF4
 
 from gfrnn.pipeline.data.files.file_formats import HEAD, ZARR_MARKS, check_length, engine_of
-from gfrnn.pipeline.data.files.grib_index import grib_variables
+from gfrnn.pipeline.data.files.grib_cache import grib_variables
 from gfrnn.pipeline.data.files.icechunk_repository import MARKS as ICECHUNK_MARKS
 from gfrnn.pipeline.data.files.raw_file import NETCDF_LOCK, RawFile, first_line
 from gfrnn.pipeline.data.files.references import holds_references, is_parquet_set
