@@ -17,8 +17,6 @@ from gfrnn.pipeline.errors import DataError
 
 Array = NDArray[Any]
 
-_REGULAR = ("regular_ll", "regular_gg")
-
 
 def open_grib(path: str, stamp: tuple[int | str, ...], name: str) -> xr.Dataset:
     """Open a variable of a GRIB file lazily: no values are decoded, and no file is written.
@@ -37,6 +35,7 @@ def open_grib(path: str, stamp: tuple[int | str, ...], name: str) -> xr.Dataset:
         The variable with dimensions (valid_time, [number], [isobaricInhPa or another type of
         level], latitude, longitude) and its coordinates. Times are numbers with ``units``. A grid
         that is not regular has the single dimension ``values`` instead of latitude and longitude.
+        The encoding ``problem`` of a variable that cannot be read tells why.
 
     Raises
     ------
@@ -75,6 +74,7 @@ def open_grib(path: str, stamp: tuple[int | str, ...], name: str) -> xr.Dataset:
     single = {dim: 0 for dim in header if dim != "valid_time" and header[dim].size == 1}
     ds = xr.Dataset({name: field}, header | coords).isel(single)
     ds[name].encoding["chunksizes"] = (*[1] * (len(header) - len(single)), *grid)
+    ds[name].encoding["problem"] = variable.problem
     return ds
 
 
@@ -103,7 +103,7 @@ def _grid(path: str, variable: GribVariable) -> tuple[tuple[str, ...], dict[str,
             points = {name: np.full(size, np.nan) for name in shown}
         else:
             points = {name: eccodes.codes_get_array(handle, f"{name}s") for name in shown}
-        if variable.description["gridType"] not in _REGULAR:
+        if not variable.is_regular:
             return ("values",), {
                 name: xr.Variable("values", points[name], {"units": unit})
                 for name, unit in shown.items()

@@ -69,7 +69,9 @@ def _key(path: str, stamp: tuple[int | str, ...]) -> str:
 
 
 def _content(variables: dict[str, GribVariable], key: str) -> bytes:
-    described = [[each.name, *each.kind, each.description] for each in variables.values()]
+    described = [
+        [each.name, *each.kind, each.description, each.problem] for each in variables.values()
+    ]
     arrays: dict[str, Any] = {
         f"{number}_{name}": getattr(each, name)
         for number, each in enumerate(variables.values())
@@ -95,9 +97,9 @@ def _read(content: bytes, key: str) -> dict[str, GribVariable]:
         return {
             name: GribVariable(
                 name, FieldKind(*kind), description,
-                *(arrays[f"{number}_{each}"] for each in _ARRAYS),
+                *(arrays[f"{number}_{each}"] for each in _ARRAYS), problem,
             )
-            for number, (name, *kind, description) in enumerate(described)
+            for number, (name, *kind, description, problem) in enumerate(described)
         }  # fmt: skip
 
 

@@ -178,7 +178,9 @@ def _read_files(found: Path, group: str = "") -> Iterator[RawFile]:
     if engine == "netcdf3":
         check_length(path)
     if engine == "grib":
-        names = list(grib_variables(str(path), stamp))
+        variables = grib_variables(str(path), stamp)
+        # Fields on other grids are left out where there are some on a regular one.
+        names = [name for name, each in variables.items() if each.is_regular] or list(variables)
         yield from (RawFile(str(path), "grib", (), stamp, name) for name in names)
         return
     if group and group not in (there := group_names(path)):
