@@ -15,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.storage import array_in, write_whole
+from gfrnn.pipeline.untrusted_store import check_store
 
 Arrays = dict[str, NDArray[Any]]
 """Arrays of a summary by name."""
@@ -48,7 +49,8 @@ class Checkpoints:
         if not (place / "zarr.json").exists():
             return None
         try:
-            group = zarr.open_group(place, mode="r")
+            check_store(place)  # it may be anybody's
+            group = zarr.open_group(place, mode="r", zarr_format=3)
             attrs: dict[str, Any] = dict(group.attrs)
             hashes = attrs["sha256"]
             arrays = {array: np.asarray(array_in(group, array)[...]) for array in hashes}
