@@ -92,6 +92,8 @@ class LatestUpdate:
         Weight of all earlier rows.
     data : str
         Fingerprint of the new data; empty in models of earlier versions.
+    missing : int
+        Number of these times that were left out, as a channel has no value there.
     """
 
     __pydantic_config__ = _KEYS
@@ -102,6 +104,7 @@ class LatestUpdate:
     consecutive: bool
     forget: float
     data: str = ""
+    missing: int = 0
 
 
 @dataclass(frozen=True)
