@@ -26,7 +26,10 @@ from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.source_verification import SourceVerification, finished_scores
 from gfrnn.pipeline.verification.compare import compare
 from gfrnn.workflows.commands.options import ClusterOptions
+from gfrnn.workflows.comparison.score_records import score_records
 from gfrnn.workflows.comparison.score_tables import comparison_table, source_table
+from gfrnn.workflows.report.display_units import displayed_scores
+from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.printed_lines import (
     print_cluster_line,
@@ -116,9 +119,12 @@ def verify_source(
         how = "done before, skipped"
     print_product(console, "verify", f"{work.folder.score_store} ({how})")
     scores, notes = finished_scores(work.folder.folder)
+    add_results(
+        folder=work.folder.folder, scores=score_records(scores, "channel", "system"), notes=notes
+    )
     for note in notes:
         console.print(note, highlight=False, markup=False)
-    console.print(source_table(scores))
+    console.print(source_table(displayed_scores(scores)))
 
 
 def compare_folders(
@@ -127,9 +133,10 @@ def compare_folders(
     """Compare the scores in several folders, print a table and write a page."""
     if len(folders) < 2:
         raise ConfigError("compare: needs two folders of verified forecasts or more")
-    compared = compare(
-        {name: RunFolder(folder).statistics for name, folder in _named(folders).items()}, channels
-    )
+    stores = {name: RunFolder(folder).statistics for name, folder in _named(folders).items()}
+    found = compare(stores, channels)
+    add_results(changes=score_records(found, "run", "channel"), notes=found.attrs["notes"])
+    compared = displayed_scores(found)
     for note in compared.attrs["notes"]:
         console.print(note, highlight=False, markup=False)
     console.print(comparison_table(compared))
@@ -138,6 +145,7 @@ def compare_folders(
         from gfrnn.workflows.comparison.comparison_page import write_page
 
         write_page(compared, output)
+        add_results(page=output)
         print_product(console, "page", output)
 
 

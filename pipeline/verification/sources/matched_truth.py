@@ -102,7 +102,8 @@ class MatchedTruth:
             levels = variables.setdefault(channel.variable, None if channel.level is None else [])
             if levels is not None and channel.level is not None:
                 levels.append(channel.level)
-        ds = open_source(data.model_copy(update={"variables": variables}), without)
+        used = {"variables": variables, "transform": {}}
+        ds = open_source(data.model_copy(update=used), without)
         fields = Fields(ds, period="verified period", remedy=_REMEDY)
         _check_grid(fields, forecasts)
         known = _known(fields, forecasts)
