@@ -87,5 +87,5 @@ def _check_no_data(path: Path) -> None:
     if store or (path.suffix in _DATA_NAMES and not (path / "experiment.yaml").exists()):
         raise ConfigError(
             f"{path}: is data, and neither an experiment file nor the folder of a run; "
-            f"`gfrnn inspect {path} --save my.yaml` writes an experiment file for it"
+            f"`gfrnn new {path} --save my.yaml` writes an experiment file for it"
         )

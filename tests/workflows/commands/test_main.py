@@ -31,8 +31,8 @@ from gfrnn_testing.weather import Weather, experiment, finish, make_weather, sta
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
 COMMANDS = [
-    "demo", "run", "fit", "forecast", "verify", "compare", "report", "export", "refit", "update",
-    "spectrum",
+    "demo", "new", "run", "fit", "forecast", "verify", "compare", "report", "export", "refit",
+    "update", "spectrum",
     "inspect", "nature", "reproduce", "bench", "bench pass", "bench scaling", "bench rollout",
     "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill", "cluster",
     "cluster check",
@@ -192,6 +192,7 @@ def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
     )
     # It is accepted as it is, but for a width that suits so short a record.
     small = yaml.safe_load(path.read_text()) | {"model": {"width": 20}, "cluster": {"workers": 1}}
+    small["fit"] = {"widths": [0, 20]}
     small["cluster"]["dashboard"] = ":0"
     path.write_text(yaml.safe_dump(small))
     folder = tmp_path / "run"
