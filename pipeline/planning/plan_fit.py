@@ -22,6 +22,7 @@ from gfrnn.pipeline.training.field_passes import fields_copy
 from gfrnn.pipeline.training.fit import training_of
 from gfrnn.pipeline.training.pass_costs import PassCost, check_pass_memory, copy_cost
 from gfrnn.pipeline.training.passes import cost_of_passes
+from gfrnn.pipeline.verification.checks import check_verification
 
 # Overhead of scheduler and driver in seconds per task, measured with a pass of empty leaves on two
 # workers of one machine (`gfrnn bench plan` measures it again).
@@ -58,9 +59,10 @@ def plan_fit(
     Raises
     ------
     ConfigError, DataError
-        If the fit would raise them before it starts.
+        If the run would raise them before it starts, for its fit or for its verification.
     """
     check_settings(experiment, ds)
+    check_verification(experiment, ds)
     fields = read = Fields(ds)
     copied: list[PassCost] = []
     if copy := fields_copy(experiment, ds, Checkpoints(Path())):

@@ -7,18 +7,20 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import xarray as xr
-
-from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.inspection.audit import check_sample
-from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import MissingTimesError, RunError
-from gfrnn.pipeline.forecasting.forecast import check_members, forecast, initial_times, load_model
-from gfrnn.pipeline.forecasting.forecast_store import is_unfinished, open_forecasts, written
+from gfrnn.pipeline.forecasting.divergence import rollout_counts
+from gfrnn.pipeline.forecasting.forecast import check_members, forecast, load_model
+from gfrnn.pipeline.forecasting.forecast_store import (
+    LIMITED,
+    is_unfinished,
+    open_forecasts,
+    written,
+)
 from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.runs.missing_times import (
@@ -28,17 +30,15 @@ from gfrnn.pipeline.runs.missing_times import (
 )
 from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
+from gfrnn.pipeline.runs.run_products import RunProducts
 from gfrnn.pipeline.runs.stage_checks import check_online, check_truth, require_statistics
-from gfrnn.pipeline.runs.stored_run import StoredRun
 from gfrnn.pipeline.storage import remove_partial_files
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.input_folds import with_digests
-from gfrnn.pipeline.training.stretches import known_times, steps
-from gfrnn.pipeline.verification.events.event_quantiles import QuantileTimes
-from gfrnn.pipeline.verification.events.event_values import events_of
-from gfrnn.pipeline.verification.online.verify_online import open_rollouts, verify_online
-from gfrnn.pipeline.verification.statistics.region_means import RegionMeans
+from gfrnn.pipeline.training.stretches import known_times
+from gfrnn.pipeline.verification.checks import check_verification
+from gfrnn.pipeline.verification.online.verify_online import verify_online
 from gfrnn.pipeline.verification.verify import compute_scores, verify
 
 _LOGGER = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class StageOutcome:
     product: Path
 
 
-class Run(StoredRun):
+class Run(RunProducts):
     """An experiment, its stages, and the folder of their products.
 
     Parameters
@@ -86,13 +86,15 @@ class Run(StoredRun):
         If the folder belongs to another experiment, or is not the folder of a run.
     """
 
-    def check(self, *, force: bool = False) -> None:
+    def check(self, *, force: bool = False, forecast_again: bool = False) -> None:
         """Check the experiment and the data before anything is computed.
 
         Parameters
         ----------
         force : bool
             Whether the model will be trained again even if it exists.
+        forecast_again : bool
+            Whether forecasts of the same model will be made again and replace stored ones.
 
         Raises
         ------
@@ -111,13 +113,9 @@ class Run(StoredRun):
             check_forecast_data(self.experiment, self.ds, self.model, self.updated)
         else:
             check_fit(self.experiment, self.ds)
-        steps("forecast.horizon", self.experiment.forecast.horizon, step_of(axis))
-        starts = initial_times(self.experiment, axis)
-        check_online(self.experiment, self.ds, self.forecast_store, force=force)
-        grid, scored = Fields(self.ds).grid, self.experiment.verification
-        RegionMeans.on_grid(grid, scored.regions, self._region_masks)
-        events = events_of(scored.thresholds, grid)
-        QuantileTimes.choose(axis, [self.experiment.periods.train], axis[starts], events)
+        check_verification(self.experiment, self.ds, self._region_masks)
+        again = force or forecast_again
+        check_online(self.experiment, self.ds, self.forecast_store, force=again)
         if trains and (force or not self.is_done("fit")):
             periods = (period for _, period in self.experiment.periods)
             check_sample(self.ds, known_times(axis, *periods), self.experiment.data.allow)
@@ -206,7 +204,7 @@ class Run(StoredRun):
             with self._computing("forecast"):
                 self.check_ready("forecast")
                 if self.record.external_model:
-                    self.check()
+                    self.check(forecast_again=force)
                 if self.experiment.forecast.store:
                     self._with_gaps(partial(self._write_forecasts, force))
                 else:
@@ -273,23 +271,6 @@ class Run(StoredRun):
             (self.experiment.periods.train,),
         )
 
-    def rollouts(self) -> xr.Dataset:
-        """Return initial times and leads of the forecasts, and what happened to them.
-
-        Returns
-        -------
-        xarray.Dataset
-            With the variable ``limited`` and the attribute ``lost_forecasts``.
-
-        Raises
-        ------
-        RunError
-            If there are no finished forecasts.
-        """
-        if self.experiment.forecast.store:
-            return open_forecasts(self.forecast_store)
-        return open_rollouts(self.statistics)
-
     def is_done(self, stage: str) -> bool:
         """Check whether a stage is finished and its product is in the folder."""
         # Scores of earlier versions have no statistics beside them.
@@ -312,8 +293,11 @@ class Run(StoredRun):
                 record.reopen_stage(stage)
             yield
             seconds = time.perf_counter() - begun
-            key = self._key_for(stage)
-            self._note(stage, StageRecord(key=key, seconds=round(seconds, 3), finished=now()))
+            entry = StageRecord(key=self._key_for(stage), seconds=round(seconds, 3), finished=now())
+            if stage == "forecast":
+                made = self.rollouts()
+                entry = replace(entry, rollouts=rollout_counts(made, made[LIMITED].values))
+            self._note(stage, entry)
 
     def _has_parts(self, stage: str) -> bool:
         """Whether an unfinished stage has left parts that are used again."""

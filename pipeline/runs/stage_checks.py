@@ -87,8 +87,9 @@ def check_online(
         return
     if forecasts.exists() and not force:
         raise RunError(
-            f"{forecasts}: has fields of forecasts, which forecast.store: false does not keep; "
-            "remove it, set forecast.store: true, or repeat all stages with `gfrnn run --force`"
+            f"{forecasts}: has fields of forecasts, which forecast.store: false does not keep; set "
+            "forecast.store: true to keep them, or remove them by `gfrnn forecast --force`, which "
+            "makes the forecasts again"
         )
     time = ds["time"].values
     step = step_of(time)

@@ -190,6 +190,41 @@ def chaos(
         raise typer.Exit(1)
 
 
+@bench.command("peers")
+def peers(
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            "--rows", help="Names of comparisons, e.g. era-interim,lorenz63. Default: all."
+        ),
+    ] = None,
+    quick: Quick = False,
+    rounds: Rounds = 1,
+    folder: Annotated[
+        Path, typer.Option(help="Folder of peers.json and peers.md, which keep earlier results.")
+    ] = Path("runs/peers"),
+) -> None:
+    """Compare with programs that could be used instead: errors, processor time and memory.
+
+    Each fit runs in a process of its own with one thread. Settings are chosen on validation data.
+    What is not installed is named in the table: pip install 'gfrnn\\[peers]' installs all. The
+    exit code is 1 if a program failed.
+
+    Examples: [bold]gfrnn bench peers[/bold];
+    [bold]gfrnn bench peers --rows era-interim --quick[/bold]
+    """
+    from gfrnn.workflows.benchmarks.peers import run as comparisons
+
+    names = comparisons.chosen_names(rows)
+    failed = False
+    for result, tables in comparisons.run(names, quick, rounds, folder, console.print):
+        failed |= result.failed
+        for table in tables:
+            console.print(table)
+    if failed:
+        raise typer.Exit(1)
+
+
 @bench.command("job")
 def job(
     archive: Annotated[

@@ -68,7 +68,7 @@ def inspect(
                 f"DATA: {path} is an experiment file, and not data; give files of data, or check "
                 f"the experiment with `gfrnn fit {shlex.quote(path)} --plan`"
             )
-    ds, sources = open_given(data, level)
+    ds, sources = open_given(data, level, console)
     console.print(without_passwords(describe_dataset(ds)), highlight=False, markup=False)
     findings = audit(ds)
     add_results(

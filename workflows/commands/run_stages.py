@@ -21,6 +21,7 @@ from gfrnn.pipeline.verification.statistics_store import open_statistics
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import ClusterOptions
 from gfrnn.workflows.comparison.score_records import score_records
+from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.report.skill_table import dashboard_table, index_table, terminal_table
 from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.given_paths import folder_for, folder_of_run, given_experiment
@@ -69,7 +70,7 @@ def run_experiment(
         with record_performance(folder, "run", console):
             for stage in STAGES:
                 compute_stage(run, stage, force, progress, console)
-        progress.show_table(dashboard_table(open_scores(run.score_store)))
+        progress.show_table(dashboard_table(displayed_scores(open_scores(run.score_store))))
         progress(ProgressUpdate("report", 0, 1))
         page = _write_report(run)
         progress(ProgressUpdate("report", 1, 1))
@@ -168,10 +169,9 @@ def _run_stage(
         return run
     replace = force and stage == "fit"
     with (
-        open_run(create, experiment, folder, config, console, stage=stage, force=replace) as (
-            run,
-            progress,
-        ),
+        open_run(
+            create, experiment, folder, config, console, stage=stage, force=replace, again=force
+        ) as (run, progress),
         record_performance(folder, stage, console),
     ):
         compute_stage(run, stage, force, progress, console)
@@ -219,8 +219,9 @@ def _print_report(page: Path, note: str = "") -> None:
 
 def print_scores(run: Run) -> None:
     """Print the tables of the scores of a run."""
-    scores = open_scores(run.score_store)
-    add_results(scores=score_records(scores, "channel", "system"))
+    stored = open_scores(run.score_store)
+    add_results(scores=score_records(stored, "channel", "system"))
+    scores = displayed_scores(stored)
     for table in (terminal_table(scores, console), index_table(scores)):
         if table is not None:
             console.print(table)

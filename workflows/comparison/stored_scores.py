@@ -28,6 +28,7 @@ from gfrnn.pipeline.verification.compare import compare
 from gfrnn.workflows.commands.options import ClusterOptions
 from gfrnn.workflows.comparison.score_records import score_records
 from gfrnn.workflows.comparison.score_tables import comparison_table, source_table
+from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.printed_lines import (
@@ -123,7 +124,7 @@ def verify_source(
     )
     for note in notes:
         console.print(note, highlight=False, markup=False)
-    console.print(source_table(scores))
+    console.print(source_table(displayed_scores(scores)))
 
 
 def compare_folders(
@@ -132,12 +133,12 @@ def compare_folders(
     """Compare the scores in several folders, print a table and write a page."""
     if len(folders) < 2:
         raise ConfigError("compare: needs two folders of verified forecasts or more")
-    compared = compare(
-        {name: RunFolder(folder).statistics for name, folder in _named(folders).items()}, channels
-    )
+    stores = {name: RunFolder(folder).statistics for name, folder in _named(folders).items()}
+    found = compare(stores, channels)
+    add_results(changes=score_records(found, "run", "channel"), notes=found.attrs["notes"])
+    compared = displayed_scores(found)
     for note in compared.attrs["notes"]:
         console.print(note, highlight=False, markup=False)
-    add_results(changes=score_records(compared, "run", "channel"), notes=compared.attrs["notes"])
     console.print(comparison_table(compared))
     if output is not None:
         # Matplotlib takes a second to import: only once there is something to draw.

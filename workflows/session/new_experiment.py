@@ -18,12 +18,13 @@ from gfrnn.pipeline.config.durations import to_timedelta
 from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.data.inspection.audit import audit
-from gfrnn.pipeline.data.inspection.describe import describe_dataset
+from gfrnn.pipeline.data.inspection.describe import describe_dataset, describe_files
 from gfrnn.pipeline.data.inspection.starting_experiment import (
     StartingChoices,
     proposed_periods,
     starting_experiment,
 )
+from gfrnn.pipeline.data.variables.file_variables import file_variables, source_variables
 from gfrnn.pipeline.errors import ConfigError, DataError, RunError, without_passwords
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.checks import check_fit
@@ -37,7 +38,10 @@ Source = str | dict[str, Any]
 
 
 def open_given(
-    paths: Sequence[str], level: float | None, region: Sequence[float] | None = None
+    paths: Sequence[str],
+    level: float | None,
+    console: Console,
+    region: Sequence[float] | None = None,
 ) -> tuple[xr.Dataset, list[Source]]:
     """Open data given on the command line.
 
@@ -46,6 +50,8 @@ def open_given(
     paths : sequence of str
     level : float or None
         Level in hPa of all files whose name alone contains it.
+    console : Console
+        Where files are described that cannot be used as they are.
     region : sequence of float or None
         South, north, west and east in degrees.
 
@@ -67,13 +73,25 @@ def open_given(
     tree: dict[str, Any] = {"sources": list(sources)}
     if region is not None:
         tree["region"] = {"latitude": list(region[:2]), "longitude": list(region[2:])}
+    config = checked(DataConfig, tree, "DATA")
     try:
-        return open_source(checked(DataConfig, tree, "DATA")), sources
+        return open_source(config), sources
     except DataError as error:
         if "data.sources" not in str(error):
             raise
         hint = _KEYS + (_LEVEL if ".level" in str(error) else "")
+        _describe_files(config, console)
         raise DataError(f"{error}\n{hint}") from None
+
+
+def _describe_files(config: DataConfig, console: Console) -> None:
+    """Print what files hold that cannot be used as they are, if they can be opened."""
+    try:
+        found = source_variables(config.sources, "data.sources", file_variables)
+    except DataError:  # the error that is shown says why
+        return
+    variables = [each for parts in found.values() for each in parts]
+    console.print(without_passwords(describe_files(variables)), highlight=False, markup=False)
 
 
 def write_new(file: Path, text: str, option: str) -> None:
@@ -122,10 +140,10 @@ def new_experiment(
     if file is not None and file.exists():
         raise RunError(f"--save: {file} exists already; choose another name, or remove it")
     if paths:
-        ds, sources = open_given(paths, level, given.region)
+        ds, sources = open_given(paths, level, console, given.region)
     else:
         ds, sources = _ask(
-            "Data (file, zarr store, glob or URL)", None, _opened(level, given.region)
+            "Data (file, zarr store, glob or URL)", None, _opened(level, console, given.region)
         )
     console.print(without_passwords(describe_dataset(ds)), highlight=False, markup=False)
     if asks:
@@ -192,9 +210,9 @@ def _ask(question: str, default: str | None, parse: Callable[[str], Any]) -> Any
 
 
 def _opened(
-    level: float | None, region: Sequence[float] | None
+    level: float | None, console: Console, region: Sequence[float] | None
 ) -> Callable[[str], tuple[xr.Dataset, list[Source]]]:
-    return lambda text: open_given(text.split(), level, region)
+    return lambda text: open_given(text.split(), level, console, region)
 
 
 def _period(text: str) -> list[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.config.data_config import SourceConfig
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.canonical_array import IndexMap, chunks_of
 from gfrnn.pipeline.data.files.file_coordinates import (
     dimension_kinds,
@@ -55,6 +56,8 @@ class FileVariable:
         Attributes of the canonical variable.
     time_chunk : int
         Times in a stored chunk.
+    accumulated : Duration, False or None
+        What the source states: time after which sums begin anew, or that values are no sums.
     interpolate : bool
         Whether the values are interpolated to the grid of other files.
     problem : str or None
@@ -76,6 +79,7 @@ class FileVariable:
     offset: float
     attrs: dict[str, Any]
     time_chunk: int
+    accumulated: Duration | Literal[False] | None = None
     interpolate: bool = False
     problem: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -93,8 +97,8 @@ def source_variables(
     Raises
     ------
     DataError
-        If files are missing or cannot be read, or ``rename`` or ``units`` name variables that are
-        not in them.
+        If files are missing or cannot be read, or ``rename``, ``units`` or ``accumulated`` name
+        variables that are not in them.
     """
     variables: dict[str, list[FileVariable]] = {}
     for number, source in enumerate(sources):
@@ -104,7 +108,7 @@ def source_variables(
         for file in files:
             with file.lock:
                 variables[key] += read(file, source, key)
-        for option in ("rename", "units"):
+        for option in ("rename", "units", "accumulated"):
             given = getattr(source, option)
             there = {str(name) for file in files if given for name in file.open().data_vars}
             for name in given:
@@ -291,12 +295,18 @@ def _read_variables(
                 offset,
                 attrs,
                 chunks_of(raw).get(dims.get("time", ""), 1),
+                _stated_sum(source, raw_name),
                 source.interpolate,
                 problem,
                 [*times.notes, *grid.notes, *own],
             )
         )
     return variables
+
+
+def _stated_sum(source: SourceConfig, raw_name: str) -> Duration | Literal[False] | None:
+    """Return what a source states about a variable that may be a sum over time."""
+    return source.accumulated[raw_name] or False if raw_name in source.accumulated else None
 
 
 def _extra_dimension(raw_name: str, raw: xr.Variable, dims: dict[str, str]) -> str | None:

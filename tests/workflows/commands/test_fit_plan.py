@@ -92,6 +92,29 @@ def test_errors_are_those_of_a_fit(command, store):
     assert "state.modes: 10000 EOFs" in errors
 
 
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            {"verification": {"regions": {"south": {"latitude": [-9, 0], "longitude": [0, 9]}}}},
+            "verification.regions.south: latitude",
+        ),
+        ({"verification": {"thresholds": {"snow": [1]}}}, "verification.thresholds.snow: is not"),
+        (
+            {"verification": {"thresholds": {"temperature_850": ["q99.9"]}}},
+            "verification.thresholds",
+        ),
+        ({"forecast": {"horizon": "36h"}}, "forecast.horizon: 36h"),
+    ],
+)
+def test_a_plan_refuses_what_could_not_be_verified(command, store, section, message):
+    Path("turning.yaml").write_text(yaml.safe_dump(tree(store, **section)))
+    code, out, errors = command("--plan")
+    assert code == 2
+    assert errors.startswith(f"error: {message}")
+    assert "plan of the fit" not in out
+
+
 @pytest.mark.cluster
 def test_a_local_cluster_has_the_expected_workforce():
     config = ClusterConfig(workers=1, memory="300MiB", dashboard=":0")

@@ -34,8 +34,8 @@ COMMANDS = [
     "demo", "new", "run", "fit", "forecast", "verify", "compare", "report", "export", "refit",
     "update", "spectrum",
     "inspect", "nature", "reproduce", "bench", "bench pass", "bench scaling", "bench rollout",
-    "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill", "cluster",
-    "cluster check",
+    "bench peers", "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill",
+    "cluster", "cluster check",
 ]  # fmt: skip
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},

@@ -27,7 +27,7 @@ Array = NDArray[Any]
 ECHO_STATE_NETWORK = "echo state network"
 NOT_INSTALLED = (
     "The echo state network is left out, because reservoirpy is not installed. "
-    "Install it with pip install 'gfrnn[peers]'."
+    "Install it with pip install 'gfrnn[echo]'."
 )
 
 

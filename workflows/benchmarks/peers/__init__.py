@@ -1,0 +1,1 @@
+"""Comparison with programs that a user would choose instead."""
