@@ -17,6 +17,11 @@ from gfrnn.pipeline.errors import DataError
 
 Array = NDArray[Any]
 
+Grid = tuple[tuple[str, ...], dict[str, xr.Variable]]
+"""Dimensions of a field in the order of its values, and their coordinates."""
+
+_GRIDS: dict[str, Grid] = {}  # by the digest that ecCodes makes of their definition
+
 
 def open_grib(path: str, stamp: tuple[int | str, ...], name: str) -> xr.Dataset:
     """Open a variable of a GRIB file lazily: no values are decoded, and no file is written.
@@ -84,14 +89,22 @@ def _level_attributes(level_type: str) -> dict[str, str]:
     return {"units": "m"} if level_type.startswith("height") else {}
 
 
-def _grid(path: str, variable: GribVariable) -> tuple[tuple[str, ...], dict[str, xr.Variable]]:
-    """Return the dimensions of a field in the order of its values, and their coordinates.
+def _grid(path: str, variable: GribVariable) -> Grid:
+    """Return the grid of a variable, read once in a process for all files that have it.
 
     Raises
     ------
     DataError
         If every second row of the grid runs backwards.
     """
+    digest = variable.kind.grid
+    if digest not in _GRIDS:
+        _GRIDS[digest] = _read_grid(path, variable)
+    return _GRIDS[digest]
+
+
+def _read_grid(path: str, variable: GribVariable) -> Grid:
+    """Read the grid of a variable, see :func:`_grid`, from its first message."""
     place = np.unravel_index(np.argmax(variable.lengths > 0), variable.lengths.shape)
     eccodes = eccodes_of(path)
     with open(path, "rb") as stream:
