@@ -8,7 +8,6 @@ from gfrnn.workflows.benchmarks.peers.numerics.least_squares import LEAST_SQUARE
 from gfrnn.workflows.benchmarks.peers.numerics.oscillations import OSCILLATIONS
 
 COMPARISONS: dict[str, Comparison] = {
-    comparison.name: comparison
-    for comparison in (LEAST_SQUARES, EOFS, OSCILLATIONS)
+    comparison.name: comparison for comparison in (LEAST_SQUARES, EOFS, OSCILLATIONS)
 }
 """Comparisons by name, in the order of the document."""
