@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable
@@ -15,6 +16,9 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.storage import array_in, write_whole
+from gfrnn.pipeline.untrusted_store import check_store
+
+_LOGGER = logging.getLogger(__name__)
 
 Arrays = dict[str, NDArray[Any]]
 """Arrays of a summary by name."""
@@ -48,7 +52,8 @@ class Checkpoints:
         if not (place / "zarr.json").exists():
             return None
         try:
-            group = zarr.open_group(place, mode="r")
+            check_store(place)  # it may be anybody's
+            group = zarr.open_group(place, mode="r", zarr_format=3)
             attrs: dict[str, Any] = dict(group.attrs)
             hashes = attrs["sha256"]
             arrays = {array: np.asarray(array_in(group, array)[...]) for array in hashes}
@@ -71,6 +76,7 @@ class Checkpoints:
             }
 
         write_whole(self._place(name, key), write)
+        _LOGGER.debug("checkpoint %s", self._place(name, key))
 
     def keys(self, name: str) -> list[str]:
         """Return the keys under which something may be saved."""

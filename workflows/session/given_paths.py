@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 from gfrnn.pipeline import Experiment, load_experiment
@@ -9,13 +11,31 @@ from gfrnn.pipeline.data.files.file_formats import ZARR_MARKS
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.runs.folder import RunFolder
 
-_YAML_NAMES = (".yaml", ".yml")
+# A URL as a path has lost a slash.
+_URL = re.compile(r"^(\w+):/(?!/)")
+
+YAML_NAMES = (".yaml", ".yml")
 _DATA_NAMES = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".grib", ".grb", ".grib2", ".grb2", ".zarr")
 
 
 def default_folder(experiment: Experiment) -> Path:
     """Return the folder of an experiment's run if no other one is given."""
     return Path(experiment.output or Path("runs") / experiment.name)
+
+
+def folder_for(path: Path, experiment: Experiment) -> Path:
+    """Return the folder that a path stands for: a folder of a run, or an experiment file.
+
+    The file ``experiment.yaml`` in the folder of a run stands for this folder.
+    """
+    if path.is_dir():
+        return path
+    return path.parent if _is_of_run(path) else default_folder(experiment)
+
+
+def _is_of_run(path: Path) -> bool:
+    folder = RunFolder(path.parent)
+    return path.absolute() == folder.experiment_file and folder.record_file.exists()
 
 
 def given_experiment(path: Path) -> Experiment:
@@ -30,8 +50,14 @@ def given_experiment(path: Path) -> Experiment:
     return RunFolder(path).stored_experiment() if path.is_dir() else load_experiment(path)
 
 
-def folder_of_run(path: Path) -> Path:
+def folder_of_run(path: Path, *, stores: bool = False) -> Path:
     """Return the folder of a run, given itself or its experiment file.
+
+    Parameters
+    ----------
+    path : Path
+    stores : bool
+        Whether stores are allowed too, and returned as they are.
 
     Raises
     ------
@@ -40,29 +66,37 @@ def folder_of_run(path: Path) -> Path:
     RunError
         If the experiment of the file has no run, or its folder holds that of another experiment.
     """
-    _check_no_data(path)
-    if path.is_dir() or path.suffix not in _YAML_NAMES:
+    if not stores:
+        _check_no_data(path)
+    if path.is_dir() or path.suffix not in YAML_NAMES:
         return path
     experiment = load_experiment(path)
-    folder = RunFolder(default_folder(experiment))
-    if not folder.experiment_file.exists():
+    folder = folder_for(path, experiment)
+    run = RunFolder(folder)
+    if not run.experiment_file.exists():
         raise RunError(
-            f"{path}: its run is not in {default_folder(experiment)}; give the folder of the run "
-            "(--output of `gfrnn run`), or make it with `gfrnn run`"
+            f"{path}: its run is not in {folder}; give the folder of the run (--output of "
+            "`gfrnn run`), or make it with `gfrnn run`"
         )
-    folder.check_claim(experiment)
-    return default_folder(experiment)
+    run.check_claim(experiment)
+    return folder
 
 
 def _check_no_data(path: Path) -> None:
-    """Refuse a store or file of data in place of an experiment file or of the folder of a run."""
+    """Refuse data in place of an experiment file or of the folder of a run."""
+    if (path / "experiment.yaml").exists():
+        return
     store = path.is_dir() and any((path / mark).exists() for mark in ZARR_MARKS)
     if store and RunFolder(path.parent).experiment_file.exists():
         raise ConfigError(
             f"{path}: is a store of the run in {path.parent}; give {path.parent} instead"
         )
-    if store or (path.suffix in _DATA_NAMES and not (path / "experiment.yaml").exists()):
+    data = _URL.sub(r"\1://", str(path))
+    files = path.is_dir() and any(next(path.glob(f"*{each}"), None) for each in _DATA_NAMES)
+    if files and not store:
+        data += "/*"
+    if store or files or path.suffix in _DATA_NAMES:
         raise ConfigError(
             f"{path}: is data, and neither an experiment file nor the folder of a run; "
-            f"`gfrnn inspect {path} --save my.yaml` writes an experiment file for it"
+            f"`gfrnn new {shlex.quote(data)} --save my.yaml` writes an experiment file for it"
         )
