@@ -14,8 +14,10 @@ from pathlib import Path
 import netCDF4
 
 from gfrnn.pipeline.data.files.file_formats import HEAD, ZARR_MARKS, check_length, engine_of
-from gfrnn.pipeline.data.files.grib_index import grib_variables
+from gfrnn.pipeline.data.files.grib_cache import grib_variables
+from gfrnn.pipeline.data.files.icechunk_repository import MARKS as ICECHUNK_MARKS
 from gfrnn.pipeline.data.files.raw_file import NETCDF_LOCK, RawFile, first_line
+from gfrnn.pipeline.data.files.references import holds_references, is_parquet_set
 from gfrnn.pipeline.errors import DataError
 
 _LARGEST_IN_ZIP = 64 * 2**20  # bytes; such a file is in memory as a whole while it is open
@@ -150,11 +152,16 @@ def _read_files(found: Path, group: str = "") -> Iterator[RawFile]:
     """
     path = found.resolve()
     if path.is_dir():
+        if any((path / mark).exists() for mark in ICECHUNK_MARKS):
+            yield RawFile(str(path), "icechunk")
+            return
         if not any((path / mark).exists() for mark in ZARR_MARKS):
             raise DataError(
                 f"{path}: a folder, not a zarr store; give the files in it, for example {path}/*.nc"
             )
-        yield RawFile(str(path), "zarr", (), _changed(path))
+        metadata = path / ".zmetadata"
+        in_parquet = metadata.exists() and is_parquet_set(metadata.read_bytes())
+        yield RawFile(str(path), "references" if in_parquet else "zarr", (), _changed(path))
         return
     if not path.is_file():
         raise DataError(f"{path}: neither a file nor a folder; give netCDF files or zarr stores")
@@ -164,11 +171,16 @@ def _read_files(found: Path, group: str = "") -> Iterator[RawFile]:
     if start.startswith(b"PK\x03\x04"):
         yield from _in_archive(path, stamp)
         return
+    if start.lstrip().startswith(b"{") and holds_references(path.read_bytes()):
+        yield RawFile(str(path), "references", (), stamp)
+        return
     engine = engine_of(str(path), start)
     if engine == "netcdf3":
         check_length(path)
     if engine == "grib":
-        names = list(grib_variables(str(path), stamp))
+        variables = grib_variables(str(path), stamp)
+        # Fields on other grids are left out where there are some on a regular one.
+        names = [name for name, each in variables.items() if each.is_regular] or list(variables)
         yield from (RawFile(str(path), "grib", (), stamp, name) for name in names)
         return
     if group and group not in (there := group_names(path)):
