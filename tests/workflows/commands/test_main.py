@@ -747,7 +747,7 @@ def test_ctrl_c_stops_a_run_without_tracebacks(weather, at_home, tmp_path):
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("rows: "):
+        if line.startswith("rows, candidate "):
             break
     # A terminal sends the signal to the command and its workers alike.
     os.killpg(process.pid, signal.SIGINT)
