@@ -15,8 +15,8 @@ from gfrnn.workflows.report.score_figures.score_change import SIGNIFICANT, score
 
 Array = NDArray[Any]
 
-# Least excess in percent that is said. Where fit.widths chooses 0, the forecast is the linear model,
-# and the two differ by rounding.
+# Least excess in percent that is said. Where fit.widths chooses 0, the forecast is that of the
+# linear model but for rounding.
 _LEAST = 0.05
 
 _MEAN = "several different candidates in search with fit.average"
