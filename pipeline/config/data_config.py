@@ -35,6 +35,9 @@ class SourceConfig(Section):
         {}, description="mapping: name in the file to ERA5 name"
     )
     units: dict[str, str] = Field({}, description="mapping: name in the file to unit")
+    select: dict[str, float | str] = Field(
+        {}, description="mapping: further dimension, such as number, to its entry that is read"
+    )
     missing: list[float] = Field(
         [], description="stored numbers that are missing values, though the file does not say so"
     )

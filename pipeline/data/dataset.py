@@ -126,6 +126,15 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
         "losses": losses,
         "origins": _origins(parts),
     }
+    files = {part.file for part in parts}
+    _LOGGER.info(
+        "data: %d files, %d times, %d x %d points, %s",
+        len(files),
+        len(time),
+        len(latitude[rows]),
+        len(longitude[columns]),
+        ", ".join(variables),
+    )
     return xr.Dataset(variables, coords, attrs)
 
 

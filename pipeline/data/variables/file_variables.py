@@ -97,8 +97,8 @@ def source_variables(
     Raises
     ------
     DataError
-        If files are missing or cannot be read, or ``rename``, ``units`` or ``accumulated`` name
-        variables that are not in them.
+        If files are missing or cannot be read, or ``rename``, ``units``, ``accumulated`` or
+        ``select`` name what is not in them.
     """
     variables: dict[str, list[FileVariable]] = {}
     for number, source in enumerate(sources):
@@ -108,13 +108,20 @@ def source_variables(
         for file in files:
             with file.lock:
                 variables[key] += read(file, source, key)
-        for option in ("rename", "units", "accumulated"):
+        for option, what, kind in (
+            ("rename", "variable", "data_vars"),
+            ("units", "variable", "data_vars"),
+            ("accumulated", "variable", "data_vars"),
+            ("select", "dimension", "coords"),
+        ):
             given = getattr(source, option)
-            there = {str(name) for file in files if given for name in file.open().data_vars}
+            opened = [file.open() for file in files if given]
+            there = {str(name) for ds in opened for name in getattr(ds, kind)}
+            there |= {str(dim) for ds in opened if kind == "coords" for dim in ds.dims}
             for name in given:
                 if name not in there:
                     raise DataError(
-                        f"{key}.{option}: the source has no variable {name}; "
+                        f"{key}.{option}: the source has no {what} {name}; "
                         f"{suggest_names(name, there)}"
                     )
     return variables
@@ -253,7 +260,7 @@ def _read_variables(
             dims["level"] = single
         variable, level, problem = recognise_variable(raw_name, raw, dims, levels, source, key)
         factor, offset, unit, unit_problem = canonical_unit(raw_name, variable, raw, source, key)
-        problem = problem or _extra_dimension(raw_name, raw, dims) or unit_problem
+        problem = problem or _extra_dimension(raw_name, raw, dims, key) or unit_problem
         # A dimension of one level, or without pressures, has length 1 and is dropped.
         order = levels[dims["level"]].positions if level and len(level) > 1 else None
         quantity = QUANTITIES.get(variable)
@@ -309,13 +316,13 @@ def _stated_sum(source: SourceConfig, raw_name: str) -> Duration | Literal[False
     return source.accumulated[raw_name] or False if raw_name in source.accumulated else None
 
 
-def _extra_dimension(raw_name: str, raw: xr.Variable, dims: dict[str, str]) -> str | None:
+def _extra_dimension(raw_name: str, raw: xr.Variable, dims: dict[str, str], key: str) -> str | None:
     """Describe a dimension that is none of the known kinds, if there is one."""
     for dim in raw.dims:
         if dim not in dims.values() and raw.sizes[dim] > 1:
             return (
                 f"{raw_name}: its dimension {dim} has {raw.sizes[dim]} entries, but only time, "
-                "level, latitude and longitude are read; select one, for example with cdo or "
-                "xarray's isel"
+                f"level, latitude and longitude are read; set {key}.select: {{{dim}: ...}} to the "
+                "entry that shall be read"
             )
     return None
