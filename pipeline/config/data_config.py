@@ -49,6 +49,9 @@ class SourceConfig(Section):
         description="mapping: name in the file to the time after which its sum begins anew, e.g. "
         "1d, or to nothing for values that are no sums",
     )
+    version: str | None = Field(
+        None, description="branch, tag or snapshot of an Icechunk repository; default: main"
+    )
     storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
     interpolate: bool = Field(
         False, description="whether to interpolate to the grid of the sources without this key"
@@ -98,6 +101,11 @@ class DataConfig(Section):
         None,
         description="value of a step: mean, sum, max, min or instant, for all variables or by ERA5 "
         "name; default: instant, but sum for sums over time",
+    )
+    transform: dict[VariableName, Literal["log1p", "sqrt"]] = Field(
+        {},
+        description="mapping: ERA5 name to log1p or sqrt, which the model is trained on; forecasts "
+        "are in physical units",
     )
     chunk: int | None = Field(
         None, gt=0, le=MOST, description="number of times that a leaf reads at once"

@@ -250,8 +250,8 @@ def load_given(
     """
     if file is None:
         raise ConfigError(
-            "FILE: missing; give an experiment file (`gfrnn inspect DATA... --save my.yaml` writes "
-            "one) or the folder of a run; `gfrnn demo` runs an example that needs no data"
+            "FILE: missing; give an experiment file (`gfrnn new DATA...` writes one) or the folder "
+            "of a run; `gfrnn demo` runs an example that needs no data"
         )
     experiment = given_experiment(file)
     where = file / "experiment.yaml" if file.is_dir() else file

@@ -14,7 +14,7 @@ from distributed import get_client
 from numpy.typing import NDArray
 from rich.console import Console
 
-from gfrnn.cluster import ClusterConfig, open_cluster
+from gfrnn.cluster import ClusterConfig, open_cluster, planned_cluster_size
 from gfrnn.cluster.dashboard import open_page
 from gfrnn.cluster.human_units import human_duration
 from gfrnn.cluster.performance_report import write_performance_report
@@ -88,6 +88,9 @@ def open_run(
         run.check(force=force, forecast_again=again and stage == "forecast")
         if stage is not None:
             run.check_ready(stage)
+        size = planned_cluster_size(config)  # None where only the scheduler knows
+        if size is not None and size[1] is not None and stage in (None, "fit"):
+            run.check_memory(size[1])
         return run
 
     # Check before the cluster starts. In an allocation, only the driver's process may do so.
