@@ -274,6 +274,11 @@ def print_update(run: Run, console: Console, *, skipped: bool = False) -> None:
     )
     times = f"{latest.times} times from {latest.first} to {last}, {latest.rows} rows{before}"
     print_product(console, "update", f"{run.model} ({times})")
+    if latest.missing:
+        console.print(
+            f"{latest.missing} of these times have no value of a variable and count as gaps",
+            highlight=False,
+        )
     if not latest.consecutive:
         console.print(f"there is a gap before {latest.first}; no row crosses it", highlight=False)
     console.print(f"forecasts and scores: set periods.test to {last} or later", highlight=False)

@@ -212,7 +212,15 @@ def test_keys_that_data_need_are_said_to_be_of_an_experiment_file(said, tmp_path
     time = np.arange("2001-01-01", "2001-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
     axes = {"time": time, "latitude": [50.0, 51.0], "longitude": [5.0, 6.0]}
     field.assign_coords(axes).to_dataset(name="z").to_netcdf(tmp_path / "z.nc")
-    found = complaint(said("inspect", tmp_path / "z.nc"))
+    answer = said("inspect", tmp_path / "z.nc")
+    for line in (
+        "  z, geopotential [m2 s-2]: cannot be used as it is in 1 of 1 files",
+        "latitude: 50 to 51 (2, spacing 1)",
+        "time: 2001-01-01T00:00 to 2001-01-03T00:00 (3)",
+    ):
+        assert line in answer.out.splitlines(), line
+    assert "is a variable of pressure levels, but the file states none" in answer.err
+    found = complaint(answer)
     assert "data.sources are keys of an experiment file" in found
     assert "--level sets the level of all files" in found
     (tmp_path / "my.yaml").write_text("name: a")
