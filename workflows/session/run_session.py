@@ -24,6 +24,7 @@ from gfrnn.pipeline.forecasting.divergence import divergences
 from gfrnn.pipeline.forecasting.forecast_store import LIMITED
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.pipeline.training.model_notes import ModelNotes
+from gfrnn.workflows.report.better_references import better_on_validation
 from gfrnn.workflows.report.labels import lead_label
 from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
@@ -199,6 +200,9 @@ def print_stage(run: Run, outcome: StageOutcome, console: Console) -> None:
     add_results(folder=run.folder, stages={outcome.stage: found})
     if outcome.stage == "fit" and (note := climatology_note(ModelNotes.read(run.model))):
         print_warning(console, note)
+    if outcome.stage == "fit" and not outcome.skipped:
+        for line in better_on_validation(run.load_model(), run.experiment.state.layout):
+            console.print(line, highlight=False, markup=False)
     if outcome.stage == "forecast":
         forecasts = run.rollouts()
         if note := diverged_note(forecasts):

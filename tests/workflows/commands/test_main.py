@@ -29,6 +29,7 @@ from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.workflows.commands.main import app, main
+from gfrnn.workflows.report.better_references import better_references
 from gfrnn_testing.weather import Weather, experiment, finish, make_weather, stamps, tree
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
@@ -551,6 +552,22 @@ def test_a_climatology_that_is_worse_than_a_mean_is_said(weather, at_home, said)
     assert f"warning: {note}" in answer.out
     assert said("report", run.folder).code == 0
     assert note[1:] in run.report.read_text()
+
+
+def test_a_reference_that_is_better_than_the_forecast_is_said(weather, at_home, said):
+    """The network of many features and hardly a ridge fits noise."""
+    overfitted = {"width": 150, "scale": 3.0}, {"ridge": [1e-10], "calibration": True}
+    parts = SMALL | dict(zip(("model", "fit"), overfitted, strict=True))
+    path = at_home / "overfitted.yaml"
+    path.write_text(yaml.safe_dump(tree(weather.path, **parts), sort_keys=False))
+    answer = said("run", path)
+    assert answer.code == 0
+    text = " ".join(answer.out.split())
+    assert re.search(r"on the validation period, \w+ has a smaller RMSE of states", text)
+    lines = better_references(open_scores(Run.reopen(Path("runs/turning")).score_store), "eof")
+    assert lines
+    for line in lines:
+        assert " ".join(line.split()) in text
 
 
 def test_pairs_without_truth_are_counted_and_said(weather, at_home, said):
