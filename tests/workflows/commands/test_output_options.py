@@ -175,19 +175,6 @@ def test_records_have_every_score_of_the_dimensions(finished):
         assert record["pairs"] == int(scores["pairs"].sel(prediction_timedelta=lead))
 
 
-def test_scores_of_ensembles_have_coordinates_that_no_record_needs(finished):
-    """The ranks of members are along no dimension of a record."""
-    from gfrnn.pipeline.verification.scores import open_scores
-
-    scores = open_scores(finished.score_store)
-    ranks = ("rank", "channel", "prediction_timedelta")
-    shape = 3, scores.sizes["channel"], scores.sizes["prediction_timedelta"]
-    ensemble = scores.assign(rank_histogram=(ranks, np.ones(shape))).assign_coords(rank=range(3))
-    expected = score_records(scores, "channel", "system")
-    found = score_records(ensemble, "channel", "system")
-    np.testing.assert_equal(found, expected)
-
-
 # Messages
 
 
