@@ -30,8 +30,9 @@ def score_records(scores: xr.Dataset, *axes: str) -> list[dict[str, Any]]:
     dims = {*axes, _LEAD}
     kept = [str(name) for name, array in scores.data_vars.items() if set(array.dims) <= dims]
     # Without this, a variable that no record names would be repeated along the other dimensions.
-    chosen = scores[kept]
-    chosen = chosen.drop_vars([name for name in chosen.coords if name not in {*dims, "units"}])
+    chosen = scores[kept].drop_vars(
+        [name for name in scores.coords if name not in {*dims, "units"}]
+    )
     order = [*axes, _LEAD]
     missing = [name for name in order if name not in chosen.dims]
     frame = chosen.to_dataframe(dim_order=[name for name in order if name not in missing])
