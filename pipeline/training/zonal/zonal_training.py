@@ -300,6 +300,7 @@ class ZonalTraining(FieldPasses):
             networks=(replace(network, noise=None),),
             mixture=np.ones((1, 1)),
             linear=replace(linear.network, noise=None),
+            quadratic=None,
             lagged=layout.lagged_covariance(self._sampled_runs(horizon), horizon),
             step=step,
             forcing=self.forcing(),

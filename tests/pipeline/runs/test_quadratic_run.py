@@ -201,13 +201,19 @@ def test_the_reference_does_not_change_the_forecast(weather, mixed, tmp_path):
         np.testing.assert_array_equal(model.calibration, normal.calibration)
 
 
-def test_scoring_of_the_reference_needs_more_memory(mixed):
-    """The lifted rows and the states of its walk are counted."""
-    fields = mixed.load_model().fields(mixed.ds)
+def test_scoring_of_the_reference_needs_more_memory(mixed, tmp_path, monkeypatch):
+    """The lifted rows and the states of its walk are counted, and its statistics."""
+    model = model_of(mixed)
+    replace(model, quadratic=None, quadratic_calibration=None).save(tmp_path / "model.zarr")
+    fields = model.fields(mixed.ds)
+    monkeypatch.setattr(type(fields), "read_bytes", lambda *_: 0)  # the largest part here
     forecasts = StoredForecasts(mixed.forecast_store, fields.grid)
-    own = PairScoring(fields, forecasts, mixed.experiment.verification, mixed.model)
-    walk = replace(model_of(mixed).rollouts, networks=()).walk_bytes(8)
-    assert own.statistics_bytes(0, 8) > sum(walk) > 0
+    with_it, without = (
+        PairScoring(fields, forecasts, mixed.experiment.verification, path).statistics_bytes(0, 8)
+        for path in (mixed.model, tmp_path / "model.zarr")
+    )
+    walk = replace(model.rollouts, networks=(), linear=model.quadratic, quadratic=None)
+    assert with_it - without > sum(walk.walk_bytes(8))
 
 
 def test_combinations_that_are_one_model_are_trained_once(weather, tmp_path):
