@@ -67,7 +67,8 @@ class _Work:
         if self.comparison.prepare and any(not row.gap for row in found.values()):
             self.report(f"{self.comparison.name}: data")
             try:
-                self._run(Job(self.comparison.prepare, "prepare", str(self.folder), self.quick))
+                made = self.comparison
+                self._run(Job(made.prepare, "prepare", str(self.folder), self.quick, made.options))
             except WorkError as error:
                 reason = f"the data could not be prepared: {error}"
                 yield from (replace(row, gap=reason, failed=True) for row in found.values())
