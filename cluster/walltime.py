@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _CLOCK = re.compile(r"(?:(?:(?:(\d+)[-:])?(\d+):)?(\d+):)?(\d+)")
+# Versions of pandas from 4 on know days as D alone.
+_DAYS = re.compile(r"(?<![a-z])d(?![a-z])")
 _WHOLE_CLOCK = re.compile(r"(?:\d+-)?\d+:[0-5]\d:[0-5]\d")
 
 
@@ -30,7 +32,7 @@ def parse_walltime(value: str | int) -> int:
     try:
         if text[-1:].isdigit():  # no unit
             raise ValueError
-        return round(pd.Timedelta(value).total_seconds())
+        return round(pd.Timedelta(_DAYS.sub("D", text)).total_seconds())
     except ValueError:
         raise ValueError(
             f"{value!r} is not a duration; write for example 2h, 90min or 02:00:00"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import MOST, Period, Section
 
-Doubt = Literal["scrambled", "extremes", "range", "thinned"]
-"""Kind of a doubt about values: points in the wrong order, undeclared fill values, impossible, sums
-of which a longer step leaves some out."""
+Doubt = Literal["scrambled", "extremes", "range"]
+"""Kind of a doubt about values: points in the wrong order, undeclared fill values, impossible."""
+
+Aggregate = Literal["mean", "sum", "max", "min"]
+"""Way to make one value of the values of a step."""
+
+Sampling = Literal["mean", "sum", "max", "min", "instant"]
+"""Value of a step: an :data:`Aggregate`, or the value at its beginning."""
 
 
 # Names of variables become names of arrays, that is, of folders.
@@ -30,11 +35,19 @@ class SourceConfig(Section):
         {}, description="mapping: name in the file to ERA5 name"
     )
     units: dict[str, str] = Field({}, description="mapping: name in the file to unit")
+    select: dict[str, float | str] = Field(
+        {}, description="mapping: further dimension, such as number, to its entry that is read"
+    )
     missing: list[float] = Field(
         [], description="stored numbers that are missing values, though the file does not say so"
     )
     fill: Literal["value"] | None = Field(
         None, description="value, if the fill value of a zarr store is a value and not missing"
+    )
+    accumulated: dict[str, Duration | None] = Field(
+        {},
+        description="mapping: name in the file to the time after which its sum begins anew, e.g. "
+        "1d, or to nothing for values that are no sums",
     )
     storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
     interpolate: bool = Field(
@@ -81,6 +94,11 @@ class DataConfig(Section):
         [], description="doubts about the values for which a fit shall not refuse them"
     )
     step: Duration | None = Field(None, description="time step to use, e.g. 6h or 1mo")
+    aggregate: Sampling | dict[VariableName, Sampling] | None = Field(
+        None,
+        description="value of a step: mean, sum, max, min or instant, for all variables or by ERA5 "
+        "name; default: instant, but sum for sums over time",
+    )
     chunk: int | None = Field(
         None, gt=0, le=MOST, description="number of times that a leaf reads at once"
     )
@@ -95,6 +113,28 @@ class DataConfig(Section):
     def _paths_to_sources(cls, value: Any) -> Any:
         entries = value if isinstance(value, list) else [value]
         return [{"path": entry} if isinstance(entry, str) else entry for entry in entries]
+
+    @field_validator("aggregate", mode="before")
+    @classmethod
+    def _known_sampling(cls, value: Any) -> Any:
+        allowed = get_args(Sampling)
+        given = value.values() if isinstance(value, dict) else [] if value is None else [value]
+        for each in given:
+            if each not in allowed:
+                raise ValueError(
+                    f"{each!r} is none of {', '.join(allowed)}; give one of them for all "
+                    "variables, or a mapping such as {total_precipitation: sum}"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _step_of_aggregates(self) -> DataConfig:
+        if self.aggregate is not None and self.step is None:
+            raise ValueError(
+                "data.aggregate: given without data.step, the time that a value is computed over; "
+                "set data.step, for example 1d"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_grid(self) -> DataConfig:

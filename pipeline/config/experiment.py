@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,12 @@ class Experiment(Section):
                 )
         return self
 
+    def __repr__(self) -> str:
+        return f"<Experiment {self.name!r}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(shown_experiment(self))}</pre>"
+
     def _check_finalists(self, candidates: int) -> None:
         """Refuse a first round that could not choose among the candidates."""
         fit = self.fit
@@ -262,8 +269,23 @@ class Experiment(Section):
         return Experiment.model_validate(tree)
 
     def candidates(self) -> list[tuple[dict[str, Any], Experiment]]:
-        """Return every combination of the searched keys, each as an experiment of its own."""
-        return [(values, self.with_values(values)) for values in self._grid()]
+        """Return the combinations of the searched keys, each as an experiment of its own.
+
+        Of combinations that are the same model, as they differ in a seed from which nothing is
+        drawn, the first stands for all.
+        """
+        found: dict[str, tuple[dict[str, Any], Experiment]] = {}
+        for values in self._grid():
+            variant = self.with_values(values)
+            found.setdefault(variant.without_idle_seed().model_dump_json(), (values, variant))
+        return list(found.values())
+
+    def without_idle_seed(self) -> Experiment:
+        """Return the experiment with the seed 0 where nothing of a fit is drawn from the seed."""
+        model = self.model
+        if model.sampling != "quadratic" or model.noise != 0 or self.fit.share < 1:
+            return self
+        return self.model_copy(update={"model": model.model_copy(update={"seed": 0})})
 
 
 def to_tree(experiment: Experiment) -> dict[str, Any]:

@@ -16,9 +16,14 @@ from xarray.core import indexing
 from zarr.buffer.cpu import NDBuffer
 
 from gfrnn.pipeline.data.files.raw_file import RawFile
+from gfrnn.pipeline.data.in_time.window_values import read_windows
+from gfrnn.pipeline.data.in_time.windows import TimeWindows
 from gfrnn.pipeline.errors import DataError
 
 DIMS = ("time", "level", "latitude", "longitude")
+
+ROWS_BYTES = 2**26
+"""Bytes of stored values (float32) that are in memory at once to compute values of windows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +74,27 @@ class FileTimeRange:
 
 @dataclass(frozen=True, eq=False)
 class LevelGroup:
-    """Levels (canonical positions) that lie in the same files, and these in order of time."""
+    """Levels (canonical positions) that lie in the same files, and these in order of time.
+
+    With ``windows``, a time of the Dataset is made of several stored times, and ``time_ranges``
+    count the stored times.
+    """
 
     levels: tuple[int, ...]
     time_ranges: tuple[FileTimeRange, ...]
+    windows: TimeWindows | None = None
 
     @functools.cached_property
     def starts(self) -> list[int]:
-        """First canonical time of each range."""
+        """First time of each range."""
         return [part.start for part in self.time_ranges]
+
+    def times_of(self, stored: np.ndarray) -> np.ndarray:
+        """Return the times of the Dataset that are made of stored ones: ascending, unique."""
+        if self.windows is None:
+            return stored
+        found = np.unique(self.windows.windows_of(stored))
+        return found[found >= 0]
 
 
 class CanonicalArray(BackendArray):
@@ -102,9 +119,17 @@ class CanonicalArray(BackendArray):
                 if id(part.grid) not in grids:
                     grids[id(part.grid)] = part.grid.select(latitude, longitude)
             ranges = tuple(replace(part, grid=grids[id(part.grid)]) for part in group.time_ranges)
-            groups.append(LevelGroup(group.levels, ranges))
+            groups.append(replace(group, time_ranges=ranges))
         shape = (*self.shape[:-2], latitude.size, longitude.size)
         return CanonicalArray(shape, tuple(groups))
+
+    def at_last_times(self) -> CanonicalArray:
+        """Return the array of values as the files state them, at the last stored time of each."""
+        groups = (
+            replace(group, windows=group.windows and group.windows.last_times())
+            for group in self.level_groups
+        )
+        return CanonicalArray(self.shape, tuple(groups))
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         """Read the values that an indexer of xarray selects."""
@@ -138,6 +163,9 @@ class CanonicalArray(BackendArray):
         if not out.size:
             return
         target = out if with_level else out[:, None]
+        if any(group.windows for group in self.level_groups):
+            self._read_windows(target, time, level, latitude, longitude)
+            return
         reads = list(self._reads_of(time, level))
         if sum(here.size * row.size for (here, row), *_ in reads) < time.size * level.size:
             out[...] = np.nan  # levels of a time that no file has
@@ -150,6 +178,39 @@ class CanonicalArray(BackendArray):
                 values = np.empty(shape, np.float32)
                 read_from_file(values, part, rows, levels, latitude, longitude)
                 _put(target, places, values)
+
+    def _read_windows(
+        self,
+        target: np.ndarray,
+        time: np.ndarray,
+        level: np.ndarray,
+        latitude: np.ndarray,
+        longitude: np.ndarray,
+    ) -> None:
+        """Read group by group, of which each has windows of its own."""
+        target[...] = np.nan  # levels that no file has
+        for group in self.level_groups:
+            row = np.flatnonzero(np.isin(level, group.levels))
+            if not row.size:
+                continue
+            windows = group.windows
+            stored = time if windows is None else windows.rows(time)
+            shape = (int(stored.max()) + 1, int(level.max()) + 1, *self.shape[-2:])
+            array = CanonicalArray(shape, (replace(group, windows=None),))
+            own = (level[row], latitude, longitude)
+
+            def read(rows: np.ndarray, array: CanonicalArray = array, own: Any = own) -> np.ndarray:
+                values = np.empty((len(rows), *map(len, own)), np.float32)
+                array.read_into(values, (rows, *own))
+                return values
+
+            if windows is None:
+                _put(target, (slice(None), row), read(time))
+                continue
+            values = np.empty((len(time), *map(len, own)), np.float32)
+            field_bytes = 4 * int(np.prod(values.shape[1:]))
+            read_windows(values, windows, time, rows_together(group, stored, field_bytes), read)
+            _put(target, (slice(None), row), values)
 
     def _reads_of(
         self, time: np.ndarray, level: np.ndarray
@@ -169,6 +230,34 @@ class CanonicalArray(BackendArray):
                 if here.size:
                     rows = np.asarray(part.times)[time[here] - part.start]
                     yield (here, row), part, rows, wanted
+
+
+def rows_together(group: LevelGroup, rows: np.ndarray, field_bytes: int) -> list[np.ndarray]:
+    """Split stored times, ascending, into those that are read together.
+
+    They are of whole stored chunks, so that each chunk is decoded once, and as many as take
+    :data:`ROWS_BYTES` where chunks are smaller.
+    """
+    first = group.time_ranges[0]
+    length = chunks_of(first.file.open()[first.variable].variable).get(
+        first.grid.dims.get("time", ""), 1
+    )
+    which = np.searchsorted(group.starts, rows, side="right") - 1
+    ranges = [group.time_ranges[number] for number in which]
+    chunks = [
+        (part.file.path, part.times[row - part.start] // length)
+        for part, row in zip(ranges, rows.tolist(), strict=True)
+    ]
+    most = max(1, ROWS_BYTES // field_bytes)
+    cuts, begin, start = [], 0, 0
+    for end in range(1, len(rows) + 1):
+        if end < len(rows) and chunks[end] == chunks[end - 1]:
+            continue
+        if end - begin > most and start > begin:
+            cuts.append(start)
+            begin = start
+        start = end
+    return list(np.split(rows, cuts))
 
 
 def read_from_file(
@@ -421,3 +510,19 @@ def canonical_array(variable: xr.DataArray) -> CanonicalArray | None:
     """
     source = variable.encoding.get("source")
     return source if isinstance(source, CanonicalArray) else None
+
+
+def as_stored(array: xr.DataArray) -> xr.DataArray:
+    """Return a variable with the values that the files state at the last stored time of each.
+
+    It is the same object where no values are made of several stored ones.
+    """
+    data = array.variable._data
+    if not (
+        isinstance(data, indexing.LazilyIndexedArray)
+        and isinstance(data.array, CanonicalArray)
+        and any(group.windows for group in data.array.level_groups)
+    ):
+        return array
+    stored = indexing.LazilyIndexedArray(data.array.at_last_times(), data.key)
+    return array.copy(data=xr.Variable(array.dims, stored))

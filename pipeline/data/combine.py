@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import xarray as xr
 from xarray.core import indexing
 
 from gfrnn.pipeline.data.canonical_array import CanonicalArray, FileTimeRange, IndexMap, LevelGroup
+from gfrnn.pipeline.data.in_time.windows import TimeWindows
 from gfrnn.pipeline.data.joined_times import join_times
 from gfrnn.pipeline.data.variables.file_variables import FileVariable
 from gfrnn.pipeline.errors import DataError
@@ -78,13 +79,16 @@ class Selection:
 
 
 def lazy_variable(
-    groups: dict[tuple[float, ...] | None, list[FileVariable]], selection: Selection
+    groups: dict[tuple[float, ...] | None, list[FileVariable]],
+    windows: dict[tuple[float, ...] | None, TimeWindows | None],
+    selection: Selection,
 ) -> xr.Variable:
-    """Return a variable of the canonical Dataset from its groups by levels."""
+    """Return a variable of the canonical Dataset from its groups by levels, and their windows."""
     level_groups = tuple(
         LevelGroup(
             tuple(selection.level.index(level) for level in levels or ()) or (0,),
-            _time_ranges(parts, selection),
+            _time_ranges(parts, selection, whole=windows[levels] is not None),
+            windows[levels],
         )
         for levels, parts in groups.items()
     )
@@ -103,11 +107,14 @@ def lazy_variable(
     return xr.Variable(dims, indexing.LazilyIndexedArray(array), attrs, {"source": array})
 
 
-def _time_ranges(parts: list[FileVariable], selection: Selection) -> tuple[FileTimeRange, ...]:
-    """Split the selected times into ranges that are evenly spaced in one file."""
+def _time_ranges(
+    parts: list[FileVariable], selection: Selection, *, whole: bool
+) -> tuple[FileTimeRange, ...]:
+    """Split the selected times, or all of the files, into ranges evenly spaced in one file."""
     times, which, rows, _ = join_times(parts)
-    here = np.searchsorted(times, selection.time)
-    which, rows = which[here], rows[here]
+    if not whole:
+        here = np.searchsorted(times, selection.time)
+        which, rows = which[here], rows[here]
     grids = [selection.index_map(part.grid) for part in parts]
     edges = np.nonzero(np.diff(which))[0] + 1
     ranges = []
@@ -140,12 +147,15 @@ def _runs(rows: np.ndarray) -> Iterator[tuple[int, range]]:
         start += length
 
 
-def time_chunks(groups: VariableGroups, time: np.ndarray) -> tuple[int, int]:
+def time_chunks(
+    groups: VariableGroups, windows: Mapping[Any, TimeWindows | None], time: np.ndarray
+) -> tuple[int, int]:
     """Return the number of times in the longest stored chunk, and the first time of a chunk."""
-    parts = max(groups.values(), key=lambda fields: fields[0].time_chunk)
+    key, parts = max(groups.items(), key=lambda item: item[1][0].time_chunk)
     chunk = parts[0].time_chunk
     axis, _, rows, _ = join_times(parts)
-    rows = rows[np.searchsorted(axis, time)]
+    own = windows[key]
+    rows = rows[np.searchsorted(axis, time) if own is None else own.first]
     stride = int(rows[1] - rows[0]) if rows.size > 1 else 1
     starts = np.nonzero(np.diff(rows // chunk))[0] + 1
     first = int(starts[0]) if starts.size and rows[0] % chunk else 0

@@ -19,11 +19,11 @@ from gfrnn.pipeline.data.combine import (
     time_chunks,
 )
 from gfrnn.pipeline.data.grid import format_extent, region_cells, same_coordinates
+from gfrnn.pipeline.data.in_time.step_times import check_names, step_times
 from gfrnn.pipeline.data.interpolation import interpolate_to_common_grid
 from gfrnn.pipeline.data.joined_times import common_times
 from gfrnn.pipeline.data.monthly_times import with_middles_of_months
 from gfrnn.pipeline.data.time_axis import keep_step
-from gfrnn.pipeline.data.variables.accumulations import check_thinned
 from gfrnn.pipeline.data.variables.common_units import with_common_units
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
@@ -78,24 +78,30 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
     latitude, longitude = _common_grid(parts)
     rows, columns = _select_region(latitude, longitude, data.region)
     groups = group_variables(parts)
-    time, losses = common_times(groups)
-    if data.step is not None:
-        kept = keep_step(time, data.step)
-        if "thinned" not in data.allow:
-            check_thinned(parts, str(data.step), int(kept.sum()), len(time))
-        time = time[kept]
+    at_step = step_times(groups, data)
+    time, losses = common_times(groups, {key: each.times for key, each in at_step.items()})
+    losses += [loss for each in at_step.values() for loss in each.losses]
+    if data.step is not None and all(each.windows is None for each in at_step.values()):
+        time = time[keep_step(time, data.step)]
     left_out = np.isin(time, np.array(list(without), dtype=time.dtype))
     dropped, time = time[left_out], time[~left_out]
     level = sorted({level for _, levels in groups for level in levels or ()})
     selection = Selection(time, level, rows, columns)
+    windows = {key: each.windows_at(time) for key, each in at_step.items()}
     variables: dict[str, xr.Variable] = {}
     for name in dict.fromkeys(variable for variable, _ in groups):
         own = {levels: group for (variable, levels), group in groups.items() if variable == name}
-        variables[name] = lazy_variable(own, selection)
-    chunk, first = time_chunks(groups, time)
+        variables[name] = lazy_variable(
+            own, {levels: windows[name, levels] for levels in own}, selection
+        )
+        methods = at_step[name, next(iter(own))].cell_methods
+        variables[name].attrs |= {"cell_methods": methods} if methods else {}
+    chunk, first = time_chunks(groups, windows, time)
     for variable in variables.values():
         variable.encoding["preferred_chunks"] = {"time": chunk}
-    notes = list(dict.fromkeys([*losses, *(note for part in parts for note in part.notes)]))
+    computed = [note for each in at_step.values() for note in each.notes]
+    own_notes = [note for part in parts for note in part.notes]
+    notes = list(dict.fromkeys([*losses, *computed, *own_notes]))
     coords: dict[str, Any] = {"time": ("time", time, {"standard_name": "time", "axis": "T"})}
     if level:
         pressure = {
@@ -149,6 +155,7 @@ def _select_variables(fields: list[FileVariable], data: DataConfig) -> list[File
         If a variable or level is not in the data, or a selected one cannot be used.
     """
     there = {field.variable for field in fields}
+    check_names(data, there)
     if data.variables is None:
         chosen = [(field, field.levels) for field in fields]
     else:

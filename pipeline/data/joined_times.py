@@ -52,10 +52,17 @@ def join_times(
 
 def common_times(
     groups: Mapping[tuple[str, Any], Sequence[FileVariable]],
+    times_of: Mapping[tuple[str, Any], np.ndarray],
 ) -> tuple[np.ndarray, list[str]]:
     """Return times (datetime64, shape (n,)) of all variables, and notes on what is left out.
 
     Where files overlap, values of some times of the overlap are compared.
+
+    Parameters
+    ----------
+    groups : mapping of sequence of FileVariable
+    times_of : mapping of ndarray of datetime64
+        Times of each group: those of its files, or those that are made of them.
 
     Raises
     ------
@@ -66,14 +73,14 @@ def common_times(
     own: dict[str, np.ndarray] = {}
     common: np.ndarray | None = None
     for (variable, levels), parts in groups.items():
-        times, _, _, twice = join_times(parts)
+        times, twice = times_of[variable, levels], join_times(parts)[-1]
         name = variable if levels is None else f"{variable} at {levels[0]:g} hPa"
         own[name] = times
         notes += _on_overlaps(variable, parts, twice)
         both = times if common is None else np.intersect1d(common, times, assume_unique=True)
         if both.size == 0:
             extents = "; ".join(
-                f"{name} {_span(join_times(fields)[0])}" for (name, _), fields in groups.items()
+                f"{name} {_span(times_of[name, levels])}" for name, levels in groups
             )
             raise DataError(
                 f"the variables have no common time: {extents}; give files of the same times, or "

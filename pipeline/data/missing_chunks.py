@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from gfrnn.pipeline.data.canonical_array import FileTimeRange, canonical_array
+from gfrnn.pipeline.data.canonical_array import FileTimeRange, LevelGroup, canonical_array
 from gfrnn.pipeline.data.time_axis import format_minute
 
 _SHOWN = 5
@@ -32,12 +32,12 @@ def missing_chunks(ds: xr.Dataset, times: np.ndarray | None = None) -> list[str]
         data = canonical_array(array)
         if data is None:
             continue
-        parts = [part for group in data.level_groups for part in group.time_ranges]
-        stores = {(part.file, part.variable): part for part in parts}
+        parts = [(group, part) for group in data.level_groups for part in group.time_ranges]
+        stores = {(part.file, part.variable): part for _, part in parts}
         for (file, variable), first in stores.items():
             if file.engine != "zarr" or file.fill_is_value or not Path(file.path).is_dir():
                 continue
-            here = [p for p in parts if p.file == file and p.variable == variable]
+            here = [(g, p) for g, p in parts if p.file == file and p.variable == variable]
             lines += _missing(str(name), first, here, ds["time"].values, times)
     return lines
 
@@ -45,11 +45,11 @@ def missing_chunks(ds: xr.Dataset, times: np.ndarray | None = None) -> list[str]
 def _missing(
     name: str,
     first: FileTimeRange,
-    parts: list[FileTimeRange],
+    parts: list[tuple[LevelGroup, FileTimeRange]],
     time: np.ndarray,
     times: np.ndarray | None,
 ) -> list[str]:
-    """List the missing chunks of one array, of which ``parts`` are the ranges of times."""
+    """List the missing chunks of one array, of which ``parts`` are groups and ranges of times."""
     store = zarr.open_group(first.file.path, mode="r")
     array = store[first.variable]
     if not isinstance(array, zarr.Array):
@@ -59,11 +59,13 @@ def _missing(
     dims = {raw: dim for dim, raw in first.grid.dims.items()}
     raw_dims = first.file.open()[first.variable].dims
     when: dict[int, list[np.datetime64]] = {}  # chunk along time: its times
-    for part in parts:
+    for group, part in parts:
         time_dim = part.grid.dims.get("time")  # None in a file of one time
         along = sizes[raw_dims.index(time_dim)] if time_dim else 1
-        for place, row in enumerate(part.times, part.start):
-            if times is None or times[place]:
+        stored = np.arange(part.start, part.start + len(part.times))
+        made = stored if group.windows is None else group.windows.windows_of(stored)
+        for place, row in zip(made.tolist(), part.times, strict=True):
+            if place >= 0 and (times is None or times[place]):
                 when.setdefault(row // along, []).append(time[place])
     wanted: list[Iterable[int]] = []
     for raw, size, length in zip(raw_dims, sizes, array.shape, strict=True):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.canonical_array import (
     DIMS,
+    ROWS_BYTES,
     LevelGroup,
     canonical_array,
     chunks_of,
@@ -56,7 +57,18 @@ class StoredChunks:
     @property
     def times(self) -> int:
         """Times of the Dataset in a chunk."""
+        return max(1, self._stored_times // self._longest_window)
+
+    @property
+    def _stored_times(self) -> int:
+        """Times of the ranges of files in a chunk."""
         return max(1, self.file_times // abs(self.level_group.time_ranges[0].times.step))
+
+    @property
+    def _longest_window(self) -> int:
+        """Stored times that make one time of the Dataset."""
+        windows = self.level_group.windows
+        return 1 if windows is None else windows.longest
 
     def count(self, windows: Array) -> tuple[int, int]:
         """Count the chunks that reads of windows of time decode.
@@ -74,7 +86,12 @@ class StoredChunks:
         if not len(windows):
             return 0, 0
         along = self._chunk_of_times()
-        first, last = along[windows[:, 0]], along[windows[:, 1] - 1]
+        made = self.level_group.windows
+        if made is None:
+            first, last = along[windows[:, 0]], along[windows[:, 1] - 1]
+        else:
+            first = along[made.begin(windows[:, 0])]
+            last = along[made.stop[windows[:, 1] - 1] - 1]
         # Number of windows with a chunk: those that begin up to it less those that end before it.
         holding = np.zeros(along[-1] + 2, dtype=int)
         np.add.at(holding, first, 1)
@@ -84,12 +101,25 @@ class StoredChunks:
 
     def peak_bytes(self, times: int) -> int:
         """Return the peak memory of chunks while this number of times is read, in bytes."""
-        chunks = self.chunks_per_time * (-(-(times - 1) // self.times) + 1)
+        stored = times * self._longest_window
+        chunks = self.chunks_per_time * (-(-(stored - 1) // self._stored_times) + 1)
         return _COPIES * self.chunk_bytes * min(chunks, self.concurrent)
+
+    def values_bytes(self, times: int) -> int:
+        """Return the memory of values between chunks and result while times are read, in bytes."""
+        if self.level_group.windows is None:
+            # Values as read from the file, converted, and in order.
+            return 3 * times * self.field_bytes if self.copied else 0
+        # Stored values in three forms; the values of the windows, and a sum in float64.
+        stored = times * self._longest_window
+        together = max(self._stored_times, ROWS_BYTES // self.field_bytes, 1)
+        return (3 * min(stored, together) + times + 6) * self.field_bytes
 
     def cut_at_chunks(self, windows: Array) -> list[tuple[int, int]]:
         """Cut windows of time where a chunk ends: first time, and last plus one, of each part."""
         along = self._chunk_of_times()
+        if (made := self.level_group.windows) is not None:
+            along = along[made.stop - 1]
         return [
             (int(first + part[0]), int(first + part[-1]) + 1)
             for first, last in windows
@@ -99,7 +129,7 @@ class StoredChunks:
         ]
 
     def _chunk_of_times(self) -> Array:
-        """Return the number of the chunk along time of each time, from 0: shape (times,)."""
+        """Return the number of the chunk along time of each stored time: shape (times,)."""
         parts: list[Array] = []
         number, before = 0, None
         for part in self.level_group.time_ranges:
@@ -149,7 +179,7 @@ def _chunks_of_group(group: LevelGroup, cells: int) -> StoredChunks:
         chunk_bytes=size,
         chunks_per_time=per_time,
         file_times=chunks.get(grid.dims.get("time", ""), 1),
-        copied=not is_read_directly(part),
+        copied=group.windows is not None or not is_read_directly(part),
         concurrent=zarr.config.get("async.concurrency") if part.file.engine == "zarr" else 1,
     )
 
@@ -190,8 +220,8 @@ def read_bytes(stored: list[StoredChunks], times: int) -> int:
     """Return the peak memory (bytes) of reading times of all variables, without the result."""
     if not stored:
         return 0
-    # Values of one variable at a time: as read from the file, converted, and in order.
-    values = 3 * times * max((each.field_bytes for each in stored if each.copied), default=0)
+    # One variable is read at a time.
+    values = max(each.values_bytes(times) for each in stored)
     # Chunks of the previous variable are in reference cycles until the garbage collection.
     chunks = sorted((each.peak_bytes(times) for each in stored), reverse=True)
     return values + chunks[0] + (chunks[1] if len(chunks) > 1 else chunks[0])

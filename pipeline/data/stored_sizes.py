@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.canonical_array import FileTimeRange, canonical_array
+from gfrnn.pipeline.data.canonical_array import FileTimeRange, LevelGroup, canonical_array
 
 Array = NDArray[Any]
 
@@ -57,11 +56,14 @@ def stored_sizes(ds: xr.Dataset, used: Array) -> list[StoredSize]:
     found = []
     for name, array in ds.data_vars.items():
         data = canonical_array(array)
-        stores: dict[tuple[str, str], list[FileTimeRange]] = {}
-        groups = data.level_groups if data else ()
-        for part in itertools.chain.from_iterable(group.time_ranges for group in groups):
-            stores.setdefault((part.file.path, part.variable), []).append(part)
-        for (path, variable), own in sorted(stores.items()):
+        stores: dict[tuple[str, str, int], tuple[LevelGroup, list[FileTimeRange]]] = {}
+        for number, group in enumerate(data.level_groups if data else ()):
+            # Groups that are made of stored times have windows of their own.
+            key = 0 if group.windows is None else number
+            for part in group.time_ranges:
+                _, parts = stores.setdefault((part.file.path, part.variable, key), (group, []))
+                parts.append(part)
+        for (path, variable, _), (group, own) in sorted(stores.items(), key=lambda each: each[0]):
             place = Path(path)
             if place.is_dir() and own[0].file.engine == "zarr":
                 sizes = _chunk_sizes(own, variable)
@@ -69,7 +71,10 @@ def stored_sizes(ds: xr.Dataset, used: Array) -> list[StoredSize]:
                 sizes = iter([(_positions(own), [("", place.stat().st_size)])])
             else:
                 continue
-            for times, files in sizes:
+            for stored, files in sizes:
+                times = group.times_of(stored)
+                if not len(times):
+                    continue
                 if np.isin(times, used).all() and times[-1] != used[-1]:
                     text = f"{name} {sorted(files)}"
                     found.append(StoredSize(times, hashlib.sha256(text.encode()).hexdigest()))
@@ -77,14 +82,14 @@ def stored_sizes(ds: xr.Dataset, used: Array) -> list[StoredSize]:
 
 
 def _positions(parts: list[FileTimeRange]) -> Array:
-    """Return the positions of all times of a file or store."""
+    """Return the positions of all stored times of a file or store."""
     return np.unique(np.concatenate([part.start + np.arange(len(part.times)) for part in parts]))
 
 
 def _chunk_sizes(
     parts: list[FileTimeRange], variable: str
 ) -> Iterator[tuple[Array, list[tuple[str, int]]]]:
-    """Yield the times of each row of chunks along time, and names and sizes of its files."""
+    """Yield the stored times of each row of chunks, and names and sizes of its files."""
     first = parts[0]
     array = zarr.open_group(first.file.path, mode="r")[variable]
     if not isinstance(array, zarr.Array):

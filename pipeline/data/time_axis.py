@@ -208,6 +208,6 @@ def _other_kind(step: Duration, native: Duration) -> str:
             f"calendar months; give a multiple of {native}, or leave the key out"
         )
     return (
-        f"data.step: {step} is in calendar months, but the step of the data is {native}; compute "
-        "monthly means of the files first, for example with cdo monmean, or leave the key out"
+        f"data.step: {step} is in calendar months, but the step of the data is {native}; set "
+        "data.aggregate: mean for means of the months, or leave the key out"
     )

@@ -17,6 +17,7 @@ from gfrnn.pipeline.config.fit_config import ForecastConfig
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.time_axis import segments, step_of
 from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.forecasting.divergence import DecodedLead, departures
 from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers
 from gfrnn.pipeline.forecasting.forecast_store import (
     create_forecast_store,
@@ -160,7 +161,7 @@ def forecast(
         ],
         progress,
     )
-    finish_forecast_store(path)
+    finish_forecast_store(path, fields.grid)
 
 
 def check_members(model: ForecastModel, config: ForecastConfig) -> None:
@@ -222,9 +223,9 @@ def _forecast_bytes(experiment: Experiment, fields: Fields) -> int:
     # Fields and states; forecasts are computed and decoded lead by lead.
     values = 4 * (2 + delays) * fields.grid.size
     if experiment.state.layout == "local":
-        # The delayed states of each network, stacked, its sums of predictions by lead, and the
-        # predictions that are made at once.
-        states = 2 * delays + max(leads) + 2 + len(leads)
+        # The delayed states of each network, stacked, its sums of predictions by lead, the
+        # predictions that are made at once, and the states of the lead before.
+        states = 2 * delays + max(leads) + 3 + len(leads)
         values += experiment.fit.average * states * fields.grid.size
     return 8 * values
 
@@ -267,7 +268,7 @@ def _forecast_batch(
 
 def decoded_forecasts(
     trained: ForecastModel, fields: Fields, starts: Array, horizon: int
-) -> Iterator[tuple[Array, Array]]:
+) -> Iterator[DecodedLead]:
     """Read the states that forecasts start from; compute the forecasts lead by lead.
 
     Parameters
@@ -281,15 +282,15 @@ def decoded_forecasts(
 
     Yields
     ------
-    ndarray, shape (starts, grid.size)
-        Fields of a lead, NaN from the time of divergence on.
-    ndarray, shape (starts,)
-        Share of values that the bound of rollouts has limited.
+    DecodedLead
     """
     initial = fields.time[starts]
-    states = trained.walk(read_history(fields, trained, starts), initial, horizon)
-    for lead, (state, limited) in enumerate(states, 1):
-        yield trained.layout.decode(state, trained.step.after(initial, lead)), limited
+    history = read_history(fields, trained, starts)
+    before = history[:, -1]
+    for lead, (state, limited) in enumerate(trained.walk(history, initial, horizon), 1):
+        fields_then = trained.layout.decode(state, trained.step.after(initial, lead))
+        yield DecodedLead(fields_then, limited, departures(before, state, trained.layout))
+        before = state
 
 
 def members_of(

@@ -16,6 +16,7 @@ from zarr.codecs import ZstdCodec
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.forecasting.divergence import DIVERGENCE, STAYED, divergence_text
 from gfrnn.pipeline.forecasting.forecast_chunks import chunks_of
 from gfrnn.pipeline.forecasting.store_sums import SUMS, store_sums
 from gfrnn.pipeline.storage import array_in, consolidate
@@ -25,6 +26,10 @@ Array = NDArray[Any]
 WRITTEN = "written"
 """Name of an array of int8 per initial time, one chunk per batch: 0 if the forecast is not on disk
 yet, 1 if it is, 2 if it is and has diverged. It exists only while the store is unfinished."""
+
+DEPARTED = "departed"
+"""Name of an array (initial time, lead) of places, see
+:class:`gfrnn.pipeline.forecasting.divergence.DecodedLead`. It exists as long as :data:`WRITTEN`."""
 
 NUMBER = "number"
 """Name of the dimension of the members of an ensemble."""
@@ -189,6 +194,7 @@ def create_forecast_store(
     ds.to_zarr(path, mode="w", compute=False, encoding=encoding, zarr_format=3, consolidated=False)
     group = zarr.open_group(path, mode="r+")
     _create_marks(group, np.zeros(len(initial), dtype=np.int8), batch)
+    _create_departures(group, np.full((len(initial), horizon), STAYED), batch)
 
 
 def _create_marks(group: zarr.Group, marks: Array, batch: int) -> None:
@@ -205,13 +211,31 @@ def _create_marks(group: zarr.Group, marks: Array, batch: int) -> None:
     array[...] = marks
 
 
+def _create_departures(group: zarr.Group, places: Array, batch: int) -> None:
+    """Store the places at which forecasts diverged, in chunks of ``batch`` of them."""
+    array = group.create_array(
+        DEPARTED,
+        shape=places.shape,
+        chunks=(batch, places.shape[1]),
+        dtype="int64",
+        fill_value=STAYED,
+        dimension_names=("time", "prediction_timedelta"),
+        overwrite=True,
+    )
+    array[...] = places
+
+
 def mark_batches(path: Path, batch: int) -> None:
     """Let a store be continued in batches of another size, if it is not finished."""
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     if WRITTEN not in group:  # all are written
         return
     marks = array_in(group, WRITTEN)
-    if marks.chunks != (batch,):
+    if marks.chunks != (batch,) or DEPARTED not in group:
+        places = np.full(array_in(group, LIMITED).shape, STAYED)
+        if DEPARTED in group:  # stores of earlier versions have none
+            places = np.asarray(array_in(group, DEPARTED)[...])
+        _create_departures(group, places, batch)
         _create_marks(group, np.asarray(marks[...]), batch)
 
 
@@ -267,20 +291,30 @@ def is_unfinished(path: Path) -> bool:
     return WRITTEN in zarr.open_group(path, mode="r", use_consolidated=False)
 
 
-def finish_forecast_store(path: Path) -> None:
+def finish_forecast_store(path: Path, grid: Grid) -> None:
     """Mark the store as complete, and consolidate its metadata, once.
 
     The attribute ``lost_forecasts`` counts the forecasts that diverged; they are NaN from that
-    lead on. At any moment, :func:`written` tells that all forecasts are there: a process that is
-    killed here leaves none to be made anew.
+    lead on, and the attribute ``divergence`` says from when, at which lead and where. At any
+    moment, :func:`written` tells that all forecasts are there: a process that is killed here leaves
+    none to be made anew.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     if WRITTEN in group:
         states = np.asarray(array_in(group, WRITTEN)[...])
-        sums = store_sums(path)
-        del sums[WRITTEN]
         lost = int((states == 2).sum())
-        group.attrs.update({"lost_forecasts": lost, SUMS: json.dumps(sums), "complete": 1})
+        attrs: dict[str, Any] = {"lost_forecasts": lost}
+        if lost and DEPARTED in group:
+            departed = np.asarray(array_in(group, DEPARTED)[...])
+            with xr.open_zarr(path, chunks=None, decode_timedelta=True, consolidated=False) as ds:
+                times = ds["time"].values, ds["valid_time"].values
+            attrs[DIVERGENCE] = divergence_text(*times, departed, grid)
+        sums = store_sums(path)
+        for name in (WRITTEN, DEPARTED):
+            sums.pop(name, None)
+        group.attrs.update({**attrs, SUMS: json.dumps(sums), "complete": 1})
+        if DEPARTED in group:
+            del group[DEPARTED]
         del group[WRITTEN]
     consolidate(path)
 

@@ -12,9 +12,10 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Grid
+from gfrnn.pipeline.forecasting.divergence import STAYED, DecodedLead
 from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers, members_bytes
 from gfrnn.pipeline.forecasting.forecast_chunks import chunks_of, field_bytes, stored_levels
-from gfrnn.pipeline.forecasting.forecast_store import LIMITED, WRITTEN
+from gfrnn.pipeline.forecasting.forecast_store import DEPARTED, LIMITED, WRITTEN
 from gfrnn.pipeline.storage import array_in
 from gfrnn.pipeline.training.ensembles.error_archive import kept_bytes as kept_errors
 
@@ -32,7 +33,7 @@ def write_forecasts(
     path: Path,
     grid: Grid,
     first: int,
-    leads: Iterable[tuple[Array, Array]],
+    leads: Iterable[DecodedLead],
     members: EnsembleMembers | None = None,
 ) -> None:
     """Write successive initial times, each into regions that no other task writes.
@@ -46,25 +47,25 @@ def write_forecasts(
     grid : Grid
     first : int
         Index of the first initial time on the store's time axis, a multiple of the batch.
-    leads : iterable of (ndarray, ndarray), shapes (initial times, grid.size), (initial times,)
-        Fields of each lead, and the share of values that the bound of rollouts has limited.
+    leads : iterable of DecodedLead
     members : EnsembleMembers, optional
         Members that are made of each forecast and written in its place.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     writers = _writers(group, grid, first, members)
-    lost = np.zeros(1, dtype=bool)
-    masked = 0 if grid.mask is None else int(grid.mask.sum())
     shares: list[Array] = []
-    for lead, (values, limited) in enumerate(leads):
-        shares.append(limited)
-        lost = lost | (np.isnan(values).sum(axis=1) > masked)
-        fields = values.reshape(-1, *grid.shape)
+    departed: list[Array] = []
+    for lead, one in enumerate(leads):
+        shares.append(one.limited)
+        departed.append(one.departed)
+        fields = one.fields.reshape(-1, *grid.shape)
         for writer in writers:
             writer.add(lead, fields)
-    count = len(shares[0])
-    array_in(group, LIMITED)[first : first + count] = np.stack(shares, axis=1)
-    array_in(group, WRITTEN)[first : first + count] = np.where(lost, 2, 1)
+    own = slice(first, first + len(shares[0]))
+    places = np.stack(departed, axis=1)
+    array_in(group, LIMITED)[own] = np.stack(shares, axis=1)
+    array_in(group, DEPARTED)[own] = places
+    array_in(group, WRITTEN)[own] = np.where((places > STAYED).any(axis=1), 2, 1)
 
 
 def _writers(

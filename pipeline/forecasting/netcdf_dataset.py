@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.time_axis import in_months
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.forecasting.divergence import DIVERGENCE
 from gfrnn.pipeline.forecasting.store_sums import SUMS
 
 Array = NDArray[Any]
@@ -22,7 +23,7 @@ _HEIGHT = re.compile(r"(\d+)m_(\w+)")
 _UNITS = {"hours": 3600, "minutes": 60, "seconds": 1}
 
 # Attributes of the store that say nothing about one file.
-_OF_STORE = ("complete", "lost_forecasts", SUMS)
+_OF_STORE = ("complete", "lost_forecasts", DIVERGENCE, SUMS)
 
 # Bits are shuffled before, so that higher levels save a few percent for twice the time.
 _COMPRESSION = 1

@@ -65,6 +65,9 @@ class StageRecord:
     taken : CopiedModel or None
     updated : Updates or None
         Origin of the model of a stage ``fit`` that was refitted, copied or updated.
+    rollouts : dict or None
+        Of the stage ``forecast``: how many forecasts there are, diverged and were limited, see
+        :func:`gfrnn.pipeline.forecasting.divergence.rollout_counts`.
     command : str or None
         While a model is derived from an earlier fit: the command that does it, for messages.
     """
@@ -75,6 +78,7 @@ class StageRecord:
     refit: RefitModel | None = None
     taken: CopiedModel | None = None
     updated: Updates | None = None
+    rollouts: dict[str, Any] | None = None
     command: str | None = None
 
     @property

@@ -158,6 +158,7 @@ class Refit:
             networks=chosen.networks,
             mixture=chosen.mixture,
             linear=chosen.linear,
+            quadratic=chosen.quadratic,
             selection=self.model.selection | chosen.selection,
             notes=replace(self.model.notes, **chosen.notes, kept=self._kept),
         )

@@ -7,16 +7,20 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import xarray as xr
-
 from gfrnn.pipeline.data.inspection.audit import check_sample
 from gfrnn.pipeline.errors import MissingTimesError, RunError
+from gfrnn.pipeline.forecasting.divergence import rollout_counts
 from gfrnn.pipeline.forecasting.forecast import check_members, forecast, load_model
-from gfrnn.pipeline.forecasting.forecast_store import is_unfinished, open_forecasts, written
+from gfrnn.pipeline.forecasting.forecast_store import (
+    LIMITED,
+    is_unfinished,
+    open_forecasts,
+    written,
+)
 from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.runs.missing_times import (
@@ -26,15 +30,15 @@ from gfrnn.pipeline.runs.missing_times import (
 )
 from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
+from gfrnn.pipeline.runs.run_products import RunProducts
 from gfrnn.pipeline.runs.stage_checks import check_online, check_truth, require_statistics
-from gfrnn.pipeline.runs.stored_run import StoredRun
 from gfrnn.pipeline.storage import remove_partial_files
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.input_folds import with_digests
 from gfrnn.pipeline.training.stretches import known_times
 from gfrnn.pipeline.verification.checks import check_verification
-from gfrnn.pipeline.verification.online.verify_online import open_rollouts, verify_online
+from gfrnn.pipeline.verification.online.verify_online import verify_online
 from gfrnn.pipeline.verification.verify import compute_scores, verify
 
 _LOGGER = logging.getLogger(__name__)
@@ -61,7 +65,7 @@ class StageOutcome:
     product: Path
 
 
-class Run(StoredRun):
+class Run(RunProducts):
     """An experiment, its stages, and the folder of their products.
 
     Parameters
@@ -267,23 +271,6 @@ class Run(StoredRun):
             (self.experiment.periods.train,),
         )
 
-    def rollouts(self) -> xr.Dataset:
-        """Return initial times and leads of the forecasts, and what happened to them.
-
-        Returns
-        -------
-        xarray.Dataset
-            With the variable ``limited`` and the attribute ``lost_forecasts``.
-
-        Raises
-        ------
-        RunError
-            If there are no finished forecasts.
-        """
-        if self.experiment.forecast.store:
-            return open_forecasts(self.forecast_store)
-        return open_rollouts(self.statistics)
-
     def is_done(self, stage: str) -> bool:
         """Check whether a stage is finished and its product is in the folder."""
         # Scores of earlier versions have no statistics beside them.
@@ -306,8 +293,11 @@ class Run(StoredRun):
                 record.reopen_stage(stage)
             yield
             seconds = time.perf_counter() - begun
-            key = self._key_for(stage)
-            self._note(stage, StageRecord(key=key, seconds=round(seconds, 3), finished=now()))
+            entry = StageRecord(key=self._key_for(stage), seconds=round(seconds, 3), finished=now())
+            if stage == "forecast":
+                made = self.rollouts()
+                entry = replace(entry, rollouts=rollout_counts(made, made[LIMITED].values))
+            self._note(stage, entry)
 
     def _has_parts(self, stage: str) -> bool:
         """Whether an unfinished stage has left parts that are used again."""

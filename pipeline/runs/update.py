@@ -35,7 +35,6 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import (
     LatestUpdate,
     ModelNotes,
-    SolveSettings,
     TriangleLocation,
     Updates,
 )
@@ -246,17 +245,10 @@ class Update:
         target.store_model(model, StageRecord(seconds=seconds, updated=model.notes.updated))
         checkpoints.keep_only(fitted.checkpoints_in_use(key))
 
-    @property
-    def _settings(self) -> list[SolveSettings]:
-        """Settings with which each network was solved, those of the linear model last."""
-        linear = self.model.notes.linear_solve
-        assert linear is not None  # networks with candidates have it
-        return [*self.model.notes.solves, linear]
-
     @cached_property
     def _used(self) -> dict[int, Candidate]:
         """Candidates that the model uses, by index."""
-        indices = dict.fromkeys(each.candidate for each in self._settings)
+        indices = dict.fromkeys(each.candidate for each in self.model.notes.all_solves)
         return {index: self.fitted.candidates[index] for index in indices}
 
     def _folds(self, candidate: Candidate) -> list[str]:
@@ -306,11 +298,12 @@ class Update:
         """Return the model with outer weights of all rows, at the same ridge, balance and width."""
         solving = [
             (fitted.candidates[each.candidate], checkpoints, [each], [_MERGED])
-            for each in self._settings
+            for each in self.model.notes.all_solves
         ]
-        *networks, linear = chain.from_iterable(
-            run_tasks("solve", solve_candidate, solving, progress)
-        )
+        solved = list(chain.from_iterable(run_tasks("solve", solve_candidate, solving, progress)))
+        count = len(self.model.networks)
+        linear, quadratic = (*solved[count:], None)[:2]
+        assert linear is not None  # networks with candidates have one
         index, candidate = next(iter(self._used.items()))
         rows = factors[index].rows - candidate.rows(self._folds(candidate))
         notes, time = self.model.notes, self.fields.time
@@ -330,8 +323,9 @@ class Update:
         )
         return replace(
             self.model,
-            networks=tuple(networks),
+            networks=tuple(solved[:count]),
             linear=linear,
+            quadratic=quadratic,
             notes=replace(notes, rows=notes.rows + rows, updated=updated),
         )
 

@@ -47,6 +47,7 @@ from gfrnn.pipeline.training.state_series import (
 )
 from gfrnn.pipeline.training.stretches import known_times
 from gfrnn.pipeline.training.training import (
+    STATE_RANGE,
     Candidates,
     Training,
     TrainingRows,
@@ -268,7 +269,14 @@ class EofTraining(Training):
     ) -> SampledRNN:
         """Return the network of a candidate, its hidden weights drawn from training states."""
         model, modes = variant.model, variant.state.modes
-        network = replace(self.network(variant), inputs=self.forcing().count, limit=limit)
+        network = replace(
+            self.network(variant),
+            inputs=self.forcing().count,
+            limit=limit,
+            # The first mode has a standard deviation of 1, all others of less.
+            low=np.array(-STATE_RANGE) if limit is None else None,
+            high=np.array(STATE_RANGE) if limit is None else None,
+        )
         states = self.states[:, :modes]
         forcing = self.forcing()(self.fields.time) if network.joint else None
         train = row_leaves(variant, self.fields, "train")

@@ -74,6 +74,9 @@ class ForecastModel:
         two of these uses the shares of the shorter.
     linear : SampledRNN or ZonalNetwork
         Reference model without hidden features, solved from the same triangle.
+    quadratic : SampledRNN or None
+        Reference network of quadratic features, the best candidate with
+        ``model.sampling: quadratic``; None without one, or if the forecast is this network.
     lagged : ndarray, shape (leads + 1, ...)
         Covariance of the training states with those 0, 1, ... steps later, for damped
         persistence; its other dimensions depend on the layout.
@@ -88,9 +91,10 @@ class ForecastModel:
         (stages, wavenumbers), ``linear_wavenumber_errors`` (wavenumbers).
     notes : ModelNotes
         Record of the choice and origin of the model.
-    calibration, linear_calibration : ndarray, shape (leads, groups), or None
-        Factors of the forecasts and of the linear model at each lead, for each of the layout's
-        ``regression_groups``; the last ones also apply to later leads. None does without.
+    calibration, linear_calibration, quadratic_calibration : ndarray or None
+        Factors of the forecasts and of the reference networks at each lead, for each of the
+        layout's ``regression_groups``, shape (leads, groups); the last ones also apply to later
+        leads. None does without.
     errors : ErrorArchive or None
         Errors of forecasts of held-out data, for ensembles.
     """
@@ -106,13 +110,30 @@ class ForecastModel:
     notes: ModelNotes
     calibration: Array | None = None
     linear_calibration: Array | None = None
+    quadratic: Network | None = None
+    quadratic_calibration: Array | None = None
     errors: ErrorArchive | None = None
+
+    def __repr__(self) -> str:
+        grid, count = self.layout.scaling.grid, len(self.networks)
+        networks = "1 network" if count == 1 else f"{count} networks"
+        return (
+            f"<ForecastModel: {', '.join(channel.name for channel in grid.channels)} on "
+            f"{len(grid.latitude)} x {len(grid.longitude)} points, step {self.step}, {networks} of "
+            f"{self.notes.width} hidden features>"
+        )
 
     @property
     def rollouts(self) -> NetworkRollouts:
         """Rollouts of the networks, before the calibration."""
         return NetworkRollouts(
-            self.layout, self.networks, self.mixture, self.linear, self.step, self.forcing
+            self.layout,
+            self.networks,
+            self.mixture,
+            self.linear,
+            self.step,
+            self.forcing,
+            self.quadratic,
         )
 
     @property
@@ -163,8 +184,15 @@ class ForecastModel:
         self, history: Array, initial: Array, steps: int
     ) -> Iterator[tuple[Array, Array]]:
         """Yield the forecast of the linear model lead by lead, as :meth:`walk` does."""
-        walk = self.rollouts.linear_walk(history, initial, steps)
+        walk = self.rollouts.reference_walk("linear", history, initial, steps)
         yield from calibrated(walk, self.linear_calibration, self.layout)
+
+    def quadratic_walk(
+        self, history: Array, initial: Array, steps: int
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield the forecast of the quadratic reference lead by lead, as :meth:`walk` does."""
+        walk = self.rollouts.reference_walk("quadratic", history, initial, steps)
+        yield from calibrated(walk, self.quadratic_calibration, self.layout)
 
     def inverse_walk(self, history: Array, steps: int) -> Iterator[Array]:
         """Yield the forecast of the linear inverse model lead by lead, shape (starts, size).
@@ -202,7 +230,7 @@ class ForecastModel:
     def _write(self, path: Path) -> None:
         group = zarr.create_group(path)
         scaling, climatology = self.layout.scaling, self.layout.scaling.climatology
-        grid = scaling.grid
+        grid, references = scaling.grid, self.rollouts.references
         group.attrs.update(
             {
                 "format": FORMAT,
@@ -215,7 +243,7 @@ class ForecastModel:
                 "inputs": list(self.forcing.inputs),
                 "static": list(self.forcing.static),
                 "networks": [solved_options(network) for network in self.networks],
-                "linear": solved_options(self.linear),
+                **{name: solved_options(network) for name, network in references.items()},
                 "selection": list(self.selection),
                 "notes": self.notes.as_attributes(),
             }
@@ -231,13 +259,14 @@ class ForecastModel:
             **{f"forcing/{name}": values for name, values in self.forcing.arrays().items()},
         }
         places = {f"networks/{index}": network for index, network in enumerate(self.networks)}
-        for place, network in {**places, "linear": self.linear}.items():
+        for place, network in (places | references).items():
             own = solved_arrays(network)
             arrays |= {f"{place}/{name}": values for name, values in own.items()}
         optional = {
             "mask": grid.mask,
             "calibration": self.calibration,
             "linear_calibration": self.linear_calibration,
+            "quadratic_calibration": self.quadratic_calibration,
         }
         arrays |= {name: values for name, values in optional.items() if values is not None}
         arrays |= {f"selection/{name}": values for name, values in self.selection.items()}
@@ -342,6 +371,8 @@ class ForecastModel:
             notes=ModelNotes.parse(attrs["notes"]),
             calibration=optional("calibration"),
             linear_calibration=optional("linear_calibration"),
+            quadratic=network("quadratic", attrs["quadratic"]) if "quadratic" in attrs else None,
+            quadratic_calibration=optional("quadratic_calibration"),
             errors=errors,
         )
 

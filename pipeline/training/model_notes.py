@@ -132,6 +132,8 @@ class ModelNotes:
     linear_solve : SolveSettings or None
         Settings of the solve of the linear model; None, as ``solves`` is empty, for zonal networks,
         whose ridges differ from coefficient to coefficient.
+    quadratic_solve : SolveSettings or None
+        Settings of the solve of the quadratic reference, if there is one.
     rows, columns : int
         Size of the regression.
     variance_kept : float or None
@@ -162,6 +164,7 @@ class ModelNotes:
     rows: int
     columns: int
     linear_solve: SolveSettings | None = None
+    quadratic_solve: SolveSettings | None = None
     variance_kept: float | None = None
     patches: int | None = None
     climatology_error: float | None = None
@@ -170,6 +173,12 @@ class ModelNotes:
     precision: dict[str, Any]
     first_round: list[CandidateScore] = field(default_factory=list)
     updated: Updates | None = None
+
+    @property
+    def all_solves(self) -> list[SolveSettings]:
+        """Settings of all solves: those of the networks, then those of the references."""
+        references = (self.linear_solve, self.quadratic_solve)
+        return [*self.solves, *(each for each in references if each is not None)]
 
     def as_attributes(self) -> dict[str, Any]:
         """Return plain values for JSON, without the keys that do not apply."""
@@ -192,8 +201,9 @@ class ModelNotes:
             "first_round": [CandidateScore(**each) for each in found.get("first_round", [])],
             "solves": [SolveSettings(**each) for each in found["solves"]],
         }
-        if "linear_solve" in found:
-            parts["linear_solve"] = SolveSettings(**found["linear_solve"])
+        for name in ("linear_solve", "quadratic_solve"):
+            if name in found:
+                parts[name] = SolveSettings(**found[name])
         if "kept" in found:
             parts["kept"] = TriangleLocation(**found["kept"])
         if "updated" in found:

@@ -40,6 +40,7 @@ from gfrnn.pipeline.training.selection.first_round import SearchRound
 from gfrnn.pipeline.training.selection.preliminary_solves import DEFAULT_FIT, residual_spectra
 from gfrnn.pipeline.training.state_series import times_of
 from gfrnn.pipeline.training.training import (
+    STATE_RANGE,
     Candidates,
     Training,
     TrainingRows,
@@ -52,10 +53,6 @@ from gfrnn_core.local_features import GridFeatures, LatticeFeatures
 from gfrnn_core.regression_rows import pooled
 
 Array = NDArray[Any]
-
-# Standard deviations of a channel that no weather reaches. Without a bound, a rollout three times
-# as far from zero has diverged.
-_STATE_BOUND = 20.0
 
 # Lower bound of autocorrelations, so that their logarithm is finite.
 _LEAST_AUTOCORRELATION = 1e-6
@@ -112,8 +109,8 @@ class LocalTraining(Training):
             inputs=self._forcing.count,
             # The root mean square of each channel's states in training is 1.
             limit=None if bound is None else np.array(bound),
-            low=np.array(-_STATE_BOUND) if bound is None else None,
-            high=np.array(_STATE_BOUND) if bound is None else None,
+            low=np.array(-STATE_RANGE) if bound is None else None,
+            high=np.array(STATE_RANGE) if bound is None else None,
             mask=self.layout_without_climatology.mask,
         )
 

@@ -64,6 +64,10 @@ Candidates: TypeAlias = Sequence[tuple[dict[str, Any], Experiment]]
 # Rows per column in the sample on which the precision of the rows is measured.
 _SAMPLE_ROWS_PER_COLUMN = 4
 
+STATE_RANGE = 20.0
+"""Magnitude of a value of a state that no weather reaches: standard deviations of a channel of a
+cell, or of the first mode. Without a bound, a rollout three times as far from zero has diverged."""
+
 
 @dataclass(frozen=True)
 class TrainingRows:
@@ -192,8 +196,13 @@ class Training(FieldPasses, ABC):
             chosen = yield self._final_solve_pass(chosen, rows, train_only)
         rollouts = self._planned_rollouts(layout, rows)
         if chosen is not None:
-            solved = {"networks": chosen.networks, "mixture": chosen.mixture}
-            rollouts = replace(rollouts, **solved, linear=chosen.linear)
+            rollouts = replace(
+                rollouts,
+                networks=chosen.networks,
+                mixture=chosen.mixture,
+                linear=chosen.linear,
+                quadratic=chosen.quadratic,
+            )
         calibration = yield from calibration_passes(self, rollouts, self.states_of(layout))
         errors = yield from error_passes(self, rollouts, calibration)
         if fit != train_only:
@@ -220,7 +229,7 @@ class Training(FieldPasses, ABC):
         """
         fit, candidates = self.experiment.fit, self.experiment.candidates()
         networks = yield from self.network_passes(layout, candidates)
-        if fit.finalists is None or fit.finalists == len(candidates):
+        if fit.finalists is None or fit.finalists >= len(candidates):
             every = yield from self.row_passes(layout, candidates, networks, FULL_WIDTH)
             return every, []
         first_round = SearchRound("first ", fit.first_width)
@@ -273,6 +282,7 @@ class Training(FieldPasses, ABC):
             return replace(network, outer=outer)
 
         count = self.experiment.fit.average
+        quadratic = any(each.rows.network.sampling == "quadratic" for each in rows)
         return NetworkRollouts(
             layout,
             (solved(network),) * count,
@@ -280,6 +290,7 @@ class Training(FieldPasses, ABC):
             solved(network.narrowed(0)),
             step_of(self.fields.time),
             self.forcing(),
+            solved(network) if quadratic and len(rows) > 1 else None,
         )
 
     def model(self, found: TrainingResults) -> ForecastModel:
@@ -299,6 +310,7 @@ class Training(FieldPasses, ABC):
             networks=chosen.networks,
             mixture=chosen.mixture,
             linear=chosen.linear,
+            quadratic=chosen.quadratic,
             lagged=self.lagged(layout, candidates[chosen.best], horizon),
             step=step,
             forcing=self.forcing(),

@@ -384,7 +384,7 @@ class PairScoring:
         model = self._loaded()
         delays = 1 if model is None else model.delays
         times = self._truth_times(first, stop)
-        walked = history = zonal = 0
+        walked = history = walks = 0
         if model is not None:
             linear = model.linear
             # The first states and their scaled copies, the latest stacked, the sums of the linear
@@ -392,7 +392,11 @@ class PairScoring:
             states = 4 * linear.delays + max(linear.leads) + len(linear.leads) + 2
             walked = linear.state_size * states
             if isinstance(linear, ZonalNetwork):
-                zonal = walk_bytes(linear, 1, len(starts))
+                walks = walk_bytes(linear, 1, len(starts))
+            if model.quadratic is not None:
+                # Its walk, and the lifted rows of a step.
+                own = replace(model.rollouts, networks=(), linear=model.quadratic, quadratic=None)
+                walks += sum(own.walk_bytes(len(starts)))
             history = model.delays * model.layout.size * len(starts)
         word = self.fields.dtype.itemsize
         # The truth and its anomalies, the patterns of states, weights and autocorrelations.
@@ -425,7 +429,7 @@ class PairScoring:
         stored = self.forecasts.read_bytes(len(starts))
         # The statistics are copied once while they are written.
         kept = 2 * 8 * values * horizon * len(starts)
-        return max(reading, held + scoring + stored + zonal + kept + errors)
+        return max(reading, held + scoring + stored + walks + kept + errors)
 
 
 def _unweighted(weighted: Array, roots: Array) -> Array:

@@ -20,6 +20,8 @@ from gfrnn.cluster.walltime import format_clock, parse_clock, parse_walltime
         ("1h30m", 5400),
         ("45s", 45),
         ("2 days", 172800),
+        ("2d", 172800),
+        ("1d 12h", 129600),
         ("02:00:00", 7200),
         ("0:30:00", 1800),
         ("100:00:00", 360000),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from gfrnn.workflows.commands.console import console, print_findings
 
 DATA_HAVE_CHANGED = 1
 """Exit code where data of a run are not those that it was computed from."""
+
+if TYPE_CHECKING:
+    from gfrnn.pipeline.config.data_config import DataConfig
 
 _KEYS = "data.sources are keys of an experiment file, which `gfrnn fit FILE --plan` checks"
 _LEVEL = "; --level sets the level of all files that are given here"
@@ -74,12 +77,14 @@ def inspect(
                 f"DATA: {path} is an experiment file, and not data; give files of data, or check "
                 f"the experiment with `gfrnn fit {shlex.quote(path)} --plan`"
             )
+    config = checked(DataConfig, {"sources": sources}, "inspect")
     try:
-        ds = open_source(checked(DataConfig, {"sources": sources}, "inspect"))
+        ds = open_source(config)
     except DataError as error:
         if "data.sources" not in str(error):
             raise
         hint = _KEYS + (_LEVEL if ".level" in str(error) else "")
+        _describe_files(config)
         raise DataError(f"{error}\n{hint}") from None
     console.print(without_passwords(describe_dataset(ds)), highlight=False, markup=False)
     findings = audit(ds)
@@ -96,6 +101,19 @@ def inspect(
     save.parent.mkdir(parents=True, exist_ok=True)
     write_text(save, text, private=text != without_passwords(text))
     console.print(f"experiment file: {save}", highlight=False)
+
+
+def _describe_files(config: DataConfig) -> None:
+    """Print what files hold that cannot be used as they are, if they can be opened."""
+    from gfrnn.pipeline.data.inspection.describe import describe_files
+    from gfrnn.pipeline.data.variables.file_variables import file_variables, source_variables
+
+    try:
+        found = source_variables(config.sources, "data.sources", file_variables)
+    except DataError:  # the error that is shown says why
+        return
+    variables = [each for parts in found.values() for each in parts]
+    console.print(without_passwords(describe_files(variables)), highlight=False, markup=False)
 
 
 def _compare_data(folder: Path) -> None:

@@ -20,6 +20,7 @@ from gfrnn.pipeline.verification.sources.matched_truth import pairs_without_trut
 from gfrnn.pipeline.verification.statistics_store import open_statistics
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import ClusterOptions
+from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.report.skill_table import dashboard_table, index_table, terminal_table
 from gfrnn.workflows.session.given_paths import default_folder, given_experiment
 from gfrnn.workflows.session.printed_lines import print_product
@@ -67,7 +68,7 @@ def run_experiment(
         with record_performance(folder, "run", console):
             for stage in STAGES:
                 compute_stage(run, stage, force, progress, console)
-        progress.show_table(dashboard_table(open_scores(run.score_store)))
+        progress.show_table(dashboard_table(displayed_scores(open_scores(run.score_store))))
         progress(ProgressUpdate("report", 0, 1))
         page = _write_report(run)
         progress(ProgressUpdate("report", 1, 1))
@@ -208,7 +209,7 @@ def _print_report(page: Path, note: str = "") -> None:
 
 def print_scores(run: Run) -> None:
     """Print the tables of the scores of a run."""
-    scores = open_scores(run.score_store)
+    scores = displayed_scores(open_scores(run.score_store))
     for table in (terminal_table(scores, console), index_table(scores)):
         if table is not None:
             console.print(table)

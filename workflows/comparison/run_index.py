@@ -22,6 +22,7 @@ from gfrnn.pipeline.runs.source_verification import RECORD
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.workflows.comparison.score_tables import LABELS
+from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.report.labels import heading, lead_label, number, unit_label
 from gfrnn.workflows.report.page_template import render_page
 from gfrnn.workflows.report.run_contents import headline_rank
@@ -136,13 +137,17 @@ def run_folders(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def _scores(store: Path) -> xr.Dataset | None:
+    return displayed_scores(open_scores(store)) if store.exists() else None
+
+
 def _indexed(folder: Path, top: Path) -> IndexedRun:
     """Read what the index shows of a run; a folder that cannot be read does not stop the others."""
     own = RunFolder(folder)
     name = folder.relative_to(top).as_posix()
     link = quote(f"{name}/{own.report.name}") if own.report.exists() else None
     try:
-        scores = open_scores(own.score_store) if own.score_store.exists() else None
+        scores = _scores(own.score_store)
         if not own.experiment_file.exists():
             state = "finished: verify" if scores is not None else "not verified"
             about = "Forecasts of a store or files"

@@ -27,6 +27,7 @@ from gfrnn.pipeline.runs.source_verification import SourceVerification, finished
 from gfrnn.pipeline.verification.compare import compare
 from gfrnn.workflows.commands.options import ClusterOptions
 from gfrnn.workflows.comparison.score_tables import comparison_table, source_table
+from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.printed_lines import (
     print_cluster_line,
@@ -118,7 +119,7 @@ def verify_source(
     scores, notes = finished_scores(work.folder.folder)
     for note in notes:
         console.print(note, highlight=False, markup=False)
-    console.print(source_table(scores))
+    console.print(source_table(displayed_scores(scores)))
 
 
 def compare_folders(
@@ -127,9 +128,8 @@ def compare_folders(
     """Compare the scores in several folders, print a table and write a page."""
     if len(folders) < 2:
         raise ConfigError("compare: needs two folders of verified forecasts or more")
-    compared = compare(
-        {name: RunFolder(folder).statistics for name, folder in _named(folders).items()}, channels
-    )
+    stores = {name: RunFolder(folder).statistics for name, folder in _named(folders).items()}
+    compared = displayed_scores(compare(stores, channels))
     for note in compared.attrs["notes"]:
         console.print(note, highlight=False, markup=False)
     console.print(comparison_table(compared))

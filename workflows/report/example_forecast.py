@@ -173,12 +173,13 @@ def _cards(
             if not np.isfinite(truth).any():  # the channel is masked there
                 continue
             lazy = of_channel(one, channel).isel(at).transpose(NUMBER, "prediction_timedelta")
+            units, factor = contents.display_unit(channel)
             with contents.reading_forecasts():
-                members = lazy.values.astype(float)
+                members = factor * lazy.values.astype(float)
             values.append(
                 PlaceValues(
                     channel,
-                    contents.units(channel),
+                    units,
                     contents.leads[leads],
                     members,
                     truth,
@@ -228,7 +229,9 @@ def _fields(
         with contents.reading_forecasts():
             values = channel_map(one, channel)
         index = grid.channels.index(channel)
-        fields.append(MapField(channel, contents.units(channel), values, truth[index], mean[index]))
+        units, factor = contents.display_unit(channel)
+        three = (factor * field for field in (values, truth[index], mean[index]))
+        fields.append(MapField(channel, units, *three))
     return fields
 
 

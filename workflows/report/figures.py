@@ -43,6 +43,7 @@ STYLE: Any = {
 SYSTEMS: dict[str, dict[str, Any]] = {
     "forecast": {"color": "#0b4f8a", "linewidth": 2.6, "marker": "o", "markersize": 4, "zorder": 5},
     "linear": {"color": "#d55e00", "linestyle": (0, (5, 1.5)), "zorder": 6},
+    "quadratic": {"color": "#5e3c99", "linestyle": (0, (2.5, 1))},
     "linear inverse": {"color": "#cc9a00", "linestyle": (0, (5, 1, 1, 1, 1, 1))},
     "damped persistence": {"color": "#009e73"},
     "persistence": {"color": "#b35c8f", "linestyle": (0, (1, 1.2))},

@@ -19,6 +19,7 @@ from gfrnn.pipeline.forecasting.store_sums import check_sums, naming_damage
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.scores import open_score_subsets, open_scores
+from gfrnn.workflows.report.display_units import DisplayUnit, channel_unit, displayed_scores
 
 Array = NDArray[Any]
 
@@ -49,12 +50,12 @@ class RunContents:
         """
         if not run.finished("verify") or not run.score_store.exists():
             raise RunError(f"{run.score_store}: no scores of this run; run `gfrnn verify` first")
-        return cls(run, open_scores(run.score_store))
+        return cls(run, displayed_scores(open_scores(run.score_store)))
 
     @cached_property
     def score_subsets(self) -> xr.Dataset:
         """Scores of regions, seasons or months, and hours."""
-        return open_score_subsets(self.run.score_store)
+        return displayed_scores(open_score_subsets(self.run.score_store))
 
     @cached_property
     def model(self) -> ForecastModel:
@@ -116,5 +117,9 @@ class RunContents:
         return float(own.values[lead])
 
     def units(self, channel: Channel) -> str:
-        """Return the units of a channel's errors."""
+        """Return the units in which the errors of a channel are shown."""
         return str(self.scores["units"].sel(channel=channel.name).item())
+
+    def display_unit(self, channel: Channel) -> DisplayUnit:
+        """Return the unit in which a channel is shown, and the factor from the stored one."""
+        return channel_unit(channel, self.run.ds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 from distributed import get_client
+from numpy.typing import NDArray
 from rich.console import Console
 
 from gfrnn.cluster import ClusterConfig, open_cluster
@@ -19,9 +20,11 @@ from gfrnn.cluster.human_units import human_duration
 from gfrnn.cluster.performance_report import write_performance_report
 from gfrnn.cluster.ssh_tunnel import ssh_tunnel_command
 from gfrnn.pipeline import Experiment, Run
+from gfrnn.pipeline.forecasting.divergence import divergences
 from gfrnn.pipeline.forecasting.forecast_store import LIMITED
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.pipeline.training.model_notes import ModelNotes
+from gfrnn.workflows.report.labels import lead_label
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
 from gfrnn.workflows.session.printed_lines import (
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 # Ratio of the RMSE of a climatology to that of a mean from which on it is said. Harmonics of data
 # without a cycle have sampling errors, which make it slightly larger than 1.
 _CLIMATOLOGY_ERROR = 1.01
+
+# Forecasts that diverged whose times and places are named.
+_SHOWN_DIVERGENCES = 3
 
 
 @contextmanager
@@ -213,10 +219,25 @@ def diverged_note(forecasts: xr.Dataset) -> str:
     diverged, count = forecasts.attrs.get("lost_forecasts", 0), forecasts.sizes["time"]
     if not diverged:
         return ""
+    known = divergences(forecasts)
+    leads = forecasts["prediction_timedelta"].values
+    places = [_place_of(each, leads) for each in known[:_SHOWN_DIVERGENCES]]
+    more = [f"and {len(known) - len(places)} more"] if len(known) > len(places) else []
+    where = f" ({'; '.join([*places, *more])})" if places else ""
     return (
         f"{diverged} of {count} forecasts diverged and are NaN from there on, and so are the "
-        "scores; a larger ridge (fit.ridge), noise in training (model.noise) or a smaller "
+        f"scores{where}; a larger ridge (fit.ridge), noise in training (model.noise) or a smaller "
         "model.scale may prevent it"
+    )
+
+
+def _place_of(diverged: Mapping[str, Any], leads: NDArray[Any]) -> str:
+    """Describe when and where a forecast diverged; leads are those of all forecasts."""
+    north, east = diverged["latitude"], (diverged["longitude"] + 180) % 360 - 180
+    place = f"{abs(north):g} {'SN'[north >= 0]}, {abs(east):g} {'WE'[east >= 0]}"
+    return (
+        f"from {diverged['initial']} at {lead_label(leads[diverged['lead'] - 1])}, just before "
+        f"farthest from the climatology in {diverged['channel']} at {place}"
     )
 
 
@@ -224,12 +245,13 @@ def limited_note(forecasts: xr.Dataset) -> str:
     """Describe how many values the bound of rollouts has limited; empty if none."""
     shares = forecasts[LIMITED].values
     limited = int((shares > 0).any(axis=1).sum())
+    first, leads = (shares > 0).any(axis=0).argmax(), forecasts["prediction_timedelta"].values
     if not limited:
         return ""
     return (
         f"the bound (model.bound) has limited values of {limited} of {len(shares)} forecasts, "
         f"{np.nanmean(shares):.2g} of all values and at most {np.nanmax(shares):.2g} of those of a "
-        "forecast at one lead"
+        f"forecast at one lead, from {lead_label(leads[first])} on"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Channel, contiguous_longitudes
 from gfrnn.pipeline.runs.spectrum.mode_spectrum import ModeSpectrum
+from gfrnn.workflows.report.display_units import DisplayUnit
 from gfrnn.workflows.report.figures import STYLE, SYSTEMS, WIDTH, Picture, embed
 from gfrnn.workflows.report.labels import channel_label, heading, unit_label
 from gfrnn.workflows.report.maps import (
@@ -129,7 +130,7 @@ class ModeMaps:
 
 @matplotlib.rc_context(MAP_STYLE)
 def mode_maps(
-    spectrum: ModeSpectrum, mode: int, maps: Array, units: Callable[[Channel], str]
+    spectrum: ModeSpectrum, mode: int, maps: Array, units: Mapping[Channel, DisplayUnit]
 ) -> ModeMaps:
     """Draw the maps of a mode: the real part and, if it oscillates, a quarter of a period later.
 
@@ -142,8 +143,8 @@ def mode_maps(
         Index of the mode.
     maps : ndarray, shape (2, channels, latitudes, longitudes)
         Real and imaginary part.
-    units : callable
-        Function that returns the units of a channel.
+    units : mapping of Channel to DisplayUnit
+        Units in which the channels are shown.
     """
     grid = spectrum.layout.scaling.grid
     order, degrees = contiguous_longitudes(grid.longitude)
@@ -164,7 +165,8 @@ def mode_maps(
     own = panels if wide else panels.T  # each row holds the maps of a channel
     for index, (channel, line) in enumerate(zip(shown, own, strict=True)):
         # The real part of z pattern is minus its imaginary part where z is i.
-        parts = [maps[0, index], -maps[1, index]][: len(titles)]
+        units_shown, factor = units[channel]
+        parts = [factor * maps[0, index], -factor * maps[1, index]][: len(titles)]
         bound = float(np.nanmax(np.abs(parts))) or 1.0
         shades = MaxNLocator(20, symmetric=True).tick_values(-bound, bound)
         for panel, values in zip(line, parts, strict=True):
@@ -173,7 +175,7 @@ def mode_maps(
             )
             panel.plot(*coast.T, color="0.3", linewidth=0.55, zorder=3)
             frame_map(panel, grid.latitude, degrees)
-        _add_colour_bar(line, filled, shades, units(channel), "right" if wide else "bottom")
+        _add_colour_bar(line, filled, shades, units_shown, "right" if wide else "bottom")
         name = heading(channel)
         if wide:
             line[0].set_ylabel(name, color="0.1")

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.spectrum.mode_spectrum import (
     CONTRIBUTION_BOUND,
@@ -16,6 +15,7 @@ from gfrnn.pipeline.runs.spectrum.mode_spectrum import (
 )
 from gfrnn.pipeline.runs.spectrum.spectrum_store import units_of
 from gfrnn.pipeline.storage import write_text
+from gfrnn.workflows.report.display_units import display_unit
 from gfrnn.workflows.report.labels import period_label
 from gfrnn.workflows.report.page_template import render_page
 from gfrnn.workflows.spectrum.mode_figures import eigenvalue_picture, mode_maps
@@ -39,14 +39,14 @@ def write_spectrum_page(run: Run, spectrum: ModeSpectrum, modes: int) -> Path:
     drawn = [row for row in rows if row.confirmed][:_MOST_MAPS]
     grid = spectrum.layout.scaling.grid
     maps = spectrum.maps(len(rows))
-    units = {channel: units_of(run, channel.variable) for channel in grid.channels}
-
-    def unit(channel: Channel) -> str:
-        return units[channel]
+    units = {
+        channel: display_unit(channel.variable, units_of(run, channel.variable))
+        for channel in grid.channels
+    }
 
     drawable = min(grid.shape[1:]) > 1 and bool(np.isfinite(maps).any())
     pictures = [
-        mode_maps(spectrum, row.number - 1, maps[:, row.number - 1], unit)
+        mode_maps(spectrum, row.number - 1, maps[:, row.number - 1], units)
         for row in (drawn if drawable else [])
     ]
     page = render_page(

@@ -14,11 +14,6 @@ HEAD = 64
 
 # Formats that are not read: first bytes, what the file is, and what to do.
 _REFUSED = (
-    (
-        b"GRIB",
-        "GRIB is not read directly; install cfgrib and eccodes and convert it to netCDF "
-        "(cfgrib.open_datasets, or grib_to_netcdf), then give that file",
-    ),
     (b"\x1f\x8b", "a file compressed with gzip; unpack it, for example with gunzip --keep"),
     (b"BZh", "a file compressed with bzip2; unpack it, for example with bunzip2 --keep"),
     (b"\xfd7zXZ", "a file compressed with xz; unpack it, for example with unxz --keep"),
@@ -29,11 +24,10 @@ _REFUSED = (
     (b"<!doctype", "a web page, as a server sends instead of a file; download the file again"),
     (b"<html", "a web page, as a server sends instead of a file; download the file again"),
 )
-_GRIB_NAMES = (".grib", ".grb", ".grib2", ".grb2")
 
 
 def engine_of(path: str, start: bytes) -> str:
-    """Return ``netcdf3`` or ``netcdf4`` for the first bytes of a file.
+    """Return ``netcdf3``, ``netcdf4`` or ``grib`` for the first bytes of a file.
 
     Raises
     ------
@@ -44,13 +38,13 @@ def engine_of(path: str, start: bytes) -> str:
         return "netcdf4"
     if start.startswith(b"CDF"):
         return "netcdf3"
+    if start.startswith(b"GRIB"):
+        return "grib"
     for first, found in _REFUSED:
         if start.lower().startswith(first.lower()):
             raise DataError(f"{path}: {found}")
-    if path.lower().endswith(_GRIB_NAMES):
-        raise DataError(f"{path}: {_REFUSED[0][1]}")
     found = "an empty file" if not start else f"a file that begins with {start[:8]!r}"
-    raise DataError(f"{path}: {found}; only netCDF files and zarr stores can be read")
+    raise DataError(f"{path}: {found}; only netCDF and GRIB files and zarr stores can be read")
 
 
 def check_length(path: Path) -> None:

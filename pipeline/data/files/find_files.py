@@ -32,7 +32,10 @@ def find_files(source: SourceConfig, key: str = "data.sources") -> list[RawFile]
         found = _find_url(entry, options, key) if is_url(entry) else find_local(entry, key)
         for file in found:
             told = replace(
-                file, missing=tuple(source.missing), fill_is_value=source.fill == "value"
+                file,
+                select=tuple(source.select.items()),
+                missing=tuple(source.missing),
+                fill_is_value=source.fill == "value",
             )
             if told not in files:
                 files.append(told)

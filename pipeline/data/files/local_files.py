@@ -14,6 +14,7 @@ from pathlib import Path
 import netCDF4
 
 from gfrnn.pipeline.data.files.file_formats import HEAD, ZARR_MARKS, check_length, engine_of
+from gfrnn.pipeline.data.files.grib_index import grib_variables
 from gfrnn.pipeline.data.files.raw_file import NETCDF_LOCK, RawFile, first_line
 from gfrnn.pipeline.errors import DataError
 
@@ -140,7 +141,7 @@ def _suggest_paths(folders: list[Path], path: Path) -> str:
 
 
 def _read_files(found: Path, group: str = "") -> Iterator[RawFile]:
-    """Yield the file or store at a path, or the netCDF files of a zip archive.
+    """Yield the file or store at a path, the files of a zip archive, or the variables of GRIB.
 
     Raises
     ------
@@ -166,6 +167,10 @@ def _read_files(found: Path, group: str = "") -> Iterator[RawFile]:
     engine = engine_of(str(path), start)
     if engine == "netcdf3":
         check_length(path)
+    if engine == "grib":
+        names = list(grib_variables(str(path), stamp))
+        yield from (RawFile(str(path), "grib", (), stamp, name) for name in names)
+        return
     if group and group not in (there := group_names(path)):
         listed = ", ".join(there) or "none"
         raise DataError(f"{path}: has no group {group}; groups of the file: {listed}")

@@ -21,6 +21,8 @@ import xarray as xr
 import zarr
 
 from gfrnn.pipeline.config.hidden_values import secret_texts
+from gfrnn.pipeline.data.files.grib import open_grib
+from gfrnn.pipeline.data.files.selected_entries import select_entries
 from gfrnn.pipeline.errors import HIDDEN, DataError
 
 # Keys of the encoding of values that differ from those stored.
@@ -41,14 +43,16 @@ class RawFile:
     path
         Absolute local path, or URL for fsspec.
     engine
-        Engine of ``xarray.open_dataset``.
+        Engine of ``xarray.open_dataset``, or ``grib``.
     options
         Storage options of fsspec, as sorted pairs.
     stamp
         Size and modification time of a local file, or another mark of its state: a rewritten file
         is opened again.
     group
-        Group of a netCDF file, empty for the root.
+        Group of a netCDF file, empty for the root; variable of a GRIB file.
+    select
+        Pairs of a dimension and its only entry that is read.
     missing
         Stored numbers that are missing values, besides those that the file declares.
     fill_is_value
@@ -60,6 +64,7 @@ class RawFile:
     options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     stamp: tuple[int | str, ...] = ()
     group: str = ""
+    select: tuple[tuple[str, float | str], ...] = ()
     missing: tuple[float, ...] = ()
     fill_is_value: bool = False
 
@@ -85,7 +90,7 @@ class RawFile:
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
-        """Lock to hold while values are read, one for all netCDF files; none for zarr stores."""
+        """Lock to hold while values are read, one for all netCDF and GRIB files; none for zarr."""
         return contextlib.nullcontext() if self.engine == "zarr" else NETCDF_LOCK
 
     def unconverted_array(self, variable: str) -> zarr.Array | None:
@@ -106,7 +111,7 @@ class RawFile:
 def _opened(file: RawFile) -> xr.Dataset:
     try:
         ds = _stored(file, file.group)
-        parents = Path(file.group).parents if file.group else ()
+        parents = Path(file.group).parents if file.group and file.engine != "grib" else ()
         for parent in parents:
             above = _stored(file, "" if str(parent) == "." else str(parent))
             fitting = {
@@ -119,7 +124,8 @@ def _opened(file: RawFile) -> xr.Dataset:
         with warnings.catch_warnings():
             # xarray warns of variables with several missing values.
             warnings.simplefilter("ignore", xr.SerializationWarning)
-            return xr.decode_cf(ds, decode_times=False, decode_timedelta=False)
+            decoded = xr.decode_cf(ds, decode_times=False, decode_timedelta=False)
+        return select_entries(decoded, file.select, file.path)
     except DataError:
         raise
     except ImportError as error:
@@ -147,6 +153,8 @@ def _opened(file: RawFile) -> xr.Dataset:
 
 def _stored(file: RawFile, group: str) -> xr.Dataset:
     """Open a group of a file lazily, with its values as stored."""
+    if file.engine == "grib":
+        return open_grib(file.path, file.stamp, group)
     options: dict[str, Any] = {}
     target: Any = file.path
     if file.engine == "zarr":

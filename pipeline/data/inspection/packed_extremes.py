@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.canonical_array import FileTimeRange, canonical_array
+from gfrnn.pipeline.data.canonical_array import FileTimeRange, LevelGroup, canonical_array
 from gfrnn.pipeline.data.grid import Channel
 
 Array = NDArray[Any]
@@ -66,8 +66,9 @@ def stored_number(ds: xr.Dataset, channel: Channel, time: int, value: float) -> 
     time : int
         Position of the value among the times of ``ds``.
     """
-    for part in file_ranges(ds, channel):
-        if part.start <= time < part.start + len(part.times):
+    for group, part in file_ranges(ds, channel):
+        (row,) = _last_rows(group, np.array([time]))
+        if part.start <= row < part.start + len(part.times):
             encoding = part.file.open()[part.variable].encoding
             stored = (value - part.offset) / part.factor
             if not {"scale_factor", "add_offset"} & set(encoding):
@@ -80,8 +81,13 @@ def stored_number(ds: xr.Dataset, channel: Channel, time: int, value: float) -> 
     return value
 
 
-def file_ranges(ds: xr.Dataset, channel: Channel) -> Iterator[FileTimeRange]:
-    """Yield the ranges of files in which a channel lies, none where it comes from no file."""
+def _last_rows(group: LevelGroup, times: Array) -> Array:
+    """Return the last stored time of each time of the Dataset: shape of ``times``."""
+    return times if group.windows is None else group.windows.stop[times] - 1
+
+
+def file_ranges(ds: xr.Dataset, channel: Channel) -> Iterator[tuple[LevelGroup, FileTimeRange]]:
+    """Yield groups and ranges of files in which a channel lies, none if it comes from no file."""
     array = canonical_array(ds[channel.variable])
     if array is None:
         return
@@ -90,7 +96,7 @@ def file_ranges(ds: xr.Dataset, channel: Channel) -> Iterator[FileTimeRange]:
         position = int(np.flatnonzero(ds["level"].values == channel.level)[0])
     for group in array.level_groups:
         if channel.level is None or position in group.levels:
-            yield from group.time_ranges
+            yield from ((group, part) for part in group.time_ranges)
 
 
 def _apart(fields: Array, at: Array, others: Array, spread: float) -> bool:
@@ -121,8 +127,9 @@ def _ends_of_range(ds: xr.Dataset, channel: Channel, where: Array) -> Array:
         In canonical units; NaN where values are not packed.
     """
     found = np.full((len(where), 3, 2), np.nan)
-    for part in file_ranges(ds, channel):
-        here = (where >= part.start) & (where < part.start + len(part.times))
+    for group, part in file_ranges(ds, channel):
+        rows = _last_rows(group, where)
+        here = (rows >= part.start) & (rows < part.start + len(part.times))
         if here.any() and part.grid.shares is None:
             found[here] = _decoded_ends(part)
     return found

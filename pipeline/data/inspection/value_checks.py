@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.config.data_config import Doubt
+from gfrnn.pipeline.data.canonical_array import as_stored
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.data.inspection.grid_order import disorder
 from gfrnn.pipeline.data.inspection.packed_extremes import (
@@ -69,8 +70,8 @@ def sample_times(
 
 def check_values(ds: xr.Dataset, sample: int) -> Iterator[DataFinding]:
     """Check the values of every channel of a canonical Dataset."""
-    for channel, fields, where in _sampled_channels(ds, sample):
-        yield from _check_channel(ds, channel, fields, where)
+    for channel, fields, stored, where in _sampled_channels(ds, sample):
+        yield from _check_channel(ds, channel, fields, stored, where)
 
 
 def doubtful_values(ds: xr.Dataset, sample: int, used: np.ndarray) -> Iterator[DataFinding]:
@@ -82,30 +83,37 @@ def doubtful_values(ds: xr.Dataset, sample: int, used: np.ndarray) -> Iterator[D
     ----------
     used : ndarray of bool, shape (times,)
     """
-    for channel, fields, where in _sampled_channels(ds, sample, used):
+    for channel, fields, stored, where in _sampled_channels(ds, sample, used):
+        yield from _Doubts.of(ds, channel, stored, where).findings(_point_formatter(ds, where))
         doubts = _Doubts.of(ds, channel, fields, where)
-        yield from doubts.findings(_point_formatter(ds, where))
         if not doubts.constant:
             yield from _check_order(ds, channel, doubts.good)
 
 
 def _sampled_channels(
     ds: xr.Dataset, sample: int, used: np.ndarray | None = None
-) -> Iterator[tuple[Channel, np.ndarray, np.ndarray]]:
-    """Yield each channel, its fields (times, latitude, longitude), and the sampled times."""
+) -> Iterator[tuple[Channel, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield each channel, its fields (times, latitude, longitude), and the sampled times.
+
+    The second fields are those of the last stored time, where values are made of several.
+    """
     for variable, array in ds.data_vars.items():
         where = sample_times(ds, str(variable), sample, used)
         levels = array.attrs.get("levels") or []
-        picked = array.sel(level=levels) if levels else array
-        block = picked.isel(time=where).values
+        stored = as_stored(array)
+        blocks = [
+            (each.sel(level=levels) if levels else each).isel(time=where).values
+            for each in ([array] if stored is array else [array, stored])
+        ]
         for number, level in enumerate(levels or [None]):
-            yield Channel(str(variable), level), block[:, number] if levels else block, where
+            fields = [block[:, number] if levels else block for block in blocks]
+            yield Channel(str(variable), level), fields[0], fields[-1], where
 
 
 def _check_channel(
-    ds: xr.Dataset, channel: Channel, fields: np.ndarray, where: np.ndarray
+    ds: xr.Dataset, channel: Channel, fields: np.ndarray, stored: np.ndarray, where: np.ndarray
 ) -> Iterator[DataFinding]:
-    """Check one channel; ``fields`` has shape (sampled times, latitude, longitude)."""
+    """Check one channel; fields have shape (sampled times, latitude, longitude)."""
     point = _point_formatter(ds, where)
     yield from _check_missing(ds, channel, fields, where, point)
     infinite = np.isinf(fields)
@@ -115,8 +123,8 @@ def _check_channel(
             channel.name,
             f"{infinite.sum()} infinite values, first {point(infinite)}; correct them",
         )
+    yield from _Doubts.of(ds, channel, stored, where).findings(point)
     doubts = _Doubts.of(ds, channel, fields, where)
-    yield from doubts.findings(point)
     whole = doubts.good
     if doubts.constant:
         yield DataFinding(
@@ -261,7 +269,9 @@ def _check_order(ds: xr.Dataset, channel: Channel, fields: np.ndarray) -> Iterat
 def _fill_values(ds: xr.Dataset, channel: Channel) -> np.ndarray:
     """Return fill values in use, in the unit of the files and converted to the canonical one."""
     usual = np.array(_FILL_VALUES, np.float32)
-    conversions = {(part.factor, part.offset) for part in file_ranges(ds, channel)} | {(1.0, 0.0)}
+    conversions = {(part.factor, part.offset) for _, part in file_ranges(ds, channel)} | {
+        (1.0, 0.0)
+    }
     return np.unique([usual * factor + offset for factor, offset in conversions])
 
 

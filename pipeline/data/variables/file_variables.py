@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.config.data_config import SourceConfig
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.canonical_array import IndexMap, chunks_of
 from gfrnn.pipeline.data.files.file_coordinates import (
     dimension_kinds,
@@ -55,6 +56,8 @@ class FileVariable:
         Attributes of the canonical variable.
     time_chunk : int
         Times in a stored chunk.
+    accumulated : Duration, False or None
+        What the source states: time after which sums begin anew, or that values are no sums.
     interpolate : bool
         Whether the values are interpolated to the grid of other files.
     problem : str or None
@@ -76,6 +79,7 @@ class FileVariable:
     offset: float
     attrs: dict[str, Any]
     time_chunk: int
+    accumulated: Duration | Literal[False] | None = None
     interpolate: bool = False
     problem: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -93,8 +97,8 @@ def source_variables(
     Raises
     ------
     DataError
-        If files are missing or cannot be read, or ``rename`` or ``units`` name variables that are
-        not in them.
+        If files are missing or cannot be read, or ``rename``, ``units``, ``accumulated`` or
+        ``select`` name what is not in them.
     """
     variables: dict[str, list[FileVariable]] = {}
     for number, source in enumerate(sources):
@@ -104,13 +108,20 @@ def source_variables(
         for file in files:
             with file.lock:
                 variables[key] += read(file, source, key)
-        for option in ("rename", "units"):
+        for option, what, kind in (
+            ("rename", "variable", "data_vars"),
+            ("units", "variable", "data_vars"),
+            ("accumulated", "variable", "data_vars"),
+            ("select", "dimension", "coords"),
+        ):
             given = getattr(source, option)
-            there = {str(name) for file in files if given for name in file.open().data_vars}
+            opened = [file.open() for file in files if given]
+            there = {str(name) for ds in opened for name in getattr(ds, kind)}
+            there |= {str(dim) for ds in opened if kind == "coords" for dim in ds.dims}
             for name in given:
                 if name not in there:
                     raise DataError(
-                        f"{key}.{option}: the source has no variable {name}; "
+                        f"{key}.{option}: the source has no {what} {name}; "
                         f"{suggest_names(name, there)}"
                     )
     return variables
@@ -249,7 +260,7 @@ def _read_variables(
             dims["level"] = single
         variable, level, problem = recognise_variable(raw_name, raw, dims, levels, source, key)
         factor, offset, unit, unit_problem = canonical_unit(raw_name, variable, raw, source, key)
-        problem = problem or _extra_dimension(raw_name, raw, dims) or unit_problem
+        problem = problem or _extra_dimension(raw_name, raw, dims, key) or unit_problem
         # A dimension of one level, or without pressures, has length 1 and is dropped.
         order = levels[dims["level"]].positions if level and len(level) > 1 else None
         quantity = QUANTITIES.get(variable)
@@ -291,6 +302,7 @@ def _read_variables(
                 offset,
                 attrs,
                 chunks_of(raw).get(dims.get("time", ""), 1),
+                _stated_sum(source, raw_name),
                 source.interpolate,
                 problem,
                 [*times.notes, *grid.notes, *own],
@@ -299,13 +311,18 @@ def _read_variables(
     return variables
 
 
-def _extra_dimension(raw_name: str, raw: xr.Variable, dims: dict[str, str]) -> str | None:
+def _stated_sum(source: SourceConfig, raw_name: str) -> Duration | Literal[False] | None:
+    """Return what a source states about a variable that may be a sum over time."""
+    return source.accumulated[raw_name] or False if raw_name in source.accumulated else None
+
+
+def _extra_dimension(raw_name: str, raw: xr.Variable, dims: dict[str, str], key: str) -> str | None:
     """Describe a dimension that is none of the known kinds, if there is one."""
     for dim in raw.dims:
         if dim not in dims.values() and raw.sizes[dim] > 1:
             return (
                 f"{raw_name}: its dimension {dim} has {raw.sizes[dim]} entries, but only time, "
-                "level, latitude and longitude are read; select one, for example with cdo or "
-                "xarray's isel"
+                f"level, latitude and longitude are read; set {key}.select: {{{dim}: ...}} to the "
+                "entry that shall be read"
             )
     return None

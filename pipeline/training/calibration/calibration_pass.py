@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +16,7 @@ from gfrnn.pipeline.reduction.checkpoints import content_key
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.calibration.lead_regression import LeadSums
 from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
-from gfrnn.pipeline.training.calibration.rollout_summary import SYSTEMS, RolloutSummary
+from gfrnn.pipeline.training.calibration.rollout_summary import RolloutSummary
 from gfrnn.pipeline.training.field_passes import FieldPasses
 from gfrnn.pipeline.training.network_arrays import solved_arrays, solved_options
 from gfrnn.pipeline.training.pass_costs import NO_READS
@@ -38,31 +38,31 @@ class Calibration:
 
     Attributes
     ----------
-    forecast, linear : ndarray, shape (leads, groups)
-        Factors of the forecasts and of the linear model.
+    factors : dict of ndarray, shape (leads, groups)
+        Factors of the forecasts, of the linear model and, if there is one, of the quadratic
+        reference, by system.
     errors : dict of ndarray
         Mean squared errors of a state in the validation period: ``rollout_errors`` and
-        ``calibrated_errors``, shape (systems, leads), of the forecasts and the linear model, and
+        ``calibrated_errors``, shape (systems, leads), of the same systems, and
         ``climatology_errors``, shape (leads,).
     """
 
-    forecast: Array
-    linear: Array
+    factors: dict[str, Array]
     errors: dict[str, Array]
 
     @classmethod
     def of_sums(
         cls, sums: dict[str, LeadSums], regressed: Sequence[int], spacing: int
     ) -> Calibration:
-        """Return the calibration of both systems; see :meth:`LeadSums.coefficients`."""
-        factors = {system: sums[system].coefficients(regressed, spacing) for system in SYSTEMS}
-        calibrated = [sums[system].errors(factors[system]) for system in SYSTEMS]
+        """Return the calibration of all systems; see :meth:`LeadSums.coefficients`."""
+        factors = {name: own.coefficients(regressed, spacing) for name, own in sums.items()}
+        calibrated = [own.errors(factors[name]) for name, own in sums.items()]
         errors = {
-            "rollout_errors": np.stack([sums[system].errors() for system in SYSTEMS]),
+            "rollout_errors": np.stack([own.errors() for own in sums.values()]),
             "calibrated_errors": np.stack(calibrated),
             "climatology_errors": sums["linear"].variance(),
         }
-        return cls(**factors, errors=errors)
+        return cls(factors, errors)
 
 
 def calibration_passes(
@@ -101,7 +101,8 @@ def calibration_passes(
             length=len(time),
         )
     )
-    affordable = int(_OPERATIONS / rollouts.walk_flops(horizon))
+    # The quadratic reference decides on no initial times: forecasts do not depend on it.
+    affordable = int(_OPERATIONS / replace(rollouts, quadratic=None).walk_flops(horizon))
     count = min(max(_LEAST_STARTS, affordable), _MOST_STARTS)
     starts, ends, spacing = initial_times(runs, horizon, count)
     together = min(max(1, 1 + (length - horizon) // spacing), _STARTS_OF_LEAF)
@@ -179,20 +180,25 @@ def cut_starts(ends: Array, together: int) -> list[Stretch]:
 def networks_key(rollouts: NetworkRollouts) -> str:
     """Return a hash of all that determines the rollouts of solved networks."""
     digest = hashlib.sha256()
-    for network in (*rollouts.networks, rollouts.linear):
+    networks = *rollouts.networks, *rollouts.references.values()
+    for network in networks:
         for name, values in sorted(solved_arrays(network).items()):
             digest.update(f"{name} {values.dtype} {values.shape}".encode())
             digest.update(np.ascontiguousarray(values).data)
     digest.update(np.ascontiguousarray(rollouts.mixture).data)
-    options = [solved_options(network) for network in (*rollouts.networks, rollouts.linear)]
+    options = [solved_options(network) for network in networks]
     return content_key(digest.hexdigest(), options, rollouts.layout.attributes())
 
 
-def calibration_factors(calibration: Calibration | None) -> dict[str, Array | None]:
+def calibration_factors(calibration: Calibration | None) -> dict[str, Array]:
     """Return the attributes of a model that hold its calibration."""
-    if calibration is None:
-        return {}
-    return {"calibration": calibration.forecast, "linear_calibration": calibration.linear}
+    names = {
+        "forecast": "calibration",
+        "linear": "linear_calibration",
+        "quadratic": "quadratic_calibration",
+    }
+    factors = {} if calibration is None else calibration.factors
+    return {names[system]: own for system, own in factors.items()}
 
 
 def calibration_errors(calibration: Calibration | None) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""Rollouts of the networks of a model: their weighted mean, and those of the linear reference."""
+"""Rollouts of the networks of a model: their weighted mean, and those of reference networks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NetworkRollouts:
 
     Attributes
     ----------
-    layout, networks, mixture, linear, step, forcing
+    layout, networks, mixture, linear, step, forcing, quadratic
         Attributes of :class:`gfrnn.pipeline.training.model.ForecastModel`.
     """
 
@@ -44,11 +44,18 @@ class NetworkRollouts:
     linear: Network
     step: Duration
     forcing: Forcing
+    quadratic: Network | None = None
+
+    @property
+    def references(self) -> dict[str, Network]:
+        """The reference networks by the name of their system in the scores."""
+        found = {"linear": self.linear, "quadratic": self.quadratic}
+        return {name: network for name, network in found.items() if network is not None}
 
     @property
     def delays(self) -> int:
         """Number of successive states from which rollouts start."""
-        return max(network.delays for network in (*self.networks, self.linear))
+        return max(network.delays for network in (*self.networks, *self.references.values()))
 
     def walk(self, history: Array, initial: Array, steps: int) -> Iterator[tuple[Array, Array]]:
         """Yield the weighted mean of the networks' rollouts lead by lead.
@@ -83,11 +90,11 @@ class NetworkRollouts:
                     limited += share * held
             yield mixed, limited
 
-    def linear_walk(
-        self, history: Array, initial: Array, steps: int
+    def reference_walk(
+        self, name: str, history: Array, initial: Array, steps: int
     ) -> Iterator[tuple[Array, Array]]:
-        """Yield the rollout of the linear model lead by lead, as :meth:`walk` does."""
-        yield from self._walk(self.linear, history, initial, steps)
+        """Yield the rollout of one of the :attr:`references` lead by lead, as :meth:`walk` does."""
+        yield from self._walk(self.references[name], history, initial, steps)
 
     def _walk(
         self, network: Network, history: Array, initial: Array, steps: int
@@ -109,7 +116,7 @@ class NetworkRollouts:
             yield np.pad(state, ((0, 0), (0, self.layout.size - size))), limited
 
     def walk_bytes(self, starts: int) -> tuple[int, int]:
-        """Return the memory in bytes of both walks together, without the history.
+        """Return the memory in bytes of all walks together, without the history.
 
         Returns
         -------
@@ -119,7 +126,7 @@ class NetworkRollouts:
             Bytes that a step needs besides these, at its peak.
         """
         held = lifted = 0
-        for network in (*self.networks, self.linear):
+        for network in (*self.networks, *self.references.values()):
             if isinstance(network, ZonalNetwork):
                 held += walk_bytes(network, len(network.stages), starts)
                 continue
@@ -134,9 +141,9 @@ class NetworkRollouts:
         return held, 2 * lifted + 3 * 8 * starts * self.layout.size
 
     def walk_flops(self, steps: int) -> float:
-        """Count the operations of both walks over a number of steps from one start."""
+        """Count the operations of all walks over a number of steps from one start."""
         flops = 0.0
-        for network in (*self.networks, self.linear):
+        for network in (*self.networks, *self.references.values()):
             if isinstance(network, ZonalNetwork):
                 for number in range(len(network.stages)):
                     used = network.used_columns(number).sum()

@@ -19,9 +19,6 @@ from gfrnn_core import UnstableRollout
 
 Array = NDArray[Any]
 
-SYSTEMS = ("forecast", "linear")
-"""Systems whose rollouts are summed: the mean of the networks, and the linear reference."""
-
 
 @dataclass(frozen=True)
 class RolloutSummary:
@@ -57,6 +54,11 @@ class RolloutSummary:
     name: str = "rollouts"
     remedy: str = "data.chunk, model.width or fit.calibration"
 
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Systems whose rollouts are summed: the mean of the networks, and reference networks."""
+        return "forecast", *self.rollouts.references
+
     @cached_property
     def groups(self) -> Array:
         """Index of the group of each value of a state: int, shape (size,)."""
@@ -78,7 +80,10 @@ class RolloutSummary:
         leads = min(self.leads, end - 1 - first)
         walks = (
             self.rollouts.walk(history, initial, leads),
-            self.rollouts.linear_walk(history, initial, leads),
+            *(
+                self.rollouts.reference_walk(name, history, initial, leads)
+                for name in self.rollouts.references
+            ),
         )
         found = self._zeros()
         for lead in range(1, leads + 1):
@@ -87,7 +92,7 @@ class RolloutSummary:
                 read = self.states.read(begin, min(last + lead + self.block, end))
             known = starts + lead < end
             truth = read[starts[known] + lead - begin]
-            for system, walk in zip(SYSTEMS, walks, strict=True):
+            for system, walk in zip(self.systems, walks, strict=True):
                 forecast = next(walk)[0][known]
                 self._add(found, system, lead, forecast, truth)
         return found
@@ -106,7 +111,7 @@ class RolloutSummary:
     def _zeros(self) -> Arrays:
         shape = self.leads, int(self.groups.max()) + 1
         found: Arrays = {}
-        for system in SYSTEMS:
+        for system in self.systems:
             for name in ("forecast", "product", "truth"):
                 found[f"{system}/{name}"] = np.zeros(shape)
             found[f"{system}/counts"] = np.zeros(self.leads, dtype=int)
@@ -124,7 +129,7 @@ class RolloutSummary:
                     for name in ("forecast", "product", "truth", "counts")
                 }
             )
-            for system in SYSTEMS
+            for system in self.systems
         }
 
     def reach(self, stretch: Stretch) -> tuple[int, int]:

@@ -70,7 +70,7 @@ def error_passes(
     length = max(1, min(_LEAF_STARTS, _LEAF_BYTES // (4 * horizon * fields.grid.size)))
     factors = calibration_factors(calibration)
     summary = ErrorSummary(
-        rollouts,
+        replace(rollouts, quadratic=None),  # members are made for the forecasts and few references
         (factors.get("calibration"), factors.get("linear_calibration")),
         fields,
         starts,
@@ -85,7 +85,7 @@ def error_passes(
 
     def key() -> str:
         own = training.rows_key(experiment, experiment.search, horizon)
-        return content_key(own, networks_key(rollouts), starts.tolist(), parts)
+        return content_key(own, networks_key(summary.rollouts), starts.tolist(), parts)
 
     found: ErrorArchive = yield ErrorPass(
         summary=summary,

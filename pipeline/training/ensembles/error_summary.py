@@ -74,7 +74,9 @@ class ErrorSummary:
                 self.rollouts.walk(history, initial, self.leads), self.factors[0], layout
             ),
             "linear": calibrated(
-                self.rollouts.linear_walk(history, initial, self.leads), self.factors[1], layout
+                self.rollouts.reference_walk("linear", history, initial, self.leads),
+                self.factors[1],
+                layout,
             ),
         }
         found: Arrays = {}

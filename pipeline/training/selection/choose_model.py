@@ -37,7 +37,7 @@ class SelectedModel:
     ----------
     best : int
         Index of the candidate with the least error.
-    networks, mixture, linear, selection, notes
+    networks, mixture, linear, quadratic, selection, notes
         Attributes of :class:`gfrnn.pipeline.training.model.ForecastModel`.
     """
 
@@ -45,6 +45,7 @@ class SelectedModel:
     networks: tuple[SampledRNN, ...]
     mixture: Array
     linear: SampledRNN
+    quadratic: SampledRNN | None
     selection: dict[str, Array]
     notes: dict[str, Any]
 
@@ -81,11 +82,15 @@ def choose_model(
     used = np.flatnonzero(shares.any(axis=1))
     solves = [_settings(int(index), choices[index].best) for index in used]
     linear_solve = _settings(best_linear, linear)
+    quadratic = _best_quadratic(candidates, choices)
+    if quadratic is not None and used.tolist() == [quadratic]:
+        quadratic = None  # the forecast itself
     return SelectedModel(
         best=best,
         networks=tuple(choices[index].best.network for index in used),
         mixture=shares[used],
         linear=linear.network,
+        quadratic=None if quadratic is None else choices[quadratic].best.network,
         selection={
             "ridges": np.asarray(fit.ridge),
             "widths": np.asarray([path.network.width for path in choice.paths]),
@@ -112,10 +117,21 @@ def choose_model(
             ],
             "solves": solves,
             "linear_solve": linear_solve,
+            "quadratic_solve": (
+                None if quadratic is None else _settings(quadratic, choices[quadratic].best)
+            ),
             "rows": candidate.rows(candidate.solved_folds(fit)),
             "columns": len(choice.best.spectrum) + len(linear.network.leads) * candidate.size,
         },
     )
+
+
+def _best_quadratic(
+    candidates: tuple[Candidate, ...], choices: Sequence[WidthSelection]
+) -> int | None:
+    """Return the index of the best candidate with quadratic features; None if there is none."""
+    found = [index for index, each in enumerate(candidates) if each.network.sampling == "quadratic"]
+    return min(found, key=lambda index: choices[index].best.score, default=None)
 
 
 def has_final_solve(fit: FitConfig) -> bool:
@@ -141,7 +157,8 @@ def final_solve(
     """
     if not has_final_solve(fit):
         return selected
-    chosen = [*selected.notes["solves"], selected.notes["linear_solve"]]
+    references = [selected.notes[f"{name}_solve"] for name in ("linear", "quadratic")]
+    chosen = [*selected.notes["solves"], *filter(None, references)]
     solving = [
         (
             candidate,
@@ -152,8 +169,10 @@ def final_solve(
         for index, candidate in enumerate(candidates)
     ]
     found = [iter(each) for each in run_tasks("final solve", solve_candidate, solving, progress)]
-    *networks, linear = [next(found[each.candidate]) for each in chosen]
-    return replace(selected, networks=tuple(networks), linear=linear)
+    solved = [next(found[each.candidate]) for each in chosen]
+    count = len(selected.networks)
+    linear, quadratic = (*solved[count:], None)[:2]
+    return replace(selected, networks=tuple(solved[:count]), linear=linear, quadratic=quadratic)
 
 
 def _settings(candidate: int, path: RidgeSelection) -> SolveSettings:

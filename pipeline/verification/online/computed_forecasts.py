@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.forecasting.divergence import DecodedLead
 from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers, members_bytes
 from gfrnn.pipeline.forecasting.forecast import (
     decoded_forecasts,
@@ -41,26 +42,27 @@ class _Batch:
     members : EnsembleMembers or None
     """
 
-    leads: Iterator[tuple[Array, Array]]
+    leads: Iterator[DecodedLead]
     members: EnsembleMembers | None
 
-    def next_lead(self, lead: int, channels: int) -> tuple[Array, Array]:
-        """Return the fields of the next lead and the limited shares.
+    def next_lead(self, lead: int, channels: int) -> tuple[Array, Array, Array]:
+        """Return the fields of the next lead, the limited shares, and the places of divergence.
 
         Returns
         -------
         ndarray of float32, shape (starts, members, channels, cells)
             Members are those that a forecast store would have; one for single forecasts.
         ndarray, shape (starts,)
+        ndarray of int, shape (starts,)
         """
-        values, limited = next(self.leads)
+        values, limited, departed = next(self.leads)
         fields = values.astype(np.float32).reshape(len(values), 1, channels, -1)
         if self.members is None:
-            return fields, limited
+            return fields, limited, departed
         found = np.empty((len(fields), self.members.count, *fields.shape[2:]), dtype=np.float32)
         for own, made in zip(found, self.members.fields(fields, lead, slice(None)), strict=True):
             own[:] = made[:, 0]
-        return found, limited
+        return found, limited, departed
 
 
 @dataclass
@@ -79,9 +81,9 @@ class ComputedForecasts:
         Store of the model.
     batch : int
         Number of initial times that are computed together.
-    limited, diverged : list of ndarray, shape (starts,)
+    limited, departed : list of ndarray, shape (starts,)
         For each lead that was read: the share of values that the bound of rollouts has limited, and
-        whether the forecast is NaN.
+        the place of divergence, see :class:`gfrnn.pipeline.forecasting.divergence.DecodedLead`.
     """
 
     experiment: Experiment
@@ -89,12 +91,12 @@ class ComputedForecasts:
     model: Path
     batch: int
     limited: list[Array] = field(default_factory=list)
-    diverged: list[Array] = field(default_factory=list)
+    departed: list[Array] = field(default_factory=list)
     _batches: list[_Batch] = field(default_factory=list)
 
     def begin(self) -> ComputedForecasts:
         """Return a copy of which no lead has been read; it is cheap to pickle."""
-        return replace(self, limited=[], diverged=[], _batches=[])
+        return replace(self, limited=[], departed=[], _batches=[])
 
     @cached_property
     def starts(self) -> Array:
@@ -152,11 +154,9 @@ class ComputedForecasts:
             self._batches = list(self._begin(starts))
         channels = len(self.fields.grid.channels)
         parts = [batch.next_lead(lead, channels) for batch in self._batches]
-        fields = np.concatenate([values for values, _ in parts])
-        self.limited.append(np.concatenate([shares for _, shares in parts]))
-        masked = 0 if self.fields.grid.mask is None else int(self.fields.grid.mask.sum())
-        missing = np.isnan(fields[:, 0]).reshape(len(fields), -1).sum(axis=1)
-        self.diverged.append(missing > masked)
+        fields, shares, places = (np.concatenate(own) for own in zip(*parts, strict=True))
+        self.limited.append(shares)
+        self.departed.append(places)
         return [fields[:, :, None, channel] for channel in range(channels)]
 
     def _begin(self, starts: slice) -> Iterator[_Batch]:

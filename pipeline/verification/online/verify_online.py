@@ -11,6 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.data.grid import Grid
+from gfrnn.pipeline.forecasting.divergence import DIVERGENCE, STAYED, divergence_text
 from gfrnn.pipeline.forecasting.forecast import check_members, load_model
 from gfrnn.pipeline.forecasting.forecast_store import LIMITED
 from gfrnn.pipeline.reduction.progress import Progress
@@ -22,7 +24,8 @@ from gfrnn.pipeline.verification.verify import compute_statistics, starts_of_tas
 Array = NDArray[Any]
 
 DIVERGED = "diverged"
-"""Name of the statistic of a pair that is 1 where the forecast is NaN."""
+"""Name of the statistic of a pair that is above 0 at the lead at which the forecast diverged: 1 and
+the place, see :class:`gfrnn.pipeline.forecasting.divergence.DecodedLead`."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class OnlineScoring(PairScoring):
         found = PairScoring.statistics(own, first, stop)
         return found | {
             LIMITED: np.stack(own.forecasts.limited, axis=1),
-            DIVERGED: np.stack(own.forecasts.diverged, axis=1).astype(float),
+            DIVERGED: np.stack(own.forecasts.departed, axis=1) + 1.0,
         }
 
 
@@ -134,13 +137,14 @@ def verify_online(
     )
 
 
-def open_rollouts(statistics: Path) -> xr.Dataset:
-    """Return what is known of forecasts of which no fields are kept.
+def open_rollouts(statistics: Path, grid: Grid) -> xr.Dataset:
+    """Return what is known of forecasts of which no fields are kept, on this grid.
 
     Returns
     -------
     xarray.Dataset
-        The variable ``limited`` and the attribute ``lost_forecasts`` of a forecast store, see
+        The variable ``limited`` and the attributes ``lost_forecasts`` and ``divergence`` of a
+        forecast store, see
         :func:`gfrnn.pipeline.forecasting.forecast_store.finish_forecast_store`, and its coordinates
         of initial times and leads.
 
@@ -151,11 +155,15 @@ def open_rollouts(statistics: Path) -> xr.Dataset:
     """
     with open_statistics(statistics) as ds:
         found = ds[[LIMITED, DIVERGED]].load()
-    lost = int((found[DIVERGED].values > 0).any(axis=1).sum())
+    departed = found[DIVERGED].values.astype(int) - 1
+    attrs: dict[str, Any] = {"lost_forecasts": int((departed > STAYED).any(axis=1).sum())}
+    if attrs["lost_forecasts"]:
+        times = found["time"].values, found["valid_time"].values
+        attrs[DIVERGENCE] = divergence_text(*times, departed, grid)
     kept = ["time", "prediction_timedelta", "valid_time"]
     return (
         found[[LIMITED]]
         .reset_coords()[[LIMITED]]
         .assign_coords({name: found[name] for name in kept})
-        .assign_attrs(lost_forecasts=lost)
+        .assign_attrs(attrs)
     )

@@ -202,16 +202,28 @@ class LinearInverseModel(LinearModel):
         return self.model.inverse_walk(history, leads)
 
 
+class QuadraticModel(LinearModel):
+    """The best candidate of quadratic features, see :attr:`ForecastModel.quadratic`."""
+
+    name = "quadratic"
+
+    def states(self, history: Array | None, initial: Array, leads: int) -> Iterator[Array]:
+        assert history is not None
+        return (states for states, _ in self.model.quadratic_walk(history, initial, leads))
+
+
 def references_of(model: ForecastModel | None) -> tuple[Reference, ...]:
     """Return the references of a model, or those that need none.
 
-    The linear inverse model needs covariances of states, which the layout ``eof`` has.
+    The linear inverse model needs covariances of states, which the layout ``eof`` has. Quadratic
+    features are a reference where candidates have them.
     """
     if model is None:
         return Persistence(), ClimatologyReference()
     inverse = isinstance(model.layout, EofLayout)
     return (
         LinearModel(model),
+        *((QuadraticModel(model),) if model.quadratic is not None else ()),
         *((LinearInverseModel(model),) if inverse else ()),
         DampedPersistence(model),
         Persistence(),

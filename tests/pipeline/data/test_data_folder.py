@@ -9,6 +9,7 @@ import glob
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -47,7 +48,8 @@ class Outcome:
 
 
 SHORT = {"short record": "warning"}
-GRIB = "GRIB is not read directly; install cfgrib"
+GRIB = "" if find_spec("eccodes") else "a GRIB file, for which the package eccodes is needed"
+MEMBERS = ["small_global/era5-levels-members.grib", "small_global/ERA5_levels.grib"]
 IBERIA = "ncep1_iberia_daily_1958_2001"
 PLYMOUTH = "era5_plymouth_point_hourly_1994_2023/era5_*.nc"
 BENELUX = "era5_benelux_hourly_140steps_packed/*.nc"
@@ -100,9 +102,27 @@ OUTCOMES = {
         + ["rain_rate", "net_solar_flux"],
         found=ONE_POINT,
     ),
-    "GRIB": Outcome(["era5_uk_t2m_hourly_201903/*.grib"], GRIB),
-    "GRIB of levels": Outcome(["small_global/ERA5_levels.grib"], GRIB),
-    "GRIB of members": Outcome(["small_global/era5-levels-members.grib"], GRIB),
+    "GRIB": Outcome(
+        ["era5_uk_t2m_hourly_201903/*.grib"],
+        GRIB,
+        sizes=(744, 33, 49),
+        names=["2m_temperature"],
+        found={"less than a year": "note"},
+    ),
+    "GRIB of members": Outcome(MEMBERS[:1], GRIB or r"number has 10 entries"),
+    "GRIB of a member": Outcome(
+        [{"path": MEMBERS[0], "select": {"number": 3}}],
+        GRIB,
+        sizes=(4, 61, 120),
+        names=["geopotential_500", "geopotential_850", "temperature_500", "temperature_850"],
+        found=SHORT,
+    ),
+    "GRIB of three levels": Outcome(
+        [{"path": MEMBERS[1], "select": {"number": 1}}],
+        GRIB,
+        sizes=(4, 42, 73),
+        found=SHORT | {"no three successive times": "error", "1 gaps in time": "warning"},
+    ),
     "the Danube": Outcome(
         ["era5_danube_daily_2013/*.nc"],
         sizes=(365, 13, 41),
@@ -160,7 +180,7 @@ OUTCOMES = {
     "MERRA-2, two grids": Outcome(["merra2_weur_hourly/*.nc4"], "have different latitudes"),
     "a table of a station": Outcome(
         ["wth_hourly_2010_2013/WTH.csv"],
-        "a file that begins with b'date,Vis'; only netCDF files and zarr stores",
+        "a file that begins with b'date,Vis'; only netCDF and GRIB files and zarr stores",
     ),
     "a zip archive of a table": Outcome(
         ["jena_weather_2020/*.zip"], r"a zip archive of 1 files, 7\.24 MB \(weather/weather\.csv\)"

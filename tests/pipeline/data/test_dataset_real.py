@@ -111,7 +111,6 @@ def test_plymouth_yearly_files() -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("era5_uk_t2m_hourly_201903/*.grib", "install cfgrib"),
         ("era5_cancities_daily_1990_1993/*.nc", "the grid is not regular"),
         ("era5_point_hourly_2019/*.nc", "have different latitudes: 54.25"),
         ("merra2_weur_hourly/*", "have different latitudes"),

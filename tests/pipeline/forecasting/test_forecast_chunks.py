@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.forecasting import forecast_store, forecast_writer
+from gfrnn.pipeline.forecasting.divergence import STAYED, DecodedLead
 from gfrnn.pipeline.forecasting.forecast_chunks import ForecastChunks, forecast_chunks
 from gfrnn.pipeline.forecasting.forecast_store import (
     create_forecast_store,
@@ -87,9 +88,10 @@ def test_a_store_holds_what_was_written(tmp_path, monkeypatch, size, chunks):
     values = np.random.default_rng(0).standard_normal((starts, leads, grid.size))
     for first in (0, 2):
         own = values[first : first + 2]
-        pairs = ((own[:, lead], np.zeros(len(own))) for lead in range(leads))
-        write_forecasts(path, grid, first, pairs)
-    finish_forecast_store(path)
+        stayed = np.full(len(own), STAYED)
+        decoded = (DecodedLead(own[:, n], np.zeros(len(own)), stayed) for n in range(leads))
+        write_forecasts(path, grid, first, decoded)
+    finish_forecast_store(path, grid)
     store = open_forecasts(path)
     assert store.attrs["lost_forecasts"] == 0
     fields = values.reshape(starts, leads, *grid.shape).astype(np.float32)

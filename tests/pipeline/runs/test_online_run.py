@@ -14,6 +14,7 @@ import xarray as xr
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.errors import DataError, ResourceError, RunError
+from gfrnn.pipeline.forecasting.divergence import divergences
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.reduction import dask_client
 from gfrnn.pipeline.runs.new_period import NewPeriod
@@ -23,6 +24,7 @@ from gfrnn.pipeline.verification import verify as verification
 from gfrnn.pipeline.verification.online.verify_online import OnlineScoring
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.pipeline.verification.statistics_store import open_statistics
+from gfrnn_testing.models import scale_weights
 from gfrnn_testing.weather import experiment, finish, make_weather, stamps, tree
 from gfrnn_testing.zonal_weather import write_zonal_noise, zonal_tree
 
@@ -236,6 +238,27 @@ def test_forecasts_that_diverge_are_counted(single, tmp_path, monkeypatch):
     assert run.rollouts().attrs["lost_forecasts"] == -(-(starts - 1) // 10)
     assert stored.rollouts().attrs["lost_forecasts"] == -(-(starts - 1) // 10)
     assert_same_statistics(run, stored)
+    found = divergences(run.rollouts())
+    assert found == divergences(stored.rollouts())
+    assert {each["lead"] for each in found} == {4}
+    counts = run.record.stages["forecast"].rollouts
+    assert counts == {
+        "forecasts": starts,
+        "diverged": -(-(starts - 1) // 10),
+        "first_divergence": found[0],
+    }
+    assert counts == stored.record.stages["forecast"].rollouts
+
+
+def test_states_of_modes_that_leave_the_range_diverge(single, tmp_path):
+    """Weights of 1e100 are finite, as all that they forecast is for a step or two."""
+    run = run_online(single, tmp_path / "run", store=True)
+    scale_weights(run.model, 1e100)
+    run.forecast()
+    store = open_forecasts(run.forecast_store)
+    assert store.attrs["lost_forecasts"] == store.sizes["time"]
+    assert np.isnan(store["temperature"].sel(level=850.0)).all()
+    assert divergences(store)[0]["lead"] == 1
 
 
 def test_a_task_that_does_not_fit_is_refused(single, tmp_path, monkeypatch):

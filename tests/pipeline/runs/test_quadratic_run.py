@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,9 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
 from gfrnn.pipeline.training.checks import check_settings
 from gfrnn.pipeline.training.selection.ridge import solve
+from gfrnn.pipeline.verification.pair_scoring import PairScoring
+from gfrnn.pipeline.verification.scores import open_scores
+from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
 from gfrnn_core.regression_rows import delayed
@@ -115,6 +120,7 @@ def test_a_refit_of_fewer_features_is_the_fit_of_the_changed_experiment(weather,
     theirs = fit_of(weather, tmp_path / "whole", **BOTH | {"fit": {"average": 2, "widths": [6]}})
     assert uncalibrated_contents(ours.model) == uncalibrated_contents(theirs.model)
     assert quadratic_of(ours).hidden.width == 6
+    np.testing.assert_array_equal(model_of(ours).quadratic.outer, model_of(theirs).quadratic.outer)
 
 
 def test_an_update_adds_the_rows_of_new_times(weather, mixed, tmp_path):
@@ -131,6 +137,7 @@ def test_an_update_adds_the_rows_of_new_times(weather, mixed, tmp_path):
         ridge=np.array(each.ridge), balance=np.array(each.balance),
     )  # fmt: skip
     np.testing.assert_allclose(network.outer, expected.outer, atol=1e-6)
+    np.testing.assert_array_equal(model_of(run).quadratic.outer, network.outer)
     assert contents(mixed.model) == before
 
 
@@ -159,7 +166,51 @@ def test_more_features_than_products_are_refused_before_work(
         checked(products + 1)
 
 
-def test_copies_of_a_model_count_once_in_an_average(weather, tmp_path):
+@pytest.mark.parametrize("refit", ["none", "all"])
+def test_the_reference_is_the_forecast_of_a_run_with_quadratic_features_alone(
+    weather, mixed, tmp_path, refit
+):
+    alone = finish(
+        fit_of(weather, tmp_path / "alone", model={"sampling": "quadratic"}, fit={"refit": refit})
+    )
+    assert model_of(alone).quadratic is None
+    run = mixed
+    if refit == "all":
+        parts = BOTH | {"fit": BOTH["fit"] | {"refit": "all"}}
+        run = finish(fit_of(weather, tmp_path / "both", **parts))
+    ours, theirs = open_scores(run.score_store), open_scores(alone.score_store)
+    assert list(ours["system"].values[:4]) == ["forecast", "linear", "quadratic", "linear inverse"]
+    assert "quadratic" not in theirs["system"].values
+    for metric in ("rmse", "acc"):
+        np.testing.assert_allclose(
+            ours[metric].sel(system="quadratic").values,
+            theirs[metric].sel(system="forecast").values,
+            rtol=1e-5,
+        )
+    assert (ours["rmse_change_block"].sel(system="quadratic") >= 1).all()
+
+
+def test_the_reference_does_not_change_the_forecast(weather, mixed, tmp_path):
+    """With one network at each lead, the better one of either kind, the other is not needed."""
+    both = BOTH | {"fit": {"average": 1}}
+    model = model_of(fit_of(weather, tmp_path / "best", **both))
+    kinds = {each.sampling for each in model.networks}
+    assert (model.quadratic is None) == (kinds == {"quadratic"})
+    normal = model_of(fit_of(weather, tmp_path / "normal"))
+    if kinds == {"normal"}:
+        np.testing.assert_array_equal(model.calibration, normal.calibration)
+
+
+def test_scoring_of_the_reference_needs_more_memory(mixed):
+    """The lifted rows and the states of its walk are counted."""
+    fields = mixed.load_model().fields(mixed.ds)
+    forecasts = StoredForecasts(mixed.forecast_store, fields.grid)
+    own = PairScoring(fields, forecasts, mixed.experiment.verification, mixed.model)
+    walk = replace(model_of(mixed).rollouts, networks=()).walk_bytes(8)
+    assert own.statistics_bytes(0, 8) > sum(walk) > 0
+
+
+def test_combinations_that_are_one_model_are_trained_once(weather, tmp_path):
     search = {"model.seed": [0, 1], "model.sampling": ["normal", "quadratic"]}
     run = fit_of(weather, tmp_path / "run", search=search, fit={"average": 4})
     shares = {
@@ -167,6 +218,6 @@ def test_copies_of_a_model_count_once_in_an_average(weather, tmp_path):
         for each in model_of(run).notes.candidates
     }
     third = pytest.approx([1 / 3, 1 / 3])
-    assert shares.pop(("quadratic", 1)) == [0, 0]
+    assert ("quadratic", 1) not in shares
     assert all(share == third for share in shares.values())
     assert len(model_of(run).networks) == len(shares) == 3

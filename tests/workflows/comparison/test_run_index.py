@@ -18,6 +18,7 @@ from gfrnn.pipeline.storage import string_array
 from gfrnn.pipeline.verification.scores import open_scores, write_scores
 from gfrnn.workflows.commands import main as commands
 from gfrnn.workflows.comparison.run_index import run_folders, write_index
+from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.report.labels import number
 
 
@@ -78,7 +79,7 @@ def test_the_index_says_what_each_run_is(folder: Path):
 def test_the_index_has_the_scores_of_verified_runs_alone(folder: Path):
     path, _ = write_index(folder)
     text = path.read_text(encoding="utf-8")
-    scores = open_scores(folder / "deep" / "er" / "scores.zarr")
+    scores = displayed_scores(open_scores(folder / "deep" / "er" / "scores.zarr"))
     (_, temperature, pressure) = rows(text, "deep/er")
     for cells, channel in ((temperature, "2m_temperature"), (pressure, "mean_sea_level_pressure")):
         own = scores.sel(channel=channel)

@@ -343,6 +343,6 @@ def test_the_page_of_a_run_has_the_sections_that_it_has_scores_for(run: Run) -> 
         return
     place = text[text.index("<h3>Somewhere, ") :]
     alts = [plain(html.unescape(each)) for each in re.findall(r'alt="([^"]*)"', place)]
-    assert alts[0].startswith("Geopotential 500 hPa in m² s⁻² against lead: median")
+    assert alts[0].startswith("Geopotential 500 hPa in dam against lead: median")
     event = next(each for each in alts if each.startswith("Probability of "))
-    assert "Mean sea level pressure of at least 101000 Pa: " in event
+    assert "Mean sea level pressure of at least 1010 hPa: " in event

@@ -22,6 +22,7 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import CandidateScore
 from gfrnn.workflows.report import example_forecast
+from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.report.facts import precision_line, run_facts
 from gfrnn.workflows.report.labels import (
     channel_label,
@@ -112,7 +113,9 @@ def test_text_of_the_user_is_only_text(text: str, finished: Run) -> None:
 
 
 def test_the_table_holds_the_scores(page: Page, finished: Run) -> None:
-    scores = xr.open_zarr(finished.score_store, chunks=None, decode_timedelta=True)
+    scores = displayed_scores(
+        xr.open_zarr(finished.score_store, chunks=None, decode_timedelta=True)
+    )
     systems = len(scores.system)
     cells = iter(page.cells["skill"])
     for channel in ("2m_temperature", "mean_sea_level_pressure"):  # in the order of forecasters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.spectrum.mode_spectrum import ModeSpectrum, mode_spectrum
 from gfrnn.pipeline.runs.spectrum.spectrum_store import write_spectrum
 from gfrnn.workflows.commands.main import main
+from gfrnn.workflows.report.display_units import DisplayUnit
 from gfrnn.workflows.spectrum.mode_figures import eigenvalue_picture, mode_maps
 from gfrnn.workflows.spectrum.mode_table import mode_rows, time_label
 from gfrnn.workflows.spectrum.spectrum_page import write_spectrum_page
 from gfrnn_testing.weather import experiment, make_weather
+
+KELVINS = defaultdict(lambda: DisplayUnit("K", 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +118,7 @@ def test_figures_of_any_spectrum_are_drawn(spectrum):
         assert eigenvalue_picture(replace(six, step=Duration.parse(step))).uri.startswith("data:")
     maps = six.maps(6)
     for mode in (1, 5):
-        assert "Maps of mode" in mode_maps(six, mode, maps[:, mode], lambda _: "K").picture.alt
+        assert "Maps of mode" in mode_maps(six, mode, maps[:, mode], KELVINS).picture.alt
     assert [row.confirmed for row in mode_rows(six, 6)][2] is False
 
 
@@ -123,9 +127,7 @@ def test_maps_of_wide_and_of_narrow_domains_fit_the_page(spectrum):
         layout = spectrum.layout
         grid = replace(layout.scaling.grid, **keys)
         changed = replace(layout, scaling=replace(layout.scaling, grid=grid))
-        found = mode_maps(
-            replace(spectrum, layout=changed), 0, spectrum.maps(1)[:, 0], lambda _: "K"
-        )
+        found = mode_maps(replace(spectrum, layout=changed), 0, spectrum.maps(1)[:, 0], KELVINS)
         return found.share
 
     wide = drawn(latitude=np.linspace(-10, 10, 5), longitude=np.arange(8) * 20.0)

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from gfrnn.workflows.benchmarks.peers.comparison import Comparison
 from gfrnn.workflows.benchmarks.peers.fields.comparisons import ERA_INTERIM, PACIFIC_SST
+from gfrnn.workflows.benchmarks.peers.numerics.eofs import EOFS
+from gfrnn.workflows.benchmarks.peers.numerics.least_squares import LEAST_SQUARES
 
-COMPARISONS: dict[str, Comparison] = {one.name: one for one in (ERA_INTERIM, PACIFIC_SST)}
+_ALL = (
+    ERA_INTERIM,
+    PACIFIC_SST,
+    LEAST_SQUARES,
+    EOFS,
+)
+
+COMPARISONS: dict[str, Comparison] = {comparison.name: comparison for comparison in _ALL}
 """Comparisons by name, in the order of the document."""

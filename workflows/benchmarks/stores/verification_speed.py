@@ -156,7 +156,7 @@ def make_up(folder: Path, size: StoreSize) -> MadeUp:
     group = zarr.open_group(forecasts, mode="r+", use_consolidated=False)
     array_in(group, _NAME)[...] = values
     array_in(group, WRITTEN)[...] = 1
-    finish_forecast_store(forecasts)
+    finish_forecast_store(forecasts, fields.grid)
     terms = np.zeros((term_count(_HARMONICS, 0), fields.grid.size))
     terms[0] = 5e4
     climatology = Climatology(_HARMONICS, 0, terms, np.ones(len(_LEVELS)))

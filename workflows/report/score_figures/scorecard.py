@@ -217,9 +217,11 @@ def _interval(change: ScoreChange, place: int) -> str:
 
 
 def _described(system: str) -> str:
-    return {"linear": "the linear model", "linear inverse": "the linear inverse model"}.get(
-        system, system
-    )
+    return {
+        "linear": "the linear model",
+        "quadratic": "quadratic features",
+        "linear inverse": "the linear inverse model",
+    }.get(system, system)
 
 
 def _capital(name: str) -> str:

@@ -137,7 +137,6 @@ def test_other_archives_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
         (b"<!DOCTYPE HTML>", "a web page"),
-        (b"GRIB....", "GRIB is not read directly"),
         (b"BZh91AY", "a file compressed with bzip2"),
         (b"\x0e\x03\x13\x01", "an HDF4 file"),
         (b'{"error": 401}', r"a file that begins with b'{\"error\""),
@@ -147,6 +146,15 @@ def test_other_archives_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_other_formats_are_named(tmp_path: Path, start: bytes, message: str) -> None:
     (tmp_path / "a.nc").write_bytes(start)
     with pytest.raises(DataError, match=rf"a\.nc: {message}"):
+        opened(tmp_path / "a.nc")
+
+
+def test_grib_without_eccodes_tells_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "eccodes", None)
+    (tmp_path / "a.nc").write_bytes(b"GRIB....")
+    with pytest.raises(DataError, match=r"a\.nc: a GRIB file, .* pip install eccodes, or"):
         opened(tmp_path / "a.nc")
 
 

@@ -84,8 +84,8 @@ def test_the_damping_of_a_rollout_without_decay_is_the_autocorrelation():
     )
     found = Calibration.of_sums(own.finish(own.leaf(Stretch("a", 0, len(starts)))), (), LEADS)
     wanted = 0.8 ** np.arange(1, LEADS + 1)[:, None]
-    np.testing.assert_allclose(found.forecast, wanted * np.ones((1, 2)), atol=0.03)
-    np.testing.assert_allclose(found.linear, 1.0, atol=0.06)  # it is optimal already
+    np.testing.assert_allclose(found.factors["forecast"], wanted * np.ones((1, 2)), atol=0.03)
+    np.testing.assert_allclose(found.factors["linear"], 1.0, atol=0.06)  # it is optimal already
     # The error of the best linear forecast, per state of six values.
     errors = SIZE * (1 - wanted[:, 0] ** 2)
     np.testing.assert_allclose(found.errors["calibrated_errors"][0], errors, rtol=0.03)
@@ -113,8 +113,8 @@ def test_channels_have_factors_of_their_own():
     one = scaling_network(*[1.0] * SIZE)
     own = summary(states, one, one, starts, 3000)
     found = Calibration.of_sums(own.finish(own.leaf(Stretch("a", 0, len(starts)))), (), LEADS)
-    np.testing.assert_allclose(found.forecast[:, 0], 1.0)
-    assert (found.forecast[:, 1] < 0.1).all()
+    np.testing.assert_allclose(found.factors["forecast"][:, 0], 1.0)
+    assert (found.factors["forecast"][:, 1] < 0.1).all()
 
 
 @pytest.mark.parametrize("together", [1, 3, 7])

@@ -1,0 +1,115 @@
+"""Find in the values whether sums grow from stamp to stamp, and when they begin anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfrnn.pipeline.config.durations import Duration
+from gfrnn.pipeline.data.canonical_array import FileTimeRange, read_from_file
+from gfrnn.pipeline.data.joined_times import join_times
+from gfrnn.pipeline.data.variables.file_variables import FileVariable
+
+Array = NDArray[Any]
+
+_DAY = np.timedelta64(1, "D")
+_STRETCHES = 5  # days of which values are read, if one does not decide
+_PLACES = 32  # latitudes and longitudes of which values are read
+_ROUNDING = 1e-4  # of the largest value: differences of packed values
+_FALLS, _RISES = 2, 3  # least numbers that show a growth
+
+
+def find_period(
+    parts: Sequence[FileVariable], time: Array, native: Duration
+) -> tuple[Duration, str]:
+    """Find the time after which sums begin anew.
+
+    Parameters
+    ----------
+    parts : sequence of FileVariable
+        Files of one variable, whose step is shorter than a day.
+    time : ndarray of datetime64, shape (stored times,)
+        Times of all files.
+    native : Duration
+        Step of these times.
+
+    Returns
+    -------
+    period : Duration
+        The step of the times for sums over each step; a longer one for sums that grow.
+    doubt : str
+        Reason why it is not certain; empty if it is.
+    """
+    left = _periods(native)
+    falls = dict.fromkeys(left, 0)
+    rises = 0
+    for stamps, values in _stretches(parts, time, native):
+        size = np.abs(values).max(initial=0.0)
+        tolerance = max(_ROUNDING * size, _quantum(parts[0]))
+        if values.min(initial=0.0) < -tolerance and values.max(initial=0.0) > tolerance:
+            return native, "values of both signs do not show whether sums grow from stamp to stamp"
+        change = np.diff(np.abs(values), axis=0)
+        falling = (change < -tolerance).sum(axis=1)
+        rises += int((change > tolerance).sum())
+        since = stamps[:-1] - stamps[:-1].astype("datetime64[D]")
+        for period in list(left):
+            ends = since % period.length == np.timedelta64(0)
+            if falling[~ends].any():
+                left.remove(period)
+            falls[period] += int(falling[ends].sum())
+        if not left:
+            return native, ""
+    if rises == 0 and not any(falls.values()):
+        return native, ""  # nothing but zeros, whichever sums they are
+    for period in left:  # the longest first
+        if falls[period] >= _FALLS and rises >= _RISES:
+            return period, ""
+    return native, "too few values show whether sums grow from stamp to stamp"
+
+
+def _periods(native: Duration) -> list[Duration]:
+    """Return multiples of a step that divide a day, longest first, without the step itself."""
+    steps = int(_DAY / native.length)
+    return [native * n for n in range(steps, 1, -1) if _DAY % (native.length * n) == 0 * _DAY]
+
+
+def _stretches(
+    parts: Sequence[FileVariable], time: Array, native: Duration
+) -> Iterator[tuple[Array, Array]]:
+    """Yield times of some days without a gap, and values at some places: shape (times, places)."""
+    length = int(_DAY / native.length) + 2
+    _, which, rows, _ = join_times(parts)
+    firsts = np.linspace(0, max(0, len(time) - length), _STRETCHES).astype(int)
+    for first in dict.fromkeys(firsts.tolist()):
+        here = slice(first, first + length)
+        if (np.diff(time[here]) != native.length).any():
+            continue
+        values = [
+            _values(parts[part], rows[here][which[here] == part])
+            for part in dict.fromkeys(which[here].tolist())
+        ]
+        joined = np.concatenate(values)
+        yield time[here], joined[:, np.isfinite(joined).all(axis=0)]
+
+
+def _values(part: FileVariable, rows: Array) -> Array:
+    """Read some times of a file at some places: float64, shape (times, places)."""
+    places = [
+        np.arange(0, size, max(1, -(-size // _PLACES)))
+        for size in (part.latitude.size, part.longitude.size)
+    ]
+    out = np.empty((len(rows), 1, *map(len, places)))
+    whole = FileTimeRange(
+        part.file, part.raw_name, part.grid, 0, range(1), part.factor, part.offset
+    )
+    read_from_file(out, whole, rows, np.zeros(1, int), *places)
+    return out.reshape(len(rows), -1)
+
+
+def _quantum(part: FileVariable) -> float:
+    """Return the difference of two packed integers, 0 for values that are not packed."""
+    scale = part.file.open()[part.raw_name].encoding.get("scale_factor", 0.0)
+    return 1.5 * abs(float(np.asarray(scale).item()) * part.factor)

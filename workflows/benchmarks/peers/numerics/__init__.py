@@ -1,0 +1,1 @@
+"""Numerical comparisons: least squares, EOFs, modes and chaotic systems."""
