@@ -6,10 +6,13 @@ from gfrnn.workflows.benchmarks.peers.comparison import Comparison
 from gfrnn.workflows.benchmarks.peers.fields.comparisons import ERA_INTERIM, PACIFIC_SST
 from gfrnn.workflows.benchmarks.peers.numerics.eofs import EOFS
 from gfrnn.workflows.benchmarks.peers.numerics.least_squares import LEAST_SQUARES
+from gfrnn.workflows.benchmarks.peers.stations.comparisons import STATION_JENA, STATION_WTH
 
 _ALL = (
     ERA_INTERIM,
     PACIFIC_SST,
+    STATION_WTH,
+    STATION_JENA,
     LEAST_SQUARES,
     EOFS,
 )

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.workflows.benchmarks.peers.fields.state_program import StateProgram, grid_of
+from gfrnn.workflows.benchmarks.peers.fields.state_program import StateProgram
 from gfrnn.workflows.benchmarks.peers.gated_networks import GatedSettings, Windows, predict, train
-from gfrnn.workflows.benchmarks.peers.program import Setting
+from gfrnn.workflows.benchmarks.peers.program import Setting, grid_of
 
 Array = NDArray[Any]
 

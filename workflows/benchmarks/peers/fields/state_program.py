@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import abstractmethod
 from typing import Any
 
@@ -11,17 +10,17 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from gfrnn.workflows.benchmarks.peers.fields.field_data import FieldData
-from gfrnn.workflows.benchmarks.peers.program import Program, Setting, best_setting
+from gfrnn.workflows.benchmarks.peers.program import (
+    Program,
+    Setting,
+    best_setting,
+    grid_of,
+)
 
 Array = NDArray[Any]
 
 RIDGES = 10.0 ** np.arange(-5, 0.1, 0.25)
 """Ridges that are tried, relative to the largest singular value of the features."""
-
-
-def grid_of(**values: list[Any]) -> list[Setting]:
-    """Return all combinations of values by name."""
-    return [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
 
 
 class StateProgram(Program):
