@@ -28,9 +28,7 @@ class GatedProgram(StateProgram):
         torch.zeros(1).sum()  # the first operation loads kernels
 
     def settings(self) -> list[Setting]:
-        return grid_of(
-            head=["direct", "rollout"], hidden=[64, 192], dropout=[0.2, 0.5], rate=[1e-3, 3e-4]
-        )
+        return grid_of(head=["direct", "rollout"], hidden=[64, 192], dropout=[0.2, 0.5])
 
     def _network(self, setting: Setting) -> GatedSettings:
         chosen = GatedSettings(self.options["cell"], **setting)

@@ -26,9 +26,9 @@ Array = NDArray[Any]
 class OwnRun(Program):
     """``Run.fit`` on the prepared states, which is the fit without climatology and EOFs.
 
-    Options: ``experiment``, the name of an experiment of this package; ``search``, keys and values
-    to search instead of those of the experiment, of which the best candidate alone is fitted. With
-    no ``search``, the experiment is fitted as it is, its own search included.
+    Options: ``experiment``, the name of an experiment of this package; ``width``, if one network of
+    this width is fitted, with the values of the searched keys that are best on validation data.
+    Otherwise the experiment is fitted as it is, its search included.
     """
 
     def load(self) -> None:
@@ -36,19 +36,17 @@ class OwnRun(Program):
         self.experiment = experiment_of(self.options["experiment"], self.quick)
 
     def search(self) -> Setting:
-        found = self.options["search"]
-        if self.quick:
-            found = {key: values[:1] for key, values in found.items() if key == "model.seed"}
+        width = 50 if self.quick else self.options["width"]
+        keys = {"model.width": [width], **self.experiment.search, "model.seed": [0]}
         alone = self.experiment.fit.model_copy(update={"average": 1})
-        searched = self.experiment.model_copy(update={"search": found, "fit": alone})
-        run = self._run(searched)
+        run = self._run(self.experiment.model_copy(update={"search": keys, "fit": alone}))
         run.fit()
         candidates = ForecastModel.load(run.model).notes.candidates
         return dict(min(candidates, key=lambda one: one.score).values)
 
     def fit(self, setting: Setting, seed: int) -> Run:
         chosen = self.experiment
-        if "search" in self.options:
+        if "width" in self.options:
             chosen = chosen.with_values({**setting, "model.seed": seed})
         run = self._run(chosen)
         run.fit()
