@@ -19,14 +19,14 @@ from gfrnn.workflows.benchmarks.peers.fields.comparisons import (
     field_bars,
 )
 from gfrnn.workflows.benchmarks.peers.fields.field_data import (
-    FieldData,
+    StateData,
     channel_weights,
     index_weights,
 )
 from gfrnn.workflows.benchmarks.peers.fields.own_runs import OwnRun
 from gfrnn.workflows.benchmarks.peers.fields.state_program import (
     DelayRegression,
-    LinearInverseModel,
+    PropagatorRegression,
     QuadraticRegression,
     ridge_weights,
 )
@@ -35,11 +35,11 @@ from gfrnn.workflows.benchmarks.peers.results import PeerResult
 from gfrnn_testing.weather import experiment, make_weather
 
 
-def made(states: np.ndarray, leads=(1, 3)) -> FieldData:
+def made(states: np.ndarray, leads=(1, 3)) -> StateData:
     """Return data of some states, whose cells are the states; the last two fifths are held out."""
     times, modes = states.shape
     place = np.arange(times) * 5 // times
-    return FieldData(
+    return StateData(
         states=states,
         season=np.zeros((times, 2)),
         train=place < 3,
@@ -54,13 +54,13 @@ def made(states: np.ndarray, leads=(1, 3)) -> FieldData:
     )
 
 
-def truth_of(data: FieldData) -> np.ndarray:
+def truth_of(data: StateData) -> np.ndarray:
     later = np.minimum(data.starts[:, None] + data.leads, len(data.states) - 1)
     return data.truth[later]
 
 
 @pytest.fixture
-def noise() -> FieldData:
+def noise() -> StateData:
     return made(np.random.default_rng(0).normal(size=(400, 3)))
 
 
@@ -134,7 +134,7 @@ def test_ridge_weights_are_those_of_augmented_least_squares():
     np.testing.assert_allclose(damped, expected, rtol=1e-9)
 
 
-def prepared(program, data: FieldData, folder, **options):
+def prepared(program, data: StateData, folder, **options):
     data.save(folder)
     one = program(folder, False, **options)
     one.load()
@@ -146,7 +146,7 @@ def rotation(times=400) -> np.ndarray:
     return np.stack([np.cos(t), np.sin(t)], axis=1)
 
 
-@pytest.mark.parametrize("program", [LinearInverseModel, DelayRegression])
+@pytest.mark.parametrize("program", [PropagatorRegression, DelayRegression])
 def test_linear_programs_forecast_a_rotation(program, tmp_path):
     one = prepared(program, made(rotation()), tmp_path)
     setting = {"modes": 2, "delays": 1, "ridges": [1e-9, 1e-9]}
@@ -181,10 +181,10 @@ def test_the_search_takes_the_least_validation_error(tmp_path):
 
 def test_the_final_fit_uses_more_times_than_the_search_where_the_experiment_does(tmp_path):
     data = made(np.random.default_rng(3).normal(size=(300, 2)))
-    more = prepared(LinearInverseModel, data, tmp_path)
+    more = prepared(PropagatorRegression, data, tmp_path)
     setting = {"modes": 2}
     ((all_weights, _), *_) = more.fit(setting, 0)[2]
-    less = prepared(LinearInverseModel, replace(data, fitted=data.train), tmp_path)
+    less = prepared(PropagatorRegression, replace(data, fitted=data.train), tmp_path)
     ((weights, _), *_) = less.fit(setting, 0)[2]
     assert np.abs(all_weights - weights).max() > 1e-3
 

@@ -63,7 +63,7 @@ def field_contenders(
     for name, program in (
         ("quadratic features (NG-RC), direct", "QuadraticRegression"),
         ("ridge on delays, direct", "DelayRegression"),
-        ("linear inverse model, own propagators", "LinearInverseModel"),
+        ("linear inverse model, own propagators", "PropagatorRegression"),
     ):
         yield Contender(name, "reference", f"{_HERE}.state_program:{program}", packages=("numpy",))
 

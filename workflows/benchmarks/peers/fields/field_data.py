@@ -31,7 +31,7 @@ _RUN = "states"
 
 
 @dataclass(frozen=True)
-class FieldData:
+class StateData:
     """States of all times, and what forecasts of them are scored against.
 
     Attributes
@@ -69,7 +69,7 @@ class FieldData:
     index: Array
 
     @classmethod
-    def load(cls, folder: Path) -> FieldData:
+    def load(cls, folder: Path) -> StateData:
         """Read the data that :func:`prepare` has written into a folder."""
         with np.load(folder / _STORE) as stored:
             return cls(**{field.name: stored[field.name] for field in fields(cls)})
@@ -202,7 +202,7 @@ def prepare(folder: Path, quick: bool, *, experiment: str, leads: list[str]) -> 
         period.mask(time) for period in (periods.train, periods.validation, periods.test)
     )
     step = step_of(time)
-    FieldData(
+    StateData(
         states=layout.project(truth * layout.scaling.weights),
         season=harmonics(time, 1, 0)[:, 1:],
         train=train,

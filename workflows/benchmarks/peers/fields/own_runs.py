@@ -14,7 +14,7 @@ from gfrnn.pipeline import Run
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.workflows.benchmarks.peers.fields.field_data import (
-    FieldData,
+    StateData,
     experiment_of,
     prepared_summaries,
 )
@@ -32,7 +32,7 @@ class OwnRun(Program):
     """
 
     def load(self) -> None:
-        self.data = FieldData.load(self.folder)
+        self.data = StateData.load(self.folder)
         self.experiment = experiment_of(self.options["experiment"], self.quick)
 
     def search(self) -> Setting:

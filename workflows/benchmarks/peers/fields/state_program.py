@@ -9,7 +9,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from gfrnn.workflows.benchmarks.peers.fields.field_data import FieldData
+from gfrnn.workflows.benchmarks.peers.fields.field_data import StateData
 from gfrnn.workflows.benchmarks.peers.program import (
     Program,
     Setting,
@@ -26,11 +26,11 @@ RIDGES = 10.0 ** np.arange(-5, 0.1, 0.25)
 class StateProgram(Program):
     """A method that is trained on states of some times and forecasts states at the leads."""
 
-    data: FieldData
+    data: StateData
 
     def load(self) -> None:
         """Read the states."""
-        self.data = FieldData.load(self.folder)
+        self.data = StateData.load(self.folder)
 
     @abstractmethod
     def settings(self) -> list[Setting]:
@@ -150,7 +150,7 @@ class RidgeRegression(DirectRegression):
         return {"error": float(np.mean(errors)), "ridges": ridges}
 
 
-class LinearInverseModel(DirectRegression):
+class PropagatorRegression(DirectRegression):
     """Least squares from the present state, with a propagator of its own at each lead."""
 
     def settings(self) -> list[Setting]:
