@@ -15,8 +15,8 @@ from gfrnn.workflows.benchmarks.peers.fields.comparisons import (
     ERA_INTERIM,
     LSTM,
     SHIPPED,
-    WIDE,
     field_bars,
+    network_name,
 )
 from gfrnn.workflows.benchmarks.peers.fields.field_data import (
     StateData,
@@ -249,9 +249,10 @@ def result(name: str, standing: str, error: float, fit: float, search: float) ->
 
 
 def test_bars_of_errors_and_times():
+    wide = network_name(1000)
     rows = {
         SHIPPED: result(SHIPPED, "ours", 0.97, 10.0, 0.0),
-        WIDE: result(WIDE, "ours", 0.99, 2.0, 10.0),
+        wide: result(wide, "ours", 0.99, 2.0, 10.0),
         LSTM: result(LSTM, "peer", 1.0, 30.0, 300.0),
     }
     checks = {check.quantity: check for check in field_bars(ERA_INTERIM.columns, "_1", rows)}

@@ -11,22 +11,24 @@ from gfrnn.workflows.benchmarks.peers.results import PeerResult
 
 _HERE = "gfrnn.workflows.benchmarks.peers.fields"
 
-SHIPPED, WIDE, NARROW = (
-    "gfrnn, experiment as shipped",
-    "gfrnn, one network, width 1,000",
-    "gfrnn, one network, width 250",
-)
-LSTM, GRU = "LSTM", "GRU"
+SHIPPED, LSTM, GRU = "gfrnn, experiment as shipped", "LSTM", "GRU"
+
+
+def network_name(width: int) -> str:
+    """Return the name of the contender that is one network of ours."""
+    return f"gfrnn, one network, width {width:,}"
 
 
 def field_contenders(
-    experiment: str, window: int, warmup: int, modes: list[int]
+    experiment: str, widths: tuple[int, ...], window: int, warmup: int, modes: list[int]
 ) -> Iterator[Contender]:
     """Yield the contenders on the states of an experiment.
 
     Parameters
     ----------
     experiment : str
+    widths : tuple of int
+        Numbers of hidden features of single networks of this program.
     window : int
         Number of times that gated networks see.
     warmup : int
@@ -36,9 +38,9 @@ def field_contenders(
     """
     own = f"{_HERE}.own_runs:OwnRun"
     yield Contender(SHIPPED, "ours", own, searches=False, options={"experiment": experiment})
-    for name, width in ((WIDE, 1000), (NARROW, 250)):
+    for width in widths:
         options = {"experiment": experiment, "width": width}
-        yield Contender(name, "ours", own, seeds=3, mean=True, options=options)
+        yield Contender(network_name(width), "ours", own, seeds=3, mean=True, options=options)
     for cell in (LSTM, GRU):
         yield Contender(
             cell,
@@ -91,7 +93,7 @@ def field_bars(
         )
         early = max(ratio for key, ratio in ratios.items() if key.endswith(first))
         yield BarCheck("the same at the first lead", early, 0.98, True)
-    for name in (WIDE, NARROW):
+    for name in map(network_name, ERA_WIDTHS):
         if (one := results.get(name)) and (lstm := results.get(LSTM)):
             assert one.fit_seconds is not None
             assert lstm.fit_seconds is not None
@@ -118,6 +120,8 @@ _CHOICES = (
     "search; its climatology and EOFs are those of all methods, and their time is not counted."
 )
 
+ERA_WIDTHS = (1000, 250)
+
 _ERA_COLUMNS = tuple(
     ErrorColumn(f"rmse_{channel}_{lead}", f"{label} +{lead} d", digits)
     for channel, label, digits in ((0, "z500 (m² s⁻²)", 4), (1, "t850 (K)", 4), (2, "msl (Pa)", 4))
@@ -136,6 +140,7 @@ ERA_INTERIM = Comparison(
     contenders=tuple(
         field_contenders(
             "era_interim_europe",
+            ERA_WIDTHS,
             window=8,
             warmup=60,
             modes=[20, 40, 80],
@@ -167,6 +172,7 @@ PACIFIC_SST = Comparison(
     contenders=tuple(
         field_contenders(
             "enso",
+            (500, 250),
             window=12,
             warmup=24,
             modes=[5, 10, 15],
