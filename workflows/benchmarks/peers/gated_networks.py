@@ -135,7 +135,7 @@ def train(
     network = build(settings, windows.inputs.shape[2], shape[1], shape[2])
     adam = torch.optim.Adam(network.parameters(), lr=settings.rate)
     inputs, targets, later = windows.tensors()
-    best = (float("nan"), settings.epochs, None)
+    best: tuple[float, int, dict[str, Any] | None] = (float("nan"), settings.epochs, None)
     for epoch in range(1, settings.epochs + 1):
         network.train()
         for rows in torch.randperm(len(inputs)).split(settings.batch):

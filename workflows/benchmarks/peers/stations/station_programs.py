@@ -92,7 +92,8 @@ class OwnStation(StationProgram):
         ]
 
     def forecast(self, model: Any) -> Array:
-        parts = [forecast_changes(self.rows, *network, self.hours.test) for network in model]
+        test = self.hours.test
+        parts = [forecast_changes(self.rows, hidden, outer, test) for hidden, outer in model]
         return np.asarray(np.mean(parts, axis=0)[:, 0])
 
 
