@@ -1,114 +1,16 @@
-"""Echo state networks of reservoirpy and xesn, rolled out for many initial times at once.
-
-The libraries draw the weights and solve for the readout. Both step one forecast at a time; here,
-all forecasts are stepped together with the matrices of the library, with the same result.
-"""
+"""Echo state networks of xesn, and settings of echo state networks drawn at random."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn.workflows.cases.shared.reservoir import Reservoir
+
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Reservoir:
-    """A trained echo state network.
-
-    Attributes
-    ----------
-    recurrent : array or sparse array, shape (units, units)
-    inputs : array or sparse array, shape (units, d)
-    biases : ndarray, shape (units,)
-    leak : float
-    readout : ndarray, shape (units, outputs)
-    offset : ndarray, shape (outputs,)
-    """
-
-    recurrent: Any
-    inputs: Any
-    biases: Array
-    leak: float
-    readout: Array
-    offset: Array
-
-    def step(self, units: Array, states: Array) -> Array:
-        """Return the units after one more state, shape (units, n) for states (n, d)."""
-        driven = self.recurrent @ units + self.inputs @ states.T + self.biases[:, None]
-        return np.asarray((1 - self.leak) * units + self.leak * np.tanh(driven))
-
-    def drive(self, series: Array) -> Array:
-        """Return the units after each time of a series, from zero: shape (times, units)."""
-        units = np.zeros((len(self.biases), 1))
-        found = np.empty((len(series), len(self.biases)))
-        for time, state in enumerate(series):
-            units = self.step(units, state[None])
-            found[time] = units[:, 0]
-        return found
-
-    def read(self, units: Array) -> Array:
-        """Return the output of units of shape (n, units)."""
-        return np.asarray(units @ self.readout + self.offset)
-
-    def roll_out(self, units: Array, steps: int) -> Array:
-        """Forecast with outputs as further inputs, shape (n, steps, d), from units (n, units)."""
-        state, found = units.T, []
-        with np.errstate(over="ignore", invalid="ignore"):
-            for _ in range(steps):
-                found.append(self.read(state.T))
-                state = self.step(state, found[-1])
-        return np.stack(found, axis=1)
-
-
-def train_reservoirpy(
-    series: Array,
-    targets: Array,
-    warmup: int,
-    seed: int,
-    *,
-    units: int,
-    spectral_radius: float,
-    leak: float,
-    input_scaling: float,
-    bias: float,
-    ridge: float,
-) -> Reservoir:
-    """Train an echo state network with reservoirpy.
-
-    Parameters
-    ----------
-    series : ndarray, shape (times, d)
-    targets : ndarray, shape (times, outputs)
-    warmup : int
-        Number of first times that the readout is not trained on.
-    seed : int
-    units, spectral_radius, leak, input_scaling, bias, ridge
-        Settings of ``reservoirpy.nodes.Reservoir`` and ``Ridge``.
-    """
-    from reservoirpy.mat_gen import bernoulli
-    from reservoirpy.nodes import Reservoir as Pool
-    from reservoirpy.nodes import Ridge
-
-    pool = Pool(
-        units,
-        lr=leak,
-        sr=spectral_radius,
-        input_scaling=input_scaling,
-        bias=partial(bernoulli, input_scaling=bias),
-        seed=seed,
-    )
-    readout = Ridge(ridge=ridge)
-    with warnings.catch_warnings():  # the search also tries ill-conditioned readouts
-        warnings.simplefilter("ignore")
-        (pool >> readout).fit(series, targets, warmup=warmup)
-    dense = pool.bias.toarray() if hasattr(pool.bias, "toarray") else np.asarray(pool.bias)
-    return Reservoir(pool.W, pool.Win, dense.reshape(-1), leak, readout.Wout, readout.bias)
 
 
 def train_xesn(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gfrnn.workflows.benchmarks.peers.echo_networks import draws, train_reservoirpy, train_xesn
+from gfrnn.workflows.benchmarks.peers.echo_networks import draws, train_xesn
 from gfrnn.workflows.benchmarks.peers.gated_networks import GatedSettings, Windows, predict, train
+from gfrnn.workflows.cases.shared.reservoir import train_reservoirpy
 
 SETTINGS = {"units": 60, "spectral_radius": 0.9, "leak": 0.5, "bias": 0.2, "ridge": 1e-6}
 
@@ -19,7 +20,7 @@ def waves(times: int = 400) -> np.ndarray:
 def test_the_rollout_is_that_of_reservoirpy():
     nodes = pytest.importorskip("reservoirpy.nodes")
     series = waves()
-    network = train_reservoirpy(series[:-1], series[1:], 20, 3, input_scaling=0.5, **SETTINGS)
+    network = train_reservoirpy([series[:-1]], [series[1:]], 20, 3, input_scaling=0.5, **SETTINGS)
     pool = nodes.Reservoir(60, lr=0.5, W=network.recurrent, Win=network.inputs, bias=network.biases)
     model = pool >> nodes.Ridge(Wout=network.readout, bias=network.offset)
     for state in series[:200]:
@@ -33,7 +34,7 @@ def test_a_readout_may_have_several_leads():
     pytest.importorskip("reservoirpy")
     series = waves()
     targets = np.concatenate([series[1:-4], series[5:]], axis=1)
-    network = train_reservoirpy(series[:-5], targets, 20, 0, input_scaling=0.5, **SETTINGS)
+    network = train_reservoirpy([series[:-5]], [targets], 20, 0, input_scaling=0.5, **SETTINGS)
     found = network.read(network.drive(series[:-5]))
     assert np.abs(found - targets)[50:].max() < 0.05
 

@@ -8,14 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.workflows.benchmarks.peers.echo_networks import (
-    Reservoir,
-    draws,
-    train_reservoirpy,
-    train_xesn,
-)
+from gfrnn.workflows.benchmarks.peers.echo_networks import draws, train_xesn
 from gfrnn.workflows.benchmarks.peers.fields.state_program import StateProgram
 from gfrnn.workflows.benchmarks.peers.program import Setting
+from gfrnn.workflows.cases.shared.reservoir import Reservoir, train_reservoirpy
 
 Array = NDArray[Any]
 
@@ -76,8 +72,8 @@ class ReservoirPyProgram(EchoProgram):
         known = len(series) - int(leads.max())
         targets = np.concatenate([series[lead : known + lead] for lead in leads], axis=1)
         return train_reservoirpy(
-            series[:known],
-            targets,
+            [series[:known]],
+            [targets],
             self.options["warmup"],
             seed,
             units=self.units,
