@@ -77,7 +77,7 @@ class StationProgram(Program):
         scored = self.hours.test & self.rows.usable
         if np.isnan(forecast[starting(scored, self.lead)]).any():
             raise ArithmeticError("a forecast of the test hours is missing")
-        error = lead_error(self.rows, scored, forecast[:, None], 0)
+        error = lead_error(self.rows, scored, forecast, 0)
         return {"nmse": 1e3 * error, "rmse": float(np.sqrt(error) * self.rows.extent)}
 
 
