@@ -6,6 +6,7 @@ from gfrnn.workflows.benchmarks.peers.comparison import Comparison
 from gfrnn.workflows.benchmarks.peers.fields.comparisons import ERA_INTERIM, PACIFIC_SST
 from gfrnn.workflows.benchmarks.peers.numerics.eofs import EOFS
 from gfrnn.workflows.benchmarks.peers.numerics.least_squares import LEAST_SQUARES
+from gfrnn.workflows.benchmarks.peers.numerics.oscillations import OSCILLATIONS
 from gfrnn.workflows.benchmarks.peers.stations.comparisons import STATION_JENA, STATION_WTH
 
 _ALL = (
@@ -15,6 +16,7 @@ _ALL = (
     STATION_JENA,
     LEAST_SQUARES,
     EOFS,
+    OSCILLATIONS,
 )
 
 COMPARISONS: dict[str, Comparison] = {comparison.name: comparison for comparison in _ALL}
