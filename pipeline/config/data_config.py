@@ -99,6 +99,11 @@ class DataConfig(Section):
         description="value of a step: mean, sum, max, min or instant, for all variables or by ERA5 "
         "name; default: instant, but sum for sums over time",
     )
+    transform: dict[VariableName, Literal["log1p", "sqrt"]] = Field(
+        {},
+        description="mapping: ERA5 name to log1p or sqrt, which the model is trained on; forecasts "
+        "are in physical units",
+    )
     chunk: int | None = Field(
         None, gt=0, le=MOST, description="number of times that a leaf reads at once"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,11 +19,12 @@ from gfrnn.pipeline.data.combine import (
     time_chunks,
 )
 from gfrnn.pipeline.data.grid import format_extent, region_cells, same_coordinates
-from gfrnn.pipeline.data.in_time.step_times import check_names, step_times
+from gfrnn.pipeline.data.in_time.step_times import step_times
 from gfrnn.pipeline.data.interpolation import interpolate_to_common_grid
 from gfrnn.pipeline.data.joined_times import common_times
 from gfrnn.pipeline.data.monthly_times import with_middles_of_months
 from gfrnn.pipeline.data.time_axis import keep_step
+from gfrnn.pipeline.data.transforms import TRANSFORM
 from gfrnn.pipeline.data.variables.common_units import with_common_units
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
@@ -49,7 +50,8 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
     coordinates, opens its files in the process that reads, and needs no Dask; ``.chunk()`` works.
 
     Each variable has ``attrs['levels']``: its own levels (hPa), empty for a variable without
-    levels. At levels of other variables it is NaN.
+    levels. At levels of other variables it is NaN. Values are physical; ``attrs['transform']`` is
+    how they are transformed for a model.
 
     ``ds.attrs`` has ``time_chunk`` (times in a stored chunk) and ``time_chunk_start`` (first time
     of a chunk), to plan reads that have no chunk in common, ``left_out`` (list of str: the times of
@@ -96,6 +98,8 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
         )
         methods = at_step[name, next(iter(own))].cell_methods
         variables[name].attrs |= {"cell_methods": methods} if methods else {}
+        if name in data.transform:
+            variables[name].attrs[TRANSFORM] = data.transform[name]
     chunk, first = time_chunks(groups, windows, time)
     for variable in variables.values():
         variable.encoding["preferred_chunks"] = {"time": chunk}
@@ -126,6 +130,15 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
         "losses": losses,
         "origins": _origins(parts),
     }
+    files = {part.file for part in parts}
+    _LOGGER.info(
+        "data: %d files, %d times, %d x %d points, %s",
+        len(files),
+        len(time),
+        len(latitude[rows]),
+        len(longitude[columns]),
+        ", ".join(variables),
+    )
     return xr.Dataset(variables, coords, attrs)
 
 
@@ -155,7 +168,13 @@ def _select_variables(fields: list[FileVariable], data: DataConfig) -> list[File
         If a variable or level is not in the data, or a selected one cannot be used.
     """
     there = {field.variable for field in fields}
-    check_names(data, there)
+    for key in ("aggregate", "transform"):
+        named = getattr(data, key)
+        for name in named if isinstance(named, Mapping) else ():
+            if name not in there:
+                raise DataError(
+                    f"data.{key}: {name} is not in the data; {suggest_names(name, there)}"
+                )
     if data.variables is None:
         chosen = [(field, field.levels) for field in fields]
     else:

@@ -14,6 +14,7 @@ from gfrnn.pipeline.data.canonical_array import DIMS, lazy_selection
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.stored_chunks import StoredChunks, read_bytes, stored_chunks
 from gfrnn.pipeline.data.time_axis import format_minute
+from gfrnn.pipeline.data.transforms import ChannelTransforms
 from gfrnn.pipeline.errors import DataError, MissingTimesError
 
 Array = NDArray[Any]
@@ -22,6 +23,9 @@ Array = NDArray[Any]
 @dataclass(frozen=True)
 class Fields:
     """A canonical Dataset that is read in time slices. Cheap to pickle.
+
+    Variables with the attribute ``transform`` are read as a model is trained on them, see
+    :mod:`gfrnn.pipeline.data.transforms`.
 
     Attributes
     ----------
@@ -33,6 +37,8 @@ class Fields:
         Chunks of a store that does not exist yet.
     period : str
         Name of the period whose ends give the mask, for messages.
+    physical : bool
+        Whether variables with a transform are read as they are, in physical units.
     remedy : str
         What to do about missing values, other than filling them, for messages.
     """
@@ -41,12 +47,22 @@ class Fields:
     mask: Array | None = None
     planned_chunks: tuple[StoredChunks, ...] | None = None
     period: str = "training period"
+    physical: bool = False
     remedy: str = "leave the variable out (data.variables), or choose periods without them"
 
     @cached_property
     def grid(self) -> Grid:
         """Channels, coordinates and mask."""
         return Grid.from_dataset(self.ds, self.mask)
+
+    @cached_property
+    def transforms(self) -> ChannelTransforms:
+        """Transform of each channel."""
+        return ChannelTransforms.of(self.ds, [each.variable for each in self.grid.channels])
+
+    def in_physical_units(self) -> Fields:
+        """Return the fields without transforms."""
+        return replace(self, physical=True) if self.transforms else self
 
     @cached_property
     def time(self) -> Array:
@@ -66,7 +82,10 @@ class Fields:
     def read_bytes(self, times: int, dtype: DTypeLike = np.float64) -> int:
         """Return the peak memory (bytes) of :meth:`read` for some times, its result included."""
         result = np.dtype(dtype).itemsize * times * self.grid.size
-        return result + read_bytes(self.stored_chunks, times)
+        # One channel at a time, before and after a transform.
+        channel = 3 * 8 * times * self.grid.size // len(self.grid.channels)
+        transformed = channel if self.transforms and not self.physical else 0
+        return result + max(read_bytes(self.stored_chunks, times), transformed)
 
     def with_mask(self, first: int, last: int) -> Fields:
         """Return the fields with the mask at the ends of the period, the training period for a fit.
@@ -190,6 +209,30 @@ class Fields:
                 lazy[0].read_into(target, lazy[1])
             else:
                 target[...] = array.transpose(*order).values
+        if self.transforms and not self.physical:
+            self._transform(out, start)
+
+    def _transform(self, out: Array, start: int) -> None:
+        """Transform channels in place.
+
+        Raises
+        ------
+        DataError
+            If a value is negative.
+        """
+        for index, transform in enumerate(self.transforms.channels):
+            if transform is None:
+                continue
+            if (bad := out[:, index] < transform.least).any():
+                everywhere = np.zeros(out.shape, bool)
+                everywhere[:, index] = bad
+                flat = (len(out), -1)
+                name, found = self._first_value(out.reshape(flat), everywhere.reshape(flat), start)
+                raise DataError(
+                    f"{name}: {found} is negative, but data.transform: {transform.name} needs "
+                    "values of 0 or more; check the variable, or leave its transform out"
+                )
+        self.transforms.forward(out, 1)
 
     def _missing_message(self, values: Array, bad: Array, start: int) -> str:
         name, found = self._first_value(values, bad, start)

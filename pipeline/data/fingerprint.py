@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.stored_sizes import stored_sizes
+from gfrnn.pipeline.data.transforms import TRANSFORM
 
 Array = NDArray[Any]
 
@@ -33,7 +34,7 @@ def fingerprint(ds: xr.Dataset) -> str:
 
 
 def description_digest(ds: xr.Dataset) -> str:
-    """Return the SHA-256 (hex) of names, levels, units and all coordinates but the time."""
+    """Return the SHA-256 (hex) of names, levels, units, transforms and coordinates but the time."""
     digest = hashlib.sha256()
     for coordinate in sorted(set(map(str, ds.coords)) - {"time"}):
         digest.update(coordinate.encode() + ds[coordinate].values.astype("f8").tobytes())
@@ -41,6 +42,7 @@ def description_digest(ds: xr.Dataset) -> str:
         array = ds[name]
         levels = array.attrs.get("levels") or []
         digest.update(f"{name} {levels} {array.attrs.get('units')}".encode())
+        digest.update(str(array.attrs.get(TRANSFORM, "")).encode())
     return digest.hexdigest()
 
 

@@ -16,6 +16,7 @@ from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.fit_config import ForecastConfig
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.time_axis import segments, step_of
+from gfrnn.pipeline.data.transforms import Transform
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.forecasting.divergence import DecodedLead, departures
 from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers
@@ -242,11 +243,14 @@ def _lattice_bytes(variant: Experiment, fields: Fields, batch: int) -> int:
 
 
 def _described(array: xr.DataArray) -> dict[str, Any]:
-    return {
+    found = {
         key: array.attrs[key]
-        for key in ("standard_name", "long_name", "units")
+        for key in ("standard_name", "long_name", "units", "cell_methods")
         if key in array.attrs
     }
+    if transform := Transform.of(array):
+        found["comment"] = f"forecast as {transform}, so that single forecasts are near the median"
+    return found
 
 
 def _forecast_batch(
@@ -263,7 +267,7 @@ def _forecast_batch(
     fields = trained.fields(ds)
     members = members_of(trained, fields.time[starts], horizon, config)
     decoded = decoded_forecasts(trained, fields, starts, horizon)
-    write_forecasts(Path(path), fields.grid, first, decoded, members)
+    write_forecasts(Path(path), fields.grid, first, decoded, members, fields.transforms)
 
 
 def decoded_forecasts(

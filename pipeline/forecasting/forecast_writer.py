@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Grid
+from gfrnn.pipeline.data.transforms import ChannelTransforms, Transform
 from gfrnn.pipeline.forecasting.divergence import STAYED, DecodedLead
 from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers, members_bytes
 from gfrnn.pipeline.forecasting.forecast_chunks import chunks_of, field_bytes, stored_levels
@@ -35,6 +36,7 @@ def write_forecasts(
     first: int,
     leads: Iterable[DecodedLead],
     members: EnsembleMembers | None = None,
+    transforms: ChannelTransforms | None = None,
 ) -> None:
     """Write successive initial times, each into regions that no other task writes.
 
@@ -50,9 +52,11 @@ def write_forecasts(
     leads : iterable of DecodedLead
     members : EnsembleMembers, optional
         Members that are made of each forecast and written in its place.
+    transforms : ChannelTransforms, optional
+        Transforms of the channels, which are undone.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
-    writers = _writers(group, grid, first, members)
+    writers = _writers(group, grid, first, members, transforms)
     shares: list[Array] = []
     departed: list[Array] = []
     for lead, one in enumerate(leads):
@@ -69,7 +73,11 @@ def write_forecasts(
 
 
 def _writers(
-    group: zarr.Group, grid: Grid, first: int, members: EnsembleMembers | None
+    group: zarr.Group,
+    grid: Grid,
+    first: int,
+    members: EnsembleMembers | None,
+    transforms: ChannelTransforms | None,
 ) -> list[_VariableWriter]:
     levels = np.asarray(array_in(group, "level")[...]).tolist() if "level" in group else []
     writers = []
@@ -78,10 +86,11 @@ def _writers(
         held = [grid.channels[index].level for index in own]
         places = [levels.index(level) for level in held if level is not None]
         array = array_in(group, variable)
+        transform = transforms.channels[own[0]] if transforms else None
         if members is None:
-            writers.append(_VariableWriter(array, own, places, first))
+            writers.append(_VariableWriter(array, own, places, first, transform))
         else:
-            writers.append(_MemberWriter(array, own, places, first, members=members))
+            writers.append(_MemberWriter(array, own, places, first, transform, members=members))
     return writers
 
 
@@ -98,12 +107,15 @@ class _VariableWriter:
         Stored level of each channel, empty where the variable has no such dimension.
     first : int
         Index of the first initial time on the store's time axis.
+    transform : Transform or None
+        Transform of the variable, which is undone.
     """
 
     array: zarr.Array[Any]
     channels: list[int]
     levels: list[int]
     first: int
+    transform: Transform | None = None
     _kept: Array | None = None
 
     @property
@@ -127,11 +139,15 @@ class _VariableWriter:
         if place + 1 == length or lead + 1 == leads:
             self._write(self._kept[:, : place + 1], lead - place)
 
+    def _physical(self, values: Array) -> Array:
+        """Return values without their transform."""
+        return values if self.transform is None else self.transform.inverse(values)
+
     def _write(self, planes: Array, lead: int) -> None:
         shard = 4 * int(np.prod((self.array.shards or self.array.chunks)[1:]))
         together = _starts_of_write(shard, len(planes))
         for begin in range(0, len(planes), together):
-            part = planes[begin : begin + together]
+            part = self._physical(planes[begin : begin + together])
             start = self.first + begin
             self.array[start : start + len(part), lead : lead + part.shape[1]] = part
 
@@ -196,6 +212,7 @@ class _MemberWriter(_VariableWriter):
             for number in range(count):
                 fields = next(made)
                 values[number][:, :, own] = fields.reshape(*fields.shape[:3], *planes.shape[3:])
+            values = self._physical(values)
             starts = slice(self.first + begin, self.first + begin + count)
             if part is None:
                 self.array[starts, :, leads] = values[:, :, :, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable
@@ -15,6 +16,8 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.storage import array_in, write_whole
+
+_LOGGER = logging.getLogger(__name__)
 
 Arrays = dict[str, NDArray[Any]]
 """Arrays of a summary by name."""
@@ -71,6 +74,7 @@ class Checkpoints:
             }
 
         write_whole(self._place(name, key), write)
+        _LOGGER.debug("checkpoint %s", self._place(name, key))
 
     def keys(self, name: str) -> list[str]:
         """Return the keys under which something may be saved."""

@@ -31,6 +31,9 @@ class ProgressUpdate:
         Merges that are running or waiting for a worker.
     saved : int
         Checkpoints written so far.
+    part : str
+        Which part this is where several pieces of work have the same name, such as ``candidate 2
+        of 4``; else empty.
     """
 
     name: str
@@ -42,6 +45,7 @@ class ProgressUpdate:
     task_bytes: int = 0
     pending_merges: int = 0
     saved: int = 0
+    part: str = ""
 
 
 Progress = Callable[[ProgressUpdate], None]

@@ -7,9 +7,12 @@ arrival or the checkpoints of an earlier run, so the result is always the same b
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+
+from dask.utils import format_bytes
 
 from gfrnn.pipeline.reduction.block_checkpoints import BlockSavePolicy, Fold, FoldCheckpoints
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints, content_key
@@ -20,6 +23,8 @@ from gfrnn.pipeline.reduction.reduce_on_workers import reduce_on_workers
 from gfrnn.pipeline.reduction.running_reduction import RunningReduction
 from gfrnn.pipeline.reduction.task_memory import plan_reduction
 from gfrnn.pipeline.reduction.tree import Stretch, Summary
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def fold_keys(name: str, key: str, stretches: Sequence[Stretch]) -> dict[str, str]:
@@ -83,6 +88,14 @@ def reduce_stretches(
         else:
             run.results[fold.name] = saved
             run.counts.add_done(len(fold.stretches))
+    _LOGGER.info(
+        "%s: %d leaves, %d of them finished before, at most %s a task, %s",
+        summary.name,
+        plan.leaves,
+        run.counts.done,
+        format_bytes(plan.task_bytes),
+        "in this process" if client is None else "on workers",
+    )
     if client is None:
         for fold in missing:
             run.results[fold.name] = reduce_in_process(run, fold)

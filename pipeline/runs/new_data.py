@@ -65,15 +65,7 @@ def open_new_data(
     ConfigError, DataError
         If the data are missing or not readable, or differ from the model in grid or step.
     """
-    variables: dict[str, list[float] | None] = {}
-    for channel in model.layout.scaling.grid.channels:
-        levels = variables.setdefault(channel.variable, None if channel.level is None else [])
-        if levels is not None and channel.level is not None:
-            levels.append(channel.level)
-    given: dict[str, Any] = {"sources": _new_sources(data.sources, paths), "variables": variables}
-    if model.step.monthly:  # one new month alone does not show that data are monthly
-        given["step"] = model.step
-    ds = open_source(data.model_copy(update=given))
+    ds = open_source(with_new_sources(data, paths, model))
     log_losses(ds)
     check_matches_model(ds, model)
     inside = np.ones(ds.sizes["time"], dtype=bool)
@@ -89,12 +81,45 @@ def open_new_data(
     return model.fields(ds.isel(time=slice(inside.argmax(), len(inside) - inside[::-1].argmax())))
 
 
-def _new_sources(sources: list[SourceConfig], paths: Sequence[str]) -> list[SourceConfig]:
+def with_new_sources(
+    data: DataConfig, paths: Sequence[str], model: ForecastModel, where: str = "NEW_DATA"
+) -> DataConfig:
+    """Return the data section of a run with other paths, and the model's variables and levels.
+
+    Parameters
+    ----------
+    data, paths, model
+        As for :func:`open_new_data`.
+    where : str
+        Argument or option of the paths, for error messages.
+
+    Raises
+    ------
+    ConfigError
+        If the number of paths does not suit the sources of the run.
+    """
+    variables: dict[str, list[float] | None] = {}
+    for channel in model.layout.scaling.grid.channels:
+        levels = variables.setdefault(channel.variable, None if channel.level is None else [])
+        if levels is not None and channel.level is not None:
+            levels.append(channel.level)
+    given: dict[str, Any] = {
+        "sources": _new_sources(data.sources, paths, where),
+        "variables": variables,
+    }
+    if model.step.monthly:  # one new month alone does not show that data are monthly
+        given["step"] = model.step
+    return data.model_copy(update=given)
+
+
+def _new_sources(
+    sources: list[SourceConfig], paths: Sequence[str], where: str
+) -> list[SourceConfig]:
     """Return sources with the new paths and all other settings of the run's sources."""
     if len(paths) != len(sources):
         if any(_with_path(source, "") != _with_path(sources[0], "") for source in sources):
             raise ConfigError(
-                f"NEW_DATA: {len(paths)} given, but the run has {len(sources)} data.sources that "
+                f"{where}: {len(paths)} given, but the run has {len(sources)} data.sources that "
                 "differ in level, rename, units or storage_options; give one for each, in their "
                 "order"
             )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.data.dataset import log_losses, open_source
@@ -22,7 +23,7 @@ from gfrnn.pipeline.runs.initial_time import (
     given_initial_time,
     newest_initial_time,
 )
-from gfrnn.pipeline.runs.new_data import check_forecast_data, check_matches_model
+from gfrnn.pipeline.runs.new_data import check_forecast_data, check_matches_model, with_new_sources
 from gfrnn.pipeline.runs.record import CopiedModel, StageRecord
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
@@ -63,6 +64,7 @@ class NewPeriod:
         every: str | None = None,
         horizon: str | None = None,
         members: int | None = None,
+        data: Sequence[str] = (),
     ) -> NewPeriod:
         """Check another test period against the run whose model is used.
 
@@ -78,6 +80,9 @@ class NewPeriod:
             Time between initial times, and length of the forecasts; by default those of the run.
         members : int, optional
             Number of members of an ensemble; by default that of the run.
+        data : sequence of str
+            Paths of other data than those of the run, see
+            :func:`gfrnn.pipeline.runs.new_data.open_new_data`; none means those of the run.
 
         Raises
         ------
@@ -89,9 +94,10 @@ class NewPeriod:
         """
         source = Run.reopen(folder)
         model = source.load_model()
+        section = _data(source, model, data)
         output = output or folder.with_name(f"{folder.name}-{period.start:%Y%m%d}")
         changed = {"every": every, "horizon": horizon, "members": members}
-        experiment = _experiment(source, period, output, changed, "--period")
+        experiment = _experiment(source, section, period, output, changed, "--period")
         check_members(model, experiment.forecast)
         return cls(source, experiment, output, model)
 
@@ -104,12 +110,13 @@ class NewPeriod:
         *,
         horizon: str | None = None,
         members: int | None = None,
+        data: Sequence[str] = (),
     ) -> NewPeriod:
         """Choose one initial time, of which all states are read once.
 
         Parameters
         ----------
-        folder, output, horizon, members
+        folder, output, horizon, members, data
             As for :meth:`prepare`; the name of the default folder has the hour too.
         init : str
             Time such as ``2021-04-01T12``, or ``latest`` for the newest complete state.
@@ -123,19 +130,19 @@ class NewPeriod:
         """
         source = Run.reopen(folder)
         model = source.load_model()
-        data, delays = source.experiment.data, most_delays(source.experiment)
-        ds = open_source(data)
+        section, delays = _data(source, model, data), most_delays(source.experiment)
+        ds = open_source(section)
         check_matches_model(ds, model)
         note = ""
         if init == LATEST:
-            stamp, note = newest_initial_time(data, ds, model, delays)
+            stamp, note = newest_initial_time(section, ds, model, delays)
         else:
-            stamp = given_initial_time(data, ds, model, delays, init)
+            stamp = given_initial_time(section, ds, model, delays, init)
         output = output or folder.with_name(f"{folder.name}-{day_and_hour(stamp)}")
         period = Period.model_validate([str(pd.Timestamp(stamp))] * 2)
         # One forecast is for use, and often has no truth yet.
         changed = {"horizon": horizon, "members": members, "store": True}
-        experiment = _experiment(source, period, output, changed, f"--init {init}")
+        experiment = _experiment(source, section, period, output, changed, f"--init {init}")
         steps("forecast.horizon", experiment.forecast.horizon, model.step)
         check_members(model, experiment.forecast)
         return cls(source, experiment, output, model, note)
@@ -175,10 +182,21 @@ class NewPeriod:
         return run
 
 
+def _data(run: Run, model: ForecastModel, paths: Sequence[str]) -> DataConfig:
+    """Return the data section of a run, with other paths if there are any."""
+    own = run.experiment.data
+    return with_new_sources(own, paths, model, "--data") if paths else own
+
+
 def _experiment(
-    source: Run, period: Period, output: Path, changed: Mapping[str, object], where: str
+    source: Run,
+    data: DataConfig,
+    period: Period,
+    output: Path,
+    changed: Mapping[str, object],
+    where: str,
 ) -> Experiment:
-    """Return the experiment of a run with another test period and folder.
+    """Return the experiment of a run with other data, another test period and folder.
 
     Raises
     ------
@@ -187,7 +205,7 @@ def _experiment(
     RunError
         If the folder holds a run with a fit of its own.
     """
-    tree = to_tree(source.experiment)
+    tree = to_tree(source.experiment.model_copy(update={"data": data}))
     tree["periods"]["test"] = period.as_pair()
     tree["forecast"] |= {key: value for key, value in changed.items() if value is not None}
     if period.start == period.end:

@@ -72,7 +72,7 @@ def fit(
     for cost in costs:
         if progress:
             progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
-    found: Any = run_passes(training.passes(), checkpoints, progress)
+    found: Any = run_passes(training.passes(), checkpoints, progress, costs)
     model = training.model(found)
     if copy:
         rmtree(copy.path)

@@ -7,6 +7,7 @@ read.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -65,6 +66,8 @@ class ReductionPass:
     joined : bool
         Whether all stretches are merged as one fold, so that ``finish`` receives one set of arrays
         and the driver holds no other.
+    part : str
+        What the pass is one of, where several have summaries of the same name.
     """
 
     summary: CostedSummary
@@ -75,6 +78,7 @@ class ReductionPass:
     placeholder: Any = None
     joined: bool = False
     data: Callable[[], Mapping[str, str]] = dict
+    part: str = "candidate"
 
     @property
     def leaves(self) -> list[Stretch]:
@@ -128,17 +132,40 @@ class FunctionPass:
 
 
 def run_passes(
-    passes: Passes[Result], checkpoints: Checkpoints, progress: Progress | None
+    passes: Passes[Result],
+    checkpoints: Checkpoints,
+    progress: Progress | None,
+    planned: Sequence[PassCost] = (),
 ) -> Result:
-    """Run all passes in order and return the generator's return value."""
+    """Run all passes in order and return the generator's return value.
+
+    Parameters
+    ----------
+    passes : Passes
+    checkpoints : Checkpoints
+    progress : callable, optional
+    planned : sequence of PassCost
+        Costs of all passes, so that reports of progress can number those of the same name.
+    """
     result: Any = None
+    of_name, begun = Counter(cost.name for cost in planned), Counter[str]()
     while True:
         try:
             each = passes.send(result)
         except StopIteration as end:
             found: Result = end.value
             return found
-        result = each.run(checkpoints, progress)
+        report = progress
+        if progress and isinstance(each, ReductionPass):
+            name = each.summary.name
+            begun[name] += 1
+            if of_name[name] > 1:
+                report = _numbered(progress, f"{each.part} {begun[name]} of {of_name[name]}")
+        result = each.run(checkpoints, report)
+
+
+def _numbered(progress: Progress, part: str) -> Progress:
+    return lambda update: progress(replace(update, part=part))
 
 
 def cost_of_passes(passes: Passes[Any]) -> list[PassCost]:

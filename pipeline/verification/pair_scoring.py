@@ -45,6 +45,11 @@ from gfrnn.pipeline.verification.stored_fields import Forecasts
 from gfrnn.pipeline.verification.systems.blocks import ROWS
 from gfrnn.pipeline.verification.systems.dressed_references import DressedReferences
 from gfrnn.pipeline.verification.systems.pair_errors import error_means, forecast_errors
+from gfrnn.pipeline.verification.systems.physical_errors import (
+    physical_errors,
+    physical_members,
+    unweighted,
+)
 from gfrnn.pipeline.verification.systems.references import (
     ClimatologyReference,
     Pairs,
@@ -149,7 +154,7 @@ class PairScoring:
         """Weights of weighted anomalies in each index: shape (indices, channels, cells)."""
         weights = index_weights(self.config.indices, self.fields.grid)
         weights = weights.reshape(-1, *self.means.roots.shape)
-        return _unweighted(weights, self.means.roots)
+        return unweighted(weights, self.means.roots)
 
     def references(self) -> tuple[Reference, ...]:
         """Return the references; persistence needs the data of all initial times."""
@@ -187,7 +192,7 @@ class PairScoring:
         model, references = self._loaded(), self.references()
         starts, horizon = self.starts[first:stop], len(self.forecasts.leads)
         targets, known = self._targets(first, stop)
-        climatology = self.used_climatology()
+        climatology, transforms = self.used_climatology(), self.fields.transforms
         truth = WeightedTruth.read(
             self.fields, climatology, starts, targets[known], self.means, model
         )
@@ -202,7 +207,7 @@ class PairScoring:
         )
         shape = horizon, len(starts)
         others: list[EventValues | SpectrumValues] = [
-            *self._event_values(shape, EventLimits(climatology, self.quantiles), valid),
+            *self._event_values(shape, EventLimits(climatology, self.quantiles, transforms), valid),
             *self._spectrum_values(shape),
         ]
         initial = self.forecasts.initial[first:stop]
@@ -232,11 +237,13 @@ class PairScoring:
                     forecast_errors(block, place, evenly_spaced(part), pairs.real, truth.roots),
                     *(
                         reference.errors(pairs, state)
+                        if reference.persistent
+                        else physical_errors(reference.errors(pairs, state), pairs, transforms)
                         for reference, state in zip(references, own, strict=True)
                     ),
                 ]
                 means, index_errors = error_means(
-                    systems, pairs.later, truth.roots, self.means, index_weights
+                    systems, pairs.scored, truth.roots, self.means, index_weights
                 )
                 now, squares = pairs.now, truth.squares[pairs.now]
                 found.truth[lead, part] = squares
@@ -262,8 +269,9 @@ class PairScoring:
                 if self.forecasts.members is not None:
                     weights = self.means.weights
                     found.add_ensemble(0, lead, part, fields, pairs.real, weights)
-                    real = _unweighted(pairs.later, truth.roots)
+                    real = unweighted(pairs.scored, truth.roots)
                     for system, members in dressed.of_pairs(own, lead, part, truth.roots.shape):
+                        members = physical_members(members, pairs, transforms)
                         found.add_ensemble(system, lead, part, members, real, weights)
         arrays = found.arrays(known)
         for values in others:
@@ -365,9 +373,14 @@ class PairScoring:
         windows = self.starts[first:stop, None] + np.arange(1 - delays, 1)
         return len(np.unique(np.concatenate([windows.reshape(-1), targets[known]])))
 
+    @property
+    def _copies(self) -> int:
+        """Number of forms of the truth: fields and anomalies, physical and as they are modelled."""
+        return 4 if self.fields.transforms else 2
+
     def task_bytes(self, first: int, stop: int) -> int:
         """Return the bytes of the truth, its anomalies and a lead of the members (float32)."""
-        one = 2 * self.fields.dtype.itemsize * self._truth_times(first, stop)
+        one = self._copies * self.fields.dtype.itemsize * self._truth_times(first, stop)
         members = 4 * (self.forecasts.members or 0) * (stop - first)
         return self.fields.grid.size * (one + members)
 
@@ -400,7 +413,7 @@ class PairScoring:
             history = model.delays * model.layout.size * len(starts)
         word = self.fields.dtype.itemsize
         # The truth and its anomalies, the patterns of states, weights and autocorrelations.
-        fields = 2 * times + 3 + len(self.config.indices)
+        fields = self._copies * times + 3 + len(self.config.indices)
         if model is not None and isinstance(model.layout, EofLayout):
             fields += model.layout.size
         held = word * size * fields + 8 * history
@@ -430,11 +443,6 @@ class PairScoring:
         # The statistics are copied once while they are written.
         kept = 2 * 8 * values * horizon * len(starts)
         return max(reading, held + scoring + stored + walks + kept + errors)
-
-
-def _unweighted(weighted: Array, roots: Array) -> Array:
-    """Return fields without the roots of the weights of cells, 0 in the mask."""
-    return np.divide(weighted, roots, out=np.zeros_like(weighted), where=roots > 0)
 
 
 def _fields_of(block: list[Array], place: int, part: Array, grid: Grid) -> Array:

@@ -38,8 +38,10 @@ class EndedCommand:
 
     @property
     def has_traceback(self) -> bool:
-        """Whether a traceback of Python was printed."""
-        return "Traceback (most recent call last)" in self.output
+        """Whether a traceback of Python was printed, or written to a file."""
+        return "Traceback (most recent call last)" in self.output or (
+            "error: unexpected " in self.output
+        )
 
     @property
     def last_line(self) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, astuple
+from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 
 from rich import box
@@ -17,7 +16,8 @@ from gfrnn.cluster.human_units import human_bytes
 from gfrnn.workflows.cluster_check.probe import WorkerProbe, probe_workers
 from gfrnn.workflows.cluster_check.problems import ClusterFinding, find_problems
 from gfrnn.workflows.commands.console import print_findings
-from gfrnn.workflows.session.run_session import print_cluster_line
+from gfrnn.workflows.session.command_output import add_results
+from gfrnn.workflows.session.printed_lines import print_cluster_line
 
 _LEGEND = (
     "memory: limit of the worker; tasks: at the same time; threads: BLAS threads outside of tasks",
@@ -26,9 +26,7 @@ _LEGEND = (
 )
 
 
-def check_cluster(
-    config: ClusterConfig, folder: Path, console: Console, *, as_json: bool = False
-) -> bool:
+def check_cluster(config: ClusterConfig, folder: Path, console: Console) -> bool:
     """Start a cluster, test its workers, print the result, and return whether runs can use it.
 
     Parameters
@@ -37,30 +35,15 @@ def check_cluster(
     folder : Path
         Folder for runs, which all workers must be able to write.
     console : Console
-    as_json : bool
-        Whether to print the result as JSON.
     """
-
-    def print_line(line: str) -> None:
-        if not as_json:
-            print_cluster_line(console, line)
-
-    with open_cluster(config, folder=folder, report=print_line) as opened:
+    with open_cluster(config, folder=folder, report=partial(print_cluster_line, console)) as opened:
         missing = _await_workers(opened, config)
         probes = probe_workers(opened.client, folder, config.timeout)
         description = opened.describe()
     findings = missing + find_problems(probes, folder.absolute())
-    if as_json:
-        tree = {
-            "cluster": description,
-            "workers": [asdict(worker) for worker in probes],
-            "findings": [asdict(finding) for finding in findings],
-        }
-        json.dump(tree, sys.stdout, indent=2, default=list)
-        sys.stdout.write("\n")
-    else:
-        _print_workers(probes, console)
-        print_findings(astuple(finding) for finding in findings)
+    add_results(cluster=description, workers=probes, findings=findings)
+    _print_workers(probes, console)
+    print_findings(astuple(finding) for finding in findings)
     return not any(finding.severity == "error" for finding in findings)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import parse_counts
+from gfrnn.workflows.session.command_output import show_table
 
 Rounds = Annotated[
     int, typer.Option(min=1, help="Number of repetitions, e.g. 3; the shortest time counts.")
@@ -37,7 +38,7 @@ def training_pass(quick: Quick = False, rounds: Rounds = 1) -> None:
     from gfrnn.workflows.benchmarks import pass_speed
 
     for table in pass_speed.run(pass_speed.QUICK if quick else pass_speed.FULL, rounds):
-        console.print(table)
+        show_table(console, table)
 
 
 @bench.command("scaling")
@@ -49,7 +50,7 @@ def scaling(quick: Quick = False, rounds: Rounds = 1) -> None:
     from gfrnn.workflows.benchmarks import worker_scaling
 
     for table in worker_scaling.run(worker_scaling.QUICK if quick else worker_scaling.FULL, rounds):
-        console.print(table)
+        show_table(console, table)
 
 
 @bench.command("rollout")
@@ -61,7 +62,7 @@ def rollout(quick: Quick = False, rounds: Rounds = 5) -> None:
     from gfrnn.workflows.benchmarks import rollout_speed
 
     for table in rollout_speed.run(rollout_speed.QUICK if quick else rollout_speed.FULL, rounds):
-        console.print(table)
+        show_table(console, table)
 
 
 @bench.command("perturbation")
@@ -74,7 +75,7 @@ def perturbation(sizes: Sizes = "500", rounds: Rounds = 5) -> None:
     """
     from gfrnn.workflows.benchmarks import perturbation_speed
 
-    console.print(perturbation_speed.run(parse_counts("--sizes", sizes), rounds))
+    show_table(console, perturbation_speed.run(parse_counts("--sizes", sizes), rounds))
 
 
 @bench.command("plan")
@@ -85,7 +86,7 @@ def plan(sizes: Sizes = "500", rounds: Rounds = 5) -> None:
     """
     from gfrnn.workflows.benchmarks import plan_accuracy
 
-    console.print(plan_accuracy.run(parse_counts("--sizes", sizes), rounds))
+    show_table(console, plan_accuracy.run(parse_counts("--sizes", sizes), rounds))
 
 
 @bench.command("scale")
@@ -100,7 +101,7 @@ def era5_scale(
     """
     from gfrnn.workflows.benchmarks import era5_plan
 
-    console.print(era5_plan.run(parse_counts("--sizes", nodes)))
+    show_table(console, era5_plan.run(parse_counts("--sizes", nodes)))
 
 
 @bench.command("store")
@@ -112,7 +113,7 @@ def store(quick: Quick = False, rounds: Rounds = 3) -> None:
     from gfrnn.workflows.benchmarks.stores import store_chunks
 
     for table in store_chunks.run(store_chunks.QUICK if quick else store_chunks.FULL, rounds):
-        console.print(table)
+        show_table(console, table)
 
 
 @bench.command("verify")
@@ -125,7 +126,7 @@ def verify(quick: Quick = False, rounds: Rounds = 3) -> None:
 
     size = verification_speed.QUICK if quick else verification_speed.FULL
     for table in verification_speed.run(size, rounds, not quick):
-        console.print(table)
+        show_table(console, table)
 
 
 @bench.command("skill")
@@ -142,7 +143,7 @@ def skill(
     from gfrnn.workflows.benchmarks import forecast_skill
 
     for table in forecast_skill.run(runs):
-        console.print(table)
+        show_table(console, table)
 
 
 @bench.command("chaos")
@@ -184,7 +185,7 @@ def chaos(
         console.print(line, highlight=False, markup=False)
 
     table, failed = campaign.run_campaign(minutes, seed, trials, report, folder)
-    console.print(table)
+    show_table(console, table)
     if failed:
         raise typer.Exit(1)
 
@@ -195,6 +196,13 @@ def peers(
         str | None,
         typer.Option(
             "--rows", help="Names of comparisons, e.g. era-interim,lorenz63. Default: all."
+        ),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure only models with this text in their name, e.g. xesn; the others keep "
+            "earlier results. Default: all."
         ),
     ] = None,
     quick: Quick = False,
@@ -216,7 +224,7 @@ def peers(
 
     names = comparisons.chosen_names(rows)
     failed = False
-    for result, tables in comparisons.run(names, quick, rounds, folder, console.print):
+    for result, tables in comparisons.run(names, quick, rounds, folder, console.print, models):
         failed |= result.failed
         for table in tables:
             console.print(table)
@@ -242,4 +250,4 @@ def job(
     from gfrnn.workflows.benchmarks import job_stages
 
     for table in job_stages.run(archive):
-        console.print(table)
+        show_table(console, table)

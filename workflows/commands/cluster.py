@@ -43,7 +43,6 @@ def check(
     workers: Workers = None,
     memory: Memory = None,
     scheduler: Scheduler = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Start a cluster, run a short test on every worker, list problems, and stop it.
 
@@ -55,5 +54,5 @@ def check(
     from gfrnn.workflows.cluster_check.check import check_cluster
 
     config = ClusterOptions(cluster, workers, memory, scheduler).config({}, "options")
-    if not check_cluster(config, output, console, as_json=as_json):
+    if not check_cluster(config, output, console):
         raise typer.Exit(CHECK_FAILED)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gfrnn.workflows.commands.console import console
+from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.printed_lines import print_product
 
 
@@ -15,7 +16,8 @@ def export(
     path: Annotated[
         Path,
         typer.Argument(
-            help="Folder of a run, e.g. runs/my, or a forecast store.", metavar="RUN_OR_STORE"
+            help="Folder of a run, e.g. runs/my, its experiment file, or a forecast store.",
+            metavar="RUN_OR_STORE",
         ),
     ],
     output: Annotated[
@@ -44,13 +46,16 @@ def export(
     """
     from gfrnn.pipeline.forecasting.netcdf_export import NetcdfExport
     from gfrnn.pipeline.runs.folder import RunFolder
+    from gfrnn.workflows.session.given_paths import folder_of_run
     from gfrnn.workflows.session.progress_display import show_progress
 
+    path = folder_of_run(path, stores=True)
     work = NetcdfExport.prepare(path, output, init or (), force=force)
     if work.missing:
         RunFolder(work.files[0].parent).check_writable()
         with show_progress(console) as progress:
             work.write(progress)
+    add_results(files=work.files, written=work.missing)
     skipped = len(work.files) - len(work.missing)
     there = work.files[0] if len(work.files) == 1 else work.files[0].parent
     total = len(work.files)

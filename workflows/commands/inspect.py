@@ -10,6 +10,7 @@ import typer
 
 from gfrnn.pipeline.errors import ConfigError, DataError, RunError, without_passwords
 from gfrnn.workflows.commands.console import console, print_findings
+from gfrnn.workflows.session.command_output import add_results
 
 DATA_HAVE_CHANGED = 1
 """Exit code where data of a run are not those that it was computed from."""
@@ -66,7 +67,7 @@ def inspect(
     from gfrnn.pipeline.config.data_config import DataConfig
     from gfrnn.pipeline.config.section import checked
     from gfrnn.pipeline.data.inspection.audit import audit
-    from gfrnn.pipeline.data.inspection.describe import describe_dataset
+    from gfrnn.pipeline.data.inspection.describe import dataset_facts, describe_dataset
     from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
     from gfrnn.pipeline.storage import write_text
 
@@ -88,10 +89,18 @@ def inspect(
         raise DataError(f"{error}\n{hint}") from None
     console.print(without_passwords(describe_dataset(ds)), highlight=False, markup=False)
     findings = audit(ds)
+    add_results(
+        **dataset_facts(ds),
+        findings=[
+            {"severity": each.severity, "subject": each.variable, "message": each.message}
+            for each in findings
+        ],
+    )
     print_findings(
         (finding.severity, finding.variable or "", finding.message) for finding in findings
     )
     text = starting_experiment(ds, sources if level else data, name, findings)
+    add_results(experiment=text, experiment_file=save)
     if save is None:
         console.print("\n# experiment file to start from", highlight=False)
         console.print(without_passwords(text), highlight=False, markup=False)
@@ -129,6 +138,7 @@ def _compare_data(folder: Path) -> None:
 
     run = Run.reopen(folder)
     states = run.compare_data()
+    add_results(data=states)
     for part, state in states.items():
         style = "dim" if state == UNCHANGED else "yellow"
         console.print(f"{state:<9}", style=style, end=" ")

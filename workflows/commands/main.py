@@ -7,7 +7,9 @@ command when it is called, so that help and the completion of shells do not wait
 from __future__ import annotations
 
 import errno
+import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -18,7 +20,7 @@ from gfrnn.cluster import ClusterError
 from gfrnn.pipeline.errors import GfrnnError, without_passwords
 from gfrnn.workflows.commands.bench import bench
 from gfrnn.workflows.commands.cluster import cluster
-from gfrnn.workflows.commands.console import console
+from gfrnn.workflows.commands.console import console, with_output_options
 from gfrnn.workflows.commands.export import export
 from gfrnn.workflows.commands.inspect import inspect
 from gfrnn.workflows.commands.nature import demo, nature
@@ -47,6 +49,19 @@ app.add_typer(bench, name="bench")
 app.add_typer(cluster, name="cluster")
 
 
+def _add_output_options(group: typer.Typer) -> None:
+    """Add the options of :func:`with_output_options` to all commands of a group."""
+    for command in group.registered_commands:
+        if command.callback is not None:
+            command.callback = with_output_options(command.callback)
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _add_output_options(inner.typer_instance)
+
+
+_add_output_options(app)
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -69,6 +84,10 @@ def options(
 
 USAGE_ERROR = 2
 """Exit code of errors that the user can correct."""
+FAULT = 1
+"""Exit code of errors that the user cannot correct."""
+UNEXPECTED = "unexpected"
+"""First word of the message of such an error."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells: 128 and the number of the signal."""
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
@@ -96,9 +115,7 @@ def main() -> None:
         code = _print_error(str(error))
     except OSError as error:
         message = _storage_error(error)
-        if not message:
-            raise
-        code = _print_error(message)
+        code = _print_error(message) if message else _print_fault(error)
     except MemoryError:
         code = _print_error(f"{_LIMITS[errno.ENOMEM]} (ulimit -v may limit it). {_RESUME}")
     except typer.TyperException as error:
@@ -106,6 +123,8 @@ def main() -> None:
         code = _print_error(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except Exception as error:
+        code = _print_fault(error)
     if code == INTERRUPTED:
         console.print(f"stopped; {_RESUME}")
     sys.exit(code)
@@ -127,3 +146,25 @@ def _print_error(message: str) -> int:
         printed = Text.assemble(("error:", "red"), f" {without_passwords(message)}")
         Console(stderr=True, soft_wrap=True, emoji=False).print(printed)
     return USAGE_ERROR
+
+
+def _print_fault(error: Exception) -> int:
+    """Print an error that users cannot correct in one line, and keep its traceback in a file."""
+    import tempfile
+    import traceback
+
+    text = without_passwords("".join(traceback.format_exception(error)))
+    place = ""
+    for folder in (os.curdir, tempfile.gettempdir()):
+        with suppress(OSError):
+            number, path = tempfile.mkstemp(".txt", "gfrnn-traceback-", folder, text=True)
+            with open(number, "w", encoding="utf-8") as file:
+                file.write(text)
+            place = path
+            break
+    first = str(error).strip().partition("\n")[0]
+    _print_error(
+        f"{UNEXPECTED} {type(error).__name__}: {first}; this is a fault of gfrnn or of a library. "
+        + (f"Its traceback is in {place}; report it with this file" if place else f"\n{text}")
+    )
+    return FAULT

@@ -20,6 +20,7 @@ from gfrnn.workflows.commands.options import (
     StopBefore,
     Workers,
 )
+from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.graceful_stop import set_time_limit
 from gfrnn.workflows.session.printed_lines import print_product
 
@@ -93,4 +94,5 @@ def nature(
 
     with show_progress(console) as progress:
         write_nature(path, years=years, seed=seed, overwrite=force, progress=progress)
+    add_results(nature=path)
     print_product(console, "nature run", f"{path} (simulated weather, not the real one)")

@@ -97,8 +97,18 @@ MembersOption = Annotated[
         metavar="N",
     ),
 ]
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        help="With --period or --init: data to start from in place of those of the run: a file, "
+        "zarr store, glob in quotes, or URL. Repeatable.",
+        metavar="DATA",
+    ),
+]
 Folder = Annotated[
-    Path, typer.Argument(help="Folder of a run, e.g. runs/era_interim_europe.", metavar="RUN")
+    Path,
+    typer.Argument(help="Folder of a run, e.g. runs/my, or its experiment file.", metavar="RUN"),
 ]
 StopBefore = Annotated[
     str | None,

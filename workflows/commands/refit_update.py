@@ -19,6 +19,7 @@ from gfrnn.workflows.commands.options import (
     Workers,
     parse_numbers,
 )
+from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.graceful_stop import set_time_limit
 from gfrnn.workflows.session.printed_lines import print_product
 
@@ -63,9 +64,11 @@ def refit(
     Example: [bold]gfrnn refit runs/era_interim_europe --without 2003 --width 500[/bold]
     """
     from gfrnn.pipeline.runs.refit import Refit
+    from gfrnn.workflows.session.given_paths import folder_of_run
     from gfrnn.workflows.session.run_session import open_model_change
 
     set_time_limit(stop_before, stop_after)
+    folder = folder_of_run(folder)
     work = Refit.prepare(
         folder,
         output,
@@ -76,12 +79,15 @@ def refit(
         force=force,
     )
     if work.done:
-        print_product(console, "refit", f"{work.run().model} (done before, skipped)")
+        run = work.run()
+        add_results(folder=run.folder, model=run.model, skipped=True)
+        print_product(console, "refit", f"{run.model} (done before, skipped)")
         return
     options = ClusterOptions(cluster, workers, memory, scheduler)
     config = options.config(work.experiment.cluster, str(folder))
     with open_model_change(work, "refit", config, console) as progress:
         run = work.run(progress)
+    add_results(folder=run.folder, model=run.model, skipped=False)
     print_product(console, "refit", run.model)
 
 
@@ -124,9 +130,11 @@ def update(
     """
     from gfrnn.pipeline.config.section import Period, checked
     from gfrnn.pipeline.runs.update import Update
+    from gfrnn.workflows.session.given_paths import folder_of_run
     from gfrnn.workflows.session.run_session import open_model_change, print_update
 
     set_time_limit(stop_before, stop_after)
+    folder = folder_of_run(folder)
     part = None if period is None else checked(Period, period, "--period")
     work = Update.prepare(folder, data, output, forget=forget, period=part)
     if work.done:

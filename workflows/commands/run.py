@@ -14,6 +14,7 @@ from gfrnn.workflows.commands.nature import run_demo
 from gfrnn.workflows.commands.options import (
     ClusterFile,
     ClusterOptions,
+    DataOption,
     EveryOption,
     ExperimentFile,
     Force,
@@ -30,6 +31,7 @@ from gfrnn.workflows.commands.options import (
     Workers,
     places_of,
 )
+from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.graceful_stop import set_time_limit
 
 PLAN_DOES_NOT_FIT = 2
@@ -88,9 +90,6 @@ def fit(
             "the workers have enough memory.",
         ),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the estimate of --plan as JSON.")
-    ] = False,
     stop_before: StopBefore = None,
     stop_after: StopAfter = None,
 ) -> None:
@@ -102,8 +101,6 @@ def fit(
     Examples: [bold]gfrnn fit workflows/experiments/era_interim_europe.yaml[/bold];
     [bold]gfrnn fit my.yaml --plan --workers 8 --memory 4GiB[/bold]
     """
-    if as_json and not plan:
-        raise ConfigError("--json: allowed with --plan only; add --plan, or leave --json out")
     options = ClusterOptions(cluster, workers, memory, scheduler)
     if not plan:
         from gfrnn.workflows.commands import run_stages
@@ -114,8 +111,8 @@ def fit(
     from gfrnn.workflows.commands.run_stages import load_given
     from gfrnn.workflows.session.fit_plan import show_plan
 
-    experiment, config = load_given(file, options)
-    if not show_plan(experiment, config, as_json=as_json):
+    experiment, config, _ = load_given(file, options)
+    if not show_plan(experiment, config):
         raise typer.Exit(PLAN_DOES_NOT_FIT)
 
 
@@ -128,6 +125,7 @@ def forecast(
     every: EveryOption = None,
     horizon: HorizonOption = None,
     members: MembersOption = None,
+    data: DataOption = None,
     workers: Workers = None,
     memory: Memory = None,
     scheduler: Scheduler = None,
@@ -140,21 +138,27 @@ def forecast(
     With --period, forecast another period with the model of an earlier run. The
     result is a new folder, by default RUN-YYYYMMDD with the first day of the
     period, which [bold]gfrnn verify[/bold] and [bold]gfrnn report[/bold] accept.
-    With --init, forecast from one time, into RUN-YYYYMMDDTHH.
+    With --init, forecast from one time, into RUN-YYYYMMDDTHH. With --data, the
+    initial states come from other data than those of the run.
 
     Examples: [bold]gfrnn forecast workflows/experiments/era_interim_europe.yaml[/bold];
     [bold]gfrnn forecast runs/my --period 2021-01-01 2021-12-31 --output runs/my-2021[/bold];
-    [bold]gfrnn forecast runs/my --init latest --horizon 15d --members 50[/bold]
+    [bold]gfrnn forecast runs/my --init latest --horizon 15d --members 50[/bold];
+    [bold]gfrnn forecast runs/my --data 'era5/2021-*.nc' --init latest[/bold]
     """
     from gfrnn.workflows.commands import run_stages
 
-    _check_forecast_options(period, init, every, {"horizon": horizon, "members": members})
+    _check_forecast_options(
+        period, init, every, {"horizon": horizon, "members": members, "data": data}
+    )
     set_time_limit(stop_before, stop_after)
     options = ClusterOptions(cluster, workers, memory, scheduler)
     if init is not None:
-        run_stages.forecast_once(file, init, output, force, options, horizon, members)
+        run_stages.forecast_once(file, init, output, force, options, horizon, members, data or ())
     elif period is not None:
-        run_stages.forecast_period(file, period, output, force, options, every, horizon, members)
+        run_stages.forecast_period(
+            file, period, output, force, options, every, horizon, members, data or ()
+        )
     else:
         run_stages.run_one("forecast", file, output, force, options)
 
@@ -174,9 +178,10 @@ def _check_forecast_options(
         )
     for name, given in of_both.items():
         if given is not None and period is None and init is None:
+            key = "data.sources" if name == "data" else f"forecast.{name}"
             raise ConfigError(
-                f"--{name}: allowed with --period or --init only; without them, set "
-                f"forecast.{name} in the experiment"
+                f"--{name}: allowed with --period or --init only; without them, set {key} in the "
+                "experiment"
             )
 
 
@@ -312,15 +317,18 @@ def compare(
     Example: [bold]gfrnn compare runs/my runs/verify-graphcast --output page.html[/bold]
     """
     from gfrnn.workflows.comparison.stored_scores import compare_folders
+    from gfrnn.workflows.session.given_paths import folder_of_run
 
-    compare_folders(runs, channel or (), output, console)
+    compare_folders([folder_of_run(each) for each in runs], channel or (), output, console)
 
 
 def report(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder of a verified run, or one with runs in it, e.g. runs.", metavar="FOLDER"
+            help="Folder of a verified run, its experiment file, or a folder with runs in it, "
+            "e.g. runs.",
+            metavar="FOLDER",
         ),
     ],
     place: Annotated[
@@ -340,17 +348,22 @@ def report(
     Examples: [bold]gfrnn report runs/era_interim_europe[/bold], [bold]gfrnn report runs[/bold]
     """
     from gfrnn.pipeline.runs.folder import RunFolder
+    from gfrnn.workflows.session.given_paths import folder_of_run
 
     places = places_of(place or ())
+    folder = folder_of_run(folder)
     if not RunFolder(folder).experiment_file.exists():
         if places:
             raise ConfigError("--place: allowed with the folder of a run only; leave it out")
         from gfrnn.workflows.comparison.run_index import write_index
 
         path, count = write_index(folder)
+        add_results(index=path, runs=count)
         console.print(f"{path}: {count} run{'s' * (count > 1)}", highlight=False)
         return
     from gfrnn.pipeline import Run
     from gfrnn.workflows.report.page import write_report
 
-    console.print(write_report(Run.reopen(folder), places), highlight=False)
+    page = write_report(Run.reopen(folder), places)
+    add_results(report=page)
+    console.print(page, highlight=False)

@@ -20,9 +20,11 @@ from gfrnn.pipeline.verification.sources.matched_truth import pairs_without_trut
 from gfrnn.pipeline.verification.statistics_store import open_statistics
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import ClusterOptions
+from gfrnn.workflows.comparison.score_records import score_records
 from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.report.skill_table import dashboard_table, index_table, terminal_table
-from gfrnn.workflows.session.given_paths import default_folder, given_experiment
+from gfrnn.workflows.session.command_output import add_results
+from gfrnn.workflows.session.given_paths import folder_for, folder_of_run, given_experiment
 from gfrnn.workflows.session.printed_lines import print_product
 from gfrnn.workflows.session.run_session import (
     compute_stage,
@@ -40,8 +42,8 @@ def run_all(
     strict: bool = False,
 ) -> None:
     """Compute all stages of a run, write its report and print its scores."""
-    experiment, config = load_given(file, options)
-    run_experiment(experiment, config, _folder(file, experiment, output), force, strict)
+    experiment, config, folder = load_given(file, options, output)
+    run_experiment(experiment, config, folder, force, strict)
 
 
 def run_experiment(
@@ -85,10 +87,9 @@ def run_one(
     strict: bool = False,
 ) -> Run:
     """Compute one stage of a run and return the run."""
-    experiment, config = load_given(file, options)
+    experiment, config, folder = load_given(file, options, output)
     # Only a new fit may replace the run of another experiment.
     replace = force and stage == "fit"
-    folder = _folder(file, experiment, output)
     create = cache(partial(Run, experiment, folder, force=replace, strict=strict))
     return _run_stage(stage, create, experiment, folder, config, force)
 
@@ -102,11 +103,14 @@ def forecast_period(
     every: str | None = None,
     horizon: str | None = None,
     members: int | None = None,
+    data: Sequence[str] = (),
 ) -> Run:
     """Forecast another period with the model of the run in a folder, into a folder of its own."""
     source = _folder_of_run("--period", folder)
     chosen = checked(Period, period, "--period")
-    new = NewPeriod.prepare(source, chosen, output, every=every, horizon=horizon, members=members)
+    new = NewPeriod.prepare(
+        source, chosen, output, every=every, horizon=horizon, members=members, data=data
+    )
     return _forecast_new(new, force, options)
 
 
@@ -118,10 +122,13 @@ def forecast_once(
     options: ClusterOptions,
     horizon: str | None = None,
     members: int | None = None,
+    data: Sequence[str] = (),
 ) -> Run:
     """Forecast from one time with the model of the run in a folder, into a folder of its own."""
     source = _folder_of_run("--init", folder)
-    new = NewPeriod.from_initial_time(source, init, output, horizon=horizon, members=members)
+    new = NewPeriod.from_initial_time(
+        source, init, output, horizon=horizon, members=members, data=data
+    )
     start = f"{new.experiment.periods.test.start:%Y-%m-%dT%H:%M}"
     newer = f" (newer times are incomplete: {new.note})" if new.note else ""
     print_product(console, "initial time", f"{start}{newer}")
@@ -129,6 +136,8 @@ def forecast_once(
 
 
 def _folder_of_run(option: str, folder: Path | None) -> Path:
+    if folder is not None:
+        folder = folder_of_run(folder)
     if folder is None or not folder.is_dir():
         found = "no FILE" if folder is None else str(folder)
         raise ConfigError(
@@ -204,12 +213,15 @@ def _write_report(run: Run) -> Path:
 
 
 def _print_report(page: Path, note: str = "") -> None:
+    add_results(report=page)
     print_product(console, "report", f"{page}{note}")
 
 
 def print_scores(run: Run) -> None:
     """Print the tables of the scores of a run."""
-    scores = displayed_scores(open_scores(run.score_store))
+    stored = open_scores(run.score_store)
+    add_results(scores=score_records(stored, "channel", "system"))
+    scores = displayed_scores(stored)
     for table in (terminal_table(scores, console), index_table(scores)):
         if table is not None:
             console.print(table)
@@ -219,8 +231,17 @@ def print_scores(run: Run) -> None:
         console.print(note, highlight=False, markup=False)
 
 
-def load_given(file: Path | None, options: ClusterOptions) -> tuple[Experiment, ClusterConfig]:
+def load_given(
+    file: Path | None, options: ClusterOptions, output: Path | None = None
+) -> tuple[Experiment, ClusterConfig, Path]:
     """Load an experiment file, or the experiment of the run in a folder.
+
+    Returns
+    -------
+    Experiment
+    ClusterConfig
+    Path
+        Folder of the run.
 
     Raises
     ------
@@ -234,10 +255,5 @@ def load_given(file: Path | None, options: ClusterOptions) -> tuple[Experiment, 
         )
     experiment = given_experiment(file)
     where = file / "experiment.yaml" if file.is_dir() else file
-    return experiment, options.config(experiment.cluster, str(where))
-
-
-def _folder(file: Path | None, experiment: Experiment, output: Path | None) -> Path:
-    if file is not None and file.is_dir():
-        return output or file
-    return output or default_folder(experiment)
+    config = options.config(experiment.cluster, str(where))
+    return experiment, config, output or folder_for(file, experiment)

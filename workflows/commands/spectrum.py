@@ -8,6 +8,7 @@ import typer
 
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import Folder
+from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.printed_lines import print_product
 
 
@@ -28,10 +29,11 @@ def spectrum(
     """
     from gfrnn.pipeline import Run
     from gfrnn.pipeline.runs.spectrum.spectrum_store import write_spectrum
-    from gfrnn.workflows.spectrum.mode_table import mode_terminal_table
+    from gfrnn.workflows.session.given_paths import folder_of_run
+    from gfrnn.workflows.spectrum.mode_table import mode_records, mode_terminal_table
     from gfrnn.workflows.spectrum.spectrum_page import write_spectrum_page
 
-    run = Run.reopen(folder)
+    run = Run.reopen(folder_of_run(folder))
     found = write_spectrum(run, modes)
     console.print(mode_terminal_table(found, modes))
     console.print(
@@ -39,5 +41,7 @@ def spectrum(
         "validation period",
         highlight=False,
     )
+    page = write_spectrum_page(run, found, modes)
+    add_results(modes=mode_records(found, modes), spectrum=run.spectrum, page=page)
     print_product(console, "spectrum", run.spectrum)
-    print_product(console, "page", write_spectrum_page(run, found, modes))
+    print_product(console, "page", page)

@@ -26,8 +26,10 @@ from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.source_verification import SourceVerification, finished_scores
 from gfrnn.pipeline.verification.compare import compare
 from gfrnn.workflows.commands.options import ClusterOptions
+from gfrnn.workflows.comparison.score_records import score_records
 from gfrnn.workflows.comparison.score_tables import comparison_table, source_table
 from gfrnn.workflows.report.display_units import displayed_scores
+from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.printed_lines import (
     print_cluster_line,
@@ -117,6 +119,9 @@ def verify_source(
         how = "done before, skipped"
     print_product(console, "verify", f"{work.folder.score_store} ({how})")
     scores, notes = finished_scores(work.folder.folder)
+    add_results(
+        folder=work.folder.folder, scores=score_records(scores, "channel", "system"), notes=notes
+    )
     for note in notes:
         console.print(note, highlight=False, markup=False)
     console.print(source_table(displayed_scores(scores)))
@@ -129,7 +134,9 @@ def compare_folders(
     if len(folders) < 2:
         raise ConfigError("compare: needs two folders of verified forecasts or more")
     stores = {name: RunFolder(folder).statistics for name, folder in _named(folders).items()}
-    compared = displayed_scores(compare(stores, channels))
+    found = compare(stores, channels)
+    add_results(changes=score_records(found, "run", "channel"), notes=found.attrs["notes"])
+    compared = displayed_scores(found)
     for note in compared.attrs["notes"]:
         console.print(note, highlight=False, markup=False)
     console.print(comparison_table(compared))
@@ -138,6 +145,7 @@ def compare_folders(
         from gfrnn.workflows.comparison.comparison_page import write_page
 
         write_page(compared, output)
+        add_results(page=output)
         print_product(console, "page", output)
 
 

@@ -224,6 +224,7 @@ def _fields(
     place = int(np.searchsorted(contents.truth.time, when))
     truth = grid.fill_mask(contents.truth.read(place, place + 1)).reshape(grid.shape)
     mean = contents.model.layout.scaling.climatology(np.array([when])).reshape(grid.shape)
+    contents.truth.transforms.inverse(mean, 0)
     fields = []
     for channel in channels:
         with contents.reading_forecasts():

@@ -79,8 +79,8 @@ class RunContents:
 
     @cached_property
     def truth(self) -> Fields:
-        """Fields of the data."""
-        return self.model.fields(self.run.ds)
+        """Fields of the data, in physical units."""
+        return self.model.fields(self.run.ds).in_physical_units()
 
     @property
     def grid(self) -> Grid:

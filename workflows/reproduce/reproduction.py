@@ -18,12 +18,13 @@ from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.cases import case_names, load_case
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import ClusterOptions
-from gfrnn.workflows.reproduce.result_table import terminal_table, verdict_sentence
+from gfrnn.workflows.reproduce.result_table import json_tree, terminal_table, verdict_sentence
 from gfrnn.workflows.reproduce.run_case import reproduce as reproduce_case
 from gfrnn.workflows.reproduce.run_case import write_files
 from gfrnn.workflows.reproduce.settings_file import dump, load_settings
 from gfrnn.workflows.reproduce.settings_search import SettingsChoice, choice_table, searches
 from gfrnn.workflows.reproduce.settings_search import choose as choose_best
+from gfrnn.workflows.session.command_output import add_results, show_table
 from gfrnn.workflows.session.printed_lines import print_dashboard, print_product
 from gfrnn.workflows.session.progress_display import show_progress
 
@@ -33,7 +34,7 @@ def list_cases() -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name in case_names():
         table.add_row(Text(name, "bold"), load_case(name).summary)
-    console.print(table)
+    show_table(console, table)
 
 
 def run_case(
@@ -82,12 +83,13 @@ def run_case(
     )
     with _open_cluster(cluster), show_progress(console) as progress:
         result = reproduce_case(case, loaded, range(seeds), folder, progress, command)
-    console.print(terminal_table(result))
+    show_table(console, terminal_table(result))
     for verdict in result.verdicts():
         style = {True: "green", False: "red", None: "dim"}[verdict.reached]
         console.print(verdict_sentence(verdict), style=style, highlight=False, markup=False)
     for note in result.notes:
         console.print(note, style="dim", highlight=False, markup=False)
+    add_results(result=json_tree(result), page=folder / "index.html")
     print_product(console, "page", folder / "index.html")
 
 
@@ -118,12 +120,13 @@ def choose_settings(
     with _open_cluster(cluster), show_progress(console) as progress:
         chosen, choices = choose_best(case, loaded, progress)
     for choice in choices:
-        console.print(choice_table(choice))
+        show_table(console, choice_table(choice))
     head = f"# Settings of the case {name}, chosen on its validation trajectories.\n"
     path = folder / "chosen.yaml"
     write_files(
         folder, {"candidates.csv": _csv(choices), "chosen.yaml": head + dump(chosen.values)}
     )
+    add_results(chosen=path)
     print_product(console, "chosen", f"{path}; pass it to --settings")
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -17,9 +14,10 @@ from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Wor
 from gfrnn.pipeline.planning.forecast_estimate import ForecastEstimate
 from gfrnn.pipeline.planning.plan_fit import plan_fit
 from gfrnn.workflows.commands.console import console
+from gfrnn.workflows.session.command_output import add_results
 
 
-def show_plan(experiment: Experiment, config: ClusterConfig, *, as_json: bool = False) -> bool:
+def show_plan(experiment: Experiment, config: ClusterConfig) -> bool:
     """Print the plan of a fit and return whether it fits into the workers.
 
     Raises
@@ -29,11 +27,8 @@ def show_plan(experiment: Experiment, config: ClusterConfig, *, as_json: bool = 
     ds = open_source(experiment.data)
     log_losses(ds)
     found = plan_fit(experiment, ds, expected_workforce(config))
-    if as_json:
-        json.dump(found.as_dict(), sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    else:
-        print_plan(found)
+    add_results(**found.as_dict())
+    print_plan(found)
     return found.refusal is None
 
 

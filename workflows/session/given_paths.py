@@ -18,6 +18,21 @@ def default_folder(experiment: Experiment) -> Path:
     return Path(experiment.output or Path("runs") / experiment.name)
 
 
+def folder_for(path: Path, experiment: Experiment) -> Path:
+    """Return the folder that a path stands for: a folder of a run, or an experiment file.
+
+    The file ``experiment.yaml`` in the folder of a run stands for this folder.
+    """
+    if path.is_dir():
+        return path
+    return path.parent if _is_of_run(path) else default_folder(experiment)
+
+
+def _is_of_run(path: Path) -> bool:
+    folder = RunFolder(path.parent)
+    return path.absolute() == folder.experiment_file and folder.record_file.exists()
+
+
 def given_experiment(path: Path) -> Experiment:
     """Load an experiment file, or the experiment of the run in a folder.
 
@@ -30,8 +45,14 @@ def given_experiment(path: Path) -> Experiment:
     return RunFolder(path).stored_experiment() if path.is_dir() else load_experiment(path)
 
 
-def folder_of_run(path: Path) -> Path:
+def folder_of_run(path: Path, *, stores: bool = False) -> Path:
     """Return the folder of a run, given itself or its experiment file.
+
+    Parameters
+    ----------
+    path : Path
+    stores : bool
+        Whether stores are allowed too, and returned as they are.
 
     Raises
     ------
@@ -40,18 +61,20 @@ def folder_of_run(path: Path) -> Path:
     RunError
         If the experiment of the file has no run, or its folder holds that of another experiment.
     """
-    _check_no_data(path)
+    if not stores:
+        _check_no_data(path)
     if path.is_dir() or path.suffix not in _YAML_NAMES:
         return path
     experiment = load_experiment(path)
-    folder = RunFolder(default_folder(experiment))
-    if not folder.experiment_file.exists():
+    folder = folder_for(path, experiment)
+    run = RunFolder(folder)
+    if not run.experiment_file.exists():
         raise RunError(
-            f"{path}: its run is not in {default_folder(experiment)}; give the folder of the run "
-            "(--output of `gfrnn run`), or make it with `gfrnn run`"
+            f"{path}: its run is not in {folder}; give the folder of the run (--output of "
+            "`gfrnn run`), or make it with `gfrnn run`"
         )
-    folder.check_claim(experiment)
-    return default_folder(experiment)
+    run.check_claim(experiment)
+    return folder
 
 
 def _check_no_data(path: Path) -> None:

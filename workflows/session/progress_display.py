@@ -46,11 +46,12 @@ def show_progress(console: Console) -> Iterator[Progress]:
             if _outside_stage(update, open_bars):
                 return
             if name not in open_bars:
-                open_bars[name] = bars.add_task(name, total=total, rate="")
+                open_bars[name] = bars.add_task(_label(update), total=total, rate="")
             bar = open_bars[name]
             elapsed = bars.tasks[bar].elapsed
-            rate = f"{update.rows / elapsed:,.0f} rows/s" if elapsed and update.rows else ""
-            bars.update(bar, completed=done, total=total, rate=rate)
+            rate = _rate(update.rows, elapsed)
+            label = _label(update)
+            bars.update(bar, completed=done, total=total, rate=rate, description=label)
             if done >= total:  # the same stage may start again, for the next candidate
                 del open_bars[name]
 
@@ -61,6 +62,19 @@ def _outside_stage(update: ProgressUpdate, active: dict[str, TaskID] | dict[str,
     """Check for a report of a stage that has not started, or is done but for its last merges."""
     done = update.done >= update.total > 0 and update.name not in active
     return update.announced or done
+
+
+def _label(update: ProgressUpdate) -> str:
+    """Name the work: ``rows``, or ``rows, candidate 2 of 4``."""
+    return f"{update.name}, {update.part}" if update.part else update.name
+
+
+def _rate(rows: float, seconds: float | None) -> str:
+    """Write a rate as ``1,234 rows/s``, or below 10 as ``0.25 rows/s``; empty if it is unknown."""
+    if not (rows and seconds):
+        return ""
+    rate = rows / seconds
+    return f"{rate:,.0f} rows/s" if rate >= 10 else f"{rate:.2g} rows/s"
 
 
 def _plain_lines(console: Console) -> Progress:
@@ -77,11 +91,11 @@ def _plain_lines(console: Console) -> Progress:
             return
         printed[name] = now
         elapsed = now - started[name]
-        parts = [f"{name}: {done} of {total}", human_duration(elapsed)]
+        parts = [f"{_label(update)}: {done} of {total}", human_duration(elapsed)]
         if done < total:
             parts.append(f"{human_duration(elapsed / done * (total - done))} left")
-        if update.rows and elapsed:
-            parts.append(f"{update.rows / elapsed:,.0f} rows/s")
+        if rate := _rate(update.rows, elapsed):
+            parts.append(rate)
         console.print(", ".join(parts), highlight=False)
         if done >= total:
             printed.pop(name)

@@ -25,6 +25,7 @@ from gfrnn.pipeline.forecasting.forecast_store import LIMITED
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.workflows.report.labels import lead_label
+from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
 from gfrnn.workflows.session.printed_lines import (
@@ -191,6 +192,8 @@ def print_stage(run: Run, outcome: StageOutcome, console: Console) -> None:
     """Print the result of a stage of a run; say which forecasts diverged or were bounded."""
     how = "done before, skipped" if outcome.skipped else human_duration(outcome.seconds)
     print_product(console, outcome.stage, f"{outcome.product} ({how})")
+    found = {"product": outcome.product, "seconds": outcome.seconds, "skipped": outcome.skipped}
+    add_results(folder=run.folder, stages={outcome.stage: found})
     if outcome.stage == "fit" and (note := climatology_note(ModelNotes.read(run.model))):
         print_warning(console, note)
     if outcome.stage == "forecast":
@@ -260,6 +263,12 @@ def print_update(run: Run, console: Console, *, skipped: bool = False) -> None:
     assert run.updated is not None
     latest, last = run.updated.latest, run.updated.last
     before = "; done before, skipped" if skipped else ""
+    add_results(
+        folder=run.folder,
+        model=run.model,
+        update={"skipped": skipped, "times": latest.times, "rows": latest.rows}
+        | {"first": latest.first, "last": last, "consecutive": latest.consecutive},
+    )
     times = f"{latest.times} times from {latest.first} to {last}, {latest.rows} rows{before}"
     print_product(console, "update", f"{run.model} ({times})")
     if not latest.consecutive:

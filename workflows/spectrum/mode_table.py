@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -50,6 +51,24 @@ def mode_rows(spectrum: ModeSpectrum, count: int) -> list[ModeRow]:
             f"{100 * spectrum.contributions[index]:.1f}{_NO_BREAK}%",
             bool(spectrum.confirmed[index]),
         )
+        for index in range(min(count, len(spectrum.eigenvalues)))
+    ]
+
+
+def mode_records(spectrum: ModeSpectrum, count: int) -> list[dict[str, Any]]:
+    """Return the leading modes as numbers; times are in days, or in months for monthly data."""
+    unit = "months" if spectrum.step.monthly else "days"
+    return [
+        {
+            "mode": index + 1,
+            "period": spectrum.periods[index],
+            "e_folding_time": spectrum.e_folding_times[index],
+            "unit": unit,
+            "residual": spectrum.residuals[index],
+            "noise_floor": spectrum.noise_floor[index],
+            "contribution": spectrum.contributions[index],
+            "confirmed": bool(spectrum.confirmed[index]),
+        }
         for index in range(min(count, len(spectrum.eigenvalues)))
     ]
 

@@ -43,6 +43,11 @@ def engine_of(path: str, start: bytes) -> str:
     for first, found in _REFUSED:
         if start.lower().startswith(first.lower()):
             raise DataError(f"{path}: {found}")
+    if path.lower().endswith((".yaml", ".yml")):
+        raise DataError(
+            f"{path}: is an experiment file or another YAML file, and not data; give the files or "
+            "stores of data that it names"
+        )
     found = "an empty file" if not start else f"a file that begins with {start[:8]!r}"
     raise DataError(f"{path}: {found}; only netCDF and GRIB files and zarr stores can be read")
 

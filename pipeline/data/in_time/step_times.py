@@ -23,7 +23,6 @@ from gfrnn.pipeline.data.in_time.windows import (
 from gfrnn.pipeline.data.joined_times import join_times
 from gfrnn.pipeline.data.time_axis import format_minute, keep_step, step_of
 from gfrnn.pipeline.data.variables.file_variables import FileVariable
-from gfrnn.pipeline.data.variables.names import suggest_names
 from gfrnn.pipeline.errors import DataError
 
 Array = NDArray[Any]
@@ -89,21 +88,6 @@ def step_times(groups: VariableGroups, data: DataConfig) -> dict[Any, StepTimes]
     ends = np.concatenate([each.ends for each in found.values()])
     # The last day of the data lacks its last sum, which is no loss to be named.
     return {key: each.without(ends) for key, each in found.items()}
-
-
-def check_names(data: DataConfig, there: set[str]) -> None:
-    """Check that the data have the variables of ``data.aggregate``.
-
-    Raises
-    ------
-    DataError
-    """
-    named = data.aggregate if isinstance(data.aggregate, Mapping) else {}
-    for name in named:
-        if name not in there:
-            raise DataError(
-                f"data.aggregate: {name} is not in the data; {suggest_names(name, there)}"
-            )
 
 
 def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:

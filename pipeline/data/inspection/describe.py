@@ -1,4 +1,4 @@
-"""Description of a canonical Dataset in some ten lines."""
+"""Description of a canonical Dataset: some ten lines, or values for programs."""
 
 from __future__ import annotations
 
@@ -32,6 +32,30 @@ def describe_dataset(ds: xr.Dataset) -> str:
     lines.append(f"size: {size / 1e9:.3g} GB as float32")
     lines += [f"note: {note}" for note in ds.attrs.get("notes", [])]
     return "\n".join(["variables:", *lines])
+
+
+def dataset_facts(ds: xr.Dataset) -> dict[str, Any]:
+    """Return variables, grid and times of a canonical Dataset as values of JSON's types."""
+    time = ds["time"].values
+    facts: dict[str, Any] = {
+        "variables": {
+            str(name): {
+                "units": array.attrs.get("units", ""),
+                "levels": [float(level) for level in array.attrs.get("levels") or []],
+                "anomalies": bool(array.attrs.get("anomalies")),
+            }
+            for name, array in ds.data_vars.items()
+        },
+        "time": {"first": str(time[0]), "last": str(time[-1]), "count": time.size},
+    }
+    if time.size > 1:
+        facts["time"] |= {"step": str(step_of(time)), "segments": len(segments(time))}
+    for name in ("latitude", "longitude"):
+        values = ds[name].values
+        if name == "longitude":
+            _, values = contiguous_longitudes(values)
+        facts[name] = {"first": float(values[0]), "last": float(values[-1]), "count": values.size}
+    return facts | {"notes": list(ds.attrs.get("notes", []))}
 
 
 def describe_files(variables: Sequence[FileVariable]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,8 @@ from gfrnn.pipeline.training.triangles import tried_widths
 from gfrnn_core import SampledRNN
 
 Array = NDArray[Any]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,13 @@ def choose_model(
     best = int(np.argmin([choice.best.score for choice in choices]))
     best_linear = int(np.argmin([choice.linear.score for choice in choices]))
     candidate, choice, linear = candidates[best], choices[best], choices[best_linear].linear
+    for tried, chosen in zip(candidates, choices, strict=True):
+        _LOGGER.info(
+            "candidate %s: error %.5g, of the linear model %.5g",
+            tried.values or "without a search",
+            chosen.best.score,
+            chosen.linear.score,
+        )
     shares = candidate_shares(
         np.stack([choice.best.errors.min(axis=0) for choice in choices]), fit.average
     )

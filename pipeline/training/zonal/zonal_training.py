@@ -246,6 +246,7 @@ class ZonalTraining(FieldPasses):
             key=lambda: self.rows_key(self.experiment, *parts),
             windows=NO_READS,
             finish=lambda folds: folds,
+            part="pass",
         )
 
     def _solve_pass(

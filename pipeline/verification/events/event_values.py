@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.verification_config import quantile_level
 from gfrnn.pipeline.data.grid import Grid
+from gfrnn.pipeline.data.transforms import ChannelTransforms
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.harmonics import calendar_months
@@ -59,10 +60,13 @@ class EventLimits:
         Quantiles of anomalies by calendar month, see
         :func:`gfrnn.pipeline.verification.events.event_quantiles.event_quantiles`; any other array
         if all thresholds are fixed.
+    transforms : ChannelTransforms
+        Transforms of the channels, in which climatology and quantiles are.
     """
 
     climatology: Climatology
     quantiles: Array
+    transforms: ChannelTransforms
 
     def of_times(self, number: int, event: Event, times: Array) -> Array:
         """Return the thresholds at some times: shape (1, times or 1, 1, cells or 1).
@@ -81,6 +85,8 @@ class EventLimits:
         terms = self.climatology.coefficients[:, first : first + anomalies.shape[1]]
         mean = self.climatology.design_matrix(times) @ terms
         limits: Array = mean + anomalies[calendar_months(times) - 1]
+        if (transform := self.transforms.channels[event.channel]) is not None:
+            limits = transform.inverse(limits)
         return limits[None, :, None]
 
 

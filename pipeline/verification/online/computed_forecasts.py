@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.data.transforms import ChannelTransforms
 from gfrnn.pipeline.forecasting.divergence import DecodedLead
 from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers, members_bytes
 from gfrnn.pipeline.forecasting.forecast import (
@@ -40,10 +41,13 @@ class _Batch:
     leads : iterator
         From :func:`gfrnn.pipeline.forecasting.forecast.decoded_forecasts`.
     members : EnsembleMembers or None
+    transforms : ChannelTransforms
+        Transforms of the channels, which are undone.
     """
 
     leads: Iterator[DecodedLead]
     members: EnsembleMembers | None
+    transforms: ChannelTransforms
 
     def next_lead(self, lead: int, channels: int) -> tuple[Array, Array, Array]:
         """Return the fields of the next lead, the limited shares, and the places of divergence.
@@ -58,11 +62,11 @@ class _Batch:
         values, limited, departed = next(self.leads)
         fields = values.astype(np.float32).reshape(len(values), 1, channels, -1)
         if self.members is None:
-            return fields, limited, departed
+            return self.transforms.inverse(fields, 2), limited, departed
         found = np.empty((len(fields), self.members.count, *fields.shape[2:]), dtype=np.float32)
         for own, made in zip(found, self.members.fields(fields, lead, slice(None)), strict=True):
             own[:] = made[:, 0]
-        return found, limited, departed
+        return self.transforms.inverse(found, 2), limited, departed
 
 
 @dataclass
@@ -167,4 +171,5 @@ class ComputedForecasts:
             yield _Batch(
                 decoded_forecasts(trained, self.fields, own, self.horizon),
                 members_of(trained, initial, self.horizon, self.experiment.forecast),
+                self.fields.transforms,
             )

@@ -95,7 +95,7 @@ class MatchedTruth:
             levels = variables.setdefault(channel.variable, None if channel.level is None else [])
             if levels is not None and channel.level is not None:
                 levels.append(channel.level)
-        ds = open_source(data.model_copy(update={"variables": variables}))
+        ds = open_source(data.model_copy(update={"variables": variables, "transform": {}}))
         fields = Fields(ds, period="verified period", remedy=_REMEDY)
         _check_grid(fields, forecasts)
         known = _known(fields, forecasts)

@@ -40,12 +40,17 @@ class Pairs:
 
     @cached_property
     def present(self) -> Array:
-        """Weighted anomalies of the initial times: shape (pairs, channels, cells)."""
-        return np.asarray(self.truth.anomalies[self.start])
+        """Weighted anomalies of the initial times, as the model has them."""
+        return np.asarray(self.truth.modelled[self.start])
 
     @cached_property
     def later(self) -> Array:
-        """Weighted anomalies of the targets: shape (pairs, channels, cells)."""
+        """Weighted anomalies of the targets, as the model has them: (pairs, channels, cells)."""
+        return np.asarray(self.truth.modelled[self.now])
+
+    @cached_property
+    def scored(self) -> Array:
+        """Weighted anomalies of the targets in physical units: (pairs, channels, cells)."""
         return np.asarray(self.truth.anomalies[self.now])
 
     @cached_property

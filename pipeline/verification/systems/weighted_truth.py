@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.transforms import ChannelTransforms
 from gfrnn.pipeline.states.climatology import Climatology, subtract_terms
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn.pipeline.training.model import ForecastModel
@@ -33,9 +34,12 @@ class WeightedTruth:
     times : ndarray of int, shape (times,)
         Ascending indices on the time axis of the data.
     real : ndarray, shape (times, channels, cells)
-        The fields, 0 in the mask.
+        The fields in physical units, 0 in the mask.
     anomalies : ndarray, shape (times, channels, cells)
         Anomalies from the climatology, times ``roots``.
+    modelled : ndarray, shape (times, channels, cells)
+        The same anomalies of the values that the model is trained on; other ones in channels that
+        have a transform.
     roots : ndarray, shape (channels, cells)
         Roots of the weights of cells, see
         :class:`gfrnn.pipeline.verification.statistics.region_means.RegionMeans`.
@@ -50,6 +54,7 @@ class WeightedTruth:
     times: Array
     real: Array
     anomalies: Array
+    modelled: Array
     roots: Array
     squares: Array
     first: Array
@@ -82,26 +87,36 @@ class WeightedTruth:
         delays = 1 if model is None else model.delays
         windows = starts[:, None] + np.arange(1 - delays, 1)
         times = np.unique(np.concatenate([windows.reshape(-1), targets]))
-        real = fields.at(times).read(0, len(times), fields.dtype)
+        real = fields.in_physical_units().at(times).read(0, len(times), fields.dtype)
+        transforms = fields.transforms
+        seen_by_model = _transformed(real, transforms)
         history = patterns = None
         if model is not None:
             seen = np.unique(windows)
-            own = real[np.searchsorted(times, seen)].astype(float)
+            own = seen_by_model[np.searchsorted(times, seen)].astype(float)
             states = model.layout.encode(own, fields.time[seen])
             history = states[np.searchsorted(seen, windows)]
             if isinstance(model.layout, EofLayout):
                 patterns = _patterns(model.layout, means.roots, real.dtype)
         design = climatology.design_matrix(fields.time[times])
         shape = len(times), *means.roots.shape
-        anomalies = np.empty_like(real)
+        modelled = np.empty_like(real)
+        anomalies = np.empty_like(real) if transforms else modelled
         together = max(1, _TOGETHER_BYTES // (8 * real.shape[1]))
         for begin in range(0, len(times), together):
             part = slice(begin, begin + together)
             values = subtract_terms(
-                real[part].astype(float), design[part], climatology.coefficients
+                seen_by_model[part].astype(float), design[part], climatology.coefficients
             )
-            np.multiply(values, means.roots.reshape(-1), out=anomalies[part], casting="same_kind")
-        anomalies = anomalies.reshape(shape)
+            roots = means.roots.reshape(-1)
+            np.multiply(values, roots, out=modelled[part], casting="same_kind")
+            if transforms:
+                mean = transforms.inverse(
+                    (seen_by_model[part] - values).reshape(-1, *shape[1:]), 1
+                ).reshape(values.shape)
+                physical = np.where(means.roots.reshape(-1) > 0, real[part] - mean, 0.0)
+                np.multiply(physical, roots, out=anomalies[part], casting="same_kind")
+        modelled, anomalies = modelled.reshape(shape), anomalies.reshape(shape)
         roots = means.roots.astype(real.dtype)
         sums = np.zeros((3, len(times), len(means.names), shape[1]))
         for rows, channel, cells in row_blocks(*shape):
@@ -116,6 +131,7 @@ class WeightedTruth:
             times=times,
             real=real.reshape(shape),
             anomalies=anomalies,
+            modelled=modelled,
             roots=roots,
             squares=squares,
             first=first,
@@ -141,6 +157,14 @@ class WeightedTruth:
     def places(self, times: Array) -> slice | Array:
         """Return the positions of times, as a slice where they are evenly spaced."""
         return evenly_spaced(np.searchsorted(self.times, times))
+
+
+def _transformed(real: Array, transforms: ChannelTransforms) -> Array:
+    """Return fields, shape (times, grid.size), as the model is trained on them."""
+    if not transforms:
+        return real
+    by_channel = real.reshape(len(real), len(transforms.channels), -1).copy()
+    return transforms.forward(by_channel, 1).reshape(real.shape)
 
 
 def _patterns(layout: EofLayout, roots: Array, dtype: np.dtype[Any]) -> Array:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import checked
-from gfrnn.pipeline.errors import ConfigError, RunError, Stopped
+from gfrnn.pipeline.errors import ConfigError, DataError, RunError, Stopped
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.new_period import NewPeriod
@@ -275,3 +275,57 @@ def test_the_model_can_be_fitted_anew_in_its_folder(fitted, tmp_path):
     assert not run.fit(force=True).skipped
     assert not Run.reopen(run.folder).record.external_model
     assert contents(run.model) == contents(fitted.model)
+
+
+# Data given in place of those of the run
+
+
+def new_store(weather: Weather, place: Path, first: str, last: str, **names: str) -> str:
+    """Write a part of the archive as a store of its own."""
+    with xr.open_zarr(weather.path, consolidated=False) as ds:
+        write_store(ds.sel(time=slice(first, last)).load().rename(names), place)
+    return str(place)
+
+
+def test_forecasts_from_other_data_are_those_from_the_archive(weather, fitted, tmp_path):
+    data = [
+        new_store(weather, tmp_path / "july.zarr", "2002-07-20", "2002-07-31"),
+        new_store(weather, tmp_path / "august.zarr", "2002-08-01", "2002-08-20"),
+    ]
+    new = NewPeriod.prepare(fitted.folder, period(*LATER), tmp_path / "new", data=data)
+    run = new.run()
+    run.forecast()
+    run.verify()
+    expected = reused(fitted.folder, *LATER, tmp_path / "expected")
+    expected.forecast()
+    expected.verify()
+    assert contents(run.forecast_store) == contents(expected.forecast_store)
+    assert pairs(run) == pairs(expected)
+    # The experiment of the new run names the new data; that of the other one is as it was.
+    assert [source.path for source in Run.reopen(run.folder).experiment.data.sources] == data
+    assert Run.reopen(fitted.folder).experiment == fitted.experiment
+
+
+def test_latest_is_the_end_of_the_other_data(weather, fitted, tmp_path):
+    data = [new_store(weather, tmp_path / "new.zarr", "2002-07-25", "2002-08-03")]
+    new = NewPeriod.from_initial_time(fitted.folder, "latest", data=data)
+    assert new.folder == fitted.folder.with_name("run-20020803T00")
+    run = NewPeriod.from_initial_time(fitted.folder, "latest", tmp_path / "a", data=data).run()
+    run.forecast()
+    with open_forecasts(run.forecast_store) as found:
+        assert [str(stamp)[:10] for stamp in found["time"].values] == ["2002-08-03"]
+
+
+def test_other_data_that_do_not_suit_are_named(weather, fitted, tmp_path):
+    def refuse(kind: type[Exception], message: str, *data: str) -> None:
+        with pytest.raises(kind, match=message):
+            NewPeriod.from_initial_time(fitted.folder, "latest", tmp_path / "a", data=data)
+        assert not (tmp_path / "a").exists()
+
+    refuse(DataError, "nowhere.nc not found", "nowhere.nc")
+    # Three successive states are needed (state.delays).
+    short = new_store(weather, tmp_path / "short.zarr", "2002-08-01", "2002-08-02")
+    refuse(DataError, "--init latest: no time of the data has the 3 successive states", short)
+    with xr.open_zarr(weather.path, consolidated=False) as ds:
+        write_store(ds.isel(latitude=slice(0, 3)).load(), tmp_path / "narrow.zarr")
+    refuse(DataError, "the data have the latitudes", str(tmp_path / "narrow.zarr"))

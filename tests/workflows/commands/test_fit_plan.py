@@ -85,12 +85,6 @@ def test_a_plan_is_there_as_json(command):
     assert found["seconds"] == pytest.approx(sum(stage["seconds"] for stage in found["stages"]))
 
 
-def test_json_needs_a_plan(command):
-    code, _, errors = command("--json")
-    assert code == 2
-    assert "--json: allowed with --plan only" in errors
-
-
 def test_errors_are_those_of_a_fit(command, store):
     Path("turning.yaml").write_text(yaml.safe_dump(tree(store, state={"modes": 10_000})))
     code, _, errors = command("--plan")
