@@ -24,7 +24,8 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
     Raises
     ------
     ClusterError
-        If no scheduler answers, or it has no workers, within ``config.timeout`` seconds.
+        If no scheduler answers, or it has no workers, within ``config.timeout`` seconds; within the
+        block, if it ends or cannot be reached any more for that long.
     """
     place = config.address or f"scheduler_file {config.scheduler_file}"
     try:
@@ -47,7 +48,17 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
                 f"cluster: the scheduler at {place} has no worker after {config.timeout:g} s; "
                 "start workers, or increase cluster.timeout"
             ) from None
-        yield client
+        try:
+            yield client
+        except Exception as error:
+            # Whatever was being done then, this is why it failed.
+            if client.status != "running":
+                raise ClusterError(
+                    f"cluster: the scheduler at {place} does not answer any more; finished parts "
+                    "are kept: start a scheduler and workers, and run the same command again "
+                    f"({error})"
+                ) from error
+            raise
 
 
 def _security(config: ClusterConfig) -> Security:

@@ -49,6 +49,9 @@ class SourceConfig(Section):
         description="mapping: name in the file to the time after which its sum begins anew, e.g. "
         "1d, or to nothing for values that are no sums",
     )
+    version: str | None = Field(
+        None, description="branch, tag or snapshot of an Icechunk repository; default: main"
+    )
     storage_options: dict[str, Any] = Field({}, description="options of fsspec for URLs")
     interpolate: bool = Field(
         False, description="whether to interpolate to the grid of the sources without this key"

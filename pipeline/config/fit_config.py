@@ -19,7 +19,7 @@ class FitConfig(Section):
         min_length=1,
         description="ridge strengths to try, in units of the largest singular value of R_ff",
     )
-    widths: list[Annotated[int, Field(gt=0, le=MOST)]] = Field(
+    widths: list[Annotated[int, Field(ge=0, le=MOST)]] = Field(
         [], description="numbers of hidden features to try; none means model.width alone"
     )
     without: list[Annotated[int, Field(ge=1, le=9999)]] = Field(

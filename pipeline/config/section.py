@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from gfrnn.pipeline.config.durations import ONE_DAY
 from gfrnn.pipeline.config.explained_errors import explain_errors
+from gfrnn.pipeline.config.yaml_tree import YamlTree
 from gfrnn.pipeline.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -110,16 +111,27 @@ def checked(model: type[Model], tree: Any, where: str) -> Model:
     Raises
     ------
     ConfigError
-        With one line for each error: ``where``, the key, what was found, what is allowed.
+        With one line for each error: ``where``, the key, what was found, what is allowed, and
+        where the key is in a YAML file.
     """
     try:
         return model.model_validate(tree)
     except ValidationError as error:
         explained = explain_errors(error, model)
-        lines = [f"{where}: {_shortened(line)}" for line in explained[:_MOST_LINES]]
+        places = tree.places if isinstance(tree, YamlTree) else {}
+        lines = [
+            f"{where}: {_shortened(line)}{_place(line, places)}" for line in explained[:_MOST_LINES]
+        ]
         if len(explained) > _MOST_LINES:
             lines.append(f"{where}: {len(explained) - _MOST_LINES} more errors")
         raise ConfigError("\n".join(lines)) from None
+
+
+def _place(line: str, places: Mapping[str, tuple[int, int]]) -> str:
+    """Return where the key that an error begins with is in its file; empty if it is not there."""
+    key = line.partition(": ")[0]
+    found = places.get(key) or places.get(key.rpartition("[")[0])
+    return f" (line {found[0]}, column {found[1]})" if found else ""
 
 
 def _shortened(line: str) -> str:

@@ -7,6 +7,7 @@ that are given twice, of which the last one counts. All of these are refused wit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,19 @@ _MERGE = _TAG + "merge"
 _FOUND = {type(None): "no content", list: "a list"}
 
 
-def read_tree(path: Path) -> dict[str, Any]:
+class YamlTree(dict[str, Any]):
+    """Keys and values of a YAML file, with the place of each key.
+
+    Attributes
+    ----------
+    places : dict
+        Line and column, counted from 1, of keys such as ``model.width`` and ``data.sources[0]``.
+    """
+
+    places: dict[str, tuple[int, int]]
+
+
+def read_tree(path: Path) -> YamlTree:
     """Read the keys and values of a YAML file.
 
     Raises
@@ -60,12 +73,14 @@ def read_tree(path: Path) -> dict[str, Any]:
     return parse_tree(text, str(path))
 
 
-def parse_tree(text: str, where: str) -> dict[str, Any]:
+def parse_tree(text: str, where: str) -> YamlTree:
     """Parse the keys and values of YAML text; ``where`` is named in errors."""
     try:
         loader = _Loader(text)
         try:
-            tree = loader.get_single_data()
+            node = loader.get_single_node()
+            places = {} if node is None else dict(_places(node))
+            tree = None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -78,7 +93,24 @@ def parse_tree(text: str, where: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         found = _FOUND.get(type(tree), "a single value")
         raise ConfigError(f"{where}: found {found}; write keys and values, as in `name: my_run`")
-    return tree
+    whole = YamlTree(tree)
+    whole.places = places
+    return whole
+
+
+def _places(node: yaml.Node, key: str = "") -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the keys in a node, and the line and the column where each begins."""
+    inner: list[tuple[str, yaml.Node, yaml.Node]] = []
+    if isinstance(node, yaml.MappingNode):
+        inner = [
+            (f"{key}.{name.value}" if key else str(name.value), name, value)
+            for name, value in node.value
+        ]
+    elif isinstance(node, yaml.SequenceNode):
+        inner = [(f"{key}[{index}]", each, each) for index, each in enumerate(node.value)]
+    for name, begin, value in inner:
+        yield name, (begin.start_mark.line + 1, begin.start_mark.column + 1)
+        yield from _places(value, name)
 
 
 class _Size(NamedTuple):

@@ -180,7 +180,7 @@ def _chunks_of_group(group: LevelGroup, cells: int) -> StoredChunks:
         chunks_per_time=per_time,
         file_times=chunks.get(grid.dims.get("time", ""), 1),
         copied=group.windows is not None or not is_read_directly(part),
-        concurrent=zarr.config.get("async.concurrency") if part.file.engine == "zarr" else 1,
+        concurrent=zarr.config.get("async.concurrency") if part.file.is_zarr else 1,
     )
 
 

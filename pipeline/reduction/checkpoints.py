@@ -16,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.storage import array_in, write_whole
+from gfrnn.pipeline.untrusted_store import check_store
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ class Checkpoints:
         if not (place / "zarr.json").exists():
             return None
         try:
-            group = zarr.open_group(place, mode="r")
+            check_store(place)  # it may be anybody's
+            group = zarr.open_group(place, mode="r", zarr_format=3)
             attrs: dict[str, Any] = dict(group.attrs)
             hashes = attrs["sha256"]
             arrays = {array: np.asarray(array_in(group, array)[...]) for array in hashes}

@@ -25,6 +25,9 @@ Array = NDArray[Any]
 LATEST = "latest"
 """Word for the newest complete state."""
 
+# Times before the last that are tried one by one.
+_NEAR = 16
+
 # Times listed in an error.
 _LISTED = 8
 
@@ -34,8 +37,8 @@ def newest_initial_time(
 ) -> tuple[np.datetime64, str]:
     """Return the newest time from which a forecast can start.
 
-    Fields are read back from the end of the data, in steps that double while nothing is found, so
-    that an archive with years of padding takes few reads.
+    Fields are read back from the end of the data, one time after the other, and then in steps that
+    double while nothing is found, so that an archive with years of padding takes few reads.
 
     Parameters
     ----------
@@ -73,7 +76,7 @@ def newest_initial_time(
                 raise DataError(f"--init {LATEST}: no time of the data is complete; {problem}")
             place = max(0, newest - reach)
             if _problem(fields, starts[place], delays):
-                lost, reach = place, 2 * reach + 1
+                lost, reach = place, reach + 1 if reach < _NEAR else 2 * reach
             else:
                 found = place
         while lost - found > 1:

@@ -34,7 +34,7 @@ from gfrnn.pipeline.runs.run_products import RunProducts
 from gfrnn.pipeline.runs.stage_checks import check_online, check_truth, require_statistics
 from gfrnn.pipeline.storage import remove_partial_files
 from gfrnn.pipeline.training.checks import check_fit
-from gfrnn.pipeline.training.fit import fit
+from gfrnn.pipeline.training.fit import check_fit_memory, fit
 from gfrnn.pipeline.training.input_folds import with_digests
 from gfrnn.pipeline.training.stretches import known_times
 from gfrnn.pipeline.verification.checks import check_verification
@@ -145,6 +145,21 @@ class Run(RunProducts):
             check_truth(str(self.forecast_store), valid, self.ds["time"].values, remedy)
         elif stage == "verify":
             require_statistics(self.statistics, self.finished("forecast"))
+
+    def check_memory(self, limit: int) -> None:
+        """Check that the tasks of a fit that is to come fit into the memory of a worker's thread.
+
+        Parameters
+        ----------
+        limit : int
+            Bytes of memory that a thread will have.
+
+        Raises
+        ------
+        ResourceError
+        """
+        if True in self._checked and not self.is_done("fit"):
+            check_fit_memory(self.experiment, self.ds, limit)
 
     # Stages
 

@@ -6,8 +6,9 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,17 @@ from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.time_axis import format_minute
-from gfrnn.pipeline.errors import DataError, RunError
+from gfrnn.pipeline.errors import DataError, MissingTimesError, RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.runs.folder import RunFolder
+from gfrnn.pipeline.runs.missing_times import (
+    describe_missing_times,
+    find_missing_times,
+    read_missing_times,
+    still_missing,
+    write_missing_times,
+)
 from gfrnn.pipeline.runs.provenance import provenance
 from gfrnn.pipeline.runs.record import LIBRARIES, now
 from gfrnn.pipeline.storage import write_text
@@ -64,6 +72,9 @@ class SourceVerification:
         Key of everything that decides the statistics.
     masks : dict of ndarray of bool
         Cells of the regions with a static field.
+    again : callable
+        Prepares the same verification again, without the times of the truth that are known to be
+        missing by then.
     """
 
     matched: MatchedTruth
@@ -73,6 +84,7 @@ class SourceVerification:
     described: dict[str, Any]
     key: str
     masks: dict[str, NDArray[Any]]
+    again: Callable[[], SourceVerification]
 
     @classmethod
     def prepare(
@@ -124,6 +136,12 @@ class SourceVerification:
         _check_folder(there.folder)
         forecasts = ForecastSource.open(source, initial_time, era5_units)
         matched = MatchedTruth.match(truth, forecasts, channels)
+        missing = read_missing_times(there.missing_times)
+        if missing and still_missing(matched.fields.ds, missing):
+            stamps = [np.datetime64(stamp) for stamp in missing]
+            matched = MatchedTruth.match(truth, forecasts, channels, stamps)
+            notes = (*matched.notes, f"truth: {describe_missing_times(missing)}")
+            matched = replace(matched, notes=notes)
         config = config or VerificationConfig()
         masks = region_masks(truth, matched.fields.grid, config.regions)
         scoring = SourceScoring(matched.fields, matched.forecasts, config, masks=masks)
@@ -147,9 +165,21 @@ class SourceVerification:
         }
         deciding = {name: value for name, value in described.items() if name != "forecast"}
         key = content_key(deciding, described["forecast"]["fingerprint"], terms(matched.fields))
-        result = cls(matched, config, periods, there, described, key, masks)
+        again = partial(
+            cls.prepare,
+            source,
+            truth,
+            folder,
+            config=config,
+            climatology=climatology,
+            channels=channels,
+            initial_time=initial_time,
+            era5_units=era5_units,
+            force=True,
+        )
+        result = cls(matched, config, periods, there, described, key, masks, again)
         found = _record(there.folder)
-        if found is not None and found.get("key") != key and not force:
+        if found is not None and found.get("key") not in ("", key) and not force:
             raise RunError(
                 f"{there.folder}: holds the scores of other forecasts, truth or options "
                 f"({found.get('forecast', {}).get('path')}); choose another --output, or replace "
@@ -194,45 +224,71 @@ class SourceVerification:
         self.folder.folder.mkdir(parents=True, exist_ok=True)
         with self.folder.lock():
             begun = time.perf_counter()
-            found = _record(self.folder.folder)
-            if force or found is None or found.get("key") != self.key:
-                for store in (
-                    self.folder.statistics,
-                    self.folder.score_store,
-                    self.folder.summaries,
-                ):
-                    shutil.rmtree(store, ignore_errors=True)
-            record = {"key": self.key, **self.described, "notes": self.notes}
-            self._write(record)
-            climatology = None
-            if self.periods:
-                climatology = truth_climatology(
-                    self.matched.fields,
-                    self.periods,
-                    Checkpoints(self.folder.summaries),
-                    progress,
-                )
-            scoring = SourceScoring(
-                self.matched.fields,
-                self.matched.forecasts,
-                self.config,
-                climatology=climatology,
-                masks=self.masks,
-                periods=tuple(self.periods),
-            )
-            score(
-                scoring,
+            try:
+                self._score(progress, force, begun)
+            except MissingTimesError:
+                self._note_missing_times(progress)
+                self.again()._score(progress, force, begun)
+            return time.perf_counter() - begun
+
+    def _note_missing_times(self, progress: Progress | None) -> None:
+        """Find the times of the truth at which a channel has no value, and keep them.
+
+        Raises
+        ------
+        DataError
+            If no time would be left.
+        """
+        fields, own = self.matched.fields, self.matched.forecasts
+        used = np.isin(fields.time, own.valid) | np.isin(fields.time, own.initial)
+        for period in self.periods:
+            used |= period.mask(fields.time)
+        found = find_missing_times(fields.ds, used, None, progress)
+        known = read_missing_times(self.folder.missing_times)
+        # The key changes with these times: if the process is killed now, any may follow.
+        self._write({"key": "", **self.described, "notes": self.notes})
+        write_missing_times(self.folder.missing_times, dict(sorted((known | found).items())))
+
+    def _score(self, progress: Progress | None, force: bool, begun: float) -> None:
+        """Compute and write the scores; the caller holds the lock."""
+        found = _record(self.folder.folder)
+        if force or found is None or found.get("key") != self.key:
+            for store in (
                 self.folder.statistics,
                 self.folder.score_store,
+                self.folder.summaries,
+            ):
+                shutil.rmtree(store, ignore_errors=True)
+        record = {"key": self.key, **self.described, "notes": self.notes}
+        self._write(record)
+        climatology = None
+        if self.periods:
+            climatology = truth_climatology(
+                self.matched.fields,
+                self.periods,
+                Checkpoints(self.folder.summaries),
                 progress,
-                self.key,
-                remedy="the number of channels (--channel)",
             )
-            record["notes"] = [*self.notes, *self._missing_forecasts()]
-            seconds = time.perf_counter() - begun
-            record["seconds"] = round(seconds, 3)
-            self._write({**record, "finished": now(), **provenance(LIBRARIES)})
-        return seconds
+        scoring = SourceScoring(
+            self.matched.fields,
+            self.matched.forecasts,
+            self.config,
+            climatology=climatology,
+            masks=self.masks,
+            periods=tuple(self.periods),
+        )
+        score(
+            scoring,
+            self.folder.statistics,
+            self.folder.score_store,
+            progress,
+            self.key,
+            remedy="the number of channels (--channel)",
+        )
+        record["notes"] = [*self.notes, *self._missing_forecasts()]
+        seconds = time.perf_counter() - begun
+        record["seconds"] = round(seconds, 3)
+        self._write({**record, "finished": now(), **provenance(LIBRARIES)})
 
     def _missing_forecasts(self) -> list[str]:
         """Describe the forecasts that have missing values.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import time
 from collections.abc import Sequence
@@ -21,11 +22,12 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.time_axis import segments
-from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.errors import ConfigError, MissingTimesError, RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_key
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.runs.folder import RunFolder
+from gfrnn.pipeline.runs.missing_times import describe_missing_times, find_missing_times
 from gfrnn.pipeline.runs.new_data import check_follows_training, encode_new_data, open_new_data
 from gfrnn.pipeline.runs.record import StageRecord
 from gfrnn.pipeline.runs.run import Run
@@ -43,6 +45,8 @@ from gfrnn.pipeline.training.selection.choose_model import solve_candidate
 from gfrnn.pipeline.training.triangles import Factors
 
 Array = NDArray[Any]
+
+_LOGGER = logging.getLogger(__name__)
 
 _SUMMARY, _MERGED = "merged", "train/merged"
 """Name of the summary and of the fold that hold the triangle of all rows so far."""
@@ -168,11 +172,6 @@ class Update:
         """Fingerprint of the new data."""
         return fingerprint(self.fields.ds)
 
-    @property
-    def consecutive(self) -> bool:
-        """Whether the new times follow the earlier times without a gap."""
-        return bool(self.fields.time[0] == self.model.step.after(self.fitted.last))
-
     def run(self, progress: Progress | None = None) -> Run:
         """Fold the new rows and solve; the earlier model stays until the new one is complete.
 
@@ -238,7 +237,7 @@ class Update:
         checkpoints = Checkpoints(target.updates)
         fitted = self._save_triangles(new_states, factors, checkpoints)
         key = fitted.save(checkpoints)
-        model = self._solved(fitted, checkpoints, factors, progress)
+        model = self._solved(new_states, fitted, checkpoints, factors, progress)
         place = TriangleLocation(store=target.updates.name, key=key)
         model = replace(model, notes=replace(model.notes, kept=place))
         seconds = round(time.perf_counter() - begun, 3)
@@ -255,18 +254,36 @@ class Update:
         return candidate.solved_folds(self.experiment.fit)
 
     def _new_states(self, progress: Progress | None) -> NewStates:
-        """Return the new states in gapless series; the first continues the earlier states."""
-        chunk, time, step = self.experiment.data.chunk, self.fields.time, self.model.step
-        states = encode_new_data(self.fields, self.model, chunk, progress)
+        """Return the new states in gapless series; the first may continue the earlier states."""
+        fields, states = self._encoded(progress)
+        time, step = fields.time, self.model.step
         series = [(time[part], states[part]) for part in segments(time, step)]
-        repeated = len(self.fitted.tail) if self.consecutive else 0
+        consecutive = bool(time[0] == step.after(self.fitted.last))
+        repeated = len(self.fitted.tail) if consecutive else 0
         if repeated:
             before = step.after(self.fitted.last, -np.arange(repeated)[::-1])
             series[0] = (
                 np.concatenate([before, series[0][0]]),
                 np.concatenate([self.fitted.tail, series[0][1]]),
             )
-        return NewStates(series, repeated, self.model.forcing, self.model.layout.scaling.grid)
+        missing = len(self.fields.time) - len(time)
+        grid = self.model.layout.scaling.grid
+        return NewStates(series, repeated, consecutive, missing, self.model.forcing, grid)
+
+    def _encoded(self, progress: Progress | None) -> tuple[Fields, Array]:
+        """Return the fields without the times at which a channel has no value, and their states."""
+        fields, chunk = self.fields, self.experiment.data.chunk
+        try:
+            return fields, encode_new_data(fields, self.model, chunk, progress)
+        except MissingTimesError:
+            every = np.ones(len(fields.time), dtype=bool)
+            missing = find_missing_times(fields.ds, every, chunk, progress)
+            if not missing:
+                raise
+            _LOGGER.warning("NEW_DATA: %s", describe_missing_times(missing))
+            lost = np.isin(fields.time, np.array(list(missing), dtype=fields.time.dtype))
+            fields = fields.at(np.flatnonzero(~lost))
+            return fields, encode_new_data(fields, self.model, chunk, progress)
 
     def _save_triangles(
         self, new_states: NewStates, factors: dict[int, Factors], checkpoints: Checkpoints
@@ -285,11 +302,12 @@ class Update:
             candidates.append(replace(candidate, summary=_SUMMARY, folds=folds, prefix=""))
         overlap = max(candidate.network.overlap for candidate in self._used.values())
         return FittedCandidates(
-            tuple(candidates), new_states.series[-1][1][-overlap:], self.fields.time[-1]
+            tuple(candidates), new_states.series[-1][1][-overlap:], new_states.last
         )
 
     def _solved(
         self,
+        new_states: NewStates,
         fitted: FittedCandidates,
         checkpoints: Checkpoints,
         factors: dict[int, Factors],
@@ -309,14 +327,15 @@ class Update:
         notes, time = self.model.notes, self.fields.time
         before = (0, 0) if notes.updated is None else (notes.updated.updates, notes.updated.rows)
         updated = Updates(
-            last=str(pd.Timestamp(time[-1])),
+            last=str(pd.Timestamp(new_states.last)),
             updates=before[0] + 1,
             rows=before[1] + rows,
             latest=LatestUpdate(
                 first=str(pd.Timestamp(time[0])),
                 times=len(time),
                 rows=rows,
-                consecutive=self.consecutive,
+                consecutive=new_states.consecutive,
+                missing=new_states.missing,
                 forget=self.forget,
                 data=self._data,
             ),
@@ -340,6 +359,10 @@ class NewStates:
         Shapes (times,) and (times, modes).
     repeated : int
         Number of times at the start of the first series that earlier data contain.
+    consecutive : bool
+        Whether the first new time follows the earlier times without a gap.
+    missing : int
+        Number of new times that were left out, as a channel has no value there.
     forcing : Forcing
         Inputs of the network.
     grid : Grid
@@ -347,8 +370,16 @@ class NewStates:
 
     series: list[tuple[Array, Array]]
     repeated: int
+    consecutive: bool
+    missing: int
     forcing: Forcing
     grid: Grid
+
+    @property
+    def last(self) -> np.datetime64:
+        """Latest of the new times."""
+        found: np.datetime64 = self.series[-1][0][-1]
+        return found
 
     def rows(self, candidate: Candidate) -> Factors | None:
         """Return the triangle of the rows with a new target, or None if there are none."""

@@ -79,6 +79,29 @@ def fit(
     return model
 
 
+def check_fit_memory(experiment: Experiment, ds: xr.Dataset, limit: int) -> None:
+    """Refuse a fit that will exceed the memory of a worker's thread, before there are workers.
+
+    Parameters
+    ----------
+    experiment, ds
+        As for :func:`fit`, checked.
+    limit : int
+        Bytes of memory that a thread will have.
+
+    Raises
+    ------
+    ResourceError
+        Naming the first such stage and the key to change.
+    """
+    checkpoints = Checkpoints(Path())
+    copy = fields_copy(experiment, ds, checkpoints)
+    fields = copy.planned_fields() if copy else training_fields(experiment, ds)
+    costs = [copy_cost(copy)] if copy else []
+    costs += cost_of_passes(training_of(experiment, fields, checkpoints).passes())
+    check_pass_memory(costs, fields, limit)
+
+
 def _written(
     copy: FieldsCopy, experiment: Experiment, checkpoints: Checkpoints, progress: Progress | None
 ) -> xr.Dataset:

@@ -29,6 +29,12 @@ from gfrnn.pipeline.training.calibration.network_rollouts import (
     calibrated,
 )
 from gfrnn.pipeline.training.ensembles.error_archive import ErrorArchive
+from gfrnn.pipeline.training.model_checks.consistency import (
+    check_fields,
+    check_layout,
+    check_model,
+    check_numbers,
+)
 from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.pipeline.training.network_arrays import (
     rebuild_network,
@@ -325,6 +331,7 @@ class ForecastModel:
             # Zarr reads a missing chunk as zeros without an error.
             if sums and content_digest(values) != sums.get(name):
                 raise _damaged(path, f"the array {name} was changed")
+            check_numbers(name, values)
             return values
 
         def optional(name: str) -> Array | None:
@@ -345,7 +352,9 @@ class ForecastModel:
             names = there.array_keys() if isinstance(there, zarr.Group) else ()
             return {each: array(f"{name}/{each}") for each in names}
 
+        check_fields(grid, climatology)
         layout = restore_layout(attrs["layout"], grid, climatology, part("layout"))
+        check_layout(layout)
 
         def network(place: str, options: dict[str, Any]) -> Network:
             own = part(place)
@@ -356,7 +365,7 @@ class ForecastModel:
         errors = ErrorArchive(path / ERRORS) if ERRORS in group else None
         if errors is not None:
             errors.check()
-        return cls(
+        model = cls(
             layout=layout,
             networks=tuple(
                 network(f"networks/{index}", options)
@@ -375,6 +384,8 @@ class ForecastModel:
             quadratic_calibration=optional("quadratic_calibration"),
             errors=errors,
         )
+        check_model(model)
+        return model
 
     @property
     def leads(self) -> list[Duration]:

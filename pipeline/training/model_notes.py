@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import zarr
+from pydantic import ConfigDict, TypeAdapter
+
+# Keys of other versions are refused, not left out.
+_KEYS = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class CandidateScore:
     shares : list of float
         Its share in the forecast at each lead.
     """
+
+    __pydantic_config__ = _KEYS
 
     values: dict[str, Any]
     score: float
@@ -44,6 +50,8 @@ class SolveSettings:
         One for each lead.
     """
 
+    __pydantic_config__ = _KEYS
+
     candidate: int
     width: int
     ridge: list[float]
@@ -61,6 +69,8 @@ class TriangleLocation:
     key : str
         Key of the candidates in the store.
     """
+
+    __pydantic_config__ = _KEYS
 
     store: str
     key: str
@@ -82,7 +92,11 @@ class LatestUpdate:
         Weight of all earlier rows.
     data : str
         Fingerprint of the new data; empty in models of earlier versions.
+    missing : int
+        Number of these times that were left out, as a channel has no value there.
     """
+
+    __pydantic_config__ = _KEYS
 
     first: str
     times: int
@@ -90,6 +104,7 @@ class LatestUpdate:
     consecutive: bool
     forget: float
     data: str = ""
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,6 +120,8 @@ class Updates:
     latest : LatestUpdate
     """
 
+    __pydantic_config__ = _KEYS
+
     last: str
     updates: int
     rows: int
@@ -112,8 +129,15 @@ class Updates:
 
     @classmethod
     def parse(cls, found: Mapping[str, Any]) -> Updates:
-        """Read the plain values that :func:`dataclasses.asdict` makes."""
-        return cls(**{**found, "latest": LatestUpdate(**found["latest"])})
+        """Read the plain values that :func:`dataclasses.asdict` makes.
+
+        Raises
+        ------
+        ValueError
+            If a value is missing, unknown, or of another type.
+        """
+        updates: Updates = TypeAdapter(cls).validate_python(found)
+        return updates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +179,8 @@ class ModelNotes:
     updated : Updates or None
     """
 
+    __pydantic_config__ = _KEYS
+
     width: int
     modes: int
     delays: int
@@ -195,17 +221,12 @@ class ModelNotes:
 
     @classmethod
     def parse(cls, found: Mapping[str, Any]) -> ModelNotes:
-        """Read the plain values that :meth:`as_attributes` returns."""
-        parts: dict[str, Any] = {
-            "candidates": [CandidateScore(**each) for each in found["candidates"]],
-            "first_round": [CandidateScore(**each) for each in found.get("first_round", [])],
-            "solves": [SolveSettings(**each) for each in found["solves"]],
-        }
-        for name in ("linear_solve", "quadratic_solve"):
-            if name in found:
-                parts[name] = SolveSettings(**found[name])
-        if "kept" in found:
-            parts["kept"] = TriangleLocation(**found["kept"])
-        if "updated" in found:
-            parts["updated"] = Updates.parse(found["updated"])
-        return cls(**{**found, **parts})
+        """Read the plain values that :meth:`as_attributes` returns.
+
+        Raises
+        ------
+        ValueError
+            If a value is missing, unknown, or of another type.
+        """
+        notes: ModelNotes = TypeAdapter(cls).validate_python(found)
+        return notes

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from gfrnn.cluster import Cluster, ClusterConfig, open_cluster
 from gfrnn.cluster.human_units import human_bytes
+from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.cluster_check.probe import WorkerProbe, probe_workers
 from gfrnn.workflows.cluster_check.problems import ClusterFinding, find_problems
 from gfrnn.workflows.commands.console import print_findings
@@ -35,7 +36,16 @@ def check_cluster(config: ClusterConfig, folder: Path, console: Console) -> bool
     folder : Path
         Folder for runs, which all workers must be able to write.
     console : Console
+
+    Raises
+    ------
+    ConfigError
+        If the folder is a file.
+    ClusterError
+        If the cluster does not start.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--output: {folder}: is a file; give the name of a folder")
     with open_cluster(config, folder=folder, report=partial(print_cluster_line, console)) as opened:
         missing = _await_workers(opened, config)
         probes = probe_workers(opened.client, folder, config.timeout)

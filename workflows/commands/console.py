@@ -33,7 +33,13 @@ AsJson = Annotated[
 
 
 def with_output_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command that also has the options of all commands: quiet, verbose and JSON."""
+    """Return a command that also has the options of all commands: quiet, verbose and JSON.
+
+    A command that has them already is returned as it is.
+    """
+    own = inspect.signature(command, eval_str=True)
+    if "as_json" in own.parameters:  # groups are shared by all imports of the module of `gfrnn`
+        return command
 
     @functools.wraps(command)
     def call(*, quiet: bool, verbose: int, as_json: bool, **options: Any) -> None:
@@ -47,7 +53,6 @@ def with_output_options(command: Callable[..., None]) -> Callable[..., None]:
         if ended is not None:
             raise ended
 
-    own = inspect.signature(command, eval_str=True)
     shared = {"as_json": (AsJson, False), "quiet": (Quiet, False), "verbose": (Verbose, 0)}
     parameters = [*own.parameters.values()] + [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)

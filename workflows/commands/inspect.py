@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gfrnn.pipeline.errors import ConfigError, DataError, RunError, without_passwords
+from gfrnn.pipeline.errors import ConfigError, without_passwords
 from gfrnn.workflows.commands.console import console, print_findings
 from gfrnn.workflows.session.command_output import add_results
 
 DATA_HAVE_CHANGED = 1
 """Exit code where data of a run are not those that it was computed from."""
-
-if TYPE_CHECKING:
-    from gfrnn.pipeline.config.data_config import DataConfig
-
-_KEYS = "data.sources are keys of an experiment file, which `gfrnn fit FILE --plan` checks"
-_LEVEL = "; --level sets the level of all files that are given here"
 
 
 def inspect(
@@ -63,30 +57,18 @@ def inspect(
             )
         _compare_data(Path(runs[0]))
         return
-    from gfrnn.pipeline import open_source
-    from gfrnn.pipeline.config.data_config import DataConfig
-    from gfrnn.pipeline.config.section import checked
     from gfrnn.pipeline.data.inspection.audit import audit
     from gfrnn.pipeline.data.inspection.describe import dataset_facts, describe_dataset
     from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
-    from gfrnn.pipeline.storage import write_text
+    from gfrnn.workflows.session.new_experiment import open_given, write_new
 
-    sources = [{"path": path} | ({"level": level} if level else {}) for path in data]
     for path in data:
         if Path(path).suffix in (".yaml", ".yml"):
             raise ConfigError(
                 f"DATA: {path} is an experiment file, and not data; give files of data, or check "
                 f"the experiment with `gfrnn fit {shlex.quote(path)} --plan`"
             )
-    config = checked(DataConfig, {"sources": sources}, "inspect")
-    try:
-        ds = open_source(config)
-    except DataError as error:
-        if "data.sources" not in str(error):
-            raise
-        hint = _KEYS + (_LEVEL if ".level" in str(error) else "")
-        _describe_files(config)
-        raise DataError(f"{error}\n{hint}") from None
+    ds, sources = open_given(data, level, console)
     console.print(without_passwords(describe_dataset(ds)), highlight=False, markup=False)
     findings = audit(ds)
     add_results(
@@ -99,30 +81,14 @@ def inspect(
     print_findings(
         (finding.severity, finding.variable or "", finding.message) for finding in findings
     )
-    text = starting_experiment(ds, sources if level else data, name, findings)
-    add_results(experiment=text, experiment_file=save)
+    text = starting_experiment(ds, sources, name, findings)
+    add_results(experiment=text)
     if save is None:
         console.print("\n# experiment file to start from", highlight=False)
         console.print(without_passwords(text), highlight=False, markup=False)
         return
-    if save.exists():
-        raise RunError(f"--save: {save} exists already; choose another name, or remove it")
-    save.parent.mkdir(parents=True, exist_ok=True)
-    write_text(save, text, private=text != without_passwords(text))
+    write_new(save, text, "--save")
     console.print(f"experiment file: {save}", highlight=False)
-
-
-def _describe_files(config: DataConfig) -> None:
-    """Print what files hold that cannot be used as they are, if they can be opened."""
-    from gfrnn.pipeline.data.inspection.describe import describe_files
-    from gfrnn.pipeline.data.variables.file_variables import file_variables, source_variables
-
-    try:
-        found = source_variables(config.sources, "data.sources", file_variables)
-    except DataError:  # the error that is shown says why
-        return
-    variables = [each for parts in found.values() for each in parts]
-    console.print(without_passwords(describe_files(variables)), highlight=False, markup=False)
 
 
 def _compare_data(folder: Path) -> None:

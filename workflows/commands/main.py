@@ -24,6 +24,7 @@ from gfrnn.workflows.commands.console import console, with_output_options
 from gfrnn.workflows.commands.export import export
 from gfrnn.workflows.commands.inspect import inspect
 from gfrnn.workflows.commands.nature import demo, nature
+from gfrnn.workflows.commands.new import new
 from gfrnn.workflows.commands.refit_update import refit, update
 from gfrnn.workflows.commands.reproduce import reproduce
 from gfrnn.workflows.commands.run import compare, fit, forecast, report, run, verify
@@ -41,8 +42,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    demo, inspect, run, fit, forecast, verify, compare, report, export, refit, update, spectrum,
-    nature, reproduce,
+    demo, new, inspect, run, fit, forecast, verify, compare, report, export, refit, update,
+    spectrum, nature, reproduce,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(bench, name="bench")

@@ -30,6 +30,7 @@ from gfrnn.workflows.comparison.score_records import score_records
 from gfrnn.workflows.comparison.score_tables import comparison_table, source_table
 from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.session.command_output import add_results
+from gfrnn.workflows.session.given_paths import YAML_NAMES, folder_of_run
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.printed_lines import (
     print_cluster_line,
@@ -74,6 +75,8 @@ def verify_source(
     console: Console,
 ) -> None:
     """Score forecasts of a store or of files against truth, and print the scores."""
+    if Path(forecast).suffix in YAML_NAMES:
+        forecast = str(folder_of_run(Path(forecast)))
     folder = output or Path("runs") / f"verify-{_name(forecast)}"
     units = [each for each in given.units if each != ERA5_UNITS]
     source = checked(

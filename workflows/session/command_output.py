@@ -42,8 +42,9 @@ def add_results(**found: Any) -> None:
         return
     for name, value in found.items():
         known = results.get(name)
-        merges = isinstance(known, dict) and isinstance(value, Mapping)
-        results[name] = known | dict(value) if merges else value
+        if isinstance(known, dict) and isinstance(value, Mapping):
+            value = known | dict(value)
+        results[name] = value
 
 
 def show_table(console: Console, table: Table) -> None:

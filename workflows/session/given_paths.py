@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 from gfrnn.pipeline import Experiment, load_experiment
@@ -9,7 +11,10 @@ from gfrnn.pipeline.data.files.file_formats import ZARR_MARKS
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.runs.folder import RunFolder
 
-_YAML_NAMES = (".yaml", ".yml")
+# A URL as a path has lost a slash.
+_URL = re.compile(r"^(\w+):/(?!/)")
+
+YAML_NAMES = (".yaml", ".yml")
 _DATA_NAMES = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".grib", ".grb", ".grib2", ".grb2", ".zarr")
 
 
@@ -63,7 +68,7 @@ def folder_of_run(path: Path, *, stores: bool = False) -> Path:
     """
     if not stores:
         _check_no_data(path)
-    if path.is_dir() or path.suffix not in _YAML_NAMES:
+    if path.is_dir() or path.suffix not in YAML_NAMES:
         return path
     experiment = load_experiment(path)
     folder = folder_for(path, experiment)
@@ -78,14 +83,20 @@ def folder_of_run(path: Path, *, stores: bool = False) -> Path:
 
 
 def _check_no_data(path: Path) -> None:
-    """Refuse a store or file of data in place of an experiment file or of the folder of a run."""
+    """Refuse data in place of an experiment file or of the folder of a run."""
+    if (path / "experiment.yaml").exists():
+        return
     store = path.is_dir() and any((path / mark).exists() for mark in ZARR_MARKS)
     if store and RunFolder(path.parent).experiment_file.exists():
         raise ConfigError(
             f"{path}: is a store of the run in {path.parent}; give {path.parent} instead"
         )
-    if store or (path.suffix in _DATA_NAMES and not (path / "experiment.yaml").exists()):
+    data = _URL.sub(r"\1://", str(path))
+    files = path.is_dir() and any(next(path.glob(f"*{each}"), None) for each in _DATA_NAMES)
+    if files and not store:
+        data += "/*"
+    if store or files or path.suffix in _DATA_NAMES:
         raise ConfigError(
             f"{path}: is data, and neither an experiment file nor the folder of a run; "
-            f"`gfrnn inspect {path} --save my.yaml` writes an experiment file for it"
+            f"`gfrnn new {shlex.quote(data)} --save my.yaml` writes an experiment file for it"
         )

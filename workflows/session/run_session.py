@@ -14,7 +14,7 @@ from distributed import get_client
 from numpy.typing import NDArray
 from rich.console import Console
 
-from gfrnn.cluster import ClusterConfig, open_cluster
+from gfrnn.cluster import ClusterConfig, open_cluster, planned_cluster_size
 from gfrnn.cluster.dashboard import open_page
 from gfrnn.cluster.human_units import human_duration
 from gfrnn.cluster.performance_report import write_performance_report
@@ -24,6 +24,7 @@ from gfrnn.pipeline.forecasting.divergence import divergences
 from gfrnn.pipeline.forecasting.forecast_store import LIMITED
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.pipeline.training.model_notes import ModelNotes
+from gfrnn.workflows.report.better_references import better_on_validation
 from gfrnn.workflows.report.labels import lead_label
 from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
@@ -88,6 +89,9 @@ def open_run(
         run.check(force=force, forecast_again=again and stage == "forecast")
         if stage is not None:
             run.check_ready(stage)
+        size = planned_cluster_size(config)  # None where only the scheduler knows
+        if size is not None and size[1] is not None and stage in (None, "fit"):
+            run.check_memory(size[1])
         return run
 
     # Check before the cluster starts. In an allocation, only the driver's process may do so.
@@ -196,6 +200,9 @@ def print_stage(run: Run, outcome: StageOutcome, console: Console) -> None:
     add_results(folder=run.folder, stages={outcome.stage: found})
     if outcome.stage == "fit" and (note := climatology_note(ModelNotes.read(run.model))):
         print_warning(console, note)
+    if outcome.stage == "fit" and not outcome.skipped:
+        for line in better_on_validation(run.load_model(), run.experiment.state.layout):
+            console.print(line, highlight=False, markup=False)
     if outcome.stage == "forecast":
         forecasts = run.rollouts()
         if note := diverged_note(forecasts):
@@ -271,6 +278,11 @@ def print_update(run: Run, console: Console, *, skipped: bool = False) -> None:
     )
     times = f"{latest.times} times from {latest.first} to {last}, {latest.rows} rows{before}"
     print_product(console, "update", f"{run.model} ({times})")
+    if latest.missing:
+        console.print(
+            f"{latest.missing} of these times have no value of a variable and count as gaps",
+            highlight=False,
+        )
     if not latest.consecutive:
         console.print(f"there is a gap before {latest.first}; no row crosses it", highlight=False)
     console.print(f"forecasts and scores: set periods.test to {last} or later", highlight=False)

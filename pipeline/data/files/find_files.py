@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
-
-import fsspec
 
 from gfrnn.pipeline.config.data_config import SourceConfig
-from gfrnn.pipeline.data.files.file_formats import HEAD, ZARR_MARKS, engine_of
+from gfrnn.pipeline.data.files.icechunk_repository import snapshot_of
 from gfrnn.pipeline.data.files.local_files import find_local
-from gfrnn.pipeline.data.files.raw_file import RawFile, first_line, is_url
+from gfrnn.pipeline.data.files.raw_file import RawFile, is_url
+from gfrnn.pipeline.data.files.references import check_targets
+from gfrnn.pipeline.data.files.remote_files import find_remote
 from gfrnn.pipeline.errors import DataError
+
+_MAIN = "main"  # the branch of a repository that is read by default
 
 
 def find_files(source: SourceConfig, key: str = "data.sources") -> list[RawFile]:
@@ -29,10 +28,10 @@ def find_files(source: SourceConfig, key: str = "data.sources") -> list[RawFile]
     files: list[RawFile] = []
     options = source.storage_options
     for entry in [source.path] if isinstance(source.path, str) else source.path:
-        found = _find_url(entry, options, key) if is_url(entry) else find_local(entry, key)
+        found = find_remote(entry, options, key) if is_url(entry) else find_local(entry, key)
         for file in found:
             told = replace(
-                file,
+                _complete(file, source, key),
                 select=tuple(source.select.items()),
                 missing=tuple(source.missing),
                 fill_is_value=source.fill == "value",
@@ -42,33 +41,32 @@ def find_files(source: SourceConfig, key: str = "data.sources") -> list[RawFile]
     return files
 
 
-def _find_url(url: str, options: dict[str, Any], key: str) -> Iterator[RawFile]:
-    pairs = tuple(sorted(options.items()))
+def _complete(file: RawFile, source: SourceConfig, key: str) -> RawFile:
+    """Add the snapshot of a repository to its stamp, and check what references refer to.
+
+    Raises
+    ------
+    DataError
+        If there is no such snapshot, or files are gone.
+    """
+    options = source.storage_options
+    if source.version is not None and file.engine != "icechunk":
+        raise DataError(
+            f"{key}.version: {source.version} is given, but {file.path} is no Icechunk repository; "
+            "remove the key"
+        )
+    if file.engine not in ("references", "icechunk"):
+        return file
+    file = replace(file, options=tuple(sorted(options.items())))
     try:
-        fs, inside = fsspec.core.url_to_fs(url, **options)
-        inner = [inside]
-        if glob.has_magic(inside):
-            inner = sorted(fs.glob(inside))
-        if not inner or not fs.exists(inner[0]):
-            raise FileNotFoundError("not found")
-        for path in inner:
-            whole = url if path == inside else fs.unstrip_protocol(path)
-            marks = [f"{path.rstrip('/')}/{mark}" for mark in ZARR_MARKS]
-            if there := [mark for mark in marks if fs.exists(mark)]:
-                # Where the file system knows, this is another text once the file is rewritten.
-                state = tuple(fs.ukey(mark) for mark in there)
-                yield RawFile(whole, "zarr", pairs, state)
-            elif fs.isdir(path):
-                raise FileNotFoundError("a folder, not a zarr store; add a glob such as /*.nc")
-            else:
-                with fs.open(path, "rb") as stream:
-                    engine = engine_of(whole, stream.read(HEAD))
-                # netCDF4-python reads no Python file objects.
-                yield RawFile(whole, "scipy" if engine == "netcdf3" else "h5netcdf", pairs)
+        if file.engine == "references":
+            check_targets(file.path, options)
+            return file
+        return replace(file, stamp=(snapshot_of(file.path, options, source.version or _MAIN),))
     except DataError:
         raise
     except Exception as error:
         raise DataError(
-            f"{key}: {url} cannot be reached ({first_line(error, options)}); check the address, "
-            "the network, and storage_options (credentials)"
+            f"{key}: {file.path} cannot be read ({file.reason(error)}); check it, and the "
+            "credentials"
         ) from error

@@ -15,7 +15,9 @@ import netCDF4
 
 from gfrnn.pipeline.data.files.file_formats import HEAD, ZARR_MARKS, check_length, engine_of
 from gfrnn.pipeline.data.files.grib_index import grib_variables
+from gfrnn.pipeline.data.files.icechunk_repository import MARKS as ICECHUNK_MARKS
 from gfrnn.pipeline.data.files.raw_file import NETCDF_LOCK, RawFile, first_line
+from gfrnn.pipeline.data.files.references import holds_references, is_parquet_set
 from gfrnn.pipeline.errors import DataError
 
 _LARGEST_IN_ZIP = 64 * 2**20  # bytes; such a file is in memory as a whole while it is open
@@ -150,11 +152,16 @@ def _read_files(found: Path, group: str = "") -> Iterator[RawFile]:
     """
     path = found.resolve()
     if path.is_dir():
+        if any((path / mark).exists() for mark in ICECHUNK_MARKS):
+            yield RawFile(str(path), "icechunk")
+            return
         if not any((path / mark).exists() for mark in ZARR_MARKS):
             raise DataError(
                 f"{path}: a folder, not a zarr store; give the files in it, for example {path}/*.nc"
             )
-        yield RawFile(str(path), "zarr", (), _changed(path))
+        metadata = path / ".zmetadata"
+        in_parquet = metadata.exists() and is_parquet_set(metadata.read_bytes())
+        yield RawFile(str(path), "references" if in_parquet else "zarr", (), _changed(path))
         return
     if not path.is_file():
         raise DataError(f"{path}: neither a file nor a folder; give netCDF files or zarr stores")
@@ -163,6 +170,9 @@ def _read_files(found: Path, group: str = "") -> Iterator[RawFile]:
     stamp = (path.stat().st_size, path.stat().st_mtime_ns)
     if start.startswith(b"PK\x03\x04"):
         yield from _in_archive(path, stamp)
+        return
+    if start.lstrip().startswith(b"{") and holds_references(path.read_bytes()):
+        yield RawFile(str(path), "references", (), stamp)
         return
     engine = engine_of(str(path), start)
     if engine == "netcdf3":

@@ -22,6 +22,8 @@ import zarr
 
 from gfrnn.pipeline.config.hidden_values import secret_texts
 from gfrnn.pipeline.data.files.grib import open_grib
+from gfrnn.pipeline.data.files.icechunk_repository import snapshot_store
+from gfrnn.pipeline.data.files.references import reference_store
 from gfrnn.pipeline.data.files.selected_entries import select_entries
 from gfrnn.pipeline.errors import HIDDEN, DataError
 
@@ -43,12 +45,12 @@ class RawFile:
     path
         Absolute local path, or URL for fsspec.
     engine
-        Engine of ``xarray.open_dataset``, or ``grib``.
+        Engine of ``xarray.open_dataset``, or ``grib``, ``references`` or ``icechunk``.
     options
-        Storage options of fsspec, as sorted pairs.
+        Storage options of fsspec, as sorted pairs; values such as dictionaries have no hash.
     stamp
         Size and modification time of a local file, or another mark of its state: a rewritten file
-        is opened again.
+        is opened again; id of the snapshot of a repository.
     group
         Group of a netCDF file, empty for the root; variable of a GRIB file.
     select
@@ -61,7 +63,7 @@ class RawFile:
 
     path: str
     engine: str
-    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False, hash=False)
     stamp: tuple[int | str, ...] = ()
     group: str = ""
     select: tuple[tuple[str, float | str], ...] = ()
@@ -79,10 +81,7 @@ class RawFile:
             If it is damaged, has another format or needs a package that is not installed.
         """
         with self.lock:
-            try:
-                return _opened(self)
-            except TypeError:  # storage options that cannot be hashed
-                return _opened.__wrapped__(self)
+            return _opened(self)
 
     def reason(self, error: Exception) -> str:
         """Return the first line of an error about this file, without its storage options."""
@@ -91,7 +90,12 @@ class RawFile:
     @property
     def lock(self) -> AbstractContextManager[Any]:
         """Lock to hold while values are read, one for all netCDF and GRIB files; none for zarr."""
-        return contextlib.nullcontext() if self.engine == "zarr" else NETCDF_LOCK
+        return contextlib.nullcontext() if self.is_zarr else NETCDF_LOCK
+
+    @property
+    def is_zarr(self) -> bool:
+        """Whether values are those of a zarr store, whatever holds its chunks."""
+        return self.engine in ("zarr", "references", "icechunk")
 
     def unconverted_array(self, variable: str) -> zarr.Array | None:
         """Return the zarr array of a variable whose stored values are the decoded ones.
@@ -99,12 +103,9 @@ class RawFile:
         It is None for other formats, and for values that are packed, not float32, or marked as
         missing by a number.
         """
-        if self.engine != "zarr":
+        if not self.is_zarr:
             return None
-        try:
-            return _unconverted_array(self, variable)
-        except TypeError:  # storage options that cannot be hashed
-            return _unconverted_array.__wrapped__(self, variable)
+        return _unconverted_array(self, variable)
 
 
 @functools.lru_cache(maxsize=512)
@@ -157,9 +158,10 @@ def _stored(file: RawFile, group: str) -> xr.Dataset:
         return open_grib(file.path, file.stamp, group)
     options: dict[str, Any] = {}
     target: Any = file.path
-    if file.engine == "zarr":
-        options["consolidated"] = _is_consolidated(file.path)
-        if file.options:
+    if file.is_zarr:
+        target = _zarr_store(file)
+        options["consolidated"] = _is_consolidated(file.path) if file.engine == "zarr" else False
+        if file.options and file.engine == "zarr":
             options["storage_options"] = dict(file.options)
         if file.fill_is_value:
             options["use_zarr_fill_value_as_mask"] = False
@@ -177,12 +179,21 @@ def _stored(file: RawFile, group: str) -> xr.Dataset:
         warnings.simplefilter("ignore", RuntimeWarning)
         return xr.open_dataset(
             target,
-            engine=file.engine,
+            engine="zarr" if file.is_zarr else file.engine,
             chunks=None,
             cache=False,
             decode_cf=False,
             **options,
         )
+
+
+def _zarr_store(file: RawFile) -> Any:
+    """Return what zarr opens: a path, a URL, or a store."""
+    if file.engine == "references":
+        return reference_store(file.path, dict(file.options))
+    if file.engine == "icechunk":
+        return snapshot_store(file.path, dict(file.options), str(file.stamp[0]))
+    return file.path
 
 
 def _is_consolidated(path: str) -> bool | None:
@@ -250,7 +261,8 @@ def _unconverted_array(file: RawFile, variable: str) -> zarr.Array | None:
     if file.missing:
         return None
     raw = file.open()[variable].variable
-    group = zarr.open_group(file.path, mode="r", storage_options=dict(file.options) or None)
+    options = dict(file.options) if file.engine == "zarr" else {}
+    group = zarr.open_group(_zarr_store(file), mode="r", storage_options=options or None)
     array = group[variable]
     if not isinstance(array, zarr.Array) or not raw.dtype == array.dtype == np.float32:
         return None

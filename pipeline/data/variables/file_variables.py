@@ -210,7 +210,7 @@ def _open(file: RawFile) -> tuple[xr.Dataset, dict[str, str]]:
 
 def _suggest_groups(file: RawFile) -> str:
     """End a message with the groups of a netCDF file, if it has some."""
-    if file.engine == "zarr":
+    if file.is_zarr:
         return "; if they are in a group of the store, give the path of the group"
     there = group_names(Path(file.path)) if file.engine == "netcdf4" else []
     if not there:
@@ -253,7 +253,7 @@ def _read_variables(
         levels[single] = read_levels(ds, single)
     variables = []
     # A zarr store lists its arrays in an order that differs between machines and copies.
-    listed = sorted(chosen) if file.engine == "zarr" else list(chosen)
+    listed = sorted(chosen) if file.is_zarr else list(chosen)
     for raw_name in listed:
         raw, dims = ds[raw_name].variable, dict(chosen[raw_name])
         if single is not None:
@@ -282,7 +282,7 @@ def _read_variables(
         if "expver" in dims and raw.sizes[dims["expver"]] == 1:
             del dims["expver"]
         own = ["expver 1 and 5 (preliminary ERA5) are merged"] if "expver" in dims else []
-        if file.engine == "zarr" and np.all(raw.encoding.get("_FillValue", np.nan) == 0):
+        if file.is_zarr and np.all(raw.encoding.get("_FillValue", np.nan) == 0):
             own.append(
                 f"{file.path}: {raw_name}: zeros are read as missing, as 0 is the fill value; if "
                 f"they are values, set {key}.fill: value"

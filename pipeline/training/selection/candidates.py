@@ -18,6 +18,7 @@ from gfrnn.pipeline.config.fit_config import FitConfig
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Arrays, Checkpoints, content_key
 from gfrnn.pipeline.reduction.task_memory import check_call
+from gfrnn.pipeline.training.model_checks.consistency import check_numbers
 from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
 from gfrnn.pipeline.training.triangles import Factors, group_count, merge_factors, solve_bytes
 from gfrnn_core import SampledRNN
@@ -140,7 +141,26 @@ class Candidate:
         arrays = checkpoints.load(self.summary, self.folds[name].key)
         if arrays is None:
             raise missing_checkpoint(checkpoints.path, self.summary)
-        return Factors.from_arrays(arrays, self.prefix)
+        try:
+            return self._checked(arrays)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{checkpoints.path}: a triangle of {name} does not fit the candidate that it is "
+                f"of ({error}); run `gfrnn fit --force` again"
+            ) from error
+
+    def _checked(self, arrays: Arrays) -> Factors:
+        """Return triangles of the candidate's columns; no larger array is made before."""
+        columns, groups = self._columns.total, group_count(self.network)
+        stated = arrays.get(f"{self.prefix}columns")
+        if stated is not None and not (stated == columns).all():
+            raise ValueError(f"it has {stated.tolist()[:3]} columns, not {columns}")
+        factors = Factors.from_arrays(arrays, self.prefix)
+        if len(factors.parts) != groups or factors.columns != columns:
+            raise ValueError(f"it has other columns than {columns}, or not {groups} parts")
+        for part in factors.parts:
+            check_numbers("triangle", part.triangle)
+        return factors
 
 
 @dataclass(frozen=True)
@@ -213,6 +233,18 @@ class FittedCandidates:
         arrays = checkpoints.load(_CHECKPOINT_NAME, key)
         if arrays is None:
             raise missing_checkpoint(checkpoints.path, "the candidates")
+        try:
+            return cls._parse(arrays)
+        except Exception as error:  # the run may be anybody's
+            raise RunError(
+                f"{checkpoints.path}: the candidates of the fit are damaged, or written by another "
+                f"version ({type(error).__name__}: {error}); run `gfrnn fit --force` again"
+            ) from error
+
+    @classmethod
+    def _parse(cls, arrays: Arrays) -> FittedCandidates:
+        for name, values in arrays.items():
+            check_numbers(name, values)
         about = json.loads(arrays["about"].tobytes())
 
         def candidate(index: int, entry: dict[str, Any]) -> Candidate:

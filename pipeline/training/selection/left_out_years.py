@@ -101,7 +101,7 @@ def select_on_left_out_years(
     if left := [setting for setting in tried if setting[0] not in selected]:
         measured = measure(left, _triangles_of_others(folds))
         selected |= {width: select(width, measured) for width, _ in left}
-    paths = tuple(selected[width] for width in dict.fromkeys(widths) if width > 0)
+    paths = tuple(selected[width] for width in dict.fromkeys(widths))
     return WidthSelection(paths or (selected[0],), selected[0])
 
 

@@ -152,8 +152,8 @@ def select_ridge_and_width(
                 return found
         return scan(width, factors, rows.triangles)
 
-    paths = tuple(select(width, balances) for width in widths if width > 0)
     linear = select(0, [1.0])
+    paths = tuple(select(width, balances) if width else linear for width in widths)
     return WidthSelection(paths or (linear,), linear)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,10 +21,11 @@ from gfrnn.pipeline.data.variables.file_variables import (
     source_variables,
 )
 from gfrnn.pipeline.data.variables.names import QUANTITIES
-from gfrnn.pipeline.errors import DataError
+from gfrnn.pipeline.errors import DataError, MissingTimesError
 from gfrnn.pipeline.verification.sources.forecast_source import ForecastSource
 
 _REMEDY = "score other channels (--channel), or verify forecasts of other times"
+_TRIED = 64  # times at either end of which one must have values
 _SHOWN = 8  # names or leads listed in a message
 
 
@@ -51,7 +52,11 @@ class MatchedTruth:
 
     @classmethod
     def match(
-        cls, data: DataConfig, forecasts: ForecastSource, channels: Sequence[str] = ()
+        cls,
+        data: DataConfig,
+        forecasts: ForecastSource,
+        channels: Sequence[str] = (),
+        without: Collection[np.datetime64] = (),
     ) -> MatchedTruth:
         """Open the truth of the channels that both have.
 
@@ -62,6 +67,8 @@ class MatchedTruth:
         forecasts : ForecastSource
         channels : sequence of str
             Names of the channels to score, such as ``geopotential_500``; default: all.
+        without : collection of datetime64
+            Times of the truth that count as gaps.
 
         Raises
         ------
@@ -95,12 +102,13 @@ class MatchedTruth:
             levels = variables.setdefault(channel.variable, None if channel.level is None else [])
             if levels is not None and channel.level is not None:
                 levels.append(channel.level)
-        ds = open_source(data.model_copy(update={"variables": variables, "transform": {}}))
+        used = {"variables": variables, "transform": {}}
+        ds = open_source(data.model_copy(update=used), without)
         fields = Fields(ds, period="verified period", remedy=_REMEDY)
         _check_grid(fields, forecasts)
         known = _known(fields, forecasts)
         places = np.searchsorted(fields.time, forecasts.valid[known])
-        fields = fields.with_mask(int(places.min()), int(places.max()))
+        fields = _with_mask(fields, np.unique(places))
         own = forecasts.of_channels(fields.grid.channels)
         notes += _times_without_truth(fields, own, known)
         losses = (f"truth: {loss}" for loss in ds.attrs.get("losses", []))
@@ -214,6 +222,31 @@ def _known(fields: Fields, forecasts: ForecastSource) -> np.ndarray:
             " give the truth of these times"
         )
     return np.asarray(known)
+
+
+def _with_mask(fields: Fields, places: np.ndarray) -> Fields:
+    """Return the fields with the mask at the ends of the verified times.
+
+    Where an end has no value at all of a channel, the next time inwards that has takes its place.
+
+    Parameters
+    ----------
+    fields : Fields
+    places : ndarray of int
+        Ascending positions of the verified times.
+    """
+    try:
+        return fields.with_mask(int(places[0]), int(places[-1]))
+    except MissingTimesError:
+        ends = []
+        for order in (places, places[::-1]):
+            tried = (int(place) for place in order[:_TRIED])
+            known = (place for place in tried if not fields.absent(place, place + 1).any())
+            ends.append(next(known, None))
+        first, last = ends
+        if first is None or last is None:
+            raise
+        return fields.with_mask(first, last)
 
 
 def _times_without_truth(fields: Fields, forecasts: ForecastSource, known: np.ndarray) -> list[str]:

@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.config.yaml_tree import MOST_BYTES, MOST_LEVELS, parse_tree, read_tree
 from gfrnn.pipeline.errors import ConfigError
 
@@ -130,3 +131,51 @@ def test_any_text_is_read_or_refused_with_one_line(text):
         message = str(error)
     assert message.startswith("my.yaml: ")
     assert len(message.splitlines()) == 1
+
+
+def test_the_places_of_keys_are_known():
+    text = (
+        "name: a\ndata:\n  sources:\n  - {path: b.nc, level: 500}\n  - path: c.nc\n"
+        "fit: {ridge: [1, 2]}\n"
+    )
+    assert parse_tree(text, "a.yaml").places == {
+        "name": (1, 1),
+        "data": (2, 1),
+        "data.sources": (3, 3),
+        "data.sources[0]": (4, 5),
+        "data.sources[0].path": (4, 6),
+        "data.sources[0].level": (4, 18),
+        "data.sources[1]": (5, 5),
+        "data.sources[1].path": (5, 5),
+        "fit": (6, 1),
+        "fit.ridge": (6, 7),
+        "fit.ridge[0]": (6, 15),
+        "fit.ridge[1]": (6, 18),
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ("model:\n  widht: 3\n", "unknown key; did you mean width? (line 7, column 3)"),
+        ("model: {width: -3}\n", "it must be 0 or more (line 6, column 9)"),
+        ("fit: {ridge: [1, x]}\n", "fit.ridge[1]: 'x' is not allowed; it must be a number "
+         "(line 6, column 18)"),
+        ("forecast: {horizon: soon}\n", "(line 6, column 12)"),
+        ("search: {model.seed: 3}\n", "(line 6, column 10)"),
+    ],
+)  # fmt: skip
+def test_errors_of_values_have_their_line_and_column(changed, line, tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        "name: a\n"
+        "data: {sources: b.nc}\n"
+        "periods:\n"
+        "  {train: [2001-01-01, 2001-12-31], validation: [2002-01-01, 2002-12-31],\n"
+        "   test: [2003-01-01, 2003-12-31]}\n" + changed
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(file)
+    (found,) = str(caught.value).splitlines()
+    assert found.startswith(f"{file}: ")
+    assert found.endswith(line)

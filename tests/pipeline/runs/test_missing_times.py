@@ -13,7 +13,9 @@ import xarray as xr
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import DataError, MissingTimesError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.runs.update import Update, update
 from gfrnn_testing.archives import opened
 from gfrnn_testing.weather import Weather, contents, experiment, finish, make_weather, write_store
 
@@ -100,6 +102,52 @@ def test_a_variable_without_any_value_is_refused(weather: Weather, tmp_path: Pat
     with pytest.raises(DataError, match="mean_sea_level_pressure: has no value"):
         run.fit()
     assert not run.missing_times.exists()
+
+
+def new_data(weather: Weather, path: Path, *days: str) -> Path:
+    """Write April to June without pressure on some days, or without these days."""
+    part = raw(weather).sel(time=slice("2002-04-01", "2002-06-30"))
+    for day in days:
+        part["msl"].loc[{"time": day}] = np.nan
+    write_store(part, path)  # in one chunk: a store leaves chunks out that are NaN as a whole
+    return path
+
+
+@pytest.mark.parametrize("days", [["2002-05-03"], ["2002-04-01", "2002-05-03", "2002-06-30"]])
+def test_an_update_leaves_missing_times_out(
+    weather: Weather, tmp_path: Path, caplog: pytest.LogCaptureFixture, days: list[str]
+) -> None:
+    run = Run(experiment(weather.path, **SHORT), tmp_path / "run")
+    run.fit()
+    path = new_data(weather, tmp_path / "a.zarr", *days)
+    found = update(run.folder, [str(path)], tmp_path / "a")
+    assert f"NEW_DATA: {len(days)} time" in caplog.text
+    write_store(raw(weather).sel(time=slice("2002-04-01", "2002-06-30")).drop_sel(time=days),
+                tmp_path / "b.zarr", 10)  # fmt: skip
+    other = update(run.folder, [str(tmp_path / "b.zarr")], tmp_path / "b")
+    assert contents(found.model) == contents(other.model)
+    assert found.updated is not None
+    assert other.updated is not None
+    assert found.updated.latest.missing == len(days)
+    assert found.updated.latest.rows == other.updated.latest.rows
+    assert found.updated.last == other.updated.last
+    # The same command again is skipped, and later data may follow.
+    assert Update.prepare(run.folder, [str(path)], tmp_path / "a").done
+
+
+def test_the_latest_forecast_starts_before_a_time_without_values(
+    weather: Weather, tmp_path: Path
+) -> None:
+    path = damaged(weather, tmp_path / "a.zarr", "2003-03-05", "2003-03-11", "2003-03-10")
+    run = Run(experiment(path, **SHORT), tmp_path / "run")
+    run.fit()
+    assert str(raw(weather)["time"].values[-1])[:10] == "2003-03-11"
+    new = NewPeriod.from_initial_time(run.folder, "latest", tmp_path / "latest")
+    assert str(new.experiment.periods.test.start) == "2003-03-09 00:00:00"
+    assert "mean_sea_level_pressure" in new.note
+    new.run().forecast()
+    with pytest.raises(DataError, match="--init 2003-03-05: .*mean_sea_level_pressure"):
+        NewPeriod.from_initial_time(run.folder, "2003-03-05", tmp_path / "other")
 
 
 def test_single_missing_values_are_no_gap(weather: Weather, tmp_path: Path) -> None:

@@ -433,3 +433,21 @@ def test_ensembles_of_a_run_have_its_scores_in_every_layout(tmp_path) -> None:
         for metric in ("rmse", "mae", "fair_crps", "spread_skill_ratio", "rank_histogram"):
             ours = scores[metric].sel(channel=wanted["channel"].values)
             np.testing.assert_allclose(ours, wanted[metric], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("end", [False, True], ids=["within", "at the ends"])
+def test_times_of_the_truth_without_values_count_as_gaps(truth, tmp_path, end):
+    forecasts = make_forecasts(truth, STARTS)
+    path = write_weatherbench2(forecasts, tmp_path / "f")
+    valid = np.unique((STARTS.to_numpy()[:, None] + LEADS).reshape(-1))
+    lost = [valid[0], valid[-1]] if end else [valid[7], valid[9]]
+    holes = truth.copy(deep=True)
+    name = next(iter(holes.data_vars))
+    holes[name].loc[{"time": lost}] = np.nan
+    work = prepared(path, write_truth(holes, tmp_path / "holes.zarr"), tmp_path / "a")
+    work.score()
+    found = open_scores(work.folder.score_store)
+    other = write_truth(truth.drop_sel(time=lost), tmp_path / "without.zarr")
+    xr.testing.assert_equal(found, scored(path, other, tmp_path / "b"))
+    assert any("truth: 2 times between" in note for note in notes_of(tmp_path / "a"))
+    assert prepared(path, tmp_path / "holes.zarr", tmp_path / "a").done

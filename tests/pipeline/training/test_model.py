@@ -111,7 +111,8 @@ def test_nothing_is_pickled(tmp_path, model):
 def test_saving_again_replaces_the_whole_model(tmp_path, model):
     place = tmp_path / "model.zarr"
     model.save(place)
-    one = replace(model, networks=model.networks[:1], mixture=np.ones((1, 2)))
+    notes = replace(model.notes, solves=model.notes.solves[:1])
+    one = replace(model, networks=model.networks[:1], mixture=np.ones((1, 2)), notes=notes)
     one.save(place)
     assert len(ForecastModel.load(place).networks) == 1
     assert not (place / "networks" / "1").exists()

@@ -10,9 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,16 +29,20 @@ from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.workflows.commands.main import app, main
+from gfrnn.workflows.report.better_references import better_references
 from gfrnn_testing.weather import Weather, experiment, finish, make_weather, stamps, tree
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
-COMMANDS = [
-    "demo", "run", "fit", "forecast", "verify", "compare", "report", "export", "refit", "update",
-    "spectrum",
-    "inspect", "nature", "reproduce", "bench", "bench pass", "bench scaling", "bench rollout",
-    "bench peers", "bench perturbation", "bench plan", "bench scale", "bench store", "bench skill",
-    "cluster", "cluster check",
-]  # fmt: skip
+
+
+def all_commands(command: Any, words: str = "") -> Iterator[str]:
+    """Yield the words of each command and group below one: ``bench``, ``bench pass`` and so on."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield f"{words} {name}".strip()
+        yield from all_commands(inner, f"{words} {name}".strip())
+
+
+COMMANDS = list(all_commands(typer.main.get_command(app)))
 SMALL = {
     "periods": {"test": ["2002-07-01", "2002-07-10"]},
     "forecast": {"horizon": "4d"},
@@ -112,9 +118,9 @@ def test_help_shows_an_example(command):
     assert re.search(rf"Examples?: .*gfrnn {command}", result.output, re.DOTALL)
 
 
-def test_the_list_of_commands_is_complete():
-    commands = typer.main.get_command(app).commands
-    assert sorted(commands) == sorted({command.split()[0] for command in COMMANDS})
+def test_all_commands_are_found():
+    assert {"run", "new", "demo", "bench", "bench pass", "cluster check"} <= set(COMMANDS)
+    assert len(COMMANDS) == len(set(COMMANDS)) > 25
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
@@ -192,6 +198,7 @@ def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
     )
     # It is accepted as it is, but for a width that suits so short a record.
     small = yaml.safe_load(path.read_text()) | {"model": {"width": 20}, "cluster": {"workers": 1}}
+    small["fit"] = {"widths": [0, 20]}
     small["cluster"]["dashboard"] = ":0"
     path.write_text(yaml.safe_dump(small))
     folder = tmp_path / "run"
@@ -206,7 +213,15 @@ def test_keys_that_data_need_are_said_to_be_of_an_experiment_file(said, tmp_path
     time = np.arange("2001-01-01", "2001-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
     axes = {"time": time, "latitude": [50.0, 51.0], "longitude": [5.0, 6.0]}
     field.assign_coords(axes).to_dataset(name="z").to_netcdf(tmp_path / "z.nc")
-    found = complaint(said("inspect", tmp_path / "z.nc"))
+    answer = said("inspect", tmp_path / "z.nc")
+    for line in (
+        "  z, geopotential [m2 s-2]: cannot be used as it is in 1 of 1 files",
+        "latitude: 50 to 51 (2, spacing 1)",
+        "time: 2001-01-01T00:00 to 2001-01-03T00:00 (3)",
+    ):
+        assert line in answer.out.splitlines(), line
+    assert "is a variable of pressure levels, but the file states none" in answer.err
+    found = complaint(answer)
     assert "data.sources are keys of an experiment file" in found
     assert "--level sets the level of all files" in found
     (tmp_path / "my.yaml").write_text("name: a")
@@ -539,6 +554,22 @@ def test_a_climatology_that_is_worse_than_a_mean_is_said(weather, at_home, said)
     assert note[1:] in run.report.read_text()
 
 
+def test_a_reference_that_is_better_than_the_forecast_is_said(weather, at_home, said):
+    """The network of many features and hardly a ridge fits noise."""
+    overfitted = {"width": 150, "scale": 3.0}, {"ridge": [1e-10], "calibration": True}
+    parts = SMALL | dict(zip(("model", "fit"), overfitted, strict=True))
+    path = at_home / "overfitted.yaml"
+    path.write_text(yaml.safe_dump(tree(weather.path, **parts), sort_keys=False))
+    answer = said("run", path)
+    assert answer.code == 0
+    text = " ".join(answer.out.split())
+    assert re.search(r"on the validation period, \w+ has a smaller RMSE of states", text)
+    lines = better_references(open_scores(Run.reopen(Path("runs/turning")).score_store), "eof")
+    assert lines
+    for line in lines:
+        assert " ".join(line.split()) in text
+
+
 def test_pairs_without_truth_are_counted_and_said(weather, at_home, said):
     parts = SMALL | {"periods": {"test": ["2002-08-10", "2002-08-23"]}}
     run = Run(experiment(weather.path, **parts), at_home / "out")
@@ -558,7 +589,10 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
     answer = gfrnn("run", path)
     assert answer.returncode == 2
     assert answer.stdout == ""
-    assert answer.stderr == f"error: {path}: model.widht: unknown key; did you mean width?\n"
+    told = "model.widht: unknown key; did you mean width?"
+    assert re.fullmatch(
+        rf"error: {path}: {re.escape(told)} \(line \d+, column \d+\)\n", answer.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -569,6 +603,9 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         (["fit"], "`gfrnn demo` runs an example that needs no data"),
         (["verify"], "FILE: missing; give an experiment file"),
         (["run", "{file}", "--demo"], "--demo: not allowed with FILE"),
+        (["fit", "gs://bucket/era5.zarr"], "`gfrnn new gs://bucket/era5.zarr --save my.yaml` wr"),
+        (["run", "../weather"], "`gfrnn new '../weather/*' --save my.yaml` writes"),
+        (["verify", "{file}", "truth.nc"], "{file}: its run is not in runs/turning"),
         (["fit", "era5/2001.nc"], "era5/2001.nc: is data, and neither an experiment file nor"),
         (["fit", "{file}", "--memory", "much"], "cluster: memory: 'much' is not a size"),
         (["fit", "{file}", "--workers", "0"], "cluster: workers: 0 is not allowed"),
@@ -622,6 +659,8 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
 )
 def test_user_errors_are_named(words, message, file, at_home, said):
     text = file.read_text()
+    (file.parent / "weather").mkdir()
+    (file.parent / "weather" / "2001.nc").touch()
     answer = said(*(word.format(file=file) for word in words))
     assert message.format(file=file) in complaint(answer)
     assert file.read_text() == text

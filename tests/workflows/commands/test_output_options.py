@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
@@ -69,6 +70,15 @@ def test_every_command_has_the_options():
     assert len(found) > 20
     wanted = {"--json", "--quiet", "-q", "--verbose", "-v"}
     assert {path: wanted - options for path, options in found.items() if wanted - options} == {}
+
+
+def test_the_page_on_commands_can_be_made():
+    words = ["typer", "gfrnn.workflows.commands.main", "utils", "docs", "--name", "gfrnn"]
+    done = subprocess.run(
+        [sys.executable, "-m", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("* `--json`") > 20
 
 
 # JSON

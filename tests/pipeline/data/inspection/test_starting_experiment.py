@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
 import yaml
@@ -13,7 +14,10 @@ from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.data.inspection.audit import audit, check_sample
-from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
+from gfrnn.pipeline.data.inspection.starting_experiment import (
+    proposed_periods,
+    starting_experiment,
+)
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.training.checks import check_fit, training_fields
 from gfrnn.pipeline.training.stretches import climatology_cycles, known_times
@@ -111,3 +115,27 @@ def test_what_is_saved_for_real_data_can_be_fitted(source: dict[str, Any]) -> No
 def test_a_scrambled_grid_has_no_experiment() -> None:
     with pytest.raises(DataError, match="no variable can be trained on: geopotential_500: the gri"):
         saved({"path": str(DATA / "traps/scrambled_NCEP_Z500_2014export.nc"), "level": 500})
+
+
+def days(first: str, last: str) -> np.ndarray:
+    return np.arange(np.datetime64(first), np.datetime64(last) + 1).astype("datetime64[ns]")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "validation", "test"),
+    [
+        # Whole years from four on, an eighth of them each.
+        ("2000-01-01", "2003-12-31", "2002-01-01 2002-12-31", "2003-01-01 2003-12-31"),
+        ("1979-01-01", "2018-12-31", "2009-01-01 2013-12-31", "2014-01-01 2018-12-31"),
+        # Years that are not complete are at the ends of training and test.
+        ("1999-07-01", "2006-03-31", "2004-01-01 2004-12-31", "2005-01-01 2006-03-31"),
+        # Shorter records: months, an eighth of the times each.
+        ("2000-01-01", "2001-12-31", "2001-07-01 2001-09-30", "2001-10-01 2001-12-31"),
+    ],
+)
+def test_periods_are_of_whole_years_where_there_are_some(first, last, validation, test):
+    found = proposed_periods(days(first, last))
+    assert found["train"][0] == first
+    assert [" ".join(found[name]) for name in ("validation", "test")] == [validation, test]
+    following = np.datetime64(found["train"][1]) + 1
+    assert str(following) == found["validation"][0]

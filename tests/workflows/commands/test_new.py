@@ -1,0 +1,143 @@
+"""Test ``gfrnn new``: its questions, its options, and that a fit accepts what it writes."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from gfrnn.pipeline.config.experiment import Experiment, load_experiment
+from gfrnn.pipeline.data.dataset import open_source
+from gfrnn.pipeline.training.checks import check_fit
+from gfrnn.workflows.commands.main import main
+from gfrnn_testing.weather import Weather, make_weather
+
+
+@pytest.fixture(scope="module")
+def weather(tmp_path_factory) -> Weather:
+    return make_weather(tmp_path_factory.mktemp("weather") / "weather.zarr", times=1500)
+
+
+@pytest.fixture
+def new(monkeypatch, capsys, tmp_path):
+    """Call `gfrnn new` in an empty folder, with answers if it may ask: code and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: object, answers: str | None = None) -> tuple[int, str]:
+        stdin = io.StringIO(answers or "")
+        stdin.isatty = lambda: answers is not None  # type: ignore[method-assign]
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "argv", ["gfrnn", "new", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return int(caught.value.code or 0), capsys.readouterr().err
+
+    return call
+
+
+def written(path: str | Path) -> Experiment:
+    """Load an experiment file, and check all that a fit checks before it computes."""
+    experiment = load_experiment(path)
+    check_fit(experiment, open_source(experiment.data))
+    return experiment
+
+
+def test_without_questions_all_follows_from_the_data(weather, new):
+    assert new(weather.path) == (0, "")
+    found = written("weather.yaml")
+    assert found.name == "weather"
+    assert [str(source.path) for source in found.data.sources] == [str(weather.path)]
+    # Four whole years: the settings are chosen on one, and another is scored.
+    assert found.periods.validation.as_pair() == ["2003-01-01 00:00:00", "2003-12-31"]
+    assert str(found.periods.test.start) == "2004-01-01 00:00:00"
+    # The linear model is among the candidates.
+    assert found.fit.widths[0] == 0
+    assert len(found.fit.widths) == 3
+    assert found.fit.widths[-1] == found.model.width
+    text = Path("weather.yaml").read_text()
+    for section in ("data", "periods", "state", "model", "fit", "forecast"):
+        before = text[: text.index(f"\n{section}:")]
+        assert before.splitlines()[-1].startswith("# "), section
+
+
+def test_options_are_taken_as_they_are(weather, new):
+    periods = {
+        "--train": ("2001-01-01", "2002-06-30"),
+        "--validation": ("2002-07-01", "2003-06-30"),
+        "--test": ("2003-07-01", "2004-06-30"),
+    }
+    words = [word for option, dates in periods.items() for word in (option, *dates)]
+    words += ["--name", "mine", "--variable", "mean_sea_level_pressure", "--members", "8"]
+    words += ["--horizon", "5d", "--region", "30", "60", "-20", "30", "--save", "new/my.yaml"]
+    assert new(weather.path, *words) == (0, "")
+    found = written("new/my.yaml")
+    assert (found.name, found.forecast.members, str(found.forecast.horizon)) == ("mine", 8, "5d")
+    assert list(found.data.variables or ()) == ["mean_sea_level_pressure"]
+    assert found.data.region is not None
+    assert tuple(found.data.region.latitude) == (30, 60)
+    assert tuple(found.data.region.longitude) == (-20, 30)
+    assert [period.as_pair()[1] for _, period in found.periods] == [
+        "2002-06-30", "2003-06-30", "2004-06-30",
+    ]  # fmt: skip
+
+
+def test_what_is_not_given_is_asked_until_the_answer_is_right(weather, new):
+    answers = [
+        "nowhere.nc", str(weather.path),  # data
+        "rain", "geopotential, temperature",  # variables
+        "", "soon", "2003-01-01 2003-12-31", "",  # three periods
+        "long", "6d",  # length of a forecast
+        "1", "12",  # members
+        "a/b", "asked",  # name
+    ]  # fmt: skip
+    code, err = new(answers="\n".join(answers) + "\n")
+    assert code == 0
+    for complaint in (
+        "nowhere.nc not found",
+        "'rain' is not in the data; allowed: ",
+        "'soon' is not a first and a last date",
+        "'long' is not a duration",
+        "'1' is not 0 (one forecast) or the number of members",
+        "'a/b' is not a name",
+    ):
+        assert complaint in err
+    assert "Period for choosing settings (validation) [2003-01-01 2003-12-31]" in err
+    found = written("asked.yaml")
+    assert set(found.data.variables or ()) == {"geopotential", "temperature"}
+    assert (str(found.forecast.horizon), found.forecast.members) == ("6d", 12)
+
+
+def test_an_answer_of_return_takes_what_is_proposed(weather, new):
+    assert new(weather.path, "--save", "asked.yaml", answers="\n" * 8)[0] == 0
+    assert new(weather.path, "--save", "derived.yaml", "--yes", answers="")[0] == 0
+    assert written("asked.yaml") == written("derived.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "DATA: missing; give files, zarr stores"),
+        (["{data}", "--train", "2001-01-01", "2002-12-31"], "--validation: missing; give all of"),
+        (["{data}", "--variable", "rain"], "variable 'rain' is not in the data; allowed: "),
+        (["{data}", "--horizon", "soon"], "forecast.horizon: 'soon'"),
+        (["{data}", "--name", "a/b"], "'a/b' is not a name"),
+        (["nowhere.nc"], "nowhere.nc not found"),
+        (["there.yaml"], "there.yaml: is an experiment file or another YAML file, and not data"),
+        (["{data}", "--save", "there.yaml"], "--save: there.yaml exists already"),
+        (
+            ["{data}", *("--train", "1990-01-01", "1990-12-31"), *("--validation", "2003-01-01",
+             "2003-12-31"), *("--test", "2004-01-01", "2004-06-30")],
+            "have no times of the data",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_and_nothing_is_written(words, message, weather, new, tmp_path):
+    (tmp_path / "there.yaml").write_text("name: there\n")
+    code, err = new(*(word.format(data=weather.path) for word in words))
+    assert code == 2
+    assert err.startswith("error: ")
+    assert message in err
+    assert [path.name for path in tmp_path.iterdir()] == ["there.yaml"]
+    assert (tmp_path / "there.yaml").read_text() == "name: there\n"

@@ -1,0 +1,107 @@
+"""Test that no command starts a cluster for work that can be refused before."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gfrnn.pipeline.runs.run import Run
+from gfrnn.workflows.commands.main import main
+from gfrnn_testing.weather import Weather, experiment, finish, make_weather, tree
+
+PARTS = {
+    "periods": {"test": ["2002-07-01", "2002-07-10"]},
+    "forecast": {"horizon": "4d"},
+    "cluster": {"workers": 1, "dashboard": ":0"},
+}
+OPENERS = (
+    "gfrnn.workflows.session.run_session.open_cluster",
+    "gfrnn.workflows.comparison.stored_scores.open_cluster",
+    "gfrnn.workflows.reproduce.reproduction.open_cluster",
+    "gfrnn.workflows.cluster_check.check.open_cluster",
+)
+
+
+@pytest.fixture(scope="module")
+def weather(tmp_path_factory) -> Weather:
+    path = tmp_path_factory.mktemp("weather") / "weather.zarr"
+    return make_weather(path, damping=0.95, noise=0.3, times=600)
+
+
+@pytest.fixture(scope="module")
+def runs(weather, tmp_path_factory) -> dict[str, Path]:
+    """Runs in folders: without a fit, with a model only, and with all stages."""
+    place = tmp_path_factory.mktemp("runs")
+    finish(Run(experiment(weather.path, **PARTS), place / "finished"))
+    Run(experiment(weather.path, **PARTS), place / "empty")
+    shutil.copytree(place / "finished", place / "fitted")
+    for store in ("forecast.zarr", "statistics.zarr", "scores.zarr"):
+        shutil.rmtree(place / "fitted" / store)
+    (place / "my.yaml").write_text(yaml.safe_dump(tree(weather.path, **PARTS), sort_keys=False))
+    (place / "settings.yaml").write_text("widht: 3\n")
+    return {path.stem: path for path in place.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["forecast", "{empty}"], "run `gfrnn fit` first"),
+        (["verify", "{empty}"], "run `gfrnn forecast` first"),
+        (["verify", "{fitted}"], "run `gfrnn forecast` first"),
+        (["report", "{fitted}"], "run `gfrnn verify` first"),
+        (["fit", "{my}", "--output", "{settings}"], "exists and is not a folder"),
+        (["forecast", "{fitted}", "--period", "2001-02-01", "2001-02-09"], "overlap"),
+        (["forecast", "{fitted}", "--init", "2003-01-01"], "the data, which go from"),
+        (["forecast", "{fitted}", "--init", "latest", "--data", "new.nc"], "new.nc not found"),
+        (["forecast", "{fitted}", "--init", "latest", "--members", "9"], "forecast.members"),
+        (["verify", "{finished}", "truth.nc"], "truth.nc not found"),
+        (["verify", "{fitted}", "truth.nc"], "run `gfrnn forecast` first"),
+        (["refit", "{empty}"], "run `gfrnn fit` first"),
+        (["refit", "{fitted}", "--width", "5000"], "is more than model.width"),
+        (["update", "{fitted}", "new.nc"], "new.nc not found"),
+        (["spectrum", "{empty}"], "gfrnn fit"),
+        (["reproduce", "lorenz36", "--workers", "2"], "no case 'lorenz36'"),
+        (
+            ["reproduce", "perturbation", "--settings", "{settings}", "--workers", "2"],
+            "widht: unknown key",
+        ),
+        (["cluster", "check", "--output", "{settings}"], "{settings}: is a file"),
+    ],
+)
+def test_what_can_be_refused_before_starts_no_cluster(
+    words, message, runs, monkeypatch, capsys, tmp_path
+):
+    started = []
+    for opener in OPENERS:
+        monkeypatch.setattr(opener, lambda *_, **__: started.append(words))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gfrnn", *(word.format(**runs) for word in words)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    err = capsys.readouterr().err
+    assert started == []
+    assert message.format(**runs) in err
+    assert caught.value.code == 2
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["run", "fit"])
+def test_a_fit_without_enough_memory_starts_no_cluster(
+    command, weather, runs, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(
+        "gfrnn.workflows.session.run_session.planned_cluster_size", lambda _: (2, 2**16)
+    )
+    monkeypatch.setattr("gfrnn.workflows.session.run_session.open_cluster", None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gfrnn", command, str(runs["my"])])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    err = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "MiB, but a worker's thread has 0 MiB for it" in err
+    assert "give the workers more (cluster.memory) or " in err

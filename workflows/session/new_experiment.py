@@ -1,0 +1,248 @@
+"""Work of ``gfrnn new`` and ``gfrnn inspect``: open data, ask for choices, write an experiment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import typer
+import xarray as xr
+from rich.console import Console
+
+from gfrnn.pipeline import open_source
+from gfrnn.pipeline.config.data_config import DataConfig
+from gfrnn.pipeline.config.durations import to_timedelta
+from gfrnn.pipeline.config.experiment import parse_experiment
+from gfrnn.pipeline.config.section import Period, checked
+from gfrnn.pipeline.data.inspection.audit import audit
+from gfrnn.pipeline.data.inspection.describe import describe_dataset, describe_files
+from gfrnn.pipeline.data.inspection.starting_experiment import (
+    StartingChoices,
+    proposed_periods,
+    starting_experiment,
+)
+from gfrnn.pipeline.data.variables.file_variables import file_variables, source_variables
+from gfrnn.pipeline.errors import ConfigError, DataError, RunError, without_passwords
+from gfrnn.pipeline.storage import write_text
+from gfrnn.pipeline.training.checks import check_fit
+from gfrnn.workflows.session.command_output import add_results
+from gfrnn.workflows.session.printed_lines import print_product
+
+_KEYS = "data.sources are keys of an experiment file, which `gfrnn fit FILE --plan` checks"
+_LEVEL = "; --level sets the level of all files that are given here"
+
+Source = str | dict[str, Any]
+
+
+def open_given(
+    paths: Sequence[str],
+    level: float | None,
+    console: Console,
+    region: Sequence[float] | None = None,
+) -> tuple[xr.Dataset, list[Source]]:
+    """Open data given on the command line.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    level : float or None
+        Level in hPa of all files whose name alone contains it.
+    console : Console
+        Where files are described that cannot be used as they are.
+    region : sequence of float or None
+        South, north, west and east in degrees.
+
+    Returns
+    -------
+    xarray.Dataset
+        The canonical Dataset.
+    list
+        Entries of ``data.sources``.
+
+    Raises
+    ------
+    DataError
+        Also if keys of an experiment file are needed.
+    """
+    sources: list[Source] = [
+        path if level is None else {"path": path, "level": level} for path in paths
+    ]
+    tree: dict[str, Any] = {"sources": list(sources)}
+    if region is not None:
+        tree["region"] = {"latitude": list(region[:2]), "longitude": list(region[2:])}
+    config = checked(DataConfig, tree, "DATA")
+    try:
+        return open_source(config), sources
+    except DataError as error:
+        if "data.sources" not in str(error):
+            raise
+        hint = _KEYS + (_LEVEL if ".level" in str(error) else "")
+        _describe_files(config, console)
+        raise DataError(f"{error}\n{hint}") from None
+
+
+def _describe_files(config: DataConfig, console: Console) -> None:
+    """Print what files hold that cannot be used as they are, if they can be opened."""
+    try:
+        found = source_variables(config.sources, "data.sources", file_variables)
+    except DataError:  # the error that is shown says why
+        return
+    variables = [each for parts in found.values() for each in parts]
+    console.print(without_passwords(describe_files(variables)), highlight=False, markup=False)
+
+
+def write_new(file: Path, text: str, option: str) -> None:
+    """Write an experiment file that does not exist yet; it is private if it has passwords."""
+    if file.exists():
+        raise RunError(f"{option}: {file} exists already; choose another name, or remove it")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, text, private=text != without_passwords(text))
+    add_results(experiment_file=file)
+
+
+def new_experiment(
+    paths: Sequence[str],
+    level: float | None,
+    name: str | None,
+    file: Path | None,
+    given: StartingChoices,
+    console: Console,
+    *,
+    asks: bool,
+) -> None:
+    """Write an experiment file for data, after asking for what is not given.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Data; they are asked for if there are none.
+    level : float or None
+        Level in hPa of all files whose name alone contains it.
+    name : str or None
+        Name of the experiment; by default that of the data.
+    file : Path or None
+        File to write; by default ``NAME.yaml``.
+    given : StartingChoices
+    console : Console
+    asks : bool
+        Whether to ask; otherwise what is not given is derived from the data.
+
+    Raises
+    ------
+    ConfigError, DataError, RunError
+        If a fit would refuse the experiment; nothing is written then.
+    """
+    if not paths and not asks:
+        raise ConfigError("DATA: missing; give files, zarr stores, globs or URLs")
+    if file is not None and file.exists():
+        raise RunError(f"--save: {file} exists already; choose another name, or remove it")
+    if paths:
+        ds, sources = open_given(paths, level, console, given.region)
+    else:
+        ds, sources = _ask(
+            "Data (file, zarr store, glob or URL)", None, _opened(level, console, given.region)
+        )
+    console.print(without_passwords(describe_dataset(ds)), highlight=False, markup=False)
+    if asks:
+        given = _ask_choices(ds, given)
+    if name is None:
+        name = _name_of(sources[0])
+        if asks:
+            name = _ask("Name of the experiment", name, _checked_name)
+    file = file or Path(f"{_checked_name(name)}.yaml")
+    text = starting_experiment(ds, sources, name, audit(ds), given)
+    experiment = parse_experiment(text, str(file))
+    check_fit(experiment, open_source(experiment.data))
+    write_new(file, text, "--save")
+    print_product(console, "experiment file", file)
+    print_product(console, "next", f"gfrnn fit {file} --plan; gfrnn run {file}")
+
+
+def _ask_choices(ds: xr.Dataset, given: StartingChoices) -> StartingChoices:
+    """Ask for the choices that are not given."""
+    names = list(map(str, ds.data_vars))
+
+    def variables(text: str) -> list[str]:
+        chosen = [each for each in re.split(r"[,\s]+", text) if each]
+        if wrong := [each for each in chosen if each not in names]:
+            raise ConfigError(f"{wrong[0]!r} is not in the data; allowed: {', '.join(names)}")
+        return chosen or names
+
+    def members(text: str) -> int | None:
+        if not text.isdigit() or int(text) == 1:
+            raise ConfigError(f"{text!r} is not 0 (one forecast) or the number of members, e.g. 20")
+        return int(text) or None
+
+    if given.variables is None and len(names) > 1:
+        given = replace(given, variables=_ask("Variables to forecast", ", ".join(names), variables))
+    if given.periods is None:
+        periods = {}
+        for name, proposed in proposed_periods(ds["time"].values).items():
+            question = f"Period for {_PURPOSES[name]}"
+            periods[name] = _ask(question, " ".join(proposed), _period)
+        given = replace(given, periods=periods)
+    if given.horizon is None:
+        given = replace(given, horizon=_ask("Length of the forecasts", "10d", _duration))
+    if given.members is None:
+        question = "Members of an ensemble (0: one forecast)"
+        given = replace(given, members=_ask(question, "0", members))
+    return given
+
+
+_PURPOSES = {
+    "train": "training",
+    "validation": "choosing settings (validation)",
+    "test": "forecasts and scores (test)",
+}
+
+
+def _ask(question: str, default: str | None, parse: Callable[[str], Any]) -> Any:
+    """Ask until the answer can be parsed."""
+    while True:
+        answer = typer.prompt(question, default=default, err=True)
+        try:
+            return parse(str(answer).strip())
+        except (ConfigError, DataError) as error:
+            typer.echo(f"  {error}", err=True)
+
+
+def _opened(
+    level: float | None, console: Console, region: Sequence[float] | None
+) -> Callable[[str], tuple[xr.Dataset, list[Source]]]:
+    return lambda text: open_given(text.split(), level, console, region)
+
+
+def _period(text: str) -> list[str]:
+    dates = text.split()
+    if len(dates) != 2:
+        raise ConfigError(f"{text!r} is not a first and a last date, e.g. 2001-01-01 2003-12-31")
+    checked(Period, dates, "period")
+    return dates
+
+
+def _duration(text: str) -> str:
+    try:
+        to_timedelta(text)
+    except ValueError:
+        if not re.fullmatch(r"\d+mo", text):
+            raise ConfigError(f"{text!r} is not a duration; write for example 10d or 6h") from None
+    return text
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ConfigError(f"{name!r} is not a name; use letters, digits, ., _ and - only")
+    return name
+
+
+def _name_of(source: str | Mapping[str, Any]) -> str:
+    """Return a name for an experiment: that of the file, or of the folder of a glob."""
+    path = Path(str(source if isinstance(source, str) else source["path"]).rstrip("/"))
+    words = (re.sub(r"[^\w-]+", "_", each).strip("_") for each in (path.stem, path.parent.name))
+    plain = [word for word in words if word]
+    if any(sign in path.name for sign in "*?[{") and len(plain) > 1:
+        plain.reverse()
+    return plain[0] if plain else "experiment"
