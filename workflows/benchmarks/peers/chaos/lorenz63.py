@@ -69,26 +69,26 @@ LORENZ63_COMPARISON = Comparison(
     ),
     contenders=(
         Contender(
-            OURS, "ours", f"{_PROGRAMS}:SampledProgram", seeds=3, options={"width": 1000, **_VALID}
+            OURS, "ours", f"{_PROGRAMS}:SampledRollouts", seeds=3, options={"width": 1000, **_VALID}
         ),
         Contender(
             "gfrnn, 300 features",
             "ours",
-            f"{_PROGRAMS}:SampledProgram",
+            f"{_PROGRAMS}:SampledRollouts",
             seeds=3,
             options={"width": 300, **_VALID},
         ),
         Contender(
             "quadratic features (NG-RC)",
             "reference",
-            f"{_PROGRAMS}:QuadraticProgram",
+            f"{_PROGRAMS}:QuadraticRollouts",
             options=_VALID,
         ),
         *(
             Contender(
                 library,
                 "peer",
-                f"{_PROGRAMS}:EchoProgram",
+                f"{_PROGRAMS}:EchoRollouts",
                 (library,),
                 seeds=3,
                 options={
@@ -104,7 +104,7 @@ LORENZ63_COMPARISON = Comparison(
         Contender(
             LSTM,
             "peer",
-            f"{_PROGRAMS}:GatedProgram",
+            f"{_PROGRAMS}:GatedRollouts",
             ("torch",),
             seeds=2,
             options={"cell": "LSTM", "window": 10, "hidden": [32, 128], **_VALID},

@@ -28,7 +28,7 @@ from gfrnn_core.sampling import products_of
 Array = NDArray[Any]
 
 
-class SampledProgram(ChaosProgram):
+class SampledRollouts(ChaosProgram):
     """The sampled network; option ``width``."""
 
     def settings(self) -> list[Setting]:
@@ -43,7 +43,7 @@ class SampledProgram(ChaosProgram):
             return np.asarray(model.rollout(history, steps))
 
 
-class QuadraticProgram(SampledProgram):
+class QuadraticRollouts(SampledRollouts):
     """Products of all pairs of the latest states, as in next-generation reservoir computing."""
 
     def settings(self) -> list[Setting]:
@@ -54,7 +54,7 @@ class QuadraticProgram(SampledProgram):
         return SampledRNN(width, sampling="quadratic", seed=seed, **setting).fit(self.series)
 
 
-class GatedProgram(ChaosProgram):
+class GatedRollouts(ChaosProgram):
     """A gated network of PyTorch that is trained on forecasts of one or several steps.
 
     Options: ``cell``; ``window``, number of states that it sees in training; ``hidden``, numbers of
@@ -112,7 +112,7 @@ class GatedProgram(ChaosProgram):
         return Windows(inputs, targets, targets[..., :0])
 
 
-class EchoProgram(ChaosProgram):
+class EchoRollouts(ChaosProgram):
     """An echo state network whose settings are drawn at random; it forecasts the next state.
 
     Options: ``library``, "reservoirpy" or "xesn"; ``units``; ``search_units``, with which settings
