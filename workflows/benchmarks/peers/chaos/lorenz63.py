@@ -60,8 +60,8 @@ LORENZ63_COMPARISON = Comparison(
         "from others again, by their mean valid prediction time. Networks with a memory get the "
         f"{HISTORY} true states before each forecast, gfrnn and quadratic features what they use. "
         "Echo state networks have 1,000 units; 40 settings are drawn and compared with 300 units. "
-        "The LSTM forecasts one or eight steps in training. The truth is integrated at two tolerances, "
-        "3e-14 and 1e-13; valid times end where the two differ."
+        "The LSTM forecasts one or eight steps in training. The truth is integrated at two "
+        "tolerances, 3e-14 and 1e-13; valid times end where the two differ."
     ),
     columns=(
         ErrorColumn("mean", "valid prediction time, mean (Lyapunov times)", better="higher"),
