@@ -34,19 +34,32 @@ def blocks(document: Path, *languages: str) -> list[str]:
     """Return the blocks of code in these languages."""
     text = document.read_text(encoding="utf-8")
     found = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.S | re.M)
-    return [block for language, block in found if language in languages]
+    return [code for language, code in found if language in languages]
+
+
+def block(document: Path, start: str) -> str:
+    """Return the only block of code that starts with this text."""
+    (found,) = (each for each in blocks(document, "sh", "python") if each.startswith(start))
+    return found
 
 
 def typed_commands(document: Path) -> list[list[str]]:
     """Return the words of each command `gfrnn ...` in the blocks of shell code of a document."""
     commands: list[list[str]] = []
-    for block in blocks(document, "sh", "bash"):
-        for line in block.replace("\\\n", " ").splitlines():
-            for command in re.split(r"&&|\||;", line):
-                words = shlex.split(command, comments=True)
-                names = [Path(word).name for word in words]
-                if "gfrnn" in names:
-                    commands.append(words[names.index("gfrnn") + 1 :])
+    for code in blocks(document, "sh", "bash"):
+        without_files = re.sub(r"<<'END'\n.*?^END$", "", code, flags=re.S | re.M)
+        for line in without_files.replace("\\\n", " ").splitlines():
+            words = shlex.shlex(line, posix=True, punctuation_chars=";|&")
+            words.whitespace_split = True
+            command: list[str] = []
+            for word in [*words, ";"]:
+                if set(word) <= set(";|&"):
+                    names = [Path(each).name for each in command]
+                    if "gfrnn" in names:
+                        commands.append(command[names.index("gfrnn") + 1 :])
+                    command = []
+                else:
+                    command.append(word)
     return commands
 
 
@@ -73,22 +86,22 @@ def test_commands_are_found_in_documents():
     assert len(COMMANDS) > 40
 
 
-@pytest.mark.parametrize("block", blocks(ROOT / "docs" / "cluster.md", "yaml"))
-def test_cluster_files_of_the_documents_are_valid(block: str) -> None:
-    assert ClusterConfig.model_validate(yaml.safe_load(block)).kind
+@pytest.mark.parametrize("text", blocks(ROOT / "docs" / "cluster.md", "yaml"))
+def test_cluster_files_of_the_documents_are_valid(text: str) -> None:
+    assert ClusterConfig.model_validate(yaml.safe_load(text)).kind
 
 
 @pytest.mark.parametrize(
-    "block",
+    "text",
     [
-        pytest.param(block, id=f"{document.name}-{number}")
+        pytest.param(text, id=f"{document.name}-{number}")
         for document in DOCUMENTS
         if document.name != "cluster.md"
-        for number, block in enumerate(blocks(document, "yaml"))
+        for number, text in enumerate(blocks(document, "yaml"))
     ],
 )
-def test_experiments_of_the_documents_are_valid(block: str) -> None:
-    parts = yaml.safe_load(block)
+def test_experiments_of_the_documents_are_valid(text: str) -> None:
+    parts = yaml.safe_load(text)
     tree: dict[str, Any] = VALID | parts
     if "data" in parts:
         tree["data"] = VALID["data"] | parts["data"]
@@ -121,6 +134,9 @@ ELSEWHERE = {
 }
 """Documents whose code is not executed here, and what executes it."""
 
+FORECASTS, RUN_FOLDER, WORKFLOWS = (
+    ROOT / "docs" / name for name in ("forecasts.md", "run_folder.md", "workflows.md")
+)
 TUTORIALS = {place.name for place in (ROOT / "docs" / "tutorials").glob("*.md")}
 HERE = {"README.md", "experiment.md", "forecasts.md", "library.md", "run_folder.md", "workflows.md"}
 
@@ -182,10 +198,12 @@ def test_guides_on_a_finished_run_work_as_they_are_typed(tmp_path: Path) -> None
     (tmp_path / "my.yaml").write_text(EXPERIMENT % test_period, encoding="utf-8")
     (readme,) = blocks(ROOT / "README.md", "python")
     execute(readme, tmp_path, "python")
-    for page, language in (("experiment.md", "python"), ("forecasts.md", "sh")):
-        for block in blocks(ROOT / "docs" / page, language):
-            execute(block, tmp_path, language)
-    (copied,) = blocks(ROOT / "docs" / "forecasts.md", "python")
+    (winter,) = blocks(ROOT / "docs" / "experiment.md", "python")
+    execute(winter, tmp_path, "python")
+    execute(block(FORECASTS, "gfrnn export"), tmp_path)
+    plots = block(FORECASTS, "gfrnn plot").splitlines()
+    execute("\n".join(line for line in plots if "runs/my --time" in line), tmp_path)
+    copied = block(FORECASTS, "ds = xr.open_zarr")
     execute(f"import xarray as xr\n{copied}", tmp_path, "python")
     assert xr.open_zarr(tmp_path / "copy.zarr").sizes["time"] == 5
     assert len(list((tmp_path / "products").glob("*.nc"))) == 1
@@ -198,11 +216,11 @@ def test_guides_on_new_data_and_periods_work_as_they_are_typed(tmp_path: Path) -
     text = EXPERIMENT % ("2019-01-01", "2019-12-31")
     members = text.replace("horizon: 10d", "horizon: 10d, members: 2")
     (tmp_path / "my.yaml").write_text(members, encoding="utf-8")
-    whole, daily, *_ = blocks(ROOT / "docs" / "workflows.md", "sh")
-    execute(whole, tmp_path)
-    _, later, newest = blocks(ROOT / "docs" / "run_folder.md", "sh")
-    execute(later.replace("--width 500", "--width 20"), tmp_path)
-    execute(newest, tmp_path)
+    execute(block(WORKFLOWS, "gfrnn fit my.yaml"), tmp_path)
+    later = block(RUN_FOLDER, "gfrnn refit").replace("--width 500", "--width 20")
+    execute(later, tmp_path)
+    execute(block(RUN_FOLDER, "gfrnn forecast runs/my --init latest"), tmp_path)
+    daily = block(WORKFLOWS, "gfrnn forecast runs/my --init latest")
     forecasts, verified = daily.rsplit("\n", 2)[0], daily.rsplit("\n", 2)[1]
     assert verified.startswith("gfrnn verify")
     execute(forecasts.replace("--members 50", "--members 4 --force"), tmp_path)
@@ -212,7 +230,7 @@ def test_guides_on_new_data_and_periods_work_as_they_are_typed(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_code_of_the_library_page_works_as_it_is_typed(tmp_path: Path) -> None:
-    core, patches, pipeline = blocks(ROOT / "docs" / "reference" / "library.md", "python")
+    core, patches, pipeline, results = blocks(ROOT / "docs" / "reference" / "library.md", "python")
     execute(core, tmp_path, "python")
     series = (
         "import numpy as np\n"
@@ -225,3 +243,5 @@ def test_code_of_the_library_page_works_as_it_is_typed(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "program.py").write_text(pipeline, encoding="utf-8")
     execute("python program.py", tmp_path)
+    before = "from pathlib import Path\nfrom gfrnn.pipeline import Run\n"
+    execute(before + results.replace("mean_sea_level_pressure", "geopotential"), tmp_path, "python")
