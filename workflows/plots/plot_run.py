@@ -30,7 +30,7 @@ _DPI = 150
 
 @dataclass(frozen=True)
 class PlotRequest:
-    """What to draw; without places and an index, maps at one lead.
+    """Request of a figure: without places and an index, of maps at one lead.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ _USUAL_LEAD = 3  # days or months
 
 @dataclass(frozen=True)
 class PlottedRun:
-    """What figures of a run are made of; each part is opened once, when it is needed.
+    """A run and its parts, each opened once, when a figure needs it.
 
     Attributes
     ----------
