@@ -1,4 +1,4 @@
-"""Test scores as records."""
+"""Test records of scores, as ``--json`` prints them."""
 
 from __future__ import annotations
 
@@ -33,3 +33,22 @@ def test_scores_with_other_dimensions_are_left_out_with_their_coordinates():
 def test_leads_in_months():
     scores = xr.Dataset({"rmse": ("prediction_timedelta", [0.5])}, {"prediction_timedelta": [3]})
     assert score_records(scores, "system") == [{"lead": "3mo", "rmse": 0.5}]
+
+
+def test_coordinates_of_other_dimensions_are_left_out() -> None:
+    dims = ("channel", "system", "prediction_timedelta")
+    scores = xr.Dataset(
+        {"rmse": (dims, np.array([[[1.0, 2.0]]])), "rank_histogram": ("rank", np.ones(3))},
+        {
+            "channel": ["geopotential_500"],
+            "units": ("channel", ["m2 s-2"]),
+            "system": ["forecast"],
+            "prediction_timedelta": np.array([24, 48], "m8[h]").astype("m8[ns]"),
+            "rank": np.arange(3),
+        },
+    )
+    place = {"channel": "geopotential_500", "system": "forecast", "units": "m2 s-2"}
+    assert score_records(scores, "channel", "system") == [
+        {**place, "lead": "24h", "rmse": 1.0},
+        {**place, "lead": "48h", "rmse": 2.0},
+    ]
