@@ -93,7 +93,9 @@ def _amount(value: float | None, unit: str) -> str:
     if unit == "s":
         return human_duration(value, 0)
     digits = 0 if value >= 100 or value == int(value) else 1
-    text = f"{value:,.{digits}f}".replace(",", "\N{THIN SPACE}")
+    small = 0 < abs(value) < 1  # never shown as 0
+    form = ".2g" if small else f",.{digits}f"
+    text = f"{value:{form}}".replace(",", "\N{THIN SPACE}")
     return f"{text} {unit}".rstrip()
 
 

@@ -149,6 +149,15 @@ class Duration:
             return month_middles(np.asarray(time).astype("datetime64[M]") + self.length * count)
         return time + self.length * count
 
+    def bounds(self, time: Array) -> Array:
+        """Return beginning and end of the steps that begin at times: shape (..., 2).
+
+        The time of a step of months is the middle of its first month.
+        """
+        begin = time.astype("datetime64[M]") if self.monthly else time
+        ends = np.stack([begin, begin + self.length], axis=-1)
+        return np.asarray(ends.astype("datetime64[ns]"))
+
     def count(self, first: Any, time: Any) -> Any:
         """Return the whole durations from one time to others, rounded down: ndarray of int."""
         if self.monthly:

@@ -133,7 +133,7 @@ def forecast(
             fields.time[starts],
             step,
             horizon,
-            {name: _described(ds[name]) for name in map(str, ds.data_vars)},
+            _described(ds),
             {
                 "title": f"Forecasts of the experiment {experiment.name}",
                 "source": f"GFRNN sampled recurrent network, {trained.notes.width} features",
@@ -242,15 +242,21 @@ def _lattice_bytes(variant: Experiment, fields: Fields, batch: int) -> int:
     return on_grid + min(batch, features.times_together) * features.time_bytes
 
 
-def _described(array: xr.DataArray) -> dict[str, Any]:
-    found = {
-        key: array.attrs[key]
-        for key in ("standard_name", "long_name", "units", "cell_methods")
-        if key in array.attrs
-    }
-    if transform := Transform.of(array):
-        found["comment"] = f"forecast as {transform}, so that single forecasts are near the median"
-    return found
+def _described(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Return the attributes of each variable of the forecasts."""
+    described = {}
+    kept = ("standard_name", "long_name", "units", "cell_methods")
+    whole_steps = any("cell_methods" in array.attrs for array in ds.data_vars.values())
+    for name, array in ds.data_vars.items():
+        own = {key: array.attrs[key] for key in kept if key in array.attrs}
+        if whole_steps:
+            own.setdefault("cell_methods", "time: point")
+        if transform := Transform.of(array):
+            own["comment"] = (
+                f"forecast as {transform}, so that single forecasts are near the median"
+            )
+        described[str(name)] = own
+    return described
 
 
 def _forecast_batch(

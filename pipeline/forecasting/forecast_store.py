@@ -34,6 +34,9 @@ DEPARTED = "departed"
 NUMBER = "number"
 """Name of the dimension of the members of an ensemble."""
 
+BOUNDS = "valid_time_bounds"
+"""Name of the coordinate of beginning and end of valid times, where values are of a whole step."""
+
 LIMITED = "limited"
 """Name of the variable (initial time, lead) of the share of values that a bound has limited."""
 
@@ -108,6 +111,9 @@ def create_forecast_store(
             {"standard_name": "time", "long_name": "time that the forecast is for"},
         ),
     }
+    if any("cell_methods" in each for each in described.values()):
+        coords["valid_time"][2]["bounds"] = BOUNDS
+        coords[BOUNDS] = (("time", "prediction_timedelta", "bounds"), step.bounds(valid))
     if members is not None:
         coords[NUMBER] = (
             NUMBER,
@@ -187,6 +193,8 @@ def create_forecast_store(
     if _minutes(initial) or _minutes(valid):
         for name in ("time", "valid_time"):
             encoding[name]["units"] = "minutes since 1900-01-01"
+    if BOUNDS in coords:
+        encoding[BOUNDS] = encoding["valid_time"] | {"chunks": (*valid.shape, 2)}
     for name in coords:  # CF allows no missing values there
         encoding.setdefault(name, {})["_FillValue"] = None
     # An integer, as netCDF has no booleans: what is read may be written as netCDF as it is.

@@ -10,9 +10,11 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.time_axis import in_months
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.divergence import DIVERGENCE
+from gfrnn.pipeline.forecasting.forecast_store import BOUNDS
 from gfrnn.pipeline.forecasting.store_sums import SUMS
 
 Array = NDArray[Any]
@@ -67,15 +69,16 @@ def netcdf_dataset(forecast: xr.Dataset) -> xr.Dataset:
     xarray.Dataset
         Dimensions (other ones such as ``number``, ``time``, ``level``, ``latitude``,
         ``longitude``). The scalar ``forecast_reference_time`` is the initial time,
-        ``forecast_period`` the lead of each ``time``; monthly times have bounds. Variables at
-        2 or 10 m have a scalar height.
+        ``forecast_period`` the lead of each ``time``; months, and values of whole steps, have
+        bounds. Variables at 2 or 10 m have a scalar height.
     """
     initial = forecast["time"].values
     # Stores of others may have no valid times.
     given = forecast.coords.get("valid_time", initial + forecast["prediction_timedelta"])
     valid = given.values
     names = netcdf_names(forecast)
-    ds = forecast.drop_vars(["time", "valid_time"], errors="ignore").drop_encoding()
+    ends = forecast[BOUNDS].values if BOUNDS in forecast.coords else None
+    ds = forecast.drop_vars(["time", "valid_time", BOUNDS], errors="ignore").drop_encoding()
     ds = ds.rename(names).swap_dims(prediction_timedelta="time").drop_vars("prediction_timedelta")
     units = _longest_unit(valid - initial)
     period = (valid - initial) // np.timedelta64(_UNITS[units], "s")
@@ -98,9 +101,9 @@ def netcdf_dataset(forecast: xr.Dataset) -> xr.Dataset:
     )
     for name in ("time", "forecast_reference_time"):
         ds[name].attrs["units_metadata"] = "leap_seconds: none"
-    if in_months(valid):
-        months = valid.astype("datetime64[M]")
-        ends = np.stack([months, months + 1], axis=-1).astype("datetime64[ns]")
+    if ends is None and in_months(valid):
+        ends = Duration.parse("1mo").bounds(valid)
+    if ends is not None:
         ds = ds.assign(time_bnds=(("time", "bnds"), ends, {}, {"coordinates": None}))
         ds["time"].attrs["bounds"] = "time_bnds"
     for coordinate in ds.coords.values():  # such as the number of a member

@@ -21,6 +21,7 @@ from gfrnn.pipeline.verification.statistics_store import open_statistics
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import ClusterOptions
 from gfrnn.workflows.comparison.score_records import score_records
+from gfrnn.workflows.report.better_references import better_references
 from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.report.skill_table import dashboard_table, index_table, terminal_table
 from gfrnn.workflows.session.command_output import add_results
@@ -225,6 +226,8 @@ def print_scores(run: Run) -> None:
     for table in (terminal_table(scores, console), index_table(scores)):
         if table is not None:
             console.print(table)
+    for line in better_references(scores, run.experiment.state.layout):
+        console.print(line, highlight=False, markup=False)
     with open_statistics(run.statistics) as statistics:
         known, leads = statistics["known"].values, statistics["prediction_timedelta"].values
     if note := pairs_without_truth(known == 1, leads):

@@ -29,6 +29,7 @@ from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.workflows.commands.main import app, main
+from gfrnn.workflows.report.better_references import better_references
 from gfrnn_testing.weather import Weather, experiment, finish, make_weather, stamps, tree
 
 GFRNN = [sys.executable, "-c", "from gfrnn.workflows.commands.main import main; main()"]
@@ -399,7 +400,9 @@ def test_refit_and_update_continue_to_a_report(weather, file, at_home, said):
     assert answer.code == 0, answer.err
     assert f"update: {new}/model.zarr (102 times from 2002-04-02 00:00:00 to" in answer.out
     assert "gap before 2002-04-02 00:00:00" in answer.out
-    assert "set periods.test to 2002-07-12 00:00:00 or later" in answer.out
+    told = answer.out.splitlines()[-1]
+    assert told.startswith("forecast from 2002-07-12 00:00:00 or later: gfrnn forecast ")
+    assert told.endswith(" --init latest")
     assert "begins before 2002-07-12" in complaint(said("run", new))
     parts = SMALL | {"periods": {"test": ["2002-07-12", "2002-07-20"]}}
     changed = tree(weather.path, **parts)
@@ -551,6 +554,22 @@ def test_a_climatology_that_is_worse_than_a_mean_is_said(weather, at_home, said)
     assert f"warning: {note}" in answer.out
     assert said("report", run.folder).code == 0
     assert note[1:] in run.report.read_text()
+
+
+def test_a_reference_that_is_better_than_the_forecast_is_said(weather, at_home, said):
+    """The network of many features and hardly a ridge fits noise."""
+    overfitted = {"width": 150, "scale": 3.0}, {"ridge": [1e-10], "calibration": True}
+    parts = SMALL | dict(zip(("model", "fit"), overfitted, strict=True))
+    path = at_home / "overfitted.yaml"
+    path.write_text(yaml.safe_dump(tree(weather.path, **parts), sort_keys=False))
+    answer = said("run", path)
+    assert answer.code == 0
+    text = " ".join(answer.out.split())
+    assert re.search(r"on the validation period, \w+ has a smaller RMSE of states", text)
+    lines = better_references(open_scores(Run.reopen(Path("runs/turning")).score_store), "eof")
+    assert lines
+    for line in lines:
+        assert " ".join(line.split()) in text
 
 
 def test_pairs_without_truth_are_counted_and_said(weather, at_home, said):
@@ -745,7 +764,7 @@ def test_ctrl_c_stops_a_run_without_tracebacks(weather, at_home, tmp_path):
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("rows: "):
+        if line.startswith("rows, candidate "):
             break
     # A terminal sends the signal to the command and its workers alike.
     os.killpg(process.pid, signal.SIGINT)

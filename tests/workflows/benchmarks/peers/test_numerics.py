@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gfrnn.workflows.benchmarks.peers.catalogue import COMPARISONS
-from gfrnn.workflows.benchmarks.peers.numerics import eofs, least_squares
+from gfrnn.workflows.benchmarks.peers.numerics import eofs, least_squares, oscillations
 from gfrnn.workflows.benchmarks.peers.numerics.stored_rows import StoredRows
 from gfrnn.workflows.benchmarks.peers.results import PeerResult
 
@@ -132,3 +132,35 @@ def test_exact_eofs_are_the_right_singular_vectors(shape):
     _, _, right = np.linalg.svd(values)
     found = eofs.exact_eofs(values, 3)
     np.testing.assert_allclose(np.abs(found @ right[:3].T), np.eye(3), atol=1e-10)
+
+
+# Oscillations
+
+
+@pytest.fixture(scope="module")
+def oscillation_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("oscillations")
+    oscillations.prepare(folder, quick=True)
+    return folder
+
+
+@pytest.mark.parametrize("contender", contenders("oscillations"))
+def test_eigenvalues_are_exact_without_noise(contender, oscillation_folder):
+    errors = errors_of(contender, oscillation_folder)
+    assert errors["0"] < 1e-6
+    assert errors["0"] < errors["0.1"] < 0.1
+
+
+def test_a_field_without_noise_is_continued(oscillation_folder):
+    for contender in COMPARISONS["oscillations"].contenders[:2]:
+        program = program_of(contender, oscillation_folder)
+        field = program.fields[0.0]
+        found = program.continued(field[:150], {"delays": 2}, 20)
+        np.testing.assert_allclose(found, field[150:170], atol=1e-6)
+
+
+def test_each_eigenvalue_is_compared_with_another_true_one():
+    values = oscillations.eigenvalues()
+    assert oscillations.largest_error(values[::-1]) == 0
+    one_for_two = np.append(values[1:], values[1])
+    assert oscillations.largest_error(one_for_two) > 0.1

@@ -1,0 +1,97 @@
+"""Where a reference is better than the forecast, from made-up scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from gfrnn.pipeline.config.durations import Duration
+from gfrnn.workflows.report.better_references import better_on_validation, better_references
+from gfrnn_testing.models import make_model
+
+SYSTEMS = ["forecast", "linear", "quadratic", "climatology"]
+
+
+def scores(low: float | None = None) -> xr.Dataset:
+    """Return scores of two channels at four leads; ``low`` is the end of all intervals."""
+    z = [[1.0, 2.0, 3.0, 4.04], [1.1, 1.9, 3.1, 4.1], [1.2, 1.95, 3.2, np.nan], [4, 4, 4, 4]]
+    t = [[1.0, 2.0, 3.0, 3.5], [1.1, 2.1, 3.1, 3.6], [1.1, 2.1, 3.1, 3.6], [4, 4, 4, 4]]
+    dims = ("channel", "system", "prediction_timedelta")
+    found = xr.Dataset(
+        {"rmse": (dims, [z, t])},
+        {
+            "system": SYSTEMS,
+            "channel": ["geopotential_500", "temperature_850"],
+            "prediction_timedelta": pd.to_timedelta([1, 2, 3, 4], "D"),
+        },
+    )
+    if low is not None:
+        ends = {"rmse_change_low": low, "rmse_change_high": low + 0.1}
+        found = found.assign({n: xr.full_like(found["rmse"], v) for n, v in ends.items()})
+    return found
+
+
+def test_the_best_reference_of_each_lead_is_named_with_the_forecasts_excess():
+    lines = better_references(scores(), "eof")
+    assert [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines[::2]] == [
+        "linear has a smaller RMSE than the forecast: geopotential_500 at +2 d (up to 5.3 %)",
+        "climatology has a smaller RMSE than the forecast: geopotential_500 at +4 d (up to 1.0 %)",
+    ]
+    assert "model.leads" in lines[1]
+    assert "forecast.horizon" in lines[3]
+
+
+@pytest.mark.parametrize(("low", "mark"), [(0.01, "*"), (-0.01, "")])
+def test_an_interval_that_excludes_zero_is_marked(low, mark):
+    assert f"(up to 5.3 %{mark})" in better_references(scores(low), "eof")[0]
+
+
+@pytest.mark.parametrize("layout", ["eof", "local", "zonal"])
+def test_every_reference_has_a_remedy_in_every_layout(layout):
+    names = ["linear", "quadratic", "linear inverse", "damped persistence", "persistence"]
+    for name in [*names, "climatology"]:
+        own = scores().sel(system=["forecast", "linear"]).assign_coords(system=["forecast", name])
+        assert better_references(own, layout)[1].startswith("  to try: ")
+
+
+def test_a_forecast_that_is_best_everywhere_needs_no_line():
+    own = scores().isel(prediction_timedelta=[0, 2])
+    assert better_references(own, "eof") == []
+
+
+def test_a_linear_forecast_is_not_worse_than_the_linear_model():
+    own = scores(low=1e-6).sel(system=["forecast", "linear"])
+    own["rmse"].loc[{"system": "linear"}] = own["rmse"].sel(system="forecast") * (1 - 1e-6)
+    assert better_references(own, "eof") == []
+    ours = np.array([1.0, 4.0])
+    selection = {
+        "calibrated_errors": np.stack([ours, ours * (1 - 1e-6)]),
+        "climatology_errors": np.array([5.0, 5.0]),
+    }
+    model = replace(make_model(), step=Duration.parse("1d"), selection=selection)
+    assert better_on_validation(model, "eof") == []
+
+
+def test_a_diverged_forecast_is_no_worse_than_anything():
+    own = scores()
+    own["rmse"].loc[{"system": "forecast"}] = np.nan
+    assert better_references(own, "eof") == []
+
+
+def test_successive_leads_are_a_range_on_the_validation_period():
+    forecast, linear = np.array([1.0, 4.0, 4.0, 9.0]), np.array([1.1, 1.0, 1.0, 10.0])
+    selection = {
+        "calibrated_errors": np.stack([forecast, linear]),
+        "climatology_errors": np.array([5.0, 5.0, 5.0, 5.0]),
+    }
+    model = replace(make_model(), step=Duration.parse("1d"), selection=selection)
+    lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in better_on_validation(model, "eof")]
+    assert lines[0].startswith("on the validation period, linear has a smaller RMSE of states")
+    assert lines[0].endswith("than the forecast at +2 d to +3 d (up to 100.0 %)")
+    assert lines[2].startswith("on the validation period, climatology has a smaller RMSE")
+    assert "+4 d (up to 34.2 %)" in lines[2]
+    assert better_on_validation(replace(model, selection={}), "eof") == []
