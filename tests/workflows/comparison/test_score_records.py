@@ -31,8 +31,11 @@ def test_scores_with_other_dimensions_are_left_out_with_their_coordinates():
 
 
 def test_leads_in_months():
-    scores = xr.Dataset({"rmse": ("prediction_timedelta", [0.5])}, {"prediction_timedelta": [3]})
-    assert score_records(scores, "system") == [{"lead": "3mo", "rmse": 0.5}]
+    dims = ("system", "prediction_timedelta")
+    scores = xr.Dataset(
+        {"rmse": (dims, [[0.5]])}, {"system": ["linear"], "prediction_timedelta": [3]}
+    )
+    assert score_records(scores, "system") == [{"system": "linear", "lead": "3mo", "rmse": 0.5}]
 
 
 def test_coordinates_of_other_dimensions_are_left_out() -> None:
