@@ -284,9 +284,9 @@ def _check_notes(model: ForecastModel) -> None:
     if precision:
         _require(precision.get("chosen") in _PRECISIONS, "notes: precision")
         if "rows" in precision:
-            for each in _PRECISIONS:
-                numbers = [precision[each][key] for key in ("error", "seconds")]
-                _require(all(float(number) > 0 for number in numbers), f"notes: precision: {each}")
+            for name in _PRECISIONS:
+                numbers = [precision[name][key] for key in ("error", "seconds")]
+                _require(all(float(number) > 0 for number in numbers), f"notes: precision: {name}")
 
 
 def _try(model: ForecastModel) -> None:
