@@ -119,7 +119,7 @@ def test_a_step_of_the_other_kind_is_refused(tmp_path):
     ):
         opened(months, step="6h")
     with pytest.raises(
-        DataError, match=r"data\.step: 1mo is in calendar months, .* is 1d; compute"
+        DataError, match=r"data\.step: 1mo is in calendar months, .* is 1d; set data"
     ):
         opened(days, step="1mo")
 
