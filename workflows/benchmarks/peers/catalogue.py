@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gfrnn.workflows.benchmarks.peers.chaos.lorenz63 import LORENZ63_COMPARISON
 from gfrnn.workflows.benchmarks.peers.comparison import Comparison
 from gfrnn.workflows.benchmarks.peers.fields.comparisons import ERA_INTERIM, PACIFIC_SST
 from gfrnn.workflows.benchmarks.peers.numerics.eofs import EOFS
@@ -14,6 +15,7 @@ _ALL = (
     PACIFIC_SST,
     STATION_WTH,
     STATION_JENA,
+    LORENZ63_COMPARISON,
     LEAST_SQUARES,
     EOFS,
     OSCILLATIONS,
