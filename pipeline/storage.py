@@ -46,6 +46,8 @@ def recover(path: Path) -> None:
     # The new folder is complete before the earlier one is renamed.
     if old.exists() and partial.exists() and not path.exists():
         partial.rename(path)
+    elif old.exists() and not path.exists():  # somebody has removed the new folder
+        old.rename(path)
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +12,21 @@ import xarray as xr
 import zarr
 
 from gfrnn.pipeline.data.canonical_array import FileTimeRange, LevelGroup, canonical_array
+from gfrnn.pipeline.data.files.raw_file import RawFile, zarr_store
+from gfrnn.pipeline.data.files.references import stored_keys
 from gfrnn.pipeline.data.time_axis import format_minute
 
 _SHOWN = 5
 
 
 def missing_chunks(ds: xr.Dataset, times: np.ndarray | None = None) -> list[str]:
-    """List missing chunks of the local zarr stores behind a canonical Dataset, one line each.
+    """List missing chunks of the zarr stores behind a canonical Dataset, one line each.
 
     With ``times`` (bool, shape (times,)) only chunks of these times are checked.
 
     Names of files are compared with those expected; no values are read. A file is a chunk, or a
-    shard of chunks: a chunk missing inside a shard is not found. Stores at URLs are not checked. A
+    shard of chunks: a chunk missing inside a shard is not found. Stores at URLs
+    and Icechunk repositories are not checked, virtual references are. A
     program that writes a store may leave out a chunk of nothing but the fill value: the lines name
     it, and sources with ``fill: value`` are not checked.
     """
@@ -35,7 +38,8 @@ def missing_chunks(ds: xr.Dataset, times: np.ndarray | None = None) -> list[str]
         parts = [(group, part) for group in data.level_groups for part in group.time_ranges]
         stores = {(part.file, part.variable): part for _, part in parts}
         for (file, variable), first in stores.items():
-            if file.engine != "zarr" or file.fill_is_value or not Path(file.path).is_dir():
+            local = file.engine == "zarr" and Path(file.path).is_dir()
+            if file.fill_is_value or not (local or file.engine == "references"):
                 continue
             here = [(g, p) for g, p in parts if p.file == file and p.variable == variable]
             lines += _missing(str(name), first, here, ds["time"].values, times)
@@ -50,12 +54,11 @@ def _missing(
     times: np.ndarray | None,
 ) -> list[str]:
     """List the missing chunks of one array, of which ``parts`` are groups and ranges of times."""
-    store = zarr.open_group(first.file.path, mode="r")
-    array = store[first.variable]
+    array = zarr.open_group(zarr_store(first.file), mode="r")[first.variable]
     if not isinstance(array, zarr.Array):
         return []
     sizes = array.shards or array.chunks
-    present = set(_files(Path(first.file.path) / first.variable))
+    present = _present(first.file, first.variable)
     dims = {raw: dim for dim, raw in first.grid.dims.items()}
     raw_dims = first.file.open()[first.variable].dims
     when: dict[int, list[np.datetime64]] = {}  # chunk along time: its times
@@ -79,7 +82,7 @@ def _missing(
     absent = [
         chunk
         for chunk in itertools.product(*wanted)
-        if array.metadata.encode_chunk_key(chunk) not in present
+        if f"{first.variable}/{array.metadata.encode_chunk_key(chunk)}" not in present
     ]
     lines = []
     axis = next((i for i, raw in enumerate(raw_dims) if dims.get(str(raw)) == "time"), None)
@@ -96,8 +99,13 @@ def _missing(
     return lines
 
 
-def _files(folder: Path) -> Iterable[str]:
-    """Yield the paths of all files below a folder, relative to it, in the form of chunk keys."""
-    for root, _, files in os.walk(folder):
-        inner = Path(root).relative_to(folder).as_posix()
-        yield from (file if inner == "." else f"{inner}/{file}" for file in files)
+def _present(file: RawFile, variable: str) -> Container[str]:
+    """Return the keys of the chunks that are there: paths of files in the store."""
+    if file.engine == "references":
+        return stored_keys(file.path, dict(file.options))
+    folder = Path(file.path) / variable
+    return {
+        f"{variable}/{(Path(root) / name).relative_to(folder).as_posix()}"
+        for root, _, names in os.walk(folder)
+        for name in names
+    }

@@ -214,9 +214,9 @@ class ModelNotes:
     def read(cls, model: Path) -> ModelNotes | None:
         """Read the notes of a stored model alone; None if it is missing or damaged."""
         try:
-            attrs: dict[str, Any] = dict(zarr.open_group(model, mode="r").attrs)
+            attrs: dict[str, Any] = dict(zarr.open_group(model, mode="r", zarr_format=3).attrs)
             return cls.parse(attrs["notes"])
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except Exception:  # the store may be anybody's, and damaged in any way
             return None
 
     @classmethod

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +18,7 @@ from distributed.security import Security
 
 from gfrnn.cluster import Cluster, ClusterConfig, open_cluster
 from gfrnn_testing import intruder
-from gfrnn_testing.paths import with_support
+from gfrnn_testing.intruder import ports_of
 
 pytestmark = pytest.mark.cluster
 
@@ -31,16 +28,6 @@ WORKERS = 2
 def family() -> list[psutil.Process]:
     own = psutil.Process()
     return [own, *own.children(recursive=True)]
-
-
-def ports_of(processes: list[psutil.Process]) -> set[int]:
-    """Return the TCP ports on which processes listen."""
-    own = {process.pid for process in processes}
-    return {
-        connection.laddr.port
-        for connection in psutil.net_connections("tcp")
-        if connection.pid in own and connection.status == psutil.CONN_LISTEN
-    }
 
 
 @dataclass
@@ -120,17 +107,7 @@ def test_another_user_neither_enters_nor_reads_the_certificates(opened):
         "arguments": [f"{process}/cmdline" for process in processes],
         "folder": str(opened.folder),
     }
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "gfrnn_testing.intruder"],
-        input=json.dumps(target),
-        env=with_support(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["user"] == intruder.NOBODY
+    found = intruder.found_by_another_user(target)
     reached = {each: status for each, status in found["pages"].items() if status}
     assert reached == {f"{opened.page}{path}": 403 for path in target["paths"]}
     assert found["arguments"] == target["arguments"]  # and sees the processes

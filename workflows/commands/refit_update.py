@@ -138,10 +138,10 @@ def update(
     part = None if period is None else checked(Period, period, "--period")
     work = Update.prepare(folder, data, output, forget=forget, period=part)
     if work.done:
-        print_update(work.run(), console, skipped=True)
+        print_update(work.run(), data, console, skipped=True)
         return
     options = ClusterOptions(cluster, workers, memory, scheduler)
     config = options.config(work.experiment.cluster, str(folder))
     with open_model_change(work, "update", config, console) as progress:
         run = work.run(progress)
-    print_update(run, console)
+    print_update(run, data, console)

@@ -27,20 +27,17 @@ def score_records(scores: xr.Dataset, *axes: str) -> list[dict[str, Any]]:
         ``units``, and each variable that has no other dimensions. Values that a score does not
         have, such as the anomaly correlation of a climatology, are NaN.
     """
-    dims = {*axes, _LEAD}
-    kept = [str(name) for name, array in scores.data_vars.items() if set(array.dims) <= dims]
-    # Without this, a variable that no record names would be repeated along the other dimensions.
-    chosen = scores[kept].drop_vars(
-        [name for name in scores.coords if name not in {*dims, "units"}]
-    )
     order = [*axes, _LEAD]
-    missing = [name for name in order if name not in chosen.dims]
-    frame = chosen.to_dataframe(dim_order=[name for name in order if name not in missing])
+    kept = [str(name) for name, array in scores.data_vars.items() if {*array.dims} <= {*order}]
+    named = {*order, "units"}
+    chosen = scores[kept]  # without the coordinates of other dimensions, such as ranks of members
+    chosen = chosen.drop_vars([name for name in chosen.coords if name not in named])
+    frame = chosen.to_dataframe(dim_order=order).reset_index()
     records: list[dict[str, Any]] = []
-    for record in frame.reset_index().to_dict("records"):
-        lead = record.pop(_LEAD)
-        names = {name: record.pop(name) for name in axes if name in record}
-        records.append({**names, "lead": _lead(lead), **record})
+    for found in frame.to_dict("records"):
+        record = {str(name): value for name, value in found.items()}
+        lead = _lead(record.pop(_LEAD))
+        records.append({**{name: record.pop(name) for name in axes}, "lead": lead, **record})
     return records
 
 

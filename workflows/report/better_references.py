@@ -15,6 +15,10 @@ from gfrnn.workflows.report.score_figures.score_change import SIGNIFICANT, score
 
 Array = NDArray[Any]
 
+# Least excess in percent that is said. Where fit.widths chooses 0, the forecast is that of the
+# linear model but for rounding.
+_LEAST = 0.05
+
 _MEAN = "several different candidates in search with fit.average"
 _LINEAR = {
     "eof": f"model.leads up to there, or {_MEAN}; with model.width: 0 the forecast is linear",
@@ -69,7 +73,7 @@ def better_references(scores: xr.Dataset, layout: str) -> list[str]:
         for index, system in enumerate(systems):
             change = changes[system]
             with np.errstate(invalid="ignore"):
-                worse = (best == index) & (change.change > 0)
+                worse = (best == index) & (change.change > _LEAST)
             if worse.any():
                 mark = SIGNIFICANT * bool((worse & change.significant).any())
                 most = change.change[worse].max()
@@ -112,7 +116,7 @@ def _validation_lines(
     ours: Array, known: Mapping[str, Array], least: Array, labels: Sequence[str], layout: str
 ) -> Iterator[str]:
     for system, errors in known.items():
-        worse = (errors == least) & (errors < ours)
+        worse = (errors == least) & (errors * (1 + _LEAST / 100) ** 2 < ours)
         if worse.any():
             most = 100 * np.sqrt((ours[worse] / errors[worse]).max()) - 100
             yield (

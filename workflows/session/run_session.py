@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +21,7 @@ from gfrnn.cluster.human_units import human_duration
 from gfrnn.cluster.performance_report import write_performance_report
 from gfrnn.cluster.ssh_tunnel import ssh_tunnel_command
 from gfrnn.pipeline import Experiment, Run
+from gfrnn.pipeline.errors import without_passwords
 from gfrnn.pipeline.forecasting.divergence import divergences
 from gfrnn.pipeline.forecasting.forecast_store import LIMITED
 from gfrnn.pipeline.runs.run import StageOutcome
@@ -265,8 +267,19 @@ def limited_note(forecasts: xr.Dataset) -> str:
     )
 
 
-def print_update(run: Run, console: Console, *, skipped: bool = False) -> None:
-    """Print the data that an update has added, and the times that may be scored from now on."""
+def print_update(run: Run, data: Sequence[str], console: Console, *, skipped: bool = False) -> None:
+    """Print the data that an update has added, and the command that forecasts from their end.
+
+    Parameters
+    ----------
+    run : Run
+        Updated run.
+    data : sequence of str
+        Paths of the new data.
+    console : Console
+    skipped : bool
+        Whether the update was done before.
+    """
     assert run.updated is not None
     latest, last = run.updated.latest, run.updated.last
     before = "; done before, skipped" if skipped else ""
@@ -285,4 +298,7 @@ def print_update(run: Run, console: Console, *, skipped: bool = False) -> None:
         )
     if not latest.consecutive:
         console.print(f"there is a gap before {latest.first}; no row crosses it", highlight=False)
-    console.print(f"forecasts and scores: set periods.test to {last} or later", highlight=False)
+    words = ["gfrnn", "forecast", str(run.folder)]
+    words += [word for path in data for word in ("--data", path)]
+    command = without_passwords(shlex.join([*words, "--init", "latest"]))
+    console.print(f"forecast from {last} or later: {command}", highlight=False, markup=False)

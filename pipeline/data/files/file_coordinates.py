@@ -116,6 +116,11 @@ def read_grid(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileGrid:
                 "a regular grid, for example with cdo remapbil,r360x181"
             )
         values = np.atleast_1d(variable.values)
+        if values.dtype.kind not in "fiu":
+            raise DataError(
+                f"{file.path}: {kind} {name} has the type {values.dtype}, not numbers; convert it "
+                "to degrees"
+            )
         # float32 39.9 becomes float64 39.9, so that files of either type have the same grid.
         found[kind] = (
             values.astype(str).astype(float) if values.dtype == np.float32 else values.astype(float)
@@ -163,8 +168,11 @@ def read_levels(ds: xr.Dataset, dim: str) -> FileLevels:
         return FileLevels(None, np.arange(ds.sizes[dim]), problem=problem)
     raw, attrs = np.atleast_1d(ds[dim].values), ds[dim].attrs
     unit = str(attrs.get("units", "")).strip()
-    if raw.dtype.kind in "OSU":
+    if raw.dtype.kind in "OSUT":
         values, unit = _levels_of_text(raw)
+    elif raw.dtype.kind not in "fiu":
+        problem = f"has the type {raw.dtype}, not numbers, so its levels are unknown"
+        return FileLevels(None, np.arange(raw.size), problem=problem)
     else:
         # float32 0.1 becomes float64 0.1.
         values = raw.astype(str).astype(float) if raw.dtype == np.float32 else raw.astype(float)

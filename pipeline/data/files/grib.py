@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import xarray as xr
@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from gfrnn.pipeline.data.files.grib_index import (
-    PRESSURE,
-    GribVariable,
-    eccodes_of,
-    grib_variables,
-)
+from gfrnn.pipeline.data.files.grib_cache import grib_variables
+from gfrnn.pipeline.data.files.grib_index import PRESSURE, GribVariable, eccodes_of
 from gfrnn.pipeline.errors import DataError
 
 Array = NDArray[Any]
 
-_REGULAR = ("regular_ll", "regular_gg")
+Grid = tuple[tuple[str, ...], dict[str, xr.Variable]]
+"""Dimensions of a field in the order of its values, and their coordinates."""
+
+_GRIDS: dict[str, Grid] = {}  # by the digest that ecCodes makes of their definition
 
 
 def open_grib(path: str, stamp: tuple[int | str, ...], name: str) -> xr.Dataset:
@@ -41,6 +40,7 @@ def open_grib(path: str, stamp: tuple[int | str, ...], name: str) -> xr.Dataset:
         The variable with dimensions (valid_time, [number], [isobaricInhPa or another type of
         level], latitude, longitude) and its coordinates. Times are numbers with ``units``. A grid
         that is not regular has the single dimension ``values`` instead of latitude and longitude.
+        The encoding ``problem`` of a variable that cannot be read tells why.
 
     Raises
     ------
@@ -79,6 +79,7 @@ def open_grib(path: str, stamp: tuple[int | str, ...], name: str) -> xr.Dataset:
     single = {dim: 0 for dim in header if dim != "valid_time" and header[dim].size == 1}
     ds = xr.Dataset({name: field}, header | coords).isel(single)
     ds[name].encoding["chunksizes"] = (*[1] * (len(header) - len(single)), *grid)
+    ds[name].encoding["problem"] = variable.problem
     return ds
 
 
@@ -88,17 +89,26 @@ def _level_attributes(level_type: str) -> dict[str, str]:
     return {"units": "m"} if level_type.startswith("height") else {}
 
 
-def _grid(path: str, variable: GribVariable) -> tuple[tuple[str, ...], dict[str, xr.Variable]]:
-    """Return the dimensions of a field in the order of its values, and their coordinates.
+def _grid(path: str, variable: GribVariable) -> Grid:
+    """Return the grid of a variable, read once in a process for all files that have it.
 
     Raises
     ------
     DataError
         If every second row of the grid runs backwards.
     """
+    digest = variable.kind.grid
+    if digest not in _GRIDS:
+        _GRIDS[digest] = _read_grid(path, variable)
+    return _GRIDS[digest]
+
+
+def _read_grid(path: str, variable: GribVariable) -> Grid:
+    """Read the grid of a variable, see :func:`_grid`, from its first message."""
     place = np.unravel_index(np.argmax(variable.lengths > 0), variable.lengths.shape)
     eccodes = eccodes_of(path)
-    handle = _message(path, int(variable.offsets[place]), int(variable.lengths[place]))
+    with open(path, "rb") as stream:
+        handle = _message(path, stream, variable, tuple(map(int, place)))
     try:
         shown = {"latitude": "degrees_north", "longitude": "degrees_east"}
         if variable.description["gridType"] == "sh":
@@ -106,7 +116,7 @@ def _grid(path: str, variable: GribVariable) -> tuple[tuple[str, ...], dict[str,
             points = {name: np.full(size, np.nan) for name in shown}
         else:
             points = {name: eccodes.codes_get_array(handle, f"{name}s") for name in shown}
-        if variable.description["gridType"] not in _REGULAR:
+        if not variable.is_regular:
             return ("values",), {
                 name: xr.Variable("values", points[name], {"units": unit})
                 for name, unit in shown.items()
@@ -130,11 +140,10 @@ def _grid(path: str, variable: GribVariable) -> tuple[tuple[str, ...], dict[str,
     return dims, coords
 
 
-def _message(path: str, offset: int, length: int) -> Any:
+def _message(path: str, stream: IO[bytes], variable: GribVariable, place: tuple[int, ...]) -> Any:
     """Return a handle of ecCodes for a message, which the caller must release."""
-    with open(path, "rb") as stream:
-        stream.seek(offset)
-        return eccodes_of(path).codes_new_from_message(stream.read(length))
+    stream.seek(int(variable.offsets[place]))
+    return eccodes_of(path).codes_new_from_message(stream.read(int(variable.lengths[place])))
 
 
 class _Messages(BackendArray):
@@ -156,18 +165,18 @@ class _Messages(BackendArray):
         picks = [np.atleast_1d(np.arange(n)[k]) for n, k in zip(self.shape, key, strict=True)]
         out = np.full([pick.size for pick in picks], np.nan, np.float32)
         inner = np.ix_(*picks[3:])
-        for place in itertools.product(*(range(pick.size) for pick in picks[:3])):
-            message = tuple(int(pick[i]) for pick, i in zip(picks[:3], place, strict=True))
-            if self.variable.lengths[message]:
-                out[place] = self._field(message)[inner]
+        with open(self.path, "rb") as stream:
+            for place in itertools.product(*(range(pick.size) for pick in picks[:3])):
+                message = tuple(int(pick[i]) for pick, i in zip(picks[:3], place, strict=True))
+                if self.variable.lengths[message]:
+                    out[place] = self._field(stream, message)[inner]
         return out[tuple(0 if np.ndim(k) == 0 and not isinstance(k, slice) else slice(None)
                          for k in key)]  # fmt: skip
 
-    def _field(self, place: tuple[int, ...]) -> Array:
+    def _field(self, stream: IO[bytes], place: tuple[int, ...]) -> Array:
         """Decode the field of one message, with NaN where it has no value."""
         eccodes = eccodes_of(self.path)
-        variable = self.variable
-        handle = _message(self.path, int(variable.offsets[place]), int(variable.lengths[place]))
+        handle = _message(self.path, stream, self.variable, place)
         try:
             eccodes.codes_set(handle, "missingValue", np.finfo(np.float64).max)
             values = eccodes.codes_get_values(handle)

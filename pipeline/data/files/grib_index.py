@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections import defaultdict
 from dataclasses import dataclass
@@ -85,6 +84,8 @@ class GribVariable:
         Ascending.
     offsets, lengths : ndarray of int, shape (times, members, levels)
         Bytes of the message; the length is 0 where the file has none.
+    problem : str
+        Reason why the variable cannot be read, else empty.
     """
 
     name: str
@@ -95,6 +96,12 @@ class GribVariable:
     levels: Array
     offsets: Array
     lengths: Array
+    problem: str = ""
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether the grid has latitudes and longitudes of its own, not points or coefficients."""
+        return self.description["gridType"] in ("regular_ll", "regular_gg")
 
 
 def eccodes_of(path: str) -> ModuleType:
@@ -112,24 +119,17 @@ def eccodes_of(path: str) -> ModuleType:
             f"{path}: a GRIB file, for which the package eccodes is needed; install it with "
             "pip install eccodes, or GFRNN with its extra grib"
         ) from error
-    return eccodes  # type: ignore[no-any-return]
+    return eccodes
 
 
-@functools.lru_cache(maxsize=512)
-def grib_variables(path: str, stamp: tuple[int | str, ...]) -> dict[str, GribVariable]:
-    """Return the variables of a GRIB file by name.
-
-    Parameters
-    ----------
-    path : str
-    stamp : tuple
-        Size and modification time of the file: a rewritten file is read again.
+def index_file(path: str) -> dict[str, GribVariable]:
+    """Return the variables of a GRIB file by name, from the headers of all its messages.
 
     Raises
     ------
     DataError
-        If a message is damaged, cut off or holds several fields, or two messages hold the same
-        field; the message of the error says which.
+        If a message is damaged, cut off or holds several fields; the message of the error says
+        which.
     """
     eccodes = eccodes_of(path)
     headers: dict[FieldKind, list[Header]] = defaultdict(list)
@@ -163,7 +163,7 @@ def grib_variables(path: str, stamp: tuple[int | str, ...]) -> dict[str, GribVar
         raise DataError(f"{path}: holds no GRIB message; copy or download it again")
     names = _names(descriptions)
     return {
-        names[kind]: _variable(names[kind], kind, descriptions[kind], found, path)
+        names[kind]: _variable(names[kind], kind, descriptions[kind], found)
         for kind, found in headers.items()
     }
 
@@ -177,7 +177,7 @@ def _read_header(eccodes: ModuleType, handle: Any) -> tuple[FieldKind, Header]:
     kind = FieldKind(
         eccodes.codes_get(handle, "paramId", int),
         level_type,
-        eccodes.codes_get(handle, "stepType", str),
+        str(_get(eccodes, handle, "stepType")),
         eccodes.codes_get(handle, "md5GridSection", str),
     )
     day, minute = (eccodes.codes_get(handle, f"validity{what}", int) for what in ("Date", "Time"))
@@ -265,32 +265,31 @@ def _names(descriptions: dict[FieldKind, dict[str, str]]) -> dict[FieldKind, str
 
 
 def _variable(
-    name: str, kind: FieldKind, description: dict[str, str], headers: list[Header], path: str
+    name: str, kind: FieldKind, description: dict[str, str], headers: list[Header]
 ) -> GribVariable:
     """Arrange the messages of a variable by time, member and level.
 
-    Raises
-    ------
-    DataError
-        If two are for the same time, member and level.
+    Two messages for the same ones are a problem of the variable.
     """
     columns = [np.array(column) for column in zip(*headers, strict=True)]
     axes, places = zip(*(np.unique(each, return_inverse=True) for each in columns[:3]), strict=True)
     offsets = np.zeros([axis.size for axis in axes], np.int64)
     lengths = np.zeros_like(offsets)
+    offsets[places], lengths[places] = columns[3], columns[4]
+    problem = ""
     counts = np.zeros(offsets.shape, int)
     np.add.at(counts, places, 1)
-    if (counts > 1).any():
-        time, member, level = (axis[at[0]] for axis, at in zip(axes, np.nonzero(counts > 1),
-                                                               strict=True))  # fmt: skip
-        raise DataError(
-            f"{path}: {counts.max()} messages hold {name} at {_stamp(time)}, level {level:g}, "
-            f"member {member}, as forecasts of several leads or a file written twice do; keep one "
-            "of each, for example with grib_copy -w step=0"
+    if counts.max() > 1:
+        first = np.unravel_index(np.argmax(counts > 1), counts.shape)
+        time, member, level = (axis[at] for axis, at in zip(axes, first, strict=True))
+        problem = (
+            f"{counts[first]} messages hold {name} at {_stamp(time)}, level {level:g}, member "
+            f"{member}, as forecasts of several leads or a file written twice do; keep one of "
+            "each, for example with grib_copy -w step=0"
         )
-    offsets[places], lengths[places] = columns[3], columns[4]
     times = np.array([_stamp(time) for time in axes[0]], "M8[s]")
-    return GribVariable(name, kind, description, times, *axes[1:], offsets, lengths)
+    _, members, levels = axes
+    return GribVariable(name, kind, description, times, members, levels, offsets, lengths, problem)
 
 
 def _stamp(time: int) -> np.datetime64:

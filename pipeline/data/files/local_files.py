@@ -14,7 +14,7 @@ from pathlib import Path
 import netCDF4
 
 from gfrnn.pipeline.data.files.file_formats import HEAD, ZARR_MARKS, check_length, engine_of
-from gfrnn.pipeline.data.files.grib_index import grib_variables
+from gfrnn.pipeline.data.files.grib_cache import grib_variables
 from gfrnn.pipeline.data.files.icechunk_repository import MARKS as ICECHUNK_MARKS
 from gfrnn.pipeline.data.files.raw_file import NETCDF_LOCK, RawFile, first_line
 from gfrnn.pipeline.data.files.references import holds_references, is_parquet_set
@@ -178,7 +178,9 @@ def _read_files(found: Path, group: str = "") -> Iterator[RawFile]:
     if engine == "netcdf3":
         check_length(path)
     if engine == "grib":
-        names = list(grib_variables(str(path), stamp))
+        variables = grib_variables(str(path), stamp)
+        # Fields on other grids are left out where there are some on a regular one.
+        names = [name for name, each in variables.items() if each.is_regular] or list(variables)
         yield from (RawFile(str(path), "grib", (), stamp, name) for name in names)
         return
     if group and group not in (there := group_names(path)):

@@ -159,7 +159,7 @@ def _stored(file: RawFile, group: str) -> xr.Dataset:
     options: dict[str, Any] = {}
     target: Any = file.path
     if file.is_zarr:
-        target = _zarr_store(file)
+        target = zarr_store(file)
         options["consolidated"] = _is_consolidated(file.path) if file.engine == "zarr" else False
         if file.options and file.engine == "zarr":
             options["storage_options"] = dict(file.options)
@@ -187,8 +187,8 @@ def _stored(file: RawFile, group: str) -> xr.Dataset:
         )
 
 
-def _zarr_store(file: RawFile) -> Any:
-    """Return what zarr opens: a path, a URL, or a store."""
+def zarr_store(file: RawFile) -> Any:
+    """Return what zarr opens to read a file: a path, a URL, or a store."""
     if file.engine == "references":
         return reference_store(file.path, dict(file.options))
     if file.engine == "icechunk":
@@ -262,7 +262,7 @@ def _unconverted_array(file: RawFile, variable: str) -> zarr.Array | None:
         return None
     raw = file.open()[variable].variable
     options = dict(file.options) if file.engine == "zarr" else {}
-    group = zarr.open_group(_zarr_store(file), mode="r", storage_options=options or None)
+    group = zarr.open_group(zarr_store(file), mode="r", storage_options=options or None)
     array = group[variable]
     if not isinstance(array, zarr.Array) or not raw.dtype == array.dtype == np.float32:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -40,6 +40,23 @@ def is_parquet_set(metadata: bytes) -> bool:
     return isinstance(tree, dict) and "record_size" in tree
 
 
+class _ParquetReferences(LazyReferenceMapper):
+    """References in Parquet; a chunk without a path is missing, also where pandas reads NaN."""
+
+    def __getitem__(self, key: str) -> Any:
+        entry = super().__getitem__(key)
+        if isinstance(entry, list) and not isinstance(entry[0], str):
+            raise KeyError(key)
+        return entry
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            self[str(key)]
+        except KeyError:
+            return False
+        return True
+
+
 def reference_store(path: str, options: Mapping[str, Any]) -> FsspecStore:
     """Open a set of references, JSON or Parquet, as a zarr store.
 
@@ -61,7 +78,7 @@ def reference_store(path: str, options: Mapping[str, Any]) -> FsspecStore:
     targets: Iterable[str]
     if in_parquet:
         targets = _targets_in_parquet(path, own)
-        source: Any = LazyReferenceMapper(inside, fs=files, engine=_PARQUET)
+        source: Any = _ParquetReferences(inside, fs=files, engine=_PARQUET)
     else:
         source = _plain_references(files.cat_file(inside), path)
         targets = _targets_of(source)
@@ -74,6 +91,12 @@ def reference_store(path: str, options: Mapping[str, Any]) -> FsspecStore:
         skip_instance_cache=True,
     )
     return FsspecStore(referred, read_only=True, path="")
+
+
+def stored_keys(path: str, options: Mapping[str, Any]) -> Container[str]:
+    """Return the keys of all metadata and chunks that references have: ``z/0.0.0``."""
+    keys: Container[str] = reference_store(path, options).fs.references
+    return keys
 
 
 def _plain_references(content: bytes, path: str) -> dict[str, Any]:

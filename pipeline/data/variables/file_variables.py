@@ -260,7 +260,12 @@ def _read_variables(
             dims["level"] = single
         variable, level, problem = recognise_variable(raw_name, raw, dims, levels, source, key)
         factor, offset, unit, unit_problem = canonical_unit(raw_name, variable, raw, source, key)
-        problem = problem or _extra_dimension(raw_name, raw, dims, key) or unit_problem
+        problem = (
+            raw.encoding.get("problem")
+            or problem
+            or _extra_dimension(raw_name, raw, dims, key)
+            or unit_problem
+        )
         # A dimension of one level, or without pressures, has length 1 and is dropped.
         order = levels[dims["level"]].positions if level and len(level) > 1 else None
         quantity = QUANTITIES.get(variable)

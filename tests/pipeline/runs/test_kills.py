@@ -124,3 +124,12 @@ def test_a_replacement_interrupted_between_its_renames_is_finished(tmp_path, ren
     recover(store)
     assert (store / "text").read_text() == ("new" if renames else "old")
     assert [path.name for path in tmp_path.iterdir()] == ["model.zarr"]
+
+
+def test_the_earlier_folder_returns_where_the_new_one_is_gone(tmp_path):
+    store = tmp_path / "model.zarr"
+    (tmp_path / "model.zarr.old").mkdir()
+    (tmp_path / "model.zarr.old" / "text").write_text("old")
+    recover(store)
+    assert (store / "text").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.zarr"]

@@ -329,3 +329,21 @@ def test_other_data_that_do_not_suit_are_named(weather, fitted, tmp_path):
     with xr.open_zarr(weather.path, consolidated=False) as ds:
         write_store(ds.isel(latitude=slice(0, 3)).load(), tmp_path / "narrow.zarr")
     refuse(DataError, "the data have the latitudes", str(tmp_path / "narrow.zarr"))
+
+
+def test_an_updated_model_forecasts_from_the_data_of_its_update(weather, archive, tmp_path):
+    folder = archive.with_name("run")
+    new = new_store(weather, tmp_path / "new.zarr", "2002-07-21", "2002-08-05")
+    update(folder, [str(archive)], period=period("2002-04-01", "2002-07-20"))
+    update(folder, [new])
+    run = NewPeriod.from_initial_time(folder, "latest", tmp_path / "latest", data=[new]).run()
+    assert not run.forecast().skipped
+    # The experiment of the updated run is as it was.
+    assert [source.path for source in Run.reopen(folder).experiment.data.sources] == [str(archive)]
+    expected = reused(folder, "2002-08-05", "2002-08-05", tmp_path / "expected")
+    expected.forecast()
+    with (
+        open_forecasts(run.forecast_store) as ours,
+        open_forecasts(expected.forecast_store) as theirs,
+    ):
+        xr.testing.assert_equal(ours.load().drop_encoding(), theirs.load().drop_encoding())

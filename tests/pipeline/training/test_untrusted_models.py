@@ -14,11 +14,7 @@ import zarr
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_testing.models import make_model
-
-JUNK: list[Any] = [
-    None, -1, 0, 1, 2.5, 1e300, -1e-300, float("inf"), 10**30, "", "x", "../../x", "NaT", "1d",
-    [], [[]], {}, {"a": 1}, True, "\x00", ["day_of_year"] * 3,
-]  # fmt: skip
+from gfrnn_testing.strange_models import JUNK, places, strange_model
 
 
 @pytest.fixture
@@ -100,17 +96,6 @@ def test_a_step_that_is_no_duration_is_refused(store, step):
     assert "is damaged" in refused(store)
 
 
-def places(tree: Any) -> list[tuple[Any, Any]]:
-    """Return all containers and keys of a tree of JSON."""
-    inner = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    found = []
-    for key, value in inner:
-        found.append((tree, key))
-        if isinstance(value, dict | list):
-            found += places(value)
-    return found
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_changed_metadata_never_end_in_an_error_of_a_library(store, seed):
     """A changed value is refused with our own error, or the model is read; nothing else happens."""
@@ -134,3 +119,20 @@ def test_changed_metadata_never_end_in_an_error_of_a_library(store, seed):
         file.write_text(whole)
     assert refusals > 20
     ForecastModel.load(store)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_models_with_right_checksums_are_used_or_refused(tmp_path, seed):
+    """Attributes, values, shapes and types of a model are changed, and its checksums with them."""
+    path = tmp_path / "model.zarr"
+    make_model().save(path)
+    strange_model(path, random.Random(seed))
+    try:
+        model = ForecastModel.load(path)
+    except RunError:
+        assert str(path) in refused(path)
+        return
+    history = np.zeros((1, model.delays, model.layout.size))
+    with np.errstate(all="ignore"):
+        states = model.rollout(history, np.array(["2004-02-27"], "M8[ns]"), 4)
+    assert states.shape == (1, 4, model.layout.size)

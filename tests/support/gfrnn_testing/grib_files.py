@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-_NAMES = {"z": "z", "t2m": "2t", "tp": "tp"}
+_SHORT_NAMES = {"t2m": "2t"}  # of GRIB, where they differ from those of netCDF
 _MISSING = 9999.0
 
 
@@ -54,7 +54,7 @@ def _message(name: str, field: xr.DataArray, edition: int, keys: Mapping[str, An
             "jScansPositively": int(latitude[1] > latitude[0]),
             "dataDate": int(time.strftime("%Y%m%d")),
             "dataTime": int(time.strftime("%H%M")),
-            "shortName": _NAMES[name],
+            "shortName": _SHORT_NAMES.get(name, name),
             "bitmapPresent": 1,
             "missingValue": _MISSING,
             "bitsPerValue": 24,

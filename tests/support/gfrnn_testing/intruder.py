@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import ssl
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -20,8 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 from distributed.comm import connect
 from distributed.security import Security
+
+from gfrnn_testing.paths import with_support
 
 NOBODY = 65534
 """User that the program becomes."""
@@ -108,6 +112,32 @@ def files_with(text: bytes, folder: str) -> list[str]:
             with contextlib.suppress(OSError):
                 if path.is_file() and text in path.read_bytes():
                     found.append(str(path))
+    return found
+
+
+def ports_of(processes: Sequence[psutil.Process]) -> set[int]:
+    """Return the TCP ports on which processes listen."""
+    own = {process.pid for process in processes}
+    return {
+        connection.laddr.port
+        for connection in psutil.net_connections("tcp")
+        if connection.pid in own and connection.status == psutil.CONN_LISTEN
+    }
+
+
+def found_by_another_user(target: dict[str, Any]) -> dict[str, Any]:
+    """Return what a program of another user could enter or read; only root can start it."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "gfrnn_testing.intruder"],
+        input=json.dumps(target),
+        env=with_support(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["user"] == NOBODY
     return found
 
 

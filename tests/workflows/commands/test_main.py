@@ -400,7 +400,9 @@ def test_refit_and_update_continue_to_a_report(weather, file, at_home, said):
     assert answer.code == 0, answer.err
     assert f"update: {new}/model.zarr (102 times from 2002-04-02 00:00:00 to" in answer.out
     assert "gap before 2002-04-02 00:00:00" in answer.out
-    assert "set periods.test to 2002-07-12 00:00:00 or later" in answer.out
+    told = answer.out.splitlines()[-1]
+    assert told.startswith("forecast from 2002-07-12 00:00:00 or later: gfrnn forecast ")
+    assert told.endswith(" --init latest")
     assert "begins before 2002-07-12" in complaint(said("run", new))
     parts = SMALL | {"periods": {"test": ["2002-07-12", "2002-07-20"]}}
     changed = tree(weather.path, **parts)
@@ -762,7 +764,7 @@ def test_ctrl_c_stops_a_run_without_tracebacks(weather, at_home, tmp_path):
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("rows: "):
+        if line.startswith("rows, candidate "):
             break
     # A terminal sends the signal to the command and its workers alike.
     os.killpg(process.pid, signal.SIGINT)

@@ -63,6 +63,19 @@ def test_a_forecast_that_is_best_everywhere_needs_no_line():
     assert better_references(own, "eof") == []
 
 
+def test_a_linear_forecast_is_not_worse_than_the_linear_model():
+    own = scores(low=1e-6).sel(system=["forecast", "linear"])
+    own["rmse"].loc[{"system": "linear"}] = own["rmse"].sel(system="forecast") * (1 - 1e-6)
+    assert better_references(own, "eof") == []
+    ours = np.array([1.0, 4.0])
+    selection = {
+        "calibrated_errors": np.stack([ours, ours * (1 - 1e-6)]),
+        "climatology_errors": np.array([5.0, 5.0]),
+    }
+    model = replace(make_model(), step=Duration.parse("1d"), selection=selection)
+    assert better_on_validation(model, "eof") == []
+
+
 def test_a_diverged_forecast_is_no_worse_than_anything():
     own = scores()
     own["rmse"].loc[{"system": "forecast"}] = np.nan

@@ -157,3 +157,14 @@ def test_a_scalar_coordinate_is_the_level(
     same(opened({"path": str(path), "level": 500}), opened(path))
     with pytest.raises(DataError, match=r"level 850 hPa is given, but the file has \[500\.0\]"):
         opened({"path": str(path), "level": 850})
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have a Zarr V3 specification")
+@pytest.mark.parametrize("kind", ["U5", "bool", "c16"])
+def test_coordinates_that_are_no_numbers_are_refused(tmp_path: Path, kind: str) -> None:
+    ds = make(5)
+    latitude = ds["latitude"]
+    ds = ds.assign_coords(latitude=(latitude.dims, latitude.values.astype(kind), latitude.attrs))
+    ds.to_zarr(tmp_path / "a.zarr", consolidated=False)
+    with pytest.raises(DataError, match="latitude has the type .*, not numbers; convert it"):
+        opened(tmp_path / "a.zarr")

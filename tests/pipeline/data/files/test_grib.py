@@ -200,6 +200,7 @@ def test_fields_that_are_there_twice_are_named(path: Path) -> None:
         DataError, match=r"2 messages hold t2m at 2001-01-01T12:00, .*; keep one of each"
     ):
         opened(path)
+    same(opened(path, variables={"geopotential": None}), EXPECTED[["geopotential"]])
 
 
 def test_a_message_of_several_fields_is_named(path: Path, tmp_path: Path) -> None:
@@ -221,6 +222,13 @@ def test_grids_that_are_not_regular_are_named(tmp_path: Path, sample: str) -> No
     (tmp_path / "a.grib").write_bytes(eccodes.codes_get_message(handle))
     with pytest.raises(DataError, match=r"the grid is not regular \(points, reduced Gaussian"):
         opened(tmp_path / "a.grib")
+
+
+def test_fields_on_other_grids_are_left_out_beside_regular_ones(path: Path) -> None:
+    handle = eccodes.codes_grib_new_from_samples("sh_pl_grib2")
+    with path.open("ab") as stream:
+        stream.write(eccodes.codes_get_message(handle))
+    same(opened(path), EXPECTED)
 
 
 @real

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
 
 from gfrnn.pipeline.data.files.references import reference_store
 from gfrnn.pipeline.data.fingerprint import fingerprint
+from gfrnn.pipeline.data.missing_chunks import missing_chunks
 from gfrnn.pipeline.data.stored_chunks import stored_chunks
 from gfrnn.pipeline.errors import DataError
 from gfrnn_testing.archives import make, opened, same
@@ -48,6 +50,25 @@ def test_a_file_that_goes_while_it_is_in_use_is_no_missing_value(path: Path) -> 
     found["geopotential"].isel(time=2).load()
     with pytest.raises(DataError, match=r"z cannot be read \(Reference .*3\.0\.0\.0"):
         found["geopotential"].isel(time=3).load()
+
+
+def test_chunks_without_a_reference_are_named(path: Path, tmp_path: Path) -> None:
+    assert missing_chunks(opened(path)) == []
+    refs = json.loads(write_references(make(6), tmp_path / "b.json").read_text())["refs"]
+    del refs["z/4.0.0.0"]  # of which the fill value is NaN
+    gappy = tmp_path / f"c{path.suffix}"
+    if path.suffix == ".json":
+        gappy.write_text(json.dumps({"version": 1, "refs": refs}))
+    else:
+        write_parquet(refs, gappy)
+    ds = opened(gappy)
+    (line,) = missing_chunks(ds)
+    assert line.startswith(f"geopotential: {gappy}/z has no chunk (4, 0, 0, 0), times 2001-01-02")
+    assert missing_chunks(ds, ds["time"].values < np.datetime64("2001-01-02")) == []
+    filled = opened({"path": str(gappy), "fill": "value"})
+    assert missing_chunks(filled) == []
+    gap = filled["geopotential"].isel(time=slice(3, 6)).isnull().all(["latitude", "longitude"])
+    assert gap.values.tolist() == [[False] * 2, [True] * 2, [False] * 2]
 
 
 def test_files_at_urls(tmp_path: Path) -> None:
