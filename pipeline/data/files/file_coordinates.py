@@ -121,6 +121,8 @@ def read_grid(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileGrid:
                 f"{file.path}: {kind} {name} has the type {values.dtype}, not numbers; convert it "
                 "to degrees"
             )
+        if not values.size:
+            raise DataError(f"{file.path}: {kind} {name} has no entries; give a file with some")
         # float32 39.9 becomes float64 39.9, so that files of either type have the same grid.
         found[kind] = (
             values.astype(str).astype(float) if values.dtype == np.float32 else values.astype(float)
