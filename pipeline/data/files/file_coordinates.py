@@ -170,6 +170,8 @@ def read_levels(ds: xr.Dataset, dim: str) -> FileLevels:
         return FileLevels(None, np.arange(ds.sizes[dim]), problem=problem)
     raw, attrs = np.atleast_1d(ds[dim].values), ds[dim].attrs
     unit = str(attrs.get("units", "")).strip()
+    if not raw.size:
+        return FileLevels(None, np.arange(0), problem="has no entries")
     if raw.dtype.kind in "OSUT":
         values, unit = _levels_of_text(raw)
     elif raw.dtype.kind not in "fiu":
