@@ -63,14 +63,16 @@ class BokehPage:
             _line_figure(self.points, str(place), metric, self.times)
             for place, metric in enumerate(state.snapshot.lines)
         ]
+        half: dict[str, Any] = {"sizing_mode": "stretch_width", "stylesheets": [page_html.HALF]}
         self.root = column(
             self.head,
             self.tiles,
             row(
-                column(self.stages, self.table, sizing_mode="stretch_width"),
-                column(*self.lines, self.memory, sizing_mode="stretch_width"),
+                column(self.stages, self.table, **half),
+                column(*self.lines, self.memory, **half),
                 sizing_mode="stretch_width",
                 spacing=32,
+                stylesheets=[page_html.HALVES],
             ),
             sizing_mode="stretch_width",
             margin=(8, 20, 8, 20),

@@ -45,7 +45,7 @@ td, th { padding: 3px 8px 3px 0; text-align: right; white-space: nowrap; font-we
 td:first-child, th:first-child { text-align: left; }
 thead th { color: #6b767d; font-size: 12px; border-bottom: 1px solid #d5dbdf; }
 .numbers { font-variant-numeric: tabular-nums; }
-.track { background: #e3e7ea; border-radius: 4px; height: 12px; min-width: 90px; }
+.track { background: #e3e7ea; border-radius: 4px; height: 12px; min-width: 60px; }
 .fill { background: #2a6f97; border-radius: 4px; height: 12px; }
 .done .fill { background: #8fb4c8; }
 .coming { color: #8b959b; }
@@ -58,7 +58,14 @@ thead th { color: #6b767d; font-size: 12px; border-bottom: 1px solid #d5dbdf; }
 .key { display: inline-block; width: 12px; height: 10px; margin: 0 4px 0 12px; }
 .key.mark { border-left: 2px dashed #333c42; width: 0; height: 12px; vertical-align: -2px; }
 .subject th { font-weight: 600; padding-top: 8px; }
+.scroll { overflow-x: auto; }
 """
+
+HALVES = ":host { flex-wrap: wrap; }"
+"""Style of the two halves of the page, which are below each other on a phone."""
+
+HALF = ":host { flex: 1 1 420px !important; min-width: min(100%, 420px) !important; }"
+"""Style of a half of the page."""
 
 
 def head(state: PageState, workers: int, others: Mapping[str, str]) -> str:
@@ -109,8 +116,9 @@ def stages(stages: Sequence[StageSnapshot], age: float) -> str:
     """
     rows = "".join(_stage_row(stage, age) for stage in stages)
     return (
-        '<h2>Stages</h2><table class="numbers"><thead><tr><th>stage</th><th></th><th>chunks</th>'
-        f"<th>taken</th><th>left</th></tr></thead><tbody>{rows}</tbody></table>"
+        '<h2>Stages</h2><div class="scroll"><table class="numbers"><thead><tr><th>stage</th>'
+        "<th></th><th>chunks</th><th>taken</th><th>left</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -141,8 +149,8 @@ def table(table: ResultTable | None) -> str:
         kind = "" if cells else ' class="subject"'
         rows.append(f"<tr{kind}><th>{escape(heading)}</th>{values}</tr>")
     return (
-        f'<h2>{escape(table.title)}</h2><table class="numbers results"><thead><tr>{columns}</tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table>"
+        f'<h2>{escape(table.title)}</h2><div class="scroll"><table class="numbers results"><thead>'
+        f"<tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -169,7 +177,8 @@ def memory(workers: Sequence[WorkerMemory], needed: int) -> str:
         f'<h2>Memory of the workers{some}</h2><div class="legend">'
         '<span class="key" style="background:#2a6f97; margin-left:0"></span>used by the process'
         f'<span class="key" style="background:#e07a1f"></span>over {_SPILLS:.0%} of its limit'
-        f'{plan}</div><table class="numbers memory"><tbody>{rows}</tbody></table>'
+        f'{plan}</div><div class="scroll"><table class="numbers memory"><tbody>{rows}</tbody>'
+        "</table></div>"
     )
 
 

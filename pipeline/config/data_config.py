@@ -81,6 +81,24 @@ class Region(Section):
         return value
 
 
+class GridConfig(Section):
+    """A regular grid that the data are averaged to."""
+
+    spacing: float = Field(gt=0, le=90, description="degrees between latitudes and longitudes")
+
+    @field_validator("spacing")
+    @classmethod
+    def _whole(cls, value: float) -> float:
+        count = 180 / value
+        if abs(count - round(count)) > 1e-6 * count:
+            near = sorted({180 / n for n in (int(count), int(count) + 1)})
+            raise ValueError(
+                f"{value:g} degrees do not divide 180 degrees; write for example "
+                f"{' or '.join(f'{each:g}' for each in near)}"
+            )
+        return 180 / round(count)
+
+
 class DataConfig(Section):
     """Input data: sources, variables, region and time step."""
 
@@ -90,6 +108,9 @@ class DataConfig(Section):
         None, description="mapping: ERA5 name to levels in hPa, or to nothing for all levels"
     )
     region: Region | None = None
+    grid: GridConfig | None = Field(
+        None, description="coarser grid, to which values are averaged over the areas of its cells"
+    )
     anomalies: bool | None = Field(
         None, description="whether values are anomalies; default: names and attributes tell"
     )
@@ -150,6 +171,11 @@ class DataConfig(Section):
             raise ValueError(
                 "data.sources: interpolate: true for every source, so that none gives the grid; "
                 "leave it out of one"
+            )
+        if self.grid is not None and any(source.interpolate for source in self.sources):
+            raise ValueError(
+                "data.grid: is not allowed with interpolate: true in data.sources; leave one of "
+                "them out"
             )
         if any(source.interpolate for source in self.static):
             raise ValueError(

@@ -34,25 +34,39 @@ class IndexMap:
     ``level`` hold, for each canonical position, the position in the file; ``level`` is None if
     the variable of the file has no such dimension.
 
-    With ``shares``, values are interpolated: ``latitude`` and ``longitude`` hold pairs of
-    positions, shape (n, 2), and ``shares`` the weight of the second of each pair, NaN for no value.
+    With ``weights``, a value is a weighted mean: ``latitude`` and ``longitude`` hold the positions
+    of its parts, shape (n, parts), and ``weights`` their weights, in the same shapes; NaN is for no
+    value. Where there are fewer parts, one is listed again with a weight of 0.
     """
 
     dims: dict[str, str]
     latitude: np.ndarray
     longitude: np.ndarray
     level: np.ndarray | None
-    shares: tuple[np.ndarray, np.ndarray] | None = None
+    weights: tuple[np.ndarray, np.ndarray] | None = None
 
     def select(self, latitude: np.ndarray, longitude: np.ndarray) -> IndexMap:
         """Return the map of some canonical latitudes and longitudes."""
-        shares = self.shares and (self.shares[0][latitude], self.shares[1][longitude])
+        weights = self.weights and (self.weights[0][latitude], self.weights[1][longitude])
         return replace(
             self,
             latitude=self.latitude[latitude],
             longitude=self.longitude[longitude],
-            shares=shares,
+            weights=weights,
         )
+
+    @property
+    def cells_read(self) -> int:
+        """Number of values of four bytes that the read of a field has in memory at once.
+
+        Weighted means are computed in eight bytes, along one axis after the other: at worst of
+        four neighbours each, or of all cells of the file in larger ones.
+        """
+        cells = len(self.latitude) * len(self.longitude)
+        if self.weights is None:
+            return cells
+        stored = len(np.unique(self.latitude)) * len(np.unique(self.longitude))
+        return max(4 * cells, 2 * stored)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +222,8 @@ class CanonicalArray(BackendArray):
                 _put(target, (slice(None), row), read(time))
                 continue
             values = np.empty((len(time), *map(len, own)), np.float32)
-            field_bytes = 4 * int(np.prod(values.shape[1:]))
+            grid = group.time_ranges[0].grid.select(latitude, longitude)
+            field_bytes = 4 * len(own[0]) * grid.cells_read
             read_windows(values, windows, time, rows_together(group, stored, field_bytes), read)
             _put(target, (slice(None), row), values)
 
@@ -285,8 +300,8 @@ def read_from_file(
         If the file cannot be read.
     """
     grid = part.grid
-    if grid.shares is not None:
-        out[...] = _read_interpolated(part, time, level, latitude, longitude)
+    if grid.weights is not None:
+        out[...] = _read_weighted(part, time, level, latitude, longitude)
         return
     raw = part.file.open()[part.variable].variable
     picks = {
@@ -363,7 +378,7 @@ def _read_directly(
 def is_read_directly(part: FileTimeRange) -> bool:
     """Return whether decoded values are copied once only, to where they belong."""
     grid, array = part.grid, part.file.unconverted_array(part.variable)
-    if grid.shares is not None or array is None or (part.factor, part.offset) != (1.0, 0.0):
+    if grid.weights is not None or array is None or (part.factor, part.offset) != (1.0, 0.0):
         return False
     chunks = chunks_of(part.file.open()[part.variable].variable)
     return all(
@@ -382,34 +397,41 @@ def _place(window: slice, take: Any, put: Any) -> slice | None:
     return put if take == slice(0, window.stop - window.start, 1) else None
 
 
-def _read_interpolated(
+def _read_weighted(
     part: FileTimeRange,
     time: np.ndarray,
     level: np.ndarray,
     latitude: np.ndarray,
     longitude: np.ndarray,
 ) -> np.ndarray:
-    """Read values at the neighbours of the wanted points, and interpolate along both axes."""
+    """Read the parts of the wanted values, and return their weighted means along both axes."""
     wanted = part.grid.select(latitude, longitude)
-    assert wanted.shares is not None
+    assert wanted.weights is not None
     rows, columns = np.unique(wanted.latitude), np.unique(wanted.longitude)
-    neighbours = replace(wanted, latitude=rows, longitude=columns, shares=None)
+    parts = replace(wanted, latitude=rows, longitude=columns, weights=None)
     values = np.empty((time.size, level.size, rows.size, columns.size), np.float32)
     read_from_file(
         values,
-        replace(part, grid=neighbours),
+        replace(part, grid=parts),
         time,
         level,
         np.arange(rows.size),
         np.arange(columns.size),
     )
-    for axis, near, pairs, share in (
-        (2, rows, wanted.latitude, wanted.shares[0]),
-        (3, columns, wanted.longitude, wanted.shares[1]),
+    for axis, there, positions, weights in (
+        (2, rows, wanted.latitude, wanted.weights[0]),
+        (3, columns, wanted.longitude, wanted.weights[1]),
     ):
-        low, high = (np.take(values, np.searchsorted(near, pairs[:, i]), axis) for i in (0, 1))
-        weight = share[:, None] if axis == 2 else share
-        values = low * (1 - weight) + high * weight
+        places = np.searchsorted(there, positions)
+        shape = (-1, 1) if axis == 2 else (-1,)
+        # Part by part: a product of matrices would spread a missing value to all cells.
+        values = functools.reduce(
+            np.add,
+            (
+                np.take(values, places[:, each], axis) * weights[:, each].reshape(shape)
+                for each in range(places.shape[1])
+            ),
+        )
     return values.astype(np.float32)
 
 

@@ -69,8 +69,8 @@ class Selection:
     def index_map(self, grid: IndexMap) -> IndexMap:
         """Select the rows and columns of a file's index map."""
         selected = grid.select(self.latitude, self.longitude)
-        shares = selected.shares or (None, None)
-        arrays = (selected.latitude, selected.longitude, selected.level, *shares)
+        weights = selected.weights or (None, None)
+        arrays = (selected.latitude, selected.longitude, selected.level, *weights)
         key = (
             *sorted(selected.dims.items()),
             *(None if a is None else a.tobytes() for a in arrays),

@@ -20,9 +20,10 @@ from gfrnn.pipeline.data.combine import (
 )
 from gfrnn.pipeline.data.grid import format_extent, region_cells, same_coordinates
 from gfrnn.pipeline.data.in_time.step_times import step_times
-from gfrnn.pipeline.data.interpolation import interpolate_to_common_grid
 from gfrnn.pipeline.data.joined_times import common_times
 from gfrnn.pipeline.data.monthly_times import with_middles_of_months
+from gfrnn.pipeline.data.regridding.area_means import regridded
+from gfrnn.pipeline.data.regridding.interpolation import interpolate_to_common_grid
 from gfrnn.pipeline.data.time_axis import keep_step
 from gfrnn.pipeline.data.transforms import TRANSFORM
 from gfrnn.pipeline.data.variables.common_units import with_common_units
@@ -77,6 +78,8 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
     parts = with_common_units(parts)
     parts = with_middles_of_months(parts, data.step)
     parts = interpolate_to_common_grid(parts)
+    _common_grid(parts)
+    parts = regridded(parts, data.grid)
     latitude, longitude = _common_grid(parts)
     rows, columns = _select_region(latitude, longitude, data.region)
     groups = group_variables(parts)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.data.canonical_array import FileTimeRange, read_from_file
 from gfrnn.pipeline.data.grid import Grid, coordinate_tolerance, format_extent
+from gfrnn.pipeline.data.regridding.area_means import regridded
 from gfrnn.pipeline.data.variables.file_variables import (
     FileVariable,
     source_variables,
@@ -76,9 +77,17 @@ def _candidates(config: DataConfig) -> list[list[FileVariable]]:
         for fields in found.values():
             by_name: dict[str, list[FileVariable]] = {}
             for field in fields:
-                by_name.setdefault(field.raw_name, []).append(field)
+                by_name.setdefault(field.raw_name, []).append(_on_grid(field, config))
             series += [sorted(parts, key=_first_time) for parts in by_name.values()]
     return series
+
+
+def _on_grid(field: FileVariable, config: DataConfig) -> FileVariable:
+    """Return a field on the grid that the data are averaged to, or as it is if it is no finer."""
+    try:
+        return regridded([field], config.grid)[0]
+    except DataError:
+        return field  # it may be on the coarser grid already, which is checked when it is read
 
 
 def _first_time(field: FileVariable) -> np.datetime64:

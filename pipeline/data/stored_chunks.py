@@ -174,8 +174,7 @@ def _chunks_of_group(group: LevelGroup, cells: int) -> StoredChunks:
             per_time *= -(-length // chunks.get(dim, length))
     return StoredChunks(
         level_group=group,
-        # Interpolated values have up to four neighbours.
-        field_bytes=4 * len(group.levels) * cells * (1 if grid.shares is None else 4),
+        field_bytes=4 * len(group.levels) * (cells if grid.weights is None else grid.cells_read),
         chunk_bytes=size,
         chunks_per_time=per_time,
         file_times=chunks.get(grid.dims.get("time", ""), 1),

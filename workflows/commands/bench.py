@@ -198,6 +198,13 @@ def peers(
             "--rows", help="Names of comparisons, e.g. era-interim,lorenz63. Default: all."
         ),
     ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure only models with this text in their name, e.g. xesn; the others keep "
+            "earlier results. Default: all."
+        ),
+    ] = None,
     quick: Quick = False,
     rounds: Rounds = 1,
     folder: Annotated[
@@ -217,7 +224,7 @@ def peers(
 
     names = comparisons.chosen_names(rows)
     failed = False
-    for result, tables in comparisons.run(names, quick, rounds, folder, console.print):
+    for result, tables in comparisons.run(names, quick, rounds, folder, console.print, models):
         failed |= result.failed
         for table in tables:
             console.print(table)

@@ -25,6 +25,7 @@ from gfrnn.workflows.commands.export import export
 from gfrnn.workflows.commands.inspect import inspect
 from gfrnn.workflows.commands.nature import demo, nature
 from gfrnn.workflows.commands.new import new
+from gfrnn.workflows.commands.plot import plot
 from gfrnn.workflows.commands.refit_update import refit, update
 from gfrnn.workflows.commands.reproduce import reproduce
 from gfrnn.workflows.commands.run import compare, fit, forecast, report, run, verify
@@ -42,8 +43,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    demo, new, inspect, run, fit, forecast, verify, compare, report, export, refit, update,
-    spectrum, nature, reproduce,
+    demo, new, inspect, run, fit, forecast, verify, compare, report, plot, export, refit,
+    update, spectrum, nature, reproduce,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(bench, name="bench")

@@ -30,7 +30,8 @@ def score_records(scores: xr.Dataset, *axes: str) -> list[dict[str, Any]]:
     order = [*axes, _LEAD]
     kept = [str(name) for name, array in scores.data_vars.items() if {*array.dims} <= {*order}]
     named = {*order, "units"}
-    chosen = scores[kept].drop_vars([name for name in scores.coords if name not in named])
+    chosen = scores[kept]  # without the coordinates of other dimensions, such as ranks of members
+    chosen = chosen.drop_vars([name for name in chosen.coords if name not in named])
     frame = chosen.to_dataframe(dim_order=order).reset_index()
     records: list[dict[str, Any]] = []
     for found in frame.to_dict("records"):

@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.grid import Channel
-from gfrnn.pipeline.data.time_axis import format_time
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.forecasting.forecast_store import NUMBER
 from gfrnn.workflows.report.animation import Animation, animate
 from gfrnn.workflows.report.figures import Picture
-from gfrnn.workflows.report.labels import channel_label, lead_label
+from gfrnn.workflows.report.labels import channel_label, lead_label, time_label
 from gfrnn.workflows.report.maps import MapField, map_pictures
 from gfrnn.workflows.report.place_card import (
     PlaceCard,
@@ -120,8 +117,8 @@ def example_forecast(
             at = cell.row, cell.column
             points[number, ..., place] = [(own.truth[at], own.climatology[at]) for own in fields]
     return ExampleForecast(
-        _when(contents.forecasts["time"].values[start], step),
-        _when(when, step),
+        time_label(contents.forecasts["time"].values[start], step),
+        time_label(when, step),
         lead_label(contents.leads[lead]),
         pictures,
         channel_label(contents.channels[0]),
@@ -140,7 +137,7 @@ def _animation(
     return animate(
         fields,
         [lead_label(contents.leads[lead]) for lead in leads],
-        [_when(valid[lead], contents.model.step).removesuffix(" UTC") for lead in leads],
+        [time_label(valid[lead], contents.model.step).removesuffix(" UTC") for lead in leads],
         grid.latitude,
         grid.longitude,
         coast=not contents.simulated,
@@ -253,10 +250,3 @@ def of_channel(forecast: xr.Dataset, channel: Channel) -> xr.DataArray:
     """Return the variable of a channel at its level."""
     field = forecast[channel.variable]
     return field if channel.level is None else field.sel(level=channel.level)
-
-
-def _when(stamp: np.datetime64, step: Duration) -> str:
-    """Write a time to the minute, or the month alone of monthly data."""
-    if step.monthly:
-        return format_time(stamp, step)
-    return f"{pd.Timestamp(stamp):%Y-%m-%d %H:%M} UTC"

@@ -6,9 +6,12 @@ import re
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.grid import Channel
+from gfrnn.pipeline.data.time_axis import format_time
 
 _MISSING = "\N{EN DASH}"
 _NO_BREAK = "\N{NO-BREAK SPACE}"  # keeps a number and its unit on one line
@@ -38,6 +41,13 @@ def lead_label(lead: np.timedelta64 | np.integer[Any]) -> str:
         return f"+{lead.astype(int)}{_NO_BREAK}mo"
     hours = lead / np.timedelta64(1, "h")
     return f"+{hours / 24:g}{_NO_BREAK}d" if hours % 24 == 0 else f"+{hours:g}{_NO_BREAK}h"
+
+
+def time_label(stamp: np.datetime64, step: Duration) -> str:
+    """Write a time to the minute, or the month alone of monthly data."""
+    if step.monthly:
+        return format_time(stamp, step)
+    return f"{pd.Timestamp(stamp):%Y-%m-%d %H:%M} UTC"
 
 
 def number(value: float) -> str:

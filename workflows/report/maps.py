@@ -38,7 +38,7 @@ class MapField:
     channel : Channel
     units : str
     forecast, truth, climatology : ndarray, shape (latitudes, longitudes)
-        NaN where the field has no values.
+        NaN where the field has no values; a truth that is not known yet is NaN everywhere.
     """
 
     channel: Channel
@@ -46,6 +46,23 @@ class MapField:
     forecast: Array
     truth: Array
     climatology: Array
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the truth is known."""
+        return bool(np.isfinite(self.truth).any())
+
+    @property
+    def panels(self) -> dict[str, tuple[Array, Array | None]]:
+        """Anomalies and full fields of each map, by its title; differences have no full field."""
+        forecast = self.forecast - self.climatology, self.forecast
+        if not self.has_truth:
+            return {"Forecast": forecast}
+        return {
+            "Forecast": forecast,
+            "Truth": (self.truth - self.climatology, self.truth),
+            "Difference": (self.forecast - self.truth, None),
+        }
 
 
 def map_pictures(
@@ -61,12 +78,10 @@ def map_pictures(
     The three maps of a field are side by side; for a wide domain they are one below the other, with
     two fields per picture. Coastlines of the earth are drawn unless `coast` is False.
     """
-    order, degrees = contiguous_longitudes(longitude)
-    wide = is_wide(latitude, degrees)
-    size = 2 if wide else len(fields)
-    lines = coastlines_of(latitude, degrees) if coast else np.empty((0, 2))
+    _, degrees = contiguous_longitudes(longitude)
+    size = 2 if is_wide(latitude, degrees) else len(fields)
     return [
-        _picture(fields[first : first + size], latitude, degrees, order, valid, wide, lines)
+        _picture(fields[first : first + size], latitude, longitude, valid, coast)
         for first in range(0, len(fields), size)
     ]
 
@@ -89,49 +104,66 @@ def map_aspect(latitude: Array) -> float:
     return 1 / max(0.5, float(np.cos(np.deg2rad(np.mean(latitude)))))
 
 
-@matplotlib.rc_context(MAP_STYLE)
 def _picture(
     fields: Sequence[MapField],
     latitude: Array,
-    degrees: Array,
-    order: Array,
+    longitude: Array,
     valid: np.datetime64,
-    wide: bool,
-    coast: Array,
+    coast: bool,
 ) -> Picture:
+    names = ", ".join(channel_label(field.channel) for field in fields)
+    when = f"{pd.Timestamp(valid):%Y-%m-%d %H:%M} UTC"
+    alt = f"Maps for {when}: forecast, truth and difference of {names}."
+    with matplotlib.rc_context(MAP_STYLE):
+        return embed(map_figure(fields, latitude, longitude, coast=coast), alt, raster=True)
+
+
+@matplotlib.rc_context(MAP_STYLE)
+def map_figure(
+    fields: Sequence[MapField],
+    latitude: Array,
+    longitude: Array,
+    *,
+    coast: bool = True,
+    title: str = "",
+) -> Figure:
+    """Draw the maps of fields, see :func:`map_pictures`, in one figure, with a title above them.
+
+    Either all fields have a truth, or none.
+    """
+    order, degrees = contiguous_longitudes(longitude)
+    wide = is_wide(latitude, degrees)
+    lines_of_coast = coastlines_of(latitude, degrees) if coast else np.empty((0, 2))
+    titles = list(fields[0].panels)
     shape = map_aspect(latitude) * np.ptp(latitude) / np.ptp(degrees)
     width = 0.46 * WIDTH if wide else 0.27 * WIDTH
     height = float(np.clip(width * shape, 0.8, 4.5))
-    lines, columns = (3, len(fields)) if wide else (len(fields), 3)
+    lines, columns = (len(titles), len(fields)) if wide else (len(fields), len(titles))
     # In inches. The map of a wide domain has the same width with one field as with two.
     left, right, bottom, top = (0.7, 0.1, 0.85, 0.32) if wide else (0.75, 0.9, 0.32, 0.27)
-    figure = Figure(
-        figsize=(
-            left + width * columns + _GAP * (columns - 1) + right,
-            bottom + height * lines + _GAP * (lines - 1) + top,
-        )
-    )
+    top += 0.3 * bool(title)
+    tall = bottom + height * lines + _GAP * (lines - 1) + top
+    figure = Figure(figsize=(left + width * columns + _GAP * (columns - 1) + right, tall))
+    if title:
+        figure.suptitle(title, x=0.02, y=1 - 0.08 / tall, ha="left", va="top", size=10.5)
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     set_margins(figure, left, right, bottom, top)
     figure.subplots_adjust(wspace=_GAP / width, hspace=_GAP / height)
-    own = panels.T if wide else panels  # each row holds the three maps of a field
+    own = panels.T if wide else panels  # each row holds the maps of a field
     for line, field in zip(own, fields, strict=True):
-        filled, shades = _draw(line, field, latitude, degrees, order, coast)
+        filled, shades = _draw(line, field, latitude, degrees, order, lines_of_coast)
         _draw_color_bar(figure, line[-1], filled, shades, unit_label(field.units), wide)
         name = textwrap.fill(heading(field.channel), 40 if wide else 24)
         if wide:
             line[0].set_title(name, weight="bold", size=10.5)
         else:
             line[0].set_ylabel(name, weight="bold", color="0.1")
-    for panel, title in zip(own[0], ("Forecast", "Truth", "Difference"), strict=True):
+    for panel, name in zip(own[0], titles, strict=True):
         if wide:
-            panel.set_ylabel(title, weight="bold", color="0.1")
+            panel.set_ylabel(name, weight="bold", color="0.1")
         else:
-            panel.set_title(title, weight="bold")
-    names = ", ".join(channel_label(field.channel) for field in fields)
-    when = f"{pd.Timestamp(valid):%Y-%m-%d %H:%M} UTC"
-    alt = f"Maps for {when}: forecast, truth and difference of {names}."
-    return embed(figure, alt, raster=True)
+            panel.set_title(name, weight="bold")
+    return figure
 
 
 def _draw(
@@ -142,19 +174,14 @@ def _draw(
     order: Array,
     coast: Array,
 ) -> tuple[ContourSet, Sequence[float]]:
-    """Draw the three maps of a field; return one set of colours and their levels."""
-    anomalies = (
-        field.forecast - field.climatology,
-        field.truth - field.climatology,
-        field.forecast - field.truth,
-    )
-    # One scale for all three, so that an error looks as large as it is.
-    bound = float(np.nanpercentile(np.abs(anomalies), 99))
+    """Draw the maps of a field; return one set of colours and their levels."""
+    own = list(field.panels.values())
+    # One scale for all maps, so that an error looks as large as it is.
+    bound = float(np.nanpercentile(np.abs([values for values, _ in own]), 99))
     shades = MaxNLocator(20, symmetric=True).tick_values(-bound, bound)
-    contours = MaxNLocator(9).tick_values(np.nanmin(field.truth), np.nanmax(field.truth))
-    for panel, values, full in zip(
-        panels, anomalies, (field.forecast, field.truth, None), strict=True
-    ):
+    scale = field.truth if field.has_truth else field.forecast
+    contours = MaxNLocator(9).tick_values(np.nanmin(scale), np.nanmax(scale))
+    for panel, (values, full) in zip(panels, own, strict=True):
         there = np.isfinite(values).any()  # a forecast may have diverged
         if there:
             filled = panel.contourf(

@@ -94,13 +94,13 @@ def _read(content: bytes, key: str) -> dict[str, GribVariable]:
         found, described = json.loads(str(arrays["described"]))
         if found != key:
             raise ValueError("the index of another file")
-        return {
-            name: GribVariable(
-                name, FieldKind(*kind), description,
-                *(arrays[f"{number}_{each}"] for each in _ARRAYS), problem,
+        variables = {}
+        for number, (name, *kind, description, problem) in enumerate(described):
+            values = {each: arrays[f"{number}_{each}"] for each in _ARRAYS}
+            variables[name] = GribVariable(
+                name, FieldKind(*kind), description, **values, problem=problem
             )
-            for number, (name, *kind, description, problem) in enumerate(described)
-        }  # fmt: skip
+        return variables
 
 
 def _write(path: Path, content: bytes) -> None:

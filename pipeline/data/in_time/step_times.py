@@ -133,10 +133,11 @@ def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
             f"step is {native} and which go from {format_minute(times[0])} to "
             f"{format_minute(times[-1])}; give more times, or a shorter step"
         )
+    most = "up to " if step.monthly and not native.monthly else ""
     when = ", of the time after its beginning up to its end" if before else ""
     notes.append(
-        f"{first.variable}: the {_WORDS[method]} of the {windows.longest} values of each {step}"
-        f"{when}; its time is the beginning (UTC)"
+        f"{first.variable}: the {_WORDS[method]} of the {most}{windows.longest} values of each "
+        f"{step}{when}; its time is the beginning (UTC)"
     )
     losses = []
     if incomplete.size:

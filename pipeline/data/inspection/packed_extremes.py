@@ -130,7 +130,7 @@ def _ends_of_range(ds: xr.Dataset, channel: Channel, where: Array) -> Array:
     for group, part in file_ranges(ds, channel):
         rows = _last_rows(group, where)
         here = (rows >= part.start) & (rows < part.start + len(part.times))
-        if here.any() and part.grid.shares is None:
+        if here.any() and part.grid.weights is None:
             found[here] = _decoded_ends(part)
     return found
 

@@ -191,7 +191,7 @@ def can_be_copied(ds: xr.Dataset) -> bool:
     return all(
         array is not None
         and all(
-            part.grid is group.time_ranges[0].grid and part.grid.shares is None
+            part.grid is group.time_ranges[0].grid and part.grid.weights is None
             for group in array.level_groups
             for part in group.time_ranges
         )

@@ -29,11 +29,11 @@ def test_the_rollout_is_that_of_reservoirpy():
         reservoir = nodes.Reservoir(
             40,
             lr=0.5,
-            W=network.recurrent_weights,
-            Win=network.input_weights,
-            bias=network.input_biases.ravel(),
+            W=network.reservoir.recurrent,
+            Win=network.reservoir.inputs,
+            bias=network.reservoir.biases,
         )
-        readout = nodes.Ridge(Wout=network.readout_weights, bias=network.readout_biases)
+        readout = nodes.Ridge(Wout=network.reservoir.readout, bias=network.reservoir.offset)
         model = reservoir >> readout
         for state in series[start : start + 60]:
             out = model.step((state - network.mean) / network.deviation)
@@ -58,5 +58,5 @@ def test_the_echo_state_network_learns_and_depends_on_its_seed():
 
 def test_without_reservoirpy_a_fit_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"gfrnn\[peers\]"):
+    with pytest.raises(ConfigError, match=r"gfrnn\[echo\]"):
         EchoStateNetwork.fit(ECHO_SETTINGS, 10, [waves()], 0)

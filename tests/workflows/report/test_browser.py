@@ -153,6 +153,12 @@ def test_the_numbers_move_while_a_run_goes_on_and_the_page_ends_with_it(run: Run
     assert re.search(r"[\d.]+ [MG]iB of", tab.page.locator(".memory").inner_text())
     canvas = tab.page.locator("canvas").first
     assert canvas.bounding_box()["width"] > 400
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    width = "document.documentElement.scrollWidth"
+    tab.wait(lambda: tab.page.evaluate(width) == 390, "a page as narrow as a phone")
+    stages = tab.page.locator("tr[data-stage]").last.bounding_box()
+    assert canvas.bounding_box()["y"] > stages["y"] + stages["height"]
+    tab.page.set_viewport_size({"width": 1366, "height": 768})
     assert tab.complaints == []
     tab.wait(lambda: tab.page.locator("table.results").count() == 1, "the skill table", 120)
     assert "damped persistence" in tab.page.locator("table.results").inner_text()

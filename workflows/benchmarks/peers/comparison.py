@@ -95,8 +95,10 @@ class Comparison:
     contenders : tuple of Contender
         In the order of the table and of the measurements.
     prepare : str, optional
-        Function ``module:name`` of (folder, quick) that writes the data of all contenders into a
-        folder, in a process of its own, not measured.
+        Function ``module:name`` of (folder, quick, **options) that writes the data of all
+        contenders into a folder, in a process of its own, not measured.
+    options : dict
+        Keyword arguments of ``prepare``.
     bars : callable
     """
 
@@ -106,4 +108,5 @@ class Comparison:
     columns: tuple[ErrorColumn, ...]
     contenders: tuple[Contender, ...]
     prepare: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     bars: Bars = no_bars

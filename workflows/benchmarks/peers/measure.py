@@ -64,10 +64,11 @@ class _Work:
     def rows(self, rounds: int) -> Iterator[PeerResult]:
         """Search, fit in turn, and yield the rows of the table."""
         found = {one.name: _installed(one) for one in self.comparison.contenders}
-        if self.comparison.prepare and any(not row.gap for row in found.values()):
-            self.report(f"{self.comparison.name}: data")
+        made = self.comparison
+        if made.prepare and any(not row.gap for row in found.values()):
+            self.report(f"{made.name}: data")
             try:
-                self._run(Job(self.comparison.prepare, "prepare", str(self.folder), self.quick))
+                self._run(Job(made.prepare, "prepare", str(self.folder), self.quick, made.options))
             except WorkError as error:
                 reason = f"the data could not be prepared: {error}"
                 yield from (replace(row, gap=reason, failed=True) for row in found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -58,6 +59,11 @@ class Program(ABC):
     @abstractmethod
     def score(self, forecast: Array) -> dict[str, float]:
         """Return errors on test data by key of the comparison."""
+
+
+def grid_of(**values: list[Any]) -> list[Setting]:
+    """Return all combinations of values by name."""
+    return [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
 
 
 def best_setting(

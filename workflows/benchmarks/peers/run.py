@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table
 
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.workflows.benchmarks.peers.catalogue import COMPARISONS
+from gfrnn.workflows.benchmarks.peers.comparison import Comparison
 from gfrnn.workflows.benchmarks.peers.measure import measure
 from gfrnn.workflows.benchmarks.peers.results import (
     ComparisonResult,
+    PeerResult,
     read_results,
     write_results,
 )
@@ -40,8 +43,50 @@ def chosen_names(text: str | None) -> list[str]:
     return names
 
 
+def narrowed(comparison: Comparison, models: str | None) -> Comparison:
+    """Return a comparison of those contenders only whose name contains a text.
+
+    Raises
+    ------
+    ConfigError
+        If there are none.
+    """
+    if models is None:
+        return comparison
+    chosen = tuple(one for one in comparison.contenders if models.lower() in one.name.lower())
+    if not chosen:
+        raise ConfigError(
+            f"--models: no model of {comparison.name} has {models!r} in its name; choose of "
+            f"{', '.join(one.name for one in comparison.contenders)}"
+        )
+    return replace(comparison, contenders=chosen)
+
+
+def with_earlier(
+    comparison: Comparison, result: ComparisonResult, earlier: ComparisonResult | None
+) -> ComparisonResult:
+    """Return a result with the rows of an earlier one of the same size for the other contenders."""
+    if earlier is None or earlier.quick != result.quick:
+        return result
+    order = [one.name for one in comparison.contenders]
+
+    def contender(row: PeerResult) -> str:
+        """Return the contender of a row, whose name may go on with that of a mean."""
+        return max((name for name in order if row.name.startswith(name)), key=len, default="")
+
+    measured = {contender(row) for row in result.rows}
+    kept = [row for row in earlier.rows if contender(row) not in {*measured, ""}]
+    rows = sorted([*result.rows, *kept], key=lambda row: order.index(contender(row)))
+    return replace(result, rows=rows)
+
+
 def run(
-    names: Sequence[str], quick: bool, rounds: int, folder: Path, report: Callable[[str], None]
+    names: Sequence[str],
+    quick: bool,
+    rounds: int,
+    folder: Path,
+    report: Callable[[str], None],
+    models: str | None = None,
 ) -> Iterator[tuple[ComparisonResult, list[Table]]]:
     """Measure some comparisons; yield each result and its tables.
 
@@ -58,12 +103,18 @@ def run(
         Folder of ``peers.json`` and ``peers.md``.
     report : callable
         Called with a line of text before each piece of work.
+    models : str, optional
+        Measure only contenders with this text in their name; the others keep earlier results.
     """
     path = folder / RESULTS
     read_results(path)  # a file that cannot be used is refused before the work
-    for name in names:
-        result = measure(COMPARISONS[name], quick, rounds, report)
-        known = read_results(path) | {name: result}
+    chosen = {name: narrowed(COMPARISONS[name], models) for name in names}
+    for name, comparison in chosen.items():
+        result = measure(comparison, quick, rounds, report)
+        known = read_results(path)
+        if models is not None:
+            result = with_earlier(COMPARISONS[name], result, known.get(name))
+        known[name] = result
         ordered = {key: known[key] for key in COMPARISONS if key in known}
         write_results(path, ordered)
         parts = [markdown(COMPARISONS[key], one) for key, one in ordered.items()]

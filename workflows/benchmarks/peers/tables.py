@@ -10,17 +10,27 @@ from gfrnn.workflows.benchmarks.benchmark_tables import bar_table, plain_table
 from gfrnn.workflows.benchmarks.peers.comparison import Comparison, ErrorColumn
 from gfrnn.workflows.benchmarks.peers.results import ComparisonResult, PeerResult
 
+_ERRORS_OF_TABLE = 4
+"""Most columns of errors of a table for the terminal, which is narrow."""
+
 _COSTS = ("fit (s)", "search (s)", "memory (MiB)")
 
 
 def result_tables(comparison: Comparison, result: ComparisonResult) -> Iterator[Table]:
-    """Yield the table of a comparison for the terminal, and that of its bars if it has any."""
-    headings = ("model", *(column.label for column in comparison.columns), *_COSTS, "versions")
+    """Yield tables of a comparison for the terminal: errors, costs, and bars if there are any."""
     title = f"{comparison.title}{' (quick)' if result.quick else ''}"
-    table = plain_table(title, *headings, text=("model", "versions"))
+    count, text = len(comparison.columns), ("model", "versions")
+    for first in range(0, count, _ERRORS_OF_TABLE):
+        part = slice(first, min(first + _ERRORS_OF_TABLE, count))
+        labels = [column.label for column in comparison.columns[part]]
+        table = plain_table(title, "model", *labels, text=text)
+        for row in measured_rows(result).values():
+            table.add_row(row.name, *row_cells(comparison, row)[1:][part])
+        yield table
+    table = plain_table(title, "model", *_COSTS, "versions", text=text)
     for row in result.rows:
-        cells = row_cells(comparison, row)
-        table.add_row(row.name, *cells[1:-2], cells[-1])
+        *costs, _, versions = row_cells(comparison, row)[1 + count :]
+        table.add_row(row.name, *costs, versions)
     yield table
     checks = list(comparison.bars(measured_rows(result)))
     if checks:

@@ -9,10 +9,8 @@ with several reservoirs, and the best draw on validation data is taken.
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from gfrnn.pipeline.config.section import Section
 from gfrnn.pipeline.errors import ConfigError
+from gfrnn.workflows.cases.shared.reservoir import Reservoir, train_reservoirpy
 
 Array = NDArray[Any]
 
@@ -53,27 +52,15 @@ def reservoirpy_installed() -> bool:
 class EchoStateNetwork:
     """A trained echo state network that forecasts from many initial states at once.
 
-    reservoirpy trains the network. Its reservoir steps one forecast at a time; this class takes its
-    matrices and steps all forecasts together, with the same result.
-
     Attributes
     ----------
-    recurrent_weights : sparse array, shape (width, width)
-    input_weights : sparse array, shape (width, d)
-    input_biases : ndarray, shape (width, 1)
-    leak : float
-    readout_weights : ndarray, shape (width, d)
-    readout_biases : ndarray, shape (d,)
+    reservoir : Reservoir
+        Network of standardised states.
     mean, deviation : ndarray, shape (d,)
         Mean and standard deviation of the training states, by which states are standardised.
     """
 
-    recurrent_weights: Any
-    input_weights: Any
-    input_biases: Array
-    leak: float
-    readout_weights: Array
-    readout_biases: Array
+    reservoir: Reservoir
     mean: Array
     deviation: Array
 
@@ -99,38 +86,22 @@ class EchoStateNetwork:
         """
         if not reservoirpy_installed():
             raise ConfigError(NOT_INSTALLED)
-        from reservoirpy.mat_gen import bernoulli
-        from reservoirpy.nodes import Reservoir, Ridge
-
         together = np.concatenate(series)
         mean, deviation = together.mean(axis=0), together.std(axis=0)
         scaled = [(one - mean) / deviation for one in series]
-        reservoir = Reservoir(
-            width,
-            lr=settings.leak,
-            sr=settings.spectral_radius,
+        reservoir = train_reservoirpy(
+            [one[:-1] for one in scaled],
+            [one[1:] for one in scaled],
+            settings.warmup,
+            seed,
+            units=width,
+            spectral_radius=settings.spectral_radius,
+            leak=settings.leak,
             input_scaling=settings.input_scaling,
-            bias=partial(bernoulli, input_scaling=settings.bias) if settings.bias else 0.0,
-            seed=seed,
+            bias=settings.bias,
+            ridge=settings.ridge,
         )
-        readout = Ridge(ridge=settings.ridge)
-        with warnings.catch_warnings():  # the search also tries ill-conditioned readouts
-            warnings.simplefilter("ignore")
-            (reservoir >> readout).fit(
-                [one[:-1] for one in scaled],
-                [one[1:] for one in scaled],
-                warmup=settings.warmup,
-            )
-        return cls(
-            reservoir.W,
-            reservoir.Win,
-            _column(reservoir.bias),
-            settings.leak,
-            readout.Wout,
-            readout.bias,
-            mean,
-            deviation,
-        )
+        return cls(reservoir, mean, deviation)
 
     def rollout(self, history: Array, steps: int) -> Array:
         """Forecast from true histories, which set the state of the reservoir.
@@ -147,26 +118,9 @@ class EchoStateNetwork:
             NaN where a forecast is not finite.
         """
         scaled = (history - self.mean) / self.deviation
-        units = np.zeros((self.recurrent_weights.shape[0], len(history)))
+        units = np.zeros((self.reservoir.recurrent.shape[0], len(history)))
         for time in range(scaled.shape[1]):
-            units = self._step(units, scaled[:, time])
-        forecast = np.empty((len(history), steps, scaled.shape[2]))
-        with np.errstate(over="ignore", invalid="ignore"):
-            for step in range(steps):
-                forecast[:, step] = units.T @ self.readout_weights + self.readout_biases
-                units = self._step(units, forecast[:, step])
-        forecast = forecast * self.deviation + self.mean
+            units = self.reservoir.step(units, scaled[:, time])
+        forecast = self.reservoir.roll_out(units.T, steps) * self.deviation + self.mean
         forecast[~np.isfinite(forecast)] = np.nan
-        return forecast
-
-    def _step(self, units: Array, states: Array) -> Array:
-        driven = np.tanh(
-            self.recurrent_weights @ units + self.input_weights @ states.T + self.input_biases
-        )
-        return np.asarray((1 - self.leak) * units + self.leak * driven)
-
-
-def _column(bias: Any) -> Array:
-    """Return biases, which reservoirpy may keep as a sparse array, as a dense column."""
-    dense = bias.toarray() if hasattr(bias, "toarray") else np.asarray(bias)
-    return dense.reshape(-1, 1)
+        return np.asarray(forecast)

@@ -155,8 +155,8 @@ def test_bars_compare_results_and_are_left_out_with_them():
 
     made = comparison(bars=bars)
     assert "| error | 1.2 | <= 1.1 | missed |" in markdown(made, made_up(1.0, 1.2))
-    assert len(list(result_tables(made, made_up(1.0, 1.2)))) == 2
-    assert len(list(result_tables(made, made_up(1.0)))) == 1
+    assert len(list(result_tables(made, made_up(1.0, 1.2)))) == 3
+    assert len(list(result_tables(made, made_up(1.0)))) == 2
 
 
 def test_results_are_kept_and_other_files_are_refused(tmp_path):
@@ -198,3 +198,33 @@ def test_columns_have_the_digits_that_they_ask_for():
     )
     for text in ("454.9", "1235", "1.500e-09"):
         assert text in page
+
+
+def test_tables_for_the_terminal_are_narrow_and_name_gaps():
+    columns = tuple(ErrorColumn(f"mae{place}", f"error {place}") for place in range(6))
+    made = comparison().__class__("t", "T", "", columns, ())
+    measured_row = PeerResult("one", "peer", errors={f"mae{place}": place for place in range(6)})
+    gap = PeerResult("other", "peer", gap="not installed: other")
+    tables = list(result_tables(made, ComparisonResult("t", False, "", "", [measured_row, gap])))
+    assert [len(table.columns) for table in tables] == [5, 3, 5]
+    assert [table.row_count for table in tables] == [1, 1, 2]
+    assert "not installed: other" in list(tables[-1].columns[-1].cells)
+
+
+def test_one_model_may_be_measured_again(tmp_path, monkeypatch):
+    made = comparison(contender("ours"), contender("pair", seeds=2, mean=True))
+    monkeypatch.setattr(run, "COMPARISONS", {"toy": made})
+    stale = [
+        PeerResult(name, "peer", errors={"mae": 9.0})
+        for name in ("ours", "pair", "pair, mean of 2 forecasts", "no longer there")
+    ]
+    write_results(tmp_path / "peers.json", {"toy": replace(made_up(), rows=stale)})
+    for _ in run.run(["toy"], False, 1, tmp_path, silent, models="OUR"):
+        pass
+    rows = {
+        row.name: row.errors["mae"] for row in read_results(tmp_path / "peers.json")["toy"].rows
+    }
+    assert rows == {"ours": 1.0, "pair": 9.0, "pair, mean of 2 forecasts": 9.0}
+    assert next(iter(rows)) == "ours"
+    with pytest.raises(ConfigError, match="--models: no model of toy has 'xesn' in its name"):
+        next(run.run(["toy"], False, 1, tmp_path, silent, models="xesn"))

@@ -31,17 +31,17 @@ def interpolate_to_common_grid(variables: Sequence[FileVariable]) -> list[FileVa
 
 def _interpolated(part: FileVariable, latitude: np.ndarray, longitude: np.ndarray) -> FileVariable:
     """Return a variable on a grid, which is read from the neighbours of its points."""
-    rows, row_shares = _neighbours(part.latitude, latitude)
+    rows, row_weights = _neighbours(part.latitude, latitude)
     # Longitudes continue across Greenwich on both sides.
     around = part.longitude[[-1, *range(part.longitude.size), 0]]
     around = around + np.array([-360.0, *np.zeros(part.longitude.size), 360.0])
-    columns, column_shares = _neighbours(around, longitude)
+    columns, column_weights = _neighbours(around, longitude)
     columns = (columns - 1) % part.longitude.size
     grid = replace(
         part.grid,
         latitude=part.grid.latitude[rows],
         longitude=part.grid.longitude[columns],
-        shares=(row_shares, column_shares),
+        weights=(row_weights, column_weights),
     )
     return replace(part, latitude=latitude, longitude=longitude, grid=grid)
 
@@ -53,8 +53,8 @@ def _neighbours(points: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.
     -------
     pairs : ndarray of int, shape (n, 2)
         Positions of the points below and above; twice the same where the coordinates are equal.
-    shares : ndarray, shape (n,)
-        Weight of the second point; NaN outside of the points and in gaps.
+    weights : ndarray, shape (n, 2)
+        Weight of each point; NaN outside of the points and in gaps.
     """
     above = np.searchsorted(points, wanted)
     high = np.clip(above, 0, points.size - 1)
@@ -63,4 +63,5 @@ def _neighbours(points: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.
     shares = np.divide(wanted - points[low], apart, out=np.zeros_like(apart), where=apart != 0)
     usual = np.median(np.diff(points)) if points.size > 1 else 0.0
     outside = (wanted < points[low]) | (wanted > points[high]) | (apart > _GAP * usual)
-    return np.stack([low, high], axis=1), np.where(outside, np.nan, shares)
+    shares = np.where(outside, np.nan, shares)
+    return np.stack([low, high], axis=1), np.stack([1 - shares, shares], axis=1)

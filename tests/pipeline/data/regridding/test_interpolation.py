@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.data.dataset import open_source
-from gfrnn.pipeline.data.interpolation import _neighbours
+from gfrnn.pipeline.data.regridding.interpolation import _neighbours
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn_testing.archives import DATA, real
 
@@ -103,11 +103,12 @@ def test_missing_values_do_not_spread_to_points_of_both_grids(tmp_path):
 )
 def test_neighbours_enclose_what_lies_within_the_points(points, wanted):
     at, goal = np.array(points, float), np.array(wanted, float)
-    pairs, shares = _neighbours(at, goal)
-    known = np.isfinite(shares)
+    pairs, weights = _neighbours(at, goal)
+    known = np.isfinite(weights).all(axis=1)
     low, high = at[pairs[:, 0]], at[pairs[:, 1]]
     assert ((low <= goal) & (goal <= high))[known].all()
-    np.testing.assert_allclose((low + shares * (high - low))[known], goal[known])
+    between = (weights * np.stack([low, high], axis=1)).sum(axis=1)
+    np.testing.assert_allclose(between[known], goal[known])
     assert known[np.isin(goal, at)].all()
     assert not known[(goal < at[0]) | (goal > at[-1])].any()
 

@@ -1,0 +1,1 @@
+"""Forecasts of chaotic systems, compared by valid prediction times."""

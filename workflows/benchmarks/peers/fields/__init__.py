@@ -1,0 +1,1 @@
+"""Comparisons on gridded fields, whose states are principal components."""

@@ -1,0 +1,1 @@
+"""Comparison on the hourly temperature of stations."""

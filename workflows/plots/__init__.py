@@ -1,0 +1,1 @@
+"""Figures of the forecasts of a run that a user asks for: maps, series at places, indices."""
