@@ -138,9 +138,10 @@ def check_model(model: ForecastModel) -> None:
     """
     networks = dict(_networks(model))
     leads = list(model.linear.leads)
-    _require(all(_is_count(lead, _MOST_STEPS) for lead in leads), f"leads: {leads[:5]}")
     _require_shape("mixture", model.mixture, (len(model.networks), len(leads)))
     for name, network in networks.items():
+        stated = network.leads
+        _require(all(_is_count(lead, _MOST_STEPS) for lead in stated), f"{name}: leads: {stated}")
         _require(
             _is_count(network.delays, _MOST_STEPS) and network.delays > 0,
             f"{name}: delays: {network.delays!r}",
@@ -284,9 +285,9 @@ def _check_notes(model: ForecastModel) -> None:
     if precision:
         _require(precision.get("chosen") in _PRECISIONS, "notes: precision")
         if "rows" in precision:
-            for each in _PRECISIONS:
-                numbers = [precision[each][key] for key in ("error", "seconds")]
-                _require(all(float(number) > 0 for number in numbers), f"notes: precision: {each}")
+            for name in _PRECISIONS:
+                numbers = [precision[name][key] for key in ("error", "seconds")]
+                _require(all(float(number) > 0 for number in numbers), f"notes: precision: {name}")
 
 
 def _try(model: ForecastModel) -> None:
