@@ -121,6 +121,8 @@ def read_grid(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileGrid:
                 f"{file.path}: {kind} {name} has the type {values.dtype}, not numbers; convert it "
                 "to degrees"
             )
+        if not values.size:
+            raise DataError(f"{file.path}: {kind} {name} has no entries; give a file with some")
         # float32 39.9 becomes float64 39.9, so that files of either type have the same grid.
         found[kind] = (
             values.astype(str).astype(float) if values.dtype == np.float32 else values.astype(float)
@@ -168,6 +170,8 @@ def read_levels(ds: xr.Dataset, dim: str) -> FileLevels:
         return FileLevels(None, np.arange(ds.sizes[dim]), problem=problem)
     raw, attrs = np.atleast_1d(ds[dim].values), ds[dim].attrs
     unit = str(attrs.get("units", "")).strip()
+    if not raw.size:
+        return FileLevels(None, np.arange(0), problem="has no entries")
     if raw.dtype.kind in "OSUT":
         values, unit = _levels_of_text(raw)
     elif raw.dtype.kind not in "fiu":

@@ -138,9 +138,10 @@ def check_model(model: ForecastModel) -> None:
     """
     networks = dict(_networks(model))
     leads = list(model.linear.leads)
-    _require(all(_is_count(lead, _MOST_STEPS) for lead in leads), f"leads: {leads[:5]}")
     _require_shape("mixture", model.mixture, (len(model.networks), len(leads)))
     for name, network in networks.items():
+        stated = network.leads
+        _require(all(_is_count(lead, _MOST_STEPS) for lead in stated), f"{name}: leads: {stated}")
         _require(
             _is_count(network.delays, _MOST_STEPS) and network.delays > 0,
             f"{name}: delays: {network.delays!r}",

@@ -130,6 +130,7 @@ def test_weights_that_let_forecasts_run_away_are_used_and_counted(stranger, late
     "change",
     [
         lambda attrs: attrs["networks"][0].update(delays=10**6),
+        lambda attrs: attrs["networks"][0].update(leads=[1, 2.5]),
         lambda attrs: attrs.update(annual=10**9),
         lambda attrs: attrs["linear"].update(linear=10**12),
         lambda attrs: attrs["layout"].update(times=0),

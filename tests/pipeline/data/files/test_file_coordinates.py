@@ -168,3 +168,16 @@ def test_coordinates_that_are_no_numbers_are_refused(tmp_path: Path, kind: str) 
     ds.to_zarr(tmp_path / "a.zarr", consolidated=False)
     with pytest.raises(DataError, match="latitude has the type .*, not numbers; convert it"):
         opened(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("kind", ["latitude", "longitude"])
+def test_a_grid_without_points_is_refused(tmp_path: Path, kind: str) -> None:
+    make(5).isel({kind: slice(0, 0)}).to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(DataError, match=f"{kind} {kind} has no entries"):
+        opened(tmp_path / "a.nc")
+
+
+def test_a_variable_without_levels_in_its_dimension_is_refused(tmp_path: Path) -> None:
+    make(5)[["z"]].isel(level=slice(0, 0)).to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(DataError, match="z: its dimension level has no entries"):
+        opened(tmp_path / "a.nc")
