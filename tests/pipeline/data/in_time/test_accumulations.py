@@ -89,6 +89,16 @@ def test_growing_sums_are_differenced(tmp_path: Path, hours: int, sign: int) -> 
     np.testing.assert_allclose(largest[name].values, expected, atol=1e-8)
 
 
+@pytest.mark.parametrize(("hours", "begin"), [(24, 6), (12, 6), (24, 9)])
+def test_growth_from_another_hour_than_midnight_is_refused(
+    tmp_path: Path, hours: int, begin: int
+) -> None:
+    values = grown(amounts(), hours)[:-begin]
+    path = write(tmp_path / "a.nc", np.concatenate([np.zeros_like(values[:begin]), values]))
+    with pytest.raises(DataError, match=f"begin anew every {hours // 24}?.*from 0{begin}:00 UTC"):
+        opened(path, step="1d")
+
+
 def test_a_growing_sum_of_a_gap_is_not_differenced(tmp_path: Path) -> None:
     hourly = amounts()
     path = write(tmp_path / "whole.nc", grown(hourly, 24))
