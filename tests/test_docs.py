@@ -119,7 +119,7 @@ def anchors(document: Path) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.cluster
-@pytest.mark.parametrize("name", ["daily_forecasts", "other_forecasts", "own_files"])
+@pytest.mark.parametrize("name", ["daily_forecasts", "dashboard", "other_forecasts", "own_files"])
 def test_tutorials_work_as_they_are_typed(name: str, tmp_path: Path) -> None:
     type_tutorial(name, tmp_path)
 
