@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.transforms import Transform
 from gfrnn.pipeline.training.rows import FieldStates, States
 
 Array = NDArray[Any]
@@ -59,6 +60,8 @@ def synthetic_fields(fields: Fields) -> Fields:
         array = array.transpose("time", ...)
         times, shape = array.shape[0], array.shape[1:]
         values = _noise(times * _SHIFT + int(np.prod(shape))).astype(np.float32)
+        if Transform.of(array):
+            np.abs(values, out=values)  # transforms refuse negative values
         inner = np.empty(shape, np.float32).strides
         strided = as_strided(
             values, array.shape, (_SHIFT * values.itemsize, *inner), writeable=False

@@ -115,14 +115,7 @@ def sums_of(parts: Sequence[FileVariable], time: Array, native: Duration) -> Sum
     if not is_accumulated(first):
         return None
     if isinstance(first.accumulated, Duration):
-        ratio = first.accumulated.ratio(native)
-        if ratio is None or ratio != round(ratio):
-            raise DataError(
-                f"data.sources.accumulated: {first.accumulated} for {first.raw_name} "
-                f"({first.file.path}) is not a multiple of the step of the file, {native}; a sum "
-                "over less than the step leaves out the rest of it: give files of a shorter step, "
-                "or leave the variable out (data.variables)"
-            )
+        _check_period(first, first.accumulated, native)
         return Sums(first.accumulated)
     if native.monthly:
         return Sums(native, "a monthly value may be a sum, or the mean of the sums of its days")
@@ -134,3 +127,24 @@ def sums_of(parts: Sequence[FileVariable], time: Array, native: Duration) -> Sum
     if not doubt and period == native and native > _HOUR and not stated:
         doubt = f"a value may be the sum over the {native} before its stamp, or over one hour"
     return Sums(period, doubt)
+
+
+def _check_period(field: FileVariable, period: Duration, native: Duration) -> None:
+    """Check the time of the key ``accumulated``: the step of the stamps, or a part of a day."""
+    if period == native:
+        return
+    stated = f"data.sources.accumulated: {period} for {field.raw_name} ({field.file.path}) is not"
+    ratio = period.ratio(native)
+    if ratio is None or ratio != round(ratio):
+        raise DataError(
+            f"{stated} a multiple of the step of the file, {native}; a sum over less than the step "
+            "leaves out the rest of it: give files of a shorter step, or leave the variable out "
+            "(data.variables)"
+        )
+    days = _DAY.ratio(period)
+    if days is None or days != round(days):
+        raise DataError(
+            f"{stated} the step of the file, {native}, nor a part of a day, such as 12h or 1d; "
+            "sums that grow must begin anew at midnight UTC and at equal times after it: turn "
+            "them into sums of their own steps before, or leave the variable out (data.variables)"
+        )

@@ -43,8 +43,7 @@ def find_period(
     doubt : str
         Reason why it is not certain; empty if it is.
     """
-    left = _periods(native)
-    falls = dict.fromkeys(left, 0)
+    falls: list[Array] = []  # times since midnight of the values before a fall
     rises = 0
     for stamps, values in _stretches(parts, time, native):
         size = np.abs(values).max(initial=0.0)
@@ -52,22 +51,27 @@ def find_period(
         if values.min(initial=0.0) < -tolerance and values.max(initial=0.0) > tolerance:
             return native, "values of both signs do not show whether sums grow from stamp to stamp"
         change = np.diff(np.abs(values), axis=0)
-        falling = (change < -tolerance).sum(axis=1)
-        rises += int((change > tolerance).sum())
         since = stamps[:-1] - stamps[:-1].astype("datetime64[D]")
-        for period in list(left):
-            ends = since % period.length == np.timedelta64(0)
-            if falling[~ends].any():
-                left.remove(period)
-            falls[period] += int(falling[ends].sum())
-        if not left:
-            return native, ""
-    if rises == 0 and not any(falls.values()):
+        falls.append(np.repeat(since, (change < -tolerance).sum(axis=1)))
+        rises += int((change > tolerance).sum())
+    fallen = np.concatenate([np.empty(0, "m8[ns]"), *falls])
+    if rises == 0 and not fallen.size:
         return native, ""  # nothing but zeros, whichever sums they are
-    for period in left:  # the longest first
-        if falls[period] >= _FALLS and rises >= _RISES:
+    for period in _periods(native):
+        phases = np.unique(fallen % period.length)
+        if len(phases) > 1:
+            continue
+        if fallen.size < _FALLS or rises < _RISES:
+            return native, "too few values show whether sums grow from stamp to stamp"
+        if phases[0] == np.timedelta64(0):
             return period, ""
-    return native, "too few values show whether sums grow from stamp to stamp"
+        minutes = int(phases[0] / np.timedelta64(1, "m"))
+        return native, (
+            f"values seem to grow from stamp to stamp and to begin anew every {period} from "
+            f"{minutes // 60:02d}:{minutes % 60:02d} UTC, and not from midnight; such values must "
+            "be turned into sums of their own steps before"
+        )
+    return native, ""
 
 
 def _periods(native: Duration) -> list[Duration]:

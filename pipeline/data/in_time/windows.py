@@ -116,11 +116,12 @@ def complete_windows(
     inside = time - np.timedelta64(1, "ns") if at_end else time
     if step.monthly:
         months = inside.astype("datetime64[M]")
-        year = months[0].astype("datetime64[Y]").astype("datetime64[M]")
+        year = time[0].astype("datetime64[Y]").astype("datetime64[M]")
         number = (months - year) // step.length
         begins = year + number * step.length
     else:
-        day = inside[0].astype("datetime64[D]")
+        # That of the stamps, so that values before and at their stamps have the same windows.
+        day = time[0].astype("datetime64[D]")
         number = (inside - day) // step.length
         begins = day + number * step.length
     cuts = np.flatnonzero(np.diff(number)) + 1

@@ -56,3 +56,16 @@ def test_states_are_noise_of_any_time(tmp_path):
     assert values.shape == (1000, 5)
     assert abs(values.std() - 1) < 0.05
     assert states.read_bytes(7) == stored.read_bytes(7)
+
+
+@pytest.mark.parametrize("name", ["log1p", "sqrt"])
+def test_fields_can_be_transformed(fields, name):
+    ds = fields.ds.copy()
+    first = next(iter(ds.data_vars))
+    ds[first].attrs["transform"] = name
+    transformed = synthetic_fields(Fields(ds))
+    assert transformed.transforms
+    assert np.isfinite(transformed.read(0, 40)).all()
+    others = [channel.variable != first for channel in transformed.grid.channels]
+    values = transformed.read(0, 40).reshape(40, *transformed.grid.shape)
+    assert (values[:, others] < 0).any()

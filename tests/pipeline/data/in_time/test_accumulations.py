@@ -89,6 +89,16 @@ def test_growing_sums_are_differenced(tmp_path: Path, hours: int, sign: int) -> 
     np.testing.assert_allclose(largest[name].values, expected, atol=1e-8)
 
 
+@pytest.mark.parametrize(("hours", "begin"), [(24, 6), (12, 6), (24, 9)])
+def test_growth_from_another_hour_than_midnight_is_refused(
+    tmp_path: Path, hours: int, begin: int
+) -> None:
+    values = grown(amounts(), hours)[:-begin]
+    path = write(tmp_path / "a.nc", np.concatenate([np.zeros_like(values[:begin]), values]))
+    with pytest.raises(DataError, match=f"begin anew every {hours // 24}?.*from 0{begin}:00 UTC"):
+        opened(path, step="1d")
+
+
 def test_a_growing_sum_of_a_gap_is_not_differenced(tmp_path: Path) -> None:
     hourly = amounts()
     path = write(tmp_path / "whole.nc", grown(hourly, 24))
@@ -210,3 +220,33 @@ def test_real_daily_sums_without_a_statement_are_refused() -> None:
         may = raw.cp.sel(time="2013-05").sum("time").sortby("latitude").values
     np.testing.assert_allclose(ds.convective_precipitation.values[4], may, rtol=1e-5)
     assert ds.sizes["time"] == 12
+
+
+@pytest.mark.parametrize("step", ["2d", "5d"])
+def test_steps_of_several_days_begin_alike_for_sums_and_values(tmp_path: Path, step: str) -> None:
+    hourly, days = amounts(), int(step[0])
+    ds = opened(write(tmp_path / "a.nc", hourly), step=step, aggregate={"2m_temperature": "mean"})
+    whole = daily_sums(hourly)[: days * ((DAYS - 1) // days)]
+    expected = whole.reshape(-1, days, *whole.shape[1:]).sum(axis=1)
+    np.testing.assert_allclose(ds.total_precipitation.values, expected, rtol=1e-6)
+    assert ds.time.values[0] == np.datetime64("2001-01-01")
+    assert not ds.attrs["losses"]
+
+
+@pytest.mark.parametrize(
+    ("native", "period", "words"),
+    [
+        ("1h", "90min", "a multiple of the step"),
+        ("1h", "5h", "a part of a day"),
+        ("1h", "2d", "a part of a day"),
+        ("1h", "1mo", "a multiple of the step"),
+        ("1D", "5d", "a part of a day"),
+        ("MS", "12mo", "a part of a day"),
+    ],
+)
+def test_a_stated_time_of_sums_is_checked(
+    tmp_path: Path, native: str, period: str, words: str
+) -> None:
+    path = write(tmp_path / "a.nc", amounts(48), step=native)
+    with pytest.raises(DataError, match=f"accumulated: {period} for tp .* is not .*{words}"):
+        opened({"path": str(path), "accumulated": {"tp": period}})
