@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gfrnn.pipeline.errors import RunError
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import parse_counts
 from gfrnn.workflows.session.command_output import show_table
@@ -247,6 +248,11 @@ def job(
 
     Example: [bold]gfrnn bench job runs/nature.zarr[/bold]
     """
+    if not archive.exists():
+        raise RunError(
+            f"{archive}: not found; give the nature run of gfrnn demo, or make one: "
+            f"gfrnn nature {archive} --years 8"
+        )
     from gfrnn.workflows.benchmarks import job_stages
 
     for table in job_stages.run(archive):

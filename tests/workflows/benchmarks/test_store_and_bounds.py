@@ -9,11 +9,13 @@ import pytest
 import zarr
 from typer.testing import CliRunner
 
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.scores import open_score_subsets
 from gfrnn.workflows.benchmarks.stores import job_bounds, store_chunks, verification_speed
 from gfrnn.workflows.benchmarks.stores.store_chunks import READS, StoreSize, accesses
+from gfrnn.workflows.commands import bench
 from gfrnn.workflows.commands.main import app
 from gfrnn_testing.weather import experiment, finish, make_weather
 
@@ -109,3 +111,9 @@ def test_rollouts_are_those_of_zonal_models_only(run):
     model = ForecastModel.load(run.model)
     with pytest.raises(TypeError, match="SampledRNN, not ZonalNetwork"):
         job_bounds.roll_out_once(model, 3, 2)
+
+
+def test_the_job_says_how_to_make_its_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="gfrnn nature runs/nature.zarr --years 8"):
+        bench.job(Path("runs/nature.zarr"))
