@@ -9,6 +9,7 @@ import typer
 
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import Folder, places_of
+from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.printed_lines import print_product
 
 
@@ -69,13 +70,15 @@ def plot(
     from gfrnn.pipeline import Run
     from gfrnn.pipeline.runs.folder import RunFolder
     from gfrnn.workflows.plots.plot_run import PlotRequest, file_of, make_figure, write_figure
+    from gfrnn.workflows.session.given_paths import folder_of_run
 
     request = PlotRequest(time, lead, variable or [], places_of(place or []), index)
     request.check()
-    run = Run.reopen(folder)
+    run = Run.reopen(folder_of_run(folder))
     file_of(output, run, "")  # refuses an ending before anything is read
     figure, name = make_figure(run, request)
     file = file_of(output, run, name)
     RunFolder(file.parent).check_writable()
     write_figure(figure, file)
+    add_results(plot=file)
     print_product(console, "plot", file)

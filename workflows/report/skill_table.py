@@ -101,7 +101,7 @@ def _rmse_table(scores: xr.Dataset, leads: Sequence[int]) -> Table:
         table.add_column(label, justify="right", no_wrap=True)
     for errors in channel_errors(scores, leads):
         table.add_row(Text.assemble((errors.channel, "bold"), f", {errors.units}"))
-        best = np.nanmin(list(errors.rmse.values()), axis=0)
+        best = np.fmin.reduce(list(errors.rmse.values()))  # NaN where no pair has a truth
         for system, values in errors.rmse.items():
             table.add_row(f"  {system}", *_cells(values, best, ".4g"))
         for name, cells in _comparisons(errors):
@@ -219,10 +219,11 @@ def report_table(
     for channel in channels:
         _, units, rmse, change = errors[channel.name]
         changes = change.percents()
+        best = np.fmin.reduce(list(rmse.values()))
         rows = []
         for place, label in enumerate(labels):
             values = [float(own[place]) for own in rmse.values()]
-            cells = [(number(value), value == min(values)) for value in values]
+            cells = [(number(value), value == best[place]) for value in values]
             rows.append((label, cells, changes[place]))
         table.append({"label": heading(channel), "unit": unit_label(units), "rows": rows})
     return table

@@ -14,20 +14,24 @@ from rich.console import Console
 
 from gfrnn.pipeline import open_source
 from gfrnn.pipeline.config.data_config import DataConfig
-from gfrnn.pipeline.config.durations import to_timedelta
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.data.inspection.audit import audit
 from gfrnn.pipeline.data.inspection.describe import describe_dataset, describe_files
 from gfrnn.pipeline.data.inspection.starting_experiment import (
     StartingChoices,
+    proposed_horizon,
     proposed_periods,
     starting_experiment,
 )
+from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.data.variables.file_variables import file_variables, source_variables
 from gfrnn.pipeline.errors import ConfigError, DataError, RunError, without_passwords
 from gfrnn.pipeline.storage import write_text
 from gfrnn.pipeline.training.checks import check_fit
+from gfrnn.pipeline.training.stretches import steps
+from gfrnn.pipeline.verification.checks import check_verification
 from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.printed_lines import print_product
 
@@ -155,7 +159,9 @@ def new_experiment(
     file = file or Path(f"{_checked_name(name)}.yaml")
     text = starting_experiment(ds, sources, name, audit(ds), given)
     experiment = parse_experiment(text, str(file))
-    check_fit(experiment, open_source(experiment.data))
+    ds = open_source(experiment.data)
+    check_fit(experiment, ds)
+    check_verification(experiment, ds)
     write_new(file, text, "--save")
     print_product(console, "experiment file", file)
     print_product(console, "next", f"gfrnn fit {file} --plan; gfrnn run {file}")
@@ -178,14 +184,16 @@ def _ask_choices(ds: xr.Dataset, given: StartingChoices) -> StartingChoices:
 
     if given.variables is None and len(names) > 1:
         given = replace(given, variables=_ask("Variables to forecast", ", ".join(names), variables))
-    if given.periods is None:
-        periods = {}
-        for name, proposed in proposed_periods(ds["time"].values).items():
-            question = f"Period for {_PURPOSES[name]}"
-            periods[name] = _ask(question, " ".join(proposed), _period)
-        given = replace(given, periods=periods)
+    time = ds["time"].values
+    periods = given.periods or {
+        name: _ask(f"Period for {_PURPOSES[name]}", " ".join(proposed), _period)
+        for name, proposed in proposed_periods(time).items()
+    }
+    given = replace(given, periods=periods)
     if given.horizon is None:
-        given = replace(given, horizon=_ask("Length of the forecasts", "10d", _duration))
+        proposed = str(proposed_horizon(time, periods))
+        horizon = _ask("Length of the forecasts", proposed, _duration(step_of(time)))
+        given = replace(given, horizon=horizon)
     if given.members is None:
         question = "Members of an ensemble (0: one forecast)"
         given = replace(given, members=_ask(question, "0", members))
@@ -223,13 +231,16 @@ def _period(text: str) -> list[str]:
     return dates
 
 
-def _duration(text: str) -> str:
-    try:
-        to_timedelta(text)
-    except ValueError:
-        if not re.fullmatch(r"\d+mo", text):
-            raise ConfigError(f"{text!r} is not a duration; write for example 10d or 6h") from None
-    return text
+def _duration(step: Duration) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        try:
+            duration = Duration.parse(text)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        steps("forecast.horizon", duration, step)
+        return text
+
+    return parse
 
 
 def _checked_name(name: str) -> str:

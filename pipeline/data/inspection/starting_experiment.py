@@ -109,21 +109,14 @@ def starting_experiment(
             f"of at least {_LEAST_TIMES} times"
         )
     periods = given.periods or proposed_periods(time)
-    training, test = (
-        checked(Period, periods[each], f"periods.{each}").mask(time) for each in ("train", "test")
-    )
-    if not (training.any() and test.any()):
-        raise DataError(
-            f"periods: {periods} have no times of the data, which go from {time[0]} to {time[-1]}; "
-            "choose dates within them"
-        )
-    step = step_of(time)
+    training = _times_in(time, "train", periods)
+    horizon = given.horizon or str(proposed_horizon(time, periods))
     variables, reasons = _usable(ds, findings, given.variables)
     points = ds.sizes["latitude"] * ds.sizes["longitude"]
     values = points * sum(len(levels or [None]) for levels in variables.values())
     modes = int(max(1, min(80, values, time.size // 10)))
     # Half as many columns as rows: the delayed states, a constant and the hidden features.
-    features = int(training.sum()) // 2 - (_DELAYS * modes + 1)
+    features = training.size // 2 - (_DELAYS * modes + 1)
     width = max(0, min(features, ModelConfig().width))
     data: dict[str, Any] = {
         "sources": [each if isinstance(each, str) else dict(each) for each in sources],
@@ -134,7 +127,7 @@ def starting_experiment(
             "latitude": list(given.region[:2]),
             "longitude": list(given.region[2:]),
         }
-    forecast: dict[str, Any] = {"horizon": given.horizon or str(_horizon(step, time[test]))}
+    forecast: dict[str, Any] = {"horizon": horizon}
     if given.members is not None:
         forecast["members"] = given.members
     left_out = "".join(f"{channel} is left out: {why}\n" for channel, why in reasons.items())
@@ -192,11 +185,30 @@ def _usable(
     return variables, reasons
 
 
-def _horizon(step: Duration, test: np.ndarray) -> Duration:
-    """Return a length of forecasts: a quarter of the test period, at most 10 days or 12 months."""
+def proposed_horizon(time: np.ndarray, periods: Periods) -> Duration:
+    """Propose a length of forecasts: a quarter of the test period, at most 10 days or 12 months.
+
+    Raises
+    ------
+    DataError
+        If the test period has no time of the data.
+    """
+    step = step_of(time)
+    test = _times_in(time, "test", periods)
     longest = Duration.parse("12mo" if step.monthly else "10d")
     quarter = step * max(1, int(step.count(test[0], test[-1])) // 4)
     return min(quarter, step * max(1, int(longest.ratio(step) or 1)))
+
+
+def _times_in(time: np.ndarray, name: str, periods: Periods) -> np.ndarray:
+    period = checked(Period, periods[name], f"periods.{name}")
+    if not (inside := time[period.mask(time)]).size:
+        first, last = map(format_minute, (time[0], time[-1]))
+        raise DataError(
+            f"periods.{name}: {period} has no times of the data, which go from {first} to {last}; "
+            "choose dates within them"
+        )
+    return inside
 
 
 def proposed_periods(time: np.ndarray) -> Periods:

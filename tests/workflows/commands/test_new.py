@@ -6,7 +6,10 @@ import io
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 
 from gfrnn.pipeline.config.experiment import Experiment, load_experiment
 from gfrnn.pipeline.data.dataset import open_source
@@ -88,7 +91,7 @@ def test_what_is_not_given_is_asked_until_the_answer_is_right(weather, new):
         "nowhere.nc", str(weather.path),  # data
         "rain", "geopotential, temperature",  # variables
         "", "soon", "2003-01-01 2003-12-31", "",  # three periods
-        "long", "6d",  # length of a forecast
+        "long", "1mo", "25h", "6d",  # length of a forecast
         "1", "12",  # members
         "a/b", "asked",  # name
     ]  # fmt: skip
@@ -99,6 +102,8 @@ def test_what_is_not_given_is_asked_until_the_answer_is_right(weather, new):
         "'rain' is not in the data; allowed: ",
         "'soon' is not a first and a last date",
         "'long' is not a duration",
+        "1mo is not, but the data's step, ",
+        "25h is not a multiple of the data's step, ",
         "'1' is not 0 (one forecast) or the number of members",
         "'a/b' is not a name",
     ):
@@ -115,6 +120,18 @@ def test_an_answer_of_return_takes_what_is_proposed(weather, new):
     assert written("asked.yaml") == written("derived.yaml")
 
 
+def test_a_year_is_proposed_for_monthly_data(new, tmp_path):
+    months = pd.date_range("1961-01-01", periods=480, freq="MS")
+    places = {"latitude": [-2.5, 2.5], "longitude": [200.0, 205.0]}
+    values = np.random.default_rng(0).normal(300.0, 1.0, (len(months), 2, 2))
+    sea = xr.DataArray(values, {"time": months, **places}, name="sst", attrs={"units": "K"})
+    sea.to_netcdf(tmp_path / "sea.nc")
+    code, err = new("sea.nc", "--save", "asked.yaml", answers="\n" * 8)
+    assert code == 0
+    assert "Length of the forecasts [12mo]" in err
+    assert str(written("asked.yaml").forecast.horizon) == "12mo"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -122,6 +139,8 @@ def test_an_answer_of_return_takes_what_is_proposed(weather, new):
         (["{data}", "--train", "2001-01-01", "2002-12-31"], "--validation: missing; give all of"),
         (["{data}", "--variable", "rain"], "variable 'rain' is not in the data; allowed: "),
         (["{data}", "--horizon", "soon"], "forecast.horizon: 'soon'"),
+        (["{data}", "--horizon", "1mo"], "forecast.horizon: 1mo is not, but the data's step, "),
+        (["{data}", "--horizon", "25h"], "forecast.horizon: 25h is not a multiple of the data's"),
         (["{data}", "--name", "a/b"], "'a/b' is not a name"),
         (["nowhere.nc"], "nowhere.nc not found"),
         (["there.yaml"], "there.yaml: is an experiment file or another YAML file, and not data"),
@@ -129,7 +148,7 @@ def test_an_answer_of_return_takes_what_is_proposed(weather, new):
         (
             ["{data}", *("--train", "1990-01-01", "1990-12-31"), *("--validation", "2003-01-01",
              "2003-12-31"), *("--test", "2004-01-01", "2004-06-30")],
-            "have no times of the data",
+            "has no times of the data",
         ),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -195,3 +196,17 @@ def test_the_command_writes_into_the_run_and_says_where(finished, tmp_path, monk
     assert "allowed: .png, .svg, .pdf" in printed.err
     with Image.open(file) as image:
         assert min(image.size) > 300
+
+
+def test_the_command_takes_an_experiment_file_and_names_the_figure_as_json(
+    finished, tmp_path, monkeypatch, capsys
+):
+    copy = Path(shutil.copytree(finished.folder, tmp_path / "runs" / finished.experiment.name))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(copy / "experiment.yaml", "my.yaml")
+    monkeypatch.setattr("sys.argv", ["gfrnn", "plot", "my.yaml", "--json", "-q"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert not caught.value.code
+    (file,) = json.loads(capsys.readouterr().out).values()
+    assert (tmp_path / file).is_file()

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import checked
+from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.report.page import write_report
 from gfrnn.workflows.report.score_figures.skill_figures import index_pictures
@@ -21,6 +22,7 @@ from gfrnn.workflows.report.skill_table import (
     dashboard_table,
     index_table,
     report_index_table,
+    report_table,
     terminal_table,
 )
 
@@ -135,6 +137,20 @@ def test_rows_on_the_page_mark_the_best_and_compare_with_the_linear_model():
     _, cells, change = rmse["rows"][1]
     assert [best for _, best in cells] == [False, True, False, False, False]
     assert change.startswith("+2")
+
+
+def test_leads_without_truth_and_references_without_a_score_leave_the_best_of_the_others(
+    recwarn,
+):
+    scores = made(indices=False)
+    scores["rmse"][0, :, 0] = np.nan  # the first system, which decides Python's min
+    scores["rmse"][:, :, 11] = np.nan
+    (row,) = report_table(scores, [Channel("sst")], [0, 11])
+    first, last = (cells for _, cells, _ in row["rows"])
+    assert [best for _, best in first] == [False, True, False, False, False]
+    assert not any(best for _, best in last)
+    assert terminal_table(scores, WIDE).row_count
+    assert not recwarn.list
 
 
 def test_the_picture_is_described():
