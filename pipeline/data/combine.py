@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 from xarray.core import indexing
 
-from gfrnn.pipeline.data.canonical_array import CanonicalArray, FileTimeRange, IndexMap, LevelGroup
+from gfrnn.pipeline.data.canonical_array import CanonicalArray, LevelGroup
+from gfrnn.pipeline.data.file_reading import FileTimeRange, IndexMap
 from gfrnn.pipeline.data.in_time.windows import TimeWindows
 from gfrnn.pipeline.data.joined_times import join_times
 from gfrnn.pipeline.data.variables.file_variables import FileVariable

@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
-from gfrnn.pipeline.data.canonical_array import DIMS, lazy_selection
+from gfrnn.pipeline.data.canonical_array import lazy_selection
+from gfrnn.pipeline.data.file_reading import DIMS
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.stored_chunks import StoredChunks, read_bytes, stored_chunks
 from gfrnn.pipeline.data.time_axis import format_minute

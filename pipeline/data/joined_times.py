@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gfrnn.pipeline.data.canonical_array import FileTimeRange, read_from_file
+from gfrnn.pipeline.data.file_reading import FileTimeRange, read_from_file
 from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.pipeline.data.variables.file_variables import FileVariable
 from gfrnn.pipeline.errors import DataError

@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from gfrnn.pipeline.data.canonical_array import FileTimeRange, LevelGroup, canonical_array
+from gfrnn.pipeline.data.canonical_array import LevelGroup, canonical_array
+from gfrnn.pipeline.data.file_reading import FileTimeRange
 from gfrnn.pipeline.data.files.raw_file import RawFile, zarr_store
 from gfrnn.pipeline.data.files.references import stored_keys
 from gfrnn.pipeline.data.time_axis import format_minute

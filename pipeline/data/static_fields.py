@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.data_config import DataConfig
-from gfrnn.pipeline.data.canonical_array import FileTimeRange, read_from_file
+from gfrnn.pipeline.data.file_reading import FileTimeRange, read_from_file
 from gfrnn.pipeline.data.grid import Grid, coordinate_tolerance, format_extent
 from gfrnn.pipeline.data.regridding.area_means import regridded
 from gfrnn.pipeline.data.variables.file_variables import (

@@ -10,14 +10,8 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.canonical_array import (
-    DIMS,
-    ROWS_BYTES,
-    LevelGroup,
-    canonical_array,
-    chunks_of,
-    is_read_directly,
-)
+from gfrnn.pipeline.data.canonical_array import ROWS_BYTES, LevelGroup, canonical_array
+from gfrnn.pipeline.data.file_reading import DIMS, chunks_of, is_read_directly
 
 Array = NDArray[Any]
 

@@ -15,7 +15,8 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.canonical_array import FileTimeRange, LevelGroup, canonical_array
+from gfrnn.pipeline.data.canonical_array import LevelGroup, canonical_array
+from gfrnn.pipeline.data.file_reading import FileTimeRange
 
 Array = NDArray[Any]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.data.canonical_array import FileTimeRange, read_from_file
+from gfrnn.pipeline.data.file_reading import FileTimeRange, read_from_file
 from gfrnn.pipeline.data.joined_times import join_times
 from gfrnn.pipeline.data.variables.file_variables import FileVariable
 

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.canonical_array import FileTimeRange, LevelGroup, canonical_array
+from gfrnn.pipeline.data.canonical_array import LevelGroup, canonical_array
+from gfrnn.pipeline.data.file_reading import FileTimeRange
 from gfrnn.pipeline.data.grid import Channel
 
 Array = NDArray[Any]

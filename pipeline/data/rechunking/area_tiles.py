@@ -10,7 +10,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.data.canonical_array import DIMS, CanonicalArray, IndexMap, chunks_of
+from gfrnn.pipeline.data.canonical_array import CanonicalArray
+from gfrnn.pipeline.data.file_reading import DIMS, IndexMap, chunks_of
 from gfrnn.pipeline.data.stored_chunks import StoredChunks
 
 Array = NDArray[Any]

@@ -18,14 +18,9 @@ import zarr
 from numpy.typing import NDArray
 from xarray.core import indexing
 
-from gfrnn.pipeline.data.canonical_array import (
-    DIMS,
-    CanonicalArray,
-    FileTimeRange,
-    LevelGroup,
-    canonical_array,
-)
+from gfrnn.pipeline.data.canonical_array import CanonicalArray, LevelGroup, canonical_array
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.file_reading import DIMS, FileTimeRange
 from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.data.rechunking.area_tiles import AreaTiles
 from gfrnn.pipeline.data.stored_chunks import StoredChunks, stored_chunks

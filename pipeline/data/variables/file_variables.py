@@ -12,7 +12,7 @@ import xarray as xr
 
 from gfrnn.pipeline.config.data_config import SourceConfig
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.data.canonical_array import IndexMap, chunks_of
+from gfrnn.pipeline.data.file_reading import IndexMap, chunks_of
 from gfrnn.pipeline.data.files.file_coordinates import (
     dimension_kinds,
     find_coordinate,

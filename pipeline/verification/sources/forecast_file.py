@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.data_config import SourceConfig
-from gfrnn.pipeline.data.canonical_array import chunks_of
+from gfrnn.pipeline.data.file_reading import chunks_of
 from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.data.variables.file_variables import FileVariable, field_variables

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gfrnn.pipeline.data import canonical_array as canonical
+from gfrnn.pipeline.data import canonical_array, file_reading
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.grid import channels
@@ -133,15 +133,15 @@ def test_only_requested_values_are_read(tmp_path: Path, monkeypatch: pytest.Monk
     for number in range(3):
         whole.isel(time=slice(10 * number, 10 * number + 10)).to_netcdf(tmp_path / f"{number}.nc")
     read: list[tuple[str, int]] = []
-    plain_read = canonical.read_from_file
+    plain_read = file_reading.read_from_file
 
     def counted(
-        out: np.ndarray, part: canonical.FileTimeRange, time: np.ndarray, *rest: np.ndarray
+        out: np.ndarray, part: file_reading.FileTimeRange, time: np.ndarray, *rest: np.ndarray
     ) -> None:
         read.append((Path(part.file.path).stem, time.size))
         plain_read(out, part, time, *rest)
 
-    monkeypatch.setattr(canonical, "read_from_file", counted)
+    monkeypatch.setattr(canonical_array, "read_from_file", counted)
     ds = opened(f"{tmp_path}/*.nc")
     channels(ds)
     pickle.dumps(ds)
@@ -165,13 +165,13 @@ def test_a_chunk_is_decoded_once_for_all_its_levels(
         tmp_path / "a.zarr", encoding={"z": {"chunks": (2, 7, 4, 8)}}
     )
     windows: list[Any] = []
-    ordered = canonical._in_order
+    ordered = file_reading._in_order
 
     def counted(raw: xr.Variable, dims: dict[str, str]) -> np.ndarray:
         windows.append(raw.sizes)
         return ordered(raw, dims)
 
-    monkeypatch.setattr(canonical, "_in_order", counted)
+    monkeypatch.setattr(file_reading, "_in_order", counted)
     found = opened(tmp_path / "a.zarr", variables={"geopotential": [200, 500, 1000]})
     assert found.geopotential.isel(time=slice(0, 4)).values.shape == (4, 3, 4, 8)
     assert len(windows) == 1
@@ -201,8 +201,10 @@ def test_decoded_values_are_copied_once(
     encoding = {"z": {"chunks": chunks, "_FillValue": np.nan}}
     ds.to_zarr(tmp_path / "a", zarr_format=form, encoding=encoding, consolidated=False)
     copies: list[Any] = []
-    ordered = canonical._in_order
-    monkeypatch.setattr(canonical, "_in_order", lambda *given: copies.append(1) or ordered(*given))
+    ordered = file_reading._in_order
+    monkeypatch.setattr(
+        file_reading, "_in_order", lambda *given: copies.append(1) or ordered(*given)
+    )
     fields = Fields(opened(tmp_path / "a", variables={"geopotential": levels}))
     states = np.empty((5, 4, 8, len(levels)))
     fields.read_into(states.transpose(0, 3, 1, 2), 2)

@@ -485,5 +485,5 @@ def test_unfinished_forecasts_of_another_version_are_replaced_with_a_message(cop
     assert open_forecasts(run.forecast_store).attrs["complete"]
 
 
-def interrupted(path: Path) -> None:
+def interrupted(path: Path, *_: object) -> None:
     raise KeyboardInterrupt

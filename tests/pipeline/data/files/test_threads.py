@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gfrnn.pipeline.data import canonical_array
+from gfrnn.pipeline.data import file_reading
 from gfrnn.pipeline.data.files import raw_file
 from gfrnn_testing.archives import make, opened
 
@@ -60,7 +60,7 @@ def test_one_thread_at_once_is_in_the_netcdf_library(
             ds.to_zarr(path, encoding=packing, consolidated=False)
     found = Concurrency()
     monkeypatch.setattr(raw_file.xr, "open_dataset", found.watch(xr.open_dataset))
-    monkeypatch.setattr(canonical_array, "_in_order", found.watch(canonical_array._in_order))
+    monkeypatch.setattr(file_reading, "_in_order", found.watch(file_reading._in_order))
 
     def read(path: Path) -> np.ndarray:
         return opened(path)["2m_temperature"].values

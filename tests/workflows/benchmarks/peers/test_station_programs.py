@@ -63,9 +63,10 @@ def test_errors_are_those_of_the_case(tiny, tmp_path):
     case = forecast_station("wth", one.station, one.hours, 1, [0], lambda: None)
     (expected,) = case.errors(RIDGE_CALENDAR)["wth-day"]
     found = one.score(one.forecast(one.fit({}, 0)))
-    # The case also scores hours at which the network lacks a predictor; here there are none.
-    assert found["nmse"] == pytest.approx(1e3 * expected, rel=1e-9)
-    assert found["rmse"] == pytest.approx(np.sqrt(expected) * one.rows.extent)
+    # The case also scores hours at which the network lacks a predictor; here there are none. Both
+    # solve the same problem by other calls, so that the last digits may differ.
+    assert found["nmse"] == pytest.approx(1e3 * expected, rel=1e-5)
+    assert found["rmse"] == pytest.approx(np.sqrt(expected) * one.rows.extent, rel=1e-5)
 
 
 def test_the_forecast_is_the_mean_of_networks(tiny, tmp_path):
