@@ -120,5 +120,6 @@ def describe_missing_times(missing: Mapping[str, list[str]]) -> str:
     first, last = (format_minute(np.datetime64(stamp)) for stamp in (min(missing), max(missing)))
     shown = ", ".join(channels[:3]) + (f" and {len(channels) - 3} more" if channels[3:] else "")
     between = first if first == last else f"between {first} and {last}"
-    count = f"{len(missing)} time{'s' if len(missing) > 1 else ''}"
-    return f"{count} {between} without any value of {shown} count as gaps"
+    many = len(missing) > 1
+    verb = "count as gaps" if many else "counts as a gap"
+    return f"{len(missing)} time{'s'[:many]} {between} without any value of {shown} {verb}"

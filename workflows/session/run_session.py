@@ -293,7 +293,7 @@ def print_update(run: Run, data: Sequence[str], console: Console, *, skipped: bo
     print_product(console, "update", f"{run.model} ({times})")
     if latest.missing:
         console.print(
-            f"{latest.missing} of these times have no value of a variable and count as gaps",
+            f"times without any value of a variable, which count as gaps: {latest.missing}",
             highlight=False,
         )
     if not latest.consecutive:

@@ -51,15 +51,14 @@ class WindowValues:
         owners = windows.windows_of(rows)
         wanted = np.searchsorted(self._places, owners)
         for row, owner, place, value in zip(rows, owners, wanted, values, strict=True):
-            own = value
-            if windows.fresh is not None:
-                if owner >= 0 and not windows.fresh[row]:
-                    assert self._previous is not None, "the stored time before is read too"
-                    own = value.astype(float) - self._previous
-                self._previous = value
+            previous, self._previous = self._previous, value
             is_wanted = place < len(self._places) and self._places[place] == owner
             if not is_wanted:
                 continue
+            own = value
+            if windows.fresh is not None and not windows.fresh[row]:
+                assert previous is not None, "the stored time before is read too"
+                own = value.astype(float) - previous
             first, stop = windows.first[owner], windows.stop[owner]
             self._value = own.astype(float) if row == first else self._joined(own)
             if row == stop - 1:

@@ -99,6 +99,18 @@ def test_growth_from_another_hour_than_midnight_is_refused(
         opened(path, step="1d")
 
 
+@pytest.mark.parametrize("step", ["1h", "3h", "6h", "1d"])
+def test_any_times_of_growing_sums_can_be_read(tmp_path: Path, step: str) -> None:
+    ds = opened(write(tmp_path / "a.nc", grown(amounts(), 24)), step=step)
+    array = ds.total_precipitation
+    whole = array.values
+    for first in range(0, ds.sizes["time"], 5):
+        for count in (1, 4):
+            part = array.isel(time=slice(first, first + count)).values
+            np.testing.assert_array_equal(part, whole[first : first + count])
+    np.testing.assert_array_equal(array.isel(time=[1, 2, 7]).values, whole[[1, 2, 7]])
+
+
 def test_a_growing_sum_of_a_gap_is_not_differenced(tmp_path: Path) -> None:
     hourly = amounts()
     path = write(tmp_path / "whole.nc", grown(hourly, 24))
