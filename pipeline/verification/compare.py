@@ -164,9 +164,9 @@ def _extent(values: Array) -> str:
     """Write the first and the last of initial times or leads as on a command line."""
     if values.dtype.kind == "M":
         return " to ".join(map(format_minute, (values.min(), values.max())))
-    unit = "M" if values.dtype.kind != "m" else "ns"
-    leads = (Duration(np.timedelta64(int(each), unit)) for each in (values.min(), values.max()))
-    return " to ".join(map(str, leads))
+    # Leads of monthly data are numbers of months.
+    leads = values if values.dtype.kind == "m" else values.astype("timedelta64[M]")
+    return " to ".join(str(Duration(lead)) for lead in (leads.min(), leads.max()))
 
 
 def _size(opened: Mapping[str, xr.Dataset], axes: Mapping[str, Array], known: Array) -> str:
