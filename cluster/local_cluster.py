@@ -58,10 +58,22 @@ class QuietWorker(PortlessWorker):
 
 
 def local_size(config: ClusterConfig) -> tuple[int, int | None]:
-    """Return the number of workers of a local cluster, and bytes of memory of each."""
+    """Return the number of workers of a local cluster, and bytes of memory of each.
+
+    Raises
+    ------
+    ClusterError
+        If a worker's own process takes the memory limit.
+    """
     workers = config.workers or len(os.sched_getaffinity(0))
     memory = config.memory or "auto"
     limit = parse_memory_limit(memory, nthreads=1, total_cores=CPU_COUNT, logger=_LOGGER)
+    if limit and limit < _LEAST_MEMORY:  # 0 is no limit
+        given = config.memory or f"{limit / 2**20:.0f} MiB, the machine's memory by its cores,"
+        raise ClusterError(
+            f"cluster.memory: {given} is too little: the process of a worker takes most of it "
+            f"before any task; give {_LEAST_MEMORY // 2**20}MiB or more"
+        )
     return workers, limit
 
 
@@ -79,13 +91,7 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
         If a worker's own process takes the memory limit, certificates cannot be made, or a process
         cannot be started.
     """
-    workers, memory = local_size(config)
-    if memory and memory < _LEAST_MEMORY:  # 0 is no limit
-        given = config.memory or f"{memory / 2**20:.0f} MiB, the machine's memory by its cores,"
-        raise ClusterError(
-            f"cluster.memory: {given} is too little: the process of a worker takes most of it "
-            f"before any task; give {_LEAST_MEMORY // 2**20}MiB or more"
-        )
+    workers = local_size(config)[0]
     security = new_certificates()
     with safe_import_path(), dask.config.set(_connection_timeouts()):
         with _signals_ignored(), dask.config.set(nanny_settings()), warnings.catch_warnings():

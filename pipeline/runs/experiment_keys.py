@@ -77,4 +77,17 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
             for key in dict.fromkeys([*old, *new])
             for line in differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
         ]
+    if _are_lists_of_mappings(old, new) and len(old) == len(new):  # such as data.sources
+        return [
+            line
+            for place, pair in enumerate(zip(old, new, strict=True))
+            for line in differences(*pair, f"{where}[{place}]")
+        ]
     return [] if old == new else [f"{where}: {old!r} there, {new!r} here"]
+
+
+def _are_lists_of_mappings(*values: Any) -> bool:
+    return all(
+        isinstance(value, list) and all(isinstance(each, dict) for each in value)
+        for value in values
+    )

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.data.dataset import log_losses, open_source
-from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.data.time_axis import format_minute
+from gfrnn.pipeline.errors import DataError, RunError
 from gfrnn.pipeline.forecasting.forecast import check_members, most_delays
 from gfrnn.pipeline.reduction.checkpoints import content_key
 from gfrnn.pipeline.reduction.progress import Progress
@@ -126,7 +128,8 @@ class NewPeriod:
         ConfigError, RunError
             As for :meth:`prepare`.
         DataError
-            If a state is missing or not complete, or the data do not match the model.
+            If a state is missing or not complete, the data do not match the model, or an update
+            trained it with later times.
         """
         source = Run.reopen(folder)
         model = source.load_model()
@@ -138,6 +141,13 @@ class NewPeriod:
             stamp, note = newest_initial_time(section, ds, model, delays)
         else:
             stamp = given_initial_time(section, ds, model, delays, init)
+        updated = source.updated
+        if updated is not None and stamp < np.datetime64(updated.last):
+            raise DataError(
+                f"--init {init}: {format_minute(stamp)} is before "
+                f"{format_minute(np.datetime64(updated.last))}, up to which the model was trained "
+                "by an update; give the data of the update, or newer ones, with --data"
+            )
         output = output or folder.with_name(f"{folder.name}-{day_and_hour(stamp)}")
         period = Period.model_validate([str(pd.Timestamp(stamp))] * 2)
         # One forecast is for use, and often has no truth yet.

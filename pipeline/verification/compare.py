@@ -11,7 +11,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.verification_config import WHOLE
+from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.storage import string_array
 from gfrnn.pipeline.verification.pair_scoring import FORECAST
@@ -149,13 +151,22 @@ def _common(opened: Mapping[str, xr.Dataset], axis: str) -> Array:
         same = found.dtype.kind == theirs.dtype.kind
         shared = np.intersect1d(found, theirs) if same else found[:0]
         if not len(shared):
-            ranges = [f"{each.min()} to {each.max()}" for each in (found, theirs)]
+            ours, other_range = map(_extent, (found, theirs))
             raise RunError(
-                f"{first} and {other} have no common {what}: {ranges[0]}, and {ranges[1]}; verify "
+                f"{first} and {other} have no common {what}: {ours}, and {other_range}; verify "
                 "forecasts of the same period and leads"
             )
         found = shared
     return np.asarray(found)
+
+
+def _extent(values: Array) -> str:
+    """Write the first and the last of initial times or leads as on a command line."""
+    if values.dtype.kind == "M":
+        return " to ".join(map(format_minute, (values.min(), values.max())))
+    unit = "M" if values.dtype.kind != "m" else "ns"
+    leads = (Duration(np.timedelta64(int(each), unit)) for each in (values.min(), values.max()))
+    return " to ".join(map(str, leads))
 
 
 def _size(opened: Mapping[str, xr.Dataset], axes: Mapping[str, Array], known: Array) -> str:

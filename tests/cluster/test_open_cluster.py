@@ -20,7 +20,7 @@ import pytest
 from distributed import Client, get_client
 from pydantic import ValidationError
 
-from gfrnn.cluster import ClusterConfig, ClusterError, open_cluster
+from gfrnn.cluster import ClusterConfig, ClusterError, open_cluster, planned_cluster_size
 from gfrnn_testing.waiting import eventually
 
 MIB = 2**20
@@ -109,6 +109,9 @@ def test_memory_that_the_process_of_a_worker_takes_is_refused():
         open_cluster(local(memory="150MiB")),
     ):
         raise AssertionError("opened")
+    # Plans, which are made before, would say that every task needs more than nothing.
+    with pytest.raises(ClusterError, match=r"cluster\.memory: 4 is too little"):
+        planned_cluster_size(local(memory="4"))
 
 
 @pytest.mark.parametrize("memory", ["4GiB", "500MB", "1e9", "2 GB"])

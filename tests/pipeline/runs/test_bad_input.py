@@ -333,6 +333,12 @@ def test_output_folder_of_another_experiment(weather, tmp_path):
     with pytest.raises(RunError, match=r"holds a run of another experiment \(state.modes: 6 there"):
         Run(experiment(weather.path, state={"modes": 5}), tmp_path / "run")
     assert stamps(tmp_path / "run") == before
+    other = experiment(weather.path)
+    other.data.sources[0].missing.append(-9999.0)
+    with pytest.raises(
+        RunError, match=r"\(data.sources\[0\].missing: \[\] there, \[-9999.0\] here\)"
+    ):
+        Run(other, tmp_path / "run")
 
 
 @pytest.mark.parametrize("kind", ["NETCDF4", "NETCDF3_64BIT"])

@@ -336,6 +336,10 @@ def test_an_updated_model_forecasts_from_the_data_of_its_update(weather, archive
     new = new_store(weather, tmp_path / "new.zarr", "2002-07-21", "2002-08-05")
     update(folder, [str(archive)], period=period("2002-04-01", "2002-07-20"))
     update(folder, [new])
+    older = new_store(weather, tmp_path / "older.zarr", "2002-07-01", "2002-07-10")
+    for init, data in (("latest", [older]), ("2002-07-30", [])):
+        with pytest.raises(DataError, match=rf"--init {init}: 2002-07-.* is before .* with --data"):
+            NewPeriod.from_initial_time(folder, init, tmp_path / "before", data=data)
     run = NewPeriod.from_initial_time(folder, "latest", tmp_path / "latest", data=[new]).run()
     assert not run.forecast().skipped
     # The experiment of the updated run is as it was.

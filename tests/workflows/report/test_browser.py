@@ -236,6 +236,11 @@ def test_pages_fit_the_width_of_a_phone(browser: Any, page_address: str, width: 
            each.getBoundingClientRect().right > width && !each.closest('.scroll')).length"""
     )
     assert outside == 0
+    # No text of a cell reaches into the next one.
+    wide = (
+        "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.innerText)"
+    )
+    assert page.locator("th, td").evaluate_all(wide) == []
     sizes = page.locator(".panels img").evaluate_all("all => all.map(each => each.clientWidth)")
     assert min(sizes, default=300) > 220
     # Figures of equal sizes stand beside or below each other, and none covers another.
