@@ -164,8 +164,11 @@ def _extent(values: Array) -> str:
     """Write the first and the last of initial times or leads as on a command line."""
     if values.dtype.kind == "M":
         return " to ".join(map(format_minute, (values.min(), values.max())))
-    unit = "M" if values.dtype.kind != "m" else "ns"
-    leads = (Duration(np.timedelta64(int(each), unit)) for each in (values.min(), values.max()))
+    exact = values.dtype.kind == "m"  # others are numbers of months
+    leads = (
+        Duration(np.timedelta64(int(each), "ns") if exact else np.timedelta64(int(each), "M"))
+        for each in (values.min(), values.max())
+    )
     return " to ".join(map(str, leads))
 
 
