@@ -164,9 +164,9 @@ def _extent(values: Array) -> str:
     """Write the first and the last of initial times or leads as on a command line."""
     if values.dtype.kind == "M":
         return " to ".join(map(format_minute, (values.min(), values.max())))
-    months = values.dtype.kind != "m"
+    exact = values.dtype.kind == "m"  # others are numbers of months
     leads = (
-        Duration(np.timedelta64(int(each), "M") if months else np.timedelta64(int(each), "ns"))
+        Duration(np.timedelta64(int(each), "ns") if exact else np.timedelta64(int(each), "M"))
         for each in (values.min(), values.max())
     )
     return " to ".join(map(str, leads))
