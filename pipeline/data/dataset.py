@@ -57,8 +57,8 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
     ``ds.attrs`` has ``time_chunk`` (times in a stored chunk) and ``time_chunk_start`` (first time
     of a chunk), to plan reads that have no chunk in common, ``left_out`` (list of str: the times of
     ``without`` that were there), ``notes`` (list of str: what was merged or dropped), ``losses``
-    (those notes that tell of data which are not used) and ``origins`` (title, institution, source
-    and comment of the files).
+    (those notes that tell of data which are not used, or may be misread) and ``origins`` (title,
+    institution, source and comment of the files).
 
     Parameters
     ----------

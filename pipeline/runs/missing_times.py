@@ -122,4 +122,4 @@ def describe_missing_times(missing: Mapping[str, list[str]]) -> str:
     between = first if first == last else f"between {first} and {last}"
     many = len(missing) > 1
     verb = "count as gaps" if many else "counts as a gap"
-    return f"{len(missing)} time{'s'[:many]} {between} without any value of {shown} {verb}"
+    return f"{len(missing)} time{'s' if many else ''} {between} without any value of {shown} {verb}"

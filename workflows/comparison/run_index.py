@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.section import Period
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.errors import GfrnnError, RunError
 from gfrnn.pipeline.runs.folder import RunFolder
@@ -160,7 +161,7 @@ def _indexed(folder: Path, top: Path) -> IndexedRun:
             name,
             link,
             experiment.description,
-            _span(scores) or str(experiment.periods.test),
+            _span(scores) or _period(experiment.periods.test),
             _settings(experiment),
             f"finished: {', '.join(done)}" if done else "not begun",
             scores,
@@ -188,6 +189,10 @@ def _span(scores: xr.Dataset | None) -> str:
     if scores is None:
         return ""
     return f"{scores.attrs['first'][:10]} to {scores.attrs['last'][:10]}"
+
+
+def _period(period: Period) -> str:
+    return f"{period.start:%Y-%m-%d} to {period.end:%Y-%m-%d}"
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,13 @@ class Sums:
         from stamp to stamp, counted from midnight UTC.
     doubt : str
         Reason why the period is not certain, empty if it is.
+    may_grow : bool
+        Whether the doubt is that values may grow from stamp to stamp.
     """
 
     period: Duration
     doubt: str = ""
+    may_grow: bool = False
 
     def fresh(self, time: Array, native: Duration) -> Array | None:
         """Return which values are those of their own step alone; None if all are.
@@ -124,9 +127,10 @@ def sums_of(parts: Sequence[FileVariable], time: Array, native: Duration) -> Sum
         period, doubt = native, ""
     else:
         period, doubt = find_period(parts, time, native)
+    may_grow = bool(doubt)
     if not doubt and period == native and native > _HOUR and not stated:
         doubt = f"a value may be the sum over the {native} before its stamp, or over one hour"
-    return Sums(period, doubt)
+    return Sums(period, doubt, may_grow)
 
 
 def _check_period(field: FileVariable, period: Duration, native: Duration) -> None:

@@ -108,7 +108,7 @@ def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
     if step == native or method == "instant":
         kept = np.ones(len(times), bool) if step == native else keep_step(times, step)
         if fresh is None:
-            return StepTimes(times)
+            return StepTimes(times, losses=_growth_unknown(first, sums, native))
         there = has_predecessor(times, native, fresh)
         own = np.flatnonzero(kept & there).astype(np.int32)
         windows = TimeWindows("sum", own, own + 1, fresh)
@@ -148,6 +148,17 @@ def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
             f"{shown}{more}; they are left out, as gaps"
         )
     return StepTimes(labels, windows, _cell_methods(method, native), notes, losses, ends)
+
+
+def _growth_unknown(field: FileVariable, sums: Sums | None, native: Duration) -> list[str]:
+    """Return a warning where values are taken for sums of their steps, and may not be."""
+    if sums is None or not sums.may_grow:
+        return []
+    return [
+        f"{field.variable} ({field.file.path}): values are read as sums over each {native}, which "
+        f"is not certain: {sums.doubt}; state it with data.sources.accumulated: "
+        f"{{{field.raw_name}: {native}}}, or the time after which the sum begins anew, such as 1d"
+    ]
 
 
 def _method(variable: str, sums: Sums | None, data: DataConfig) -> tuple[Sampling, bool]:

@@ -180,7 +180,7 @@ OUTCOMES = {
     "MERRA-2, two grids": Outcome(["merra2_weur_hourly/*.nc4"], "have different latitudes"),
     "a table of a station": Outcome(
         ["wth_hourly_2010_2013/WTH.csv"],
-        "a file that begins with b'date,Vis'; only netCDF and GRIB files and zarr stores",
+        "WTH.csv: a table of text; write it as netCDF, for example with pandas.read_csv",
     ),
     "a zip archive of a table": Outcome(
         ["jena_weather_2020/*.zip"], r"a zip archive of 1 files, 7\.24 MB \(weather/weather\.csv\)"

@@ -49,6 +49,8 @@ def stores(tmp_path_factory) -> dict[str, Path]:
         "ensemble": make_forecasts(truth, STARTS, members=3, seed=3),
         "few": good.isel(time=slice(0, 5)),
         "late": make_forecasts(truth, STARTS + pd.Timedelta("6h")),
+        "first_lead": good.isel(prediction_timedelta=slice(0, 1)),
+        "other_leads": good.isel(prediction_timedelta=slice(1, None)),
         "one_channel": good[["2m_temperature"]],
         "other_truth": good,
     }
@@ -117,6 +119,8 @@ def test_fewer_starts_than_a_block_have_no_interval(stores) -> None:
 def test_what_cannot_be_compared_is_refused(stores, tmp_path) -> None:
     with pytest.raises(RunError, match=r"no common initial time: 2019-01-10T\d\d:00 to .*"):
         of(stores, "good", "late")
+    with pytest.raises(RunError, match=r"no common lead: (\w+) to \1, and \d+[hd] to \d+[hd];"):
+        of(stores, "first_lead", "other_leads")
     with pytest.raises(RunError, match="good and one_channel have different channels") as caught:
         of(stores, "good", "one_channel")
     assert "name common ones, such as --channel 2m_temperature" in str(caught.value)

@@ -17,6 +17,7 @@ from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.report.page import write_report
+from gfrnn.workflows.report.score_figures.score_change import ScoreChange
 from gfrnn.workflows.report.score_figures.skill_figures import index_pictures
 from gfrnn.workflows.report.skill_table import (
     dashboard_table,
@@ -122,6 +123,13 @@ def test_tables_mark_what_differs_significantly_from_the_linear_model():
     assert [cell.endswith("*") for cell in row[1:]] == [True] * 4 + [False] * 2
     assert "* the 95 % interval excludes 0" in str(table.caption)
     assert tuple(row) in dashboard_table(scores).rows
+
+
+def test_a_forecast_that_is_the_linear_model_but_for_rounding_is_not_marked():
+    change = np.array([1e-6, 1e-6, 0.04])
+    found = ScoreChange(change, 0.5 * change, 2 * change)
+    assert found.significant.tolist() == [False, False, True]
+    assert found.cells() == ["+0.0", "+0.0", "+0.0*"]
 
 
 def test_rows_on_the_page_mark_the_best_and_compare_with_the_linear_model():

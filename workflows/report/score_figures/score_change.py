@@ -15,6 +15,10 @@ Array = NDArray[Any]
 SIGNIFICANT = "*"
 """Mark of a change whose interval excludes 0."""
 
+# Changes in percent that rounding explains. Where fit.widths chooses 0, the forecast is that of the
+# linear model but for the rounding of stored fields, which has a sign and so an interval without 0.
+_ROUNDING = 1e-4
+
 
 class ScoreChange(NamedTuple):
     """Change of a score of the forecasts against a reference, relative to that of the reference.
@@ -32,8 +36,10 @@ class ScoreChange(NamedTuple):
 
     @property
     def significant(self) -> Array:
-        """Whether the interval excludes 0: bool, shape (leads,)."""
-        return np.isfinite(self.change) & ((self.low > 0) | (self.high < 0))
+        """Whether the interval excludes 0, beyond rounding: bool, shape (leads,)."""
+        with np.errstate(invalid="ignore"):
+            beyond = np.isfinite(self.change) & (np.abs(self.change) > _ROUNDING)
+        return beyond & ((self.low > 0) | (self.high < 0))
 
     def cells(self) -> list[str]:
         """Write the changes shortly, as ``-4.3`` or ``-52``, the significant ones with a star."""

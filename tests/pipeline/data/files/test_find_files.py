@@ -149,6 +149,12 @@ def test_other_formats_are_named(tmp_path: Path, start: bytes, message: str) -> 
         opened(tmp_path / "a.nc")
 
 
+def test_a_table_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "station.csv").write_text("date,t2m\n2010-01-01,280.1\n")
+    with pytest.raises(DataError, match=r"station\.csv: a table of text; write it as netCDF"):
+        opened(tmp_path / "station.csv")
+
+
 def test_grib_without_eccodes_tells_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,19 @@ def test_growth_from_another_hour_than_midnight_is_refused(
         opened(path, step="1d")
 
 
+def test_sums_that_may_grow_are_named_at_the_step_of_the_files(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nc", grown(amounts(), 24))
+    with xr.open_dataset(path) as ds:
+        ds.isel(time=slice(25, 48)).to_netcdf(tmp_path / "day.nc")  # no fall
+    day = str(tmp_path / "day.nc")
+    (loss,) = opened(day).attrs["losses"]
+    assert "sums over each 1h, which is not certain: too few values show" in loss
+    assert "data.sources.accumulated: {tp: 1h}" in loss
+    stated = opened({"path": day, "accumulated": {"tp": "1d"}})
+    assert not stated.attrs["losses"]
+    np.testing.assert_allclose(stated.total_precipitation.values, amounts()[25:48], atol=1e-7)
+
+
 @pytest.mark.parametrize("step", ["1h", "3h", "6h", "1d"])
 def test_any_times_of_growing_sums_can_be_read(tmp_path: Path, step: str) -> None:
     ds = opened(write(tmp_path / "a.nc", grown(amounts(), 24)), step=step)
