@@ -32,6 +32,7 @@ def done(tmp_path_factory) -> Run:
         "validation": ["2006-01-01", "2006-12-31"],
     }
     tree["state"] = {"modes": 20}
+    del tree["model"]["hidden_modes"]
     tree["model"] |= {"width": 60, "leads": ["1d", "2d"]}
     tree["forecast"] = {"horizon": "3d", "every": "5d"}
     for source in tree["data"]["sources"]:
@@ -60,6 +61,7 @@ def test_later_years_reduce_the_error(done, tmp_path):
     run = update(done.folder, paths, tmp_path / "new", period=period("2006-01-01", "2008-12-31"))
     assert asdict(run.updated.latest) | {"first": "", "data": ""} == {
         "first": "", "data": "", "times": 1096, "rows": 1096, "consecutive": True, "forget": 1.0,
+        "missing": 0,
     }  # fmt: skip
     finish(run)
     assert float((rmse(run) / rmse(done)).mean()) < 1
