@@ -84,7 +84,7 @@ def folder_of_run(path: Path, *, stores: bool = False) -> Path:
 
 def _check_no_data(path: Path) -> None:
     """Refuse data in place of an experiment file or of the folder of a run."""
-    if (path / "experiment.yaml").exists():
+    if path.is_dir() and _holds_results(path):
         return
     store = path.is_dir() and any((path / mark).exists() for mark in ZARR_MARKS)
     if store and RunFolder(path.parent).experiment_file.exists():
@@ -100,3 +100,9 @@ def _check_no_data(path: Path) -> None:
             f"{path}: is data, and neither an experiment file nor the folder of a run; "
             f"`gfrnn new {shlex.quote(data)} --save my.yaml` writes an experiment file for it"
         )
+
+
+def _holds_results(folder: Path) -> bool:
+    """Return whether a folder is that of a run or of a verification, or holds such folders."""
+    places = map(RunFolder, [folder, *(each for each in folder.iterdir() if each.is_dir())])
+    return any(place.experiment_file.exists() or place.score_store.exists() for place in places)
