@@ -108,9 +108,15 @@ class Slurm:
             daemon.kill()
             daemon.wait()
         self._daemons.clear()
-        for process in self._descendants():
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        # A job that is just being started may have new processes after it was looked for.
+        for _ in range(100):
+            left = self._descendants()
+            if not left:
+                break
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            time.sleep(0.1)
 
     def _start(self) -> None:
         for name in ("state", "spool"):
@@ -170,7 +176,8 @@ class Slurm:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+                own = process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]
+                if own and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except psutil.Error:
                 continue
