@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,9 @@ class LeastSquares(Program):
         """Choose the settings of a problem on its validation rows."""
         return {}
 
+    @abstractmethod
     def solve(self, problem: StoredRows, setting: Setting) -> Array:
         """Return the weights, shape (features, targets)."""
-        raise NotImplementedError
 
 
 class TriangleSolver(LeastSquares):

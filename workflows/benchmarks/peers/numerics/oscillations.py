@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,9 @@ class Oscillations(Program):
         """Choose the settings on the last fifth of a field."""
         return {}
 
+    @abstractmethod
     def find(self, field: Array, setting: Setting) -> Array:
         """Return as many eigenvalues as there are."""
-        raise NotImplementedError
 
 
 def largest_error(found: Array) -> float:
@@ -101,9 +102,9 @@ class DelayedOscillations(Oscillations):
         known = [delays for delays in DELAYS if (RANK + 1) * delays <= border]
         return best_setting([{"delays": delays} for delays in known], error)
 
+    @abstractmethod
     def continued(self, field: Array, setting: Setting, steps: int) -> Array:
         """Forecast the steps after a field, shape (steps, cells)."""
-        raise NotImplementedError
 
 
 class KoopmanOscillations(DelayedOscillations):
