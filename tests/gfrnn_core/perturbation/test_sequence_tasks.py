@@ -74,7 +74,8 @@ def test_mackey_glass_has_its_references_and_is_posed_forwards():
     weights.readout[:] = 0
     squares = np.square(test.targets[test.counted]).mean()
     assert mean_loss(weights, task.test) == pytest.approx(squares)
-    assert squares == pytest.approx(task.references["mean"], rel=0.1)
+    # The mean of a part of the attractor lies within 0.1 of zero.
+    assert squares == pytest.approx(task.references["mean"], abs=0.01)
 
 
 def test_copying_by_hand():
