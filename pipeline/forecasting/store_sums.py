@@ -1,7 +1,7 @@
 """Sums of a finished store, by which lost files, changed metadata and changed values are found.
 
-The chunks of forecasts have checksums of their own, which zarr compares when it reads them, so that
-their files need only be listed. Statistics and scores are smaller, and summed whole.
+The chunks of forecast fields have checksums of their own, which zarr compares when it reads them,
+so that their files need only be listed. All else is smaller, and summed whole.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ files cannot be mappings, and what is read from a store may be written there as 
 
 _ATTRIBUTES = "attributes of groups"
 
+_FIELD = {"latitude", "longitude"}
+"""Dimensions of which an array of fields has at least one."""
+
 _BLOCK_BYTES = 2**20  # of a file that are read at once
 
 
@@ -41,8 +44,8 @@ def store_sums(path: Path, *, whole: bool = False) -> dict[str, str]:
     path : Path
     whole : bool
         Whether to include the contents of all files, and the attributes of the groups. Otherwise
-        the contents are included only where an array is one file, as coordinates are; larger
-        arrays are only listed, which is cheap.
+        the files of fields are only listed, which is cheap; of all other arrays, such as
+        coordinates, the contents are included.
     """
     group = zarr.open_group(path, mode="r", use_consolidated=False)
     if not whole:
@@ -91,7 +94,11 @@ def check_sums(path: Path, *, whole: bool = False, remedy: str = _REMEDY) -> Non
             return
         wanted: dict[str, str] = json.loads(str(text))
         found = store_sums(path, whole=whole)
-        changed = [name for name in wanted if found.get(name) != wanted[name]]
+        changed = [
+            name
+            for name in wanted
+            if found.get(name) != wanted[name] and _listed_sum(path / name) != wanted[name]
+        ]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(damage(path, f"its metadata cannot be read, {error}", remedy)) from None
     if changed:
@@ -124,20 +131,36 @@ def naming_damage(
 
 
 def _array_sum(folder: Path, *, whole: bool = False) -> str:
-    digest = hashlib.sha256()
     metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
-    digest.update(_plain(metadata))
-    files = []
-    for place, _, names in os.walk(folder):
-        files += [os.path.relpath(os.path.join(place, name), folder) for name in names]
-    digest.update("\n".join(sorted(files)).encode())
-    chunks = sorted(name for name in files if name != "zarr.json")
-    if whole or len(chunks) == 1:
+    files = _files(folder)
+    digest = hashlib.sha256(_listing(metadata, files))
+    chunks = [name for name in files if name != "zarr.json"]
+    if whole or len(chunks) == 1 or not _FIELD & set(metadata.get("dimension_names") or ()):
         for name in chunks:
             with (folder / name).open("rb") as file:
                 while block := file.read(_BLOCK_BYTES):
                     digest.update(block)
     return digest.hexdigest()
+
+
+def _listed_sum(folder: Path) -> str | None:
+    """Return the sum without contents that earlier versions stored for arrays of several files."""
+    if not (folder / "zarr.json").exists() or len(files := _files(folder)) <= 2:
+        return None
+    metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
+    return hashlib.sha256(_listing(metadata, files)).hexdigest()
+
+
+def _listing(metadata: Any, files: list[str]) -> bytes:
+    return _plain(metadata) + "\n".join(files).encode()
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the sorted paths of all files in a folder, relative to it."""
+    files = []
+    for place, _, names in os.walk(folder):
+        files += [os.path.relpath(os.path.join(place, name), folder) for name in names]
+    return sorted(files)
 
 
 def _plain(tree: Any) -> bytes:
