@@ -38,7 +38,7 @@ class FitConfig(Section):
         "none", description="all: solve again, with the validation period, once all is chosen"
     )
     average: int = Field(
-        1, gt=0, le=MOST, description="number of best candidates that are averaged at each lead"
+        1, gt=0, le=MOST, description="number of candidates that are averaged at each lead"
     )
     finalists: int | None = Field(
         None,
@@ -62,6 +62,11 @@ class FitConfig(Section):
         description="damp the forecast at each lead by a regression on rollouts of the validation "
         "period",
     )
+
+    @property
+    def mixed(self) -> bool:
+        """Whether rollouts of the validation period decide on the shares of averaged networks."""
+        return self.average > 1 and self.calibration
 
 
 class ForecastConfig(Section):

@@ -152,6 +152,8 @@ class Refit:
             return Run.reopen(self.folder, progress)
         settings = self.fitted.candidates, Checkpoints(self.store), self.experiment.fit
         chosen = choose_model(*settings, progress)
+        if chosen.mixed:  # shares are those of rollouts of the fit, as the calibration is
+            chosen = chosen.with_mixture_of(self.model.notes, self.model.mixture)
         chosen = final_solve(chosen, *settings, progress)
         model = replace(
             self.model,
@@ -184,8 +186,9 @@ def refit(
 ) -> Run:
     """Select a model again from the triangles of a run, and write it into another folder.
 
-    See :meth:`Refit.prepare` for the parameters. Climatology, EOFs, hidden weights, the calibration
-    and the covariances of damped persistence stay those of the run, even if years are left out.
+    See :meth:`Refit.prepare` for the parameters. Climatology, EOFs, hidden weights, the shares of
+    averaged networks, the calibration and the covariances of damped persistence stay those of the
+    run, even if years are left out.
     A refit of a run with ensembles makes single forecasts: its networks have other errors.
     """
     return Refit.prepare(

@@ -196,14 +196,12 @@ class Training(FieldPasses, ABC):
             chosen = yield self._final_solve_pass(chosen, rows, train_only)
         rollouts = self._planned_rollouts(layout, rows)
         if chosen is not None:
-            rollouts = replace(
-                rollouts,
-                networks=chosen.networks,
-                mixture=chosen.mixture,
-                linear=chosen.linear,
-                quadratic=chosen.quadratic,
-            )
-        calibration = yield from calibration_passes(self, rollouts, self.states_of(layout))
+            rollouts = _rollouts_of(chosen, rollouts)
+        average = fit.average if chosen is not None and chosen.mixed else None
+        calibration = yield from calibration_passes(self, rollouts, self.states_of(layout), average)
+        if chosen is not None and chosen.mixed and calibration is not None:
+            chosen = chosen.with_mixture(calibration.mixture)
+            rollouts = _rollouts_of(chosen, rollouts)
         errors = yield from error_passes(self, rollouts, calibration)
         if fit != train_only:
             chosen = yield self._final_solve_pass(chosen, rows, fit)
@@ -270,7 +268,7 @@ class Training(FieldPasses, ABC):
         )
 
     def _planned_rollouts(self, layout: Any, rows: list[TrainingRows]) -> NetworkRollouts:
-        """Return rollouts of as many networks as are averaged, of the sizes of the largest."""
+        """Return rollouts of as many networks as are compared, of the sizes of the largest."""
         largest = max(rows, key=lambda each: each.rows.columns)
         network = largest.rows.network
         groups = () if network.groups is None else (int(network.groups.max()) + 1,)
@@ -281,7 +279,8 @@ class Training(FieldPasses, ABC):
             outer = np.zeros((*groups, len(network.leads), features, largest.size))
             return replace(network, outer=outer)
 
-        count = self.experiment.fit.average
+        fit = self.experiment.fit
+        count = min(2 * fit.average, len(rows)) + 1 if fit.mixed else fit.average
         quadratic = any(each.rows.network.sampling == "quadratic" for each in rows)
         return NetworkRollouts(
             layout,
@@ -359,6 +358,17 @@ class Training(FieldPasses, ABC):
             standardise=False,
             seed=model.seed,
         )
+
+
+def _rollouts_of(chosen: SelectedModel, planned: NetworkRollouts) -> NetworkRollouts:
+    """Return the rollouts of a selected model in place of the planned ones."""
+    return replace(
+        planned,
+        networks=chosen.networks,
+        mixture=chosen.mixture,
+        linear=chosen.linear,
+        quadratic=chosen.quadratic,
+    )
 
 
 def _measure_precision(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.time_axis import step_of
-from gfrnn.pipeline.reduction.checkpoints import content_key
+from gfrnn.pipeline.reduction.checkpoints import Arrays, content_key
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.calibration.lead_regression import LeadSums
 from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
@@ -45,16 +45,25 @@ class Calibration:
         Mean squared errors of a state in the validation period: ``rollout_errors`` and
         ``calibrated_errors``, shape (systems, leads), of the same systems, and
         ``climatology_errors``, shape (leads,).
+    mixture : ndarray, shape (networks, leads)
+        Shares of the networks in the forecasts.
     """
 
     factors: dict[str, Array]
     errors: dict[str, Array]
+    mixture: Array
 
     @classmethod
     def of_sums(
-        cls, sums: dict[str, LeadSums], regressed: Sequence[int], spacing: int
+        cls, sums: dict[str, LeadSums], mixture: Array, regressed: Sequence[int], spacing: int
     ) -> Calibration:
-        """Return the calibration of all systems; see :meth:`LeadSums.coefficients`."""
+        """Return the calibration of all systems; see :meth:`LeadSums.coefficients`.
+
+        Parameters
+        ----------
+        mixture : ndarray, shape (networks, leads)
+            Shares of the networks.
+        """
         factors = {name: own.coefficients(regressed, spacing) for name, own in sums.items()}
         calibrated = [own.errors(factors[name]) for name, own in sums.items()]
         errors = {
@@ -62,11 +71,11 @@ class Calibration:
             "calibrated_errors": np.stack(calibrated),
             "climatology_errors": sums["linear"].variance(),
         }
-        return cls(factors, errors)
+        return cls(factors, errors, mixture)
 
 
 def calibration_passes(
-    training: FieldPasses, rollouts: NetworkRollouts, states: States
+    training: FieldPasses, rollouts: NetworkRollouts, states: States, average: int | None = None
 ) -> Passes[Calibration | None]:
     """Yield the pass over rollouts of the validation period; return the calibration.
 
@@ -78,6 +87,9 @@ def calibration_passes(
         Solved networks; while a fit is only planned, networks of the same sizes.
     states : States
         Source of the states of the validation period and the times before it.
+    average : int or None
+        Number of networks that are averaged at each lead besides the linear model, the last one of
+        the networks; None keeps the shares of the rollouts.
 
     Returns
     -------
@@ -119,17 +131,25 @@ def calibration_passes(
 
     def key() -> str:
         own = training.rows_key(experiment, experiment.search, horizon, summary.block)
-        return content_key(own, networks_key(rollouts), starts.tolist())
+        return content_key(own, networks_key(rollouts), starts.tolist(), summary.systems)
 
     reads = isinstance(states, FieldStates)
+
+    def finish(root: Arrays) -> Calibration:
+        sums, mixture = summary.finish(root), None
+        if average is not None:
+            mixture = sums.mixture(rollouts.linear.leads, average, spacing)
+        if mixture is None:
+            mixture = rollouts.mixture
+        leads = rollouts.linear.leads
+        return Calibration.of_sums(sums.systems(mixture, leads), mixture, leads, spacing)
+
     found: Calibration = yield ReductionPass(
         summary=summary,
         stretches=leaves,
         key=key,
         windows=np.array([summary.reach(part) for part in leaves]) if reads else NO_READS,
-        finish=lambda root: Calibration.of_sums(
-            summary.finish(root), rollouts.linear.leads, spacing
-        ),
+        finish=finish,
         joined=True,
     )
     return found

@@ -78,7 +78,7 @@ class NetworkRollouts:
             of the networks.
         """
         own = np.asarray(self.linear.leads)
-        walks = [self._walk(network, history, initial, steps) for network in self.networks]
+        walks = self.network_walks(history, initial, steps)
         for lead in range(1, steps + 1):
             shares = self.mixture[:, np.searchsorted(own, lead, side="right") - 1]
             mixed: Array = np.zeros((len(history), self.layout.size))
@@ -89,6 +89,10 @@ class NetworkRollouts:
                     mixed += share * state
                     limited += share * held
             yield mixed, limited
+
+    def network_walks(self, history: Array, initial: Array, steps: int) -> list[Walk]:
+        """Return the rollouts of the averaged networks, as :meth:`walk` yields their mean."""
+        return [self._walk(network, history, initial, steps) for network in self.networks]
 
     def reference_walk(
         self, name: str, history: Array, initial: Array, steps: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.calibration.lead_regression import LeadSums
+from gfrnn.pipeline.training.calibration.mixture import RolloutSums
 from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
 from gfrnn.pipeline.training.rows import States
 from gfrnn_core import UnstableRollout
@@ -23,6 +25,9 @@ Array = NDArray[Any]
 @dataclass(frozen=True)
 class RolloutSummary:
     """Sums over initial times of squares and products of rollouts and truth.
+
+    The sums of the networks that are averaged are kept for each, and for each two of them, so that
+    the errors of any average follow.
 
     A stretch is a range of initial times, between which the data have no gap. Rollouts that
     diverged are left out from then on.
@@ -56,8 +61,14 @@ class RolloutSummary:
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """Systems whose rollouts are summed: the mean of the networks, and reference networks."""
-        return "forecast", *self.rollouts.references
+        """Rollouts that are summed: those of the averaged networks, and reference networks."""
+        names = [f"network {index}" for index in range(len(self.rollouts.networks))]
+        return *names, *self.rollouts.references
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Each two of the networks that are averaged."""
+        return list(combinations(range(len(self.rollouts.networks)), 2))
 
     @cached_property
     def groups(self) -> Array:
@@ -79,7 +90,7 @@ class RolloutSummary:
         del before
         leads = min(self.leads, end - 1 - first)
         walks = (
-            self.rollouts.walk(history, initial, leads),
+            *self.rollouts.network_walks(history, initial, leads),
             *(
                 self.rollouts.reference_walk(name, history, initial, leads)
                 for name in self.rollouts.references
@@ -92,21 +103,28 @@ class RolloutSummary:
                 read = self.states.read(begin, min(last + lead + self.block, end))
             known = starts + lead < end
             truth = read[starts[known] + lead - begin]
+            forecasts = []
             for system, walk in zip(self.systems, walks, strict=True):
                 forecast = next(walk)[0][known]
-                self._add(found, system, lead, forecast, truth)
+                forecasts.append(self._add(found, system, lead, forecast, truth))
+            for one, other in self.pairs:
+                self._add_products(found[_pair(one, other)], lead, forecasts[one], forecasts[other])
         return found
 
-    def _add(self, found: Arrays, system: str, lead: int, forecast: Array, truth: Array) -> None:
-        """Add the products of one lead to the sums."""
-        finite = np.isfinite(forecast).all(axis=1)
-        forecast, truth = forecast[finite], truth[finite]
-        pairs = {"forecast": (forecast,) * 2, "product": (forecast, truth), "truth": (truth,) * 2}
-        for name, (one, other) in pairs.items():
-            sums = np.einsum("ns,ns->s", one, other)
-            row = found[f"{system}/{name}"][lead - 1]
-            row += np.bincount(self.groups, sums, minlength=len(row))
-        found[f"{system}/counts"][lead - 1] += len(forecast)
+    def _add(self, found: Arrays, system: str, lead: int, forecast: Array, truth: Array) -> Array:
+        """Add the products of one lead to the sums; return forecasts, 0 where they diverged."""
+        finite: Array = np.isfinite(forecast).all(axis=1)
+        forecast = np.where(finite[:, None], forecast, 0.0)
+        truth = truth[finite]
+        self._add_products(found[f"{system}/forecast"], lead, forecast, forecast)
+        self._add_products(found[f"{system}/product"], lead, forecast[finite], truth)
+        self._add_products(found[f"{system}/truth"], lead, truth, truth)
+        found[f"{system}/counts"][lead - 1] += finite.sum()
+        return forecast
+
+    def _add_products(self, sums: Array, lead: int, one: Array, other: Array) -> None:
+        row = sums[lead - 1]
+        row += np.bincount(self.groups, np.einsum("ns,ns->s", one, other), minlength=len(row))
 
     def _zeros(self) -> Arrays:
         shape = self.leads, int(self.groups.max()) + 1
@@ -115,22 +133,26 @@ class RolloutSummary:
             for name in ("forecast", "product", "truth"):
                 found[f"{system}/{name}"] = np.zeros(shape)
             found[f"{system}/counts"] = np.zeros(self.leads, dtype=int)
-        return found
+        return found | {_pair(*pair): np.zeros(shape) for pair in self.pairs}
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
         return {name: left[name] + right[name] for name in left}
 
-    def finish(self, root: Arrays) -> dict[str, LeadSums]:
-        """Return the sums of each system."""
-        return {
-            system: LeadSums(
+    def finish(self, root: Arrays) -> RolloutSums:
+        """Return the sums of all systems."""
+        every = [
+            LeadSums(
                 **{
                     name: root[f"{system}/{name}"]
                     for name in ("forecast", "product", "truth", "counts")
                 }
             )
             for system in self.systems
-        }
+        ]
+        count = len(self.rollouts.networks)
+        references = dict(zip(self.rollouts.references, every[count:], strict=True))
+        products = {pair: root[_pair(*pair)] for pair in self.pairs}
+        return RolloutSums(every[:count], products, references)
 
     def reach(self, stretch: Stretch) -> tuple[int, int]:
         """Return the first time that a leaf reads, and the time after the last."""
@@ -145,7 +167,8 @@ class RolloutSummary:
         held, stepping = self.rollouts.walk_bytes(count)
         held += 8 * count * delays * size
         # The truth, and that of a lead, forecasts and their finite ones for the sums.
-        truth = 8 * (span + self.block + 6 * count) * size
+        kept = len(self.systems) + 6
+        truth = 8 * (span + self.block + kept * count) * size
         reading = self.states.read_bytes(span + max(delays, self.block))
         return held + max(reading, stepping + truth) + self.result_bytes(0)
 
@@ -157,3 +180,7 @@ class RolloutSummary:
 
     def leaf_rows(self, times: int) -> float:
         return float(times * self.leads)
+
+
+def _pair(one: int, other: int) -> str:
+    return f"network {one} x network {other}"

@@ -14,13 +14,14 @@ from gfrnn.pipeline.config.fit_config import FitConfig
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
-from gfrnn.pipeline.training.model_notes import CandidateScore, SolveSettings
+from gfrnn.pipeline.training.model_notes import CandidateScore, ModelNotes, SolveSettings
 from gfrnn.pipeline.training.selection.candidates import Candidate
 from gfrnn.pipeline.training.selection.left_out_years import select_on_left_out_years
 from gfrnn.pipeline.training.selection.ridge import (
     RidgeSelection,
     WidthSelection,
     candidate_shares,
+    mixed_candidates,
     select_ridge_and_width,
     solve,
 )
@@ -42,6 +43,9 @@ class SelectedModel:
         Index of the candidate with the least error.
     networks, mixture, linear, quadratic, selection, notes
         Attributes of :class:`gfrnn.pipeline.training.model.ForecastModel`.
+    mixed : bool
+        Whether the shares of the networks, of which the last is then the linear model, are still
+        to be computed from their rollouts; see :meth:`with_mixture`.
     """
 
     best: int
@@ -51,6 +55,54 @@ class SelectedModel:
     quadratic: SampledRNN | None
     selection: dict[str, Array]
     notes: dict[str, Any]
+    mixed: bool = False
+
+    def with_mixture(self, mixture: Array) -> SelectedModel:
+        """Return the model with other shares of its networks, without those that have none.
+
+        Parameters
+        ----------
+        mixture : ndarray, shape (networks, leads)
+        """
+        solves = self.notes["solves"]
+        shares = np.zeros((len(self.notes["candidates"]), mixture.shape[1]))
+        for settings, share in zip(solves[:-1], mixture[:-1], strict=True):
+            shares[settings.candidate] = share
+        scores = zip(self.notes["candidates"], shares.tolist(), strict=True)
+        used = np.flatnonzero(mixture.any(axis=1))
+        return replace(
+            self,
+            networks=tuple(self.networks[index] for index in used),
+            mixture=mixture[used],
+            notes=self.notes
+            | {
+                "solves": [solves[index] for index in used],
+                "candidates": [replace(score, shares=share) for score, share in scores],
+            },
+            mixed=False,
+        )
+
+    def with_mixture_of(self, notes: ModelNotes, mixture: Array) -> SelectedModel:
+        """Return the model with the shares of another one of the same candidates.
+
+        Parameters
+        ----------
+        notes, mixture
+            Attributes of the other model. If it averages a candidate that is not among the best
+            any more, the shares are equal.
+        """
+
+        def places(solves: Sequence[SolveSettings]) -> list[int]:
+            """Return the candidates of networks; linear models, whatever their delays, are one."""
+            return [each.candidate if each.width else -1 for each in solves]
+
+        own, kept = places(self.notes["solves"]), places(notes.solves)
+        if not set(kept) <= set(own):
+            return self.with_mixture(self.mixture)
+        shares = np.zeros(self.mixture.shape)
+        for place, share in zip(kept, mixture, strict=True):
+            shares[own.index(place)] += share
+        return self.with_mixture(shares)
 
 
 def choose_model(
@@ -62,7 +114,8 @@ def choose_model(
     """Solve every candidate, compare their errors, average the best at each lead.
 
     The errors are those on the validation period, or on every year that is left out once
-    (``fit.choice``).
+    (``fit.choice``). Where the shares in the average are computed from rollouts (``fit.mixed``),
+    all networks that are compared are solved.
 
     Raises
     ------
@@ -86,19 +139,29 @@ def choose_model(
             chosen.best.score,
             chosen.linear.score,
         )
-    shares = candidate_shares(
-        np.stack([choice.best.errors.min(axis=0) for choice in choices]), fit.average
-    )
+    errors = np.stack([choice.best.errors.min(axis=0) for choice in choices])
+    shares = candidate_shares(errors, fit.average)
     used = np.flatnonzero(shares.any(axis=1))
+    mixed = fit.mixed and len(used) > 1
+    if mixed:
+        used = mixed_candidates(errors, fit.average)
     solves = [_settings(int(index), choices[index].best) for index in used]
+    networks = [choices[index].best.network for index in used]
     linear_solve = _settings(best_linear, linear)
+    mixture = shares[used]
+    if mixed:
+        solves.append(linear_solve)
+        networks.append(linear.network)
+        equal = candidate_shares(errors[used], fit.average)
+        mixture = np.concatenate([equal, np.zeros((1, equal.shape[1]))])
     quadratic = _best_quadratic(candidates, choices)
     if quadratic is not None and used.tolist() == [quadratic]:
         quadratic = None  # the forecast itself
     return SelectedModel(
         best=best,
-        networks=tuple(choices[index].best.network for index in used),
-        mixture=shares[used],
+        networks=tuple(networks),
+        mixture=mixture,
+        mixed=mixed,
         linear=linear.network,
         quadratic=None if quadratic is None else choices[quadratic].best.network,
         selection={

@@ -338,7 +338,34 @@ def candidate_shares(errors: Array, average: int) -> Array:
         Columns sum to 1.
     """
     shares = np.zeros(errors.shape)
-    models = np.sort(np.unique(errors, axis=0, return_index=True)[1])
+    models = distinct_models(errors)
     order = models[np.argsort(errors[models], axis=0, kind="stable")[:average]]
     np.put_along_axis(shares, order, 1.0 / len(order), axis=0)
     return shares
+
+
+def mixed_candidates(errors: Array, average: int) -> Array:
+    """Return the candidates whose rollouts are compared: twice as many as are averaged.
+
+    They have the smallest mean errors over leads, and no two of them are the same model. The best
+    average need not consist of the best candidates, as those that differ more have errors that
+    cancel.
+
+    Parameters
+    ----------
+    errors, average
+        Parameters of :func:`candidate_shares`.
+
+    Returns
+    -------
+    ndarray of int
+        Indices in the order of the search.
+    """
+    models = distinct_models(errors)
+    best = np.argsort(errors[models].mean(axis=1), kind="stable")[: 2 * average]
+    return np.sort(models[best])
+
+
+def distinct_models(errors: Array) -> Array:
+    """Return the indices of candidates with different errors, the first of those with the same."""
+    return np.sort(np.unique(errors, axis=0, return_index=True)[1])

@@ -235,7 +235,7 @@ def test_values_are_the_rollout_of_the_model(run, store, weather):
     for n in range(count):
         hidden, biases = arrays[f"networks/{n}/weights"], arrays[f"networks/{n}/biases"]
         outer = arrays[f"networks/{n}/outer"]
-        assert outer.shape == (2, 2 * 5 + 1 + 30, 5)
+        assert outer.shape == (2, 2 * 5 + 1 + len(biases), 5)
         series = {0: states[place], -1: states[place - 1]}
         for lead in range(1, LEADS + 1):
             predicted = []

@@ -177,7 +177,7 @@ def test_a_model_comes_back_from_disk(tmp_path):
             state={"weights": "own", "static": ["latitude"]},
             model={"width": 10, "leads": ["1d", "2d"], "inputs": ["day_of_year", "insolation"]},
             search={"model.seed": [0, 1]},
-            fit={"ridge": [1e-3], "average": 2},
+            fit={"ridge": [1e-3], "average": 2, "calibration": False},
         ),
         tmp_path / "run",
     )

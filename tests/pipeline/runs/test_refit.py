@@ -31,7 +31,7 @@ from gfrnn_testing.weather import (
 PARTS: dict[str, Any] = {
     "periods": {"test": ["2002-07-01", "2002-07-12"]},
     "state": {"modes": 5, "delays": 2},
-    "fit": {"ridge": [1e-4, 1e-2], "balance": [1.0, 0.3], "average": 2},
+    "fit": {"ridge": [1e-4, 1e-2], "balance": [1.0, 0.3]},
     "search": {"model.scale": [0.1, 0.4, 0.8]},
     "forecast": {"horizon": "4d"},
 }
@@ -88,6 +88,17 @@ def test_a_refit_is_the_fit_of_the_changed_experiment(weather, fitted, tmp_path,
             getattr(model_of(ours), name), getattr(model_of(fitted), name)
         )
     assert ours.experiment.fit == theirs.experiment.fit
+
+
+def test_a_refit_keeps_the_shares_of_an_average(weather, tmp_path):
+    parts = PARTS | {"fit": PARTS["fit"] | {"average": 2}}
+    run = Run(experiment(weather.path, **parts), tmp_path / "run")
+    run.fit()
+    assert contents(refit(run.folder, tmp_path / "again").model) == contents(run.model)
+    before = model_of(run)
+    after = model_of(refit(run.folder, tmp_path / "changed", ridge=[0.1]))
+    np.testing.assert_array_equal(after.mixture, before.mixture)
+    assert {ridge for each in after.notes.solves for ridge in each.ridge} == {0.1}
 
 
 def rows_of(run: Run, first: SampledRNN, years: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

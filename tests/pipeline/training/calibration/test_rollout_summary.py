@@ -82,7 +82,9 @@ def test_the_damping_of_a_rollout_without_decay_is_the_autocorrelation():
     own = summary(
         states, scaling_network(*[1.0] * SIZE), scaling_network(*[0.8] * SIZE), starts, 20000
     )
-    found = Calibration.of_sums(own.finish(own.leaf(Stretch("a", 0, len(starts)))), (), LEADS)
+    sums = own.finish(own.leaf(Stretch("a", 0, len(starts))))
+    one = np.ones((1, 1))
+    found = Calibration.of_sums(sums.systems(one, (1,)), one, (), LEADS)
     wanted = 0.8 ** np.arange(1, LEADS + 1)[:, None]
     np.testing.assert_allclose(found.factors["forecast"], wanted * np.ones((1, 2)), atol=0.03)
     np.testing.assert_allclose(found.factors["linear"], 1.0, atol=0.06)  # it is optimal already
@@ -112,7 +114,9 @@ def test_channels_have_factors_of_their_own():
     starts = np.arange(2900)
     one = scaling_network(*[1.0] * SIZE)
     own = summary(states, one, one, starts, 3000)
-    found = Calibration.of_sums(own.finish(own.leaf(Stretch("a", 0, len(starts)))), (), LEADS)
+    sums = own.finish(own.leaf(Stretch("a", 0, len(starts))))
+    one = np.ones((1, 1))
+    found = Calibration.of_sums(sums.systems(one, (1,)), one, (), LEADS)
     np.testing.assert_allclose(found.factors["forecast"][:, 0], 1.0)
     assert (found.factors["forecast"][:, 1] < 0.1).all()
 
@@ -132,7 +136,7 @@ def test_any_cut_into_leaves_gives_the_same_sums(together):
     for name, values in whole.items():
         np.testing.assert_allclose(first[name], values, rtol=1e-12, err_msg=name)
     known = (starts[:, None] + np.arange(1, LEADS + 1) < 60).sum(axis=0)
-    np.testing.assert_array_equal(whole["forecast/counts"], known)
+    np.testing.assert_array_equal(whole["network 0/counts"], known)
 
 
 def test_leads_read_in_blocks_are_those_read_at_once():
@@ -152,9 +156,9 @@ def test_rollouts_that_diverged_are_left_out():
     mad = replace(scaling_network(1e200, *[0.9] * (SIZE - 1)), low=None, high=None)
     own = summary(states, mad, scaling_network(*[0.7] * SIZE), np.arange(0, 190), 200)
     found = own.leaf(Stretch("validation", 0, 190))
-    np.testing.assert_array_equal(found["forecast/counts"], [190, 95, 95, 95, 95])
+    np.testing.assert_array_equal(found["network 0/counts"], [190, 95, 95, 95, 95])
     np.testing.assert_array_equal(found["linear/counts"], 190)
-    assert np.isfinite(found["forecast/forecast"][1:]).all()
+    assert np.isfinite(found["network 0/forecast"][1:]).all()
 
 
 def test_initial_times_are_spread_evenly_and_have_all_leads_where_runs_are_long():
