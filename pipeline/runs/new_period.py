@@ -170,7 +170,7 @@ class NewPeriod:
         ds = open_source(self.experiment.data)
         log_losses(ds)
         check_forecast_data(self.experiment, ds, self.source.model, self.source.updated)
-        run = Run(self.experiment, self.folder, progress)  # makes the folder
+        run = Run(self.experiment, self.folder, progress)
         run.ds = ds
         # The notes identify a model: they contain all selected settings and keys of triangles.
         notes, done, trained = self.model.notes, run.record.fit, self.source.record.fit

@@ -60,8 +60,10 @@ def inspect(
     from gfrnn.pipeline.data.inspection.audit import audit
     from gfrnn.pipeline.data.inspection.describe import dataset_facts, describe_dataset
     from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
-    from gfrnn.workflows.session.new_experiment import open_given, write_new
+    from gfrnn.workflows.session.new_experiment import check_new, open_given, write_new
 
+    if save is not None:
+        check_new(save)
     for path in data:
         if Path(path).suffix in (".yaml", ".yml"):
             raise ConfigError(
@@ -87,7 +89,7 @@ def inspect(
         console.print("\n# experiment file to start from", highlight=False)
         console.print(without_passwords(text), highlight=False, markup=False)
         return
-    write_new(save, text, "--save")
+    write_new(save, text)
     console.print(f"experiment file: {save}", highlight=False)
 
 

@@ -15,8 +15,9 @@ from rich.console import Console
 from gfrnn.pipeline import open_source
 from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.config.experiment import parse_experiment
+from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import Period, checked
+from gfrnn.pipeline.config.yaml_tree import parse_tree
 from gfrnn.pipeline.data.inspection.audit import audit
 from gfrnn.pipeline.data.inspection.describe import describe_dataset, describe_files
 from gfrnn.pipeline.data.inspection.starting_experiment import (
@@ -28,7 +29,7 @@ from gfrnn.pipeline.data.inspection.starting_experiment import (
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.data.variables.file_variables import file_variables, source_variables
 from gfrnn.pipeline.errors import ConfigError, DataError, RunError, without_passwords
-from gfrnn.pipeline.storage import write_text
+from gfrnn.pipeline.storage import check_writable_file, write_text
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.stretches import steps
 from gfrnn.pipeline.verification.checks import check_verification
@@ -98,10 +99,16 @@ def _describe_files(config: DataConfig, console: Console) -> None:
     console.print(without_passwords(describe_files(variables)), highlight=False, markup=False)
 
 
-def write_new(file: Path, text: str, option: str) -> None:
-    """Write an experiment file that does not exist yet; it is private if it has passwords."""
+def check_new(file: Path) -> None:
+    """Check that an experiment file does not exist yet, and can be written."""
     if file.exists():
-        raise RunError(f"{option}: {file} exists already; choose another name, or remove it")
+        raise RunError(f"--save: {file} exists already; choose another name, or remove it")
+    check_writable_file(file, "--save")
+
+
+def write_new(file: Path, text: str) -> None:
+    """Write an experiment file that does not exist yet; it is private if it has passwords."""
+    check_new(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, text, private=text != without_passwords(text))
     add_results(experiment_file=file)
@@ -141,8 +148,8 @@ def new_experiment(
     """
     if not paths and not asks:
         raise ConfigError("DATA: missing; give files, zarr stores, globs or URLs")
-    if file is not None and file.exists():
-        raise RunError(f"--save: {file} exists already; choose another name, or remove it")
+    if file is not None:
+        check_new(file)
     if paths:
         ds, sources = open_given(paths, level, console, given.region)
     else:
@@ -158,11 +165,12 @@ def new_experiment(
             name = _ask("Name of the experiment", name, _checked_name)
     file = file or Path(f"{_checked_name(name)}.yaml")
     text = starting_experiment(ds, sources, name, audit(ds), given)
-    experiment = parse_experiment(text, str(file))
+    # There are no lines to be named, as the file is not written yet.
+    experiment = checked(Experiment, dict(parse_tree(text, name)), f"{file} (not written)")
     ds = open_source(experiment.data)
     check_fit(experiment, ds)
     check_verification(experiment, ds)
-    write_new(file, text, "--save")
+    write_new(file, text)
     print_product(console, "experiment file", file)
     print_product(console, "next", f"gfrnn fit {file} --plan; gfrnn run {file}")
 
