@@ -71,6 +71,7 @@ class StoredRun(RunFolder):
         self.check_links()
         self._force = force
         self._claimed = False
+        self._opened = False
         self.check_claim(experiment, force=force)
         if self.folder.exists():
             self._claim_once()
@@ -131,7 +132,9 @@ class StoredRun(RunFolder):
     def ds(self) -> xr.Dataset:
         """Canonical Dataset of the data, opened once, without the times that count as gaps."""
         ds = open_source(self.experiment.data)
-        log_losses(ds)
+        if not self._opened:  # again without times that count as gaps
+            log_losses(ds)
+        self._opened = True
         missing = read_missing_times(self.missing_times)
         if not missing or not still_missing(ds, missing):
             return ds

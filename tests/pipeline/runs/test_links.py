@@ -42,8 +42,9 @@ def home(tmp_path) -> Path:
 def test_a_link_in_a_runs_folder_is_refused(tmp_path, home, place, force):
     folder = tmp_path / "run"
     link = folder / place
-    link.parent.mkdir(parents=True)
+    folder.mkdir()
     Run(experiment("nowhere.zarr"), folder)
+    link.parent.mkdir(exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(home)
     before = contents(home)
