@@ -172,10 +172,16 @@ def test_what_a_source_states_is_used(tmp_path: Path) -> None:
     source = {"path": str(path), "accumulated": {"tp": None}}
     ds = opened(source, step="6h")
     np.testing.assert_array_equal(ds.total_precipitation.values, hourly[::6].astype("f4"))
-    ds = opened(source | {"accumulated": {"tp": "1d"}})
-    expected = np.diff(hourly, axis=0)
-    expected[::24] = hourly[1::24]
-    np.testing.assert_allclose(ds.total_precipitation.values, expected, atol=1e-8)
+    for wrong in ("1d", "12h"):
+        with pytest.raises(
+            DataError, match=rf"accumulated: {wrong} for tp .* % of the sums of each"
+        ):
+            opened(source | {"accumulated": {"tp": wrong}})
+    every_six = write(tmp_path / "six_hours.nc", grown(hourly, 6))
+    with pytest.raises(DataError, match=r"makes [\d.]+ % of the sums of each 1h negative"):
+        opened({"path": str(every_six), "accumulated": {"tp": "1d"}})
+    ds = opened({"path": str(every_six), "accumulated": {"tp": "6h"}})
+    np.testing.assert_allclose(ds.total_precipitation.values, hourly[1:], atol=1e-7)
     with pytest.raises(DataError, match=r"accumulated: the source has no variable tpp; did you"):
         opened({"path": str(path), "accumulated": {"tpp": "1d"}})
     with pytest.raises(DataError, match=r"accumulated: 30min for tp .* not a multiple of .*, 1h"):
