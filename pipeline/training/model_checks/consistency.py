@@ -208,7 +208,8 @@ def _weights(network: SampledRNN | ZonalNetwork) -> list[Array]:
 
 def _check_errors(archive: ErrorArchive, grid: Grid) -> None:
     """Check the sizes of the errors that members are made of."""
-    group, shape = zarr.open_group(archive.path, mode="r", zarr_format=3), archive.valid_time.shape
+    group = zarr.open_group(archive.path, mode="r", zarr_format=3, use_consolidated=False)
+    shape = archive.valid_time.shape
     channels, cells = grid.shape[0], grid.shape[1] * grid.shape[2]
     _require(len(shape) == 2, f"errors/valid_time: has the shape {shape}")
     _require_shape("errors/unit", archive.unit, (channels,))
