@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.eof_states import EofLayout
@@ -271,6 +272,9 @@ def _check_notes(model: ForecastModel) -> None:
             len(notes.solves) == len(model.networks) and notes.linear_solve is not None,
             f"notes: {len(notes.solves)} solves of {len(model.networks)} networks",
         )
+    for own in (notes.sums or {}).values():
+        for text in own:
+            Duration.parse(text)
     for each in (*notes.solves, notes.linear_solve, notes.quadratic_solve):
         if each is None:
             continue

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zarr
 
@@ -149,7 +150,7 @@ def test_hostile_errors_of_held_out_forecasts_are_made_anew(
     tmp_path: Path, attack: Callable[[Path], None]
 ) -> None:
     archive = ErrorArchive(tmp_path / "errors")
-    zarr.create_group(archive.path).create_array("unit", data=[1.0])
+    zarr.create_group(archive.path).create_array("unit", data=np.ones(1))
     assert archive.exists
     attack(archive.path / "unit")
     assert not archive.exists
