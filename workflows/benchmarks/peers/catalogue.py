@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gfrnn.workflows.benchmarks.peers.chaos.lorenz63 import LORENZ63_COMPARISON
+from gfrnn.workflows.benchmarks.peers.chaos.lorenz96 import LORENZ96_COMPARISON
 from gfrnn.workflows.benchmarks.peers.comparison import Comparison
 from gfrnn.workflows.benchmarks.peers.fields.comparisons import ERA_INTERIM, PACIFIC_SST
 from gfrnn.workflows.benchmarks.peers.numerics.eofs import EOFS
@@ -16,6 +17,7 @@ _ALL = (
     STATION_WTH,
     STATION_JENA,
     LORENZ63_COMPARISON,
+    LORENZ96_COMPARISON,
     LEAST_SQUARES,
     EOFS,
     OSCILLATIONS,
