@@ -65,6 +65,8 @@ def test_hourly_sums_are_summed_over_the_step(
     days = pd.date_range("2001-01-01", periods=DAYS - 1, freq="1D")
     np.testing.assert_array_equal(ds.time.values, days)  # the last day lacks its last hour
     assert not ds.attrs["losses"]
+    (last,) = (note for note in ds.attrs["notes"] if "is left out for all variables" in note)
+    assert f"the last 1d, from 2001-01-{DAYS:02d}T00:00" in last
     # Values of a time are those of the beginning of the step.
     np.testing.assert_array_equal(
         ds["2m_temperature"].values, make(len(hourly), "1h").t2m.values[: 24 * (DAYS - 1) : 24]
