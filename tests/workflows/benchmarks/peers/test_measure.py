@@ -60,7 +60,7 @@ def test_contenders_are_searched_and_then_fitted_in_turn(tmp_path):
     assert not result.failed
 
 
-def test_errors_are_means_over_seeds_and_the_mean_forecast_has_a_row():
+def test_errors_are_means_over_seeds_and_the_mean_forecast_has_a_row(tmp_path):
     made = comparison(contender("pair", seeds=2, mean=True))
     single, mean = measure(made, quick=False, rounds=1, report=silent, folder=tmp_path).rows
     assert single.errors == {"mae": 1.0}
