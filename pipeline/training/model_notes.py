@@ -177,6 +177,9 @@ class ModelNotes:
         Errors of all candidates with fewer hidden features, if those of ``candidates`` were chosen
         by these.
     updated : Updates or None
+    sums : dict or None
+        Of variables that are sums over time: the time after which the sum begins anew in the files
+        of the training data, and the step of these files. None if there are none.
     """
 
     __pydantic_config__ = _KEYS
@@ -199,6 +202,7 @@ class ModelNotes:
     precision: dict[str, Any]
     first_round: list[CandidateScore] = field(default_factory=list)
     updated: Updates | None = None
+    sums: dict[str, tuple[str, str]] | None = None
 
     @property
     def all_solves(self) -> list[SolveSettings]:
