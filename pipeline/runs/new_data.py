@@ -193,12 +193,12 @@ def check_matches_model(ds: xr.Dataset, model: ForecastModel) -> None:
             f"the data have a step of {step_of(time)}, the model of {model.step}; give data with "
             "the model's step, or a shorter one and data.step"
         )
-    for name, wanted in (model.notes.sums or {}).items():
-        if not _like_sums(ds.attrs["sums"].get(name), wanted):
-            there = ds.attrs["sums"].get(name)
+    for name, trained in (model.notes.sums or {}).items():
+        stored = ds.attrs["sums"].get(name)
+        if not _like_sums(stored, trained):
             raise DataError(
-                f"{name}: the data have {_describe_sums(there)}, but the model was trained on "
-                f"{_describe_sums(wanted)}; give data like these, or leave a wrong "
+                f"{name}: the data have {_describe_sums(stored)}, but the model was trained on "
+                f"{_describe_sums(trained)}; give data like these, or leave a wrong "
                 "data.sources.accumulated out"
             )
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gfrnn_core import RFactor, RidgePath, merge_all
 from gfrnn_core.regression import residual_triangle
 
-cases = settings(deadline=None, derandomize=True, max_examples=40)
+cases = settings(max_examples=40)
 RIDGES = [1e-8, 1e-4, 1e-2, 0.3, 10.0]
 
 

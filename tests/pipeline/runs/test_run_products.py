@@ -200,7 +200,7 @@ def test_the_client_of_the_user_is_used(run, weather, tmp_path):
     """A run that is made under a client computes on it, with the same bits."""
     with (
         LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster),
     ):

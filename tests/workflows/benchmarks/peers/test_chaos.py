@@ -77,8 +77,8 @@ def test_programs_forecast_from_the_test_starts(name, contender, folders):
     forecast = program.forecast(program.fit(setting, 1))
     truth = program.test.truth
     assert forecast.shape == truth.states.shape
-    # Each continues from its own initial state: any two states of the attractor are about the square
-    # root of 2 deviations apart, and a step changes states by some per cent at most.
+    # Each continues from its own initial state: other states of the attractor are about the square
+    # root of 2 deviations away, and a step changes states by some per cent at most.
     first = np.linalg.norm(forecast[:, 0] - truth.starts, axis=1)
     apart = np.linalg.norm(np.broadcast_to(program.deviation, truth.starts[0].shape))
     assert (first < apart).all()
