@@ -151,10 +151,10 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
     return xr.Dataset(variables, coords, attrs)
 
 
-def log_losses(ds: xr.Dataset) -> None:
-    """Log, as warnings, which data of the files are not used."""
+def log_losses(ds: xr.Dataset, where: str = "data") -> None:
+    """Log, as warnings, which data of the files are not used; ``where`` names the files."""
     for loss in ds.attrs.get("losses", []):
-        _LOGGER.warning("data: %s", loss)
+        _LOGGER.warning("%s: %s", where, loss)
 
 
 def _origins(fields: list[FileVariable]) -> list[dict[str, str]]:

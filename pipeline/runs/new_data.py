@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,11 @@ from gfrnn.pipeline.training.stretches import (
 
 Array = NDArray[Any]
 
+# Keys of the section data with which messages on files begin.
+_KEY = re.compile(
+    r"^data\.(?:variables|transform|aggregate|sources)(?:\[\d+\])?\.?(\w*): ", re.MULTILINE
+)
+
 # Root mean square anomaly over all cells and times, in standard deviations of the channel. It is
 # about 1 for weather, and 10 or more for anomalies, another quantity or another unit.
 _IMPLAUSIBLE = 10.0
@@ -65,8 +71,8 @@ def open_new_data(
     ConfigError, DataError
         If the data are missing or not readable, or differ from the model in grid or step.
     """
-    ds = open_source(with_new_sources(data, paths, model))
-    log_losses(ds)
+    ds = open_given_data(with_new_sources(data, paths, model), "NEW_DATA")
+    log_losses(ds, "NEW_DATA")
     check_matches_model(ds, model)
     inside = np.ones(ds.sizes["time"], dtype=bool)
     if period is not None:
@@ -79,6 +85,27 @@ def open_new_data(
         )
     check_chunks(ds, inside)
     return model.fields(ds.isel(time=slice(inside.argmax(), len(inside) - inside[::-1].argmax())))
+
+
+def open_given_data(data: DataConfig, where: str) -> xr.Dataset:
+    """Open data that an argument or option gives in place of those of a run.
+
+    Parameters
+    ----------
+    data : DataConfig
+        From :func:`with_new_sources`.
+    where : str
+        Argument or option of the paths; messages name it, as no experiment file has these data.
+
+    Raises
+    ------
+    DataError
+    """
+    try:
+        return open_source(data)
+    except DataError as error:
+        named = _KEY.sub(lambda key: f"{where}: {key[1]}{': ' * bool(key[1])}", str(error))
+        raise DataError(named) from None
 
 
 def with_new_sources(

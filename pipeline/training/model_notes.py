@@ -83,7 +83,7 @@ class LatestUpdate:
     Attributes
     ----------
     first : str
-        First of the new times.
+        First of the new times that was not left out.
     times, rows : int
         Number of new times, and of the rows made from them.
     consecutive : bool
@@ -94,6 +94,8 @@ class LatestUpdate:
         Fingerprint of the new data; empty in models of earlier versions.
     missing : int
         Number of these times that were left out, as a channel has no value there.
+    gaps : int
+        Number of gaps between the others.
     """
 
     __pydantic_config__ = _KEYS
@@ -105,6 +107,7 @@ class LatestUpdate:
     forget: float
     data: str = ""
     missing: int = 0
+    gaps: int = 0
 
 
 @dataclass(frozen=True)

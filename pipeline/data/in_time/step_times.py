@@ -144,6 +144,12 @@ def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
         f"{first.variable}: the {_WORDS[method]} of the {most}{windows.longest} values of each "
         f"{step}{when}; its time is the beginning (UTC)"
     )
+    if before and ends.size and ends[-1] > labels[-1]:
+        notes.append(
+            f"{first.variable}: the last {step}, from {format_minute(ends[-1])}, is left out for "
+            "all variables, as its last value, whose stamp is the beginning of the next, is not "
+            "there; where the next file has it, give both files together"
+        )
     losses = []
     if incomplete.size:
         shown = ", ".join(map(format_minute, incomplete[:_SHOWN]))
