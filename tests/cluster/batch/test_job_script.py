@@ -94,7 +94,9 @@ def test_gibibytes_are_not_gigabytes(script, memory, limit, asked):
     assert f"#SBATCH --mem={asked}\n" in text
 
 
-@given(st.integers(LEAST_MEMORY, 2**40), st.integers(1, 64), st.integers(60, 10**6), st.integers(1, 16))
+@given(
+    st.integers(LEAST_MEMORY, 2**40), st.integers(1, 64), st.integers(60, 10**6), st.integers(1, 16)
+)
 def test_a_job_has_room_for_its_workers_and_they_leave_before_its_end(
     memory, per_job, walltime, threads
 ):
