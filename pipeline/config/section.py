@@ -56,7 +56,8 @@ class Section(BaseModel):
         """Refuse true and false in place of numbers, as which Pydantic reads them."""
         found = next(_truth_values(value), None)
         assert info.field_name is not None
-        if found is None or _allows_truth_values(cls.model_fields[info.field_name].annotation):
+        annotation: Any = cls.model_fields[info.field_name].annotation
+        if found is None or _allows_truth_values(annotation):
             return value
         shown = str(found).lower()
         raise ValueError(f"{shown} is neither a number nor text; write one, or quote it as text")
