@@ -22,9 +22,12 @@ if str(ROOT) not in sys.path:
 for _bare in ("pipeline", "cluster", "workflows"):
     sys.modules[_bare] = None  # type: ignore[assignment]
 
-# An example may take as long as it does on a machine that is busy with other work.
-settings.register_profile("unhurried", settings(), deadline=None)
-settings.load_profile("unhurried")
+# An example may take as long as it does on a machine that is busy with other work. Examples are the
+# same each time, so that a failure is one of the change that is tested; `pytest
+# --hypothesis-profile=random` looks for new ones.
+settings.register_profile("same", settings(), deadline=None, derandomize=True)
+settings.register_profile("random", settings(), deadline=None)
+settings.load_profile("same")
 
 # Shells let background processes ignore these signals, and all child processes of tests would
 # inherit that.

@@ -85,7 +85,7 @@ def test_the_pool_holds_no_pair_across_a_gap():
 
 
 @given(cuts=st.lists(st.integers(1, 299), max_size=6).map(sorted), which=st.sampled_from(SETTINGS))
-@options(max_examples=25, deadline=None)
+@options(max_examples=25)
 def test_consecutive_series_are_one_long_series(cuts, which):
     """The cuts do not matter, even with parts shorter than a row's extent and empty ones."""
     states, inputs, pieces, driving = parts(cuts=cuts)

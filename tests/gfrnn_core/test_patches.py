@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gfrnn_core import Patches
@@ -81,7 +81,6 @@ def grids(draw):
     )
 
 
-@settings(deadline=None)
 @example(
     Patches((2, 1), ((0, 1), (0, 0)), (False, True), (1, 1), poles=("none", "row"), turned=(0,))
 )
@@ -104,7 +103,6 @@ def without_halo(patches):
     return replace(patches, inner=((0, 0),) * len(patches.shape)).seen_by_hidden
 
 
-@settings(deadline=None)
 @given(grids())
 def test_indices_made_for_some_rows_are_those_of_all_places(patches):
     rng = np.random.default_rng(0)
@@ -117,7 +115,6 @@ def test_indices_made_for_some_rows_are_those_of_all_places(patches):
         np.testing.assert_array_equal(patches.windows_at(states, time, place), expected)
 
 
-@settings(deadline=None)
 @given(grids())
 def test_every_cell_is_owned_and_stands_in_the_middle_of_its_window(patches):
     assert set(patches.own.reshape(-1)) == set(range(patches.cells))
@@ -144,7 +141,6 @@ def test_across_a_pole_lies_the_other_side_and_winds_turn():
     np.testing.assert_array_equal(windows[2, 1], [[10, 11], [18, 19], [22, -23]])
 
 
-@settings(deadline=None)
 @given(grids(), st.data())
 def test_hidden_features_see_the_window_of_the_inner_halo(patches, data):
     inner = tuple(
@@ -158,7 +154,6 @@ def test_hidden_features_see_the_window_of_the_inner_halo(patches, data):
     assert patches.seen_by_hidden.shape == (patches.window,)
 
 
-@settings(deadline=None)
 @given(grids())
 def test_states_are_assembled_from_what_patches_own(patches):
     states = np.random.default_rng(1).standard_normal((2, 3, patches.cells)).astype(np.float32)

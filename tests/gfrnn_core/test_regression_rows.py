@@ -298,7 +298,7 @@ def cut_rows(case, cuts):
     share=st.sampled_from([1.0, 0.4]),
     first=st.integers(0, 1000),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_cut_changes_noise_or_the_choice_of_rows(cuts, share, first):
     case = noisy_case(share=share, first=first)
     whole, cut = stacked(**case), cut_rows(case, cuts)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gfrnn_core import sample_weights
 from gfrnn_core.lifting import lift, lift_into
 
-cases = settings(deadline=None, derandomize=True, max_examples=40)
+cases = settings(max_examples=40)
 PAIRS = ["pairs", "uniform_pairs"]
 
 

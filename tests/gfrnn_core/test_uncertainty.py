@@ -18,7 +18,7 @@ from gfrnn_core.uncertainty import (
 from gfrnn_core.validation import contiguous_folds, fold_errors, left_out_weights
 from gfrnn_testing.archives import DATA, real
 
-cases = settings(deadline=None, derandomize=True, max_examples=30)
+cases = settings(max_examples=30)
 RIDGES = [0.0, 1e-4, 0.1, 2.0]
 NOISE = np.array([[2.0, 0.6], [0.6, 0.5]])
 

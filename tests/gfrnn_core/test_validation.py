@@ -16,7 +16,7 @@ from gfrnn_core.validation import (
     left_out_weights,
 )
 
-cases = settings(deadline=None, derandomize=True, max_examples=30)
+cases = settings(max_examples=30)
 RIDGES = [1e-6, 1e-3, 0.1, 3.0]
 
 

@@ -130,7 +130,7 @@ def test_rows_and_steps_have_the_features_of_the_cells_of_a_patch(inner, poles):
     np.testing.assert_allclose(rolled, state, rtol=1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cut=st.integers(4, 26), share=st.sampled_from([1.0, 0.5]), noise=st.sampled_from([0, 0.1]))
 def test_any_cut_of_a_series_gives_the_same_triangle(cut, share, noise):
     patches, lattice = globe(size=(3, 4))

@@ -49,7 +49,7 @@ def windows(part, length):
         yield Window(part.inputs[span], part.targets[span], part.counted[span], part.loss)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(length=st.integers(1, 7))
 def test_windows_truncate_the_gradient_at_their_borders(length):
     # Summed over windows it is the derivative of the whole loss with the state at each border held.

@@ -43,7 +43,7 @@ def test_mean_loss_against_a_plain_loop():
     assert mean_loss(weights, sequences()) == pytest.approx(plain_mean(weights, sequences()))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     length=st.sampled_from([None, 1, 2, 3, 5, 7, 50]),
     rule=st.sampled_from([Backpropagation(), *(Perturbation(one) for one in ("wp", "np", "anp"))]),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gfrnn_core.perturbation.low_rank_products import LowRankProduct, add, dense
@@ -10,7 +10,6 @@ from gfrnn_core.perturbation.low_rank_products import LowRankProduct, add, dense
 FEW = st.integers(1, 6)
 
 
-@settings(deadline=None)
 @given(rows=FEW, n=FEW, m=FEW, dtype=st.sampled_from([np.float32, np.float64]))
 def test_adding_a_product_is_adding_its_matrix(rows, n, m, dtype):
     rng = np.random.default_rng(rows + 7 * n + 49 * m)

@@ -172,7 +172,7 @@ SHAPES = {
 }
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     kind=st.sampled_from(["wp", "np", "anp"]),
     loss=st.sampled_from(["squared", "cross_entropy"]),

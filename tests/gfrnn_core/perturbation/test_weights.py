@@ -11,7 +11,7 @@ from gfrnn_testing.perturbation_toys import network, plain_run, start, window
 FEW = st.integers(1, 4)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(steps=st.integers(1, 12), batch=FEW, inputs=FEW, units=st.integers(1, 40), outputs=FEW)
 def test_the_network_follows_its_equations(steps, batch, inputs, units, outputs):
     # The sizes lie on both sides of the choice whether R D is formed.

@@ -342,7 +342,7 @@ def test_a_jet_alone_stays_zonal_and_its_wind_vanishes_at_the_walls(weather):
     assert np.abs(np.diff(mean)[..., [0, -1]]).max() < 2e-2 * np.abs(np.diff(mean)).max()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.floats(0, 2 * np.pi))
 def test_weather_does_not_know_its_longitude(weather, angle):
     model, state = weather

@@ -190,7 +190,7 @@ def test_the_method_does_not_change_the_triangle():
     np.testing.assert_allclose(folded(matrix).triangle, reference, atol=1e-12)
 
 
-@settings(deadline=None, derandomize=True, max_examples=15)
+@settings(max_examples=15)
 @given(
     st.sampled_from(KINDS),
     st.lists(st.integers(0, ROWS), max_size=3),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gfrnn_core import RFactor, merge_all
 
-cases = settings(deadline=None, derandomize=True, max_examples=60)
+cases = settings(max_examples=60)
 ROUNDING = 1e-13
 
 

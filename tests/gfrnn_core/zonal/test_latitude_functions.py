@@ -15,7 +15,7 @@ WITH_POLES = np.linspace(-90, 90, 25)
 GLOBES = pytest.mark.parametrize("latitude", [GAUSS, CENTRES, WITH_POLES])
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 30), st.integers(1, 20))
 def test_legendre_functions_are_orthonormal_on_the_sphere(order, count):
     points, weights = np.polynomial.legendre.leggauss(64)

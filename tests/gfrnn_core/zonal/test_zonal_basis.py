@@ -15,7 +15,7 @@ def globe(channels=2, wavenumbers=9, count=10):
     return ZonalBasis(LatitudeFunctions.on(LATITUDE, wavenumbers, count), channels, 32)
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 3), st.integers(1, 9), st.integers(9, 12), st.integers(0, 2**32 - 1))
 def test_states_come_back_from_their_coefficients(channels, wavenumbers, count, seed):
     basis = globe(channels, wavenumbers, count)

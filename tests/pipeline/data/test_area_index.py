@@ -50,7 +50,7 @@ def test_only_the_variable_and_its_level_count():
     np.testing.assert_allclose(weights.sum(axis=(1, 2, 3)), 1, rtol=1e-14)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(west=st.integers(-36, 36), width=st.integers(0, 35), turns=st.integers(-1, 0))
 def test_conventions_of_longitude_do_not_matter(west, width, turns):
     """Boxes across Greenwich and the date line are those of a grid that is cut elsewhere."""

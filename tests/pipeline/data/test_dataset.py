@@ -46,9 +46,7 @@ def test_canonical_form(plain: Path) -> None:
     assert channels(ds)[2] == Channel("2m_temperature", None)
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     order=st.permutations(["time", "level", "latitude", "longitude"]),
     flips=st.sets(st.sampled_from(["level", "latitude", "longitude"])),

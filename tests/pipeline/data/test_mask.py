@@ -25,7 +25,7 @@ from gfrnn_testing.models import make_model
 from gfrnn_testing.pair_scores import weighted_statistics
 from gfrnn_testing.reduction_toys import cut, fields_of
 
-cases = settings(deadline=None, derandomize=True, max_examples=25)
+cases = settings(max_examples=25)
 TIMES, SHAPE, MODES = 300, (3, 5, 6), 5
 TIME = pd.date_range("2001-01-01", periods=TIMES, freq="D").to_numpy()
 

@@ -112,9 +112,7 @@ def test_other_names_and_units_of_a_source(plain: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, HEIGHT * GRAVITY, rtol=1e-6)
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     turned=st.booleans(),
     flips=st.sets(st.sampled_from(["latitude", "longitude"])),

@@ -14,7 +14,7 @@ from gfrnn.pipeline.data.stored_chunks import ChunkReads
 from gfrnn_testing.archives import make, opened
 from gfrnn_testing.reduction_toys import random_fields
 
-cases = settings(deadline=None, derandomize=True, max_examples=40)
+cases = settings(max_examples=40)
 LEVELS, ROWS, COLUMNS = 2, 4, 8
 
 

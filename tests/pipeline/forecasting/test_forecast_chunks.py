@@ -43,7 +43,7 @@ def test_chunks_of_typical_forecasts(leads, levels, field, expected):
     assert forecast_chunks(leads, levels, field) == expected
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(st.integers(1, 400), st.integers(1, 40), st.integers(100, 40 * MIB))
 def test_chunks_have_1_to_4_mib(leads, levels, field):
     chunks = forecast_chunks(leads, levels, field)

@@ -29,7 +29,7 @@ from gfrnn_testing.reduction_toys import (
     spelled,
 )
 
-cases = settings(deadline=None, derandomize=True, max_examples=25)
+cases = settings(max_examples=25)
 
 
 @pytest.fixture

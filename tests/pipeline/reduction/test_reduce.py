@@ -22,7 +22,7 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_testing.reduction_toys import Record, Troubled, cut, read, row_pieces, row_summary
 
-cases = settings(deadline=None, derandomize=True, max_examples=15)
+cases = settings(max_examples=15)
 MIB = 2**20
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gfrnn.pipeline.reduction.tree import Block, Tree
 
-cases = settings(deadline=None, derandomize=True, max_examples=60)
+cases = settings(max_examples=60)
 
 blocks = st.builds(
     lambda level, place: Block(level, place << level), st.integers(0, 4), st.integers(0, 9)

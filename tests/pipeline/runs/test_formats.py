@@ -83,7 +83,7 @@ def test_workers_read_all_formats(waves: Run, tmp_path: Path) -> None:
     plain = xr.load_dataset(waves.experiment.data.sources[0].path)
     expected = opened(waves.experiment.data.sources[0].path).load()
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         for form, write in WRITERS.items():

@@ -127,7 +127,7 @@ def check(plain: tuple[xr.Dataset, dict[str, str]], layout: dict[str, Any]) -> N
         shutil.rmtree(folder)
 
 
-@settings(deadline=None, derandomize=True, max_examples=4)
+@settings(max_examples=4)
 @given(layout=layouts())
 def test_the_model_does_not_depend_on_the_layout(
     plain: tuple[xr.Dataset, dict[str, str]], layout: dict[str, Any]
@@ -136,7 +136,7 @@ def test_the_model_does_not_depend_on_the_layout(
 
 
 @pytest.mark.slow
-@settings(deadline=None, derandomize=False, max_examples=60)
+@settings(max_examples=30)
 @given(layout=layouts())
 def test_the_model_does_not_depend_on_many_layouts(
     plain: tuple[xr.Dataset, dict[str, str]], layout: dict[str, Any]

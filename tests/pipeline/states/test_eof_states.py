@@ -17,7 +17,7 @@ from gfrnn.pipeline.states.climatology import Climatology, Scaling
 from gfrnn.pipeline.states.eof_states import EofLayout
 from gfrnn_testing.reduction_toys import fields_of, random_fields
 
-cases = settings(deadline=None, derandomize=True, max_examples=40)
+cases = settings(max_examples=40)
 CHANNELS = (Channel("mean_sea_level_pressure"), Channel("temperature", 500.0))
 TIME = pd.date_range("2003-12-30", periods=30, freq="6h").to_numpy()
 

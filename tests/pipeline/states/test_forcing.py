@@ -16,7 +16,7 @@ from gfrnn.pipeline.states.forcing import SOLAR_CONSTANT, Forcing, insolation
 from gfrnn.pipeline.states.harmonics import calendar_inputs
 from gfrnn_testing.archives import opened, real
 
-cases = settings(deadline=None, derandomize=True, max_examples=60)
+cases = settings(max_examples=60)
 GRID = Grid((), np.arange(-60.0, 61.0, 30.0), np.arange(0.0, 360.0, 30.0))
 EQUINOXES = {  # of almanacs, and the distance of the sun
     "1979-03-21T05:22": 0.9961,

@@ -16,7 +16,7 @@ from gfrnn.pipeline.states.harmonics import (
     year_phase,
 )
 
-cases = settings(deadline=None, derandomize=True, max_examples=60)
+cases = settings(max_examples=60)
 stamps = st.datetimes(
     min_value=pd.Timestamp("1950-01-01").to_pydatetime(),
     max_value=pd.Timestamp("2050-12-31").to_pydatetime(),

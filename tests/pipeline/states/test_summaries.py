@@ -32,7 +32,7 @@ from gfrnn_testing.reduction_toys import (
     row_summary,
 )
 
-cases = settings(deadline=None, derandomize=True, max_examples=15)
+cases = settings(max_examples=15)
 
 
 def reduced(summary: Summary, length: int, times: int, start: int = 0) -> Arrays:

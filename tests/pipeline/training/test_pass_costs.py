@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gfrnn.pipeline.config.fit_config import FitConfig
@@ -49,7 +49,6 @@ def height_of_the_tree(leaves: int) -> int:
     return int(tree.root())
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.integers(1, 200))
 def test_the_levels_of_a_stage_are_those_of_the_tree(leaves):
     levels = merges_by_level(leaves)

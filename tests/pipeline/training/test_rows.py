@@ -151,7 +151,7 @@ def test_triangles_are_those_of_rows_written_by_hand(state, masked):
     delays=st.integers(1, 3),
     target=st.sampled_from(["state", "increment"]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_cut_of_time_gives_the_same_triangles(length, state, noise, share, delays, target):
     rows = summary(state=SETTINGS[state], noise=noise, share=share, delays=delays, target=target)
     first, last = whole(rows)
@@ -169,7 +169,7 @@ def test_any_cut_of_time_gives_the_same_triangles(length, state, noise, share, d
 @given(candidates=st.lists(
     st.tuples(st.integers(1, 3), st.sampled_from(list(SETTINGS)), st.sampled_from([0.0, 0.2]),
               st.sampled_from([(0, 0), (1, 1)])), min_size=1, max_size=3))  # fmt: skip
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_rows_that_share_a_read_are_those_of_each_alone(candidates):
     parts = tuple(
         summary(state={**SETTINGS[state], "halo": halo}, delays=delays, noise=noise)
@@ -234,4 +234,4 @@ def test_folds_merge_at_once_or_one_by_one():
     found, expected = merge_factors(parts), parts[0].merge(parts[1]).merge(parts[2])
     for part, other in zip(found.parts, expected.parts, strict=True):
         assert part.rows == other.rows
-        np.testing.assert_allclose(part.triangle, other.triangle, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(squares(found), squares(expected), rtol=1e-9, atol=1e-9)

@@ -26,7 +26,7 @@ from gfrnn.pipeline.training.stretches import (
 )
 from gfrnn_testing.reduction_toys import period
 
-cases = settings(deadline=None, derandomize=True, max_examples=60)
+cases = settings(max_examples=60)
 HOUR = np.timedelta64(1, "h")
 
 

@@ -126,7 +126,7 @@ def test_leads_with_different_balances_are_solved_separately() -> None:
         np.testing.assert_allclose(together[:, k], alone[:, k])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     begin=st.integers(60, 300),
     length=st.integers(5, 60),

@@ -42,7 +42,7 @@ def test_streams_follow_each_other_after_their_warm_up():
 
 
 @given(steps=st.integers(10, 80), first=st.integers(0, 5), number=st.integers(1, 5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_streams_count_every_step_once(steps, first, number):
     found = streams(ramp(steps, first), number)
     seen = np.sort(found.inputs[found.counted].ravel())

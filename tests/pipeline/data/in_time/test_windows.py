@@ -82,7 +82,7 @@ def test_a_pickle_is_small(archives: Path) -> None:
     assert len(pickle.dumps(opened(archives / "one.nc", step="1d", aggregate="mean"))) < 12_000
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(max_examples=30)
 @given(st.sets(st.integers(0, 24 * 20 - 1), max_size=6), st.sampled_from(["3h", "12h", "1d"]))
 def test_incomplete_steps_are_gaps(
     tmp_path_factory: pytest.TempPathFactory, absent: set[int], step: str

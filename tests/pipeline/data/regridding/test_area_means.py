@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gfrnn.pipeline.config.data_config import DataConfig
@@ -148,7 +148,6 @@ def test_static_fields_are_averaged_too(tmp_path):
     np.testing.assert_allclose(found[:, 1] - found[:, 0], 3.0, rtol=1e-5)
 
 
-@settings(deadline=None)
 @given(st.integers(20, 120), st.integers(2, 12), st.floats(0, 1), st.booleans())
 def test_weights_have_the_sum_one_and_keep_areas(count, coarse, shift, poles):
     """Grids of any spacing and offset: each coarse cell covers its own area, and all of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gfrnn.pipeline.training.ensembles.log_variance import log_variance_regression
@@ -15,7 +15,6 @@ def design(count: int) -> np.ndarray:
     return np.stack([np.ones(count), np.cos(angle), np.sin(angle)], axis=1)
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.floats(-30, 30), st.floats(-1.5, 1.5), st.floats(-1.5, 1.5))
 def test_squares_on_an_exact_law_give_its_coefficients(level, cosine, sine):
     terms, law = design(400), np.array([level, cosine, sine])
