@@ -135,6 +135,8 @@ def _selected_shares(products: Array, usable: Sequence[int], average: int, prior
     candidates = [one for one in usable if one != last]
     always = [last] if last in usable else []
     shares, least, members = np.zeros(len(products)), np.inf, list[int]()
+    if not candidates:  # all rollouts diverged but those of the linear model
+        shares[last] = 1.0
     while len(members) < min(average, len(candidates)):
         tried = []
         for one in candidates:

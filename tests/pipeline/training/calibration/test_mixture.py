@@ -84,6 +84,8 @@ def test_networks_that_diverged_have_no_share():
     )
     np.testing.assert_allclose(shares[0], 0.0)
     np.testing.assert_allclose(shares.sum(axis=0), 1.0)
+    alone = RolloutSums([wild, wild, sums.networks[2]], sums.products, sums.references)
+    np.testing.assert_allclose(alone.mixture((1,), 2, LEADS), [[0.0], [0.0], [1.0]])
 
 
 def test_few_independent_starts_draw_shares_towards_equal_ones():
