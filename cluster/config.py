@@ -16,6 +16,7 @@ from gfrnn.cluster.batch.script_words import (
 )
 from gfrnn.cluster.batch.systems import SYSTEMS
 from gfrnn.cluster.walltime import parse_walltime
+from gfrnn.cluster.worker_memory import check_worker_memory
 
 BATCH_KINDS = tuple(SYSTEMS)
 """Kinds whose workers are jobs of a batch system."""
@@ -152,6 +153,7 @@ class ClusterConfig(BaseModel):
                 f"kind {self.kind} needs workers (their number) and memory (of one worker); write "
                 "for example workers: 8 and memory: 4GiB"
             )
+        check_worker_memory(self.memory_bytes, self.memory)
         if self.workers % self.per_job:
             raise ValueError(
                 f"workers: {self.workers} is not a multiple of per_job, {self.per_job}; change one "

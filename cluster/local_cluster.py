@@ -24,6 +24,7 @@ from gfrnn.cluster.errors import ClusterError
 from gfrnn.cluster.guarded_servers import GuardedScheduler, PortlessWorker
 from gfrnn.cluster.host_address import LOOPBACK, dashboard_options
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
+from gfrnn.cluster.worker_memory import check_worker_memory
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,11 +40,6 @@ _FOR_THE_DRIVER = (
 _CONNECTION_TIMEOUT = 120.0
 """Least timeout of connections in seconds. Where machines are overloaded, processes wait longer
 for a core than Dask's default of 30 s; one that has ended is noticed without a timeout."""
-
-
-_LEAST_MEMORY = 256 * 2**20
-"""Least memory limit of a worker in bytes. Its process takes about 150 MiB before any task, and
-Dask pauses it at 80 % of the limit, without an error and for as long as it stays there."""
 
 
 class QuietWorker(PortlessWorker):
@@ -68,12 +64,12 @@ def local_size(config: ClusterConfig) -> tuple[int, int | None]:
     workers = config.workers or len(os.sched_getaffinity(0))
     memory = config.memory or "auto"
     limit = parse_memory_limit(memory, nthreads=1, total_cores=CPU_COUNT, logger=_LOGGER)
-    if limit and limit < _LEAST_MEMORY:  # 0 is no limit
+    if limit:  # 0 is no limit
         given = config.memory or f"{limit / 2**20:.0f} MiB, the machine's memory by its cores,"
-        raise ClusterError(
-            f"cluster.memory: {given} is too little: the process of a worker takes most of it "
-            f"before any task; give {_LEAST_MEMORY // 2**20}MiB or more"
-        )
+        try:
+            check_worker_memory(limit, given)
+        except ValueError as error:
+            raise ClusterError(f"cluster.{error}") from None
     return workers, limit
 
 

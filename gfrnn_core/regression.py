@@ -60,13 +60,21 @@ class RidgePath:
             If there are fewer rows than feature columns, or the columns do not fit.
         """
         _require_columns(factor, features, targets)
-        square = factor.triangle[:features, :features]
+        # Rows of R_ff may differ by many orders of magnitude, and an SVD's rounding errors are
+        # relative to the largest. The triangle of the adjoint, as R_ff = L Q^H, is graded along
+        # both rows and columns, so that most small singular values and vectors keep their digits
+        # (Stewart, 'The QLP approximation to the singular value decomposition', 1999).
+        orthogonal, upper = scipy.linalg.qr(
+            factor.triangle[:features, :features].conj().T, check_finite=False
+        )
+        lower = upper.conj().T
         try:
-            left, singular_values, right = scipy.linalg.svd(square, check_finite=False)
+            left, singular_values, right = scipy.linalg.svd(lower, check_finite=False)
         except np.linalg.LinAlgError:  # divide and conquer may fail where QR iteration does not
             left, singular_values, right = scipy.linalg.svd(
-                square, check_finite=False, lapack_driver="gesvd"
+                lower, check_finite=False, lapack_driver="gesvd"
             )
+        right = right @ orthogonal.conj().T
         projected = left.conj().T @ factor.triangle[:features, factor.columns - targets :]
         return cls(singular_values, right, projected)
 

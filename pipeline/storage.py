@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -38,6 +39,44 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         shutil.rmtree(old)
     else:
         partial.rename(path)
+
+
+def check_writable(folder: Path, option: str = "--output") -> None:
+    """Check, before any work, that a folder can be made or is one to write into.
+
+    Raises
+    ------
+    RunError
+        If something on the way to it is no folder, or may not be written.
+    """
+    folder = folder.absolute()
+    # Path.exists raises an error below a folder that may not be entered.
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not there.is_dir():
+        raise RunError(
+            f"{folder}: cannot be created, as {there} is not a folder; choose another {option}"
+        )
+    try:  # permissions do not tell of file systems that refuse files, such as /proc
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise RunError(
+            f"{folder}: cannot be created or written, as {there} ({error.strerror}) "
+            f"is not writable; choose another {option}"
+        ) from None
+
+
+def check_writable_file(file: Path, option: str = "--output") -> None:
+    """Check, before any work, that a file can be written.
+
+    Raises
+    ------
+    RunError
+        If it is a folder, or its folder cannot be made or written.
+    """
+    if file.is_dir():
+        raise RunError(f"{file}: is a folder; give {option} the name of a file")
+    check_writable(file.parent, option)
 
 
 def recover(path: Path) -> None:

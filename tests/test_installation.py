@@ -28,6 +28,23 @@ def test_every_extra_is_described():
     assert described == set(PROJECT["project"]["optional-dependencies"])
 
 
+def test_extras_that_documents_and_messages_name_exist() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    sources = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    named = set()
+    for path in (*documents, *sources):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "commands.md":  # it is made of the sources
+            # No package index has the program: extras are installed from a clone.
+            assert not re.search(r"install '?gfrnn", text), path
+            for extras in re.findall(r"'\.\[([\w,]+)\]'", text):
+                named.update(extras.split(","))
+            mark = "" if path.suffix == ".py" else "`"
+            named.update(re.findall(rf"\b(?:its|the) extra {mark}(\w+)", text))
+    assert {"hpc", "mpi", "grib", "docs"} <= named
+    assert named <= set(PROJECT["project"]["optional-dependencies"])
+
+
 def test_the_conda_recipe_has_the_same_requirements():
     recipe = yaml.safe_load(read("packaging/conda/recipe.yaml"))
     required = map(Requirement, PROJECT["project"]["dependencies"])

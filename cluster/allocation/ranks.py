@@ -95,8 +95,8 @@ def mpi_ranks() -> Ranks:
         from mpi4py import MPI
     except ImportError:
         raise ClusterError(
-            "cluster.kind: mpi needs the package mpi4py, which is not installed; run pip install "
-            "'gfrnn[mpi]'"
+            "cluster.kind: mpi needs the package mpi4py, which is not installed; install it "
+            "with pip install mpi4py, or GFRNN with its extra mpi"
         ) from None
     except RuntimeError as error:
         raise ClusterError(

@@ -89,8 +89,8 @@ def _import_jobqueue(kind: str) -> Any:
         import dask_jobqueue
     except ImportError:
         raise ClusterError(
-            f"cluster.kind: {kind} needs the package dask-jobqueue, which is not installed; run "
-            "pip install 'gfrnn[hpc]'"
+            f"cluster.kind: {kind} needs the package dask-jobqueue, which is not installed; "
+            "install it with pip install dask-jobqueue, or GFRNN with its extra hpc"
         ) from None
     if signal.getsignal(signal.SIGINT) is not before:
         # Its import installs a handler with which the interrupt key ends the process with exit

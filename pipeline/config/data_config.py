@@ -46,8 +46,8 @@ class SourceConfig(Section):
     )
     accumulated: dict[str, Duration | None] = Field(
         {},
-        description="mapping: name in the file to the time after which its sum begins anew, e.g. "
-        "1d, or to nothing for values that are no sums",
+        description="mapping: name in the file, or ERA5 name, to the time after which its sum "
+        "begins anew, e.g. 1d, or to nothing for values that are no sums",
     )
     version: str | None = Field(
         None, description="branch, tag or snapshot of an Icechunk repository; default: main"

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from gfrnn.pipeline.config.data_config import ClimatologyConfig, DataConfig, PeriodsConfig
+from gfrnn.pipeline.config.explained_errors import explain_errors
 from gfrnn.pipeline.config.fit_config import FitConfig, ForecastConfig
 from gfrnn.pipeline.config.hidden_values import hide_secrets
 from gfrnn.pipeline.config.model_config import WIDTH_OF_POINT, ModelConfig
@@ -176,14 +177,16 @@ class Experiment(Section):
         for key, values in self.search.items():
             if key not in SEARCHABLE:
                 raise ValueError(
-                    f"search.{key} cannot be searched; allowed: {', '.join(SEARCHABLE)}"
+                    f"search.{key}: cannot be searched; allowed: {', '.join(SEARCHABLE)}"
                 )
             if not values:
-                raise ValueError(f"search.{key} has no candidates; list some, or leave the key out")
+                raise ValueError(
+                    f"search.{key}: has no candidates; list some, or leave the key out"
+                )
         candidates = math.prod(map(len, self.search.values()))
         if candidates > _MOST_CANDIDATES:
             raise ValueError(
-                f"search has {candidates} combinations, of which each is trained; give fewer "
+                f"search: has {candidates} combinations, of which each is trained; give fewer "
                 f"candidates, at most {_MOST_CANDIDATES} combinations"
             )
         if self.fit.average > candidates:
@@ -214,8 +217,8 @@ class Experiment(Section):
                 f"model.width: {self.model.width} centres are more than fit.pool, "
                 f"{self.fit.pool}; give at most {self.fit.pool}, or a larger fit.pool"
             )
-        if self.search:  # each candidate must itself be a valid experiment
-            self.candidates()
+        if self.search:
+            self._check_candidates()
         if self.state.layout == "local" and self.model.hidden_modes is not None:
             raise ValueError(
                 "model.hidden_modes is allowed with state.layout: eof only, but the layout is "
@@ -253,6 +256,20 @@ class Experiment(Section):
                 f"fit.first_width: {fit.first_width} is not below model.width: "
                 f"{self.model.width}; give less, or leave fit.finalists out"
             )
+
+    def _check_candidates(self) -> None:
+        """Refuse a search with a candidate that is no valid experiment."""
+        for values in self._grid():
+            try:
+                self.with_values(values)
+            except ValidationError as error:
+                line = explain_errors(error, Experiment)[0]
+                key = line.partition(":")[0].partition("[")[0]
+                if key in values:
+                    place = self.search[key].index(values[key])
+                    raise ValueError(f"search.{key}[{place}]{line.removeprefix(key)}") from None
+                shown = ", ".join(f"{name}: {value}" for name, value in values.items())
+                raise ValueError(f"search: the candidate {shown} is not allowed: {line}") from None
 
     def _grid(self) -> Iterator[dict[str, Any]]:
         for values in itertools.product(*self.search.values()):

@@ -128,7 +128,8 @@ def _explain(detail: Any, model: type[BaseModel]) -> str:
         return f"{key}: missing; it has no default and must be given"
     if kind == "value_error":
         message = str(detail["ctx"]["error"])
-        return f"{key}: {message}" if key else message
+        # Errors of several keys of a section begin with the whole name of one of them.
+        return f"{key}: {message}" if key and not message.startswith(f"{key}.") else message
     if kind in _NEEDED:
         return _refused(key, detail, _needed(detail))
     message = detail["msg"][0].lower() + detail["msg"][1:]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from gfrnn.pipeline.config.durations import ONE_DAY
 from gfrnn.pipeline.config.explained_errors import explain_errors
@@ -41,6 +49,37 @@ class Section(BaseModel):
         arbitrary_types_allowed=True,
         allow_inf_nan=False,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false in place of numbers, as which Pydantic reads them."""
+        found = next(_truth_values(value), None)
+        assert info.field_name is not None
+        annotation: Any = cls.model_fields[info.field_name].annotation
+        if found is None or _allows_truth_values(annotation):
+            return value
+        shown = str(found).lower()
+        raise ValueError(f"{shown} is neither a number nor text; write one, or quote it as text")
+
+
+def _truth_values(value: Any) -> Iterator[bool]:
+    """Yield the values true and false in a value, and in lists and mappings of it."""
+    if isinstance(value, bool):
+        yield value
+    elif isinstance(value, (list, tuple, Mapping)):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _truth_values(each)
+
+
+@cache
+def _allows_truth_values(annotation: Any) -> bool:
+    """Check whether values of a type may hold true and false; sections check their own values."""
+    if annotation is Any:
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, (bool, Section)):
+        return True
+    return any(map(_allows_truth_values, getattr(annotation, "__args__", ())))
 
 
 def _to_timestamp(value: Any) -> pd.Timestamp:
@@ -128,10 +167,15 @@ def checked(model: type[Model], tree: Any, where: str) -> Model:
 
 
 def _place(line: str, places: Mapping[str, tuple[int, int]]) -> str:
-    """Return where the key that an error begins with is in its file; empty if it is not there."""
-    key = line.partition(": ")[0]
+    """Return where the key that an error begins with, or else its section, is in its file."""
+    key = re.split(r"[:\s]", line, maxsplit=1)[0]
     found = places.get(key) or places.get(key.rpartition("[")[0])
-    return f" (line {found[0]}, column {found[1]})" if found else ""
+    if found:
+        return f" (line {found[0]}, column {found[1]})"
+    while key := key.rpartition(".")[0]:
+        if key in places:
+            return f" (section in line {places[key][0]})"
+    return ""
 
 
 def _shortened(line: str) -> str:

@@ -7,7 +7,7 @@ that are given twice, of which the last one counts. All of these are refused wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +44,25 @@ class YamlTree(dict[str, Any]):
         Line and column, counted from 1, of keys such as ``model.width`` and ``data.sources[0]``.
     """
 
-    places: dict[str, tuple[int, int]]
+    def __init__(
+        self, values: Mapping[str, Any], places: Mapping[str, tuple[int, int]] | None = None
+    ) -> None:
+        super().__init__(values)
+        self.places = dict(places or {})
+
+    def places_in(self, section: str) -> dict[str, tuple[int, int]]:
+        """Return the places of the keys of a section, by their names in it."""
+        begin = f"{section}."
+        return {
+            name.removeprefix(begin): place
+            for name, place in self.places.items()
+            if name.startswith(begin)
+        }
+
+    def updated(self, values: Mapping[str, Any]) -> YamlTree:
+        """Return the tree with other values of some keys, which are in no file."""
+        places = {name: place for name, place in self.places.items() if name not in values}
+        return YamlTree({**self, **values}, places)
 
 
 def read_tree(path: Path) -> YamlTree:
@@ -93,9 +111,7 @@ def parse_tree(text: str, where: str) -> YamlTree:
     if not isinstance(tree, dict):
         found = _FOUND.get(type(tree), "a single value")
         raise ConfigError(f"{where}: found {found}; write keys and values, as in `name: my_run`")
-    whole = YamlTree(tree)
-    whole.places = places
-    return whole
+    return YamlTree(tree, places)
 
 
 def _places(node: yaml.Node, key: str = "") -> Iterator[tuple[str, tuple[int, int]]]:

@@ -57,8 +57,9 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
     ``ds.attrs`` has ``time_chunk`` (times in a stored chunk) and ``time_chunk_start`` (first time
     of a chunk), to plan reads that have no chunk in common, ``left_out`` (list of str: the times of
     ``without`` that were there), ``notes`` (list of str: what was merged or dropped), ``losses``
-    (those notes that tell of data which are not used, or may be misread) and ``origins`` (title,
-    institution, source and comment of the files).
+    (those notes that tell of data which are not used, or may be misread), ``origins`` (title,
+    institution, source and comment of the files) and ``sums`` (dict: by name of each sum over time,
+    as text, the time after which the stored sum begins anew, and the step of the files).
 
     Parameters
     ----------
@@ -132,6 +133,11 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
         "notes": notes,
         "losses": losses,
         "origins": _origins(parts),
+        "sums": {
+            name: tuple(map(str, each.sums))
+            for (name, _), each in at_step.items()
+            if each.sums is not None
+        },
     }
     files = {part.file for part in parts}
     _LOGGER.info(
@@ -145,10 +151,10 @@ def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr
     return xr.Dataset(variables, coords, attrs)
 
 
-def log_losses(ds: xr.Dataset) -> None:
-    """Log, as warnings, which data of the files are not used."""
+def log_losses(ds: xr.Dataset, where: str = "data") -> None:
+    """Log, as warnings, which data of the files are not used; ``where`` names the files."""
     for loss in ds.attrs.get("losses", []):
-        _LOGGER.warning("data: %s", loss)
+        _LOGGER.warning("%s: %s", where, loss)
 
 
 def _origins(fields: list[FileVariable]) -> list[dict[str, str]]:

@@ -152,6 +152,18 @@ def contiguous_longitudes(longitude: Array) -> tuple[Array, Array]:
     return order, np.where(order >= first, longitude[order] - 360 * (first > 0), longitude[order])
 
 
+def with_contiguous_longitudes(ds: xr.Dataset) -> xr.Dataset:
+    """Order the longitudes of a Dataset by :func:`contiguous_longitudes`.
+
+    Maps of regions across Greenwich have no cell then that spans the rest of the globe.
+    """
+    longitude = ds["longitude"]
+    order, degrees = contiguous_longitudes(longitude.values)
+    if np.array_equal(degrees, longitude.values):
+        return ds
+    return ds.isel(longitude=order).assign_coords(longitude=longitude.copy(data=degrees))
+
+
 def coordinate_tolerance(values: Array) -> float:
     """Return the largest difference (degrees) of equal coordinates, for a grid's spacing."""
     if values.size < 2:

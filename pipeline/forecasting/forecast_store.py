@@ -18,7 +18,14 @@ from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.divergence import DIVERGENCE, STAYED, divergence_text
 from gfrnn.pipeline.forecasting.forecast_chunks import chunks_of
-from gfrnn.pipeline.forecasting.store_sums import SUMS, store_sums
+from gfrnn.pipeline.forecasting.store_sums import (
+    COMPLETE,
+    SUMS,
+    check_written,
+    naming_damage,
+    open_store,
+    store_sums,
+)
 from gfrnn.pipeline.storage import array_in, consolidate
 
 Array = NDArray[Any]
@@ -198,7 +205,7 @@ def create_forecast_store(
     for name in coords:  # CF allows no missing values there
         encoding.setdefault(name, {})["_FillValue"] = None
     # An integer, as netCDF has no booleans: what is read may be written as netCDF as it is.
-    ds = xr.Dataset(variables, coords, {"Conventions": "CF-1.11", **attrs, "complete": 0})
+    ds = xr.Dataset(variables, coords, {"Conventions": "CF-1.11", **attrs, COMPLETE: 0})
     ds.to_zarr(path, mode="w", compute=False, encoding=encoding, zarr_format=3, consolidated=False)
     group = zarr.open_group(path, mode="r+")
     _create_marks(group, np.zeros(len(initial), dtype=np.int8), batch)
@@ -282,13 +289,20 @@ def written(path: Path) -> Array | None:
     -------
     ndarray of bool, shape (initial times,), or None
         None without a store, or where a process was killed that was creating it.
+
+    Raises
+    ------
+    RunError
+        If this program cannot have written the store.
     """
     if not (path / "zarr.json").exists():
         return None
-    group = zarr.open_group(path, mode="r", use_consolidated=False)
-    if WRITTEN in group:
-        return np.asarray(array_in(group, WRITTEN)[...]) > 0
-    return np.ones(array_in(group, "time").shape, bool) if group.attrs.get("complete") else None
+    check_written(path, in_chunks=True)
+    with naming_damage(path, "it cannot be opened"):
+        group = zarr.open_group(path, mode="r", use_consolidated=False)
+        if WRITTEN in group:
+            return np.asarray(array_in(group, WRITTEN)[...]) > 0
+        return np.ones(array_in(group, "time").shape, bool) if group.attrs.get(COMPLETE) else None
 
 
 def is_unfinished(path: Path) -> bool:
@@ -317,10 +331,11 @@ def finish_forecast_store(path: Path, grid: Grid) -> None:
             with xr.open_zarr(path, chunks=None, decode_timedelta=True, consolidated=False) as ds:
                 times = ds["time"].values, ds["valid_time"].values
             attrs[DIVERGENCE] = divergence_text(*times, departed, grid)
+        group.attrs.update(attrs)
         sums = store_sums(path)
         for name in (WRITTEN, DEPARTED):
             sums.pop(name, None)
-        group.attrs.update({**attrs, SUMS: json.dumps(sums), "complete": 1})
+        group.attrs.update({SUMS: json.dumps(sums), COMPLETE: 1})
         if DEPARTED in group:
             del group[DEPARTED]
         del group[WRITTEN]
@@ -333,11 +348,12 @@ def open_forecasts(path: Path) -> xr.Dataset:
     Raises
     ------
     RunError
-        If the store does not exist or is not finished.
+        If the store does not exist or is not finished, or this program cannot have written it.
     """
     if not (path / "zarr.json").exists():
         raise RunError(f"{path}: no forecasts there; run `gfrnn forecast` first")
-    ds: xr.Dataset = xr.open_zarr(path, chunks=None, decode_timedelta=True, consolidated=False)
-    if not ds.attrs.get("complete"):
+    check_written(path, in_chunks=True)
+    ds = open_store(path)
+    if not ds.attrs.get(COMPLETE):
         raise RunError(f"{path}: the forecasts are not finished; run `gfrnn forecast` again")
     return ds

@@ -79,10 +79,10 @@ class NetcdfExport:
             netCDF, or a file holds other forecasts.
         """
         store, name, folder = _places(path)
-        ds = _open_store(store)
         # What others have made of a store may have kept its attributes, and so its sums.
-        if folder == store.with_name("netcdf"):
+        if folder == store.with_name("netcdf") and store.exists():
             check_sums(store)
+        ds = _open_store(store)
         netcdf_names(ds)  # refuse names that clash
         ds = ds.isel(time=_chosen(ds.indexes["time"], init, store))
         folder = output or folder

@@ -1,4 +1,4 @@
-"""Sums of a finished store, by which lost files, changed metadata and changed values are found.
+"""Open stores of a run, and check sums by which lost and changed files are found.
 
 The chunks of forecast fields have checksums of their own, which zarr compares when it reads them,
 so that their files need only be listed. All else is smaller, and summed whole.
@@ -14,13 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
 import zarr
 
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.untrusted_store import UntrustedStoreError, check_store
 
 SUMS = "sha256"
 """Attribute of a finished store: the sum of each array, as JSON text, since attributes of netCDF
 files cannot be mappings, and what is read from a store may be written there as it is."""
+
+COMPLETE = "complete"
+"""Attribute of forecasts: 1 once they are finished, before 0."""
 
 _ATTRIBUTES = "attributes of groups"
 
@@ -29,6 +34,8 @@ _FIELD = {"latitude", "longitude"}
 
 _BLOCK_BYTES = 2**20  # of a file that are read at once
 
+# What libraries raise where metadata or values of a store are not what they expect.
+_DAMAGE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError)
 
 _REMEDY = (
     "restore it from a copy, or remove it and run `gfrnn forecast` again, which uses the trained "
@@ -36,32 +43,69 @@ _REMEDY = (
 )
 
 
+def check_written(path: Path, *, in_chunks: bool = False, remedy: str = _REMEDY) -> None:
+    """Refuse a store that this program cannot have written, before anything of it is decoded.
+
+    The parameters are those of :func:`gfrnn.pipeline.untrusted_store.check_store` and of
+    :func:`check_sums`.
+
+    Raises
+    ------
+    RunError
+    """
+    try:
+        check_store(path, in_chunks=in_chunks)
+    except UntrustedStoreError as error:
+        what = f"{path}: is damaged, or not written by this program: {error}; {remedy}"
+        raise RunError(what) from None
+    except OSError as error:
+        raise RunError(damage(path, f"its metadata cannot be read ({error})", remedy)) from None
+
+
+def open_store(path: Path, *, group: str | None = None, remedy: str = _REMEDY) -> xr.Dataset:
+    """Open a store that was checked, or a group of it, lazily and without Dask.
+
+    Raises
+    ------
+    RunError
+        If it is damaged.
+    """
+    options: dict[str, Any] = {"chunks": None, "decode_timedelta": True, "consolidated": False}
+    with naming_damage(path, "it cannot be opened", remedy):
+        ds: xr.Dataset = xr.open_zarr(path, group=group, **options)
+    return ds
+
+
 def store_sums(path: Path, *, whole: bool = False) -> dict[str, str]:
-    """Return the SHA-256 (hex) of the metadata and of the names of all files of each array.
+    """Return the SHA-256 (hex) of each array, and of the attributes of the groups.
+
+    That of an array is of its metadata, and of the names and contents of its files.
 
     Parameters
     ----------
     path : Path
     whole : bool
-        Whether to include the contents of all files, and the attributes of the groups. Otherwise
-        the files of fields are only listed, which is cheap; of all other arrays, such as
-        coordinates, the contents are included.
+        Whether to include the contents of all files. Otherwise the files of fields are only listed,
+        which is cheap; of all other arrays, such as coordinates, the contents are included.
     """
-    group = zarr.open_group(path, mode="r", use_consolidated=False)
-    if not whole:
-        return {name: _array_sum(path / name) for name in sorted(group.array_keys())}
-    members = dict(group.members(max_depth=None, use_consolidated_for_children=False))
-    sums = {
-        name: _array_sum(path / name, whole=True)
-        for name, member in sorted(members.items())
-        if isinstance(member, zarr.Array)
-    }
-    groups = {"": group} | {n: each for n, each in members.items() if isinstance(each, zarr.Group)}
-    attrs = {
-        name: {key: value for key, value in each.attrs.items() if key != SUMS}
-        for name, each in sorted(groups.items())
-    }
+    sums, attrs = {}, {}
+    for name, metadata in _members(path, ""):
+        if metadata["node_type"] == "array":
+            sums[name] = _array_sum(path / name, metadata, whole=whole)
+        else:
+            own = metadata.get("attributes", {})
+            attrs[name] = {key: own[key] for key in own if key not in (SUMS, COMPLETE)}
     return sums | {_ATTRIBUTES: hashlib.sha256(_plain(attrs)).hexdigest()}
+
+
+def _members(store: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield names and metadata of a group, and of all arrays and groups in it."""
+    metadata = json.loads((store / name / "zarr.json").read_text(encoding="utf-8"))
+    yield name, metadata
+    if metadata["node_type"] == "group":
+        for each in sorted((store / name).iterdir()):
+            if (each / "zarr.json").exists():
+                yield from _members(store, str(each.relative_to(store)))
 
 
 def add_sums(path: Path) -> None:
@@ -73,7 +117,8 @@ def add_sums(path: Path) -> None:
 def check_sums(path: Path, *, whole: bool = False, remedy: str = _REMEDY) -> None:
     """Check that a finished store is as it was when it was finished.
 
-    Stores without sums, such as those of earlier versions, pass.
+    Stores without sums, such as those of earlier versions, pass if this program may have written
+    them.
 
     Parameters
     ----------
@@ -88,6 +133,7 @@ def check_sums(path: Path, *, whole: bool = False, remedy: str = _REMEDY) -> Non
     RunError
         If files are missing or were changed; the message names the array.
     """
+    check_written(path, in_chunks=not whole, remedy=remedy)
     try:
         attrs: dict[str, Any] = dict(zarr.open_group(path, mode="r", use_consolidated=False).attrs)
         if (text := attrs.get(SUMS)) is None:
@@ -115,23 +161,24 @@ def damage(path: Path, what: str, remedy: str = _REMEDY) -> str:
 
 @contextmanager
 def naming_damage(
-    path: Path, what: str = "values of the forecasts cannot be read"
+    path: Path, what: str = "values of the forecasts cannot be read", remedy: str = _REMEDY
 ) -> Iterator[None]:
-    """Name a store of forecasts where a block, which reads its values only, meets damage.
+    """Name a store, by default one of forecasts, where a block, which only reads it, meets damage.
 
     Raises
     ------
     RunError
-        If a chunk does not have its checksum, or cannot be decoded.
+        If a chunk does not have its checksum, or metadata or values cannot be decoded.
     """
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:
-        raise RunError(damage(path, f"{what} ({error})")) from None
+    except RunError:
+        raise
+    except _DAMAGE as error:
+        raise RunError(damage(path, f"{what} ({error})", remedy)) from None
 
 
-def _array_sum(folder: Path, *, whole: bool = False) -> str:
-    metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
+def _array_sum(folder: Path, metadata: dict[str, Any], *, whole: bool) -> str:
     files = _files(folder)
     digest = hashlib.sha256(_listing(metadata, files))
     chunks = [name for name in files if name != "zarr.json"]

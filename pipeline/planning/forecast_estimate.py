@@ -14,6 +14,7 @@ from gfrnn.pipeline.forecasting.forecast import batch_bytes, initial_times
 from gfrnn.pipeline.forecasting.forecast_chunks import field_bytes
 from gfrnn.pipeline.verification.online.computed_forecasts import ComputedForecasts
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
+from gfrnn.pipeline.verification.scoring_memory import statistics_bytes
 from gfrnn.pipeline.verification.verify import starts_of_task
 
 
@@ -60,7 +61,7 @@ def estimate_forecasts(experiment: Experiment, fields: Fields) -> ForecastEstima
         scoring = PairScoring(fields, forecasts, VerificationConfig())
         together = starts_of_task(scoring, config.batch)
         forecasts.batch = min(config.batch, together)
-        task = scoring.statistics_bytes(0, min(together, starts))
+        task = statistics_bytes(scoring, 0, min(together, starts))
     size = int(np.prod([starts, leads, config.members or 1, len(fields.grid.channels)]))
     size *= field_bytes(fields.grid)
     kept = size if config.store else 0

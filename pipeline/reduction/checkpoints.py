@@ -53,7 +53,7 @@ class Checkpoints:
             return None
         try:
             check_store(place)  # it may be anybody's
-            group = zarr.open_group(place, mode="r", zarr_format=3)
+            group = zarr.open_group(place, mode="r", zarr_format=3, use_consolidated=False)
             attrs: dict[str, Any] = dict(group.attrs)
             hashes = attrs["sha256"]
             arrays = {array: np.asarray(array_in(group, array)[...]) for array in hashes}

@@ -164,27 +164,6 @@ class RunFolder:
             refuse_links(*self.folder.iterdir())
             refuse_links(*self.folder.glob("*.zarr*/*"), *self.folder.glob("*.zarr*/*/*"))
 
-    def check_writable(self) -> None:
-        """Check, before any work, that the folder can be made or is one to write into.
-
-        Raises
-        ------
-        RunError
-            If something on the way to it is no folder, or may not be written.
-        """
-        # Path.exists raises an error below a folder that may not be entered.
-        there = next(path for path in (self.folder, *self.folder.parents) if os.path.exists(path))
-        if not there.is_dir():
-            raise RunError(
-                f"{self.folder}: cannot be created, as {there} is not a folder; choose another "
-                "--output"
-            )
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise RunError(
-                f"{self.folder}: cannot be created or written, as {there} is not writable; choose "
-                "another --output"
-            )
-
     def recover(self) -> None:
         """Finish or undo what a killed process has left, unless a process is working here."""
         stores = [self.model, self.score_store, self.spectrum]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,11 @@ from gfrnn.pipeline.training.stretches import (
 
 Array = NDArray[Any]
 
+# Keys of the section data with which messages on files begin.
+_KEY = re.compile(
+    r"^data\.(?:variables|transform|aggregate|sources)(?:\[\d+\])?\.?(\w*): ", re.MULTILINE
+)
+
 # Root mean square anomaly over all cells and times, in standard deviations of the channel. It is
 # about 1 for weather, and 10 or more for anomalies, another quantity or another unit.
 _IMPLAUSIBLE = 10.0
@@ -65,8 +71,8 @@ def open_new_data(
     ConfigError, DataError
         If the data are missing or not readable, or differ from the model in grid or step.
     """
-    ds = open_source(with_new_sources(data, paths, model))
-    log_losses(ds)
+    ds = open_given_data(with_new_sources(data, paths, model), "NEW_DATA")
+    log_losses(ds, "NEW_DATA")
     check_matches_model(ds, model)
     inside = np.ones(ds.sizes["time"], dtype=bool)
     if period is not None:
@@ -79,6 +85,27 @@ def open_new_data(
         )
     check_chunks(ds, inside)
     return model.fields(ds.isel(time=slice(inside.argmax(), len(inside) - inside[::-1].argmax())))
+
+
+def open_given_data(data: DataConfig, where: str) -> xr.Dataset:
+    """Open data that an argument or option gives in place of those of a run.
+
+    Parameters
+    ----------
+    data : DataConfig
+        From :func:`with_new_sources`.
+    where : str
+        Argument or option of the paths; messages name it, as no experiment file has these data.
+
+    Raises
+    ------
+    DataError
+    """
+    try:
+        return open_source(data)
+    except DataError as error:
+        named = _KEY.sub(lambda key: f"{where}: {key[1]}{': ' * bool(key[1])}", str(error))
+        raise DataError(named) from None
 
 
 def with_new_sources(
@@ -107,8 +134,15 @@ def with_new_sources(
         "sources": _new_sources(data.sources, paths, where),
         "variables": variables,
     }
-    if model.step.monthly:  # one new month alone does not show that data are monthly
+    sums = model.notes.sums or {}
+    if model.step.monthly or sums:  # one new time alone does not show its step
         given["step"] = model.step
+    # Few new times do not show either when their sums begin anew.
+    known = {name: Duration.parse(period) for name, (period, _) in sums.items()}
+    given["sources"] = [
+        source.model_copy(update={"accumulated": known | source.accumulated})
+        for source in given["sources"]
+    ]
     return data.model_copy(update=given)
 
 
@@ -132,7 +166,7 @@ def _with_path(source: SourceConfig, path: str) -> SourceConfig:
 
 
 def check_matches_model(ds: xr.Dataset, model: ForecastModel) -> None:
-    """Check that data have the grid, channels and step of the model.
+    """Check that data have the grid, channels and step of the model, and sums like its own.
 
     Raises
     ------
@@ -159,6 +193,28 @@ def check_matches_model(ds: xr.Dataset, model: ForecastModel) -> None:
             f"the data have a step of {step_of(time)}, the model of {model.step}; give data with "
             "the model's step, or a shorter one and data.step"
         )
+    for name, trained in (model.notes.sums or {}).items():
+        stored = ds.attrs["sums"].get(name)
+        if not _like_sums(stored, trained):
+            raise DataError(
+                f"{name}: the data have {_describe_sums(stored)}, but the model was trained on "
+                f"{_describe_sums(trained)}; give data like these, or leave a wrong "
+                "data.sources.accumulated out"
+            )
+
+
+def _like_sums(found: tuple[str, str] | None, wanted: tuple[str, str]) -> bool:
+    """Return whether stored sums begin anew alike: with each step of the files, or later."""
+    if found is None or found[0] != wanted[0]:
+        return False
+    return found == wanted or (found[0] != found[1] and wanted[0] != wanted[1])
+
+
+def _describe_sums(sums: tuple[str, str] | None) -> str:
+    if sums is None:
+        return "values that are no sums over time"
+    period, step = sums
+    return f"sums over {step}" if period == step else f"sums that begin anew every {period}"
 
 
 def check_follows_training(time: Array, last: np.datetime64, step: Duration) -> None:

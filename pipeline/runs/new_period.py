@@ -25,7 +25,12 @@ from gfrnn.pipeline.runs.initial_time import (
     given_initial_time,
     newest_initial_time,
 )
-from gfrnn.pipeline.runs.new_data import check_forecast_data, check_matches_model, with_new_sources
+from gfrnn.pipeline.runs.new_data import (
+    check_forecast_data,
+    check_matches_model,
+    open_given_data,
+    with_new_sources,
+)
 from gfrnn.pipeline.runs.record import CopiedModel, StageRecord
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
@@ -134,7 +139,7 @@ class NewPeriod:
         source = Run.reopen(folder)
         model = source.load_model()
         section, delays = _data(source, model, data), most_delays(source.experiment)
-        ds = open_source(section)
+        ds = open_given_data(section, "--data") if data else open_source(section)
         check_matches_model(ds, model)
         note = ""
         if init == LATEST:
@@ -167,10 +172,12 @@ class NewPeriod:
         ConfigError, DataError
             If the data do not cover the period, or the model was trained with it.
         """
-        ds = open_source(self.experiment.data)
-        log_losses(ds)
+        section = self.experiment.data
+        given = section.sources != self.source.experiment.data.sources
+        ds = open_given_data(section, "--data") if given else open_source(section)
+        log_losses(ds, "--data" if given else "data")
         check_forecast_data(self.experiment, ds, self.source.model, self.source.updated)
-        run = Run(self.experiment, self.folder, progress)  # makes the folder
+        run = Run(self.experiment, self.folder, progress)
         run.ds = ds
         # The notes identify a model: they contain all selected settings and keys of triangles.
         notes, done, trained = self.model.notes, run.record.fit, self.source.record.fit

@@ -18,6 +18,7 @@ from gfrnn.pipeline.runs.experiment_keys import deciding_keys
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.record import RefitModel, StageRecord
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.storage import check_writable
 from gfrnn.pipeline.training.checks import check_solve
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import TriangleLocation
@@ -121,7 +122,7 @@ class Refit:
             validation = [candidate.least_rows(name) for name in candidate.names("validation")]
             always = candidate.linear_features + candidate.network.lattice_columns
             check_solve(experiment, rows, always, validation)
-        RunFolder(output).check_writable()
+        check_writable(output)
         work = cls(source, experiment, output, model, store, fitted)
         if not force and work._is_done():
             return replace(work, done=True)

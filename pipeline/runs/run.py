@@ -72,7 +72,7 @@ class Run(RunProducts):
     ----------
     experiment : Experiment
     folder : Path
-        Folder of the run; it is created if it is missing.
+        Folder of the run; if it is missing, it is created when something is written into it.
     progress : callable, optional
     force : bool
         Whether to replace the run of another experiment.

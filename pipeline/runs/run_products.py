@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from gfrnn.pipeline.data.fields import Fields
+from gfrnn.pipeline.data.grid import with_contiguous_longitudes
 from gfrnn.pipeline.errors import DataError, GfrnnError, RunError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.forecasting.store_sums import check_sums
@@ -39,12 +40,23 @@ class RunProducts(StoredRun):
         xarray.Dataset
             ERA5 names, SI units, float32. Dimensions ``time`` (initial), ``number`` (of ensembles),
             ``prediction_timedelta``, ``level`` (hPa), ``latitude``, ``longitude``; the coordinate
-            ``valid_time`` is the time that a forecast is for.
+            ``valid_time`` is the time that a forecast is for. Longitudes ascend without a gap:
+            where the region crosses Greenwich, those west of it are negative.
 
         Raises
         ------
         RunError
             If there are no finished forecasts, they are damaged, or the run keeps no fields.
+        """
+        return with_contiguous_longitudes(self.stored_forecasts())
+
+    def stored_forecasts(self) -> xr.Dataset:
+        """Open the forecasts as :meth:`forecasts` does, with the longitudes of the store, 0..360.
+
+        Raises
+        ------
+        RunError
+            As for :meth:`forecasts`.
         """
         self._check_fields_are_kept()
         open_forecasts(self.forecast_store).close()  # refuses what is missing or unfinished
@@ -92,7 +104,8 @@ class RunProducts(StoredRun):
             for lead in range(valid.sizes["prediction_timedelta"])
         ]
         found: xr.Dataset = xr.concat(by_lead, dim=coords["prediction_timedelta"].variable)
-        return found.transpose("time", "prediction_timedelta", ...).assign_coords(valid_time=valid)
+        found = found.transpose("time", "prediction_timedelta", ...)
+        return with_contiguous_longitudes(found.assign_coords(valid_time=valid))
 
     def scores(self, *, subsets: bool = False) -> xr.Dataset:
         """Load the scores of the forecasts.

@@ -34,7 +34,7 @@ from gfrnn.pipeline.runs.missing_times import (
 )
 from gfrnn.pipeline.runs.provenance import provenance
 from gfrnn.pipeline.runs.record import LIBRARIES, now
-from gfrnn.pipeline.storage import write_text
+from gfrnn.pipeline.storage import check_writable, write_text
 from gfrnn.pipeline.verification.region_masks import region_masks
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.pipeline.verification.sources.forecast_source import ForecastSource
@@ -131,7 +131,7 @@ class SourceVerification:
             If the folder holds anything but this verification.
         """
         there = RunFolder(folder)
-        there.check_writable()
+        check_writable(folder)
         there.check_links()
         _check_folder(there.folder)
         forecasts = ForecastSource.open(source, initial_time, era5_units)

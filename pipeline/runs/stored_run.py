@@ -36,6 +36,7 @@ from gfrnn.pipeline.runs.missing_times import (
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
 from gfrnn.pipeline.runs.stage_checks import check_external_model
 from gfrnn.pipeline.runs.stage_data import CHANGED, UNCHANGED, StageData
+from gfrnn.pipeline.storage import check_writable
 from gfrnn.pipeline.training.input_folds import changed_folds
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import ModelNotes, Updates
@@ -68,9 +69,38 @@ class StoredRun(RunFolder):
         self.progress = progress
         self._checked: set[bool] = set()
         self.check_links()
-        self.claim(experiment, force=force)
+        self._force = force
+        self._claimed = False
+        self._opened = False
+        self.check_claim(experiment, force=force)
+        if self.folder.exists():
+            self._claim_once()
+        else:  # the folder is made when something is written into it
+            check_writable(self.folder)
         self.read_record()  # a damaged one is refused at once
         self.recover()
+
+    def _claim_once(self) -> None:
+        if not self._claimed:
+            self._claimed = True
+            try:
+                self.claim(self.experiment, force=self._force)
+            except BaseException:
+                self._claimed = False
+                raise
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Claim the folder for the experiment, and lock it against other processes.
+
+        Raises
+        ------
+        RunError
+            If another process holds the lock, or another experiment has claimed the folder.
+        """
+        self._claim_once()
+        with super().lock():
+            yield
 
     @property
     def record(self) -> RunRecord:
@@ -102,7 +132,9 @@ class StoredRun(RunFolder):
     def ds(self) -> xr.Dataset:
         """Canonical Dataset of the data, opened once, without the times that count as gaps."""
         ds = open_source(self.experiment.data)
-        log_losses(ds)
+        if not self._opened:  # again without times that count as gaps
+            log_losses(ds)
+        self._opened = True
         missing = read_missing_times(self.missing_times)
         if not missing or not still_missing(ds, missing):
             return ds

@@ -33,6 +33,7 @@ from gfrnn.pipeline.runs.record import StageRecord
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.sphere_patches import patch_area_weights
+from gfrnn.pipeline.storage import check_writable
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.model_notes import (
     LatestUpdate,
@@ -136,7 +137,7 @@ class Update:
         experiment = source.experiment
         if output is not None:
             _check_output(output, source)
-            RunFolder(output).check_writable()
+            check_writable(output)
             tree = to_tree(experiment) | {"output": str(output)}
             experiment = checked(Experiment, tree, "update")
         fields = open_new_data(experiment.data, paths, model, period)
@@ -331,11 +332,12 @@ class Update:
             updates=before[0] + 1,
             rows=before[1] + rows,
             latest=LatestUpdate(
-                first=str(pd.Timestamp(time[0])),
+                first=str(pd.Timestamp(new_states.first)),
                 times=len(time),
                 rows=rows,
                 consecutive=new_states.consecutive,
                 missing=new_states.missing,
+                gaps=len(new_states.series) - 1,
                 forget=self.forget,
                 data=self._data,
             ),
@@ -374,6 +376,12 @@ class NewStates:
     missing: int
     forcing: Forcing
     grid: Grid
+
+    @property
+    def first(self) -> np.datetime64:
+        """Earliest of the new times."""
+        found: np.datetime64 = self.series[0][0][self.repeated]
+        return found
 
     @property
     def last(self) -> np.datetime64:

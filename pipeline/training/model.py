@@ -278,7 +278,7 @@ class ForecastModel:
         arrays |= {f"selection/{name}": values for name, values in self.selection.items()}
         for name, values in arrays.items():
             group.create_array(name, data=np.asarray(values))
-        stored = dict(zarr.open_group(path, mode="r").attrs)
+        stored = dict(zarr.open_group(path, mode="r", use_consolidated=False).attrs)
         sums = {name: content_digest(np.asarray(values)) for name, values in arrays.items()}
         group.attrs[SUMS] = sums | {ATTRIBUTES: content_key(stored)}
         if self.errors is not None:
@@ -312,7 +312,7 @@ class ForecastModel:
     @classmethod
     def _load(cls, path: Path) -> ForecastModel:
         check_store(path)
-        group = zarr.open_group(path, mode="r", zarr_format=3)
+        group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
         attrs: dict[str, Any] = dict(group.attrs)
         if attrs.get("format") != FORMAT or attrs.get("version") != VERSION:
             raise RunError(

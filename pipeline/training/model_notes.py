@@ -83,7 +83,7 @@ class LatestUpdate:
     Attributes
     ----------
     first : str
-        First of the new times.
+        First of the new times that was not left out.
     times, rows : int
         Number of new times, and of the rows made from them.
     consecutive : bool
@@ -94,6 +94,8 @@ class LatestUpdate:
         Fingerprint of the new data; empty in models of earlier versions.
     missing : int
         Number of these times that were left out, as a channel has no value there.
+    gaps : int
+        Number of gaps between the others.
     """
 
     __pydantic_config__ = _KEYS
@@ -105,6 +107,7 @@ class LatestUpdate:
     forget: float
     data: str = ""
     missing: int = 0
+    gaps: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,9 @@ class ModelNotes:
         Errors of all candidates with fewer hidden features, if those of ``candidates`` were chosen
         by these.
     updated : Updates or None
+    sums : dict or None
+        Of variables that are sums over time: the time after which the sum begins anew in the files
+        of the training data, and the step of these files. None if there are none.
     """
 
     __pydantic_config__ = _KEYS
@@ -199,6 +205,7 @@ class ModelNotes:
     precision: dict[str, Any]
     first_round: list[CandidateScore] = field(default_factory=list)
     updated: Updates | None = None
+    sums: dict[str, tuple[str, str]] | None = None
 
     @property
     def all_solves(self) -> list[SolveSettings]:

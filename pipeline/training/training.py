@@ -319,6 +319,7 @@ class Training(FieldPasses, ABC):
                 **chosen.notes,
                 **notes,
                 fingerprint=self.fingerprint,
+                sums=self.fields.ds.attrs["sums"] or None,
                 kept=place,
                 precision=found.precision,
                 first_round=found.first_round,

@@ -30,7 +30,9 @@ _SAME_TRUTH = 1e-3
 
 
 def compare(stores: Mapping[str, Path], channels: Sequence[str] = ()) -> xr.Dataset:
-    """Compare the scores of several forecasts on their common initial times and leads.
+    """Compare the scores of several forecasts, and of references, on their common pairs.
+
+    The references are the other systems of the first store, and those that only later ones have.
 
     Parameters
     ----------
@@ -48,8 +50,9 @@ def compare(stores: Mapping[str, Path], channels: Sequence[str] = ()) -> xr.Data
         paired block bootstrap (NaN where there is none), and ``rmse_change_block``, the length of a
         block in initial times. Where one of them is an ensemble, the same for ``crps``: the fair
         CRPS of ensembles, and the mean absolute error of single forecasts. ``pairs``
-        (prediction_timedelta) counts the common pairs. The attribute ``notes`` lists what is to be
-        known about the comparison.
+        (prediction_timedelta) counts the common pairs. The references follow the runs along
+        ``run``, where the coordinate ``reference`` is True. The attribute ``notes`` lists what is
+        to be known about the comparison.
 
     Raises
     ------
@@ -72,17 +75,13 @@ def compare(stores: Mapping[str, Path], channels: Sequence[str] = ()) -> xr.Data
     single = [name for name, ds in own.items() if "fair_crps" not in ds]
     if ensembles and single:
         notes.append(f"CRPS of single forecasts is the mean absolute error: {', '.join(single)}")
+    compared = {name: (ds, FORECAST) for name, ds in own.items()} | _references(own)
+    notes += _origins(compared, own)
     variables: dict[str, Any] = {}
     dims = ("run", "channel", "prediction_timedelta")
     for score in ("rmse", "crps") if ensembles else ("rmse",):
         statistic, metric = CHANGES[score]
-        # The CRPS of a single forecast is its absolute error.
-        values = [
-            _values(
-                _of_forecast(ds, statistic if statistic in ds else "absolute_error"), _ORDER
-            ).transpose(1, 0, 2)
-            for ds in own.values()
-        ]
+        values = [_statistic(*each, statistic).transpose(1, 0, 2) for each in compared.values()]
         present = np.broadcast_to(known[:, None], values[0].shape)
         tests = [
             paired_bootstrap(
@@ -96,7 +95,7 @@ def compare(stores: Mapping[str, Path], channels: Sequence[str] = ()) -> xr.Data
             found = np.stack([getattr(test, part) for test in tests]).astype(float)
             found[0] = np.nan  # the first run itself
             variables[f"{score}_change{suffix}"] = (dims, found)
-        reasons = np.stack([test.reason for test in tests[1:]])
+        reasons = np.stack([test.reason for test in tests[1 : len(names)]])
         for reason in sorted(set(reasons[reasons != ""].tolist())):
             count = int((reasons == reason).sum())
             notes.append(f"{score}: no interval for {count} of {reasons.size} changes: {reason}")
@@ -106,7 +105,8 @@ def compare(stores: Mapping[str, Path], channels: Sequence[str] = ()) -> xr.Data
         name: first[name].values for name in ("channel", "prediction_timedelta")
     }
     coords |= {name: ("channel", first[name].values) for name in ("variable", "level", "units")}
-    coords["run"] = string_array(names)
+    coords["run"] = string_array(list(compared))
+    coords["reference"] = ("run", [system != FORECAST for _, system in compared.values()])
     attrs = {"notes": notes, "first": str(axes["time"][0]), "last": str(axes["time"][-1])}
     return xr.Dataset(variables, coords, attrs)
 
@@ -212,8 +212,40 @@ def _same_truth(own: Mapping[str, xr.Dataset], known: Array) -> list[str]:
     return [f"not checked whether the truth is the same, without persistence: {', '.join(rest)}"]
 
 
-def _of_forecast(ds: xr.Dataset, statistic: str) -> xr.DataArray:
-    return ds[statistic].sel(system=FORECAST, region=WHOLE)
+def _references(own: Mapping[str, xr.Dataset]) -> dict[str, tuple[xr.Dataset, str]]:
+    """Return the references: by name, a store and its system."""
+    found: dict[str, tuple[xr.Dataset, str]] = {}
+    for ds in own.values():
+        for system in map(str, ds["system"].values):
+            name = system if system not in own else f"{system} (reference)"
+            if system != FORECAST and name not in found:
+                found[name] = ds, system
+    return found
+
+
+def _origins(
+    compared: Mapping[str, tuple[xr.Dataset, str]], own: Mapping[str, xr.Dataset]
+) -> list[str]:
+    """Say which references are those of which run."""
+    found = []
+    for name, ds in own.items():
+        systems = [
+            each
+            for each, (origin, system) in compared.items()
+            if origin is ds and system != FORECAST
+        ]
+        if systems:
+            found.append(f"references of {name}: {', '.join(systems)}")
+    return found
+
+
+def _statistic(ds: xr.Dataset, system: str, statistic: str) -> Array:
+    """Return a statistic of a system; the fair CRPS of a single forecast is its absolute error."""
+    if statistic in ds:
+        values = _values(ds[statistic].sel(system=system, region=WHOLE), _ORDER)
+        if statistic != "fair_crps" or np.isfinite(values).any():
+            return values
+    return _values(ds["absolute_error"].sel(system=system, region=WHOLE), _ORDER)
 
 
 def _values(array: xr.DataArray, order: Sequence[str]) -> Array:

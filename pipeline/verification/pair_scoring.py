@@ -21,9 +21,7 @@ from gfrnn.pipeline.forecasting.forecast import load_model
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.eof_states import EofLayout
-from gfrnn.pipeline.training.ensembles.error_archive import kept_bytes
-from gfrnn.pipeline.training.model import DAMPING_BYTES, ForecastModel
-from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
+from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.events.event_quantiles import QuantileTimes, event_quantiles
 from gfrnn.pipeline.verification.events.event_values import (
     Event,
@@ -44,7 +42,11 @@ from gfrnn.pipeline.verification.statistics_store import read_quantiles, write_s
 from gfrnn.pipeline.verification.stored_fields import Forecasts
 from gfrnn.pipeline.verification.systems.blocks import ROWS
 from gfrnn.pipeline.verification.systems.dressed_references import DressedReferences
-from gfrnn.pipeline.verification.systems.pair_errors import error_means, forecast_errors
+from gfrnn.pipeline.verification.systems.pair_errors import (
+    BlockErrors,
+    error_means,
+    forecast_errors,
+)
 from gfrnn.pipeline.verification.systems.physical_errors import (
     physical_errors,
     physical_members,
@@ -59,7 +61,6 @@ from gfrnn.pipeline.verification.systems.references import (
 )
 from gfrnn.pipeline.verification.systems.weighted_truth import WeightedTruth, evenly_spaced
 from gfrnn_core import UnstableRollout
-from gfrnn_core.zonal import ZonalNetwork
 
 Array = NDArray[Any]
 
@@ -156,9 +157,13 @@ class PairScoring:
         weights = weights.reshape(-1, *self.means.roots.shape)
         return unweighted(weights, self.means.roots)
 
+    def _index_weights_as(self, dtype: Any) -> Array:
+        return self.index_weights.astype(dtype, copy=False)
+
+    @cached_property
     def references(self) -> tuple[Reference, ...]:
-        """Return the references; persistence needs the data of all initial times."""
-        found = references_of(self._loaded())
+        """The references; persistence needs the data of all initial times."""
+        found = references_of(self.loaded_model())
         if self.model is None and self.climatology is None:
             found = tuple(each for each in found if not isinstance(each, ClimatologyReference))
         if not self._present:
@@ -167,9 +172,10 @@ class PairScoring:
 
     def systems(self) -> tuple[str, ...]:
         """Return the names of the scored systems: the forecasts and the references."""
-        return (FORECAST, *(reference.name for reference in self.references()))
+        return (FORECAST, *(reference.name for reference in self.references))
 
-    def _loaded(self) -> ForecastModel | None:
+    def loaded_model(self) -> ForecastModel | None:
+        """Return the model, from memory if it was loaded before; None without one."""
         return None if self.model is None else load_model(str(self.model))
 
     def write(self, path: Path, first: int, stop: int) -> None:
@@ -189,15 +195,15 @@ class PairScoring:
             return self._statistics(first, stop)
 
     def _statistics(self, first: int, stop: int) -> dict[str, Array]:
-        model, references = self._loaded(), self.references()
+        model, references = self.loaded_model(), self.references
         starts, horizon = self.starts[first:stop], len(self.forecasts.leads)
-        targets, known = self._targets(first, stop)
+        targets, known = self.targets(first, stop)
         climatology, transforms = self.used_climatology(), self.fields.transforms
         truth = WeightedTruth.read(
             self.fields, climatology, starts, targets[known], self.means, model
         )
         valid = self.forecasts.valid[first:stop]
-        index_weights = self.index_weights.astype(truth.roots.dtype)
+        indices = truth.indices(self._index_weights_as(truth.roots.dtype))
         found = PairValues(
             (1 + len(references), horizon, len(starts)),
             len(self.means.names),
@@ -215,7 +221,6 @@ class PairScoring:
         dressed = DressedReferences.draw(
             model, references, initial, valid, self.forecasts.members, self.seed
         )
-        indices = truth.indices(index_weights)
         together = self.forecasts.leads_together(len(starts))
         block: list[Array] = []
         for lead in range(horizon):
@@ -224,8 +229,8 @@ class PairScoring:
                 block = self.forecasts.read(slice(first, stop), slice(lead, lead + together))
             states = [next(walk) for walk in walks]
             existing = np.flatnonzero(known[lead])
-            for begin in range(0, len(existing), self._pairs_together):
-                part = existing[begin : begin + self._pairs_together]
+            for begin in range(0, len(existing), self.pairs_together):
+                part = existing[begin : begin + self.pairs_together]
                 pairs = Pairs(
                     lead + 1,
                     truth,
@@ -235,32 +240,9 @@ class PairScoring:
                 own = [None if each is None else each[part] for each in states]
                 systems = [
                     forecast_errors(block, place, evenly_spaced(part), pairs.real, truth.roots),
-                    *(
-                        reference.errors(pairs, state)
-                        if reference.persistent
-                        else physical_errors(reference.errors(pairs, state), pairs, transforms)
-                        for reference, state in zip(references, own, strict=True)
-                    ),
+                    *self._reference_errors(references, own, pairs),
                 ]
-                means, index_errors = error_means(
-                    systems, pairs.scored, truth.roots, self.means, index_weights
-                )
-                now, squares = pairs.now, truth.squares[pairs.now]
-                found.truth[lead, part] = squares
-                found.index_truth[lead, part] = indices[now]
-                for system, errors in enumerate(systems):
-                    where = system, lead, part
-                    if errors is None:
-                        found.fields[where] = climatology_statistics(
-                            squares, truth.first[now], truth.absolute[now]
-                        )
-                        found.index_forecast[where] = 0.0
-                        continue
-                    found.fields[where] = pair_statistics(means[system], squares)
-                    persistent = system > 0 and references[system - 1].persistent
-                    found.index_forecast[where] = (
-                        indices[pairs.start] if persistent else indices[now] + index_errors[system]
-                    )
+                self._add_errors(found, systems, pairs, part, indices)
                 if not others and self.forecasts.members is None:
                     continue
                 fields = _fields_of(block, place, part, self.fields.grid)
@@ -277,6 +259,62 @@ class PairScoring:
         for values in others:
             arrays |= values.arrays()
         return arrays
+
+    def _reference_errors(
+        self, references: tuple[Reference, ...], states: list[Array | None], pairs: Pairs
+    ) -> Iterator[BlockErrors | None]:
+        """Yield the weighted errors of each reference in physical units."""
+        for reference, state in zip(references, states, strict=True):
+            errors = reference.errors(pairs, state)
+            if not reference.persistent:
+                errors = physical_errors(errors, pairs, self.fields.transforms)
+            yield errors
+
+    def _add_errors(
+        self,
+        found: PairValues,
+        systems: list[BlockErrors | None],
+        pairs: Pairs,
+        part: Array,
+        indices: Array,
+    ) -> None:
+        """Fill in the statistics of the errors of all systems.
+
+        Parameters
+        ----------
+        found : PairValues
+        systems : list of BlockErrors or None
+            None for the climatology, whose errors are the anomalies of the truth.
+        pairs : Pairs
+        part : ndarray of int
+            Positions of the pairs among the initial times.
+        indices : ndarray, shape (times of the truth, indices)
+        """
+        truth, lead = pairs.truth, pairs.lead - 1
+        means, index_errors = error_means(
+            systems,
+            pairs.scored,
+            truth.roots,
+            self.means,
+            self._index_weights_as(truth.roots.dtype),
+        )
+        squares = truth.squares[pairs.now]
+        found.truth[lead, part] = squares
+        found.index_truth[lead, part] = indices[pairs.now]
+        references = self.references
+        for system, errors in enumerate(systems):
+            where = system, lead, part
+            if errors is None:
+                found.fields[where] = climatology_statistics(
+                    squares, truth.first[pairs.now], truth.absolute[pairs.now]
+                )
+                found.index_forecast[where] = 0.0
+                continue
+            found.fields[where] = pair_statistics(means[system], squares)
+            persistent = system > 0 and references[system - 1].persistent
+            found.index_forecast[where] = (
+                indices[pairs.start] if persistent else indices[pairs.now] + index_errors[system]
+            )
 
     @cached_property
     def events(self) -> tuple[Event, ...]:
@@ -323,7 +361,7 @@ class PairScoring:
 
     def used_climatology(self) -> Climatology:
         """Return the climatology of anomalies: that of the model, the given one, or zero."""
-        model = self._loaded()
+        model = self.loaded_model()
         if model is not None:
             return model.layout.scaling.climatology
         if self.climatology is not None:
@@ -339,7 +377,7 @@ class PairScoring:
             found |= EventValues.dimensions(self.config.neighbourhoods)
         return found | (SPECTRUM_DIMENSIONS if self.config.spectra else {})
 
-    def _targets(self, first: int, stop: int) -> tuple[Array, Array]:
+    def targets(self, first: int, stop: int) -> tuple[Array, Array]:
         """Return the index in time of each target, and whether it exists: (leads, starts) each.
 
         Only times in the data at the exact distance of the lead are used: data may have gaps.
@@ -351,98 +389,19 @@ class PairScoring:
         return targets, known
 
     @property
-    def _pairs_together(self) -> int:
+    def pairs_together(self) -> int:
         """Number of pairs that are scored at once."""
         members = self.forecasts.members or 1
         fitting = max(1, _PAIR_BYTES // (4 * (members + 1) * self.fields.grid.size))
-        return max(ROWS, fitting) if self._in_blocks else fitting
+        return max(ROWS, fitting) if self.in_blocks else fitting
 
     @property
-    def _in_blocks(self) -> bool:
+    def in_blocks(self) -> bool:
         """Whether all is computed in blocks of cells, and no whole fields of a pair are held."""
-        model = self._loaded()
+        model = self.loaded_model()
         if self.forecasts.members is not None or self.events or self.config.spectra:
             return False
         return model is None or isinstance(model.layout, EofLayout)
-
-    def _truth_times(self, first: int, stop: int) -> int:
-        """Return the number of times of the truth that a range of initial times needs."""
-        model = self._loaded()
-        targets, known = self._targets(first, stop)
-        delays = 1 if model is None else model.delays
-        windows = self.starts[first:stop, None] + np.arange(1 - delays, 1)
-        return len(np.unique(np.concatenate([windows.reshape(-1), targets[known]])))
-
-    @property
-    def _copies(self) -> int:
-        """Number of forms of the truth: fields and anomalies, physical and as they are modelled."""
-        return 4 if self.fields.transforms else 2
-
-    def task_bytes(self, first: int, stop: int) -> int:
-        """Return the bytes of the truth, its anomalies and a lead of the members (float32)."""
-        one = self._copies * self.fields.dtype.itemsize * self._truth_times(first, stop)
-        members = 4 * (self.forecasts.members or 0) * (stop - first)
-        return self.fields.grid.size * (one + members)
-
-    @property
-    def quantiles_bytes(self) -> int:
-        """Bytes of the quantiles of events."""
-        cells = self.fields.grid.size // len(self.fields.grid.channels)
-        return 4 * 12 * cells * len(self.events) if self.has_quantiles else 0
-
-    def statistics_bytes(self, first: int, stop: int) -> int:
-        """Return the peak memory in bytes of :meth:`statistics`."""
-        horizon, size = len(self.forecasts.leads), self.fields.grid.size
-        starts, members = self.starts[first:stop], self.forecasts.members
-        model = self._loaded()
-        delays = 1 if model is None else model.delays
-        times = self._truth_times(first, stop)
-        walked = history = walks = 0
-        if model is not None:
-            linear = model.linear
-            # The first states and their scaled copies, the latest stacked, the sums of the linear
-            # model's predictions by lead, and those that it makes at once.
-            states = 4 * linear.delays + max(linear.leads) + len(linear.leads) + 2
-            walked = linear.state_size * states
-            if isinstance(linear, ZonalNetwork):
-                walks = walk_bytes(linear, 1, len(starts))
-            if model.quadratic is not None:
-                # Its walk, and the lifted rows of a step.
-                own = replace(model.rollouts, networks=(), linear=model.quadratic, quadratic=None)
-                walks += sum(own.walk_bytes(len(starts)))
-            history = model.delays * model.layout.size * len(starts)
-        word = self.fields.dtype.itemsize
-        # The truth and its anomalies, the patterns of states, weights and autocorrelations.
-        fields = self._copies * times + 3 + len(self.config.indices)
-        if model is not None and isinstance(model.layout, EofLayout):
-            fields += model.layout.size
-        held = word * size * fields + 8 * history
-        held += 8 * size * (2 + len(self.config.indices)) + min(DAMPING_BYTES, 8 * horizon * size)
-        regions = len(self.means.names)
-        held += 8 * regions * size // len(self.means.roots)
-        # Copies of the truth at unevenly spaced times, or, where there are whole fields, these and
-        # the members, which are float32.
-        pairs = min(self._pairs_together, len(starts))
-        whole = 8 * (7 + (members or 1) // 2)
-        scoring = size * (4 * word if self._in_blocks else whole) * pairs
-        scoring += 8 * walked * len(starts)
-        systems = 1 + len(self.references())
-        values = len(STATISTICS) * systems * regions * len(self.means.roots)
-        values += (systems + 1) * len(self.config.indices)
-        errors = 0
-        if members is not None and model is not None and model.errors is not None:
-            errors = 2 * kept_bytes(horizon, size)  # of the linear model and the climatology
-            # Members of one of them, as they are made and as they are scored.
-            scoring += 8 * size * members * pairs
-        values += 0 if members is None else (members + 6) * regions * len(self.means.roots)
-        held += self.quantiles_bytes
-        # The history is encoded beside the truth.
-        reading = self.fields.read_bytes(times, self.fields.dtype)
-        reading += 8 * (2 * delays * size * len(starts))
-        stored = self.forecasts.read_bytes(len(starts))
-        # The statistics are copied once while they are written.
-        kept = 2 * 8 * values * horizon * len(starts)
-        return max(reading, held + scoring + stored + walks + kept + errors)
 
 
 def _fields_of(block: list[Array], place: int, part: Array, grid: Grid) -> Array:

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.forecasting.forecast_store import encode_leads
-from gfrnn.pipeline.forecasting.store_sums import SUMS, add_sums, check_sums
+from gfrnn.pipeline.forecasting.store_sums import (
+    SUMS,
+    add_sums,
+    check_sums,
+    naming_damage,
+    open_store,
+)
 from gfrnn.pipeline.storage import consolidate, string_array, write_whole
 from gfrnn.pipeline.verification.events.event_scores import event_scores
 from gfrnn.pipeline.verification.significance import score_changes, spread_skill_interval
@@ -181,8 +187,8 @@ def open_score_subsets(path: Path) -> xr.Dataset:
 
 def _open(path: Path, group: str | None) -> xr.Dataset:
     check_sums(path, whole=True, remedy=_REMEDY)
-    options: dict[str, Any] = {"chunks": None, "decode_timedelta": True, "consolidated": False}
-    with xr.open_zarr(path, group=group, **options) as ds:
+    ds = open_store(path, group=group, remedy=_REMEDY)
+    with naming_damage(path, "values cannot be read", _REMEDY), ds:
         found: xr.Dataset = ds.load()
     found.attrs.pop(SUMS, None)
     return found

@@ -16,7 +16,14 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.forecasting.store_sums import SUMS, add_sums, check_sums
+from gfrnn.pipeline.forecasting.store_sums import (
+    SUMS,
+    add_sums,
+    check_sums,
+    check_written,
+    naming_damage,
+    open_store,
+)
 from gfrnn.pipeline.storage import array_in, consolidate
 
 Array = NDArray[Any]
@@ -131,13 +138,20 @@ def unwritten(path: Path, key: str) -> Array | None:
     -------
     ndarray of bool, shape (initial times,), or None
         None if there is no unfinished store with this key, or the key is empty.
+
+    Raises
+    ------
+    RunError
+        If this program cannot have written the store.
     """
     if not key or not (path / "zarr.json").exists():
         return None
-    group = zarr.open_group(path, mode="r", use_consolidated=False)
-    if WRITTEN not in group or group.attrs.get("key") != key:
-        return None
-    return np.asarray(array_in(group, WRITTEN)[...]) == 0
+    check_written(path, in_chunks=True, remedy=_REMEDY)
+    with naming_damage(path, "it cannot be opened", _REMEDY):
+        group = zarr.open_group(path, mode="r", use_consolidated=False)
+        if WRITTEN not in group or group.attrs.get("key") != key:
+            return None
+        return np.asarray(array_in(group, WRITTEN)[...]) == 0
 
 
 def finish_statistics_store(path: Path) -> None:
@@ -155,12 +169,13 @@ def open_statistics(path: Path) -> xr.Dataset:
     Raises
     ------
     RunError
-        If the store does not exist, is not finished, or is damaged.
+        If the store does not exist, is not finished, or is damaged, or this program cannot have
+        written it.
     """
     if not (path / "zarr.json").exists():
         raise RunError(f"{path}: no statistics of forecasts there; run `gfrnn verify` first")
     check_sums(path, whole=True, remedy=_REMEDY)
-    ds: xr.Dataset = xr.open_zarr(path, chunks=None, decode_timedelta=True, consolidated=False)
+    ds = open_store(path, remedy=_REMEDY)
     if WRITTEN in ds:
         raise RunError(f"{path}: the statistics are not finished; run `gfrnn verify` again")
     ds.attrs.pop(SUMS, None)  # what is computed from the statistics has others

@@ -20,6 +20,7 @@ from gfrnn.pipeline.reduction.task_memory import check_call
 from gfrnn.pipeline.storage import string_array
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
 from gfrnn.pipeline.verification.scores import scores_of, write_scores
+from gfrnn.pipeline.verification.scoring_memory import statistics_bytes, truth_bytes
 from gfrnn.pipeline.verification.spectrum_values import wavenumbers
 from gfrnn.pipeline.verification.statistics_store import (
     create_statistics_store,
@@ -172,7 +173,7 @@ def compute_statistics(
     """
     index_weights(scoring.config.indices, scoring.fields.grid)  # refuse bad ones before work
     length, count = starts_of_task(scoring, batch), len(scoring.starts)
-    check_call(stage, scoring.statistics_bytes(0, min(length, count)), remedy)
+    check_call(stage, statistics_bytes(scoring, 0, min(length, count)), remedy)
     quantiles = scoring.event_quantiles(progress) if scoring.has_quantiles else None
     missing = unwritten(statistics, key)
     if missing is None:
@@ -202,7 +203,7 @@ def starts_of_task(scoring: PairScoring, batch: int = 1) -> int:
     """
     fitting = min(_TASK_STARTS, len(scoring.starts))
     # Initial times share their targets, so that a task of more of them holds few times more.
-    while fitting > 1 and scoring.task_bytes(0, fitting) > _TASK_BYTES:
+    while fitting > 1 and truth_bytes(scoring, 0, fitting) > _TASK_BYTES:
         fitting //= 2
     if fitting < batch:
         return fitting

@@ -146,6 +146,23 @@ def test_one_ridge_a_target():
         np.testing.assert_allclose(weights[:, target], path.weights(ridge)[:, target], rtol=1e-13)
 
 
+def test_directions_of_tiny_variance_are_as_accurate_as_by_back_substitution():
+    """All directions matter equally to the targets, down to 1e-14 of the largest."""
+    rng = np.random.default_rng(0)
+    rotation = np.linalg.qr(rng.standard_normal((300, 300)))[0]
+    mixing = np.geomspace(1, 1e-14, 300)[:, None] * rotation
+    states, law = rng.standard_normal((900, 300)), rng.standard_normal((300, 20))
+    factor = RFactor.from_rows(np.hstack([states @ mixing, states @ law]))
+    square, right = factor.triangle[:300, :300], factor.triangle[:300, 300:]
+    others = rng.standard_normal((500, 300))
+
+    def error(weights):
+        return np.linalg.norm(others @ mixing @ weights - others @ law)
+
+    path = RidgePath.from_factor(factor, 300, 20)
+    assert error(path.weights(1e-16)) < 1.5 * error(scipy.linalg.solve_triangular(square, right))
+
+
 def test_nearly_dependent_features_fit_as_well_as_on_all_rows():
     """The condition number is about 1e16; the fit is compared, as the weights are not unique."""
     rng = np.random.default_rng(4)

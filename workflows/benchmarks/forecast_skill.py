@@ -101,7 +101,7 @@ def score_run(finished: Run) -> xr.Dataset:
         temperature. The coordinate ``lead`` is in days, or in months for monthly data.
     """
     monthly = finished.experiment.forecast.horizon.monthly
-    with xr.open_zarr(finished.forecast_store, decode_timedelta=True) as forecasts:
+    with finished.forecasts() as forecasts:
         names = [str(name) for name in forecasts.data_vars if "latitude" in forecasts[name].dims]
         found: dict[str, xr.DataArray] = {}
         for name in names:
@@ -231,8 +231,7 @@ def bar_checks(name: str, scores: xr.Dataset) -> Iterator[BarCheck]:
 
 def _agreement(finished: Run, scores: xr.Dataset) -> Iterator[BarCheck]:
     """Yield the largest relative difference from the RMSE in the store of the stage verify."""
-    with xr.open_zarr(finished.score_store, consolidated=False, decode_timedelta=True) as stored:
-        rmse = stored["rmse"].sel(system="forecast").load()
+    rmse = finished.scores()["rmse"].sel(system="forecast")
     differences = []
     for index, (variable, level) in enumerate(zip(rmse["variable"], rmse["level"], strict=True)):
         ours = scores[f"{variable.item()}_rmse"]

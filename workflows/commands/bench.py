@@ -70,7 +70,7 @@ def rollout(quick: Quick = False, rounds: Rounds = 5) -> None:
 def perturbation(sizes: Sizes = "500", rounds: Rounds = 5) -> None:
     """Compare learning by perturbation with a PyTorch loop of the same forward passes.
 
-    It needs PyTorch: pip install 'gfrnn\\[bench]'.
+    It needs PyTorch: install GFRNN with its extra bench.
 
     Example: [bold]gfrnn bench perturbation --sizes 500,1000[/bold]
     """
@@ -215,8 +215,8 @@ def peers(
     """Compare with programs that could be used instead: errors, processor time and memory.
 
     Each fit runs in a process of its own with one thread. Settings are chosen on validation data.
-    What is not installed is named in the table: pip install 'gfrnn\\[peers]' installs all. The
-    exit code is 1 if a program failed.
+    What is not installed is named in the table; the extra peers of GFRNN installs all. The exit
+    code is 1 if a program failed.
 
     Examples: [bold]gfrnn bench peers[/bold];
     [bold]gfrnn bench peers --rows era-interim --quick[/bold]

@@ -45,17 +45,17 @@ def export(
     [bold]gfrnn export runs/my --init latest --output /data/products[/bold]
     """
     from gfrnn.pipeline.forecasting.netcdf_export import NetcdfExport
-    from gfrnn.pipeline.runs.folder import RunFolder
+    from gfrnn.pipeline.storage import check_writable
     from gfrnn.workflows.session.given_paths import folder_of_run
     from gfrnn.workflows.session.progress_display import show_progress
 
     path = folder_of_run(path, stores=True)
     work = NetcdfExport.prepare(path, output, init or (), force=force)
     if work.missing:
-        RunFolder(work.files[0].parent).check_writable()
+        check_writable(work.files[0].parent)
         with show_progress(console) as progress:
             work.write(progress)
-    add_results(files=work.files, written=work.missing)
+    add_results(files=work.files, written=[work.files[place] for place in work.missing])
     skipped = len(work.files) - len(work.missing)
     there = work.files[0] if len(work.files) == 1 else work.files[0].parent
     total = len(work.files)

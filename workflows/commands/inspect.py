@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gfrnn.pipeline.errors import ConfigError, without_passwords
+from gfrnn.pipeline.errors import ConfigError, DataError, without_passwords
 from gfrnn.workflows.commands.console import console, print_findings
 from gfrnn.workflows.session.command_output import add_results
 
@@ -25,9 +25,11 @@ def inspect(
         ),
     ],
     level: Annotated[
-        float | None,
+        list[str] | None,
         typer.Option(
-            help="Pressure level in hPa, if only the name of the file contains it, e.g. 500."
+            help="Pressure level in hPa, if only the name of the file contains it, e.g. 500, or "
+            "z500.nc=500 for one of DATA. Repeatable.",
+            metavar="[DATA=]HPA",
         ),
     ] = None,
     name: Annotated[
@@ -50,7 +52,7 @@ def inspect(
     [bold]gfrnn inspect runs/my[/bold]
     """
     if runs := [path for path in data if (Path(path) / "experiment.yaml").is_file()]:
-        if len(data) > 1 or save is not None or level is not None:
+        if len(data) > 1 or save is not None or level:
             raise ConfigError(
                 f"{runs[0]}: is the folder of a run, whose data are compared with its record; give "
                 "it alone, without --save and --level"
@@ -60,16 +62,20 @@ def inspect(
     from gfrnn.pipeline.data.inspection.audit import audit
     from gfrnn.pipeline.data.inspection.describe import dataset_facts, describe_dataset
     from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
-    from gfrnn.workflows.session.new_experiment import open_given, write_new
+    from gfrnn.workflows.session.new_experiment import check_new, open_given, write_new
 
+    if save is not None:
+        check_new(save)
     for path in data:
         if Path(path).suffix in (".yaml", ".yml"):
             raise ConfigError(
                 f"DATA: {path} is an experiment file, and not data; give files of data, or check "
                 f"the experiment with `gfrnn fit {shlex.quote(path)} --plan`"
             )
-    ds, sources = open_given(data, level, console)
-    console.print(without_passwords(describe_dataset(ds)), highlight=False, markup=False)
+    ds, sources = open_given(data, level or (), console)
+    console.print(
+        without_passwords(describe_dataset(ds, notes=False)), highlight=False, markup=False
+    )
     findings = audit(ds)
     add_results(
         **dataset_facts(ds),
@@ -81,13 +87,21 @@ def inspect(
     print_findings(
         (finding.severity, finding.variable or "", finding.message) for finding in findings
     )
-    text = starting_experiment(ds, sources, name, findings)
+    try:
+        text = starting_experiment(ds, sources, name, findings)
+    except DataError as error:
+        if save is not None:
+            raise
+        console.print(
+            f"\n# no experiment file to start from: {error}", highlight=False, markup=False
+        )
+        return
     add_results(experiment=text)
     if save is None:
         console.print("\n# experiment file to start from", highlight=False)
         console.print(without_passwords(text), highlight=False, markup=False)
         return
-    write_new(save, text, "--save")
+    write_new(save, text)
     console.print(f"experiment file: {save}", highlight=False)
 
 

@@ -25,9 +25,11 @@ def new(
         str | None, typer.Option(help="Name of the experiment. Default: that of the data.")
     ] = None,
     level: Annotated[
-        float | None,
+        list[str] | None,
         typer.Option(
-            help="Pressure level in hPa, if only the name of the file contains it, e.g. 500."
+            help="Pressure level in hPa, if only the name of the file contains it, e.g. 500, or "
+            "z500.nc=500 for one of DATA. Repeatable.",
+            metavar="[DATA=]HPA",
         ),
     ] = None,
     variable: Annotated[
@@ -87,4 +89,4 @@ def new(
         raise ConfigError(f"--{missing}: missing; give all of --train, --validation and --test")
     choices = StartingChoices(variable or None, region, given or None, horizon, members)
     asks = not yes and sys.stdin.isatty()
-    new_experiment(data or (), level, name, save, choices, console, asks=asks)
+    new_experiment(data or (), level or (), name, save, choices, console, asks=asks)

@@ -6,6 +6,7 @@ import os
 import pwd
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,14 +178,16 @@ class ClusterOptions:
         """
         from gfrnn.cluster import ClusterConfig
         from gfrnn.pipeline.config.section import checked
-        from gfrnn.pipeline.config.yaml_tree import read_tree
+        from gfrnn.pipeline.config.yaml_tree import YamlTree, read_tree
 
-        place = f"{where}: cluster"
+        place, keys = f"{where}: cluster", self._keys()
         if self.cluster is not None:
-            tree, place = read_tree(self.cluster), str(self.cluster)
+            given, place = read_tree(self.cluster).updated(keys), str(self.cluster)
+        else:
+            given = YamlTree(tree, _cluster_places(Path(where)) if tree else {}).updated(keys)
         if self.scheduler is not None:
             place += " with --scheduler (kind existing)"
-        config = checked(ClusterConfig, {**tree, **self._keys()}, place)
+        config = checked(ClusterConfig, given, place)
         if self.cluster is None and self.scheduler is None and config.trusts_its_author:
             _check_author(Path(where), config.kind)
         return config
@@ -195,6 +198,15 @@ class ClusterOptions:
             key = "address" if "://" in self.scheduler else "scheduler_file"
             keys |= {"kind": "existing", key: self.scheduler}
         return {key: value for key, value in keys.items() if value is not None}
+
+
+def _cluster_places(file: Path) -> dict[str, tuple[int, int]]:
+    """Return line and column of each key of the section in a file; none if it is no such file."""
+    from gfrnn.pipeline.config.yaml_tree import read_tree
+
+    with suppress(ConfigError):
+        return read_tree(file).places_in("cluster")
+    return {}
 
 
 def _check_author(place: Path, kind: str) -> None:

@@ -68,17 +68,16 @@ def plot(
     [bold]gfrnn plot runs/enso --index nino34 --lead 6mo[/bold]
     """
     from gfrnn.pipeline import Run
-    from gfrnn.pipeline.runs.folder import RunFolder
+    from gfrnn.pipeline.storage import check_writable_file
     from gfrnn.workflows.plots.plot_run import PlotRequest, file_of, make_figure, write_figure
     from gfrnn.workflows.session.given_paths import folder_of_run
 
     request = PlotRequest(time, lead, variable or [], places_of(place or []), index)
     request.check()
     run = Run.reopen(folder_of_run(folder))
-    file_of(output, run, "")  # refuses an ending before anything is read
+    check_writable_file(file_of(output, run, "plot"))  # before anything is read
     figure, name = make_figure(run, request)
     file = file_of(output, run, name)
-    RunFolder(file.parent).check_writable()
     write_figure(figure, file)
     add_results(plot=file)
     print_product(console, "plot", file)

@@ -20,6 +20,7 @@ from gfrnn.workflows.report.page_template import render_page
 
 # Distinct with red-green colour blindness.
 _COLOURS = ("#0b4f8a", "#d55e00", "#009e73", "#cc9a00", "#b35c8f", "0.45")
+_DASHES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 3)))  # of references
 _MOST_LEADS = 10
 _MOST_CHANNELS = 12  # with figures
 _SIDES = {-1: "better", 0: "", 1: "worse"}
@@ -43,7 +44,8 @@ def _content(compared: xr.Dataset) -> dict[str, Any]:
     """Return the variables of the template."""
     leads = shown_leads(compared["prediction_timedelta"].values, _MOST_LEADS)
     shown = compared.isel(prediction_timedelta=leads)
-    runs = [str(name) for name in compared["run"].values]
+    systems = [str(name) for name in compared["run"].values]
+    runs = [str(name) for name in compared["run"].values[~compared["reference"].values]]
     groups = []
     for place in range(compared.sizes["channel"]):
         own = shown.isel(channel=place)
@@ -54,10 +56,10 @@ def _content(compared: xr.Dataset) -> dict[str, Any]:
                     "unit": unit_label(str(own["units"].item())),
                     "rows": [
                         (
-                            run,
-                            [(cell, _SIDES[cell.sign]) for cell in cells(own.sel(run=run), score)],
+                            name,
+                            [(cell, _SIDES[cell.sign]) for cell in cells(own.sel(run=name), score)],
                         )
-                        for run in runs
+                        for name in systems
                     ],
                 }
             )
@@ -85,21 +87,26 @@ def _channel(own: xr.Dataset) -> Channel:
 
 @matplotlib.rc_context(STYLE)
 def _picture(own: xr.Dataset, score: str) -> Picture:
-    """Plot a score of one channel against lead, a line a run."""
+    """Plot a score of one channel against lead: a line a run, and broken ones of references."""
     leads = own["prediction_timedelta"].values
     months = leads.dtype.kind == "i"
     times = leads if months else leads / np.timedelta64(1, "D")
     figure = Figure(figsize=(WIDTH / 2, 3.0))
     panel = figure.subplots()
     figure.subplots_adjust(left=0.13, right=0.99, bottom=0.155, top=0.87)
-    runs = list(map(str, own["run"].values))
-    for number, run in enumerate(runs):
-        colour, values = _COLOURS[number % len(_COLOURS)], own[score].sel(run=run).values
-        panel.plot(times, values, label=run, color=colour, marker="o", markersize=3)
+    names = list(map(str, own["run"].values))
+    for number, (name, reference) in enumerate(zip(names, own["reference"].values, strict=True)):
+        values = own[score].sel(run=name).values
+        if reference:
+            style = _DASHES[number % len(_DASHES)]
+            panel.plot(times, values, label=name, color="0.55", linewidth=1.0, linestyle=style)
+            continue
+        colour = _COLOURS[number % len(_COLOURS)]
+        panel.plot(times, values, label=name, color=colour, marker="o", markersize=3)
     panel.set(xlabel=f"lead ({'months' if months else 'days'})")
     panel.set(ylabel=f"{LABELS[score]} ({unit_label(str(own['units'].item()))})")
     panel.set_ylim(bottom=0)
     panel.legend()
     title = heading(_channel(own))
     figure.text(0.016, 0.98, title, va="top", size=11, weight="bold")
-    return embed(figure, f"{title}: {LABELS[score]} against lead for {', '.join(runs)}.")
+    return embed(figure, f"{title}: {LABELS[score]} against lead for {', '.join(names)}.")

@@ -67,7 +67,7 @@ def _rows(own: xr.Dataset) -> Iterator[tuple[str, Array]]:
 
 
 def comparison_table(compared: xr.Dataset) -> Table:
-    """Return a table of the scores of each run, and their changes from the first.
+    """Return a table of the scores of runs and references, and of changes from the first run.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def comparison_table(compared: xr.Dataset) -> Table:
             for place, run in enumerate(map(str, own["run"].values)):
                 found = list(cells(own.sel(run=run), score))
                 table.add_row(f"  {run}", *(cell.value for cell in found))
-                if place:
+                if place and not own["reference"][place]:
                     table.add_row("    change, %", *(cell.change for cell in found))
         table.add_section()
     return table

@@ -24,6 +24,7 @@ from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.forecasting.store_sums import check_sums
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.source_verification import SourceVerification, finished_scores
+from gfrnn.pipeline.storage import check_writable_file
 from gfrnn.pipeline.verification.compare import compare
 from gfrnn.workflows.commands.options import ClusterOptions
 from gfrnn.workflows.comparison.score_records import score_records
@@ -136,9 +137,15 @@ def compare_folders(
     """Compare the scores in several folders, print a table and write a page."""
     if len(folders) < 2:
         raise ConfigError("compare: needs two folders of verified forecasts or more")
+    if output is not None:
+        check_writable_file(output)
     stores = {name: RunFolder(folder).statistics for name, folder in _named(folders).items()}
     found = compare(stores, channels)
-    add_results(changes=score_records(found, "run", "channel"), notes=found.attrs["notes"])
+    add_results(
+        changes=score_records(found, "run", "channel"),
+        references=found["run"].values[found["reference"].values],
+        notes=found.attrs["notes"],
+    )
     compared = displayed_scores(found)
     for note in compared.attrs["notes"]:
         console.print(note, highlight=False, markup=False)

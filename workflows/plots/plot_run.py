@@ -94,6 +94,7 @@ def make_figure(run: Run, request: PlotRequest) -> tuple[Figure, str]:
             figure = plot_index_history(plotted, request.lead, request.index)
             return figure, f"{request.index}_{request.lead or 'usual_lead'}"
         start = plotted.start_of(request.time, 0)
+        plotted.warn_without_truth(plotted.valid[start])
         name = f"{request.index}_{file_stamp(plotted.initial[start], plotted.step)}"
         return plot_index_forecast(plotted, start, request.index), name
     lead = plotted.lead_of(request.lead)
@@ -102,7 +103,9 @@ def make_figure(run: Run, request: PlotRequest) -> tuple[Figure, str]:
     stamp = file_stamp(plotted.initial[start], plotted.step)
     if request.places:
         cells = cells_of(request.places, plotted.grid)
+        plotted.warn_without_truth(plotted.valid[start])
         return plot_places(plotted, start, channels, cells), f"places_{stamp}"
+    plotted.warn_without_truth(plotted.valid[start, [lead]])
     when = "".join(lead_label(plotted.leads[lead]).removeprefix("+").split())
     return plot_maps(plotted, start, lead, channels), f"maps_{stamp}_{when}"
 

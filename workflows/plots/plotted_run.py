@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,8 @@ from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.workflows.report.display_units import DisplayUnit, channel_unit
 from gfrnn.workflows.report.labels import time_label
 from gfrnn.workflows.report.run_contents import headline_rank
+
+_LOGGER = logging.getLogger(__name__)
 
 Array = NDArray[Any]
 
@@ -55,7 +58,7 @@ class PlottedRun:
         RunError
             If there are none, they are unfinished or damaged, or the run keeps no fields.
         """
-        return self.run.forecasts()
+        return self.run.stored_forecasts()
 
     @cached_property
     def model(self) -> ForecastModel:
@@ -263,6 +266,19 @@ class PlottedRun:
     def climatology_at(self, times: Array) -> Array:
         """Return the climatology of all channels, as :meth:`truth_at`; it has no mask."""
         return self.model.layout.scaling.climatology(times).reshape(len(times), *self.grid.shape)
+
+    def warn_without_truth(self, times: Array) -> None:
+        """Log, as a warning, why the truth is not drawn, if it is known at none of the times."""
+        if isinstance(self.truth, str):
+            _LOGGER.warning("the truth is not drawn, as the data cannot be used: %s", self.truth)
+        elif not self._known(times).any():
+            first, last = (time_label(self.truth.time[place], self.step) for place in (0, -1))
+            _LOGGER.warning(
+                "the truth is not drawn, as the data, from %s to %s, do not have the valid time %s",
+                first,
+                last,
+                " to ".join(dict.fromkeys(time_label(times[at], self.step) for at in (0, -1))),
+            )
 
     def _known(self, times: Array) -> Array:
         if isinstance(self.truth, str):

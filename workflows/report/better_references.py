@@ -19,6 +19,8 @@ Array = NDArray[Any]
 # linear model but for rounding.
 _LEAST = 0.05
 
+_MOST_CHANNELS = 6  # that are named
+
 _MEAN = "several different candidates in search with fit.average"
 _LINEAR = {
     "eof": f"model.leads up to there, or {_MEAN}; with model.width: 0 the forecast is linear",
@@ -59,8 +61,8 @@ def better_references(scores: xr.Dataset, layout: str) -> list[str]:
     Returns
     -------
     list of str
-        Two lines for each such reference: channels and leads, then what to try; none if the
-        forecast is the best everywhere.
+        For each such reference a line that names it, one for each channel with leads and the excess
+        of the forecast's RMSE, and one on what to try; none if the forecast is the best everywhere.
     """
     found: dict[str, list[str]] = {}
     systems = [str(name) for name in scores["system"].values if name != "forecast"]
@@ -76,16 +78,19 @@ def better_references(scores: xr.Dataset, layout: str) -> list[str]:
                 worse = (best == index) & (change.change > _LEAST)
             if worse.any():
                 mark = SIGNIFICANT * bool((worse & change.significant).any())
-                most = change.change[worse].max()
-                where = _ranges(worse, labels)
                 found.setdefault(system, []).append(
-                    f"{channel} at {where} (up to {most:.1f} %{mark})"
+                    f"  {channel}: {_excess(change.change, worse, labels)}{mark}"
                 )
     return [
         line
         for system, places in found.items()
         for line in (
-            f"{system} has a smaller RMSE than the forecast: {'; '.join(places)}",
+            f"the forecast is worse than {system} (larger RMSE):",
+            *places[:_MOST_CHANNELS],
+            *(
+                [f"  and {len(places) - _MOST_CHANNELS} more channels"]
+                * (len(places) > _MOST_CHANNELS)
+            ),
             f"  to try: {_remedy(system, layout)}",
         )
     ]
@@ -118,12 +123,19 @@ def _validation_lines(
     for system, errors in known.items():
         worse = (errors == least) & (errors * (1 + _LEAST / 100) ** 2 < ours)
         if worse.any():
-            most = 100 * np.sqrt((ours[worse] / errors[worse]).max()) - 100
+            with np.errstate(divide="ignore", invalid="ignore"):
+                excess = 100 * np.sqrt(ours / errors) - 100
             yield (
-                f"on the validation period, {system} has a smaller RMSE of states than the "
-                f"forecast at {_ranges(worse, labels)} (up to {most:.1f} %)"
+                f"on the validation period, the forecast is worse than {system} (larger RMSE of "
+                f"states): {_excess(excess, worse, labels)}"
             )
             yield f"  to try: {_remedy(system, layout)}"
+
+
+def _excess(percent: Array, chosen: Array, labels: Sequence[str]) -> str:
+    """Write at which leads an error is larger, and by how much: ``at +1 d by 5.3 %``."""
+    most = "up to " if chosen.sum() > 1 else ""
+    return f"at {_ranges(chosen, labels)} by {most}{percent[chosen].max():.1f} %"
 
 
 def _ranges(chosen: Array, labels: Sequence[str]) -> str:

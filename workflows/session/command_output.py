@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -96,7 +97,7 @@ def print_json(tree: Any) -> None:
 
 
 def _encodable(value: Any) -> Any:
-    """Return a value of JSON's types: no NaN, arrays as lists, paths and times as text."""
+    """Return a value of JSON's types: no NaN, arrays as lists, absolute paths, times as text."""
     if isinstance(value, Mapping):
         return {str(key): _encodable(each) for key, each in value.items()}
     if isinstance(value, str) or value is None:
@@ -110,6 +111,8 @@ def _encodable(value: Any) -> Any:
         return [_encodable(each) for each in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        value = value.absolute()
     if is_dataclass(value) and not isinstance(value, type):
         return _encodable(asdict(value))
     return value if isinstance(value, (bool, int)) else without_passwords(str(value))

@@ -15,8 +15,9 @@ from rich.console import Console
 from gfrnn.pipeline import open_source
 from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.config.experiment import parse_experiment
+from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import Period, checked
+from gfrnn.pipeline.config.yaml_tree import parse_tree
 from gfrnn.pipeline.data.inspection.audit import audit
 from gfrnn.pipeline.data.inspection.describe import describe_dataset, describe_files
 from gfrnn.pipeline.data.inspection.starting_experiment import (
@@ -28,7 +29,7 @@ from gfrnn.pipeline.data.inspection.starting_experiment import (
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.data.variables.file_variables import file_variables, source_variables
 from gfrnn.pipeline.errors import ConfigError, DataError, RunError, without_passwords
-from gfrnn.pipeline.storage import write_text
+from gfrnn.pipeline.storage import check_writable_file, write_text
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.stretches import steps
 from gfrnn.pipeline.verification.checks import check_verification
@@ -36,14 +37,14 @@ from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.printed_lines import print_product
 
 _KEYS = "data.sources are keys of an experiment file, which `gfrnn fit FILE --plan` checks"
-_LEVEL = "; --level sets the level of all files that are given here"
+_LEVEL = "; --level 500 sets the level (hPa) of all files, --level z500.nc=500 that of one of DATA"
 
 Source = str | dict[str, Any]
 
 
 def open_given(
     paths: Sequence[str],
-    level: float | None,
+    levels: Sequence[str],
     console: Console,
     region: Sequence[float] | None = None,
 ) -> tuple[xr.Dataset, list[Source]]:
@@ -52,8 +53,9 @@ def open_given(
     Parameters
     ----------
     paths : sequence of str
-    level : float or None
-        Level in hPa of all files whose name alone contains it.
+    levels : sequence of str
+        Levels in hPa of files whose names alone contain them: one for all, or words such as
+        ``z500.nc=500`` for some of the paths.
     console : Console
         Where files are described that cannot be used as they are.
     region : sequence of float or None
@@ -71,8 +73,9 @@ def open_given(
     DataError
         Also if keys of an experiment file are needed.
     """
+    known = _levels_of(levels, paths)
     sources: list[Source] = [
-        path if level is None else {"path": path, "level": level} for path in paths
+        {"path": path, "level": known[path]} if path in known else path for path in paths
     ]
     tree: dict[str, Any] = {"sources": list(sources)}
     if region is not None:
@@ -88,6 +91,38 @@ def open_given(
         raise DataError(f"{error}\n{hint}") from None
 
 
+def _levels_of(words: Sequence[str], paths: Sequence[str]) -> dict[str, float]:
+    """Return the level of each path that has one.
+
+    Raises
+    ------
+    ConfigError
+        If a word is no level, or names none of the paths.
+    """
+    found: dict[str, float] = {}
+    for word in words:
+        path, equals, text = word.rpartition("=")
+        try:
+            level = float(text)
+        except ValueError:
+            level = 0.0
+        if not level > 0:
+            raise ConfigError(
+                f"--level: {word!r} is no level in hPa; write for example 500, or z500.nc=500"
+            )
+        if equals and path not in paths:
+            raise ConfigError(
+                f"--level: {path!r} is not one of DATA; write it as there: {', '.join(paths)}"
+            )
+        if not equals and len(words) > 1:
+            raise ConfigError(
+                f"--level: {word} is for all of DATA; where levels differ, write {paths[0]}={word} "
+                "and so on"
+            )
+        found |= dict.fromkeys([path] if equals else paths, level)
+    return found
+
+
 def _describe_files(config: DataConfig, console: Console) -> None:
     """Print what files hold that cannot be used as they are, if they can be opened."""
     try:
@@ -98,10 +133,16 @@ def _describe_files(config: DataConfig, console: Console) -> None:
     console.print(without_passwords(describe_files(variables)), highlight=False, markup=False)
 
 
-def write_new(file: Path, text: str, option: str) -> None:
-    """Write an experiment file that does not exist yet; it is private if it has passwords."""
+def check_new(file: Path) -> None:
+    """Check that an experiment file does not exist yet, and can be written."""
     if file.exists():
-        raise RunError(f"{option}: {file} exists already; choose another name, or remove it")
+        raise RunError(f"--save: {file} exists already; choose another name, or remove it")
+    check_writable_file(file, "--save")
+
+
+def write_new(file: Path, text: str) -> None:
+    """Write an experiment file that does not exist yet; it is private if it has passwords."""
+    check_new(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, text, private=text != without_passwords(text))
     add_results(experiment_file=file)
@@ -109,7 +150,7 @@ def write_new(file: Path, text: str, option: str) -> None:
 
 def new_experiment(
     paths: Sequence[str],
-    level: float | None,
+    levels: Sequence[str],
     name: str | None,
     file: Path | None,
     given: StartingChoices,
@@ -123,8 +164,8 @@ def new_experiment(
     ----------
     paths : sequence of str
         Data; they are asked for if there are none.
-    level : float or None
-        Level in hPa of all files whose name alone contains it.
+    levels : sequence of str
+        As for :func:`open_given`.
     name : str or None
         Name of the experiment; by default that of the data.
     file : Path or None
@@ -141,13 +182,13 @@ def new_experiment(
     """
     if not paths and not asks:
         raise ConfigError("DATA: missing; give files, zarr stores, globs or URLs")
-    if file is not None and file.exists():
-        raise RunError(f"--save: {file} exists already; choose another name, or remove it")
+    if file is not None:
+        check_new(file)
     if paths:
-        ds, sources = open_given(paths, level, console, given.region)
+        ds, sources = open_given(paths, levels, console, given.region)
     else:
         ds, sources = _ask(
-            "Data (file, zarr store, glob or URL)", None, _opened(level, console, given.region)
+            "Data (file, zarr store, glob or URL)", None, _opened(levels, console, given.region)
         )
     console.print(without_passwords(describe_dataset(ds)), highlight=False, markup=False)
     if asks:
@@ -158,11 +199,12 @@ def new_experiment(
             name = _ask("Name of the experiment", name, _checked_name)
     file = file or Path(f"{_checked_name(name)}.yaml")
     text = starting_experiment(ds, sources, name, audit(ds), given)
-    experiment = parse_experiment(text, str(file))
+    # There are no lines to be named, as the file is not written yet.
+    experiment = checked(Experiment, dict(parse_tree(text, name)), f"{file} (not written)")
     ds = open_source(experiment.data)
     check_fit(experiment, ds)
     check_verification(experiment, ds)
-    write_new(file, text, "--save")
+    write_new(file, text)
     print_product(console, "experiment file", file)
     print_product(console, "next", f"gfrnn fit {file} --plan; gfrnn run {file}")
 
@@ -218,9 +260,9 @@ def _ask(question: str, default: str | None, parse: Callable[[str], Any]) -> Any
 
 
 def _opened(
-    level: float | None, console: Console, region: Sequence[float] | None
+    levels: Sequence[str], console: Console, region: Sequence[float] | None
 ) -> Callable[[str], tuple[xr.Dataset, list[Source]]]:
-    return lambda text: open_given(text.split(), level, console, region)
+    return lambda text: open_given(text.split(), levels, console, region)
 
 
 def _period(text: str) -> list[str]:

@@ -289,7 +289,8 @@ def print_update(run: Run, data: Sequence[str], console: Console, *, skipped: bo
         update={"skipped": skipped, "times": latest.times, "rows": latest.rows}
         | {"first": latest.first, "last": last, "consecutive": latest.consecutive},
     )
-    times = f"{latest.times} times from {latest.first} to {last}, {latest.rows} rows{before}"
+    count = latest.times - latest.missing
+    times = f"{count} times from {latest.first} to {last}, {latest.rows} rows{before}"
     print_product(console, "update", f"{run.model} ({times})")
     if latest.missing:
         console.print(
@@ -298,6 +299,11 @@ def print_update(run: Run, data: Sequence[str], console: Console, *, skipped: bo
         )
     if not latest.consecutive:
         console.print(f"there is a gap before {latest.first}; no row crosses it", highlight=False)
+    if latest.gaps:
+        console.print(
+            f"gaps between {latest.first} and {last}: {latest.gaps}; no row crosses one",
+            highlight=False,
+        )
     words = ["gfrnn", "forecast", str(run.folder)]
     words += [word for path in data for word in ("--data", path)]
     command = without_passwords(shlex.join([*words, "--init", "latest"]))

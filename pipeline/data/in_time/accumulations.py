@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.data.in_time.growth import find_period
+from gfrnn.pipeline.data.in_time.growth import find_period, negative_share
 from gfrnn.pipeline.data.variables.file_variables import FileVariable
 from gfrnn.pipeline.data.variables.names import QUANTITIES
 from gfrnn.pipeline.errors import DataError
@@ -25,6 +25,8 @@ _AMOUNTS = {
     "runoff",
 }
 _HOUR, _DAY = Duration.parse("1h"), Duration.parse("1d")
+# Share of negative sums that condensation and rounding may cause.
+_MOST_NEGATIVE = 0.01
 # Values of GRIB over the time before a stamp; others are those of the stamp.
 _BEFORE = {"accum", "avg", "max", "min"}
 
@@ -119,6 +121,8 @@ def sums_of(parts: Sequence[FileVariable], time: Array, native: Duration) -> Sum
         return None
     if isinstance(first.accumulated, Duration):
         _check_period(first, first.accumulated, native)
+        if native < first.accumulated:
+            _check_growth(parts, time, native, first.accumulated)
         return Sums(first.accumulated)
     if native.monthly:
         return Sums(native, "a monthly value may be a sum, or the mean of the sums of its days")
@@ -131,6 +135,21 @@ def sums_of(parts: Sequence[FileVariable], time: Array, native: Duration) -> Sum
     if not doubt and period == native and native > _HOUR and not stated:
         doubt = f"a value may be the sum over the {native} before its stamp, or over one hour"
     return Sums(period, doubt, may_grow)
+
+
+def _check_growth(
+    parts: Sequence[FileVariable], time: Array, native: Duration, period: Duration
+) -> None:
+    """Check that values grow over the time of the key ``accumulated``."""
+    share = negative_share(parts, time, native, period)
+    if share > _MOST_NEGATIVE:
+        field = parts[0]
+        raise DataError(
+            f"data.sources.accumulated: {period} for {field.raw_name} ({field.file.path}) makes "
+            f"{100 * share:.1f} % of the sums of each {native} negative, as values fall before the "
+            f"sum begins anew; give the time after which it does, {native} if each value is the "
+            "sum of its own step, or leave the key out, so that the values decide"
+        )
 
 
 def _check_period(field: FileVariable, period: Duration, native: Duration) -> None:

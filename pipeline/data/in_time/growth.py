@@ -74,6 +74,33 @@ def find_period(
     return native, ""
 
 
+def negative_share(
+    parts: Sequence[FileVariable], time: Array, native: Duration, period: Duration
+) -> float:
+    """Return the share of negative sums of single steps if values grow over a stated time.
+
+    Values of some days are read. Sums that may have both signs have a share of 0.
+
+    Parameters
+    ----------
+    parts, time, native
+        As for :func:`find_period`.
+    period : Duration
+        Time after which the sum is said to begin anew, from midnight UTC.
+    """
+    falls = count = 0
+    for stamps, values in _stretches(parts, time, native):
+        size = np.abs(values).max(initial=0.0)
+        tolerance = max(_ROUNDING * size, _quantum(parts[0]))
+        if values.min(initial=0.0) < -tolerance and values.max(initial=0.0) > tolerance:
+            return 0.0
+        since = stamps[:-1] - stamps[:-1].astype("datetime64[D]")
+        grown = since % period.length != np.timedelta64(0)
+        change = np.diff(np.abs(values), axis=0)[grown]
+        falls, count = falls + int((change < -tolerance).sum()), count + change.size
+    return falls / count if count else 0.0
+
+
 def _periods(native: Duration) -> list[Duration]:
     """Return multiples of a step that divide a day, longest first, without the step itself."""
     steps = int(_DAY / native.length)

@@ -48,6 +48,8 @@ class StepTimes:
         What was done, and what is not used.
     ends : ndarray of datetime64
         Times in which the data begin or end, and which are not complete.
+    sums : tuple of Duration or None
+        Of sums over time: the time after which the stored sum begins anew, and the stored step.
     """
 
     times: Array
@@ -56,6 +58,7 @@ class StepTimes:
     notes: list[str] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
     ends: Array = field(default_factory=lambda: np.empty(0, "M8[ns]"))
+    sums: tuple[Duration, Duration] | None = None
 
     def without(self, ends: Array) -> StepTimes:
         """Return the times without some, in which any variable begins or ends."""
@@ -84,7 +87,8 @@ def step_times(groups: VariableGroups, data: DataConfig) -> dict[Any, StepTimes]
     if data.step is not None and any(each.windows is not None for each in found.values()):
         for key, each in found.items():
             if each.windows is None:
-                found[key] = StepTimes(each.times[keep_step(each.times, data.step)])
+                kept = keep_step(each.times, data.step)
+                found[key] = StepTimes(each.times[kept], sums=each.sums)
     ends = np.concatenate([each.ends for each in found.values()])
     # The last day of the data lacks its last sum, which is no loss to be named.
     return {key: each.without(ends) for key, each in found.items()}
@@ -93,12 +97,13 @@ def step_times(groups: VariableGroups, data: DataConfig) -> dict[Any, StepTimes]
 def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
     times, *_ = join_times(parts)
     if len(times) < 2:
-        return StepTimes(times)
+        return StepTimes(times, sums=_sums_of_one(parts[0], times, data.step))
     first, native = parts[0], step_of(times)
     step = data.step or native
     sums = sums_of(parts, times, native)
     method, chosen = _method(first.variable, sums, data)
     fresh = None if sums is None else sums.fresh(times, native)
+    stored = None if sums is None else (sums.period, native)
     notes = []
     if sums is not None and fresh is not None:
         notes.append(
@@ -108,11 +113,11 @@ def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
     if step == native or method == "instant":
         kept = np.ones(len(times), bool) if step == native else keep_step(times, step)
         if fresh is None:
-            return StepTimes(times, losses=_growth_unknown(first, sums, native))
+            return StepTimes(times, losses=_growth_unknown(first, sums, native), sums=stored)
         there = has_predecessor(times, native, fresh)
         own = np.flatnonzero(kept & there).astype(np.int32)
         windows = TimeWindows("sum", own, own + 1, fresh)
-        return StepTimes(times[own], windows, "", notes, ends=times[:1][~there[:1]])
+        return StepTimes(times[own], windows, "", notes, ends=times[:1][~there[:1]], sums=stored)
     _check_multiple(times, native, step)
     if sums is not None and sums.doubt and not chosen:
         raise DataError(
@@ -139,6 +144,12 @@ def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
         f"{first.variable}: the {_WORDS[method]} of the {most}{windows.longest} values of each "
         f"{step}{when}; its time is the beginning (UTC)"
     )
+    if before and ends.size and ends[-1] > labels[-1]:
+        notes.append(
+            f"{first.variable}: the last {step}, from {format_minute(ends[-1])}, is left out for "
+            "all variables, as its last value, whose stamp is the beginning of the next, is not "
+            "there; where the next file has it, give both files together"
+        )
     losses = []
     if incomplete.size:
         shown = ", ".join(map(format_minute, incomplete[:_SHOWN]))
@@ -147,7 +158,30 @@ def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
             f"{first.variable}: values are missing in {len(incomplete)} steps of {step}, from "
             f"{shown}{more}; they are left out, as gaps"
         )
-    return StepTimes(labels, windows, _cell_methods(method, native), notes, losses, ends)
+    return StepTimes(labels, windows, _cell_methods(method, native), notes, losses, ends, stored)
+
+
+def _sums_of_one(
+    field: FileVariable, times: Array, step: Duration | None
+) -> tuple[Duration, Duration] | None:
+    """Return what a single stored time is known to be a sum over.
+
+    Raises
+    ------
+    DataError
+        If it is stated, and is not the step of the experiment.
+    """
+    period = field.accumulated
+    if not isinstance(period, Duration):
+        return None
+    if step is not None and period != step:
+        raise DataError(
+            f"{field.variable} ({field.file.path}): has one time, {format_minute(times[0])}, of a "
+            f"sum that begins anew every {period} (data.sources.accumulated), from which the sum "
+            f"over the step, {step}, does not follow; give all times of the step, and the one "
+            "before"
+        )
+    return period, period
 
 
 def _growth_unknown(field: FileVariable, sums: Sums | None, native: Duration) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,24 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import contiguous_longitudes
+from gfrnn.pipeline.data.monthly_times import with_middles_of_months
 from gfrnn.pipeline.data.time_axis import format_time, segments, step_of
 from gfrnn.pipeline.data.variables.file_variables import FileVariable
+from gfrnn.pipeline.errors import DataError
 
 Array = NDArray[Any]
 
 
-def describe_dataset(ds: xr.Dataset) -> str:
-    """Describe variables, grid, times and size of a canonical Dataset."""
+def describe_dataset(ds: xr.Dataset, *, notes: bool = True) -> str:
+    """Describe variables, grid, times and size of a canonical Dataset.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+    notes : bool
+        Whether to list its notes, which are also among the findings of
+        :func:`gfrnn.pipeline.data.inspection.audit.audit`.
+    """
     time = ds["time"].values
     lines = []
     points = ds.sizes["latitude"] * ds.sizes["longitude"]
@@ -30,7 +41,7 @@ def describe_dataset(ds: xr.Dataset) -> str:
         lines.append(f"  {name} [{array.attrs.get('units', '')}]{kind}{at}")
     lines += _grid_lines(ds["latitude"].values, ds["longitude"].values) + _time_lines(time)
     lines.append(f"size: {size / 1e9:.3g} GB as float32")
-    lines += [f"note: {note}" for note in ds.attrs.get("notes", [])]
+    lines += [f"note: {note}" for note in ds.attrs.get("notes", []) if notes]
     return "\n".join(["variables:", *lines])
 
 
@@ -78,6 +89,8 @@ def describe_files(variables: Sequence[FileVariable]) -> str:
         doubt = f": cannot be used as it is in {len(unusable)} of {len(parts)} files"
         lines.append(f"  {name} [{parts[0].attrs['units']}]{at}{doubt if unusable else ''}")
     lines += _grid_lines(variables[0].latitude, variables[0].longitude)
+    with suppress(DataError):  # files of one variable with other times, which is said then
+        variables = with_middles_of_months(variables, None)
     lines += _time_lines(np.unique(np.concatenate([each.times for each in variables])))
     return "\n".join(lines)
 

@@ -19,7 +19,9 @@ from gfrnn.pipeline.data.inspection.value_checks import DataFinding
 from gfrnn.pipeline.data.time_axis import covered, format_minute, step_of
 from gfrnn.pipeline.errors import DataError
 
-_LEAST_TIMES = 8
+_LEAST_TIMES = 60
+"""Fewest times of a record, of which validation and test have an eighth each."""
+
 _DELAYS = 2
 _SHARES = (0.75, 0.875)  # shares of the record before validation and before the test
 _LEAST_YEARS = 4
@@ -105,8 +107,9 @@ def starting_experiment(
     time = ds["time"].values
     if time.size < _LEAST_TIMES:
         raise DataError(
-            f"{time.size} times are too few for a training, validation and test period; give data "
-            f"of at least {_LEAST_TIMES} times"
+            f"{time.size} times are too few: at least {_LEAST_TIMES} are needed, most of them to "
+            "train and an eighth each for validation and test; give more files, or an archive of "
+            "a longer time"
         )
     periods = given.periods or proposed_periods(time)
     training = _times_in(time, "train", periods)

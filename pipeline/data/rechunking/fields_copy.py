@@ -26,6 +26,7 @@ from gfrnn.pipeline.data.rechunking.area_tiles import AreaTiles
 from gfrnn.pipeline.data.stored_chunks import StoredChunks, stored_chunks
 from gfrnn.pipeline.reduction.progress import Progress
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
+from gfrnn.pipeline.untrusted_store import is_sound
 
 Array = NDArray[Any]
 
@@ -117,7 +118,7 @@ class FieldsCopy:
     def write(self, progress: Progress | None = None) -> None:
         """Write the copy on the workers of the current client, without tiles that are written."""
         done = self.path / "done"
-        if not done.exists():
+        if not done.exists() or not is_sound(self._store):
             shutil.rmtree(self.path, ignore_errors=True)
             self._create()
             done.mkdir()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -111,20 +111,29 @@ def source_variables(
         for option, what, kind in (
             ("rename", "variable", "data_vars"),
             ("units", "variable", "data_vars"),
-            ("accumulated", "variable", "data_vars"),
             ("select", "dimension", "coords"),
         ):
             given = getattr(source, option)
             opened = [file.open() for file in files if given]
             there = {str(name) for ds in opened for name in getattr(ds, kind)}
             there |= {str(dim) for ds in opened if kind == "coords" for dim in ds.dims}
-            for name in given:
-                if name not in there:
-                    raise DataError(
-                        f"{key}.{option}: the source has no {what} {name}; "
-                        f"{suggest_names(name, there)}"
-                    )
+            _check_names(given, there, f"{key}.{option}: the source has no {what}")
+    # An ERA5 name may be that of a variable of another source.
+    every = {part.variable for parts in variables.values() for part in parts}
+    for source, (key, parts) in zip(sources, variables.items(), strict=True):
+        if source.accumulated:
+            raw = {str(name) for part in parts for name in part.file.open().data_vars}
+            where = f"{key}.accumulated: the source has no variable"
+            _check_names(source.accumulated, raw | every, where, QUANTITIES)
     return variables
+
+
+def _check_names(
+    given: Collection[str], there: set[str], message: str, known: Collection[str] = ()
+) -> None:
+    for name in given:
+        if name not in there and name not in known:
+            raise DataError(f"{message} {name}; {suggest_names(name, there)}")
 
 
 def file_variables(
@@ -307,7 +316,7 @@ def _read_variables(
                 offset,
                 attrs,
                 chunks_of(raw).get(dims.get("time", ""), 1),
-                _stated_sum(source, raw_name),
+                _stated_sum(source, raw_name, variable),
                 source.interpolate,
                 problem,
                 [*times.notes, *grid.notes, *own],
@@ -316,9 +325,14 @@ def _read_variables(
     return variables
 
 
-def _stated_sum(source: SourceConfig, raw_name: str) -> Duration | Literal[False] | None:
+def _stated_sum(
+    source: SourceConfig, raw_name: str, variable: str
+) -> Duration | Literal[False] | None:
     """Return what a source states about a variable that may be a sum over time."""
-    return source.accumulated[raw_name] or False if raw_name in source.accumulated else None
+    for name in (raw_name, variable):
+        if name in source.accumulated:
+            return source.accumulated[name] or False
+    return None
 
 
 def _extra_dimension(raw_name: str, raw: xr.Variable, dims: dict[str, str], key: str) -> str | None:

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -21,6 +21,7 @@ from gfrnn.pipeline.states.harmonics import harmonics
 from gfrnn.pipeline.storage import array_in, write_whole
 from gfrnn.pipeline.training.ensembles.held_out_starts import LEAST_STARTS, MOST_STARTS
 from gfrnn.pipeline.training.ensembles.log_variance import log_variance_regression
+from gfrnn.pipeline.untrusted_store import is_sound
 
 Array = NDArray[Any]
 
@@ -57,13 +58,13 @@ class ErrorArchive:
 
     @property
     def exists(self) -> bool:
-        """Whether the store was created."""
-        return self.path.exists()  # it is created as a whole
+        """Whether there is a store that this program may have created, which it does as a whole."""
+        return is_sound(self.path)
 
     @property
     def identity(self) -> str:
         """Random name of this store, which no other store has."""
-        return str(zarr.open_group(self.path, mode="r").attrs["identity"])
+        return str(self._open("r").attrs["identity"])
 
     def create(self, valid: Array, unit: Array, cells: int, together: int) -> None:
         """Create a store without errors.
@@ -112,7 +113,7 @@ class ErrorArchive:
         errors : dict of ndarray, shape (starts, leads, channels, cells)
             Errors of each system in the units of the channels.
         """
-        group = zarr.open_group(self.path, mode="r+")
+        group = self._open("r+")
         for system, values in errors.items():
             scaled = values / self.unit[:, None]
             array_in(group, system)[first : first + len(values)] = scaled.astype(np.float16)
@@ -131,7 +132,7 @@ class ErrorArchive:
         RunError
             If too many forecasts diverged.
         """
-        group = zarr.open_group(self.path, mode="r+")
+        group = self._open("r+")
         usable = np.all([np.isfinite(own).all(axis=(1, 2)) for own in squares.values()], axis=0)
         group.create_array("usable", data=usable.astype(np.int8), overwrite=True)
         if usable.sum() < LEAST_STARTS:
@@ -154,7 +155,7 @@ class ErrorArchive:
 
     def _sums(self) -> dict[str, str]:
         """Return a digest of each small array, and of the number of files of each large one."""
-        group, found = zarr.open_group(self.path, mode="r"), {}
+        group, found = self._group, {}
         for name in sorted(group.array_keys()):
             if name in SYSTEMS:
                 files = sum(len(each) for _, _, each in os.walk(self.path / name))
@@ -171,7 +172,7 @@ class ErrorArchive:
         ValueError
             If files are missing, or an array was changed; the message names the array.
         """
-        wanted: Any = zarr.open_group(self.path, mode="r").attrs.get(_SUMS)
+        wanted: Any = self._open("r").attrs.get(_SUMS)
         found = {} if wanted is None else self._sums()  # stores of earlier versions have none
         if changed := [name for name in wanted or () if found.get(name) != wanted[name]]:
             raise ValueError(f"the array errors/{changed[0]} was changed since it was written")
@@ -189,7 +190,10 @@ class ErrorArchive:
 
     @cached_property
     def _group(self) -> zarr.Group:
-        return zarr.open_group(self.path, mode="r")
+        return self._open("r")
+
+    def _open(self, mode: Literal["r", "r+"]) -> zarr.Group:
+        return zarr.open_group(self.path, mode=mode, zarr_format=3, use_consolidated=False)
 
     @cached_property
     def unit(self) -> Array:

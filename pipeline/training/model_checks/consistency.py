@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.states.climatology import Climatology
 from gfrnn.pipeline.states.eof_states import EofLayout
@@ -208,7 +209,8 @@ def _weights(network: SampledRNN | ZonalNetwork) -> list[Array]:
 
 def _check_errors(archive: ErrorArchive, grid: Grid) -> None:
     """Check the sizes of the errors that members are made of."""
-    group, shape = zarr.open_group(archive.path, mode="r", zarr_format=3), archive.valid_time.shape
+    group = zarr.open_group(archive.path, mode="r", zarr_format=3, use_consolidated=False)
+    shape = archive.valid_time.shape
     channels, cells = grid.shape[0], grid.shape[1] * grid.shape[2]
     _require(len(shape) == 2, f"errors/valid_time: has the shape {shape}")
     _require_shape("errors/unit", archive.unit, (channels,))
@@ -270,6 +272,9 @@ def _check_notes(model: ForecastModel) -> None:
             len(notes.solves) == len(model.networks) and notes.linear_solve is not None,
             f"notes: {len(notes.solves)} solves of {len(model.networks)} networks",
         )
+    for own in (notes.sums or {}).values():
+        for text in own:
+            Duration.parse(text)
     for each in (*notes.solves, notes.linear_solve, notes.quadratic_solve):
         if each is None:
             continue

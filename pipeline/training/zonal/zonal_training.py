@@ -322,6 +322,7 @@ class ZonalTraining(FieldPasses):
                 rows=stages[-1].rows,
                 columns=stages[-1].columns,
                 fingerprint=self.fingerprint,
+                sums=self.fields.ds.attrs["sums"] or None,
                 precision={"chosen": network.precision},
             ),
             **calibration_factors(found.calibration),

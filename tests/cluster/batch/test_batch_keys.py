@@ -45,6 +45,7 @@ def test_workers_and_memory_are_needed(kind, left_out):
         ({"kind": "local", "walltime": "2h"}, "walltime is allowed with kind slurm, pbs"),
         ({"kind": "local", "interface": "ib0"}, "interface is allowed with kind slurm, pbs"),
         ({"kind": "slurm", "certificates": "x"}, "certificates is allowed with kind existing"),
+        ({"kind": "slurm", "memory": "40MiB"}, "memory: 40MiB is too little: the process of a wor"),
         ({"kind": "slurm", "workers": 10, "per_job": 4}, "10 is not a multiple of per_job, 4"),
         ({"kind": "slurm", "walltime": "59s"}, "walltime: 59s is less than 60 s"),
         ({"kind": "slurm", "walltime": "12:00"}, "walltime"),

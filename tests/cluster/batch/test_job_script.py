@@ -21,6 +21,7 @@ from gfrnn.cluster.batch.job_resources import JobResources
 from gfrnn.cluster.batch.job_script import make_job
 from gfrnn.cluster.certificates import certificates_in, temporary_certificates
 from gfrnn.cluster.config import BATCH_KINDS
+from gfrnn.cluster.worker_memory import LEAST_MEMORY
 from gfrnn_testing.paths import with_support
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -83,7 +84,7 @@ def words(text: str) -> list[str]:
         ("1GiB", 2**30, "1147M"),
         ("1GB", 10**9, "1069M"),  # seven per cent less
         ("120GB", 120 * 10**9, "128174M"),
-        ("100MiB", 100 * 2**20, "112M"),
+        ("300MiB", 300 * 2**20, "336M"),
     ],
 )
 def test_gibibytes_are_not_gigabytes(script, memory, limit, asked):
@@ -93,7 +94,9 @@ def test_gibibytes_are_not_gigabytes(script, memory, limit, asked):
     assert f"#SBATCH --mem={asked}\n" in text
 
 
-@given(st.integers(1, 2**40), st.integers(1, 64), st.integers(60, 10**6), st.integers(1, 16))
+@given(
+    st.integers(LEAST_MEMORY, 2**40), st.integers(1, 64), st.integers(60, 10**6), st.integers(1, 16)
+)
 def test_a_job_has_room_for_its_workers_and_they_leave_before_its_end(
     memory, per_job, walltime, threads
 ):

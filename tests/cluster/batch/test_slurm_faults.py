@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gfrnn.cluster import ClusterError, open_cluster
+from gfrnn.cluster import ClusterError, open_cluster, worker_memory
 from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn_testing.batch_systems import batch, watchdogs
 from gfrnn_testing.waiting import eventually
@@ -100,7 +100,8 @@ def test_a_worker_that_does_not_connect_is_an_error_with_its_log(refused):
     assert "RUNNING" in message
 
 
-def test_too_little_memory_for_a_worker_is_named(refused):
+def test_too_little_memory_for_a_worker_is_named(refused, monkeypatch):
+    monkeypatch.setattr(worker_memory, "LEAST_MEMORY", 0)
     # Its process is ended as soon as it has grown, which may be before or after it connects.
     message = refused(lambda _: run_tasks("long", time.sleep, [(500,)]), memory="40MiB", timeout=60)
     assert message.startswith("cluster.memory: 40MiB")

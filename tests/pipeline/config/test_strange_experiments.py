@@ -81,7 +81,7 @@ def periods(**keys: object) -> dict[str, object]:
         ({"fit": {"ridge": [1e-300]}}, "fit.ridge[0]: 1e-300 is not allowed"),
         ({"search": {"model.seed": list(range(100)), "model.noise": [0.1 * k for k in range(100)],
                      "state.modes": list(range(1, 101))}},
-         "search has 1000000 combinations, of which each is trained; give fewer"),
+         "search: has 1000000 combinations, of which each is trained; give fewer"),
         ({"cluster": {"memory": "-5GiB"}}, "cluster.memory: '-5GiB' is not a size"),
         ({"cluster": {"memory": "1e40GiB"}}, "cluster.memory: '1e40GiB' is not a size"),
         ({"cluster": {"workers": 10**12}}, "cluster.workers: 1000000000000 is not allowed"),
@@ -89,7 +89,7 @@ def periods(**keys: object) -> dict[str, object]:
         ({"model": {"leads": "a\nb"}}, "model.leads: 'a\\nb' is not allowed; it must be a list"),
         ({"data": VALID["data"] | {"x\u2028y": 3}}, "data.x\\u2028y: unknown key"),
         ({"a\nb": 1}, "a\\nb: unknown key"),
-        ({"search": {"a\nb": [2]}}, "search.a\\nb cannot be searched"),
+        ({"search": {"a\nb": [2]}}, "search.a\\nb: cannot be searched"),
     ],
 )  # fmt: skip
 def test_values_out_of_bounds_are_named(sections, message):

@@ -163,16 +163,21 @@ def test_the_places_of_keys_are_known():
          "(line 6, column 18)"),
         ("forecast: {horizon: soon}\n", "(line 6, column 12)"),
         ("search: {model.seed: 3}\n", "(line 6, column 10)"),
+        ("search:\n  model.scale: [0.1,\n    -1]\n", "(line 8, column 5)"),
+        ("search: {model.width: [3]}\n", "(line 6, column 10)"),
+        ("data: {sources: b.nc, region: {latitude: [3, 4]}}\n", "given (section in line 2)"),
+        ("fit:\n  average: 2\n", "(line 7, column 3)"),
     ],
 )  # fmt: skip
 def test_errors_of_values_have_their_line_and_column(changed, line, tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text(
         "name: a\n"
-        "data: {sources: b.nc}\n"
-        "periods:\n"
+        + changed * changed.startswith("data")
+        + "data: {sources: b.nc}\n" * (not changed.startswith("data"))
+        + "periods:\n"
         "  {train: [2001-01-01, 2001-12-31], validation: [2002-01-01, 2002-12-31],\n"
-        "   test: [2003-01-01, 2003-12-31]}\n" + changed
+        "   test: [2003-01-01, 2003-12-31]}\n" + changed * (not changed.startswith("data"))
     )
     with pytest.raises(ConfigError) as caught:
         load_experiment(file)

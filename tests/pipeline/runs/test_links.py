@@ -40,8 +40,10 @@ def home(tmp_path) -> Path:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("force", [False, True])
 def test_a_link_in_a_runs_folder_is_refused(tmp_path, home, place, force):
-    folder = Run(experiment("nowhere.zarr"), tmp_path / "run").folder
+    folder = tmp_path / "run"
     link = folder / place
+    folder.mkdir()
+    Run(experiment("nowhere.zarr"), folder)
     link.parent.mkdir(exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(home)

@@ -329,6 +329,9 @@ def test_other_data_that_do_not_suit_are_named(weather, fitted, tmp_path):
     with xr.open_zarr(weather.path, consolidated=False) as ds:
         write_store(ds.isel(latitude=slice(0, 3)).load(), tmp_path / "narrow.zarr")
     refuse(DataError, "the data have the latitudes", str(tmp_path / "narrow.zarr"))
+    with xr.open_zarr(weather.path, consolidated=False) as ds:
+        write_store(ds.drop_vars("t").load(), tmp_path / "lacking.zarr")
+    refuse(DataError, "^--data: temperature is not in the data", str(tmp_path / "lacking.zarr"))
 
 
 def test_an_updated_model_forecasts_from_the_data_of_its_update(weather, archive, tmp_path):

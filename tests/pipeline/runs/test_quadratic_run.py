@@ -17,6 +17,7 @@ from gfrnn.pipeline.training.checks import check_settings
 from gfrnn.pipeline.training.selection.ridge import solve
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
 from gfrnn.pipeline.verification.scores import open_scores
+from gfrnn.pipeline.verification.scoring_memory import statistics_bytes
 from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
@@ -209,7 +210,7 @@ def test_scoring_of_the_reference_needs_more_memory(mixed, tmp_path, monkeypatch
     monkeypatch.setattr(type(fields), "read_bytes", lambda *_: 0)  # the largest part here
     forecasts = StoredForecasts(mixed.forecast_store, fields.grid)
     with_it, without = (
-        PairScoring(fields, forecasts, mixed.experiment.verification, path).statistics_bytes(0, 8)
+        statistics_bytes(PairScoring(fields, forecasts, mixed.experiment.verification, path), 0, 8)
         for path in (mixed.model, tmp_path / "model.zarr")
     )
     walk = replace(model.rollouts, networks=(), linear=model.quadratic, quadratic=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from dataclasses import replace
 from typing import Any
@@ -259,7 +261,11 @@ def test_an_output_below_a_file_is_refused_before_the_solve(fitted, tmp_path, mo
 
 def test_an_output_in_a_folder_of_others_is_refused_before_the_solve(fitted, tmp_path, monkeypatch):
     monkeypatch.setattr("gfrnn.pipeline.runs.refit.choose_model", None)
-    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+
+    def refuse(dir):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(RunError, match=r"refit: cannot be created .* is not writable; choose"):
         refit(fitted.folder, tmp_path / "refit")
 

@@ -320,6 +320,7 @@ def test_a_refused_experiment_can_be_corrected_in_the_same_folder(turning, tmp_p
 )
 def test_a_record_that_cannot_be_read_is_refused_with_what_to_do(turning, tmp_path, text):
     folder = tmp_path / "run"
+    folder.mkdir()
     Run(experiment(turning.path, **SHORT), folder)
     (folder / "run.json").write_text(text)
     with pytest.raises(RunError, match=r"run\.json: cannot be read by this version .* remove it"):

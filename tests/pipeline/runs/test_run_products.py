@@ -49,6 +49,45 @@ def test_errors_by_hand_are_the_scores(run):
     np.testing.assert_allclose(np.sqrt(squares.mean("time")), found, rtol=1e-5)
 
 
+def test_longitudes_across_greenwich_have_no_gap(run):
+    """Maps that Matplotlib draws of them have no cell across the rest of the globe."""
+    stored, ds = run.stored_forecasts(), run.forecasts()
+    west = stored["longitude"].values[stored["longitude"].values > 180]
+    np.testing.assert_allclose(ds["longitude"][: len(west)], west - 360)
+    assert np.allclose(np.diff(ds["longitude"]), 10)
+    for own in (run.forecasts(), run.truth()):
+        np.testing.assert_array_equal(own["longitude"], ds["longitude"])
+        assert own["longitude"].attrs["units"] == "degrees_east"
+    for degrees in (-20, 20):
+        mine, theirs = ds.sel(longitude=degrees), stored.sel(longitude=degrees % 360)
+        np.testing.assert_array_equal(mine[MSL], theirs[MSL])
+    weather = run.ds.sel(longitude=340)[MSL].sel(time=ds["valid_time"][0, 0])
+    truth = run.truth().sel(longitude=-20)[MSL][0, 0]
+    np.testing.assert_array_equal(truth, weather)
+
+
+def test_a_folder_is_made_when_something_is_written(run, weather, tmp_path):
+    folder = tmp_path / "deep" / "run"
+    new = Run(run.experiment, folder)
+    new.check()
+    assert not new.is_done("fit")
+    assert "not done" in repr(new)
+    assert not folder.parent.exists()
+    other = Run(experiment(weather.path, model={"width": 11}), folder)
+    with new.changing_record():
+        pass
+    assert Run.reopen(folder).experiment == run.experiment
+    with other.changing_record():  # nothing was computed yet, so the experiment may change
+        pass
+    assert Run.reopen(folder).experiment.model.width == 11
+
+
+def test_a_folder_that_cannot_be_made_is_refused_at_once(run, tmp_path):
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(RunError, match=r"note is not a folder; choose another --output"):
+        Run(run.experiment, tmp_path / "note" / "run")
+
+
 def test_products_are_lazy_and_described(run):
     for ds in (run.forecasts(), run.truth()):
         assert all(array.chunks is not None for array in ds.data_vars.values() if array.ndim > 3)

@@ -130,7 +130,7 @@ def test_consecutive_data_give_the_rows_of_one_series(weather, fitted, tmp_path)
     assert after.notes.rows == before.notes.rows + 91
     assert asdict(run.updated.latest) | {"first": "", "data": ""} == {
         "first": "", "times": 91, "rows": 91, "consecutive": True, "forget": 1.0, "data": "",
-        "missing": 0,
+        "missing": 0, "gaps": 0,
     }  # fmt: skip
     # The basis stays.
     np.testing.assert_array_equal(after.layout.vectors, before.layout.vectors)
@@ -151,6 +151,19 @@ def test_gaps_in_the_new_data_are_not_crossed_either(weather, fitted, tmp_path):
     write_store(spring.drop_sel(time=pd.date_range("2002-04-20", "2002-04-24")), gappy)
     run = update(fitted.folder, [str(gappy)], tmp_path / "new")
     assert_model_of_rows(run, ("2001-01-01", "2002-04-19"), ("2002-04-25", "2002-05-31"))
+    assert (run.updated.latest.consecutive, run.updated.latest.gaps) == (True, 1)
+
+
+def test_a_gap_at_the_first_new_times_is_named_where_it_is(weather, fitted, tmp_path):
+    """The first times have no value, so the gap is before the first time with one."""
+    spring = weather.ds.sel(time=slice("2002-04-01", "2002-04-30")).copy(deep=True)
+    spring["mean_sea_level_pressure"][:2] = np.nan
+    spring["mean_sea_level_pressure"][9] = np.nan
+    write_store(spring, tmp_path / "holes.zarr")
+    run = update(fitted.folder, [str(tmp_path / "holes.zarr")], tmp_path / "new")
+    latest = run.updated.latest
+    assert (latest.first, latest.consecutive) == ("2002-04-03 00:00:00", False)
+    assert (latest.times, latest.missing, latest.gaps) == (30, 3, 1)
 
 
 def test_many_updates_equal_one(weather, fitted, copy, tmp_path):

@@ -113,11 +113,11 @@ BAD: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     ),
     "a variable less": (
         lambda ds: ds.drop_vars("temperature"),
-        "data.variables: temperature is not in the data",
+        "^NEW_DATA: temperature is not in the data",
     ),
     "a level less": (
         lambda ds: ds.sel(level=[850.0]),
-        r"data.variables.geopotential: levels \[500.0\] \(hPa\) are not in the data; "
+        r"^NEW_DATA: geopotential: levels \[500.0\] \(hPa\) are not in the data; "
         r"choose from \[850.0\]",
     ),
     "an unknown unit": (lambda ds: with_unit(ds, "temperature", "furlong"), "furlong"),

@@ -64,7 +64,7 @@ def refused(kind: type[GfrnnError], folder: Path, source: Path, **sections: Any)
         ({"model": {"hidden_modes": 3}}, ["model.hidden_modes", "layout: eof", "state.inner"]),
         ({"search": {"state.modes": [3, 4]}}, ["state.modes", "layout: eof"]),
         ({"search": {"state.halo": [[1, 1], [0, -1]]}}, ["halo"]),
-        ({"search": {"state.patch": [[1, 1]]}}, ["search.state.patch cannot be searched"]),
+        ({"search": {"state.patch": [[1, 1]]}}, ["search.state.patch: cannot be searched"]),
     ],
 )
 def test_keys_that_do_not_go_together_are_refused(sections, words):

@@ -88,6 +88,23 @@ def test_scores_are_those_of_the_common_pairs(stores) -> None:
     assert "good: 8 initial times and 0 leads" in found.attrs["notes"][0]
 
 
+def test_references_are_compared_on_the_same_pairs(stores) -> None:
+    found = of(stores, "good", "ensemble", "again")
+    times = STARTS[4:].to_numpy()
+    assert not found["reference"][:3].any()
+    assert found["reference"][3:].all()
+    assert found["run"].values[3:].tolist() == ["persistence"]
+    with open_statistics(stores["good"]) as ds:
+        own = ds.sel(region="all", channel=CHANNELS, time=times)
+        for system in ("persistence",):
+            errors = own["squared_error"].sel(system=system).mean("time")
+            theirs = found["rmse"].sel(run=system, channel=CHANNELS)
+            np.testing.assert_allclose(theirs, np.sqrt(errors), rtol=1e-10)
+        absolute = own["absolute_error"].sel(system="persistence").mean("time")
+    np.testing.assert_allclose(found["crps"].sel(run="persistence", channel=CHANNELS), absolute)
+    assert "references of good: persistence" in found.attrs["notes"]
+
+
 def test_larger_errors_are_significant_and_equal_ones_are_not(stores) -> None:
     found = of(stores, "good", "bad", "again")
     bad, again = found.sel(run="bad"), found.sel(run="again")

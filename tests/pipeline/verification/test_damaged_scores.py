@@ -83,7 +83,7 @@ def test_changed_attributes_are_found(copy: Run) -> None:
     file.write_text(json.dumps(tree))
     refused(copy.score_store, "its attributes were changed")
     file.write_text("{")
-    refused(copy.score_store, "its metadata cannot be read")
+    refused(copy.score_store, "the metadata of the top group are no JSON")
 
 
 def test_damaged_statistics_are_not_compared_and_made_again_once_removed(

@@ -26,6 +26,7 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.verification.online.verify_online import online_scoring
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
+from gfrnn.pipeline.verification.scoring_memory import statistics_bytes
 from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 from gfrnn_testing.peak import rise
 from gfrnn_testing.weather import make_weather, tree
@@ -108,11 +109,11 @@ def main(layout: str, folder: Path) -> None:
     truth = model.fields(run.ds)
     forecasts = StoredForecasts(run.forecast_store, truth.grid)
     scoring = PairScoring(truth, forecasts, run.experiment.verification, run.model)
-    planned = scoring.statistics_bytes(0, 60)
+    planned = statistics_bytes(scoring, 0, 60)
     show("verify", "task", planned, lambda: scoring.statistics(0, 60))
 
     online = online_scoring(run.experiment, run.ds, run.model)
-    planned = online.statistics_bytes(0, BATCH)
+    planned = statistics_bytes(online, 0, BATCH)
     show("online", "task", planned, lambda: online.statistics(0, BATCH))
 
     part = checked(Period, ["2002-07-01", "2002-10-31"], "test")

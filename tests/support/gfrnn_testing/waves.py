@@ -64,4 +64,5 @@ def make_run(folder: Path, *, land: bool = False) -> Run:
         "search": {"model.scale": [0.1, 0.3]},
         "forecast": {"horizon": "5d"},
     }
+    (folder / "run").mkdir()  # an empty folder gets the experiment file at once
     return Run(parse_experiment(yaml.safe_dump(tree)), folder / "run")

@@ -223,7 +223,7 @@ def test_keys_that_data_need_are_said_to_be_of_an_experiment_file(said, tmp_path
     assert "is a variable of pressure levels, but the file states none" in answer.err
     found = complaint(answer)
     assert "data.sources are keys of an experiment file" in found
-    assert "--level sets the level of all files" in found
+    assert "--level 500 sets the level (hPa) of all files" in found
     (tmp_path / "my.yaml").write_text("name: a")
     assert "my.yaml is an experiment file, and not data" in complaint(
         said("inspect", tmp_path / "my.yaml")
@@ -565,7 +565,9 @@ def test_a_reference_that_is_better_than_the_forecast_is_said(weather, at_home, 
     answer = said("run", path)
     assert answer.code == 0
     text = " ".join(answer.out.split())
-    assert re.search(r"on the validation period, \w+ has a smaller RMSE of states", text)
+    assert re.search(
+        r"on the validation period, the forecast is worse than \w+ \(larger RMSE", text
+    )
     lines = better_references(open_scores(Run.reopen(Path("runs/turning")).score_store), "eof")
     assert lines
     for line in lines:

@@ -132,6 +132,51 @@ def test_a_year_is_proposed_for_monthly_data(new, tmp_path):
     assert str(written("asked.yaml").forecast.horizon) == "12mo"
 
 
+def test_levels_may_differ_by_file(weather, new, tmp_path):
+    """The names of the files alone contain the levels."""
+    with xr.open_zarr(weather.path, consolidated=False) as store:
+        for level in (500, 850):
+            field = store["z"].sel(level=level, drop=True).load().drop_encoding()
+            field.to_dataset().to_netcdf(tmp_path / f"z{level}.nc")
+    files = "z500.nc", "z850.nc"
+    levels = "--level", "z500.nc=500", "--level", "z850.nc=850"
+    assert new(*files, *levels, "--save", "both.yaml") == (0, "")
+    assert [source.level for source in written("both.yaml").data.sources] == [500, 850]
+    assert written("both.yaml").data.variables == {"geopotential": [500, 850]}
+    for words, message in (
+        ([], "--level 500 sets the level (hPa) of all files, --level z500.nc=500 that of one"),
+        (["--level", "z5.nc=500"], "'z5.nc' is not one of DATA; write it as there: z500.nc, z850"),
+        (["--level", "high"], "--level: 'high' is no level in hPa"),
+        (
+            ["--level", "500", "--level", "850"],
+            "500 is for all of DATA; where levels differ, write",
+        ),
+    ):
+        code, err = new(*files, *words, "--save", "none.yaml")
+        assert code == 2
+        assert message in err
+
+
+def test_too_few_times_for_three_periods_are_said(weather, new, tmp_path):
+    with xr.open_zarr(weather.path, consolidated=False) as store:
+        store.isel(time=slice(0, 12)).load().drop_encoding().to_netcdf(tmp_path / "few.nc")
+    code, err = new("few.nc")
+    assert code == 2
+    assert "12 times are too few: at least 60 are needed" in err
+    assert not Path("few.yaml").exists()
+
+
+def test_an_experiment_that_is_refused_has_no_lines_of_a_file(weather, new):
+    dates = ("2001-01-01", "2002-12-31")
+    words = [weather.path, "--save", "my.yaml"]
+    words += [word for name in ("train", "validation", "test") for word in (f"--{name}", *dates)]
+    code, err = new(*words)
+    assert code == 2
+    assert "my.yaml (not written): periods: train" in err
+    assert "column" not in err
+    assert not Path("my.yaml").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -37,7 +37,8 @@ def runs(weather, tmp_path_factory) -> dict[str, Path]:
     """Runs in folders: without a fit, with a model only, and with all stages."""
     place = tmp_path_factory.mktemp("runs")
     finish(Run(experiment(weather.path, **PARTS), place / "finished"))
-    Run(experiment(weather.path, **PARTS), place / "empty")
+    with Run(experiment(weather.path, **PARTS), place / "empty").lock():
+        pass  # the folder is made when something is written into it
     shutil.copytree(place / "finished", place / "fitted")
     for store in ("forecast.zarr", "statistics.zarr", "scores.zarr"):
         shutil.rmtree(place / "fitted" / store)

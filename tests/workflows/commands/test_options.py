@@ -94,6 +94,23 @@ def test_a_key_that_an_existing_scheduler_does_not_use_is_explained_by_the_optio
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("workers: 0\nkind: local\n", r"c\.yaml: workers: 0 is not .* \(line 1, column 1\)"),
+        ("kind: local\nwalltime: 2h\n", r"walltime is allowed with .* \(line 2, column 1\)"),
+    ],
+)
+def test_wrong_keys_of_a_cluster_have_their_line_and_column(tmp_path, text, message):
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        ClusterOptions(file).config({}, "my.yaml")
+    file.write_text("name: a\ncluster:\n  kind: local\n  threads: 0\n")
+    with pytest.raises(ConfigError, match=r"c\.yaml: cluster: threads: .* \(line 4, column 3\)"):
+        ClusterOptions().config({"kind": "local", "threads": 0}, str(file))
+
+
 def test_every_command_that_can_have_workers_takes_a_cluster_file():
     commands = get_command(app).commands
     taking = {

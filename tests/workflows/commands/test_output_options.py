@@ -106,7 +106,7 @@ def test_what_json_has_not_is_null(gfrnn, capsys):
         add_results(stages={"fit": 1})
         add_results(stages={"forecast": 2}, a=np.int64(3))
     assert json.loads(capsys.readouterr().out) == {
-        "a": 3, "b": [1.5, None], "times": ["2001-01-01T06"], "path": "x/y",
+        "a": 3, "b": [1.5, None], "times": ["2001-01-01T06"], "path": str(Path("x/y").absolute()),
         "stages": {"fit": 1, "forecast": 2},
     }  # fmt: skip
 

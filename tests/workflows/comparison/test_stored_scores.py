@@ -114,5 +114,7 @@ def test_verify_and_compare(folder, said) -> None:
     page = (folder / "pages" / "page.html").read_text()
     assert 'class="worse"' in page
     assert "verify-single" in page
+    for place in (text, page):
+        assert place.count("persistence") > 1  # a note, and a row of each channel
     # The page needs nothing else.
     assert not re.findall(r'(?:src|href)="(?!data:)', page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -71,32 +72,40 @@ def test_fields_of_maps_are_those_of_the_run(finished):
     start = plotted.start_of("2001-12-10", lead)
     forecast = plotted.member_fields(Channel(MSL), start, lead)
     ours = finished.forecasts()[MSL].isel(time=start, prediction_timedelta=lead)
-    np.testing.assert_allclose(forecast.isel(number=0), ours / 100, rtol=1e-6)
+    degrees = (forecast["longitude"].values + 180) % 360 - 180  # the region crosses Greenwich
+    np.testing.assert_allclose(
+        forecast.isel(number=0), ours.sel(longitude=degrees) / 100, rtol=1e-6
+    )
     channel = plotted.grid.channels.index(Channel(MSL))
     truth = plotted.truth_at(plotted.valid[start, [lead]])[0, channel]
-    np.testing.assert_allclose(
-        truth, finished.truth()[MSL].isel(time=start, prediction_timedelta=lead), rtol=1e-6
-    )
+    theirs = finished.truth()[MSL].isel(time=start, prediction_timedelta=lead)
+    np.testing.assert_allclose(truth, theirs.sel(longitude=degrees), rtol=1e-6)
 
 
-def test_a_forecast_without_truth_is_one_map(finished, tmp_path):
+def test_a_forecast_without_truth_is_one_map(finished, tmp_path, caplog):
     copy = Run.reopen(Path(shutil.copytree(finished.folder, tmp_path / "copy")))
     copy.ds = finished.ds.isel(time=slice(0, 300))
     figure, _ = make_figure(copy, PlotRequest("latest"))
     assert "Truth" not in texts(figure)
     assert "Forecast" in texts(figure)
+    assert "to 2001-10-27 00:00 UTC, do not have the valid time 2002-02-03 00:00" in caplog.text
     # By default the last initial time whose truth is known: here there is none.
     assert make_figure(copy, PlotRequest())[1] == "maps_20020131T00_3d"
+    caplog.clear()
     assert make_figure(finished, PlotRequest())[1] == "maps_20020131T00_3d"
+    assert not caplog.records
 
 
-def test_data_that_are_gone_leave_the_forecast(finished, tmp_path, monkeypatch):
+def test_data_that_are_gone_leave_the_forecast(finished, tmp_path, monkeypatch, caplog):
     copy = Run.reopen(Path(shutil.copytree(finished.folder, tmp_path / "copy")))
     gone = copy.experiment.data.sources[0].model_copy(update={"path": str(tmp_path / "gone.nc")})
     data = copy.experiment.data.model_copy(update={"sources": [gone]})
     copy.experiment = copy.experiment.model_copy(update={"data": data})
     monkeypatch.setattr(copy, "load_model", finished.load_model)
-    assert "Truth" not in texts(make_figure(copy, PlotRequest())[0])
+    for request in (PlotRequest(), PlotRequest(places=MIDDLE)):
+        caplog.clear()
+        assert "Truth" not in texts(make_figure(copy, request)[0])
+        assert re.search(r"truth is not drawn, as the data cannot be used: .*gone\.nc", caplog.text)
 
 
 def test_series_at_a_place_are_those_of_its_cell(ensemble):
@@ -210,3 +219,25 @@ def test_the_command_takes_an_experiment_file_and_names_the_figure_as_json(
     assert not caught.value.code
     (file,) = json.loads(capsys.readouterr().out).values()
     assert (tmp_path / file).is_file()
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("note/maps.png", "note is not a folder; choose another --output"),
+        ("folder.png", "folder.png: is a folder; give --output the name of a file"),
+        ("/proc/nowhere/maps.png", "is not writable; choose another --output"),
+    ],
+)
+def test_places_that_cannot_be_written_are_refused_before_work(
+    finished, tmp_path, monkeypatch, capsys, place, message
+):
+    monkeypatch.setattr("gfrnn.workflows.plots.plot_run.make_figure", None)
+    (tmp_path / "note").write_text("mine")
+    (tmp_path / "folder.png").mkdir()
+    words = ["gfrnn", "plot", str(finished.folder), "-o", str(tmp_path / place)]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")

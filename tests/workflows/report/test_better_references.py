@@ -37,17 +37,28 @@ def scores(low: float | None = None) -> xr.Dataset:
 
 def test_the_best_reference_of_each_lead_is_named_with_the_forecasts_excess():
     lines = better_references(scores(), "eof")
-    assert [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines[::2]] == [
-        "linear has a smaller RMSE than the forecast: geopotential_500 at +2 d (up to 5.3 %)",
-        "climatology has a smaller RMSE than the forecast: geopotential_500 at +4 d (up to 1.0 %)",
+    found = [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+    assert found[:2] + found[3:5] == [
+        "the forecast is worse than linear (larger RMSE):",
+        "  geopotential_500: at +2 d by 5.3 %",
+        "the forecast is worse than climatology (larger RMSE):",
+        "  geopotential_500: at +4 d by 1.0 %",
     ]
-    assert "model.leads" in lines[1]
-    assert "forecast.horizon" in lines[3]
+    assert "model.leads" in lines[2]
+    assert "forecast.horizon" in lines[5]
+
+
+def test_many_channels_are_counted():
+    own = xr.concat([scores().sel(channel="geopotential_500")] * 9, "channel")
+    own["channel"] = [f"geopotential_{level}" for level in range(100, 1000, 100)]
+    lines = better_references(own.sel(system=["forecast", "linear"]), "eof")
+    assert lines[7] == "  and 3 more channels"
+    assert len(lines) == 9
 
 
 @pytest.mark.parametrize(("low", "mark"), [(0.01, "*"), (-0.01, "")])
 def test_an_interval_that_excludes_zero_is_marked(low, mark):
-    assert f"(up to 5.3 %{mark})" in better_references(scores(low), "eof")[0]
+    assert better_references(scores(low), "eof")[1].endswith(f"by 5.3 %{mark}")
 
 
 @pytest.mark.parametrize("layout", ["eof", "local", "zonal"])
@@ -55,7 +66,7 @@ def test_every_reference_has_a_remedy_in_every_layout(layout):
     names = ["linear", "quadratic", "linear inverse", "damped persistence", "persistence"]
     for name in [*names, "climatology"]:
         own = scores().sel(system=["forecast", "linear"]).assign_coords(system=["forecast", name])
-        assert better_references(own, layout)[1].startswith("  to try: ")
+        assert better_references(own, layout)[2].startswith("  to try: ")
 
 
 def test_a_forecast_that_is_best_everywhere_needs_no_line():
@@ -90,8 +101,7 @@ def test_successive_leads_are_a_range_on_the_validation_period():
     }
     model = replace(make_model(), step=Duration.parse("1d"), selection=selection)
     lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in better_on_validation(model, "eof")]
-    assert lines[0].startswith("on the validation period, linear has a smaller RMSE of states")
-    assert lines[0].endswith("than the forecast at +2 d to +3 d (up to 100.0 %)")
-    assert lines[2].startswith("on the validation period, climatology has a smaller RMSE")
-    assert "+4 d (up to 34.2 %)" in lines[2]
+    wanted = "on the validation period, the forecast is worse than linear (larger RMSE of states)"
+    assert lines[0] == f"{wanted}: at +2 d to +3 d by up to 100.0 %"
+    assert lines[2] == f"{wanted.replace('linear', 'climatology')}: at +4 d by 34.2 %"
     assert better_on_validation(replace(model, selection={}), "eof") == []

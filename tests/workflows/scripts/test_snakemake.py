@@ -23,7 +23,7 @@ JULY, AUGUST = "2002-07-20 2002-07-24", "2002-08-01 2002-08-04"
 @pytest.fixture(scope="module", autouse=True)
 def there() -> None:
     if shutil.which("snakemake") is None:
-        pytest.skip("no snakemake on the PATH; pip install 'gfrnn[workflows]'")
+        pytest.skip("no snakemake on the PATH; install the extra workflows")
 
 
 @pytest.fixture

@@ -169,7 +169,8 @@ def test_a_folder_without_a_run_or_a_fit_is_named(run, said, tmp_path):
     assert code == 2
     assert "not a run's folder" in err
     unfinished = tmp_path / "unfinished"
-    Run(run.experiment, unfinished)
+    with Run(run.experiment, unfinished).lock():
+        pass  # the folder is made when something is written into it
     code, _, err = said(unfinished)
     assert code == 2
     assert "holds no finished fit of its experiment; run `gfrnn fit` first" in err

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from gfrnn.workflows.benchmarks.peers.chaos.lorenz63 import LORENZ63_COMPARISON
+from gfrnn.workflows.benchmarks.peers.chaos.lorenz96 import LORENZ96_COMPARISON
 from gfrnn.workflows.benchmarks.peers.comparison import Comparison
-from gfrnn.workflows.benchmarks.peers.fields.comparisons import ERA_INTERIM, PACIFIC_SST
+from gfrnn.workflows.benchmarks.peers.fields.comparisons import ERA_INTERIM, NATURE, PACIFIC_SST
 from gfrnn.workflows.benchmarks.peers.numerics.eofs import EOFS
 from gfrnn.workflows.benchmarks.peers.numerics.least_squares import LEAST_SQUARES
 from gfrnn.workflows.benchmarks.peers.numerics.oscillations import OSCILLATIONS
@@ -13,9 +14,11 @@ from gfrnn.workflows.benchmarks.peers.stations.comparisons import STATION_JENA, 
 _ALL = (
     ERA_INTERIM,
     PACIFIC_SST,
+    NATURE,
     STATION_WTH,
     STATION_JENA,
     LORENZ63_COMPARISON,
+    LORENZ96_COMPARISON,
     LEAST_SQUARES,
     EOFS,
     OSCILLATIONS,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import statistics
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,9 @@ Report = Callable[[str], None]
 MEAN = "mean of {} forecasts"
 
 
-def measure(comparison: Comparison, quick: bool, rounds: int, report: Report) -> ComparisonResult:
+def measure(
+    comparison: Comparison, quick: bool, rounds: int, report: Report, folder: Path
+) -> ComparisonResult:
     """Measure all contenders of a comparison.
 
     The settings of all are searched first. Then all contenders are fitted in turn, with one seed
@@ -42,10 +43,10 @@ def measure(comparison: Comparison, quick: bool, rounds: int, report: Report) ->
         Least number of fits of each contender; with fewer seeds, seeds are repeated.
     report : callable
         Called with a line of text before each piece of work.
+    folder : Path
+        Empty folder for the data and the runs.
     """
-    with tempfile.TemporaryDirectory(prefix="gfrnn-peers-") as name:
-        work = _Work(comparison, quick, Path(name), report)
-        rows = list(work.rows(rounds))
+    rows = list(_Work(comparison, quick, folder, report).rows(rounds))
     day = datetime.now(UTC).date().isoformat()
     return ComparisonResult(comparison.name, quick, _machine(), day, rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,13 +111,15 @@ def run(
     read_results(path)  # a file that cannot be used is refused before the work
     chosen = {name: narrowed(COMPARISONS[name], models) for name in names}
     for name, comparison in chosen.items():
-        result = measure(comparison, quick, rounds, report)
-        known = read_results(path)
-        if models is not None:
-            result = with_earlier(COMPARISONS[name], result, known.get(name))
-        known[name] = result
-        ordered = {key: known[key] for key in COMPARISONS if key in known}
-        write_results(path, ordered)
-        parts = [markdown(COMPARISONS[key], one) for key, one in ordered.items()]
-        (folder / DOCUMENT).write_text("\n".join(parts), encoding="utf-8")
-        yield result, list(result_tables(COMPARISONS[name], result))
+        # The results are written and shown before thousands of small files are removed.
+        with tempfile.TemporaryDirectory(prefix="gfrnn-peers-") as scratch:
+            result = measure(comparison, quick, rounds, report, Path(scratch))
+            known = read_results(path)
+            if models is not None:
+                result = with_earlier(COMPARISONS[name], result, known.get(name))
+            known[name] = result
+            ordered = {key: known[key] for key in COMPARISONS if key in known}
+            write_results(path, ordered)
+            parts = [markdown(COMPARISONS[key], one) for key, one in ordered.items()]
+            (folder / DOCUMENT).write_text("\n".join(parts), encoding="utf-8")
+            yield result, list(result_tables(COMPARISONS[name], result))

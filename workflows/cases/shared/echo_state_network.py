@@ -26,7 +26,7 @@ Array = NDArray[Any]
 ECHO_STATE_NETWORK = "echo state network"
 NOT_INSTALLED = (
     "The echo state network is left out, because reservoirpy is not installed. "
-    "Install it with pip install 'gfrnn[echo]'."
+    "Install it with pip install reservoirpy, or GFRNN with its extra echo."
 )
 
 

@@ -65,6 +65,8 @@ def test_hourly_sums_are_summed_over_the_step(
     days = pd.date_range("2001-01-01", periods=DAYS - 1, freq="1D")
     np.testing.assert_array_equal(ds.time.values, days)  # the last day lacks its last hour
     assert not ds.attrs["losses"]
+    (last,) = (note for note in ds.attrs["notes"] if "is left out for all variables" in note)
+    assert f"the last 1d, from 2001-01-{DAYS:02d}T00:00" in last
     # Values of a time are those of the beginning of the step.
     np.testing.assert_array_equal(
         ds["2m_temperature"].values, make(len(hourly), "1h").t2m.values[: 24 * (DAYS - 1) : 24]
@@ -172,10 +174,16 @@ def test_what_a_source_states_is_used(tmp_path: Path) -> None:
     source = {"path": str(path), "accumulated": {"tp": None}}
     ds = opened(source, step="6h")
     np.testing.assert_array_equal(ds.total_precipitation.values, hourly[::6].astype("f4"))
-    ds = opened(source | {"accumulated": {"tp": "1d"}})
-    expected = np.diff(hourly, axis=0)
-    expected[::24] = hourly[1::24]
-    np.testing.assert_allclose(ds.total_precipitation.values, expected, atol=1e-8)
+    for wrong in ("1d", "12h"):
+        with pytest.raises(
+            DataError, match=rf"accumulated: {wrong} for tp .* % of the sums of each"
+        ):
+            opened(source | {"accumulated": {"tp": wrong}})
+    every_six = write(tmp_path / "six_hours.nc", grown(hourly, 6))
+    with pytest.raises(DataError, match=r"makes [\d.]+ % of the sums of each 1h negative"):
+        opened({"path": str(every_six), "accumulated": {"tp": "1d"}})
+    ds = opened({"path": str(every_six), "accumulated": {"tp": "6h"}})
+    np.testing.assert_allclose(ds.total_precipitation.values, hourly[1:], atol=1e-7)
     with pytest.raises(DataError, match=r"accumulated: the source has no variable tpp; did you"):
         opened({"path": str(path), "accumulated": {"tpp": "1d"}})
     with pytest.raises(DataError, match=r"accumulated: 30min for tp .* not a multiple of .*, 1h"):

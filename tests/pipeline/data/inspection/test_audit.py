@@ -231,14 +231,14 @@ def test_starting_experiment(tmp_path: Path, times: int, freq: str, periods: lis
 
 
 def test_starting_experiment_of_few_times(tmp_path: Path) -> None:
-    make(12, "6h").to_netcdf(tmp_path / "data.nc")
+    make(60, "6h").to_netcdf(tmp_path / "data.nc")
     ds = open_source(DataConfig(sources=[str(tmp_path / "data.nc")]))
     experiment = parse_experiment(starting_experiment(ds, [{"path": "a.nc", "level": 500}], "few"))
     counts = [period.mask(ds.time.values).sum() for _, period in experiment.periods]
-    assert sum(counts) == 12
-    assert min(counts) >= 1
-    with pytest.raises(DataError, match="too few"):
-        starting_experiment(ds.isel(time=slice(0, 3)), ["a.nc"], "none")
+    assert sum(counts) == 60
+    assert min(counts) >= 4
+    with pytest.raises(DataError, match="59 times are too few: at least 60 are needed"):
+        starting_experiment(ds.isel(time=slice(0, 59)), ["a.nc"], "none")
 
 
 def test_describe(tmp_path: Path) -> None:

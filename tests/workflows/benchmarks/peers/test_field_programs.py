@@ -14,6 +14,7 @@ from gfrnn.workflows.benchmarks.peers.fields import field_data, own_runs
 from gfrnn.workflows.benchmarks.peers.fields.comparisons import (
     ERA_INTERIM,
     LSTM,
+    NATURE,
     SHIPPED,
     field_bars,
     network_name,
@@ -199,7 +200,7 @@ def test_scores_of_a_run_are_those_of_its_own_verification(tmp_path, monkeypatch
     end = str(weather.time[-1].date())
     chosen = experiment(weather.path, periods={"test": ["2002-07-01", end]})
     for module in (field_data, own_runs):
-        monkeypatch.setattr(module, "experiment_of", lambda name, quick: chosen)
+        monkeypatch.setattr(module, "experiment_of", lambda *_: chosen)
     field_data.prepare(tmp_path, False, experiment="weather", leads=["1d", "3d"])
     one = OwnRun(tmp_path, False, experiment="weather")
     one.load()
@@ -223,7 +224,7 @@ def test_a_fit_finds_the_prepared_states(tmp_path, monkeypatch):
     weather = make_weather(tmp_path / "weather.zarr", damping=0.95, noise=0.3)
     chosen = experiment(weather.path)
     for module in (field_data, own_runs):
-        monkeypatch.setattr(module, "experiment_of", lambda name, quick: chosen)
+        monkeypatch.setattr(module, "experiment_of", lambda *_: chosen)
     field_data.prepare(tmp_path, False, experiment="weather", leads=["1d"])
     one = OwnRun(tmp_path, False, experiment="weather", width=20)
     one.load()
@@ -239,6 +240,26 @@ def test_a_fit_finds_the_prepared_states(tmp_path, monkeypatch):
     computed = {update.name for update in updates if update.saved}
     assert "rows" in computed
     assert not {"climatology", "eofs", "states"} & computed
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nature")
+    field_data.prepare(folder, True, **NATURE.options)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [0, 1])
+def test_own_runs_forecast_the_simulated_weather(simulated, place):
+    """The first is the example as shipped, whose states are others than those of the second."""
+    contender = NATURE.contenders[place]
+    one = OwnRun(simulated, True, **contender.options)
+    one.load()
+    errors = one.score(one.forecast(one.fit(one.search() if contender.searches else {}, 0)))
+    assert {column.key for column in NATURE.columns} <= set(errors)
+    assert errors["share_0_4"] < 1
+    assert errors["share_1_4"] < 1
 
 
 def result(name: str, standing: str, error: float, fit: float, search: float) -> PeerResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_contenders_are_searched_and_then_fitted_in_turn(tmp_path):
     log = str(tmp_path / "log.txt")
     names = ("ours", "theirs")
     made = comparison(*(contender(name, options={"log": log}) for name in names))
-    result = measure(made, quick=False, rounds=2, report=silent)
+    result = measure(made, quick=False, rounds=2, report=silent, folder=tmp_path)
     assert Path(log).read_text().split("\n")[:-1] == [
         f"{name} {call}" for call in ("search", "fit", "fit") for name in names
     ]
@@ -59,9 +60,9 @@ def test_contenders_are_searched_and_then_fitted_in_turn(tmp_path):
     assert not result.failed
 
 
-def test_errors_are_means_over_seeds_and_the_mean_forecast_has_a_row():
+def test_errors_are_means_over_seeds_and_the_mean_forecast_has_a_row(tmp_path):
     made = comparison(contender("pair", seeds=2, mean=True))
-    single, mean = measure(made, quick=False, rounds=1, report=silent).rows
+    single, mean = measure(made, quick=False, rounds=1, report=silent, folder=tmp_path).rows
     assert single.errors == {"mae": 1.0}
     assert single.spread == {"mae": 0.0}
     assert mean.name == "pair, mean of 2 forecasts"
@@ -69,13 +70,14 @@ def test_errors_are_means_over_seeds_and_the_mean_forecast_has_a_row():
     assert mean.fit_seconds == pytest.approx(2 * single.fit_seconds)
 
 
-def test_memory_is_that_of_the_fit():
+def test_memory_is_that_of_the_fit(tmp_path):
     sizes = {"small": 0, "large": 300 * MEBIBYTE}
     rows = measure(
         comparison(*(contender(name, options={"memory": size}) for name, size in sizes.items())),
         quick=False,
         rounds=1,
         report=silent,
+        folder=tmp_path,
     ).rows
     risen = {row.name: row.memory - row.memory_before for row in rows}
     assert risen["small"] < 50 * MEBIBYTE
@@ -94,14 +96,14 @@ def test_processor_time_is_counted_and_rest_is_not():
     assert idle.seconds < 0.1
 
 
-def test_what_is_missing_or_fails_is_named_and_the_others_are_measured():
+def test_what_is_missing_or_fails_is_named_and_the_others_are_measured(tmp_path):
     made = comparison(
         contender("absent", packages=("no-such-distribution",)),
         contender("broken", options={"fails": "fit"}),
         contender("lost", options={"fails": "search"}),
         contender("sound", packages=("numpy",)),
     )
-    result = measure(made, quick=False, rounds=1, report=silent)
+    result = measure(made, quick=False, rounds=1, report=silent, folder=tmp_path)
     rows = {row.name: row for row in result.rows}
     assert rows["absent"].gap == "not installed: no-such-distribution"
     assert not rows["absent"].failed
@@ -116,9 +118,9 @@ def test_what_is_missing_or_fails_is_named_and_the_others_are_measured():
         assert rows[name].gap in page
 
 
-def test_data_that_cannot_be_prepared_are_named():
+def test_data_that_cannot_be_prepared_are_named(tmp_path):
     made = comparison(contender("one"), prepare=f"{peer_toys.HERE}:fail_to_prepare")
-    (row,) = measure(made, quick=False, rounds=1, report=silent).rows
+    (row,) = measure(made, quick=False, rounds=1, report=silent, folder=tmp_path).rows
     assert row.failed
     assert row.gap == "the data could not be prepared: FileNotFoundError: archive.nc"
 
@@ -183,6 +185,19 @@ def test_the_command_adds_to_earlier_results(tmp_path, monkeypatch):
     assert kept["other"] == other
     page = (tmp_path / "peers.md").read_text()
     assert page.count("## Toys") == 2
+
+
+def test_results_are_written_before_the_data_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "COMPARISONS", {"toy": comparison(contender("ours"))})
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    results = run.run(["toy"], False, 1, tmp_path, silent)
+    next(results)
+    assert list(read_results(tmp_path / "peers.json")) == ["toy"]
+    assert list(scratch.iterdir())
+    assert not list(results)
+    assert not list(scratch.iterdir())
 
 
 def test_unknown_rows_are_named():

@@ -58,12 +58,16 @@ class ValidTimes:
     threshold : float
     norm : str
         Norm of errors, see :func:`gfrnn_core.metrics.forecast_error`.
+    homogeneous : bool
+        Whether all variables have the same statistics: one mean and one standard deviation then
+        scale all of them.
     """
 
     dt: float
     exponent: float
     threshold: float
     norm: ErrorNorm
+    homogeneous: bool = False
 
     def of(self, forecast: Array, truth: Truth, scale: Array) -> Array:
         """Return the valid prediction time of each forecast in Lyapunov times."""
@@ -83,12 +87,13 @@ class ChaosProgram(Program):
 
     def load(self) -> None:
         train = np.load(self.folder / "train.npy")
-        self.mean, self.deviation = train.mean(axis=0), train.std(axis=0)
+        self.valid = ValidTimes(**self.options["valid"])
+        sample = train.reshape(-1, 1) if self.valid.homogeneous else train
+        self.mean, self.deviation = sample.mean(axis=0), sample.std(axis=0)
         self.series = (train - self.mean) / self.deviation
         self.validation, self.test = (
             ForecastStarts.load(self.folder / f"{name}.npz") for name in ("validation", "test")
         )
-        self.valid = ValidTimes(**self.options["valid"])
 
     def search(self) -> Setting:
         """Choose the setting with the longest mean valid prediction time on validation starts."""

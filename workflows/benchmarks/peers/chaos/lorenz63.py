@@ -14,7 +14,14 @@ from gfrnn.workflows.benchmarks.peers.chaos.chaos_program import (
     ForecastStarts,
     ValidTimes,
 )
-from gfrnn.workflows.benchmarks.peers.comparison import Comparison, Contender, ErrorColumn
+from gfrnn.workflows.benchmarks.peers.chaos.contenders import (
+    ABOUT,
+    COLUMNS,
+    LSTM,
+    PROGRAMS,
+    peers,
+)
+from gfrnn.workflows.benchmarks.peers.comparison import Comparison, Contender
 from gfrnn.workflows.benchmarks.peers.results import PeerResult
 from gfrnn.workflows.cases.shared.lorenz63_data import Lorenz63Data, Lorenz63Setup
 from gfrnn.workflows.cases.shared.trajectories import TEST_SEED, VALIDATION_SEED
@@ -38,8 +45,7 @@ def prepare(folder: Path, quick: bool) -> None:
     np.save(folder / "train.npy", data.train)
 
 
-OURS, LSTM = "gfrnn, 1,000 features", "PyTorch LSTM"
-_PROGRAMS = "gfrnn.workflows.benchmarks.peers.chaos.networks"
+OURS = "gfrnn, 1,000 features"
 _VALID = {"valid": asdict(VALID)}
 
 
@@ -56,59 +62,21 @@ LORENZ63_COMPARISON = Comparison(
     title="Lorenz 63",
     about=(
         "One series of 5,000 states without noise, dt 0.02; 40 forecasts from other states of the "
-        "attractor, until the normalised error exceeds 0.3. Settings are chosen on 40 forecasts "
-        "from others again, by their mean valid prediction time. Networks with a memory get the "
-        f"{HISTORY} true states before each forecast, gfrnn and quadratic features what they use. "
-        "Echo state networks have 1,000 units; 40 settings are drawn and compared with 300 units. "
-        "The LSTM forecasts one or eight steps in training. The truth is integrated at two "
-        "tolerances, 3e-14 and 1e-13; valid times end where the two differ."
+        "attractor, until the normalised error exceeds 0.3. " + ABOUT
     ),
-    columns=(
-        ErrorColumn("mean", "valid prediction time, mean (Lyapunov times)", better="higher"),
-        ErrorColumn("median", "median", better="higher"),
-    ),
+    columns=COLUMNS,
     contenders=(
         Contender(
-            OURS, "ours", f"{_PROGRAMS}:SampledRollouts", seeds=3, options={"width": 1000, **_VALID}
+            OURS, "ours", f"{PROGRAMS}:SampledRollouts", seeds=3, options={"width": 1000, **_VALID}
         ),
         Contender(
             "gfrnn, 300 features",
             "ours",
-            f"{_PROGRAMS}:SampledRollouts",
+            f"{PROGRAMS}:SampledRollouts",
             seeds=3,
             options={"width": 300, **_VALID},
         ),
-        Contender(
-            "quadratic features (NG-RC)",
-            "reference",
-            f"{_PROGRAMS}:QuadraticRollouts",
-            options=_VALID,
-        ),
-        *(
-            Contender(
-                library,
-                "peer",
-                f"{_PROGRAMS}:EchoRollouts",
-                (library,),
-                seeds=3,
-                options={
-                    "library": library,
-                    "units": 1000,
-                    "search_units": 300,
-                    "draws": 40,
-                    **_VALID,
-                },
-            )
-            for library in ("reservoirpy", "xesn")
-        ),
-        Contender(
-            LSTM,
-            "peer",
-            f"{_PROGRAMS}:GatedRollouts",
-            ("torch",),
-            seeds=2,
-            options={"cell": "LSTM", "window": 10, "hidden": [32, 128], **_VALID},
-        ),
+        *peers(VALID, ("LSTM",), hidden=[32, 128], delays=[1, 2, 3, 4]),
     ),
     prepare=f"{prepare.__module__}:prepare",
     bars=bars,

@@ -20,6 +20,8 @@ from gfrnn.workflows.benchmarks.peers.gated_networks import (
     train,
 )
 from gfrnn.workflows.benchmarks.peers.program import Setting, grid_of
+from gfrnn.workflows.cases.shared.field_forecasts import FieldModel, FieldNetwork
+from gfrnn.workflows.cases.shared.field_forecasts import train as train_shared
 from gfrnn.workflows.cases.shared.reservoir import Reservoir, train_reservoirpy
 from gfrnn.workflows.cases.shared.trajectories import divergence_allowed
 from gfrnn_core import SampledRNN
@@ -44,14 +46,38 @@ class SampledRollouts(ChaosProgram):
 
 
 class QuadraticRollouts(SampledRollouts):
-    """Products of all pairs of the latest states, as in next-generation reservoir computing."""
+    """Products of all pairs of the latest states, as in next-generation reservoir computing.
+
+    Option ``delays``, numbers of states to try.
+    """
 
     def settings(self) -> list[Setting]:
-        return grid_of(delays=[1, 2, 3, 4], ridge=[1e-15, 1e-12, 1e-9, 1e-6])
+        return grid_of(delays=self.options["delays"], ridge=[1e-15, 1e-12, 1e-9, 1e-6])
 
     def fit(self, setting: Setting, seed: int) -> Any:
         width = products_of(self.series.shape[1] * setting["delays"])
         return SampledRNN(width, sampling="quadratic", seed=seed, **setting).fit(self.series)
+
+
+class LinearRollouts(QuadraticRollouts):
+    """Ridge regression of the next state on the latest states."""
+
+    def fit(self, setting: Setting, seed: int) -> Any:
+        return SampledRNN(0, seed=seed, **setting).fit(self.series)
+
+
+class PatchRollouts(SampledRollouts):
+    """One sampled network for all places of a homogeneous circle; option ``width``."""
+
+    def settings(self) -> list[Setting]:
+        return grid_of(scale=[0.001, 0.003, 0.01], ridge=[1e-15, 1e-14])
+
+    def fit(self, setting: Setting, seed: int) -> Any:
+        window = (6, 3)
+        rows = 20_000 if self.quick else 80_000
+        network = FieldNetwork(size=1, halo=window, inner=window, rows=rows, **setting)
+        width = 100 if self.quick else self.options["width"]
+        return train_shared(network, FieldModel(width=width, noise=0.0), seed, self.series)
 
 
 class GatedRollouts(ChaosProgram):

@@ -1,4 +1,4 @@
-"""Comparisons on ERA-Interim and on the sea surface temperature of the Pacific."""
+"""Comparisons on ERA-Interim, on sea surface temperature of the Pacific and on a nature run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ def network_name(width: int) -> str:
 
 
 def field_contenders(
-    experiment: str, widths: tuple[int, ...], window: int, warmup: int, modes: list[int]
+    experiment: str,
+    widths: tuple[int, ...],
+    window: int,
+    warmup: int,
+    modes: list[int],
+    single: str | None = None,
 ) -> Iterator[Contender]:
     """Yield the contenders on the states of an experiment.
 
@@ -35,11 +40,13 @@ def field_contenders(
         Number of first times that readouts of echo state networks are not trained on.
     modes : list of int
         Numbers of modes that echo state networks are searched over.
+    single : str, optional
+        Experiment of single networks, if it is another one.
     """
     own = f"{_HERE}.own_runs:OwnRun"
     yield Contender(SHIPPED, "ours", own, searches=False, options={"experiment": experiment})
     for width in widths:
-        options = {"experiment": experiment, "width": width}
+        options = {"experiment": single or experiment, "width": width}
         yield Contender(network_name(width), "ours", own, seeds=3, mean=True, options=options)
     for cell in (LSTM, GRU):
         yield Contender(
@@ -180,4 +187,34 @@ PACIFIC_SST = Comparison(
     ),
     prepare=f"{_HERE}.field_data:prepare",
     options={"experiment": "enso", "leads": ["3mo", "6mo", "9mo", "12mo"]},
+)
+
+NATURE = Comparison(
+    name="nature",
+    title="Nature run of a quasi-geostrophic model",
+    about=(
+        "RMSE, area-weighted, geopotential at 250 and 750 hPa on 32 x 64 cells every six hours, "
+        "simulated without noise. Training 2001 to 2006, all settings are chosen on 2007, test "
+        "2008 from all times. The experiment as shipped forecasts waves along longitude with the "
+        "advection of the layers as features, which is the kind of the model's own equations; its "
+        "fit includes the passes over the data. The other methods forecast 80 principal "
+        "components. " + _CHOICES
+    ),
+    columns=tuple(
+        ErrorColumn(f"rmse_{channel}_{4 * days}", f"{label} (m² s⁻²) +{days} d", 4)
+        for channel, label in ((0, "z250"), (1, "z750"))
+        for days in (1, 3, 5)
+    ),
+    contenders=tuple(
+        field_contenders(
+            "nature",
+            (1000, 250),
+            window=8,
+            warmup=60,
+            modes=[20, 40, 80],
+            single="nature_eofs",
+        )
+    ),
+    prepare=f"{_HERE}.field_data:prepare",
+    options={"experiment": "nature_eofs", "leads": ["1d", "3d", "5d"]},
 )

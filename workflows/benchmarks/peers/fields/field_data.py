@@ -18,10 +18,14 @@ from gfrnn.pipeline.states.harmonics import harmonics
 from gfrnn.pipeline.training.checks import training_fields
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.stretches import steps
+from gfrnn.workflows.benchmarks.peers.fields.simulated_weather import (
+    EXPERIMENTS,
+    SIMULATED,
+    simulate,
+    smaller,
+)
 
 Array = NDArray[Any]
-
-EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
 NINO34 = ((-5.0, 5.0), (190.0, 240.0))
 """Latitudes and longitudes of the index Nino 3.4."""
@@ -157,23 +161,24 @@ class StateData:
         return found
 
 
-def experiment_of(name: str, quick: bool) -> Experiment:
-    """Return an experiment of this package, with few modes and features if ``quick``."""
+def experiment_of(name: str, quick: bool, folder: Path) -> Experiment:
+    """Return an experiment, with few modes and features if ``quick``.
+
+    Parameters
+    ----------
+    name : str
+        Name of an experiment of this package, or of one on data that are simulated into the folder.
+    quick : bool
+    folder : Path
+    """
+    if name in SIMULATED:
+        return SIMULATED[name](folder, quick)
     experiment = load_experiment(EXPERIMENTS / f"{name}.yaml")
-    if not quick:
-        return experiment
-    model = {"width": 50, "hidden_modes": None}
-    smaller = {
-        "state": experiment.state.model_copy(update={"modes": 10}),
-        "model": experiment.model.model_copy(update=model),
-        "fit": experiment.fit.model_copy(update={"average": 2}),
-        "search": {"model.seed": [0, 1]},
-    }
-    return experiment.model_copy(update=smaller)
+    return smaller(experiment) if quick else experiment
 
 
 def prepare(folder: Path, quick: bool, *, experiment: str, leads: list[str]) -> None:
-    """Compute climatology, EOFs and states of an experiment.
+    """Compute climatology, EOFs and states of an experiment, and its data if they are simulated.
 
     They are those of the experiment's fit. A run with a small network computes them; its folder
     is kept, so that fits of the comparison find them there.
@@ -183,11 +188,13 @@ def prepare(folder: Path, quick: bool, *, experiment: str, leads: list[str]) -> 
     folder : Path
     quick : bool
     experiment : str
-        Name of an experiment of this package.
+        Parameter of :func:`experiment_of`.
     leads : list of str
         Leads that are scored, such as ``3d`` or ``6mo``.
     """
-    chosen = experiment_of(experiment, quick)
+    if experiment in SIMULATED:
+        simulate(folder, quick)
+    chosen = experiment_of(experiment, quick, folder)
     run = Run(chosen.with_values({"model.width": 1, "model.hidden_modes": None}), folder / _RUN)
     run.fit()
     layout = ForecastModel.load(run.model).layout

@@ -26,14 +26,14 @@ Array = NDArray[Any]
 class OwnRun(Program):
     """``Run.fit`` on the prepared states, which is the fit without climatology and EOFs.
 
-    Options: ``experiment``, the name of an experiment of this package; ``width``, if one network of
+    Options: ``experiment``, parameter of :func:`experiment_of`; ``width``, if one network of
     this width is fitted, with the values of the searched keys that are best on validation data.
     Otherwise the experiment is fitted as it is, its search included.
     """
 
     def load(self) -> None:
         self.data = StateData.load(self.folder)
-        self.experiment = experiment_of(self.options["experiment"], self.quick)
+        self.experiment = experiment_of(self.options["experiment"], self.quick, self.folder)
 
     def search(self) -> Setting:
         width = 50 if self.quick else self.options["width"]

@@ -1,0 +1,69 @@
+"""Lorenz 96 with 40 variables from its full state without noise."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from gfrnn.workflows.benchmarks.peers.chaos.chaos_program import (
+    HISTORY,
+    ForecastStarts,
+    ValidTimes,
+)
+from gfrnn.workflows.benchmarks.peers.chaos.contenders import ABOUT, COLUMNS, PROGRAMS, peers
+from gfrnn.workflows.benchmarks.peers.comparison import Comparison, Contender
+from gfrnn.workflows.cases.lorenz96_case import DT, follow, initial_states, training_series
+from gfrnn.workflows.cases.shared.step_progress import no_progress
+from gfrnn.workflows.cases.shared.trajectories import (
+    TEST_SEED,
+    TRAIN_SEED,
+    VALIDATION_SEED,
+    trajectories,
+)
+from gfrnn_core.systems import LORENZ96
+
+VALID = ValidTimes(DT, LORENZ96.lyapunov_exponent, 0.3, "nrmse", homogeneous=True)
+
+
+def prepare(folder: Path, quick: bool) -> None:
+    """Write the training series, and the starts of validation and test with their truth."""
+    samples, starts, steps = (1500, 3, 150) if quick else (10_000, 20, 620)
+    train = training_series(TRAIN_SEED, samples, no_progress)
+    for name, seed in (("validation", VALIDATION_SEED), ("test", TEST_SEED)):
+        first = initial_states(starts, seed)
+        history = trajectories(LORENZ96, first, DT, HISTORY - 1)
+        truth = follow(history[:, -1], steps, train.std())
+        ForecastStarts(history, truth).save(folder / f"{name}.npz")
+    np.save(folder / "train.npy", train)
+
+
+OURS = tuple(f"gfrnn, {width:,} features for all places" for width in (1000, 300))
+
+LORENZ96_COMPARISON = Comparison(
+    name="lorenz96",
+    title="Lorenz 96 with 40 variables",
+    about=(
+        f"One series of 10,000 states without noise, forcing 10, dt {DT:g}; 20 forecasts from "
+        "other states of the attractor, until the normalised error exceeds 0.3. gfrnn trains one "
+        "network for all places of the circle, which sees a place and its neighbours; the other "
+        "programs forecast the whole state from the whole state, and are not given the symmetry. "
+        + ABOUT
+    ),
+    columns=COLUMNS,
+    contenders=(
+        *(
+            Contender(
+                name,
+                "ours",
+                f"{PROGRAMS}:PatchRollouts",
+                seeds=3,
+                options={"width": width, "valid": asdict(VALID)},
+            )
+            for name, width in zip(OURS, (1000, 300), strict=True)
+        ),
+        *peers(VALID, ("LSTM", "GRU"), hidden=[64, 256], delays=[1, 2]),
+    ),
+    prepare=f"{prepare.__module__}:prepare",
+)
