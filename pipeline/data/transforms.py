@@ -1,4 +1,4 @@
-"""Transforms of skewed variables: what a model is trained on, and back to physical values."""
+"""From fields to what a model is trained on, and back to values that are physically possible."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.data.variables.names import BOUNDS
 from gfrnn.pipeline.data.variables.units import parse_unit
 
 Array = NDArray[Any]
@@ -68,14 +69,29 @@ class Transform:
 
 @dataclass(frozen=True)
 class ChannelTransforms:
-    """The transform of each channel of a grid, None for those without one."""
+    """The transform of each channel of a grid, and the bounds of its values.
+
+    Attributes
+    ----------
+    channels : tuple of (Transform or None)
+        None for channels without a transform.
+    bounds : tuple of (tuple of float, or None)
+        Least and largest value that a forecast may have in physical units, None without any.
+    """
 
     channels: tuple[Transform | None, ...]
+    bounds: tuple[tuple[float, float] | None, ...]
 
     @classmethod
     def of(cls, ds: xr.Dataset, variables: Sequence[str]) -> ChannelTransforms:
-        """Return the transforms of channels, of which the variables are given."""
-        return cls(tuple(Transform.of(ds[name]) for name in variables))
+        """Return the transforms of channels, of which the variables are given.
+
+        Anomalies have no bounds, nor have variables whose name is not recognised.
+        """
+        bounds = [
+            None if ds[name].attrs.get("anomalies") else BOUNDS.get(name) for name in variables
+        ]
+        return cls(tuple(Transform.of(ds[name]) for name in variables), tuple(bounds))
 
     def __bool__(self) -> bool:
         """Return whether any channel has a transform."""
@@ -88,6 +104,27 @@ class ChannelTransforms:
     def inverse(self, values: Array, axis: int) -> Array:
         """Transform values back in place, and return them."""
         return self._apply(values, axis, Transform.inverse)
+
+    def forecasts(self, values: Array, axis: int) -> Array:
+        """Turn forecasts into possible physical values in place, and return them."""
+        for channel, own in enumerate(np.moveaxis(values, axis, 0)):
+            if self.changes(channel):
+                own[...] = self.forecast(channel, own)
+        return values
+
+    def changes(self, channel: int) -> bool:
+        """Return whether forecasts of a channel have a transform or bounds."""
+        return self.channels[channel] is not None or self.bounds[channel] is not None
+
+    def forecast(self, channel: int, values: Array) -> Array:
+        """Return forecasts of a channel as possible physical values.
+
+        Values beyond the bounds become the bounds; NaN stays. ``values`` may be overwritten.
+        """
+        transform, bounds = self.channels[channel], self.bounds[channel]
+        if transform is not None:
+            values = transform.inverse(values)
+        return values if bounds is None else np.clip(values, *bounds, out=values)
 
     def _apply(
         self, values: Array, axis: int, function: Callable[[Transform, Array], Array]

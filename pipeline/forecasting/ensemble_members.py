@@ -22,8 +22,8 @@ class EnsembleMembers:
     """Members of the forecasts of successive initial times.
 
     A member is the forecast plus the error of another forecast, the same one at all leads and in
-    all channels: members are consistent in space, time and between variables. See
-    :func:`gfrnn.pipeline.training.ensembles.error_archive.perturbations`.
+    all channels, centred on the bias of all: members are consistent in space, time and between
+    variables. See :func:`gfrnn.pipeline.training.ensembles.error_archive.perturbations`.
 
     Attributes
     ----------
@@ -81,9 +81,10 @@ class EnsembleMembers:
             ],
             axis=1,
         )
+        bias = self.archive.bias(self.system)[leads, channels]
         for own, drawn, size in zip(centre, self.drawn, deviations, strict=True):
             errors = self.archive.errors(self.system, drawn, leads, channels)
-            members = perturbations(errors, size)
+            members = perturbations(errors, size, bias)
             members += own
             yield members
 

@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.grid import Grid
-from gfrnn.pipeline.data.transforms import ChannelTransforms, Transform
+from gfrnn.pipeline.data.transforms import ChannelTransforms
 from gfrnn.pipeline.forecasting.divergence import STAYED, DecodedLead
 from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers, members_bytes
 from gfrnn.pipeline.forecasting.forecast_chunks import chunks_of, field_bytes, stored_levels
@@ -53,7 +53,7 @@ def write_forecasts(
     members : EnsembleMembers, optional
         Members that are made of each forecast and written in its place.
     transforms : ChannelTransforms, optional
-        Transforms of the channels, which are undone.
+        Transforms of the channels, which are undone, and their bounds.
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     writers = _writers(group, grid, first, members, transforms)
@@ -86,11 +86,10 @@ def _writers(
         held = [grid.channels[index].level for index in own]
         places = [levels.index(level) for level in held if level is not None]
         array = array_in(group, variable)
-        transform = transforms.channels[own[0]] if transforms else None
         if members is None:
-            writers.append(_VariableWriter(array, own, places, first, transform))
+            writers.append(_VariableWriter(array, own, places, first, transforms))
         else:
-            writers.append(_MemberWriter(array, own, places, first, transform, members=members))
+            writers.append(_MemberWriter(array, own, places, first, transforms, members=members))
     return writers
 
 
@@ -107,15 +106,15 @@ class _VariableWriter:
         Stored level of each channel, empty where the variable has no such dimension.
     first : int
         Index of the first initial time on the store's time axis.
-    transform : Transform or None
-        Transform of the variable, which is undone.
+    transforms : ChannelTransforms or None
+        Transforms and bounds of all channels; those of a variable are the same.
     """
 
     array: zarr.Array[Any]
     channels: list[int]
     levels: list[int]
     first: int
-    transform: Transform | None = None
+    transforms: ChannelTransforms | None = None
     _kept: Array | None = None
 
     @property
@@ -140,8 +139,10 @@ class _VariableWriter:
             self._write(self._kept[:, : place + 1], lead - place)
 
     def _physical(self, values: Array) -> Array:
-        """Return values without their transform."""
-        return values if self.transform is None else self.transform.inverse(values)
+        """Return values without their transform, within the bounds of the variable."""
+        if self.transforms is None:
+            return values
+        return self.transforms.forecast(self.channels[0], values)
 
     def _write(self, planes: Array, lead: int) -> None:
         shard = 4 * int(np.prod((self.array.shards or self.array.chunks)[1:]))

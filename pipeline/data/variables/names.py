@@ -7,6 +7,7 @@ canonical units are SI.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -87,6 +88,34 @@ QUANTITIES: dict[str, Quantity] = {
     "high_vegetation_cover": Quantity("1", None, -0.01, 1.01),
     "low_vegetation_cover": Quantity("1", None, -0.01, 1.01),
 }
+
+_NOT_NEGATIVE = (
+    "specific_humidity",
+    "relative_humidity",
+    "10m_wind_speed",
+    "100m_wind_speed",
+    "total_precipitation",
+    "convective_precipitation",
+    "large_scale_precipitation",
+    "mean_total_precipitation_rate",
+    "total_column_water",
+    "total_column_water_vapour",
+    "boundary_layer_height",
+    "snow_depth",
+    "runoff",
+    "volumetric_soil_water_layer_1",
+    "surface_solar_radiation_downwards",
+    "surface_net_solar_radiation",
+    "surface_thermal_radiation_downwards",
+    "toa_incident_solar_radiation",
+)
+
+# ``low`` and ``high`` above leave room for packing and for the humidity of spectral models.
+BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(_NOT_NEGATIVE, (0.0, math.inf)),
+    **dict.fromkeys(("total_cloud_cover", "sea_ice_cover"), (0.0, 1.0)),
+}
+"""Least and largest value of quantities that have one, which forecasts keep to."""
 
 # Other names in use, in lower case: GRIB short names, names of netCDF conversions, CMIP, MERRA-2,
 # NCEP, NCL. The case of a name does not matter.

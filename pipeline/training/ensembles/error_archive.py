@@ -37,6 +37,9 @@ KEPT_BYTES = 2**27
 # Attribute with a digest of each array.
 _SUMS = "sha256"
 
+# Blocks of successive forecasts from whose means the standard error of a bias is estimated.
+_BLOCKS = 8
+
 # Least span of the archive from which the seasons of errors are estimated.
 _YEAR = np.timedelta64(355, "D")
 
@@ -118,14 +121,16 @@ class ErrorArchive:
             scaled = values / self.unit[:, None]
             array_in(group, system)[first : first + len(values)] = scaled.astype(np.float16)
 
-    def finish(self, squares: dict[str, Array]) -> None:
-        """Estimate and store the standard deviations of the errors.
+    def finish(self, squares: dict[str, Array], means: dict[str, Array]) -> None:
+        """Estimate and store the standard deviations and the bias of the errors.
 
         Parameters
         ----------
         squares : dict of ndarray, shape (starts, leads, channels)
             Area means of squared errors of each system in the units of the channels; NaN for
             forecasts that diverged, which are not drawn.
+        means : dict of ndarray, shape (starts, leads, channels)
+            Area means of the errors.
 
         Raises
         ------
@@ -146,11 +151,16 @@ class ErrorArchive:
         annual = int(valid.max(initial=valid[0, 0]) - valid.min(initial=valid[0, 0]) >= _YEAR)
         group.attrs["annual"] = bool(annual)
         for system, own in squares.items():
-            by_lead = [
-                log_variance_regression(harmonics(valid[:, lead], annual, 0), own[usable, lead])
-                for lead in range(valid.shape[1])
-            ]
-            group.create_array(f"{system}_scale", data=np.stack(by_lead), overwrite=True)
+            scales, biases = [], []
+            for lead, time in enumerate(valid.T):
+                design = harmonics(time, annual, 0)
+                scale = log_variance_regression(design, own[usable, lead])
+                deviations = np.exp(0.5 * design @ scale)
+                scales.append(scale)
+                bias = shrunk_mean(means[system][usable, lead] / deviations)
+                biases.append(annual * bias)  # that of one season is not that of the others
+            group.create_array(f"{system}_scale", data=np.stack(scales), overwrite=True)
+            group.create_array(f"{system}_bias", data=np.stack(biases), overwrite=True)
         group.attrs[_SUMS] = self._sums()
 
     def _sums(self) -> dict[str, str]:
@@ -258,6 +268,16 @@ class ErrorArchive:
         scale = np.asarray(array_in(self._group, f"{system}_scale")[lead])
         return np.asarray(np.exp(0.5 * harmonics(valid, annual, 0) @ scale))
 
+    def bias(self, system: str) -> Array:
+        """Return mean errors divided by their standard deviations: shape (leads, channels).
+
+        They are 0 in archives of less than a year, and of versions that did not store them.
+        """
+        name = f"{system}_bias"
+        if name not in self._group:
+            return np.zeros((self.leads, len(self.unit)))
+        return np.asarray(array_in(self._group, name)[...])
+
     def errors(self, system: str, starts: Array, leads: slice, channels: slice) -> Array:
         """Return errors divided by their standard deviations.
 
@@ -328,11 +348,35 @@ def kept_bytes(leads: int, size: int) -> int:
     return min(KEPT_BYTES, 2 * MOST_STARTS * leads * size)
 
 
-def perturbations(errors: Array, deviations: Array) -> Array:
+def shrunk_mean(values: Array) -> Array:
+    """Return the mean of a series, drawn towards 0 by its standard error.
+
+    The factor is 1 - (standard error / mean)^2, or 0 if this is negative, as in the estimator of
+    James and Stein (1961): a mean that is no larger than its standard error counts for nothing. The
+    standard error follows from the means of successive blocks, as neighbouring values are
+    correlated: blocks of a year are 45 days long, and errors of forecasts of a few days forget
+    each other within them.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, ...)
+
+    Returns
+    -------
+    ndarray, shape (...)
+    """
+    blocks = np.stack([part.mean(axis=0) for part in np.array_split(values, _BLOCKS)])
+    mean = values.mean(axis=0)
+    squared_error = blocks.var(axis=0, ddof=1) / _BLOCKS
+    kept = np.maximum(mean**2 - squared_error, 0.0)
+    return np.asarray(kept / np.where(mean == 0, 1.0, mean))
+
+
+def perturbations(errors: Array, deviations: Array, bias: Array) -> Array:
     """Return the departures of members from the forecast.
 
-    Drawn errors are centred, so that the mean of the members is the forecast, and their variance is
-    that which ``members + 1`` exchangeable values have on average: the truth is one more.
+    Drawn errors are centred on the bias of the forecasts, and their variance is that which
+    ``members + 1`` exchangeable values have on average: the truth is one more.
 
     Parameters
     ----------
@@ -340,6 +384,8 @@ def perturbations(errors: Array, deviations: Array) -> Array:
         Errors divided by their standard deviations, overwritten.
     deviations : ndarray, shape (leads, channels)
         Standard deviations of the errors of this forecast.
+    bias : ndarray, shape (leads, channels)
+        Mean errors divided by their standard deviations.
 
     Returns
     -------
@@ -348,4 +394,5 @@ def perturbations(errors: Array, deviations: Array) -> Array:
     members = len(errors)
     errors -= errors.mean(axis=0)
     errors *= (np.sqrt(members / (members + 1)) * deviations).astype(np.float32)[..., None]
+    errors += (bias * deviations).astype(np.float32)[..., None]
     return errors

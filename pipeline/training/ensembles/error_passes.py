@@ -85,7 +85,7 @@ def error_passes(
 
     def key() -> str:
         own = training.rows_key(experiment, experiment.search, horizon)
-        return content_key(own, networks_key(summary.rollouts), starts.tolist(), parts)
+        return content_key(own, networks_key(summary.rollouts), starts.tolist(), parts, "means")
 
     found: ErrorArchive = yield ErrorPass(
         summary=summary,
@@ -140,6 +140,11 @@ class ErrorPass:
             checkpoints=checkpoints,
             progress=progress,
         )
-        (squares,) = found.values()
-        archive.finish(squares)
+        (sums,) = found.values()
+        archive.finish(
+            *(
+                {system: sums[f"{system}/{kind}"] for system in SYSTEMS}
+                for kind in ("square", "mean")
+            )
+        )
         return archive

@@ -1,4 +1,4 @@
-"""The summary of forecasts of held-out data: their errors go to disk, their squares are kept."""
+"""The summary of forecasts of held-out data: errors go to disk, means and squares are kept."""
 
 from __future__ import annotations
 
@@ -87,10 +87,12 @@ class ErrorSummary:
                 np.subtract(errors[:, lead], anomalies, out=errors[:, lead], casting="unsafe")
             if self.archive is not None:
                 self.archive.write(stretch.start, {system: errors})
-            squares = np.empty(errors.shape[:3])
+            squares, means = np.empty(errors.shape[:3]), np.empty(errors.shape[:3])
             for lead in range(self.leads):
-                squares[:, lead] = np.vecdot(np.square(errors[:, lead], dtype=float), weights)
-            found[system] = squares
+                one = errors[:, lead].astype(float)
+                means[:, lead] = np.vecdot(one, weights)
+                squares[:, lead] = np.vecdot(np.square(one, out=one), weights)
+            found |= {f"{system}/mean": means, f"{system}/square": squares}
         return found
 
     def merge(self, left: Arrays, right: Arrays) -> Arrays:
@@ -117,7 +119,7 @@ class ErrorSummary:
         return 2 * self.result_bytes(len(self.starts))
 
     def result_bytes(self, times: int) -> int:
-        return len(SYSTEMS) * 8 * times * self.leads * len(self.fields.grid.channels)
+        return len(SYSTEMS) * 2 * 8 * times * self.leads * len(self.fields.grid.channels)
 
     def leaf_rows(self, times: int) -> float:
         return float(times * self.leads)

@@ -226,6 +226,9 @@ def _check_errors(archive: ErrorArchive, grid: Grid) -> None:
         scale = np.asarray(array_in(group, f"{system}_scale")[...])
         check_numbers(f"errors/{system}_scale", scale)
         _require_shape(f"errors/{system}_scale", scale, (shape[1], terms, channels))
+        bias = archive.bias(system)
+        check_numbers(f"errors/{system}_bias", bias)
+        _require_shape(f"errors/{system}_bias", bias, (shape[1], channels))
 
 
 def _check_reference(model: ForecastModel) -> None:

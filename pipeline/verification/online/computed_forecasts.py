@@ -42,7 +42,7 @@ class _Batch:
         From :func:`gfrnn.pipeline.forecasting.forecast.decoded_forecasts`.
     members : EnsembleMembers or None
     transforms : ChannelTransforms
-        Transforms of the channels, which are undone.
+        Transforms of the channels, which are undone, and their bounds.
     """
 
     leads: Iterator[DecodedLead]
@@ -62,11 +62,11 @@ class _Batch:
         values, limited, departed = next(self.leads)
         fields = values.astype(np.float32).reshape(len(values), 1, channels, -1)
         if self.members is None:
-            return self.transforms.inverse(fields, 2), limited, departed
+            return self.transforms.forecasts(fields, 2), limited, departed
         found = np.empty((len(fields), self.members.count, *fields.shape[2:]), dtype=np.float32)
         for own, made in zip(found, self.members.fields(fields, lead, slice(None)), strict=True):
             own[:] = made[:, 0]
-        return self.transforms.inverse(found, 2), limited, departed
+        return self.transforms.forecasts(found, 2), limited, departed
 
 
 @dataclass

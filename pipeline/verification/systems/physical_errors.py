@@ -1,4 +1,4 @@
-"""Errors of references in physical units, where a model is trained on transformed values."""
+"""Errors of references in physical units and within bounds, as the forecasts are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[Any]
 def physical_errors(
     errors: BlockErrors | None, pairs: Pairs, transforms: ChannelTransforms
 ) -> BlockErrors | None:
-    """Return errors in physical units.
+    """Return errors in physical units, of forecasts within the bounds of their channels.
 
     Parameters
     ----------
@@ -26,24 +26,25 @@ def physical_errors(
     pairs : Pairs
     transforms : ChannelTransforms
     """
-    if errors is None or not transforms:
+    if errors is None or not any(map(transforms.changes, range(len(transforms.channels)))):
         return errors
     roots = pairs.truth.roots
 
     def converted(rows: slice, channel: int, cells: slice) -> Array:
         found = errors(rows, channel, cells)
-        transform = transforms.channels[channel]
-        if transform is None:
+        if not transforms.changes(channel):
             return found
         own, real = roots[channel, cells], pairs.real[rows, channel, cells]
-        forecast = transform.inverse(transform.forward(real) + unweighted(found, own))
+        transform = transforms.channels[channel]
+        modelled = real if transform is None else transform.forward(real)
+        forecast = transforms.forecast(channel, modelled + unweighted(found, own))
         return np.asarray((forecast - real) * own).astype(found.dtype, copy=False)
 
     return converted
 
 
 def physical_members(members: Array, pairs: Pairs, transforms: ChannelTransforms) -> Array:
-    """Return anomalies of members in physical units, in place.
+    """Return anomalies of members in physical units and within bounds, in place.
 
     Parameters
     ----------
@@ -54,11 +55,13 @@ def physical_members(members: Array, pairs: Pairs, transforms: ChannelTransforms
     """
     roots = pairs.truth.roots
     for channel, transform in enumerate(transforms.channels):
-        if transform is not None:
-            mean = transform.forward(pairs.real[:, channel])
+        if transforms.changes(channel):
+            real = pairs.real[:, channel]
+            mean = real if transform is None else transform.forward(real)
             mean = (mean - unweighted(pairs.later[:, channel], roots[channel]))[:, None]
             own = members[:, :, channel]
-            own[...] = transform.inverse(own + mean) - transform.inverse(mean)
+            physical = mean if transform is None else transform.inverse(mean)
+            own[...] = transforms.forecast(channel, own + mean) - physical
             own[..., roots[channel] == 0] = 0.0
     return members
 

@@ -15,6 +15,7 @@ from gfrnn.pipeline.training.ensembles.error_archive import (
     SYSTEMS,
     ErrorArchive,
     perturbations,
+    shrunk_mean,
 )
 
 STARTS, LEADS, CHANNELS, CELLS = 80, 3, 2, 5
@@ -43,7 +44,10 @@ def stored(tmp_path_factory) -> tuple[ErrorArchive, dict[str, np.ndarray]]:
     assert archive.exists
     for first in range(0, STARTS, 32):
         archive.write(first, {name: each[first : first + 32] for name, each in errors.items()})
-    archive.finish({name: np.square(each).mean(axis=3) for name, each in errors.items()})
+    archive.finish(
+        {name: np.square(each).mean(axis=3) for name, each in errors.items()},
+        {name: each.mean(axis=3) for name, each in errors.items()},
+    )
     return ErrorArchive(archive.path), errors
 
 
@@ -74,7 +78,7 @@ def test_forecasts_that_diverge_are_refused_if_few_others_remain(tmp_path, diver
     squares = np.ones((40, 1, CHANNELS))
     squares[:diverged] = np.nan
     with pytest.raises(RunError, match=rf"diverged from {diverged}; .*at least 30"):
-        archive.finish(dict.fromkeys(SYSTEMS, squares))
+        archive.finish(dict.fromkeys(SYSTEMS, squares), dict.fromkeys(SYSTEMS, 0 * squares))
 
 
 def test_errors_come_back_in_units_of_their_standard_deviation(stored):
@@ -135,11 +139,36 @@ def test_perturbations_have_no_mean_and_the_variance_of_one_more_member():
     variance = np.zeros(2)
     for _ in range(400):
         errors = rng.normal(size=(5, 1, 2, 30)).astype(np.float32)
-        found = perturbations(errors, sizes)
+        found = perturbations(errors, sizes, np.zeros((1, 2)))
         np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-5)
         variance += found.var(axis=0, ddof=1).mean(axis=(0, 2))
     # Times (M + 1) / M, it is the mean squared error of the centre.
     np.testing.assert_allclose(variance / 400 * 6 / 5, [1, 25], rtol=0.03)
+
+
+def test_perturbations_are_centred_on_the_bias():
+    errors = np.random.default_rng(2).normal(size=(5, 1, 2, 30)).astype(np.float32)
+    found = perturbations(errors, np.array([[1.0, 5.0]]), np.array([[0.2, -0.1]]))
+    np.testing.assert_allclose(found.mean(axis=0), [[[0.2] * 30, [-0.5] * 30]], atol=1e-5)
+
+
+def test_a_mean_within_its_standard_error_counts_for_nothing():
+    rng = np.random.default_rng(0)
+    noise = np.repeat(rng.normal(size=(40, 200)), 10, axis=0)  # correlated with its neighbours
+    found = shrunk_mean(noise)
+    assert (found == 0).mean() > 0.5
+    assert np.square(found).mean() < 0.7 * np.square(noise.mean(axis=0)).mean()
+    sure = shrunk_mean(noise + 5.0)
+    np.testing.assert_allclose(sure, (noise + 5.0).mean(axis=0), rtol=0.01)
+    np.testing.assert_array_equal(shrunk_mean(np.zeros((80, 3))), 0.0)
+
+
+def test_archives_without_a_bias_have_none(stored, tmp_path):
+    archive, _ = stored
+    archive.copy(tmp_path / "old")
+    shutil.rmtree(tmp_path / "old" / "forecast_bias")
+    old = ErrorArchive(tmp_path / "old")
+    np.testing.assert_array_equal(old.bias("forecast"), np.zeros((LEADS, CHANNELS)))
 
 
 def test_a_copy_is_a_store_of_its_own(stored, tmp_path):
@@ -163,7 +192,9 @@ def files_of(archive: ErrorArchive, name: str) -> list[Path]:
     return [path for path in sorted((archive.path / name / "c").rglob("*")) if path.is_file()]
 
 
-@pytest.mark.parametrize("name", [*SYSTEMS, "unit", "valid_time", "usable", "forecast_scale"])
+@pytest.mark.parametrize(
+    "name", [*SYSTEMS, "unit", "valid_time", "usable", "forecast_scale", "forecast_bias"]
+)
 def test_a_missing_file_is_found_and_named(copy, name):
     copy.check()
     files_of(copy, name)[0].unlink()
