@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gfrnn.pipeline.config.data_config import DataConfig
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.fingerprint import description_digest
-from gfrnn.pipeline.data.transforms import Transform
+from gfrnn.pipeline.data.transforms import ChannelTransforms, Transform
 from gfrnn.pipeline.errors import DataError
 from gfrnn_testing.archives import make, opened
 
@@ -84,3 +84,29 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
         DataConfig(sources=[str(path)], transform={NAME: "log"})
     with pytest.raises(DataError, match=r"data\.transform: precipitation is not in the data; did"):
         opened(path, transform={"precipitation": "sqrt"})
+
+
+def test_bounds_are_those_of_recognised_quantities() -> None:
+    plain = xr.DataArray(0.0, attrs={"units": "1"})
+    ds = xr.Dataset(
+        {
+            "temperature": plain,
+            "specific_humidity": plain,
+            "total_cloud_cover": plain,
+            NAME: plain.assign_attrs(anomalies=1),
+            "rain_gauge": plain,
+        }
+    )
+    transforms = ChannelTransforms.of(ds, [str(name) for name in ds])
+    assert not transforms  # data are read and states are made as they are
+    values = np.array([-2.0, 0.0, 0.7, 3.0, np.nan])
+    found = transforms.forecasts(np.stack([values] * 5).astype(np.float32), 0)
+    np.testing.assert_array_equal(found[[0, 3, 4]], np.stack([values] * 3).astype(np.float32))
+    np.testing.assert_array_equal(found[1], np.float32([0, 0, 0.7, 3, np.nan]))
+    np.testing.assert_array_equal(found[2], np.float32([0, 0, 0.7, 1, np.nan]))
+
+
+def test_bounds_hold_after_a_transform_too() -> None:
+    ds = xr.Dataset({"total_cloud_cover": xr.DataArray(0.0, attrs={"transform": "sqrt"})})
+    transforms = ChannelTransforms.of(ds, ["total_cloud_cover"])
+    np.testing.assert_array_equal(transforms.forecast(0, np.array([-1.0, 0.5, 2.0])), [0, 0.25, 1])

@@ -31,6 +31,17 @@ def test_exchangeable_members_have_a_flat_histogram(number):
     np.testing.assert_allclose(found, expected, atol=bound)
 
 
+def test_exchangeable_values_that_are_often_0_have_a_flat_histogram():
+    """As of precipitation: most members and truths are equal, at the bound."""
+    rng = np.random.default_rng(2)
+    number, cells = 10, 40_000
+    values = np.maximum(rng.standard_normal((1, number + 1, 1, cells)) - 0.3, 0.0)
+    found = rank_histogram(values[:, 1:], values[:, 0], np.full((1, 1, cells), 1 / cells))[0, 0, 0]
+    expected = 1 / (number + 1)
+    bound = 4.5 * np.sqrt(expected * (1 - expected) / cells)
+    np.testing.assert_allclose(found, expected, atol=bound)
+
+
 @pytest.mark.parametrize(("spread", "outer"), [(0.3, True), (3.0, False)])
 def test_too_little_spread_fills_the_outer_bins(spread, outer):
     case = make_case(members=9, starts=20)
