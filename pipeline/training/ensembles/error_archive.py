@@ -37,11 +37,12 @@ KEPT_BYTES = 2**27
 # Attribute with a digest of each array.
 _SUMS = "sha256"
 
-# Blocks of successive forecasts from whose means the standard error of a bias is estimated.
-_BLOCKS = 8
-
 # Least span of the archive from which the seasons of errors are estimated.
 _YEAR = np.timedelta64(355, "D")
+
+# Blocks of successive forecasts from whose means the standard error of a bias is estimated. Each is
+# a year or more: the bias of one year is not that of the next.
+_BLOCKS = 4
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ class ErrorArchive:
                 "forecast.horizon or a larger fit.ridge, or leave forecast.members out"
             )
         valid = self.valid_time[usable]
-        annual = int(valid.max(initial=valid[0, 0]) - valid.min(initial=valid[0, 0]) >= _YEAR)
+        span = valid.max(initial=valid[0, 0]) - valid.min(initial=valid[0, 0])
+        annual = int(span >= _YEAR)
         group.attrs["annual"] = bool(annual)
         for system, own in squares.items():
             scales, biases = [], []
@@ -158,7 +160,7 @@ class ErrorArchive:
                 deviations = np.exp(0.5 * design @ scale)
                 scales.append(scale)
                 bias = shrunk_mean(means[system][usable, lead] / deviations)
-                biases.append(annual * bias)  # that of one season is not that of the others
+                biases.append(bias if span >= _BLOCKS * _YEAR else 0 * bias)
             group.create_array(f"{system}_scale", data=np.stack(scales), overwrite=True)
             group.create_array(f"{system}_bias", data=np.stack(biases), overwrite=True)
         group.attrs[_SUMS] = self._sums()
@@ -271,7 +273,7 @@ class ErrorArchive:
     def bias(self, system: str) -> Array:
         """Return mean errors divided by their standard deviations: shape (leads, channels).
 
-        They are 0 in archives of less than a year, and of versions that did not store them.
+        They are 0 in archives of less than four years, and of versions that did not store them.
         """
         name = f"{system}_bias"
         if name not in self._group:
@@ -353,9 +355,8 @@ def shrunk_mean(values: Array) -> Array:
 
     The factor is 1 - (standard error / mean)^2, or 0 if this is negative, as in the estimator of
     James and Stein (1961): a mean that is no larger than its standard error counts for nothing. The
-    standard error follows from the means of successive blocks, as neighbouring values are
-    correlated: blocks of a year are 45 days long, and errors of forecasts of a few days forget
-    each other within them.
+    standard error follows from the means of four successive blocks, as neighbouring values are
+    correlated.
 
     Parameters
     ----------
