@@ -51,6 +51,13 @@ def plot(
             metavar="NAME",
         ),
     ] = None,
+    skill: Annotated[
+        bool,
+        typer.Option(
+            "--skill",
+            help="Draw the RMSE of the forecasts and of the references against lead.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -58,21 +65,22 @@ def plot(
         ),
     ] = None,
 ) -> None:
-    """Draw forecasts of a run beside the truth: maps, series at places, or an index.
+    """Draw forecasts of a run beside the truth: maps, series at places, an index, or errors.
 
     Maps show the forecast, the truth and the difference, with coastlines. Series
     show the members, their mean, the truth and the climatology.
 
     Examples: [bold]gfrnn plot runs/my --time 2021-04-01 --lead 3d[/bold];
     [bold]gfrnn plot runs/my --time latest --place Madrid=40.4,-3.7 -o madrid.pdf[/bold];
-    [bold]gfrnn plot runs/enso --index nino34 --lead 6mo[/bold]
+    [bold]gfrnn plot runs/enso --index nino34 --lead 6mo[/bold];
+    [bold]gfrnn plot runs/my --skill -o skill.svg[/bold]
     """
     from gfrnn.pipeline import Run
     from gfrnn.pipeline.storage import check_writable_file
     from gfrnn.workflows.plots.plot_run import PlotRequest, file_of, make_figure, write_figure
     from gfrnn.workflows.session.given_paths import folder_of_run
 
-    request = PlotRequest(time, lead, variable or [], places_of(place or []), index)
+    request = PlotRequest(time, lead, variable or [], places_of(place or []), index, skill)
     request.check()
     run = Run.reopen(folder_of_run(folder))
     check_writable_file(file_of(output, run, "plot"))  # before anything is read

@@ -18,6 +18,7 @@ from gfrnn.workflows.plots.series_plot import (
     plot_index_history,
     plot_places,
 )
+from gfrnn.workflows.plots.skill_plot import plot_skill
 from gfrnn.workflows.report.labels import lead_label
 from gfrnn.workflows.report.place_card import cells_of
 
@@ -41,6 +42,8 @@ class PlotRequest:
     places : dict of str to (float, float)
         Latitude and longitude in degrees by name.
     index : str or None
+    skill : bool
+        Whether errors against lead are drawn, of all forecasts.
     """
 
     time: str | None = None
@@ -48,6 +51,7 @@ class PlotRequest:
     variables: list[str] = field(default_factory=list)
     places: dict[str, tuple[float, float]] = field(default_factory=dict)
     index: str | None = None
+    skill: bool = False
 
     def check(self) -> None:
         """Refuse options that exclude each other.
@@ -56,6 +60,17 @@ class PlotRequest:
         ------
         ConfigError
         """
+        if self.skill:
+            given = {
+                "--time": self.time,
+                "--lead": self.lead,
+                "--place": self.places,
+                "--index": self.index,
+            }
+            if other := next((name for name, value in given.items() if value), None):
+                raise ConfigError(
+                    f"--skill: has the errors of all forecasts at all leads; leave {other} out"
+                )
         if self.index and (self.places or self.variables):
             other = "--place" if self.places else "--variable"
             raise ConfigError(f"--index: has a place and a variable of its own; leave {other} out")
@@ -81,6 +96,8 @@ def make_figure(run: Run, request: PlotRequest) -> tuple[Figure, str]:
     """
     request.check()
     plotted = PlottedRun(run)
+    if request.skill:
+        return plot_skill(run, plotted.channels_of(request.variables, _MOST_CHANNELS)), "skill"
     if request.index is not None:
         indices = run.experiment.verification.indices
         if request.index not in indices:

@@ -82,6 +82,37 @@ def test_fields_of_maps_are_those_of_the_run(finished):
     np.testing.assert_allclose(truth, theirs.sel(longitude=degrees), rtol=1e-6)
 
 
+def test_errors_against_lead_are_those_of_the_scores(finished):
+    figure, name = make_figure(finished, PlotRequest(skill=True, variables=[MSL, T2M]))
+    assert name == "skill"
+    scores = finished.scores()
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        "mean sea level pressure",
+        "2m temperature",
+    ]
+    for axes, channel in zip(figure.axes, (MSL, T2M), strict=True):
+        own = scores["rmse"].sel(channel=channel)
+        assert [each.get_label() for each in axes.lines] == list(own["system"].values)
+        for each in axes.lines:
+            np.testing.assert_allclose(each.get_ydata(), own.sel(system=each.get_label()).values)
+            np.testing.assert_allclose(each.get_xdata(), np.arange(1, len(each.get_xdata()) + 1))
+    assert [text.get_text() for text in figure.legends[0].texts] == list(scores["system"].values)
+
+
+@pytest.mark.parametrize(
+    ("other", "option"),
+    [
+        ({"time": "latest"}, "--time"),
+        ({"lead": "1d"}, "--lead"),
+        ({"places": MIDDLE}, "--place"),
+        ({"index": "nino34"}, "--index"),
+    ],
+)
+def test_errors_against_lead_are_of_all_forecasts(other, option):
+    with pytest.raises(ConfigError, match=f"--skill: .*; leave {option} out"):
+        PlotRequest(skill=True, **other).check()
+
+
 def test_a_forecast_without_truth_is_one_map(finished, tmp_path, caplog):
     copy = Run.reopen(Path(shutil.copytree(finished.folder, tmp_path / "copy")))
     copy.ds = finished.ds.isel(time=slice(0, 300))

@@ -155,11 +155,17 @@ def blank_panel(title: str, **labels: Any) -> tuple[Figure, Axes]:
 
 def lead_panel(leads: Array, title: str) -> tuple[Figure, Axes, Array]:
     """Return a figure with one empty panel, and the leads as numbers on its axis."""
-    times, label, steps = _lead_axis(leads)
-    figure, panel = blank_panel(title, xlabel=label)
-    panel.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=steps))
+    figure, panel = blank_panel(title)
     panel.yaxis.set_major_locator(MaxNLocator(6))
-    return figure, panel, times
+    return figure, panel, set_lead_axis(panel, leads)
+
+
+def set_lead_axis(panel: Axes, leads: Array) -> Array:
+    """Set label and ticks of the axis of the leads, and return them as numbers on it."""
+    times, label, steps = _lead_axis(leads)
+    panel.set_xlabel(label)
+    panel.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=steps))
+    return times
 
 
 def _lead_axis(leads: Array) -> tuple[Array, str, list[float]]:
