@@ -20,7 +20,6 @@ TRANSFORM = "transform"
 
 # Value in the canonical unit that the logarithm adds 1 to: 1 mm of water, 1 mm a day.
 _UNITS = {"m": 1e-3, "kg m-2": 1.0, "kg m-2 s-1": 1 / 86400, "m s-1": 1e-3 / 86400}
-_ROUNDED, _MOST_STEPS = 1e-6, 50  # of the largest member, in float32; steps of Newton's method
 _ROUNDING = 0.05  # of this value: packing and differences make zeros slightly negative
 
 
@@ -106,6 +105,13 @@ class ChannelTransforms:
         """Transform values back in place, and return them."""
         return self._apply(values, axis, Transform.inverse)
 
+    def forecasts(self, values: Array, axis: int) -> Array:
+        """Turn forecasts into possible physical values in place, and return them."""
+        for channel, own in enumerate(np.moveaxis(values, axis, 0)):
+            if self.changes(channel):
+                own[...] = self.forecast(channel, own)
+        return values
+
     def changes(self, channel: int) -> bool:
         """Return whether forecasts of a channel have a transform or bounds."""
         return self.channels[channel] is not None or self.bounds[channel] is not None
@@ -120,26 +126,6 @@ class ChannelTransforms:
             values = transform.inverse(values)
         return values if bounds is None else np.clip(values, *bounds, out=values)
 
-    def ensemble(self, channel: int, values: Array) -> Array:
-        """Return members of a channel as possible physical values.
-
-        Members beyond the bounds become the bounds. Where the channel has no transform, all members
-        of a cell are first shifted so that their mean remains that of the forecast, or becomes a
-        bound where the forecast is beyond it: else that of precipitation would be too large.
-
-        Parameters
-        ----------
-        channel : int
-        values : ndarray, shape (starts, members, ...)
-            It may be overwritten.
-        """
-        bounds = self.bounds[channel]
-        values = np.ascontiguousarray(values)
-        if bounds is not None and self.channels[channel] is None:
-            for own in values:
-                _shift(own.reshape(len(own), -1), bounds)
-        return self.forecast(channel, values)
-
     def _apply(
         self, values: Array, axis: int, function: Callable[[Transform, Array], Array]
     ) -> Array:
@@ -148,40 +134,3 @@ class ChannelTransforms:
             if transform is not None:
                 own[...] = function(transform, own)
         return values
-
-
-def _shift(members: Array, bounds: tuple[float, float]) -> None:
-    """Shift the members of each cell in place: their mean is kept once they are cut at bounds.
-
-    The shift is the root of a function that is monotonic and linear between members: Newton's
-    method finds it in a few steps. Its bracket is halved where a step would leave it, and now and
-    then, as the function has level parts between two bounds.
-
-    Parameters
-    ----------
-    members : ndarray, shape (members, cells)
-        A view.
-    bounds : tuple of float
-    """
-    low, high = bounds
-    cells = np.flatnonzero(((members < low) | (members > high)).any(axis=0))
-    if not cells.size:
-        return
-    own = members[:, cells]
-    wanted = np.clip(own.mean(axis=0), low, high)
-    shift, least = np.zeros_like(wanted), low - own.max(axis=0)
-    most = high - own.min(axis=0) if np.isfinite(high) else shift
-    for count in range(_MOST_STEPS):
-        moved = own + shift
-        cut = np.clip(moved, low, high)
-        missed = wanted - cut.mean(axis=0)
-        done = np.abs(missed) <= _ROUNDED * np.abs(cut).max()
-        if done.all():
-            break
-        least, most = np.where(missed > 0, shift, least), np.where(missed < 0, shift, most)
-        step = shift + len(own) / np.maximum((moved == cut).sum(axis=0), 1) * missed
-        trial = (least + most) / 2
-        if np.isinf(high) or count % 4 < 3:
-            trial = np.where((step < least) | (step > most), trial, step)
-        shift = np.where(done, shift, trial).astype(own.dtype)
-    members[:, cells] = own + shift

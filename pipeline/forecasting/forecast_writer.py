@@ -168,11 +168,6 @@ class _MemberWriter(_VariableWriter):
     def _lead_axis(self) -> int:
         return 2
 
-    def _physical(self, values: Array) -> Array:
-        if self.transforms is None:
-            return values
-        return self.transforms.ensemble(self.channels[0], values)
-
     def _write(self, planes: Array, lead: int) -> None:
         """Write the members of all initial times, the levels of a shard at once."""
         if not self.levels:

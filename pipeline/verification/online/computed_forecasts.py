@@ -61,16 +61,12 @@ class _Batch:
         """
         values, limited, departed = next(self.leads)
         fields = values.astype(np.float32).reshape(len(values), 1, channels, -1)
-        found = fields
-        if self.members is not None:
-            found = np.empty((len(fields), self.members.count, *fields.shape[2:]), np.float32)
-            every = self.members.fields(fields, lead, slice(None))
-            for own, made in zip(found, every, strict=True):
-                own[:] = made[:, 0]
-        for channel in range(channels):
-            if self.transforms.changes(channel):
-                found[:, :, channel] = self.transforms.ensemble(channel, found[:, :, channel])
-        return found, limited, departed
+        if self.members is None:
+            return self.transforms.forecasts(fields, 2), limited, departed
+        found = np.empty((len(fields), self.members.count, *fields.shape[2:]), dtype=np.float32)
+        for own, made in zip(found, self.members.fields(fields, lead, slice(None)), strict=True):
+            own[:] = made[:, 0]
+        return self.transforms.forecasts(found, 2), limited, departed
 
 
 @dataclass

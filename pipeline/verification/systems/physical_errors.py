@@ -61,7 +61,7 @@ def physical_members(members: Array, pairs: Pairs, transforms: ChannelTransforms
             mean = (mean - unweighted(pairs.later[:, channel], roots[channel]))[:, None]
             own = members[:, :, channel]
             physical = mean if transform is None else transform.inverse(mean)
-            own[...] = transforms.ensemble(channel, own + mean) - physical
+            own[...] = transforms.forecast(channel, own + mean) - physical
             own[..., roots[channel] == 0] = 0.0
     return members
 
