@@ -26,8 +26,8 @@ def physical_errors(
     pairs : Pairs
     transforms : ChannelTransforms
     """
-    if errors is None or not any(map(transforms.changes, range(len(transforms.channels)))):
-        return errors
+    if errors is None:
+        return None
     roots = pairs.truth.roots
 
     def converted(rows: slice, channel: int, cells: slice) -> Array:
@@ -61,7 +61,7 @@ def physical_members(members: Array, pairs: Pairs, transforms: ChannelTransforms
             mean = (mean - unweighted(pairs.later[:, channel], roots[channel]))[:, None]
             own = members[:, :, channel]
             physical = mean if transform is None else transform.inverse(mean)
-            own[...] = transforms.forecast(channel, own + mean) - physical
+            np.subtract(transforms.forecast(channel, own + mean), physical, out=own)
             own[..., roots[channel] == 0] = 0.0
     return members
 
