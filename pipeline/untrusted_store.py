@@ -66,16 +66,15 @@ def check_store(path: Path, *, in_chunks: bool = False) -> None:
         raise FileNotFoundError(path / "zarr.json")
     whole: dict[str, int] = {}
     arrays = 0
-    waiting = [(path, False)]
+    waiting = [("", False)]
     while waiting:
         folder, holds_chunks = waiting.pop()
-        place = folder.relative_to(path)
-        name = "the top group" if folder == path else str(place)
-        with os.scandir(folder) as listing:
+        name = folder or "the top group"
+        with os.scandir(path / folder) as listing:
             entries = list(listing)
         for entry in entries:
             if entry.is_symlink():
-                raise UntrustedStoreError(f"{place / entry.name} is a link")
+                raise UntrustedStoreError(f"{os.path.join(folder, entry.name)} is a link")
         names = {entry.name for entry in entries}
         if _FORMAT_2 & names:
             raise UntrustedStoreError(f"{name} has zarr format 2, whose filters may run code")
@@ -83,11 +82,13 @@ def check_store(path: Path, *, in_chunks: bool = False) -> None:
             arrays += 1
             if arrays > _MOST_ARRAYS:
                 raise UntrustedStoreError(f"it has more than {_MOST_ARRAYS} arrays and groups")
-            own = _checked_metadata(folder, name)
+            own = _checked_metadata(path / folder, name)
             holds_chunks = own is not None
             if own is not None and not (in_chunks and len(own["shape"]) >= _IN_CHUNKS):
                 whole[name] = _bytes_of(own["shape"], own)
-        waiting += [(Path(entry.path), holds_chunks) for entry in entries if entry.is_dir()]
+        waiting += [
+            (os.path.join(folder, entry.name), holds_chunks) for entry in entries if entry.is_dir()
+        ]
     needed = sum(whole.values())
     if needed > _PLAIN_BYTES and needed > _COMPRESSION * (stored := _stored_bytes(path)):
         largest = max(whole, key=lambda name: whole[name])

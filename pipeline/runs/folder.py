@@ -197,7 +197,6 @@ class RunFolder:
             If the folder belongs to another experiment, or is not the folder of a run.
         """
         self.check_claim(experiment, force=force)
-        self.folder.mkdir(parents=True, exist_ok=True)
         text = dump_experiment(experiment)
         private = text != shown_experiment(experiment)
         if not self._holds(text):
@@ -245,9 +244,9 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Lock the folder against other processes; the lock ends with the process.
+        """Make the folder if it is missing, and lock it against other processes.
 
-        A block that holds the lock may contain others.
+        A block that holds the lock may contain others. The lock ends with the process.
 
         Raises
         ------
@@ -257,6 +256,7 @@ class RunFolder:
         if self._locked:
             yield
             return
+        self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / _LOCK, "w") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -159,9 +159,8 @@ class Update:
         done, notes = run.read_record().fit, ModelNotes.read(run.model)
         if done is None or not done.finished or notes is None or notes.updated is None:
             return False
-        latest, time = notes.updated.latest, self.fields.time
-        found = latest.first, latest.times, latest.forget, latest.data
-        if found != (str(pd.Timestamp(time[0])), len(time), self.forget, self._data):
+        latest = notes.updated.latest
+        if (latest.forget, latest.data) != (self.forget, self._data):
             return False
         there, own = (
             replace(each, rows=0, kept=None, updated=None) for each in (notes, self.model.notes)

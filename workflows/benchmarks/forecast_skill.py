@@ -101,7 +101,7 @@ def score_run(finished: Run) -> xr.Dataset:
         temperature. The coordinate ``lead`` is in days, or in months for monthly data.
     """
     monthly = finished.experiment.forecast.horizon.monthly
-    with finished.forecasts() as forecasts:
+    with finished.stored_forecasts() as forecasts:  # longitudes in the order of the data
         names = [str(name) for name in forecasts.data_vars if "latitude" in forecasts[name].dims]
         found: dict[str, xr.DataArray] = {}
         for name in names:

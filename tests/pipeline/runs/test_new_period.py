@@ -261,6 +261,9 @@ def test_wrong_folders_are_refused_and_unchanged(weather, fitted, tmp_path):
     with pytest.raises(RunError, match="not a run's folder"):
         reused(fitted.folder, *LATER, tmp_path / "other")
     unfitted = Run(experiment(weather.path, **PARTS), tmp_path / "unfitted")
+    with pytest.raises(RunError, match="not a run's folder"):  # nothing was written into it
+        reused(unfitted.folder, *LATER)
+    unfitted.describe_cluster({"kind": "local"})
     with pytest.raises(RunError, match="holds no finished fit"):
         reused(unfitted.folder, *LATER)
     # Several at once take the model of one run: none of them writes into its folder.

@@ -15,7 +15,9 @@ from gfrnn_testing.weather import experiment
 
 @pytest.fixture
 def run(tmp_path) -> Run:
-    return Run(experiment("nowhere.zarr"), tmp_path / "run")
+    run = Run(experiment("nowhere.zarr"), tmp_path / "run")
+    with run.lock():  # which makes the folder
+        return run
 
 
 def add(folder: RunFolder, stage: str) -> None:

@@ -58,5 +58,5 @@ def test_the_echo_state_network_learns_and_depends_on_its_seed():
 
 def test_without_reservoirpy_a_fit_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"gfrnn\[echo\]"):
+    with pytest.raises(ConfigError, match="pip install reservoirpy"):
         EchoStateNetwork.fit(ECHO_SETTINGS, 10, [waves()], 0)

@@ -59,7 +59,7 @@ def test_a_plan_is_whole_in_a_narrow_terminal(command):
 
 def test_a_plan_that_does_not_fit_ends_with_the_key_and_code_2(command, monkeypatch):
     # The tasks of this small experiment need less than the least memory of a worker.
-    monkeypatch.setattr("gfrnn.cluster.local_cluster._LEAST_MEMORY", 2**20)
+    monkeypatch.setattr("gfrnn.cluster.worker_memory.LEAST_MEMORY", 2**20)
     code, out, _ = command("--plan", "--memory", "1MiB")
     assert code == 2
     assert out.splitlines()[-1].startswith("does not fit: climatology: a leaf needs")

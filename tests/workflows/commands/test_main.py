@@ -471,7 +471,8 @@ def test_stages_without_what_they_need_start_no_cluster(weather, at_home, said, 
 
     monkeypatch.setattr("gfrnn.workflows.session.run_session.open_cluster", refuse)
     run = Run(experiment(weather.path, **SMALL), at_home / "out")
-    run.claim(run.experiment, force=False)
+    with run.lock():  # which makes the folder
+        pass
     assert "model.zarr: " in complaint(said("forecast", run.folder))
     assert "no forecasts there; run `gfrnn forecast` first" in complaint(said("verify", run.folder))
     run.fit(), run.forecast()
@@ -479,6 +480,8 @@ def test_stages_without_what_they_need_start_no_cluster(weather, at_home, said, 
     assert "the forecasts are not finished" in complaint(said("verify", run.folder))
     members = experiment(weather.path, **SMALL | {"forecast": {"horizon": "4d", "store": False}})
     online = Run(members, at_home / "online")
+    with online.lock():
+        pass
     assert "no statistics of forecasts there" in complaint(said("verify", online.folder))
 
 
@@ -655,7 +658,7 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         ),
         (["update", "nowhere", "a.nc", "--period", "2001", "x"], "--period: 'x' is not a date"),
         (["update", "nowhere"], "Missing argument"),
-        (["run", "{file}", "--output", "{file}/run"], "{file}/run: Not a directory; give a path"),
+        (["run", "{file}", "--output", "{file}/run"], "{file}/run: cannot be created, as {file} is not a folder"),
         (["nature", "{file}/a.zarr", "--years", "1"], "turning.yaml: File exists; give a path"),
         (["bench", "plan", "--sizes", "inf"], "--sizes: 'inf' is not a list of positive integers"),
         (["bench", "plan", "--sizes", "nan"], "--sizes: 'nan' is not a list of positive integers"),

@@ -92,12 +92,9 @@ _SOURCES: list[dict[str, Any]] = [
     {"path": "ncep1_iberia_daily_1958_2001/*.nc"},
     {"path": "pacific_sst_slp_monthly_1856_2014/slp.nc"},
     {"path": "pacific_sst_slp_monthly_1856_2014/sst.nc"},
-    {"path": "small_global/ncep-r1_hgt.1960.nc"},
-    {"path": "small_global/ncep-r2_air.2m.gauss.1979.nc"},
     {"path": "traps/ersst*"},
     {"path": "traps/expver*"},
     {"path": "traps/gappy*"},
-    {"path": "traps/newcds_pl*"},
     {"path": "traps/newcds_valid*"},
     {"path": "traps/septembers*"},
 ]
@@ -109,6 +106,20 @@ def test_what_is_saved_for_real_data_can_be_fitted(source: dict[str, Any]) -> No
     text = saved({**source, "path": str(DATA / source["path"])})
     check(text)
     assert yaml.safe_load(text)["name"] == "start"
+
+
+@real
+@pytest.mark.parametrize(
+    "path",
+    [
+        "small_global/ncep-r1_hgt.1960.nc",
+        "small_global/ncep-r2_air.2m.gauss.1979.nc",
+        "traps/newcds_pl*",
+    ],
+)
+def test_real_data_of_few_times_have_no_experiment(path: str) -> None:
+    with pytest.raises(DataError, match="times are too few: at least 60 are needed"):
+        saved({"path": str(DATA / path)})
 
 
 @real

@@ -54,7 +54,8 @@ class OwnRun(Program):
 
     def _run(self, experiment: Any) -> Run:
         run = Run(experiment, Path(tempfile.mkdtemp(dir=self.folder)) / "run")
-        shutil.copytree(prepared_summaries(self.folder), run.summaries, dirs_exist_ok=True)
+        with run.lock():  # which claims the folder
+            shutil.copytree(prepared_summaries(self.folder), run.summaries, dirs_exist_ok=True)
         return run
 
     def forecast(self, model: Run) -> Array:
