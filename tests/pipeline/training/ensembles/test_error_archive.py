@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
+from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.training.ensembles import error_archive
 from gfrnn.pipeline.training.ensembles.error_archive import (
@@ -17,6 +18,7 @@ from gfrnn.pipeline.training.ensembles.error_archive import (
     perturbations,
     shrunk_mean,
 )
+from gfrnn.pipeline.training.model_checks.consistency import _check_errors
 
 STARTS, LEADS, CHANNELS, CELLS = 80, 3, 2, 5
 UNIT = np.array([10.0, 0.1])
@@ -228,3 +230,20 @@ def test_a_flipped_bit_in_any_error_is_found_when_it_is_read(copy, monkeypatch):
             with pytest.raises(RunError, match="is damaged, forecast cannot be read"):
                 ErrorArchive(copy.path).errors("forecast", starts, slice(None), slice(None))
             file.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((LEADS, 1)), r"errors/linear_bias: has the shape \(3, 1\), not \(3, 2\)"),
+        (np.full((LEADS, CHANNELS), np.nan), "errors/linear_bias has values that are not finite"),
+    ],
+)
+def test_a_bias_that_no_fit_makes_is_refused(copy, values, message):
+    """Whoever changes a model can write its digests too."""
+    grid = Grid((Channel("a"), Channel("b")), np.array([0.0]), np.arange(float(CELLS)))
+    _check_errors(copy, grid)
+    group = zarr.open_group(copy.path, mode="r+", use_consolidated=False)
+    group.create_array("linear_bias", data=values, overwrite=True)
+    with pytest.raises(ValueError, match=message):
+        _check_errors(ErrorArchive(copy.path), grid)
