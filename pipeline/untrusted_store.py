@@ -66,11 +66,12 @@ def check_store(path: Path, *, in_chunks: bool = False) -> None:
         raise FileNotFoundError(path / "zarr.json")
     whole: dict[str, int] = {}
     arrays = 0
-    waiting = [("", False)]
+    top = os.fspath(path)
+    waiting = [("", False)]  # paths as text: stores have thousands of folders
     while waiting:
         folder, holds_chunks = waiting.pop()
         name = folder or "the top group"
-        with os.scandir(path / folder) as listing:
+        with os.scandir(os.path.join(top, folder)) as listing:
             entries = list(listing)
         for entry in entries:
             if entry.is_symlink():

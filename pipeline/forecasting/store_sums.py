@@ -206,7 +206,8 @@ def _files(folder: Path) -> list[str]:
     """Return the sorted paths of all files in a folder, relative to it."""
     files = []
     for place, _, names in os.walk(folder):
-        files += [os.path.relpath(os.path.join(place, name), folder) for name in names]
+        within = place[len(os.fspath(folder)) + 1 :]
+        files += [os.path.join(within, name) for name in names]
     return sorted(files)
 
 

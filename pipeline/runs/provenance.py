@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from threadpoolctl import threadpool_info
@@ -19,10 +20,7 @@ def provenance(libraries: Sequence[str]) -> dict[str, Any]:
     """
     versions = {"python": platform.python_version()}
     for library in libraries:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            versions[library] = "not installed"
+        versions[library] = _version(library)
     return {
         "versions": versions,
         "machine": {
@@ -31,6 +29,14 @@ def provenance(libraries: Sequence[str]) -> dict[str, Any]:
             "blas": blas_kernels(),
         },
     }
+
+
+@cache  # reading the metadata of a distribution takes milliseconds, and each stage asks for all
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def blas_kernels() -> list[str]:

@@ -658,7 +658,10 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         ),
         (["update", "nowhere", "a.nc", "--period", "2001", "x"], "--period: 'x' is not a date"),
         (["update", "nowhere"], "Missing argument"),
-        (["run", "{file}", "--output", "{file}/run"], "{file}/run: cannot be created, as {file} is not a folder"),
+        (
+            ["run", "{file}", "--output", "{file}/run"],
+            "{file}/run: cannot be created, as {file} is not a folder",
+        ),
         (["nature", "{file}/a.zarr", "--years", "1"], "turning.yaml: File exists; give a path"),
         (["bench", "plan", "--sizes", "inf"], "--sizes: 'inf' is not a list of positive integers"),
         (["bench", "plan", "--sizes", "nan"], "--sizes: 'nan' is not a list of positive integers"),

@@ -85,7 +85,7 @@ def test_four_threads_on_the_same_files(tmp_path: Path) -> None:
         from gfrnn.pipeline.data.files import raw_file
 
         def work(number):
-            for start in range(0, 1500, 100):
+            for start in range(0, 600, 100):
                 raw_file._opened.cache_clear()
                 ds = open_source(DataConfig(sources=["{tmp_path}/*.nc"]))
                 ds["2m_temperature"][start + number : start + number + 100].values
