@@ -136,7 +136,7 @@ def test_the_model_does_not_depend_on_the_layout(
 
 
 @pytest.mark.slow
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(layout=layouts())
 def test_the_model_does_not_depend_on_many_layouts(
     plain: tuple[xr.Dataset, dict[str, str]], layout: dict[str, Any]
