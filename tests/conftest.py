@@ -57,18 +57,16 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 _SLOW_LEFT_OUT = pytest.StashKey[int]()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark tests of Slurm as slow, and group tests for `pytest -n 2 --dist loadgroup`.
 
     All tests of Slurm run in one process, as a machine has one; those of a file share fixtures.
     """
-    for item in items:
-        group = str(item.path)
-        if item.get_closest_marker("slurm"):
-            item.add_marker(pytest.mark.slow)
-            group = "slurm"
-        item.add_marker(pytest.mark.xdist_group(group))
+    group = str(item.path)
+    if item.get_closest_marker("slurm"):
+        item.add_marker(pytest.mark.slow)
+        group = "slurm"
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
