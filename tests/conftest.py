@@ -57,16 +57,12 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 _SLOW_LEFT_OUT = pytest.StashKey[int]()
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark tests of Slurm as slow, and group tests for `pytest -n 2 --dist loadgroup`.
-
-    All tests of Slurm run in one process, as a machine has one; those of a file share fixtures.
-    """
-    group = str(item.path)
-    if item.get_closest_marker("slurm"):
-        item.add_marker(pytest.mark.slow)
-        group = "slurm"
-    item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow the tests that start services of the machine."""
+    for item in items:
+        if item.get_closest_marker("slurm"):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
