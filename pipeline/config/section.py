@@ -54,6 +54,8 @@ class Section(BaseModel):
     @classmethod
     def _no_truth_values(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse true and false in place of numbers, as which Pydantic reads them."""
+        if not isinstance(value, (bool, list, tuple, dict)):
+            return value
         found = next(_truth_values(value), None)
         assert info.field_name is not None
         annotation: Any = cls.model_fields[info.field_name].annotation
@@ -67,8 +69,8 @@ def _truth_values(value: Any) -> Iterator[bool]:
     """Yield the values true and false in a value, and in lists and mappings of it."""
     if isinstance(value, bool):
         yield value
-    elif isinstance(value, (list, tuple, Mapping)):
-        for each in value.values() if isinstance(value, Mapping) else value:
+    elif isinstance(value, (list, tuple, dict)):
+        for each in value.values() if isinstance(value, dict) else value:
             yield from _truth_values(each)
 
 
