@@ -167,7 +167,7 @@ def test_a_mean_within_its_standard_error_counts_for_nothing():
 
 @pytest.mark.parametrize("days", [1300, 1500])
 def test_the_bias_of_less_than_four_years_is_not_kept(tmp_path, days):
-    """That of one year is not that of the next."""
+    """A bias of one year is not assumed to last until the next."""
     archive = ErrorArchive(tmp_path / "errors")
     valid = stamps(40)[0] + np.linspace(0, days, 40).astype(int)[:, None] * np.timedelta64(1, "D")
     archive.create(valid, UNIT, CELLS, 40)
