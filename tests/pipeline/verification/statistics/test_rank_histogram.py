@@ -32,7 +32,7 @@ def test_exchangeable_members_have_a_flat_histogram(number):
 
 
 def test_exchangeable_values_that_are_often_0_have_a_flat_histogram():
-    """Ties are shared evenly where most members and truths are at the bound, as of precipitation."""
+    """Ties are shared evenly where most members and truths are at a bound of the variable."""
     rng = np.random.default_rng(2)
     number, cells = 10, 40_000
     values = np.maximum(rng.standard_normal((1, number + 1, 1, cells)) - 0.3, 0.0)
