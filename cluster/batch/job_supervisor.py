@@ -80,7 +80,8 @@ class JobSupervisor:
     folder : Path
         Folder of the jobs' logs.
     report : callable
-        Called with the states of waiting jobs in one line, whenever they change.
+        Called with the states of the jobs in one line, once they are submitted and, while none
+        runs, whenever they change.
     error : ClusterError or None
         Error that ended supervision; from then on all tasks of the scheduler are cancelled.
     """
@@ -148,6 +149,7 @@ class JobSupervisor:
     async def _supervise(self) -> None:
         try:
             await self._submit()
+            self._report_waiting()
             while not self._stopping.is_set():
                 await self._check_jobs()
                 await self._sleep(_MIN_PAUSE)
@@ -314,7 +316,7 @@ class JobSupervisor:
         self._report_waiting()
 
     def _report_waiting(self) -> None:
-        """Report the states of waiting jobs when they have changed."""
+        """Report the states of the jobs if they have changed since the last report."""
         counts = Counter(job.state.text for job in self._jobs)
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         text = f"jobs of {self.config.kind}: {states}"

@@ -138,7 +138,7 @@ def total(values: list[int]) -> int:
 
 
 def test_tasks_have_a_client_and_exchange_results(opened):
-    assert opened.client.submit(total, [1, 2, 3]).result(timeout=30) == 14
+    assert opened.client.submit(total, [1, 2, 3]).result(timeout=180) == 14
 
 
 def test_two_clusters_do_not_share_certificates(opened):

@@ -174,7 +174,7 @@ def test_a_local_cluster_is_as_configured_and_ends(monkeypatch):
             "memory_gib": 0.78,
         }
     assert cluster.client.status == "closed"
-    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()), 20)
+    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()))
     with pytest.raises(ValueError, match="No global client"):
         get_client()
 
@@ -195,9 +195,9 @@ def test_a_local_cluster_ends_after_an_error():
     with pytest.raises(ZeroDivisionError):
         trouble()
     assert clients[0].status == "closed"
-    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()), 20)
+    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()))
     port = int(addresses[0].rsplit(":", 1)[1])
-    assert eventually(lambda: ("127.0.0.1", port) not in listening(family()), 20)
+    assert eventually(lambda: ("127.0.0.1", port) not in listening(family()))
 
 
 @pytest.mark.slow
@@ -269,7 +269,7 @@ def address_in(folder: Path) -> str:
         except (OSError, ValueError):
             return False
 
-    assert eventually(whole, 20), (folder / "dask_scheduler.log").read_text()
+    assert eventually(whole), (folder / "dask_scheduler.log").read_text()
     return str(json.loads(file.read_text())["address"])
 
 

@@ -330,11 +330,14 @@ def test_waiting_jobs_are_reported(play):
             "0": JobState("waiting", "PENDING (Priority)"),
             "1": JobState("waiting", "PENDING"),
         }
-        await world.until(lambda: len(world.said) > 0)
+        await world.until(lambda: len(world.said) > 1)
         world.come("worker-0")
         await waiting
 
-    assert play(scene, begun=False).said == ["jobs of slurm: 1 PENDING, 1 PENDING (Priority)"]
+    assert play(scene, begun=False).said == [
+        "jobs of slurm: 2 submitted",
+        "jobs of slurm: 1 PENDING, 1 PENDING (Priority)",
+    ]
 
 
 def test_too_little_memory_is_found_before_the_last_lines_of_a_log(play, tmp_path):

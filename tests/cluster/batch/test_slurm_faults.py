@@ -26,7 +26,7 @@ def refused(slurm, tmp_path):
     def refused(do=lambda _: None, **keys):
         with pytest.raises(ClusterError) as caught:
             attempt(do, keys)
-        assert eventually(lambda: not slurm.queue(), 30)
+        assert eventually(lambda: not slurm.queue())
         assert not watchdogs()
         assert not list((tmp_path / "cluster").glob("tls-*"))
         return str(caught.value)
@@ -65,7 +65,7 @@ def test_more_time_than_the_queue_has(refused):
 
 def test_waiting_for_a_busy_node_ends_after_queue_wait(refused, slurm, tmp_path):
     blocker = slurm.run("sbatch", "--parsable", "--exclusive", "-o/dev/null", "--wrap=sleep 90")
-    assert eventually(lambda: slurm.queue().get(blocker.strip()) == "RUNNING", 30)
+    assert eventually(lambda: slurm.queue().get(blocker.strip()) == "RUNNING")
     try:
         with (
             pytest.raises(ClusterError, match="no job has started within 2s") as caught,
@@ -75,7 +75,7 @@ def test_waiting_for_a_busy_node_ends_after_queue_wait(refused, slurm, tmp_path)
     finally:
         slurm.cancel(blocker.strip())
     assert "PENDING (" in str(caught.value)
-    assert eventually(lambda: not slurm.queue(), 30)
+    assert eventually(lambda: not slurm.queue())
 
 
 def test_jobs_that_fail_are_not_submitted_for_ever(refused, slurm, tmp_path):
@@ -121,7 +121,7 @@ def test_jobs_that_are_cancelled_repeatedly_are_an_error(refused, slurm):
 
     def cancel(_):
         for _ in range(3):
-            assert eventually(lambda: bool(set(slurm.queue()) - cancelled), 30)
+            assert eventually(lambda: bool(set(slurm.queue()) - cancelled))
             (job,) = set(slurm.queue()) - cancelled
             slurm.cancel(job)
             cancelled.add(job)

@@ -47,7 +47,7 @@ def test_another_user_gets_into_nothing(slurm, open_folder):
     before = intruder.ports_of([psutil.Process()])
     with open_cluster(batch(workers=2, memory="300MiB"), folder=open_folder) as cluster:
         client = cluster.client
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=180)
         page = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.http_server.port)
         jobs = processes_of_jobs(slurm)
         ports = intruder.ports_of([psutil.Process(), *jobs]) - before

@@ -41,7 +41,7 @@ def test_temporary_files_and_import_path_are_in_the_private_folder(tmp_path, cou
         ]
         with subprocess.Popen(command, env=with_support(), stderr=subprocess.DEVNULL) as job:
             try:
-                client.wait_for_workers(count, timeout=30)
+                client.wait_for_workers(count, timeout=180)
                 places = client.run(lambda dask_worker: dask_worker.local_directory).values()
                 paths = client.run(lambda: __import__("sys").path)
                 paths |= client.run(lambda: __import__("sys").path, nanny=True)

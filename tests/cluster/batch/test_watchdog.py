@@ -102,8 +102,8 @@ def test_jobs_are_cancelled_however_the_driver_ends(cancel, secrets, end):
         assert driver.stdout.readline() == b"ready\n"
         os.killpg(driver.pid, end)  # as a terminal does: to all that belong to it
         driver.wait(30)
-    assert eventually(lambda: cancelled(secrets) == "--now 12\n", 30)
-    assert eventually(lambda: not secrets.exists(), 30)
+    assert eventually(lambda: cancelled(secrets) == "--now 12\n")
+    assert eventually(lambda: not secrets.exists())
 
 
 def ignores(pid: int, number: signal.Signals) -> bool:
@@ -118,7 +118,7 @@ def test_signals_for_the_driver_do_not_end_the_watchdog(cancel, secrets):
     with cancellation_journal(cancel, secrets) as journal:
         journal.add("12")
         (watchdog,) = watchdogs()
-        assert eventually(lambda: ignores(watchdog.pid, signal.SIGTERM), 30)
+        assert eventually(lambda: ignores(watchdog.pid, signal.SIGTERM))
         for end in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
             watchdog.send_signal(end)
         time.sleep(0.1)

@@ -271,7 +271,7 @@ def test_many_changes_are_published_in_few_messages(client):
         (state,) = runs(client).values()
         for now[0] in range(1, 5001):
             page.request_update()
-        assert eventually(lambda: state.snapshot.stages[0].done == 5000, 10)
+        assert eventually(lambda: state.snapshot.stages[0].done == 5000)
         messages = next(calls)
         assert messages < 6  # for thousands of changes at once
         time.sleep(1.2)
@@ -296,7 +296,7 @@ def test_a_closed_browser_does_not_affect_the_others(client):
     assert answer(address) == 404
     assert plugin.page is None
     head = stays.document.roots[0].children[0]
-    assert eventually(lambda: "finished" in head.text, 10)
+    assert eventually(lambda: "finished" in head.text)
 
 
 def test_two_runs_share_the_page(cluster, client):
@@ -343,9 +343,9 @@ def test_the_page_of_a_killed_driver_is_closed(cluster, client):
         (state,) = runs(client).values()
         assert answer(address) == 200
         driver.kill()
-    assert eventually(lambda: state.end is not None, 10)
+    assert eventually(lambda: state.end is not None)
     assert "gone" in str(state.end)
-    assert eventually(lambda: answer(address) == 404, 10)
+    assert eventually(lambda: answer(address) == 404)
 
 
 def test_a_snapshot_of_a_client_that_has_left_is_ignored(client):

@@ -53,7 +53,7 @@ def test_workers_are_known_also_where_the_client_has_just_refreshed_its_short_fo
 def client(two: Client) -> Iterator[Client]:
     """Start two workers; check after each test that both are running and hold nothing."""
     yield two
-    two.wait_for_workers(2, timeout=30)
+    two.wait_for_workers(2, timeout=180)
     assert_nothing_left(two)
 
 

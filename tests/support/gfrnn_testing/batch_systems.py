@@ -19,7 +19,7 @@ def batch(**keys: Any) -> ClusterConfig:
         "interface": "lo",
         "walltime": "10min",
         "dashboard": ":0",
-        "timeout": 30,
+        "timeout": 180,
     }
     return ClusterConfig(**common | keys)
 

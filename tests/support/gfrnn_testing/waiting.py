@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+_PATIENCE = 180.0  # seconds; what takes a second on an idle machine may take a minute on a busy one
 
-def eventually(true: Callable[[], bool], seconds: float) -> bool:
+
+def eventually(true: Callable[[], bool]) -> bool:
     """Return whether a condition holds in time; processes and jobs take a while to start or end."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + _PATIENCE
     while not true():
         if time.monotonic() > end:
             return False

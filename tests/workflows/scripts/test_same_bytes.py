@@ -52,6 +52,6 @@ def test_local_workers(wanted, tmp_path, workers):
 def test_jobs_of_slurm(slurm, wanted, tmp_path):
     run = of_many_leaves(tmp_path)
     with open_cluster(batch(workers=2, threads=2), folder=run.folder) as cluster:
-        cluster.client.wait_for_workers(2, timeout=60)
+        cluster.client.wait_for_workers(2, timeout=180)
         finish(run)
     assert list(sums(run)) == wanted

@@ -92,7 +92,7 @@ def started(folder: Path, *words: str) -> Iterator[None]:
 @pytest.mark.slow
 def test_a_scheduler_and_workers_that_were_started_with_a_safe_path(folder, run):
     with started(folder, "scheduler", "--port", "0", "--no-dashboard"):
-        assert eventually(lambda: (folder / "scheduler.json").exists(), 30)
+        assert eventually(lambda: (folder / "scheduler.json").exists())
         with started(folder, "worker", "--nworkers", "2", "--nthreads", "1", "--no-dashboard"):
             run("--scheduler", "scheduler.json")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import xarray as xr
@@ -62,7 +61,7 @@ def command(tmp_path):
 
 def test_the_whole_run_over_tls(slurm, command, finished):
     run, process = command(workers=2)
-    out, errors = process.communicate(timeout=120)
+    out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert "cluster: jobs of slurm: " in out
     assert same_forecast(run, finished)
@@ -70,7 +69,7 @@ def test_the_whole_run_over_tls(slurm, command, finished):
     assert record.cluster == {"kind": "slurm", "workers": 2, "threads": 2, "memory_gib": 1.17}
     assert len(list((run.folder / "cluster").glob("gfrnn-*.err"))) == 2
     assert not list((run.folder / "cluster").glob("tls-*"))
-    assert eventually(lambda: not slurm.queue(), 30)
+    assert eventually(lambda: not slurm.queue())
 
 
 class Middle:
@@ -93,7 +92,7 @@ def test_a_worker_whose_job_is_cancelled_in_the_middle(slurm, tmp_path, finished
         cancelled.extend(slurm.queue())
         for job in cancelled:
             slurm.cancel(job)
-        assert eventually(lambda: not set(cancelled) & set(slurm.queue()), 30)
+        assert eventually(lambda: not set(cancelled) & set(slurm.queue()))
 
     with open_cluster(batch(), folder=run.folder):
         run.progress = Middle(cancel)
@@ -113,7 +112,7 @@ def test_the_walltime_is_reached_in_the_middle(slurm, tmp_path, finished):
         def wait():
             (worker,) = cluster.client.nthreads()
             left.extend(slurm.queue())
-            assert eventually(lambda: worker not in cluster.client.nthreads(), 60)
+            assert eventually(lambda: worker not in cluster.client.nthreads())
 
         run.progress = Middle(wait)
         run.fit()
@@ -129,11 +128,11 @@ def test_the_walltime_is_reached_in_the_middle(slurm, tmp_path, finished):
 def test_no_job_outlives_a_run_that_is_killed(slurm, command):
     run, process = command(workers=3, threads=3)  # nine cores: one job has to wait
     with process:
-        assert eventually(lambda: (run.folder / "summaries.zarr").exists(), 60)
+        assert eventually(lambda: (run.folder / "summaries.zarr").exists())
         assert len(slurm.queue()) == 3
         process.send_signal(signal.SIGKILL)
-    assert eventually(lambda: not slurm.queue(), 30)
-    assert eventually(lambda: not list((run.folder / "cluster").glob("tls-*")), 30)
+    assert eventually(lambda: not slurm.queue())
+    assert eventually(lambda: not list((run.folder / "cluster").glob("tls-*")))
 
 
 def test_a_plan_that_does_not_fit_is_refused_before_work(slurm, tmp_path):
@@ -142,16 +141,17 @@ def test_a_plan_that_does_not_fit_is_refused_before_work(slurm, tmp_path):
         update={"model": source.experiment.model.model_copy(update={"width": 4000})}
     )
     run = Run(tree, tmp_path / "wide")
-    with open_cluster(batch(memory="300MiB"), folder=run.folder):
-        begun = time.monotonic()
-        with pytest.raises(ResourceError, match=r"give the workers more \(cluster\.memory\)"):
-            run.fit()
-        assert time.monotonic() - begun < 60
+    with (
+        open_cluster(batch(memory="300MiB"), folder=run.folder),
+        pytest.raises(ResourceError, match=r"give the workers more \(cluster\.memory\)"),
+    ):
+        run.fit()
+    assert not (run.folder / "summaries.zarr").exists()
 
 
 def test_an_error_of_the_cluster_is_shown_without_a_traceback(slurm, command):
     _, process = command(queue="nowhere")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 2
     assert errors.startswith("error: cluster: no job can be submitted to slurm: sbatch: error:")
     assert "Traceback" not in errors

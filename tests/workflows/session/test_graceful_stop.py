@@ -291,7 +291,7 @@ def stopped(command: list[str], folder: Path, sign: str, number: int) -> tuple[i
             assert process.poll() is None
             time.sleep(0.02)
         os.killpg(process.pid, number)  # as a batch system does: to all processes of a job
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=300)
     end = time.monotonic() + 20
     while left := of_group(process.pid):
         assert time.monotonic() < end, left

@@ -64,9 +64,9 @@ def test_a_killed_scheduler_ends_the_command_and_another_one_resumes_it(tmp_path
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process,
     ):  # fmt: skip
-        assert eventually(lambda: (folder / product).exists() or process.poll() is not None, 120)
+        assert eventually(lambda: (folder / product).exists() or process.poll() is not None)
         scheduler.kill()
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors
     assert "error: cluster: the scheduler at scheduler_file " in errors
     assert "does not answer any more; finished parts are kept" in errors
