@@ -61,8 +61,8 @@ def check_writable(folder: Path, option: str = "--output") -> None:
             pass
     except OSError as error:
         raise RunError(
-            f"{folder}: cannot be created or written, as {there} ({error.strerror}) "
-            f"is not writable; choose another {option}"
+            f"{folder}: cannot be created or written, as {there} is not writable "
+            f"({error.strerror}); choose another {option}"
         ) from None
 
 

@@ -21,7 +21,9 @@ def test_bytes_have_binary_units(count, text):
         (None, "?"),
         (0.02, "0.0 s"),
         (3.04, "3.0 s"),
-        (599, "599.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1m 0s"),
+        (599.6, "10m 0s"),
         (2028, "33m 48s"),
         (9000, "2hr 30m"),
         (216_000, "2d 12hr"),
@@ -31,6 +33,6 @@ def test_durations_have_the_units_that_suit_them(seconds, text):
     assert human_duration(seconds) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(59.6, "60 s"), (599.4, "599 s"), (2028, "33m 48s")])
+@pytest.mark.parametrize(("seconds", "text"), [(59.4, "59 s"), (59.6, "1m 0s"), (599.4, "9m 59s")])
 def test_durations_may_be_whole_seconds(seconds, text):
     assert human_duration(seconds, 0) == text

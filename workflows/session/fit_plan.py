@@ -42,7 +42,7 @@ def expected_workforce(config: ClusterConfig) -> Workforce:
 
 def print_plan(found: FitEstimate) -> None:
     """Print the table, the measured rates, advice, and whether the fit can start."""
-    console.print(plan_table(found))
+    console.print(plan_table(found, units_below=console.width < _WIDE))
     work, rates = found.workforce, found.rates
     memory = "no limit" if work.memory is None else human_bytes(work.memory)
     reading = "not measured" if rates.reading is None else f"{human_bytes(rates.reading)}/s"
@@ -75,17 +75,21 @@ def _forecast_line(found: ForecastEstimate) -> str:
     )
 
 
-def plan_table(found: FitEstimate) -> Table:
+def plan_table(found: FitEstimate, *, units_below: bool = False) -> Table:
     """Return a table with a column for each stage and one for the totals.
 
-    In a narrow terminal, units stand below their numbers, and names of stages are broken.
+    Parameters
+    ----------
+    found : FitEstimate
+    units_below : bool
+        Put units of bytes below their numbers, as suits a narrow terminal.
     """
     table = Table(
         title="plan of the fit",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=0,  # the box has a column of space between two cells
     )
     table.add_column("", no_wrap=True)
     for stage in found.stages:
@@ -93,7 +97,8 @@ def plan_table(found: FitEstimate) -> Table:
         table.add_column(f"{stage.name}{candidates}", justify="right", overflow="fold")
     table.add_column("all", justify="right", overflow="fold")
     for label, *cells in zip(_LABELS, *map(_cells, found.stages), _totals(found), strict=True):
-        table.add_row(label, *cells)
+        below = units_below and label in _BYTES
+        table.add_row(label, *(cell.replace(" ", "\n") if below else cell for cell in cells))
     return table
 
 
@@ -109,6 +114,10 @@ _LABELS = (
     "on disk",
     "time",
 )
+_BYTES = {"decoded", "leaf peak", "merge peak", "driver peak", "on disk"}
+
+_WIDE = 120
+"""Columns of a terminal that hold the table of a fit with units beside all numbers."""
 
 
 def _cells(stage: StageEstimate) -> list[str]:

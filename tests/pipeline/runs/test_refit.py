@@ -266,7 +266,9 @@ def test_an_output_in_a_folder_of_others_is_refused_before_the_solve(fitted, tmp
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(dir))
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
-    with pytest.raises(RunError, match=r"refit: cannot be created .* is not writable; choose"):
+    with pytest.raises(
+        RunError, match=r"refit: cannot be created .* is not writable \([^)]+\); choose"
+    ):
         refit(fitted.folder, tmp_path / "refit")
 
 

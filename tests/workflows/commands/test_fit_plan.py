@@ -52,6 +52,8 @@ def test_a_plan_names_every_stage_and_ends_with_whether_it_fits(command):
 def test_a_plan_is_whole_in_a_narrow_terminal(command):
     out = command("--plan", "--memory", "1GiB", width=80)[1]
     assert "…" not in out
+    for stage in ("climatology", "rollouts", "precision"):
+        assert f" {stage} " in out
     rows = [line.split() for line in out.splitlines() if line.startswith(" leaf peak")]
     assert [len(row) for row in rows] == [2 + 7 + 1]  # numbers of seven stages and the most
     assert all(number.replace(".", "").isdigit() for number in rows[0][2:])

@@ -257,7 +257,10 @@ def test_the_command_takes_an_experiment_file_and_names_the_figure_as_json(
     [
         ("note/maps.png", "note is not a folder; choose another --output"),
         ("folder.png", "folder.png: is a folder; give --output the name of a file"),
-        ("/proc/nowhere/maps.png", "is not writable; choose another --output"),
+        (
+            "/proc/nowhere/maps.png",
+            "is not writable (No such file or directory); choose another --output",
+        ),
     ],
 )
 def test_places_that_cannot_be_written_are_refused_before_work(
