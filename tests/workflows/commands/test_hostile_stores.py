@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from gfrnn.pipeline.untrusted_store import UntrustedStoreError, check_store
 from gfrnn.pipeline.verification.compare import compare
 from gfrnn.workflows.benchmarks.forecast_skill import score_run
 from gfrnn.workflows.commands.run_stages import print_scores
+from gfrnn.workflows.comparison.run_index import write_index
+from gfrnn.workflows.plots.plot_run import PlotRequest, make_figure
 from gfrnn.workflows.report.page import write_report
 
 
@@ -92,17 +95,19 @@ READERS: dict[str, dict[str, Callable[[Run], Any]]] = {
         "verify": lambda run: run.verify(force=True),
         "report": write_report,
         "export": lambda run: NetcdfExport.prepare(run.folder),
+        "maps": lambda run: make_figure(run, PlotRequest()),
         "skill": score_run,
     },
     "statistics.zarr": {
         "compare": lambda run: compare({"a": run.statistics, "b": run.statistics}),
-        "scores": print_scores,
+        "print": print_scores,
     },
     "scores.zarr": {
         "scores": lambda run: run.scores(),
         "subsets": lambda run: run.scores(subsets=True),
         "report": write_report,
         "print": print_scores,
+        "lines": lambda run: make_figure(run, PlotRequest(skill=True)),
     },
     "model.zarr": {
         "verify": lambda run: run.verify(force=True),
@@ -131,10 +136,22 @@ def test_each_reader_refuses_each_kind_in_a_line(stranger: Run, store: str, read
 
 
 def test_each_reader_reads_an_honest_run(stranger: Run) -> None:
-    for readers in READERS.values():
-        for name, read in readers.items():
-            if name != "forecast":
-                read(stranger)
+    each = {name: read for readers in READERS.values() for name, read in readers.items()}
+    for name, read in each.items():
+        if name != "forecast":
+            read(stranger)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_index_of_runs_names_a_hostile_store(
+    stranger: Run, attack: Callable[[Path], None]
+) -> None:
+    attack(stranger.score_store / "rmse")
+    page, count = write_index(stranger.folder.parent)
+    assert count == 1
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    assert f"{stranger.score_store}: is damaged, or not written by this program: " in text
+    assert ATTACKS[attack] in text
 
 
 def test_a_store_that_is_not_filled_yet_is_sound_where_it_is_read_in_chunks(tmp_path: Path) -> None:
