@@ -20,7 +20,11 @@ from gfrnn.pipeline.forecasting.store_sums import (
 )
 from gfrnn.pipeline.storage import consolidate, string_array, write_whole
 from gfrnn.pipeline.verification.events.event_scores import event_scores
-from gfrnn.pipeline.verification.significance import score_changes, spread_skill_interval
+from gfrnn.pipeline.verification.significance import (
+    rank_histogram_interval,
+    score_changes,
+    spread_skill_interval,
+)
 from gfrnn.pipeline.verification.spectrum_scores import spectrum_scores
 from gfrnn.pipeline.verification.statistics.ensemble_statistics import spread_skill_ratio
 from gfrnn.pipeline.verification.statistics.index_scores import index_correlation, index_rmse
@@ -69,8 +73,9 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
         ``spread_skill_ratio`` (1 for members that are exchangeable with the truth; its interval is
         that of :func:`gfrnn.pipeline.verification.significance.spread_skill_interval`),
         ``energy_score`` and ``fair_energy_score``, which lack ``system``, and ``rank_histogram``,
-        which has the dimension ``rank`` instead; of events and spectra those of
-        :func:`gfrnn.pipeline.verification.events.event_scores.event_scores` and
+        which has the dimension ``rank`` instead (its interval is that of
+        :func:`gfrnn.pipeline.verification.significance.rank_histogram_interval`); of events and
+        spectra those of :func:`gfrnn.pipeline.verification.events.event_scores.event_scores` and
         :func:`gfrnn.pipeline.verification.spectrum_scores.spectrum_scores`. Changes against each
         reference, ``rmse_change`` and others, are those of
         :func:`gfrnn.pipeline.verification.significance.score_changes`. A score of no pairs is
@@ -103,7 +108,7 @@ def scores_of(statistics: xr.Dataset) -> xr.Dataset:
     )
     if "crps" in means:
         variables |= _ensemble_scores(means, statistics.sizes["rank"] - 1)
-        variables |= spread_skill_interval(statistics)
+        variables |= spread_skill_interval(statistics) | rank_histogram_interval(statistics)
     if "event" in statistics.dims:
         variables |= event_scores(statistics, chosen)
     if "wavenumber" in statistics.dims:

@@ -1,4 +1,4 @@
-"""Compare the forecasts with each reference, and spread with error, with intervals."""
+"""Intervals of the scores: changes against references, spread over error, rank histograms."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import numpy as np
 import xarray as xr
 
 from gfrnn.pipeline.verification.pair_scoring import FORECAST
+from gfrnn.pipeline.verification.statistics.circular_blocks import block_standard_error
 from gfrnn.pipeline.verification.statistics.metric_difference import Metric
 from gfrnn.pipeline.verification.statistics.paired_bootstrap import paired_bootstrap
 
 LEVEL = 0.95
 """Level of the intervals."""
+
+_NORMAL = 1.96
+"""Quantile of the normal distribution at both ends of an interval of this level."""
 
 CHANGES: dict[str, tuple[str, Metric]] = {
     "rmse": ("squared_error", np.sqrt),
@@ -128,4 +132,42 @@ def spread_skill_interval(statistics: xr.Dataset) -> dict[str, Any]:
             {"long_name": f"{which} end of the {LEVEL:.0%} interval of spread_skill_ratio"},
         )
         for end, which, found in (("low", "lower", test.low), ("high", "upper", test.high))
+    }
+
+
+def rank_histogram_interval(statistics: xr.Dataset) -> dict[str, Any]:
+    """Return the intervals of the frequencies of a rank histogram.
+
+    Ranks of successive initial times are alike, so that a histogram is less certain than its number
+    of pairs suggests. The interval is 1.96 standard errors to both sides, within [0, 1]; see
+    :func:`gfrnn.pipeline.verification.statistics.circular_blocks.block_standard_error`.
+
+    Parameters
+    ----------
+    statistics : xarray.Dataset
+        Statistics of an ensemble, from
+        :func:`gfrnn.pipeline.verification.statistics_store.open_statistics`.
+
+    Returns
+    -------
+    dict
+        Variables ``rank_histogram_low`` and ``rank_histogram_high``, the ends of the interval of
+        95 % of each frequency, with the dimensions (rank, region, channel, prediction_timedelta);
+        NaN where there are too few pairs.
+    """
+    dims = ("rank", *_DIMENSIONS[1:])
+    known = statistics["known"].transpose("time", "prediction_timedelta").values == 1
+    ranks = statistics["rank_histogram"].transpose("time", *dims).values
+    pairs = np.where(known[:, None, None, None], ranks, np.nan)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(np.isnan(pairs), 0.0, pairs).sum(axis=0) / count
+    half = _NORMAL * block_standard_error(pairs)
+    ends = {"low": ("lower", mean - half), "high": ("upper", mean + half)}
+    return {
+        f"rank_histogram_{end}": (
+            dims,
+            np.clip(found, 0.0, 1.0),
+            {"long_name": f"{which} end of the {LEVEL:.0%} interval of rank_histogram"},
+        )
+        for end, (which, found) in ends.items()
     }

@@ -1,4 +1,4 @@
-"""Resampling of a series in circular moving blocks, and the length of the blocks."""
+"""Circular moving blocks of a series: their length, resampling, and standard errors of means."""
 
 from __future__ import annotations
 
@@ -128,3 +128,40 @@ def resampling_weights(starts: int, length: int, samples: int, seed: int) -> Ite
         places += np.arange(number)[:, None] * starts
         counts = np.bincount(places.reshape(-1), minlength=number * starts)
         yield counts.reshape(number, starts).astype(np.float64)
+
+
+def block_standard_error(series: Array) -> Array:
+    """Return the standard error of the mean of each correlated series.
+
+    It is the standard deviation of the means of resamples that join ``N / length`` circular blocks,
+    of the length that :func:`optimal_block_length` gives, in closed form: the root of ``sum(S^2) /
+    (length N^2)``, with the sums S of the departures from the mean over the block that begins at
+    each start (Künsch 1989, Ann. Stat. 17, 1217-1241).
+
+    Parameters
+    ----------
+    series : ndarray, shape (starts, ...)
+        Series at even steps, in any units. Values that are NaN are missing.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In the units of the series; NaN with fewer than LEAST_STARTS values, or fewer than two
+        blocks.
+    """
+    flat = series.reshape(len(series), -1)
+    present = ~np.isnan(flat)
+    number = present.sum(axis=0)
+    counts = np.maximum(number, 1)
+    mean = np.where(present, flat, 0.0).sum(axis=0) / counts
+    departures = np.where(present, flat - mean, 0.0)
+    lengths = optimal_block_length(flat)
+    found = np.full(flat.shape[1], np.nan)
+    known = (number >= LEAST_STARTS) & (number >= 2 * np.nan_to_num(lengths, nan=np.inf))
+    for length in np.unique(lengths[known]).astype(int):
+        own = np.flatnonzero(known & (lengths == length))
+        # The series is continued by its begin, so that each start begins a block.
+        continued = np.concatenate([departures[:, own], departures[: length - 1, own]])
+        sums = np.lib.stride_tricks.sliding_window_view(continued, length, axis=0).sum(axis=-1)
+        found[own] = np.sqrt((sums**2).sum(axis=0) / length) / counts[own]
+    return found.reshape(series.shape[1:])

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gfrnn.pipeline.verification.significance import score_changes, spread_skill_interval
+from gfrnn.pipeline.verification.significance import (
+    rank_histogram_interval,
+    score_changes,
+    spread_skill_interval,
+)
 from gfrnn.pipeline.verification.statistics.ensemble_statistics import spread_skill_ratio
 from gfrnn.pipeline.verification.statistics.paired_bootstrap import paired_bootstrap
 
@@ -111,3 +115,42 @@ def test_the_interval_of_the_spread_skill_ratio_has_1_for_the_right_spread_only(
 def test_the_spread_skill_ratio_of_few_pairs_or_one_member_has_no_interval(starts, members):
     for _, values, _ in spread_skill_interval(ensemble(starts, members)).values():
         assert np.isnan(values).all()
+
+
+def ranks_of(ranks: np.ndarray, members: int) -> xr.Dataset:
+    """Return statistics of ensembles with these ranks of the truth: shape (starts,)."""
+    frequencies = np.eye(members + 1)[ranks].T[:, None, None, :, None]
+    dims = ("rank", "region", "channel", "time", "prediction_timedelta")
+    known = (("time", "prediction_timedelta"), np.ones((len(ranks), 1)))
+    return xr.Dataset({"rank_histogram": (dims, frequencies), "known": known})
+
+
+def rank_ends(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    found = rank_histogram_interval(ds)
+    return tuple(found[f"rank_histogram_{end}"][1][:, 0, 0, 0] for end in ("low", "high"))
+
+
+def test_intervals_of_a_rank_histogram_are_those_of_binomial_frequencies():
+    # Independent ranks: a frequency p of n has the standard error sqrt(p (1 - p) / n).
+    members, starts = 4, 400
+    ranks = np.random.default_rng(0).integers(members + 1, size=starts)
+    ds = ranks_of(ranks, members)
+    low, high = rank_ends(ds)
+    frequency = ds["rank_histogram"].mean("time").values.squeeze()
+    assert (low < frequency).all()
+    assert (frequency < high).all()
+    expected = 2 * 1.96 * np.sqrt(frequency * (1 - frequency) / starts)
+    np.testing.assert_allclose(high - low, expected, rtol=0.4)
+
+
+def test_intervals_of_a_rank_histogram_are_wider_where_ranks_persist():
+    # Each rank stays for ten initial times: a tenth of the pairs is independent.
+    members, starts = 4, 400
+    drawn = np.random.default_rng(1).integers(members + 1, size=starts // 10)
+    low, high = rank_ends(ranks_of(np.repeat(drawn, 10), members))
+    alone = rank_ends(ranks_of(np.random.default_rng(1).permutation(np.repeat(drawn, 10)), members))
+    assert (high - low > 1.5 * (alone[1] - alone[0])).all()
+
+
+def test_a_rank_histogram_of_few_pairs_has_no_interval():
+    assert np.isnan(rank_ends(ranks_of(np.arange(5), 4))).all()

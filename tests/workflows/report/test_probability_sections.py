@@ -37,6 +37,9 @@ LEADS = np.arange(1, 5) * np.timedelta64(1, "D").astype("timedelta64[ns]")
 MEMBERS = 10
 
 
+OWN = ("channel", "prediction_timedelta")
+
+
 def plain(text: str) -> str:
     """Return a text with plain signs and spaces."""
     return text.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
@@ -44,8 +47,8 @@ def plain(text: str) -> str:
 
 def ensemble_scores() -> xr.Dataset:
     """Return scores of ensembles whose CRPS is half of that of the linear ensemble."""
-    field = ("system", "channel", "prediction_timedelta")
-    own = field[1:]
+    field = ("system", *OWN)
+    own = OWN
     shape = 4, 1, 4
     crps = np.full(shape, 2.0)
     crps[0] = 1.0
@@ -67,6 +70,8 @@ def ensemble_scores() -> xr.Dataset:
             "spread_skill_ratio_low": (own, ratio - 0.1),
             "spread_skill_ratio_high": (own, ratio + 0.1),
             "rank_histogram": (("rank", *own), ranks),
+            "rank_histogram_low": (("rank", *own), 0.8 * ranks),
+            "rank_histogram_high": (("rank", *own), 1.3 * ranks),
         },
         {
             "system": ["forecast", "linear", "climatology", "persistence"],
@@ -92,14 +97,28 @@ def test_pictures_of_an_ensemble_give_its_scores() -> None:
     assert texts[2].endswith("Forecast: 3 at +1 d, 3 at +4 d; spread: 3 and 1.5.")
     assert "1 at +1 d, 0.5 at +4 d; 95 % interval of the first: 0.9 to 1.1." in texts[3]
     for text, lead in zip(texts[4:], ("+1 d", "+3 d", "+4 d"), strict=True):
-        assert f"hPa, {lead}: lowest bin 1.00, highest bin 1.00." in text
+        assert (
+            f"hPa, {lead}: lowest bin 1.00 (0.80 to 1.30), highest bin 1.00 (0.80 to 1.30)." in text
+        )
 
 
 def test_scores_of_earlier_versions_have_no_interval() -> None:
-    ends = [f"spread_skill_ratio_{end}" for end in ("low", "high")]
+    scores = ("spread_skill_ratio", "rank_histogram")
+    ends = [f"{score}_{end}" for score in scores for end in ("low", "high")]
     pictures = ensemble_pictures(ensemble_scores().drop_vars(ends), CHANNEL, [0])
     assert len(pictures) == 5
     assert "interval" not in pictures[3].alt
+    assert pictures[4].alt.endswith("lowest bin 1.00, highest bin 1.00.")
+
+
+def test_bars_of_several_ranks_have_no_interval() -> None:
+    many = 50
+    flat = xr.DataArray(np.full((many + 1, 1, 4), 1 / (many + 1)), dims=("rank", *OWN))
+    scores = ensemble_scores().drop_dims("rank")
+    for name, factor in (("", 1.0), ("_low", 0.8), ("_high", 1.3)):
+        scores[f"rank_histogram{name}"] = factor * flat
+    (*_, ranks) = ensemble_pictures(scores, CHANNEL, [0])
+    assert "lowest bin 1.00 (0.80 to 1.30), highest bin 1.00 (0.80 to 1.30)." in ranks.alt
 
 
 def test_without_another_ensemble_there_is_nothing_to_compare_with() -> None:

@@ -78,9 +78,12 @@ def ensemble_pictures(scores: xr.Dataset, channel: Channel, shown: Sequence[int]
         pictures.append(change_picture(change, leads, "Fair CRPS", name))
     pictures += [_spread_picture(own, leads, unit, name), _ratio_picture(own, leads, name)]
     return pictures + [
-        _rank_picture(own["rank_histogram"].isel(prediction_timedelta=lead).values, number, title)
+        _rank_picture(
+            own.isel(prediction_timedelta=lead),
+            number,
+            f"Ranks of {name}, {lead_label(leads[lead])}",
+        )
         for number, lead in enumerate(shown)
-        for title in [f"Ranks of {name}, {lead_label(leads[lead])}"]
     ]
 
 
@@ -91,7 +94,7 @@ def _spread_picture(own: xr.Dataset, leads: Array, unit: str, name: str) -> Pict
     figure, panel, times = lead_panel(leads, title)
     error = own["rmse"].sel(system="forecast").values
     spread = own["spread_skill_ratio"].values * error  # with the factor for finite ensembles
-    low, high = _interval(own)
+    low, high = _interval(own, "spread_skill_ratio")
     panel.fill_between(times, low * error, high * error, color=SPREAD["color"], **BAND)
     panel.plot(times, error, **line_style("forecast", len(leads)))
     panel.plot(times, spread, **SPREAD, zorder=6)
@@ -106,7 +109,7 @@ def _ratio_picture(own: xr.Dataset, leads: Array, name: str) -> Picture:
     title = "Spread / error"
     figure, panel, times = lead_panel(leads, title)
     ratio = own["spread_skill_ratio"].values
-    low, high = _interval(own)
+    low, high = _interval(own, "spread_skill_ratio")
     style = {**line_style("forecast", len(leads)), "markersize": 3, "linewidth": 1.8}
     panel.fill_between(times, low, high, color=style["color"], **BAND)
     panel.plot(times, ratio, **style)
@@ -121,36 +124,50 @@ def _ratio_picture(own: xr.Dataset, leads: Array, name: str) -> Picture:
     return embed(figure, f"{words}{interval}.")
 
 
-def _interval(own: xr.Dataset) -> tuple[Array, Array]:
-    """Return the ends of the interval of the ratio; NaN for scores of earlier versions."""
-    ratio = own["spread_skill_ratio"]
-    low, high = (own.get(f"spread_skill_ratio_{end}", np.nan * ratio) for end in ("low", "high"))
+def _interval(own: xr.Dataset, score: str) -> tuple[Array, Array]:
+    """Return the ends of the interval of a score; NaN for scores of earlier versions."""
+    low, high = (own.get(f"{score}_{end}", np.nan * own[score]) for end in ("low", "high"))
     return low.values, high.values
 
 
 @matplotlib.rc_context(STYLE)
-def _rank_picture(frequencies: Array, number: int, title: str) -> Picture:
-    """Plot a rank histogram, relative to a flat one.
+def _rank_picture(own: xr.Dataset, number: int, title: str) -> Picture:
+    """Plot a rank histogram, relative to a flat one, with intervals of bars of a single rank.
 
     Parameters
     ----------
-    frequencies : ndarray, shape (members + 1,)
+    own : xarray.Dataset
+        Scores of one channel and lead.
     number : int
         Position of the lead among those shown.
     title : str
     """
+    frequencies = own["rank_histogram"].values
     heights, edges = rank_bars(frequencies)
+    ends = np.array(_interval(own, "rank_histogram")) * len(frequencies)
+    single = np.flatnonzero(np.isclose(np.diff(edges) * len(frequencies), 1.0))
+    ranks = (edges[single] * len(frequencies)).round().astype(int)
     label = title.rpartition(", ")[2]
     figure, panel = blank_panel(f"Ranks, {label}", xlabel="members below the truth", xticks=PARTS)
-    panel.stairs(heights, edges, fill=True, color=LEADS[number]["color"], alpha=0.35)
-    panel.stairs(heights, edges, color=LEADS[number]["color"])
+    colour = LEADS[number]["color"]
+    panel.stairs(heights, edges, fill=True, color=colour, alpha=0.35)
+    panel.stairs(heights, edges, color=colour)
+    panel.vlines(
+        0.5 * (edges[single] + edges[single + 1]), *ends[:, ranks], color=colour, linewidth=1.0
+    )
     line_across(panel, 1.0)
     panel.grid(visible=False, axis="x")
     panel.set_xlim(0, 1)
     panel.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    panel.set_ylim(0, max(1.5, 1.05 * float(np.nanmax(heights, initial=0.0))))
-    words = f"Rank histogram relative to a flat one. {title}: "
-    return embed(figure, f"{words}lowest bin {heights[0]:.2f}, highest bin {heights[-1]:.2f}.")
+    top = np.concatenate([heights, ends[1, ranks]])
+    panel.set_ylim(0, max(1.5, 1.05 * float(top[np.isfinite(top)].max(initial=0.0))))
+    parts = [
+        f"{which} bin {heights[place]:.2f}"
+        + (f" ({low:.2f} to {high:.2f})" if np.isfinite(low) else "")
+        for which, place in (("lowest", 0), ("highest", -1))
+        for low, high in [ends[:, place]]
+    ]
+    return embed(figure, f"Rank histogram relative to a flat one. {title}: {', '.join(parts)}.")
 
 
 def rank_bars(frequencies: Array) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ from scipy.signal import lfilter
 from gfrnn.pipeline.verification.statistics import circular_blocks
 from gfrnn.pipeline.verification.statistics.circular_blocks import (
     LEAST_STARTS,
+    block_standard_error,
     optimal_block_length,
     resampling_weights,
 )
@@ -116,3 +117,32 @@ def test_resamples_depend_on_seed_and_length_only(monkeypatch):
     parts = list(resampling_weights(30, 4, 50, seed=1))
     assert len(parts) == 8
     np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_the_standard_error_of_independent_values_is_that_of_a_mean():
+    series = np.random.default_rng(3).standard_normal((200, 4))
+    assert (optimal_block_length(series) == 1).any()
+    single = series[:, optimal_block_length(series) == 1]
+    expected = single.std(axis=0) / np.sqrt(200)
+    np.testing.assert_allclose(block_standard_error(single), expected)
+
+
+@pytest.mark.parametrize("memory", [0.3, 0.8])
+def test_the_standard_error_is_that_of_means_over_resamples(memory):
+    noise = np.random.default_rng(4).standard_normal((301, 3))
+    series = 5.0 + lfilter([1.0], [1.0, -memory], noise, axis=0)
+    found = block_standard_error(series)
+    for own, length, error in zip(series.T, optimal_block_length(series), found, strict=True):
+        drawn = np.concatenate(list(resampling_weights(301, int(length), 4000, 0)))
+        assert error == pytest.approx((drawn @ own / 301).std(), rel=0.1)
+
+
+def test_standard_errors_of_series_with_missing_and_with_few_values():
+    series = np.random.default_rng(5).standard_normal((100, 2, 3))
+    whole = block_standard_error(series)
+    assert whole.shape == (2, 3)
+    missing = np.concatenate([series, np.full((1, 2, 3), np.nan)])
+    np.testing.assert_allclose(block_standard_error(missing), whole, rtol=0.05)
+    np.testing.assert_allclose(block_standard_error(1e3 * series + 7.0), 1e3 * whole)
+    assert np.isnan(block_standard_error(series[:9])).all()
+    np.testing.assert_array_equal(block_standard_error(np.ones((20, 2))), 0.0)
