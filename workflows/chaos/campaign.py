@@ -35,8 +35,8 @@ from gfrnn.workflows.chaos.faults import (
 from gfrnn.workflows.chaos.file_faults import FileFault, write_startup
 from gfrnn.workflows.chaos.run_contents import contents, finished_stages
 from gfrnn.workflows.chaos.small_runs import (
-    COMMANDS,
     SmallCommand,
+    command_named,
     copy_begin,
     copy_end,
     remove_runs,
@@ -89,53 +89,54 @@ class Campaign:
 
     def __init__(self, folder: Path) -> None:
         self._work = folder / "work"
-        self._ends = folder / "ends"
+        # Ends of two undisturbed runs of each command; trials begin from the second.
+        self._ends = [folder / "first", folder / "second"]
         self._startup = folder / "startup"
         self._log = folder / "operations"
         self._undisturbed: dict[str, UndisturbedCommand] = {}
         self._expected: dict[str, dict[str, Any]] = {}
+        write_startup(self._startup)
+        self._work.mkdir()
+        write_inputs(self._work)
 
-    def prepare(self) -> None:
-        """Run all commands twice without a fault; what differs between the two is not compared.
+    def undisturbed(self, command: SmallCommand) -> UndisturbedCommand:
+        """Run a command, and those before it, twice without a fault, if that is not done yet.
+
+        What differs between the two ends is not compared after faults.
 
         Raises
         ------
         RuntimeError
             If a command fails.
         """
-        write_startup(self._startup)
-        self._work.mkdir()
-        write_inputs(self._work)
-        first = self._run_all()
-        shutil.rmtree(self._ends)
-        for name, found in self._run_all().items():
-            self._expected[name] = {
-                key: value if value == first[name].get(key) else None
-                for key, value in found.items()
+        if command.name not in self._undisturbed:
+            if command.after is not None:
+                self.undisturbed(command_named(command.after))
+            first, second = (self._run_undisturbed(command, ends) for ends in self._ends)
+            self._expected[command.name] = {
+                key: value if value == first.get(key) else None for key, value in second.items()
             }
+        return self._undisturbed[command.name]
 
-    def _run_all(self) -> dict[str, dict[str, Any]]:
-        """Run each command without a fault and keep its end; return the contents of all ends."""
-        found = {}
-        for command in COMMANDS:
-            copy_begin(self._ends, command, self._work)
-            counting = self._file_fault("count")
-            begin = time.monotonic()
-            ended = self._run(command, counting.environment())
-            seconds = time.monotonic() - begin
-            if ended.code != 0:
-                raise RuntimeError(f"{command.name} failed without a fault: {ended.output}")
-            self._undisturbed[command.name] = UndisturbedCommand(seconds, *counting.counts())
-            copy_end(self._work, self._ends, command)
-            found[command.name] = self._contents(command)
-        return found
+    def _run_undisturbed(self, command: SmallCommand, ends: Path) -> dict[str, Any]:
+        """Run a command without a fault, keep its end and return the contents of the end."""
+        copy_begin(ends, command, self._work)
+        counting = self._file_fault("count")
+        begin = time.monotonic()
+        ended = self._run(command, counting.environment())
+        seconds = time.monotonic() - begin
+        if ended.code != 0:
+            raise RuntimeError(f"{command.name} failed without a fault: {ended.output}")
+        self._undisturbed[command.name] = UndisturbedCommand(seconds, *counting.counts())
+        copy_end(self._work, ends, command)
+        return self._contents(command)
 
     def trial(self, seed: int) -> Trial:
         """Cause one fault, repeat the command as its user would, and judge the end."""
+        fault = draw_fault(seed, self.undisturbed)
         begin = time.monotonic()
-        fault = draw_fault(seed, self._undisturbed)
         command = fault.command
-        copy_begin(self._ends, command, self._work)
+        copy_begin(self._ends[-1], command, self._work)
         before = self._finished(command)
         damaged = damage(fault, self._work / "run") if fault.kind in DAMAGES else None
         attempts = [self._with_fault(fault)]
@@ -155,7 +156,7 @@ class Campaign:
         chain: list[SmallCommand] = []
         name = command.after
         while name is not None:
-            chain.insert(0, next(each for each in COMMANDS if each.name == name))
+            chain.insert(0, command_named(name))
             name = chain[0].after
         ended = [self._run(earlier, force=True) for earlier in chain]
         if command.product != "run":
@@ -323,8 +324,7 @@ def run_campaign(
     done: list[Trial] = []
     with tempfile.TemporaryDirectory(prefix="gfrnn-chaos-", dir=folder) as scratch:
         campaign = Campaign(Path(scratch))
-        report(f"running each of {len(COMMANDS)} commands twice without a fault")
-        campaign.prepare()
+        report("each command also runs twice without a fault, before the first of its own")
         end = time.monotonic() + 60 * minutes
         while time.monotonic() < end and (trials is None or len(done) < trials):
             trial = campaign.trial(first + len(done))

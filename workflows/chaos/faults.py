@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,20 +113,20 @@ class Fault:
         return errno.EROFS if self.kind == "read-only disk" else errno.ENOSPC
 
 
-def draw_fault(seed: int, undisturbed: Mapping[str, UndisturbedCommand]) -> Fault:
+def draw_fault(seed: int, undisturbed: Callable[[SmallCommand], UndisturbedCommand]) -> Fault:
     """Draw a fault at random.
 
     Parameters
     ----------
     seed : int
-    undisturbed : mapping of str to UndisturbedCommand
-        Measurements of each command by its name.
+    undisturbed : callable
+        Returns the measurements of a command.
     """
     rng = random.Random(seed)
     kind = rng.choice(KINDS)
     damaging = kind in DAMAGES
     command = rng.choice([each for each in COMMANDS if each.reads or not damaging])
-    normal = undisturbed[command.name]
+    normal = undisturbed(command)
     in_worker = kind == "kill a worker at a file operation" or (
         kind != "kill at a file operation" and rng.random() < 0.4
     )

@@ -69,7 +69,13 @@ COMMANDS = (
         product="period",
     ),
 )
-"""Commands in an order in which each finds the end that it begins from."""
+"""Commands in an order in which each comes after the one that it begins from."""
+
+
+def command_named(name: str) -> SmallCommand:
+    """Return the command with a name."""
+    return next(command for command in COMMANDS if command.name == name)
+
 
 _INPUTS = ("experiment.yaml", "archive.zarr", "later.zarr")
 

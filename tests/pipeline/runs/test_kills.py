@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gfrnn.pipeline.runs.new_period import NewPeriod
@@ -25,7 +26,7 @@ PARTS: dict[str, Any] = {
     "forecast": {"horizon": "3d"},
 }
 
-_STRIDE = 13  # `gfrnn bench chaos` kills at any operation
+_KILLS = 9  # evenly spaced; `gfrnn bench chaos` kills at any operation
 
 
 @pytest.fixture
@@ -73,13 +74,17 @@ def test_a_killed_command_can_be_repeated(command, weather, source):
         refit(source, source.parent / "other", widths=[8])
     shutil.copytree(runs, before)
     expected = products(command(source, weather.path))
-    operations, alive = 0, False
-    while not alive:
+    shutil.rmtree(runs)
+    shutil.copytree(before, runs)
+    with killed_after(runs, 10**9) as never:
+        command(source, weather.path)
+    assert never.count > _KILLS
+    for operations in np.linspace(0, never.count - 2, _KILLS).astype(int).tolist():
         shutil.rmtree(runs)
         shutil.copytree(before, runs)
         with killed_after(runs, operations) as kill:
             command(source, weather.path)
-        alive = kill.count <= operations
+        assert kill.count > operations
         Run.reopen(source).load_model()
         run = command(source, weather.path)
         assert products(run) == expected, operations
@@ -90,8 +95,6 @@ def test_a_killed_command_can_be_repeated(command, weather, source):
         assert done.updated == run.load_model().notes.updated
         left = [path for path in runs.rglob("*") if path.name.endswith((".old", ".partial"))]
         assert not left, operations
-        operations += _STRIDE
-    assert operations > 5
 
 
 @pytest.mark.parametrize("renames", [0, 1])

@@ -11,10 +11,10 @@ from gfrnn.workflows.chaos.campaign import BAD, judge, run_campaign
 from gfrnn.workflows.chaos.command_process import EndedCommand
 from gfrnn.workflows.chaos.faults import DAMAGES, KINDS, UndisturbedCommand, damage, draw_fault
 from gfrnn.workflows.chaos.run_contents import contents
-from gfrnn.workflows.chaos.small_runs import COMMANDS
+from gfrnn.workflows.chaos.small_runs import COMMANDS, SmallCommand
 
 # Faults of different kinds, the same each time: a campaign by hand draws others.
-FIRST_SEED, TRIALS = 765990, 4
+FIRST_SEED, TRIALS = 765530, 4
 
 GOOD_END, KILLED = EndedCommand(0, "fit: done\n"), EndedCommand(-9, "")
 REFUSED = EndedCommand(2, "error: model.zarr is damaged\n")
@@ -42,13 +42,14 @@ def test_ends_are_judged(attempts, anew, gone, difference, end):
     assert bool(detail) == (end in BAD)
 
 
-UNDISTURBED = {each.name: UndisturbedCommand(5.0, 40, 12) for each in COMMANDS}
+def undisturbed(_: SmallCommand) -> UndisturbedCommand:
+    return UndisturbedCommand(5.0, 40, 12)
 
 
 @given(st.integers(0, 10**6))
 def test_a_seed_repeats_its_fault(seed):
-    fault = draw_fault(seed, UNDISTURBED)
-    assert fault == draw_fault(seed, UNDISTURBED)
+    fault = draw_fault(seed, undisturbed)
+    assert fault == draw_fault(seed, undisturbed)
     assert fault.kind in KINDS
     assert 1 <= fault.operation <= (12 if fault.in_worker else 40)
     assert 0 <= fault.moment <= 5
@@ -57,7 +58,7 @@ def test_a_seed_repeats_its_fault(seed):
 
 
 def test_every_kind_is_drawn_for_every_command():
-    drawn = {(f.kind, f.command.name) for f in (draw_fault(i, UNDISTURBED) for i in range(5000))}
+    drawn = {(f.kind, f.command.name) for f in (draw_fault(i, undisturbed) for i in range(5000))}
     for kind in KINDS:
         names = {each.name for each in COMMANDS if each.reads or kind not in DAMAGES}
         assert {name for found, name in drawn if found == kind} == names
@@ -81,7 +82,7 @@ def test_damage_changes_one_file_and_is_seen(tmp_path_factory, seed):
     run = small_run.__wrapped__(tmp_path_factory.mktemp("damage"))
     files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     before = contents([run])
-    fault = next(f for f in (draw_fault(seed + i, UNDISTURBED) for i in range(999))
+    fault = next(f for f in (draw_fault(seed + i, undisturbed) for i in range(999))
                  if f.kind in DAMAGES)  # fmt: skip
     path = damage(fault, run)
     after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
