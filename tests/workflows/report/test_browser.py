@@ -152,12 +152,18 @@ def test_the_numbers_move_while_a_run_goes_on_and_the_page_ends_with_it(run: Run
     tab.wait(lambda: bool(re.search(r"\d", tile.inner_text())), "a rate")
     assert re.search(r"[\d.]+ [MG]iB of", tab.page.locator(".memory").inner_text())
     canvas = tab.page.locator("canvas").first
-    assert canvas.bounding_box()["width"] > 400
+    tab.wait(lambda: (canvas.bounding_box() or {"width": 0})["width"] > 400, "a wide figure")
     tab.page.set_viewport_size({"width": 390, "height": 844})
     width = "document.documentElement.scrollWidth"
     tab.wait(lambda: tab.page.evaluate(width) == 390, "a page as narrow as a phone")
-    stages = tab.page.locator("tr[data-stage]").last.bounding_box()
-    assert canvas.bounding_box()["y"] > stages["y"] + stages["height"]
+    last = tab.page.locator("tr[data-stage]").last
+
+    def below() -> bool:
+        # Elements have no place while the page draws them anew.
+        drawn, stage = canvas.bounding_box(), last.bounding_box()
+        return bool(drawn and stage) and drawn["y"] > stage["y"] + stage["height"]
+
+    tab.wait(below, "the figures below the stages")
     tab.page.set_viewport_size({"width": 1366, "height": 768})
     assert tab.complaints == []
     tab.wait(lambda: tab.page.locator("table.results").count() == 1, "the skill table", 120)
