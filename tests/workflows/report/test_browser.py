@@ -118,7 +118,7 @@ class Tab:
         count = "rows => rows.reduce((sum, row) => sum + Number(row.dataset.done), 0)"
         return int(self.page.eval_on_selector_all("tr[data-stage]", count))
 
-    def wait(self, true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    def wait(self, true: Callable[[], bool], what: str, seconds: float = 180.0) -> None:
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, what
