@@ -20,7 +20,7 @@ def human_duration(seconds: float | None, decimals: int = 1) -> str:
         return "?"
     if round(seconds, decimals) < _MINUTE:
         return f"{seconds:.{decimals}f} s"
-    if seconds < 10 * _MINUTE:  # for which Dask has seconds with two decimals
+    if seconds <= 10 * _MINUTE:  # for which Dask has seconds with two decimals
         return "{}m {}s".format(*divmod(round(seconds), _MINUTE))
     return format_time(seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import tempfile
@@ -302,7 +303,8 @@ def run_campaign(
     Parameters
     ----------
     minutes : float
-        Time of the trials; the last one is finished.
+        Time of the trials, without that of commands that run without a fault; the last one is
+        finished.
     seed : int or None
         Seed of the first trial, the next ones follow it; None draws one.
     trials : int or None
@@ -324,9 +326,9 @@ def run_campaign(
     done: list[Trial] = []
     with tempfile.TemporaryDirectory(prefix="gfrnn-chaos-", dir=folder) as scratch:
         campaign = Campaign(Path(scratch))
-        report("each command also runs twice without a fault, before the first of its own")
-        end = time.monotonic() + 60 * minutes
-        while time.monotonic() < end and (trials is None or len(done) < trials):
+        report("before its first fault, each command runs twice without one")
+        most = math.inf if trials is None else trials
+        while sum(trial.seconds for trial in done) < 60 * minutes and len(done) < most:
             trial = campaign.trial(first + len(done))
             done.append(trial)
             if trial.failed and folder is not None:

@@ -78,6 +78,8 @@ def _forecast_line(found: ForecastEstimate) -> str:
 def plan_table(found: FitEstimate, *, units_below: bool = False) -> Table:
     """Return a table with a column for each stage and one for the totals.
 
+    Where the terminal is too narrow, names of stages are broken.
+
     Parameters
     ----------
     found : FitEstimate

@@ -16,6 +16,9 @@ LEAST_STARTS = 10
 # Numbers in a matrix of weights that is held at once.
 _WEIGHTS_AT_ONCE = 2**23
 
+# Bytes of the series whose standard errors are computed at once.
+_SERIES_BYTES = 2**24
+
 # A variance below this part of the mean square is rounding: the series is constant.
 _ROUNDING = 1e-24
 
@@ -146,22 +149,30 @@ def block_standard_error(series: Array) -> Array:
     Returns
     -------
     ndarray, shape (...)
-        In the units of the series; NaN with fewer than LEAST_STARTS values, or fewer than two
-        blocks.
+        In the units of the series; NaN with fewer than LEAST_STARTS values.
     """
     flat = series.reshape(len(series), -1)
-    present = ~np.isnan(flat)
+    together = max(1, _SERIES_BYTES // (8 * len(series)))
+    parts = [
+        _standard_error(flat[:, first : first + together])
+        for first in range(0, flat.shape[1], together)
+    ]
+    return np.concatenate(parts).reshape(series.shape[1:])
+
+
+def _standard_error(series: Array) -> Array:
+    """Return the standard errors of some series: shape (n,), for series of shape (starts, n)."""
+    present = ~np.isnan(series)
     number = present.sum(axis=0)
     counts = np.maximum(number, 1)
-    mean = np.where(present, flat, 0.0).sum(axis=0) / counts
-    departures = np.where(present, flat - mean, 0.0)
-    lengths = optimal_block_length(flat)
-    found = np.full(flat.shape[1], np.nan)
-    known = (number >= LEAST_STARTS) & (number >= 2 * np.nan_to_num(lengths, nan=np.inf))
-    for length in np.unique(lengths[known]).astype(int):
-        own = np.flatnonzero(known & (lengths == length))
+    mean = np.where(present, series, 0.0).sum(axis=0) / counts
+    departures = np.where(present, series - mean, 0.0)
+    lengths = optimal_block_length(series)
+    found = np.full(series.shape[1], np.nan)
+    for length in np.unique(lengths[number >= LEAST_STARTS]).astype(int):
+        own = np.flatnonzero(lengths == length)
         # The series is continued by its begin, so that each start begins a block.
         continued = np.concatenate([departures[:, own], departures[: length - 1, own]])
         sums = np.lib.stride_tricks.sliding_window_view(continued, length, axis=0).sum(axis=-1)
         found[own] = np.sqrt((sums**2).sum(axis=0) / length) / counts[own]
-    return found.reshape(series.shape[1:])
+    return found

@@ -154,3 +154,14 @@ def test_intervals_of_a_rank_histogram_are_wider_where_ranks_persist():
 
 def test_a_rank_histogram_of_few_pairs_has_no_interval():
     assert np.isnan(rank_ends(ranks_of(np.arange(5), 4))).all()
+
+
+def test_ranks_that_are_not_known_have_no_interval():
+    ds = ranks_of(np.random.default_rng(2).integers(4, size=50), 4)  # the fifth rank is never taken
+    low, high = rank_ends(ds)
+    assert np.isfinite(low[:4]).all()
+    assert np.isnan([low[4], high[4]]).all()
+    ds["rank_histogram"][..., 7, :] = np.nan  # a forecast that diverged
+    assert np.isnan(rank_ends(ds)).all()
+    ds["known"][7] = 0  # a forecast without a truth
+    assert np.isfinite(rank_ends(ds)[0][:4]).all()

@@ -4,6 +4,7 @@ import random
 import re
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from gfrnn.workflows.chaos.command_process import EndedCommand
 from gfrnn.workflows.chaos.faults import DAMAGES, KINDS, UndisturbedCommand, damage, draw_fault
 from gfrnn.workflows.chaos.run_contents import contents
 from gfrnn.workflows.chaos.small_runs import COMMANDS, SmallCommand
+from gfrnn.workflows.commands.main import app
 
 # Faults of different kinds, the same each time: a campaign by hand draws others.
 FIRST_SEED, TRIALS = 765530, 4
@@ -62,6 +64,14 @@ def test_every_kind_is_drawn_for_every_command():
     for kind in KINDS:
         names = {each.name for each in COMMANDS if each.reads or kind not in DAMAGES}
         assert {name for found, name in drawn if found == kind} == names
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_arguments_of_small_commands_are_those_of_gfrnn(command):
+    name, *words = command.arguments
+    parser = typer.main.get_command(app).commands[name]
+    assert parser.make_context(name, words).params
+    assert command.after in (None, *(each.name for each in COMMANDS))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.axes import Axes
 
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.errors import ConfigError
@@ -111,14 +112,26 @@ def test_scores_of_earlier_versions_have_no_interval() -> None:
     assert pictures[4].alt.endswith("lowest bin 1.00, highest bin 1.00.")
 
 
-def test_bars_of_several_ranks_have_no_interval() -> None:
-    many = 50
-    flat = xr.DataArray(np.full((many + 1, 1, 4), 1 / (many + 1)), dims=("rank", *OWN))
+@pytest.mark.parametrize("members", [10, 50])
+def test_bars_of_a_single_rank_have_intervals(
+    members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[np.ndarray] = []
+    monkeypatch.setattr(
+        Axes, "vlines", lambda self, x, low, high, **_: drawn.extend((x, low, high))
+    )
     scores = ensemble_scores().drop_dims("rank")
+    flat = xr.DataArray(np.full((members + 1, 1, 4), 1 / (members + 1)), dims=("rank", *OWN))
     for name, factor in (("", 1.0), ("_low", 0.8), ("_high", 1.3)):
         scores[f"rank_histogram{name}"] = factor * flat
-    (*_, ranks) = ensemble_pictures(scores, CHANNEL, [0])
-    assert "lowest bin 1.00 (0.80 to 1.30), highest bin 1.00 (0.80 to 1.30)." in ranks.alt
+    ensemble_pictures(scores, CHANNEL, [0])
+    heights, edges = rank_bars(flat.values[:, 0, 0])
+    single = np.diff(edges) < 1.5 / (members + 1)
+    assert 2 <= single.sum() < len(heights) or members == 10
+    x, low, high = drawn
+    np.testing.assert_allclose(x, (0.5 * (edges[1:] + edges[:-1]))[single])
+    np.testing.assert_allclose(low, 0.8)
+    np.testing.assert_allclose(high, 1.3)
 
 
 def test_without_another_ensemble_there_is_nothing_to_compare_with() -> None:

@@ -137,6 +137,13 @@ def test_the_standard_error_is_that_of_means_over_resamples(memory):
         assert error == pytest.approx((drawn @ own / 301).std(), rel=0.1)
 
 
+def test_standard_errors_in_parts_are_those_of_all(monkeypatch):
+    series = np.random.default_rng(6).standard_normal((50, 7))
+    whole = block_standard_error(series)
+    monkeypatch.setattr(circular_blocks, "_SERIES_BYTES", 8 * 50 * 3)
+    np.testing.assert_array_equal(block_standard_error(series), whole)
+
+
 def test_standard_errors_of_series_with_missing_and_with_few_values():
     series = np.random.default_rng(5).standard_normal((100, 2, 3))
     whole = block_standard_error(series)
