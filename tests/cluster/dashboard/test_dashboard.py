@@ -67,7 +67,8 @@ class Clock:
         (7.25, "%", "7.2 %"),
         (0.034, "", "0.034"),
         (100.4, "%", "100 %"),
-        (90.4, "s", "90 s"),
+        (50.4, "s", "50 s"),
+        (90.4, "s", "1m 30s"),
         (2028, "s", "33m 48s"),
         (None, "%", "\N{EN DASH}"),
     ],
@@ -146,7 +147,7 @@ def test_the_bar_of_a_stage_has_the_length_of_its_done_part():
     assert 'class="going"' in going
     assert "width:25.0%" in going
     assert "3 / 12" in going
-    assert ">80 s<" in going  # 60 s and the age of the snapshot
+    assert ">1m 20s<" in going  # 60 s and the age of the snapshot
     assert ">160 s<" in going  # 180 s less the age
     assert 'class="coming"' in coming
     assert "width:0.0%" in coming
@@ -157,7 +158,7 @@ def test_the_bar_of_a_stage_has_the_length_of_its_done_part():
 def test_metrics_are_displayed_with_their_labels():
     text = tiles(PageState(SNAPSHOT, 1))
     assert "<b>12\N{THIN SPACE}345</b><span>rows a second</span>" in text
-    assert "<b>180 s</b><span>left</span>" in text
+    assert "<b>3m 0s</b><span>left</span>" in text
 
 
 def test_memory_is_displayed_with_limit_and_plan():
