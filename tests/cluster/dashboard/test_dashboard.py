@@ -148,7 +148,7 @@ def test_the_bar_of_a_stage_has_the_length_of_its_done_part():
     assert "width:25.0%" in going
     assert "3 / 12" in going
     assert ">1m 20s<" in going  # 60 s and the age of the snapshot
-    assert ">160 s<" in going  # 180 s less the age
+    assert ">2m 40s<" in going  # 180 s less the age
     assert 'class="coming"' in coming
     assert "width:0.0%" in coming
     assert "0 / 2" in coming
