@@ -59,9 +59,9 @@ _SLOW_LEFT_OUT = pytest.StashKey[int]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow the tests that start services of the machine."""
+    """Mark as slow the tests that start services of the machine, and exhaustive ones."""
     for item in items:
-        if item.get_closest_marker("slurm"):
+        if item.get_closest_marker("slurm") or item.get_closest_marker("exhaustive"):
             item.add_marker(pytest.mark.slow)
 
 

@@ -66,7 +66,14 @@ def products(run: Run) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [in_place, into_another_folder, refitted, refitted_again, another_period]
+    "command",
+    [
+        in_place,
+        pytest.param(into_another_folder, marks=pytest.mark.exhaustive),
+        refitted,
+        pytest.param(refitted_again, marks=pytest.mark.exhaustive),
+        another_period,
+    ],
 )
 def test_a_killed_command_can_be_repeated(command, weather, source):
     runs, before = source.parent, source.parent.with_name("before")

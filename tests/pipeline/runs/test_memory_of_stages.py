@@ -27,7 +27,16 @@ SLACK = 3 * MIB  # Python's own and the allocator's
 @pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc"
 )
-@pytest.mark.parametrize("layout", ["eof", "ensemble", "local", "products", "zonal"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "eof",
+        "ensemble",
+        pytest.param("local", marks=pytest.mark.exhaustive),
+        pytest.param("products", marks=pytest.mark.exhaustive),
+        pytest.param("zonal", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_no_task_after_a_fit_needs_more_memory_than_planned(tmp_path, layout):
     # Large arrays go back to the system at once, so that the peak is that of what is held.
     environment = with_support() | {"MALLOC_MMAP_THRESHOLD_": "65536", "OPENBLAS_NUM_THREADS": "1"}

@@ -135,8 +135,8 @@ def test_the_model_does_not_depend_on_the_layout(
     check(plain, layout)
 
 
-@pytest.mark.slow
-@settings(max_examples=12)
+@pytest.mark.exhaustive
+@settings(max_examples=30)
 @given(layout=layouts())
 def test_the_model_does_not_depend_on_many_layouts(
     plain: tuple[xr.Dataset, dict[str, str]], layout: dict[str, Any]

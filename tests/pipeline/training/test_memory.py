@@ -62,7 +62,15 @@ def test_memory_is_not_above_the_estimate(tmp_path, kind, part):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["eof", "local", "products", "zonal"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "eof",
+        "local",
+        pytest.param("products", marks=pytest.mark.exhaustive),
+        pytest.param("zonal", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_no_task_of_a_fit_needs_more_memory_than_planned_and_none_a_third_of_it(tmp_path, layout):
     lines = output_of("peak_stages", layout, tmp_path).splitlines()
     tasks = {}

@@ -213,7 +213,7 @@ def test_arco_era5_on_patches(tmp_path: Path) -> None:
     check(run, np.arange(35.0, 71.0, 5.0), np.array([*range(0, 31, 5), 345.0, 350.0, 355.0]))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_weatherbench2_era5_on_patches(tmp_path: Path) -> None:
     store = write_weatherbench2(tmp_path / "wb2.zarr")
     run = computed(small("weatherbench2_era5", store, "local"), tmp_path / "run")
@@ -280,7 +280,14 @@ def test_a_quarter_degree_globe_runs_on_patches_in_little_memory(tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["eof", "local", "zonal"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "eof",
+        pytest.param("local", marks=pytest.mark.exhaustive),
+        pytest.param("zonal", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_store_chunked_by_area_is_read_too(tmp_path: Path, layout: str) -> None:
     """A chunk contains all times of a few cells, so each leaf decodes the whole store."""
     plain, short = write_weatherbench2(tmp_path / "wb2.zarr"), {"horizon": "1d", "every": "2d"}

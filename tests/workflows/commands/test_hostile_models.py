@@ -149,7 +149,10 @@ def test_metadata_that_do_not_fit_are_refused(stranger, change):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "seed",
+    [*range(3), *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(3, 12))],
+)
 def test_no_use_of_a_changed_model_ends_in_an_error_of_a_library(stranger, later, seed):
     strange_model(stranger / "model.zarr", random.Random(seed))
     for name, message in refusals(stranger, later).items():
