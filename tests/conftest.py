@@ -54,12 +54,18 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
             running.stop()
 
 
+_LONGEST = {"test_docs.py", "test_docs_code.py", "test_campaign.py"}
+
 _SLOW_LEFT_OUT = pytest.StashKey[int]()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow the tests that start services of the machine, and exhaustive ones."""
+    """Mark as slow the tests that start services of the machine, and exhaustive ones.
+
+    The files that take longest come first, so that several processes end together.
+    """
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
     for item in items:
         if item.get_closest_marker("slurm") or item.get_closest_marker("exhaustive"):
             item.add_marker(pytest.mark.slow)
