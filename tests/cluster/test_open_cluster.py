@@ -307,7 +307,7 @@ def test_an_existing_cluster_is_joined_and_left_running(running, by):
         "scheduler_file": str(running / "scheduler.json"),
     }
     for _ in range(2):  # the second time shows that it was left running
-        with open_cluster(existing(**{by: place[by]}, timeout=30)) as cluster:
+        with open_cluster(existing(**{by: place[by]}, timeout=180)) as cluster:
             assert cluster.kind == "existing"
             assert get_client() is cluster.client
             assert cluster.client.submit(pow, 2, 10).result() == 1024
@@ -323,7 +323,7 @@ def test_an_existing_cluster_is_joined_and_left_running(running, by):
 
 @pytest.mark.cluster
 def test_an_existing_cluster_runs_on_after_an_error(running):
-    config = existing(address=address_in(running), timeout=30)
+    config = existing(address=address_in(running), timeout=180)
 
     with pytest.raises(ZeroDivisionError), open_cluster(config):
         raise ZeroDivisionError
@@ -344,7 +344,7 @@ def test_a_scheduler_file_may_come_later(running, tmp_path):
     timer = threading.Timer(0.3, write)
     timer.start()
     try:
-        with open_cluster(existing(scheduler_file=str(late), timeout=30)) as cluster:
+        with open_cluster(existing(scheduler_file=str(late), timeout=180)) as cluster:
             assert cluster.client.submit(pow, 2, 3).result() == 8
     finally:
         timer.join()
@@ -402,7 +402,7 @@ def test_a_scheduler_without_workers_is_an_error_in_time(lonely):
     message = str(in_time(existing(address=address, timeout=1)))
     assert f"the scheduler at {address} has no worker after 1 s" in message
     assert "cluster.timeout" in message
-    with Client(address, timeout=30, set_as_default=False) as client:  # it still answers
+    with Client(address, timeout=180, set_as_default=False) as client:  # it still answers
         assert client.nthreads() == {}
 
 

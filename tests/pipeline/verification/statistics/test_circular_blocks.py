@@ -137,6 +137,13 @@ def test_the_standard_error_is_that_of_means_over_resamples(memory):
         assert error == pytest.approx((drawn @ own / 301).std(), rel=0.1)
 
 
+def test_the_last_start_is_followed_by_the_first(monkeypatch):
+    monkeypatch.setattr(circular_blocks, "optimal_block_length", lambda series: np.full(2, 7.0))
+    series = np.random.default_rng(7).standard_normal((30, 2)).cumsum(axis=0)
+    expected = block_standard_error(series)
+    np.testing.assert_allclose(block_standard_error(np.roll(series, 11, axis=0)), expected)
+
+
 def test_standard_errors_in_parts_are_those_of_all(monkeypatch):
     series = np.random.default_rng(6).standard_normal((50, 7))
     whole = block_standard_error(series)
