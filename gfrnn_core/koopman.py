@@ -177,15 +177,18 @@ class KoopmanOperator:
         fold : RFactor, optional
             R factor of held-out rows with the same columns; by default that of the training rows,
             whose residuals are too small unless there are far more rows than functions.
+
+        Raises
+        ------
+        ValueError
+            If the factor has not the columns of the operator's rows.
         """
         values, vectors, _ = self._pairs
         if fold is None:
             later = self.response @ vectors
             later[: self.rank] -= values * vectors
             return np.asarray(np.linalg.norm(later, axis=0))
-        n = len(self.basis)
-        if fold.columns != 2 * n:
-            raise ValueError(f"fold: {fold.columns} columns, but the operator's rows have {2 * n}")
+        n = self._functions_of(fold)
         now = fold.triangle[:, :n] @ self.eigenvectors
         after = fold.triangle[:, n:] @ self.eigenvectors
         return np.asarray(
@@ -225,8 +228,13 @@ class KoopmanOperator:
             not orthogonal, so that their increases need not add up.
         error : float
             Squared error with all modes, relative to the same sum.
+
+        Raises
+        ------
+        ValueError
+            If the factor has not the columns of the operator's rows.
         """
-        n, (values, vectors) = len(self.basis), (self.eigenvalues, self.eigenvectors)
+        n, (values, vectors) = self._functions_of(fold), (self.eigenvalues, self.eigenvectors)
         now, after = fold.triangle[:, :n], fold.triangle[:, n : n + size]
         total = float(np.square(after).sum())
         if total == 0:
@@ -285,11 +293,24 @@ class KoopmanOperator:
         )
 
     def stabilised(self, radius: float = 1.0) -> KoopmanOperator:
-        """Return the operator with eigenvalues outside the unit circle moved onto it.
+        """Return the operator whose eigenvalues have at most a modulus.
 
-        This bounds the growth of linear rollouts. Eigenfunctions and all other eigenvalues do not
-        change. Growth without an eigenvalue outside the circle, as in ``h' = h + 1``, remains.
+        Larger ones are divided by their modulus and multiplied by ``radius``. This bounds the
+        growth of linear rollouts. Eigenfunctions and all other eigenvalues do not change. Growth
+        without an eigenvalue outside the unit circle, as in ``h' = h + 1``, remains.
+
+        Parameters
+        ----------
+        radius : float
+            Largest modulus, above 0.
+
+        Raises
+        ------
+        ValueError
+            If the radius is not positive.
         """
+        if not radius > 0:
+            raise ValueError(f"radius: {radius} is not positive")
         values, vectors, left = self._pairs
         large = np.abs(values) > radius
         if not large.any():
@@ -313,6 +334,19 @@ class KoopmanOperator:
             result[:, step] = q @ self.next_coefficients
             q = q @ reduced
         return result
+
+    def _functions_of(self, fold: RFactor) -> int:
+        """Return the number of functions, n, for an R factor of rows [ Psi | next Psi ].
+
+        Raises
+        ------
+        ValueError
+            If the factor does not have 2 n columns.
+        """
+        n = len(self.basis)
+        if fold.columns != 2 * n:
+            raise ValueError(f"fold: {fold.columns} columns, but the operator's rows have {2 * n}")
+        return n
 
     @cached_property
     def _pairs(self) -> tuple[Array, Array, Array]:

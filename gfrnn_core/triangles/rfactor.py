@@ -136,7 +136,14 @@ class RFactor:
 
         Regressions among these columns are then those that include the leading ones (Frisch, Waugh
         and Lovell). Each removed column takes a degree of freedom, which counts as a row.
+
+        Raises
+        ------
+        ValueError
+            If there are not so many columns.
         """
+        if not 0 <= count <= self.columns:
+            raise ValueError(f"count: {count} is not from 0 to the {self.columns} columns")
         rest = self.triangle[count:, count:]
         return self.from_trapezoid(rest, max(self.rows - count, 0))
 

@@ -26,7 +26,7 @@ from gfrnn.pipeline.forecasting.store_sums import (
     open_store,
     store_sums,
 )
-from gfrnn.pipeline.storage import array_in, consolidate
+from gfrnn.pipeline.storage import array_in, consolidate, remove_partial_files
 
 Array = NDArray[Any]
 
@@ -323,6 +323,7 @@ def finish_forecast_store(path: Path, grid: Grid) -> None:
     """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     if WRITTEN in group:
+        remove_partial_files(path)  # of workers that were killed; the sums name all files
         states = np.asarray(array_in(group, WRITTEN)[...])
         lost = int((states == 2).sum())
         attrs: dict[str, Any] = {"lost_forecasts": lost}

@@ -18,6 +18,7 @@ import xarray as xr
 import zarr
 
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.storage import remove_partial_files
 from gfrnn.pipeline.untrusted_store import UntrustedStoreError, check_store
 
 SUMS = "sha256"
@@ -109,7 +110,11 @@ def _members(store: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def add_sums(path: Path) -> None:
-    """Add the sums of all contents to the attributes of a finished store."""
+    """Add the sums of all contents to the attributes of a finished store.
+
+    Files that killed processes have left half written are removed before.
+    """
+    remove_partial_files(path)
     sums = json.dumps(store_sums(path, whole=True))
     zarr.open_group(path, mode="r+", use_consolidated=False).attrs[SUMS] = sums
 

@@ -47,7 +47,10 @@ class Checkpoints:
         self.every = every
 
     def load(self, name: str, key: str) -> Arrays | None:
-        """Return the arrays saved under a key, or None where they are missing or damaged."""
+        """Return the arrays saved under a key, or None where they are missing or damaged.
+
+        A warning names what is damaged or cannot be read, as it is computed again.
+        """
         place = self._place(name, key)
         if not (place / "zarr.json").exists():
             return None
@@ -57,11 +60,15 @@ class Checkpoints:
             attrs: dict[str, Any] = dict(group.attrs)
             hashes = attrs["sha256"]
             arrays = {array: np.asarray(array_in(group, array)[...]) for array in hashes}
-        except Exception:  # damaged in some way
+        except Exception as error:  # damage of any kind, in which libraries raise any error
+            _warn(place, f"cannot be read: {error or type(error).__name__}")
             return None
         # Zarr reads a missing chunk as zeros without an error, so the hashes are compared.
-        whole = all(content_digest(arrays[array]) == hashes[array] for array in hashes)
-        return arrays if whole else None
+        for array in hashes:
+            if content_digest(arrays[array]) != hashes[array]:
+                _warn(place, f"the array {array} has changed since it was written")
+                return None
+        return arrays
 
     def save(self, name: str, key: str, arrays: Arrays) -> None:
         """Save arrays; they appear under their name only when they are complete."""
@@ -114,3 +121,7 @@ def content_digest(values: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{values.dtype.str} {values.shape} ".encode())
     digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
+
+
+def _warn(place: Path, problem: str) -> None:
+    _LOGGER.warning("the checkpoint %s is not used and is computed again (%s)", place, problem)

@@ -216,11 +216,16 @@ class ForecastModel:
     def damping(self, lead: int) -> Array:
         """Return the autocorrelation of each grid cell at a lead in steps: shape (grid.size,).
 
-        It is 0 for a cell that did not vary. Those of the first leads are kept.
+        It is 0 for a cell that did not vary. Beyond the last lag whose covariance a fit has
+        computed, it decays exponentially at the mean rate up to that lag. Those of the first leads
+        are kept in memory.
         """
         found = self._dampings.get(lead)
         if found is None:
-            found = self.layout.autocorrelation(self.lagged, lead)
+            last = len(self.lagged) - 1
+            found = self.layout.autocorrelation(self.lagged, min(lead, last))
+            if lead > last:
+                found = np.clip(found, 0.0, 1.0) ** (lead / last)
             if (len(self._dampings) + 1) * found.nbytes <= DAMPING_BYTES:
                 self._dampings[lead] = found
         return found

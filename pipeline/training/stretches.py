@@ -74,10 +74,11 @@ def steps(name: str, duration: Duration, step: Duration) -> int:
     """
     count = duration.ratio(step)
     if count is None:
-        kind = "in calendar months" if step.monthly else "a fixed length"
+        kinds = ["is in calendar months", "has a fixed length"]
+        of_step, of_duration = kinds if step.monthly else kinds[::-1]
         raise ConfigError(
-            f"{name}: {duration} is not, but the data's step, {step}, is {kind}; give a multiple "
-            f"of it, for example {step * 3}"
+            f"{name}: {duration} {of_duration}, but the step of the data, {step}, {of_step}; give "
+            f"a multiple of the step, for example {step * 3}"
         )
     if count != round(count):
         raise ConfigError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -42,10 +43,12 @@ def check_verification(
         If the static field of a region is not found, is on another grid, or has missing values.
     """
     time, grid, config = ds["time"].values, Fields(ds).grid, experiment.verification
-    steps("forecast.horizon", experiment.forecast.horizon, step_of(time))
+    step = step_of(time)
+    horizon = steps("forecast.horizon", experiment.forecast.horizon, step)
     starts = initial_times(experiment, time)
     if masks is None:
         masks = region_masks(experiment.data, grid, config.regions)
     RegionMeans.on_grid(grid, config.regions, masks)
     events = events_of(config.thresholds, grid)
-    QuantileTimes.choose(time, [experiment.periods.train], time[starts], events)
+    valid = step.after(time[starts][:, None], np.arange(1, horizon + 1))
+    QuantileTimes.choose(time, [experiment.periods.train], valid, events)

@@ -201,7 +201,7 @@ def _same_truth(own: Mapping[str, xr.Dataset], known: Array) -> list[str]:
         found[name] = _values(chosen, _ORDER)[:, known]
     for name in with_persistence[1:]:
         first = with_persistence[0]
-        if not np.allclose(found[name], found[first], rtol=_SAME_TRUTH, equal_nan=True):
+        if not np.allclose(found[name], found[first], rtol=_SAME_TRUTH, atol=0.0, equal_nan=True):
             raise RunError(
                 f"{first} and {name} were scored against different truths: persistence has other "
                 "errors on the same initial times; verify them against the same truth, on one grid"

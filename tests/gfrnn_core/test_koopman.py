@@ -353,5 +353,10 @@ def test_arguments_that_do_not_fit_are_refused():
     operator = KoopmanOperator.from_factor(factor)
     with pytest.raises(ValueError, match=r"fold: 4 columns, but the operator's rows have 6"):
         operator.residuals(factor_of(now[:, :2], after[:, :2]))
+    with pytest.raises(ValueError, match=r"fold: 8 columns, but the operator's rows have 6"):
+        operator.contributions(RFactor.from_rows(np.ones((20, 8))), 3)
+    for radius in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match=f"radius: {radius} is not positive"):
+            operator.stabilised(radius)
     with pytest.raises(ValueError, match=r"features: \(3,\) is not \(starts, 3\)"):
         operator.rollout(now[0], 2)

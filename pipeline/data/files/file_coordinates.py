@@ -14,6 +14,10 @@ from gfrnn.pipeline.data.variables import names, units
 from gfrnn.pipeline.errors import DataError
 
 
+_LARGEST_LATITUDE = 90.001
+"""Degrees north or south up to which a latitude is taken for a pole."""
+
+
 class FileGrid(NamedTuple):
     """Canonical latitudes and longitudes of a file, their positions in it, and notes."""
 
@@ -132,10 +136,12 @@ def read_grid(ds: xr.Dataset, kinds: dict[str, str], file: RawFile) -> FileGrid:
                 f"{file.path}: {kind} {name} has missing entries; drop these points or fill them in"
             )
     rows = np.argsort(found["latitude"])
-    latitude = found["latitude"][rows]
-    if np.abs(latitude).max() > 90.001 or np.any(np.diff(latitude) <= 0):
+    stated = found["latitude"][rows]
+    # Poles of float32 may lie beyond 90 degrees by rounding, where cosines are negative.
+    latitude = np.clip(stated, -90.0, 90.0)
+    if np.abs(stated).max() > _LARGEST_LATITUDE or np.any(np.diff(latitude) <= 0):
         raise DataError(
-            f"{file.path}: latitudes {latitude[0]}..{latitude[-1]} repeat or are outside of "
+            f"{file.path}: latitudes {stated[0]}..{stated[-1]} repeat or are outside of "
             "-90..90; give each once, in degrees"
         )
     longitude, columns = _distinct_longitudes(found["longitude"])

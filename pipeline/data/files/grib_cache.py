@@ -47,7 +47,7 @@ def grib_variables(path: str, stamp: tuple[int | str, ...]) -> dict[str, GribVar
     DataError
         See :func:`index_file`.
     """
-    kept = _kept_index(path, stamp)
+    kept = _kept_index(path)
     with contextlib.suppress(*_UNREADABLE):
         return _read(kept.read_bytes(), _key(path, stamp))
     found = index_file(path)
@@ -57,10 +57,13 @@ def grib_variables(path: str, stamp: tuple[int | str, ...]) -> dict[str, GribVar
     return found
 
 
-def _kept_index(path: str, stamp: tuple[int | str, ...]) -> Path:
-    """Return the place of the index of a file: below ``$XDG_CACHE_HOME``, or ``~/.cache``."""
+def _kept_index(path: str) -> Path:
+    """Return the place of the index of a file: below ``$XDG_CACHE_HOME``, or ``~/.cache``.
+
+    The index of a file that has changed takes the place of the earlier one.
+    """
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    digest = hashlib.sha256(_key(path, stamp).encode()).hexdigest()
+    digest = hashlib.sha256(_key(path, ()).encode()).hexdigest()
     return Path(home) / "gfrnn" / "grib" / f"{digest}.npz"
 
 

@@ -67,7 +67,7 @@ QUANTITIES: dict[str, Quantity] = {
     "sea_ice_cover": Quantity("1", "sea_ice_area_fraction", -0.01, 1.01),
     "boundary_layer_height": Quantity("m", "atmosphere_boundary_layer_thickness", 0, 1.2e4),
     "snow_depth": Quantity("m", "lwe_thickness_of_surface_snow_amount", -1e-3, 20),
-    "runoff": Quantity("m", "runoff_amount", -1e-3, 3),
+    "runoff": Quantity("m", None, -1e-3, 3),
     "volumetric_soil_water_layer_1": Quantity("m3 m-3", None, -0.01, 1.0),
     "soil_temperature_level_1": Quantity("K", "soil_temperature", 170, 360),
     "surface_solar_radiation_downwards": Quantity(
@@ -83,7 +83,7 @@ QUANTITIES: dict[str, Quantity] = {
         "J m-2", "integral_wrt_time_of_toa_incoming_shortwave_flux", -1e3, 1e9
     ),
     "geopotential_at_surface": Quantity("m2 s-2", "surface_geopotential", -1.5e4, 9e4),
-    "land_sea_mask": Quantity("1", "land_binary_mask", -0.01, 1.01),
+    "land_sea_mask": Quantity("1", "land_area_fraction", -0.01, 1.01),
     "standard_deviation_of_orography": Quantity("m", None, -1, 2e3),
     "high_vegetation_cover": Quantity("1", None, -0.01, 1.01),
     "low_vegetation_cover": Quantity("1", None, -0.01, 1.01),
@@ -187,6 +187,7 @@ STANDARD_NAMES: dict[str, str] = {
     "surface_geopotential": "geopotential_at_surface",
     "surface_altitude": "geopotential_at_surface",
     "land_binary_mask": "land_sea_mask",
+    "land_area_fraction": "land_sea_mask",
     "land_area_fraction": "land_sea_mask",
 }
 # Variables at these heights (m above ground) are variables of their own.

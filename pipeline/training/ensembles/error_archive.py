@@ -18,7 +18,7 @@ from zarr.codecs import Crc32cCodec
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import content_digest
 from gfrnn.pipeline.states.harmonics import harmonics
-from gfrnn.pipeline.storage import array_in, write_whole
+from gfrnn.pipeline.storage import array_in, remove_partial_files, write_whole
 from gfrnn.pipeline.training.ensembles.held_out_starts import LEAST_STARTS, MOST_STARTS
 from gfrnn.pipeline.training.ensembles.log_variance import log_variance_regression
 from gfrnn.pipeline.untrusted_store import is_sound
@@ -138,15 +138,17 @@ class ErrorArchive:
         RunError
             If too many forecasts diverged.
         """
+        remove_partial_files(self.path)  # of workers that were killed
         group = self._open("r+")
         usable = np.all([np.isfinite(own).all(axis=(1, 2)) for own in squares.values()], axis=0)
         group.create_array("usable", data=usable.astype(np.int8), overwrite=True)
         if usable.sum() < LEAST_STARTS:
             raise RunError(
-                f"forecast.members: forecasts of the validation period from {len(usable)} initial "
-                f"times, or those of the linear model, diverged from {int((~usable).sum())}; "
-                f"members are made of the errors of at least {LEAST_STARTS}; choose a shorter "
-                "forecast.horizon or a larger fit.ridge, or leave forecast.members out"
+                f"forecast.members: from {int((~usable).sum())} of {len(usable)} initial times in "
+                "the validation period, the forecast of the networks or of the linear model "
+                f"diverged; members are made of the errors of at least {LEAST_STARTS} others; "
+                "choose a shorter forecast.horizon or a larger fit.ridge, or leave "
+                "forecast.members out"
             )
         valid = self.valid_time[usable]
         span = valid.max(initial=valid[0, 0]) - valid.min(initial=valid[0, 0])

@@ -13,10 +13,13 @@ import pytest
 import zarr
 
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.forecasting import forecast as forecast_module
 from gfrnn.pipeline.forecasting.netcdf_export import NetcdfExport
 from gfrnn.pipeline.forecasting.store_sums import check_sums
+from gfrnn.pipeline.reduction.run_tasks import run_tasks
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.verification import verify as verify_module
 from gfrnn.pipeline.verification.stored_fields import StoredForecasts
 
 PARTS: dict[str, Any] = {
@@ -61,6 +64,28 @@ def test_a_missing_file_of_any_array_is_found_and_named(copy):
             check_sums(copy.forecast_store)
         file.write_bytes(whole)
     check_sums(copy.forecast_store)
+
+
+@pytest.mark.parametrize("array", ["limited", "geopotential"])
+def test_files_of_a_killed_worker_are_removed_before_the_sums(copy, monkeypatch, array):
+    """Zarr's temporary files of a worker that was killed stay beside those of its successor."""
+    left: list[Path] = []
+
+    def killed_once(name: str, *arguments: Any) -> list[Any]:
+        results = run_tasks(name, *arguments)
+        stores = {"forecast": copy.forecast_store / array, "verify": copy.statistics / "error"}
+        left.append(stores[name] / "c" / "0.0123abcd.partial")
+        left[-1].write_bytes(b"half")
+        return results
+
+    monkeypatch.setattr(forecast_module, "run_tasks", killed_once)
+    monkeypatch.setattr(verify_module, "run_tasks", killed_once)
+    copy.forecast(force=True)
+    copy.verify()
+    check_sums(copy.forecast_store)
+    check_sums(copy.statistics, whole=True)
+    assert len(left) == 2
+    assert not any(path.exists() for path in left)
 
 
 def test_a_flipped_bit_in_any_array_is_found_when_it_is_read(copy):

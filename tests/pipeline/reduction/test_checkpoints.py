@@ -112,13 +112,15 @@ def other_attributes(place: Path) -> None:
         other_attributes,
     ],
 )
-def test_a_damaged_checkpoint_is_computed_again(tmp_path, damage):
+def test_a_damaged_checkpoint_is_named_and_computed_again(tmp_path, damage, caplog):
     checkpoints = Checkpoints(tmp_path / "s")
     triangle = RFactor.from_rows(np.random.default_rng(0).standard_normal((20, 4))).triangle
     checkpoints.save("n", "k", {"triangle": triangle, "rows": np.array(20)})
     assert checkpoints.load("n", "k") is not None
     damage(tmp_path / "s" / "n" / "k")
     assert checkpoints.load("n", "k") is None
+    expected = [] if damage is no_group else [f"the checkpoint {tmp_path}/s/n/k is not used"]
+    assert [record.message.partition(" and")[0] for record in caplog.records] == expected
     checkpoints.save("n", "k", {"triangle": triangle, "rows": np.array(20)})
     found = checkpoints.load("n", "k")
     assert found is not None

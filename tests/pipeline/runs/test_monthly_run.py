@@ -234,7 +234,7 @@ def test_the_experiment_of_an_inspection_is_legal(tmp_path):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"model": {"leads": ["30d"]}}, r"model\.leads: 30d is not, .* 1mo, is in calendar months"),
+        ({"model": {"leads": ["30d"]}}, r"model\.leads: 30d has a fixed length, .* 1mo, is in calendar"),
         ({"forecast": {"horizon": "10d"}}, r"forecast\.horizon: 10d is not, .*; give .* 3mo"),
         ({"forecast": {"every": "1d"}}, r"forecast\.every: 1d is not, but the data's step, 1mo"),
         ({"model": {"inputs": ["hour"]}}, r"model\.inputs: hour is not allowed with .* of 1mo"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -18,6 +19,7 @@ from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
+from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import (
     Weather,
@@ -80,6 +82,20 @@ def test_forecasts_and_scores_are_those_of_a_run_of_that_period(weather, fitted,
     ):
         assert contents(ours) == contents(theirs)
     assert Run.reopen(run.folder).finished("verify")
+
+
+def test_forecasts_may_be_longer_than_those_of_the_fit(fitted, tmp_path):
+    """Damped persistence then needs autocorrelations at lags that the fit has not computed."""
+    run = NewPeriod.prepare(fitted.folder, period(*LATER), tmp_path / "longer", horizon="6d").run()
+    run.forecast()
+    run.verify()
+    model = ForecastModel.load(run.model)
+    known = len(model.lagged) - 1
+    assert known < 6
+    last = np.clip(model.damping(known), 0, 1)
+    np.testing.assert_allclose(model.damping(2 * known), last**2, rtol=1e-6)
+    scores = run.scores()
+    assert np.isfinite(scores["rmse"].sel(system="damped persistence")).all()
 
 
 def test_the_folder_has_the_first_day_in_its_name(fitted):

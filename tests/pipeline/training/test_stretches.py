@@ -268,10 +268,10 @@ def test_steps_of_a_duration():
     month = Duration.parse("1mo")
     assert steps("k", Duration.parse("12mo"), month) == 12
     with pytest.raises(
-        ConfigError, match=r"k: 10d is not, but .*, 1mo, is in calendar months.*3mo"
+        ConfigError, match=r"k: 10d has a fixed length, but .*, 1mo, is in calendar months.*3mo"
     ):
         steps("k", Duration.parse("10d"), month)
-    with pytest.raises(ConfigError, match=r"k: 1mo is not, but .*, 6h, is a fixed length"):
+    with pytest.raises(ConfigError, match=r"k: 1mo is in calendar months, but .*, 6h, has a fixed"):
         steps("k", month, six)
     with pytest.raises(ConfigError, match=r"k: 4mo is not a multiple of the data's step, 3mo"):
         steps("k", Duration.parse("4mo"), Duration.parse("3mo"))

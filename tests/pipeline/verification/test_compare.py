@@ -149,3 +149,23 @@ def test_what_cannot_be_compared_is_refused(stores, tmp_path) -> None:
         of(stores, "good", "other_truth")
     with pytest.raises(RunError, match="no statistics of forecasts there"):
         compare({"good": stores["good"], "nothing": tmp_path / "statistics.zarr"})
+
+
+def test_other_truths_of_small_units_are_found(tmp_path) -> None:
+    """Squared errors of humidity or vorticity are far below 1, as is every difference of them."""
+    truth = make_truth(days=60)[["2m_temperature"]] * np.float32(1e-6)
+    noise = np.random.default_rng(3).normal(0, 1e-7, truth["2m_temperature"].shape)
+    stores = {}
+    for name, factor in (("own", 0), ("other", 1)):
+        ds = (truth + factor * noise).rename({"2m_temperature": "tracer"})
+        ds["tracer"].attrs = {"units": "s-1"}
+        ds.to_zarr(tmp_path / f"{name}.zarr", consolidated=False)
+        forecasts = make_forecasts(make_truth(days=60), STARTS)[["2m_temperature"]] * 1e-6
+        forecasts = forecasts.rename({"2m_temperature": "tracer"})
+        forecasts["tracer"].attrs = {"units": "s-1"}
+        path = write_weatherbench2(forecasts, tmp_path / f"forecasts_{name}.zarr")
+        source, data = SourceConfig(path=str(path)), DataConfig(sources=[f"{tmp_path}/{name}.zarr"])
+        SourceVerification.prepare(source, data, tmp_path / name).score()
+        stores[name] = tmp_path / name / "statistics.zarr"
+    with pytest.raises(RunError, match="own and other were scored against different truths"):
+        compare(stores)

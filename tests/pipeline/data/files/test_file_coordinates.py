@@ -67,6 +67,22 @@ def test_a_repeated_meridian_is_dropped(tmp_path: Path, ends: tuple[float, float
         longitudes([*values, values[1]])
 
 
+@pytest.mark.parametrize("pole", [90.0, 90.0000076, -90.0005])
+def test_a_pole_is_at_90_degrees(tmp_path: Path, pole: float) -> None:
+    ds = make(3).assign_coords(latitude=np.linspace(np.sign(pole) * 60, pole, 4))
+    ds.to_zarr(tmp_path / "a.zarr", consolidated=False)
+    found = opened(tmp_path / "a.zarr")["latitude"].values
+    assert np.abs(found).max() == 90
+    assert np.cos(np.deg2rad(found)).min() >= 0
+
+
+@pytest.mark.parametrize("latitudes", [[60, 70, 80, 90.01], [60, 89.9, 90, 90.0005]])
+def test_latitudes_beyond_the_pole_are_refused(tmp_path: Path, latitudes: list[float]) -> None:
+    make(3).assign_coords(latitude=latitudes).to_zarr(tmp_path / "a.zarr", consolidated=False)
+    with pytest.raises(DataError, match="repeat or are outside of -90..90"):
+        opened(tmp_path / "a.zarr")
+
+
 @given(st.integers(4, 1440), st.booleans(), st.floats(-1, 1))
 def test_rounding_of_float32_does_not_matter(count: int, west: bool, noise: float) -> None:
     exact = np.arange(count) * 360 / count

@@ -62,6 +62,7 @@ def test_a_file_that_has_changed_is_indexed_again(
     os.utime(path, (0, 0))
     in_a_new_process(path)
     assert len(indexed) == 2
+    assert len(list(home.iterdir())) == 1  # the new index has the place of the old one
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other", "pickle"])

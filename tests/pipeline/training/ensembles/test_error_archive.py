@@ -46,10 +46,13 @@ def stored(tmp_path_factory) -> tuple[ErrorArchive, dict[str, np.ndarray]]:
     assert archive.exists
     for first in range(0, STARTS, 32):
         archive.write(first, {name: each[first : first + 32] for name, each in errors.items()})
+    half = archive.path / "forecast" / "c" / "0.0123abcd.partial"  # of a worker that was killed
+    half.write_bytes(b"half")
     archive.finish(
         {name: np.square(each).mean(axis=3) for name, each in errors.items()},
         {name: each.mean(axis=3) for name, each in errors.items()},
     )
+    assert not half.exists()
     return ErrorArchive(archive.path), errors
 
 
@@ -79,7 +82,7 @@ def test_forecasts_that_diverge_are_refused_if_few_others_remain(tmp_path, diver
     archive.create(stamps(40)[:, None], UNIT, CELLS, 8)
     squares = np.ones((40, 1, CHANNELS))
     squares[:diverged] = np.nan
-    with pytest.raises(RunError, match=rf"diverged from {diverged}; .*at least 30"):
+    with pytest.raises(RunError, match=rf"from {diverged} of 40 initial times .*at least 30 others"):
         archive.finish(dict.fromkeys(SYSTEMS, squares), dict.fromkeys(SYSTEMS, 0 * squares))
 
 
