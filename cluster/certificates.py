@@ -53,8 +53,12 @@ def temporary_certificates(folder: Path) -> Iterator[Security]:
     made: Any = new_certificates()
     try:
         folder.mkdir(mode=0o700, parents=True)
-        _write(folder / _CERTIFICATE, made.tls_ca_file)
-        _write(folder / _KEY, made.tls_scheduler_key)
+        try:
+            _write(folder / _CERTIFICATE, made.tls_ca_file)
+            _write(folder / _KEY, made.tls_scheduler_key)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     except OSError as error:
         raise ClusterError(
             f"cluster: certificates cannot be written to {folder} ({error.strerror}); "

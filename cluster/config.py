@@ -126,7 +126,8 @@ class ClusterConfig(BaseModel):
     @field_validator("walltime", "queue_wait")
     @classmethod
     def _is_duration(cls, value: str | int) -> str | int:
-        parse_walltime(value)
+        if parse_walltime(value) < 0:
+            raise ValueError(f"{value!r} is negative; write for example 1h")
         return value
 
     @model_validator(mode="after")
@@ -145,6 +146,8 @@ class ClusterConfig(BaseModel):
             )
         if self.kind in BATCH_KINDS:
             self._check_job()
+        if self.in_allocation and self.memory is not None:
+            check_worker_memory(self.memory_bytes, self.memory)
         return self
 
     def _check_job(self) -> None:

@@ -35,7 +35,9 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
         security = _security(config)
         _check_address(address, security)
         client = Client(address, timeout=config.timeout, security=security)
-    except (OSError, TimeoutError, ValueError) as error:
+    except ValueError as error:
+        raise ClusterError(f"cluster: {place} cannot be used: {error}") from error
+    except (OSError, TimeoutError) as error:
         raise ClusterError(
             f"cluster: no scheduler answers at {place} within {config.timeout:g} s ({error}); "
             "check that it runs and that this machine can reach it"

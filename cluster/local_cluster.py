@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import dask
-from dask.system import CPU_COUNT
 from dask.utils import parse_timedelta
 from distributed import Client, Nanny, SpecCluster
 from distributed.security import Security
+from distributed.system import MEMORY_LIMIT
 from distributed.worker_memory import parse_memory_limit
 
 from gfrnn.cluster.certificates import new_certificates
@@ -56,16 +56,20 @@ class QuietWorker(PortlessWorker):
 def local_size(config: ClusterConfig) -> tuple[int, int | None]:
     """Return the number of workers of a local cluster, and bytes of memory of each.
 
+    By default there is a worker for each core, and all have equal shares of the memory. None means
+    no limit.
+
     Raises
     ------
     ClusterError
         If a worker's own process takes the memory limit.
     """
     workers = config.workers or len(os.sched_getaffinity(0))
-    memory = config.memory or "auto"
-    limit = parse_memory_limit(memory, nthreads=1, total_cores=CPU_COUNT, logger=_LOGGER)
-    if limit:  # 0 is no limit
-        given = config.memory or f"{limit / 2**20:.0f} MiB, the machine's memory by its cores,"
+    memory = config.memory or MEMORY_LIMIT // workers
+    limit = parse_memory_limit(memory, nthreads=1, logger=_LOGGER)
+    if limit:
+        share = f"{limit / 2**20:.0f} MiB, the machine's memory by {workers} workers,"
+        given = config.memory or share
         try:
             check_worker_memory(limit, given)
         except ValueError as error:
@@ -87,14 +91,14 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
         If a worker's own process takes the memory limit, certificates cannot be made, or a process
         cannot be started.
     """
-    workers = local_size(config)[0]
+    workers, limit = local_size(config)
     security = new_certificates()
     with safe_import_path(), dask.config.set(_connection_timeouts()):
         with _signals_ignored(), dask.config.set(nanny_settings()), warnings.catch_warnings():
             # Where the port is taken, Dask uses another one, whose address is printed.
             warnings.filterwarnings("ignore", message="Port .* is already in use")
             try:
-                cluster = _start(config, workers, security)
+                cluster = _start(config, workers, limit, security)
             except (RuntimeError, OSError, TimeoutError) as error:
                 raise ClusterError(
                     f"cluster: the local scheduler and its {workers} workers cannot be started "
@@ -105,7 +109,9 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
             yield client
 
 
-def _start(config: ClusterConfig, workers: int, security: Security) -> SpecCluster:
+def _start(
+    config: ClusterConfig, workers: int, limit: int | None, security: Security
+) -> SpecCluster:
     """Start scheduler and workers; a LocalCluster of Dask would not take another scheduler."""
     common = {"host": LOOPBACK, "protocol": "tls://", "security": security}
     worker = {
@@ -115,7 +121,7 @@ def _start(config: ClusterConfig, workers: int, security: Security) -> SpecClust
             "worker_class": QuietWorker,
             "dashboard": False,
             "nthreads": 1,  # parallelism comes from processes: see the reducer
-            "memory_limit": config.memory or "auto",
+            "memory_limit": limit,
             "silence_logs": logging.ERROR,
         },
     }

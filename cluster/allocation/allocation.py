@@ -31,7 +31,7 @@ from gfrnn.cluster.guarded_servers import GuardedScheduler, PortlessWorker
 from gfrnn.cluster.host_address import dashboard_options, interface_address
 from gfrnn.cluster.private_folder import make_private_folder
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
-from gfrnn.cluster.worker_memory import memory_limit
+from gfrnn.cluster.worker_memory import check_worker_memory, memory_limit
 
 _DRIVER_NAME = "driver"
 
@@ -172,6 +172,12 @@ class _Rendezvous:
 
     async def _work(self) -> None:
         """Run a worker until the scheduler ends it or is lost."""
+        limit = memory_limit(self.ranks.memory)
+        if self.config.memory is None:
+            try:
+                check_worker_memory(limit, f"{limit / 2**20:.0f} MiB, this process' share,")
+            except ValueError as error:
+                raise ClusterError(f"cluster.{error}, in the options of the job") from None
         address, security = self.find_scheduler()
         with dask.config.set(nanny_settings()):
             nanny = Nanny(
@@ -182,7 +188,7 @@ class _Rendezvous:
                 host=interface_address(self.config.interface),
                 security=security,
                 nthreads=self.config.threads,
-                memory_limit=self.config.memory or memory_limit(self.ranks.memory),
+                memory_limit=self.config.memory or limit,
                 local_directory=self._temporary_folder(),
                 name=str(self.ranks.rank),
                 death_timeout=self.config.timeout,

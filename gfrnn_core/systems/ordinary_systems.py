@@ -123,14 +123,6 @@ LORENZ63 = System(
 """Lorenz 63 at the standard parameters."""
 
 
-def lorenz63_trajectory(initial: ArrayLike, dt: float, steps: int, spinup: int = 0) -> FloatArray:
-    """Return a Lorenz 63 trajectory, shape (steps + 1, 3), after a spin-up.
-
-    See `System.trajectory` for the parameters and errors.
-    """
-    return LORENZ63.trajectory(dt, steps, initial, spinup)
-
-
 def lorenz96_tendency(state: FloatArray, forcing: float = 10.0) -> FloatArray:
     """Return the time derivative of the system of Lorenz (1996).
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from distributed import Client, Scheduler
 from distributed.security import Security
 
+from gfrnn.cluster import certificates
 from gfrnn.cluster.certificates import certificates_in, temporary_certificates
 from gfrnn.cluster.errors import ClusterError
 
@@ -43,6 +46,20 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path):
     ):
         pass
     assert (tmp_path / "precious").exists()
+
+
+def test_a_full_disk_leaves_no_part_of_a_key(tmp_path, monkeypatch):
+    def fails(path, text):
+        path.write_text(text[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(certificates, "_write", fails)
+    with (
+        pytest.raises(ClusterError, match="cannot be written .*No space left"),
+        temporary_certificates(tmp_path / "certificates"),
+    ):
+        raise AssertionError("made")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_package_it_is_named(tmp_path, monkeypatch):

@@ -70,7 +70,7 @@ def rollout(quick: Quick = False, rounds: Rounds = 5) -> None:
 def perturbation(sizes: Sizes = "500", rounds: Rounds = 5) -> None:
     """Compare learning by perturbation with a PyTorch loop of the same forward passes.
 
-    It needs PyTorch: install GFRNN with its extra bench.
+    Without PyTorch, which is in GFRNN's extra bench, only the times of this program are printed.
 
     Example: [bold]gfrnn bench perturbation --sizes 500,1000[/bold]
     """

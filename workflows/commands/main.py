@@ -112,7 +112,7 @@ def main() -> None:
             code = app(standalone_mode=False)
     except StopRequested as stop:
         code = stop.code
-        console.print(f"stopped {stop}; {_RESUME}")
+        _print_stopped(f"stopped {stop}")
     except (GfrnnError, ClusterError) as error:
         code = _print_error(str(error))
     except OSError as error:
@@ -128,8 +128,13 @@ def main() -> None:
     except Exception as error:
         code = _print_fault(error)
     if code == INTERRUPTED:
-        console.print(f"stopped; {_RESUME}")
+        _print_stopped("stopped")
     sys.exit(code)
+
+
+def _print_stopped(what: str) -> None:
+    """Print on standard error that a command stopped, as results alone go to standard output."""
+    Console(stderr=True).print(f"{what}; {_RESUME}", highlight=False)
 
 
 def _storage_error(error: OSError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from gfrnn.pipeline.data.grid import Channel
@@ -26,7 +27,7 @@ def plot_maps(plotted: PlottedRun, start: int, lead: int, channels: Sequence[Cha
     Raises
     ------
     ConfigError
-        If the grid is a single line.
+        If the grid is a single line, or a forecast whose truth is not known has diverged.
     """
     grid, valid = plotted.grid, plotted.valid[start, lead : lead + 1]
     if min(grid.shape[1:]) < 2:
@@ -41,8 +42,11 @@ def plot_maps(plotted: PlottedRun, start: int, lead: int, channels: Sequence[Cha
         forecast = plotted.member_fields(channel, start, lead).mean("number").values
         fields.append(MapField(channel, units, forecast, factor * truth[own], factor * mean[own]))
     step = plotted.step
-    title = (
-        f"{time_label(plotted.initial[start], step)} {lead_label(plotted.leads[lead])}, valid "
-        f"{time_label(valid[0], step)}; colours: anomaly from the climatology"
-    )
+    which = f"{time_label(plotted.initial[start], step)} {lead_label(plotted.leads[lead])}"
+    if not any(np.isfinite([each.forecast, each.truth]).any() for each in fields):
+        raise ConfigError(
+            f"{plotted.run.folder}: the forecast from {which} has diverged, and its truth is not "
+            "known; choose a shorter --lead or another --time"
+        )
+    title = f"{which}, valid {time_label(valid[0], step)}; colours: anomaly from the climatology"
     return map_figure(fields, grid.latitude, grid.longitude, coast=plotted.earth, title=title)

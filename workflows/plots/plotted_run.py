@@ -16,6 +16,7 @@ from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Channel, Grid
+from gfrnn.pipeline.data.transforms import TRANSFORM, ChannelTransforms
 from gfrnn.pipeline.data.variables.names import split_name, suggest_names
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.forecasting.forecast_store import NUMBER
@@ -67,9 +68,9 @@ class PlottedRun:
 
     @cached_property
     def truth(self) -> Fields | str:
-        """Fields of the data, or the reason why they cannot be opened."""
+        """Fields of the data in physical units, or the reason why they cannot be opened."""
         try:
-            return self.model.fields(self.run.ds)
+            return self.model.fields(self.run.ds).in_physical_units()
         except DataError as error:
             return str(error)
 
@@ -265,7 +266,20 @@ class PlottedRun:
 
     def climatology_at(self, times: Array) -> Array:
         """Return the climatology of all channels, as :meth:`truth_at`; it has no mask."""
-        return self.model.layout.scaling.climatology(times).reshape(len(times), *self.grid.shape)
+        mean = self.model.layout.scaling.climatology(times).reshape(len(times), *self.grid.shape)
+        return self._transforms.inverse(mean, 1)
+
+    @property
+    def _transforms(self) -> ChannelTransforms:
+        """Transforms of the channels; they do not depend on data that may be gone."""
+        named = self.run.experiment.data.transform
+        marked = xr.Dataset(
+            {
+                name: self.forecasts[name].assign_attrs({TRANSFORM: named.get(name)})
+                for name in {channel.variable for channel in self.grid.channels}
+            }
+        )
+        return ChannelTransforms.of(marked, [channel.variable for channel in self.grid.channels])
 
     def warn_without_truth(self, times: Array) -> None:
         """Log, as a warning, why the truth is not drawn, if it is known at none of the times."""

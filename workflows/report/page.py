@@ -151,6 +151,7 @@ def _content(contents: RunContents, places: Mapping[str, tuple[float, float]]) -
         "searched": list(experiment.search),
         "spectrum": None if zonal else spectrum_picture(model.selection, leads),
         "example": example_forecast(contents, places),
+        "fields_kept": contents.run.experiment.forecast.store,
         "record": run.record,
         "stages": [
             (stage, human_duration(entry.seconds or 0.0), entry.finished)

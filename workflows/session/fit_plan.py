@@ -10,6 +10,7 @@ from gfrnn.cluster import ClusterConfig, open_cluster, planned_cluster_size
 from gfrnn.cluster.human_units import human_bytes, human_duration
 from gfrnn.pipeline import Experiment, open_source
 from gfrnn.pipeline.data.dataset import log_losses
+from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.planning.fit_estimate import FitEstimate, StageEstimate, Workforce
 from gfrnn.pipeline.planning.forecast_estimate import ForecastEstimate
 from gfrnn.pipeline.planning.plan_fit import plan_fit
@@ -33,7 +34,20 @@ def show_plan(experiment: Experiment, config: ClusterConfig) -> bool:
 
 
 def expected_workforce(config: ClusterConfig) -> Workforce:
-    """Return threads and memory of a cluster; a running scheduler is queried for them."""
+    """Return threads and memory of a cluster; a running scheduler is queried for them.
+
+    Raises
+    ------
+    ConfigError
+        If the cluster is one of the processes of an allocation, which start together.
+    """
+    if config.in_allocation:
+        raise ConfigError(
+            f"--plan: the number of workers of cluster.kind {config.kind} is known in its "
+            "allocation only; plan the same number of local ones with --workers N --memory SIZE "
+            "in place of the cluster section, for example with --cluster FILE that has "
+            "kind: local"
+        )
     if expected := planned_cluster_size(config):
         return Workforce(*expected)
     with open_cluster(config):

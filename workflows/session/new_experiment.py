@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -206,7 +207,8 @@ def new_experiment(
     check_verification(experiment, ds)
     write_new(file, text)
     print_product(console, "experiment file", file)
-    print_product(console, "next", f"gfrnn fit {file} --plan; gfrnn run {file}")
+    shown = shlex.quote(str(file))
+    print_product(console, "next", f"gfrnn fit {shown} --plan; gfrnn run {shown}")
 
 
 def _ask_choices(ds: xr.Dataset, given: StartingChoices) -> StartingChoices:
@@ -286,8 +288,11 @@ def _duration(step: Duration) -> Callable[[str], str]:
 
 
 def _checked_name(name: str) -> str:
-    if not re.fullmatch(r"[\w.-]+", name):
-        raise ConfigError(f"{name!r} is not a name; use letters, digits, ., _ and - only")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+        raise ConfigError(
+            f"{name!r} is not a name; use at most 100 letters, digits, ., _ and -, the first of "
+            "them a letter or digit"
+        )
     return name
 
 

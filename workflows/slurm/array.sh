@@ -4,7 +4,7 @@
 #     ls experiments/*.yaml > experiments.txt
 #     sbatch --array=1-"$(wc -l < experiments.txt)"%8 array.sh experiments.txt
 #
-# %8: at most eight at the same time. Arguments after the list are passed to `gfrnn run`. Each
+# %8: at most eight at the same time, apart from those that are submitted again. Arguments after the list are passed to `gfrnn run`. Each
 # experiment has its own folder, runs/NAME by the name in its file. An experiment that stops before
 # the end of its job (exit code 75) is submitted again and resumes from its checkpoints.
 #
@@ -42,6 +42,7 @@ if [ "$round" -ge "$rounds" ]; then
   exit "$code"
 fi
 # Slurm runs a copy of the script, in a folder of its own.
-script=$(scontrol show job "$SLURM_JOB_ID" | awk 'sub(/^ *Command=/, "") {print $1; exit}')
+command=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=//p')
+script=${command%" $*"}          # the rest are its arguments
 export GFRNN_ROUND=$((round + 1))
 sbatch --array="$SLURM_ARRAY_TASK_ID" "$script" "$@"

@@ -35,6 +35,7 @@ if [ "$round" -ge "$rounds" ]; then
   exit "$code"
 fi
 # Slurm runs a copy of the script, in a folder of its own.
-script=$(scontrol show job "$SLURM_JOB_ID" | awk 'sub(/^ *Command=/, "") {print $1; exit}')
+command=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=//p')
+script=${command%" $*"}          # the rest are its arguments
 export GFRNN_ROUND=$((round + 1))
 sbatch "$script" "$@"

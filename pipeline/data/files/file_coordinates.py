@@ -13,7 +13,6 @@ from gfrnn.pipeline.data.grid import coordinate_tolerance
 from gfrnn.pipeline.data.variables import names, units
 from gfrnn.pipeline.errors import DataError
 
-
 _LARGEST_LATITUDE = 90.001
 """Degrees north or south up to which a latitude is taken for a pole."""
 

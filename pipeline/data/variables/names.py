@@ -188,7 +188,6 @@ STANDARD_NAMES: dict[str, str] = {
     "surface_altitude": "geopotential_at_surface",
     "land_binary_mask": "land_sea_mask",
     "land_area_fraction": "land_sea_mask",
-    "land_area_fraction": "land_sea_mask",
 }
 # Variables at these heights (m above ground) are variables of their own.
 HEIGHTS: dict[tuple[str, float], str] = {

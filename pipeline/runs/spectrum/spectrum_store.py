@@ -124,7 +124,7 @@ def spectrum_dataset(run: Run, spectrum: ModeSpectrum, modes: int) -> xr.Dataset
                 own.astype(np.float32),
                 {
                     "long_name": f"{part.replace('imag', 'imaginary')} part of the map of a mode: "
-                    f"anomaly of {variable.replace('_', ' ')}",
+                    f"anomaly of {_quantity_name(run, variable)}",
                     "units": units_of(run, variable),
                 },
             )
@@ -132,15 +132,25 @@ def spectrum_dataset(run: Run, spectrum: ModeSpectrum, modes: int) -> xr.Dataset
 
 
 def units_of(run: Run, variable: str) -> str:
-    """Return the unit of a variable, which is read from the data if its name is not known.
+    """Return the unit of anomalies of a variable, 1 if it has a transform.
+
+    It is read from the data if the name of the variable is not known.
 
     Raises
     ------
     DataError
         If the data do not exist any more.
     """
+    if variable in run.experiment.data.transform:
+        return "1"
     quantity = QUANTITIES.get(variable)
     return quantity.units if quantity else str(run.ds[variable].attrs.get("units", ""))
+
+
+def _quantity_name(run: Run, variable: str) -> str:
+    """Return what maps are anomalies of, for people: a variable or its transform."""
+    name, transform = variable.replace("_", " "), run.experiment.data.transform.get(variable)
+    return f"{transform} of {name}" if transform else name
 
 
 def _stacked_levels(grid: Grid, variable: str, fields: Array) -> tuple[tuple[str, ...], Array]:

@@ -36,8 +36,7 @@ def zonal_power(fields: Array, shape: tuple[int, int], latitudes: Array, periodi
     -------
     ndarray of float64, shape (..., channels, wavenumbers)
         In squared units of the channel; NaN where a field is NaN. Wavenumber k stands for k waves
-        in a periodic row (0 to longitudes // 2), for k half waves in another (0 to longitudes - 1),
-        see :func:`wavelengths`.
+        in a periodic row (0 to longitudes // 2), for k half waves in another (0 to longitudes - 1).
 
     Raises
     ------
@@ -90,17 +89,6 @@ def complete_latitudes(weights: Array, shape: tuple[int, int]) -> Array:
     sums = np.where((rows > 0).all(axis=-1), rows.sum(axis=-1), 0.0)
     with np.errstate(invalid="ignore"):
         return np.asarray(sums / sums.sum(axis=-1, keepdims=True))
-
-
-def wavelengths(columns: int, spacing: float, periodic: bool) -> Array:
-    """Return the wavelength of each wavenumber, in the units of the spacing of longitudes.
-
-    It is ``N d / k`` in a periodic row of N values at the distance d, ``2 N d / k`` in another;
-    infinite for wavenumber 0.
-    """
-    waves = np.arange(columns // 2 + 1) if periodic else np.arange(columns) / 2
-    with np.errstate(divide="ignore"):
-        return np.asarray(columns * spacing / waves)
 
 
 def rounding_power(power: Array) -> Array:

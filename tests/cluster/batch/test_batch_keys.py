@@ -51,6 +51,7 @@ def test_workers_and_memory_are_needed(kind, left_out):
         ({"kind": "slurm", "walltime": "12:00"}, "walltime"),
         ({"kind": "slurm", "walltime": 720}, "720 is ambiguous without a unit"),
         ({"kind": "slurm", "queue_wait": "long"}, "queue_wait"),
+        ({"kind": "slurm", "queue_wait": "-1h"}, "'-1h' is negative; write for example 1h"),
         ({"kind": "slurm", "threads": 0}, "threads"),
         ({"kind": "slurm", "per_job": 0}, "per_job"),
         ({"kind": "slurm", "directives": "--exclusive"}, "directives"),

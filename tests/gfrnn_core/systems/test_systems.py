@@ -16,7 +16,6 @@ from gfrnn_core.systems import (
     TwoLayerQG,
     integrate,
     lorenz63_tendency,
-    lorenz63_trajectory,
     lorenz96,
     lorenz96_tendency,
     roessler_tendency,
@@ -47,8 +46,8 @@ def test_lorenz_contracts_volume_and_is_symmetric(values):
 
 
 def test_lorenz_spinup_only_leaves_samples_out():
-    whole = lorenz63_trajectory([1.0, 2.0, 20.0], 0.02, 150)
-    late = lorenz63_trajectory([1.0, 2.0, 20.0], 0.02, 100, spinup=50)
+    whole = LORENZ63.trajectory(0.02, 150, [1.0, 2.0, 20.0])
+    late = LORENZ63.trajectory(0.02, 100, [1.0, 2.0, 20.0], 50)
     assert late.shape == (101, 3)
     np.testing.assert_allclose(late, whole[50:], rtol=0, atol=1e-9)
 
@@ -72,11 +71,11 @@ def test_system_checks_its_shapes():
     with pytest.raises(ValueError, match="^initial: found 2 values"):
         System("x", lorenz63_tendency, 3, 1.0, (1.0, 2.0))
     with pytest.raises(ValueError, match=r"^initial: found shape \(2,\)"):
-        lorenz63_trajectory([1.0, 2.0], 0.1, 1)
+        LORENZ63.trajectory(0.1, 1, [1.0, 2.0])
     with pytest.raises(ValueError, match="^spinup: "):
-        lorenz63_trajectory([1.0, 2.0, 3.0], 0.1, 1, spinup=-1)
+        LORENZ63.trajectory(0.1, 1, [1.0, 2.0, 3.0], -1)
     with pytest.raises(ValueError, match="^steps: "):
-        lorenz63_trajectory([1.0, 2.0, 3.0], 0.1, -1, spinup=5)
+        LORENZ63.trajectory(0.1, -1, [1.0, 2.0, 3.0], 5)
 
 
 # --- Lorenz 96, Roessler, van der Pol ---------------------------------------------------------

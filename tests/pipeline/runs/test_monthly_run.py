@@ -234,9 +234,15 @@ def test_the_experiment_of_an_inspection_is_legal(tmp_path):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"model": {"leads": ["30d"]}}, r"model\.leads: 30d has a fixed length, .* 1mo, is in calendar"),
-        ({"forecast": {"horizon": "10d"}}, r"forecast\.horizon: 10d is not, .*; give .* 3mo"),
-        ({"forecast": {"every": "1d"}}, r"forecast\.every: 1d is not, but the data's step, 1mo"),
+        (
+            {"model": {"leads": ["30d"]}},
+            r"model\.leads: 30d has a fixed length, .* 1mo, is in cal",
+        ),
+        ({"forecast": {"horizon": "10d"}}, r"forecast\.horizon: 10d has a fixed .*; give .* 3mo"),
+        (
+            {"forecast": {"every": "1d"}},
+            r"forecast\.every: 1d has .*, but the step of the data, 1mo",
+        ),
         ({"model": {"inputs": ["hour"]}}, r"model\.inputs: hour is not allowed with .* of 1mo"),
         ({"climatology": {"diurnal": 1}}, r"climatology\.diurnal: 1 is not allowed with data"),
         (
@@ -270,7 +276,7 @@ def test_months_for_data_of_a_fixed_step_are_named(tmp_path):
         "test": ["1981-06-01", "1981-06-29"],
     }
     run = Run(experiment(tmp_path / "days.nc", periods=periods), tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"horizon: 3mo is not, but .*, 1d, is a fixed length"):
+    with pytest.raises(ConfigError, match=r"horizon: 3mo is in cal.*, 1d, has a fixed length"):
         run.fit()
 
 

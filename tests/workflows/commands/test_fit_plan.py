@@ -134,3 +134,12 @@ def test_a_running_cluster_is_queried():
         address = cluster.scheduler_address
         there = expected_workforce(ClusterConfig(kind="existing", address=address))
     assert there == Workforce(2, 200 * 2**20)
+
+
+@pytest.mark.parametrize("kind", ["srun", "mpi"])
+def test_the_size_of_an_allocation_is_not_known_outside(command, kind):
+    Path("cluster.yaml").write_text(f"kind: {kind}\n")
+    code, _, err = command("--plan", "--cluster", "cluster.yaml")
+    assert code == 2
+    assert f"--plan: the number of workers of cluster.kind {kind} is known in its" in err
+    assert sorted(path.name for path in Path().iterdir()) == ["cluster.yaml", "turning.yaml"]

@@ -22,6 +22,7 @@ from gfrnn.workflows.commands.console import console, with_output_options
 from gfrnn.workflows.commands.main import app, main
 from gfrnn.workflows.comparison.score_records import score_records
 from gfrnn.workflows.session.command_output import add_results, command_output, show_table
+from gfrnn.workflows.session.graceful_stop import StopRequested
 from gfrnn.workflows.session.progress_display import show_progress
 from gfrnn_testing.weather import Weather, experiment, finish, make_weather
 
@@ -305,3 +306,23 @@ def test_a_traceback_that_cannot_be_kept_is_printed(gfrnn, monkeypatch):
     assert code == 1
     assert "unexpected RuntimeError: unlike others" in err
     assert "Traceback (most recent call last)" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (StopRequested("on SIGTERM", 143), 143, "stopped on SIGTERM; run the same command again"),
+        (KeyboardInterrupt(), 130, "stopped; run the same command again to resume"),
+    ],
+)
+def test_json_stands_alone_where_a_command_is_stopped(
+    finished, gfrnn, monkeypatch, error, code, line
+):
+    def stops(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Run, "verify", stops)
+    ended, out, err = gfrnn("verify", finished.folder, "--force", "--json")
+    assert ended == code
+    assert line in err
+    assert "stopped" not in out

@@ -15,7 +15,10 @@ from PIL import Image
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.errors import ConfigError, RunError
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.runs.spectrum.mode_spectrum import mode_spectrum
+from gfrnn.pipeline.runs.spectrum.spectrum_store import spectrum_dataset
 from gfrnn.workflows.commands.main import main
+from gfrnn.workflows.plots.map_plot import plot_maps
 from gfrnn.workflows.plots.plot_run import PlotRequest, file_of, make_figure, write_figure
 from gfrnn.workflows.plots.plotted_run import PlottedRun
 from gfrnn_testing.weather import experiment, finish, make_weather
@@ -80,6 +83,37 @@ def test_fields_of_maps_are_those_of_the_run(finished):
     truth = plotted.truth_at(plotted.valid[start, [lead]])[0, channel]
     theirs = finished.truth()[MSL].isel(time=start, prediction_timedelta=lead)
     np.testing.assert_allclose(truth, theirs.sel(longitude=degrees), rtol=1e-6)
+
+
+@pytest.mark.parametrize("transform", ["sqrt", "log1p"])
+def test_fields_of_transformed_variables_are_physical(tmp_path, transform):
+    source = make_weather(tmp_path / "weather.zarr", damping=0.95, noise=0.3, times=620).path
+    keys = experiment(
+        source,
+        periods={"test": ["2002-07-01", "2002-07-20"]},
+        model={"width": 10},
+        data={"transform": {MSL: transform}},
+    )
+    run = finish(Run(keys, tmp_path / "run"))
+    plotted = PlottedRun(run)
+    channel, valid = plotted.grid.channels.index(Channel(MSL)), plotted.valid[0, [0]]
+    truth = plotted.truth_at(valid)[0, channel]
+    theirs = run.truth()[MSL].isel(time=0, prediction_timedelta=0)
+    np.testing.assert_allclose(np.sort(truth.ravel()), np.sort(theirs.values.ravel()), rtol=1e-6)
+    assert np.abs(plotted.climatology_at(valid)[0, channel] / truth - 1).max() < 0.1
+    make_figure(run, PlotRequest())
+    attrs = spectrum_dataset(run, mode_spectrum(run), 1)[f"{MSL}_real"].attrs
+    assert attrs["units"] == "1"
+    assert attrs["long_name"].endswith(f"anomaly of {transform} of mean sea level pressure")
+
+
+def test_a_diverged_forecast_without_truth_has_no_map(finished, tmp_path):
+    copy = Run.reopen(Path(shutil.copytree(finished.folder, tmp_path / "copy")))
+    copy.ds = finished.ds.isel(time=slice(0, 300))
+    plotted = PlottedRun(copy)
+    object.__setattr__(plotted, "forecasts", finished.stored_forecasts() * np.nan)
+    with pytest.raises(ConfigError, match=r"from 2002-01-31 00:00 UTC .3.d has diverged, and its"):
+        plot_maps(plotted, plotted.start_of("latest", 2), 2, [Channel(MSL)])
 
 
 def test_errors_against_lead_are_those_of_the_scores(finished):

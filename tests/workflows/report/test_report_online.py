@@ -27,6 +27,8 @@ def run(tmp_path_factory) -> Run:
 def test_the_page_has_scores_and_no_maps(run):
     page = write_report(run).read_text()
     assert "no fields of forecasts are kept" in page
+    assert "No map: the fields of the forecasts are not kept" in page
+    assert "No map: the data contain no truth" not in page
     assert "Anomaly correlation" in page or "anomaly correlation" in page
     contents = RunContents.open(run)
     assert example_forecast(contents, {}) is None

@@ -61,7 +61,10 @@ def test_only_work_that_stopped_in_time_is_submitted_again(
 ):
     stand_in(tmp_path / "bin", "gfrnn", f"exit {code}")
     stand_in(tmp_path / "bin", "sbatch", f'echo "$GFRNN_ROUND" > {tmp_path}/round')
-    stand_in(tmp_path / "bin", "scontrol", 'echo "   Command=/home/me/job.sh list.txt"')
+    stand_in(
+        tmp_path / "bin", "scontrol",
+        f'echo "   Command=/home/me/my jobs/job.sh {" ".join(words)}"; echo "   Comment=x"',
+    )  # fmt: skip
     (tmp_path / "list.txt").write_text("one.yaml\ntwo.yaml\n")
     environment = {
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
@@ -77,7 +80,10 @@ def test_only_work_that_stopped_in_time_is_submitted_again(
     assert calls[0] == f"gfrnn {first}"
     if code == 75 and rounds == "2":
         assert done.returncode == 0
-        assert calls[1:] == ["scontrol show job 7", f"{again} /home/me/job.sh {' '.join(words)}"]
+        assert calls[1:] == [
+            "scontrol show job 7",
+            f"{again} /home/me/my jobs/job.sh {' '.join(words)}",
+        ]
         assert (tmp_path / "round").read_text() == "2\n"
     else:
         assert done.returncode == code

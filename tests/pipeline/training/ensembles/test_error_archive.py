@@ -82,7 +82,7 @@ def test_forecasts_that_diverge_are_refused_if_few_others_remain(tmp_path, diver
     archive.create(stamps(40)[:, None], UNIT, CELLS, 8)
     squares = np.ones((40, 1, CHANNELS))
     squares[:diverged] = np.nan
-    with pytest.raises(RunError, match=rf"from {diverged} of 40 initial times .*at least 30 others"):
+    with pytest.raises(RunError, match=rf"from {diverged} of 40 initial .*at least 30 others"):
         archive.finish(dict.fromkeys(SYSTEMS, squares), dict.fromkeys(SYSTEMS, 0 * squares))
 
 

@@ -12,7 +12,6 @@ from gfrnn.pipeline.verification.statistics.power_spectra import (
     log_spectral_distance,
     power_ratio,
     rounding_power,
-    wavelengths,
     zonal_power,
 )
 
@@ -116,11 +115,6 @@ def test_rows_with_masked_cells_are_left_out():
     np.testing.assert_array_equal(
         *(zonal_power(each, (3, 4), found, periodic=False) for each in (fields, changed))
     )
-
-
-def test_wavelengths():
-    np.testing.assert_allclose(wavelengths(8, 45.0, periodic=True), [np.inf, 360, 180, 120, 90])
-    np.testing.assert_allclose(wavelengths(4, 10.0, periodic=False), [np.inf, 80, 40, 80 / 3])
 
 
 def test_distances_of_known_spectra():
