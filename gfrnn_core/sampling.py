@@ -87,13 +87,13 @@ class HiddenWeights:
         metric = None if self.metric is None else of_longer(self.metric)
         return replace(self, weights=of_longer(self.weights), metric=metric)
 
-    def astype(self, kind: Any) -> HiddenWeights:
+    def astype(self, dtype: Any) -> HiddenWeights:
         """Return the layer with arrays of a floating-point type."""
         return replace(
             self,
-            weights=self.weights.astype(kind, copy=False),
-            biases=self.biases.astype(kind, copy=False),
-            metric=None if self.metric is None else self.metric.astype(kind, copy=False),
+            weights=self.weights.astype(dtype, copy=False),
+            biases=self.biases.astype(dtype, copy=False),
+            metric=None if self.metric is None else self.metric.astype(dtype, copy=False),
         )
 
 

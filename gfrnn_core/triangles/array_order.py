@@ -27,7 +27,7 @@ def copy_rows(rows: Array, out: Array) -> None:
         out[first : first + _COPIED] = rows[first : first + _COPIED]
 
 
-def upper_triangle(trapezoid: Array, kind: Any, order: Literal["C", "F"]) -> Array:
+def upper_triangle(trapezoid: Array, dtype: Any, order: Literal["C", "F"]) -> Array:
     """Return a copy of a trapezoid with zeros below the diagonal, in a precision and an order.
 
     ``np.triu`` followed by a change of the order takes more than twice as long.
@@ -38,7 +38,7 @@ def upper_triangle(trapezoid: Array, kind: Any, order: Literal["C", "F"]) -> Arr
         Values below the diagonal are ignored.
     """
     rows, columns = trapezoid.shape
-    upper = np.zeros((rows, columns), kind, order=order)
+    upper = np.zeros((rows, columns), dtype, order=order)
     for first in range(0, rows, _COPIED):
         last = min(first + _COPIED, rows)
         upper[first:last, last:] = trapezoid[first:last, last:]

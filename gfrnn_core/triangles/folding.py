@@ -114,14 +114,14 @@ class Folding:
             If a value is NaN or infinite, which would make all later results NaN without a trace of
             their origin; it names the row and the column.
         """
-        columns, kind = block.shape[1], block.dtype
-        if kind.kind == "c":
+        columns, dtype = block.shape[1], block.dtype
+        if dtype.kind == "c":
             require_finite_rows(block, self.rows)
             self.reflect(block)
             return
         early = self._expected >= _WORTHWHILE * columns
         self._least = max(self._least, (_FIRST if early else _WORTHWHILE) * columns)
-        together, first = block_rows(columns, kind), 0
+        together, first = block_rows(columns, dtype), 0
         while first < len(block):
             missing = math.ceil(self._least) - self._rows
             part = block[first : first + (min(together, missing) if missing > 0 else together)]
@@ -159,9 +159,9 @@ class Folding:
             return
         self._complete()
         self._rows += len(trapezoid)
-        kind = np.result_type(self._standing, trapezoid)
-        upper, lower = (upper_triangle(each, kind, "F") for each in (self._standing, trapezoid))
-        panel, tpqrt = min(_MERGED, len(upper)), routines(kind.char).tpqrt
+        dtype = np.result_type(self._standing, trapezoid)
+        upper, lower = (upper_triangle(each, dtype, "F") for each in (self._standing, trapezoid))
+        panel, tpqrt = min(_MERGED, len(upper)), routines(dtype.char).tpqrt
         merged = tpqrt(len(lower), panel, upper, lower, overwrite_a=True, overwrite_b=True)
         self._standing = merged[0]
 
@@ -242,12 +242,12 @@ class Folding:
         above -= (across.conj() if np.iscomplexobj(across) else across).T
         gemm(-1, reflectors, across, beta=1, c=below, trans_b=_ADJOINT, overwrite_c=True)
 
-    def _scratch(self, name: str, shape: tuple[int, int], kind: Any) -> Array:
+    def _scratch(self, name: str, shape: tuple[int, int], dtype: Any) -> Array:
         """Return Fortran-ordered memory of a shape, of any values; a name gets the same again."""
         size = shape[0] * shape[1]
         memory = self._memory.get(name)
-        if memory is None or len(memory) < size or memory.dtype != kind:
-            self._memory[name] = memory = np.zeros(size, kind)
+        if memory is None or len(memory) < size or memory.dtype != dtype:
+            self._memory[name] = memory = np.zeros(size, dtype)
         return memory[:size].reshape(shape, order="F")
 
 

@@ -63,18 +63,18 @@ class GramUnderTriangle:
         self._largest = min(1 / (4 * columns * rounding), 1 / np.sqrt(rounding))
 
     @classmethod
-    def under(cls, triangle: Array, kind: np.dtype[Any]) -> GramUnderTriangle | None:
+    def under(cls, triangle: Array, dtype: np.dtype[Any]) -> GramUnderTriangle | None:
         """Return an instance without rows; None if the triangle exceeds the range of a precision.
 
         Parameters
         ----------
         triangle : ndarray, shape (columns, columns)
             Values below the diagonal are ignored.
-        kind : dtype
+        dtype : dtype
             Precision of the rows.
         """
         with np.errstate(over="ignore"):
-            rounded = upper_triangle(triangle, kind, "F")
+            rounded = upper_triangle(triangle, dtype, "F")
         return cls(rounded) if np.isfinite(rounded).all() else None
 
     def add(self, block: Array, scratch: Any) -> bool:

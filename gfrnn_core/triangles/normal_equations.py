@@ -47,8 +47,8 @@ class NormalEquations:
     @classmethod
     def from_factor(cls, factor: RFactor) -> NormalEquations:
         """Return the products of the rows of an R factor."""
-        kind = factor.triangle.dtype
-        nothing = np.zeros((factor.columns, factor.columns), kind, order="F")
+        dtype = factor.triangle.dtype
+        nothing = np.zeros((factor.columns, factor.columns), dtype, order="F")
         return cls(_added(nothing, factor, 1.0), factor.rows)
 
     def add(self, factor: RFactor) -> NormalEquations:

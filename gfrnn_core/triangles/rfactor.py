@@ -74,17 +74,17 @@ class RFactor:
             contains NaN or infinity, which would make all later results NaN without a trace of
             their origin.
         """
-        folding, kind = Folding(expected=expected), ""
+        folding, dtype = Folding(expected=expected), ""
         for block in blocks:
             if block.ndim != 2 or block.shape[1] != columns:
                 raise ValueError(f"block has shape {block.shape}, expected (rows, {columns})")
             if len(block) == 0:
                 continue
-            kind = kind or block.dtype.name
-            if block.dtype.name != kind or kind not in _KINDS:
+            dtype = dtype or block.dtype.name
+            if block.dtype.name != dtype or dtype not in _KINDS:
                 raise ValueError(
-                    f"block from row {folding.rows} on is {block.dtype.name}, the first is {kind}; "
-                    f"convert all to one of {', '.join(_KINDS)}"
+                    f"block from row {folding.rows} on is {block.dtype.name}, the first is "
+                    f"{dtype}; convert all to one of {', '.join(_KINDS)}"
                 )
             folding.fold(block)
         rows = folding.rows
@@ -98,8 +98,8 @@ class RFactor:
         ----------
         matrix : ndarray, shape (rows, columns)
         """
-        kind = complex if np.iscomplexobj(matrix) else float
-        block = np.array(matrix, dtype=kind, order="F")
+        dtype = complex if np.iscomplexobj(matrix) else float
+        block = np.array(matrix, dtype=dtype, order="F")
         return cls.from_blocks([block], matrix.shape[1], expected=len(matrix))
 
     def merge(self, other: RFactor) -> RFactor:
@@ -184,8 +184,8 @@ class RFactor:
         """
         # There are fewer rows only if a selection contains columns more than once.
         missing = min(rows, standing.shape[1]) - len(standing)
-        kind = complex if np.iscomplexobj(standing) else float
-        triangle = upper_triangle(standing, kind, "C")
+        dtype = complex if np.iscomplexobj(standing) else float
+        triangle = upper_triangle(standing, dtype, "C")
         # LAPACK's reflectors leave a real diagonal for complex rows too.
         triangle *= np.where(np.diag(triangle).real < 0, -1.0, 1.0)[:, None]
         if missing > 0:

@@ -28,7 +28,7 @@ class Routines:
 
 
 @cache
-def routines(kind: str) -> Routines:
-    example = np.empty(0, dtype=kind)
+def routines(dtype: str) -> Routines:
+    example = np.empty(0, dtype=dtype)
     blas = get_blas_funcs(("gemm", "trmm", "trsm", "syrk"), (example,))
     return Routines(*blas, *get_lapack_funcs(("geqrt", "tpqrt", "potrf"), (example,)))

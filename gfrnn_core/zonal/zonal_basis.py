@@ -98,11 +98,11 @@ class ZonalBasis:
         number, position = np.nonzero(self.used)
         return number, position
 
-    def unpack(self, states: Array, kind: Any = complex) -> Array:
+    def unpack(self, states: Array, dtype: Any = complex) -> Array:
         """Return the coefficients of states, shape (n, size), in a complex precision."""
         real, imaginary = self._entries
         number, position = self._positions
-        found = np.zeros((self.wavenumbers, len(states), self.width), dtype=kind)
+        found = np.zeros((self.wavenumbers, len(states), self.width), dtype=dtype)
         found.real[number, :, position] = states[:, real].T
         waves = number > 0
         found.imag[number[waves], :, position[waves]] = states[:, imaginary].T

@@ -16,10 +16,10 @@ from xarray.core import indexing
 from gfrnn.pipeline.data.file_reading import (
     FileTimeRange,
     IndexMap,
-    chunks_of,
     put_values,
     read_from_file,
     slice_or_index,
+    stored_chunk_lengths,
 )
 from gfrnn.pipeline.data.in_time.window_values import read_windows
 from gfrnn.pipeline.data.in_time.windows import TimeWindows
@@ -196,7 +196,7 @@ def rows_together(group: LevelGroup, rows: np.ndarray, field_bytes: int) -> list
     :data:`ROWS_BYTES` where chunks are smaller.
     """
     first = group.time_ranges[0]
-    length = chunks_of(first.file.open()[first.variable].variable).get(
+    length = stored_chunk_lengths(first.file.open()[first.variable].variable).get(
         first.grid.dims.get("time", ""), 1
     )
     which = np.searchsorted(group.starts, rows, side="right") - 1

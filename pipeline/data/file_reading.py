@@ -114,7 +114,7 @@ def read_from_file(
     }
     if grid.level is not None:
         picks["level"] = grid.level[level]
-    chunks = chunks_of(raw)
+    chunks = stored_chunk_lengths(raw)
     blocks = [
         list(_blocks(picks[dim], chunks.get(grid.dims[dim], 1)))
         if dim in picks and dim in grid.dims
@@ -183,7 +183,7 @@ def is_read_directly(part: FileTimeRange) -> bool:
     grid, array = part.grid, part.file.unconverted_array(part.variable)
     if grid.weights is not None or array is None or (part.factor, part.offset) != (1.0, 0.0):
         return False
-    chunks = chunks_of(part.file.open()[part.variable].variable)
+    chunks = stored_chunk_lengths(part.file.open()[part.variable].variable)
     return all(
         None not in (_place(*block) for block in _blocks(index, chunks.get(grid.dims[dim], 1)))
         for dim, index in zip(DIMS[1:], (grid.level, grid.latitude, grid.longitude), strict=True)
@@ -254,7 +254,7 @@ def _in_order(raw: xr.Variable, dims: dict[str, str]) -> np.ndarray:
     return np.expand_dims(raw.values, missing)
 
 
-def chunks_of(raw: xr.Variable) -> dict[str, int]:
+def stored_chunk_lengths(raw: xr.Variable) -> dict[str, int]:
     """Return the length of a stored chunk along each dimension; empty if there are no chunks."""
     sizes = raw.encoding.get("chunks") or raw.encoding.get("chunksizes")
     if not sizes or isinstance(sizes, str) or len(sizes) != len(raw.dims):

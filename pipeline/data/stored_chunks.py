@@ -11,7 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.canonical_array import ROWS_BYTES, LevelGroup, canonical_array
-from gfrnn.pipeline.data.file_reading import DIMS, chunks_of, is_read_directly
+from gfrnn.pipeline.data.file_reading import DIMS, is_read_directly, stored_chunk_lengths
 
 Array = NDArray[Any]
 
@@ -150,7 +150,7 @@ def stored_chunks(ds: xr.Dataset) -> list[StoredChunks]:
 def _chunks_of_group(group: LevelGroup, cells: int) -> StoredChunks:
     part = group.time_ranges[0]
     raw, grid = part.file.open()[part.variable].variable, part.grid
-    chunks = chunks_of(raw)
+    chunks = stored_chunk_lengths(raw)
     picks = {"latitude": grid.latitude, "longitude": grid.longitude}
     if grid.level is not None:
         picks["level"] = grid.level

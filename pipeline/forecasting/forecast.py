@@ -27,8 +27,8 @@ from gfrnn.pipeline.forecasting.forecast_store import (
     written,
 )
 from gfrnn.pipeline.forecasting.forecast_writer import (
-    kept_bytes,
     member_writing_bytes,
+    shard_buffer_bytes,
     write_forecasts,
     writing_bytes,
 )
@@ -41,7 +41,7 @@ from gfrnn.pipeline.states.sphere_patches import cut_patches
 from gfrnn.pipeline.training.checks import model_leads
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.stretches import steps
-from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network, walk_bytes
+from gfrnn.pipeline.training.zonal.zonal_features import unfitted_network, zonal_walk_bytes
 
 Array = NDArray[Any]
 
@@ -195,7 +195,9 @@ def batch_bytes(experiment: Experiment, fields: Fields, horizon: int) -> int:
     batch, delays = experiment.forecast.batch, most_delays(experiment)
     starts = initial_times(experiment, fields.time)
     reading = history_bytes(fields, starts, batch, delays)
-    rollout = rollout_bytes(experiment, fields, batch) + batch * kept_bytes(fields.grid, horizon)
+    rollout = rollout_bytes(experiment, fields, batch) + batch * shard_buffer_bytes(
+        fields.grid, horizon
+    )
     members = experiment.forecast.members
     if members is None:
         rollout += writing_bytes(fields.grid, horizon, batch)
@@ -209,7 +211,7 @@ def rollout_bytes(experiment: Experiment, fields: Fields, batch: int) -> int:
     rollout = batch * _forecast_bytes(experiment, fields)
     if experiment.state.layout == "zonal":
         network = unfitted_network(experiment, fields.grid)
-        rollout += walk_bytes(network, experiment.model.stages, batch)
+        rollout += zonal_walk_bytes(network, experiment.model.stages, batch)
     if experiment.state.layout == "local":
         rollout += max(
             _lattice_bytes(variant, fields, batch) for _, variant in experiment.candidates()

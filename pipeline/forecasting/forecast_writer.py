@@ -15,10 +15,14 @@ from gfrnn.pipeline.data.grid import Grid
 from gfrnn.pipeline.data.transforms import ChannelTransforms
 from gfrnn.pipeline.forecasting.divergence import STAYED, DecodedLead
 from gfrnn.pipeline.forecasting.ensemble_members import EnsembleMembers, members_bytes
-from gfrnn.pipeline.forecasting.forecast_chunks import chunks_of, field_bytes, stored_levels
+from gfrnn.pipeline.forecasting.forecast_chunks import (
+    chunks_of,
+    field_bytes,
+    stored_levels,
+)
 from gfrnn.pipeline.forecasting.forecast_store import DEPARTED, LIMITED, WRITTEN
 from gfrnn.pipeline.storage import array_in
-from gfrnn.pipeline.training.ensembles.error_archive import kept_bytes as kept_errors
+from gfrnn.pipeline.training.ensembles.error_archive import error_cache_bytes
 
 Array = NDArray[Any]
 
@@ -221,7 +225,7 @@ class _MemberWriter(_VariableWriter):
                 self.array[starts, :, leads, part] = values
 
 
-def kept_bytes(grid: Grid, leads: int) -> int:
+def shard_buffer_bytes(grid: Grid, leads: int) -> int:
     """Return the bytes of one forecast that are held in memory until its shards are complete."""
     held = 0
     for variable in _variables(grid):
@@ -260,4 +264,4 @@ def member_writing_bytes(grid: Grid, leads: int, members: int, batch: int) -> in
         one = members * fields * field_bytes(grid)
         written = _starts_of_write(one, batch) * one
         most = max(most, made + (1 + _WRITE_COPIES) * written)
-    return most + kept_errors(leads, grid.size)
+    return most + error_cache_bytes(leads, grid.size)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from gfrnn.pipeline.states.eof_states import EofLayout
-from gfrnn.pipeline.training.ensembles.error_archive import kept_bytes
+from gfrnn.pipeline.training.ensembles.error_archive import error_cache_bytes
 from gfrnn.pipeline.training.model import DAMPING_BYTES, ForecastModel
-from gfrnn.pipeline.training.zonal.zonal_features import walk_bytes
+from gfrnn.pipeline.training.zonal.zonal_features import zonal_walk_bytes
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
 from gfrnn.pipeline.verification.statistics.pair_statistics import STATISTICS
 from gfrnn_core.zonal import ZonalNetwork
@@ -67,7 +67,7 @@ def statistics_bytes(scoring: PairScoring, first: int, stop: int) -> int:
     if members is not None:
         values += (members + 6) * regions * channels
         if model is not None and model.errors is not None:
-            errors = 2 * kept_bytes(horizon, size)  # of the linear model and the climatology
+            errors = 2 * error_cache_bytes(horizon, size)  # of the linear model and the climatology
             # Members of one of them, as they are made and as they are scored.
             work += 8 * size * members * pairs
     held += _quantiles_bytes(scoring)
@@ -95,7 +95,7 @@ def _walks_bytes(model: ForecastModel, starts: int) -> int:
     states = 4 * linear.delays + max(linear.leads) + len(linear.leads) + 2
     found = 8 * linear.state_size * states * starts
     if isinstance(linear, ZonalNetwork):
-        found += walk_bytes(linear, 1, starts)
+        found += zonal_walk_bytes(linear, 1, starts)
     if model.quadratic is not None:
         # Its walk, and the lifted rows of a step.
         own = replace(model.rollouts, networks=(), linear=model.quadratic, quadratic=None)

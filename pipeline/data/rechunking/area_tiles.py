@@ -11,7 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.canonical_array import CanonicalArray
-from gfrnn.pipeline.data.file_reading import DIMS, IndexMap, chunks_of
+from gfrnn.pipeline.data.file_reading import DIMS, IndexMap, stored_chunk_lengths
 from gfrnn.pipeline.data.stored_chunks import StoredChunks
 
 Array = NDArray[Any]
@@ -39,7 +39,7 @@ class AreaTiles:
     def _chunks(self) -> tuple[int, ...]:
         """Length of a stored chunk along level, latitude and longitude; all levels if several."""
         part = self.stored.level_group.time_ranges[0]
-        chunks = chunks_of(part.file.open()[part.variable].variable)
+        chunks = stored_chunk_lengths(part.file.open()[part.variable].variable)
         level, *area = (chunks.get(part.grid.dims.get(dim, ""), 1) for dim in DIMS[1:])
         return (1 if level == 1 else len(self.stored.level_group.levels), *area)
 

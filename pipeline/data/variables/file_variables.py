@@ -12,7 +12,7 @@ import xarray as xr
 
 from gfrnn.pipeline.config.data_config import SourceConfig
 from gfrnn.pipeline.config.durations import Duration
-from gfrnn.pipeline.data.file_reading import IndexMap, chunks_of
+from gfrnn.pipeline.data.file_reading import IndexMap, stored_chunk_lengths
 from gfrnn.pipeline.data.files.file_coordinates import (
     dimension_kinds,
     find_coordinate,
@@ -315,7 +315,7 @@ def _read_variables(
                 factor,
                 offset,
                 attrs,
-                chunks_of(raw).get(dims.get("time", ""), 1),
+                stored_chunk_lengths(raw).get(dims.get("time", ""), 1),
                 _stated_sum(source, raw_name, variable),
                 source.interpolate,
                 problem,

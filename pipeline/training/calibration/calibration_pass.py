@@ -104,7 +104,7 @@ def calibration_passes(
     # The quadratic reference decides on no initial times: forecasts do not depend on it.
     affordable = int(_OPERATIONS / replace(rollouts, quadratic=None).walk_flops(horizon))
     count = min(max(_LEAST_STARTS, affordable), _MOST_STARTS)
-    starts, ends, spacing = initial_times(runs, horizon, count)
+    starts, ends, spacing = calibration_starts(runs, horizon, count)
     together = min(max(1, 1 + (length - horizon) // spacing), _STARTS_OF_LEAF)
     summary = RolloutSummary(
         rollouts,
@@ -135,7 +135,7 @@ def calibration_passes(
     return found
 
 
-def initial_times(runs: list[Stretch], horizon: int, most: int) -> tuple[Array, Array, int]:
+def calibration_starts(runs: list[Stretch], horizon: int, most: int) -> tuple[Array, Array, int]:
     """Return evenly spaced initial times of rollouts.
 
     Parameters

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.layouts import Layout
-from gfrnn.pipeline.training.zonal.zonal_features import feature_flops, walk_bytes
+from gfrnn.pipeline.training.zonal.zonal_features import feature_flops, zonal_walk_bytes
 from gfrnn_core import SampledRNN
 from gfrnn_core.lead_combination import predictions_from
 from gfrnn_core.zonal import ZonalNetwork
@@ -128,7 +128,7 @@ class NetworkRollouts:
         held = lifted = 0
         for network in (*self.networks, *self.references.values()):
             if isinstance(network, ZonalNetwork):
-                held += walk_bytes(network, len(network.stages), starts)
+                held += zonal_walk_bytes(network, len(network.stages), starts)
                 continue
             # Sums of predictions by lead, delayed states scaled and stacked, and predictions.
             states = max(network.leads) + 3 * network.delays + len(network.leads) + 4

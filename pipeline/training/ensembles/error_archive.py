@@ -340,7 +340,7 @@ class ErrorArchive:
         return {}
 
 
-def kept_bytes(leads: int, size: int) -> int:
+def error_cache_bytes(leads: int, size: int) -> int:
     """Return the most memory in bytes that the errors of a system take in a process.
 
     Parameters

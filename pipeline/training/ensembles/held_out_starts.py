@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.data.time_axis import step_of
 from gfrnn.pipeline.errors import ConfigError
-from gfrnn.pipeline.training.calibration.calibration_pass import initial_times
+from gfrnn.pipeline.training.calibration.calibration_pass import calibration_starts
 from gfrnn.pipeline.training.state_series import joined_stretches
 from gfrnn.pipeline.training.stretches import known_times, row_stretches, steps
 
@@ -57,7 +57,7 @@ def held_out_starts(experiment: Experiment, time: Array, delays: int) -> Array:
             length=len(time),
         )
     )
-    starts, ends, _ = initial_times(runs, horizon, MOST_STARTS)
+    starts, ends, _ = calibration_starts(runs, horizon, MOST_STARTS)
     whole = starts + horizon < ends
     if whole.sum() < LEAST_STARTS:
         raise ConfigError(

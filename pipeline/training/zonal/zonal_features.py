@@ -115,7 +115,7 @@ def unfitted_network(experiment: Experiment, grid: Grid) -> ZonalNetwork:
     return placeholder_network(experiment, layout)
 
 
-def walk_bytes(network: ZonalNetwork, stages: int, starts: int) -> int:
+def zonal_walk_bytes(network: ZonalNetwork, stages: int, starts: int) -> int:
     """Return the peak memory in bytes of a rollout of a number of starts.
 
     Parameters

@@ -26,7 +26,7 @@ from gfrnn.pipeline.forecasting.forecast import (
     rollout_bytes,
 )
 from gfrnn.pipeline.forecasting.initial_states import history_bytes
-from gfrnn.pipeline.training.ensembles.error_archive import kept_bytes
+from gfrnn.pipeline.training.ensembles.error_archive import error_cache_bytes
 from gfrnn.pipeline.training.stretches import steps
 
 Array = NDArray[Any]
@@ -146,7 +146,9 @@ class ComputedForecasts:
         # One lead of all initial times, as it is made and as it is returned.
         block = 2 * 4 * (self.members or 1) * starts * grid.size
         if self.members is not None:
-            block += members_bytes(self.members, grid.size) + kept_bytes(self.horizon, grid.size)
+            block += members_bytes(self.members, grid.size) + error_cache_bytes(
+                self.horizon, grid.size
+            )
         return max(walks, history) + block
 
     def read(self, starts: slice, leads: slice) -> list[Array]:

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.data_config import SourceConfig
-from gfrnn.pipeline.data.file_reading import chunks_of
+from gfrnn.pipeline.data.file_reading import stored_chunk_lengths
 from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.data.variables.file_variables import FileVariable, field_variables
@@ -109,12 +109,12 @@ class ForecastFile:
     def chunk(self, variable: FileVariable, dim: str | None) -> int:
         """Return the length of a stored chunk of a variable along a dimension; 1 without chunks."""
         raw = self.file.open()[variable.raw_name].variable
-        return 1 if dim is None else chunks_of(raw).get(dim, 1)
+        return 1 if dim is None else stored_chunk_lengths(raw).get(dim, 1)
 
     def chunk_bytes(self, variable: FileVariable) -> int:
         """Return the size of a decoded chunk; 0 without chunks."""
         raw = self.file.open()[variable.raw_name].variable
-        sizes = chunks_of(raw)
+        sizes = stored_chunk_lengths(raw)
         size = np.dtype(raw.encoding.get("dtype", raw.dtype)).itemsize
         return int(np.prod([*sizes.values(), size])) if sizes else 0
 

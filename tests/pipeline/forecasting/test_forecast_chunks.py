@@ -20,7 +20,7 @@ from gfrnn.pipeline.forecasting.forecast_store import (
     finish_forecast_store,
     open_forecasts,
 )
-from gfrnn.pipeline.forecasting.forecast_writer import kept_bytes, write_forecasts
+from gfrnn.pipeline.forecasting.forecast_writer import shard_buffer_bytes, write_forecasts
 
 MIB = 2**20
 FIELD = 721 * 1440 * 4
@@ -119,5 +119,5 @@ def files_of_a_start(array: zarr.Array) -> int:
 
 def test_memory_of_kept_leads():
     small, large = grid_of([500.0], SHAPES["small"]), grid_of([500.0], (721, 1440))
-    assert kept_bytes(small, 40) == 3 * 40 * 10 * 20 * 4
-    assert kept_bytes(large, 40) == 3 * FIELD  # one lead of each variable
+    assert shard_buffer_bytes(small, 40) == 3 * 40 * 10 * 20 * 4
+    assert shard_buffer_bytes(large, 40) == 3 * FIELD  # one lead of each variable

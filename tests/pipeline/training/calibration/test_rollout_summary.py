@@ -13,8 +13,8 @@ from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.training.calibration.calibration_pass import (
     Calibration,
+    calibration_starts,
     cut_starts,
-    initial_times,
 )
 from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
 from gfrnn.pipeline.training.calibration.rollout_summary import RolloutSummary
@@ -159,7 +159,7 @@ def test_rollouts_that_diverged_are_left_out():
 
 def test_initial_times_are_spread_evenly_and_have_all_leads_where_runs_are_long():
     runs = [Stretch("validation", 10, 410), Stretch("validation", 500, 515)]
-    starts, ends, spacing = initial_times(runs, 10, 60)
+    starts, ends, spacing = calibration_starts(runs, 10, 60)
     assert spacing % 2 == 1
     assert 50 < len(starts) <= 60
     long = starts < 450
