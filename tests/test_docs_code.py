@@ -138,7 +138,7 @@ FORECASTS, RUN_FOLDER, WORKFLOWS = (
     ROOT / "docs" / name for name in ("forecasts.md", "run_folder.md", "workflows.md")
 )
 TUTORIALS = {place.name for place in (ROOT / "docs" / "tutorials").glob("*.md")}
-HERE = {"README.md", "experiment.md", "forecasts.md", "library.md", "run_folder.md", "workflows.md"}
+HERE = {"README.md", "forecasts.md", "library.md", "run_folder.md", "scores.md", "workflows.md"}
 
 
 def test_all_documents_with_code_are_executed_here_or_elsewhere():
@@ -198,7 +198,7 @@ def test_guides_on_a_finished_run_work_as_they_are_typed(tmp_path: Path) -> None
     (tmp_path / "my.yaml").write_text(EXPERIMENT % test_period, encoding="utf-8")
     (readme,) = blocks(ROOT / "README.md", "python")
     execute(readme, tmp_path, "python")
-    (winter,) = blocks(ROOT / "docs" / "experiment.md", "python")
+    (winter,) = blocks(ROOT / "docs" / "scores.md", "python")
     execute(winter, tmp_path, "python")
     execute(block(FORECASTS, "gfrnn export"), tmp_path)
     plots = block(FORECASTS, "gfrnn plot").splitlines()
