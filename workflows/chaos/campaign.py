@@ -25,6 +25,7 @@ from gfrnn.workflows.chaos.command_process import (
     kill_workers,
     send_signal,
 )
+from gfrnn.workflows.chaos.comparable_contents import contents, finished_stages
 from gfrnn.workflows.chaos.faults import (
     DAMAGES,
     KINDS,
@@ -34,7 +35,6 @@ from gfrnn.workflows.chaos.faults import (
     draw_fault,
 )
 from gfrnn.workflows.chaos.file_faults import FileFault, write_startup
-from gfrnn.workflows.chaos.run_contents import contents, finished_stages
 from gfrnn.workflows.chaos.small_runs import (
     SmallCommand,
     command_named,

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gfrnn.pipeline.verification.pair_scoring import FORECAST
 from gfrnn.workflows.report.labels import lead_label, number, unit_label
-from gfrnn.workflows.report.score_figures.score_change import SIGNIFICANT
+from gfrnn.workflows.report.score_figures.score_change import SIGNIFICANT, ScoreChange
 
 Array = NDArray[Any]
 
@@ -126,18 +126,13 @@ def cells(own: xr.Dataset, score: str) -> Iterator[ComparedCell]:
         Comparison of one run and channel.
     score : str
     """
-    parts = (own[f"{score}{suffix}"].values for suffix in ("", "_change", *_ENDS))
-    for value, change, low, high in zip(*parts, strict=True):
-        sign = int(low > _ROUNDING) - int(high < -_ROUNDING)
-        percent = f"{100 * change:+.1f}".replace("-", "\N{MINUS SIGN}")
+    ends = ("_change", "_change_low", "_change_high")
+    changes = ScoreChange(*(100 * own[f"{score}{suffix}"].values for suffix in ends))
+    signs = np.where(changes.significant, np.sign(changes.change), 0).astype(int)
+    for value, change, sign in zip(own[score].values, changes.change, signs, strict=True):
+        percent = f"{change:+.1f}".replace("-", "\N{MINUS SIGN}")
         marked = f"{percent}{SIGNIFICANT if sign else ''}" if np.isfinite(change) else ""
-        yield ComparedCell(number(value), marked, sign)
-
-
-_ENDS = ("_change_low", "_change_high")
-
-# Forecasts that are scored from another climatology differ by rounding, which is not significant.
-_ROUNDING = 1e-6
+        yield ComparedCell(number(value), marked, int(sign))
 
 
 def _table(title: str, shown: xr.Dataset) -> Table:

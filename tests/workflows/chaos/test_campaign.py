@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gfrnn.workflows.chaos.campaign import BAD, judge, run_campaign
 from gfrnn.workflows.chaos.command_process import EndedCommand
+from gfrnn.workflows.chaos.comparable_contents import contents
 from gfrnn.workflows.chaos.faults import DAMAGES, KINDS, UndisturbedCommand, damage, draw_fault
-from gfrnn.workflows.chaos.run_contents import contents
 from gfrnn.workflows.chaos.small_runs import COMMANDS, SmallCommand
 from gfrnn.workflows.commands.main import app
 

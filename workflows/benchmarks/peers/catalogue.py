@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gfrnn.workflows.benchmarks.peers.chaos.lorenz63 import LORENZ63_COMPARISON
-from gfrnn.workflows.benchmarks.peers.chaos.lorenz96 import LORENZ96_COMPARISON
+from gfrnn.workflows.benchmarks.peers.chaotic_systems.lorenz63 import LORENZ63_COMPARISON
+from gfrnn.workflows.benchmarks.peers.chaotic_systems.lorenz96 import LORENZ96_COMPARISON
 from gfrnn.workflows.benchmarks.peers.comparison import Comparison
 from gfrnn.workflows.benchmarks.peers.fields.comparisons import ERA_INTERIM, NATURE, PACIFIC_SST
 from gfrnn.workflows.benchmarks.peers.numerics.eofs import EOFS

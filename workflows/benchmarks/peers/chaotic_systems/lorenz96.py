@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from gfrnn.workflows.benchmarks.peers.chaos.chaos_program import (
+from gfrnn.workflows.benchmarks.peers.chaotic_systems.chaotic_system_program import (
     HISTORY,
     ForecastStarts,
     ValidTimes,
 )
-from gfrnn.workflows.benchmarks.peers.chaos.contenders import ABOUT, COLUMNS, PROGRAMS, peers
+from gfrnn.workflows.benchmarks.peers.chaotic_systems.contenders import (
+    ABOUT,
+    COLUMNS,
+    PROGRAMS,
+    peers,
+)
 from gfrnn.workflows.benchmarks.peers.comparison import Comparison, Contender
 from gfrnn.workflows.cases.lorenz96_case import DT, follow, initial_states, training_series
 from gfrnn.workflows.cases.shared.step_progress import no_progress

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.workflows.benchmarks.peers.chaos.chaos_program import HISTORY, ChaosProgram
+from gfrnn.workflows.benchmarks.peers.chaotic_systems.chaotic_system_program import (
+    HISTORY,
+    ChaosProgram,
+)
 from gfrnn.workflows.benchmarks.peers.echo_networks import train_xesn
 from gfrnn.workflows.benchmarks.peers.gated_networks import (
     GatedSettings,

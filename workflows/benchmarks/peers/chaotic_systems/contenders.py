@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from gfrnn.workflows.benchmarks.peers.chaos.chaos_program import HISTORY, ValidTimes
+from gfrnn.workflows.benchmarks.peers.chaotic_systems.chaotic_system_program import (
+    HISTORY,
+    ValidTimes,
+)
 from gfrnn.workflows.benchmarks.peers.comparison import Contender, ErrorColumn
 
-PROGRAMS = "gfrnn.workflows.benchmarks.peers.chaos.networks"
+PROGRAMS = "gfrnn.workflows.benchmarks.peers.chaotic_systems.networks"
 
 LSTM = "PyTorch LSTM"
 

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from gfrnn.workflows.benchmarks.peers.catalogue import COMPARISONS
-from gfrnn.workflows.benchmarks.peers.chaos import lorenz63, lorenz96
-from gfrnn.workflows.benchmarks.peers.chaos.chaos_program import ForecastStarts, ValidTimes
+from gfrnn.workflows.benchmarks.peers.chaotic_systems import lorenz63, lorenz96
+from gfrnn.workflows.benchmarks.peers.chaotic_systems.chaotic_system_program import (
+    ForecastStarts,
+    ValidTimes,
+)
 from gfrnn.workflows.benchmarks.peers.results import PeerResult
 from gfrnn.workflows.cases.shared.trajectories import Truth
 

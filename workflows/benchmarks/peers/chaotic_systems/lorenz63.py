@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from gfrnn.workflows.benchmarks.benchmark_tables import BarCheck
-from gfrnn.workflows.benchmarks.peers.chaos.chaos_program import (
+from gfrnn.workflows.benchmarks.peers.chaotic_systems.chaotic_system_program import (
     HISTORY,
     ForecastStarts,
     ValidTimes,
 )
-from gfrnn.workflows.benchmarks.peers.chaos.contenders import (
+from gfrnn.workflows.benchmarks.peers.chaotic_systems.contenders import (
     ABOUT,
     COLUMNS,
     LSTM,
