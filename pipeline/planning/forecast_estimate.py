@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from gfrnn.pipeline.config.experiment import Experiment
-from gfrnn.pipeline.config.verification_config import VerificationConfig
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.forecasting.forecast import batch_bytes, initial_times
 from gfrnn.pipeline.forecasting.forecast_chunks import field_bytes
 from gfrnn.pipeline.verification.online.computed_forecasts import ComputedForecasts
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
+from gfrnn.pipeline.verification.region_masks import region_masks
 from gfrnn.pipeline.verification.scoring_memory import statistics_bytes
 from gfrnn.pipeline.verification.verify import starts_of_task
 
@@ -58,7 +58,9 @@ def estimate_forecasts(experiment: Experiment, fields: Fields) -> ForecastEstima
     if config.store:
         task = batch_bytes(experiment, fields, leads)
     else:
-        scoring = PairScoring(fields, forecasts, VerificationConfig())
+        verification = experiment.verification
+        masks = region_masks(experiment.data, fields.grid, verification.regions)
+        scoring = PairScoring(fields, forecasts, verification, masks=masks)
         together = starts_of_task(scoring, config.batch)
         forecasts.batch = min(config.batch, together)
         task = statistics_bytes(scoring, 0, min(together, starts))

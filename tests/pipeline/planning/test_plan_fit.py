@@ -211,6 +211,13 @@ def test_the_size_of_the_forecasts_is_planned(weather, tmp_path):
     assert online.forecasts.kept_bytes == 0
     assert online.forecasts.field_bytes == found.forecasts.field_bytes
     assert online.forecasts.task_bytes > 0
+    box = {"latitude": [40, 60], "longitude": [0, 40]}
+    parts["verification"] = {
+        "regions": {f"region{number}": box for number in range(40)},
+        "indices": {"east": {"variable": "mean_sea_level_pressure", **box}},
+    }
+    regions, _ = planned(experiment(weather.path, **parts))
+    assert regions.forecasts.task_bytes > online.forecasts.task_bytes
 
 
 def test_memory_of_scoring_does_not_grow_with_starts_or_members(weather):
