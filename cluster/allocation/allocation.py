@@ -22,7 +22,8 @@ from distributed import Client, Nanny, Scheduler, Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
-from gfrnn.cluster.allocation.ranks import DRIVER, SCHEDULER, Ranks, find_ranks
+from gfrnn.cluster.allocation.ranks import Ranks, find_ranks
+from gfrnn.cluster.allocation.roles import DRIVER, SCHEDULER
 from gfrnn.cluster.certificates import read_certificates, temporary_certificates
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError

@@ -151,6 +151,8 @@ def stop_at_progress(progress: Callable[P, None]) -> Callable[P, None]:
 def set_time_limit(before: str | None, after: str | None) -> None:
     """Start the timer from the options and from the remaining time of the batch job.
 
+    In an allocation, the driver alone asks the batch system, and ends the other processes.
+
     Parameters
     ----------
     before, after : str or None
@@ -161,8 +163,11 @@ def set_time_limit(before: str | None, after: str | None) -> None:
     ConfigError
         If a value is not a duration, or leaves no time for the work.
     """
+    from gfrnn.cluster.allocation.roles import is_beside_driver
     from gfrnn.cluster.batch.job_limit import job_limit
 
+    if is_beside_driver():
+        return
     limits = [each for each in (_after(after), _before(before, job_limit())) if each is not None]
     if limits:
         seconds, _state.limit, margin = min(limits)

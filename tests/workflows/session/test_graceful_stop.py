@@ -19,6 +19,7 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
+from gfrnn.cluster.batch import job_limit as job_limits
 from gfrnn.cluster.batch.job_limit import job_limit
 from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.errors import ConfigError
@@ -179,6 +180,31 @@ def test_limits_that_leave_no_time_for_work_are_refused(
         job(left)
     with pytest.raises(ConfigError, match=message):
         set_time_limit(before, after)
+
+
+@pytest.mark.parametrize(
+    ("environment", "asks"),
+    [
+        ({}, True),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, True),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}, True),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4"}, False),
+        ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}, False),
+        ({"PMI_RANK": "1", "PMI_SIZE": "3"}, True),
+        ({"PMI_RANK": "3", "PMI_SIZE": "5"}, False),
+    ],
+)
+def test_one_process_of_an_allocation_asks_for_the_limit(environment, asks, stoppable, monkeypatch):
+    asked = []
+    monkeypatch.setattr(job_limits, "job_limit", lambda: asked.append(1))
+    for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    set_time_limit(None, None)
+    assert bool(asked) == asks
+    if not asks:  # an option that needs the limit is for the driver
+        set_time_limit("5m", None)
 
 
 def test_the_timer_stops_the_work_at_its_next_progress(job, stoppable):
