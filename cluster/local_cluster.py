@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
 from gfrnn.cluster.guarded_servers import GuardedScheduler, PortlessWorker
 from gfrnn.cluster.host_address import LOOPBACK, dashboard_options
+from gfrnn.cluster.quiet_log import quiet_log
 from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
 from gfrnn.cluster.worker_memory import check_worker_memory
 
@@ -98,12 +100,14 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
             # Where the port is taken, Dask uses another one, whose address is printed.
             warnings.filterwarnings("ignore", message="Port .* is already in use")
             try:
-                cluster = _start(config, workers, limit, security)
+                with quiet_log("distributed.nanny"):
+                    cluster = _start(config, workers, limit, security)
             except (RuntimeError, OSError, TimeoutError) as error:
                 raise ClusterError(
                     f"cluster: the local scheduler and its {workers} workers cannot be started "
-                    f"({_first_cause(error)}); give fewer workers (--workers), or raise the limits "
-                    "of processes, open files and memory (ulimit -u, -n, -v)"
+                    f"({_first_cause(error)}); give fewer workers (--workers), raise the limits of "
+                    "processes, open files and memory (ulimit -u, -n, -v), or free some space in "
+                    f"{tempfile.gettempdir()}"
                 ) from error
         with cluster, Client(cluster, timeout=config.timeout) as client:
             yield client

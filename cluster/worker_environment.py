@@ -19,13 +19,17 @@ _MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": 
 # would take the place of the standard library's.
 _SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
+# The process of a worker would log with a traceback that it cannot start, or that its scheduler has
+# ended; its nanny and the driver know both.
+_QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}
+
 _ALL = _BLAS | _MEMORY | _SAFE_PATH
 
 
 def nanny_settings() -> dict[str, str]:
     """Return the environment as settings of Dask, for workers that nannies start."""
     key = "distributed.nanny.pre-spawn-environ"
-    return {f"{key}.{name}": value for name, value in _ALL.items()}
+    return {f"{key}.{name}": value for name, value in (_ALL | _QUIET).items()}
 
 
 def export_line() -> str:

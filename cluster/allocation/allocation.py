@@ -143,8 +143,6 @@ class _Rendezvous:
         # Warnings of workers, as of memory, are useful; those of a scheduler are on unused results.
         level = logging.ERROR if scheduler else logging.WARNING
         logging.getLogger("distributed").setLevel(level)
-        # The process of a worker would log the end of its scheduler as an error.
-        os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"
         with safe_import_path():
             asyncio.run(self._schedule() if scheduler else self._work())
 

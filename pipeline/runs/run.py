@@ -255,21 +255,23 @@ class Run(RunProducts):
     def _score_while_forecasting(self, force: bool) -> None:
         """Compute the statistics of forecasts of which no fields are kept."""
         if force:
-            shutil.rmtree(self.forecast_store, ignore_errors=True)
+            for store in (self.forecast_store, self.statistics):
+                shutil.rmtree(store, ignore_errors=True)
         verify_online(
             self.experiment,
             self.ds,
             self.model,
             self.statistics,
             self.progress,
-            # An unfinished store of a forced stage is not trusted either.
-            "" if force else self._key_for("forecast"),
+            self._key_for("forecast"),
             self._region_masks,
         )
 
     def _score_forecasts(self, force: bool) -> None:
         """Compute the statistics and the scores of stored forecasts."""
         check_sums(self.forecast_store)
+        if force:
+            shutil.rmtree(self.statistics, ignore_errors=True)
         verify(
             self.ds,
             self.model,
@@ -278,8 +280,7 @@ class Run(RunProducts):
             self.score_store,
             self.experiment.verification,
             self.progress,
-            # An unfinished store of a forced stage is not trusted either.
-            "" if force else self._key_for("verify"),
+            self._key_for("verify"),
             self.experiment.forecast.seed,
             self._region_masks,
             self.experiment.forecast.batch,

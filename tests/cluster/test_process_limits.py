@@ -1,7 +1,8 @@
-"""Start local clusters where a limit of the process does not allow it: the limit is named."""
+"""Start local clusters that cannot start: the cause is named, and no traceback is printed."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -35,3 +36,18 @@ def test_too_few_open_files_are_named_with_what_to_do(tmp_path, files):
     assert "Too many open files" in line
     assert "--workers" in line
     assert "ulimit -u, -n, -v" in line
+
+
+@pytest.mark.cluster
+def test_a_worker_that_cannot_start_is_named_without_a_traceback(tmp_path):
+    script = tmp_path / "failing.py"
+    script.write_text(SCRIPT)
+    (tmp_path / "full_disk.py").write_text("raise OSError(28, 'No space left on device')")
+    found = subprocess.run(
+        [sys.executable, str(script), "1000"],
+        env=os.environ | {"DASK_DISTRIBUTED__WORKER__PRELOAD": f'["{tmp_path}/full_disk.py"]'},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert "refused: cluster: the local scheduler and its 8 workers cannot be" in found.stdout
+    assert "No space left on device" in found.stdout
+    assert "Traceback" not in found.stdout + found.stderr

@@ -186,6 +186,14 @@ def test_a_forced_run_replaces_stored_fields(single, tmp_path):
     assert_same_statistics(run, single)
 
 
+def test_statistics_that_are_made_again_are_the_same_to_the_last_attribute(single, tmp_path):
+    shutil.copytree(single.folder, tmp_path / "run")
+    run = Run.reopen(tmp_path / "run")
+    before = (run.statistics / "zarr.json").read_text()
+    run.verify(force=True)
+    assert (run.statistics / "zarr.json").read_text() == before
+
+
 def test_forced_forecasts_alone_replace_stored_fields_and_keep_the_model(single, tmp_path):
     shutil.copytree(single.folder, tmp_path / "run")
     run = Run(run_online(single, tmp_path / "other").experiment, tmp_path / "run")
