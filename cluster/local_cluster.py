@@ -126,7 +126,7 @@ def _start(
             "dashboard": False,
             "nthreads": 1,  # parallelism comes from processes: see the reducer
             "memory_limit": limit,
-            "silence_logs": logging.ERROR,
+            "silence_logs": logging.CRITICAL,  # in the worker's process, whose errors get here
         },
     }
     options = {**common, **dashboard_options(config.dashboard)}

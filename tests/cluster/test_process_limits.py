@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from gfrnn.workflows.chaos.file_faults import FileFault, write_startup
+
 SCRIPT = """
 import resource, sys
 from gfrnn.cluster import ClusterConfig, ClusterError
@@ -39,15 +41,22 @@ def test_too_few_open_files_are_named_with_what_to_do(tmp_path, files):
 
 
 @pytest.mark.cluster
-def test_a_worker_that_cannot_start_is_named_without_a_traceback(tmp_path):
-    script = tmp_path / "failing.py"
+def test_a_full_disk_of_temporary_files_is_named_without_a_traceback(tmp_path):
+    """Workers write their certificates there, and remove them by names without a folder."""
+    script, disk, log = tmp_path / "failing.py", tmp_path / "disk", tmp_path / "log"
     script.write_text(SCRIPT)
-    (tmp_path / "full_disk.py").write_text("raise OSError(28, 'No space left on device')")
+    disk.mkdir(), log.mkdir()
+    write_startup(tmp_path / "startup")
+    fault = FileFault("error", str(disk), str(log), workers=True, operation=3)
+    paths = [str(tmp_path / "startup"), *filter(None, [os.environ.get("PYTHONPATH")])]
     found = subprocess.run(
         [sys.executable, str(script), "1000"],
-        env=os.environ | {"DASK_DISTRIBUTED__WORKER__PRELOAD": f'["{tmp_path}/full_disk.py"]'},
+        env=os.environ | fault.environment()
+        | {"PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(tmp_path)},
+        cwd=disk,
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert "refused: cluster: the local scheduler and its 8 workers cannot be" in found.stdout
     assert "No space left on device" in found.stdout
+    assert f"or free some space in {tmp_path}" in found.stdout
     assert "Traceback" not in found.stdout + found.stderr
