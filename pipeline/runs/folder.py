@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -142,6 +143,8 @@ class RunFolder:
             If the folder has no experiment.
         """
         if not self.experiment_file.exists():
+            if self.record_file.exists():
+                raise RunError(self._lost_experiment())
             raise RunError(
                 f"{self.folder}: not a run's folder (it has no experiment.yaml); give the folder "
                 "of a run, such as runs/NAME, or make one with `gfrnn run FILE`"
@@ -151,6 +154,14 @@ class RunFolder:
         if isinstance(model, dict) and model.get("leads"):
             model.setdefault("combine_leads", "longest")
         return checked(Experiment, tree, str(self.experiment_file))
+
+    def _lost_experiment(self) -> str:
+        """Return the message about a run whose experiment file was removed."""
+        return (
+            f"{self.folder}: is the folder of a run whose experiment.yaml is missing; put a copy "
+            "of the experiment file there, under this name, or make the run again with `gfrnn run "
+            f"FILE --output {shlex.quote(str(self.folder))} --force`"
+        )
 
     def check_links(self) -> None:
         """Refuse links in the folder and at the top of its stores; the folder itself may be one.
@@ -225,10 +236,14 @@ class RunFolder:
         if not folder.is_dir():
             raise RunError(f"{folder}: exists and is not a folder; choose another --output")
         if not self.experiment_file.exists():
-            raise RunError(
-                f"{folder}: not empty and not a run's folder (it has no experiment.yaml); choose "
-                "another --output"
-            )
+            if not self.record_file.exists():
+                raise RunError(
+                    f"{folder}: not empty and not a run's folder (it has no experiment.yaml); "
+                    "choose another --output"
+                )
+            self.read_record()  # a file of this name that is no record is refused
+            if not force:
+                raise RunError(self._lost_experiment())
         # The experiment may be changed as long as nothing was computed with it.
         if force or not self.begun:
             return

@@ -105,4 +105,8 @@ def _check_no_data(path: Path) -> None:
 def _holds_results(folder: Path) -> bool:
     """Return whether a folder is that of a run or of a verification, or holds such folders."""
     places = map(RunFolder, [folder, *(each for each in folder.iterdir() if each.is_dir())])
-    return any(place.experiment_file.exists() or place.score_store.exists() for place in places)
+    return any(
+        path.exists()
+        for place in places
+        for path in (place.experiment_file, place.record_file, place.score_store)
+    )

@@ -238,7 +238,10 @@ def cut_a_chunk(run: Run) -> None:
         (cut_a_chunk, "a checkpoint of rows is missing or damaged"),
         (lambda run: shutil.rmtree(run.model), "holds no finished fit.*run `gfrnn fit` first"),
         (lambda run: (run.folder / "run.json").unlink(), "holds no finished fit"),
-        (lambda run: (run.folder / "experiment.yaml").unlink(), "not a run's folder"),
+        (
+            lambda run: (run.folder / "experiment.yaml").unlink(),
+            r"whose experiment\.yaml is missing",
+        ),
     ],
 )
 def test_damaged_runs_are_refused(fitted, tmp_path, harm, message):

@@ -341,6 +341,35 @@ def test_a_folder_of_other_files_is_refused_and_unchanged(turning, tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_a_run_whose_experiment_file_was_removed_goes_on_with_a_copy(turning, tmp_path):
+    own = experiment(turning.path, **SHORT)
+    run = Run(own, tmp_path / "run")
+    run.fit()
+    model = stamps(run.model)
+    (tmp_path / "my.yaml").write_text(dump_experiment(own))
+    run.experiment_file.unlink()
+    for opens in (lambda: Run.reopen(run.folder), lambda: Run(own, run.folder)):
+        with pytest.raises(RunError, match=r"experiment\.yaml is missing; put a copy .*--force"):
+            opens()
+    assert not run.experiment_file.exists()
+    shutil.copy(tmp_path / "my.yaml", run.experiment_file)
+    assert Run.reopen(run.folder).fit().skipped
+    assert stamps(run.model) == model
+    run.experiment_file.unlink()
+    assert not Run(own, run.folder, force=True).fit(force=True).skipped
+    assert Run.reopen(run.folder).finished("fit")
+
+
+def test_a_file_that_is_called_like_a_record_does_not_make_a_folder_ours(turning, tmp_path):
+    (tmp_path / "run.json").write_text('{"steps": 3}')
+    (tmp_path / "thesis.tex").write_text("years of work")
+    before = stamps(tmp_path)
+    for force in (False, True):
+        with pytest.raises(RunError, match=r"run\.json: cannot be read"):
+            Run(experiment(turning.path), tmp_path, force=force)
+    assert stamps(tmp_path) == before
+
+
 SECOND = """
 import sys
 from pathlib import Path

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gfrnn.pipeline.errors import ConfigError
-from gfrnn.workflows.session.given_paths import folder_of_run
+from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.workflows.session.given_paths import folder_of_run, given_experiment
 
 
 def make(folder: Path, *names: str) -> Path:
@@ -36,3 +36,10 @@ def test_a_store_of_a_run_is_refused_with_its_folder(tmp_path):
     folder = make(tmp_path / "my", "forecast.zarr/zarr.json", "experiment.yaml")
     with pytest.raises(ConfigError, match=f"give {folder} instead"):
         folder_of_run(folder / "forecast.zarr")
+
+
+def test_a_run_without_its_experiment_file_is_not_taken_for_data(tmp_path):
+    (tmp_path / "run" / "model.zarr").mkdir(parents=True)
+    (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(RunError, match=r"is the folder of a run whose experiment\.yaml is missing"):
+        given_experiment(tmp_path / "run")
