@@ -33,7 +33,7 @@ def ask(
     """Request a path of the server of a page, without following where it leads."""
     place = urlsplit(page)
     assert place.hostname
-    with closing(http.client.HTTPConnection(place.hostname, place.port, timeout=60)) as connection:
+    with closing(http.client.HTTPConnection(place.hostname, place.port, timeout=180)) as connection:
         connection.request(method, path, headers=dict(headers or {}))
         answer = connection.getresponse()
         answer.read()

@@ -155,7 +155,7 @@ def test_the_interrupt_key_stays_as_it_is():
         env=with_support(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.stdout == "scancel\n", done.stderr
     assert done.returncode == 0, done.stderr

@@ -58,7 +58,7 @@ class World:
         for name in names:
             del self.activity.present[f"tls://{name}"]
 
-    async def until(self, true, seconds=5.0):
+    async def until(self, true, seconds=60.0):
         async with asyncio.timeout(seconds):
             while not true():
                 await asyncio.sleep(0.005)

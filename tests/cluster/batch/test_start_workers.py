@@ -65,7 +65,7 @@ def test_a_folder_that_others_control_ends_the_job_with_the_remedy(tmp_path):
         env=with_support(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

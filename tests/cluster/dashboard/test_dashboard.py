@@ -222,7 +222,7 @@ def client(cluster: LocalCluster) -> Iterator[Client]:
 
 def answer(address: str) -> int:
     try:
-        with urllib.request.urlopen(address, timeout=60) as response:
+        with urllib.request.urlopen(address, timeout=180) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -230,7 +230,7 @@ def answer(address: str) -> int:
 
 
 def menu(client: Client) -> str:
-    with urllib.request.urlopen(client.dashboard_link, timeout=60) as response:
+    with urllib.request.urlopen(client.dashboard_link, timeout=180) as response:
         return str(response.read().decode())
 
 

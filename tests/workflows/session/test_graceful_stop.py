@@ -246,7 +246,7 @@ def test_work_without_progress_is_interrupted(monkeypatch, stoppable):
     monkeypatch.setattr(module, "_GRACE", 0.1)
     os.kill(os.getpid(), signal.SIGUSR1)
     with pytest.raises(StopRequested):
-        SimpleQueue().get(timeout=20)
+        SimpleQueue().get(timeout=180)
 
 
 def test_an_error_after_a_signal_counts_as_the_stop():
