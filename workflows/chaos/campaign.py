@@ -197,7 +197,7 @@ class Campaign:
             return process.wait()
 
     def _of_files(self, fault: Fault, action: str) -> FileFault:
-        seconds = fault.seconds if action == "clock" else fault.moment / 100
+        seconds = fault.seconds if action == "clock" else fault.delay
         return self._file_fault(
             action,
             workers=fault.in_worker,

@@ -31,6 +31,9 @@ KINDS = (
 DAMAGES = ("flipped byte", "file cut short", "file removed")
 """Kinds that damage a file before the command starts."""
 
+_SLOWEST = 60.0
+"""Most seconds by which a slow disk delays a command."""
+
 _RECORDS = ("run.json", "experiment.yaml")
 
 
@@ -72,6 +75,8 @@ class Fault:
         Signal, size of files in bytes, or number of workers, as the kind needs it.
     share : float
         Place of the damage in the list of files and within a file, from 0 to 1.
+    delay : float
+        Seconds by which a slow disk delays a file operation.
     """
 
     seed: int
@@ -82,6 +87,7 @@ class Fault:
     in_worker: bool
     number: int
     share: float
+    delay: float
 
     def describe(self) -> str:
         """Return the fault in words."""
@@ -95,7 +101,7 @@ class Fault:
             "full disk": f"from operation {self.operation} of {process}",
             "limit of file sizes": f"{self.number} bytes",
             "read-only disk": f"from operation {self.operation} of {process}",
-            "slow disk": f"{self.moment * 10:.0f} ms an operation of {process}",
+            "slow disk": f"{1e3 * self.delay:.0f} ms an operation of {process}",
             "clock jump": f"{self.seconds:+.0f} s at operation {self.operation} of {process}",
             "two commands at once": f"the second after {self.moment:.1f} s",
         }.get(self.kind, f"at {self.share:.3f}")
@@ -138,17 +144,20 @@ def draw_fault(seed: int, undisturbed: Callable[[SmallCommand], UndisturbedComma
         "stop by a signal": rng.choice((2, 15)),
         "limit of file sizes": int(2 ** rng.uniform(6, 15)),
     }.get(kind, rng.randint(0, 1))
+    moment = rng.uniform(0.0, normal.seconds)
+    operation, share = rng.randint(1, max(operations, 1)), rng.random()
     return Fault(
         seed,
         "kill at a file operation"
         if kind == "kill a worker at a file operation" and not in_worker
         else kind,
         command,
-        moment=rng.uniform(0.0, normal.seconds),
-        operation=rng.randint(1, max(operations, 1)),
+        moment=moment,
+        operation=operation,
         in_worker=in_worker,
         number=number,
-        share=rng.random(),
+        share=share,
+        delay=_SLOWEST * share / max(operations, 1),
     )
 
 

@@ -55,6 +55,7 @@ def test_a_seed_repeats_its_fault(seed):
     assert fault.kind in KINDS
     assert 1 <= fault.operation <= (12 if fault.in_worker else 40)
     assert 0 <= fault.moment <= 5
+    assert fault.delay * (12 if fault.in_worker else 40) <= 60  # ends before it counts as hung
     assert fault.command.name in fault.describe()
     assert fault.kind not in DAMAGES or fault.command.reads
 
