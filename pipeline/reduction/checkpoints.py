@@ -49,7 +49,7 @@ class Checkpoints:
     def load(self, name: str, key: str) -> Arrays | None:
         """Return the arrays saved under a key, or None where they are missing or damaged.
 
-        A warning names what is damaged or cannot be read, as it is computed again.
+        What is damaged or cannot be read is logged, as ``--verbose`` shows.
         """
         place = self._place(name, key)
         if not (place / "zarr.json").exists():
@@ -61,12 +61,12 @@ class Checkpoints:
             hashes = attrs["sha256"]
             arrays = {array: np.asarray(array_in(group, array)[...]) for array in hashes}
         except Exception as error:  # damage of any kind, in which libraries raise any error
-            _warn(place, f"cannot be read: {error or type(error).__name__}")
+            _log_damage(place, f"cannot be read: {error or type(error).__name__}")
             return None
         # Zarr reads a missing chunk as zeros without an error, so the hashes are compared.
         for array in hashes:
             if content_digest(arrays[array]) != hashes[array]:
-                _warn(place, f"the array {array} has changed since it was written")
+                _log_damage(place, f"the array {array} has changed since it was written")
                 return None
         return arrays
 
@@ -123,5 +123,5 @@ def content_digest(values: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _warn(place: Path, problem: str) -> None:
-    _LOGGER.warning("the checkpoint %s is not used and is computed again (%s)", place, problem)
+def _log_damage(place: Path, problem: str) -> None:
+    _LOGGER.info("the checkpoint %s is not used (%s)", place, problem)

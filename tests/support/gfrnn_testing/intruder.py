@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,7 +68,11 @@ def entered(ports: Sequence[int], ways: dict[str, dict[str, Any]]) -> list[tuple
         answers = await asyncio.gather(*(attempt(*one) for one in each))
         return [one for one, answer in zip(each, answers, strict=True) if answer]
 
-    return asyncio.run(attempts())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of sockets of refused connections
+        found = asyncio.run(attempts())
+        gc.collect()
+    return found
 
 
 def answers(ports: Sequence[int], paths: Sequence[str]) -> dict[str, int]:
