@@ -24,8 +24,8 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
     Raises
     ------
     ClusterError
-        If no scheduler answers, or it has no workers, within ``config.timeout`` seconds; within the
-        block, if it ends or cannot be reached any more for that long.
+        If the address is none, or no scheduler answers or has workers within ``config.timeout``
+        seconds; within the block, if it ends or cannot be reached any more for that long.
     """
     place = config.address or f"scheduler_file {config.scheduler_file}"
     try:
@@ -36,7 +36,11 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
         _check_address(address, security)
         client = Client(address, timeout=config.timeout, security=security)
     except ValueError as error:
-        raise ClusterError(f"cluster: {place} cannot be used: {error}") from error
+        key = "address" if config.address else "scheduler_file"
+        raise ClusterError(
+            f"cluster.{key}: {place} cannot be used ({error}); give the address that the scheduler "
+            "prints, such as tls://HOST:8786"
+        ) from error
     except (OSError, TimeoutError) as error:
         raise ClusterError(
             f"cluster: no scheduler answers at {place} within {config.timeout:g} s ({error}); "

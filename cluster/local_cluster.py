@@ -17,7 +17,6 @@ from dask.utils import parse_timedelta
 from distributed import Client, Nanny, SpecCluster
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
-from distributed.worker_memory import parse_memory_limit
 
 from gfrnn.cluster.certificates import new_certificates
 from gfrnn.cluster.config import ClusterConfig
@@ -25,10 +24,8 @@ from gfrnn.cluster.errors import ClusterError
 from gfrnn.cluster.guarded_servers import GuardedScheduler, PortlessWorker
 from gfrnn.cluster.host_address import LOOPBACK, dashboard_options
 from gfrnn.cluster.quiet_log import quiet_log
-from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
-from gfrnn.cluster.worker_memory import check_worker_memory
-
-_LOGGER = logging.getLogger(__name__)
+from gfrnn.cluster.worker_environment import nanny_environment, nanny_settings
+from gfrnn.cluster.worker_memory import check_worker_memory, memory_limit
 
 # Dask ends its workers by messages, and kills those that do not answer.
 _FOR_THE_DRIVER = (
@@ -55,11 +52,11 @@ class QuietWorker(PortlessWorker):
         super().__init__(*args, **{**options, "silence_logs": logging.CRITICAL})
 
 
-def local_size(config: ClusterConfig) -> tuple[int, int | None]:
+def local_size(config: ClusterConfig) -> tuple[int, int]:
     """Return the number of workers of a local cluster, and bytes of memory of each.
 
-    By default there is a worker for each core, and all have equal shares of the memory. None means
-    no limit.
+    By default there is a worker for each core, and all have equal shares of the machine's memory,
+    of which a tenth is left to the driver.
 
     Raises
     ------
@@ -67,15 +64,14 @@ def local_size(config: ClusterConfig) -> tuple[int, int | None]:
         If a worker's own process takes the memory limit.
     """
     workers = config.workers or len(os.sched_getaffinity(0))
-    memory = config.memory or MEMORY_LIMIT // workers
-    limit = parse_memory_limit(memory, nthreads=1, logger=_LOGGER)
-    if limit:
-        share = f"{limit / 2**20:.0f} MiB, the machine's memory by {workers} workers,"
-        given = config.memory or share
-        try:
-            check_worker_memory(limit, given)
-        except ValueError as error:
-            raise ClusterError(f"cluster.{error}") from None
+    limit = memory_limit(MEMORY_LIMIT) // workers
+    given = f"{limit / 2**20:.0f} MiB, the machine's memory by {workers} workers,"
+    if config.memory is not None:
+        limit, given = config.memory_bytes, config.memory
+    try:
+        check_worker_memory(limit, given)
+    except ValueError as error:
+        raise ClusterError(f"cluster.{error}") from None
     return workers, limit
 
 
@@ -95,7 +91,7 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
     """
     workers, limit = local_size(config)
     security = new_certificates()
-    with safe_import_path(), dask.config.set(_connection_timeouts()):
+    with nanny_environment(), dask.config.set(_connection_timeouts()):
         with _signals_ignored(), dask.config.set(nanny_settings()), warnings.catch_warnings():
             # Where the port is taken, Dask uses another one, whose address is printed.
             warnings.filterwarnings("ignore", message="Port .* is already in use")
@@ -113,9 +109,7 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
             yield client
 
 
-def _start(
-    config: ClusterConfig, workers: int, limit: int | None, security: Security
-) -> SpecCluster:
+def _start(config: ClusterConfig, workers: int, limit: int, security: Security) -> SpecCluster:
     """Start scheduler and workers; a LocalCluster of Dask would not take another scheduler."""
     common = {"host": LOOPBACK, "protocol": "tls://", "security": security}
     worker = {

@@ -41,19 +41,20 @@ def export_line() -> str:
 
 
 @contextmanager
-def safe_import_path() -> Iterator[None]:
-    """Keep the current folder off the import path of processes that are started in the block.
+def nanny_environment() -> Iterator[None]:
+    """Prepare this process for nannies, and restore its environment when the block ends.
 
-    Nannies have the variable in their settings, but multiprocessing starts its resource tracker
-    before they apply them, and they leave it in this process' environment.
+    Nannies set the variables of :func:`nanny_settings` in the process that they run in, whose later
+    child processes would have them too. The import path is safe from the beginning of the block, as
+    multiprocessing starts its resource tracker before a nanny sets anything.
     """
-    (name, value) = next(iter(_SAFE_PATH.items()))
-    before = os.environ.get(name)
-    os.environ[name] = value
+    before = {name: os.environ.get(name) for name in _ALL | _QUIET}
+    os.environ.update(_SAFE_PATH)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -52,6 +52,8 @@ def check_writable(folder: Path, option: str = "--output") -> None:
     folder = folder.absolute()
     # Path.exists raises an error below a folder that may not be entered.
     there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if there == folder and not folder.is_dir():
+        raise RunError(f"{folder}: is a file; give {option} the name of a folder")
     if not there.is_dir():
         raise RunError(
             f"{folder}: cannot be created, as {there} is not a folder; choose another {option}"
@@ -121,10 +123,33 @@ def remove_partial_files(store: Path) -> None:
     """Remove files that a killed process has left half written in a zarr store.
 
     Zarr writes each file under a temporary name that ends with ``.partial``. The caller makes sure
-    that no process is writing.
+    that no process is writing, except for workers that Dask has given up.
     """
     for path in store.rglob("*.partial"):
-        path.unlink()
+        path.unlink(missing_ok=True)
+
+
+def remove_store(store: Path) -> None:
+    """Remove a zarr store, if there is one.
+
+    The metadata of its root go first: what is left by a process that is killed here counts as no
+    store, instead of one with missing chunks, which read as fill values.
+    """
+    if store.exists():
+        (store / "zarr.json").unlink(missing_ok=True)
+        shutil.rmtree(store)
+
+
+def stored_files(folder: Path) -> list[str]:
+    """Return the sorted paths of all files in a folder, relative to it.
+
+    Files that are half written, as :func:`remove_partial_files` removes them, are left out.
+    """
+    files: list[str] = []
+    for place, _, names in os.walk(folder):
+        within = place[len(os.fspath(folder)) + 1 :]
+        files += [os.path.join(within, name) for name in names if not name.endswith(".partial")]
+    return sorted(files)
 
 
 def write_text(path: Path, text: str, *, private: bool = False) -> None:

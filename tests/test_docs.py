@@ -20,6 +20,7 @@ from gfrnn.pipeline import Experiment
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import SEARCHABLE
 from gfrnn.pipeline.config.section import Period
+from gfrnn.pipeline.data.variables.names import ALIASES, QUANTITIES
 from gfrnn_testing.archives import DATA, real
 from gfrnn_testing.paths import ROOT
 from gfrnn_testing.slurm import Slurm
@@ -93,6 +94,16 @@ def test_every_searchable_key_is_named() -> None:
     text = (ROOT / "docs" / "experiment.md").read_text(encoding="utf-8")
     row = next(row for row in _ROW.finditer(text) if row["key"] == "search")
     assert set(re.findall(r"`([a-z_.]+)`", row["meaning"])) == set(SEARCHABLE)
+
+
+def test_the_table_of_names_is_that_of_the_program() -> None:
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|(.*)\|$", text, re.MULTILINE)
+    assert [(name, units) for name, units, _ in rows] == [
+        (name, each.units) for name, each in QUANTITIES.items()
+    ]
+    named = {other: name for name, _, others in rows for other in re.findall(r"`(\w+)`", others)}
+    assert named | {name: name for name in QUANTITIES} == ALIASES
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -22,8 +22,7 @@ from distributed import Client, Nanny, Scheduler, Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
-from gfrnn.cluster.allocation.ranks import Ranks, find_ranks
-from gfrnn.cluster.allocation.roles import DRIVER, SCHEDULER
+from gfrnn.cluster.allocation.ranks import DRIVER, SCHEDULER, Ranks, find_ranks
 from gfrnn.cluster.certificates import read_certificates, temporary_certificates
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
@@ -31,8 +30,13 @@ from gfrnn.cluster.existing_scheduler import wait_for_address
 from gfrnn.cluster.guarded_servers import GuardedScheduler, PortlessWorker
 from gfrnn.cluster.host_address import dashboard_options, interface_address
 from gfrnn.cluster.private_folder import make_private_folder
-from gfrnn.cluster.worker_environment import nanny_settings, safe_import_path
-from gfrnn.cluster.worker_memory import check_worker_memory, memory_limit
+from gfrnn.cluster.worker_environment import nanny_environment, nanny_settings
+from gfrnn.cluster.worker_memory import (
+    LEAST_MEMORY,
+    check_worker_memory,
+    memory_limit,
+    requested_memory,
+)
 
 _DRIVER_NAME = "driver"
 
@@ -143,7 +147,7 @@ class _Rendezvous:
         # Warnings of workers, as of memory, are useful; those of a scheduler are on unused results.
         level = logging.ERROR if scheduler else logging.WARNING
         logging.getLogger("distributed").setLevel(level)
-        with safe_import_path():
+        with nanny_environment():
             asyncio.run(self._schedule() if scheduler else self._work())
 
     async def _schedule(self) -> None:
@@ -174,9 +178,13 @@ class _Rendezvous:
         limit = memory_limit(self.ranks.memory)
         if self.config.memory is None:
             try:
-                check_worker_memory(limit, f"{limit / 2**20:.0f} MiB, this process' share,")
+                check_worker_memory(limit, f"{limit / 2**20:.0f} MiB of this process' share")
             except ValueError as error:
-                raise ClusterError(f"cluster.{error}, in the options of the job") from None
+                least = requested_memory(LEAST_MEMORY) // 2**20 + 1
+                raise ClusterError(
+                    f"cluster.{error}, for which the options of the job must give each process "
+                    f"{least}M"
+                ) from None
         address, security = self.find_scheduler()
         with dask.config.set(nanny_settings()):
             nanny = Nanny(

@@ -12,6 +12,9 @@ from distributed.system import MEMORY_LIMIT
 
 from gfrnn.cluster.errors import ClusterError
 
+SCHEDULER, DRIVER = 0, 1
+"""Ranks of scheduler and driver; all other ranks are workers."""
+
 _LEAST = 3
 
 _MIB = 2**20

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ import xarray as xr
 import zarr
 
 from gfrnn.pipeline.errors import RunError
-from gfrnn.pipeline.storage import remove_partial_files
+from gfrnn.pipeline.storage import remove_partial_files, stored_files
 from gfrnn.pipeline.untrusted_store import UntrustedStoreError, check_store
 
 SUMS = "sha256"
@@ -184,7 +183,7 @@ def naming_damage(
 
 
 def _array_sum(folder: Path, metadata: dict[str, Any], *, whole: bool) -> str:
-    files = _files(folder)
+    files = stored_files(folder)
     digest = hashlib.sha256(_listing(metadata, files))
     chunks = [name for name in files if name != "zarr.json"]
     if whole or len(chunks) == 1 or not _FIELD & set(metadata.get("dimension_names") or ()):
@@ -197,7 +196,7 @@ def _array_sum(folder: Path, metadata: dict[str, Any], *, whole: bool) -> str:
 
 def _listed_sum(folder: Path) -> str | None:
     """Return the sum without contents that earlier versions stored for arrays of several files."""
-    if not (folder / "zarr.json").exists() or len(files := _files(folder)) <= 2:
+    if not (folder / "zarr.json").exists() or len(files := stored_files(folder)) <= 2:
         return None
     metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
     return hashlib.sha256(_listing(metadata, files)).hexdigest()
@@ -205,15 +204,6 @@ def _listed_sum(folder: Path) -> str | None:
 
 def _listing(metadata: Any, files: list[str]) -> bytes:
     return _plain(metadata) + "\n".join(files).encode()
-
-
-def _files(folder: Path) -> list[str]:
-    """Return the sorted paths of all files in a folder, relative to it."""
-    files = []
-    for place, _, names in os.walk(folder):
-        within = place[len(os.fspath(folder)) + 1 :]
-        files += [os.path.join(within, name) for name in names]
-    return sorted(files)
 
 
 def _plain(tree: Any) -> bytes:

@@ -61,7 +61,7 @@ class Checkpoints:
             hashes = attrs["sha256"]
             arrays = {array: np.asarray(array_in(group, array)[...]) for array in hashes}
         except Exception as error:  # damage of any kind, in which libraries raise any error
-            _log_damage(place, f"cannot be read: {error or type(error).__name__}")
+            _log_damage(place, f"cannot be read: {str(error) or type(error).__name__}")
             return None
         # Zarr reads a missing chunk as zeros without an error, so the hashes are compared.
         for array in hashes:

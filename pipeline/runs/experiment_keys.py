@@ -7,6 +7,8 @@ from typing import Any
 
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.hidden_values import hide_secrets
+from gfrnn.pipeline.reduction.checkpoints import content_key
+from gfrnn.pipeline.runs.record import StageRecord
 
 # Keys that do not decide a forecast may differ when a run is resumed; those of the verification
 # decide the scores alone.
@@ -62,6 +64,24 @@ def fit_keys(experiment: Experiment, *, refitted: bool = False) -> dict[str, Any
         ensembles = forecast["members"] is not None
         tree["forecast"] = {"horizon": forecast["horizon"], "ensembles": ensembles}
     return tree
+
+
+def fit_key(experiment: Experiment, entry: StageRecord | None, data: str) -> str:
+    """Return the key of a model from its experiment and the fingerprint of its data.
+
+    The data of a run do not decide a model that was copied or updated.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    entry : StageRecord or None
+        Record of the stage ``fit``, which tells where the model comes from.
+    data : str
+    """
+    if entry is not None and entry.external:
+        return content_key(deciding_keys(experiment, MODEL_INDEPENDENT_KEYS))
+    refitted = entry is not None and entry.refit is not None
+    return content_key(fit_keys(experiment, refitted=refitted), data)
 
 
 def forecast_keys(experiment: Experiment) -> dict[str, Any]:

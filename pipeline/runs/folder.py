@@ -18,6 +18,7 @@ from gfrnn.pipeline.runs.experiment_keys import (
     MODEL_INDEPENDENT_KEYS,
     deciding_keys,
     differences,
+    fit_key,
 )
 from gfrnn.pipeline.runs.record import RunRecord
 from gfrnn.pipeline.storage import interrupted, recover, refuse_links, write_text
@@ -143,8 +144,7 @@ class RunFolder:
             If the folder has no experiment.
         """
         if not self.experiment_file.exists():
-            if self.record_file.exists():
-                raise RunError(self._lost_experiment())
+            self.refuse_lost_experiment()
             raise RunError(
                 f"{self.folder}: not a run's folder (it has no experiment.yaml); give the folder "
                 "of a run, such as runs/NAME, or make one with `gfrnn run FILE`"
@@ -155,12 +155,30 @@ class RunFolder:
             model.setdefault("combine_leads", "longest")
         return checked(Experiment, tree, str(self.experiment_file))
 
-    def _lost_experiment(self) -> str:
-        """Return the message about a run whose experiment file was removed."""
-        return (
-            f"{self.folder}: is the folder of a run whose experiment.yaml is missing; put a copy "
-            "of the experiment file there, under this name, or make the run again with `gfrnn run "
-            f"FILE --output {shlex.quote(str(self.folder))} --force`"
+    @property
+    def holds_run(self) -> bool:
+        """Whether the folder has the experiment or the record of a run."""
+        if self.experiment_file.exists():
+            return True
+        with suppress(RunError):  # other programs have files called run.json too
+            return RunRecord.read(self.record_file) is not None
+        return False
+
+    def refuse_lost_experiment(self) -> None:
+        """Refuse a run whose experiment file was removed.
+
+        Raises
+        ------
+        RunError
+            If the folder has the record of a run and no experiment.
+        """
+        if self.experiment_file.exists() or not self.holds_run:
+            return
+        command = f"gfrnn run FILE --output {shlex.quote(str(self.folder))}"
+        raise RunError(
+            f"{self.folder}: is the folder of a run whose experiment.yaml is missing; `{command}` "
+            "with its experiment file writes it again and keeps what is finished; with another "
+            "one, --force replaces the run"
         )
 
     def check_links(self) -> None:
@@ -241,9 +259,13 @@ class RunFolder:
                     f"{folder}: not empty and not a run's folder (it has no experiment.yaml); "
                     "choose another --output"
                 )
-            self.read_record()  # a file of this name that is no record is refused
-            if not force:
-                raise RunError(self._lost_experiment())
+            record = self.read_record()  # a file of this name that is no record is refused
+            done = record.fit
+            finished = done is not None and bool(done.finished)
+            data = record.fingerprint or ""
+            if finished and not force and done.key != fit_key(experiment, done, data):
+                self.refuse_lost_experiment()
+            return
         # The experiment may be changed as long as nothing was computed with it.
         if force or not self.begun:
             return

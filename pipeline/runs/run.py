@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ from gfrnn.pipeline.runs.new_data import check_forecast_data
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
 from gfrnn.pipeline.runs.run_products import RunProducts
 from gfrnn.pipeline.runs.stage_checks import check_online, check_truth, require_statistics
-from gfrnn.pipeline.storage import remove_partial_files
+from gfrnn.pipeline.storage import remove_partial_files, remove_store
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import check_fit_memory, fit
 from gfrnn.pipeline.training.input_folds import with_digests
@@ -236,7 +235,7 @@ class Run(RunProducts):
                     "replaced; all forecasts are made anew",
                     self.forecast_store,
                 )
-            shutil.rmtree(self.forecast_store, ignore_errors=True)
+            remove_store(self.forecast_store)
             self._note("forecast", StageRecord(key=key))
         forecast(self.experiment, self.ds, self.model, self.forecast_store, self.progress)
 
@@ -256,7 +255,7 @@ class Run(RunProducts):
         """Compute the statistics of forecasts of which no fields are kept."""
         if force:
             for store in (self.forecast_store, self.statistics):
-                shutil.rmtree(store, ignore_errors=True)
+                remove_store(store)
         verify_online(
             self.experiment,
             self.ds,
@@ -271,7 +270,7 @@ class Run(RunProducts):
         """Compute the statistics and the scores of stored forecasts."""
         check_sums(self.forecast_store)
         if force:
-            shutil.rmtree(self.statistics, ignore_errors=True)
+            remove_store(self.statistics)
         verify(
             self.ds,
             self.model,
@@ -298,11 +297,8 @@ class Run(RunProducts):
         """Hold the lock while a stage is computed, and record its time once it is finished."""
         with self.lock():
             begun = time.perf_counter()
-            for store in (
-                self.forecast_store,
-                self.statistics,
-            ):  # which a killed process may have begun
-                remove_partial_files(store)
+            for store in (self.forecast_store, self.statistics):
+                remove_partial_files(store)  # left by a process that was killed
             self._warn_of_changed_data(stage)
             with self.changing_record() as record:
                 self._use_software(record, stage)
@@ -322,12 +318,12 @@ class Run(RunProducts):
         return stage == "forecast" and written(self.forecast_store) is not None
 
     def _use_software(self, record: RunRecord, stage: str) -> None:
-        """Record the software that computes a stage, and say where it continues that of other.
+        """Record the software that computes a stage, and warn if other software has begun it.
 
         Raises
         ------
         RunError
-            If it does, and ``strict`` is set.
+            If other software has begun it, and ``strict`` is set.
         """
         done = record.stages.get(stage)
         resumes = done is not None and not done.finished and self._has_parts(stage)

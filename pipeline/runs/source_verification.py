@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from gfrnn.pipeline.runs.missing_times import (
 )
 from gfrnn.pipeline.runs.provenance import provenance
 from gfrnn.pipeline.runs.record import LIBRARIES, now
-from gfrnn.pipeline.storage import check_writable, write_text
+from gfrnn.pipeline.storage import check_writable, remove_store, write_text
 from gfrnn.pipeline.verification.region_masks import region_masks
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.pipeline.verification.sources.forecast_source import ForecastSource
@@ -258,7 +257,7 @@ class SourceVerification:
                 self.folder.score_store,
                 self.folder.summaries,
             ):
-                shutil.rmtree(store, ignore_errors=True)
+                remove_store(store)
         record = {"key": self.key, **self.described, "notes": self.notes}
         self._write(record)
         climatology = None

@@ -21,12 +21,7 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
-from gfrnn.pipeline.runs.experiment_keys import (
-    MODEL_INDEPENDENT_KEYS,
-    deciding_keys,
-    fit_keys,
-    forecast_keys,
-)
+from gfrnn.pipeline.runs.experiment_keys import fit_key, forecast_keys
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.missing_times import (
     describe_missing_times,
@@ -221,7 +216,7 @@ class StoredRun(RunFolder):
         self._check_external_model()
         record = self.record
         done = record.fit
-        key = self._fit_key(done, record.fingerprint or "")
+        key = fit_key(self.experiment, done, record.fingerprint or "")
         if done is None or not done.finished or done.key != key or not self.model.exists():
             raise RunError(
                 f"{self.folder}: holds no finished fit of its experiment; run `gfrnn fit` first"
@@ -296,7 +291,7 @@ class StoredRun(RunFolder):
 
     def _note_model(self, notes: ModelNotes, entry: StageRecord) -> None:
         data = notes.fingerprint
-        key = self._fit_key(entry, data)
+        key = fit_key(self.experiment, entry, data)
         with self.changing_record() as record:
             record.drop_later("fit")
             record.note("fit", replace(entry, key=key, finished=now()), data)
@@ -315,7 +310,8 @@ class StoredRun(RunFolder):
         external = record.external_model
         online = stage == "forecast" and not self.experiment.forecast.store
         if stage == "fit":
-            return self._fit_key(record.fit, "" if external else self.data.fingerprint("fit"))
+            data = "" if external else self.data.fingerprint("fit")
+            return fit_key(self.experiment, record.fit, data)
         # Later times may be added to the data, and forecasts must then be scored with them.
         data = self.data.fingerprint(stage, trained=not external)
         key = content_key(forecast_keys(self.experiment), data)
@@ -323,16 +319,6 @@ class StoredRun(RunFolder):
             cells = {name: content_digest(own) for name, own in self._region_masks.items()}
             return content_key(key, self.experiment.verification.model_dump(mode="json"), cells)
         return content_key(key, "online", self._key_for("verify")) if online else key
-
-    def _fit_key(self, entry: StageRecord | None, data: str) -> str:
-        """Return the key of a model from the experiment and the fingerprint of its data.
-
-        The data of this run do not decide a model that was copied or updated.
-        """
-        if entry is not None and entry.external:
-            return content_key(deciding_keys(self.experiment, MODEL_INDEPENDENT_KEYS))
-        refitted = entry is not None and entry.refit is not None
-        return content_key(fit_keys(self.experiment, refitted=refitted), data)
 
     def describe_cluster(self, description: dict[str, Any]) -> None:
         """Record the cluster on which the run is computed."""

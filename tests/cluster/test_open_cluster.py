@@ -22,6 +22,8 @@ from distributed.system import MEMORY_LIMIT
 from pydantic import ValidationError
 
 from gfrnn.cluster import ClusterConfig, ClusterError, open_cluster, planned_cluster_size
+from gfrnn.cluster.worker_environment import nanny_settings
+from gfrnn.cluster.worker_memory import memory_limit
 from gfrnn_testing.waiting import eventually
 
 MIB = 2**20
@@ -113,12 +115,24 @@ def test_memory_that_the_process_of_a_worker_takes_is_refused():
     # Plans, which are made before, would say that every task needs more than nothing.
     with pytest.raises(ClusterError, match=r"cluster\.memory: 4 is too little"):
         planned_cluster_size(local(memory="4"))
+    with pytest.raises(ClusterError, match=r"cluster\.memory: 1 is too little"):
+        planned_cluster_size(local(memory="1"))
+
+
+def test_the_environment_is_restored_when_a_local_cluster_ends():
+    """Processes that a notebook starts later would be as quiet as workers of this cluster."""
+    names = [key.rpartition(".")[2] for key in nanny_settings()]
+    before = {name: os.environ.get(name) for name in names}
+    with open_cluster(local()):
+        assert os.environ["DASK_LOGGING__DISTRIBUTED"] == "critical"  # nannies set it here
+    assert {name: os.environ.get(name) for name in names} == before
+    assert before["DASK_LOGGING__DISTRIBUTED"] is None
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_local_workers_share_the_memory_of_the_machine(workers):
     config = local(workers=workers, memory=None)
-    assert planned_cluster_size(config) == (workers, MEMORY_LIMIT // workers)
+    assert planned_cluster_size(config) == (workers, memory_limit(MEMORY_LIMIT) // workers)
 
 
 def test_more_workers_than_the_memory_suffices_for_are_refused():
@@ -405,7 +419,7 @@ def test_a_scheduler_that_does_not_answer_is_an_error_in_time(place, found):
 )
 def test_an_address_that_cannot_be_used_is_named(address, found):
     message = str(in_time(existing(timeout=0.5, address=address)))
-    assert message.startswith(f"cluster: {address} cannot be used: ")
+    assert message.startswith(f"cluster.address: {address} cannot be used (")
     assert found in message
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 from rich.table import Table
 
+from gfrnn.pipeline.storage import check_writable
 from gfrnn.workflows.benchmarks.benchmark_tables import plain_table
 from gfrnn.workflows.chaos.command_process import (
     CommandProcess,
@@ -312,8 +313,9 @@ def run_campaign(
     report : callable
         Receives a line for each trial.
     folder : Path, optional
-        Folder for temporary files, by default that of the system. If it is given, what the commands
-        of a trial with an end that may not occur have printed is kept there, as ``seed-N.txt``.
+        Folder for temporary files, which is made if it does not exist; by default that of the
+        system. If it is given, what the commands of a trial with an end that may not occur have
+        printed is kept there, as ``seed-N.txt``.
 
     Returns
     -------
@@ -321,7 +323,15 @@ def run_campaign(
         Ends by kind of fault.
     bool
         Whether an end occurred that may not occur.
+
+    Raises
+    ------
+    RunError
+        If the folder cannot be made or written.
     """
+    if folder is not None:
+        check_writable(folder, "--folder")
+        folder.mkdir(parents=True, exist_ok=True)
     first = random.SystemRandom().randrange(10**6) if seed is None else seed
     done: list[Trial] = []
     with tempfile.TemporaryDirectory(prefix="gfrnn-chaos-", dir=folder) as scratch:

@@ -33,8 +33,12 @@ def inspect(
         ),
     ] = None,
     name: Annotated[
-        str, typer.Option(help="Name for the generated experiment, e.g. my_region.")
-    ] = "experiment",
+        str | None,
+        typer.Option(
+            help="Name for the generated experiment, e.g. my_region. Default: that of the file "
+            "(--save) or of the data."
+        ),
+    ] = None,
     save: Annotated[
         Path | None,
         typer.Option(help="Write the generated experiment file here, e.g. my.yaml."),
@@ -62,10 +66,18 @@ def inspect(
     from gfrnn.pipeline.data.inspection.audit import audit
     from gfrnn.pipeline.data.inspection.describe import dataset_facts, describe_dataset
     from gfrnn.pipeline.data.inspection.starting_experiment import starting_experiment
-    from gfrnn.workflows.session.new_experiment import check_new, open_given, write_new
+    from gfrnn.workflows.session.new_experiment import (
+        check_new,
+        checked_name,
+        open_given,
+        proposed_name,
+        write_new,
+    )
 
     if save is not None:
         check_new(save)
+    if name is not None:
+        checked_name(name)
     for path in data:
         if Path(path).suffix in (".yaml", ".yml"):
             raise ConfigError(
@@ -88,7 +100,7 @@ def inspect(
         (finding.severity, finding.variable or "", finding.message) for finding in findings
     )
     try:
-        text = starting_experiment(ds, sources, name, findings)
+        text = starting_experiment(ds, sources, name or proposed_name(save, sources[0]), findings)
     except DataError as error:
         if save is not None:
             raise

@@ -134,7 +134,7 @@ def main() -> None:
 
 def _print_stopped(what: str) -> None:
     """Print on standard error that a command stopped, as results alone go to standard output."""
-    Console(stderr=True).print(f"{what}; {_RESUME}", highlight=False)
+    Console(stderr=True, soft_wrap=True, emoji=False).print(Text(f"{what}; {_RESUME}"))
 
 
 def _storage_error(error: OSError) -> str:

@@ -22,7 +22,10 @@ def new(
         typer.Option("--save", help="File to write, e.g. my.yaml. Default: NAME.yaml."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the experiment. Default: that of the data.")
+        str | None,
+        typer.Option(
+            help="Name of the experiment. Default: that of the file (--save) or of the data."
+        ),
     ] = None,
     level: Annotated[
         list[str] | None,

@@ -32,7 +32,7 @@ from gfrnn.workflows.comparison.score_tables import comparison_table, source_tab
 from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.given_paths import YAML_NAMES, folder_of_run
-from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
+from gfrnn.workflows.session.graceful_stop import start_time_limit, stop_at_progress
 from gfrnn.workflows.session.printed_lines import (
     print_cluster_line,
     print_dashboard,
@@ -108,13 +108,15 @@ def verify_source(
     work = None if cluster.in_allocation else prepare()
     if work is None or force or not work.done:
         if not cluster.in_allocation:
-            print_time_limit(console)
+            start_time_limit(console)
         with (
             open_cluster(
                 cluster, folder=folder, report=partial(print_cluster_line, console)
             ) as opened,
             show_progress(console) as display,
         ):
+            if cluster.in_allocation:  # only the driver's process gets here
+                start_time_limit(console)
             print_dashboard(console, opened.dashboard)
             work = work or prepare()
             seconds = work.score(stop_at_progress(display), force=force)

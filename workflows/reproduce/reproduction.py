@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gfrnn.cluster import open_cluster
 from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.storage import check_writable
 from gfrnn.workflows.cases import case_names, load_case
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.commands.options import ClusterOptions
@@ -149,8 +150,7 @@ def _folder(name: str, quick: bool, output: Path | None, options: Mapping[str, A
         *(["quick"] if quick else []),
     ]
     folder = output or Path("runs") / "reproduce" / "-".join(words)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"--output: {folder} is a file; give the name of a folder")
+    check_writable(folder)
     return folder
 
 

@@ -39,14 +39,13 @@ def expected_workforce(config: ClusterConfig) -> Workforce:
     Raises
     ------
     ConfigError
-        If the cluster is one of the processes of an allocation, which start together.
+        If the cluster consists of the processes of an allocation.
     """
     if config.in_allocation:
         raise ConfigError(
-            f"--plan: the number of workers of cluster.kind {config.kind} is known in its "
-            "allocation only; plan the same number of local ones with --workers N --memory SIZE "
-            "in place of the cluster section, for example with --cluster FILE that has "
-            "kind: local"
+            f"--plan: not available for cluster.kind: {config.kind}, as only the allocation "
+            "decides the number of its workers; plan the same number of local ones: give "
+            "--cluster FILE with kind: local, --workers N and --memory SIZE"
         )
     if expected := planned_cluster_size(config):
         return Workforce(*expected)

@@ -74,6 +74,7 @@ def folder_of_run(path: Path, *, stores: bool = False) -> Path:
     folder = folder_for(path, experiment)
     run = RunFolder(folder)
     if not run.experiment_file.exists():
+        run.refuse_lost_experiment()
         raise RunError(
             f"{path}: its run is not in {folder}; give the folder of the run (--output of "
             "`gfrnn run`), or make it with `gfrnn run`"
@@ -105,8 +106,4 @@ def _check_no_data(path: Path) -> None:
 def _holds_results(folder: Path) -> bool:
     """Return whether a folder is that of a run or of a verification, or holds such folders."""
     places = map(RunFolder, [folder, *(each for each in folder.iterdir() if each.is_dir())])
-    return any(
-        path.exists()
-        for place in places
-        for path in (place.experiment_file, place.record_file, place.score_store)
-    )
+    return any(place.holds_run or place.score_store.exists() for place in places)

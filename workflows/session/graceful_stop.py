@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from rich.console import Console
 
+from gfrnn.cluster.human_units import human_duration
 from gfrnn.pipeline.errors import ConfigError, Stopped
 
 EXIT_TRY_AGAIN = os.EX_TEMPFAIL
@@ -67,17 +68,24 @@ class _StopState:
         The pending request.
     delivered : bool
         Whether the request was raised.
+    before, after : float or None
+        Seconds of ``--stop-before`` and ``--stop-after``.
+    begun : float
+        Time at which the command began, of ``time.monotonic``.
     limit : str
         Reason to give when the timer expires.
-    announcement : str
-        Line that states when the work stops; empty without a time limit.
+    started : bool
+        Whether the timer was started, if there is a limit.
     """
 
     def __init__(self) -> None:
         self.request: StopRequested | None = None
         self.delivered = False
+        self.before: float | None = None
+        self.after: float | None = None
+        self.begun = time.monotonic()
         self.limit = ""
-        self.announcement = ""
+        self.started = False
 
     def on_signal(self, number: int, _: FrameType | None) -> None:
         received = signal.Signals(number)
@@ -149,9 +157,7 @@ def stop_at_progress(progress: Callable[P, None]) -> Callable[P, None]:
 
 
 def set_time_limit(before: str | None, after: str | None) -> None:
-    """Start the timer from the options and from the remaining time of the batch job.
-
-    In an allocation, the driver alone asks the batch system, and ends the other processes.
+    """Check and keep the options of the time limit, which :func:`start_time_limit` uses.
 
     Parameters
     ----------
@@ -161,44 +167,54 @@ def set_time_limit(before: str | None, after: str | None) -> None:
     Raises
     ------
     ConfigError
-        If a value is not a duration, or leaves no time for the work.
+        If a value is not a duration.
     """
-    from gfrnn.cluster.allocation.roles import is_beside_driver
+    _state.before = None if before is None else _seconds("--stop-before", before)
+    _state.after = None if after is None else _seconds("--stop-after", after)
+
+
+def start_time_limit(console: Console) -> None:
+    """Start the timer from the options and the time left of the batch job, and print when it ends.
+
+    Of the processes of an allocation, the driver alone calls this: it ends the others. Further
+    calls do nothing.
+
+    Raises
+    ------
+    ConfigError
+        If the limit leaves no time for the work.
+    """
     from gfrnn.cluster.batch.job_limit import job_limit
 
-    if is_beside_driver():
+    if _state.started:
         return
-    limits = [each for each in (_after(after), _before(before, job_limit())) if each is not None]
+    _state.started = True
+    found = _after(_state.after), _before(_state.before, job_limit())
+    limits = [each for each in found if each is not None]
     if limits:
         seconds, _state.limit, margin = min(limits)
         when = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
-        _state.announcement = f"stops at {when}{margin}"
         signal.setitimer(signal.ITIMER_REAL, seconds)
+        console.print(f"stops at {when}{margin}", highlight=False)
 
 
-def print_time_limit(console: Console) -> None:
-    """Print when the work stops, if there is a limit."""
-    if _state.announcement:
-        console.print(_state.announcement, highlight=False)
-
-
-def _after(given: str | None) -> tuple[float, str, str] | None:
+def _after(given: float | None) -> tuple[float, str, str] | None:
     if given is None:
         return None
-    return _seconds("--stop-after", given), f"after {given} (--stop-after)", ""
+    # A timer of zero seconds would never expire.
+    left = max(given - (time.monotonic() - _state.begun), 1e-3)
+    return left, f"after {human_duration(given)} (--stop-after)", ""
 
 
-def _before(given: str | None, limit: JobLimit | None) -> tuple[float, str, str] | None:
+def _before(given: float | None, limit: JobLimit | None) -> tuple[float, str, str] | None:
     if given is None and limit is None:
         return None
     if limit is None:
         raise ConfigError(
-            f"--stop-before: {given} is given, but no batch system states when this job ends; "
-            "give --stop-after instead"
+            f"--stop-before: {human_duration(given)} is given, but no batch system states when "
+            "this job ends; give --stop-after instead"
         )
-    margin = min(_MARGIN, _MARGIN_SHARE * limit.seconds)
-    if given is not None:
-        margin = _seconds("--stop-before", given)
+    margin = min(_MARGIN, _MARGIN_SHARE * limit.seconds) if given is None else given
     if margin >= limit.seconds:
         raise ConfigError(
             f"--stop-before: {margin:.0f} s is not less than the {limit.seconds:.0f} s left of "

@@ -168,7 +168,7 @@ def new_experiment(
     levels : sequence of str
         As for :func:`open_given`.
     name : str or None
-        Name of the experiment; by default that of the data.
+        Name of the experiment; by default that of the file, or of the data.
     file : Path or None
         File to write; by default ``NAME.yaml``.
     given : StartingChoices
@@ -195,10 +195,10 @@ def new_experiment(
     if asks:
         given = _ask_choices(ds, given)
     if name is None:
-        name = _name_of(sources[0])
+        name = proposed_name(file, sources[0])
         if asks:
-            name = _ask("Name of the experiment", name, _checked_name)
-    file = file or Path(f"{_checked_name(name)}.yaml")
+            name = _ask("Name of the experiment", name, checked_name)
+    file = file or Path(f"{checked_name(name)}.yaml")
     text = starting_experiment(ds, sources, name, audit(ds), given)
     # There are no lines to be named, as the file is not written yet.
     experiment = checked(Experiment, dict(parse_tree(text, name)), f"{file} (not written)")
@@ -287,20 +287,29 @@ def _duration(step: Duration) -> Callable[[str], str]:
     return parse
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """Return the name of an experiment.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be the name of a folder everywhere.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
         raise ConfigError(
-            f"{name!r} is not a name; use at most 100 letters, digits, ., _ and -, the first of "
-            "them a letter or digit"
+            f"--name: {name!r} is not a name; use at most 100 letters, digits, ., _ and -, the "
+            "first of them a letter or digit"
         )
     return name
 
 
-def _name_of(source: str | Mapping[str, Any]) -> str:
-    """Return a name for an experiment: that of the file, or of the folder of a glob."""
-    path = Path(str(source if isinstance(source, str) else source["path"]).rstrip("/"))
-    words = (re.sub(r"[^\w-]+", "_", each).strip("_") for each in (path.stem, path.parent.name))
-    plain = [word for word in words if word]
+def proposed_name(file: Path | None, source: str | Mapping[str, Any]) -> str:
+    """Return a name for an experiment: that of its file, or of its data or their folder."""
+    path = file or Path(str(source if isinstance(source, str) else source["path"]).rstrip("/"))
+    words = (
+        re.sub(r"[^A-Za-z0-9-]+", "_", each).strip("_-") for each in (path.stem, path.parent.name)
+    )
+    plain = [word[:100] for word in words if word]
     if any(sign in path.name for sign in "*?[{") and len(plain) > 1:
         plain.reverse()
     return plain[0] if plain else "experiment"

@@ -4,9 +4,10 @@
 #     ls experiments/*.yaml > experiments.txt
 #     sbatch --array=1-"$(wc -l < experiments.txt)"%8 array.sh experiments.txt
 #
-# %8: at most eight at the same time, apart from those that are submitted again. Arguments after the list are passed to `gfrnn run`. Each
-# experiment has its own folder, runs/NAME by the name in its file. An experiment that stops before
-# the end of its job (exit code 75) is submitted again and resumes from its checkpoints.
+# %8: at most eight at the same time, apart from those that are submitted again. Arguments after the
+# list are passed to `gfrnn run`. Each experiment has its own folder, runs/NAME by the name in its
+# file. An experiment that stops before the end of its job (exit code 75) is submitted again and
+# resumes from its checkpoints.
 #
 #SBATCH --job-name=gfrnn-array
 #SBATCH --output=%x-%A-%a.log
@@ -41,8 +42,9 @@ if [ "$round" -ge "$rounds" ]; then
   echo "$experiment: not done after $round jobs" >&2
   exit "$code"
 fi
-# Slurm runs a copy of the script, in a folder of its own.
-command=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=//p')
+# Slurm runs a copy of the script, in a folder of its own. For one of its jobs it shows the whole
+# array, with the same command each time.
+command=$(scontrol show job "$SLURM_JOB_ID" | sed -n '/^ *Command=/{s///p;q;}')
 script=${command%" $*"}          # the rest are its arguments
 export GFRNN_ROUND=$((round + 1))
 sbatch --array="$SLURM_ARRAY_TASK_ID" "$script" "$@"

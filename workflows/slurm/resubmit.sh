@@ -35,7 +35,7 @@ if [ "$round" -ge "$rounds" ]; then
   exit "$code"
 fi
 # Slurm runs a copy of the script, in a folder of its own.
-command=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=//p')
+command=$(scontrol show job "$SLURM_JOB_ID" | sed -n '/^ *Command=/{s///p;q;}')
 script=${command%" $*"}          # the rest are its arguments
 export GFRNN_ROUND=$((round + 1))
 sbatch "$script" "$@"

@@ -18,7 +18,7 @@ from zarr.codecs import Crc32cCodec
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import content_digest
 from gfrnn.pipeline.states.harmonics import harmonics
-from gfrnn.pipeline.storage import array_in, remove_partial_files, write_whole
+from gfrnn.pipeline.storage import array_in, remove_partial_files, stored_files, write_whole
 from gfrnn.pipeline.training.ensembles.held_out_starts import LEAST_STARTS, MOST_STARTS
 from gfrnn.pipeline.training.ensembles.log_variance import log_variance_regression
 from gfrnn.pipeline.untrusted_store import is_sound
@@ -172,8 +172,7 @@ class ErrorArchive:
         group, found = self._group, {}
         for name in sorted(group.array_keys()):
             if name in SYSTEMS:
-                files = sum(len(each) for _, _, each in os.walk(self.path / name))
-                found[name] = content_digest(np.array(files))
+                found[name] = content_digest(np.array(len(stored_files(self.path / name))))
             else:
                 found[name] = content_digest(np.asarray(array_in(group, name)[...]))
         return found

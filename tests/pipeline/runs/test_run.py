@@ -207,6 +207,32 @@ def test_force_repeats_a_stage_with_the_same_result(done, copy):
     assert {name: contents(copy / name) for name in STORES} == before
 
 
+@pytest.mark.parametrize(
+    ("stage", "name"), [("forecast", "forecast.zarr"), ("verify", "statistics.zarr")]
+)
+def test_a_store_that_was_half_removed_is_made_anew(stage, name, done, copy, monkeypatch):
+    """Missing chunks read as fill values, so none may be left of a store with its metadata."""
+    before = contents(copy / name)
+    real = shutil.rmtree
+
+    def killed(path: Path, *arguments: object, **options: object) -> None:
+        if Path(path) != copy / name:
+            real(path, *arguments, **options)
+            return
+        for array in sorted(path.iterdir())[:-2]:
+            if array.is_dir():
+                real(array / "c", ignore_errors=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(Run(done.experiment, copy), stage)(force=True)
+    monkeypatch.undo()
+    run = Run(done.experiment, copy)
+    assert not getattr(run, stage)().skipped
+    assert contents(copy / name) == before
+
+
 def test_stages_after_a_repeated_stage_are_repeated(done, copy):
     run = Run(done.experiment, copy)
     assert not run.fit(force=True).skipped
@@ -341,23 +367,36 @@ def test_a_folder_of_other_files_is_refused_and_unchanged(turning, tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_a_run_whose_experiment_file_was_removed_goes_on_with_a_copy(turning, tmp_path):
+def test_a_removed_experiment_file_is_written_again_by_the_same_experiment(turning, tmp_path):
     own = experiment(turning.path, **SHORT)
+    other = experiment(turning.path, **SHORT | {"model": {"width": 30}})
     run = Run(own, tmp_path / "run")
     run.fit()
-    model = stamps(run.model)
-    (tmp_path / "my.yaml").write_text(dump_experiment(own))
+    model, text = stamps(run.model), run.experiment_file.read_text()
     run.experiment_file.unlink()
-    for opens in (lambda: Run.reopen(run.folder), lambda: Run(own, run.folder)):
-        with pytest.raises(RunError, match=r"experiment\.yaml is missing; put a copy .*--force"):
+    for opens in (lambda: Run.reopen(run.folder), lambda: Run(other, run.folder)):
+        with pytest.raises(RunError, match=r"experiment\.yaml is missing; `gfrnn run .*--force"):
             opens()
     assert not run.experiment_file.exists()
-    shutil.copy(tmp_path / "my.yaml", run.experiment_file)
-    assert Run.reopen(run.folder).fit().skipped
+    assert Run(own, run.folder).fit().skipped
     assert stamps(run.model) == model
+    assert run.experiment_file.read_text() == text
     run.experiment_file.unlink()
-    assert not Run(own, run.folder, force=True).fit(force=True).skipped
-    assert Run.reopen(run.folder).finished("fit")
+    assert not Run(other, run.folder, force=True).fit(force=True).skipped
+    assert Run.reopen(run.folder).experiment == other
+
+
+def test_a_removed_experiment_file_of_an_unfinished_fit_is_written_again(turning, tmp_path):
+    own = experiment(turning.path, **SHORT)
+
+    def stop(_: ProgressUpdate) -> None:
+        raise KeyboardInterrupt
+
+    run = Run(own, tmp_path / "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run.fit()
+    run.experiment_file.unlink()
+    assert Run(own, run.folder).experiment_file.exists()
 
 
 def test_a_file_that_is_called_like_a_record_does_not_make_a_folder_ours(turning, tmp_path):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from gfrnn.pipeline.config.data_config import DataConfig, SourceConfig
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.forecasting.store_sums import add_sums
 from gfrnn.pipeline.runs.source_verification import SourceVerification
 from gfrnn.pipeline.verification.compare import compare
 from gfrnn.pipeline.verification.statistics_store import open_statistics
@@ -149,6 +152,21 @@ def test_what_cannot_be_compared_is_refused(stores, tmp_path) -> None:
         of(stores, "good", "other_truth")
     with pytest.raises(RunError, match="no statistics of forecasts there"):
         compare({"good": stores["good"], "nothing": tmp_path / "statistics.zarr"})
+
+
+def test_rounding_of_a_pair_without_error_is_no_other_truth(stores, tmp_path) -> None:
+    paths = {}
+    for name, share in (("good", 1e-7), ("copy", 3e-7)):
+        paths[name] = Path(shutil.copytree(stores["good"], tmp_path / name / "statistics.zarr"))
+        with open_statistics(paths[name]) as ds:
+            place = ds["squared_error"].get_index("system").get_loc("persistence")
+            axis = ds["squared_error"].dims.index("system")
+        array = zarr.open_group(paths[name], mode="r+", use_consolidated=False)["squared_error"]
+        values = np.moveaxis(array[...], axis, 0)
+        values[place].flat[np.flatnonzero(np.isfinite(values[place]))[:5]] *= share
+        array[...] = np.moveaxis(values, 0, axis)
+        add_sums(paths[name])
+    assert compare(paths)["run"].size == 2
 
 
 def test_other_truths_of_small_units_are_found(tmp_path) -> None:

@@ -116,9 +116,11 @@ def test_contents_name_entries_stages_files_and_values(small_run):
 
 @pytest.mark.slow
 @pytest.mark.cluster
-def test_a_short_campaign_ends_well():
+def test_a_short_campaign_ends_well(tmp_path):
     lines = []
-    table, failed = run_campaign(60.0, FIRST_SEED, TRIALS, lines.append)
+    folder = tmp_path / "new" / "folder"
+    table, failed = run_campaign(60.0, FIRST_SEED, TRIALS, lines.append, folder)
     assert not failed, "\n".join(lines)
     assert len(lines) == 1 + TRIALS
     assert table.row_count == len(KINDS) + 1
+    assert not list(folder.iterdir())

@@ -115,9 +115,10 @@ def test_what_is_not_given_is_asked_until_the_answer_is_right(weather, new):
 
 
 def test_an_answer_of_return_takes_what_is_proposed(weather, new):
-    assert new(weather.path, "--save", "asked.yaml", answers="\n" * 8)[0] == 0
-    assert new(weather.path, "--save", "derived.yaml", "--yes", answers="")[0] == 0
-    assert written("asked.yaml") == written("derived.yaml")
+    assert new(weather.path, "--save", "a/mine.yaml", answers="\n" * 8)[0] == 0
+    assert new(weather.path, "--save", "b/mine.yaml", "--yes", answers="")[0] == 0
+    assert written("a/mine.yaml") == written("b/mine.yaml")
+    assert written("a/mine.yaml").name == "mine"
 
 
 def test_a_year_is_proposed_for_monthly_data(new, tmp_path):

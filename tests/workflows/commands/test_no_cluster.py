@@ -65,6 +65,12 @@ def runs(weather, tmp_path_factory) -> dict[str, Path]:
         (["refit", "{fitted}", "--width", "5000"], "is more than model.width"),
         (["update", "{fitted}", "new.nc"], "new.nc not found"),
         (["spectrum", "{empty}"], "gfrnn fit"),
+        (["reproduce", "lorenz63", "--output", "{settings}"], "is a file; give --output the name"),
+        (["bench", "chaos", "--folder", "{settings}"], "is a file; give --folder the name"),
+        (
+            ["bench", "peers", "--folder", "{settings}/a"],
+            "is not a folder; choose another --folder",
+        ),
         (["reproduce", "lorenz36", "--workers", "2"], "no case 'lorenz36'"),
         (
             ["reproduce", "perturbation", "--settings", "{settings}", "--workers", "2"],

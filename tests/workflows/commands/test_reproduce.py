@@ -51,4 +51,4 @@ def test_an_output_that_is_a_file_is_refused(call, tmp_path):
     (tmp_path / "taken").write_text("")
     code, _, err = call("van-der-pol", "-o", "taken")
     assert code == 2
-    assert "--output: taken is a file; give the name of a folder" in err
+    assert "taken: is a file; give --output the name of a folder" in err

@@ -61,10 +61,9 @@ def test_only_work_that_stopped_in_time_is_submitted_again(
 ):
     stand_in(tmp_path / "bin", "gfrnn", f"exit {code}")
     stand_in(tmp_path / "bin", "sbatch", f'echo "$GFRNN_ROUND" > {tmp_path}/round')
-    stand_in(
-        tmp_path / "bin", "scontrol",
-        f'echo "   Command=/home/me/my jobs/job.sh {" ".join(words)}"; echo "   Comment=x"',
-    )  # fmt: skip
+    record = f'echo "   Command=/home/me/my jobs/job.sh {" ".join(words)}"; echo "   Comment=x"'
+    # Slurm shows all jobs of an array for the one whose number is that of the array.
+    stand_in(tmp_path / "bin", "scontrol", "\n".join([record] * 3))
     (tmp_path / "list.txt").write_text("one.yaml\ntwo.yaml\n")
     environment = {
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",

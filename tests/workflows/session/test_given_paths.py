@@ -40,6 +40,13 @@ def test_a_store_of_a_run_is_refused_with_its_folder(tmp_path):
 
 def test_a_run_without_its_experiment_file_is_not_taken_for_data(tmp_path):
     (tmp_path / "run" / "model.zarr").mkdir(parents=True)
-    (tmp_path / "run" / "run.json").write_text("{}")
+    (tmp_path / "run" / "run.json").write_text('{"stages": {}}')
     with pytest.raises(RunError, match=r"is the folder of a run whose experiment\.yaml is missing"):
         given_experiment(tmp_path / "run")
+
+
+def test_data_beside_the_run_json_of_another_program_are_taken_for_data(tmp_path):
+    (tmp_path / "a.nc").write_bytes(b"")
+    (tmp_path / "run.json").write_text('{"steps": 3}')
+    with pytest.raises(ConfigError, match="is data, and neither an experiment file nor"):
+        given_experiment(tmp_path)

@@ -19,7 +19,6 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from gfrnn.cluster.batch import job_limit as job_limits
 from gfrnn.cluster.batch.job_limit import job_limit
 from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.errors import ConfigError
@@ -29,8 +28,8 @@ from gfrnn.workflows.session import graceful_stop as module
 from gfrnn.workflows.session.graceful_stop import (
     StopRequested,
     graceful_stop,
-    print_time_limit,
     set_time_limit,
+    start_time_limit,
     stop_at_progress,
 )
 from gfrnn_testing.weather import contents, finish, make_weather, tree
@@ -158,9 +157,12 @@ def test_the_timer_is_set(left, before, after, expected, job, stoppable, capsys)
     if left is not None:
         job(left)
     set_time_limit(before, after)
+    assert timer() == 0
+    start_time_limit(Console())
     assert expected - 60 < timer() <= expected + 1 if expected else timer() == 0
-    print_time_limit(Console())
     assert re.fullmatch(r"stops at .*\n" if expected else "", capsys.readouterr().out)
+    start_time_limit(Console())  # once is enough
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
@@ -178,33 +180,27 @@ def test_limits_that_leave_no_time_for_work_are_refused(
 ):
     if left is not None:
         job(left)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message):  # noqa: PT012
         set_time_limit(before, after)
+        start_time_limit(Console())
 
 
-@pytest.mark.parametrize(
-    ("environment", "asks"),
-    [
-        ({}, True),
-        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, True),
-        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}, True),
-        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4"}, False),
-        ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}, False),
-        ({"PMI_RANK": "1", "PMI_SIZE": "3"}, True),
-        ({"PMI_RANK": "3", "PMI_SIZE": "5"}, False),
-    ],
-)
-def test_one_process_of_an_allocation_asks_for_the_limit(environment, asks, stoppable, monkeypatch):
-    asked = []
-    monkeypatch.setattr(job_limits, "job_limit", lambda: asked.append(1))
-    for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    set_time_limit(None, None)
-    assert bool(asked) == asks
-    if not asks:  # an option that needs the limit is for the driver
-        set_time_limit("5m", None)
+def test_the_time_of_a_command_counts_from_its_start(stoppable, monkeypatch):
+    set_time_limit(None, "2h")
+    begun = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: begun + 600)
+    start_time_limit(Console())
+    assert 6540 < timer() <= 6601
+
+
+def test_time_that_is_over_before_the_work_begins_stops_it(stoppable):
+    advance = stop_at_progress(lambda: None)
+    set_time_limit(None, "1ms")
+    time.sleep(0.01)
+    start_time_limit(Console())
+    time.sleep(0.2)
+    with pytest.raises(StopRequested, match="--stop-after"):
+        advance()
 
 
 def test_the_timer_stops_the_work_at_its_next_progress(job, stoppable):
@@ -212,6 +208,7 @@ def test_the_timer_stops_the_work_at_its_next_progress(job, stoppable):
     advance = stop_at_progress(reported.append)
     job(0.5)
     set_time_limit("450ms", None)
+    start_time_limit(Console())
     advance(1)
     time.sleep(0.2)
     with pytest.raises(StopRequested, match="before the end of Slurm job 5") as caught:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from gfrnn.pipeline.errors import ConfigError
+from gfrnn.pipeline.storage import check_writable
 from gfrnn.workflows.benchmarks.peers.catalogue import COMPARISONS
 from gfrnn.workflows.benchmarks.peers.comparison import Comparison
 from gfrnn.workflows.benchmarks.peers.measure import measure
@@ -106,7 +107,13 @@ def run(
         Called with a line of text before each piece of work.
     models : str, optional
         Measure only contenders with this text in their name; the others keep earlier results.
+
+    Raises
+    ------
+    RunError
+        If the folder cannot be made or written.
     """
+    check_writable(folder, "--folder")  # before hours of work
     path = folder / RESULTS
     read_results(path)  # a file that cannot be used is refused before the work
     chosen = {name: narrowed(COMPARISONS[name], models) for name in names}

@@ -53,6 +53,9 @@ def stored(tmp_path_factory) -> tuple[ErrorArchive, dict[str, np.ndarray]]:
         {name: each.mean(axis=3) for name, each in errors.items()},
     )
     assert not half.exists()
+    half.write_bytes(b"half")  # of a worker that was given up, and ends later
+    ErrorArchive(archive.path).check()
+    half.unlink()
     return ErrorArchive(archive.path), errors
 
 
