@@ -32,7 +32,7 @@ from gfrnn.pipeline.data.variables.file_variables import (
     file_variables,
     source_variables,
 )
-from gfrnn.pipeline.data.variables.names import suggest_names
+from gfrnn.pipeline.data.variables.names import QUANTITIES, suggest_names
 from gfrnn.pipeline.errors import DataError
 
 _LOGGER = logging.getLogger(__name__)
@@ -171,6 +171,10 @@ def _origins(fields: list[FileVariable]) -> list[dict[str, str]]:
 def _select_variables(fields: list[FileVariable], data: DataConfig) -> list[FileVariable]:
     """Select the variables and levels of ``data.variables``, in its order.
 
+    Where the key is not given, known variables are in the order of their table, and others follow
+    by name: the order of a file may change when it is written again, and the channels of a model
+    may not.
+
     Raises
     ------
     DataError
@@ -185,7 +189,11 @@ def _select_variables(fields: list[FileVariable], data: DataConfig) -> list[File
                     f"data.{key}: {name} is not in the data; {suggest_names(name, there)}"
                 )
     if data.variables is None:
-        chosen = [(field, field.levels) for field in fields]
+        places = {name: place for place, name in enumerate(QUANTITIES)}
+        ordered = sorted(
+            fields, key=lambda field: (places.get(field.variable, len(places)), field.variable)
+        )
+        chosen = [(field, field.levels) for field in ordered]
     else:
         chosen = []
         for name, levels in data.variables.items():

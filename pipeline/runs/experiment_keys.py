@@ -46,7 +46,10 @@ def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str,
     for key in (*_PERMISSIONS, *free):
         section, name = key.split(".")
         tree[section].pop(name)
-    if tree["data"]["variables"] is not None:
+    if tree["data"]["variables"] is None:
+        # Earlier versions took the order of the files, in which their triangles are.
+        tree["data"]["variables"] = "all, in the order of their table"
+    else:
         # Mappings compare equal in any order, but variables must have the order of the columns.
         tree["data"]["variables"] = list(map(list, tree["data"]["variables"].items()))
     return tree

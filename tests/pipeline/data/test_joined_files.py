@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.runs.run import Run
@@ -130,6 +131,16 @@ def test_units_that_cannot_be_converted_are_refused(tmp_path: Path, unit: str) -
         opened(f"{tmp_path}/*.nc")
     given = opened(f"{tmp_path}/a.nc", {"path": f"{tmp_path}/b.nc", "units": {"pm10": "K"}})
     np.testing.assert_array_equal(given.pm10, whole.pm10)
+
+
+def test_the_order_of_variables_in_a_file_does_not_matter(tmp_path: Path) -> None:
+    whole = make(8)
+    names = list(whole.data_vars)
+    whole[names].to_netcdf(tmp_path / "a.nc")
+    whole[names[::-1]].to_netcdf(tmp_path / "b.nc")
+    first, other = (opened(f"{tmp_path}/{name}.nc") for name in "ab")
+    assert list(first.data_vars) == list(other.data_vars) == ["geopotential", "2m_temperature"]
+    xr.testing.assert_equal(first.load(), other.load())
 
 
 def test_a_run_says_what_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
