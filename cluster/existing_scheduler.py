@@ -24,7 +24,7 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
     Raises
     ------
     ClusterError
-        If the address is none, or no scheduler answers or has workers within ``config.timeout``
+        If the address is invalid, or no scheduler answers or has workers within ``config.timeout``
         seconds; within the block, if it ends or cannot be reached any more for that long.
     """
     place = config.address or f"scheduler_file {config.scheduler_file}"
@@ -37,10 +37,7 @@ def open_existing(config: ClusterConfig) -> Iterator[Client]:
         client = Client(address, timeout=config.timeout, security=security)
     except ValueError as error:
         key = "address" if config.address else "scheduler_file"
-        raise ClusterError(
-            f"cluster.{key}: {place} cannot be used ({error}); give the address that the scheduler "
-            "prints, such as tls://HOST:8786"
-        ) from error
+        raise ClusterError(f"cluster.{key}: {address} cannot be used: {error}") from error
     except (OSError, TimeoutError) as error:
         raise ClusterError(
             f"cluster: no scheduler answers at {place} within {config.timeout:g} s ({error}); "
@@ -96,7 +93,12 @@ def _check_address(address: str, security: Security) -> None:
     ValueError
         If the address is invalid, or needs TLS and there are no certificates.
     """
-    get_address_host_port(address)
+    try:
+        get_address_host_port(address)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; give the address that the scheduler prints, such as tls://HOST:8786"
+        ) from None
     connection = security.get_connection_args("client")
     if address.startswith(("tls://", "wss://")) and connection["ssl_context"] is None:
         raise ValueError(

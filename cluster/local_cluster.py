@@ -65,13 +65,14 @@ def local_size(config: ClusterConfig) -> tuple[int, int]:
     """
     workers = config.workers or len(os.sched_getaffinity(0))
     limit = memory_limit(MEMORY_LIMIT) // workers
-    given = f"{limit / 2**20:.0f} MiB, the machine's memory by {workers} workers,"
+    given = f"{limit / 2**20:.0f} MiB, nine tenths of the machine's memory by {workers} workers,"
     if config.memory is not None:
         limit, given = config.memory_bytes, config.memory
     try:
         check_worker_memory(limit, given)
     except ValueError as error:
-        raise ClusterError(f"cluster.{error}") from None
+        fewer = "" if config.memory else ", with fewer workers (--workers)"
+        raise ClusterError(f"cluster.{error}{fewer}") from None
     return workers, limit
 
 

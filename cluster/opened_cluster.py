@@ -123,7 +123,7 @@ def open_cluster(
         yield Cluster(client, config)
 
 
-def planned_cluster_size(config: ClusterConfig) -> tuple[int, int | None] | None:
+def planned_cluster_size(config: ClusterConfig) -> tuple[int, int] | None:
     """Return the number of threads that a cluster will have, and bytes of memory for each.
 
     The result is None for a running scheduler and in an allocation, whose sizes only the scheduler

@@ -135,9 +135,8 @@ def remove_store(store: Path) -> None:
     The metadata of its root go first: what is left by a process that is killed here counts as no
     store, instead of one with missing chunks, which read as fill values.
     """
-    if store.exists():
-        (store / "zarr.json").unlink(missing_ok=True)
-        shutil.rmtree(store)
+    (store / "zarr.json").unlink(missing_ok=True)
+    shutil.rmtree(store, ignore_errors=True)  # files that stay are overwritten with the next store
 
 
 def stored_files(folder: Path) -> list[str]:

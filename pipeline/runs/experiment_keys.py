@@ -46,13 +46,15 @@ def deciding_keys(experiment: Experiment, free: Sequence[str] = ()) -> dict[str,
     for key in (*_PERMISSIONS, *free):
         section, name = key.split(".")
         tree[section].pop(name)
-    if tree["data"]["variables"] is None:
-        # Earlier versions took the order of the files, in which their triangles are.
-        tree["data"]["variables"] = "all, in the order of their table"
-    else:
+    if tree["data"]["variables"] is not None:
         # Mappings compare equal in any order, but variables must have the order of the columns.
         tree["data"]["variables"] = list(map(list, tree["data"]["variables"].items()))
     return tree
+
+
+def experiment_key(experiment: Experiment) -> str:
+    """Return the key of everything in an experiment that decides its results."""
+    return content_key(deciding_keys(experiment))
 
 
 def fit_keys(experiment: Experiment, *, refitted: bool = False) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from gfrnn.pipeline.runs.experiment_keys import (
     MODEL_INDEPENDENT_KEYS,
     deciding_keys,
     differences,
-    fit_key,
+    experiment_key,
 )
 from gfrnn.pipeline.runs.record import RunRecord
 from gfrnn.pipeline.storage import interrupted, recover, refuse_links, write_text
@@ -174,11 +174,17 @@ class RunFolder:
         """
         if self.experiment_file.exists() or not self.holds_run:
             return
-        command = f"gfrnn run FILE --output {shlex.quote(str(self.folder))}"
+        done = self.read_record().fit
+        if done is not None and (done.taken or done.refit):
+            remedy = "repeat the command that made the run, such as `gfrnn refit`, with --force"
+        else:
+            command = f"gfrnn run FILE --output {shlex.quote(str(self.folder))}"
+            remedy = (
+                f"`{command}` with the same experiment file writes it again and keeps what is "
+                "finished; with another one, --force replaces the run"
+            )
         raise RunError(
-            f"{self.folder}: is the folder of a run whose experiment.yaml is missing; `{command}` "
-            "with its experiment file writes it again and keeps what is finished; with another "
-            "one, --force replaces the run"
+            f"{self.folder}: is the folder of a run whose experiment.yaml is missing; {remedy}"
         )
 
     def check_links(self) -> None:
@@ -260,10 +266,7 @@ class RunFolder:
                     "choose another --output"
                 )
             record = self.read_record()  # a file of this name that is no record is refused
-            done = record.fit
-            finished = done is not None and bool(done.finished)
-            data = record.fingerprint or ""
-            if finished and not force and done.key != fit_key(experiment, done, data):
+            if not force and record.experiment != experiment_key(experiment):
                 self.refuse_lost_experiment()
             return
         # The experiment may be changed as long as nothing was computed with it.

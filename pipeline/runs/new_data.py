@@ -176,10 +176,13 @@ def check_matches_model(ds: xr.Dataset, model: ForecastModel) -> None:
     found, own = Fields(ds).grid, model.layout.scaling.grid
     if found.channels != own.channels:
         there, wanted = ([channel.name for channel in g.channels] for g in (found, own))
-        raise DataError(
-            f"the data have the channels {there}, the model has {wanted}; give data with the "
-            "model's variables and levels"
-        )
+        what = f"the data have the channels {there}, the model has {wanted}"
+        if sorted(there) == sorted(wanted):
+            raise DataError(
+                f"{what}, in another order; write data.variables in the order of the model, or fit "
+                "it again with `gfrnn fit --force`"
+            )
+        raise DataError(f"{what}; give data with the model's variables and levels")
     for name in ("latitude", "longitude"):
         a, b = getattr(found, name), getattr(own, name)
         if not same_coordinates(a, b):

@@ -107,6 +107,8 @@ class RunRecord:
     ----------
     name : str
         Name of the experiment.
+    experiment : str or None
+        Key of the experiment, by which it is recognised if its file is lost.
     stages : dict of StageRecord
     fingerprint : str or None
         Fingerprint of the data of the model.
@@ -122,6 +124,7 @@ class RunRecord:
     """
 
     name: str = ""
+    experiment: str | None = None
     stages: dict[str, StageRecord] = field(default_factory=dict)
     fingerprint: str | None = None
     folds: dict[str, str] | None = None

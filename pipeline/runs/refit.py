@@ -135,6 +135,8 @@ class Refit:
         done = there.read_record().fit
         if done is None or not done.finished or done.refit != RefitModel(str(self.source.folder)):
             return False
+        if not there.experiment_file.exists():
+            return False
         if deciding_keys(there.stored_experiment()) != deciding_keys(self.experiment):
             return False
         run = Run.reopen(self.folder)

@@ -27,7 +27,7 @@ from gfrnn.pipeline.runs.missing_times import (
     read_missing_times,
     write_missing_times,
 )
-from gfrnn.pipeline.runs.new_data import check_forecast_data
+from gfrnn.pipeline.runs.new_data import check_forecast_data, check_matches_model
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
 from gfrnn.pipeline.runs.run_products import RunProducts
 from gfrnn.pipeline.runs.stage_checks import check_online, check_truth, require_statistics
@@ -136,7 +136,9 @@ class Run(RunProducts):
         self._check_external_model()
         if stage == "forecast":
             self._require("fit", self.model)
-            check_members(load_model(str(self.model)), self.experiment.forecast)
+            trained = load_model(str(self.model))
+            check_matches_model(self.ds, trained)
+            check_members(trained, self.experiment.forecast)
         elif stage == "verify" and self.experiment.forecast.store:
             valid = open_forecasts(self.forecast_store)["valid_time"].values
             self._require("forecast", self.forecast_store)

@@ -251,14 +251,13 @@ class SourceVerification:
     def _score(self, progress: Progress | None, force: bool, begun: float) -> None:
         """Compute and write the scores; the caller holds the lock."""
         found = _record(self.folder.folder)
-        if force or found is None or found.get("key") != self.key:
-            for store in (
-                self.folder.statistics,
-                self.folder.score_store,
-                self.folder.summaries,
-            ):
-                remove_store(store)
         record = {"key": self.key, **self.described, "notes": self.notes}
+        if force or found is None or found.get("key") != self.key:
+            # A process that is killed here leaves no record that calls the scores finished.
+            self._write({**record, "key": ""})
+            own = self.folder
+            for store in (own.statistics, own.score_store, own.summaries):
+                remove_store(store)
         self._write(record)
         climatology = None
         if self.periods:

@@ -21,7 +21,7 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints, content_digest, content_key
 from gfrnn.pipeline.reduction.progress import Progress
-from gfrnn.pipeline.runs.experiment_keys import fit_key, forecast_keys
+from gfrnn.pipeline.runs.experiment_keys import experiment_key, fit_key, forecast_keys
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.missing_times import (
     describe_missing_times,
@@ -110,6 +110,7 @@ class StoredRun(RunFolder):
 
     def _named(self, record: RunRecord) -> RunRecord:
         record.name = record.name or self.experiment.name
+        record.experiment = experiment_key(self.experiment)
         return record
 
     @classmethod

@@ -69,7 +69,8 @@ class FieldPasses:
     @property
     def climatology_key(self) -> str:
         """Key of everything but the stretches that determines the climatology, data included."""
-        return content_key(digest_of(self.fields.ds, self.digests, "train"), *self.terms)
+        data = digest_of(self.fields.ds, self.digests, "train")
+        return content_key(data, *self.terms, *order_key(self.experiment, self.fields.ds))
 
     def climatology_pass(self) -> ReductionPass:
         """Return the first pass, which gives the climatology of the training period."""
@@ -77,7 +78,11 @@ class FieldPasses:
         return ReductionPass(
             summary=moments,
             stretches=reads,
-            key=lambda: content_key(description_digest(self.fields.ds), *self.terms),
+            key=lambda: content_key(
+                description_digest(self.fields.ds),
+                *self.terms,
+                *order_key(self.experiment, self.fields.ds),
+            ),
             data=lambda: self.digests,
             windows=read_windows(reads),
             finish=moments.finish,
@@ -113,8 +118,17 @@ class FieldPasses:
             variant.model.model_dump(mode="json", exclude={"bound", "combine_leads"}),
             variant.fit.pool,
             variant.fit.share,
+            *order_key(variant, self.fields.ds),
             *parts,
         )
+
+
+def order_key(experiment: Experiment, ds: xr.Dataset) -> list[list[str]]:
+    """Return the order of variables as a part of keys, where the experiment does not state it.
+
+    The digests of data do not depend on their order.
+    """
+    return [] if experiment.data.variables is not None else [list(map(str, ds.data_vars))]
 
 
 def fields_copy(

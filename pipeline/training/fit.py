@@ -19,7 +19,7 @@ from gfrnn.pipeline.reduction.dask_client import thread_memory
 from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.pipeline.training.checks import check_fit, training_fields
 from gfrnn.pipeline.training.eof_training import EofTraining
-from gfrnn.pipeline.training.field_passes import fields_copy
+from gfrnn.pipeline.training.field_passes import fields_copy, order_key
 from gfrnn.pipeline.training.input_folds import training_digests, with_digests
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.pass_costs import check_pass_memory, copy_cost
@@ -121,7 +121,8 @@ def _written(
         if progress:
             progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
     stated = training_digests(experiment, copy.ds)
-    key = content_key(stated, copy.windows.tolist(), copy.length, copy.tile_shapes)
+    order = order_key(experiment, copy.ds)
+    key = content_key(stated, copy.windows.tolist(), copy.length, copy.tile_shapes, *order)
     copy = replace(copy, path=copy.path / key)
     # Without summaries.zarr a run is not begun, so that its keys may still be changed.
     folder = next(path for path in copy.path.parents if path.exists())

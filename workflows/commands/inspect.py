@@ -77,7 +77,7 @@ def inspect(
     if save is not None:
         check_new(save)
     if name is not None:
-        checked_name(name)
+        checked_name(name, "--name: ")
     for path in data:
         if Path(path).suffix in (".yaml", ".yml"):
             raise ConfigError(

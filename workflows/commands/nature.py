@@ -21,7 +21,7 @@ from gfrnn.workflows.commands.options import (
     Workers,
 )
 from gfrnn.workflows.session.command_output import add_results
-from gfrnn.workflows.session.graceful_stop import set_time_limit, start_time_limit
+from gfrnn.workflows.session.graceful_stop import print_time_limit, set_time_limit
 from gfrnn.workflows.session.printed_lines import print_product
 
 DEMO = Path(__file__).parents[1] / "experiments" / "nature.yaml"
@@ -73,7 +73,7 @@ def run_demo(
                 f"cluster.kind: {config.kind}: the data are missing; write them first with "
                 f"`gfrnn nature {store} --years {years}`"
             )
-        start_time_limit(console)
+        print_time_limit(console)
         nature(store, years)
     run_experiment(experiment, config, output or default_folder(experiment), force, strict)
 

@@ -352,6 +352,7 @@ def report(
 
     places = places_of(place or ())
     folder = folder_of_run(folder)
+    RunFolder(folder).refuse_lost_experiment()
     if not RunFolder(folder).experiment_file.exists():
         if places:
             raise ConfigError("--place: allowed with the folder of a run only; leave it out")

@@ -32,7 +32,7 @@ from gfrnn.workflows.comparison.score_tables import comparison_table, source_tab
 from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.given_paths import YAML_NAMES, folder_of_run
-from gfrnn.workflows.session.graceful_stop import start_time_limit, stop_at_progress
+from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.printed_lines import (
     print_cluster_line,
     print_dashboard,
@@ -108,7 +108,7 @@ def verify_source(
     work = None if cluster.in_allocation else prepare()
     if work is None or force or not work.done:
         if not cluster.in_allocation:
-            start_time_limit(console)
+            print_time_limit(console)
         with (
             open_cluster(
                 cluster, folder=folder, report=partial(print_cluster_line, console)
@@ -116,7 +116,7 @@ def verify_source(
             show_progress(console) as display,
         ):
             if cluster.in_allocation:  # only the driver's process gets here
-                start_time_limit(console)
+                print_time_limit(console)
             print_dashboard(console, opened.dashboard)
             work = work or prepare()
             seconds = work.score(stop_at_progress(display), force=force)
@@ -185,6 +185,7 @@ def _truth(paths: Sequence[str]) -> DataConfig:
     first = Path(paths[0])
     if len(paths) == 1 and first.suffix in (".yaml", ".yml"):
         return load_experiment(first).data
+    RunFolder(first).refuse_lost_experiment()
     if len(paths) == 1 and RunFolder(first).experiment_file.exists():
         return RunFolder(first).stored_experiment().data
     return checked(DataConfig, {"sources": [{"path": path} for path in paths]}, "truth")
@@ -199,6 +200,7 @@ def _store(forecast: str) -> str:
         If the folder of a run has no forecasts, or damaged ones.
     """
     own = RunFolder(Path(forecast))
+    own.refuse_lost_experiment()
     if not own.experiment_file.exists():
         return forecast
     open_forecasts(own.forecast_store).close()

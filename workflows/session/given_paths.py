@@ -106,4 +106,9 @@ def _check_no_data(path: Path) -> None:
 def _holds_results(folder: Path) -> bool:
     """Return whether a folder is that of a run or of a verification, or holds such folders."""
     places = map(RunFolder, [folder, *(each for each in folder.iterdir() if each.is_dir())])
-    return any(place.holds_run or place.score_store.exists() for place in places)
+    return any(
+        place.holds_run
+        or place.score_store.exists()
+        or (place.record_file.exists() and place.model.exists())  # a damaged record
+        for place in places
+    )

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from rich.console import Console
 
-from gfrnn.cluster.human_units import human_duration
 from gfrnn.pipeline.errors import ConfigError, Stopped
 
 EXIT_TRY_AGAIN = os.EX_TEMPFAIL
@@ -68,12 +67,14 @@ class _StopState:
         The pending request.
     delivered : bool
         Whether the request was raised.
-    before, after : float or None
-        Seconds of ``--stop-before`` and ``--stop-after``.
+    before, after : str or None
+        Values of ``--stop-before`` and ``--stop-after``.
     begun : float
         Time at which the command began, of ``time.monotonic``.
     limit : str
         Reason to give when the timer expires.
+    announcement : str
+        Line that states when the work stops; empty without a time limit.
     started : bool
         Whether the timer was started, if there is a limit.
     """
@@ -81,10 +82,11 @@ class _StopState:
     def __init__(self) -> None:
         self.request: StopRequested | None = None
         self.delivered = False
-        self.before: float | None = None
-        self.after: float | None = None
+        self.before: str | None = None
+        self.after: str | None = None
         self.begun = time.monotonic()
         self.limit = ""
+        self.announcement = ""
         self.started = False
 
     def on_signal(self, number: int, _: FrameType | None) -> None:
@@ -157,7 +159,10 @@ def stop_at_progress(progress: Callable[P, None]) -> Callable[P, None]:
 
 
 def set_time_limit(before: str | None, after: str | None) -> None:
-    """Check and keep the options of the time limit, which :func:`start_time_limit` uses.
+    """Start the timer from the options and from the time left of the batch job.
+
+    Where a launcher has started several processes, they may be those of one run, of which the
+    driver alone has a timer, as it ends the others. :func:`print_time_limit` starts it then.
 
     Parameters
     ----------
@@ -167,23 +172,28 @@ def set_time_limit(before: str | None, after: str | None) -> None:
     Raises
     ------
     ConfigError
-        If a value is not a duration.
+        If a value is not a duration, or leaves no time for the work.
     """
-    _state.before = None if before is None else _seconds("--stop-before", before)
-    _state.after = None if after is None else _seconds("--stop-after", after)
+    from gfrnn.cluster.allocation.launchers import is_one_of_several
+
+    for option, given in (("--stop-before", before), ("--stop-after", after)):
+        if given is not None:
+            _seconds(option, given)
+    _state.before, _state.after = before, after
+    _state.begun, _state.started, _state.announcement = time.monotonic(), False, ""
+    if not is_one_of_several():
+        _start_timer()
 
 
-def start_time_limit(console: Console) -> None:
-    """Start the timer from the options and the time left of the batch job, and print when it ends.
+def print_time_limit(console: Console) -> None:
+    """Print when the work stops, if there is a limit; start the timer, if it was not started."""
+    _start_timer()
+    if _state.announcement:
+        console.print(_state.announcement, highlight=False)
+        _state.announcement = ""
 
-    Of the processes of an allocation, the driver alone calls this: it ends the others. Further
-    calls do nothing.
 
-    Raises
-    ------
-    ConfigError
-        If the limit leaves no time for the work.
-    """
+def _start_timer() -> None:
     from gfrnn.cluster.batch.job_limit import job_limit
 
     if _state.started:
@@ -194,27 +204,29 @@ def start_time_limit(console: Console) -> None:
     if limits:
         seconds, _state.limit, margin = min(limits)
         when = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+        _state.announcement = f"stops at {when}{margin}"
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        console.print(f"stops at {when}{margin}", highlight=False)
 
 
-def _after(given: float | None) -> tuple[float, str, str] | None:
+def _after(given: str | None) -> tuple[float, str, str] | None:
     if given is None:
         return None
     # A timer of zero seconds would never expire.
-    left = max(given - (time.monotonic() - _state.begun), 1e-3)
-    return left, f"after {human_duration(given)} (--stop-after)", ""
+    left = max(_seconds("--stop-after", given) - (time.monotonic() - _state.begun), 1e-3)
+    return left, f"after {given} (--stop-after)", ""
 
 
-def _before(given: float | None, limit: JobLimit | None) -> tuple[float, str, str] | None:
+def _before(given: str | None, limit: JobLimit | None) -> tuple[float, str, str] | None:
     if given is None and limit is None:
         return None
     if limit is None:
         raise ConfigError(
-            f"--stop-before: {human_duration(given)} is given, but no batch system states when "
-            "this job ends; give --stop-after instead"
+            f"--stop-before: {given} is given, but no batch system states when this job ends; "
+            "give --stop-after instead"
         )
-    margin = min(_MARGIN, _MARGIN_SHARE * limit.seconds) if given is None else given
+    margin = min(_MARGIN, _MARGIN_SHARE * limit.seconds)
+    if given is not None:
+        margin = _seconds("--stop-before", given)
     if margin >= limit.seconds:
         raise ConfigError(
             f"--stop-before: {margin:.0f} s is not less than the {limit.seconds:.0f} s left of "

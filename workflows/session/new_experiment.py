@@ -198,7 +198,9 @@ def new_experiment(
         name = proposed_name(file, sources[0])
         if asks:
             name = _ask("Name of the experiment", name, checked_name)
-    file = file or Path(f"{checked_name(name)}.yaml")
+    else:
+        checked_name(name, "--name: ")
+    file = file or Path(f"{name}.yaml")
     text = starting_experiment(ds, sources, name, audit(ds), given)
     # There are no lines to be named, as the file is not written yet.
     experiment = checked(Experiment, dict(parse_tree(text, name)), f"{file} (not written)")
@@ -287,8 +289,8 @@ def _duration(step: Duration) -> Callable[[str], str]:
     return parse
 
 
-def checked_name(name: str) -> str:
-    """Return the name of an experiment.
+def checked_name(name: str, where: str = "") -> str:
+    """Return the name of an experiment; ``where`` precedes the message about another one.
 
     Raises
     ------
@@ -297,7 +299,7 @@ def checked_name(name: str) -> str:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
         raise ConfigError(
-            f"--name: {name!r} is not a name; use at most 100 letters, digits, ., _ and -, the "
+            f"{where}{name!r} is not a name; use at most 100 letters, digits, ., _ and -, the "
             "first of them a letter or digit"
         )
     return name

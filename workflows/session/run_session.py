@@ -29,7 +29,7 @@ from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.workflows.report.better_references import better_on_validation
 from gfrnn.workflows.report.labels import lead_label
 from gfrnn.workflows.session.command_output import add_results
-from gfrnn.workflows.session.graceful_stop import start_time_limit, stop_at_progress
+from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
 from gfrnn.workflows.session.printed_lines import (
     print_cluster_line,
@@ -92,7 +92,7 @@ def open_run(
         if stage is not None:
             run.check_ready(stage)
         size = planned_cluster_size(config)  # None where only the scheduler knows
-        if size is not None and size[1] is not None and stage in (None, "fit"):
+        if size is not None and stage in (None, "fit"):
             run.check_memory(size[1])
         return run
 
@@ -140,13 +140,13 @@ def open_monitored_cluster(
         The callback of progress.
     """
     if not config.in_allocation:
-        start_time_limit(console)
+        print_time_limit(console)
     with (
         open_cluster(config, folder=folder, report=partial(print_cluster_line, console)) as cluster,
         show_progress(console) as display,
     ):
         if config.in_allocation:  # only the driver's process gets here
-            start_time_limit(console)
+            print_time_limit(console)
         client = cluster.client
         results = (destination or folder).absolute()
         progress = RunProgress(experiment.name, str(results), later, stop_at_progress(display))

@@ -207,30 +207,25 @@ def test_force_repeats_a_stage_with_the_same_result(done, copy):
     assert {name: contents(copy / name) for name in STORES} == before
 
 
-@pytest.mark.parametrize(
-    ("stage", "name"), [("forecast", "forecast.zarr"), ("verify", "statistics.zarr")]
-)
-def test_a_store_that_was_half_removed_is_made_anew(stage, name, done, copy, monkeypatch):
+def test_forecasts_that_were_half_removed_are_made_anew(done, copy, monkeypatch):
     """Missing chunks read as fill values, so none may be left of a store with its metadata."""
-    before = contents(copy / name)
-    real = shutil.rmtree
+    store = copy / "forecast.zarr"
+    before, real = contents(store), shutil.rmtree
 
     def killed(path: Path, *arguments: object, **options: object) -> None:
-        if Path(path) != copy / name:
+        if Path(path) != store:
             real(path, *arguments, **options)
             return
-        for array in sorted(path.iterdir())[:-2]:
-            if array.is_dir():
-                real(array / "c", ignore_errors=True)
+        for array in ("temperature", "geopotential"):
+            real(store / array / "c")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(shutil, "rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
-        getattr(Run(done.experiment, copy), stage)(force=True)
+        Run(done.experiment, copy).forecast(force=True)
     monkeypatch.undo()
-    run = Run(done.experiment, copy)
-    assert not getattr(run, stage)().skipped
-    assert contents(copy / name) == before
+    assert not Run(done.experiment, copy).forecast().skipped
+    assert contents(store) == before
 
 
 def test_stages_after_a_repeated_stage_are_repeated(done, copy):
@@ -396,7 +391,20 @@ def test_a_removed_experiment_file_of_an_unfinished_fit_is_written_again(turning
     with pytest.raises(KeyboardInterrupt):
         run.fit()
     run.experiment_file.unlink()
+    other = experiment(turning.path, **SHORT | {"model": {"width": 30}})
+    with pytest.raises(RunError, match=r"experiment\.yaml is missing"):
+        Run(other, run.folder)
     assert Run(own, run.folder).experiment_file.exists()
+
+
+def test_forecasts_of_another_experiment_are_kept_where_the_experiment_file_was_removed(done, copy):
+    (copy / "experiment.yaml").unlink()
+    before = stamps(copy / "forecast.zarr")
+    changed = done.experiment.forecast.model_copy(update={"seed": 5})
+    with pytest.raises(RunError, match=r"experiment\.yaml is missing"):
+        Run(done.experiment.model_copy(update={"forecast": changed}), copy)
+    assert Run(done.experiment, copy).forecast().skipped
+    assert stamps(copy / "forecast.zarr") == before
 
 
 def test_a_file_that_is_called_like_a_record_does_not_make_a_folder_ours(turning, tmp_path):

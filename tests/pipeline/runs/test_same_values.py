@@ -13,7 +13,12 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gfrnn.pipeline.data import dataset
+from gfrnn.pipeline.data.variables.names import QUANTITIES
+from gfrnn.pipeline.errors import DataError
+from gfrnn.pipeline.runs.new_data import check_matches_model
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn_testing.weather import contents, experiment, make_weather
 
 # Tests write consolidated stores as other programs do.
@@ -142,3 +147,21 @@ def test_the_model_does_not_depend_on_many_layouts(
     plain: tuple[xr.Dataset, dict[str, str]], layout: dict[str, Any]
 ) -> None:
     check(plain, layout)
+
+
+def test_checkpoints_of_another_order_of_variables_are_not_used(tmp_path, monkeypatch) -> None:
+    """Without ``data.variables``, versions of this program may differ in the order."""
+    source = make_weather(tmp_path / "w.zarr", damping=0.95, noise=0.3, times=640).path
+    parts = {"data": {"variables": None}, "periods": {"test": ["2002-07-01", "2002-07-10"]}}
+    first = Run(experiment(source, **parts), tmp_path / "run")
+    first.fit()
+    monkeypatch.setattr(dataset, "QUANTITIES", dict(reversed(QUANTITIES.items())))
+    other = Run(first.experiment, first.folder)
+    assert list(other.ds.data_vars) != list(first.ds.data_vars)
+    with pytest.raises(DataError, match="the model has .*, in another order; write data.variables"):
+        check_matches_model(other.ds, ForecastModel.load(first.model))
+    other.record_file.unlink()
+    other.fit()
+    fresh = Run(first.experiment, tmp_path / "fresh")
+    fresh.fit()
+    assert contents(other.model) == contents(fresh.model)

@@ -28,8 +28,8 @@ from gfrnn.workflows.session import graceful_stop as module
 from gfrnn.workflows.session.graceful_stop import (
     StopRequested,
     graceful_stop,
+    print_time_limit,
     set_time_limit,
-    start_time_limit,
     stop_at_progress,
 )
 from gfrnn_testing.weather import contents, finish, make_weather, tree
@@ -157,11 +157,10 @@ def test_the_timer_is_set(left, before, after, expected, job, stoppable, capsys)
     if left is not None:
         job(left)
     set_time_limit(before, after)
-    assert timer() == 0
-    start_time_limit(Console())
     assert expected - 60 < timer() <= expected + 1 if expected else timer() == 0
+    print_time_limit(Console())
     assert re.fullmatch(r"stops at .*\n" if expected else "", capsys.readouterr().out)
-    start_time_limit(Console())  # once is enough
+    print_time_limit(Console())  # once is enough
     assert capsys.readouterr().out == ""
 
 
@@ -180,24 +179,44 @@ def test_limits_that_leave_no_time_for_work_are_refused(
 ):
     if left is not None:
         job(left)
-    with pytest.raises(ConfigError, match=message):  # noqa: PT012
+    with pytest.raises(ConfigError, match=message):
         set_time_limit(before, after)
-        start_time_limit(Console())
 
 
-def test_the_time_of_a_command_counts_from_its_start(stoppable, monkeypatch):
+@pytest.mark.parametrize(
+    ("environment", "waits"),
+    [
+        ({}, False),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, False),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}, True),
+        ({"SLURM_PROCID": "0", "OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}, True),
+        ({"PMI_RANK": "0", "PMI_SIZE": "3"}, True),
+    ],
+)
+def test_one_of_several_processes_waits_until_it_is_known_whether_it_is_the_driver(
+    environment, waits, stoppable, monkeypatch
+):
+    for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     set_time_limit(None, "2h")
+    assert (timer() == 0) == waits
     begun = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: begun + 600)
-    start_time_limit(Console())
-    assert 6540 < timer() <= 6601
+    print_time_limit(Console())  # of the driver, which has waited for the others
+    assert timer() > 6600 if not waits else 6540 < timer() <= 6601
+    with pytest.raises(ConfigError, match="--stop-after: 'soon' is not a duration"):
+        set_time_limit(None, "soon")
 
 
-def test_time_that_is_over_before_the_work_begins_stops_it(stoppable):
+def test_time_that_is_over_when_the_timer_starts_stops_the_work(stoppable, monkeypatch):
+    monkeypatch.setenv("PMI_RANK", "1")
+    monkeypatch.setenv("PMI_SIZE", "3")
     advance = stop_at_progress(lambda: None)
     set_time_limit(None, "1ms")
     time.sleep(0.01)
-    start_time_limit(Console())
+    print_time_limit(Console())
     time.sleep(0.2)
     with pytest.raises(StopRequested, match="--stop-after"):
         advance()
@@ -208,7 +227,6 @@ def test_the_timer_stops_the_work_at_its_next_progress(job, stoppable):
     advance = stop_at_progress(reported.append)
     job(0.5)
     set_time_limit("450ms", None)
-    start_time_limit(Console())
     advance(1)
     time.sleep(0.2)
     with pytest.raises(StopRequested, match="before the end of Slurm job 5") as caught:
