@@ -219,7 +219,7 @@ def test_noise_of_patches_is_that_of_each_channel(tmp_path):
     assert noise.shape == (2,)
     # Units are standard deviations of each channel; the smallest possible error of a step is that
     # of the noise at both times.
-    for index, (size, series) in enumerate(((0.01, smooth), (0.5, rough))):
+    for index, (size, series) in enumerate(((0.5, rough), (0.01, smooth))):
         least = 2 * size / series.std()
         assert least < noise[index] < 2.5 * least
 

@@ -74,7 +74,7 @@ def test_any_selection_reads_its_own_times(archives: Path) -> None:
     part = {"time": [4, 1], "level": 1, "latitude": [2, 0], "longitude": slice(1, 6, 2)}
     xr.testing.assert_equal(ds.geopotential.isel(part).load(), whole.geopotential.isel(part))
     np.testing.assert_array_equal(
-        Fields(ds).read(3, 6).reshape(3, 3, 4, 8)[:, 1:], whole.geopotential.values[3:6]
+        Fields(ds).read(3, 6).reshape(3, 3, 4, 8)[:, :2], whole.geopotential.values[3:6]
     )
 
 
