@@ -78,6 +78,10 @@ def check_writable_file(file: Path, option: str = "--output") -> None:
     """
     if file.is_dir():
         raise RunError(f"{file}: is a folder; give {option} the name of a file")
+    if os.path.exists(file.parent) and not file.parent.is_dir():
+        raise RunError(
+            f"{file}: cannot be created, as {file.parent} is not a folder; choose another {option}"
+        )
     check_writable(file.parent, option)
 
 

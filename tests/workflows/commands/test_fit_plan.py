@@ -141,5 +141,5 @@ def test_the_size_of_an_allocation_is_not_known_outside(command, kind):
     Path("cluster.yaml").write_text(f"kind: {kind}\n")
     code, _, err = command("--plan", "--cluster", "cluster.yaml")
     assert code == 2
-    assert f"--plan: the number of workers of cluster.kind {kind} is known in its" in err
+    assert f"--plan: not available for cluster.kind: {kind}, as only the allocation" in err
     assert sorted(path.name for path in Path().iterdir()) == ["cluster.yaml", "turning.yaml"]
