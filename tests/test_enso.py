@@ -89,8 +89,8 @@ def test_pressure_joins_the_temperature(tmp_path):
     run = computed("enso_slp", tmp_path)
     scores = opened(run.score_store)
     assert scores["channel"].values.tolist() == [
-        "sea_surface_temperature",
         "mean_sea_level_pressure",
+        "sea_surface_temperature",
     ]
     rmse = scores["rmse"].sel(prediction_timedelta=[3, 6])
     assert (rmse.sel(system="forecast") < rmse.sel(system="climatology")).all()

@@ -47,7 +47,10 @@ def test_inspect_gives_an_experiment_that_runs(weather, tmp_path, said):
     saved = said("inspect", weather.path, "--save", path)
     assert saved.code == 0
     assert f"experiment file: {path}" in saved.out
-    assert yaml.safe_load(path.read_text()) == yaml.safe_load(printed)
+    # Each has the name of its file, the printed one that of the data.
+    named = yaml.safe_load(path.read_text()), yaml.safe_load(printed)
+    assert [each.pop("name") for each in named] == ["start", "weather"]
+    assert named[0] == named[1]
     assert "exists already; choose another name" in complaint(
         said("inspect", weather.path, "--save", path)
     )
