@@ -16,8 +16,8 @@ from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
 from gfrnn_testing.weather import contents, experiment, finish, make_weather, write_store
 
-DAYS = 560
-END, LATEST = "2002-06-29", np.datetime64("2002-07-14")
+DAYS = 400
+END, LATEST = "2002-01-09", np.datetime64("2002-02-04")
 """Last day of the first files; the second ones follow."""
 
 
@@ -29,7 +29,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     with xr.open_zarr(folder / "six.zarr", consolidated=False) as raw:
         whole = raw.load()
     found = {}
-    for name, part in (("old", slice(None, END)), ("new", slice("2002-06-30", None))):
+    for name, part in (("old", slice(None, END)), ("new", slice("2002-01-10", None))):
         found[f"six {name}"] = folder / f"six_{name}.zarr"
         write_store(whole.sel(time=part), found[f"six {name}"], chunk=30)
         means = open_source(experiment(found[f"six {name}"], **parts("mean")).data).load()
@@ -43,9 +43,9 @@ def parts(aggregate: str | None) -> dict[str, Any]:
     return {
         "data": data,
         "periods": {
-            "train": ["2001-01-01", "2001-12-31"],
-            "validation": ["2002-01-01", "2002-03-31"],
-            "test": ["2002-04-01", "2002-06-20"],
+            "train": ["2001-01-01", "2001-09-30"],
+            "validation": ["2001-10-01", "2001-11-30"],
+            "test": ["2001-12-01", "2001-12-31"],
         },
         "forecast": {"horizon": "3d"},
     }

@@ -29,6 +29,7 @@ from gfrnn_testing.weather import experiment, finish, make_weather, stamps, tree
 from gfrnn_testing.zonal_weather import write_zonal_noise, zonal_tree
 
 PARTS: dict[str, dict[str, Any]] = {
+    "periods": {"test": ["2002-07-01", "2002-07-31"]},
     "climatology": {"annual": 1},
     "state": {"modes": 5, "delays": 2},
     "fit": {"ridge": [1e-3, 1e-2]},
@@ -41,7 +42,6 @@ PARTS: dict[str, dict[str, Any]] = {
 CASES: dict[str, dict[str, Any]] = {
     "single": {},
     "ensemble": {"forecast": {"members": 7}},
-    "short batches": {"forecast": {"batch": 7}},
     "every third day": {"forecast": {"every": "3d", "batch": 4}},
     "bound": {"model": {"bound": 1.5}},
 }
@@ -70,7 +70,9 @@ def run_online(run: Run, folder: Path, **forecast: Any) -> Run:
 
 
 @pytest.fixture(scope="module", params=CASES)
-def stored(request, source, tmp_path_factory) -> Run:
+def stored(request, source, single, tmp_path_factory) -> Run:
+    if request.param == "single":
+        return single
     folder = tmp_path_factory.mktemp("stored") / "run"
     return finish(Run(with_parts(source, CASES[request.param]), folder))
 

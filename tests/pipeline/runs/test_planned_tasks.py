@@ -36,9 +36,7 @@ KEYS: list[dict[str, Any]] = [
     {"fit": {"refit": "all"}},
     {"fit": {"choice": "years"}},
     {"fit": {"finalists": 1, "first_width": 6}},
-    {"model": {"hidden_inputs": ["state", "linear"]}},
     {"model": {"hidden_inputs": ["state", "linear"], "noise": "residual"}},
-    {"model": {"sampling": "centres", "scale": 1.0}},
     {"model": {"sampling": "quadratic", "hidden_inputs": ["state", "linear"]}},
     {
         "model": {

@@ -323,7 +323,7 @@ def test_force_replaces_another_experiment(done, copy, turning):
     run = Run(other, copy, force=True)
     with pytest.raises(RunError, match="run `gfrnn fit` first"):
         run.forecast()
-    finish(run)
+    run.fit()
     assert ForecastModel.load(run.model).notes.width == 30
     assert Run.reopen(copy).experiment == other
 

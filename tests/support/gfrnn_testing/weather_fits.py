@@ -19,6 +19,7 @@ from gfrnn_testing.weather import (
 )
 
 PARTS: dict[str, Any] = {
+    "periods": {"test": ["2002-07-01", "2002-07-31"]},
     "state": {"modes": 5, "delays": 2},
     "model": {"width": 15, "leads": ["1d", "3d"], "scale": 0.4},
     "fit": {"ridge": [1e-3, 1e-2, 1e-1], "balance": [1.0, 0.3]},

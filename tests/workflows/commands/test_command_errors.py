@@ -16,7 +16,9 @@ import zarr
 from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.verification.scores import open_scores
+from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.report.better_references import better_references
+from gfrnn.workflows.session.run_session import print_stage
 from gfrnn_testing.commands import SMALL, complaint, gfrnn
 from gfrnn_testing.weather import experiment, finish, tree
 
@@ -117,19 +119,21 @@ def test_a_climatology_that_is_worse_than_a_mean_is_said(weather, at_home, said)
     assert note[1:] in run.report.read_text()
 
 
-def test_a_reference_that_is_better_than_the_forecast_is_said(weather, at_home, said):
+def test_a_reference_that_is_better_than_the_forecast_is_said(weather, at_home, said, capsys):
     """The network of many features and hardly a ridge fits noise."""
     overfitted = {"width": 150, "scale": 3.0}, {"ridge": [1e-10], "calibration": True}
     parts = SMALL | dict(zip(("model", "fit"), overfitted, strict=True))
-    path = at_home / "overfitted.yaml"
-    path.write_text(yaml.safe_dump(tree(weather.path, **parts), sort_keys=False))
-    answer = said("run", path)
-    assert answer.code == 0
-    text = " ".join(answer.out.split())
+    run = Run(experiment(weather.path, **parts), at_home / "out")
+    print_stage(run, run.fit(), console)  # as each command does
+    text = " ".join(capsys.readouterr().out.split())
     assert re.search(
         r"on the validation period, the forecast is worse than \w+ \(larger RMSE", text
     )
-    lines = better_references(open_scores(Run.reopen(Path("runs/turning")).score_store), "eof")
+    run.forecast(), run.verify()
+    answer = said("verify", run.folder)
+    assert answer.code == 0
+    text = " ".join(answer.out.split())
+    lines = better_references(open_scores(run.score_store), "eof")
     assert lines
     for line in lines:
         assert " ".join(line.split()) in text

@@ -46,6 +46,7 @@ def output(code: str, **environment: str) -> str:
     return done.stdout
 
 
+@cache
 def imported(code: str, **environment: str) -> set[str]:
     """Return the modules that a new process has imported after it has run Python code."""
     return set(output(code + END, **environment).split("\nMODULES\n")[1].split())
