@@ -41,7 +41,7 @@ def demo(
     """Run an example that needs no data: simulate weather, train, forecast, verify and report.
 
     Eight years of weather are simulated with a quasi-geostrophic model and written
-    to runs/nature.zarr. It takes about a minute on two cores.
+    to runs/nature.zarr. It takes one to two minutes on two cores.
 
     Example: [bold]gfrnn demo[/bold]
     """
