@@ -16,6 +16,7 @@ import pytest
 
 from gfrnn.pipeline.data.grid import channels
 from gfrnn.pipeline.data.inspection.audit import audit
+from gfrnn.pipeline.data.variables.names import QUANTITIES
 from gfrnn.pipeline.errors import DataError
 from gfrnn_testing.archives import DATA, opened, real
 
@@ -342,6 +343,8 @@ def test_each_data_set_has_its_outcome(outcome: Outcome) -> None:
     assert (ds.sizes["time"], ds.sizes["latitude"], ds.sizes["longitude"]) == outcome.sizes
     if outcome.names:
         assert sorted(channel.name for channel in channels(ds)) == sorted(outcome.names)
+        known = [name for name in QUANTITIES if name in ds.data_vars]
+        assert list(ds.data_vars) == known + sorted(set(ds.data_vars) - set(known))
     found = [f for f in audit(ds) if NOT_COMPARED not in f.message]
     for pattern, severity in outcome.found.items():
         assert {f.severity for f in found if re.search(pattern, f.message)} == {severity}, pattern

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.data.grid import channels
+from gfrnn.pipeline.data.variables.names import QUANTITIES
 from gfrnn.pipeline.errors import DataError
 from gfrnn_testing.archives import DATA, opened, real
 
@@ -65,6 +66,8 @@ def test_era_interim() -> None:
 def test_real_files(path: str, names: list[str], sizes: tuple[int, ...]) -> None:
     ds = opened(DATA / path)
     assert sorted(c.name for c in channels(ds)) == sorted(names)
+    known = [name for name in QUANTITIES if name in ds.data_vars]
+    assert list(ds.data_vars) == known + sorted(set(ds.data_vars) - set(known))
     assert tuple(ds.sizes[d] for d in ("time", "latitude", "longitude")) == sizes
     assert (np.diff(ds.latitude) > 0).all()
     assert (np.diff(ds.longitude) > 0).all()
